@@ -1,0 +1,1 @@
+"""A Dagster control plane that gives every tenant a ready Twenty CRM workspace behind Clerk sign-in."""

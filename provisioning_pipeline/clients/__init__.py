@@ -1,0 +1,1 @@
+"""One remote system each: its protocol, paging, limits and retries, and its errors as ours."""

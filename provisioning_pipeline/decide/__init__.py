@@ -1,0 +1,1 @@
+"""Snapshots and policy in, plan out. Pure: the same input gives the same plan."""

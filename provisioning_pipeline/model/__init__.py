@@ -1,0 +1,1 @@
+"""The nouns of this project: tenants, workspaces, members, onboarding flags, conditions, plans. No I/O."""

@@ -1,0 +1,1 @@
+"""Clerk's Backend API: organizations, memberships and users."""

@@ -1,0 +1,101 @@
+"""The steps of one tenant in order, under its lock, with every failure turned into a condition."""
+
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioning_pipeline.act.onboard import repair_onboarding
+from provisioning_pipeline.act.provision import provision_workspace
+from provisioning_pipeline.act.scope import Scope
+from provisioning_pipeline.act.verify import verify_login
+from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import Change, Outcome, Step, TenantPlan
+
+_STEPS: Mapping[Step, tuple[Callable[[Scope], Awaitable[None]], ConditionType]] = {
+    Step.PROVISION_WORKSPACES: (provision_workspace, ConditionType.WORKSPACE_READY),
+    Step.REPAIR_ONBOARDING: (repair_onboarding, ConditionType.ONBOARDING_COMPLETE),
+    Step.VERIFY_LOGINS: (verify_login, ConditionType.LOGIN_PROVED),
+}
+
+
+def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
+    """The steps that a tenant's changes ask for; none when no server can take it."""
+    if plan.server is None:
+        return ()
+    changes = set(plan.changes)
+    steps: list[Step] = []
+    if changes & {Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE, Change.ADD_ADMIN}:
+        steps.append(Step.PROVISION_WORKSPACES)
+    if steps or changes & {Change.CLEAR_ONBOARDING, Change.STORE_LINK}:
+        steps.append(Step.REPAIR_ONBOARDING)
+    if steps or Change.PROVE_LOGIN in changes:
+        steps.append(Step.VERIFY_LOGINS)
+    return tuple(steps)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainResult:
+    """What the steps of one tenant came to.
+
+    Args:
+        database_name: the tenant.
+        conditions: what was settled, for the ledger.
+        outcomes: what was attempted.
+        failed: a step did not get through, so later steps were not begun.
+        defect: an error that nobody foresaw, as `file:line ErrorName`; the run must fail for it in the end.
+    """
+
+    database_name: str
+    conditions: tuple[Condition, ...]
+    outcomes: tuple[Outcome, ...]
+    failed: bool
+    defect: str | None = None
+
+
+async def run_steps(scope: Scope, steps: Sequence[Step], *, lock_wait_seconds: float) -> ChainResult:
+    """Run these steps for one tenant. Never raises for what befalls one tenant."""
+    current = steps[0]
+    try:
+        async with tenant_lock(
+            scope.ledger.database, scope.database_name, wait_seconds=lock_wait_seconds
+        ):
+            for current in steps:
+                await _STEPS[current][0](scope)
+    except Fault as fault:
+        scope.server.note(fault)
+        scope.set(_failed_condition(scope, current, fault))
+        return _result(scope, failed=True)
+    except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; the run fails
+        defect = _where(error)
+        scope.set(
+            is_unknown(
+                _STEPS[current][1],
+                Reason.UNEXPECTED_ERROR,
+                f"{current} met an error that nobody foresaw ({defect}); its text is withheld, it may hold secrets.",
+            )
+        )
+        return _result(scope, failed=True, defect=defect)
+    return _result(scope, failed=False)
+
+
+def _failed_condition(scope: Scope, step: Step, fault: Fault) -> Condition:
+    type_ = _STEPS[step][1]
+    if type_ in scope.conditions:
+        # the workspace is there; what failed is adding its admin
+        type_ = ConditionType.LOGIN_PROVED
+    settle = is_unknown if fault.kind in (FaultKind.TRANSIENT, FaultKind.BUSY) else is_false
+    return settle(type_, fault.reason, fault.message)
+
+
+def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> ChainResult:
+    return ChainResult(
+        scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect
+    )
+
+
+def _where(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"

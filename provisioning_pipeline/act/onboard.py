@@ -1,0 +1,113 @@
+"""The step repair_onboarding: no step of the wizard is left pending for the service account and the admin.
+
+Only Twenty's own calls are used, and only for steps that are pending.
+"""
+
+from provisioning_pipeline.act.scope import Scope, open_door
+from provisioning_pipeline.clients.twenty.client import Account, Door
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.onboarding import (
+    CONNECT_ACCOUNT,
+    CREATE_PROFILE,
+    INSTALL_APPS,
+    INVITE_TEAM,
+    Flag,
+    Level,
+    pending_for,
+)
+from provisioning_pipeline.model.tenant import Admin, Change
+
+
+async def repair_onboarding(scope: Scope) -> None:
+    """Clear what is pending, store the link in the registry, and settle OnboardingComplete.
+
+    Raises:
+        Fault: STEPS_PENDING when something is left that no call of Twenty's clears.
+    """
+    scope.server.must_be_usable()
+    door = await open_door(scope)
+    link = await scope.ledger.link(scope.database_name)
+    people: list[tuple[str, Account]] = [
+        (user_id, scope.client.service_account)
+        for user_id in await scope.server.database.user_ids(scope.client.service_account.email)
+    ]
+    if link.admin_user_id and link.admin_email and link.admin_user_id not in {user_id for user_id, _ in people}:
+        people.append((link.admin_user_id, scope.account(link.admin_email, link.admin_user_id)))
+    for user_id, account in people:
+        for key, level in pending_for(user_id, door.workspace_id, await _flags(scope, door)).items():
+            await _clear(scope, door, account, key, level)
+    flags = await _flags(scope, door)
+    left = {
+        f"{key} ({level} level) for {account.email}"
+        for user_id, account in people
+        for key, level in pending_for(user_id, door.workspace_id, flags).items()
+    }
+    if left:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.STEPS_PENDING,
+            f"No call of Twenty's clears {', '.join(sorted(left))}. These rows of core.\"keyValuePair\" were written "
+            "by hand, or this Twenty has a step that is not known here.",
+        )
+    scope.set(
+        is_true(
+            ConditionType.ONBOARDING_COMPLETE,
+            Reason.STEPS_CLEARED,
+            "No onboarding step is pending for the service account"
+            + (f" and {link.admin_email}." if link.admin_email else "."),
+        )
+    )
+    await _store_link(scope, door, link.admin_user_id)
+
+
+async def _flags(scope: Scope, door: Door) -> tuple[Flag, ...]:
+    state = await scope.server.database.workspace_state(door.workspace_id)
+    return state.flags if state else ()
+
+
+async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Level) -> None:
+    own = level is Level.USER_AND_WORKSPACE
+    async with scope.change(Change.CLEAR_ONBOARDING, f"{key} of {account.email}"):
+        if key == INVITE_TEAM and level is Level.WORKSPACE:
+            await scope.client.invite_nobody(door)
+        elif key == CONNECT_ACCOUNT and own:
+            await scope.client.skip_sync_email(account, door)
+        elif key == INSTALL_APPS and own:
+            await scope.client.skip_install_apps(account, door)
+        elif key == CREATE_PROFILE and own:
+            await _name(scope, door, account)
+
+
+async def _name(scope: Scope, door: Door, account: Account) -> None:
+    """Set a name: the one they have, else the one planned, else the e-mail's; an empty one clears nothing."""
+    seen = await scope.client.current_user(account, door)
+    if seen.workspace_member_id is None:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WORKSPACE_INCOMPLETE,
+            f"{account.email} has no member record in workspace {door.workspace_id}, so no name can be set.",
+        )
+    first, last = seen.first_name, seen.last_name
+    if not (first or last):
+        first, last = _planned_name(scope, account.email)
+    await scope.client.set_name(door, seen.workspace_member_id, first, last)
+
+
+def _planned_name(scope: Scope, email: str) -> tuple[str, str]:
+    if email == scope.client.service_account.email:
+        first, _, last = scope.service_member_name.partition(" ")
+        return first, last
+    admin = scope.plan.admin
+    if isinstance(admin, Admin) and admin.email == email and (admin.first_name or admin.last_name):
+        return admin.first_name, admin.last_name
+    return email.partition("@")[0], ""
+
+
+async def _store_link(scope: Scope, door: Door, admin_user_id: str | None) -> None:
+    changed = await scope.registry.store(
+        scope.database_name, door.workspace_id, admin_user_id, ready_status=None, pending_statuses=()
+    )
+    if changed:
+        async with scope.change(Change.STORE_LINK, f"workspace {door.workspace_id} in {scope.registry.table}"):
+            pass

@@ -1,0 +1,223 @@
+"""The step provision_workspaces: a workspace for the tenant, active, with its admin in it.
+
+Safe to kill between any two lines: an intent is written before the one call that is not idempotent, and what a
+lost answer left behind is found by evidence and adopted.
+"""
+
+import time
+
+from provisioning_pipeline.act.scope import Scope, open_door
+from provisioning_pipeline.clients.transport import pause
+from provisioning_pipeline.clients.twenty.client import Door
+from provisioning_pipeline.ledger.ledger import Intent
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import Admin, Change
+
+_UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
+_LOST_ANSWERS = 3
+_POLL_SECONDS = 0.5
+ADMIN_ROLE = "Admin"
+
+
+async def provision_workspace(scope: Scope) -> None:
+    """Make sure that the tenant has an active workspace with its admin.
+
+    Raises:
+        Fault: classified, when that cannot be done now.
+    """
+    scope.server.must_be_usable()
+    link = await scope.ledger.link(scope.database_name)
+    door = await open_door(scope) if link.workspace_id else await _make_workspace(scope)
+    await _activate(scope, door)
+    scope.set(
+        is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, f"Workspace {door.workspace_id} is active.")
+    )
+    if isinstance(scope.plan.admin, Admin):
+        try:
+            await _add_admin(scope, door, scope.plan.admin)
+        except Fault as fault:
+            if fault.kind is not FaultKind.TENANT:
+                raise
+            # the workspace goes on to its other steps; only its admin is missing
+            scope.set(is_false(ConditionType.LOGIN_PROVED, fault.reason, fault.message))
+
+
+# --- making it --------------------------------------------------------------------------------------------------
+
+
+async def _make_workspace(scope: Scope) -> Door:
+    intent = await scope.ledger.open_intent(scope.database_name)
+    if intent:
+        door = await _adopt_left_behind(scope, intent)
+        if door:
+            return door
+        door = await _create(scope, intent)
+        if door:
+            return door
+    for subdomain in scope.plan.subdomains:
+        intent = await scope.ledger.begin_intent(
+            scope.database_name, scope.client.name, subdomain, scope.run_id
+        )
+        if intent is None:
+            continue
+        door = await _create(scope, intent)
+        if door:
+            return door
+    raise Fault(
+        FaultKind.TENANT,
+        Reason.SUBDOMAIN_TAKEN,
+        f"{scope.client.system}: every subdomain for this tenant is taken ({', '.join(scope.plan.subdomains)}). "
+        "Rename one of the workspaces that hold them.",
+    )
+
+
+async def _create(scope: Scope, intent: Intent) -> Door | None:
+    """Create the workspace of an intent. None when its subdomain is somebody else's, with the intent settled."""
+    name = scope.plan.tenant.name
+    for attempt in range(1, _LOST_ANSWERS + 1):
+        try:
+            # a stop means that nothing was made: the intent is settled as such below
+            scope.server.must_take_workspaces()
+            async with scope.change(Change.CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
+                door = await scope.client.create_workspace(name, intent.subdomain)
+                await scope.ledger.store_workspace(
+                    intent, scope.database_name, door.workspace_id, door.url, "created"
+                )
+            return door
+        except Fault as fault:
+            if fault.effect_unknown:
+                found = await _adopt_left_behind(scope, intent)
+                if found:
+                    return found
+                if attempt < _LOST_ANSWERS:
+                    continue
+                raise
+            if fault.reason is Reason.SUBDOMAIN_TAKEN:
+                found = await _adopt_left_behind(scope, intent)
+                if found:
+                    return found
+            if fault.kind is not FaultKind.TRANSIENT:
+                await scope.ledger.drop_intent(intent, scope.database_name, f"made nothing: {fault.reason}")
+            if fault.reason in (Reason.SUBDOMAIN_TAKEN, Reason.SUBDOMAIN_REFUSED):
+                return None
+            raise
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+async def _adopt_left_behind(scope: Scope, intent: Intent) -> Door | None:
+    workspace_id = await scope.server.database.workspace_left_behind(
+        intent.subdomain, scope.client.service_account.email, intent.begun_at
+    )
+    if workspace_id is None:
+        return None
+    async with scope.change(Change.ADOPT_WORKSPACE, f"{intent.subdomain} on {intent.server}, left by a lost answer"):
+        door = await scope.client.door(workspace_id)
+        await scope.ledger.store_workspace(intent, scope.database_name, workspace_id, door.url, "adopted")
+    return door
+
+
+# --- activating it ----------------------------------------------------------------------------------------------
+
+
+async def _activate(scope: Scope, door: Door) -> None:
+    status = await _status(scope, door)
+    if status == "ACTIVE":
+        return
+    if status not in _UNFINISHED:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WORKSPACE_SUSPENDED,
+            f"Twenty says {status} of workspace {door.workspace_id}. Reactivate it in Twenty's admin panel.",
+        )
+    async with scope.change(Change.ACTIVATE_WORKSPACE, door.workspace_id):
+        try:
+            answered = await scope.client.activate_workspace(door)
+        except Fault as fault:
+            if fault.kind is not FaultKind.BUSY:
+                raise
+            answered = await _await_activation(scope, door)
+        if answered != "ACTIVE":
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.ACTIVATION_FAILED,
+                f"Twenty left workspace {door.workspace_id} in {answered} after activating it. Look into Twenty's "
+                "server log; the next run tries again.",
+            )
+
+
+async def _await_activation(scope: Scope, door: Door) -> str:
+    """Somebody else is activating it, perhaps our own lost call: wait for the end."""
+    deadline = time.monotonic() + scope.activation_timeout_seconds
+    while True:
+        status = await _status(scope, door)
+        if status != "ONGOING_CREATION":
+            # a failed activation goes back to PENDING_CREATION and may be begun anew
+            return await scope.client.activate_workspace(door)
+        if time.monotonic() > deadline:
+            raise Fault(
+                FaultKind.BUSY,
+                Reason.ACTIVATION_BUSY,
+                f"Twenty has been activating workspace {door.workspace_id} for over "
+                f"{scope.activation_timeout_seconds:g} s. It frees a crashed activation after 5 minutes; a later "
+                "run goes on.",
+            )
+        await pause(_POLL_SECONDS)
+
+
+async def _status(scope: Scope, door: Door) -> str:
+    state = await scope.server.database.workspace_state(door.workspace_id)
+    if state is None or state.deleted:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WORKSPACE_GONE,
+            f"Workspace {door.workspace_id} was deleted in Twenty. Nothing is made in its place by itself.",
+        )
+    return state.activation_status
+
+
+# --- its admin --------------------------------------------------------------------------------------------------
+
+
+async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
+    member = await scope.server.database.member_state(door.workspace_id, admin.email)
+    account = scope.account(admin.email, member.user_id if member else None)
+    if member is None:
+        async with scope.change(Change.ADD_ADMIN, admin.email):
+            await _join(scope, door, admin)
+    seen = await scope.client.current_user(account, door)
+    if seen.workspace_member_id is None:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WORKSPACE_INCOMPLETE,
+            f"{admin.email} belongs to workspace {door.workspace_id} but has no member record there. Remove the "
+            "person in Twenty's member settings; the next run adds them again.",
+        )
+    if member is None or member.role != ADMIN_ROLE:
+        async with scope.change(Change.SET_ROLE, f"{admin.email}: {ADMIN_ROLE}"):
+            role = await scope.client.role_id(door, ADMIN_ROLE)
+            await scope.client.set_role(door, seen.workspace_member_id, role)
+    if admin.clerk_user_id:
+        await scope.ledger.store_user_link(
+            scope.client.name, admin.clerk_user_id, seen.user_id, scope.run_id
+        )
+    await scope.ledger.store_admin(scope.database_name, seen.user_id, admin.email)
+
+
+async def _join(scope: Scope, door: Door, admin: Admin) -> None:
+    account = scope.account(admin.email)
+    try:
+        if await scope.server.database.user_ids(admin.email):
+            # somebody has this e-mail here already: a wrong password is found out before anything is sent
+            await scope.client.check_password(account)
+        await scope.client.join(account, door, await scope.client.invitation(door))
+    except Fault as fault:
+        if fault.reason is Reason.FOREIGN_PASSWORD:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.FOREIGN_PASSWORD,
+                f"{admin.email} already has an account on {scope.client.system} with a password of their own, so "
+                "they cannot be added without an e-mail. Invite them once in Twenty (Settings > Members); the "
+                "next run makes them admin.",
+            ) from None
+        raise

@@ -1,0 +1,115 @@
+"""What the steps of one tenant share: its plan, its server, the ledger, and what was done so far."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from provisioning_pipeline.clients.twenty.client import Account, Door, TwentyClient, derived_password
+from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, TenantPlan
+
+_CREATION_ONLY = frozenset({Reason.SERVER_FULL, Reason.CREATION_RESTRICTED})
+
+
+@dataclass
+class Server:
+    """A Twenty server in this run. A stop once set keeps every later call of that kind from being made."""
+
+    client: TwentyClient
+    database: TwentyDatabase
+    stop: Fault | None = None
+    creation_stop: Fault | None = None
+
+    def note(self, fault: Fault) -> None:
+        """Remember a fault that holds for the whole server: refused, unknown, full, or away."""
+        away = fault.reason is Reason.SERVER_UNREACHABLE and not fault.effect_unknown
+        if fault.kind is not FaultKind.SERVER and not away:
+            return
+        if fault.reason in _CREATION_ONLY:
+            self.creation_stop = self.creation_stop or fault
+        else:
+            self.stop = self.stop or fault
+
+    def must_be_usable(self) -> None:
+        """Raise the stop, if there is one."""
+        if self.stop:
+            raise self.stop
+
+    def must_take_workspaces(self) -> None:
+        """Raise the stop of creations, if there is one."""
+        self.must_be_usable()
+        if self.creation_stop:
+            raise self.creation_stop
+
+
+@dataclass
+class Scope:
+    """One tenant being worked on."""
+
+    plan: TenantPlan
+    server: Server
+    ledger: Ledger
+    registry: Registry
+    run_id: str
+    member_password_key: SecretStr
+    service_member_name: str
+    activation_timeout_seconds: float
+    ready_status: str
+    pending_statuses: tuple[str, ...]
+    outcomes: list[Outcome] = field(default_factory=list)
+    conditions: dict[ConditionType, Condition] = field(default_factory=dict)
+
+    @property
+    def database_name(self) -> str:
+        """The tenant's identity."""
+        return self.plan.tenant.database_name
+
+    @property
+    def client(self) -> TwentyClient:
+        """The API of the tenant's server."""
+        return self.server.client
+
+    def account(self, email: str, user_id: str | None = None) -> Account:
+        """The account of a member: the service account itself, or one with a derived password."""
+        service = self.client.service_account
+        if email == service.email:
+            return service
+        return Account(email, derived_password(self.member_password_key, email), user_id)
+
+    def set(self, condition: Condition) -> None:
+        """Settle a condition."""
+        self.conditions[condition.type] = condition
+
+    @asynccontextmanager
+    async def change(self, change: Change, detail: str) -> AsyncIterator[None]:
+        """Time a change and record how it ended."""
+        begun = time.perf_counter()
+        try:
+            yield
+        except Fault as fault:
+            self._record(change, OutcomeStatus.FAILED, f"{detail}: {fault.message}", begun)
+            raise
+        self._record(change, OutcomeStatus.DONE, detail, begun)
+
+    def _record(self, change: Change, status: OutcomeStatus, detail: str, begun: float) -> None:
+        seconds = time.perf_counter() - begun
+        self.outcomes.append(Outcome(self.database_name, change, status, detail, seconds))
+
+
+async def open_door(scope: Scope) -> Door:
+    """Where one signs in to the tenant's workspace, from the ledger, or from Twenty when that has no URL."""
+    link = await scope.ledger.link(scope.database_name)
+    if link.workspace_id is None:
+        raise Fault(
+            FaultKind.TENANT, Reason.WAITING, "The workspace is not made yet; run provision_workspaces first."
+        )
+    if link.workspace_url:
+        return Door(link.workspace_id, link.workspace_url)
+    return await scope.client.door(link.workspace_id)

@@ -1,0 +1,193 @@
+"""The one place through which every HTTP call passes: dry-run, retries, counting, error classes.
+
+Both clients are built on it, so that no call can change anything in a dry run, whoever makes it.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+
+
+class Effect(StrEnum):
+    """What a call does to the other side."""
+
+    READ = "read"
+    """Changes nothing."""
+    LOGIN = "login"
+    """Issues a token; no state that anyone else sees."""
+    WRITE = "write"
+    """Changes something; safe to send again."""
+    CREATE = "create"
+    """Changes something and must never be sent twice blindly."""
+
+
+@dataclass
+class CallCounter:
+    """How many calls were sent, by name, and how many of them could change something."""
+
+    by_name: Counter[str] = field(default_factory=Counter)
+    mutating: int = 0
+
+    def add(self, name: str, effect: Effect) -> None:
+        """Count one sent call."""
+        self.by_name[name] += 1
+        if effect in (Effect.WRITE, Effect.CREATE):
+            self.mutating += 1
+
+
+class DryRunViolation(Exception):
+    """A dry run tried to send a call that is not a plain read. A defect above the transport."""
+
+
+_ATTEMPTS = 4
+_LONGEST_WAIT_SECONDS = 20.0
+
+
+class Transport:
+    """Sends HTTP requests to one remote system.
+
+    Args:
+        base_url: taken as it is.
+        system: its name in error texts, for example `Twenty server "eu"`.
+        unreachable: the reason that stands for "no answer from this system".
+        dry_run: refuse everything that is not a read.
+        counter: counts the calls that were sent.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        system: str,
+        unreachable: Reason,
+        timeout_seconds: float,
+        dry_run: bool,
+        counter: CallCounter,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self.system = system
+        self.counter = counter
+        self._unreachable = unreachable
+        self._dry_run = dry_run
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
+            headers=dict(headers or {}),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str,
+        effect: Effect,
+        timeout_seconds: float | None = None,
+        **arguments: Any,
+    ) -> httpx.Response:
+        """Send one request and return its answer, whatever its status, except 429 and 5xx.
+
+        Tried again with backoff (and `Retry-After`), except a `CREATE` that may have taken place.
+
+        Raises:
+            Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
+            DryRunViolation: for anything but a read in a dry run.
+        """
+        if self._dry_run and effect is not Effect.READ:
+            raise DryRunViolation(f"{name} would have been sent to {self.system} in a dry run")
+        if timeout_seconds is not None:
+            arguments["timeout"] = timeout_seconds
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: _worth_repeating(error, effect)),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=_wait,
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    return await self._send_once(method, path, name, effect, arguments)
+        except _NoAnswer as failure:
+            raise Fault(
+                FaultKind.TRANSIENT,
+                self._unreachable,
+                f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}. "
+                "Check that it is up and reachable from here; the next run tries again.",
+                effect_unknown=effect is not Effect.READ and failure.effect_unknown,
+            ) from None
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def _send_once(
+        self, method: str, path: str, name: str, effect: Effect, arguments: dict[str, Any]
+    ) -> httpx.Response:
+        self.counter.add(name, effect)
+        try:
+            response = await self._client.request(method, self.base_url + path, **arguments)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _NoAnswer(_words(error), effect_unknown=False) from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise _NoAnswer(_words(error), effect_unknown=True) from None
+        if response.status_code == 429:
+            raise _NoAnswer("rate limit (HTTP 429)", effect_unknown=False, wait=_retry_after(response))
+        if response.status_code >= 500:
+            raise _NoAnswer(
+                f"HTTP {response.status_code}", effect_unknown=True, wait=_retry_after(response)
+            )
+        return response
+
+
+class _NoAnswer(Exception):
+    def __init__(self, why: str, *, effect_unknown: bool, wait: float | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.effect_unknown = effect_unknown
+        self.wait = wait
+
+
+def _worth_repeating(error: BaseException, effect: Effect) -> bool:
+    return isinstance(error, _NoAnswer) and not (effect is Effect.CREATE and error.effect_unknown)
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, _NoAnswer) and error.wait is not None:
+        return min(error.wait, _LONGEST_WAIT_SECONDS)
+    backoff = 0.2 * 2.0 ** (state.attempt_number - 1)
+    return float(backoff * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    try:
+        return max(0.0, float(response.headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _words(error: Exception) -> str:
+    text = str(error).split("\n")[0]
+    return f"{type(error).__name__}{': ' + text if text else ''}"
+
+
+async def pause(seconds: float) -> None:
+    """Wait inside a poll; one place, so that tests can shorten it."""
+    await asyncio.sleep(seconds)

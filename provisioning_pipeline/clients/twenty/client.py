@@ -1,0 +1,450 @@
+"""One Twenty server over its API: sign-in of the service account and of members, and the calls of a provisioning."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
+from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.contract import lacking, unsupported
+from provisioning_pipeline.clients.twenty.errors import (
+    TwentyError,
+    TwentyFault,
+    classify,
+    is_expired_token,
+    is_unknown_user,
+    is_wrong_password,
+)
+from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.settings import TwentyServer
+
+_RENEW_BEFORE = timedelta(seconds=60)
+_PATH = "/metadata"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token:
+    """A bearer token; its repr shows nothing."""
+
+    value: str
+    expires_at: datetime
+
+    def is_fresh(self) -> bool:
+        """Whether it will last for another minute."""
+        return datetime.now(UTC) + _RENEW_BEFORE < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account on this server: who signs in, and with which password.
+
+    `user_id`, where it is known, lets the service account impersonate them when the password is not ours.
+    """
+
+    email: str
+    password: SecretStr
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where one signs in to a workspace. `url` is Twenty's own subdomainUrl; its host is what Twenty checks."""
+
+    workspace_id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenUser:
+    """What Twenty shows a signed-in person about themselves."""
+
+    user_id: str
+    onboarding_status: str | None
+    workspace_id: str | None
+    workspace_member_id: str | None
+    first_name: str
+    last_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """How one joins a workspace without an e-mail."""
+
+    invite_hash: str
+    public_link_enabled: bool
+
+
+def derived_password(key: SecretStr, email: str) -> SecretStr:
+    """The password of an account that we create: HMAC of the e-mail, so creating twice is the same as once.
+
+    43 characters of base64url, within Twenty's 8 to 50. It is never stored and nobody signs in with it by hand.
+    """
+    digest = hmac.new(key.get_secret_value().encode(), email.strip().lower().encode(), hashlib.sha256).digest()
+    return SecretStr(base64.urlsafe_b64encode(digest).decode().rstrip("="))
+
+
+class TwentyClient:
+    """The API of one Twenty server.
+
+    Nothing that changes anything is sent before `check_contract` has found everything that is needed.
+    """
+
+    def __init__(
+        self,
+        server: TwentyServer,
+        *,
+        timeout_seconds: float,
+        activation_timeout_seconds: float,
+        dry_run: bool,
+        counter: CallCounter,
+    ) -> None:
+        self.name = server.name
+        self.system = f'Twenty server "{server.name}"'
+        self.service_account = Account(server.service_email.strip().lower(), server.service_password)
+        self._activation_timeout = activation_timeout_seconds
+        self._transport = Transport(
+            server.base_url,
+            system=self.system,
+            unreachable=Reason.SERVER_UNREACHABLE,
+            timeout_seconds=timeout_seconds,
+            dry_run=dry_run,
+            counter=counter,
+        )
+        self._tokens: dict[tuple[str, str], Token] = {}
+        self._doors: dict[str, Door] = {}
+        self._contract_met = False
+        self._first = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.__aexit__(kind, error, trace)
+
+    # --- what the server is -------------------------------------------------------------------------------------
+
+    async def check_contract(self) -> None:
+        """Make sure that the server has every field and argument that we use.
+
+        Raises:
+            Fault: of kind SERVER, naming what is missing, or saying that this is no Twenty at all.
+        """
+        async with self._first:
+            if self._contract_met:
+                return
+            found = await asyncio.gather(*(self._lacking(operation) for operation in operations.ALL))
+            missing = dict.fromkeys(name for names in found for name in names)
+            if missing:
+                raise unsupported(self.system, missing)
+            self._contract_met = True
+
+    async def _lacking(self, operation: Operation) -> tuple[str, ...]:
+        answer = await self._post(operation.probe(), {}, f"probe {operation.name}", Effect.READ, None)
+        return lacking(str(error.get("message", "")) for error in answer.get("errors") or [])
+
+    # --- the service account ------------------------------------------------------------------------------------
+
+    async def service_token(self) -> str:
+        """A token of the service account that belongs to no workspace.
+
+        Raises:
+            Fault: of kind SERVER when the account is missing or its password is wrong.
+        """
+        return (await self._agnostic_token()).value
+
+    async def sign_up_service_account(self) -> None:
+        """Create the service account; on a server without any user it becomes the server's admin."""
+        await self.check_contract()
+        answer = await self._call(operations.SIGN_UP, _credentials(self.service_account), None)
+        self._tokens[(self.service_account.email, "")] = _token(
+            answer["tokens"]["accessOrWorkspaceAgnosticToken"]
+        )
+
+    async def _agnostic_token(self) -> Token:
+        async with self._first:
+            known = self._tokens.get((self.service_account.email, ""))
+            if known and known.is_fresh():
+                return known
+            answer = await self._sign_in_service_account()
+            token = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
+            self._tokens[(self.service_account.email, "")] = token
+            return token
+
+    async def _sign_in_service_account(self) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = await self._call(
+                operations.SIGN_IN, _credentials(self.service_account), None
+            )
+        except TwentyFault as fault:
+            raise self._service_account_fault(fault) from None
+        for entry in answer["availableWorkspaces"]["availableWorkspacesForSignIn"]:
+            self._doors[entry["id"]] = Door(entry["id"], entry["workspaceUrls"]["subdomainUrl"])
+        return answer
+
+    def _service_account_fault(self, fault: TwentyFault) -> Fault:
+        if is_unknown_user(fault.error):
+            return Fault(
+                FaultKind.SERVER,
+                Reason.SERVICE_ACCOUNT_MISSING,
+                f"{self.system} has no account {self.service_account.email}. Sign it up there with the configured "
+                'password and give it server-admin rights (canAccessFullAdminPanel and canImpersonate in core."user"). '
+                "Only on a server without any user is it created by itself.",
+            )
+        if is_wrong_password(fault.error):
+            return Fault(
+                FaultKind.SERVER,
+                Reason.CREDENTIALS_REFUSED,
+                f"{self.system} refuses the password of the service account {self.service_account.email}. "
+                "Correct PROVISIONING_TWENTY_SERVICE_PASSWORD (or its entry in PROVISIONING_TWENTY_SERVERS).",
+            )
+        return fault
+
+    # --- workspaces ---------------------------------------------------------------------------------------------
+
+    async def create_workspace(self, display_name: str, subdomain: str) -> Door:
+        """Make a workspace owned by the service account. Not idempotent: write an intent first.
+
+        Raises:
+            TwentyFault: SUBDOMAIN_TAKEN also when an earlier call of ours made it and its answer was lost.
+            Fault: with `effect_unknown` when the answer was lost.
+        """
+        await self.check_contract()
+        token = await self._agnostic_token()
+        answer = await self._call(
+            operations.SIGN_UP_IN_NEW_WORKSPACE, {"displayName": display_name, "subdomain": subdomain}, token
+        )
+        return await self._enter(self.service_account, answer)
+
+    async def door(self, workspace_id: str) -> Door:
+        """Where one signs in to a workspace of the service account.
+
+        Raises:
+            Fault: when the service account is no member of it.
+        """
+        if workspace_id not in self._doors:
+            await self._sign_in_service_account()
+        if workspace_id not in self._doors:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.WORKSPACE_INCOMPLETE,
+                f"{self.system}: the service account is no member of workspace {workspace_id}, so it cannot work "
+                "there. Add it as an Admin of that workspace.",
+            )
+        return self._doors[workspace_id]
+
+    async def activate_workspace(self, door: Door) -> str:
+        """Activate it and drop the token from before: that one knows no workspace member.
+
+        Returns the activation status that Twenty answers, ACTIVE when all is well.
+        """
+        answer = await self._as(
+            self.service_account,
+            door,
+            operations.ACTIVATE_WORKSPACE,
+            timeout_seconds=self._activation_timeout,
+        )
+        self._tokens.pop((self.service_account.email, door.workspace_id), None)
+        return str(answer["activationStatus"])
+
+    async def invitation(self, door: Door) -> Invitation:
+        """The workspace's invite hash, as the service account sees it."""
+        answer = await self._as(self.service_account, door, operations.CURRENT_WORKSPACE)
+        return Invitation(answer["inviteHash"], bool(answer["isPublicInviteLinkEnabled"]))
+
+    async def check_password(self, account: Account) -> None:
+        """Sign in without a workspace.
+
+        Raises:
+            TwentyFault: FOREIGN_PASSWORD when the account has a password that is not ours.
+        """
+        await self._call(operations.SIGN_IN, _credentials(account), None)
+
+    async def join(self, account: Account, door: Door, invitation: Invitation) -> None:
+        """Make the account a member, creating it when it is new. No e-mail is sent; joining twice is joining once.
+
+        Raises:
+            TwentyFault: FOREIGN_PASSWORD when the account exists with a password that is not ours.
+        """
+        await self.check_contract()
+        variables = {**_credentials(account), "workspaceInviteHash": invitation.invite_hash}
+        answer = await self._call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
+        await self._enter(account, answer)
+
+    async def role_id(self, door: Door, label: str) -> str:
+        """The id of the role with this label in this workspace."""
+        roles = await self._as(self.service_account, door, operations.GET_ROLES)
+        for role in roles:
+            if role["label"] == label:
+                return str(role["id"])
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WORKSPACE_INCOMPLETE,
+            f"{self.system}: workspace {door.workspace_id} has no role {label}; it has "
+            f"{', '.join(sorted(role['label'] for role in roles)) or 'none'}.",
+        )
+
+    async def set_role(self, door: Door, workspace_member_id: str, role_id: str) -> None:
+        """Give a member a role, as the service account."""
+        variables = {"workspaceMemberId": workspace_member_id, "roleId": role_id}
+        await self._as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
+
+    # --- as a member --------------------------------------------------------------------------------------------
+
+    async def current_user(self, account: Account, door: Door, *, by_new_login: bool = False) -> SeenUser:
+        """Sign in as that person and read what Twenty shows them. `by_new_login` uses no token from before."""
+        if by_new_login:
+            self._tokens.pop((account.email, door.workspace_id), None)
+        answer = await self._as(account, door, operations.CURRENT_USER)
+        member = answer["workspaceMember"] or {}
+        return SeenUser(
+            user_id=answer["id"],
+            onboarding_status=answer["onboardingStatus"],
+            workspace_id=(answer["currentWorkspace"] or {}).get("id"),
+            workspace_member_id=member.get("id"),
+            first_name=(member.get("name") or {}).get("firstName") or "",
+            last_name=(member.get("name") or {}).get("lastName") or "",
+        )
+
+    async def skip_sync_email(self, account: Account, door: Door) -> None:
+        """Clear the step SYNC_EMAIL of that person."""
+        await self._as(account, door, operations.SKIP_SYNC_EMAIL)
+
+    async def skip_install_apps(self, account: Account, door: Door) -> None:
+        """Clear the step APPS_INSTALLATION of that person without installing anything."""
+        await self._as(account, door, operations.TRIGGER_INSTALL_APPS, {"universalIdentifiers": []})
+
+    async def set_name(
+        self, door: Door, workspace_member_id: str, first_name: str, last_name: str
+    ) -> None:
+        """Set a member's name, as the service account; a non-empty one clears their step PROFILE_CREATION."""
+        update = {"name": {"firstName": first_name, "lastName": last_name}}
+        variables = {"workspaceMemberId": workspace_member_id, "update": update}
+        await self._as(
+            self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables
+        )
+
+    async def invite_nobody(self, door: Door) -> None:
+        """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""
+        await self._as(self.service_account, door, operations.SEND_INVITATIONS, {"emails": []})
+
+    # --- how --------------------------------------------------------------------------------------------------
+
+    async def _enter(self, account: Account, answer: dict[str, Any]) -> Door:
+        door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
+        self._doors[door.workspace_id] = door
+        await self._exchange(account, door, answer["loginToken"]["token"])
+        return door
+
+    async def _exchange(self, account: Account, door: Door, login_token: str) -> Token:
+        answer = await self._call(
+            operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, {"loginToken": login_token, "origin": door.url}, None
+        )
+        token = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
+        self._tokens[(account.email, door.workspace_id)] = token
+        return token
+
+    async def _member_token(self, account: Account, door: Door) -> Token:
+        known = self._tokens.get((account.email, door.workspace_id))
+        if known and known.is_fresh():
+            return known
+        try:
+            answer = await self._call(
+                operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS,
+                {**_credentials(account), "origin": door.url},
+                None,
+            )
+        except TwentyFault as fault:
+            if account.email == self.service_account.email:
+                raise self._service_account_fault(fault) from None
+            if account.user_id is None or not is_wrong_password(fault.error):
+                raise
+            variables = {"userId": account.user_id, "workspaceId": door.workspace_id}
+            answer = await self._as(self.service_account, door, operations.IMPERSONATE, variables)
+        return await self._exchange(account, door, answer["loginToken"]["token"])
+
+    async def _as(
+        self,
+        account: Account,
+        door: Door,
+        operation: Operation,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        if operation.effect is not Effect.READ:
+            await self.check_contract()
+        token = await self._member_token(account, door)
+        try:
+            return await self._call(operation, variables or {}, token, timeout_seconds)
+        except TwentyFault as fault:
+            if not is_expired_token(fault.error):
+                raise
+            self._tokens.pop((account.email, door.workspace_id), None)
+            token = await self._member_token(account, door)
+            return await self._call(operation, variables or {}, token, timeout_seconds)
+
+    async def _call(
+        self,
+        operation: Operation,
+        variables: Mapping[str, Any],
+        token: Token | None,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        answer = await self._post(
+            operation.document, variables, operation.name, operation.effect, token, timeout_seconds
+        )
+        error = TwentyError.read(answer)
+        if error:
+            raise classify(error, call=operation.name, system=self.system)
+        return answer["data"][operation.name]
+
+    async def _post(
+        self,
+        document: str,
+        variables: Mapping[str, Any],
+        name: str,
+        effect: Effect,
+        token: Token | None,
+        timeout_seconds: float | None = None,
+    ) -> dict[str, Any]:
+        response = await self._transport.send(
+            "POST",
+            _PATH,
+            name=name,
+            effect=effect,
+            timeout_seconds=timeout_seconds,
+            json={"query": document, "variables": dict(variables)},
+            headers={"authorization": f"Bearer {token.value}"} if token else {},
+        )
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or not ({"data", "errors"} & answer.keys()):
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.UNSUPPORTED_TWENTY,
+                f"{self.system}: {self._transport.base_url}{_PATH} answers HTTP {response.status_code} without "
+                "GraphQL, so it is no Twenty of the 2.x line. Check the base URL in the settings.",
+            )
+        return answer
+
+
+def _credentials(account: Account) -> dict[str, str]:
+    return {"email": account.email, "password": account.password.get_secret_value()}
+
+
+def _token(answer: Mapping[str, str]) -> Token:
+    return Token(answer["token"], datetime.fromisoformat(answer["expiresAt"].replace("Z", "+00:00")))

@@ -1,0 +1,49 @@
+"""Does this server have everything that we are going to call?
+
+Twenty refuses introspection to everyone without a workspace (production), and a fresh server has no workspace.
+So every operation is sent with its root field skipped: the server validates fields, arguments and types against
+its own schema, runs nothing, and names what it lacks. That works without a token and on any version.
+"""
+
+import re
+from collections.abc import Iterable
+
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+
+_LACKS = (
+    re.compile(r'Cannot query field "(?P<field>\w+)" on type "(?P<type>\w+)"'),
+    re.compile(r'Unknown argument "(?P<field>\w+)" on field "(?P<type>[\w.]+)"'),
+    re.compile(r'Field "(?P<field>\w+)" is not defined by type "(?P<type>\w+)"'),
+    re.compile(r'Field "(?P<type>[\w.]+)" argument "(?P<field>\w+)" of type .* is required'),
+    re.compile(r'Unknown type "(?P<field>\w+)"'),
+)
+_MISMATCH = re.compile(r"of type .* used in position expecting|must not have a selection|must have a selection")
+_NOT_RUN = re.compile(r'Variable "\$\w+" of required type .* was not provided')
+
+
+def lacking(messages: Iterable[str]) -> tuple[str, ...]:
+    """What validation errors say is missing, as `Type.field`; an unknown complaint stands as it is.
+
+    A complaint about variables that were not given is none: it comes after a successful validation.
+    """
+    found: list[str] = []
+    for message in messages:
+        match = next((hit for pattern in _LACKS if (hit := pattern.search(message))), None)
+        if match:
+            groups = match.groupdict()
+            found.append(f"{groups['type']}.{groups['field']}" if groups.get("type") else groups["field"])
+        elif _MISMATCH.search(message) or not _NOT_RUN.search(message):
+            found.append(message)
+    return tuple(dict.fromkeys(found))
+
+
+def unsupported(system: str, missing: Iterable[str]) -> Fault:
+    """The refusal to write to a server that lacks something."""
+    names = ", ".join(missing)
+    return Fault(
+        FaultKind.SERVER,
+        Reason.UNSUPPORTED_TWENTY,
+        f"{system} lacks what provisioning needs: {names}. Nothing was written to it. "
+        "Use a Twenty of the 2.x line (measured: 2.21).",
+    )

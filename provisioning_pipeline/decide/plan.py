@@ -1,0 +1,331 @@
+"""Observed state and policy in, a plan per tenant out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from provisioning_pipeline.decide.admin import choose_admin
+from provisioning_pipeline.decide.detection import Detected, name_of
+from provisioning_pipeline.decide.placement import NoPlace, Placement
+from provisioning_pipeline.decide.subdomain import candidates
+from provisioning_pipeline.model.condition import (
+    Condition,
+    ConditionType,
+    Reason,
+    is_false,
+    is_true,
+    is_unknown,
+)
+from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.onboarding import Flag, pending_for
+from provisioning_pipeline.model.people import Membership, User
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, Plan, TenantPlan
+
+_UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
+_WHOLE_CREATION = (Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What planning looks at besides the detected tenants; the frames are those of `model.frames`.
+
+    Args:
+        servers, workspaces, flags, probes: frames.
+        service_users: server → user ids of our account there.
+        holders, users: Clerk's answers for the organizations that were asked about.
+        registry_stores: the registry has a column for the workspace id.
+        admin_role: the Clerk role that makes an admin.
+    """
+
+    servers: pd.DataFrame
+    workspaces: pd.DataFrame
+    flags: pd.DataFrame
+    probes: pd.DataFrame
+    service_users: Mapping[str, tuple[str, ...]]
+    holders: Mapping[str, tuple[Membership, ...] | AdminUnknown]
+    users: Mapping[str, User]
+    registry_stores: bool
+    admin_role: str
+
+
+def organizations_to_ask(detected: Iterable[Detected]) -> tuple[str, ...]:
+    """The Clerk organizations of tenants that still lack an admin; nobody else is asked about."""
+    return tuple(
+        sorted(
+            {
+                found.tenant.clerk_org_id
+                for found in detected
+                if found.eligible and found.tenant.clerk_org_id and not (found.link or {}).get("admin_user_id")
+            }
+        )
+    )
+
+
+def databases_to_probe(detected: Iterable[Detected]) -> tuple[str, ...]:
+    """The tenant databases worth a look inside: those without a workspace yet."""
+    return tuple(
+        found.tenant.database_name
+        for found in detected
+        if found.eligible and not (found.link or {}).get("workspace_id")
+    )
+
+
+def make_plan(detected: Sequence[Detected], observed: Observed) -> Plan:
+    """One entry per tenant, in the given order."""
+    planner = _Planner(detected, observed)
+    return Plan(tuple(planner.tenant(found) for found in detected))
+
+
+class _Planner:
+    def __init__(self, detected: Sequence[Detected], observed: Observed) -> None:
+        self._observed = observed
+        self._servers = {str(row["server"]): row for row in records(observed.servers)}
+        self._workspaces = {
+            (row["server"], row["workspace_id"]): row for row in records(observed.workspaces)
+        }
+        self._probes = {row["database_name"]: row for row in records(observed.probes)}
+        self._flags = _by_workspace(observed.flags)
+        self._placement = Placement.over(
+            observed.servers,
+            (
+                str(found.link["server"])
+                for found in detected
+                if found.link and found.link["open_intent"] and not found.link["workspace_id"]
+            ),
+        )
+
+    def tenant(self, found: Detected) -> TenantPlan:
+        link = found.link or {}
+        entry = TenantPlan(
+            tenant=found.tenant,
+            changes=(),
+            adopt=False,
+            server=link.get("server"),
+            subdomains=(),
+            workspace_id=link.get("workspace_id"),
+            admin=AdminUnknown(Reason.WAITING, "Not looked for."),
+            conditions=found.conditions,
+        )
+        if not found.eligible:
+            return entry
+        if link.get("workspace_id"):
+            return self._existing(entry, found, link)
+        return self._new(entry, found, link)
+
+    # --- a tenant without a workspace ---------------------------------------------------------------------------
+
+    def _new(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
+        probe = self._probes.get(found.tenant.database_name, {})
+        if probe.get("vanished"):
+            return replace(
+                entry,
+                conditions=_with(
+                    entry.conditions,
+                    is_false(
+                        ConditionType.DETECTED,
+                        Reason.DATABASE_VANISHED,
+                        "The database was dropped while it was being looked at. If that was the tenant manager's "
+                        "own clean-up, it will be created again.",
+                    ),
+                ),
+            )
+        entry = replace(
+            entry,
+            adopt=found.adopt,
+            conditions=_with(entry.conditions, _probed(found.tenant.database_name, probe)),
+            tenant=replace(found.tenant, name=_display_name(found, probe)),
+        )
+        place = self._under_way(link) or self._placement.place(found.tenant)
+        adopting = (Change.ADOPT_DATABASE,) if found.adopt else ()
+        if isinstance(place, NoPlace):
+            waiting = is_false(ConditionType.WORKSPACE_READY, place.reason, place.message)
+            return replace(entry, changes=adopting, server=None, conditions=_with(entry.conditions, waiting))
+        admin = self._admin(found)
+        adding = (Change.ADD_ADMIN,) if isinstance(admin, Admin) else ()
+        proving = (Change.PROVE_LOGIN,) if isinstance(admin, Admin) else ()
+        return replace(
+            entry,
+            changes=(
+                *adopting,
+                *_WHOLE_CREATION,
+                *adding,
+                Change.CLEAR_ONBOARDING,
+                Change.STORE_LINK,
+                *proving,
+            ),
+            server=place,
+            subdomains=candidates(found.tenant.slug, entry.tenant.name, found.tenant.database_name),
+            admin=admin,
+        )
+
+    def _under_way(self, link: Mapping[str, Any]) -> str | NoPlace | None:
+        """The server of a creation that was begun; it is finished there and nowhere else."""
+        if not link.get("open_intent"):
+            return None
+        trouble = self._server_trouble(str(link["server"]))
+        return NoPlace(trouble.reason, trouble.message) if trouble else str(link["server"])
+
+    # --- a tenant with a workspace ------------------------------------------------------------------------------
+
+    def _existing(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
+        server, workspace_id = str(link["server"]), str(link["workspace_id"])
+        trouble = self._server_trouble(server)
+        if trouble:
+            return replace(entry, conditions=_with(entry.conditions, trouble))
+        row = self._workspaces.get((server, workspace_id))
+        broken = _broken_workspace(row, server, workspace_id)
+        if broken:
+            return replace(entry, conditions=_with(entry.conditions, broken))
+        unfinished = row is not None and row["activation_status"] in _UNFINISHED
+        admin_user = link.get("admin_user_id")
+        admin = self._admin(found) if not admin_user else self._known_admin(found)
+        pending = self._pending(server, workspace_id, admin_user)
+        changes: list[Change] = []
+        if unfinished:
+            changes.append(Change.ACTIVATE_WORKSPACE)
+        if not admin_user and isinstance(admin, Admin):
+            changes.append(Change.ADD_ADMIN)
+        if unfinished or pending or Change.ADD_ADMIN in changes:
+            changes.append(Change.CLEAR_ONBOARDING)
+        if self._registry_is_behind(found, workspace_id):
+            changes.append(Change.STORE_LINK)
+        if isinstance(admin, Admin) and (
+            not link["login_proved"] or {Change.ADD_ADMIN, Change.CLEAR_ONBOARDING} & set(changes)
+        ):
+            changes.append(Change.PROVE_LOGIN)
+        return replace(
+            entry,
+            changes=tuple(changes),
+            admin=admin,
+            conditions=_with(entry.conditions, *_existing_conditions(admin, pending, unfinished=unfinished)),
+        )
+
+    def _known_admin(self, found: Detected) -> Admin | AdminUnknown:
+        email = (found.link or {}).get("admin_email")
+        return Admin(email, "", "") if email else self._admin(found)
+
+    def _pending(self, server: str, workspace_id: str, admin_user: str | None) -> tuple[str, ...]:
+        flags = self._flags.get((server, workspace_id), []) + self._flags.get((server, None), [])
+        people = [*self._observed.service_users.get(server, ()), *([admin_user] if admin_user else [])]
+        return tuple(
+            sorted({key for person in people for key in pending_for(person, workspace_id, flags)})
+        )
+
+    def _registry_is_behind(self, found: Detected, workspace_id: str) -> bool:
+        return (
+            self._observed.registry_stores
+            and found.registry is not None
+            and found.registry["workspace_id"] != workspace_id
+        )
+
+    def _server_trouble(self, server: str) -> Condition | None:
+        row = self._servers.get(server)
+        if row is None:
+            return is_false(
+                ConditionType.WORKSPACE_READY,
+                Reason.SERVER_NOT_CONFIGURED,
+                f'The tenant lives on Twenty server "{server}", which is not in the settings. Put it back there.',
+            )
+        if row["reason"]:
+            return is_unknown(ConditionType.WORKSPACE_READY, Reason(row["reason"]), str(row["message"]))
+        return None
+
+    def _admin(self, found: Detected) -> Admin | AdminUnknown:
+        registry = found.registry or {}
+        return choose_admin(
+            found.tenant.clerk_org_id,
+            registry.get("admin_email"),
+            registry.get("admin_name"),
+            self._observed.holders,
+            self._observed.users,
+            self._observed.admin_role,
+        )
+
+
+def _display_name(found: Detected, probe: Mapping[str, Any]) -> str:
+    if found.registry is not None:
+        return found.tenant.name
+    return str(probe.get("display_name") or name_of(found.tenant.slug))
+
+
+def _probed(database_name: str, probe: Mapping[str, Any]) -> Condition:
+    detected = ConditionType.DETECTED
+    if probe and not probe["reachable"]:
+        return is_true(
+            detected,
+            Reason.DATABASE_UNREACHABLE,
+            f"Database {database_name} is on the cluster but could not be looked into: {probe['problem']}.",
+        )
+    if probe and not probe["has_core"]:
+        return is_true(detected, Reason.NO_SCHEMA_YET, f"Database {database_name} is there, without tables yet.")
+    return is_true(detected, Reason.DATABASE_PRESENT, f"Database {database_name} is on the cluster.")
+
+
+def _broken_workspace(
+    row: Mapping[str, Any] | None, server: str, workspace_id: str
+) -> Condition | None:
+    ready = ConditionType.WORKSPACE_READY
+    if row is None or row["deleted"]:
+        return is_false(
+            ready,
+            Reason.WORKSPACE_GONE,
+            f'Workspace {workspace_id} was deleted on Twenty server "{server}". Nothing is made in its place by '
+            "itself: restore it in Twenty, or delete the tenant's row in provisioning.tenant_link to start anew.",
+        )
+    status = row["activation_status"]
+    if status in _UNFINISHED:
+        return None
+    if status != "ACTIVE":
+        return is_false(
+            ready,
+            Reason.WORKSPACE_SUSPENDED,
+            f"Twenty says {status} of workspace {workspace_id}. Reactivate it in Twenty's admin panel.",
+        )
+    if not row["has_metadata"]:
+        return is_false(
+            ready,
+            Reason.WORKSPACE_INCOMPLETE,
+            f"Workspace {workspace_id} says ACTIVE but has no object metadata: it was not made by Twenty's own "
+            "services and cannot be opened.",
+        )
+    return None
+
+
+def _existing_conditions(
+    admin: Admin | AdminUnknown, pending: Sequence[str], *, unfinished: bool
+) -> list[Condition]:
+    if unfinished:
+        return [
+            is_false(
+                ConditionType.WORKSPACE_READY,
+                Reason.WAITING,
+                "The workspace exists and waits for its activation; this run goes on with it.",
+            )
+        ]
+    conditions = [is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")]
+    if pending:
+        conditions.append(
+            is_false(
+                ConditionType.ONBOARDING_COMPLETE,
+                Reason.STEPS_PENDING,
+                f"Onboarding steps are pending: {', '.join(pending)}.",
+            )
+        )
+    if isinstance(admin, AdminUnknown):
+        conditions.append(is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message))
+    return conditions
+
+
+def _with(conditions: Sequence[Condition], *newer: Condition) -> tuple[Condition, ...]:
+    merged = {condition.type: condition for condition in (*conditions, *newer)}
+    return tuple(merged.values())
+
+
+def _by_workspace(flags: pd.DataFrame) -> dict[tuple[str, str | None], list[Flag]]:
+    found: dict[tuple[str, str | None], list[Flag]] = {}
+    for row in records(flags):
+        flag = Flag(row["key"], row["user_id"], row["workspace_id"], row["value"])
+        found.setdefault((row["server"], flag.workspace_id), []).append(flag)
+    return found

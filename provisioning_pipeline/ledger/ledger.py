@@ -1,0 +1,432 @@
+"""Reads and writes of the ledger. Every method is one short transaction; none decides anything."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+from psycopg import errors
+
+from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.condition import (
+    Condition,
+    ConditionType,
+    Reason,
+    Status,
+    StoredCondition,
+    derive_ready,
+)
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.frames import LINKS, frame
+from provisioning_pipeline.model.tenant import Outcome, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A workspace creation that was begun and whose end is not known."""
+
+    id: int
+    server: str
+    subdomain: str
+    begun_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A tenant's row: where its workspace is, as far as that is known."""
+
+    database_name: str
+    server: str | None
+    subdomain: str | None
+    workspace_id: str | None
+    workspace_url: str | None
+    admin_user_id: str | None
+    admin_email: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One finished run, newest first in lists."""
+
+    run_id: str
+    trigger: str
+    begun_at: datetime
+    ready: int
+    unwell: int
+    actions: int
+    seconds: float
+    report: str | None
+
+
+class Ledger:
+    """The ledger in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    # --- links --------------------------------------------------------------------------------------------------
+
+    async def links(self) -> pd.DataFrame:
+        """Every link as a frame with the columns of `LINKS`; empty when there is no ledger yet."""
+        if not await has_ledger(self.database):
+            return frame(LINKS, [])
+        rows = await self.database.fetch(
+            """
+            SELECT l.database_name, l.slug, l.server, l.subdomain, l.workspace_id::text AS workspace_id,
+                   l.admin_user_id::text AS admin_user_id, l.admin_email,
+                   COALESCE(c.status = 'True', false) AS login_proved, i.id IS NOT NULL AS open_intent
+            FROM provisioning.tenant_link l
+            LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
+            LEFT JOIN provisioning.intent i ON i.database_name = l.database_name AND i.settled_at IS NULL
+            """
+        )
+        return frame(LINKS, rows)
+
+    async def ensure_links(self, tenants: Iterable[Tenant]) -> None:
+        """Make sure that every tenant has a row."""
+        rows = [(tenant.database_name, tenant.slug, tenant.registry_id) for tenant in tenants]
+        if not rows:
+            return
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                """
+                INSERT INTO provisioning.tenant_link AS l (database_name, slug, registry_id)
+                SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[])
+                ON CONFLICT (database_name) DO UPDATE
+                SET slug = excluded.slug, registry_id = COALESCE(excluded.registry_id, l.registry_id)
+                WHERE (l.slug, l.registry_id) IS DISTINCT FROM
+                      (excluded.slug, COALESCE(excluded.registry_id, l.registry_id))
+                """,
+                [list(column) for column in zip(*rows, strict=True)],
+            )
+
+    async def link(self, database_name: str) -> Link:
+        """One tenant's row; it must exist."""
+        rows = await self.database.fetch(
+            """
+            SELECT database_name, server, subdomain, workspace_id::text AS workspace_id, workspace_url,
+                   admin_user_id::text AS admin_user_id, admin_email
+            FROM provisioning.tenant_link WHERE database_name = %s
+            """,
+            [database_name],
+        )
+        return Link(**rows[0])
+
+    async def store_admin(self, database_name: str, user_id: str, email: str) -> None:
+        """Remember who the admin is."""
+        await self.database.execute(
+            """
+            UPDATE provisioning.tenant_link SET admin_user_id = %s, admin_email = %s, updated_at = now()
+            WHERE database_name = %s AND (admin_user_id, admin_email) IS DISTINCT FROM (%s::uuid, %s)
+            """,
+            [user_id, email, database_name, user_id, email],
+        )
+
+    async def store_user_link(self, server: str, clerk_user_id: str, twenty_user_id: str, run_id: str) -> None:
+        """Remember which Twenty user a Clerk user is.
+
+        Raises:
+            Fault: when that Twenty user is already linked to another Clerk user.
+        """
+        try:
+            await self.database.execute(
+                """
+                INSERT INTO provisioning.user_link (server, clerk_user_id, twenty_user_id, run_id)
+                VALUES (%s, %s, %s, %s)
+                ON CONFLICT (server, clerk_user_id) DO UPDATE SET twenty_user_id = excluded.twenty_user_id
+                WHERE provisioning.user_link.twenty_user_id <> excluded.twenty_user_id
+                """,
+                [server, clerk_user_id, twenty_user_id, run_id],
+            )
+        except errors.UniqueViolation:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.REGISTRY_AMBIGUOUS,
+                f"Twenty user {twenty_user_id} is already linked to another Clerk user than {clerk_user_id}. Two Clerk "
+                "users share a verified e-mail; correct that at Clerk.",
+            ) from None
+
+    # --- intents ------------------------------------------------------------------------------------------------
+
+    async def open_intent(self, database_name: str) -> Intent | None:
+        """The creation that was begun for this tenant and never settled."""
+        rows = await self.database.fetch(
+            """
+            SELECT id, server, subdomain, begun_at FROM provisioning.intent
+            WHERE database_name = %s AND settled_at IS NULL
+            """,
+            [database_name],
+        )
+        return Intent(**rows[0]) if rows else None
+
+    async def begin_intent(self, database_name: str, server: str, subdomain: str, run_id: str) -> Intent | None:
+        """Say what is about to be created. None when another tenant already claims that subdomain there.
+
+        The subdomain is claimed in the same transaction, so two tenants never aim at the same one.
+        """
+        try:
+            async with self.database.transaction() as connection:
+                await connection.execute(
+                    """
+                    UPDATE provisioning.tenant_link SET server = %s, subdomain = %s, updated_at = now()
+                    WHERE database_name = %s
+                    """,
+                    [server, subdomain, database_name],
+                )
+                cursor = await connection.execute(
+                    """
+                    INSERT INTO provisioning.intent (database_name, server, subdomain, run_id)
+                    VALUES (%s, %s, %s, %s) RETURNING id, begun_at
+                    """,
+                    [database_name, server, subdomain, run_id],
+                )
+                row = await cursor.fetchone()
+        except errors.UniqueViolation:
+            return None
+        return Intent(row[0], server, subdomain, row[1]) if row else None
+
+    async def drop_intent(self, intent: Intent, database_name: str, why: str) -> None:
+        """Settle an intent that made nothing, and let go of its subdomain."""
+        async with self.database.transaction() as connection:
+            await connection.execute(_SETTLE, [why, intent.id])
+            await connection.execute(
+                """
+                UPDATE provisioning.tenant_link SET server = NULL, subdomain = NULL, updated_at = now()
+                WHERE database_name = %s AND workspace_id IS NULL
+                """,
+                [database_name],
+            )
+
+    async def store_workspace(
+        self, intent: Intent, database_name: str, workspace_id: str, workspace_url: str, how: str
+    ) -> None:
+        """Settle an intent: this is the workspace that it made.
+
+        Raises:
+            Fault: when the workspace is already another tenant's.
+        """
+        try:
+            async with self.database.transaction() as connection:
+                await connection.execute(
+                    """
+                    UPDATE provisioning.tenant_link
+                    SET server = %s, subdomain = %s, workspace_id = %s, workspace_url = %s, updated_at = now()
+                    WHERE database_name = %s
+                    """,
+                    [intent.server, intent.subdomain, workspace_id, workspace_url, database_name],
+                )
+                await connection.execute(_SETTLE, [how, intent.id])
+        except errors.UniqueViolation:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.SUBDOMAIN_TAKEN,
+                f"Workspace {workspace_id} is already linked to another tenant; it is not shared.",
+            ) from None
+
+    # --- conditions ---------------------------------------------------------------------------------------------
+
+    async def store_conditions(
+        self,
+        found: Mapping[str, Sequence[Condition]],
+        *,
+        run_id: str,
+        first_wait: float,
+        most_wait: float,
+        tried: bool = True,
+    ) -> dict[str, Condition]:
+        """Merge these conditions into the tenants' rows and derive Ready; `since` moves only when a status does.
+
+        With `tried`, a tenant that is not ready has had its try: it is looked at again after a wait that doubles
+        from `first_wait` to `most_wait` seconds. Returns each tenant's Ready condition.
+        """
+        names = list(found)
+        ready: dict[str, Condition] = {}
+        async with self.database.transaction() as connection:
+            # the same order in every process, so that two runs over the same tenants cannot deadlock
+            await connection.execute(
+                """
+                SELECT 1 FROM provisioning.tenant_link WHERE database_name = ANY(%s)
+                ORDER BY database_name FOR UPDATE
+                """,
+                [names],
+            )
+            cursor = await connection.execute(
+                """
+                SELECT database_name, type, status, reason, message FROM provisioning.condition
+                WHERE database_name = ANY(%s)
+                """,
+                [names],
+            )
+            known: dict[str, dict[ConditionType, Condition]] = {name: {} for name in names}
+            for name, type_, status, reason, message in await cursor.fetchall():
+                known[name][ConditionType(type_)] = Condition(
+                    ConditionType(type_), Status(status), Reason(reason), message
+                )
+            changed: list[tuple[str, Condition]] = []
+            for name in names:
+                merged = known[name] | {condition.type: condition for condition in found[name]}
+                ready[name] = merged[ConditionType.READY] = derive_ready(merged)
+                changed += [
+                    (name, condition)
+                    for condition in merged.values()
+                    if known[name].get(condition.type) != condition
+                ]
+            if changed:
+                await connection.execute(
+                    _STORE_CONDITIONS,
+                    [
+                        run_id,
+                        [name for name, _ in changed],
+                        [condition.type for _, condition in changed],
+                        [condition.status for _, condition in changed],
+                        [condition.reason for _, condition in changed],
+                        [condition.message for _, condition in changed],
+                    ],
+                )
+            await connection.execute(
+                _STORE_READY,
+                {
+                    "names": names,
+                    "ready": [ready[name].status is Status.TRUE for name in names],
+                    "first": first_wait,
+                    "most": most_wait,
+                    "tried": tried,
+                },
+            )
+        return ready
+
+    async def conditions(self, database_names: Sequence[str] | None = None) -> list[StoredCondition]:
+        """The stored conditions of these tenants, or of all."""
+        if not await has_ledger(self.database):
+            return []
+        rows = await self.database.fetch(
+            """
+            SELECT database_name, type, status, reason, message, since, run_id FROM provisioning.condition
+            WHERE %s::text[] IS NULL OR database_name = ANY(%s) ORDER BY database_name
+            """,
+            [database_names, database_names],
+        )
+        return [
+            StoredCondition(
+                database_name=row["database_name"],
+                condition=Condition(
+                    ConditionType(row["type"]), Status(row["status"]), Reason(row["reason"]), row["message"]
+                ),
+                since=row["since"],
+                run_id=row["run_id"],
+            )
+            for row in rows
+        ]
+
+    async def due(self, database_names: Sequence[str]) -> list[Row]:
+        """Which of these databases want a look now: never seen, or unwell and waited long enough.
+
+        Returns database_name and attempts (tries so far), in one query.
+        """
+        return await self.database.fetch(
+            """
+            SELECT seen.name AS database_name, COALESCE(l.attempts, 0) AS attempts
+            FROM unnest(%s::text[]) AS seen(name)
+            LEFT JOIN provisioning.tenant_link l ON l.database_name = seen.name
+            WHERE l.database_name IS NULL OR (NOT l.ready AND l.look_again_at <= now())
+            ORDER BY seen.name
+            """,
+            [list(database_names)],
+        )
+
+    # --- runs ---------------------------------------------------------------------------------------------------
+
+    async def begin_run(self, run_id: str, trigger: str) -> None:
+        """Remember that a run began; beginning twice is beginning once."""
+        await self.database.execute(
+            "INSERT INTO provisioning.run (run_id, trigger) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [run_id, trigger],
+        )
+
+    async def finish_run(
+        self, run_id: str, *, ready: int, unwell: int, actions: int, seconds: float, report: str | None
+    ) -> None:
+        """Remember how a run ended."""
+        await self.database.execute(
+            """
+            UPDATE provisioning.run
+            SET finished_at = now(), ready = %s, unwell = %s, actions = %s, seconds = %s, report = %s
+            WHERE run_id = %s
+            """,
+            [ready, unwell, actions, seconds, report, run_id],
+        )
+
+    async def last_runs(self, most: int) -> list[RunRow]:
+        """The last finished runs, newest first."""
+        rows = await self.database.fetch(
+            """
+            SELECT run_id, trigger, begun_at, ready, unwell, actions, seconds, report FROM provisioning.run
+            WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT %s
+            """,
+            [most],
+        )
+        return [RunRow(**row) for row in rows]
+
+    async def add_outcomes(self, run_id: str, outcomes: Sequence[Outcome]) -> None:
+        """Append what was attempted and how it ended."""
+        if not outcomes:
+            return
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
+            SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[])
+            """,
+            [
+                run_id,
+                [outcome.database_name for outcome in outcomes],
+                [outcome.change for outcome in outcomes],
+                [outcome.status for outcome in outcomes],
+                [outcome.detail for outcome in outcomes],
+                [outcome.seconds for outcome in outcomes],
+            ],
+        )
+
+    async def outcomes_of(self, run_id: str) -> list[Row]:
+        """The outcomes of one run: database_name, change, status, detail, seconds, at."""
+        return await self.database.fetch(
+            """
+            SELECT database_name, change, status, detail, seconds, at FROM provisioning.outcome
+            WHERE run_id = %s ORDER BY database_name, id
+            """,
+            [run_id],
+        )
+
+    async def tenant_rows(self) -> list[Row]:
+        """Every tenant's link for people: slug, database_name, server, workspace_id, workspace_url, admin_*, ready."""
+        if not await has_ledger(self.database):
+            return []
+        return await self.database.fetch(
+            """
+            SELECT slug, database_name, server, subdomain, workspace_id::text AS workspace_id, workspace_url,
+                   admin_user_id::text AS admin_user_id, admin_email, ready, attempts, look_again_at
+            FROM provisioning.tenant_link ORDER BY slug, database_name
+            """
+        )
+
+
+_SETTLE = "UPDATE provisioning.intent SET settled_at = now(), settled_as = %s WHERE id = %s"
+
+_STORE_CONDITIONS = """
+    INSERT INTO provisioning.condition AS known (database_name, type, status, reason, message, run_id)
+    SELECT n, t, s, r, m, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+        AS found(n, t, s, r, m)
+    ON CONFLICT (database_name, type) DO UPDATE SET
+        since = CASE WHEN known.status = excluded.status THEN known.since ELSE now() END,
+        status = excluded.status, reason = excluded.reason, message = excluded.message, run_id = excluded.run_id
+"""
+
+_STORE_READY = """
+    UPDATE provisioning.tenant_link l SET
+        ready = found.ready,
+        attempts = CASE WHEN found.ready THEN 0 WHEN %(tried)s THEN l.attempts + 1 ELSE l.attempts END,
+        look_again_at = CASE WHEN found.ready THEN now() WHEN NOT %(tried)s THEN l.look_again_at
+            ELSE now() + make_interval(secs => least(%(most)s, %(first)s * 2 ^ least(l.attempts, 20))) END
+    FROM unnest(%(names)s::text[], %(ready)s::bool[]) AS found(name, ready)
+    WHERE l.database_name = found.name AND NOT (l.ready AND found.ready)
+"""

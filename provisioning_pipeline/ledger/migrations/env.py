@@ -1,0 +1,27 @@
+"""Runs the migrations over psycopg 3, one process at a time."""
+
+from typing import Any
+
+import psycopg
+from alembic import context
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+LOCK = 7_301_552_004
+"""Advisory lock of the migrations; any number that nothing else uses."""
+
+
+def run() -> None:
+    """Upgrade online; there is no offline mode, because the lock needs a connection."""
+    conninfo: dict[str, Any] = context.config.attributes["conninfo"]
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**conninfo), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        connection.execute(text("CREATE SCHEMA IF NOT EXISTS provisioning"))
+        context.configure(connection=connection, version_table_schema="provisioning", transactional_ddl=True)
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.commit()
+
+
+run()

@@ -1,0 +1,269 @@
+"""The tenant manager's own table. It belongs to the tenant manager: we read what is there, add rows only for adopted
+databases, and write only our workspace id, our admin's id and the status of a tenant that became ready."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from psycopg import errors, sql
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.frames import REGISTRY, frame
+from provisioning_pipeline.model.tenant import Tenant
+
+_WORKSPACE_COLUMNS = ("twenty_workspace_id", "workspace_id")
+_ADMIN_COLUMNS = ("twenty_admin_user_id",)
+_MUST_HAVE = ("database_name", "slug")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table: its type, and whether an insert must give it a value."""
+
+    name: str
+    type: str
+    required: bool
+
+
+class Registry:
+    """The registry table in its database.
+
+    Args:
+        database: where it is.
+        table: its name, with or without a schema.
+    """
+
+    def __init__(self, database: Database, table: str) -> None:
+        self.database = database
+        self.table = table
+        self._identifier = sql.Identifier(*table.split("."))
+
+    async def columns(self) -> dict[str, Column]:
+        """The columns that the table has; empty when there is no such table."""
+        rows = await self.database.fetch(
+            """
+            SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type,
+                   a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required
+            FROM pg_attribute a
+            WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+            """,
+            [self.table],
+        )
+        return {row["name"]: Column(**row) for row in rows}
+
+    async def rows(self) -> pd.DataFrame:
+        """Every row as a frame with the columns of `REGISTRY`. Columns that the table lacks are None.
+
+        Raises:
+            Fault: when the table exists without the columns that make it a tenant registry.
+        """
+        columns = await self.columns()
+        if not columns:
+            return frame(REGISTRY, [])
+        self._must_be_registry(columns)
+        people = await self._people_columns()
+        found = await self.database.fetch(self._select(columns, people))
+        return frame(REGISTRY, found)
+
+    @staticmethod
+    def has_workspace_column(columns: dict[str, Column]) -> bool:
+        """Whether the table can carry the workspace id."""
+        return any(name in columns for name in _WORKSPACE_COLUMNS)
+
+    def _must_be_registry(self, columns: dict[str, Column]) -> None:
+        missing = [name for name in _MUST_HAVE if name not in columns]
+        if missing:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.NOT_REGISTERED,
+                f"Table {self.table} in {self.database.where} is no tenant registry: it lacks {', '.join(missing)}. "
+                "Set PROVISIONING_REGISTRY_TABLE to the tenant manager's table.",
+            )
+
+    async def _people_columns(self) -> set[str]:
+        schema = self.table.rpartition(".")[0]
+        table = f"{schema}.global_users" if schema else "global_users"
+        rows = await self.database.fetch(
+            "SELECT attname AS name FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0",
+            [table],
+        )
+        return {row["name"] for row in rows}
+
+    def _select(self, columns: dict[str, Column], people: set[str]) -> sql.Composed:
+        def text(name: str) -> sql.Composable:
+            return sql.SQL("r.{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL")
+
+        workspace = next((name for name in _WORKSPACE_COLUMNS if name in columns), "")
+        return sql.SQL(
+            """
+            SELECT r.database_name::text AS database_name, {id} AS registry_id, r.slug::text AS slug,
+                   {name} AS name, {status} AS status, lower(p.email) AS admin_email, p.name AS admin_name,
+                   {clerk} AS clerk_org_id, {workspace} AS workspace_id
+            FROM {table} r LEFT JOIN LATERAL ({people}) p ON true
+            """
+        ).format(
+            id=text("id"),
+            name=text("name"),
+            status=text("status"),
+            clerk=text("clerk_org_id"),
+            workspace=text(workspace),
+            table=self._identifier,
+            people=self._people(columns, people),
+        )
+
+    def _people(self, columns: dict[str, Column], people: set[str]) -> sql.Composable:
+        """The registry's admin of a row: the one it names, else its only kind of owner, oldest name first."""
+        if not {"id", "email", "tenant_id", "role"} <= people or "id" not in columns:
+            return sql.SQL("SELECT NULL::text AS email, NULL::text AS name")
+        schema = self.table.split(".")[:-1]
+        names = [sql.Identifier("u", part) for part in ("first_name", "last_name") if part in people]
+        full = sql.SQL("concat_ws(' ', {})").format(sql.SQL(", ").join(names)) if names else sql.SQL("''")
+        named = (
+            sql.SQL("u.id::text = r.admin_user_id::text") if "admin_user_id" in columns else sql.SQL("false")
+        )
+        active = sql.SQL("u.is_active IS NOT FALSE") if "is_active" in people else sql.SQL("true")
+        return sql.SQL(
+            """
+            SELECT u.email::text AS email, {full} AS name FROM {table} u
+            WHERE {active} AND u.email IS NOT NULL
+              AND ({named} OR (u.tenant_id::text = r.id::text AND lower(u.role::text) IN ('owner', 'admin')))
+            ORDER BY {named} DESC, lower(u.role::text) DESC, u.email LIMIT 1
+            """
+        ).format(full=full, table=sql.Identifier(*schema, "global_users"), active=active, named=named)
+
+    async def ensure_table(self) -> None:
+        """Create the table where there is none, in the shape that the tenant manager uses."""
+        if await self.columns():
+            return
+        await self.database.execute(
+            sql.SQL(
+                """
+                CREATE TABLE IF NOT EXISTS {} (
+                    id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+                    slug                text NOT NULL UNIQUE,
+                    name                text NOT NULL,
+                    database_name       text NOT NULL UNIQUE,
+                    database_url        text,
+                    status              text NOT NULL DEFAULT 'provisioning',
+                    plan                text,
+                    admin_user_id       uuid,
+                    clerk_org_id        text,
+                    twenty_workspace_id uuid,
+                    twenty_admin_user_id uuid,
+                    created_at          timestamptz NOT NULL DEFAULT now(),
+                    updated_at          timestamptz NOT NULL DEFAULT now()
+                )
+                """
+            ).format(self._identifier)
+        )
+
+    async def ensure_our_columns(self) -> None:
+        """Add the columns for workspace id and admin user id, if the table lacks them and we may."""
+        columns = await self.columns()
+        if not columns:
+            return
+        for candidates in (_WORKSPACE_COLUMNS, _ADMIN_COLUMNS):
+            if any(name in columns for name in candidates):
+                continue
+            try:
+                await self.database.execute(
+                    sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} uuid").format(
+                        self._identifier, sql.Identifier(candidates[0])
+                    )
+                )
+            except errors.InsufficientPrivilege:
+                # the tenant manager keeps its table to itself; our own schema has both ids in any case
+                return
+
+    async def adopt(self, tenant: Tenant, status: str) -> None:
+        """Add a row for a database that has none.
+
+        Required columns beyond those known here are a refusal, not a guess. `database_url`, when required, gets
+        a URL without user and password.
+
+        Raises:
+            Fault: when the table does not take the row.
+        """
+        columns = await self.columns()
+        offered: dict[str, sql.Composable] = {
+            "id": sql.SQL("gen_random_uuid()"),
+            "slug": sql.Literal(tenant.slug),
+            "name": sql.Literal(tenant.name),
+            "database_name": sql.Literal(tenant.database_name),
+            "status": sql.Literal(status),
+            "database_url": sql.Literal(f"postgresql:///{tenant.database_name}"),
+            "created_at": sql.SQL("now()"),
+            "updated_at": sql.SQL("now()"),
+        }
+        always = {"slug", "name", "database_name", "status"}
+        unknown = [name for name, column in columns.items() if column.required and name not in offered]
+        if unknown:
+            raise self._adoption_refused(tenant, f"it requires {', '.join(sorted(unknown))}")
+        used = [name for name in offered if name in columns and (name in always or columns[name].required)]
+        try:
+            await self.database.execute(
+                sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (database_name) DO NOTHING").format(
+                    self._identifier,
+                    sql.SQL(", ").join(sql.Identifier(name) for name in used),
+                    sql.SQL(", ").join(offered[name] for name in used),
+                )
+            )
+        except (errors.IntegrityError, errors.DataError, errors.InsufficientPrivilege) as error:
+            raise self._adoption_refused(tenant, str(error).splitlines()[0]) from None
+
+    def _adoption_refused(self, tenant: Tenant, why: str) -> Fault:
+        return Fault(
+            FaultKind.TENANT,
+            Reason.ADOPTION_REFUSED,
+            f"Database {tenant.database_name} has no row in {self.table}, and none could be added: {why}. "
+            "Let the tenant manager register it.",
+        )
+
+    async def store(
+        self,
+        database_name: str,
+        workspace_id: str,
+        admin_user_id: str | None,
+        *,
+        ready_status: str | None,
+        pending_statuses: Sequence[str],
+    ) -> bool:
+        """Write workspace id, admin id and, for a tenant that became ready, its status. True when a row changed.
+
+        A table that we may not write to is left alone: the ledger has both ids in any case.
+        """
+        columns = await self.columns()
+        assignments: list[tuple[str, sql.Composable]] = []
+        workspace = next((name for name in _WORKSPACE_COLUMNS if name in columns), None)
+        if workspace:
+            assignments.append((workspace, _cast(workspace_id, columns[workspace])))
+        admin = next((name for name in _ADMIN_COLUMNS if name in columns), None)
+        if admin and admin_user_id:
+            assignments.append((admin, _cast(admin_user_id, columns[admin])))
+        if ready_status is not None and "status" in columns:
+            pending = sql.SQL("CASE WHEN status::text = ANY({}) OR status IS NULL THEN {} ELSE status END").format(
+                sql.Literal(list(pending_statuses)), _cast(ready_status, columns["status"])
+            )
+            assignments.append(("status", pending))
+        if not assignments:
+            return False
+        changes = sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in assignments
+        )
+        differs = sql.SQL(" OR ").join(
+            sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier(name), value) for name, value in assignments
+        )
+        touched = sql.SQL(", updated_at = now()") if "updated_at" in columns else sql.SQL("")
+        statement = sql.SQL("UPDATE {} SET {}{} WHERE database_name = {} AND ({})").format(
+            self._identifier, changes, touched, sql.Literal(database_name), differs
+        )
+        try:
+            return await self.database.execute(statement) > 0
+        except errors.InsufficientPrivilege:
+            return False
+
+
+def _cast(value: str, column: Column) -> sql.Composable:
+    return sql.SQL("{}::" + column.type).format(sql.Literal(value))

@@ -1,0 +1,46 @@
+"""Makes and updates the ledger's schema with Alembic."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg.conninfo import conninfo_to_dict
+
+from provisioning_pipeline.clients.postgres import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+SCHEMA = "provisioning"
+HEAD = "0001"
+"""The revision that this code works with; a test compares it with Alembic's own head."""
+
+
+async def revision(database: Database) -> str | None:
+    """The revision of the ledger in this database, or None when there is no ledger yet."""
+    if not await has_ledger(database):
+        return None
+    rows = await database.fetch("SELECT version_num FROM provisioning.alembic_version")
+    return str(rows[0]["version_num"]) if rows else None
+
+
+async def has_ledger(database: Database) -> bool:
+    """Whether the ledger's tables are there."""
+    rows = await database.fetch("SELECT to_regclass('provisioning.alembic_version') IS NOT NULL AS found")
+    return bool(rows[0]["found"])
+
+
+def migrate(url: str) -> None:
+    """Bring the ledger to this code's revision. Safe to call at any time, also by two processes at once."""
+    from alembic import command
+
+    command.upgrade(alembic_config(url), "head")
+
+
+def alembic_config(url: str) -> "Config":
+    """Alembic's configuration, without a file; the URL travels as an attribute so that it is never rendered."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["conninfo"] = conninfo_to_dict(url)
+    return config

@@ -1,0 +1,138 @@
+"""Conditions: what is known about a tenant, in the style of Kubernetes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """The questions that are answered for every tenant, in the order in which they depend on each other."""
+
+    DETECTED = "Detected"
+    REGISTERED = "Registered"
+    WORKSPACE_READY = "WorkspaceReady"
+    ONBOARDING_COMPLETE = "OnboardingComplete"
+    LOGIN_PROVED = "LoginProved"
+    READY = "Ready"
+
+
+class Status(StrEnum):
+    """Answer to a condition; Unknown means nobody could look yet."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Reason(StrEnum):
+    """Why a condition has its status. Each word is explained in docs/troubleshooting.md."""
+
+    # Detected
+    DATABASE_PRESENT = "DatabasePresent"
+    NO_SCHEMA_YET = "NoSchemaYet"
+    DATABASE_MISSING = "DatabaseMissing"
+    DATABASE_VANISHED = "DatabaseVanished"
+    DATABASE_UNREACHABLE = "DatabaseUnreachable"
+    # Registered
+    REGISTRY_ROW = "RegistryRow"
+    ADOPTED = "Adopted"
+    NOT_REGISTERED = "NotRegistered"
+    ADOPTION_REFUSED = "AdoptionRefused"
+    TENANT_SUSPENDED = "TenantSuspended"
+    REGISTRY_AMBIGUOUS = "RegistryAmbiguous"
+    REGISTRY_UNREACHABLE = "RegistryUnreachable"
+    # WorkspaceReady
+    WORKSPACE_ACTIVE = "WorkspaceActive"
+    NO_SERVER_FOR_TENANT = "NoServerForTenant"
+    SERVER_FULL = "ServerFull"
+    SERVER_UNREACHABLE = "ServerUnreachable"
+    SERVER_ERROR = "ServerError"
+    SERVER_DATABASE_UNREACHABLE = "ServerDatabaseUnreachable"
+    SERVER_NOT_CONFIGURED = "ServerNotConfigured"
+    CREDENTIALS_REFUSED = "CredentialsRefused"
+    SERVICE_ACCOUNT_MISSING = "ServiceAccountMissing"
+    CREATION_RESTRICTED = "CreationRestricted"
+    UNSUPPORTED_TWENTY = "UnsupportedTwenty"
+    SUBDOMAIN_TAKEN = "SubdomainTaken"
+    SUBDOMAIN_REFUSED = "SubdomainRefused"
+    ACTIVATION_BUSY = "ActivationBusy"
+    ACTIVATION_FAILED = "ActivationFailed"
+    WORKSPACE_GONE = "WorkspaceGone"
+    WORKSPACE_SUSPENDED = "WorkspaceSuspended"
+    WORKSPACE_INCOMPLETE = "WorkspaceIncomplete"
+    REFUSED_BY_TWENTY = "RefusedByTwenty"
+    TENANT_BUSY = "TenantBusy"
+    UNEXPECTED_ERROR = "UnexpectedError"
+    WAITING = "Waiting"
+    # OnboardingComplete
+    STEPS_CLEARED = "StepsCleared"
+    STEPS_PENDING = "StepsPending"
+    # LoginProved
+    LOGIN_COMPLETED = "LoginCompleted"
+    ADMIN_UNKNOWN = "AdminUnknown"
+    ADMIN_EMAIL_UNVERIFIED = "AdminEmailUnverified"
+    ORGANIZATION_MISSING = "OrganizationMissing"
+    CLERK_UNREACHABLE = "ClerkUnreachable"
+    FOREIGN_PASSWORD = "ForeignPassword"
+    INVITE_LINK_DISABLED = "InviteLinkDisabled"
+    LOGIN_REFUSED = "LoginRefused"
+    WRONG_WORKSPACE = "WrongWorkspace"
+    WIZARD_SHOWS = "WizardShows"
+    # Ready
+    ALL_TRUE = "AllTrue"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One answer about one tenant.
+
+    `message` is a sentence for a person, with what to do next where there is something to do.
+    """
+
+    type: ConditionType
+    status: Status
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCondition:
+    """A condition as the ledger keeps it: with since when, and the run that set it."""
+
+    database_name: str
+    condition: Condition
+    since: datetime
+    run_id: str
+
+
+def is_true(type_: ConditionType, reason: Reason, message: str) -> Condition:
+    """A condition that holds."""
+    return Condition(type_, Status.TRUE, reason, message)
+
+
+def is_false(type_: ConditionType, reason: Reason, message: str) -> Condition:
+    """A condition that does not hold, and why."""
+    return Condition(type_, Status.FALSE, reason, message)
+
+
+def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
+    """A condition that could not be looked at."""
+    return Condition(type_, Status.UNKNOWN, reason, message)
+
+
+def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
+    """Ready is true when every other condition is; otherwise it carries the first that is not.
+
+    A condition that was never set counts as Unknown, so nothing is ready by omission.
+    """
+    for type_ in ConditionType:
+        if type_ is ConditionType.READY:
+            continue
+        found = conditions.get(type_)
+        if found is None:
+            return is_false(ConditionType.READY, Reason.WAITING, f"{type_} has not been looked at yet.")
+        if found.status is not Status.TRUE:
+            return is_false(ConditionType.READY, found.reason, found.message)
+    return is_true(
+        ConditionType.READY, Reason.ALL_TRUE, "Workspace, onboarding and a real login are all proved."
+    )

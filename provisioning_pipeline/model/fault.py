@@ -1,0 +1,49 @@
+"""What can go wrong, classified once where it happens, so that nobody above has to read an error text."""
+
+from enum import StrEnum
+
+from provisioning_pipeline.model.condition import Reason
+
+
+class FaultKind(StrEnum):
+    """What a failure asks of the caller."""
+
+    TRANSIENT = "transient"
+    """Worth another try: a lost connection, a 5xx, a rate limit."""
+    TENANT = "tenant"
+    """Permanent for this tenant as things are; the others go on."""
+    SERVER = "server"
+    """Permanent for the run on this server: no such call there again; say what to do."""
+    BUSY = "busy"
+    """Somebody else is at it; look again later."""
+
+
+class Fault(Exception):
+    """A classified failure of a remote system, in words for an operator.
+
+    Args:
+        kind: what the caller should do about it.
+        reason: the CamelCase word that goes into a condition.
+        message: what happened and what to do next; never holds a secret.
+        effect_unknown: the call may have taken place although no answer came.
+    """
+
+    def __init__(
+        self, kind: FaultKind, reason: Reason, message: str, *, effect_unknown: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.reason = reason
+        self.message = message
+        self.effect_unknown = effect_unknown
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_fault, (self.kind, self.reason, self.message, self.effect_unknown))
+
+
+def _rebuild_fault(kind: FaultKind, reason: Reason, message: str, effect_unknown: bool) -> Fault:
+    return Fault(kind, reason, message, effect_unknown=effect_unknown)
+
+
+class RunFault(Exception):
+    """The run itself cannot go on (registry out of reach, wrong Clerk key). One clear sentence."""

@@ -1,0 +1,99 @@
+"""The columns of each snapshot. A frame always has all of its columns, also when it has no row."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+Columns = Mapping[str, str]
+"""Column name → dtype."""
+
+DATABASES: Final[Columns] = {"database_name": "object"}
+"""Tenant databases on the cluster, by name; the template is not among them."""
+
+REGISTRY: Final[Columns] = {
+    "database_name": "object",  # text, the join key
+    "registry_id": "object",  # uuid as text
+    "slug": "object",
+    "name": "object",
+    "status": "object",
+    "admin_email": "object",  # of the registry's own admin user, lower case; None when it names none
+    "admin_name": "object",
+    "clerk_org_id": "object",
+    "workspace_id": "object",  # what the registry believes; uuid as text
+}
+"""Rows of the tenant manager's registry. `database_url` is never read."""
+
+LINKS: Final[Columns] = {
+    "database_name": "object",
+    "slug": "object",
+    "server": "object",  # name of the Twenty server
+    "subdomain": "object",
+    "workspace_id": "object",  # uuid as text
+    "admin_user_id": "object",  # Twenty user id of the admin, uuid as text
+    "admin_email": "object",
+    "login_proved": "object",  # bool: the last proof of login still stands
+    "open_intent": "object",  # bool: a creation was begun and its answer was never stored
+}
+"""Our own rows: which workspace on which server is whose."""
+
+PROBES: Final[Columns] = {
+    "database_name": "object",
+    "reachable": "object",  # bool
+    "vanished": "object",  # bool: dropped between listing and looking
+    "has_core": "object",  # bool
+    "display_name": "object",  # what the database itself says the tenant is called
+    "problem": "object",  # why it could not be read, without any secret
+}
+"""What a look into a tenant database found; only databases that need work are looked into."""
+
+WORKSPACES: Final[Columns] = {
+    "server": "object",
+    "workspace_id": "object",
+    "subdomain": "object",
+    "activation_status": "object",
+    "deleted": "object",  # bool
+    "has_metadata": "object",  # bool: objectMetadata rows exist, so it was made by Twenty itself
+}
+"""Every workspace of every reachable Twenty server."""
+
+FLAGS: Final[Columns] = {
+    "server": "object",
+    "key": "object",
+    "user_id": "object",
+    "workspace_id": "object",
+    "value": "object",  # JSON value as Python
+}
+"""Every onboarding row of every reachable Twenty server."""
+
+MEMBERS: Final[Columns] = {
+    "server": "object",
+    "workspace_id": "object",
+    "user_id": "object",
+    "email": "object",
+}
+"""Who is a member of which workspace, for the people who matter here: service accounts and admins."""
+
+SERVERS: Final[Columns] = {
+    "server": "object",
+    "database_name": "object",  # of the server's own database
+    "dedicated": "object",  # bool: that database is a tenant's
+    "capacity": "object",  # int or None for no limit of ours
+    "workspaces": "object",  # int, not counting deleted ones
+    "tenants": "object",  # regular expression over slugs, or None
+    "reason": "object",  # why it cannot be used now (a Reason), or None
+    "message": "object",
+}
+"""The Twenty servers, whether they can be read, and how much room they have."""
+
+
+def frame(columns: Columns, rows: Iterable[Sequence[Any]] | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A frame with exactly these columns, in this order, whatever the rows are."""
+    # dtype at construction: otherwise None beside numbers becomes NaN
+    return pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+
+
+def records(snapshot: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as dictionaries, missing values as None."""
+    clean = snapshot.astype(object).where(snapshot.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in clean.to_dict("records")]

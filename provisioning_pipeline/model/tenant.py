@@ -1,0 +1,122 @@
+"""Tenants, the Twenty servers they live on, and what is to be done for each."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from provisioning_pipeline.model.condition import Condition, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One customer. `database_name` is its identity everywhere: slugs are cut and parsed names lie."""
+
+    database_name: str
+    slug: str
+    name: str
+    registry_id: str | None = None
+    clerk_org_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The person who becomes the first admin of a tenant's workspace. `clerk_user_id` is None without Clerk."""
+
+    email: str
+    first_name: str
+    last_name: str
+    clerk_user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdminUnknown:
+    """Why nobody could be named as admin, in words."""
+
+    reason: Reason
+    message: str
+
+
+class Step(StrEnum):
+    """What a run does for a tenant, in this order; also the names of the Dagster ops."""
+
+    PROVISION_WORKSPACES = "provision_workspaces"
+    REPAIR_ONBOARDING = "repair_onboarding"
+    VERIFY_LOGINS = "verify_logins"
+
+
+class Change(StrEnum):
+    """One change of the world, as plans announce it and outcomes record it."""
+
+    ADOPT_DATABASE = "adopt database"
+    CREATE_WORKSPACE = "create workspace"
+    ADOPT_WORKSPACE = "adopt workspace"
+    ACTIVATE_WORKSPACE = "activate workspace"
+    ADD_ADMIN = "add admin"
+    SET_ROLE = "set role"
+    CLEAR_ONBOARDING = "clear onboarding step"
+    STORE_LINK = "store link"
+    PROVE_LOGIN = "prove login"
+
+
+READ_ONLY_CHANGES = frozenset({Change.PROVE_LOGIN})
+"""What is recorded as an outcome without having changed anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPlan:
+    """Everything that acting for one tenant needs; small, and free of secrets.
+
+    Args:
+        tenant: whom it is for.
+        changes: what will be done, for a person to read; empty means nothing is to be done.
+        adopt: the registry has no row for this database yet.
+        server: name of the Twenty server, or None when none can take it.
+        subdomains: candidates in order of preference, each valid under Twenty's rules.
+        workspace_id: the stored workspace, when there is one.
+        admin: who is to be its admin, or why nobody is known.
+        conditions: what observing already settled.
+    """
+
+    tenant: Tenant
+    changes: tuple[Change, ...]
+    adopt: bool
+    server: str | None
+    subdomains: tuple[str, ...]
+    workspace_id: str | None
+    admin: Admin | AdminUnknown
+    conditions: tuple[Condition, ...]
+
+    @property
+    def needs_work(self) -> bool:
+        """Whether anything is to be done for this tenant."""
+        return bool(self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do: one entry per tenant that it looked at."""
+
+    tenants: tuple[TenantPlan, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def work(self) -> tuple[TenantPlan, ...]:
+        """The tenants for which something is to be done."""
+        return tuple(tenant for tenant in self.tenants if tenant.needs_work)
+
+
+class OutcomeStatus(StrEnum):
+    """How an attempted change ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempted change and how it ended. `seconds` is wall-clock time."""
+
+    database_name: str
+    change: Change
+    status: OutcomeStatus
+    detail: str
+    seconds: float

@@ -1,0 +1,80 @@
+"""The Twenty servers: every workspace and every onboarding row, one query each per server."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from provisioning_pipeline.clients.postgres import Row, database_name
+from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.frames import FLAGS, SERVERS, WORKSPACES, frame
+from provisioning_pipeline.settings import TwentyServer
+
+
+@dataclass(frozen=True)
+class TwentySnapshot:
+    """All servers at one time.
+
+    `service_users` maps a server's name to the user ids of our account there.
+    """
+
+    servers: pd.DataFrame
+    workspaces: pd.DataFrame
+    flags: pd.DataFrame
+    service_users: Mapping[str, tuple[str, ...]]
+
+
+async def twenty_servers(
+    servers: Sequence[TwentyServer], databases: Mapping[str, TwentyDatabase], tenant_pattern: str
+) -> TwentySnapshot:
+    """Read every server. One that cannot be read is a row with a reason, never an error of the run."""
+    read = await asyncio.gather(*(_read(server, databases[server.name]) for server in servers))
+    rows: list[dict[str, Any]] = []
+    workspaces: list[Row] = []
+    flags: list[Row] = []
+    service_users: dict[str, tuple[str, ...]] = {}
+    for server, seen in zip(servers, read, strict=True):
+        name = database_name(server.database_url.get_secret_value())
+        rows.append(
+            {
+                "server": server.name,
+                "database_name": name,
+                "dedicated": re.search(tenant_pattern, name) is not None,
+                "capacity": server.capacity,
+                "workspaces": sum(not row["deleted"] for row in seen.workspaces),
+                "tenants": server.tenants,
+                "reason": seen.fault.reason if seen.fault else None,
+                "message": seen.fault.message if seen.fault else None,
+            }
+        )
+        workspaces += [{**row, "server": server.name} for row in seen.workspaces]
+        flags += [{**row, "server": server.name} for row in seen.flags]
+        service_users[server.name] = tuple(seen.service_users)
+    return TwentySnapshot(
+        servers=frame(SERVERS, rows),
+        workspaces=frame(WORKSPACES, workspaces),
+        flags=frame(FLAGS, flags),
+        service_users=service_users,
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    workspaces: list[Row]
+    flags: list[Row]
+    service_users: list[str]
+    fault: Fault | None = None
+
+
+async def _read(server: TwentyServer, database: TwentyDatabase) -> _Seen:
+    try:
+        workspaces, flags, users = await asyncio.gather(
+            database.workspaces(), database.onboarding_rows(), database.user_ids(server.service_email)
+        )
+    except Fault as fault:
+        return _Seen([], [], [], fault)
+    return _Seen(workspaces, flags, users)

@@ -1,0 +1,101 @@
+"""Opens every remote system of the settings, once, in the one mode (dry or not) that a run has."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from provisioning_pipeline.act.scope import Server
+from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Every remote system. In a dry run none of them can be written to, whoever holds it."""
+
+    settings: Settings
+    dry_run: bool
+    cluster: Database
+    ledger: Ledger
+    registry: Registry
+    clerk: ClerkClient
+    servers: dict[str, Server]
+    twenty_calls: CallCounter
+    clerk_calls: CallCounter
+
+    @property
+    def twenty_databases(self) -> dict[str, TwentyDatabase]:
+        """The servers' own databases, by server name."""
+        return {name: server.database for name, server in self.servers.items()}
+
+
+@asynccontextmanager
+async def connect(settings: Settings, *, dry_run: bool) -> AsyncIterator[Connections]:
+    """Open all systems lazily and close them at the end. Opening reaches none of them yet."""
+    async with AsyncExitStack() as stack:
+        # each tenant at work holds one connection for its lock and needs another for its writes
+        registry_database = await stack.enter_async_context(
+            Database(
+                settings.registry_url.get_secret_value(),
+                system="The tenant registry",
+                unreachable=Reason.REGISTRY_UNREACHABLE,
+                read_only=dry_run,
+                most_connections=2 * settings.tenant_concurrency + 2,
+            )
+        )
+        cluster = await stack.enter_async_context(
+            Database(
+                settings.tenant_cluster_url.get_secret_value(),
+                system="The tenant cluster",
+                unreachable=Reason.DATABASE_UNREACHABLE,
+                read_only=True,
+            )
+        )
+        twenty_calls, clerk_calls = CallCounter(), CallCounter()
+        clerk = await stack.enter_async_context(
+            ClerkClient(
+                settings.clerk_base_url,
+                settings.clerk_secret_key,
+                timeout_seconds=settings.request_timeout_seconds,
+                dry_run=dry_run,
+                counter=clerk_calls,
+            )
+        )
+        servers: dict[str, Server] = {}
+        for server in settings.servers:
+            client = await stack.enter_async_context(
+                TwentyClient(
+                    server,
+                    timeout_seconds=settings.request_timeout_seconds,
+                    activation_timeout_seconds=settings.activation_timeout_seconds,
+                    dry_run=dry_run,
+                    counter=twenty_calls,
+                )
+            )
+            database = await stack.enter_async_context(
+                Database(
+                    server.database_url.get_secret_value(),
+                    system=f'The database of Twenty server "{server.name}"',
+                    unreachable=Reason.SERVER_DATABASE_UNREACHABLE,
+                    read_only=True,
+                )
+            )
+            servers[server.name] = Server(client, TwentyDatabase(database))
+        yield Connections(
+            settings=settings,
+            dry_run=dry_run,
+            cluster=cluster,
+            ledger=Ledger(registry_database),
+            registry=Registry(registry_database, settings.registry_table),
+            clerk=clerk,
+            servers=servers,
+            twenty_calls=twenty_calls,
+            clerk_calls=clerk_calls,
+        )

@@ -1,0 +1,222 @@
+"""One reconciliation: plan, then run the steps of every tenant that needs work, then store what was learnt."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from provisioning_pipeline.act.chain import ChainResult, run_steps, steps_for
+from provisioning_pipeline.act.scope import Scope
+from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.model.condition import Condition, ConditionType, is_false
+from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.tenant import (
+    READ_ONLY_CHANGES,
+    Change,
+    Outcome,
+    OutcomeStatus,
+    Plan,
+    Step,
+    TenantPlan,
+)
+from provisioning_pipeline.pipeline import planning
+from provisioning_pipeline.pipeline.connections import Connections
+
+Progress = Callable[[TenantPlan, ChainResult], None]
+
+
+@dataclass
+class Totals:
+    """Small, summable figures of a run or of a part of it."""
+
+    worked_on: int = 0
+    failed: int = 0
+    actions: int = 0
+    defects: list[str] = field(default_factory=list)
+
+    def add(self, results: Sequence[ChainResult]) -> "Totals":
+        """Count these results."""
+        self.worked_on += len(results)
+        self.failed += sum(result.failed for result in results)
+        self.actions += sum(count_actions(result.outcomes) for result in results)
+        self.defects += [result.defect for result in results if result.defect]
+        return self
+
+
+def count_actions(outcomes: Sequence[Outcome]) -> int:
+    """How many of these changed something."""
+    return sum(
+        outcome.status is OutcomeStatus.DONE and outcome.change not in READ_ONLY_CHANGES for outcome in outcomes
+    )
+
+
+@dataclass
+class Reconciler:
+    """A reconciliation under way.
+
+    Args:
+        connections: the systems, not in dry-run mode.
+        run_id: names the run in the ledger.
+    """
+
+    connections: Connections
+    run_id: str
+
+    async def prepare(self, trigger: str) -> None:
+        """Make ledger and registry ready to be written to, and remember that the run began.
+
+        Raises:
+            RunFault: when the registry's database cannot be reached or written to.
+        """
+        ledger, registry = self.connections.ledger, self.connections.registry
+        try:
+            if await schema.revision(ledger.database) != schema.HEAD:
+                url = self.connections.settings.registry_url.get_secret_value()
+                await asyncio.to_thread(schema.migrate, url)
+            await registry.ensure_table()
+            await registry.ensure_our_columns()
+            await ledger.begin_run(self.run_id, trigger)
+        except Fault as fault:
+            raise RunFault(fault.message) from None
+
+    async def plan(self, tenants: Collection[str] = ()) -> Plan:
+        """Observe and decide, for these tenants or for all."""
+        return await planning.plan(self.connections, tenants)
+
+    async def accept(self, plan: Plan) -> Totals:
+        """Write down what observing settled: links, adopted databases, conditions. Before any step."""
+        ledger = self.connections.ledger
+        await ledger.ensure_links(entry.tenant for entry in plan.tenants)
+        results = [await self._adopt(entry) for entry in plan.tenants if entry.adopt]
+        refused = {result.database_name: result.conditions for result in results if result.failed}
+        for idle in (True, False):
+            # a tenant whose steps come next has not had its try yet
+            await self._store(
+                {
+                    entry.tenant.database_name: (*entry.conditions, *refused.get(entry.tenant.database_name, ()))
+                    for entry in plan.tenants
+                    if (not steps_for(entry)) is idle
+                },
+                tried=idle,
+            )
+        await ledger.add_outcomes(self.run_id, [outcome for result in results for outcome in result.outcomes])
+        await self._ensure_service_accounts(plan)
+        totals = Totals().add(results)
+        totals.worked_on = 0
+        return totals
+
+    async def run(
+        self, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
+    ) -> list[ChainResult]:
+        """Run the steps of these tenants, a few tenants at a time; each one's end is stored as it comes."""
+        gate = asyncio.Semaphore(self.connections.settings.tenant_concurrency)
+
+        async def one(entry: TenantPlan) -> ChainResult | None:
+            steps = [step for step in steps_for(entry) if only is None or step in only]
+            if not steps:
+                return None
+            async with gate:
+                result = await run_steps(
+                    self._scope(entry), steps, lock_wait_seconds=self.connections.settings.lock_wait_seconds
+                )
+                await self._keep(result, tried=result.failed or steps[-1] is Step.VERIFY_LOGINS)
+            if progress:
+                progress(entry, result)
+            return result
+
+        results = await asyncio.gather(*(one(entry) for entry in plans))
+        return [result for result in results if result is not None]
+
+    def refusals(self) -> list[str]:
+        """What whole servers refused in this run, one sentence each."""
+        return list(
+            dict.fromkeys(
+                stop.message
+                for server in self.connections.servers.values()
+                for stop in (server.stop, server.creation_stop)
+                if stop
+            )
+        )
+
+    def all_servers_refused(self) -> bool:
+        """Whether no server could be used at all, for reasons that another try does not mend."""
+        servers = self.connections.servers.values()
+        return all(server.stop and server.stop.kind is FaultKind.SERVER for server in servers)
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _scope(self, entry: TenantPlan) -> Scope:
+        settings = self.connections.settings
+        assert entry.server is not None
+        return Scope(
+            plan=entry,
+            server=self.connections.servers[entry.server],
+            ledger=self.connections.ledger,
+            registry=self.connections.registry,
+            run_id=self.run_id,
+            member_password_key=settings.member_password_key,
+            service_member_name=settings.service_member_name,
+            activation_timeout_seconds=settings.activation_timeout_seconds,
+            ready_status=settings.registry_ready_status,
+            pending_statuses=settings.registry_pending_statuses,
+        )
+
+    async def _keep(self, result: ChainResult, *, tried: bool) -> None:
+        await self._store({result.database_name: result.conditions}, tried=tried)
+        await self.connections.ledger.add_outcomes(self.run_id, result.outcomes)
+
+    async def _store(self, found: dict[str, tuple[Condition, ...]], *, tried: bool) -> None:
+        if not found:
+            return
+        settings = self.connections.settings
+        await self.connections.ledger.store_conditions(
+            found,
+            run_id=self.run_id,
+            first_wait=settings.retry_seconds,
+            most_wait=settings.retry_most_seconds,
+            tried=tried,
+        )
+
+    async def _adopt(self, entry: TenantPlan) -> ChainResult:
+        begun = time.perf_counter()
+        name = entry.tenant.database_name
+        status = (self.connections.settings.registry_pending_statuses or ("provisioning",))[-1]
+        try:
+            await self.connections.registry.adopt(entry.tenant, status)
+        except Fault as fault:
+            outcome = Outcome(
+                name, Change.ADOPT_DATABASE, OutcomeStatus.FAILED, fault.message, time.perf_counter() - begun
+            )
+            refused = is_false(ConditionType.REGISTERED, fault.reason, fault.message)
+            return ChainResult(name, (refused,), (outcome,), failed=True)
+        outcome = Outcome(
+            name,
+            Change.ADOPT_DATABASE,
+            OutcomeStatus.DONE,
+            f"as {entry.tenant.slug} ({entry.tenant.name})",
+            time.perf_counter() - begun,
+        )
+        return ChainResult(name, (), (outcome,), failed=False)
+
+    async def _ensure_service_accounts(self, plan: Plan) -> None:
+        """Sign our account up on servers that have no user at all: the first user becomes their admin."""
+        wanted = {entry.server for entry in plan.work if entry.server and steps_for(entry)}
+        for name in sorted(wanted):
+            server = self.connections.servers[name]
+            try:
+                if not await server.database.has_any_user():
+                    await _sign_up(server.client)
+            except Fault as fault:
+                server.note(fault)
+
+
+async def _sign_up(client: TwentyClient) -> None:
+    try:
+        await client.sign_up_service_account()
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        # lost the race against another run, or our own lost answer: signing in will tell
+        await client.service_token()
+

@@ -1,0 +1,111 @@
+"""The routes of the stand-in Clerk: Backend API, JWKS, and the sandbox's own controls."""
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from provisioning_pipeline.sandbox.clerk import organizations, users
+from provisioning_pipeline.sandbox.clerk.errors import ClerkRefusalError
+from provisioning_pipeline.sandbox.clerk.gate import Call, Gate, Handler, refused
+from provisioning_pipeline.sandbox.faults import ScriptedFault
+
+RATES = ("latency_seconds", "error_rate", "drop_rate")
+ROUTES: dict[str, Handler] = {
+    "GET /organizations": organizations.list_organizations,
+    "POST /organizations": organizations.create_organization,
+    "GET /organizations/{organization_id}": organizations.get_organization,
+    "DELETE /organizations/{organization_id}": organizations.delete_organization,
+    "PATCH /organizations/{organization_id}/metadata": organizations.patch_organization_metadata,
+    "GET /organizations/{organization_id}/memberships": organizations.list_memberships,
+    "POST /organizations/{organization_id}/memberships": organizations.create_membership,
+    "PATCH /organizations/{organization_id}/memberships/{user_id}": organizations.patch_membership,
+    "DELETE /organizations/{organization_id}/memberships/{user_id}": organizations.delete_membership,
+    "GET /organization_memberships": organizations.list_all_memberships,
+    "GET /users": users.list_users,
+    "POST /users": users.create_user,
+    "GET /users/count": users.count_users,
+    "GET /users/{user_id}": users.get_user,
+    "PATCH /users/{user_id}": users.patch_user,
+    "DELETE /users/{user_id}": users.delete_user,
+    "PATCH /users/{user_id}/metadata": organizations.patch_user_metadata,
+    "GET /users/{user_id}/organization_memberships": organizations.list_memberships_of_user,
+    "POST /users/{user_id}/ban": users.ban_user,
+    "POST /users/{user_id}/unban": users.unban_user,
+}
+
+
+def build_app(gate: Gate, jwks: Callable[[], dict[str, Any]]) -> Starlette:
+    """The application behind one stand-in."""
+
+    def instance(call: Call) -> dict[str, Any]:
+        return {
+            "object": "instance",
+            "id": call.state.instance_id,
+            "environment_type": gate.options.environment_type,
+            "allowed_origins": None,
+            "workspace_id": None,
+        }
+
+    def keys(_: Call) -> dict[str, Any]:
+        return jwks()
+
+    backend = {"GET /instance": instance, "GET /jwks": keys, **ROUTES}
+    routes = [_route(gate, "/v1", operation, handler) for operation, handler in backend.items()]
+    routes.append(_route(gate, "", "GET /.well-known/jwks.json", keys, public=True))
+    routes += _controls(gate)
+    return Starlette(routes=routes, exception_handlers={404: _no_route, 405: _no_route})
+
+
+def _route(gate: Gate, prefix: str, operation: str, handler: Handler, *, public: bool = False) -> Route:
+    method, path = operation.split(" ")
+    return Route(prefix + path, gate.endpoint(operation, handler, public=public), methods=[method])
+
+
+async def _no_route(_: Request, __: Exception) -> JSONResponse:
+    return refused(ClerkRefusalError(404, "resource_not_found", "not found", "The path was not found."))
+
+
+def _controls(gate: Gate) -> list[Route]:
+    """For other processes: look at the stand-in, disturb it, start counting anew."""
+
+    async def show_state(_: Request) -> JSONResponse:
+        with gate.state.lock:
+            return JSONResponse(
+                {
+                    "stand_in": "clerk",
+                    "instance_id": gate.state.instance_id,
+                    "organizations": len(gate.state.organizations),
+                    "users": len(gate.state.users),
+                    "memberships": len(gate.state.memberships),
+                    "calls": dict(gate.calls),
+                    "mutating_calls": gate.mutating_calls,
+                    "faults": dict(gate.faults.injected),
+                }
+            )
+
+    async def set_faults(request: Request) -> JSONResponse:
+        wanted = await request.json()
+        try:
+            rates = {name: float(wanted[name]) for name in RATES if name in wanted}
+            scripted = [ScriptedFault(**fault) for fault in wanted.get("scripted", [])]
+        except (AttributeError, TypeError, ValueError) as error:
+            return JSONResponse({"error": f"not a description of faults: {error}"}, status_code=422)
+        for name, value in rates.items():
+            setattr(gate.faults, name, value)
+        if "scripted" in wanted:
+            gate.faults.scripted = scripted
+        return await show_state(request)
+
+    async def reset(request: Request) -> JSONResponse:
+        gate.reset_counters()
+        return await show_state(request)
+
+    return [
+        Route("/sandbox/state", show_state, methods=["GET"]),
+        Route("/sandbox/faults", set_faults, methods=["POST"]),
+        Route("/sandbox/reset", reset, methods=["POST"]),
+    ]

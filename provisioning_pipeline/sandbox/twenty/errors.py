@@ -1,0 +1,102 @@
+"""Twenty's errors: the same messages and codes as recorded on 2.21.0, unless a line says "source only"."""
+
+from typing import Any
+
+Friendly = str | dict[str, str] | None
+
+
+class TwentyError(Exception):
+    """An error as a client sees it in `errors[]`: a message and its extensions."""
+
+    def __init__(
+        self, message: str, code: str, sub_code: str | None = None, friendly: Friendly = "An error occurred."
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.extensions: dict[str, Any] = {"code": code}
+        if sub_code is not None:
+            self.extensions["subCode"] = sub_code
+        if friendly is not None:
+            self.extensions["userFriendlyMessage"] = friendly
+
+    def as_entry(self) -> dict[str, Any]:
+        """The entry of `errors[]`."""
+        return {"message": self.message, "extensions": self.extensions}
+
+
+NOT_PERMITTED = "You do not have permission to perform this action."
+NOT_SIGNED_IN = "You must be authenticated to perform this action."
+
+
+def forbidden_resource() -> TwentyError:
+    """A guard said no: there is no user, or no workspace, in the token."""
+    return TwentyError("Forbidden resource", "FORBIDDEN")
+
+
+def permission_denied() -> TwentyError:
+    """The caller's role lacks the permission."""
+    return TwentyError(
+        "Entity performing the request does not have permission",
+        "FORBIDDEN",
+        "PERMISSION_DENIED",
+        "User does not have permission.",
+    )
+
+
+def forbidden(
+    message: str, friendly: Friendly = NOT_PERMITTED, sub_code: str = "FORBIDDEN_EXCEPTION"
+) -> TwentyError:
+    """Refused by a rule of the sign-up, the sign-in or the workspace."""
+    return TwentyError(message, "FORBIDDEN", sub_code, friendly)
+
+
+def bad_input(message: str, friendly: Friendly = None, sub_code: str = "INVALID_INPUT") -> TwentyError:
+    """An argument that the server does not accept."""
+    return TwentyError(message, "BAD_USER_INPUT", sub_code, message if friendly is None else friendly)
+
+
+def conflict(message: str, sub_code: str, friendly: str) -> TwentyError:
+    """The state of another workspace forbids it."""
+    return TwentyError(message, "CONFLICT", sub_code, friendly)
+
+
+def internal(message: str, friendly: Friendly = "An error occurred.") -> TwentyError:
+    """What the real server throws as a plain error."""
+    return TwentyError(message, "INTERNAL_SERVER_ERROR", None, friendly)
+
+
+def unauthenticated(message: str, sub_code: str, friendly: Friendly) -> TwentyError:
+    """Something that the caller named to prove who it is does not exist, or does not hold."""
+    return TwentyError(message, "UNAUTHENTICATED", sub_code, friendly)
+
+
+def workspace_not_found() -> TwentyError:
+    """No workspace answers to this host, or the token's workspace is gone."""
+    return unauthenticated("Workspace not found", "WORKSPACE_NOT_FOUND", "Workspace not found.")
+
+
+def user_not_found() -> TwentyError:
+    """No account has this e-mail (source only)."""
+    return unauthenticated("User not found", "USER_NOT_FOUND", "User not found.")
+
+
+def token_refused(message: str) -> TwentyError:
+    """A bearer token that is not ours, is damaged, or has expired: refused before anything is read."""
+    return unauthenticated(message, "UNAUTHENTICATED", {"id": "z+7x/s", "message": NOT_SIGNED_IN})
+
+
+def not_a_member_any_more() -> TwentyError:
+    """A token whose owner was removed from the workspace."""
+    return forbidden(
+        "User is not a member of the workspace",
+        {"id": "pMOjQa", "message": "User is not a member of the workspace."},
+    )
+
+
+def metadata_missing(workspace_id: object) -> TwentyError:
+    """The workspace has no objects: not activated, or made by hand."""
+    return internal(
+        f'Object metadata for object "workspaceMember" is missing in workspace "{workspace_id}"'
+        " with object metadata collection length: 0",
+        "Data structure is invalid.",
+    )

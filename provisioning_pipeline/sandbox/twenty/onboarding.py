@@ -1,0 +1,133 @@
+"""The wizard: which step a user would see, and the calls that clear one.
+
+A step is pending while a row of `core."keyValuePair"` holds the JSON value `true`; there is no other record.
+Levels, order and what each call clears: recorded on 2.21.0.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from ariadne import MutationType, QueryType
+from graphql import GraphQLResolveInfo
+from psycopg.types.json import Jsonb
+
+from provisioning_pipeline.sandbox.twenty.callers import (
+    NOT_YET,
+    require_user,
+    require_workspace,
+    workspace_by_id,
+)
+from provisioning_pipeline.sandbox.twenty.runtime import Call, call_of
+from provisioning_pipeline.sandbox.twenty.store import Row, Session
+
+query = QueryType()
+mutation = MutationType()
+
+CONNECT_ACCOUNT = "ONBOARDING_CONNECT_ACCOUNT_PENDING"
+INSTALL_APPS = "ONBOARDING_INSTALL_APPS_PENDING"
+CREATE_PROFILE = "ONBOARDING_CREATE_PROFILE_PENDING"
+INVITE_TEAM = "ONBOARDING_INVITE_TEAM_PENDING"
+
+# The first pending one is the status.
+STEPS = (
+    (CONNECT_ACCOUNT, "SYNC_EMAIL"),
+    (INSTALL_APPS, "APPS_INSTALLATION"),
+    (CREATE_PROFILE, "PROFILE_CREATION"),
+    (INVITE_TEAM, "INVITE_TEAM"),
+)
+
+
+async def set_pending(db: Session, key: str, user_id: UUID | None, workspace_id: UUID) -> None:
+    """Put a step before a user, or (user None) before everyone in the workspace."""
+    await db.run(
+        'INSERT INTO core."keyValuePair" ("userId", "workspaceId", key, value, type)'
+        " VALUES (%s, %s, %s, %s, 'USER_VARIABLE')"
+        + (
+            ' ON CONFLICT (key, "workspaceId") WHERE "userId" IS NULL'
+            if user_id is None
+            else ' ON CONFLICT (key, "userId", "workspaceId")'
+        )
+        + " DO UPDATE SET value = excluded.value",
+        user_id,
+        workspace_id,
+        key,
+        Jsonb(True),
+    )
+
+
+async def clear(db: Session, key: str, user_id: UUID | None, workspace_id: UUID) -> None:
+    """Delete the row of one level; a row at another level still shows the step."""
+    await db.run(
+        'DELETE FROM core."keyValuePair" WHERE key = %s AND "workspaceId" = %s'
+        " AND \"userId\" IS NOT DISTINCT FROM %s AND type = 'USER_VARIABLE'",
+        key,
+        workspace_id,
+        user_id,
+    )
+
+
+async def user_variables(db: Session, user_id: UUID, workspace_id: UUID) -> dict[str, Any]:
+    """The three levels merged; later ones win: workspace only, user only, both."""
+    rows = await db.all(
+        'SELECT key, value FROM core."keyValuePair"'
+        ' WHERE type = \'USER_VARIABLE\' AND (("userId" IS NULL AND "workspaceId" = %s)'
+        ' OR ("userId" = %s AND ("workspaceId" IS NULL OR "workspaceId" = %s)))'
+        ' ORDER BY "userId" IS NOT NULL, "userId" IS NOT NULL AND "workspaceId" IS NOT NULL',
+        workspace_id,
+        user_id,
+        workspace_id,
+    )
+    return {row["key"]: row["value"] for row in rows}
+
+
+async def is_invite_team_pending(db: Session, workspace_id: UUID) -> bool:
+    """Read at the workspace's own level only."""
+    row = await db.one(
+        "SELECT 1 AS found FROM core.\"keyValuePair\" WHERE key = %s AND type = 'USER_VARIABLE'"
+        ' AND "userId" IS NULL AND "workspaceId" = %s AND value = \'true\'::jsonb',
+        INVITE_TEAM,
+        workspace_id,
+    )
+    return row is not None
+
+
+async def status(db: Session, user_id: UUID, workspace_id: UUID) -> str | None:
+    """What this user would be shown on opening this workspace."""
+    workspace = await workspace_by_id(db, workspace_id)
+    if workspace is None:
+        return None
+    if workspace["activationStatus"] in NOT_YET:
+        return "WORKSPACE_ACTIVATION"
+    variables = await user_variables(db, user_id, workspace_id)
+    for key, name in STEPS:
+        if variables.get(key) is True:
+            return name
+    return "COMPLETED"
+
+
+def _person_in_workspace(call: Call) -> tuple[UUID, UUID]:
+    workspace = require_workspace(call)
+    return require_user(call)["id"], workspace["id"]
+
+
+@mutation.field("skipSyncEmailOnboardingStep")
+async def skip_sync_email(_: None, info: GraphQLResolveInfo) -> Row:
+    call = call_of(info)
+    user_id, workspace_id = _person_in_workspace(call)
+    await clear(call.db, CONNECT_ACCOUNT, user_id, workspace_id)
+    return {"success": True}
+
+
+@mutation.field("triggerInstallAppsOnboardingStep")
+async def trigger_install_apps(_: None, info: GraphQLResolveInfo, universalIdentifiers: list[str]) -> Row:
+    del universalIdentifiers  # the sandbox has no applications to install
+    call = call_of(info)
+    user_id, workspace_id = _person_in_workspace(call)
+    await clear(call.db, INSTALL_APPS, user_id, workspace_id)
+    return {"success": True}
+
+
+@query.field("getInviteSuggestions")
+async def invite_suggestions(_: None, info: GraphQLResolveInfo) -> list[Row]:
+    _person_in_workspace(call_of(info))
+    return []  # drawn from connected mailboxes, of which the sandbox has none

@@ -1,0 +1,40 @@
+"""What a test or a demonstration may set on a stand-in Twenty."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TwentyOptions:
+    """Settings of one stand-in. The defaults are those of a self-hosted 2.21.0, except that it is quick.
+
+    Args:
+        workspace_limit: how many workspaces the server may hold; 5 is a server without an enterprise key.
+        creation_limited_to_admins: only server admins create workspaces.
+        activation_seconds: how long `activateWorkspace` takes; the real one takes 2 to 3 s.
+        bcrypt_rounds: cost of a password; the real one uses 10.
+        public_host: workspaces live at `http://<subdomain>.<public_host>:<port>/`.
+        introspection_for_anonymous: answer introspection without a token, as a development server does.
+        second_factor_for_other_workspaces: refuse impersonation across workspaces for want of a second
+            factor, as every server outside development does (source only); nobody has one here.
+        lacking: root fields taken out of the schema, as on a server of another version.
+    """
+
+    workspace_limit: int | None = None
+    creation_limited_to_admins: bool = True
+    activation_seconds: float = 0.05
+    bcrypt_rounds: int = 4
+    access_token_seconds: int = 30 * 60
+    login_token_seconds: int = 15 * 60
+    refresh_token_seconds: int = 60 * 24 * 3600
+    public_host: str = "localhost"
+    introspection_for_anonymous: bool = False
+    second_factor_for_other_workspaces: bool = True
+    lacking: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Mail:
+    """An e-mail that the server would have sent."""
+
+    to: str
+    subject: str

@@ -1,0 +1,125 @@
+"""`POST /graphql`: records. Here only those of members, with the refusals recorded on 2.21.0."""
+
+import base64
+import time
+from typing import Any
+from uuid import UUID
+
+from ariadne import MutationType, QueryType
+from graphql import GraphQLResolveInfo
+from psycopg.sql import SQL
+
+from provisioning_pipeline.sandbox.twenty.callers import (
+    has_settings_permission,
+    require_workspace,
+    role_of_caller,
+    whole_schema,
+)
+from provisioning_pipeline.sandbox.twenty.errors import (
+    TwentyError,
+    bad_input,
+    permission_denied,
+)
+from provisioning_pipeline.sandbox.twenty.members import member_by_id, view, write_member
+from provisioning_pipeline.sandbox.twenty.runtime import Call, call_of
+from provisioning_pipeline.sandbox.twenty.store import Row, members_table
+
+query = QueryType()
+mutation = MutationType()
+
+CALLS_PER_MINUTE = 100
+MAX_PAGE = 60
+
+
+def _throttle(call: Call) -> None:
+    """100 record calls a minute per workspace with an API key; user tokens are not counted."""
+    if call.caller.api_key is None or call.caller.workspace is None:
+        return
+    now = time.monotonic()
+    kept = call.runtime.record_calls.setdefault(call.caller.workspace["id"], [])
+    kept[:] = [moment for moment in kept if moment > now - 60]
+    if len(kept) >= CALLS_PER_MINUTE:
+        raise bad_input(
+            f"Limit reached ({CALLS_PER_MINUTE} tokens per 60000 ms)",
+            "Rate limit reached. Please try again later.",
+            "LIMIT_REACHED",
+        )
+    kept.append(now)
+
+
+def _check_actor(call: Call) -> None:
+    """A user token from before the activation knows no member to write as."""
+    if call.caller.api_key is None and call.caller.workspace_member_id is None:
+        raise TwentyError(
+            "Unable to build actor metadata - no valid actor information found in auth context",
+            "INTERNAL_SERVER_ERROR",
+            None,
+            None,
+        )
+
+
+@query.field("workspaceMembers")
+async def workspace_members(
+    _: None, info: GraphQLResolveInfo, first: int = MAX_PAGE, after: str | None = None
+) -> Row:
+    call = call_of(info)
+    workspace = require_workspace(call)
+    _throttle(call)
+    schema = await whole_schema(call.db, workspace)
+    role = await role_of_caller(call)
+    if role is None or not role["canReadAllObjectRecords"]:
+        raise permission_denied()
+    table = members_table(schema)
+    start = UUID(base64.b64decode(after).decode()) if after else UUID(int=0)
+    rows = await call.db.all(
+        SQL('SELECT * FROM {} WHERE "deletedAt" IS NULL AND id > %s ORDER BY id LIMIT %s').format(table),
+        start,
+        min(first, MAX_PAGE) + 1,
+    )
+    total = await call.db.the(SQL('SELECT count(*) AS n FROM {} WHERE "deletedAt" IS NULL').format(table))
+    page = rows[: min(first, MAX_PAGE)]
+    edges = [{"node": view(row), "cursor": _cursor(row)} for row in page]
+    page_info: Row = {"hasNextPage": len(rows) > len(page), "hasPreviousPage": after is not None}
+    page_info |= {"startCursor": edges[0]["cursor"], "endCursor": edges[-1]["cursor"]} if edges else {}
+    return {"edges": edges, "totalCount": total["n"], "pageInfo": page_info}
+
+
+def _cursor(row: Row) -> str:
+    return base64.b64encode(str(row["id"]).encode()).decode()
+
+
+@mutation.field("updateWorkspaceMember")
+async def update_workspace_member(_: None, info: GraphQLResolveInfo, id: UUID, data: Row) -> Row:  # noqa: A002
+    call = call_of(info)
+    workspace = require_workspace(call)
+    _throttle(call)
+    _check_actor(call)
+    if not await has_settings_permission(call):
+        raise permission_denied()
+    member = await member_by_id(call, workspace, id)
+    if member is None:
+        raise bad_input(
+            "Record not found", "This record does not exist or has been deleted.", "RECORD_NOT_FOUND"
+        )
+    # Unlike updateWorkspaceMemberSettings this clears no onboarding step.
+    return view(await write_member(call, workspace, member, data))
+
+
+@mutation.field("createWorkspaceMember")
+async def create_workspace_member(_: None, info: GraphQLResolveInfo, **_rest: Any) -> Row:
+    call = call_of(info)
+    require_workspace(call)
+    _throttle(call)
+    raise permission_denied()
+
+
+@mutation.field("deleteWorkspaceMember")
+async def delete_workspace_member(_: None, info: GraphQLResolveInfo, **_rest: Any) -> Row:
+    call = call_of(info)
+    require_workspace(call)
+    _throttle(call)
+    raise bad_input(
+        "Please use /deleteUserFromWorkspace to remove a workspace member.",
+        "Please use Settings to remove a workspace member.",
+        "BAD_REQUEST",
+    )

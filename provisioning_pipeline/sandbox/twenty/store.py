@@ -1,0 +1,123 @@
+"""The stand-in's state: Postgres, and nothing else."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg.sql import SQL, Composed, Identifier
+from psycopg_pool import AsyncConnectionPool
+
+Row = dict[str, Any]
+Query = str | bytes | SQL | Composed
+
+# What the real server keeps in its environment and in Redis.
+_OWN_TABLES = """
+CREATE SCHEMA IF NOT EXISTS sandbox_twenty;
+CREATE TABLE IF NOT EXISTS sandbox_twenty.secret (
+  only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), value text NOT NULL
+);
+CREATE TABLE IF NOT EXISTS sandbox_twenty.invitation_sent (
+  "workspaceId" uuid NOT NULL, email text NOT NULL, "sentAt" timestamptz NOT NULL DEFAULT now()
+);
+"""
+
+
+def core_sql() -> str:
+    """The DDL of schema `core`; may be run again, and on a database that has part of it."""
+    return resources.files("provisioning_pipeline.sandbox.twenty").joinpath("core.sql").read_text("utf-8")
+
+
+def schema_name(workspace_id: UUID) -> str:
+    """A workspace's own schema: the id as a number, in base 36 (recorded on 2.21.0)."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    number, name = workspace_id.int, ""
+    while number:
+        number, rest = divmod(number, 36)
+        name = digits[rest] + name
+    return f"workspace_{name or '0'}"
+
+
+def members_table(schema: str) -> Composed:
+    """The quoted name of a workspace's member table."""
+    return SQL("{}.{}").format(Identifier(schema), Identifier("workspaceMember"))
+
+
+def prepare(database_url: str) -> str:
+    """Create what is missing and return the secret that signs this server's tokens."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        # One at a time: two servers starting on one database would race on the same catalogue rows.
+        connection.execute("SELECT pg_advisory_lock(6002210)")
+        connection.execute(core_sql().encode())
+        connection.execute(_OWN_TABLES)
+        connection.execute(
+            "INSERT INTO sandbox_twenty.secret (value) VALUES (%s) ON CONFLICT DO NOTHING",
+            [secrets.token_hex(32)],
+        )
+        row = connection.execute("SELECT value FROM sandbox_twenty.secret").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+class Session:
+    """Statements on one connection, or on whichever connection is free."""
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[AsyncConnection[DictRow]],
+        held: AsyncConnection[DictRow] | None = None,
+    ):
+        self._pool = pool
+        self._held = held
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
+        if self._held is not None:
+            yield self._held
+            return
+        async with self._pool.connection() as connection:
+            yield connection
+
+    async def all(self, query: Query, *values: Any) -> list[Row]:
+        """Every row."""
+        async with self._connection() as connection:
+            return await (await connection.execute(query, values)).fetchall()
+
+    async def one(self, query: Query, *values: Any) -> Row | None:
+        """The first row, if there is one."""
+        async with self._connection() as connection:
+            return await (await connection.execute(query, values)).fetchone()
+
+    async def the(self, query: Query, *values: Any) -> Row:
+        """The row that must be there."""
+        row = await self.one(query, *values)
+        assert row is not None, "a statement that always gives a row gave none"
+        return row
+
+    async def run(self, query: Query, *values: Any) -> int:
+        """Run a statement and count the rows that it touched."""
+        async with self._connection() as connection:
+            return (await connection.execute(query, values)).rowcount
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Session"]:
+        """All or nothing."""
+        async with self._connection() as connection, connection.transaction():
+            yield Session(self._pool, connection)
+
+
+def open_pool(database_url: str) -> AsyncConnectionPool[AsyncConnection[DictRow]]:
+    """A pool to be opened inside the server's own event loop."""
+    return AsyncConnectionPool(
+        database_url,
+        connection_class=AsyncConnection[DictRow],
+        kwargs={"autocommit": True, "row_factory": dict_row},
+        min_size=1,
+        max_size=10,
+        open=False,
+    )

@@ -1,0 +1,128 @@
+"""`currentUser`: the truth of what a user would see on opening the workspace of the token."""
+
+from typing import Any
+
+from ariadne import ObjectType, QueryType
+from graphql import GraphQLResolveInfo
+
+from provisioning_pipeline.sandbox.twenty import onboarding
+from provisioning_pipeline.sandbox.twenty.accounts import available_workspaces
+from provisioning_pipeline.sandbox.twenty.callers import membership, require_user, role_of_caller
+from provisioning_pipeline.sandbox.twenty.members import own_member
+from provisioning_pipeline.sandbox.twenty.runtime import call_of
+from provisioning_pipeline.sandbox.twenty.store import Row
+
+query = QueryType()
+user_type = ObjectType("User")
+user_workspace_type = ObjectType("UserWorkspace")
+
+# Order and content as recorded on 2.21.0.
+MEMBER_FLAGS = [
+    "VIEWS",
+    "AI",
+    "UPLOAD_FILE",
+    "DOWNLOAD_FILE",
+    "SEND_EMAIL_TOOL",
+    "CREATE_CALENDAR_EVENT_TOOL",
+    "HTTP_REQUEST_TOOL",
+    "CODE_INTERPRETER_TOOL",
+    "IMPORT_CSV",
+    "EXPORT_CSV",
+    "CONNECTED_ACCOUNTS",
+    "PROFILE_INFORMATION",
+]
+ADMIN_FLAGS = [
+    "API_KEYS_AND_WEBHOOKS",
+    "WORKSPACE",
+    "WORKSPACE_MEMBERS",
+    "ROLES",
+    "DATA_MODEL",
+    "SECURITY",
+    "WORKFLOWS",
+    "APPLICATIONS",
+    "LAYOUTS",
+    "VIEWS",
+    "BILLING",
+    "AI_SETTINGS",
+    "AI",
+    "UPLOAD_FILE",
+    "DOWNLOAD_FILE",
+    "SEND_EMAIL_TOOL",
+    "CREATE_CALENDAR_EVENT_TOOL",
+    "HTTP_REQUEST_TOOL",
+    "CODE_INTERPRETER_TOOL",
+    "IMPORT_CSV",
+    "EXPORT_CSV",
+    "CONNECTED_ACCOUNTS",
+    "IMPERSONATE",
+    "SSO_BYPASS",
+    "PROFILE_INFORMATION",
+    "MARKETPLACE_APPS",
+]
+
+
+@query.field("currentUser")
+async def current_user(_: None, info: GraphQLResolveInfo) -> Row:
+    return require_user(call_of(info))
+
+
+@user_type.field("hasPassword")
+def has_password(user: Row, _info: GraphQLResolveInfo) -> bool:
+    return bool(user["passwordHash"])
+
+
+@user_type.field("onboardingStatus")
+async def onboarding_status(user: Row, info: GraphQLResolveInfo) -> str | None:
+    call = call_of(info)
+    workspace = call.caller.workspace
+    return await onboarding.status(call.db, user["id"], workspace["id"]) if workspace else None
+
+
+@user_type.field("userVars")
+async def user_vars(user: Row, info: GraphQLResolveInfo) -> dict[str, Any]:
+    call = call_of(info)
+    if call.caller.workspace is None:
+        return {}
+    variables = await onboarding.user_variables(call.db, user["id"], call.caller.workspace["id"])
+    # Of all the onboarding keys the server shows this one only (recorded on 2.21.0).
+    return {key: value for key, value in variables.items() if key == onboarding.CONNECT_ACCOUNT}
+
+
+@user_type.field("currentWorkspace")
+async def current_workspace(_user: Row, info: GraphQLResolveInfo) -> Row | None:
+    return call_of(info).caller.workspace
+
+
+@user_type.field("currentUserWorkspace")
+async def current_user_workspace(user: Row, info: GraphQLResolveInfo) -> Row | None:
+    call = call_of(info)
+    if call.caller.workspace is None:
+        return None
+    return await membership(call.db, user["id"], call.caller.workspace["id"])
+
+
+@user_type.field("workspaceMember")
+async def workspace_member(_user: Row, info: GraphQLResolveInfo) -> Row | None:
+    return await own_member(call_of(info))
+
+
+@user_type.field("workspaces")
+async def workspaces(user: Row, info: GraphQLResolveInfo) -> list[Row]:
+    return await call_of(info).db.all(
+        'SELECT * FROM core."userWorkspace" WHERE "userId" = %s AND "deletedAt" IS NULL', user["id"]
+    )
+
+
+@user_type.field("availableWorkspaces")
+async def users_available_workspaces(user: Row, info: GraphQLResolveInfo) -> Row:
+    return await available_workspaces(call_of(info), user["email"], with_login_tokens=True)
+
+
+@user_workspace_type.field("permissionFlags")
+async def permission_flags(_tie: Row, info: GraphQLResolveInfo) -> list[str]:
+    role = await role_of_caller(call_of(info))
+    if role is None:
+        return []
+    if role["canUpdateAllSettings"]:
+        return ADMIN_FLAGS
+    return MEMBER_FLAGS if role["canAccessAllTools"] else []

@@ -1,0 +1,320 @@
+"""Every setting of the program, in one class, read from the environment and `.env`."""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "PROVISIONING_"
+
+
+class SettingsError(Exception):
+    """Settings are missing or malformed. `faults` holds one line each, naming the variable; never a value."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+def _http_url(value: str) -> str:
+    try:
+        TypeAdapter(AnyHttpUrl).validate_python(value)
+    except ValidationError:
+        message = "must be a URL that starts with http:// or https://"
+        raise ValueError(message) from None
+    return value.rstrip("/")
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    text = value.get_secret_value()
+    try:
+        parameters = conninfo_to_dict(text) if text.startswith(("postgresql://", "postgres://")) else {}
+    except ProgrammingError:
+        parameters = {}
+    if not parameters.get("dbname"):
+        message = "must be a URL like postgresql://user:password@host:5432/database, with a database name"
+        raise ValueError(message)
+    return value
+
+
+def _regular_expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        message = f"must be a regular expression: {error}"
+        raise ValueError(message) from None
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+Pattern = Annotated[str, AfterValidator(_regular_expression)]
+
+
+class TwentyServer(BaseModel):
+    """One Twenty server: where it is, its own database, and our account on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; kept in the ledger.")
+    base_url: HttpUrl
+    database_url: PostgresUrl
+    service_email: str = Field(min_length=3)
+    service_password: SecretStr = Field(min_length=8)
+    capacity: int | None = Field(default=None, ge=0, description="Most workspaces it may hold; none = no limit of ours.")
+    tenants: Pattern | None = Field(default=None, description="Regular expression over slugs that belong here.")
+
+
+class Settings(BaseSettings):
+    """The settings. Secrets are `SecretStr`: printing this object shows none of them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    registry_url: PostgresUrl = Field(
+        description="The tenant manager's database; our own schema `provisioning` lives there too.",
+        examples=["postgresql://provisioning:secret@db.example.com:5432/tenant_manager"],
+    )
+    tenant_cluster_url: PostgresUrl = Field(
+        description="Any database of the cluster that holds the tenant databases.",
+        examples=["postgresql://provisioning:secret@db.example.com:5432/postgres"],
+    )
+    twenty_base_url: HttpUrl | None = Field(
+        default=None,
+        description="Base URL of the one Twenty server (or use PROVISIONING_TWENTY_SERVERS).",
+        examples=["https://crm.example.com"],
+    )
+    twenty_database_url: PostgresUrl | None = Field(
+        default=None,
+        description="Database of that server; only read.",
+        examples=["postgresql://reader:secret@db.example.com:5432/twenty"],
+    )
+    twenty_service_email: str | None = Field(
+        default=None,
+        description="E-mail of the service account: a server admin that creates and owns every workspace.",
+        examples=["provisioner@example.com"],
+    )
+    twenty_service_password: SecretStr | None = Field(
+        default=None,
+        min_length=8,
+        max_length=50,
+        description="Its password (8 to 50 characters).",
+        examples=["a-long-random-password"],
+    )
+    twenty_capacity: int | None = Field(
+        default=None,
+        ge=0,
+        description="Most workspaces on that server; unset = no limit of ours (Twenty itself allows 5 without a key).",
+        examples=["5"],
+    )
+    twenty_servers: tuple[TwentyServer, ...] = Field(
+        default=(),
+        description="Several Twenty servers, as a JSON list of {name, base_url, database_url, service_email, "
+        "service_password, capacity, tenants}. They come on top of the single one.",
+        examples=[
+            '[{"name": "eu", "base_url": "https://eu.example.com", "database_url": '
+            '"postgresql://reader:secret@db/eu", "service_email": "provisioner@example.com", '
+            '"service_password": "a-long-random-password", "capacity": 5}]'
+        ],
+    )
+    clerk_base_url: HttpUrl = Field(
+        default="https://api.clerk.com/v1",
+        description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
+        examples=["https://api.clerk.com/v1"],
+    )
+    clerk_secret_key: SecretStr = Field(
+        min_length=1, description="Clerk's secret key.", examples=["sk_live_..."]
+    )
+    clerk_admin_role: str = Field(
+        default="org:admin",
+        description="Clerk role whose holder becomes the workspace's admin.",
+        examples=["org:admin"],
+    )
+    member_password_key: SecretStr = Field(
+        min_length=16,
+        description="Secret from which the passwords of accounts that we create are derived; "
+        "never change it once accounts exist.",
+        examples=["the output of: openssl rand -hex 32"],
+    )
+    report_path: Path = Field(
+        default=Path("reports"), description="Folder for the reports.", examples=["/var/lib/provisioning/reports"]
+    )
+    registry_table: str = Field(
+        default="tenant_registry",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+        description="The tenant manager's table, with its schema if that is not on the search path.",
+        examples=["public.tenant_registry"],
+    )
+    tenant_database_pattern: Pattern = Field(
+        default="^twenty_tenant_.+",
+        description="Regular expression (PostgreSQL) that tells a tenant database by its name.",
+        examples=["^twenty_tenant_.+"],
+    )
+    tenant_database_excluded: tuple[str, ...] = Field(
+        default=("twenty_tenant_template",),
+        description="Databases that match but are no tenants, as a JSON list.",
+        examples=['["twenty_tenant_template"]'],
+    )
+    adopt_databases: bool = Field(
+        default=True,
+        description="Register a tenant database that the registry does not know.",
+        examples=["true"],
+    )
+    registry_excluded_statuses: tuple[str, ...] = Field(
+        default=("suspended", "deleted", "archived", "deprovisioned", "cancelled"),
+        description="Registry statuses whose tenants are left alone, as a JSON list.",
+        examples=['["suspended", "deleted"]'],
+    )
+    registry_pending_statuses: tuple[str, ...] = Field(
+        default=("pending", "creating", "provisioning"),
+        description="Registry statuses that become the ready status once a tenant is ready, as a JSON list.",
+        examples=['["pending", "provisioning"]'],
+    )
+    registry_ready_status: str = Field(
+        default="active", description="Registry status of a ready tenant.", examples=["active"]
+    )
+    service_member_name: str = Field(
+        default="Workspace Provisioning",
+        min_length=1,
+        description="Name that the service account carries inside each workspace.",
+        examples=["Workspace Provisioning"],
+    )
+    tenant_concurrency: int = Field(
+        default=4, ge=1, le=64, description="Tenants worked on at once.", examples=["4"]
+    )
+    request_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
+    )
+    activation_timeout_seconds: float = Field(
+        default=180.0,
+        gt=0,
+        description="Longest wait for Twenty to activate a workspace.",
+        examples=["180"],
+    )
+    lock_wait_seconds: float = Field(
+        default=120.0,
+        ge=0,
+        description="Longest wait for another process that works on the same tenant.",
+        examples=["120"],
+    )
+    step_per_tenant_limit: int = Field(
+        default=20,
+        ge=0,
+        description="Up to this many tenants each get Dagster steps of their own; more go in chunks.",
+        examples=["20"],
+    )
+    tenants_per_chunk: int = Field(
+        default=100, ge=1, le=1000, description="Tenants in one chunk of a large run.", examples=["100"]
+    )
+    failure_threshold: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="A Dagster run fails when more than this share of the tenants it worked on failed.",
+        examples=["0.5"],
+    )
+    retry_seconds: float = Field(
+        default=60.0, gt=0, description="First wait before a failed tenant is tried again.", examples=["60"]
+    )
+    retry_most_seconds: float = Field(
+        default=3600.0, gt=0, description="Longest wait between two tries of a tenant.", examples=["3600"]
+    )
+
+    @model_validator(mode="after")
+    def _some_twenty(self) -> "Settings":
+        single = {
+            "TWENTY_BASE_URL": self.twenty_base_url,
+            "TWENTY_DATABASE_URL": self.twenty_database_url,
+            "TWENTY_SERVICE_EMAIL": self.twenty_service_email,
+            "TWENTY_SERVICE_PASSWORD": self.twenty_service_password,
+        }
+        missing = [PREFIX + name for name, value in single.items() if value is None]
+        if missing and (len(missing) < len(single) or not self.twenty_servers):
+            raise MissingTwentySettings(missing)
+        names = [server.name for server in self.servers]
+        if len(names) != len(set(names)):
+            message = f"{PREFIX}TWENTY_SERVERS: two servers have the same name"
+            raise ValueError(message)
+        return self
+
+    @cached_property
+    def servers(self) -> tuple[TwentyServer, ...]:
+        """Every configured Twenty server; the single one is called `twenty`."""
+        if not (
+            self.twenty_base_url
+            and self.twenty_database_url
+            and self.twenty_service_email
+            and self.twenty_service_password
+        ):
+            return self.twenty_servers
+        single = TwentyServer(
+            name="twenty",
+            base_url=self.twenty_base_url,
+            database_url=self.twenty_database_url,
+            service_email=self.twenty_service_email,
+            service_password=self.twenty_service_password,
+            capacity=self.twenty_capacity,
+        )
+        return (single, *self.twenty_servers)
+
+
+class MissingTwentySettings(ValueError):
+    """The single Twenty server is described in part, or no server at all."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(", ".join(missing))
+        self.missing = tuple(missing)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: with one line per fault, naming the environment variable.
+    """
+    from pydantic_settings import SettingsError as UnreadableSettings
+
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_fault_lines(error)) from None
+    except UnreadableSettings as error:
+        named = re.search(r'field "(\w+)"', str(error))
+        variable = PREFIX + (named.group(1).upper() if named else "?")
+        raise SettingsError([f"{variable}: must be JSON, see docs/configuration.md"]) from None
+
+
+def _fault_lines(error: ValidationError) -> list[str]:
+    lines: list[str] = []
+    for fault in error.errors(include_url=False, include_input=False):
+        cause = (fault.get("ctx") or {}).get("error")
+        if isinstance(cause, MissingTwentySettings):
+            lines += [f"{name}: is missing (or set {PREFIX}TWENTY_SERVERS)" for name in cause.missing]
+            continue
+        path = [str(part) for part in fault["loc"]]
+        message = str(cause) if cause else fault["msg"]
+        if not path:
+            lines.append(message)
+            continue
+        variable = PREFIX + path[0].upper()
+        inside = "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path[1:])
+        lines.append(f"{variable}{inside}: {'is missing' if fault['type'] == 'missing' else message}")
+    return lines

@@ -45,6 +45,12 @@ class CallCounter:
         if effect in (Effect.WRITE, Effect.CREATE):
             self.mutating += 1
 
+    def take(self) -> tuple[Counter[str], int]:
+        """The counts since the last take: calls by name, and mutating ones."""
+        taken = (self.by_name, self.mutating)
+        self.by_name, self.mutating = Counter(), 0
+        return taken
+
 
 class DryRunViolation(Exception):
     """A dry run tried to send a call that is not a plain read. A defect above the transport."""

@@ -73,7 +73,11 @@ def _detected(row: dict[str, Any], twice: bool, slugs: set[str], policy: Detecti
         clerk_org_id=row["clerk_org_id"] or None,
     )
     detected = _database_condition(database_name, registered=registered, present=present)
-    registration, may_work = _registration(row, registered, twice, policy)
+    registration, may_work = (
+        _registration(row, registered, twice, policy)
+        if registered or present
+        else (is_false(ConditionType.REGISTERED, Reason.TENANT_GONE, "Its registry row is gone."), False)
+    )
     return Detected(
         tenant=tenant,
         adopt=present and not registered and policy.adopt_databases,
@@ -108,7 +112,7 @@ def _database_condition(name: str, *, registered: bool, present: bool) -> Condit
         )
     return is_false(
         ConditionType.DETECTED,
-        Reason.DATABASE_MISSING,
+        Reason.TENANT_GONE,
         f"Database {name} and its registry row are gone. Its workspace was left as it is; remove it in Twenty "
         "if the customer left.",
     )

@@ -67,8 +67,9 @@ class Ledger:
 
     # --- links --------------------------------------------------------------------------------------------------
 
-    async def links(self) -> pd.DataFrame:
-        """Every link as a frame with the columns of `LINKS`; empty when there is no ledger yet."""
+    async def links(self, only: Sequence[str] | None = None) -> pd.DataFrame:
+        """Links, all or by slug or database name; columns of `LINKS`, empty when there is no ledger yet."""
+        names = None if only is None else list(only)
         if not await has_ledger(self.database):
             return frame(LINKS, [])
         rows = await self.database.fetch(
@@ -79,7 +80,9 @@ class Ledger:
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.intent i ON i.database_name = l.database_name AND i.settled_at IS NULL
-            """
+            WHERE %s::text[] IS NULL OR l.database_name = ANY(%s) OR l.slug = ANY(%s)
+            """,
+            [names, names, names],
         )
         return frame(LINKS, rows)
 

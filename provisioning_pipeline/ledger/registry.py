@@ -53,8 +53,8 @@ class Registry:
         )
         return {row["name"]: Column(**row) for row in rows}
 
-    async def rows(self) -> pd.DataFrame:
-        """Every row as a frame with the columns of `REGISTRY`. Columns that the table lacks are None.
+    async def rows(self, only: Sequence[str] | None = None) -> pd.DataFrame:
+        """Rows, all or by slug or database name; columns of `REGISTRY`, None where the table lacks one.
 
         Raises:
             Fault: when the table exists without the columns that make it a tenant registry.
@@ -64,7 +64,8 @@ class Registry:
             return frame(REGISTRY, [])
         self._must_be_registry(columns)
         people = await self._people_columns()
-        found = await self.database.fetch(self._select(columns, people))
+        names = None if only is None else list(only)
+        found = await self.database.fetch(self._select(columns, people), [names, names, names])
         return frame(REGISTRY, found)
 
     @staticmethod
@@ -102,6 +103,7 @@ class Registry:
                    {name} AS name, {status} AS status, lower(p.email) AS admin_email, p.name AS admin_name,
                    {clerk} AS clerk_org_id, {workspace} AS workspace_id
             FROM {table} r LEFT JOIN LATERAL ({people}) p ON true
+            WHERE %s::text[] IS NULL OR r.database_name::text = ANY(%s) OR r.slug::text = ANY(%s)
             """
         ).format(
             id=text("id"),

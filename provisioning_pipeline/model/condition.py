@@ -39,6 +39,7 @@ class Reason(StrEnum):
     NOT_REGISTERED = "NotRegistered"
     ADOPTION_REFUSED = "AdoptionRefused"
     TENANT_SUSPENDED = "TenantSuspended"
+    TENANT_GONE = "TenantGone"
     REGISTRY_AMBIGUOUS = "RegistryAmbiguous"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     # WorkspaceReady
@@ -80,6 +81,10 @@ class Reason(StrEnum):
     WIZARD_SHOWS = "WizardShows"
     # Ready
     ALL_TRUE = "AllTrue"
+
+
+SET_ASIDE = frozenset({Reason.TENANT_SUSPENDED, Reason.TENANT_GONE})
+"""Reasons for which nothing is wanted of a tenant: it is neither ready nor unwell."""
 
 
 @dataclass(frozen=True, slots=True)

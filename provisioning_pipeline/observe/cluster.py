@@ -15,21 +15,20 @@ _AT_ONCE = 8
 _TIMEOUT_SECONDS = 5
 
 
-async def list_databases(cluster: Database, pattern: str, excluded: Sequence[str]) -> list[str]:
-    """The names of the tenant databases, in one query over the catalogue."""
+async def databases(
+    cluster: Database, pattern: str, excluded: Sequence[str], only: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The tenant databases, or those of `only`, in one query over the catalogue; columns of `DATABASES`."""
     rows = await cluster.fetch(
         """
-        SELECT datname AS name FROM pg_database
-        WHERE datname ~ %s AND NOT datistemplate AND datname <> ALL(%s) ORDER BY datname
+        SELECT datname AS database_name FROM pg_database
+        WHERE datname ~ %(pattern)s AND NOT datistemplate AND datname <> ALL(%(excluded)s)
+          AND (%(only)s::text[] IS NULL OR datname = ANY(%(only)s))
+        ORDER BY datname
         """,
-        [pattern, list(excluded)],
+        {"pattern": pattern, "excluded": list(excluded), "only": None if only is None else list(only)},
     )
-    return [row["name"] for row in rows]
-
-
-async def databases(cluster: Database, pattern: str, excluded: Sequence[str]) -> pd.DataFrame:
-    """The tenant databases as a frame with the columns of `DATABASES`."""
-    return frame(DATABASES, [(name,) for name in await list_databases(cluster, pattern, excluded)])
+    return frame(DATABASES, rows)
 
 
 async def probes(cluster_url: str, names: Sequence[str]) -> pd.DataFrame:

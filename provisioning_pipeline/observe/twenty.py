@@ -29,10 +29,16 @@ class TwentySnapshot:
 
 
 async def twenty_servers(
-    servers: Sequence[TwentyServer], databases: Mapping[str, TwentyDatabase], tenant_pattern: str
+    servers: Sequence[TwentyServer],
+    databases: Mapping[str, TwentyDatabase],
+    tenant_pattern: str,
+    only: Sequence[str] | None = None,
 ) -> TwentySnapshot:
-    """Read every server. One that cannot be read is a row with a reason, never an error of the run."""
-    read = await asyncio.gather(*(_read(server, databases[server.name]) for server in servers))
+    """Read every server, all of its workspaces or those in `only`.
+
+    One that cannot be read is a row with a reason, never an error of the run.
+    """
+    read = await asyncio.gather(*(_read(server, databases[server.name], only) for server in servers))
     rows: list[dict[str, Any]] = []
     workspaces: list[Row] = []
     flags: list[Row] = []
@@ -45,7 +51,7 @@ async def twenty_servers(
                 "database_name": name,
                 "dedicated": re.search(tenant_pattern, name) is not None,
                 "capacity": server.capacity,
-                "workspaces": sum(not row["deleted"] for row in seen.workspaces),
+                "workspaces": seen.count,
                 "tenants": server.tenants,
                 "reason": seen.fault.reason if seen.fault else None,
                 "message": seen.fault.message if seen.fault else None,
@@ -64,17 +70,21 @@ async def twenty_servers(
 
 @dataclass(frozen=True)
 class _Seen:
+    count: int
     workspaces: list[Row]
     flags: list[Row]
     service_users: list[str]
     fault: Fault | None = None
 
 
-async def _read(server: TwentyServer, database: TwentyDatabase) -> _Seen:
+async def _read(server: TwentyServer, database: TwentyDatabase, only: Sequence[str] | None) -> _Seen:
     try:
-        workspaces, flags, users = await asyncio.gather(
-            database.workspaces(), database.onboarding_rows(), database.user_ids(server.service_email)
+        count, workspaces, flags, users = await asyncio.gather(
+            database.workspace_count(),
+            database.workspaces(only),
+            database.onboarding_rows(only),
+            database.user_ids(server.service_email),
         )
     except Fault as fault:
-        return _Seen([], [], [], fault)
-    return _Seen(workspaces, flags, users)
+        return _Seen(0, [], [], [], fault)
+    return _Seen(count, workspaces, flags, users)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 
-from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect
+from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect, slug_of
 from provisioning_pipeline.decide.plan import Observed, databases_to_probe, make_plan, organizations_to_ask
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.tenant import Plan
@@ -25,18 +25,29 @@ async def plan(connections: Connections, tenants: Collection[str] = ()) -> Plan:
         UnknownTenants: when a name fits nobody.
     """
     settings = connections.settings
+    names = sorted({name.strip() for name in tenants}) or None
     try:
-        databases, registry, links, twenty, columns = await asyncio.gather(
+        # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
+        wanted = None if names is None else [*names, *(slug_of(name, ()) for name in names)]
+        registry, links, columns = await asyncio.gather(
+            connections.registry.rows(wanted), connections.ledger.links(wanted), connections.registry.columns()
+        )
+        databases, twenty = await asyncio.gather(
             cluster.databases(
-                connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
+                connections.cluster,
+                settings.tenant_database_pattern,
+                settings.tenant_database_excluded,
+                None if names is None else [*names, *registry["database_name"], *links["database_name"]],
             ),
-            connections.registry.rows(),
-            connections.ledger.links(),
-            twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern),
-            connections.registry.columns(),
+            twenty_servers(
+                settings.servers,
+                connections.twenty_databases,
+                settings.tenant_database_pattern,
+                None if names is None else [str(found) for found in links["workspace_id"].dropna()],
+            ),
         )
         policy = DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
-        detected = _chosen(detect(databases, registry, links, policy), tenants)
+        detected = _chosen(detect(databases, registry, links, policy), names)
         probes, clerk = await asyncio.gather(
             cluster.probes(settings.tenant_cluster_url.get_secret_value(), databases_to_probe(detected)),
             _ask_clerk(connections, detected),
@@ -68,15 +79,12 @@ async def _ask_clerk(connections: Connections, detected: Sequence[Detected]) -> 
     )
 
 
-def _chosen(detected: Sequence[Detected], names: Collection[str]) -> list[Detected]:
-    if not names:
+def _chosen(detected: Sequence[Detected], names: Sequence[str] | None) -> list[Detected]:
+    if names is None:
         return list(detected)
-    wanted = {name.strip() for name in names}
-    chosen = [
-        found for found in detected if {found.tenant.slug, found.tenant.database_name} & wanted
-    ]
+    chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & set(names)]
     known = {name for found in chosen for name in (found.tenant.slug, found.tenant.database_name)}
-    unknown = sorted(wanted - known)
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise UnknownTenants(
             f"No tenant is called {', '.join(map(repr, unknown))}. Give a slug or a database name as `provisioning "

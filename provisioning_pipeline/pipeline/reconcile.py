@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -33,15 +34,23 @@ class Totals:
     worked_on: int = 0
     failed: int = 0
     actions: int = 0
+    mutating_calls: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
     defects: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    no_server_usable: bool = False
 
-    def add(self, results: Sequence[ChainResult]) -> "Totals":
-        """Count these results."""
-        self.worked_on += len(results)
-        self.failed += sum(result.failed for result in results)
-        self.actions += sum(count_actions(result.outcomes) for result in results)
-        self.defects += [result.defect for result in results if result.defect]
-        return self
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(
+            worked_on=self.worked_on + other.worked_on,
+            failed=self.failed + other.failed,
+            actions=self.actions + other.actions,
+            mutating_calls=self.mutating_calls + other.mutating_calls,
+            calls=self.calls + other.calls,
+            defects=self.defects + other.defects,
+            refusals=list(dict.fromkeys(self.refusals + other.refusals)),
+            no_server_usable=self.no_server_usable or other.no_server_usable,
+        )
 
 
 def count_actions(outcomes: Sequence[Outcome]) -> int:
@@ -62,6 +71,9 @@ class Reconciler:
 
     connections: Connections
     run_id: str
+
+    def __post_init__(self) -> None:
+        self._gate = asyncio.Semaphore(self.connections.settings.tenant_concurrency)
 
     async def prepare(self, trigger: str) -> None:
         """Make ledger and registry ready to be written to, and remember that the run began.
@@ -84,7 +96,7 @@ class Reconciler:
         """Observe and decide, for these tenants or for all."""
         return await planning.plan(self.connections, tenants)
 
-    async def accept(self, plan: Plan) -> Totals:
+    async def accept(self, plan: Plan) -> None:
         """Write down what observing settled: links, adopted databases, conditions. Before any step."""
         ledger = self.connections.ledger
         await ledger.ensure_links(entry.tenant for entry in plan.tenants)
@@ -102,21 +114,17 @@ class Reconciler:
             )
         await ledger.add_outcomes(self.run_id, [outcome for result in results for outcome in result.outcomes])
         await self._ensure_service_accounts(plan)
-        totals = Totals().add(results)
-        totals.worked_on = 0
-        return totals
 
     async def run(
         self, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
     ) -> list[ChainResult]:
         """Run the steps of these tenants, a few tenants at a time; each one's end is stored as it comes."""
-        gate = asyncio.Semaphore(self.connections.settings.tenant_concurrency)
 
         async def one(entry: TenantPlan) -> ChainResult | None:
             steps = [step for step in steps_for(entry) if only is None or step in only]
             if not steps:
                 return None
-            async with gate:
+            async with self._gate:
                 result = await run_steps(
                     self._scope(entry), steps, lock_wait_seconds=self.connections.settings.lock_wait_seconds
                 )
@@ -128,21 +136,24 @@ class Reconciler:
         results = await asyncio.gather(*(one(entry) for entry in plans))
         return [result for result in results if result is not None]
 
-    def refusals(self) -> list[str]:
-        """What whole servers refused in this run, one sentence each."""
-        return list(
-            dict.fromkeys(
-                stop.message
-                for server in self.connections.servers.values()
-                for stop in (server.stop, server.creation_stop)
-                if stop
-            )
-        )
-
-    def all_servers_refused(self) -> bool:
-        """Whether no server could be used at all, for reasons that another try does not mend."""
+    def totals(self, results: Sequence[ChainResult]) -> Totals:
+        """The figures of these results, with the calls that were made since the last totals."""
+        twenty, mutating_twenty = self.connections.twenty_calls.take()
+        clerk, mutating_clerk = self.connections.clerk_calls.take()
         servers = self.connections.servers.values()
-        return all(server.stop and server.stop.kind is FaultKind.SERVER for server in servers)
+        stops = [stop for server in servers for stop in (server.stop, server.creation_stop) if stop]
+        return Totals(
+            worked_on=len(results),
+            failed=sum(result.failed for result in results),
+            actions=sum(count_actions(result.outcomes) for result in results),
+            mutating_calls=mutating_twenty + mutating_clerk,
+            calls=twenty + clerk,
+            defects=[result.defect for result in results if result.defect],
+            refusals=list(dict.fromkeys(stop.message for stop in stops)),
+            no_server_usable=all(
+                server.stop is not None and server.stop.kind is FaultKind.SERVER for server in servers
+            ),
+        )
 
     # --- inside -------------------------------------------------------------------------------------------------
 

@@ -253,7 +253,8 @@ def add_tenant(
     finally:
         directory.close()
     with psycopg.connect(tenant_cluster_url, autocommit=True) as cluster:
-        cluster.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(database)))
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy")
+        cluster.execute(create.format(sql.Identifier(database)))
     return AddedTenant(tenant, people[0].email)
 
 

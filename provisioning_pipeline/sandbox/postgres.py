@@ -20,8 +20,8 @@ from psycopg import sql
 
 START_TIMEOUT_SECONDS = 30
 SERVER_OPTIONS = (
-    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal "
-    "-c max_wal_senders=0 -c max_connections=300 -c shared_buffers=64MB"
+    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off "
+    "-c max_connections=300 -c shared_buffers=64MB"
 )
 
 
@@ -158,7 +158,7 @@ class SandboxPostgres:
         """Create many databases, copies of `template`, over a few connections at once."""
 
         def create(name: str) -> None:
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log")
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
             self.execute("postgres", statement.format(sql.Identifier(name), sql.Identifier(template)))
 
         with ThreadPoolExecutor(max_workers=4) as pool:

@@ -172,6 +172,7 @@ class Sandbox:
         if REGISTRY_DATABASE in self.postgres.databases():
             # A first start that died while seeding left part of a fleet.
             self._drop_half_seeded()
+            self.clerk.clear()
         self.tenants = fleet.seed_fresh(
             self.postgres, self.clerk, tenants=options.tenants, members=options.members
         )

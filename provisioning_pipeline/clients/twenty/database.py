@@ -63,6 +63,17 @@ class TwentyDatabase:
         rows = await self._fetch('SELECT EXISTS (SELECT 1 FROM core."user") AS found')
         return bool(rows[0]["found"])
 
+    async def is_server_admin(self, email: str) -> bool:
+        """Whether the account may create workspaces on a server that limits that to its admins."""
+        rows = await self._fetch(
+            """
+            SELECT COALESCE(bool_or("canAccessFullAdminPanel"), false) AS admin FROM core."user"
+            WHERE lower(email) = %s AND "deletedAt" IS NULL
+            """,
+            [email.lower()],
+        )
+        return bool(rows[0]["admin"])
+
     async def user_ids(self, email: str) -> list[str]:
         """Ids of the accounts with this e-mail, deleted ones left out."""
         rows = await self._fetch(
@@ -71,20 +82,34 @@ class TwentyDatabase:
         )
         return [row["id"] for row in rows]
 
-    async def workspaces(self) -> list[Row]:
-        """Every workspace: workspace_id, subdomain, activation_status, deleted, has_metadata."""
+    async def workspace_count(self) -> int:
+        """How many workspaces Twenty counts towards its limit: those not deleted."""
+        rows = await self._fetch('SELECT count(*) AS found FROM core.workspace WHERE "deletedAt" IS NULL')
+        return int(rows[0]["found"])
+
+    async def workspaces(self, only: Sequence[str] | None = None) -> list[Row]:
+        """Workspaces, all or by id: workspace_id, subdomain, activation_status, deleted, has_metadata."""
+        ids = None if only is None else list(only)
         return await self._fetch(
             """
             SELECT w.id::text AS workspace_id, w.subdomain, w."activationStatus"::text AS activation_status,
                    w."deletedAt" IS NOT NULL AS deleted, o."workspaceId" IS NOT NULL AS has_metadata
             FROM core.workspace w
-            LEFT JOIN (SELECT DISTINCT "workspaceId" FROM core."objectMetadata") o ON o."workspaceId" = w.id
-            """
+            LEFT JOIN (
+                SELECT DISTINCT "workspaceId" FROM core."objectMetadata"
+                WHERE %s::uuid[] IS NULL OR "workspaceId" = ANY(%s)
+            ) o ON o."workspaceId" = w.id
+            WHERE %s::uuid[] IS NULL OR w.id = ANY(%s)
+            """,
+            [ids, ids, ids, ids],
         )
 
-    async def onboarding_rows(self) -> list[Row]:
-        """Every onboarding row of the server: key, user_id, workspace_id, value (as Python)."""
-        return await self._fetch(_FLAGS)
+    async def onboarding_rows(self, only: Sequence[str] | None = None) -> list[Row]:
+        """Onboarding rows, all or those that concern these workspaces: key, user_id, workspace_id, value."""
+        ids = None if only is None else list(only)
+        return await self._fetch(
+            _FLAGS + ' AND (%s::uuid[] IS NULL OR "workspaceId" = ANY(%s) OR "workspaceId" IS NULL)', [ids, ids]
+        )
 
     async def workspace_state(self, workspace_id: str) -> WorkspaceState | None:
         """One workspace with the onboarding rows that concern it, or None when it does not exist."""

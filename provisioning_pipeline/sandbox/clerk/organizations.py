@@ -9,7 +9,7 @@ from provisioning_pipeline.sandbox.clerk.query import (
     included_and_excluded,
     ordered,
     page,
-    selected,
+    selector,
 )
 from provisioning_pipeline.sandbox.clerk.records import Membership, Organization
 from provisioning_pipeline.sandbox.clerk.state import merged
@@ -28,9 +28,10 @@ def list_organizations(call: Call) -> dict[str, Any]:
     state = call.state
     text = call.query.get("query", "").lower()
     with_users, without_users = included_and_excluded(call.query, "user_id")
+    wanted_id = selector(call.query, "organization_id")
 
     def wanted(organization: Organization) -> bool:
-        if not selected(organization.id, call.query, "organization_id"):
+        if not wanted_id(organization.id):
             return False
         if text and text != organization.id.lower():
             names = (organization.name.lower(), (organization.slug or "").lower())
@@ -123,11 +124,11 @@ def _membership_page(call: Call, memberships: list[Membership], default: str) ->
 def list_memberships(call: Call) -> dict[str, Any]:
     """GET /organizations/{organization_id}/memberships."""
     organization = call.state.organization(call.path["organization_id"])
+    wanted_user, wanted_role = selector(call.query, "user_id"), selector(call.query, "role")
     found = [
         membership
         for membership in call.state.members_of(organization.id)
-        if selected(membership.user_id, call.query, "user_id")
-        and selected(membership.role, call.query, "role")
+        if wanted_user(membership.user_id) and wanted_role(membership.role)
     ]
     return _membership_page(call, found, "-created_at")
 

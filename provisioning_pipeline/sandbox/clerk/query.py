@@ -94,7 +94,7 @@ def included_and_excluded(query: QueryParams, name: str) -> tuple[set[str] | Non
     return (included or None), excluded
 
 
-def selected(value: str | None, query: QueryParams, name: str) -> bool:
-    """Whether a value passes the filter of that name."""
+def selector(query: QueryParams, name: str) -> Callable[[str | None], bool]:
+    """The filter of that name: whether a value passes it."""
     included, excluded = included_and_excluded(query, name)
-    return (included is None or value in included) and value not in excluded
+    return lambda value: (included is None or value in included) and value not in excluded

@@ -74,6 +74,13 @@ class StandInClerk:
         """Start counting anew."""
         self._gate.reset_counters()
 
+    def clear(self) -> None:
+        """Back to an empty instance: no people, no organizations, no faults, counters at zero."""
+        self.state.clear()
+        self.faults.latency_seconds = self.faults.error_rate = self.faults.drop_rate = 0.0
+        self.faults.scripted.clear()
+        self.reset_counters()
+
     # --- running
 
     def start(self) -> Self:

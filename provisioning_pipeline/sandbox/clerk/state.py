@@ -66,6 +66,14 @@ class ClerkState:
         self._last_ms = max(self._last_ms + 1, int(time.time() * 1000))
         return self._last_ms
 
+    def clear(self) -> None:
+        """Forget all people and organizations; the instance and its key stay."""
+        with self.lock:
+            for kept in (self.users, self.organizations, self.memberships, self._slugs):
+                kept.clear()
+            for index in (self._by_organization, self._by_user, self._by_email, self._by_external_id):
+                index.clear()
+
     # --- organizations
 
     def organization(self, id_or_slug: str) -> Organization:

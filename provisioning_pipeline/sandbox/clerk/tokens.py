@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from functools import cached_property
 from typing import Any, Literal
 
 import jwt
@@ -18,14 +19,18 @@ class SigningKey:
 
     def __init__(self, kid: str, pem: str | None = None) -> None:
         self.kid = kid
-        if pem is None:
-            self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        else:
-            loaded = serialization.load_pem_private_key(pem.encode(), password=None)
-            if not isinstance(loaded, rsa.RSAPrivateKey):
-                message = "the kept signing key is not an RSA key"
-                raise TypeError(message)
-            self._key = loaded
+        self._pem = pem
+
+    @cached_property
+    def _key(self) -> rsa.RSAPrivateKey:
+        # On first use: making one takes a good part of a second, and most sandboxes sign nothing.
+        if self._pem is None:
+            return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        loaded = serialization.load_pem_private_key(self._pem.encode(), password=None)
+        if not isinstance(loaded, rsa.RSAPrivateKey):
+            message = "the kept signing key is not an RSA key"
+            raise TypeError(message)
+        return loaded
 
     def pem(self) -> str:
         """The private key, to keep it across restarts."""

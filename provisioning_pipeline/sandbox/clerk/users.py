@@ -9,7 +9,7 @@ from provisioning_pipeline.sandbox.clerk.query import (
     included_and_excluded,
     ordered,
     page_after,
-    selected,
+    selector,
     values,
 )
 from provisioning_pipeline.sandbox.clerk.records import User
@@ -36,9 +36,10 @@ def _found(call: Call) -> list[User]:
     text = query.get("query", "").lower()
     banned = query.get("banned", "").lower()
     members = _members_filter(call)
+    wanted_id, wanted_external_id = selector(query, "user_id"), selector(query, "external_id")
 
     def wanted(user: User) -> bool:
-        if not selected(user.id, query, "user_id") or not selected(user.external_id, query, "external_id"):
+        if not wanted_id(user.id) or not wanted_external_id(user.external_id):
             return False
         own_emails = {email.email.lower() for email in user.emails}
         if emails and not emails & own_emails:

@@ -48,9 +48,8 @@ async def user_by_id(db: Session, user_id: UUID) -> Row | None:
 
 
 async def user_by_email(db: Session, email: str) -> Row | None:
-    """E-mails are stored in lower case."""
-    query = 'SELECT * FROM core."user" WHERE email = %s AND "deletedAt" IS NULL'
-    return await db.one(query, email.lower())
+    """E-mails are stored in lower case and compared as they come (source only)."""
+    return await db.one('SELECT * FROM core."user" WHERE email = %s AND "deletedAt" IS NULL', email)
 
 
 async def workspace_by_id(db: Session, workspace_id: UUID) -> Row | None:

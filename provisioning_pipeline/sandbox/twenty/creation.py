@@ -28,36 +28,14 @@ from provisioning_pipeline.sandbox.twenty.store import Row, Session, members_tab
 mutation = MutationType()
 
 # 28 objects, as counted in a fresh workspace of 2.21.0.
-STANDARD_OBJECTS = [
-    "attachment",
-    "blocklist",
-    "calendarChannelEventAssociation",
-    "calendarEvent",
-    "calendarEventParticipant",
-    "callRecording",
-    "company",
-    "dashboard",
-    "message",
-    "messageCampaign",
-    "messageChannelMessageAssociation",
-    "messageChannelMessageAssociationMessageFolder",
-    "messageList",
-    "messageListMember",
-    "messageParticipant",
-    "messageThread",
-    "note",
-    "noteTarget",
-    "opportunity",
-    "person",
-    "task",
-    "taskTarget",
-    "timelineActivity",
-    "workflow",
-    "workflowAutomatedTrigger",
-    "workflowRun",
-    "workflowVersion",
-    "workspaceMember",
-]
+_OBJECTS = """
+attachment blocklist calendarChannelEventAssociation calendarEvent calendarEventParticipant callRecording
+company dashboard message messageCampaign messageChannelMessageAssociation
+messageChannelMessageAssociationMessageFolder messageList messageListMember messageParticipant
+messageThread note noteTarget opportunity person task taskTarget timelineActivity workflow
+workflowAutomatedTrigger workflowRun workflowVersion workspaceMember
+"""
+STANDARD_OBJECTS = _OBJECTS.split()
 
 
 @mutation.field("signUpInNewWorkspace")
@@ -209,8 +187,8 @@ async def _standard_role(
     role = await db.the(
         'INSERT INTO core."role" ("workspaceId", label, "universalIdentifier", "isEditable",'
         ' "canUpdateAllSettings", "canAccessAllTools", "canReadAllObjectRecords",'
-        ' "canUpdateAllObjectRecords", "canSoftDeleteAllObjectRecords", "canDestroyAllObjectRecords", "canBeAssignedToUsers",'
-        ' "canBeAssignedToApiKeys", "canBeAssignedToAgents", "createdAt")'
+        ' "canUpdateAllObjectRecords", "canSoftDeleteAllObjectRecords", "canDestroyAllObjectRecords",'
+        ' "canBeAssignedToUsers", "canBeAssignedToApiKeys", "canBeAssignedToAgents", "createdAt")'
         " VALUES (%s, %s, %s, %s, %s, true, true, true, true, true, true, %s, false, clock_timestamp())"
         ' ON CONFLICT (label, "workspaceId") DO UPDATE SET "updatedAt" = now() RETURNING id',
         workspace_id,

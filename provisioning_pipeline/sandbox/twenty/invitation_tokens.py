@@ -43,7 +43,7 @@ async def validate_invitation(db: Session, token: str, email: str) -> None:
     row = await db.one(f'SELECT * FROM core."appToken" WHERE value = %s AND {OURS}', token)
     if row is None:
         raise forbidden("Invalid invitation token")
-    if (row["context"] or {}).get("email") != email.lower():
+    if (row["context"] or {}).get("email") != email:
         raise forbidden("Email does not match the invitation")
     if row["expiresAt"] < datetime.now(UTC):
         raise forbidden("Invitation expired")

@@ -9,6 +9,7 @@ from graphql import GraphQLResolveInfo
 from psycopg.types.json import Jsonb
 
 from provisioning_pipeline.sandbox.twenty import memberships, onboarding
+from provisioning_pipeline.sandbox.twenty.accounts import check_email
 from provisioning_pipeline.sandbox.twenty.callers import (
     member_of,
     membership,
@@ -71,9 +72,10 @@ async def send_invitations(
     _: None, info: GraphQLResolveInfo, emails: list[str], roleId: UUID | None = None
 ) -> Row:
     call = call_of(info)
+    check_email(*emails, message="each value in emails must be an email")
     workspace = await _sending_workspace(call)
     as_onboarding = await onboarding.is_invite_team_pending(call.db, workspace["id"])
-    return await _send(call, workspace, [email.lower() for email in emails], roleId, as_onboarding)
+    return await _send(call, workspace, emails, roleId, as_onboarding)
 
 
 @mutation.field("resendWorkspaceInvitation")
@@ -136,10 +138,10 @@ async def _invite(
         workspace_id,
         "ONBOARDING_INVITATION_TOKEN" if as_onboarding else "INVITATION_TOKEN",
         secrets.token_hex(32),
-        Jsonb({"email": email} | ({"roleId": str(role_id)} if role_id else {})),
+        Jsonb({"email": email.lower()} | ({"roleId": str(role_id)} if role_id else {})),
         LIFETIME_DAYS,
     )
-    runtime.mails.append(Mail(to=email, subject="Join your team on Twenty"))
+    runtime.mails.append(Mail(to=email.lower(), subject="Join your team on Twenty"))
     return _view(row)
 
 

@@ -7,7 +7,7 @@ from ariadne import MutationType
 from graphql import GraphQLResolveInfo
 
 from provisioning_pipeline.sandbox.twenty import onboarding
-from provisioning_pipeline.sandbox.twenty.accounts import check_password_strength, create_user
+from provisioning_pipeline.sandbox.twenty.accounts import check_email, check_password_strength, create_user
 from provisioning_pipeline.sandbox.twenty.callers import membership, user_by_email, workspace_by_id
 from provisioning_pipeline.sandbox.twenty.creation import create_workspace
 from provisioning_pipeline.sandbox.twenty.errors import bad_input, forbidden
@@ -37,6 +37,7 @@ async def sign_up_in_workspace(
 ) -> Row:
     call = call_of(info)
     db = call.db
+    check_email(email)
     workspace = await _target(call, workspaceInviteHash, workspaceId)
     invitation = None
     if workspace is not None and workspacePersonalInviteToken:

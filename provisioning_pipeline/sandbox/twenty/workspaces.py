@@ -23,18 +23,11 @@ query = QueryType()
 mutation = MutationType()
 workspace_type = ObjectType("Workspace")
 
-_CHANGEABLE = frozenset(
-    [
-        "subdomain",
-        "displayName",
-        "logo",
-        "inviteHash",
-        "isPublicInviteLinkEnabled",
-        "allowImpersonation",
-        "isPasswordAuthEnabled",
-        "defaultRoleId",
-    ]
-)
+_SETTINGS = """
+allowImpersonation defaultRoleId displayName inviteHash isPasswordAuthEnabled isPublicInviteLinkEnabled
+logo subdomain
+"""
+_CHANGEABLE = frozenset(_SETTINGS.split())
 
 
 @query.field("currentWorkspace")

@@ -1,0 +1,75 @@
+"""Runs a reconciliation in the terminal: progress while it works, a table and the report at the end."""
+
+import asyncio
+import json
+from collections.abc import Collection
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from provisioning_pipeline.act.chain import ChainResult, steps_for
+from provisioning_pipeline.cli import tables
+from provisioning_pipeline.model.tenant import Plan, TenantPlan
+from provisioning_pipeline.pipeline.apply import Applied
+from provisioning_pipeline.pipeline.apply import apply as reconcile
+from provisioning_pipeline.settings import Settings
+
+
+def apply_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool) -> Applied:
+    """Reconcile and show how it goes; with `as_json` only one object on standard output."""
+    errors = Console(stderr=True, quiet=as_json)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("looking", total=None)
+
+        def planned(plan: Plan) -> None:
+            bar.update(task, total=sum(bool(steps_for(entry)) for entry in plan.work), description="working")
+
+        def progress(entry: TenantPlan, result: ChainResult) -> None:
+            bar.update(task, advance=1, description=f"{escape(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
+
+        applied = asyncio.run(reconcile(settings, tenants, planned=planned, progress=progress))
+    if as_json:
+        print(json.dumps(applied_json(applied)))
+    else:
+        show(applied)
+    return applied
+
+
+def show(applied: Applied) -> None:
+    """The end of a run for a person."""
+    console = Console()
+    summary = applied.summary
+    tables.tenants(console, summary.tenants)
+    console.print()
+    for sentence in (*summary.refusals, *(f"An error that nobody foresaw: {defect}" for defect in summary.defects)):
+        console.print(f"[red]{escape(sentence)}[/]")
+    console.print(
+        f"[bold]{escape(summary.verdict)}[/] {summary.actions} actions, {summary.mutating_calls} mutating calls, "
+        f"{summary.seconds:.1f} s."
+    )
+    console.print(f"Report: {escape(str(applied.report))}", soft_wrap=True)
+
+
+def applied_json(applied: Applied) -> dict[str, object]:
+    """The end of a run for a machine."""
+    summary = applied.summary
+    return {
+        "run_id": summary.run_id,
+        "verdict": summary.verdict,
+        "tenants": {state: summary.count(state) for state in ("ready", "unwell", "aside")},
+        "actions": summary.actions,
+        "mutating_calls": summary.mutating_calls,
+        "seconds": round(summary.seconds, 3),
+        "report": str(applied.report),
+        "unwell": [
+            {"slug": line.slug, "reason": line.reason, "message": line.message} for line in summary.unwell
+        ],
+        "refusals": list(summary.refusals),
+    }

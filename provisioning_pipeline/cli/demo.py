@@ -1,0 +1,79 @@
+"""`provisioning demo`: the main job on a made-up fleet, in one command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from provisioning_pipeline.settings import Settings
+
+TENANTS = 4
+
+
+def demo(
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Keep the fleet and open Dagster's UI on it until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port of Dagster's UI.")] = 3000,
+    report_path: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
+) -> None:
+    """Provision five made-up tenants, one of them broken, and show what came of it.
+
+    Everything runs on this machine: PostgreSQL, a stand-in Twenty and a stand-in Clerk. No setting is read.
+    """
+    from rich.console import Console
+
+    from provisioning_pipeline.cli.applying import apply_and_show
+    from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
+    from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
+
+    console = Console()
+    console.print("Starting PostgreSQL, Twenty and Clerk stand-ins with 5 tenants, one of them broken …")
+    with Sandbox(SandboxOptions(tenants=TENANTS, broken=True)) as sandbox:
+        environment = sandbox.environment() | {"PROVISIONING_REPORT_PATH": str(report_path)}
+        settings = settings_from(environment)
+        with one_sentence():
+            applied = apply_and_show(settings, (), as_json=False)
+        if ui:
+            _dagster(environment, sandbox.data, port, console)
+        else:
+            console.print("Dagster's UI on such a fleet: [bold]provisioning demo --ui[/]")
+    if applied.broken or applied.summary.count("ready") != TENANTS:
+        raise typer.Exit(RUN_FAILED)
+
+
+def settings_from(environment: dict[str, str]) -> "Settings":
+    """Settings from these variables alone: nothing of the shell or of `.env` may leak into a demonstration."""
+    import os
+
+    from provisioning_pipeline.settings import PREFIX, load_settings
+
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    os.environ.update(environment)
+    return load_settings(_env_file=None)
+
+
+def _dagster(environment: dict[str, str], data: Path, port: int, console: object) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+
+    from rich.console import Console
+
+    assert isinstance(console, Console)
+    home = data / "dagster"
+    home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "provisioning_pipeline.definitions", "-p", str(port)]
+    process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
+        command, env=os.environ | environment | {"DAGSTER_HOME": str(home)}
+    )
+    console.print(f"Dagster's UI: [bold]http://127.0.0.1:{port}[/] (in a few seconds; Ctrl-C stops everything)")
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.wait(timeout=30)

@@ -1,0 +1,49 @@
+"""Exit codes, and the one way in which commands end badly."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.settings import Settings, SettingsError, load_settings
+
+ALL_READY = 0
+RUN_FAILED = 1
+BAD_INPUT = 2
+SOME_UNWELL = 3
+
+
+def fail(message: str, code: int) -> typer.Exit:
+    """Say it on standard error and return what to raise."""
+    print(message, file=sys.stderr)
+    return typer.Exit(code)
+
+
+def settings_or_exit() -> Settings:
+    """The settings; a fault in them ends the program with one line per fault."""
+    try:
+        return load_settings()
+    except SettingsError as error:
+        lines = [*error.faults, "See docs/configuration.md, or `provisioning sandbox up --env-file FILE` to try."]
+        raise fail("\n".join(lines), BAD_INPUT) from None
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn failures of the run into one sentence and an exit code."""
+    from provisioning_pipeline.model.fault import Fault
+    from provisioning_pipeline.pipeline.planning import UnknownTenants
+
+    try:
+        yield
+    except UnknownTenants as fault:
+        raise fail(str(fault), BAD_INPUT) from None
+    except RunFault as fault:
+        raise fail(str(fault), RUN_FAILED) from None
+    except Fault as fault:
+        raise fail(fault.message, RUN_FAILED) from None
+    except OSError as error:
+        # a file of ours: the report, most likely
+        raise fail(f"{error.strerror}: {error.filename}", RUN_FAILED) from None

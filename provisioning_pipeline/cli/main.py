@@ -1,0 +1,164 @@
+"""`provisioning`: the command line. Heavy imports stand inside the commands, so that --help is quick."""
+
+import json
+import re
+from typing import Annotated
+
+import typer
+
+from provisioning_pipeline.cli import demo, sandbox
+from provisioning_pipeline.cli.exits import (
+    ALL_READY,
+    BAD_INPUT,
+    RUN_FAILED,
+    SOME_UNWELL,
+    fail,
+    one_sentence,
+    settings_or_exit,
+)
+
+app = typer.Typer(
+    name="provisioning",
+    help="Gives every tenant a ready Twenty CRM workspace behind Clerk sign-in.\n\n"
+    "Try it on this machine: provisioning demo. Against real systems: set PROVISIONING_* (docs/configuration.md), "
+    "then provisioning preflight, provisioning plan, provisioning apply.\n\n"
+    "Exit codes: 0 all ready, 1 the run itself failed, 2 bad input or settings, 3 done with some tenants unwell.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(sandbox.app, name="sandbox")
+app.command()(demo.demo)
+
+_NAME = re.compile(r"[^\s/\\'\";]{1,63}")
+
+
+def _tenant_names(names: list[str] | None) -> list[str]:
+    for name in names or []:
+        if not _NAME.fullmatch(name):
+            message = (
+                f"{name!r} is no tenant name: give a slug or a database name, up to 63 characters, without spaces, "
+                "quotes or slashes."
+            )
+            raise typer.BadParameter(message)
+    return names or []
+
+
+Tenants = Annotated[
+    list[str] | None,
+    typer.Argument(help="Slugs or database names; all tenants without any.", callback=_tenant_names, metavar="[TENANT]..."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+@app.command()
+def migrate() -> None:
+    """Create our tables (schema `provisioning`) in the registry's database, or bring them up to date."""
+    import asyncio
+
+    from provisioning_pipeline.ledger import schema
+    from provisioning_pipeline.pipeline.connections import connect
+
+    settings = settings_or_exit()
+
+    async def run() -> tuple[str | None, str]:
+        async with connect(settings, dry_run=False) as connections:
+            database = connections.ledger.database
+            before = await schema.revision(database)
+            await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
+            return before, database.where
+
+    with one_sentence():
+        before, where = asyncio.run(run())
+        typer.echo(f"The ledger in {where} is at revision {schema.HEAD} (was: {before or 'none'}).")
+
+
+@app.command()
+def preflight(as_json: AsJson = False) -> None:
+    """Reach every configured system; say version, limits, and what is missing."""
+    import asyncio
+    import dataclasses
+
+    from rich.console import Console
+
+    from provisioning_pipeline.cli import tables
+    from provisioning_pipeline.pipeline.preflight import preflight as look
+
+    settings = settings_or_exit()
+    with one_sentence():
+        found = asyncio.run(look(settings))
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
+    else:
+        tables.checks(Console(), found)
+    raise typer.Exit(ALL_READY if all(check.ok for check in found) else RUN_FAILED)
+
+
+@app.command()
+def plan(tenants: Tenants = None, as_json: AsJson = False) -> None:
+    """Show what `apply` would do. Writes nothing anywhere: the connections themselves refuse to."""
+    import asyncio
+
+    from rich.console import Console
+
+    from provisioning_pipeline.cli import tables
+    from provisioning_pipeline.pipeline.apply import dry_run
+
+    settings = settings_or_exit()
+    with one_sentence():
+        planned = asyncio.run(dry_run(settings, tenants or ()))
+    if as_json:
+        typer.echo(json.dumps(tables.plan_json(planned), indent=2))
+    else:
+        tables.plan(Console(), planned)
+
+
+@app.command()
+def apply(tenants: Tenants = None, as_json: AsJson = False) -> None:
+    """Reconcile: detect, provision, onboard, link, prove, report."""
+    from provisioning_pipeline.cli.applying import apply_and_show
+
+    settings = settings_or_exit()
+    with one_sentence():
+        applied = apply_and_show(settings, tenants or (), as_json=as_json)
+    if applied.broken:
+        raise typer.Exit(RUN_FAILED)
+    raise typer.Exit(SOME_UNWELL if applied.summary.unwell else ALL_READY)
+
+
+@app.command()
+def status(
+    tenant: Annotated[str | None, typer.Argument(help="Slug or database name; all tenants without.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the ledger knows: every tenant, or one with all of its conditions."""
+    import asyncio
+
+    from rich.console import Console
+
+    from provisioning_pipeline.cli import tables
+    from provisioning_pipeline.pipeline.conclude import tenants as read
+    from provisioning_pipeline.pipeline.connections import connect
+    from provisioning_pipeline.report.summary import TenantLine
+
+    settings = settings_or_exit()
+
+    async def run() -> tuple[TenantLine, ...]:
+        async with connect(settings, dry_run=True) as connections:
+            return await read(connections.ledger)
+
+    with one_sentence():
+        lines = asyncio.run(run())
+    chosen = [line for line in lines if tenant in (None, line.slug, line.database_name)]
+    if tenant is not None and not chosen:
+        raise fail(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.", BAD_INPUT)
+    if as_json:
+        typer.echo(json.dumps([tables.tenant_json(line) for line in chosen], indent=2))
+    elif not lines:
+        typer.echo("Nothing is recorded yet: `provisioning apply` looks for tenants.")
+    elif tenant is None:
+        tables.tenants(Console(), chosen)
+    else:
+        for line in chosen:
+            tables.tenant(Console(), line)

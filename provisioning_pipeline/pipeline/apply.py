@@ -1,0 +1,70 @@
+"""A whole reconciliation without Dagster, as the command line runs it."""
+
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioning_pipeline.model.tenant import Plan
+from provisioning_pipeline.pipeline.conclude import conclude
+from provisioning_pipeline.pipeline.connections import connect
+from provisioning_pipeline.pipeline.planning import plan as make_plan
+from provisioning_pipeline.pipeline.reconcile import Progress, Reconciler, Totals
+from provisioning_pipeline.report.summary import Summary
+from provisioning_pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A finished run."""
+
+    summary: Summary
+    totals: Totals
+    report: Path
+
+    @property
+    def broken(self) -> bool:
+        """The run itself failed: an unforeseen error, or not one server could be used."""
+        return bool(self.totals.defects) or self.totals.no_server_usable
+
+
+async def dry_run(settings: Settings, tenants: Collection[str] = ()) -> Plan:
+    """The plan, over connections that cannot write.
+
+    Raises:
+        RunFault: when something that every plan needs cannot be read.
+    """
+    async with connect(settings, dry_run=True) as connections:
+        return await make_plan(connections, tenants)
+
+
+async def apply(
+    settings: Settings,
+    tenants: Collection[str] = (),
+    *,
+    trigger: str = "operator",
+    run_id: str | None = None,
+    planned: Callable[[Plan], None] | None = None,
+    progress: Progress | None = None,
+) -> Applied:
+    """Observe, decide, act, verify, report.
+
+    Raises:
+        RunFault: when the run cannot begin.
+    """
+    begun = time.monotonic()
+    run_id = run_id or str(uuid.uuid4())
+    async with connect(settings, dry_run=False) as connections:
+        reconciler = Reconciler(connections, run_id)
+        await reconciler.prepare(trigger)
+        plan = await reconciler.plan(tenants)
+        if planned:
+            planned(plan)
+        await reconciler.accept(plan)
+        results = await reconciler.run(plan.tenants, progress=progress)
+        totals = reconciler.totals(results)
+        summary, report = await conclude(
+            connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
+        )
+    return Applied(summary, totals, report)

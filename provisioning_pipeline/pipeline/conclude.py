@@ -1,0 +1,47 @@
+"""The end of a run: a summary from the ledger, its report, and the run's row."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.pipeline.connections import Connections
+from provisioning_pipeline.pipeline.reconcile import Totals
+from provisioning_pipeline.report import page
+from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
+
+
+async def tenants(ledger: Ledger) -> tuple[TenantLine, ...]:
+    """Every tenant with its conditions, the unwell first."""
+    return tenant_lines(await ledger.tenant_rows(), await ledger.conditions())
+
+
+async def conclude(
+    connections: Connections, *, run_id: str, trigger: str, seconds: float, totals: Totals
+) -> tuple[Summary, Path]:
+    """Summarise the run, write its report, remember how it ended."""
+    ledger = connections.ledger
+    lines = await tenants(ledger)
+    slugs = {line.database_name: line.slug for line in lines}
+    summary = Summary(
+        run_id=run_id,
+        trigger=trigger,
+        begun_at=datetime.now(UTC) - timedelta(seconds=seconds),
+        seconds=seconds,
+        tenants=lines,
+        outcomes=outcome_lines(await ledger.outcomes_of(run_id), slugs),
+        refusals=tuple(totals.refusals),
+        defects=tuple(totals.defects),
+        calls=dict(totals.calls.most_common()),
+        mutating_calls=totals.mutating_calls,
+    )
+    path = page.write(summary, connections.settings.report_path)
+    await ledger.finish_run(
+        run_id,
+        ready=summary.count("ready"),
+        unwell=summary.count("unwell"),
+        actions=summary.actions,
+        seconds=seconds,
+        report=str(path),
+    )
+    return summary, path
+

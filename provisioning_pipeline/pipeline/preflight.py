@@ -1,0 +1,113 @@
+"""Reaches every configured system and says what it is, and what is missing before a run can work."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from psycopg import Error
+
+from provisioning_pipeline.act.scope import Server
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.observe import cluster
+from provisioning_pipeline.pipeline.connections import Connections, connect
+from provisioning_pipeline.settings import Settings, TwentyServer
+
+_OLDEST_POSTGRES = 150000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One system: what was found, or what is wrong and what to do."""
+
+    system: str
+    ok: bool
+    found: str
+
+
+async def preflight(settings: Settings) -> list[Check]:
+    """Check every system at once. Changes nothing; signs in where a password is to be proved."""
+    async with connect(settings, dry_run=False) as connections:
+        checks: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+            ("Tenant registry", lambda: _registry(connections)),
+            ("Tenant cluster", lambda: _cluster(connections)),
+            ("Clerk", lambda: _clerk(connections)),
+        ]
+        for server in settings.servers:
+            opened = connections.servers[server.name]
+            checks.append((f"Twenty {server.name}, database", _twenty_database(server, opened)))
+            checks.append((f"Twenty {server.name}", _twenty(server, opened)))
+        return list(await asyncio.gather(*(_check(system, look) for system, look in checks)))
+
+
+async def _check(system: str, look: Callable[[], Awaitable[str]]) -> Check:
+    try:
+        return Check(system, ok=True, found=await look())
+    except Fault as fault:
+        return Check(system, ok=False, found=fault.message)
+    except Error as error:
+        return Check(system, ok=False, found=f"PostgreSQL refused: {str(error).splitlines()[0]}.")
+
+
+async def _version(database: Database) -> str:
+    rows = await database.fetch(
+        "SELECT current_setting('server_version') AS name, current_setting('server_version_num')::int AS number"
+    )
+    old = "" if rows[0]["number"] >= _OLDEST_POSTGRES else " (older than 15, never tried)"
+    return f"PostgreSQL {rows[0]['name'].split()[0]}{old} at {database.where}"
+
+
+async def _registry(connections: Connections) -> str:
+    registry = connections.registry
+    version = await _version(registry.database)
+    rows = await registry.rows()
+    columns = await registry.columns()
+    table = f"{registry.table} has {len(rows)} rows" if columns else f"{registry.table} will be created"
+    revision = await schema.revision(registry.database)
+    ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
+    behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
+    return f"{version}; {table}; {ledger}{behind}"
+
+
+async def _cluster(connections: Connections) -> str:
+    settings = connections.settings
+    version = await _version(connections.cluster)
+    found = await cluster.databases(
+        connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
+    )
+    return f"{version}; {len(found)} tenant databases"
+
+
+async def _clerk(connections: Connections) -> str:
+    instance = await connections.clerk.instance()
+    return (
+        f"instance {instance.get('id')} ({instance.get('environment_type')}) at "
+        f"{connections.settings.clerk_base_url}"
+    )
+
+
+def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Awaitable[str]]:
+    async def look() -> str:
+        count = await opened.database.workspace_count()
+        limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
+        return f"{count} workspaces, {limit}"
+
+    return look
+
+
+def _twenty(server: TwentyServer, opened: Server) -> Callable[[], Awaitable[str]]:
+    async def look() -> str:
+        await opened.client.check_contract()
+        supported = f"{server.base_url} has every field that is needed"
+        if not await opened.database.has_any_user():
+            return f"{supported}; no user yet: the first run signs {server.service_email} up as its admin"
+        await opened.client.service_token()
+        if not await opened.database.is_server_admin(server.service_email):
+            return (
+                f"{supported}; {server.service_email} signs in but is no server admin: creating workspaces works only "
+                "with IS_WORKSPACE_CREATION_LIMITED_TO_SERVER_ADMINS=false"
+            )
+        return f"{supported}; {server.service_email} signs in and is server admin"
+
+    return look

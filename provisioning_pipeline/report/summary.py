@@ -1,0 +1,151 @@
+"""What a report says, before anything is drawn."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from provisioning_pipeline.model.condition import (
+    SET_ASIDE,
+    ConditionType,
+    Reason,
+    StoredCondition,
+)
+from provisioning_pipeline.model.tenant import READ_ONLY_CHANGES, Change, OutcomeStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLine:
+    """One tenant in a table. `since` is when Ready got its present status."""
+
+    slug: str
+    database_name: str
+    server: str | None
+    workspace_id: str | None
+    workspace_url: str | None
+    admin_user_id: str | None
+    admin_email: str | None
+    reason: Reason
+    message: str
+    since: datetime | None
+    conditions: tuple[StoredCondition, ...]
+
+    @property
+    def state(self) -> str:
+        """`ready`, `unwell`, or `aside` for a tenant of which nothing is wanted."""
+        if self.reason is Reason.ALL_TRUE:
+            return "ready"
+        return "aside" if self.reason in SET_ASIDE else "unwell"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeLine:
+    """One attempted change."""
+
+    tenant: str
+    change: str
+    done: bool
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that the report of one run says."""
+
+    run_id: str
+    trigger: str
+    begun_at: datetime
+    seconds: float
+    tenants: tuple[TenantLine, ...]
+    outcomes: tuple[OutcomeLine, ...]
+    refusals: tuple[str, ...]
+    defects: tuple[str, ...]
+    calls: Mapping[str, int]
+    mutating_calls: int
+
+    def count(self, state: str) -> int:
+        """How many tenants are in this state."""
+        return sum(line.state == state for line in self.tenants)
+
+    @property
+    def unwell(self) -> list[TenantLine]:
+        """The tenants that need somebody."""
+        return [line for line in self.tenants if line.state == "unwell"]
+
+    @property
+    def actions(self) -> int:
+        """Changes that were made."""
+        return sum(line.done and Change(line.change) not in READ_ONLY_CHANGES for line in self.outcomes)
+
+    @property
+    def done_by_change(self) -> list[tuple[str, int, float]]:
+        """Change, how often it was done, and seconds in all, most frequent first."""
+        counts = Counter(line.change for line in self.outcomes if line.done)
+        seconds = dict.fromkeys(counts, 0.0)
+        for line in self.outcomes:
+            if line.done:
+                seconds[line.change] += line.seconds
+        return [(change, count, seconds[change]) for change, count in counts.most_common()]
+
+    @property
+    def failures(self) -> list[OutcomeLine]:
+        """What was attempted and did not succeed."""
+        return [line for line in self.outcomes if not line.done]
+
+    @property
+    def verdict(self) -> str:
+        """The run in one line."""
+        ready, unwell = self.count("ready"), self.count("unwell")
+        if not self.tenants:
+            return "No tenant was found."
+        if unwell == 0:
+            return f"All {ready} tenants are ready."
+        return f"{ready} of {ready + unwell} tenants are ready, {unwell} need{'s' if unwell == 1 else ''} a look."
+
+
+def tenant_lines(
+    rows: Iterable[Mapping[str, Any]], conditions: Iterable[StoredCondition]
+) -> tuple[TenantLine, ...]:
+    """Join the ledger's tenants with their conditions, unwell ones first."""
+    by_tenant: dict[str, list[StoredCondition]] = {}
+    for stored in conditions:
+        by_tenant.setdefault(stored.database_name, []).append(stored)
+    order = list(ConditionType)
+    lines = []
+    for row in rows:
+        own = sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
+        ready = next((s for s in own if s.condition.type is ConditionType.READY), None)
+        lines.append(
+            TenantLine(
+                slug=row["slug"],
+                database_name=row["database_name"],
+                server=row["server"],
+                workspace_id=row["workspace_id"],
+                workspace_url=row["workspace_url"],
+                admin_user_id=row["admin_user_id"],
+                admin_email=row["admin_email"],
+                reason=ready.condition.reason if ready else Reason.WAITING,
+                message=ready.condition.message if ready else "Not looked at yet.",
+                since=ready.since if ready else None,
+                conditions=tuple(own),
+            )
+        )
+    rank = {"unwell": 0, "ready": 1, "aside": 2}
+    return tuple(sorted(lines, key=lambda line: (rank[line.state], line.slug)))
+
+
+def outcome_lines(rows: Iterable[Mapping[str, Any]], slugs: Mapping[str, str]) -> tuple[OutcomeLine, ...]:
+    """The ledger's outcomes for people."""
+    return tuple(
+        OutcomeLine(
+            tenant=slugs.get(row["database_name"], row["database_name"]),
+            change=row["change"],
+            done=row["status"] == OutcomeStatus.DONE,
+            detail=row["detail"],
+            seconds=row["seconds"],
+        )
+        for row in rows
+    )
+

@@ -361,7 +361,9 @@ class Ledger:
         )
 
     async def last_runs(self, most: int) -> list[RunRow]:
-        """The last finished runs, newest first."""
+        """The last finished runs, newest first; none when there is no ledger yet."""
+        if not await has_ledger(self.database):
+            return []
         rows = await self.database.fetch(
             """
             SELECT run_id, trigger, begun_at, ready, unwell, actions, seconds, report FROM provisioning.run

@@ -45,3 +45,27 @@ async def conclude(
     )
     return summary, path
 
+
+
+async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
+    """The last finished run's report, drawn anew with today's conditions; None when no run has finished."""
+    ledger = connections.ledger
+    runs = await ledger.last_runs(1)
+    if not runs:
+        return None
+    last = runs[0]
+    lines = await tenants(ledger)
+    slugs = {line.database_name: line.slug for line in lines}
+    summary = Summary(
+        run_id=last.run_id,
+        trigger=last.trigger,
+        begun_at=last.begun_at,
+        seconds=last.seconds,
+        tenants=lines,
+        outcomes=outcome_lines(await ledger.outcomes_of(last.run_id), slugs),
+        refusals=(),
+        defects=(),
+        calls={},
+        mutating_calls=0,
+    )
+    return summary, page.write(summary, connections.settings.report_path)

@@ -8,7 +8,7 @@ import uvicorn
 
 
 class LoopbackServer:
-    """A real HTTP server for a stand-in. `start` returns once it accepts connections; `stop` joins its thread."""
+    """A real HTTP server for a stand-in: `start` returns once it accepts connections, `stop` joins its thread."""
 
     def __init__(self, app: Any, port: int = 0) -> None:
         self._app = app
@@ -23,7 +23,8 @@ class LoopbackServer:
 
     def start(self) -> None:
         """Bind, serve, and return when ready. Raises OSError when the port is taken."""
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # with the protocol named, asyncio turns Nagle's algorithm off: without it each answer takes 40 ms more
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self._port))
         listener.listen(512)

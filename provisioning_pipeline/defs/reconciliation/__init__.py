@@ -1,0 +1,1 @@
+"""What a reconciliation leaves to look at: assets and their checks."""

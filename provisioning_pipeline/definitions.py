@@ -1,0 +1,21 @@
+"""Assembles what Dagster loads, and does nothing else. No setting is read and nothing is reached at import."""
+
+import dagster as dg
+
+from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
+from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
+from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
+from provisioning_pipeline.defs.reconciliation.assets import reconciliation_report, tenant_inventory
+from provisioning_pipeline.defs.reconciliation.checks import all_tenants_are_ready
+from provisioning_pipeline.defs.resources import Workbench
+
+defs = dg.Definitions(
+    assets=[tenant_inventory, reconciliation_report],
+    asset_checks=[all_tenants_are_ready],
+    jobs=[reconcile_tenants],
+    sensors=[new_tenant_databases],
+    schedules=[reconcile_tenants_hourly],
+    resources={"workbench": Workbench()},
+    # half the cost of the default executor; steps wait on the network, not on the processor
+    executor=dg.in_process_executor,
+)

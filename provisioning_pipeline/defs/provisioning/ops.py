@@ -1,0 +1,246 @@
+"""The ops of a reconciliation: detect_tenants → provision_workspaces → repair_onboarding → verify_logins → report."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import dagster as dg
+from pydantic import Field
+
+from provisioning_pipeline.act.chain import steps_for
+from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.model.condition import Status
+from provisioning_pipeline.model.tenant import Plan, Step, TenantPlan
+from provisioning_pipeline.pipeline.conclude import conclude
+from provisioning_pipeline.pipeline.planning import plan as make_plan
+from provisioning_pipeline.pipeline.reconcile import Reconciler, Totals
+from provisioning_pipeline.report import markdown
+
+TRIGGER_TAG = "trigger"
+_MOST_LISTED = 100
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The tenants of one mapped step, and what its steps came to so far."""
+
+    plans: tuple[TenantPlan, ...]
+    totals: Totals
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the last op needs to know about the first. `begun` is in seconds since 1970."""
+
+    dry_run: bool
+    begun: float
+    totals: Totals
+
+
+class DetectTenantsConfig(dg.Config):
+    """What a run looks at, and whether it may change anything."""
+
+    tenants: list[str] = Field(
+        default=[],
+        description="Slugs or database names of the tenants to reconcile. Empty: all tenants.",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Show the plan and write nothing anywhere; every connection then refuses to write.",
+    )
+
+
+@dg.op(
+    description="Observe the tenant cluster, the registry, Twenty and Clerk, decide what each tenant needs, and fan "
+    "out: one chain of steps per tenant while they are few, per chunk when they are many.",
+    out={
+        "chunks": dg.DynamicOut(Chunk, is_required=False, description="Tenants that need work."),
+        "facts": dg.Out(RunFacts, description="What was looked at."),
+    },
+    tags={"kind": "python"},
+)
+def detect_tenants(
+    context: dg.OpExecutionContext, config: DetectTenantsConfig, workbench: Workbench
+) -> Iterator[dg.DynamicOutput[Chunk] | dg.Output[RunFacts]]:
+    """Yield the chunks to work on, then the facts for the report."""
+    begun = time.time()
+    settings = workbench.settings()
+    if config.dry_run:
+        planned = workbench.with_dry_connections(lambda connections: make_plan(connections, config.tenants))
+        context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
+        yield dg.Output(
+            RunFacts(dry_run=True, begun=begun, totals=Totals()), "facts", metadata=_plan_metadata(planned)
+        )
+        return
+
+    async def begin(reconciler: Reconciler) -> tuple[Plan, Totals]:
+        await reconciler.prepare(_trigger(context))
+        plan = await reconciler.plan(config.tenants)
+        await reconciler.accept(plan)
+        return plan, reconciler.totals([])
+
+    planned, totals = workbench.with_reconciler(context.run_id, begin)
+    work = [entry for entry in planned.work if steps_for(entry)]
+    context.log.info(f"{len(work)} of {len(planned.tenants)} tenants need work.")
+    if len(work) <= settings.step_per_tenant_limit:
+        workbench.expect(work)
+    for key, plans in chunks(work, settings.step_per_tenant_limit, settings.tenants_per_chunk):
+        yield dg.DynamicOutput(Chunk(plans, Totals()), mapping_key=key, output_name="chunks")
+    yield dg.Output(
+        RunFacts(dry_run=False, begun=begun, totals=totals), "facts", metadata=_plan_metadata(planned)
+    )
+
+
+def chunks(
+    work: Sequence[TenantPlan], few: int, per_chunk: int
+) -> list[tuple[str, tuple[TenantPlan, ...]]]:
+    """One chunk per tenant, named after it, while they are few; else chunks of `per_chunk`.
+
+    Dagster allows only letters, digits and underscores in a mapping key; keys stay distinct.
+    """
+    if len(work) > few:
+        starts = range(0, len(work), per_chunk)
+        return [(f"chunk_{n}", tuple(work[start : start + per_chunk])) for n, start in enumerate(starts, 1)]
+    named: dict[str, tuple[TenantPlan, ...]] = {}
+    for number, plan in enumerate(work, 1):
+        key = re.sub(r"[^A-Za-z0-9_]+", "_", plan.tenant.slug) or "tenant"
+        named[key if key not in named else f"{key}_{number}"] = (plan,)
+    return list(named.items())
+
+
+def _step(context: dg.OpExecutionContext, workbench: Workbench, step: Step, chunk: Chunk) -> dg.Output[Chunk]:
+    totals = workbench.step(context.run_id, step, chunk.plans)
+    if totals.failed:
+        context.log.warning(f"{totals.failed} of {len(chunk.plans)} tenants did not get through {step}.")
+    return dg.Output(
+        replace(chunk, totals=chunk.totals + totals),
+        metadata={
+            "tenants": ", ".join(plan.tenant.slug for plan in chunk.plans[:_MOST_LISTED]),
+            "worked_on": totals.worked_on,
+            "failed": totals.failed,
+            "actions": totals.actions,
+        },
+    )
+
+
+@dg.op(
+    out=dg.Out(Chunk),
+    description="Make the workspace through Twenty's own services, activate it, add its admin. Safe to run again.",
+)
+def provision_workspaces(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
+    """Workspace, activation, admin."""
+    return _step(context, workbench, Step.PROVISION_WORKSPACES, chunk)
+
+
+@dg.op(
+    out=dg.Out(Chunk),
+    description="Clear every pending onboarding step of the service account and the admin through Twenty's own calls.",
+)
+def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
+    """No wizard."""
+    return _step(context, workbench, Step.REPAIR_ONBOARDING, chunk)
+
+
+@dg.op(
+    out=dg.Out(Chunk),
+    description="Sign in as the admin and read what they would see: only COMPLETED in the right workspace is ready.",
+)
+def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
+    """A real login."""
+    return _step(context, workbench, Step.VERIFY_LOGINS, chunk)
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    description="Write the report, record the assets tenant_inventory and reconciliation_report, and fail the run if "
+    "more tenants failed than the threshold allows, or no Twenty server could be used.",
+)
+def report_reconciliation(
+    context: dg.OpExecutionContext, facts: RunFacts, done: list[Chunk], workbench: Workbench
+) -> None:
+    """The end of a run; nothing is written after a dry one."""
+    if facts.dry_run:
+        return
+    totals = sum((chunk.totals for chunk in done), facts.totals)
+    summary, path = workbench.with_reconciler(
+        context.run_id,
+        lambda reconciler: conclude(
+            reconciler.connections,
+            run_id=context.run_id,
+            trigger=_trigger(context),
+            seconds=time.time() - facts.begun,
+            totals=totals,
+        ),
+    )
+    figures: dict[str, dg.MetadataValue] = {
+        "ready_tenants": dg.MetadataValue.int(summary.count("ready")),
+        "unwell_tenants": dg.MetadataValue.int(summary.count("unwell")),
+    }
+    context.log_event(
+        dg.AssetMaterialization(
+            "tenant_inventory",
+            metadata=figures
+            | {
+                "tenants": dg.MetadataValue.int(len(summary.tenants)),
+                "table": dg.MetadataValue.md(markdown.inventory_table(summary.tenants)),
+            },
+        )
+    )
+    context.log_event(
+        dg.AssetMaterialization(
+            "reconciliation_report",
+            metadata=figures
+            | {
+                "summary": dg.MetadataValue.md(markdown.render(summary)),
+                "report": dg.MetadataValue.path(str(path)),
+                "page": dg.MetadataValue.url(path.as_uri()),
+                "actions": dg.MetadataValue.int(summary.actions),
+                "mutating_calls": dg.MetadataValue.int(summary.mutating_calls),
+                "seconds": dg.MetadataValue.float(round(summary.seconds, 3)),
+                "verdict": dg.MetadataValue.text(summary.verdict),
+            },
+        )
+    )
+    _fail_beyond_threshold(totals, len({p.tenant.database_name for c in done for p in c.plans}), workbench)
+
+
+def _fail_beyond_threshold(totals: Totals, worked_on: int, workbench: Workbench) -> None:
+    why = list(totals.refusals)
+    if totals.defects:
+        raise dg.Failure(f"Unforeseen errors: {', '.join(totals.defects)}.", allow_retries=False)
+    if totals.no_server_usable:
+        raise dg.Failure(" ".join(why), allow_retries=False)
+    threshold = workbench.settings().failure_threshold
+    if worked_on and totals.failed / worked_on > threshold:
+        raise dg.Failure(
+            f"{totals.failed} of {worked_on} tenants failed, more than the threshold of {threshold:.0%}. "
+            + (" ".join(why) or "The report says why for each."),
+            allow_retries=False,
+        )
+
+
+def _trigger(context: dg.OpExecutionContext) -> str:
+    return context.run.tags.get(TRIGGER_TAG) or (
+        "schedule" if "dagster/schedule_name" in context.run.tags else "operator"
+    )
+
+
+def _plan_metadata(plan: Plan) -> dict[str, dg.MetadataValue]:
+    rows = [
+        (
+            entry.tenant.slug,
+            entry.server or "",
+            ", ".join(entry.changes),
+            "; ".join(f"{c.reason}: {c.message}" for c in entry.conditions if c.status is not Status.TRUE),
+        )
+        for entry in plan.tenants
+        if entry.changes or any(c.status is not Status.TRUE for c in entry.conditions)
+    ]
+    table = markdown.table(("tenant", "server", "to do", "trouble"), rows[:_MOST_LISTED])
+    more = f"\n\n…and {len(rows) - _MOST_LISTED} more." if len(rows) > _MOST_LISTED else ""
+    return {
+        "tenants": dg.MetadataValue.int(len(plan.tenants)),
+        "need_work": dg.MetadataValue.int(len(plan.work)),
+        "plan": dg.MetadataValue.md(table + more if rows else "Nothing is to be done."),
+    }

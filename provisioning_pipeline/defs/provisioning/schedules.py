@@ -1,0 +1,15 @@
+"""The schedule that reconciles everything, whatever sensors may have missed."""
+
+import dagster as dg
+
+from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
+from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG
+
+reconcile_tenants_hourly = dg.ScheduleDefinition(
+    name="reconcile_tenants_hourly",
+    job=reconcile_tenants,
+    cron_schedule="7 * * * *",
+    tags={TRIGGER_TAG: "schedule"},
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Reconciles all tenants every hour: finds drift and lost triggers. Costs a fleet at rest only reads.",
+)

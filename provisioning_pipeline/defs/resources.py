@@ -1,0 +1,133 @@
+"""The one resource: a reconciler on an event loop of its own, shared by all steps of a run in one process."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from provisioning_pipeline.act.chain import ChainResult
+from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.tenant import Step, TenantPlan
+from provisioning_pipeline.pipeline.connections import Connections, connect
+from provisioning_pipeline.pipeline.reconcile import Reconciler, Totals
+from provisioning_pipeline.settings import Settings, SettingsError, load_settings
+
+T = TypeVar("T")
+NO_RUN = "outside a run"
+
+
+class Workbench(dg.ConfigurableResource[Any]):
+    """Holds the connections of a run.
+
+    Dagster's in-process executor runs steps one after another. So that ten tenants do not wait for each other, the
+    first step of a kind starts that step for every tenant that was announced with `expect`, and the steps that
+    follow only collect their own tenant's result. In an executor that gives each step a process of its own, nothing
+    was announced there, and a step works on its own tenants alone.
+    """
+
+    _loop: asyncio.AbstractEventLoop | None = PrivateAttr(default=None)
+    _thread: threading.Thread | None = PrivateAttr(default=None)
+    _settings: Settings | None = PrivateAttr(default=None)
+    _reconcilers: dict[str, tuple[Reconciler, Any]] = PrivateAttr(default_factory=dict)
+    _expected: list[TenantPlan] = PrivateAttr(default_factory=list)
+    _begun: dict[tuple[Step, str], "Future[list[ChainResult]]"] = PrivateAttr(default_factory=dict)
+
+    def settings(self) -> Settings:
+        """The settings, read at the first use in a run, never at import.
+
+        Raises:
+            dagster.Failure: with one line per fault; a retry would not help.
+        """
+        if self._settings is None:
+            try:
+                self._settings = load_settings()
+            except SettingsError as error:
+                raise dg.Failure(description=str(error), allow_retries=False) from None
+        return self._settings
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Start the event loop; nothing is connected yet."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="workbench", daemon=True)
+        self._thread.start()
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Cancel what is still under way, close the connections, stop the loop."""
+        assert self._loop is not None
+        assert self._thread is not None
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(timeout=60)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        for begun in self._begun.values():
+            begun.cancel()
+        await asyncio.gather(
+            *(asyncio.wrap_future(begun) for begun in self._begun.values()), return_exceptions=True
+        )
+        for _, manager in self._reconcilers.values():
+            await manager.__aexit__(None, None, None)
+        self._reconcilers.clear()
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run this on the event loop and wait for it. A run that cannot go on becomes a Failure without retries."""
+        assert self._loop is not None
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except RunFault as fault:
+            raise dg.Failure(description=str(fault), allow_retries=False) from None
+
+    def with_reconciler(self, run_id: str, work: Callable[[Reconciler], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with this run's reconciler and wait for it."""
+
+        async def go() -> T:
+            return await work(await self._reconciler(run_id))
+
+        return self.wait(go())
+
+    def with_dry_connections(self, work: Callable[[Connections], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` over connections that cannot write."""
+        settings = self.settings()
+
+        async def go() -> T:
+            async with connect(settings, dry_run=True) as connections:
+                return await work(connections)
+
+        return self.wait(go())
+
+    async def _reconciler(self, run_id: str) -> Reconciler:
+        if run_id not in self._reconcilers:
+            manager = connect(self.settings(), dry_run=False)
+            reconciler = Reconciler(await manager.__aenter__(), run_id)
+            # no await between the check above and this line that lets another task in but the one in __aenter__
+            self._reconcilers.setdefault(run_id, (reconciler, manager))
+        return self._reconcilers[run_id][0]
+
+    def expect(self, plans: Sequence[TenantPlan]) -> None:
+        """Announce tenants whose steps will be asked for one by one."""
+        self._expected = list(plans)
+
+    def step(self, run_id: str, step: Step, plans: Sequence[TenantPlan]) -> Totals:
+        """The outcome of this step for these tenants, as figures."""
+
+        async def begin() -> Reconciler:
+            reconciler = await self._reconciler(run_id)
+            for plan in (*plans, *self._expected):
+                key = (step, plan.tenant.database_name)
+                if key not in self._begun:
+                    future: Future[list[ChainResult]] = asyncio.run_coroutine_threadsafe(
+                        reconciler.run([plan], only=[step]), asyncio.get_running_loop()
+                    )
+                    self._begun[key] = future
+            return reconciler
+
+        reconciler = self.wait(begin())
+        results = [
+            result for plan in plans for result in self._begun[(step, plan.tenant.database_name)].result()
+        ]
+        return reconciler.totals(results)

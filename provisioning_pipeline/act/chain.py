@@ -19,6 +19,8 @@ _STEPS: Mapping[Step, tuple[Callable[[Scope], Awaitable[None]], ConditionType]] 
     Step.REPAIR_ONBOARDING: (repair_onboarding, ConditionType.ONBOARDING_COMPLETE),
     Step.VERIFY_LOGINS: (verify_login, ConditionType.LOGIN_PROVED),
 }
+ALL_STEPS: tuple[Step, ...] = tuple(_STEPS)
+"""In the order in which they run."""
 
 
 def steps_for(plan: TenantPlan) -> tuple[Step, ...]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import PrivateAttr
 
-from provisioning_pipeline.act.chain import ChainResult
+from provisioning_pipeline.act.chain import ALL_STEPS, ChainResult
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.model.tenant import Step, TenantPlan
 from provisioning_pipeline.pipeline.connections import Connections, connect
@@ -112,22 +112,29 @@ class Workbench(dg.ConfigurableResource[Any]):
         """Announce tenants whose steps will be asked for one by one."""
         self._expected = list(plans)
 
-    def step(self, run_id: str, step: Step, plans: Sequence[TenantPlan]) -> Totals:
-        """The outcome of this step for these tenants, as figures."""
+    def step(self, run_id: str, step: Step, plans: Sequence[TenantPlan]) -> tuple[Totals, frozenset[str]]:
+        """Run this step for these tenants; its figures, and the database names of those that failed."""
 
         async def begin() -> Reconciler:
             reconciler = await self._reconciler(run_id)
             for plan in (*plans, *self._expected):
                 key = (step, plan.tenant.database_name)
                 if key not in self._begun:
-                    future: Future[list[ChainResult]] = asyncio.run_coroutine_threadsafe(
-                        reconciler.run([plan], only=[step]), asyncio.get_running_loop()
+                    self._begun[key] = asyncio.run_coroutine_threadsafe(
+                        self._in_turn(reconciler, step, plan), asyncio.get_running_loop()
                     )
-                    self._begun[key] = future
             return reconciler
 
         reconciler = self.wait(begin())
         results = [
             result for plan in plans for result in self._begun[(step, plan.tenant.database_name)].result()
         ]
-        return reconciler.totals(results)
+        return reconciler.totals(results), frozenset(r.database_name for r in results if r.failed)
+
+    async def _in_turn(self, reconciler: Reconciler, step: Step, plan: TenantPlan) -> list[ChainResult]:
+        """The step, after the tenant's earlier steps that were begun here; nothing when one of them failed."""
+        for earlier in ALL_STEPS[: ALL_STEPS.index(step)]:
+            begun = self._begun.get((earlier, plan.tenant.database_name))
+            if begun and any(result.failed for result in await asyncio.wrap_future(begun)):
+                return []
+        return await reconciler.run([plan], only=[step])

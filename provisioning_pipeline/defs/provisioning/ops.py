@@ -23,10 +23,11 @@ _MOST_LISTED = 100
 
 @dataclass(frozen=True)
 class Chunk:
-    """The tenants of one mapped step, and what its steps came to so far."""
+    """The tenants of one mapped step, what its steps came to so far, and who failed in one of them."""
 
     plans: tuple[TenantPlan, ...]
     totals: Totals
+    failed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,12 @@ def chunks(
 
 
 def _step(context: dg.OpExecutionContext, workbench: Workbench, step: Step, chunk: Chunk) -> dg.Output[Chunk]:
-    totals = workbench.step(context.run_id, step, chunk.plans)
+    going_on = [plan for plan in chunk.plans if plan.tenant.database_name not in chunk.failed]
+    totals, failed = workbench.step(context.run_id, step, going_on)
     if totals.failed:
         context.log.warning(f"{totals.failed} of {len(chunk.plans)} tenants did not get through {step}.")
     return dg.Output(
-        replace(chunk, totals=chunk.totals + totals),
+        replace(chunk, totals=chunk.totals + totals, failed=chunk.failed | failed),
         metadata={
             "tenants": ", ".join(plan.tenant.slug for plan in chunk.plans[:_MOST_LISTED]),
             "worked_on": totals.worked_on,
@@ -135,6 +137,7 @@ def provision_workspaces(context: dg.OpExecutionContext, chunk: Chunk, workbench
 
 @dg.op(
     out=dg.Out(Chunk),
+    tags={"dagster/priority": "1"},
     description="Clear every pending onboarding step of the service account and the admin through Twenty's own calls.",
 )
 def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
@@ -144,6 +147,8 @@ def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: W
 
 @dg.op(
     out=dg.Out(Chunk),
+    # a tenant that is further goes first, so that nobody waits for the whole fleet
+    tags={"dagster/priority": "2"},
     description="Sign in as the admin and read what they would see: only COMPLETED in the right workspace is ready.",
 )
 def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:

@@ -78,7 +78,9 @@ class TwentyServer(BaseModel):
     database_url: PostgresUrl
     service_email: str = Field(min_length=3)
     service_password: SecretStr = Field(min_length=8)
-    capacity: int | None = Field(default=None, ge=0, description="Most workspaces it may hold; none = no limit of ours.")
+    capacity: int | None = Field(
+        default=None, ge=0, description="Most workspaces it may hold; none = no limit of ours."
+    )
     tenants: Pattern | None = Field(default=None, description="Regular expression over slugs that belong here.")
 
 
@@ -140,9 +142,7 @@ class Settings(BaseSettings):
         description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
         examples=["https://api.clerk.com/v1"],
     )
-    clerk_secret_key: SecretStr = Field(
-        min_length=1, description="Clerk's secret key.", examples=["sk_live_..."]
-    )
+    clerk_secret_key: SecretStr = Field(min_length=1, description="Clerk's secret key.", examples=["sk_live_..."])
     clerk_admin_role: str = Field(
         default="org:admin",
         description="Clerk role whose holder becomes the workspace's admin.",
@@ -197,9 +197,7 @@ class Settings(BaseSettings):
         description="Name that the service account carries inside each workspace.",
         examples=["Workspace Provisioning"],
     )
-    tenant_concurrency: int = Field(
-        default=4, ge=1, le=64, description="Tenants worked on at once.", examples=["4"]
-    )
+    tenant_concurrency: int = Field(default=4, ge=1, le=64, description="Tenants worked on at once.", examples=["4"])
     request_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
     )

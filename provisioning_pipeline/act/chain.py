@@ -61,9 +61,7 @@ async def run_steps(scope: Scope, steps: Sequence[Step], *, lock_wait_seconds: f
     """Run these steps for one tenant. Never raises for what befalls one tenant."""
     current = steps[0]
     try:
-        async with tenant_lock(
-            scope.ledger.database, scope.database_name, wait_seconds=lock_wait_seconds
-        ):
+        async with tenant_lock(scope.ledger.database, scope.database_name, wait_seconds=lock_wait_seconds):
             for current in steps:
                 await _STEPS[current][0](scope)
     except Fault as fault:
@@ -93,9 +91,7 @@ def _failed_condition(scope: Scope, step: Step, fault: Fault) -> Condition:
 
 
 def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> ChainResult:
-    return ChainResult(
-        scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect
-    )
+    return ChainResult(scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect)
 
 
 def _where(error: Exception) -> str:

@@ -47,7 +47,7 @@ async def repair_onboarding(scope: Scope) -> None:
         raise Fault(
             FaultKind.TENANT,
             Reason.STEPS_PENDING,
-            f"No call of Twenty's clears {', '.join(sorted(left))}. These rows of core.\"keyValuePair\" were written "
+            f'No call of Twenty\'s clears {", ".join(sorted(left))}. These rows of core."keyValuePair" were written '
             "by hand, or this Twenty has a step that is not known here.",
         )
     scope.set(

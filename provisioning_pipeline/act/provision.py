@@ -56,9 +56,7 @@ async def _make_workspace(scope: Scope) -> Door:
         if door:
             return door
     for subdomain in scope.plan.subdomains:
-        intent = await scope.ledger.begin_intent(
-            scope.database_name, scope.client.name, subdomain, scope.run_id
-        )
+        intent = await scope.ledger.begin_intent(scope.database_name, scope.client.name, subdomain, scope.run_id)
         if intent is None:
             continue
         door = await _create(scope, intent)
@@ -81,9 +79,7 @@ async def _create(scope: Scope, intent: Intent) -> Door | None:
             scope.server.must_take_workspaces()
             async with scope.change(Change.CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
                 door = await scope.client.create_workspace(name, intent.subdomain)
-                await scope.ledger.store_workspace(
-                    intent, scope.database_name, door.workspace_id, door.url, "created"
-                )
+                await scope.ledger.store_workspace(intent, scope.database_name, door.workspace_id, door.url, "created")
             return door
         except Fault as fault:
             if fault.effect_unknown:
@@ -198,9 +194,7 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
             role = await scope.client.role_id(door, ADMIN_ROLE)
             await scope.client.set_role(door, seen.workspace_member_id, role)
     if admin.clerk_user_id:
-        await scope.ledger.store_user_link(
-            scope.client.name, admin.clerk_user_id, seen.user_id, scope.run_id
-        )
+        await scope.ledger.store_user_link(scope.client.name, admin.clerk_user_id, seen.user_id, scope.run_id)
     await scope.ledger.store_admin(scope.database_name, seen.user_id, admin.email)
 
 
@@ -210,7 +204,7 @@ async def _join(scope: Scope, door: Door, admin: Admin) -> None:
         if await scope.server.database.user_ids(admin.email):
             # somebody has this e-mail here already: a wrong password is found out before anything is sent
             await scope.client.check_password(account)
-        await scope.client.join(account, door, await scope.client.invitation(door))
+        await scope.client.join(account, await scope.client.invite_hash(door))
     except Fault as fault:
         if fault.reason is Reason.FOREIGN_PASSWORD:
             raise Fault(

@@ -107,9 +107,7 @@ async def open_door(scope: Scope) -> Door:
     """Where one signs in to the tenant's workspace, from the ledger, or from Twenty when that has no URL."""
     link = await scope.ledger.link(scope.database_name)
     if link.workspace_id is None:
-        raise Fault(
-            FaultKind.TENANT, Reason.WAITING, "The workspace is not made yet; run provision_workspaces first."
-        )
+        raise Fault(FaultKind.TENANT, Reason.WAITING, "The workspace is not made yet; run provision_workspaces first.")
     if link.workspace_url:
         return Door(link.workspace_id, link.workspace_url)
     return await scope.client.door(link.workspace_id)

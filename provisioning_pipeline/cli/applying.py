@@ -68,8 +68,6 @@ def applied_json(applied: Applied) -> dict[str, object]:
         "mutating_calls": summary.mutating_calls,
         "seconds": round(summary.seconds, 3),
         "report": str(applied.report),
-        "unwell": [
-            {"slug": line.slug, "reason": line.reason, "message": line.message} for line in summary.unwell
-        ],
+        "unwell": [{"slug": line.slug, "reason": line.reason, "message": line.message} for line in summary.unwell],
         "refusals": list(summary.refusals),
     }

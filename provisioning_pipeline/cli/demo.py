@@ -12,9 +12,7 @@ TENANTS = 4
 
 
 def demo(
-    ui: Annotated[
-        bool, typer.Option("--ui", help="Keep the fleet and open Dagster's UI on it until Ctrl-C.")
-    ] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Keep the fleet and open Dagster's UI on it until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="Port of Dagster's UI.")] = 3000,
     report_path: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
 ) -> None:

@@ -47,7 +47,9 @@ def _tenant_names(names: list[str] | None) -> list[str]:
 
 Tenants = Annotated[
     list[str] | None,
-    typer.Argument(help="Slugs or database names; all tenants without any.", callback=_tenant_names, metavar="[TENANT]..."),
+    typer.Argument(
+        help="Slugs or database names; all tenants without any.", callback=_tenant_names, metavar="[TENANT]..."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 

@@ -35,9 +35,7 @@ def up(
     fleet: Annotated[
         FleetKind, typer.Option(help="lived-in adds one tenant in each odd state that tenant managers leave.")
     ] = FleetKind.FRESH,
-    broken: Annotated[
-        bool, typer.Option("--broken", help="Add a tenant whose database was never created.")
-    ] = False,
+    broken: Annotated[bool, typer.Option("--broken", help="Add a tenant whose database was never created.")] = False,
     data: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Keep everything here; without it, all is gone at the end."),

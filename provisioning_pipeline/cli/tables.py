@@ -73,7 +73,9 @@ def plan(console: Console, planned: Plan) -> None:
         troubles = [c for c in entry.conditions if c.status is not Status.TRUE]
         lines = [f"[green]+[/] {change}" for change in entry.changes]
         lines += [f"[red]![/] {condition.reason}: {escape(condition.message)}" for condition in troubles]
-        table.add_row(f"[bold]{escape(entry.tenant.slug)}[/]", entry.server or "", "\n".join(lines) or "[dim]nothing[/]")
+        table.add_row(
+            f"[bold]{escape(entry.tenant.slug)}[/]", entry.server or "", "\n".join(lines) or "[dim]nothing[/]"
+        )
     console.print(table)
     if len(planned.tenants) > _MOST_ROWS:
         console.print(f"[dim]…and {len(planned.tenants) - _MOST_ROWS} more; --json lists them all.[/]")

@@ -156,9 +156,7 @@ class Transport:
         if response.status_code == 429:
             raise _NoAnswer("rate limit (HTTP 429)", effect_unknown=False, wait=_retry_after(response))
         if response.status_code >= 500:
-            raise _NoAnswer(
-                f"HTTP {response.status_code}", effect_unknown=True, wait=_retry_after(response)
-            )
+            raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=_retry_after(response))
         return response
 
 

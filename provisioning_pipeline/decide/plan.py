@@ -82,9 +82,7 @@ class _Planner:
     def __init__(self, detected: Sequence[Detected], observed: Observed) -> None:
         self._observed = observed
         self._servers = {str(row["server"]): row for row in records(observed.servers)}
-        self._workspaces = {
-            (row["server"], row["workspace_id"]): row for row in records(observed.workspaces)
-        }
+        self._workspaces = {(row["server"], row["workspace_id"]): row for row in records(observed.workspaces)}
         self._probes = {row["database_name"]: row for row in records(observed.probes)}
         self._flags = _by_workspace(observed.flags)
         self._placement = Placement.over(
@@ -209,9 +207,7 @@ class _Planner:
     def _pending(self, server: str, workspace_id: str, admin_user: str | None) -> tuple[str, ...]:
         flags = self._flags.get((server, workspace_id), []) + self._flags.get((server, None), [])
         people = [*self._observed.service_users.get(server, ()), *([admin_user] if admin_user else [])]
-        return tuple(
-            sorted({key for person in people for key in pending_for(person, workspace_id, flags)})
-        )
+        return tuple(sorted({key for person in people for key in pending_for(person, workspace_id, flags)}))
 
     def _registry_is_behind(self, found: Detected, workspace_id: str) -> bool:
         return (
@@ -263,9 +259,7 @@ def _probed(database_name: str, probe: Mapping[str, Any]) -> Condition:
     return is_true(detected, Reason.DATABASE_PRESENT, f"Database {database_name} is on the cluster.")
 
 
-def _broken_workspace(
-    row: Mapping[str, Any] | None, server: str, workspace_id: str
-) -> Condition | None:
+def _broken_workspace(row: Mapping[str, Any] | None, server: str, workspace_id: str) -> Condition | None:
     ready = ConditionType.WORKSPACE_READY
     if row is None or row["deleted"]:
         return is_false(
@@ -293,9 +287,7 @@ def _broken_workspace(
     return None
 
 
-def _existing_conditions(
-    admin: Admin | AdminUnknown, pending: Sequence[str], *, unfinished: bool
-) -> list[Condition]:
+def _existing_conditions(admin: Admin | AdminUnknown, pending: Sequence[str], *, unfinished: bool) -> list[Condition]:
     if unfinished:
         return [
             is_false(

@@ -31,11 +31,7 @@ RESERVED: Final = frozenset(
 
 def is_valid(subdomain: str) -> bool:
     """Whether Twenty accepts it."""
-    return (
-        _VALID.fullmatch(subdomain) is not None
-        and not subdomain.startswith("api-")
-        and subdomain not in RESERVED
-    )
+    return _VALID.fullmatch(subdomain) is not None and not subdomain.startswith("api-") and subdomain not in RESERVED
 
 
 def candidates(slug: str, name: str, database_name: str) -> tuple[str, ...]:

@@ -49,13 +49,13 @@ class Workbench(dg.ConfigurableResource[Any]):
                 raise dg.Failure(description=str(error), allow_retries=False) from None
         return self._settings
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+    def setup_for_execution(self, _context: dg.InitResourceContext) -> None:
         """Start the event loop; nothing is connected yet."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="workbench", daemon=True)
         self._thread.start()
 
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+    def teardown_after_execution(self, _context: dg.InitResourceContext) -> None:
         """Cancel what is still under way, close the connections, stop the loop."""
         assert self._loop is not None
         assert self._thread is not None
@@ -67,9 +67,7 @@ class Workbench(dg.ConfigurableResource[Any]):
     async def _close(self) -> None:
         for begun in self._begun.values():
             begun.cancel()
-        await asyncio.gather(
-            *(asyncio.wrap_future(begun) for begun in self._begun.values()), return_exceptions=True
-        )
+        await asyncio.gather(*(asyncio.wrap_future(begun) for begun in self._begun.values()), return_exceptions=True)
         for _, manager in self._reconcilers.values():
             await manager.__aexit__(None, None, None)
         self._reconcilers.clear()
@@ -126,9 +124,7 @@ class Workbench(dg.ConfigurableResource[Any]):
             return reconciler
 
         reconciler = self.wait(begin())
-        results = [
-            result for plan in plans for result in self._begun[(step, plan.tenant.database_name)].result()
-        ]
+        results = [result for plan in plans for result in self._begun[(step, plan.tenant.database_name)].result()]
         return reconciler.totals(results), frozenset(r.database_name for r in results if r.failed)
 
     async def _in_turn(self, reconciler: Reconciler, step: Step, plan: TenantPlan) -> list[ChainResult]:

@@ -271,9 +271,7 @@ class Ledger:
                 merged = known[name] | {condition.type: condition for condition in found[name]}
                 ready[name] = merged[ConditionType.READY] = derive_ready(merged)
                 changed += [
-                    (name, condition)
-                    for condition in merged.values()
-                    if known[name].get(condition.type) != condition
+                    (name, condition) for condition in merged.values() if known[name].get(condition.type) != condition
                 ]
             if changed:
                 await connection.execute(

@@ -28,9 +28,7 @@ async def tenant_lock(database: Database, database_name: str, *, wait_seconds: f
             "SELECT set_config('lock_timeout', %s, false)", [f"{max(1, int(wait_seconds * 1000))}ms"]
         )
         try:
-            await connection.execute(
-                "SELECT pg_advisory_lock(%s, hashtext(%s))", [_NAMESPACE, database_name]
-            )
+            await connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_NAMESPACE, database_name])
         except errors.LockNotAvailable:
             raise Fault(
                 FaultKind.BUSY,
@@ -40,7 +38,5 @@ async def tenant_lock(database: Database, database_name: str, *, wait_seconds: f
         try:
             yield
         finally:
-            await connection.execute(
-                "SELECT pg_advisory_unlock(%s, hashtext(%s))", [_NAMESPACE, database_name]
-            )
+            await connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [_NAMESPACE, database_name])
             await connection.execute("SELECT set_config('lock_timeout', '0', false)")

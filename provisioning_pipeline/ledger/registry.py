@@ -122,9 +122,7 @@ class Registry:
         schema = self.table.split(".")[:-1]
         names = [sql.Identifier("u", part) for part in ("first_name", "last_name") if part in people]
         full = sql.SQL("concat_ws(' ', {})").format(sql.SQL(", ").join(names)) if names else sql.SQL("''")
-        named = (
-            sql.SQL("u.id::text = r.admin_user_id::text") if "admin_user_id" in columns else sql.SQL("false")
-        )
+        named = sql.SQL("u.id::text = r.admin_user_id::text") if "admin_user_id" in columns else sql.SQL("false")
         active = sql.SQL("u.is_active IS NOT FALSE") if "is_active" in people else sql.SQL("true")
         return sql.SQL(
             """

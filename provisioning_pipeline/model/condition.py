@@ -74,7 +74,7 @@ class Reason(StrEnum):
     ADMIN_EMAIL_UNVERIFIED = "AdminEmailUnverified"
     ORGANIZATION_MISSING = "OrganizationMissing"
     CLERK_UNREACHABLE = "ClerkUnreachable"
-    FOREIGN_PASSWORD = "ForeignPassword"
+    FOREIGN_PASSWORD = "ForeignPassword"  # noqa: S105  # a reason, no secret
     INVITE_LINK_DISABLED = "InviteLinkDisabled"
     LOGIN_REFUSED = "LoginRefused"
     WRONG_WORKSPACE = "WrongWorkspace"
@@ -138,6 +138,4 @@ def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
             return is_false(ConditionType.READY, Reason.WAITING, f"{type_} has not been looked at yet.")
         if found.status is not Status.TRUE:
             return is_false(ConditionType.READY, found.reason, found.message)
-    return is_true(
-        ConditionType.READY, Reason.ALL_TRUE, "Workspace, onboarding and a real login are all proved."
-    )
+    return is_true(ConditionType.READY, Reason.ALL_TRUE, "Workspace, onboarding and a real login are all proved.")

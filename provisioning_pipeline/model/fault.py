@@ -28,9 +28,7 @@ class Fault(Exception):
         effect_unknown: the call may have taken place although no answer came.
     """
 
-    def __init__(
-        self, kind: FaultKind, reason: Reason, message: str, *, effect_unknown: bool = False
-    ) -> None:
+    def __init__(self, kind: FaultKind, reason: Reason, message: str, *, effect_unknown: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
         self.reason = reason

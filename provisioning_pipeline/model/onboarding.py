@@ -63,11 +63,7 @@ def pending_for(user_id: str, workspace_id: str, flags: Iterable[Flag]) -> dict[
         known = deciding.get(flag.key)
         if known is None or _precedence(flag) > _precedence(known):
             deciding[flag.key] = flag
-    return {
-        key: flag.level
-        for key, flag in sorted(deciding.items())
-        if flag.value is True and flag.level is not None
-    }
+    return {key: flag.level for key, flag in sorted(deciding.items()) if flag.value is True and flag.level is not None}
 
 
 def _precedence(flag: Flag) -> int:

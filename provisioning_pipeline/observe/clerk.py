@@ -26,9 +26,7 @@ class ClerkSnapshot:
     users: Mapping[str, User] = field(default_factory=dict)
 
 
-async def organization_admins(
-    clerk: ClerkClient, organizations: Sequence[str], admin_role: str
-) -> ClerkSnapshot:
+async def organization_admins(clerk: ClerkClient, organizations: Sequence[str], admin_role: str) -> ClerkSnapshot:
     """Read the holders of `admin_role`. One organization's trouble is never another's.
 
     Raises:
@@ -57,9 +55,7 @@ async def organization_admins(
         )
 
 
-async def _holders(
-    clerk: ClerkClient, organization: str, admin_role: str
-) -> tuple[Membership, ...] | AdminUnknown:
+async def _holders(clerk: ClerkClient, organization: str, admin_role: str) -> tuple[Membership, ...] | AdminUnknown:
     try:
         members, complete = await clerk.memberships(organization)
     except Fault as fault:

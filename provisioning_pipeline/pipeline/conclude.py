@@ -46,7 +46,6 @@ async def conclude(
     return summary, path
 
 
-
 async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
     """The last finished run's report, drawn anew with today's conditions; None when no run has finished."""
     ledger = connections.ledger

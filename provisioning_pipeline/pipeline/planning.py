@@ -74,9 +74,7 @@ async def _ask_clerk(connections: Connections, detected: Sequence[Detected]) -> 
     organizations = organizations_to_ask(detected)
     if not organizations:
         return ClerkSnapshot()
-    return await organization_admins(
-        connections.clerk, organizations, connections.settings.clerk_admin_role
-    )
+    return await organization_admins(connections.clerk, organizations, connections.settings.clerk_admin_role)
 
 
 def _chosen(detected: Sequence[Detected], names: Sequence[str] | None) -> list[Detected]:

@@ -82,8 +82,7 @@ async def _cluster(connections: Connections) -> str:
 async def _clerk(connections: Connections) -> str:
     instance = await connections.clerk.instance()
     return (
-        f"instance {instance.get('id')} ({instance.get('environment_type')}) at "
-        f"{connections.settings.clerk_base_url}"
+        f"instance {instance.get('id')} ({instance.get('environment_type')}) at {connections.settings.clerk_base_url}"
     )
 
 

@@ -55,9 +55,7 @@ class Totals:
 
 def count_actions(outcomes: Sequence[Outcome]) -> int:
     """How many of these changed something."""
-    return sum(
-        outcome.status is OutcomeStatus.DONE and outcome.change not in READ_ONLY_CHANGES for outcome in outcomes
-    )
+    return sum(outcome.status is OutcomeStatus.DONE and outcome.change not in READ_ONLY_CHANGES for outcome in outcomes)
 
 
 @dataclass
@@ -230,4 +228,3 @@ async def _sign_up(client: TwentyClient) -> None:
             raise
         # lost the race against another run, or our own lost answer: signing in will tell
         await client.service_token()
-

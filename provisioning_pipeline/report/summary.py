@@ -105,9 +105,7 @@ class Summary:
         return f"{ready} of {ready + unwell} tenants are ready, {unwell} need{'s' if unwell == 1 else ''} a look."
 
 
-def tenant_lines(
-    rows: Iterable[Mapping[str, Any]], conditions: Iterable[StoredCondition]
-) -> tuple[TenantLine, ...]:
+def tenant_lines(rows: Iterable[Mapping[str, Any]], conditions: Iterable[StoredCondition]) -> tuple[TenantLine, ...]:
     """Join the ledger's tenants with their conditions, unwell ones first."""
     by_tenant: dict[str, list[StoredCondition]] = {}
     for stored in conditions:
@@ -148,4 +146,3 @@ def outcome_lines(rows: Iterable[Mapping[str, Any]], slugs: Mapping[str, str]) -
         )
         for row in rows
     )
-

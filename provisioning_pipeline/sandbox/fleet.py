@@ -67,9 +67,7 @@ class InProcess:
         known = self._clerk.state.user_by_email(person.email)
         if known is not None:
             return known.id
-        return self._clerk.add_user(
-            person.email, first_name=person.first_name, last_name=person.last_name or None
-        ).id
+        return self._clerk.add_user(person.email, first_name=person.first_name, last_name=person.last_name or None).id
 
     def organization(self, name: str, slug: str | None) -> str:
         return self._clerk.add_organization(name, slug=slug).id
@@ -82,9 +80,7 @@ class OverHttp:
     """A directory on the Backend API of a stand-in that runs elsewhere."""
 
     def __init__(self, base_url: str, secret_key: str) -> None:
-        self._client = httpx.Client(
-            base_url=base_url, headers={"Authorization": f"Bearer {secret_key}"}, timeout=10
-        )
+        self._client = httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {secret_key}"}, timeout=10)
 
     def close(self) -> None:
         self._client.close()
@@ -164,9 +160,7 @@ def seed_fresh(
     made: list[SeededTenant] = []
     for slug, name in islice(companies(), tenants):
         organization_id, people = enrol(directory, name, slug, staff(f"{slug}.example", members))
-        made.append(
-            SeededTenant(tenant_id(slug), slug, name, database_name_for(slug), organization_id, people)
-        )
+        made.append(SeededTenant(tenant_id(slug), slug, name, database_name_for(slug), organization_id, people))
     _write(postgres, made)
     if databases:
         postgres.create_databases([tenant.database_name for tenant in made])
@@ -212,9 +206,7 @@ class AddedTenant:
 def check_slug(slug: str) -> None:
     """Refuse a slug that the tenant manager would not take."""
     if not SLUG.fullmatch(slug):
-        message = (
-            f"'{slug}' cannot be a slug: use letters, digits and hyphens, at most 40, no hyphen at either end"
-        )
+        message = f"'{slug}' cannot be a slug: use letters, digits and hyphens, at most 40, no hyphen at either end"
         raise SlugError(message)
 
 

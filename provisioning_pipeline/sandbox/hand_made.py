@@ -61,8 +61,7 @@ def insert_workspace(
         )
         for label, role_id in role_ids.items():
             connection.execute(
-                'INSERT INTO core.role (id, label, "workspaceId", "canUpdateAllSettings")'
-                " VALUES (%s, %s, %s, %s)",
+                'INSERT INTO core.role (id, label, "workspaceId", "canUpdateAllSettings") VALUES (%s, %s, %s, %s)',
                 [role_id, label, role_workspace_id or workspace_id, label == "Admin"],
             )
         for member in members:
@@ -74,8 +73,7 @@ def insert_workspace(
 def _insert_member(connection: Connection, workspace_id: str, member: SeededMember, role_id: str) -> str:
     user_id, user_workspace_id = str(uuid.uuid4()), str(uuid.uuid4())
     connection.execute(
-        'INSERT INTO core."user" (id, email, "firstName", "lastName", "isEmailVerified")'
-        " VALUES (%s, %s, %s, %s, true)",
+        'INSERT INTO core."user" (id, email, "firstName", "lastName", "isEmailVerified") VALUES (%s, %s, %s, %s, true)',
         [user_id, member.email.lower(), member.first_name, member.last_name],
     )
     connection.execute(
@@ -117,6 +115,4 @@ def create_partial_core(connection: Connection) -> None:
     connection.execute(
         'CREATE TABLE core."user" (id uuid PRIMARY KEY, email text, "createdAt" timestamptz DEFAULT now())'
     )
-    connection.execute(
-        'CREATE TABLE core.workspace (id uuid PRIMARY KEY, "displayName" text, subdomain text UNIQUE)'
-    )
+    connection.execute('CREATE TABLE core.workspace (id uuid PRIMARY KEY, "displayName" text, subdomain text UNIQUE)')

@@ -53,13 +53,9 @@ def _users_without_members(connection: Connection, _: HandMadeWorkspace) -> None
 
 def _partly_cleared(connection: Connection, workspace: HandMadeWorkspace) -> None:
     # The repair deleted rows by userId: the team step has none, and the last member was forgotten.
-    hand_made.insert_onboarding(
-        connection, hand_made.INVITE_TEAM, value=True, user_id=None, workspace_id=workspace.id
-    )
+    hand_made.insert_onboarding(connection, hand_made.INVITE_TEAM, value=True, user_id=None, workspace_id=workspace.id)
     for key in (hand_made.INSTALL_APPS, hand_made.CREATE_PROFILE):
-        hand_made.insert_onboarding(
-            connection, key, value=True, user_id=workspace.users[-1], workspace_id=workspace.id
-        )
+        hand_made.insert_onboarding(connection, key, value=True, user_id=workspace.users[-1], workspace_id=workspace.id)
 
 
 def _odd_values(connection: Connection, workspace: HandMadeWorkspace) -> None:
@@ -68,9 +64,7 @@ def _odd_values(connection: Connection, workspace: HandMadeWorkspace) -> None:
         (hand_made.INSTALL_APPS, "true"),
         (hand_made.CREATE_PROFILE, True),
     ):
-        hand_made.insert_onboarding(
-            connection, key, value, user_id=workspace.users[0], workspace_id=workspace.id
-        )
+        hand_made.insert_onboarding(connection, key, value, user_id=workspace.users[0], workspace_id=workspace.id)
 
 
 def _wider_levels(connection: Connection, workspace: HandMadeWorkspace) -> None:
@@ -78,9 +72,7 @@ def _wider_levels(connection: Connection, workspace: HandMadeWorkspace) -> None:
     hand_made.insert_onboarding(
         connection, hand_made.CREATE_PROFILE, value=True, user_id=None, workspace_id=workspace.id
     )
-    hand_made.insert_onboarding(
-        connection, hand_made.CONNECT_ACCOUNT, value=True, user_id=admin, workspace_id=None
-    )
+    hand_made.insert_onboarding(connection, hand_made.CONNECT_ACCOUNT, value=True, user_id=admin, workspace_id=None)
     hand_made.insert_onboarding(
         connection, hand_made.CREATE_PROFILE, value=False, user_id=admin, workspace_id=workspace.id
     )

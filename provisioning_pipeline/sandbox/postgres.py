@@ -20,8 +20,7 @@ from psycopg import sql
 
 START_TIMEOUT_SECONDS = 30
 SERVER_OPTIONS = (
-    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off "
-    "-c max_connections=300 -c shared_buffers=64MB"
+    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300 -c shared_buffers=64MB"
 )
 
 
@@ -108,9 +107,7 @@ class SandboxPostgres:
             tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
             message = f"Postgres did not start in {self.data}; the end of its log:\n{tail}"
             raise PostgresUnavailableError(message) from error
-        self._notes.write_text(
-            json.dumps({"port": self._port, "password": self._password, "owner_pid": os.getpid()})
-        )
+        self._notes.write_text(json.dumps({"port": self._port, "password": self._password, "owner_pid": os.getpid()}))
         self._notes.chmod(0o600)
         SandboxPostgres._running.add(self.data)
         return self
@@ -167,9 +164,7 @@ class SandboxPostgres:
     def drop_database(self, name: str) -> None:
         """Drop a database if it is there, cutting its connections."""
         with self.connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def __enter__(self) -> Self:
         return self.start()

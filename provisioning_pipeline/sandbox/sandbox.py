@@ -173,9 +173,7 @@ class Sandbox:
             # A first start that died while seeding left part of a fleet.
             self._drop_half_seeded()
             self.clerk.clear()
-        self.tenants = fleet.seed_fresh(
-            self.postgres, self.clerk, tenants=options.tenants, members=options.members
-        )
+        self.tenants = fleet.seed_fresh(self.postgres, self.clerk, tenants=options.tenants, members=options.members)
         if options.fleet == "lived-in":
             from provisioning_pipeline.sandbox.lived_in import seed_lived_in
 
@@ -228,9 +226,7 @@ class Sandbox:
                 "service_password": password,
                 **({"capacity": options.workspace_limit} if options.workspace_limit is not None else {}),
             }
-            for number, (server, options) in enumerate(
-                zip(self.twenty, self.options.twenty, strict=True), start=1
-            )
+            for number, (server, options) in enumerate(zip(self.twenty, self.options.twenty, strict=True), start=1)
         ]
         if len(servers) != 1:
             return {"PROVISIONING_TWENTY_SERVERS": json.dumps(servers)}

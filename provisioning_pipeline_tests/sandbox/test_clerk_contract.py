@@ -114,9 +114,7 @@ def test_answers_are_what_clerk_specifies(seeded: tuple[Backend, dict[str, str]]
         ("GET /organizations", 422),
     ],
 )
-def test_errors_are_what_clerk_specifies(
-    seeded: tuple[Backend, dict[str, str]], operation: str, status: int
-) -> None:
+def test_errors_are_what_clerk_specifies(seeded: tuple[Backend, dict[str, str]], operation: str, status: int) -> None:
     method, template = operation.split(" ")
     path = template.format(organization_id="org_0", user_id="user_0")
 

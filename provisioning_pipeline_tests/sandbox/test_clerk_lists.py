@@ -18,9 +18,7 @@ def test_organizations_come_ten_at_a_time_newest_first(clerk: StandInClerk, back
 
 
 @pytest.mark.parametrize(("limit", "rows"), [(500, 12), (501, 10), (5000, 10), (3, 3)])
-def test_a_limit_over_500_silently_becomes_10(
-    clerk: StandInClerk, backend: Backend, limit: int, rows: int
-) -> None:
+def test_a_limit_over_500_silently_becomes_10(clerk: StandInClerk, backend: Backend, limit: int, rows: int) -> None:
     for number in range(12):
         clerk.add_organization(f"Company {number}")
 
@@ -43,9 +41,7 @@ def test_what_cannot_be_a_page_is_refused(backend: Backend, path: str, params: d
         ("-members_count", ["Ant", "Cat", "bee"]),
     ],
 )
-def test_organizations_are_ordered(
-    clerk: StandInClerk, backend: Backend, order_by: str, names: list[str]
-) -> None:
+def test_organizations_are_ordered(clerk: StandInClerk, backend: Backend, order_by: str, names: list[str]) -> None:
     for name in ("Cat", "Ant", "bee"):
         clerk.add_organization(name)
     ann, bob = clerk.add_user("ann@acme.example").id, clerk.add_user("bob@acme.example").id
@@ -130,9 +126,7 @@ def test_users_are_filtered(clerk: StandInClerk, backend: Backend) -> None:
     assert backend("GET", "/users/count", params={"organization_id": acme.id})["total_count"] == 1
 
 
-def test_memberships_of_the_instance_an_organization_and_a_user(
-    clerk: StandInClerk, backend: Backend
-) -> None:
+def test_memberships_of_the_instance_an_organization_and_a_user(clerk: StandInClerk, backend: Backend) -> None:
     acme, zenith = clerk.add_organization("Acme"), clerk.add_organization("Zenith")
     ann, bob = clerk.add_user("ann@acme.example", first_name="Ann"), clerk.add_user("bob@acme.example")
     clerk.add_membership(acme.id, ann.id, "org:admin")

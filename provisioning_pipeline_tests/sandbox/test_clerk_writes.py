@@ -68,9 +68,7 @@ def test_external_ids_are_unique(clerk: StandInClerk, backend: Backend) -> None:
     assert backend("PATCH", f"/users/{bob.id}", json={"external_id": "twenty-1"})["id"] == bob.id
 
 
-def test_this_api_version_takes_no_metadata_on_the_user_itself(
-    clerk: StandInClerk, backend: Backend
-) -> None:
+def test_this_api_version_takes_no_metadata_on_the_user_itself(clerk: StandInClerk, backend: Backend) -> None:
     ann = clerk.add_user("ann@acme.example")
 
     code = backend.code("PATCH", f"/users/{ann.id}", 422, json={"public_metadata": {}})

@@ -121,7 +121,7 @@ class TestLivedIn:
         assert tables("hand-made-workspace") >= 8
         statement = (
             'SELECT "activationStatus"::text, "databaseSchema", (SELECT count(*) FROM core."objectMetadata"),'
-            " (SELECT count(*) FROM core.\"user\") FROM core.workspace"
+            ' (SELECT count(*) FROM core."user") FROM core.workspace'
         )
         for slug, schema in (
             ("hand-made-workspace", None),
@@ -132,7 +132,7 @@ class TestLivedIn:
 
     def test_roles_and_members(self, lived_in: Any) -> None:
         postgres, _, made = lived_in
-        foreign = "SELECT count(*) FROM core.role r JOIN core.workspace w ON r.\"workspaceId\" = w.id"
+        foreign = 'SELECT count(*) FROM core.role r JOIN core.workspace w ON r."workspaceId" = w.id'
         members = 'SELECT count(*) FROM workspace_users_without_members."workspaceMember"'
 
         assert postgres.execute(made["foreign-role"].database_name, foreign) == [(0,)]
@@ -144,8 +144,7 @@ class TestLivedIn:
 
         def onboarding(slug: str) -> set[tuple[str, str, bool, bool]]:
             statement = (
-                'SELECT key, value::text, "userId" IS NOT NULL, "workspaceId" IS NOT NULL'
-                ' FROM core."keyValuePair"'
+                'SELECT key, value::text, "userId" IS NOT NULL, "workspaceId" IS NOT NULL FROM core."keyValuePair"'
             )
             return {
                 (key.removeprefix("ONBOARDING_").removesuffix("_PENDING"), value, user, workspace)

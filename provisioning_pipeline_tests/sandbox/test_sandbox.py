@@ -103,9 +103,7 @@ def test_several_servers_and_a_temporary_folder(monkeypatch: pytest.MonkeyPatch)
     sandbox.stop()
 
 
-@pytest.mark.parametrize(
-    "value", ["plain", "two words", 'a "b" c', "it's", "[{\"a\": 1}]", "p@ss#word", "$HOME", "ü"]
-)
+@pytest.mark.parametrize("value", ["plain", "two words", 'a "b" c', "it's", '[{"a": 1}]', "p@ss#word", "$HOME", "ü"])
 def test_env_files_suit_a_shell_and_a_dotenv_reader(tmp_path: Path, value: str) -> None:
     path = tmp_path / "x.env"
     write_env_file(path, {"PROVISIONING_X": value, "PROVISIONING_Y": "1"})

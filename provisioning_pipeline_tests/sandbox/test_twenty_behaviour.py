@@ -25,9 +25,7 @@ INVITE = "mutation($e: [String!]!) { sendInvitations(emails: $e) { success error
 INSTALL = "mutation { triggerInstallAppsOnboardingStep(universalIdentifiers: []) { success } }"
 SKIP_SYNC = "mutation { skipSyncEmailOnboardingStep { success } }"
 REMOVE = "mutation($m: String!) { deleteUserFromWorkspace(workspaceMemberIdToDelete: $m) { id } }"
-ROLE = (
-    "mutation($m: UUID!, $r: UUID!) { updateWorkspaceMemberRole(workspaceMemberId: $m, roleId: $r) { id } }"
-)
+ROLE = "mutation($m: UUID!, $r: UUID!) { updateWorkspaceMemberRole(workspaceMemberId: $m, roleId: $r) { id } }"
 IMPERSONATE = """mutation($u: UUID!, $w: UUID!) { impersonate(userId: $u, workspaceId: $w) {
   loginToken { token } } }"""
 MEMBERS = "{ workspaceMembers { totalCount edges { node { userEmail } } } }"
@@ -289,17 +287,13 @@ def test_a_joiner_and_what_others_may_do_for_one(client: Client, shared: StandIn
         (IMPERSONATE, {"u": client.me(owner)["id"], "w": client.me(owner)["currentWorkspace"]["id"]}),
     ):
         assert client.error(query, jane, **variables)["subCode"] == "PERMISSION_DENIED", query
-    login = client.get(
-        IMPERSONATE, owner, u=client.me(jane)["id"], w=client.me(owner)["currentWorkspace"]["id"]
-    )
+    login = client.get(IMPERSONATE, owner, u=client.me(jane)["id"], w=client.me(owner)["currentWorkspace"]["id"])
     as_jane = client.exchange(login["loginToken"]["token"], "joiners")
     client.get(INSTALL, as_jane)
     client.get(SETTINGS, owner, i=name_of(member["id"], "Jane", "Doe"))
     client.get(INVITE, owner, e=[])
     assert client.status(jane) == "COMPLETED"
-    error = client.error(
-        IMPERSONATE, as_jane, u=client.me(owner)["id"], w=client.me(owner)["currentWorkspace"]["id"]
-    )
+    error = client.error(IMPERSONATE, as_jane, u=client.me(owner)["id"], w=client.me(owner)["currentWorkspace"]["id"])
     assert error["message"] == "Can't access this resource while impersonating"
 
 
@@ -340,9 +334,7 @@ def test_removal_locks_out_at_once_and_keeps_one_admin(client: Client, shared: S
     assert client.error(ROLE, owner, m=jane_member, r=roles["Member"])["subCode"] == "PERMISSION_DENIED"
 
 
-def test_a_pending_invitation_is_used_before_the_password_is_looked_at(
-    client: Client, shared: StandInTwenty
-) -> None:
+def test_a_pending_invitation_is_used_before_the_password_is_looked_at(client: Client, shared: StandInTwenty) -> None:
     owner = client.found("owner@invites.test", "invites")
     client.sign_up("guest@invites.test")
     sent = len(shared.mails)
@@ -362,9 +354,7 @@ def test_api_keys(client: Client, shared: StandInTwenty) -> None:
     create = "mutation($i: CreateApiKeyInput!) { createApiKey(input: $i) { id } }"
     wanted = {"name": "bot", "expiresAt": "2100-01-01T00:00:00.000Z", "roleId": roles["Admin"]}
     key_id = client.get(create, owner, i=wanted)["id"]
-    generate = (
-        "mutation($k: UUID!, $e: String!) { generateApiKeyToken(apiKeyId: $k, expiresAt: $e) { token } }"
-    )
+    generate = "mutation($k: UUID!, $e: String!) { generateApiKeyToken(apiKeyId: $k, expiresAt: $e) { token } }"
     key = client.get(generate, owner, k=key_id, e=wanted["expiresAt"])["token"]
     assert client.invite_hash(key) == client.invite_hash(owner)
     for query in (

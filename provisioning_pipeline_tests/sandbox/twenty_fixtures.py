@@ -21,9 +21,7 @@ class Client:
     def __init__(self, base_url: str) -> None:
         self.http = httpx.Client(base_url=base_url, timeout=20, verify=False)
 
-    def ask(
-        self, query: str, token: str | None = None, path: str = "/metadata", **variables: Any
-    ) -> dict[str, Any]:
+    def ask(self, query: str, token: str | None = None, path: str = "/metadata", **variables: Any) -> dict[str, Any]:
         """One call, whatever it answers."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
         answer = self.http.post(path, json={"query": query, "variables": variables}, headers=headers)
@@ -38,9 +36,7 @@ class Client:
         (value,) = answer["data"].values()
         return value
 
-    def error(
-        self, query: str, token: str | None = None, path: str = "/metadata", **variables: Any
-    ) -> dict[str, Any]:
+    def error(self, query: str, token: str | None = None, path: str = "/metadata", **variables: Any) -> dict[str, Any]:
         """The one error of a call that must fail."""
         (entry,) = self.ask(query, token, path, **variables)["errors"]
         return {"message": entry["message"], **entry.get("extensions", {})}

@@ -57,8 +57,7 @@ class Replay:
         """Replay one line as the holder of `token`; returns the live value of the root field."""
         call = self.calls[number]
         variables = {
-            name: jwt if value == "<jwt>" else self._to_live(value)
-            for name, value in (call["variables"] or {}).items()
+            name: jwt if value == "<jwt>" else self._to_live(value) for name, value in (call["variables"] or {}).items()
         }
         answer = self.client.ask(call["query"], token, call["path"], **variables)
         self._compare(_ordered(call["response"]), _ordered(answer), f"line {number} ({call['label']})")

@@ -128,9 +128,7 @@ class ClerkClient:
     async def _get(
         self, path: str, name: str, parameters: Mapping[str, Any] | None = None, *, absent: bool = False
     ) -> Any:
-        response = await self._transport.send(
-            "GET", path, name=name, effect=Effect.READ, params=dict(parameters or {})
-        )
+        response = await self._transport.send("GET", path, name=name, effect=Effect.READ, params=dict(parameters or {}))
         if absent and response.status_code == 404:
             return None
         if response.status_code >= 400:
@@ -177,11 +175,7 @@ def _codes(response: httpx.Response) -> str:
 
 def _user(row: Mapping[str, Any]) -> User:
     primary = next(
-        (
-            entry
-            for entry in row.get("email_addresses") or []
-            if entry.get("id") == row.get("primary_email_address_id")
-        ),
+        (entry for entry in row.get("email_addresses") or [] if entry.get("id") == row.get("primary_email_address_id")),
         None,
     )
     verified = primary is not None and (primary.get("verification") or {}).get("status") == "verified"

@@ -76,14 +76,6 @@ class SeenUser:
     last_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """How one joins a workspace without an e-mail."""
-
-    invite_hash: str
-    public_link_enabled: bool
-
-
 def derived_password(key: SecretStr, email: str) -> SecretStr:
     """The password of an account that we create: HMAC of the e-mail, so creating twice is the same as once.
 
@@ -168,9 +160,7 @@ class TwentyClient:
         """Create the service account; on a server without any user it becomes the server's admin."""
         await self.check_contract()
         answer = await self._call(operations.SIGN_UP, _credentials(self.service_account), None)
-        self._tokens[(self.service_account.email, "")] = _token(
-            answer["tokens"]["accessOrWorkspaceAgnosticToken"]
-        )
+        self._tokens[(self.service_account.email, "")] = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
 
     async def _agnostic_token(self) -> Token:
         async with self._first:
@@ -184,9 +174,7 @@ class TwentyClient:
 
     async def _sign_in_service_account(self) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = await self._call(
-                operations.SIGN_IN, _credentials(self.service_account), None
-            )
+            answer: dict[str, Any] = await self._call(operations.SIGN_IN, _credentials(self.service_account), None)
         except TwentyFault as fault:
             raise self._service_account_fault(fault) from None
         for entry in answer["availableWorkspaces"]["availableWorkspacesForSignIn"]:
@@ -258,10 +246,10 @@ class TwentyClient:
         self._tokens.pop((self.service_account.email, door.workspace_id), None)
         return str(answer["activationStatus"])
 
-    async def invitation(self, door: Door) -> Invitation:
-        """The workspace's invite hash, as the service account sees it."""
+    async def invite_hash(self, door: Door) -> str:
+        """What lets one join the workspace without an e-mail, as the service account sees it."""
         answer = await self._as(self.service_account, door, operations.CURRENT_WORKSPACE)
-        return Invitation(answer["inviteHash"], bool(answer["isPublicInviteLinkEnabled"]))
+        return str(answer["inviteHash"])
 
     async def check_password(self, account: Account) -> None:
         """Sign in without a workspace.
@@ -271,14 +259,14 @@ class TwentyClient:
         """
         await self._call(operations.SIGN_IN, _credentials(account), None)
 
-    async def join(self, account: Account, door: Door, invitation: Invitation) -> None:
+    async def join(self, account: Account, invite_hash: str) -> None:
         """Make the account a member, creating it when it is new. No e-mail is sent; joining twice is joining once.
 
         Raises:
             TwentyFault: FOREIGN_PASSWORD when the account exists with a password that is not ours.
         """
         await self.check_contract()
-        variables = {**_credentials(account), "workspaceInviteHash": invitation.invite_hash}
+        variables = {**_credentials(account), "workspaceInviteHash": invite_hash}
         answer = await self._call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
         await self._enter(account, answer)
 
@@ -325,15 +313,11 @@ class TwentyClient:
         """Clear the step APPS_INSTALLATION of that person without installing anything."""
         await self._as(account, door, operations.TRIGGER_INSTALL_APPS, {"universalIdentifiers": []})
 
-    async def set_name(
-        self, door: Door, workspace_member_id: str, first_name: str, last_name: str
-    ) -> None:
+    async def set_name(self, door: Door, workspace_member_id: str, first_name: str, last_name: str) -> None:
         """Set a member's name, as the service account; a non-empty one clears their step PROFILE_CREATION."""
         update = {"name": {"firstName": first_name, "lastName": last_name}}
         variables = {"workspaceMemberId": workspace_member_id, "update": update}
-        await self._as(
-            self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables
-        )
+        await self._as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
 
     async def invite_nobody(self, door: Door) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""

@@ -122,17 +122,13 @@ class TwentyDatabase:
         )
         if not rows:
             return None
-        flags = await self._fetch(
-            _FLAGS + ' AND ("workspaceId" = %s OR "workspaceId" IS NULL)', [workspace_id]
-        )
+        flags = await self._fetch(_FLAGS + ' AND ("workspaceId" = %s OR "workspaceId" IS NULL)', [workspace_id])
         return WorkspaceState(
             workspace_id=rows[0]["id"],
             subdomain=rows[0]["subdomain"],
             activation_status=rows[0]["status"],
             deleted=rows[0]["deleted"],
-            flags=tuple(
-                Flag(flag["key"], flag["user_id"], flag["workspace_id"], flag["value"]) for flag in flags
-            ),
+            flags=tuple(Flag(flag["key"], flag["user_id"], flag["workspace_id"], flag["value"]) for flag in flags),
         )
 
     async def member_state(self, workspace_id: str, email: str) -> MemberState | None:
@@ -150,9 +146,7 @@ class TwentyDatabase:
         )
         return MemberState(rows[0]["user_id"], rows[0]["role"]) if rows else None
 
-    async def workspace_left_behind(
-        self, subdomain: str, creator_email: str, begun_at: datetime
-    ) -> str | None:
+    async def workspace_left_behind(self, subdomain: str, creator_email: str, begun_at: datetime) -> str | None:
         """The workspace that a call of ours made although its answer was lost, by evidence.
 
         It carries the subdomain that we chose, its first member is our service account, and it is not older

@@ -93,18 +93,15 @@ GET_AUTH_TOKENS_FROM_LOGIN_TOKEN = Operation(
     "loginToken: $loginToken, origin: $origin",
     _TOKENS,
 )
-ACTIVATE_WORKSPACE = Operation(
-    "mutation", "activateWorkspace", Effect.WRITE, {}, "data: {}", "{ id activationStatus }"
-)
+ACTIVATE_WORKSPACE = Operation("mutation", "activateWorkspace", Effect.WRITE, {}, "data: {}", "{ id activationStatus }")
 CURRENT_USER = Operation(
     "query",
     "currentUser",
     Effect.READ,
-    selection="{ id email onboardingStatus workspaceMember { id name { firstName lastName } } currentWorkspace { id } }",
+    selection="""{ id email onboardingStatus currentWorkspace { id }
+         workspaceMember { id name { firstName lastName } } }""",
 )
-CURRENT_WORKSPACE = Operation(
-    "query", "currentWorkspace", Effect.READ, selection="{ id inviteHash isPublicInviteLinkEnabled }"
-)
+CURRENT_WORKSPACE = Operation("query", "currentWorkspace", Effect.READ, selection="{ id inviteHash }")
 IMPERSONATE = Operation(
     "mutation",
     "impersonate",
@@ -129,9 +126,7 @@ UPDATE_WORKSPACE_MEMBER_SETTINGS = Operation(
     {"workspaceMemberId": "UUID!", "update": "JSON!"},
     "input: {workspaceMemberId: $workspaceMemberId, update: $update}",
 )
-SKIP_SYNC_EMAIL = Operation(
-    "mutation", "skipSyncEmailOnboardingStep", Effect.WRITE, selection="{ success }"
-)
+SKIP_SYNC_EMAIL = Operation("mutation", "skipSyncEmailOnboardingStep", Effect.WRITE, selection="{ success }")
 TRIGGER_INSTALL_APPS = Operation(
     "mutation",
     "triggerInstallAppsOnboardingStep",

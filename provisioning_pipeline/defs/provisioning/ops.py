@@ -70,9 +70,7 @@ def detect_tenants(
     if config.dry_run:
         planned = workbench.with_dry_connections(lambda connections: make_plan(connections, config.tenants))
         context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
-        yield dg.Output(
-            RunFacts(dry_run=True, begun=begun, totals=Totals()), "facts", metadata=_plan_metadata(planned)
-        )
+        yield dg.Output(RunFacts(dry_run=True, begun=begun, totals=Totals()), "facts", metadata=_plan_metadata(planned))
         return
 
     async def begin(reconciler: Reconciler) -> tuple[Plan, Totals]:
@@ -88,14 +86,10 @@ def detect_tenants(
         workbench.expect(work)
     for key, plans in chunks(work, settings.step_per_tenant_limit, settings.tenants_per_chunk):
         yield dg.DynamicOutput(Chunk(plans, Totals()), mapping_key=key, output_name="chunks")
-    yield dg.Output(
-        RunFacts(dry_run=False, begun=begun, totals=totals), "facts", metadata=_plan_metadata(planned)
-    )
+    yield dg.Output(RunFacts(dry_run=False, begun=begun, totals=totals), "facts", metadata=_plan_metadata(planned))
 
 
-def chunks(
-    work: Sequence[TenantPlan], few: int, per_chunk: int
-) -> list[tuple[str, tuple[TenantPlan, ...]]]:
+def chunks(work: Sequence[TenantPlan], few: int, per_chunk: int) -> list[tuple[str, tuple[TenantPlan, ...]]]:
     """One chunk per tenant, named after it, while they are few; else chunks of `per_chunk`.
 
     Dagster allows only letters, digits and underscores in a mapping key; keys stay distinct.

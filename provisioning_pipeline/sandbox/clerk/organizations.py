@@ -150,9 +150,7 @@ def create_membership(call: Call) -> dict[str, Any]:
         if not call.body.get(name):
             raise missing_parameter(name)
     organization_id = call.path["organization_id"]
-    return _membership(
-        call, call.state.add_membership(organization_id, call.body["user_id"], call.body["role"])
-    )
+    return _membership(call, call.state.add_membership(organization_id, call.body["user_id"], call.body["role"]))
 
 
 def patch_membership(call: Call) -> dict[str, Any]:

@@ -58,9 +58,7 @@ def page_after(
     raise not_found("user", cursor)
 
 
-def ordered(
-    things: list[Thing], query: QueryParams, keys: dict[str, SortKey[Thing]], default: str
-) -> list[Thing]:
+def ordered(things: list[Thing], query: QueryParams, keys: dict[str, SortKey[Thing]], default: str) -> list[Thing]:
     """Sort by the first `order_by`; `-` in front means descending. Ties keep the order of creation."""
     # An unencoded plus sign in a query string arrives as a space.
     wanted = query.getlist("order_by")[0] if query.getlist("order_by") else default

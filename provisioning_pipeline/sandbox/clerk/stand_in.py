@@ -25,9 +25,7 @@ class StandInClerk:
         port: 0 for any free one.
     """
 
-    def __init__(
-        self, options: ClerkOptions = DEFAULT_OPTIONS, faults: Faults | None = None, port: int = 0
-    ) -> None:
+    def __init__(self, options: ClerkOptions = DEFAULT_OPTIONS, faults: Faults | None = None, port: int = 0) -> None:
         self.options = options
         self.state = ClerkState(options)
         self.faults = faults if faults is not None else Faults()
@@ -123,9 +121,7 @@ class StandInClerk:
         public_metadata: dict[str, Any] | None = None,
     ) -> Organization:
         """A new organization; `created_by`, a user id, becomes its admin."""
-        return self.state.add_organization(
-            name, slug=slug, created_by=created_by, public_metadata=public_metadata
-        )
+        return self.state.add_organization(name, slug=slug, created_by=created_by, public_metadata=public_metadata)
 
     def add_user(
         self,

@@ -161,8 +161,7 @@ class ClerkState:
                 raise identifier_taken("external_id")
             now = self.now()
             emails = [
-                EmailAddress(self.new_id("idn"), address, now, status, reserved=reserved)
-                for address in addresses
+                EmailAddress(self.new_id("idn"), address, now, status, reserved=reserved) for address in addresses
             ]
             user = User(
                 id=self.new_id("user"),

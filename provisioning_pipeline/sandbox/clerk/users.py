@@ -62,9 +62,7 @@ def _members_filter(call: Call) -> set[str] | None:
 
     def members(organizations: set[str]) -> set[str]:
         return {
-            membership.user_id
-            for organization_id in organizations
-            for membership in state.members_of(organization_id)
+            membership.user_id for organization_id in organizations for membership in state.members_of(organization_id)
         }
 
     return (members(included) if included is not None else set(state.users)) - members(excluded)

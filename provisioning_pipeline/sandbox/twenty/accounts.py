@@ -109,9 +109,7 @@ async def available_workspaces(call: Call, user_email: str, *, with_login_tokens
 
     return {
         "availableWorkspacesForSignIn": [entry(w, loginToken=login_token(w)) for w in mine],
-        "availableWorkspacesForSignUp": [
-            entry(w, personalInviteToken=w["personalInviteToken"]) for w in invited
-        ],
+        "availableWorkspacesForSignUp": [entry(w, personalInviteToken=w["personalInviteToken"]) for w in invited],
     }
 
 
@@ -135,10 +133,7 @@ async def sign_up(
     check_email(email)
     if await user_by_email(call.db, email) is not None:
         raise forbidden("User already exists", "User already exists", "USER_ALREADY_EXISTS")
-    first = (
-        await call.db.one('SELECT 1 AS found FROM core."user" WHERE "canAccessFullAdminPanel" LIMIT 1')
-        is None
-    )
+    first = await call.db.one('SELECT 1 AS found FROM core."user" WHERE "canAccessFullAdminPanel" LIMIT 1') is None
     check_password_strength(password)
     hashed = await call.runtime.hash_password(password)
     user = await create_user(call.db, email, hashed, locale=locale, admin=first)

@@ -60,8 +60,7 @@ async def workspace_by_id(db: Session, workspace_id: UUID) -> Row | None:
 async def membership(db: Session, user_id: UUID, workspace_id: UUID) -> Row | None:
     """The row that ties a user to a workspace."""
     return await db.one(
-        'SELECT * FROM core."userWorkspace"'
-        ' WHERE "userId" = %s AND "workspaceId" = %s AND "deletedAt" IS NULL',
+        'SELECT * FROM core."userWorkspace" WHERE "userId" = %s AND "workspaceId" = %s AND "deletedAt" IS NULL',
         user_id,
         workspace_id,
     )
@@ -181,17 +180,13 @@ async def require_settings_permission(call: Call) -> None:
         raise permission_denied()
 
 
-async def access_tokens(
-    runtime: Runtime, user_id: UUID, workspace: Row, refresh: Row, refresh_seconds: float
-) -> Row:
+async def access_tokens(runtime: Runtime, user_id: UUID, workspace: Row, refresh: Row, refresh_seconds: float) -> Row:
     """A session in a workspace: what `getAuthTokensFromLoginToken` and `renewToken` answer."""
     db, tokens = runtime.db, runtime.tokens
     tie = await membership(db, user_id, workspace["id"])
     if tie is None:
         # The real one throws its own class here, which no filter knows (recorded on 2.21.0).
-        raise TwentyError(
-            "User Workspace not found", "INTERNAL_SERVER_ERROR", None, "User workspace not found."
-        )
+        raise TwentyError("User Workspace not found", "INTERNAL_SERVER_ERROR", None, "User workspace not found.")
     member = None
     if workspace["activationStatus"] not in NOT_YET:
         member = await member_of(db, workspace, user_id)

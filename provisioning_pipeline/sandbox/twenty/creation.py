@@ -52,9 +52,7 @@ async def sign_up_in_new_workspace(_: None, info: GraphQLResolveInfo, input: Row
     }
 
 
-async def create_workspace(
-    runtime: Runtime, user: Row, display_name: str | None, subdomain: str | None
-) -> Row:
+async def create_workspace(runtime: Runtime, user: Row, display_name: str | None, subdomain: str | None) -> Row:
     """A workspace that waits for its activation. Not idempotent: every call makes one."""
     await _check_allowed(runtime, user)
     name = (display_name or "").strip()
@@ -169,8 +167,7 @@ async def _build(db: Session, workspace: Row, user: Row) -> None:
         workspace["id"],
     )
     ties = await db.all(
-        'SELECT id FROM core."userWorkspace"'
-        ' WHERE "userId" = %s AND "workspaceId" = %s AND "deletedAt" IS NULL',
+        'SELECT id FROM core."userWorkspace" WHERE "userId" = %s AND "workspaceId" = %s AND "deletedAt" IS NULL',
         user["id"],
         workspace["id"],
     )
@@ -181,9 +178,7 @@ async def _build(db: Session, workspace: Row, user: Row) -> None:
     await create_member(db, user, active)
 
 
-async def _standard_role(
-    db: Session, workspace_id: UUID, label: str, identifier: UUID, *, all_settings: bool
-) -> UUID:
+async def _standard_role(db: Session, workspace_id: UUID, label: str, identifier: UUID, *, all_settings: bool) -> UUID:
     role = await db.the(
         'INSERT INTO core."role" ("workspaceId", label, "universalIdentifier", "isEditable",'
         ' "canUpdateAllSettings", "canAccessAllTools", "canReadAllObjectRecords",'

@@ -43,9 +43,7 @@ def permission_denied() -> TwentyError:
     )
 
 
-def forbidden(
-    message: str, friendly: Friendly = NOT_PERMITTED, sub_code: str = "FORBIDDEN_EXCEPTION"
-) -> TwentyError:
+def forbidden(message: str, friendly: Friendly = NOT_PERMITTED, sub_code: str = "FORBIDDEN_EXCEPTION") -> TwentyError:
     """Refused by a rule of the sign-up, the sign-in or the workspace."""
     return TwentyError(message, "FORBIDDEN", sub_code, friendly)
 

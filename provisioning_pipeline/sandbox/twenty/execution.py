@@ -109,8 +109,7 @@ class Document:
                 f" - Maximum allowed root resolvers: {MAX_ROOT_FIELDS}",
                 "BAD_USER_INPUT",
                 None,
-                "The request is too complex to process."
-                " Please try reducing the amount of requested root resolvers.",
+                "The request is too complex to process. Please try reducing the amount of requested root resolvers.",
             )
 
 
@@ -131,9 +130,7 @@ def _entry(error: GraphQLError, debug: bool = False) -> dict[str, Any]:
     return entry
 
 
-async def execute(
-    schema: GraphQLSchema, document: Document, body: dict[str, Any], call: Call
-) -> dict[str, Any]:
+async def execute(schema: GraphQLSchema, document: Document, body: dict[str, Any], call: Call) -> dict[str, Any]:
     """Validate and run; what comes back is the JSON of the answer."""
     rules: list[type[ASTValidationRule]] = []
     if call.caller.workspace is None and not call.runtime.options.introspection_for_anonymous:

@@ -26,9 +26,7 @@ async def tie_by_id(db: Session, user_workspace_id: UUID) -> Row | None:
 
 async def tie_of(db: Session, user_id: UUID, workspace_id: UUID) -> Row | None:
     """The same, by user and workspace."""
-    return await db.one(
-        _TIE.encode() + b' AND uw."userId" = %s AND uw."workspaceId" = %s', user_id, workspace_id
-    )
+    return await db.one(_TIE.encode() + b' AND uw."userId" = %s AND uw."workspaceId" = %s', user_id, workspace_id)
 
 
 def is_server_admin(tie: Row) -> bool:

@@ -22,8 +22,7 @@ async def pending_invitation(db: Session, workspace_id: UUID, email: str) -> Row
 async def invitation_by_token(db: Session, workspace_id: UUID, token: str) -> Row | None:
     """The invitation that carries this secret."""
     return await db.one(
-        f'SELECT * FROM core."appToken" WHERE "workspaceId" = %s AND {OURS} AND value = %s'
-        ' AND "deletedAt" IS NULL',
+        f'SELECT * FROM core."appToken" WHERE "workspaceId" = %s AND {OURS} AND value = %s AND "deletedAt" IS NULL',
         workspace_id,
         token,
     )

@@ -68,9 +68,7 @@ async def delete_workspace_invitation(_: None, info: GraphQLResolveInfo, appToke
 
 
 @mutation.field("sendInvitations")
-async def send_invitations(
-    _: None, info: GraphQLResolveInfo, emails: list[str], roleId: UUID | None = None
-) -> Row:
+async def send_invitations(_: None, info: GraphQLResolveInfo, emails: list[str], roleId: UUID | None = None) -> Row:
     call = call_of(info)
     check_email(*emails, message="each value in emails must be an email")
     workspace = await _sending_workspace(call)
@@ -91,9 +89,7 @@ async def resend_workspace_invitation(_: None, info: GraphQLResolveInfo, appToke
         raise internal("Invalid appToken", "There is an issue with your invitation. Please try again.")
     role = row["context"].get("roleId")
     as_onboarding = row["type"] == "ONBOARDING_INVITATION_TOKEN"
-    return await _send(
-        call, workspace, [row["context"]["email"]], UUID(role) if role else None, as_onboarding
-    )
+    return await _send(call, workspace, [row["context"]["email"]], UUID(role) if role else None, as_onboarding)
 
 
 async def _sending_workspace(call: Call) -> Row:
@@ -104,9 +100,7 @@ async def _sending_workspace(call: Call) -> Row:
     return workspace
 
 
-async def _send(
-    call: Call, workspace: Row, emails: list[str], role_id: UUID | None, as_onboarding: bool
-) -> Row:
+async def _send(call: Call, workspace: Row, emails: list[str], role_id: UUID | None, as_onboarding: bool) -> Row:
     db, workspace_id = call.db, workspace["id"]
     if role_id is not None:
         await memberships.check_assignable_to_users(db, role_id, workspace_id)

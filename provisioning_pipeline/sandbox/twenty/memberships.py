@@ -54,9 +54,7 @@ async def assign_role(db: Session, workspace_id: UUID, user_workspace_id: UUID, 
 
 async def check_assignable_to_users(db: Session, role_id: UUID, workspace_id: UUID) -> None:
     """An invitation may name a role only if people may have it (source only)."""
-    role = await db.one(
-        'SELECT * FROM core."role" WHERE id = %s AND "workspaceId" = %s', role_id, workspace_id
-    )
+    role = await db.one('SELECT * FROM core."role" WHERE id = %s AND "workspaceId" = %s', role_id, workspace_id)
     if role is None:
         raise TwentyError("Role not found", "NOT_FOUND", "ROLE_NOT_FOUND", "Role not found.")
     if not role["canBeAssignedToUsers"]:
@@ -102,8 +100,7 @@ async def remove_from_workspace(db: Session, tie: Row, workspace: Row) -> None:
     table = members_table(workspace["databaseSchema"])
     members = await db.the(SQL('SELECT count(*) AS n FROM {} WHERE "deletedAt" IS NULL').format(table))
     others = await db.the(
-        'SELECT count(*) AS n FROM core."userWorkspace"'
-        ' WHERE "userId" = %s AND id <> %s AND "deletedAt" IS NULL',
+        'SELECT count(*) AS n FROM core."userWorkspace" WHERE "userId" = %s AND id <> %s AND "deletedAt" IS NULL',
         tie["userId"],
         tie["id"],
     )
@@ -115,8 +112,7 @@ async def remove_from_workspace(db: Session, tie: Row, workspace: Row) -> None:
         tie,
         forbidden(
             "Cannot delete account: user is the unique admin of a workspace",
-            "Cannot delete account: you are the only admin."
-            " Assign another admin or delete the workspace(s) first.",
+            "Cannot delete account: you are the only admin. Assign another admin or delete the workspace(s) first.",
             "CANNOT_DELETE_LAST_ADMIN_USER",
         ),
     )
@@ -137,8 +133,7 @@ async def soft_delete_workspace(db: Session, workspace_id: UUID) -> None:
         workspace_id,
     )
     await db.run(
-        'UPDATE core."userWorkspace" SET "deletedAt" = now()'
-        ' WHERE "workspaceId" = %s AND "deletedAt" IS NULL',
+        'UPDATE core."userWorkspace" SET "deletedAt" = now() WHERE "workspaceId" = %s AND "deletedAt" IS NULL',
         workspace_id,
     )
     await db.run(

@@ -59,9 +59,7 @@ def _check_actor(call: Call) -> None:
 
 
 @query.field("workspaceMembers")
-async def workspace_members(
-    _: None, info: GraphQLResolveInfo, first: int = MAX_PAGE, after: str | None = None
-) -> Row:
+async def workspace_members(_: None, info: GraphQLResolveInfo, first: int = MAX_PAGE, after: str | None = None) -> Row:
     call = call_of(info)
     workspace = require_workspace(call)
     _throttle(call)
@@ -98,9 +96,7 @@ async def update_workspace_member(_: None, info: GraphQLResolveInfo, id: UUID, d
         raise permission_denied()
     member = await member_by_id(call, workspace, id)
     if member is None:
-        raise bad_input(
-            "Record not found", "This record does not exist or has been deleted.", "RECORD_NOT_FOUND"
-        )
+        raise bad_input("Record not found", "This record does not exist or has been deleted.", "RECORD_NOT_FOUND")
     # Unlike updateWorkspaceMemberSettings this clears no onboarding step.
     return view(await write_member(call, workspace, member, data))
 

@@ -8,9 +8,7 @@ from provisioning_pipeline.sandbox.twenty.store import Session
 
 _PATTERN = re.compile(r"(?!api-)[a-z0-9][a-z0-9-]{1,28}[a-z0-9]", re.ASCII)
 _DEFAULT_SUBDOMAIN = "app"
-_FREE_MAIL_DOMAINS = (
-    "gmail.com googlemail.com hotmail.com icloud.com live.com outlook.com proton.me yahoo.com"
-)
+_FREE_MAIL_DOMAINS = "gmail.com googlemail.com hotmail.com icloud.com live.com outlook.com proton.me yahoo.com"
 _FREE_MAIL = frozenset(_FREE_MAIL_DOMAINS.split())
 
 _RESERVED_WORDS = """

@@ -103,9 +103,7 @@ async def update_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Row:
     setters = SQL(", ").join(SQL("{} = %s").format(Identifier(name)) for name in changes)
     try:
         return await call.db.the(
-            SQL('UPDATE core."workspace" SET {}, "updatedAt" = now() WHERE id = %s RETURNING *').format(
-                setters
-            ),
+            SQL('UPDATE core."workspace" SET {}, "updatedAt" = now() WHERE id = %s RETURNING *').format(setters),
             *changes.values(),
             workspace["id"],
         )

@@ -15,11 +15,14 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "PROVISIONING_"
+SINGLE_SERVER = "twenty"
+"""Name of the server that the single TWENTY settings describe."""
 
 
 class SettingsError(Exception):
@@ -129,6 +132,7 @@ class Settings(BaseSettings):
     )
     twenty_servers: tuple[TwentyServer, ...] = Field(
         default=(),
+        validate_default=True,
         description="Several Twenty servers, as a JSON list of {name, base_url, database_url, service_email, "
         "service_password, capacity, tenants}. They come on top of the single one.",
         examples=[
@@ -236,22 +240,19 @@ class Settings(BaseSettings):
         default=3600.0, gt=0, description="Longest wait between two tries of a tenant.", examples=["3600"]
     )
 
-    @model_validator(mode="after")
-    def _some_twenty(self) -> "Settings":
-        single = {
-            "TWENTY_BASE_URL": self.twenty_base_url,
-            "TWENTY_DATABASE_URL": self.twenty_database_url,
-            "TWENTY_SERVICE_EMAIL": self.twenty_service_email,
-            "TWENTY_SERVICE_PASSWORD": self.twenty_service_password,
-        }
-        missing = [PREFIX + name for name, value in single.items() if value is None]
-        if missing and (len(missing) < len(single) or not self.twenty_servers):
+    @field_validator("twenty_servers", mode="after")
+    @classmethod
+    def _some_twenty(cls, servers: tuple[TwentyServer, ...], info: ValidationInfo) -> tuple[TwentyServer, ...]:
+        # on the field, not on the model: its faults are then told together with those of the other fields
+        single = ("twenty_base_url", "twenty_database_url", "twenty_service_email", "twenty_service_password")
+        missing = [PREFIX + name.upper() for name in single if name in info.data and info.data[name] is None]
+        if missing and (len(missing) < len(single) or not servers):
             raise MissingTwentySettings(missing)
-        names = [server.name for server in self.servers]
+        names = [server.name for server in servers] + ([] if missing else [SINGLE_SERVER])
         if len(names) != len(set(names)):
-            message = f"{PREFIX}TWENTY_SERVERS: two servers have the same name"
+            message = "two servers have the same name"
             raise ValueError(message)
-        return self
+        return servers
 
     @cached_property
     def servers(self) -> tuple[TwentyServer, ...]:
@@ -264,7 +265,7 @@ class Settings(BaseSettings):
         ):
             return self.twenty_servers
         single = TwentyServer(
-            name="twenty",
+            name=SINGLE_SERVER,
             base_url=self.twenty_base_url,
             database_url=self.twenty_database_url,
             service_email=self.twenty_service_email,

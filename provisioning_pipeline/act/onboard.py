@@ -50,14 +50,7 @@ async def repair_onboarding(scope: Scope) -> None:
             f'No call of Twenty\'s clears {", ".join(sorted(left))}. These rows of core."keyValuePair" were written '
             "by hand, or this Twenty has a step that is not known here.",
         )
-    scope.set(
-        is_true(
-            ConditionType.ONBOARDING_COMPLETE,
-            Reason.STEPS_CLEARED,
-            "No onboarding step is pending for the service account"
-            + (f" and {link.admin_email}." if link.admin_email else "."),
-        )
-    )
+    scope.set(is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step is pending."))
     await _store_link(scope, door, link.admin_user_id)
 
 

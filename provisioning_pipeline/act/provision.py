@@ -30,9 +30,7 @@ async def provision_workspace(scope: Scope) -> None:
     link = await scope.ledger.link(scope.database_name)
     door = await open_door(scope) if link.workspace_id else await _make_workspace(scope)
     await _activate(scope, door)
-    scope.set(
-        is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, f"Workspace {door.workspace_id} is active.")
-    )
+    scope.set(is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active."))
     if isinstance(scope.plan.admin, Admin):
         try:
             await _add_admin(scope, door, scope.plan.admin)

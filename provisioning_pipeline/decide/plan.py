@@ -297,14 +297,15 @@ def _existing_conditions(admin: Admin | AdminUnknown, pending: Sequence[str], *,
             )
         ]
     conditions = [is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")]
-    if pending:
-        conditions.append(
-            is_false(
-                ConditionType.ONBOARDING_COMPLETE,
-                Reason.STEPS_PENDING,
-                f"Onboarding steps are pending: {', '.join(pending)}.",
-            )
+    conditions.append(
+        is_false(
+            ConditionType.ONBOARDING_COMPLETE,
+            Reason.STEPS_PENDING,
+            f"Onboarding steps are pending: {', '.join(pending)}.",
         )
+        if pending
+        else is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step is pending.")
+    )
     if isinstance(admin, AdminUnknown):
         conditions.append(is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message))
     return conditions

@@ -30,6 +30,8 @@ from provisioning_pipeline.settings import TwentyServer
 
 _RENEW_BEFORE = timedelta(seconds=60)
 _PATH = "/metadata"
+_NO_GRAPHQL_HERE = frozenset({401, 403, 404, 405})
+"""Twenty answers its GraphQL errors with HTTP 200; these come from something else at that address."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -416,14 +418,15 @@ class TwentyClient:
             answer = response.json()
         except ValueError:
             answer = None
-        if not isinstance(answer, dict) or not ({"data", "errors"} & answer.keys()):
+        graphql = isinstance(answer, dict) and ({"data", "errors"} & answer.keys())
+        if not graphql or response.status_code in _NO_GRAPHQL_HERE:
             raise Fault(
                 FaultKind.SERVER,
                 Reason.UNSUPPORTED_TWENTY,
                 f"{self.system}: {self._transport.base_url}{_PATH} answers HTTP {response.status_code} without "
                 "GraphQL, so it is no Twenty of the 2.x line. Check the base URL in the settings.",
             )
-        return answer
+        return dict(answer)
 
 
 def _credentials(account: Account) -> dict[str, str]:

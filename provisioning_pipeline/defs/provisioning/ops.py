@@ -56,7 +56,7 @@ class DetectTenantsConfig(dg.Config):
     description="Observe the tenant cluster, the registry, Twenty and Clerk, decide what each tenant needs, and fan "
     "out: one chain of steps per tenant while they are few, per chunk when they are many.",
     out={
-        "chunks": dg.DynamicOut(Chunk, is_required=False, description="Tenants that need work."),
+        "chunks": dg.DynamicOut(Chunk, description="Tenants that need work."),
         "facts": dg.Out(RunFacts, description="What was looked at."),
     },
     tags={"kind": "python"},

@@ -115,7 +115,7 @@ async def _answer(runtime: Runtime, schema: GraphQLSchema, request: Request) -> 
         return JSONResponse({"errors": [{"message": error.message}]})
     except (json.JSONDecodeError, KeyError, TypeError):
         return JSONResponse({"errors": [{"message": "Must provide query string."}]}, status_code=400)
-    runtime.calls.update(document.root_fields)
+    runtime.calls.update(document.called_fields)
     fault = _draw(runtime, document)
     if runtime.faults.latency_seconds:
         await asyncio.sleep(runtime.faults.latency_seconds)
@@ -125,13 +125,14 @@ async def _answer(runtime: Runtime, schema: GraphQLSchema, request: Request) -> 
         refusal = {"errors": [{"message": "Too many requests"}]}
         return JSONResponse(refusal, status_code=429, headers={"Retry-After": "1"})
     if document.is_mutation:
-        runtime.mutating_calls += sum(name not in TOKEN_ONLY for name in document.root_fields)
+        runtime.mutating_calls += sum(name not in TOKEN_ONLY for name in document.called_fields)
     answer = await _run(runtime, schema, request, document, body)
     return CutAnswer() if fault == "drop" else JSONResponse(answer)
 
 
 def _draw(runtime: Runtime, document: Document) -> FaultKind | None:
-    for name in document.root_fields:
+    # a document whose fields are all skipped runs nothing: it meets faults of no operation, only random ones
+    for name in document.called_fields or ["nothing"]:
         fault = runtime.faults.draw(name)
         if fault is not None:
             return fault

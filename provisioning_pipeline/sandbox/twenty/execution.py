@@ -21,6 +21,7 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     parse,
+    print_ast,
 )
 from graphql.validation import ASTValidationRule
 
@@ -74,6 +75,18 @@ class Document:
     @property
     def is_mutation(self) -> bool:
         return self.operation is not None and self.operation.operation.value == "mutation"
+
+    @property
+    def called_fields(self) -> list[str]:
+        """The root fields that run: a literal `@skip(if: true)` means that a caller only wants them validated."""
+        if self.operation is None:
+            return []
+        skipped = {
+            node.name.value
+            for node in self.operation.selection_set.selections
+            if isinstance(node, FieldNode) and "@skip(if: true)" in map(print_ast, node.directives)
+        }
+        return [name for name in self.root_fields if name not in skipped]
 
     def _names(self, selections: SelectionSetNode, seen: frozenset[str]) -> list[str]:
         names: list[str] = []

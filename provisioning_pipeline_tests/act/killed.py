@@ -1,0 +1,104 @@
+"""Runs a reconciliation in a process of its own that kills itself with SIGKILL at a chosen boundary.
+
+A boundary is the moment just before, or just after, one call to a remote system or one write to the ledger. After
+an HTTP call means: Twenty did it, and the answer never reached the program.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.transport import Transport
+from provisioning_pipeline.pipeline.apply import apply
+from provisioning_pipeline_tests.world import settings_of
+
+When = Literal["before", "after"]
+
+_FORK_SERVER = multiprocessing.get_context("forkserver")
+_FORK_SERVER.set_forkserver_preload([__name__])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the process ended: killed at its boundary, or through to the end because there are fewer boundaries."""
+
+    killed: bool
+    boundary: str
+
+
+def run_killed_at(environment: dict[str, str], tenant: str, boundary: int | str, when: When) -> Ended:
+    """Reconcile one tenant and die at a boundary: by its number, counted from 0, or at the first of that name."""
+    reader, writer = _FORK_SERVER.Pipe(duplex=False)
+    process = _FORK_SERVER.Process(target=_child, args=(environment, tenant, boundary, when, writer))
+    process.start()
+    writer.close()
+    try:
+        reached = reader.recv()
+    except EOFError:
+        reached = "none"
+    process.join(60)
+    assert process.exitcode in (0, -signal.SIGKILL), f"ended with {process.exitcode} at {reached}"
+    return Ended(process.exitcode != 0, reached)
+
+
+def run_beside_another(environment: dict[str, str], count: int) -> list[int]:
+    """Reconcile everything in this many processes at once; their exit codes."""
+    processes = [_FORK_SERVER.Process(target=_apply_all, args=(environment,)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(100)
+    return [process.exitcode if process.exitcode is not None else -1 for process in processes]
+
+
+def _apply_all(environment: dict[str, str]) -> None:
+    asyncio.run(apply(settings_of(environment)))
+
+
+def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: When, writer: Any) -> None:
+    count = -1
+
+    def wrapped(
+        original: Callable[..., Awaitable[Any]], name: Callable[..., str | None]
+    ) -> Callable[..., Awaitable[Any]]:
+        async def at_boundary(self: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            label = name(*args, **kwargs)
+            if label is None:
+                return await original(self, *args, **kwargs)
+            count += 1
+            here = boundary in (count, label)
+            if here and when == "before":
+                _die(writer, label)
+            result = await original(self, *args, **kwargs)
+            if here:
+                _die(writer, label)
+            return result
+
+        return at_boundary
+
+    Transport._send_once = wrapped(  # type: ignore[method-assign]
+        Transport._send_once, lambda method, path, name, *_: None if name.startswith(("probe", "GET")) else name
+    )
+    Database.execute = wrapped(Database.execute, lambda query, *_: _words(query))  # type: ignore[method-assign]
+    import provisioning_pipeline.ledger.ledger as ledger_module
+
+    for method in ("begin_intent", "store_workspace", "store_conditions", "drop_intent"):
+        original = getattr(ledger_module.Ledger, method)
+        setattr(ledger_module.Ledger, method, wrapped(original, lambda *_, _m=method, **__: f"ledger {_m}"))
+    asyncio.run(apply(settings_of(environment), [tenant]))
+
+
+def _words(query: object) -> str:
+    text = query if isinstance(query, str) else "composed statement"
+    return " ".join(text.split())[:50]
+
+
+def _die(writer: Any, label: str) -> None:
+    writer.send(label)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,293 @@
+"""The main job: what becomes of a tenant, in the usual case and in the odd ones."""
+
+from typing import Any
+
+import pytest
+
+from provisioning_pipeline.sandbox.faults import ScriptedFault
+from provisioning_pipeline.sandbox.twenty import StandInTwenty
+from provisioning_pipeline_tests.world import World
+
+WRITES = [
+    "signUpInNewWorkspace",
+    "activateWorkspace",
+    "signUpInWorkspace",
+    "updateWorkspaceMemberRole",
+    "updateWorkspaceMemberSettings",
+    "sendInvitations",
+    "skipSyncEmailOnboardingStep",
+    "triggerInstallAppsOnboardingStep",
+]
+
+
+@pytest.fixture
+def world(shared_world: World) -> World:
+    faults = shared_world.sandbox.twenty[0].faults
+    faults.scripted.clear()
+    return shared_world
+
+
+def add(world: World, slug: str, **options: Any) -> str:
+    world.sandbox.add_tenant(slug, **options)
+    return slug
+
+
+def test_a_new_tenant_gets_a_workspace_that_its_clerk_admin_enters_without_a_wizard(world: World) -> None:
+    slug = add(world, "happy", name="Happy Path Ltd", members=3)
+
+    applied = world.apply(slug)
+
+    link = world.link(slug)
+    seen = world.sees(slug)
+    assert (seen["status"], seen["workspace_id"]) == ("COMPLETED", link["workspace_id"])
+    admin = world.twenty(
+        """
+        SELECT u.email, r.label FROM core."userWorkspace" uw JOIN core."user" u ON u.id = uw."userId"
+        JOIN core."roleTarget" t ON t."userWorkspaceId" = uw.id JOIN core.role r ON r.id = t."roleId"
+        WHERE uw."workspaceId" = %s ORDER BY u.email
+        """,
+        link["workspace_id"],
+    )
+    assert sorted(map(tuple, admin)) == sorted(
+        [(link["admin_email"], "Admin"), (world.settings.servers[0].service_email, "Admin")]
+    )
+    display_name = world.twenty('SELECT "displayName" FROM core.workspace WHERE id = %s', link["workspace_id"])
+    assert display_name[0][0] == "Happy Path Ltd"
+    assert all(status == "True" for status, _ in world.conditions(slug).values())
+    assert world.sandbox.twenty[0].mails == []
+    assert applied.summary.unwell == []
+
+
+def test_workspace_id_admin_and_status_are_written_where_the_tenant_manager_reads_them(world: World) -> None:
+    slug = add(world, "stored")
+
+    world.apply(slug)
+
+    link = world.link(slug)
+    row = world.registry(
+        "SELECT twenty_workspace_id::text, twenty_admin_user_id::text, status FROM tenant_registry WHERE slug = %s",
+        slug,
+    )
+    assert tuple(row[0]) == (link["workspace_id"], link["admin_user_id"], "active")
+    linked = world.registry(
+        "SELECT count(*) FROM provisioning.user_link WHERE twenty_user_id = %s", link["admin_user_id"]
+    )
+    assert linked[0][0] == 1
+
+
+def test_running_again_does_nothing(world: World) -> None:
+    slug = add(world, "again")
+    world.apply(slug)
+    world.sandbox.reset_counters()
+
+    applied = world.apply(slug)
+
+    assert applied.summary.actions == 0
+    assert applied.summary.mutating_calls == 0
+    assert world.mutating_calls() == 0
+    assert not world.sandbox.twenty[0].calls
+
+
+def test_the_plan_of_a_dry_run_writes_nothing_anywhere(world: World) -> None:
+    slug = add(world, "dry")
+    before = [world.registry("SELECT * FROM tenant_registry ORDER BY id"), world.workspaces()]
+    world.sandbox.reset_counters()
+
+    planned = world.plan(slug)
+
+    assert [entry.tenant.slug for entry in planned.work] == [slug]
+    assert before == [world.registry("SELECT * FROM tenant_registry ORDER BY id"), world.workspaces()]
+    assert world.mutating_calls() == 0
+    assert not world.sandbox.twenty[0].calls
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_an_answer_lost_after_the_effect_ends_in_one_ready_workspace(world: World, operation: str) -> None:
+    slug = add(world, f"lost-{WRITES.index(operation)}")
+    faults = world.sandbox.twenty[0].faults
+    faults.scripted.append(ScriptedFault(operation, "drop"))
+
+    world.apply(slug)
+
+    assert faults.injected["drop"] > 0
+    assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
+    assert world.sees(slug)["status"] == "COMPLETED"
+    assert [w.subdomain for w in world.workspaces()].count(slug) == 1
+
+
+def test_a_server_that_refuses_for_a_while_is_tried_again_within_the_run(world: World) -> None:
+    slug = add(world, "flaky")
+    world.sandbox.twenty[0].faults.scripted += [
+        ScriptedFault("activateWorkspace", "error", times=2),
+        ScriptedFault("signUpInWorkspace", "refuse"),
+    ]
+
+    world.apply(slug)
+
+    assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
+
+
+def test_one_tenants_failure_stops_no_other(world: World) -> None:
+    failing, fine = add(world, "failing"), add(world, "fine")
+    world.sandbox.twenty[0].faults.scripted.append(ScriptedFault("updateWorkspaceMemberRole", "error", times=4))
+
+    applied = world.apply(failing, fine, tenant_concurrency=1)
+
+    ready = {line.slug: line.state for line in applied.summary.tenants}
+    assert sorted([ready["failing"], ready["fine"]]) == ["ready", "unwell"]
+    assert world.apply(failing, fine).summary.unwell == []
+
+
+def test_a_bare_database_is_adopted_and_says_that_its_admin_is_unknown(world: World) -> None:
+    name = "twenty_tenant_eta_0a1b2c3d"
+    world.sandbox.postgres.create_database(name)
+
+    world.apply(name)
+
+    row = world.registry("SELECT slug, name, database_url FROM tenant_registry WHERE database_name = %s", name)
+    assert tuple(row[0])[:2] == ("eta", "Eta")
+    assert world.link(name)["workspace_id"] in {workspace.id for workspace in world.workspaces()}
+    conditions = world.conditions(name)
+    assert conditions["WorkspaceReady"] == ("True", "WorkspaceActive")
+    assert conditions["LoginProved"] == ("False", "AdminUnknown")
+    assert conditions["Ready"] == ("False", "AdminUnknown")
+    # an admin who turns up later is added by the next run
+    organization = world.sandbox.clerk.add_organization("Eta")
+    user = world.sandbox.clerk.add_user("eve@eta.example", first_name="Eve", last_name="Eta")
+    world.sandbox.clerk.add_membership(organization.id, user.id, role="org:admin")
+    world.registry(
+        "UPDATE tenant_registry SET clerk_org_id = %s WHERE database_name = %s RETURNING id", organization.id, name
+    )
+    world.apply(name)
+    assert world.conditions(name)["Ready"] == ("True", "AllTrue")
+    assert world.sees("eta")["email"] == "eve@eta.example"
+
+
+def test_an_admin_with_a_password_of_their_own_is_reported_and_nothing_is_sent(world: World) -> None:
+    slug = add(world, "own-password")
+    email = admin_email(world, slug)
+    sign_up(world.sandbox.twenty[0], email, "their-own-password")
+
+    world.apply(slug)
+
+    assert world.conditions(slug)["LoginProved"] == ("False", "ForeignPassword")
+    assert world.conditions(slug)["OnboardingComplete"] == ("True", "StepsCleared")
+    assert world.sandbox.twenty[0].mails == []
+    world.sandbox.reset_counters()
+    assert world.apply(slug).summary.actions == 0
+    assert world.mutating_calls() == 0
+
+
+def test_a_flag_that_comes_back_is_cleared_and_the_login_proved_again(world: World) -> None:
+    slug = add(world, "drifted")
+    world.apply(slug)
+    link = world.link(slug)
+    world.twenty(
+        'INSERT INTO core."keyValuePair" (key, "userId", "workspaceId", value, type) '
+        "VALUES ('ONBOARDING_CREATE_PROFILE_PENDING', %s, %s, 'true', 'USER_VARIABLE') RETURNING id",
+        link["admin_user_id"],
+        link["workspace_id"],
+    )
+    assert world.sees(slug)["status"] == "PROFILE_CREATION"
+
+    applied = world.apply(slug)
+
+    assert applied.summary.actions == 1
+    assert world.sees(slug)["status"] == "COMPLETED"
+
+
+def test_a_row_at_a_wider_level_is_named_and_never_taken_for_ready(world: World) -> None:
+    slug = add(world, "wider")
+    world.apply(slug)
+    world.twenty(
+        'INSERT INTO core."keyValuePair" (key, "userId", value, type) '
+        "VALUES ('ONBOARDING_CONNECT_ACCOUNT_PENDING', %s, 'true', 'USER_VARIABLE') RETURNING id",
+        world.link(slug)["admin_user_id"],
+    )
+
+    world.apply(slug)
+
+    assert world.conditions(slug)["Ready"] == ("False", "StepsPending")
+
+
+def test_a_deleted_workspace_is_reported_and_not_made_again(world: World) -> None:
+    slug = add(world, "deleted")
+    world.apply(slug)
+    workspace = world.link(slug)["workspace_id"]
+    world.twenty('UPDATE core.workspace SET "deletedAt" = now() WHERE id = %s RETURNING id', workspace)
+    count = len(world.workspaces())
+
+    world.apply(slug)
+
+    assert world.conditions(slug)["Ready"] == ("False", "WorkspaceGone")
+    assert len(world.workspaces()) == count
+
+
+def test_somebody_elses_workspace_with_our_subdomain_is_left_alone(world: World) -> None:
+    slug = add(world, "squatted")
+    world.twenty(
+        'INSERT INTO core.workspace (id, "displayName", subdomain, "inviteHash", "activationStatus") '
+        "VALUES (gen_random_uuid(), 'Theirs', 'squatted', 'x', 'PENDING_CREATION') RETURNING id"
+    )
+
+    world.apply(slug)
+
+    link = world.link(slug)
+    assert link["subdomain"].startswith("squatted-")
+    assert world.sees(slug)["status"] == "COMPLETED"
+
+
+def test_a_suspended_tenant_is_set_aside(world: World) -> None:
+    slug = add(world, "sleeping")
+    world.registry("UPDATE tenant_registry SET status = 'suspended' WHERE slug = %s RETURNING id", slug)
+
+    applied = world.apply(slug)
+
+    line = next(line for line in applied.summary.tenants if line.slug == slug)
+    assert line.state == "aside"
+    assert slug not in {workspace.subdomain for workspace in world.workspaces()}
+
+
+def test_a_member_of_long_standing_keeps_the_name_they_chose(world: World) -> None:
+    slug = add(world, "renamed")
+    world.apply(slug)
+    link = world.link(slug)
+    schema = world.twenty('SELECT "databaseSchema" FROM core.workspace WHERE id = %s', link["workspace_id"])[0][0]
+    world.twenty(
+        f'UPDATE "{schema}"."workspaceMember" SET "nameFirstName" = %s, "nameLastName" = %s '
+        'WHERE "userId" = %s RETURNING id',
+        "Chosen",
+        "Name",
+        link["admin_user_id"],
+    )
+    world.twenty(
+        'INSERT INTO core."keyValuePair" (key, "userId", "workspaceId", value, type) '
+        "VALUES ('ONBOARDING_CREATE_PROFILE_PENDING', %s, %s, 'true', 'USER_VARIABLE') RETURNING id",
+        link["admin_user_id"],
+        link["workspace_id"],
+    )
+
+    world.apply(slug)
+
+    name = world.twenty(
+        f'SELECT "nameFirstName", "nameLastName" FROM "{schema}"."workspaceMember" WHERE "userId" = %s',
+        link["admin_user_id"],
+    )
+    assert tuple(name[0]) == ("Chosen", "Name")
+
+
+def admin_email(world: World, slug: str) -> str:
+    organization = world.registry("SELECT clerk_org_id FROM tenant_registry WHERE slug = %s", slug)[0][0]
+    state = world.sandbox.clerk.state
+    member = next(m for m in state.memberships.values() if m.organization_id == organization and m.role == "org:admin")
+    return str(state.users[member.user_id].primary_email)
+
+
+def sign_up(server: StandInTwenty, email: str, password: str) -> None:
+    import httpx
+
+    document = "mutation($e:String!,$p:String!){signUp(email:$e,password:$p){tokens{refreshToken{token}}}}"
+    answer = httpx.post(
+        f"{server.base_url}/metadata", json={"query": document, "variables": {"e": email, "p": password}}, timeout=10
+    ).json()
+    assert "errors" not in answer

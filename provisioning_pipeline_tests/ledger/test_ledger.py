@@ -1,0 +1,321 @@
+"""The ledger's promises, on a real PostgreSQL."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.tenant import Tenant
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+
+T = TypeVar("T")
+ACME, BETA = Tenant("twenty_tenant_acme_1", "acme", "Acme"), Tenant("twenty_tenant_beta_2", "beta", "Beta")
+
+
+@pytest.fixture
+def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    name = f"ledger_{uuid.uuid4().hex[:8]}"
+    yield sandbox_postgres.create_database(name)
+    sandbox_postgres.drop_database(name)
+
+
+def run(url: str, work: Callable[[Ledger], Coroutine[Any, Any, T]], *, read_only: bool = False) -> T:
+    async def go() -> T:
+        database = Database(
+            url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only, most_connections=8
+        )
+        async with database:
+            return await work(Ledger(database))
+
+    return asyncio.run(go())
+
+
+async def with_tenants(ledger: Ledger) -> None:
+    await ledger.ensure_links([ACME, BETA])
+
+
+def store(
+    ledger: Ledger, database_name: str, *conditions: Any, run_id: str = "r1"
+) -> Coroutine[Any, Any, dict[str, Any]]:
+    return ledger.store_conditions({database_name: conditions}, run_id=run_id, first_wait=60, most_wait=3600)
+
+
+def test_the_code_works_with_alembics_own_head() -> None:
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(schema.alembic_config("postgresql://nobody@localhost/none"))
+
+    assert script.get_current_head() == schema.HEAD
+    assert script.get_bases() == ["0001"]
+
+
+def test_migrating_twice_and_down_and_up_again_leaves_the_same_tables(url: str) -> None:
+    from alembic import command
+
+    def tables() -> set[str]:
+        rows = run(
+            url,
+            lambda ledger: ledger.database.fetch(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'provisioning'"
+            ),
+        )
+        return {row["table_name"] for row in rows}
+
+    schema.migrate(url)
+    schema.migrate(url)
+    made = tables()
+    command.downgrade(schema.alembic_config(url), "base")
+    assert tables() == {"alembic_version"}
+    schema.migrate(url)
+    assert tables() == made >= {"tenant_link", "condition", "intent", "outcome", "run", "user_link"}
+
+
+def test_reading_a_database_without_a_ledger_finds_nothing_and_makes_nothing(url: str) -> None:
+    async def read(ledger: Ledger) -> tuple[int, list[Any], list[Any], str | None]:
+        return (
+            len(await ledger.links()),
+            await ledger.conditions(),
+            await ledger.tenant_rows(),
+            await schema.revision(ledger.database),
+        )
+
+    assert run(url, read, read_only=True) == (0, [], [], None)
+
+
+def test_two_tenants_never_claim_the_same_subdomain_of_a_server(url: str) -> None:
+    schema.migrate(url)
+
+    async def claim(ledger: Ledger) -> list[bool]:
+        await with_tenants(ledger)
+        claims = [
+            await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1"),
+            await ledger.begin_intent(BETA.database_name, "eu", "acme", "r1"),
+            await ledger.begin_intent(BETA.database_name, "us", "acme", "r1"),
+        ]
+        return [claim is not None for claim in claims]
+
+    assert run(url, claim) == [True, False, True]
+
+
+def test_a_dropped_intent_lets_go_of_server_and_subdomain(url: str) -> None:
+    schema.migrate(url)
+
+    async def work(ledger: Ledger) -> Any:
+        await with_tenants(ledger)
+        intent = await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1")
+        assert intent
+        await ledger.drop_intent(intent, ACME.database_name, "made nothing")
+        link = await ledger.link(ACME.database_name)
+        return link.server, link.subdomain, await ledger.open_intent(ACME.database_name)
+
+    assert run(url, work) == (None, None, None)
+
+
+def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
+    schema.migrate(url)
+    workspace = str(uuid.uuid4())
+
+    async def work(ledger: Ledger) -> None:
+        await with_tenants(ledger)
+        for tenant, subdomain in ((ACME, "acme"), (BETA, "beta")):
+            intent = await ledger.begin_intent(tenant.database_name, "eu", subdomain, "r1")
+            assert intent
+            await ledger.store_workspace(intent, tenant.database_name, workspace, "http://x.localhost/", "created")
+
+    with pytest.raises(Fault, match="already linked to another tenant"):
+        run(url, work)
+
+
+def test_one_twenty_user_is_never_two_clerk_users(url: str) -> None:
+    schema.migrate(url)
+    user = str(uuid.uuid4())
+
+    async def work(ledger: Ledger) -> None:
+        await ledger.store_user_link("eu", "user_1", user, "r1")
+        await ledger.store_user_link("eu", "user_1", user, "r2")
+        await ledger.store_user_link("us", "user_2", user, "r2")
+        await ledger.store_user_link("eu", "user_2", user, "r2")
+
+    with pytest.raises(Fault, match="already linked to another Clerk user"):
+        run(url, work)
+
+
+def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: str) -> None:
+    schema.migrate(url)
+    parts = [type_ for type_ in ConditionType if type_ is not ConditionType.READY]
+
+    async def work(ledger: Ledger) -> tuple[list[bool], bool, str]:
+        await with_tenants(ledger)
+        ready = []
+        for number, type_ in enumerate(parts):
+            result = await store(ledger, ACME.database_name, is_true(type_, Reason.ALL_TRUE, "ok"), run_id=str(number))
+            ready.append(result[ACME.database_name].status == "True")
+        first = {s.condition.type: s for s in await ledger.conditions([ACME.database_name])}
+        await store(ledger, ACME.database_name, is_true(parts[0], Reason.REGISTRY_ROW, "other words"), run_id="later")
+        second = {s.condition.type: s for s in await ledger.conditions([ACME.database_name])}
+        kept = first[parts[0]].since == second[parts[0]].since
+        return ready, kept, second[parts[0]].run_id
+
+    ready, kept, run_id = run(url, work)
+    assert ready == [False] * (len(parts) - 1) + [True]
+    assert kept
+    assert run_id == "later"
+
+
+def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_due(url: str) -> None:
+    schema.migrate(url)
+    names = [ACME.database_name, BETA.database_name, "never seen"]
+
+    async def work(ledger: Ledger) -> tuple[list[list[str]], list[float]]:
+        await with_tenants(ledger)
+        due = [[row["database_name"] for row in await ledger.due(names)]]
+        waits = []
+        broken = is_false(ConditionType.DETECTED, Reason.DATABASE_MISSING, "gone")
+        for _ in range(8):
+            await store(ledger, ACME.database_name, broken)
+            rows = await ledger.database.fetch(
+                "SELECT extract(epoch FROM look_again_at - now())::float8 AS wait FROM provisioning.tenant_link "
+                "WHERE database_name = %s",
+                [ACME.database_name],
+            )
+            waits.append(round(rows[0]["wait"] / 60))
+        well = [is_true(type_, Reason.ALL_TRUE, "ok") for type_ in ConditionType if type_ is not ConditionType.READY]
+        await store(ledger, BETA.database_name, *well)
+        due.append([row["database_name"] for row in await ledger.due(names)])
+        return due, waits
+
+    due, waits = run(url, work)
+    assert due == [sorted(names), ["never seen"]]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_lock_is_waited_for_and_given_up_with_a_word(url: str) -> None:
+    async def work(ledger: Ledger) -> None:
+        async with (
+            tenant_lock(ledger.database, "acme", wait_seconds=5),
+            tenant_lock(ledger.database, "beta", wait_seconds=5),
+            tenant_lock(ledger.database, "acme", wait_seconds=0.05),
+        ):
+            pass
+
+    with pytest.raises(Fault, match="Another run has been working on this tenant") as caught:
+        run(url, work)
+    assert caught.value.reason is Reason.TENANT_BUSY
+
+
+def test_a_lock_is_free_again_after_its_holder(url: str) -> None:
+    async def work(ledger: Ledger) -> int:
+        held = 0
+        for _ in range(3):
+            async with tenant_lock(ledger.database, "acme", wait_seconds=0.5):
+                held += 1
+        return held
+
+    assert run(url, work) == 3
+
+
+# --- the tenant manager's own table -----------------------------------------------------------------------------
+
+STRICT_REGISTRY = """
+    CREATE TABLE tenant_registry (
+        id uuid PRIMARY KEY, slug varchar(64) NOT NULL UNIQUE, name varchar(200) NOT NULL,
+        database_name varchar(63) NOT NULL UNIQUE, database_url text NOT NULL, status varchar(20) NOT NULL,
+        plan text, admin_user_id uuid, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+    )
+"""
+
+
+def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted_into_and_stored_in(url: str) -> None:
+    workspace, admin = str(uuid.uuid4()), str(uuid.uuid4())
+
+    async def work(ledger: Ledger) -> Any:
+        await ledger.database.execute(STRICT_REGISTRY)
+        registry = Registry(ledger.database, "tenant_registry")
+        await registry.ensure_our_columns()
+        await registry.adopt(ACME, "provisioning")
+        await registry.adopt(ACME, "provisioning")
+        statuses = {"ready_status": "active", "pending_statuses": ("provisioning",)}
+        first = await registry.store(ACME.database_name, workspace, admin, **statuses)  # type: ignore[arg-type]
+        again = await registry.store(ACME.database_name, workspace, admin, **statuses)  # type: ignore[arg-type]
+        rows = await registry.rows()
+        urls = await ledger.database.fetch("SELECT database_url FROM tenant_registry")
+        return first, again, rows.iloc[0].to_dict(), urls[0]["database_url"]
+
+    first, again, row, database_url = run(url, work)
+    assert (first, again) == (True, False)
+    assert row["workspace_id"] == workspace
+    assert row["status"] == "active"
+    assert row["clerk_org_id"] is None
+    assert "@" not in database_url
+
+
+def test_a_status_that_we_do_not_know_is_never_overwritten(url: str) -> None:
+    async def work(ledger: Ledger) -> str:
+        registry = Registry(ledger.database, "tenant_registry")
+        await registry.ensure_table()
+        await registry.adopt(ACME, "trial")
+        await registry.store(
+            ACME.database_name, str(uuid.uuid4()), None, ready_status="active", pending_statuses=("provisioning",)
+        )
+        rows = await ledger.database.fetch("SELECT status FROM tenant_registry")
+        return str(rows[0]["status"])
+
+    assert run(url, work) == "trial"
+
+
+def test_a_registry_that_requires_more_than_we_know_refuses_adoption_in_words(url: str) -> None:
+    async def work(ledger: Ledger) -> None:
+        await ledger.database.execute(STRICT_REGISTRY.replace("plan text", "plan text NOT NULL, region text NOT NULL"))
+        await Registry(ledger.database, "tenant_registry").adopt(ACME, "provisioning")
+
+    with pytest.raises(Fault, match="requires plan, region") as caught:
+        run(url, work)
+    assert caught.value.reason is Reason.ADOPTION_REFUSED
+
+
+def test_a_table_that_is_no_registry_is_named(url: str) -> None:
+    async def work(ledger: Ledger) -> None:
+        await ledger.database.execute("CREATE TABLE tenant_registry (id int)")
+        await Registry(ledger.database, "tenant_registry").rows()
+
+    with pytest.raises(Fault, match="lacks database_name, slug"):
+        run(url, work)
+
+
+def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> None:
+    async def work(ledger: Ledger) -> list[Any]:
+        registry = Registry(ledger.database, "tenant_registry")
+        await registry.ensure_table()
+        await ledger.database.execute(
+            "CREATE TABLE global_users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text UNIQUE, "
+            "clerk_user_id text, tenant_id uuid, role text, is_active boolean)"
+        )
+        await registry.adopt(ACME, "active")
+        await registry.adopt(BETA, "active")
+        await ledger.database.execute(
+            "INSERT INTO global_users (email, tenant_id, role, is_active) SELECT e, t.id, r, a FROM tenant_registry t, "
+            "(VALUES ('Owner@acme.test', 'owner', true), ('admin@acme.test', 'admin', true), "
+            "('gone@acme.test', 'owner', false)) AS v(e, r, a) WHERE t.slug = 'acme'"
+        )
+        await ledger.database.execute(
+            "INSERT INTO global_users (email, tenant_id, role, is_active) SELECT e, t.id, r, true FROM "
+            "tenant_registry t, (VALUES ('owner@beta.test', 'owner'), ('named@beta.test', 'member')) AS v(e, r) "
+            "WHERE t.slug = 'beta'"
+        )
+        await ledger.database.execute(
+            "UPDATE tenant_registry SET admin_user_id = (SELECT id FROM global_users WHERE email = 'named@beta.test') "
+            "WHERE slug = 'beta'"
+        )
+        rows = await registry.rows()
+        return sorted(rows["admin_email"])
+
+    assert run(url, work) == ["named@beta.test", "owner@acme.test"]

@@ -1,0 +1,145 @@
+"""A sandbox with questions about its state: what tests ask after the pipeline ran."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from provisioning_pipeline.clients.twenty.client import derived_password
+from provisioning_pipeline.model.tenant import Plan
+from provisioning_pipeline.pipeline.apply import Applied, apply, dry_run
+from provisioning_pipeline.sandbox.sandbox import Sandbox
+from provisioning_pipeline.sandbox.twenty import StandInTwenty
+from provisioning_pipeline.settings import PREFIX, Settings
+
+
+def settings_of(environment: dict[str, str], **overrides: Any) -> Settings:
+    """Settings from these variables alone."""
+    import json
+
+    values: dict[str, Any] = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
+    if "twenty_servers" in values:
+        values["twenty_servers"] = json.loads(values["twenty_servers"])
+    return Settings(_env_file=None, **(values | overrides))
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace as its rows say it."""
+
+    id: str
+    subdomain: str
+    status: str
+    deleted: bool
+
+
+class World:
+    """A running sandbox and the settings that point at it."""
+
+    def __init__(self, sandbox: Sandbox, **overrides: Any) -> None:
+        self.sandbox = sandbox
+        self.settings = settings_of(sandbox.environment(), **overrides)
+
+    # --- doing --------------------------------------------------------------------------------------------------
+
+    def apply(self, *tenants: str, **overrides: Any) -> Applied:
+        """One reconciliation."""
+        settings = settings_of(self.sandbox.environment(), **overrides) if overrides else self.settings
+        return asyncio.run(apply(settings, tenants))
+
+    def plan(self, *tenants: str) -> Plan:
+        """What a reconciliation would do."""
+        return asyncio.run(dry_run(self.settings, tenants))
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    def registry(self, query: str, *parameters: Any) -> list[Any]:
+        """Rows from the registry's database."""
+        return list(self.sandbox.postgres.execute("tenant_manager", query, parameters or None))
+
+    def twenty(self, query: str, *parameters: Any, server: int = 0) -> list[Any]:
+        """Rows from a Twenty server's database."""
+        name = self.sandbox.twenty[server].database_url.rsplit("/", 1)[1]
+        return list(self.sandbox.postgres.execute(name, query, parameters or None))
+
+    def workspaces(self, server: int = 0) -> list[Workspace]:
+        """Every workspace of a server."""
+        rows = self.twenty(
+            'SELECT id::text, subdomain, "activationStatus"::text, "deletedAt" IS NOT NULL FROM core.workspace '
+            "ORDER BY subdomain",
+            server=server,
+        )
+        return [Workspace(*row) for row in rows]
+
+    def link(self, slug: str) -> dict[str, Any]:
+        """The ledger's row of a tenant."""
+        rows = self.registry(
+            "SELECT to_jsonb(l) FROM provisioning.tenant_link l WHERE slug = %s OR database_name = %s", slug, slug
+        )
+        return dict(rows[0][0])
+
+    def pending(self, server: int = 0) -> list[tuple[str, str]]:
+        """Every onboarding row that anybody would still meet."""
+        return [
+            tuple(row)
+            for row in self.twenty(
+                "SELECT key, COALESCE(\"userId\"::text, '') FROM core.\"keyValuePair\" WHERE key LIKE 'ONBOARDING%%' "
+                "AND value = 'true'::jsonb",
+                server=server,
+            )
+        ]
+
+    def sees(self, slug: str, server: int = 0) -> dict[str, Any]:
+        """What the tenant's admin sees after a real login, over plain HTTP and independent of the product's client."""
+        link = self.link(slug)
+        return real_login(
+            self.sandbox.twenty[server],
+            link["admin_email"],
+            derived_password(self.settings.member_password_key, link["admin_email"]).get_secret_value(),
+            link["workspace_url"],
+        )
+
+    def conditions(self, slug: str) -> dict[str, tuple[str, str]]:
+        """Condition type → (status, reason) of a tenant."""
+        rows = self.registry(
+            "SELECT c.type, c.status, c.reason FROM provisioning.condition c "
+            "JOIN provisioning.tenant_link l USING (database_name) WHERE l.slug = %s OR l.database_name = %s",
+            slug,
+            slug,
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def mutating_calls(self) -> int:
+        """Calls that could have changed something, as the stand-ins counted them."""
+        return sum(server.mutating_calls for server in self.sandbox.twenty) + self.sandbox.clerk.mutating_calls
+
+
+def real_login(server: StandInTwenty, email: str, password: str, origin: str) -> dict[str, Any]:
+    """Sign in with a password and read `currentUser`."""
+    with httpx.Client(base_url=server.base_url, timeout=10) as http:
+
+        def call(document: str, variables: dict[str, Any], token: str = "") -> dict[str, Any]:
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            answer = http.post("/metadata", json={"query": document, "variables": variables}, headers=headers).json()
+            assert "errors" not in answer, answer
+            return dict(answer["data"])
+
+        login = call(
+            "mutation($e:String!,$p:String!,$o:String!){getLoginTokenFromCredentials(email:$e,password:$p,origin:$o)"
+            "{loginToken{token}}}",
+            {"e": email, "p": password, "o": origin},
+        )
+        tokens = call(
+            "mutation($t:String!,$o:String!){getAuthTokensFromLoginToken(loginToken:$t,origin:$o)"
+            "{tokens{accessOrWorkspaceAgnosticToken{token}}}}",
+            {"t": login["getLoginTokenFromCredentials"]["loginToken"]["token"], "o": origin},
+        )
+        token = tokens["getAuthTokensFromLoginToken"]["tokens"]["accessOrWorkspaceAgnosticToken"]["token"]
+        user = call("query{currentUser{id email onboardingStatus currentWorkspace{id}}}", {}, token)["currentUser"]
+    return {
+        "email": user["email"],
+        "status": user["onboardingStatus"],
+        "workspace_id": user["currentWorkspace"]["id"],
+        "user_id": user["id"],
+    }

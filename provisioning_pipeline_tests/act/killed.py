@@ -83,7 +83,7 @@ def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: 
         return at_boundary
 
     Transport._send_once = wrapped(  # type: ignore[method-assign]
-        Transport._send_once, lambda method, path, name, *_: None if name.startswith(("probe", "GET")) else name
+        Transport._send_once, lambda method, path, name, *_: None if name.startswith(("contract", "GET")) else name
     )
     Database.execute = wrapped(Database.execute, lambda query, *_: _words(query))  # type: ignore[method-assign]
     import provisioning_pipeline.ledger.ledger as ledger_module

@@ -30,6 +30,8 @@ from provisioning_pipeline.settings import TwentyServer
 
 _RENEW_BEFORE = timedelta(seconds=60)
 _PATH = "/metadata"
+CONTRACT_CHECK = "contract check"
+"""Name under which the calls of `check_contract` are counted."""
 _NO_GRAPHQL_HERE = frozenset({401, 403, 404, 405})
 """Twenty answers its GraphQL errors with HTTP 200; these come from something else at that address."""
 
@@ -145,7 +147,7 @@ class TwentyClient:
             self._contract_met = True
 
     async def _lacking(self, operation: Operation) -> tuple[str, ...]:
-        answer = await self._post(operation.probe(), {}, f"probe {operation.name}", Effect.READ, None)
+        answer = await self._post(operation.probe(), operation.probe_variables(), CONTRACT_CHECK, Effect.READ, None)
         return lacking(str(error.get("message", "")) for error in answer.get("errors") or [])
 
     # --- the service account ------------------------------------------------------------------------------------

@@ -18,22 +18,17 @@ _LACKS = (
     re.compile(r'Field "(?P<type>[\w.]+)" argument "(?P<field>\w+)" of type .* is required'),
     re.compile(r'Unknown type "(?P<field>\w+)"'),
 )
-_MISMATCH = re.compile(r"of type .* used in position expecting|must not have a selection|must have a selection")
-_NOT_RUN = re.compile(r'Variable "\$\w+" of required type .* was not provided')
 
 
 def lacking(messages: Iterable[str]) -> tuple[str, ...]:
-    """What validation errors say is missing, as `Type.field`; an unknown complaint stands as it is.
-
-    A complaint about variables that were not given is none: it comes after a successful validation.
-    """
+    """What validation errors say is missing, as `Type.field`; any other complaint stands as it is."""
     found: list[str] = []
     for message in messages:
         match = next((hit for pattern in _LACKS if (hit := pattern.search(message))), None)
         if match:
             groups = match.groupdict()
             found.append(f"{groups['type']}.{groups['field']}" if groups.get("type") else groups["field"])
-        elif _MISMATCH.search(message) or not _NOT_RUN.search(message):
+        else:
             found.append(message)
     return tuple(dict.fromkeys(found))
 

@@ -36,10 +36,22 @@ class Operation:
         head = f"{self.kind} Probe" + (f"({declared})" if declared else "")
         return f"{head} {{ {self._root(' @skip(if: true)')} }}"
 
+    def probe_variables(self) -> dict[str, object]:
+        """Values of the right types for the probe; it runs nothing, so they mean nothing."""
+        return {name: _PROBE_VALUES[type_] for name, type_ in self.variables.items()}
+
     def _root(self, directive: str) -> str:
         arguments = f"({self.arguments})" if self.arguments else ""
         return re.sub(r"\s+", " ", f"{self.name}{arguments}{directive} {self.selection}").strip()
 
+
+_PROBE_VALUES: Mapping[str, object] = {
+    "String": "",
+    "String!": "",
+    "UUID!": "00000000-0000-4000-8000-000000000000",
+    "JSON!": {},
+    "[String!]!": [],
+}
 
 _TOKENS = "{ tokens { accessOrWorkspaceAgnosticToken { token expiresAt } } }"
 _LOGIN_AND_WORKSPACE = "{ loginToken { token expiresAt } workspace { id workspaceUrls { subdomainUrl } } }"

@@ -193,7 +193,6 @@ def report_reconciliation(
             | {
                 "summary": dg.MetadataValue.md(markdown.render(summary)),
                 "report": dg.MetadataValue.path(str(path)),
-                "page": dg.MetadataValue.url(path.as_uri()),
                 "actions": dg.MetadataValue.int(summary.actions),
                 "mutating_calls": dg.MetadataValue.int(summary.mutating_calls),
                 "seconds": dg.MetadataValue.float(round(summary.seconds, 3)),

@@ -1,0 +1,205 @@
+"""Renders docs/configuration.md and .env.example from the settings: `python -m provisioning_pipeline.cli.reference`.
+
+The one place where a setting is described is `settings.py`; a test fails when the two files lag behind it.
+"""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path, PurePath
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from provisioning_pipeline.settings import PREFIX, Settings, TwentyServer
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+ENV_EXAMPLE = ROOT / ".env.example"
+
+
+class Need(StrEnum):
+    """Whether a setting must be given; the word stands in .env.example."""
+
+    REQUIRED = "required"
+    ONE_OF = "required, or taken out (all four) where PROVISIONING_TWENTY_SERVERS names the servers"
+    OPTIONAL = "optional"
+
+
+_SENTENCES: Mapping[Need, str] = {
+    Need.REQUIRED: "Required.",
+    Need.ONE_OF: f"Required, unless `{PREFIX}TWENTY_SERVERS` is set; then give all four of the single server or none.",
+    Need.OPTIONAL: "Optional.",
+}
+_BOUNDS: Mapping[str, str] = {
+    "ge": "at least",
+    "gt": "more than",
+    "le": "at most",
+    "min_length": "length at least",
+    "max_length": "length at most",
+}
+
+_SINGLE_SERVER = ("twenty_base_url", "twenty_database_url", "twenty_service_email", "twenty_service_password")
+
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Tenants and registry": (
+        "registry_url",
+        "tenant_cluster_url",
+        "registry_table",
+        "tenant_database_pattern",
+        "tenant_database_excluded",
+        "adopt_databases",
+        "registry_excluded_statuses",
+        "registry_pending_statuses",
+        "registry_ready_status",
+    ),
+    "Twenty": (*_SINGLE_SERVER, "twenty_capacity", "twenty_servers", "service_member_name", "member_password_key"),
+    "Clerk": ("clerk_secret_key", "clerk_base_url", "clerk_admin_role"),
+}
+_REST = "Runs and reports"
+
+_SERVER_WORDS: Mapping[str, str] = {
+    "base_url": "Base URL of the server.",
+    "database_url": "Its own database; only read.",
+    "service_email": "E-mail of our service account there.",
+    "service_password": "Its password (Twenty takes 8 to 50 characters).",
+}
+"""For fields of a server that carry no description in the settings."""
+
+
+def groups() -> dict[str, dict[str, FieldInfo]]:
+    """Every setting once, by group; a setting that no group names stands in the last one."""
+    fields = dict(Settings.model_fields)
+    found = {title: {name: fields.pop(name) for name in names} for title, names in _GROUPS.items()}
+    return {**found, _REST: fields}
+
+
+def need(name: str, field: FieldInfo) -> Need:
+    """Whether this setting must be given."""
+    if field.is_required():
+        return Need.REQUIRED
+    return Need.ONE_OF if name in _SINGLE_SERVER else Need.OPTIONAL
+
+
+def text_of(value: Any) -> str:
+    """A default as one writes it in the environment."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return json.dumps(list(value))
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def configuration() -> str:
+    """The whole of docs/configuration.md."""
+    parts = [_HEAD]
+    for title, fields in groups().items():
+        parts.append(f"## {title}")
+        for name, field in fields.items():
+            parts.append(_section(name, field))
+            if name == "twenty_servers":
+                parts.append(_server_section())
+    return "\n\n".join(parts) + "\n"
+
+
+def env_example() -> str:
+    """The whole of .env.example."""
+    parts = [_ENV_HEAD]
+    for title, fields in groups().items():
+        parts.append(f"# ---- {title}")
+        parts += [_env_entry(name, field) for name, field in fields.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def write() -> None:
+    """Write both files."""
+    CONFIGURATION.write_text(configuration(), encoding="utf-8")
+    ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------
+
+
+def _section(name: str, field: FieldInfo) -> str:
+    default = "" if field.is_required() else text_of(field.get_default())
+    example = text_of(field.examples[0]) if field.examples else ""
+    lines = [f"### `{PREFIX}{name.upper()}`", "", str(field.description), "", f"- {_SENTENCES[need(name, field)]}"]
+    if need(name, field) is Need.OPTIONAL:
+        lines.append(f"- Default: {_code(default)}" if default else "- Default: none")
+    if limits := _limits(field):
+        lines.append(f"- Allowed: {limits}")
+    if example and example != default:
+        lines.append(f"- Example: {_code(example)}")
+    return "\n".join(lines)
+
+
+def _limits(field: FieldInfo) -> str:
+    """The bounds of a number or a length, in words."""
+    words = []
+    for bound in field.metadata:
+        for name, word in _BOUNDS.items():
+            value = getattr(bound, name, None)
+            if value is not None and (name, value) != ("min_length", 1):
+                words.append(f"{word} {value:g}")
+    return ", ".join(words)
+
+
+def _server_section() -> str:
+    rows = [
+        "#### Fields of one server",
+        "",
+        "| field | meaning | required | default |",
+        "|---|---|---|---|",
+    ]
+    for name, field in TwentyServer.model_fields.items():
+        default = "" if field.is_required() else text_of(field.get_default()) or "none"
+        meaning = field.description or _SERVER_WORDS[name]
+        rows.append(f"| `{name}` | {meaning} | {'yes' if field.is_required() else 'no'} | {default} |")
+    return "\n".join(rows)
+
+
+def _env_entry(name: str, field: FieldInfo) -> str:
+    default = "" if field.is_required() else text_of(field.get_default())
+    example = text_of(field.examples[0]) if field.examples else ""
+    wanted = need(name, field)
+    # what must be given stands ready to be filled in; a comment shows what it may look like
+    note = f"# {field.description}" + ("" if wanted is Need.OPTIONAL else f"\n# {wanted[0].upper()}{wanted[1:]}.")
+    variable = PREFIX + name.upper()
+    if wanted is Need.OPTIONAL:
+        return f"{note}\n#{variable}={_quoted(example if default in ('', '[]') else default)}"
+    return f"{note} For example: {example}\n{variable}="
+
+
+def _quoted(value: str) -> str:
+    """In single quotes where a shell would read it otherwise."""
+    plain = value and all(character.isalnum() or character in "_-./:@%+," for character in value)
+    return value if plain else f"'{value}'"
+
+
+def _code(value: str) -> str:
+    return f"`{value}`"
+
+
+_HEAD = """# Configuration
+
+<!-- Generated from settings.py by `python -m provisioning_pipeline.cli.reference`: edit there, not here. -->
+
+Every setting is an environment variable. The same names may stand in a file `.env` in the folder from which the
+program is started; the environment wins. `.env.example` has them all. Lists are JSON. A value that is missing or
+malformed ends the program with one line per fault, which names the variable and never shows a value.
+
+Secrets are the two passwords of a server (its service account's and the one in its database URL), the two other
+database URLs, Clerk's key and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported or stored."""
+
+_ENV_HEAD = """# Copy to .env and fill in. Generated from provisioning_pipeline/settings.py by
+# `python -m provisioning_pipeline.cli.reference`; docs/configuration.md says more. Lists are JSON."""
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,82 @@
+"""No secret reaches a log, an event, a report, the ledger, the terminal or an error: all of them are searched."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from provisioning_pipeline.clients.twenty.client import derived_password
+from provisioning_pipeline.definitions import defs
+from provisioning_pipeline.sandbox.faults import ScriptedFault
+from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
+from provisioning_pipeline_tests.world import World
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with Sandbox(SandboxOptions(tenants=2, members=1, broken=True)) as sandbox:
+        for name, value in sandbox.environment().items():
+            monkeypatch.setenv(name, value)
+        yield World(sandbox)
+
+
+def secrets_of(world: World) -> set[str]:
+    """Every secret that is in play: settings, passwords in URLs, derived passwords, the registry's database_url."""
+    environment = world.sandbox.environment()
+    found = {
+        environment["PROVISIONING_TWENTY_SERVICE_PASSWORD"],
+        environment["PROVISIONING_CLERK_SECRET_KEY"],
+        environment["PROVISIONING_MEMBER_PASSWORD_KEY"],
+        environment["PROVISIONING_REGISTRY_URL"].split(":")[2].split("@")[0],
+    }
+    emails = [row[0] for row in world.twenty('SELECT email FROM core."user"')]
+    found |= {derived_password(world.settings.member_password_key, email).get_secret_value() for email in emails}
+    return found
+
+
+def test_no_secret_is_written_anywhere(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    world.registry(
+        "UPDATE tenant_registry SET database_url = 'postgresql://boss:canary-url-password@db/x' RETURNING id"
+    )
+    # trouble too: errors are where secrets slip out
+    world.sandbox.twenty[0].faults.scripted += [
+        ScriptedFault("signUpInWorkspace", "drop"),
+        ScriptedFault("updateWorkspaceMemberRole", "error", times=8),
+    ]
+    (tmp_path / "dagster").mkdir()
+    with dg.instance_for_test(temp_dir=str(tmp_path / "dagster")) as instance:
+        job = defs.resolve_job_def("reconcile_tenants")
+        for _ in range(2):
+            job.execute_in_process(instance=instance, raise_on_error=False)
+        world.apply()
+        events = [
+            str(record.event_log_entry)
+            for run in instance.get_runs()
+            for record in instance.get_records_for_run(run.run_id).records
+        ]
+    assert world.conditions("acme")["Ready"] == ("True", "AllTrue")
+
+    written: dict[str, str] = {"log": caplog.text, "events": "\n".join(events)}
+    out, err = capfd.readouterr()
+    written |= {"stdout": out, "stderr": err, "settings": repr(world.settings) + str(world.settings.servers)}
+    for table in ("tenant_link", "condition", "intent", "outcome", "run", "user_link"):
+        rows = world.registry(f"SELECT to_jsonb(t) FROM provisioning.{table} t")
+        written[table] = json.dumps([row[0] for row in rows])
+    for path in [*world.settings.report_path.rglob("*"), *(tmp_path / "dagster").rglob("*")]:
+        if path.is_file():
+            written[str(path)] = path.read_bytes().decode("utf-8", "replace")
+    assert len(written["events"]) > 1000
+    assert any(name.endswith(".html") for name in written)
+    secrets = secrets_of(world) | {"canary-url-password"}
+    assert len(secrets) >= 7
+
+    leaks = {(secret[:4] + "…", where) for secret in secrets for where, text in written.items() if secret in text}
+
+    assert leaks == set()

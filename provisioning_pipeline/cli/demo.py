@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from provisioning_pipeline.settings import Settings
 
 TENANTS = 4
@@ -53,25 +55,21 @@ def settings_from(environment: dict[str, str]) -> "Settings":
     return load_settings(_env_file=None)
 
 
-def _dagster(environment: dict[str, str], data: Path, port: int, console: object) -> None:
+def _dagster(environment: dict[str, str], data: Path, port: int, console: "Console") -> None:
     import os
     import signal
     import subprocess
     import sys
 
-    from rich.console import Console
-
-    assert isinstance(console, Console)
     home = data / "dagster"
     home.mkdir(exist_ok=True)
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     command = [sys.executable, "-m", "dagster", "dev", "-m", "provisioning_pipeline.definitions", "-p", str(port)]
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
-        command, env=os.environ | environment | {"DAGSTER_HOME": str(home)}
+        command, env=os.environ | environment | {"DAGSTER_HOME": str(home)}, start_new_session=True
     )
     console.print(f"Dagster's UI: [bold]http://127.0.0.1:{port}[/] (in a few seconds; Ctrl-C stops everything)")
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        process.wait()
-    except KeyboardInterrupt:
-        process.wait(timeout=30)
+    # to the whole group: `dagster dev` does not pass a signal on to its children
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: os.killpg(process.pid, signal.SIGTERM))
+    process.wait()

@@ -77,10 +77,10 @@ class TwentyServer(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; kept in the ledger.")
-    base_url: HttpUrl
-    database_url: PostgresUrl
-    service_email: str = Field(min_length=3)
-    service_password: SecretStr = Field(min_length=8)
+    base_url: HttpUrl = Field(description="Base URL of the server.")
+    database_url: PostgresUrl = Field(description="Its own database; only read.")
+    service_email: str = Field(min_length=3, description="E-mail of our service account there.")
+    service_password: SecretStr = Field(min_length=8, max_length=50, description="Its password (8 to 50 characters).")
     capacity: int | None = Field(
         default=None, ge=0, description="Most workspaces it may hold; none = no limit of ours."
     )

@@ -29,7 +29,7 @@ def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
         return ()
     changes = set(plan.changes)
     steps: list[Step] = []
-    if changes & {Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE, Change.ADD_ADMIN}:
+    if changes & {Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE, Change.ADD_ADMIN}:
         steps.append(Step.PROVISION_WORKSPACES)
     if steps or changes & {Change.CLEAR_ONBOARDING, Change.STORE_LINK}:
         steps.append(Step.REPAIR_ONBOARDING)

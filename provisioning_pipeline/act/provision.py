@@ -45,6 +45,8 @@ async def provision_workspace(scope: Scope) -> None:
 
 
 async def _make_workspace(scope: Scope) -> Door:
+    if scope.plan.workspace_id:
+        return await _adopt_registered(scope, scope.plan.workspace_id)
     intent = await scope.ledger.open_intent(scope.database_name)
     if intent:
         door = await _adopt_left_behind(scope, intent)
@@ -108,6 +110,22 @@ async def _adopt_left_behind(scope: Scope, intent: Intent) -> Door | None:
     async with scope.change(Change.ADOPT_WORKSPACE, f"{intent.subdomain} on {intent.server}, left by a lost answer"):
         door = await scope.client.door(workspace_id)
         await scope.ledger.store_workspace(intent, scope.database_name, workspace_id, door.url, "adopted")
+    return door
+
+
+async def _adopt_registered(scope: Scope, workspace_id: str) -> Door:
+    """Link the workspace that the registry names; the service account must be a member of it."""
+    subdomain = scope.plan.subdomains[0]
+    async with scope.change(Change.ADOPT_WORKSPACE, f"{subdomain} on {scope.client.name}, named by the registry"):
+        door = await scope.client.door(workspace_id)
+        intent = await scope.ledger.begin_intent(scope.database_name, scope.client.name, subdomain, scope.run_id)
+        if intent is None:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.SUBDOMAIN_TAKEN,
+                f"Workspace {workspace_id} ({subdomain}) is already claimed by another tenant; it is not shared.",
+            )
+        await scope.ledger.store_workspace(intent, scope.database_name, workspace_id, door.url, "named by the registry")
     return door
 
 

@@ -1,6 +1,7 @@
 """The step verify_logins: a real login of the admin reads COMPLETED in the right workspace. Nothing else is ready."""
 
 from provisioning_pipeline.act.scope import Scope, open_door
+from provisioning_pipeline.clients.twenty.client import Account, Door, SeenUser
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import AdminUnknown, Change
@@ -24,7 +25,7 @@ async def verify_login(scope: Scope) -> None:
         return
     account = scope.account(link.admin_email, link.admin_user_id)
     async with scope.change(Change.PROVE_LOGIN, link.admin_email):
-        seen = await scope.client.current_user(account, door, by_new_login=True)
+        seen = await _login(scope, account, door)
         if seen.workspace_id != door.workspace_id:
             raise Fault(
                 FaultKind.TENANT,
@@ -51,3 +52,17 @@ async def verify_login(scope: Scope) -> None:
         ready_status=scope.ready_status,
         pending_statuses=scope.pending_statuses,
     )
+
+
+async def _login(scope: Scope, account: Account, door: Door) -> SeenUser:
+    try:
+        return await scope.client.current_user(account, door, by_new_login=True)
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.LOGIN_REFUSED,
+            f"The login of {account.email} is refused: {fault.message} If they were removed from the workspace in "
+            "Twenty, invite them again there.",
+        ) from None

@@ -46,7 +46,7 @@ def show(applied: Applied) -> None:
     """The end of a run for a person."""
     console = Console()
     summary = applied.summary
-    tables.tenants(console, summary.tenants)
+    tables.tenants(console, applied.tenants)
     console.print()
     for sentence in (*summary.refusals, *(f"An error that nobody foresaw: {defect}" for defect in summary.defects)):
         console.print(f"[red]{escape(sentence)}[/]")
@@ -63,7 +63,7 @@ def applied_json(applied: Applied) -> dict[str, object]:
     return {
         "run_id": summary.run_id,
         "verdict": summary.verdict,
-        "tenants": {state: summary.count(state) for state in ("ready", "unwell", "aside")},
+        "tenants": {state: applied.count(state) for state in ("ready", "unwell", "aside")},
         "actions": summary.actions,
         "mutating_calls": summary.mutating_calls,
         "seconds": round(summary.seconds, 3),

@@ -63,7 +63,7 @@ def _dagster(environment: dict[str, str], data: Path, port: int, console: "Conso
 
     home = data / "dagster"
     home.mkdir(exist_ok=True)
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
     command = [sys.executable, "-m", "dagster", "dev", "-m", "provisioning_pipeline.definitions", "-p", str(port)]
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
         command, env=os.environ | environment | {"DAGSTER_HOME": str(home)}, start_new_session=True

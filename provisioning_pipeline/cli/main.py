@@ -126,7 +126,7 @@ def apply(tenants: Tenants = None, as_json: AsJson = False) -> None:
         applied = apply_and_show(settings, tenants or (), as_json=as_json)
     if applied.broken:
         raise typer.Exit(RUN_FAILED)
-    raise typer.Exit(SOME_UNWELL if applied.summary.unwell else ALL_READY)
+    raise typer.Exit(SOME_UNWELL if applied.count("unwell") else ALL_READY)
 
 
 @app.command()

@@ -78,11 +78,20 @@ def make_plan(detected: Sequence[Detected], observed: Observed) -> Plan:
     return Plan(tuple(planner.tenant(found) for found in detected))
 
 
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    server: str
+    workspace_id: str
+    subdomain: str
+
+
 class _Planner:
     def __init__(self, detected: Sequence[Detected], observed: Observed) -> None:
         self._observed = observed
         self._servers = {str(row["server"]): row for row in records(observed.servers)}
         self._workspaces = {(row["server"], row["workspace_id"]): row for row in records(observed.workspaces)}
+        self._server_of = {row["workspace_id"]: row["server"] for row in records(observed.workspaces)}
+        self._linked = {found.link["workspace_id"] for found in detected if found.link}
         self._probes = {row["database_name"]: row for row in records(observed.probes)}
         self._flags = _by_workspace(observed.flags)
         self._placement = Placement.over(
@@ -135,26 +144,31 @@ class _Planner:
             conditions=_with(entry.conditions, _probed(found.tenant.database_name, probe)),
             tenant=replace(found.tenant, name=_display_name(found, probe)),
         )
-        place = self._under_way(link) or self._placement.place(found.tenant)
+        place = self._under_way(link) or self._registered_workspace(found) or self._placement.place(found.tenant)
         adopting = (Change.ADOPT_DATABASE,) if found.adopt else ()
         if isinstance(place, NoPlace):
             waiting = is_false(ConditionType.WORKSPACE_READY, place.reason, place.message)
             return replace(entry, changes=adopting, server=None, conditions=_with(entry.conditions, waiting))
         admin = self._admin(found)
+        known = place if isinstance(place, _Registered) else None
+        server = known.server if known else str(place)
         adding = (Change.ADD_ADMIN,) if isinstance(admin, Admin) else ()
         proving = (Change.PROVE_LOGIN,) if isinstance(admin, Admin) else ()
         return replace(
             entry,
             changes=(
                 *adopting,
-                *_WHOLE_CREATION,
+                *((Change.ADOPT_WORKSPACE,) if known else _WHOLE_CREATION),
                 *adding,
                 Change.CLEAR_ONBOARDING,
                 Change.STORE_LINK,
                 *proving,
             ),
-            server=place,
-            subdomains=candidates(found.tenant.slug, entry.tenant.name, found.tenant.database_name),
+            server=server,
+            workspace_id=known.workspace_id if known else None,
+            subdomains=(known.subdomain,)
+            if known
+            else candidates(found.tenant.slug, entry.tenant.name, found.tenant.database_name),
             admin=admin,
         )
 
@@ -164,6 +178,22 @@ class _Planner:
             return None
         trouble = self._server_trouble(str(link["server"]))
         return NoPlace(trouble.reason, trouble.message) if trouble else str(link["server"])
+
+    def _registered_workspace(self, found: Detected) -> "_Registered | NoPlace | None":
+        """The workspace that the registry names although we have no link to it: the ledger was lost.
+
+        While a server cannot be read nobody knows whether the workspace is there, so nothing is made meanwhile.
+        """
+        workspace_id = (found.registry or {}).get("workspace_id")
+        if not workspace_id or workspace_id in self._linked:
+            return None
+        server = self._server_of.get(workspace_id)
+        if server is not None:
+            row = self._workspaces[(server, workspace_id)]
+            return None if row["deleted"] else _Registered(server, workspace_id, row["subdomain"])
+        troubles = (self._server_trouble(name) for name in self._servers)
+        trouble = next((trouble for trouble in troubles if trouble), None)
+        return NoPlace(trouble.reason, trouble.message) if trouble else None
 
     # --- a tenant with a workspace ------------------------------------------------------------------------------
 

@@ -321,7 +321,7 @@ class Ledger:
         ]
 
     async def due(self, database_names: Sequence[str]) -> list[Row]:
-        """Which of these databases want a look now: never seen, or unwell and waited long enough.
+        """Which of these databases want a look now: never seen, missing at the last look, or unwell for long enough.
 
         Returns database_name and attempts (tries so far), in one query.
         """
@@ -330,7 +330,10 @@ class Ledger:
             SELECT seen.name AS database_name, COALESCE(l.attempts, 0) AS attempts
             FROM unnest(%s::text[]) AS seen(name)
             LEFT JOIN provisioning.tenant_link l ON l.database_name = seen.name
-            WHERE l.database_name IS NULL OR (NOT l.ready AND l.look_again_at <= now())
+            LEFT JOIN provisioning.condition c
+                ON c.database_name = l.database_name AND c.type = 'Detected' AND c.status = 'False'
+            WHERE l.database_name IS NULL
+               OR (NOT l.ready AND (l.look_again_at <= now() OR c.database_name IS NOT NULL))
             ORDER BY seen.name
             """,
             [list(database_names)],
@@ -346,16 +349,19 @@ class Ledger:
         )
 
     async def finish_run(
-        self, run_id: str, *, ready: int, unwell: int, actions: int, seconds: float, report: str | None
+        self, run_id: str, trigger: str, *, ready: int, unwell: int, actions: int, seconds: float, report: str | None
     ) -> None:
-        """Remember how a run ended."""
+        """Remember how a run ended, also one that was re-executed from the middle and never began here."""
         await self.database.execute(
             """
-            UPDATE provisioning.run
-            SET finished_at = now(), ready = %s, unwell = %s, actions = %s, seconds = %s, report = %s
-            WHERE run_id = %s
+            INSERT INTO provisioning.run
+                (run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report)
+            VALUES (%s, %s, now() - make_interval(secs => %s), now(), %s, %s, %s, %s, %s)
+            ON CONFLICT (run_id) DO UPDATE SET
+                finished_at = excluded.finished_at, ready = excluded.ready, unwell = excluded.unwell,
+                actions = excluded.actions, seconds = excluded.seconds, report = excluded.report
             """,
-            [ready, unwell, actions, seconds, report, run_id],
+            [run_id, trigger, seconds, ready, unwell, actions, seconds, report],
         )
 
     async def last_runs(self, most: int) -> list[RunRow]:

@@ -20,11 +20,12 @@ _MUST_HAVE = ("database_name", "slug")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the table: its type, and whether an insert must give it a value."""
+    """One column of the table: its type, whether an insert must give it a value, and whether we may update it."""
 
     name: str
     type: str
     required: bool
+    writable: bool
 
 
 class Registry:
@@ -45,7 +46,8 @@ class Registry:
         rows = await self.database.fetch(
             """
             SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type,
-                   a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required
+                   a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required,
+                   has_column_privilege(a.attrelid, a.attnum, 'UPDATE') AS writable
             FROM pg_attribute a
             WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
             """,
@@ -69,9 +71,9 @@ class Registry:
         return frame(REGISTRY, found)
 
     @staticmethod
-    def has_workspace_column(columns: dict[str, Column]) -> bool:
-        """Whether the table can carry the workspace id."""
-        return any(name in columns for name in _WORKSPACE_COLUMNS)
+    def stores_workspaces(columns: dict[str, Column]) -> bool:
+        """Whether the table has a column for the workspace id, and we may write to it."""
+        return any(name in columns and columns[name].writable for name in _WORKSPACE_COLUMNS)
 
     def _must_be_registry(self, columns: dict[str, Column]) -> None:
         missing = [name for name in _MUST_HAVE if name not in columns]
@@ -234,7 +236,7 @@ class Registry:
 
         A table that we may not write to is left alone: the ledger has both ids in any case.
         """
-        columns = await self.columns()
+        columns = {name: column for name, column in (await self.columns()).items() if column.writable}
         assignments: list[tuple[str, sql.Composable]] = []
         workspace = next((name for name in _WORKSPACE_COLUMNS if name in columns), None)
         if workspace:
@@ -259,10 +261,7 @@ class Registry:
         statement = sql.SQL("UPDATE {} SET {}{} WHERE database_name = {} AND ({})").format(
             self._identifier, changes, touched, sql.Literal(database_name), differs
         )
-        try:
-            return await self.database.execute(statement) > 0
-        except errors.InsufficientPrivilege:
-            return False
+        return await self.database.execute(statement) > 0
 
 
 def _cast(value: str, column: Column) -> sql.Composable:

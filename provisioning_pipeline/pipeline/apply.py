@@ -11,17 +11,25 @@ from provisioning_pipeline.pipeline.conclude import conclude
 from provisioning_pipeline.pipeline.connections import connect
 from provisioning_pipeline.pipeline.planning import plan as make_plan
 from provisioning_pipeline.pipeline.reconcile import Progress, Reconciler, Totals
-from provisioning_pipeline.report.summary import Summary
+from provisioning_pipeline.report.summary import Summary, TenantLine
 from provisioning_pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
 class Applied:
-    """A finished run."""
+    """A finished run.
+
+    `tenants` are those that the run looked at, the unwell first; the summary and its report cover the whole fleet.
+    """
 
     summary: Summary
+    tenants: tuple[TenantLine, ...]
     totals: Totals
     report: Path
+
+    def count(self, state: str) -> int:
+        """How many of the tenants that were looked at are in this state."""
+        return sum(line.state == state for line in self.tenants)
 
     @property
     def broken(self) -> bool:
@@ -67,4 +75,5 @@ async def apply(
         summary, report = await conclude(
             connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
         )
-    return Applied(summary, totals, report)
+    looked_at = {entry.tenant.database_name for entry in plan.tenants}
+    return Applied(summary, tuple(line for line in summary.tenants if line.database_name in looked_at), totals, report)

@@ -37,6 +37,7 @@ async def conclude(
     path = page.write(summary, connections.settings.report_path)
     await ledger.finish_run(
         run_id,
+        trigger,
         ready=summary.count("ready"),
         unwell=summary.count("unwell"),
         actions=summary.actions,

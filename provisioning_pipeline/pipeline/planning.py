@@ -1,7 +1,9 @@
 """Observe and decide: from the outside world to a plan. Reads only, in a dry run and in a real one alike."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from uuid import UUID
 
 from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect, slug_of
 from provisioning_pipeline.decide.plan import Observed, databases_to_probe, make_plan, organizations_to_ask
@@ -43,7 +45,7 @@ async def plan(connections: Connections, tenants: Collection[str] = ()) -> Plan:
                 settings.servers,
                 connections.twenty_databases,
                 settings.tenant_database_pattern,
-                None if names is None else [str(found) for found in links["workspace_id"].dropna()],
+                None if names is None else _uuids([*links["workspace_id"], *registry["workspace_id"]]),
             ),
         )
         policy = DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
@@ -64,10 +66,19 @@ async def plan(connections: Connections, tenants: Collection[str] = ()) -> Plan:
             service_users=twenty.service_users,
             holders=clerk.holders,
             users=clerk.users,
-            registry_stores=connections.registry.has_workspace_column(columns),
+            registry_stores=connections.registry.stores_workspaces(columns),
             admin_role=settings.clerk_admin_role,
         ),
     )
+
+
+def _uuids(values: Iterable[object]) -> list[str]:
+    """Those that are UUIDs: the registry's column is the tenant manager's, and may hold anything."""
+    found = []
+    for value in values:
+        with suppress(ValueError):
+            found.append(str(UUID(str(value))))
+    return found
 
 
 async def _ask_clerk(connections: Connections, detected: Sequence[Detected]) -> ClerkSnapshot:

@@ -64,6 +64,8 @@ async def _registry(connections: Connections) -> str:
     rows = await registry.rows()
     columns = await registry.columns()
     table = f"{registry.table} has {len(rows)} rows" if columns else f"{registry.table} will be created"
+    if columns and not registry.stores_workspaces(columns):
+        table += " and gets no workspace ids until our user may ALTER it or UPDATE its column twenty_workspace_id"
     revision = await schema.revision(registry.database)
     ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
     behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"

@@ -276,6 +276,64 @@ def test_a_member_of_long_standing_keeps_the_name_they_chose(world: World) -> No
     assert tuple(name[0]) == ("Chosen", "Name")
 
 
+def test_a_lost_ledger_is_rebuilt_from_the_registry_without_a_second_workspace(world: World) -> None:
+    slug = add(world, "kept")
+    world.apply(slug)
+    workspace = world.link(slug)["workspace_id"]
+    world.registry("DELETE FROM provisioning.tenant_link WHERE slug = %s RETURNING slug", slug)
+    count = len(world.workspaces())
+
+    world.apply(slug)
+
+    assert world.link(slug)["workspace_id"] == workspace
+    assert len(world.workspaces()) == count
+    assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
+
+
+def test_a_registry_id_that_is_no_workspace_of_twenty_does_not_stop_a_tenant(world: World) -> None:
+    slug = add(world, "hand-made-id")
+    world.registry(
+        "UPDATE tenant_registry SET twenty_workspace_id = gen_random_uuid() WHERE slug = %s RETURNING id", slug
+    )
+
+    world.apply(slug)
+
+    assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
+
+
+def test_a_login_that_twenty_refuses_is_said_so(world: World) -> None:
+    slug = add(world, "thrown-out")
+    world.apply(slug)
+    link = world.link(slug)
+    world.twenty(
+        'DELETE FROM core."userWorkspace" WHERE "userId" = %s AND "workspaceId" = %s RETURNING id',
+        link["admin_user_id"],
+        link["workspace_id"],
+    )
+    world.registry(
+        "UPDATE provisioning.condition SET status = 'False' WHERE type = 'LoginProved' AND database_name = %s "
+        "RETURNING type",
+        link["database_name"],
+    )
+
+    world.apply(slug)
+
+    assert world.conditions(slug)["Ready"] == ("False", "LoginRefused")
+
+
+def test_the_verdict_on_named_tenants_is_about_them_alone(world: World) -> None:
+    fine, lost = add(world, "named-fine"), add(world, "named-lost")
+    world.sandbox.postgres.drop_database(
+        world.registry("SELECT database_name FROM tenant_registry WHERE slug = %s", lost)[0][0]
+    )
+    assert world.apply(lost).count("unwell") == 1
+
+    applied = world.apply(fine)
+
+    assert (applied.count("ready"), applied.count("unwell")) == (1, 0)
+    assert lost in {line.slug for line in applied.summary.unwell}
+
+
 def admin_email(world: World, slug: str) -> str:
     organization = world.registry("SELECT clerk_org_id FROM tenant_registry WHERE slug = %s", slug)[0][0]
     state = world.sandbox.clerk.state

@@ -100,6 +100,11 @@ def test_a_run_provisions_every_tenant_in_steps_of_its_own_and_records_the_asset
     assert Path(report["report"]).exists()
     inventory = metadata(instance, "tenant_inventory")
     assert (inventory["ready_tenants"], inventory["unwell_tenants"]) == (2, 1)
+    check = dg.AssetCheckKey(dg.AssetKey("tenant_inventory"), "all_tenants_are_ready")
+    (record,) = instance.event_log_storage.get_asset_check_execution_history(check, limit=5)
+    assert record.event is not None
+    assert record.event.dagster_event is not None
+    assert record.event.dagster_event.asset_check_evaluation_data.passed is False
     world.sandbox.reset_counters()
 
     again = reconcile(instance)
@@ -236,6 +241,19 @@ def test_a_run_that_broke_off_is_asked_for_again_with_a_new_key_after_a_wait(
     again = tick(instance)
     assert isinstance(again, dg.RunRequest)
     assert again.run_key != request.run_key
+
+
+def test_a_database_that_turns_up_late_is_asked_for_at_once(world: World, instance: dg.DagsterInstance) -> None:
+    world.apply()
+    world.apply()
+    missing = world.link("half-made")["database_name"]
+    assert isinstance(tick(instance), dg.SkipReason)
+    world.sandbox.postgres.create_database(missing)
+
+    request = tick(instance)
+
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_config["ops"]["detect_tenants"]["config"]["tenants"] == [missing]
 
 
 def test_a_failed_read_is_an_error_of_the_tick_and_never_an_empty_fleet(

@@ -319,3 +319,28 @@ def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> Non
         return sorted(rows["admin_email"])
 
     assert run(url, work) == ["named@beta.test", "owner@acme.test"]
+
+
+def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: str) -> None:
+    from provisioning_pipeline.clients.postgres import with_database
+
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    reader = url.replace("postgresql://postgres:", f"postgresql://{role}:")
+
+    async def prepare(ledger: Ledger) -> None:
+        await Registry(ledger.database, "tenant_registry").ensure_table()
+        await Registry(ledger.database, "tenant_registry").adopt(ACME, "active")
+        await ledger.database.execute(f"CREATE ROLE {role} LOGIN")  # type: ignore[arg-type]
+        await ledger.database.execute(f"GRANT SELECT ON tenant_registry TO {role}")  # type: ignore[arg-type]
+
+    async def work(ledger: Ledger) -> tuple[bool, bool]:
+        registry = Registry(ledger.database, "tenant_registry")
+        await registry.ensure_our_columns()
+        stored = await registry.store(
+            ACME.database_name, str(uuid.uuid4()), None, ready_status="active", pending_statuses=()
+        )
+        return stored, registry.stores_workspaces(await registry.columns())
+
+    run(url, prepare)
+    assert run(with_database(reader, url.rsplit("/", 1)[1]), work) == (False, False)
+    run(url, lambda ledger: ledger.database.execute(f"DROP OWNED BY {role}"))  # type: ignore[arg-type]

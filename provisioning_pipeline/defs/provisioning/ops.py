@@ -200,6 +200,15 @@ def report_reconciliation(
             },
         )
     )
+    context.log_event(
+        dg.AssetCheckEvaluation(  # type: ignore[arg-type]  # taken at run time, missing in the annotation
+            asset_key=dg.AssetKey("tenant_inventory"),
+            check_name="all_tenants_are_ready",
+            passed=not summary.unwell,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"unwell_tenants": dg.MetadataValue.int(len(summary.unwell))},
+        )
+    )
     _fail_beyond_threshold(totals, len({p.tenant.database_name for c in done for p in c.plans}), workbench)
 
 

@@ -12,7 +12,6 @@ from provisioning_pipeline.model.onboarding import (
     CREATE_PROFILE,
     INSTALL_APPS,
     INVITE_TEAM,
-    Flag,
     Level,
     pending_for,
 )
@@ -26,8 +25,8 @@ async def repair_onboarding(scope: Scope) -> None:
         Fault: STEPS_PENDING when something is left that no call of Twenty's clears.
     """
     scope.server.must_be_usable()
-    door = await open_door(scope)
     link = await scope.ledger.link(scope.database_name)
+    door = await open_door(scope, link)
     people: list[tuple[str, Account]] = [
         (user_id, scope.client.service_account)
         for user_id in await scope.server.database.user_ids(scope.client.service_account.email)
@@ -35,9 +34,11 @@ async def repair_onboarding(scope: Scope) -> None:
     if link.admin_user_id and link.admin_email and link.admin_user_id not in {user_id for user_id, _ in people}:
         people.append((link.admin_user_id, scope.account(link.admin_email, link.admin_user_id)))
     for user_id, account in people:
-        for key, level in pending_for(user_id, door.workspace_id, await _flags(scope, door)).items():
+        for key, level in pending_for(
+            user_id, door.workspace_id, await scope.server.database.flags(door.workspace_id)
+        ).items():
             await _clear(scope, door, account, key, level)
-    flags = await _flags(scope, door)
+    flags = await scope.server.database.flags(door.workspace_id)
     left = {
         f"{key} ({level} level) for {account.email}"
         for user_id, account in people
@@ -52,11 +53,6 @@ async def repair_onboarding(scope: Scope) -> None:
         )
     scope.set(is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step is pending."))
     await _store_link(scope, door, link.admin_user_id)
-
-
-async def _flags(scope: Scope, door: Door) -> tuple[Flag, ...]:
-    state = await scope.server.database.workspace_state(door.workspace_id)
-    return state.flags if state else ()
 
 
 async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Level) -> None:

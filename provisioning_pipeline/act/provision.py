@@ -28,7 +28,7 @@ async def provision_workspace(scope: Scope) -> None:
     """
     scope.server.must_be_usable()
     link = await scope.ledger.link(scope.database_name)
-    door = await open_door(scope) if link.workspace_id else await _make_workspace(scope)
+    door = await open_door(scope, link) if link.workspace_id else await _make_workspace(scope)
     await _activate(scope, door)
     scope.set(is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active."))
     if isinstance(scope.plan.admin, Admin):

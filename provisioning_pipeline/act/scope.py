@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from provisioning_pipeline.clients.twenty.client import Account, Door, TwentyClient, derived_password
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
-from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.ledger import Ledger, Link
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -103,9 +103,8 @@ class Scope:
         self.outcomes.append(Outcome(self.database_name, change, status, detail, seconds))
 
 
-async def open_door(scope: Scope) -> Door:
+async def open_door(scope: Scope, link: Link) -> Door:
     """Where one signs in to the tenant's workspace, from the ledger, or from Twenty when that has no URL."""
-    link = await scope.ledger.link(scope.database_name)
     if link.workspace_id is None:
         raise Fault(FaultKind.TENANT, Reason.WAITING, "The workspace is not made yet; run provision_workspaces first.")
     if link.workspace_url:

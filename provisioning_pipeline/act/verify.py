@@ -16,8 +16,8 @@ async def verify_login(scope: Scope) -> None:
         Fault: when the login is refused, lands in another workspace, or would show the wizard.
     """
     scope.server.must_be_usable()
-    door = await open_door(scope)
     link = await scope.ledger.link(scope.database_name)
+    door = await open_door(scope, link)
     if not (link.admin_email and link.admin_user_id):
         unknown = scope.plan.admin
         if isinstance(unknown, AdminUnknown):

@@ -148,7 +148,7 @@ def status(
 
     async def run() -> tuple[TenantLine, ...]:
         async with connect(settings, dry_run=True) as connections:
-            return await read(connections.ledger)
+            return await read(connections.ledger, with_conditions=as_json or tenant is not None)
 
     with one_sentence():
         lines = asyncio.run(run())

@@ -5,10 +5,12 @@ Both clients are built on it, so that no call can change anything in a dry run, 
 
 import asyncio
 import random
+import ssl
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -91,6 +93,7 @@ class Transport:
             timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
             headers=dict(headers or {}),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+            verify=_certificates(),
         )
 
     async def __aenter__(self) -> Self:
@@ -158,6 +161,12 @@ class Transport:
         if response.status_code >= 500:
             raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=_retry_after(response))
         return response
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: each reading of the machine's certificates takes longer than a call."""
+    return httpx.create_ssl_context()
 
 
 class _NoAnswer(Exception):

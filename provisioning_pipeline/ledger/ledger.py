@@ -407,14 +407,16 @@ class Ledger:
         )
 
     async def tenant_rows(self) -> list[Row]:
-        """Every tenant's link for people: slug, database_name, server, workspace_id, workspace_url, admin_*, ready."""
+        """Every tenant for people: its link, and reason, message and since of its condition Ready."""
         if not await has_ledger(self.database):
             return []
         return await self.database.fetch(
             """
-            SELECT slug, database_name, server, subdomain, workspace_id::text AS workspace_id, workspace_url,
-                   admin_user_id::text AS admin_user_id, admin_email, ready, attempts, look_again_at
-            FROM provisioning.tenant_link ORDER BY slug, database_name
+            SELECT l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
+                   l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since
+            FROM provisioning.tenant_link l
+            LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
+            ORDER BY l.slug, l.database_name
             """
         )
 

@@ -1,6 +1,6 @@
 """Tenants, the Twenty servers they live on, and what is to be done for each."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from provisioning_pipeline.model.condition import Condition, Reason
@@ -96,7 +96,6 @@ class Plan:
     """What a run would do: one entry per tenant that it looked at."""
 
     tenants: tuple[TenantPlan, ...]
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

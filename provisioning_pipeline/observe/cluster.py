@@ -15,10 +15,10 @@ _AT_ONCE = 8
 _TIMEOUT_SECONDS = 5
 
 
-async def databases(
+async def database_names(
     cluster: Database, pattern: str, excluded: Sequence[str], only: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """The tenant databases, or those of `only`, in one query over the catalogue; columns of `DATABASES`."""
+) -> list[str]:
+    """The names of the tenant databases, or of those in `only`, in one query over the catalogue."""
     rows = await cluster.fetch(
         """
         SELECT datname AS database_name FROM pg_database
@@ -28,7 +28,14 @@ async def databases(
         """,
         {"pattern": pattern, "excluded": list(excluded), "only": None if only is None else list(only)},
     )
-    return frame(DATABASES, rows)
+    return [row["database_name"] for row in rows]
+
+
+async def databases(
+    cluster: Database, pattern: str, excluded: Sequence[str], only: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The same as a frame with the columns of `DATABASES`."""
+    return frame(DATABASES, [(name,) for name in await database_names(cluster, pattern, excluded, only)])
 
 
 async def probes(cluster_url: str, names: Sequence[str]) -> pd.DataFrame:

@@ -66,10 +66,9 @@ async def apply(
     async with connect(settings, dry_run=False) as connections:
         reconciler = Reconciler(connections, run_id)
         await reconciler.prepare(trigger)
-        plan = await reconciler.plan(tenants)
+        plan = await reconciler.accept(await reconciler.plan(tenants))
         if planned:
             planned(plan)
-        await reconciler.accept(plan)
         results = await reconciler.run(plan.tenants, progress=progress)
         totals = reconciler.totals(results)
         summary, report = await conclude(

@@ -10,9 +10,9 @@ from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
 
 
-async def tenants(ledger: Ledger) -> tuple[TenantLine, ...]:
-    """Every tenant with its conditions, the unwell first."""
-    return tenant_lines(await ledger.tenant_rows(), await ledger.conditions())
+async def tenants(ledger: Ledger, *, with_conditions: bool = False) -> tuple[TenantLine, ...]:
+    """Every tenant, the unwell first. All conditions of a large fleet are many: only where somebody reads them."""
+    return tenant_lines(await ledger.tenant_rows(), await ledger.conditions() if with_conditions else ())
 
 
 async def conclude(

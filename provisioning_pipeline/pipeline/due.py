@@ -1,7 +1,7 @@
 """Which tenants want a look now: what a sensor asks, as cheaply as it can be asked."""
 
 from provisioning_pipeline.ledger.schema import has_ledger
-from provisioning_pipeline.observe.cluster import databases
+from provisioning_pipeline.observe.cluster import database_names
 from provisioning_pipeline.pipeline.connections import connect
 from provisioning_pipeline.settings import Settings
 
@@ -13,10 +13,9 @@ async def due_tenants(settings: Settings) -> tuple[int, dict[str, int]]:
         Fault: when cluster or ledger cannot be read; a failed read is never an empty list.
     """
     async with connect(settings, dry_run=True) as connections:
-        found = await databases(
+        names = await database_names(
             connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
         )
-        names = [str(name) for name in found["database_name"]]
         ledger = connections.ledger
         if not await has_ledger(ledger.database):
             return len(names), dict.fromkeys(names, 0)

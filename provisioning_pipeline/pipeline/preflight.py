@@ -75,7 +75,7 @@ async def _registry(connections: Connections) -> str:
 async def _cluster(connections: Connections) -> str:
     settings = connections.settings
     version = await _version(connections.cluster)
-    found = await cluster.databases(
+    found = await cluster.database_names(
         connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
     )
     return f"{version}; {len(found)} tenant databases"

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from provisioning_pipeline.act.chain import ChainResult, run_steps, steps_for
-from provisioning_pipeline.act.scope import Scope
+from provisioning_pipeline.act.scope import Scope, Server
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Condition, ConditionType, is_false
@@ -94,24 +94,33 @@ class Reconciler:
         """Observe and decide, for these tenants or for all."""
         return await planning.plan(self.connections, tenants)
 
-    async def accept(self, plan: Plan) -> None:
-        """Write down what observing settled: links, adopted databases, conditions. Before any step."""
+    async def accept(self, plan: Plan) -> Plan:
+        """Write down what observing settled: adopted databases, links, conditions. Before any step.
+
+        Returns the plan without work for the tenants that the registry would not take.
+        """
+        accepted, _ = await asyncio.gather(self._write_down(plan), self._make_servers_ready(plan))
+        return accepted
+
+    async def _write_down(self, plan: Plan) -> Plan:
         ledger = self.connections.ledger
         await ledger.ensure_links(entry.tenant for entry in plan.tenants)
-        results = [await self._adopt(entry) for entry in plan.tenants if entry.adopt]
-        refused = {result.database_name: result.conditions for result in results if result.failed}
+        adoptions = {entry.tenant.database_name: await self._adopt(entry) for entry in plan.tenants if entry.adopt}
+        entries = []
+        for entry in plan.tenants:
+            adoption = adoptions.get(entry.tenant.database_name)
+            if adoption and adoption.failed:
+                conditions = (*entry.conditions, *adoption.conditions)
+                entries.append(replace(entry, changes=(), server=None, conditions=conditions))
+            else:
+                entries.append(entry)
         for idle in (True, False):
             # a tenant whose steps come next has not had its try yet
-            await self._store(
-                {
-                    entry.tenant.database_name: (*entry.conditions, *refused.get(entry.tenant.database_name, ()))
-                    for entry in plan.tenants
-                    if (not steps_for(entry)) is idle
-                },
-                tried=idle,
-            )
-        await ledger.add_outcomes(self.run_id, [outcome for result in results for outcome in result.outcomes])
-        await self._ensure_service_accounts(plan)
+            found = {e.tenant.database_name: e.conditions for e in entries if (not steps_for(e)) is idle}
+            await self._store(found, tried=idle)
+        outcomes = [outcome for adoption in adoptions.values() for outcome in adoption.outcomes]
+        await ledger.add_outcomes(self.run_id, outcomes)
+        return Plan(tuple(entries))
 
     async def run(
         self, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
@@ -208,16 +217,21 @@ class Reconciler:
         )
         return ChainResult(name, (), (outcome,), failed=False)
 
-    async def _ensure_service_accounts(self, plan: Plan) -> None:
-        """Sign our account up on servers that have no user at all: the first user becomes their admin."""
-        wanted = {entry.server for entry in plan.work if entry.server and steps_for(entry)}
-        for name in sorted(wanted):
-            server = self.connections.servers[name]
-            try:
-                if not await server.database.has_any_user():
-                    await _sign_up(server.client)
-            except Fault as fault:
-                server.note(fault)
+    async def _make_servers_ready(self, plan: Plan) -> None:
+        """Check every server that will be written to, and sign our account up where there is no user at all.
+
+        The first user of a server becomes its admin.
+        """
+        wanted = sorted({entry.server for entry in plan.work if entry.server and steps_for(entry)})
+        await asyncio.gather(*(self._make_server_ready(self.connections.servers[name]) for name in wanted))
+
+    async def _make_server_ready(self, server: Server) -> None:
+        try:
+            await server.client.check_contract()
+            if not await server.database.has_any_user():
+                await _sign_up(server.client)
+        except Fault as fault:
+            server.note(fault)
 
 
 async def _sign_up(client: TwentyClient) -> None:

@@ -17,7 +17,7 @@ from provisioning_pipeline.model.tenant import READ_ONLY_CHANGES, Change, Outcom
 
 @dataclass(frozen=True, slots=True)
 class TenantLine:
-    """One tenant in a table. `since` is when Ready got its present status."""
+    """One tenant in a table. `since` is when Ready got its present status; `conditions` may have been left out."""
 
     slug: str
     database_name: str
@@ -37,6 +37,18 @@ class TenantLine:
         if self.reason is Reason.ALL_TRUE:
             return "ready"
         return "aside" if self.reason in SET_ASIDE else "unwell"
+
+
+_LINK_FIELDS = (
+    "slug",
+    "database_name",
+    "server",
+    "workspace_id",
+    "workspace_url",
+    "admin_user_id",
+    "admin_email",
+    "since",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,31 +117,25 @@ class Summary:
         return f"{ready} of {ready + unwell} tenants are ready, {unwell} need{'s' if unwell == 1 else ''} a look."
 
 
-def tenant_lines(rows: Iterable[Mapping[str, Any]], conditions: Iterable[StoredCondition]) -> tuple[TenantLine, ...]:
-    """Join the ledger's tenants with their conditions, unwell ones first."""
+def tenant_lines(
+    rows: Iterable[Mapping[str, Any]], conditions: Iterable[StoredCondition] = ()
+) -> tuple[TenantLine, ...]:
+    """The ledger's tenants, unwell ones first; with their conditions where these are given."""
     by_tenant: dict[str, list[StoredCondition]] = {}
     for stored in conditions:
         by_tenant.setdefault(stored.database_name, []).append(stored)
     order = list(ConditionType)
-    lines = []
-    for row in rows:
-        own = sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
-        ready = next((s for s in own if s.condition.type is ConditionType.READY), None)
-        lines.append(
-            TenantLine(
-                slug=row["slug"],
-                database_name=row["database_name"],
-                server=row["server"],
-                workspace_id=row["workspace_id"],
-                workspace_url=row["workspace_url"],
-                admin_user_id=row["admin_user_id"],
-                admin_email=row["admin_email"],
-                reason=ready.condition.reason if ready else Reason.WAITING,
-                message=ready.condition.message if ready else "Not looked at yet.",
-                since=ready.since if ready else None,
-                conditions=tuple(own),
-            )
+    lines = [
+        TenantLine(
+            **{name: row[name] for name in _LINK_FIELDS},
+            reason=Reason(row["reason"] or Reason.WAITING),
+            message=row["message"] or "Not looked at yet.",
+            conditions=tuple(
+                sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
+            ),
         )
+        for row in rows
+    ]
     rank = {"unwell": 0, "ready": 1, "aside": 2}
     return tuple(sorted(lines, key=lambda line: (rank[line.state], line.slug)))
 

@@ -179,7 +179,7 @@ def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_d
         await with_tenants(ledger)
         due = [[row["database_name"] for row in await ledger.due(names)]]
         waits = []
-        broken = is_false(ConditionType.DETECTED, Reason.DATABASE_MISSING, "gone")
+        broken = is_false(ConditionType.LOGIN_PROVED, Reason.ADMIN_UNKNOWN, "nobody")
         for _ in range(8):
             await store(ledger, ACME.database_name, broken)
             rows = await ledger.database.fetch(

@@ -171,19 +171,16 @@ class TwentyClient:
             known = self._tokens.get((self.service_account.email, ""))
             if known and known.is_fresh():
                 return known
-            answer = await self._sign_in_service_account()
+            answer = await self._sign_in_service_account(operations.SIGN_IN)
             token = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
             self._tokens[(self.service_account.email, "")] = token
             return token
 
-    async def _sign_in_service_account(self) -> dict[str, Any]:
+    async def _sign_in_service_account(self, operation: Operation) -> Any:
         try:
-            answer: dict[str, Any] = await self._call(operations.SIGN_IN, _credentials(self.service_account), None)
+            return await self._call(operation, _credentials(self.service_account), None)
         except TwentyFault as fault:
             raise self._service_account_fault(fault) from None
-        for entry in answer["availableWorkspaces"]["availableWorkspacesForSignIn"]:
-            self._doors[entry["id"]] = Door(entry["id"], entry["workspaceUrls"]["subdomainUrl"])
-        return answer
 
     def _service_account_fault(self, fault: TwentyFault) -> Fault:
         if is_unknown_user(fault.error):
@@ -226,7 +223,9 @@ class TwentyClient:
             Fault: when the service account is no member of it.
         """
         if workspace_id not in self._doors:
-            await self._sign_in_service_account()
+            answer = await self._sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
+            for entry in answer["availableWorkspaces"]["availableWorkspacesForSignIn"]:
+                self._doors[entry["id"]] = Door(entry["id"], entry["workspaceUrls"]["subdomainUrl"])
         if workspace_id not in self._doors:
             raise Fault(
                 FaultKind.TENANT,

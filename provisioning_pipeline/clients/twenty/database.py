@@ -17,13 +17,10 @@ _CLOCK_TOLERANCE = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceState:
-    """One workspace as its rows say it."""
+    """One workspace as its row says it."""
 
-    workspace_id: str
-    subdomain: str
     activation_status: str
     deleted: bool
-    flags: tuple[Flag, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +109,19 @@ class TwentyDatabase:
         )
 
     async def workspace_state(self, workspace_id: str) -> WorkspaceState | None:
-        """One workspace with the onboarding rows that concern it, or None when it does not exist."""
+        """One workspace, or None when it does not exist."""
         rows = await self._fetch(
             """
-            SELECT id::text AS id, subdomain, "activationStatus"::text AS status, "deletedAt" IS NOT NULL AS deleted
+            SELECT "activationStatus"::text AS activation_status, "deletedAt" IS NOT NULL AS deleted
             FROM core.workspace WHERE id = %s
             """,
             [workspace_id],
         )
-        if not rows:
-            return None
-        flags = await self._fetch(_FLAGS + ' AND ("workspaceId" = %s OR "workspaceId" IS NULL)', [workspace_id])
-        return WorkspaceState(
-            workspace_id=rows[0]["id"],
-            subdomain=rows[0]["subdomain"],
-            activation_status=rows[0]["status"],
-            deleted=rows[0]["deleted"],
-            flags=tuple(Flag(flag["key"], flag["user_id"], flag["workspace_id"], flag["value"]) for flag in flags),
-        )
+        return WorkspaceState(**rows[0]) if rows else None
+
+    async def flags(self, workspace_id: str) -> tuple[Flag, ...]:
+        """The onboarding rows that concern one workspace, at every level."""
+        return tuple(Flag(**row) for row in await self.onboarding_rows([workspace_id]))
 
     async def member_state(self, workspace_id: str, email: str) -> MemberState | None:
         """The membership of the account with this e-mail, or None."""

@@ -70,8 +70,15 @@ SIGN_IN = Operation(
     Effect.LOGIN,
     {"email": "String!", "password": "String!"},
     "email: $email, password: $password",
-    """{ tokens { accessOrWorkspaceAgnosticToken { token expiresAt } }
-         availableWorkspaces { availableWorkspacesForSignIn { id workspaceUrls { subdomainUrl } } } }""",
+    _TOKENS,
+)
+SIGN_IN_AND_LIST_WORKSPACES = Operation(
+    "mutation",
+    "signIn",
+    Effect.LOGIN,
+    {"email": "String!", "password": "String!"},
+    "email: $email, password: $password",
+    "{ availableWorkspaces { availableWorkspacesForSignIn { id workspaceUrls { subdomainUrl } } } }",
 )
 SIGN_UP_IN_NEW_WORKSPACE = Operation(
     "mutation",
@@ -159,6 +166,7 @@ SEND_INVITATIONS = Operation(
 ALL: tuple[Operation, ...] = (
     SIGN_UP,
     SIGN_IN,
+    SIGN_IN_AND_LIST_WORKSPACES,
     SIGN_UP_IN_NEW_WORKSPACE,
     SIGN_UP_IN_WORKSPACE,
     GET_LOGIN_TOKEN_FROM_CREDENTIALS,

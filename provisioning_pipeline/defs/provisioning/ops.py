@@ -75,8 +75,7 @@ def detect_tenants(
 
     async def begin(reconciler: Reconciler) -> tuple[Plan, Totals]:
         await reconciler.prepare(_trigger(context))
-        plan = await reconciler.plan(config.tenants)
-        await reconciler.accept(plan)
+        plan = await reconciler.accept(await reconciler.plan(config.tenants))
         return plan, reconciler.totals([])
 
     planned, totals = workbench.with_reconciler(context.run_id, begin)

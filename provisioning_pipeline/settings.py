@@ -39,6 +39,9 @@ def _http_url(value: str) -> str:
     except ValidationError:
         message = "must be a URL that starts with http:// or https://"
         raise ValueError(message) from None
+    if "@" in value.split("/", 3)[2]:
+        message = "must not hold a user or password: it is shown in reports"
+        raise ValueError(message)
     return value.rstrip("/")
 
 
@@ -91,7 +94,12 @@ class Settings(BaseSettings):
     """The settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     registry_url: PostgresUrl = Field(
@@ -251,6 +259,10 @@ class Settings(BaseSettings):
         names = [server.name for server in servers] + ([] if missing else [SINGLE_SERVER])
         if len(names) != len(set(names)):
             message = "two servers have the same name"
+            raise ValueError(message)
+        bases = [server.base_url for server in servers] + ([] if missing else [info.data["twenty_base_url"]])
+        if len(bases) != len(set(bases)):
+            message = "two servers have the same base_url, so their workspaces would be counted twice"
             raise ValueError(message)
         return servers
 

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg import Error
+
 from provisioning_pipeline.act.onboard import repair_onboarding
 from provisioning_pipeline.act.provision import provision_workspace
 from provisioning_pipeline.act.scope import Scope
@@ -57,17 +59,27 @@ class ChainResult:
     defect: str | None = None
 
 
-async def run_steps(scope: Scope, steps: Sequence[Step], *, lock_wait_seconds: float) -> ChainResult:
+async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
     """Run these steps for one tenant. Never raises for what befalls one tenant."""
     current = steps[0]
     try:
-        async with tenant_lock(scope.ledger.database, scope.database_name, wait_seconds=lock_wait_seconds):
+        async with tenant_lock(scope.ledger.database, scope.database_name, wait_seconds=scope.lock_wait_seconds):
             for current in steps:
                 await _STEPS[current][0](scope)
     except Fault as fault:
         scope.server.note(fault)
         scope.set(_failed_condition(scope, current, fault))
         return _result(scope, failed=True)
+    except Error as error:
+        # the ledger or Twenty's database refused a statement; the first line of such a text names no values
+        scope.set(
+            is_unknown(
+                _STEPS[current][1],
+                Reason.UNEXPECTED_ERROR,
+                f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}.",
+            )
+        )
+        return _result(scope, failed=True, defect=_where(error))
     except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; the run fails
         defect = _where(error)
         scope.set(
@@ -83,7 +95,9 @@ async def run_steps(scope: Scope, steps: Sequence[Step], *, lock_wait_seconds: f
 
 def _failed_condition(scope: Scope, step: Step, fault: Fault) -> Condition:
     type_ = _STEPS[step][1]
-    if type_ in scope.conditions:
+    if fault.reason is Reason.REGISTRY_REFUSED:
+        type_ = ConditionType.REGISTERED
+    elif type_ in scope.conditions:
         # the workspace is there; what failed is adding its admin
         type_ = ConditionType.LOGIN_PROVED
     settle = is_unknown if fault.kind in (FaultKind.TRANSIENT, FaultKind.BUSY) else is_false

@@ -3,6 +3,8 @@
 Only Twenty's own calls are used, and only for steps that are pending.
 """
 
+from collections.abc import Awaitable
+
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.twenty.client import Account, Door
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
@@ -25,7 +27,7 @@ async def repair_onboarding(scope: Scope) -> None:
         Fault: STEPS_PENDING when something is left that no call of Twenty's clears.
     """
     scope.server.must_be_usable()
-    link = await scope.ledger.link(scope.database_name)
+    link = await scope.link()
     door = await open_door(scope, link)
     people: list[tuple[str, Account]] = [
         (user_id, scope.client.service_account)
@@ -56,16 +58,21 @@ async def repair_onboarding(scope: Scope) -> None:
 
 
 async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Level) -> None:
+    """Make the call that clears this step; where Twenty has none, nothing is done and nothing is recorded."""
     own = level is Level.USER_AND_WORKSPACE
+    call: Awaitable[None]
+    if key == INVITE_TEAM and level is Level.WORKSPACE:
+        call = scope.client.invite_nobody(door)
+    elif key == CONNECT_ACCOUNT and own:
+        call = scope.client.skip_sync_email(account, door)
+    elif key == INSTALL_APPS and own:
+        call = scope.client.skip_install_apps(account, door)
+    elif key == CREATE_PROFILE and own:
+        call = _name(scope, door, account)
+    else:
+        return
     async with scope.change(Change.CLEAR_ONBOARDING, f"{key} of {account.email}"):
-        if key == INVITE_TEAM and level is Level.WORKSPACE:
-            await scope.client.invite_nobody(door)
-        elif key == CONNECT_ACCOUNT and own:
-            await scope.client.skip_sync_email(account, door)
-        elif key == INSTALL_APPS and own:
-            await scope.client.skip_install_apps(account, door)
-        elif key == CREATE_PROFILE and own:
-            await _name(scope, door, account)
+        await call
 
 
 async def _name(scope: Scope, door: Door, account: Account) -> None:

@@ -10,12 +10,17 @@ from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.transport import pause
 from provisioning_pipeline.clients.twenty.client import Door
 from provisioning_pipeline.ledger.ledger import Intent
+from provisioning_pipeline.ledger.locks import server_lock
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Admin, Change
 
 _UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _LOST_ANSWERS = 3
+_NOTHING_MADE = frozenset(
+    {Reason.SUBDOMAIN_TAKEN, Reason.SUBDOMAIN_REFUSED, Reason.SERVER_FULL, Reason.CREATION_RESTRICTED}
+)
+"""Refusals that prove that no workspace was made; after any other the intent stays open."""
 _POLL_SECONDS = 0.5
 ADMIN_ROLE = "Admin"
 
@@ -27,7 +32,7 @@ async def provision_workspace(scope: Scope) -> None:
         Fault: classified, when that cannot be done now.
     """
     scope.server.must_be_usable()
-    link = await scope.ledger.link(scope.database_name)
+    link = await scope.link()
     door = await open_door(scope, link) if link.workspace_id else await _make_workspace(scope)
     await _activate(scope, door)
     scope.set(is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active."))
@@ -47,16 +52,14 @@ async def provision_workspace(scope: Scope) -> None:
 async def _make_workspace(scope: Scope) -> Door:
     if scope.plan.workspace_id:
         return await _adopt_registered(scope, scope.plan.workspace_id)
+    await scope.client.get_ready_to_create()
     intent = await scope.ledger.open_intent(scope.database_name)
     if intent:
-        door = await _adopt_left_behind(scope, intent)
-        if door:
-            return door
-        door = await _create(scope, intent)
+        door = await _adopt_left_behind(scope, intent) or await _create(scope, intent)
         if door:
             return door
     for subdomain in scope.plan.subdomains:
-        intent = await scope.ledger.begin_intent(scope.database_name, scope.client.name, subdomain, scope.run_id)
+        intent = await _begin_intent(scope, subdomain)
         if intent is None:
             continue
         door = await _create(scope, intent)
@@ -70,34 +73,50 @@ async def _make_workspace(scope: Scope) -> Door:
     )
 
 
+async def _begin_intent(scope: Scope, subdomain: str) -> Intent | None:
+    """Claim the subdomain, and a place on the server where places are limited."""
+    scope.server.must_take_workspaces()
+    server = scope.client.name
+    begun_at = await scope.server.database.now()
+    if scope.server.capacity is None:
+        return await scope.ledger.begin_intent(scope.database_name, server, subdomain, scope.run_id, begun_at=begun_at)
+    async with server_lock(scope.ledger.database, server, wait_seconds=scope.lock_wait_seconds):
+        # counted now and not at planning: another run may have taken the last place since
+        taken = await scope.server.database.places_taken(await scope.ledger.open_subdomains(server))
+        if taken >= scope.server.capacity:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.SERVER_FULL,
+                f"{scope.client.system} is full: {taken} of {scope.server.capacity} workspaces. The next run looks for "
+                "another server; raise its capacity or add one to PROVISIONING_TWENTY_SERVERS.",
+            )
+        return await scope.ledger.begin_intent(scope.database_name, server, subdomain, scope.run_id, begun_at=begun_at)
+
+
 async def _create(scope: Scope, intent: Intent) -> Door | None:
     """Create the workspace of an intent. None when its subdomain is somebody else's, with the intent settled."""
-    name = scope.plan.tenant.name
     for attempt in range(1, _LOST_ANSWERS + 1):
         try:
-            # a stop means that nothing was made: the intent is settled as such below
             scope.server.must_take_workspaces()
             async with scope.change(Change.CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
-                door = await scope.client.create_workspace(name, intent.subdomain)
-                await scope.ledger.store_workspace(intent, scope.database_name, door.workspace_id, door.url, "created")
-            return door
+                created = await scope.client.create_workspace(scope.plan.tenant.name, intent.subdomain)
+                await scope.ledger.store_workspace(
+                    intent, scope.database_name, created.door.workspace_id, created.door.url, "created"
+                )
         except Fault as fault:
-            if fault.effect_unknown:
+            if fault.effect_unknown or fault.reason is Reason.SUBDOMAIN_TAKEN:
                 found = await _adopt_left_behind(scope, intent)
                 if found:
                     return found
-                if attempt < _LOST_ANSWERS:
-                    continue
-                raise
-            if fault.reason is Reason.SUBDOMAIN_TAKEN:
-                found = await _adopt_left_behind(scope, intent)
-                if found:
-                    return found
-            if fault.kind is not FaultKind.TRANSIENT:
+            if fault.effect_unknown and attempt < _LOST_ANSWERS:
+                continue
+            if fault.reason in _NOTHING_MADE:
                 await scope.ledger.drop_intent(intent, scope.database_name, f"made nothing: {fault.reason}")
             if fault.reason in (Reason.SUBDOMAIN_TAKEN, Reason.SUBDOMAIN_REFUSED):
                 return None
             raise
+        await scope.client.enter(created)
+        return created.door
     raise AssertionError("unreachable")  # pragma: no cover
 
 
@@ -118,14 +137,7 @@ async def _adopt_registered(scope: Scope, workspace_id: str) -> Door:
     subdomain = scope.plan.subdomains[0]
     async with scope.change(Change.ADOPT_WORKSPACE, f"{subdomain} on {scope.client.name}, named by the registry"):
         door = await scope.client.door(workspace_id)
-        intent = await scope.ledger.begin_intent(scope.database_name, scope.client.name, subdomain, scope.run_id)
-        if intent is None:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.SUBDOMAIN_TAKEN,
-                f"Workspace {workspace_id} ({subdomain}) is already claimed by another tenant; it is not shared.",
-            )
-        await scope.ledger.store_workspace(intent, scope.database_name, workspace_id, door.url, "named by the registry")
+        await scope.ledger.adopt_workspace(scope.database_name, scope.client.name, subdomain, workspace_id, door.url)
     return door
 
 

@@ -20,16 +20,20 @@ _CREATION_ONLY = frozenset({Reason.SERVER_FULL, Reason.CREATION_RESTRICTED})
 
 @dataclass
 class Server:
-    """A Twenty server in this run. A stop once set keeps every later call of that kind from being made."""
+    """A Twenty server in this run. A stop once set keeps every later call of that kind from being made.
+
+    `capacity` is the most workspaces that it may hold; None is no limit of ours.
+    """
 
     client: TwentyClient
     database: TwentyDatabase
+    capacity: int | None = None
     stop: Fault | None = None
     creation_stop: Fault | None = None
 
     def note(self, fault: Fault) -> None:
         """Remember a fault that holds for the whole server: refused, unknown, full, or away."""
-        away = fault.reason is Reason.SERVER_UNREACHABLE and not fault.effect_unknown
+        away = fault.reason is Reason.SERVER_UNREACHABLE and fault.never_connected
         if fault.kind is not FaultKind.SERVER and not away:
             return
         if fault.reason in _CREATION_ONLY:
@@ -61,6 +65,7 @@ class Scope:
     member_password_key: SecretStr
     service_member_name: str
     activation_timeout_seconds: float
+    lock_wait_seconds: float
     ready_status: str
     pending_statuses: tuple[str, ...]
     outcomes: list[Outcome] = field(default_factory=list)
@@ -82,6 +87,22 @@ class Scope:
         if email == service.email:
             return service
         return Account(email, derived_password(self.member_password_key, email), user_id)
+
+    async def link(self) -> Link:
+        """The tenant's row, read under its lock.
+
+        Raises:
+            Fault: BUSY when another run has meanwhile begun on another server than the plan says.
+        """
+        link = await self.ledger.link(self.database_name)
+        if link.server is not None and link.server != self.client.name:
+            raise Fault(
+                FaultKind.BUSY,
+                Reason.TENANT_BUSY,
+                f"Another run has meanwhile begun on {link.server}; this plan said {self.client.name}. The next run "
+                "plans anew.",
+            )
+        return link
 
     def set(self, condition: Condition) -> None:
         """Settle a condition."""
@@ -107,6 +128,16 @@ async def open_door(scope: Scope, link: Link) -> Door:
     """Where one signs in to the tenant's workspace, from the ledger, or from Twenty when that has no URL."""
     if link.workspace_id is None:
         raise Fault(FaultKind.TENANT, Reason.WAITING, "The workspace is not made yet; run provision_workspaces first.")
-    if link.workspace_url:
+    state = await scope.server.database.workspace_state(link.workspace_id)
+    if state is None or state.deleted:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WORKSPACE_GONE,
+            f"Workspace {link.workspace_id} was deleted in Twenty. Nothing is made in its place by itself.",
+        )
+    if link.workspace_url and link.subdomain == state.subdomain:
         return Door(link.workspace_id, link.workspace_url)
-    return await scope.client.door(link.workspace_id)
+    # renamed in Twenty since, so that the address of old leads nowhere
+    door = await scope.client.door(link.workspace_id)
+    await scope.ledger.store_workspace_url(scope.database_name, state.subdomain, door.url)
+    return door

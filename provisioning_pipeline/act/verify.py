@@ -16,7 +16,7 @@ async def verify_login(scope: Scope) -> None:
         Fault: when the login is refused, lands in another workspace, or would show the wizard.
     """
     scope.server.must_be_usable()
-    link = await scope.ledger.link(scope.database_name)
+    link = await scope.link()
     door = await open_door(scope, link)
     if not (link.admin_email and link.admin_user_id):
         unknown = scope.plan.admin

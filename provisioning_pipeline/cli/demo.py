@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from provisioning_pipeline.settings import Settings
 
 TENANTS = 4
+_DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+"""
 
 
 def demo(
@@ -63,7 +71,7 @@ def _dagster(environment: dict[str, str], data: Path, port: int, console: "Conso
 
     home = data / "dagster"
     home.mkdir(exist_ok=True)
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+    (home / "dagster.yaml").write_text(_DAGSTER_YAML)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "provisioning_pipeline.definitions", "-p", str(port)]
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
         command, env=os.environ | environment | {"DAGSTER_HOME": str(home)}, start_new_session=True

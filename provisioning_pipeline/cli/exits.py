@@ -33,6 +33,8 @@ def settings_or_exit() -> Settings:
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn failures of the run into one sentence and an exit code."""
+    from psycopg import Error
+
     from provisioning_pipeline.model.fault import Fault
     from provisioning_pipeline.pipeline.planning import UnknownTenants
 
@@ -44,6 +46,8 @@ def one_sentence() -> Iterator[None]:
         raise fail(str(fault), RUN_FAILED) from None
     except Fault as fault:
         raise fail(fault.message, RUN_FAILED) from None
+    except Error as error:
+        raise fail(f"PostgreSQL refused: {str(error).splitlines()[0]}.", RUN_FAILED) from None
     except OSError as error:
         # a file of ours: the report, most likely
         raise fail(f"{error.strerror}: {error.filename}", RUN_FAILED) from None

@@ -120,6 +120,21 @@ class Database:
         )
 
     @asynccontextmanager
+    async def own_connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """A connection outside the pool, closed at the end, with all that its session holds."""
+        try:
+            connection = await AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_SECONDS, application_name=_APPLICATION
+            )
+        except OperationalError as error:
+            raise self._no_connection(error) from None
+        try:
+            await self._configure(connection)
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
         """A connection inside one transaction."""
         async with self.connection() as connection, connection.transaction():

@@ -70,6 +70,7 @@ class Transport:
         system: its name in error texts, for example `Twenty server "eu"`.
         unreachable: the reason that stands for "no answer from this system".
         dry_run: refuse everything that is not a read.
+        logins: let logins through all the same; they change nothing that anyone else sees.
         counter: counts the calls that were sent.
     """
 
@@ -82,13 +83,16 @@ class Transport:
         timeout_seconds: float,
         dry_run: bool,
         counter: CallCounter,
+        logins: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = base_url
         self.system = system
         self.counter = counter
         self._unreachable = unreachable
-        self._dry_run = dry_run
+        self._allowed = frozenset(Effect)
+        if dry_run:
+            self._allowed = frozenset({Effect.READ, Effect.LOGIN} if logins else {Effect.READ})
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
             headers=dict(headers or {}),
@@ -122,7 +126,7 @@ class Transport:
             Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
             DryRunViolation: for anything but a read in a dry run.
         """
-        if self._dry_run and effect is not Effect.READ:
+        if effect not in self._allowed:
             raise DryRunViolation(f"{name} would have been sent to {self.system} in a dry run")
         if timeout_seconds is not None:
             arguments["timeout"] = timeout_seconds
@@ -143,6 +147,7 @@ class Transport:
                 f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}. "
                 "Check that it is up and reachable from here; the next run tries again.",
                 effect_unknown=effect is not Effect.READ and failure.effect_unknown,
+                never_connected=failure.never_connected,
             ) from None
         raise AssertionError("unreachable")  # pragma: no cover
 
@@ -153,7 +158,7 @@ class Transport:
         try:
             response = await self._client.request(method, self.base_url + path, **arguments)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _NoAnswer(_words(error), effect_unknown=False) from None
+            raise _NoAnswer(_words(error), effect_unknown=False, never_connected=True) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise _NoAnswer(_words(error), effect_unknown=True) from None
         if response.status_code == 429:
@@ -170,9 +175,12 @@ def _certificates() -> ssl.SSLContext:
 
 
 class _NoAnswer(Exception):
-    def __init__(self, why: str, *, effect_unknown: bool, wait: float | None = None) -> None:
+    def __init__(
+        self, why: str, *, effect_unknown: bool, wait: float | None = None, never_connected: bool = False
+    ) -> None:
         super().__init__(why)
         self.why = why
+        self.never_connected = never_connected
         self.effect_unknown = effect_unknown
         self.wait = wait
 

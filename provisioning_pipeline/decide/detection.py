@@ -69,7 +69,6 @@ def _detected(row: dict[str, Any], twice: bool, slugs: set[str], policy: Detecti
         database_name=database_name,
         slug=slug,
         name=(row["name"] or slug) if registered else name_of(slug),
-        registry_id=row["registry_id"],
         clerk_org_id=row["clerk_org_id"] or None,
     )
     detected = _database_condition(database_name, registered=registered, present=present)

@@ -144,7 +144,7 @@ class _Planner:
             conditions=_with(entry.conditions, _probed(found.tenant.database_name, probe)),
             tenant=replace(found.tenant, name=_display_name(found, probe)),
         )
-        place = self._under_way(link) or self._registered_workspace(found) or self._placement.place(found.tenant)
+        place = self._registered_workspace(found) or self._under_way(link) or self._placement.place(found.tenant)
         adopting = (Change.ADOPT_DATABASE,) if found.adopt else ()
         if isinstance(place, NoPlace):
             waiting = is_false(ConditionType.WORKSPACE_READY, place.reason, place.message)
@@ -170,6 +170,9 @@ class _Planner:
             if known
             else candidates(found.tenant.slug, entry.tenant.name, found.tenant.database_name),
             admin=admin,
+            conditions=entry.conditions
+            if isinstance(admin, Admin)
+            else _with(entry.conditions, is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message)),
         )
 
     def _under_way(self, link: Mapping[str, Any]) -> str | NoPlace | None:

@@ -3,21 +3,19 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from provisioning_pipeline.act.chain import ALL_STEPS, ChainResult
-from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.tenant import Step, TenantPlan
 from provisioning_pipeline.pipeline.connections import Connections, connect
 from provisioning_pipeline.pipeline.reconcile import Reconciler, Totals
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 
 T = TypeVar("T")
-NO_RUN = "outside a run"
 
 
 class Workbench(dg.ConfigurableResource[Any]):
@@ -34,7 +32,7 @@ class Workbench(dg.ConfigurableResource[Any]):
     _settings: Settings | None = PrivateAttr(default=None)
     _reconcilers: dict[str, tuple[Reconciler, Any]] = PrivateAttr(default_factory=dict)
     _expected: list[TenantPlan] = PrivateAttr(default_factory=list)
-    _begun: dict[tuple[Step, str], "Future[list[ChainResult]]"] = PrivateAttr(default_factory=dict)
+    _begun: dict[tuple[Step, str], "asyncio.Task[list[ChainResult]]"] = PrivateAttr(default_factory=dict)
 
     def settings(self) -> Settings:
         """The settings, read at the first use in a run, never at import.
@@ -67,7 +65,7 @@ class Workbench(dg.ConfigurableResource[Any]):
     async def _close(self) -> None:
         for begun in self._begun.values():
             begun.cancel()
-        await asyncio.gather(*(asyncio.wrap_future(begun) for begun in self._begun.values()), return_exceptions=True)
+        await asyncio.gather(*self._begun.values(), return_exceptions=True)
         for _, manager in self._reconcilers.values():
             await manager.__aexit__(None, None, None)
         self._reconcilers.clear()
@@ -77,7 +75,7 @@ class Workbench(dg.ConfigurableResource[Any]):
         assert self._loop is not None
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        except RunFault as fault:
+        except (RunFault, Fault) as fault:
             raise dg.Failure(description=str(fault), allow_retries=False) from None
 
     def with_reconciler(self, run_id: str, work: Callable[[Reconciler], Coroutine[Any, Any, T]]) -> T:
@@ -113,24 +111,23 @@ class Workbench(dg.ConfigurableResource[Any]):
     def step(self, run_id: str, step: Step, plans: Sequence[TenantPlan]) -> tuple[Totals, frozenset[str]]:
         """Run this step for these tenants; its figures, and the database names of those that failed."""
 
-        async def begin() -> Reconciler:
+        async def work() -> tuple[Totals, frozenset[str]]:
             reconciler = await self._reconciler(run_id)
             for plan in (*plans, *self._expected):
                 key = (step, plan.tenant.database_name)
                 if key not in self._begun:
-                    self._begun[key] = asyncio.run_coroutine_threadsafe(
-                        self._in_turn(reconciler, step, plan), asyncio.get_running_loop()
-                    )
-            return reconciler
+                    self._begun[key] = asyncio.create_task(self._in_turn(reconciler, step, plan))
+            results: list[ChainResult] = []
+            for plan in plans:
+                results += await self._begun[(step, plan.tenant.database_name)]
+            return reconciler.totals(results), frozenset(r.database_name for r in results if r.failed)
 
-        reconciler = self.wait(begin())
-        results = [result for plan in plans for result in self._begun[(step, plan.tenant.database_name)].result()]
-        return reconciler.totals(results), frozenset(r.database_name for r in results if r.failed)
+        return self.wait(work())
 
     async def _in_turn(self, reconciler: Reconciler, step: Step, plan: TenantPlan) -> list[ChainResult]:
         """The step, after the tenant's earlier steps that were begun here; nothing when one of them failed."""
         for earlier in ALL_STEPS[: ALL_STEPS.index(step)]:
             begun = self._begun.get((earlier, plan.tenant.database_name))
-            if begun and any(result.failed for result in await asyncio.wrap_future(begun)):
+            if begun and any(result.failed for result in await begun):
                 return []
         return await reconciler.run([plan], only=[step])

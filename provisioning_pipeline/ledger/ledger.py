@@ -88,18 +88,15 @@ class Ledger:
 
     async def ensure_links(self, tenants: Iterable[Tenant]) -> None:
         """Make sure that every tenant has a row."""
-        rows = [(tenant.database_name, tenant.slug, tenant.registry_id) for tenant in tenants]
+        rows = [(tenant.database_name, tenant.slug) for tenant in tenants]
         if not rows:
             return
         async with self.database.transaction() as connection:
             await connection.execute(
                 """
-                INSERT INTO provisioning.tenant_link AS l (database_name, slug, registry_id)
-                SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[])
-                ON CONFLICT (database_name) DO UPDATE
-                SET slug = excluded.slug, registry_id = COALESCE(excluded.registry_id, l.registry_id)
-                WHERE (l.slug, l.registry_id) IS DISTINCT FROM
-                      (excluded.slug, COALESCE(excluded.registry_id, l.registry_id))
+                INSERT INTO provisioning.tenant_link AS l (database_name, slug)
+                SELECT * FROM unnest(%s::text[], %s::text[])
+                ON CONFLICT (database_name) DO UPDATE SET slug = excluded.slug WHERE l.slug <> excluded.slug
                 """,
                 [list(column) for column in zip(*rows, strict=True)],
             )
@@ -163,10 +160,13 @@ class Ledger:
         )
         return Intent(**rows[0]) if rows else None
 
-    async def begin_intent(self, database_name: str, server: str, subdomain: str, run_id: str) -> Intent | None:
+    async def begin_intent(
+        self, database_name: str, server: str, subdomain: str, run_id: str, *, begun_at: datetime
+    ) -> Intent | None:
         """Say what is about to be created. None when another tenant already claims that subdomain there.
 
-        The subdomain is claimed in the same transaction, so two tenants never aim at the same one.
+        `begun_at` is the time of the server's own database, which the workspace's row will carry too. The subdomain is
+        claimed in the same transaction, so two tenants never aim at the same one.
         """
         try:
             async with self.database.transaction() as connection:
@@ -179,15 +179,53 @@ class Ledger:
                 )
                 cursor = await connection.execute(
                     """
-                    INSERT INTO provisioning.intent (database_name, server, subdomain, run_id)
-                    VALUES (%s, %s, %s, %s) RETURNING id, begun_at
+                    INSERT INTO provisioning.intent (database_name, server, subdomain, begun_at, run_id)
+                    VALUES (%s, %s, %s, %s, %s) RETURNING id, begun_at
                     """,
-                    [database_name, server, subdomain, run_id],
+                    [database_name, server, subdomain, begun_at, run_id],
                 )
                 row = await cursor.fetchone()
         except errors.UniqueViolation:
             return None
         return Intent(row[0], server, subdomain, row[1]) if row else None
+
+    async def open_subdomains(self, server: str) -> list[str]:
+        """The subdomains of all creations under way on a server."""
+        rows = await self.database.fetch(
+            "SELECT subdomain FROM provisioning.intent WHERE server = %s AND settled_at IS NULL", [server]
+        )
+        return [row["subdomain"] for row in rows]
+
+    async def adopt_workspace(
+        self, database_name: str, server: str, subdomain: str, workspace_id: str, workspace_url: str
+    ) -> None:
+        """Link a workspace that is known to be the tenant's.
+
+        Raises:
+            Fault: when it is already another tenant's.
+        """
+        try:
+            async with self.database.transaction() as connection:
+                await connection.execute(_LINK, [server, subdomain, workspace_id, workspace_url, database_name])
+                await connection.execute(
+                    """
+                    UPDATE provisioning.intent SET settled_at = now(), settled_as = 'overtaken by an adoption'
+                    WHERE database_name = %s AND settled_at IS NULL
+                    """,
+                    [database_name],
+                )
+        except errors.UniqueViolation:
+            raise _another_tenants(workspace_id) from None
+
+    async def store_workspace_url(self, database_name: str, subdomain: str, workspace_url: str) -> None:
+        """Remember where the workspace is reached now."""
+        await self.database.execute(
+            """
+            UPDATE provisioning.tenant_link SET subdomain = %s, workspace_url = %s, updated_at = now()
+            WHERE database_name = %s
+            """,
+            [subdomain, workspace_url, database_name],
+        )
 
     async def drop_intent(self, intent: Intent, database_name: str, why: str) -> None:
         """Settle an intent that made nothing, and let go of its subdomain."""
@@ -212,20 +250,11 @@ class Ledger:
         try:
             async with self.database.transaction() as connection:
                 await connection.execute(
-                    """
-                    UPDATE provisioning.tenant_link
-                    SET server = %s, subdomain = %s, workspace_id = %s, workspace_url = %s, updated_at = now()
-                    WHERE database_name = %s
-                    """,
-                    [intent.server, intent.subdomain, workspace_id, workspace_url, database_name],
+                    _LINK, [intent.server, intent.subdomain, workspace_id, workspace_url, database_name]
                 )
                 await connection.execute(_SETTLE, [how, intent.id])
         except errors.UniqueViolation:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.SUBDOMAIN_TAKEN,
-                f"Workspace {workspace_id} is already linked to another tenant; it is not shared.",
-            ) from None
+            raise _another_tenants(workspace_id) from None
 
     # --- conditions ---------------------------------------------------------------------------------------------
 
@@ -420,6 +449,20 @@ class Ledger:
             """
         )
 
+
+def _another_tenants(workspace_id: str) -> Fault:
+    return Fault(
+        FaultKind.TENANT,
+        Reason.SUBDOMAIN_TAKEN,
+        f"Workspace {workspace_id} is already linked to another tenant; it is not shared.",
+    )
+
+
+_LINK = """
+    UPDATE provisioning.tenant_link
+    SET server = %s, subdomain = %s, workspace_id = %s, workspace_url = %s, updated_at = now()
+    WHERE database_name = %s
+"""
 
 _SETTLE = "UPDATE provisioning.intent SET settled_at = now(), settled_as = %s WHERE id = %s"
 

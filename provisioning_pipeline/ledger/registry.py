@@ -53,7 +53,7 @@ class Registry:
                 FROM pg_attribute a
                 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
                 """,
-                [self.table],
+                [self._identifier.as_string()],
             )
             self._columns = {row["name"]: Column(**row) for row in rows}
         return self._columns
@@ -89,11 +89,10 @@ class Registry:
             )
 
     async def _people_columns(self) -> set[str]:
-        schema = self.table.rpartition(".")[0]
-        table = f"{schema}.global_users" if schema else "global_users"
+        table = sql.Identifier(*self.table.split(".")[:-1], "global_users")
         rows = await self.database.fetch(
             "SELECT attname AS name FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0",
-            [table],
+            [table.as_string()],
         )
         return {row["name"] for row in rows}
 
@@ -105,15 +104,14 @@ class Registry:
         named, owner = self._people(columns, people)
         return sql.SQL(
             """
-            SELECT r.database_name::text AS database_name, {id} AS registry_id, r.slug::text AS slug,
-                   {name} AS name, {status} AS status, {clerk} AS clerk_org_id, {workspace} AS workspace_id,
+            SELECT r.database_name::text AS database_name, r.slug::text AS slug, {name} AS name,
+                   {status} AS status, {clerk} AS clerk_org_id, {workspace} AS workspace_id,
                    lower(COALESCE(named.email, owner.email)) AS admin_email,
                    CASE WHEN named.email IS NOT NULL THEN named.name ELSE owner.name END AS admin_name
             FROM {table} r {named} {owner}
             WHERE %s::text[] IS NULL OR r.database_name::text = ANY(%s) OR r.slug::text = ANY(%s)
             """
         ).format(
-            id=text("id"),
             name=text("name"),
             status=text("status"),
             clerk=text("clerk_org_id"),
@@ -163,6 +161,18 @@ class Registry:
         """Create the table where there is none, in the shape that the tenant manager uses."""
         if await self.columns():
             return
+        try:
+            await self._create_table()
+        except errors.InsufficientPrivilege as error:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.REGISTRY_REFUSED,
+                f"{self.database.where} has no table {self.table}, and none could be made: "
+                f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema.",
+            ) from None
+        self._columns = None
+
+    async def _create_table(self) -> None:
         await self.database.execute(
             sql.SQL(
                 """
@@ -184,7 +194,6 @@ class Registry:
                 """
             ).format(self._identifier)
         )
-        self._columns = None
 
     async def ensure_our_columns(self) -> None:
         """Add the columns for workspace id and admin user id, if the table lacks them and we may."""
@@ -232,10 +241,14 @@ class Registry:
         used = [name for name in offered if name in columns and (name in always or columns[name].required)]
         try:
             await self.database.execute(
-                sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (database_name) DO NOTHING").format(
-                    self._identifier,
-                    sql.SQL(", ").join(sql.Identifier(name) for name in used),
-                    sql.SQL(", ").join(offered[name] for name in used),
+                sql.SQL(
+                    "INSERT INTO {table} ({names}) SELECT {values} "
+                    "WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE database_name = {name})"
+                ).format(
+                    table=self._identifier,
+                    names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
+                    values=sql.SQL(", ").join(_cast_sql(offered[name], columns[name]) for name in used),
+                    name=offered["database_name"],
                 )
             )
         except (errors.IntegrityError, errors.DataError, errors.InsufficientPrivilege) as error:
@@ -287,8 +300,20 @@ class Registry:
         statement = sql.SQL("UPDATE {} SET {}{} WHERE database_name = {} AND ({})").format(
             self._identifier, changes, touched, sql.Literal(database_name), differs
         )
-        return await self.database.execute(statement) > 0
+        try:
+            return await self.database.execute(statement) > 0
+        except (errors.DataError, errors.IntegrityError) as error:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.REGISTRY_REFUSED,
+                f"{self.table} does not take the workspace id or the status {ready_status!r}: "
+                f"{str(error).splitlines()[0]}. Set PROVISIONING_REGISTRY_READY_STATUS to a status that it knows.",
+            ) from None
 
 
 def _cast(value: str, column: Column) -> sql.Composable:
-    return sql.SQL("{}::" + column.type).format(sql.Literal(value))
+    return _cast_sql(sql.Literal(value), column)
+
+
+def _cast_sql(value: sql.Composable, column: Column) -> sql.Composable:
+    return sql.SQL("{}::" + column.type).format(value)

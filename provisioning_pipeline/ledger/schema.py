@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 from psycopg.conninfo import conninfo_to_dict
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, without_secrets
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -30,10 +32,25 @@ async def has_ledger(database: Database) -> bool:
 
 
 def migrate(url: str) -> None:
-    """Bring the ledger to this code's revision. Safe to call at any time, also by two processes at once."""
-    from alembic import command
+    """Bring the ledger to this code's revision. Safe to call at any time, also by two processes at once.
 
-    command.upgrade(alembic_config(url), "head")
+    Raises:
+        Fault: when the database refuses, with the right that is missing.
+    """
+    from alembic import command
+    from psycopg import Error
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        command.upgrade(alembic_config(url), "head")
+    except (DBAPIError, Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"Schema {SCHEMA} cannot be made or updated in {without_secrets(url)}: {str(cause).splitlines()[0]}. "
+            f"Have its owner run CREATE SCHEMA {SCHEMA} AUTHORIZATION <our user>, or grant it CREATE on the database.",
+        ) from None
 
 
 def alembic_config(url: str) -> "Config":

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     TENANT_GONE = "TenantGone"
     REGISTRY_AMBIGUOUS = "RegistryAmbiguous"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
+    REGISTRY_REFUSED = "RegistryRefused"
     # WorkspaceReady
     WORKSPACE_ACTIVE = "WorkspaceActive"
     NO_SERVER_FOR_TENANT = "NoServerForTenant"
@@ -128,8 +129,12 @@ def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
 def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
     """Ready is true when every other condition is; otherwise it carries the first that is not.
 
-    A condition that was never set counts as Unknown, so nothing is ready by omission.
+    A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that was set aside on
+    purpose says so, whatever else is wrong with it.
     """
+    aside = next((condition for condition in conditions.values() if condition.reason in SET_ASIDE), None)
+    if aside and aside.type is not ConditionType.READY:
+        return is_false(ConditionType.READY, aside.reason, aside.message)
     for type_ in ConditionType:
         if type_ is ConditionType.READY:
             continue

@@ -26,21 +26,24 @@ class Fault(Exception):
         reason: the CamelCase word that goes into a condition.
         message: what happened and what to do next; never holds a secret.
         effect_unknown: the call may have taken place although no answer came.
+        never_connected: there was nobody at that address, so the next call would fail too.
     """
 
-    def __init__(self, kind: FaultKind, reason: Reason, message: str, *, effect_unknown: bool = False) -> None:
+    def __init__(
+        self,
+        kind: FaultKind,
+        reason: Reason,
+        message: str,
+        *,
+        effect_unknown: bool = False,
+        never_connected: bool = False,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.reason = reason
         self.message = message
         self.effect_unknown = effect_unknown
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_fault, (self.kind, self.reason, self.message, self.effect_unknown))
-
-
-def _rebuild_fault(kind: FaultKind, reason: Reason, message: str, effect_unknown: bool) -> Fault:
-    return Fault(kind, reason, message, effect_unknown=effect_unknown)
+        self.never_connected = never_connected
 
 
 class RunFault(Exception):

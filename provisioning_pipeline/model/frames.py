@@ -13,7 +13,6 @@ DATABASES: Final[Columns] = {"database_name": "object"}
 
 REGISTRY: Final[Columns] = {
     "database_name": "object",  # text, the join key
-    "registry_id": "object",  # uuid as text
     "slug": "object",
     "name": "object",
     "status": "object",
@@ -65,14 +64,6 @@ FLAGS: Final[Columns] = {
     "value": "object",  # JSON value as Python
 }
 """Every onboarding row of every reachable Twenty server."""
-
-MEMBERS: Final[Columns] = {
-    "server": "object",
-    "workspace_id": "object",
-    "user_id": "object",
-    "email": "object",
-}
-"""Who is a member of which workspace, for the people who matter here: service accounts and admins."""
 
 SERVERS: Final[Columns] = {
     "server": "object",

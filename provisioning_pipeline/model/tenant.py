@@ -13,7 +13,6 @@ class Tenant:
     database_name: str
     slug: str
     name: str
-    registry_id: str | None = None
     clerk_org_id: str | None = None
 
 

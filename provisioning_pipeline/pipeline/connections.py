@@ -37,17 +37,19 @@ class Connections:
 
 
 @asynccontextmanager
-async def connect(settings: Settings, *, dry_run: bool) -> AsyncIterator[Connections]:
-    """Open all systems lazily and close them at the end. Opening reaches none of them yet."""
+async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) -> AsyncIterator[Connections]:
+    """Open all systems lazily and close them at the end. Opening reaches none of them yet.
+
+    With `logins`, a dry run may sign in to Twenty: that proves a password and changes nothing that anyone sees.
+    """
     async with AsyncExitStack() as stack:
-        # each tenant at work holds one connection for its lock and needs another for its writes
         registry_database = await stack.enter_async_context(
             Database(
                 settings.registry_url.get_secret_value(),
                 system="The tenant registry",
                 unreachable=Reason.REGISTRY_UNREACHABLE,
                 read_only=dry_run,
-                most_connections=2 * settings.tenant_concurrency + 2,
+                most_connections=settings.tenant_concurrency + 2,
             )
         )
         cluster = await stack.enter_async_context(
@@ -76,6 +78,7 @@ async def connect(settings: Settings, *, dry_run: bool) -> AsyncIterator[Connect
                     timeout_seconds=settings.request_timeout_seconds,
                     activation_timeout_seconds=settings.activation_timeout_seconds,
                     dry_run=dry_run,
+                    logins=logins,
                     counter=twenty_calls,
                 )
             )
@@ -87,7 +90,7 @@ async def connect(settings: Settings, *, dry_run: bool) -> AsyncIterator[Connect
                     read_only=True,
                 )
             )
-            servers[server.name] = Server(client, TwentyDatabase(database))
+            servers[server.name] = Server(client, TwentyDatabase(database), server.capacity)
         yield Connections(
             settings=settings,
             dry_run=dry_run,

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
+from psycopg import Error
+
 from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect, slug_of
 from provisioning_pipeline.decide.plan import Observed, databases_to_probe, make_plan, organizations_to_ask
 from provisioning_pipeline.model.fault import Fault, RunFault
@@ -19,8 +21,10 @@ class UnknownTenants(RunFault):
     """A tenant was asked for by a name that nobody has."""
 
 
-async def plan(connections: Connections, tenants: Collection[str] = ()) -> Plan:
+async def plan(connections: Connections, tenants: Collection[str] = (), *, by_hand: bool = True) -> Plan:
     """What a run would do, for these tenants (slugs or database names) or for all.
+
+    Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them.
 
     Raises:
         RunFault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
@@ -49,13 +53,15 @@ async def plan(connections: Connections, tenants: Collection[str] = ()) -> Plan:
             ),
         )
         policy = DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
-        detected = _chosen(detect(databases, registry, links, policy), names)
+        detected = _chosen(detect(databases, registry, links, policy), names, by_hand=by_hand)
         probes, clerk = await asyncio.gather(
             cluster.probes(settings.tenant_cluster_url.get_secret_value(), databases_to_probe(detected)),
             _ask_clerk(connections, detected),
         )
     except Fault as fault:
         raise RunFault(fault.message) from None
+    except Error as error:
+        raise RunFault(f"PostgreSQL refused to be read: {str(error).splitlines()[0]}.") from None
     return make_plan(
         detected,
         Observed(
@@ -85,16 +91,18 @@ async def _ask_clerk(connections: Connections, detected: Sequence[Detected]) -> 
     organizations = organizations_to_ask(detected)
     if not organizations:
         return ClerkSnapshot()
+    # a wrong address or key is told once here, and not as a missing organization of every tenant
+    await connections.clerk.instance()
     return await organization_admins(connections.clerk, organizations, connections.settings.clerk_admin_role)
 
 
-def _chosen(detected: Sequence[Detected], names: Sequence[str] | None) -> list[Detected]:
+def _chosen(detected: Sequence[Detected], names: Sequence[str] | None, *, by_hand: bool) -> list[Detected]:
     if names is None:
         return list(detected)
     chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & set(names)]
     known = {name for found in chosen for name in (found.tenant.slug, found.tenant.database_name)}
     unknown = [name for name in names if name not in known]
-    if unknown:
+    if unknown and by_hand:
         raise UnknownTenants(
             f"No tenant is called {', '.join(map(repr, unknown))}. Give a slug or a database name as `provisioning "
             "status` lists them."

@@ -9,7 +9,8 @@ from psycopg import Error
 from provisioning_pipeline.act.scope import Server
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.pipeline.connections import Connections, connect
 from provisioning_pipeline.settings import Settings, TwentyServer
@@ -28,7 +29,7 @@ class Check:
 
 async def preflight(settings: Settings) -> list[Check]:
     """Check every system at once. Changes nothing; signs in where a password is to be proved."""
-    async with connect(settings, dry_run=False) as connections:
+    async with connect(settings, dry_run=True, logins=True) as connections:
         checks: list[tuple[str, Callable[[], Awaitable[str]]]] = [
             ("Tenant registry", lambda: _registry(connections)),
             ("Tenant cluster", lambda: _cluster(connections)),
@@ -69,7 +70,25 @@ async def _registry(connections: Connections) -> str:
     revision = await schema.revision(registry.database)
     ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
     behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
+    await _may_keep_a_ledger(registry.database)
     return f"{version}; {table}; {ledger}{behind}"
+
+
+async def _may_keep_a_ledger(database: Database) -> None:
+    rows = await database.fetch(
+        """
+        SELECT CASE WHEN to_regnamespace('provisioning') IS NULL
+            THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_schema_privilege(to_regnamespace('provisioning'), 'CREATE') END AS allowed, current_user AS name
+        """
+    )
+    if not rows[0]["allowed"]:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"User {rows[0]['name']} may not make schema provisioning in {database.where}. Have the database's owner "
+            f"run: CREATE SCHEMA IF NOT EXISTS provisioning AUTHORIZATION {rows[0]['name']}.",
+        )
 
 
 async def _cluster(connections: Connections) -> str:
@@ -100,7 +119,8 @@ def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Await
 def _twenty(server: TwentyServer, opened: Server) -> Callable[[], Awaitable[str]]:
     async def look() -> str:
         await opened.client.check_contract()
-        supported = f"{server.base_url} has every field that is needed"
+        version = (await opened.client.server_config()).get("appVersion")
+        supported = f"{server.base_url}, version {version or 'not told'}, has every field that is needed"
         if not await opened.database.has_any_user():
             return f"{supported}; no user yet: the first run signs {server.service_email} up as its admin"
         await opened.client.service_token()

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+from psycopg import Error
+
 from provisioning_pipeline.act.chain import ChainResult, run_steps, steps_for
 from provisioning_pipeline.act.scope import Scope, Server
 from provisioning_pipeline.clients.twenty.client import TwentyClient
@@ -89,18 +91,27 @@ class Reconciler:
             await ledger.begin_run(self.run_id, trigger)
         except Fault as fault:
             raise RunFault(fault.message) from None
+        except Error as error:
+            raise RunFault(f"The tenant registry refused: {str(error).splitlines()[0]}.") from None
 
-    async def plan(self, tenants: Collection[str] = ()) -> Plan:
+    async def plan(self, tenants: Collection[str] = (), *, by_hand: bool = True) -> Plan:
         """Observe and decide, for these tenants or for all."""
-        return await planning.plan(self.connections, tenants)
+        return await planning.plan(self.connections, tenants, by_hand=by_hand)
 
     async def accept(self, plan: Plan) -> Plan:
         """Write down what observing settled: adopted databases, links, conditions. Before any step.
 
         Returns the plan without work for the tenants that the registry would not take.
         """
-        accepted, _ = await asyncio.gather(self._write_down(plan), self._make_servers_ready(plan))
-        return accepted
+        try:
+            async with asyncio.TaskGroup() as group:
+                accepted = group.create_task(self._write_down(plan))
+                group.create_task(self._make_servers_ready(plan))
+        except* Fault as faults:
+            raise RunFault(str(faults.exceptions[0])) from None
+        except* Error as refused:
+            raise RunFault(f"The tenant registry refused: {str(refused.exceptions[0]).splitlines()[0]}.") from None
+        return accepted.result()
 
     async def _write_down(self, plan: Plan) -> Plan:
         ledger = self.connections.ledger
@@ -125,23 +136,31 @@ class Reconciler:
     async def run(
         self, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
     ) -> list[ChainResult]:
-        """Run the steps of these tenants, a few tenants at a time; each one's end is stored as it comes."""
+        """Run the steps of these tenants, a few tenants at a time; each one's end is stored as it comes.
+
+        Raises:
+            RunFault: when the ledger is lost on the way; nobody works on without it, and the next run goes on.
+        """
 
         async def one(entry: TenantPlan) -> ChainResult | None:
             steps = [step for step in steps_for(entry) if only is None or step in only]
             if not steps:
                 return None
             async with self._gate:
-                result = await run_steps(
-                    self._scope(entry), steps, lock_wait_seconds=self.connections.settings.lock_wait_seconds
-                )
+                result = await run_steps(self._scope(entry), steps)
                 await self._keep(result, tried=result.failed or steps[-1] is Step.VERIFY_LOGINS)
             if progress:
                 progress(entry, result)
             return result
 
-        results = await asyncio.gather(*(one(entry) for entry in plans))
-        return [result for result in results if result is not None]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(entry)) for entry in plans]
+        except* Fault as faults:
+            raise RunFault(str(faults.exceptions[0])) from None
+        except* Error as refused:
+            raise RunFault(f"PostgreSQL refused: {str(refused.exceptions[0]).splitlines()[0]}.") from None
+        return [result for task in tasks if (result := task.result()) is not None]
 
     def totals(self, results: Sequence[ChainResult]) -> Totals:
         """The figures of these results, with the calls that were made since the last totals."""
@@ -176,6 +195,7 @@ class Reconciler:
             member_password_key=settings.member_password_key,
             service_member_name=settings.service_member_name,
             activation_timeout_seconds=settings.activation_timeout_seconds,
+            lock_wait_seconds=settings.lock_wait_seconds,
             ready_status=settings.registry_ready_status,
             pending_statuses=settings.registry_pending_statuses,
         )

@@ -145,7 +145,7 @@ class ClerkClient:
 
 def _fault(response: httpx.Response, name: str) -> Fault:
     status = response.status_code
-    if status in (401, 403):
+    if status == 401:
         return Fault(
             FaultKind.SERVER,
             Reason.CREDENTIALS_REFUSED,

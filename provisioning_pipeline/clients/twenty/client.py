@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.contract import lacking, unsupported
+from provisioning_pipeline.clients.twenty.contract import check_config, lacking, unsupported
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyError,
     TwentyFault,
@@ -30,6 +30,7 @@ from provisioning_pipeline.settings import TwentyServer
 
 _RENEW_BEFORE = timedelta(seconds=60)
 _PATH = "/metadata"
+_CONFIG_PATH = "/client-config"
 CONTRACT_CHECK = "contract check"
 """Name under which the calls of `check_contract` are counted."""
 _NO_GRAPHQL_HERE = frozenset({401, 403, 404, 405})
@@ -68,6 +69,14 @@ class Door:
     url: str
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Created:
+    """A workspace that was just made, with the login token that leads into it."""
+
+    door: Door
+    login_token: str
+
+
 @dataclass(frozen=True, slots=True)
 class SeenUser:
     """What Twenty shows a signed-in person about themselves."""
@@ -103,6 +112,7 @@ class TwentyClient:
         activation_timeout_seconds: float,
         dry_run: bool,
         counter: CallCounter,
+        logins: bool = False,
     ) -> None:
         self.name = server.name
         self.system = f'Twenty server "{server.name}"'
@@ -115,6 +125,7 @@ class TwentyClient:
             timeout_seconds=timeout_seconds,
             dry_run=dry_run,
             counter=counter,
+            logins=logins,
         )
         self._tokens: dict[tuple[str, str], Token] = {}
         self._doors: dict[str, Door] = {}
@@ -140,11 +151,23 @@ class TwentyClient:
         async with self._first:
             if self._contract_met:
                 return
-            found = await asyncio.gather(*(self._lacking(operation) for operation in operations.ALL))
+            config, *found = await asyncio.gather(
+                self.server_config(), *(self._lacking(operation) for operation in operations.ALL)
+            )
             missing = dict.fromkeys(name for names in found for name in names)
             if missing:
                 raise unsupported(self.system, missing)
+            check_config(self.system, config)
             self._contract_met = True
+
+    async def server_config(self) -> dict[str, Any]:
+        """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
+        response = await self._transport.send("GET", _CONFIG_PATH, name=CONTRACT_CHECK, effect=Effect.READ)
+        try:
+            config = response.json() if response.status_code == 200 else {}
+        except ValueError:
+            config = {}
+        return config if isinstance(config, dict) else {}
 
     async def _lacking(self, operation: Operation) -> tuple[str, ...]:
         answer = await self._post(operation.probe(), operation.probe_variables(), CONTRACT_CHECK, Effect.READ, None)
@@ -202,7 +225,12 @@ class TwentyClient:
 
     # --- workspaces ---------------------------------------------------------------------------------------------
 
-    async def create_workspace(self, display_name: str, subdomain: str) -> Door:
+    async def get_ready_to_create(self) -> None:
+        """Everything that may fail before a workspace is made, so that making it is one call and nothing else."""
+        await self.check_contract()
+        await self._agnostic_token()
+
+    async def create_workspace(self, display_name: str, subdomain: str) -> Created:
         """Make a workspace owned by the service account. Not idempotent: write an intent first.
 
         Raises:
@@ -214,10 +242,15 @@ class TwentyClient:
         answer = await self._call(
             operations.SIGN_UP_IN_NEW_WORKSPACE, {"displayName": display_name, "subdomain": subdomain}, token
         )
-        return await self._enter(self.service_account, answer)
+        door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
+        return Created(door, answer["loginToken"]["token"])
+
+    async def enter(self, created: Created) -> None:
+        """Use the login token of a workspace that was just made; without it, the next call signs in by password."""
+        await self._exchange(self.service_account, created.door, created.login_token)
 
     async def door(self, workspace_id: str) -> Door:
-        """Where one signs in to a workspace of the service account.
+        """Where one signs in to a workspace of the service account, as Twenty says it now.
 
         Raises:
             Fault: when the service account is no member of it.
@@ -271,7 +304,8 @@ class TwentyClient:
         await self.check_contract()
         variables = {**_credentials(account), "workspaceInviteHash": invite_hash}
         answer = await self._call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
-        await self._enter(account, answer)
+        door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
+        await self._exchange(account, door, answer["loginToken"]["token"])
 
     async def role_id(self, door: Door, label: str) -> str:
         """The id of the role with this label in this workspace."""
@@ -327,12 +361,6 @@ class TwentyClient:
         await self._as(self.service_account, door, operations.SEND_INVITATIONS, {"emails": []})
 
     # --- how --------------------------------------------------------------------------------------------------
-
-    async def _enter(self, account: Account, answer: dict[str, Any]) -> Door:
-        door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
-        self._doors[door.workspace_id] = door
-        await self._exchange(account, door, answer["loginToken"]["token"])
-        return door
 
     async def _exchange(self, account: Account, door: Door, login_token: str) -> Token:
         answer = await self._call(

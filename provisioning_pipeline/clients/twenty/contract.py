@@ -6,7 +6,8 @@ its own schema, runs nothing, and names what it lacks. That works without a toke
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -42,3 +43,27 @@ def unsupported(system: str, missing: Iterable[str]) -> Fault:
         f"{system} lacks what provisioning needs: {names}. Nothing was written to it. "
         "Use a Twenty of the 2.x line (measured: 2.21).",
     )
+
+
+def check_config(system: str, config: Mapping[str, Any]) -> None:
+    """Refuse a server whose own settings make it send e-mails to new members, or keep programs out.
+
+    Read off Twenty 2.21's source: with e-mail verification required, joining sends an e-mail and no login works
+    before it is answered; with a captcha, or without passwords, no program signs in.
+
+    Raises:
+        Fault: of kind SERVER, naming the settings to change there.
+    """
+    wrong = []
+    if config.get("isEmailVerificationRequired"):
+        wrong.append("IS_EMAIL_VERIFICATION_REQUIRED=false (new members would get an e-mail and could not sign in)")
+    if (config.get("captcha") or {}).get("provider"):
+        wrong.append("no CAPTCHA_DRIVER (no program can sign in past a captcha)")
+    if (config.get("authProviders") or {}).get("password") is False:
+        wrong.append("AUTH_PASSWORD_ENABLED=true (the service account signs in by password)")
+    if wrong:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.UNSUPPORTED_TWENTY,
+            f"{system} cannot be provisioned as it is set up. Nothing was written to it. It needs {'; '.join(wrong)}.",
+        )

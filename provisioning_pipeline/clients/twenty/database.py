@@ -11,14 +11,15 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag
 
-_CLOCK_TOLERANCE = timedelta(hours=1)
-"""Our intent and Twenty's row carry the times of two machines."""
+_CLOCK_TOLERANCE = timedelta(seconds=5)
+"""The server process and its database may be two machines."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceState:
     """One workspace as its row says it."""
 
+    subdomain: str
     activation_status: str
     deleted: bool
 
@@ -84,6 +85,24 @@ class TwentyDatabase:
         rows = await self._fetch('SELECT count(*) AS found FROM core.workspace WHERE "deletedAt" IS NULL')
         return int(rows[0]["found"])
 
+    async def now(self) -> datetime:
+        """The time of this server's database, to which its rows are to be compared."""
+        rows = await self._fetch("SELECT clock_timestamp() AS now")
+        found: datetime = rows[0]["now"]
+        return found
+
+    async def places_taken(self, subdomains: Sequence[str]) -> int:
+        """Workspaces that count towards a limit, and those of these subdomains that are not there yet."""
+        rows = await self._fetch(
+            """
+            SELECT count(*) FILTER (WHERE "deletedAt" IS NULL) AS made,
+                   count(*) FILTER (WHERE subdomain = ANY(%s)) AS there
+            FROM core.workspace
+            """,
+            [list(subdomains)],
+        )
+        return int(rows[0]["made"]) + len(subdomains) - int(rows[0]["there"])
+
     async def workspaces(self, only: Sequence[str] | None = None) -> list[Row]:
         """Workspaces, all or by id: workspace_id, subdomain, activation_status, deleted, has_metadata."""
         ids = None if only is None else list(only)
@@ -112,7 +131,7 @@ class TwentyDatabase:
         """One workspace, or None when it does not exist."""
         rows = await self._fetch(
             """
-            SELECT "activationStatus"::text AS activation_status, "deletedAt" IS NOT NULL AS deleted
+            SELECT subdomain, "activationStatus"::text AS activation_status, "deletedAt" IS NOT NULL AS deleted
             FROM core.workspace WHERE id = %s
             """,
             [workspace_id],
@@ -141,14 +160,15 @@ class TwentyDatabase:
     async def workspace_left_behind(self, subdomain: str, creator_email: str, begun_at: datetime) -> str | None:
         """The workspace that a call of ours made although its answer was lost, by evidence.
 
-        It carries the subdomain that we chose, its first member is our service account, and it is not older
-        than our intent (an hour of clock difference is tolerated).
+        It carries the subdomain that we chose, nobody activated it yet, its first member is our service account, and
+        it is not older than our intent, whose time is this database's own (`now`).
         """
         rows = await self._fetch(
             """
             SELECT w.id::text AS id
             FROM core.workspace w
             WHERE w.subdomain = %s AND w."deletedAt" IS NULL AND w."createdAt" >= %s
+              AND w."activationStatus"::text = 'PENDING_CREATION'
               AND lower((
                 SELECT u.email FROM core."userWorkspace" uw JOIN core."user" u ON u.id = uw."userId"
                 WHERE uw."workspaceId" = w.id ORDER BY uw."createdAt", uw.id LIMIT 1

@@ -36,18 +36,10 @@ class TwentyFault(Fault):
         super().__init__(kind, reason, message)
         self.error = error
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (TwentyFault, (self.kind, self.reason, self.message, self.error))
-
 
 def is_expired_token(error: TwentyError) -> bool:
     """Whether signing in again may help."""
     return error.code == "UNAUTHENTICATED" and "Workspace not found" not in error.message
-
-
-def is_subdomain_taken(error: TwentyError) -> bool:
-    """A workspace with this subdomain exists, perhaps by our own lost call."""
-    return error.sub_code == "SUBDOMAIN_ALREADY_TAKEN"
 
 
 def is_unknown_user(error: TwentyError) -> bool:

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from provisioning_pipeline.defs.provisioning.ops import (
+    TRIGGER_TAG,
     detect_tenants,
     provision_workspaces,
     repair_onboarding,
@@ -15,7 +16,8 @@ from provisioning_pipeline.defs.provisioning.ops import (
     name="reconcile_tenants",
     description="Detect tenant databases, give each a ready Twenty workspace, prove it by a real login, and report. "
     "Level-triggered: running it again does only what is still to be done.",
-    tags={"capability": "provisioning"},
+    # a sensor, a schedule and the tenant manager say who they are; without a word it was a person
+    tags={"capability": "provisioning", TRIGGER_TAG: "operator"},
 )
 def reconcile_tenants() -> None:
     """detect → provision → onboard → verify per tenant, then one report."""

@@ -75,7 +75,7 @@ def detect_tenants(
 
     async def begin(reconciler: Reconciler) -> tuple[Plan, Totals]:
         await reconciler.prepare(_trigger(context))
-        plan = await reconciler.accept(await reconciler.plan(config.tenants))
+        plan = await reconciler.accept(await reconciler.plan(config.tenants, by_hand=_trigger(context) != "sensor"))
         return plan, reconciler.totals([])
 
     planned, totals = workbench.with_reconciler(context.run_id, begin)
@@ -99,7 +99,9 @@ def chunks(work: Sequence[TenantPlan], few: int, per_chunk: int) -> list[tuple[s
     named: dict[str, tuple[TenantPlan, ...]] = {}
     for number, plan in enumerate(work, 1):
         key = re.sub(r"[^A-Za-z0-9_]+", "_", plan.tenant.slug) or "tenant"
-        named[key if key not in named else f"{key}_{number}"] = (plan,)
+        while key in named:
+            key = f"{key}_{number}"
+        named[key] = (plan,)
     return list(named.items())
 
 
@@ -221,15 +223,13 @@ def _fail_beyond_threshold(totals: Totals, worked_on: int, workbench: Workbench)
     if worked_on and totals.failed / worked_on > threshold:
         raise dg.Failure(
             f"{totals.failed} of {worked_on} tenants failed, more than the threshold of {threshold:.0%}. "
-            + (" ".join(why) or "The report says why for each."),
+            + (" ".join(why) or "The report says why for each. Launch the job again: it does only what is left."),
             allow_retries=False,
         )
 
 
 def _trigger(context: dg.OpExecutionContext) -> str:
-    return context.run.tags.get(TRIGGER_TAG) or (
-        "schedule" if "dagster/schedule_name" in context.run.tags else "operator"
-    )
+    return context.run.tags.get(TRIGGER_TAG, "operator")
 
 
 def _plan_metadata(plan: Plan) -> dict[str, dg.MetadataValue]:

@@ -13,6 +13,8 @@ from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG
 
 WORK_TAG = "provisioning/work"
 _MOST_PER_RUN = 1000
+_GIVEN_UP_SECONDS = 3600.0
+"""A run of which Dagster heard nothing for so long is taken for killed; the tenants' locks guard against a mistake."""
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -53,7 +55,7 @@ def new_tenant_databases(context: dg.SensorEvaluationContext) -> dg.RunRequest |
     tags = {TRIGGER_TAG: "sensor", WORK_TAG: work}
     return dg.RunRequest(
         # a used key never launches again, so a run that broke off before its end needs a new one
-        run_key=f"{work}-{len(earlier)}",
+        run_key=f"{work}-{earlier[0].dagster_run.run_id[:8] if earlier else 'first'}",
         run_config=dg.RunConfig(ops={"detect_tenants": {"config": {"tenants": names}}}),
         tags=tags | ({"tenant": names[0]} if len(names) == 1 else {}),
     )
@@ -62,8 +64,11 @@ def new_tenant_databases(context: dg.SensorEvaluationContext) -> dg.RunRequest |
 def _under_way(instance: dg.DagsterInstance) -> set[str] | None:
     """The tenants of unfinished runs; None when one of them looks at all tenants."""
     found: set[str] = set()
-    runs = instance.get_runs(dg.RunsFilter(job_name=reconcile_tenants.name, statuses=_UNFINISHED), limit=200)
-    for run in runs:
+    records = instance.get_run_records(dg.RunsFilter(job_name=reconcile_tenants.name, statuses=_UNFINISHED), limit=200)
+    for record in records:
+        if time.time() - record.update_timestamp.timestamp() > _GIVEN_UP_SECONDS:
+            continue
+        run = record.dagster_run
         ops: Mapping[str, Any] = dict(run.run_config).get("ops") or {}  # type: ignore[assignment]  # free-form YAML
         config = ops.get("detect_tenants", {}).get("config", {})
         if config.get("dry_run"):

@@ -17,7 +17,9 @@ def run() -> None:
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**conninfo), poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        connection.execute(text("CREATE SCHEMA IF NOT EXISTS provisioning"))
+        # not IF NOT EXISTS: that needs the right to create schemas even where the schema stands already
+        if connection.scalar(text("SELECT to_regnamespace('provisioning') IS NULL")):
+            connection.execute(text("CREATE SCHEMA provisioning"))
         context.configure(connection=connection, version_table_schema="provisioning", transactional_ddl=True)
         with context.begin_transaction():
             context.run_migrations()

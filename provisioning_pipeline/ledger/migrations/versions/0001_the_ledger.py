@@ -15,7 +15,6 @@ def upgrade() -> None:
         CREATE TABLE provisioning.tenant_link (
             database_name  text PRIMARY KEY,
             slug           text NOT NULL,
-            registry_id    uuid,
             server         text,
             subdomain      text,
             workspace_id   uuid UNIQUE,
@@ -61,12 +60,13 @@ def upgrade() -> None:
             database_name  text NOT NULL REFERENCES provisioning.tenant_link ON DELETE CASCADE,
             server         text NOT NULL,
             subdomain      text NOT NULL,
-            begun_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+            begun_at       timestamptz NOT NULL,
             settled_at     timestamptz,
             settled_as     text,
             run_id         text NOT NULL
         );
         CREATE UNIQUE INDEX intent_open ON provisioning.intent (database_name) WHERE settled_at IS NULL;
+        COMMENT ON COLUMN provisioning.intent.begun_at IS 'By the clock of the Twenty server''s own database.';
         COMMENT ON TABLE provisioning.intent IS
             'Written before a workspace is created, so that a lost answer can be told from somebody else''s work.';
 

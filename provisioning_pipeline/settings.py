@@ -69,6 +69,15 @@ def _regular_expression(value: str) -> str:
     return value
 
 
+def _header_secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    if not text or not text.isascii() or not text.isprintable():
+        message = "must be one line of plain characters"
+        raise ValueError(message)
+    return SecretStr(text)
+
+
+HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
@@ -122,6 +131,7 @@ class Settings(BaseSettings):
     )
     twenty_service_email: str | None = Field(
         default=None,
+        min_length=3,
         description="E-mail of the service account: a server admin that creates and owns every workspace.",
         examples=["provisioner@example.com"],
     )
@@ -154,7 +164,7 @@ class Settings(BaseSettings):
         description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
         examples=["https://api.clerk.com/v1"],
     )
-    clerk_secret_key: SecretStr = Field(min_length=1, description="Clerk's secret key.", examples=["sk_live_..."])
+    clerk_secret_key: HeaderSecret = Field(description="Clerk's secret key.", examples=["sk_live_..."])
     clerk_admin_role: str = Field(
         default="org:admin",
         description="Clerk role whose holder becomes the workspace's admin.",
@@ -260,7 +270,8 @@ class Settings(BaseSettings):
         if len(names) != len(set(names)):
             message = "two servers have the same name"
             raise ValueError(message)
-        bases = [server.base_url for server in servers] + ([] if missing else [info.data["twenty_base_url"]])
+        single_base = info.data.get("twenty_base_url")
+        bases = [server.base_url for server in servers] + ([single_base] if single_base else [])
         if len(bases) != len(set(bases)):
             message = "two servers have the same base_url, so their workspaces would be counted twice"
             raise ValueError(message)

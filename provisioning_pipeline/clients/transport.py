@@ -205,7 +205,8 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 
 def _words(error: Exception) -> str:
-    text = str(error).split("\n")[0]
+    # a header that cannot be sent is quoted whole by the HTTP library, with the key in it
+    text = "" if isinstance(error, httpx.LocalProtocolError) else str(error).split("\n")[0]
     return f"{type(error).__name__}{': ' + text if text else ''}"
 
 

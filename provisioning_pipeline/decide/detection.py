@@ -1,6 +1,7 @@
 """Which tenants there are: the databases of the cluster joined with the registry and our own links."""
 
 import re
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,8 @@ def detect(
         .sort_values("database_name")
     )
     slugs = {row["slug"] for row in records(rows) if row["slug"]}
+    unnamed = Counter(slug_of(name, ()) for name in set(here["database_name"]) - set(rows["database_name"]))
+    slugs |= {slug for slug, count in unnamed.items() if count > 1}
     return [_detected(row, row["database_name"] in twice, slugs, policy) for row in records(joined)]
 
 

@@ -1,5 +1,6 @@
 """Observed state and policy in, a plan per tenant out."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,6 +93,7 @@ class _Planner:
         self._workspaces = {(row["server"], row["workspace_id"]): row for row in records(observed.workspaces)}
         self._server_of = {row["workspace_id"]: row["server"] for row in records(observed.workspaces)}
         self._linked = {found.link["workspace_id"] for found in detected if found.link}
+        self._named = Counter(found.registry["workspace_id"] for found in detected if found.registry)
         self._probes = {row["database_name"]: row for row in records(observed.probes)}
         self._flags = _by_workspace(observed.flags)
         self._placement = Placement.over(
@@ -190,6 +192,11 @@ class _Planner:
         workspace_id = (found.registry or {}).get("workspace_id")
         if not workspace_id or workspace_id in self._linked:
             return None
+        if self._named[workspace_id] > 1:
+            return NoPlace(
+                Reason.REGISTRY_AMBIGUOUS,
+                f"Several registry rows name workspace {workspace_id}. Leave it in the row of its own tenant.",
+            )
         server = self._server_of.get(workspace_id)
         if server is not None:
             row = self._workspaces[(server, workspace_id)]
@@ -202,6 +209,8 @@ class _Planner:
 
     def _existing(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
         server, workspace_id = str(link["server"]), str(link["workspace_id"])
+        adopting = (Change.ADOPT_DATABASE,) if found.adopt else ()
+        entry = replace(entry, adopt=found.adopt, changes=adopting)
         trouble = self._server_trouble(server)
         if trouble:
             return replace(entry, conditions=_with(entry.conditions, trouble))
@@ -228,7 +237,7 @@ class _Planner:
             changes.append(Change.PROVE_LOGIN)
         return replace(
             entry,
-            changes=tuple(changes),
+            changes=(*adopting, *changes),
             admin=admin,
             conditions=_with(entry.conditions, *_existing_conditions(admin, pending, unfinished=unfinished)),
         )

@@ -44,7 +44,7 @@ def candidates(slug: str, name: str, database_name: str) -> tuple[str, ...]:
     wished = base[:LONGEST].strip("-")
     room = LONGEST - _HASH_LENGTH - 1
     short = base[:room].strip("-")
-    if short.startswith("api-"):
+    if f"{short}-".startswith("api-"):
         short = "x" + short[: room - 1].strip("-")
     own = f"{short}-{digest[:_HASH_LENGTH]}"
     longer = f"{short[: LONGEST - 13].strip('-')}-{digest[:12]}"

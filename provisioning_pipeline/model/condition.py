@@ -132,9 +132,10 @@ def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
     A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that was set aside on
     purpose says so, whatever else is wrong with it.
     """
-    aside = next((condition for condition in conditions.values() if condition.reason in SET_ASIDE), None)
-    if aside and aside.type is not ConditionType.READY:
-        return is_false(ConditionType.READY, aside.reason, aside.message)
+    asked = [conditions[type_] for type_ in ConditionType if type_ in conditions and type_ is not ConditionType.READY]
+    for condition in asked:
+        if condition.reason in SET_ASIDE and condition.status is not Status.TRUE:
+            return is_false(ConditionType.READY, condition.reason, condition.message)
     for type_ in ConditionType:
         if type_ is ConditionType.READY:
             continue

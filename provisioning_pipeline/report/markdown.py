@@ -1,5 +1,6 @@
 """The summary as Markdown, for Dagster's asset metadata."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from provisioning_pipeline.report.summary import Summary, TenantLine
@@ -52,5 +53,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    escaped = str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\|\[])", r"\\\1", str(text)).replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(escaped.split())

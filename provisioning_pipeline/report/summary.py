@@ -112,8 +112,10 @@ class Summary:
         ready, unwell = self.count("ready"), self.count("unwell")
         if not self.tenants:
             return "No tenant was found."
+        if ready + unwell == 0:
+            return "Nothing is wanted of any tenant: all are set aside."
         if unwell == 0:
-            return f"All {ready} tenants are ready."
+            return f"All {ready} tenants are ready." if ready > 1 else "The one tenant is ready."
         return f"{ready} of {ready + unwell} tenants are ready, {unwell} need{'s' if unwell == 1 else ''} a look."
 
 

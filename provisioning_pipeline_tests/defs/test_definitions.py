@@ -161,7 +161,7 @@ def test_settings_that_are_missing_fail_the_run_with_their_names(
 def test_many_tenants_go_in_chunks_and_few_in_steps_named_after_them() -> None:
     def plan(slug: str) -> TenantPlan:
         tenant = Tenant(f"db_{slug}", slug, slug)
-        return TenantPlan(tenant, (), False, "eu", (), None, AdminUnknown(Reason.WAITING, ""), ())  # noqa: FBT003
+        return TenantPlan(tenant, (), False, "eu", (), None, AdminUnknown(Reason.WAITING, ""), ())
 
     few = chunks([plan("a-b"), plan("a_b"), plan("日本")], 20, 100)
     many = chunks([plan(str(number)) for number in range(205)], 20, 100)

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
@@ -18,6 +19,7 @@ from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
 T = TypeVar("T")
+NOW = datetime.now(UTC)
 ACME, BETA = Tenant("twenty_tenant_acme_1", "acme", "Acme"), Tenant("twenty_tenant_beta_2", "beta", "Beta")
 
 
@@ -97,9 +99,9 @@ def test_two_tenants_never_claim_the_same_subdomain_of_a_server(url: str) -> Non
     async def claim(ledger: Ledger) -> list[bool]:
         await with_tenants(ledger)
         claims = [
-            await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1"),
-            await ledger.begin_intent(BETA.database_name, "eu", "acme", "r1"),
-            await ledger.begin_intent(BETA.database_name, "us", "acme", "r1"),
+            await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1", begun_at=NOW),
+            await ledger.begin_intent(BETA.database_name, "eu", "acme", "r1", begun_at=NOW),
+            await ledger.begin_intent(BETA.database_name, "us", "acme", "r1", begun_at=NOW),
         ]
         return [claim is not None for claim in claims]
 
@@ -111,7 +113,7 @@ def test_a_dropped_intent_lets_go_of_server_and_subdomain(url: str) -> None:
 
     async def work(ledger: Ledger) -> Any:
         await with_tenants(ledger)
-        intent = await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1")
+        intent = await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1", begun_at=NOW)
         assert intent
         await ledger.drop_intent(intent, ACME.database_name, "made nothing")
         link = await ledger.link(ACME.database_name)
@@ -127,7 +129,7 @@ def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
     async def work(ledger: Ledger) -> None:
         await with_tenants(ledger)
         for tenant, subdomain in ((ACME, "acme"), (BETA, "beta")):
-            intent = await ledger.begin_intent(tenant.database_name, "eu", subdomain, "r1")
+            intent = await ledger.begin_intent(tenant.database_name, "eu", subdomain, "r1", begun_at=NOW)
             assert intent
             await ledger.store_workspace(intent, tenant.database_name, workspace, "http://x.localhost/", "created")
 

@@ -1,4 +1,4 @@
-"""One embedded Postgres for all tests of the sandbox, and a stand-in Clerk per test."""
+"""A stand-in Clerk per test, and the shared Postgres without what earlier tests left in it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +9,6 @@ import pytest
 
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-
-
-@pytest.fixture(scope="session")
-def sandbox_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxPostgres]:
-    """A running cluster; tests make databases of their own in it."""
-    with SandboxPostgres(tmp_path_factory.mktemp("postgres")) as postgres:
-        yield postgres
 
 
 @pytest.fixture

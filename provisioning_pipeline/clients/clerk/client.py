@@ -7,7 +7,8 @@ clamped here; a walk by offset is whole only when the distinct ids equal a total
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ API_VERSION = "2026-05-12"
 MOST_PER_PAGE = 500
 MOST_IDS_PER_CALL = 100
 _SYSTEM = "Clerk"
+_ABSENT: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,10 @@ class ClerkClient:
         Raises:
             Fault: ORGANIZATION_MISSING when Clerk knows no such organization.
         """
-        path = f"/organizations/{organization_id}/memberships"
+        path = f"/organizations/{quote(organization_id, safe='')}/memberships"
         walk = await self._walk(path, "GET /organizations/{id}/memberships")
         if walk is None:
+            await self.instance()  # a base URL that is not Clerk's knows no organization either, and says so here
             raise Fault(
                 FaultKind.TENANT,
                 Reason.ORGANIZATION_MISSING,
@@ -117,9 +120,11 @@ class ClerkClient:
                 {"limit": MOST_PER_PAGE, "offset": offset, "order_by": "+created_at"},
                 absent=True,
             )
-            if page is None:
+            if page is _ABSENT:
                 return None
-            totals.add(int(page["total_count"]))
+            if not isinstance(page, dict) or not isinstance(page.get("total_count"), int) or "data" not in page:
+                raise _not_clerk(name)
+            totals.add(page["total_count"])
             rows |= {row["id"]: row for row in page["data"]}
             offset += len(page["data"])
             if not page["data"] or offset >= page["total_count"]:
@@ -130,17 +135,21 @@ class ClerkClient:
     ) -> Any:
         response = await self._transport.send("GET", path, name=name, effect=Effect.READ, params=dict(parameters or {}))
         if absent and response.status_code == 404:
-            return None
+            return _ABSENT
         if response.status_code >= 400:
             raise _fault(response, name)
         try:
             return response.json()
         except ValueError:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.CLERK_UNREACHABLE,
-                f"Clerk's answer to {name} is no JSON. Check PROVISIONING_CLERK_BASE_URL.",
-            ) from None
+            raise _not_clerk(name) from None
+
+
+def _not_clerk(name: str) -> Fault:
+    return Fault(
+        FaultKind.SERVER,
+        Reason.CLERK_UNREACHABLE,
+        f"The answer to {name} is not Clerk's. Check PROVISIONING_CLERK_BASE_URL.",
+    )
 
 
 def _fault(response: httpx.Response, name: str) -> Fault:

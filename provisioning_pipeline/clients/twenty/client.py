@@ -238,10 +238,15 @@ class TwentyClient:
             Fault: with `effect_unknown` when the answer was lost.
         """
         await self.check_contract()
-        token = await self._agnostic_token()
-        answer = await self._call(
-            operations.SIGN_UP_IN_NEW_WORKSPACE, {"displayName": display_name, "subdomain": subdomain}, token
-        )
+        variables = {"displayName": display_name, "subdomain": subdomain}
+        try:
+            answer = await self._call(operations.SIGN_UP_IN_NEW_WORKSPACE, variables, await self._agnostic_token())
+        except TwentyFault as fault:
+            # a token is refused before anything is looked at, so nothing was made yet
+            if not is_expired_token(fault.error):
+                raise
+            self._tokens.pop((self.service_account.email, ""), None)
+            answer = await self._call(operations.SIGN_UP_IN_NEW_WORKSPACE, variables, await self._agnostic_token())
         door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
         return Created(door, answer["loginToken"]["token"])
 

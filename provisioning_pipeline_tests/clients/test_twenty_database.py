@@ -1,0 +1,277 @@
+"""Reads of a Twenty server's own database."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.twenty.database import MemberState, TwentyDatabase, WorkspaceState
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.onboarding import Flag
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.sandbox.twenty import core_sql
+
+pytestmark = pytest.mark.anyio
+US, THEM = "provisioner@platform.test", "somebody@else.test"
+NOW = datetime.now(UTC)
+
+
+class Core:
+    """A Twenty database to be filled by hand."""
+
+    def __init__(self, postgres: SandboxPostgres, name: str) -> None:
+        self.postgres, self.name = postgres, name
+
+    def sql(self, statement: str, *values: Any) -> list[Any]:
+        return list(self.postgres.execute(self.name, statement, values or None))
+
+    def user(self, email: str, *, admin: bool = False, deleted: bool = False) -> str:
+        return str(
+            self.sql(
+                'INSERT INTO core."user" (email, "canAccessFullAdminPanel", "deletedAt") VALUES (%s, %s, %s)'
+                " RETURNING id",
+                email,
+                admin,
+                NOW if deleted else None,
+            )[0][0]
+        )
+
+    def workspace(
+        self,
+        subdomain: str,
+        *members: str,
+        age: timedelta = timedelta(),
+        deleted: bool = False,
+        whole: bool = True,
+        status: str = "ACTIVE",
+    ) -> str:
+        made = str(
+            self.sql(
+                'INSERT INTO core.workspace (subdomain, "activationStatus", "createdAt", "deletedAt")'
+                " VALUES (%s, %s, %s, %s) RETURNING id",
+                subdomain,
+                status,
+                NOW - age,
+                NOW if deleted else None,
+            )[0][0]
+        )
+        for number, user_id in enumerate(members):
+            self.sql(
+                'INSERT INTO core."userWorkspace" ("userId", "workspaceId", "createdAt") VALUES (%s, %s, %s)',
+                user_id,
+                made,
+                NOW + timedelta(seconds=number),
+            )
+        if whole:
+            objects = 'INSERT INTO core."objectMetadata" ("workspaceId", "nameSingular") VALUES (%s, %s)'
+            for name in ("person", "workspaceMember"):
+                self.sql(objects, made, name)
+        return made
+
+    def flag(
+        self, key: str, user: str | None, workspace: str | None, value: str = "true", type_: str = "USER_VARIABLE"
+    ) -> None:
+        self.sql(
+            'INSERT INTO core."keyValuePair" (key, "userId", "workspaceId", value, type)'
+            " VALUES (%s, %s, %s, %s::jsonb, %s)",
+            key,
+            user,
+            workspace,
+            value,
+            type_,
+        )
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[TwentyDatabase]:
+        async with opened(self.postgres.url(self.name)) as database:
+            yield database
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[TwentyDatabase]:
+    system = 'The database of Twenty server "eu"'
+    reason = Reason.SERVER_DATABASE_UNREACHABLE
+    async with Database(url, system=system, unreachable=reason, read_only=True) as database:
+        yield TwentyDatabase(database)
+
+
+@pytest.fixture(scope="module")
+def template(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    name = f"core_{uuid4().hex[:12]}"
+    sandbox_postgres.create_database(name)
+    sandbox_postgres.execute(name, core_sql())
+    yield name
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture
+def core(sandbox_postgres: SandboxPostgres, template: str) -> Iterator[Core]:
+    name = f"core_{uuid4().hex[:12]}"
+    sandbox_postgres.create_database(name, template)
+    yield Core(sandbox_postgres, name)
+    sandbox_postgres.drop_database(name)
+
+
+# --- what a lost answer left behind -------------------------------------------------------------------------------
+
+
+async def test_only_our_own_young_living_workspace_is_taken_for_one_left_behind(core: Core) -> None:
+    ours, theirs = core.user("Provisioner@platform.test"), core.user(THEM)
+    pending: dict[str, Any] = {"status": "PENDING_CREATION"}
+    mine = core.workspace("mine", ours, theirs, **pending)
+    core.workspace("joined-later", theirs, ours, **pending)
+    core.workspace("not-ours", theirs, **pending)
+    core.workspace("nobodys", **pending)
+    core.workspace("deleted", ours, deleted=True, **pending)
+    core.workspace("old", ours, age=timedelta(minutes=2), **pending)
+    core.workspace("somebody-activated-it", ours)
+    found = {}
+    async with core.read() as database:
+        for (subdomain,) in core.sql("SELECT subdomain FROM core.workspace"):
+            found[subdomain] = await database.workspace_left_behind(subdomain, US.upper(), NOW)
+        assert await database.workspace_left_behind("never-made", US, NOW) is None
+    assert {subdomain: id_ for subdomain, id_ in found.items() if id_} == {"mine": mine}
+
+
+async def test_a_workspace_made_before_the_intent_is_somebody_elses_story(core: Core) -> None:
+    core.workspace("acme", core.user(US), status="PENDING_CREATION")
+    async with core.read() as database:
+        assert await database.workspace_left_behind("acme", US, NOW + timedelta(minutes=1)) is None
+        assert await database.workspace_left_behind("acme", US, NOW - timedelta(minutes=1)) is not None
+
+
+async def test_the_clock_is_the_databases_own(core: Core) -> None:
+    async with core.read() as database:
+        before = core.sql("SELECT clock_timestamp()")[0][0]
+        assert before <= await database.now() <= core.sql("SELECT clock_timestamp()")[0][0]
+
+
+async def test_places_count_what_is_there_and_what_is_on_its_way(core: Core) -> None:
+    core.workspace("there")
+    core.workspace("gone", deleted=True)
+    async with core.read() as database:
+        assert await database.places_taken([]) == 1
+        assert await database.places_taken(["there"]) == 1
+        assert await database.places_taken(["there", "coming", "coming-too"]) == 3
+
+
+# --- bulk reads ---------------------------------------------------------------------------------------------------
+
+
+async def test_workspaces_are_read_all_or_by_id(core: Core) -> None:
+    whole, bare = core.workspace("whole"), core.workspace("bare", whole=False)
+    gone = core.workspace("gone", deleted=True)
+    async with core.read() as database:
+        everything = {row["workspace_id"]: row for row in await database.workspaces()}
+        some = await database.workspaces([bare, str(uuid4())])
+        assert await database.workspaces([]) == []
+        assert await database.workspace_count() == 2
+    assert set(everything) == {whole, bare, gone}
+    assert [everything[each]["has_metadata"] for each in (whole, bare, gone)] == [True, False, True]
+    assert [everything[each]["deleted"] for each in (whole, bare, gone)] == [False, False, True]
+    assert some == [
+        {
+            "workspace_id": bare,
+            "subdomain": "bare",
+            "activation_status": "ACTIVE",
+            "deleted": False,
+            "has_metadata": False,
+        }
+    ]
+
+
+async def test_onboarding_rows_are_those_of_the_workspaces_asked_for_and_those_of_no_workspace(core: Core) -> None:
+    user = core.user(US)
+    one, two = core.workspace("one"), core.workspace("two")
+    core.flag("ONBOARDING_A_PENDING", user, one)
+    core.flag("ONBOARDING_A_PENDING", None, two, "false")
+    core.flag("ONBOARDING_A_PENDING", user, None, '"true"')
+    core.flag("ONBOARDING_A_DONE", user, one)
+    core.flag("ONBOARDING_B_PENDING", user, one, type_="FEATURE_FLAG")
+    core.flag("ONBOARDING_C_PENDING", user, one)
+    core.sql('UPDATE core."keyValuePair" SET "deletedAt" = now() WHERE key = \'ONBOARDING_C_PENDING\'')
+
+    def shape(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+        return {(row["key"], row["user_id"], row["workspace_id"], row["value"]) for row in rows}
+
+    wide = ("ONBOARDING_A_PENDING", user, None, "true")
+    async with core.read() as database:
+        everything, of_one = await database.onboarding_rows(), await database.onboarding_rows([one])
+        flags = await database.flags(one)
+    mine = ("ONBOARDING_A_PENDING", user, one, True)
+    assert shape(everything) == {mine, ("ONBOARDING_A_PENDING", None, two, False), wide}
+    assert shape(of_one) == {mine, wide}
+    assert set(flags) == {Flag(*mine), Flag(*wide)}
+
+
+async def test_a_workspace_is_told_or_is_not_there(core: Core) -> None:
+    made = core.workspace("acme", deleted=True)
+    async with core.read() as database:
+        state = await database.workspace_state(made)
+        assert await database.workspace_state(str(uuid4())) is None
+    assert state == WorkspaceState("acme", "ACTIVE", deleted=True)
+
+
+# --- people -------------------------------------------------------------------------------------------------------
+
+
+async def test_accounts_are_found_by_address_in_any_case_and_deleted_ones_are_not(core: Core) -> None:
+    async with core.read() as database:
+        assert await database.has_any_user() is False
+        admin = core.user(US, admin=True)
+        core.user("gone@x.test", admin=True, deleted=True)
+        core.user(THEM)
+        assert await database.has_any_user() is True
+        assert await database.user_ids("PROVISIONER@platform.test") == [admin]
+        assert await database.user_ids("gone@x.test") == []
+        found = {email: await database.is_server_admin(email) for email in (US.title(), THEM, "gone@x.test", "no@x")}
+    assert found == {US.title(): True, THEM: False, "gone@x.test": False, "no@x": False}
+
+
+async def test_a_membership_carries_the_role_of_its_own_workspace(core: Core) -> None:
+    user = core.user(US)
+    one, two, left = core.workspace("one", user), core.workspace("two", user), core.workspace("left", user)
+    core.sql('UPDATE core."userWorkspace" SET "deletedAt" = now() WHERE "workspaceId" = %s', left)
+    role = core.sql("INSERT INTO core.role (label, \"workspaceId\") VALUES ('Admin', %s) RETURNING id", one)[0][0]
+    core.sql(
+        'INSERT INTO core."roleTarget" ("workspaceId", "roleId", "userWorkspaceId")'
+        ' SELECT %s, %s, id FROM core."userWorkspace" WHERE "workspaceId" IN (%s, %s)',
+        one,
+        role,
+        one,
+        two,
+    )
+    async with core.read() as database:
+        assert await database.member_state(one, US.upper()) == MemberState(user, "Admin")
+        assert await database.member_state(two, US) == MemberState(user, None)
+        assert await database.member_state(left, US) is None
+        assert await database.member_state(one, THEM) is None
+
+
+# --- what is no Twenty database -----------------------------------------------------------------------------------
+
+
+async def test_a_database_that_is_not_twentys_is_told_so(sandbox_postgres: SandboxPostgres) -> None:
+    async with opened(sandbox_postgres.url()) as database:
+        with pytest.raises(Fault, match="not the database of a Twenty") as raised:
+            await database.workspaces()
+    assert (raised.value.kind, raised.value.reason) == (FaultKind.SERVER, Reason.UNSUPPORTED_TWENTY)
+
+
+async def test_missing_rights_are_told_with_what_to_grant(core: Core) -> None:
+    role = f"reader_{uuid4().hex[:8]}"
+    core.postgres.execute("postgres", f"CREATE ROLE {role} LOGIN PASSWORD 'c4nary'")
+    try:
+        url = f"postgresql://{role}:c4nary@127.0.0.1:{core.postgres.port}/{core.name}"
+        async with opened(url) as database:
+            with pytest.raises(Fault, match="Grant our user USAGE") as raised:
+                await database.workspaces()
+    finally:
+        core.postgres.execute("postgres", f"DROP ROLE {role}")
+    assert raised.value.reason is Reason.SERVER_DATABASE_UNREACHABLE
+    assert "c4nary" not in raised.value.message

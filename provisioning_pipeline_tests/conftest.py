@@ -1,0 +1,37 @@
+"""What every folder shares: one embedded Postgres for the whole run, and how the tests run."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+
+# the machine's load decides neither about a verdict nor about which examples are tried
+settings.register_profile("suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def sandbox_postgres() -> Iterator[SandboxPostgres]:
+    """A running cluster; tests make databases of their own in it.
+
+    Not below pytest's own folder: that is for one user alone, and each new session sets it so again, while a
+    server started by root belongs to another user, who must be able to pass through.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="provisioning-tests-"))
+    folder.chmod(0o755)
+    try:
+        with SandboxPostgres(folder) as postgres:
+            yield postgres
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of the asynchronous tests."""
+    return "asyncio"

@@ -1,0 +1,111 @@
+"""Rows of snapshots with everything in them that a test does not talk about."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect
+from provisioning_pipeline.decide.plan import Observed
+from provisioning_pipeline.model import frames
+from provisioning_pipeline.model.condition import Condition, ConditionType
+from provisioning_pipeline.model.tenant import TenantPlan
+
+EXCLUDED = ("suspended", "deleted")
+WORKSPACE = "11111111-1111-4111-8111-111111111111"
+SERVICE, ADMIN = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000"
+
+
+def row(database_name: str | None, **other: Any) -> dict[str, Any]:
+    """A registry row."""
+    given = {"database_name": database_name, "slug": "acme", "name": "Acme", "status": "active", "registry_id": "r1"}
+    return given | other
+
+
+def link(database_name: str, **other: Any) -> dict[str, Any]:
+    """Our own row, of a tenant whose workspace is whole and whose login is proved."""
+    given = {
+        "database_name": database_name,
+        "slug": "acme",
+        "server": "eu",
+        "subdomain": "acme",
+        "workspace_id": WORKSPACE,
+        "admin_user_id": ADMIN,
+        "admin_email": "ada@acme.test",
+        "login_proved": True,
+        "open_intent": False,
+    }
+    return given | other
+
+
+def server(name: str = "eu", **other: Any) -> dict[str, Any]:
+    """A server that can be read."""
+    return {"server": name, "database_name": name, "dedicated": False, "workspaces": 0} | other
+
+
+def workspace(**other: Any) -> dict[str, Any]:
+    """An active workspace, made by Twenty itself."""
+    given = {"server": "eu", "workspace_id": WORKSPACE, "subdomain": "acme", "activation_status": "ACTIVE"}
+    return given | {"deleted": False, "has_metadata": True} | other
+
+
+def flag(key: str, user_id: str | None, workspace_id: str | None = WORKSPACE, value: Any = True) -> dict[str, Any]:
+    """An onboarding row."""
+    return {"server": "eu", "key": key, "user_id": user_id, "workspace_id": workspace_id, "value": value}
+
+
+def probe(database_name: str, **other: Any) -> dict[str, Any]:
+    """A database that was looked into and holds Twenty's schema."""
+    return {"database_name": database_name, "reachable": True, "vanished": False, "has_core": True} | other
+
+
+def find(
+    databases: Iterable[str] = (),
+    registry: Iterable[dict[str, Any]] = (),
+    links: Iterable[dict[str, Any]] = (),
+    *,
+    adopt: bool = True,
+) -> list[Detected]:
+    """Detection over these."""
+    return detect(
+        frames.frame(frames.DATABASES, [{"database_name": name} for name in databases]),
+        frames.frame(frames.REGISTRY, registry),
+        frames.frame(frames.LINKS, links),
+        DetectionPolicy(adopt_databases=adopt, excluded_statuses=EXCLUDED),
+    )
+
+
+def servers(*rows: dict[str, Any]) -> pd.DataFrame:
+    """The frame of servers."""
+    return frames.frame(frames.SERVERS, rows)
+
+
+def observed(
+    *,
+    servers: Sequence[dict[str, Any]] = (server(),),
+    workspaces: Sequence[dict[str, Any]] = (workspace(),),
+    flags: Sequence[dict[str, Any]] = (),
+    probes: Sequence[dict[str, Any]] = (),
+    **other: Any,
+) -> Observed:
+    """What was observed; by default one server with one whole workspace."""
+    given: dict[str, Any] = {
+        "service_users": {"eu": (SERVICE,)},
+        "holders": {},
+        "users": {},
+        "registry_stores": True,
+        "admin_role": "org:admin",
+    }
+    return Observed(
+        servers=frames.frame(frames.SERVERS, servers),
+        workspaces=frames.frame(frames.WORKSPACES, workspaces),
+        flags=frames.frame(frames.FLAGS, flags),
+        probes=frames.frame(frames.PROBES, probes),
+        **(given | other),
+    )
+
+
+def condition(of: Detected | TenantPlan, type_: ConditionType) -> Condition:
+    """The one condition of this type."""
+    (found,) = (condition for condition in of.conditions if condition.type is type_)
+    return found

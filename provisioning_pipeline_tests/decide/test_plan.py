@@ -1,0 +1,317 @@
+"""From observed state to a plan, one kind of tenant after another."""
+
+from typing import Any
+
+import pytest
+
+from provisioning_pipeline.decide.plan import databases_to_probe, make_plan, organizations_to_ask
+from provisioning_pipeline.decide.subdomain import candidates
+from provisioning_pipeline.model.condition import ConditionType, Reason, Status
+from provisioning_pipeline.model.people import Membership, User
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
+from provisioning_pipeline_tests.decide.facts import (
+    ADMIN,
+    SERVICE,
+    WORKSPACE,
+    condition,
+    find,
+    flag,
+    link,
+    observed,
+    probe,
+    row,
+    server,
+    workspace,
+)
+
+DB = "twenty_tenant_acme_0a1b2c3d"
+WHOLE = (Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE)
+REST = (Change.CLEAR_ONBOARDING, Change.STORE_LINK)
+WORKSPACE_READY, LOGIN_PROVED = ConditionType.WORKSPACE_READY, ConditionType.LOGIN_PROVED
+ADA = {
+    "holders": {"org_1": (Membership("u1", "org:admin", False, 1),)},
+    "users": {"u1": User("u1", "ada@acme.test", "Ada", "L", False)},
+}
+
+
+def planned(
+    registry: dict[str, Any] | None, known: dict[str, Any] | None = None, *, adopt: bool = True, **what: Any
+) -> TenantPlan:
+    """The plan of the one tenant."""
+    found = find([DB], [registry] if registry else [], [known] if known else [], adopt=adopt)
+    (entry,) = make_plan(found, observed(**what)).tenants
+    return entry
+
+
+def at_rest(**what: Any) -> TenantPlan:
+    """The plan of a tenant whose registry row and link agree, where nothing but `what` is odd."""
+    return planned(row(DB, workspace_id=WORKSPACE), link(DB, **what.pop("known", {})), **what)
+
+
+# --- a new tenant -------------------------------------------------------------------------------------------------
+
+
+def test_a_new_tenant_gets_everything() -> None:
+    entry = planned(row(DB, clerk_org_id="org_1"), **ADA)
+    assert entry.changes == (*WHOLE, Change.ADD_ADMIN, *REST, Change.PROVE_LOGIN)
+    assert (entry.server, entry.workspace_id, entry.adopt) == ("eu", None, False)
+    assert entry.subdomains == candidates("acme", "Acme", DB)
+    assert entry.admin == Admin("ada@acme.test", "Ada", "L", "u1")
+
+
+def test_a_new_tenant_whose_admin_nobody_knows_gets_its_workspace_all_the_same() -> None:
+    entry = planned(row(DB))
+    assert entry.changes == (*WHOLE, *REST)
+    assert isinstance(entry.admin, AdminUnknown)
+    assert entry.admin.reason is Reason.ADMIN_UNKNOWN
+
+
+def test_a_database_without_a_row_is_adopted_first_under_the_name_that_it_gives_itself() -> None:
+    entry = planned(None, probes=[probe(DB, display_name="Acme International")])
+    assert entry.adopt
+    assert entry.changes[0] is Change.ADOPT_DATABASE
+    assert entry.tenant.name == "Acme International"
+
+
+def test_the_registrys_name_goes_before_the_databases_own() -> None:
+    assert planned(row(DB), probes=[probe(DB, display_name="Other")]).tenant.name == "Acme"
+
+
+def test_a_tenant_without_a_place_is_still_adopted_and_waits() -> None:
+    full = [server(capacity=1, workspaces=1)]
+    entry = planned(None, servers=full)
+    assert entry.changes == (Change.ADOPT_DATABASE,)
+    assert entry.server is None
+    assert condition(entry, WORKSPACE_READY).reason is Reason.SERVER_FULL
+    assert planned(row(DB), servers=full).needs_work is False
+
+
+def test_two_new_tenants_do_not_get_the_last_place_both() -> None:
+    found = find(["one", "two"])
+    first, second = make_plan(found, observed(servers=[server(capacity=1)])).tenants
+    assert first.server == "eu"
+    assert second.server is None
+
+
+def test_a_database_that_vanished_is_left_alone() -> None:
+    entry = planned(None, probes=[probe(DB, reachable=False, vanished=True, problem="does not exist")])
+    assert (entry.changes, entry.adopt) == ((), False)
+    assert condition(entry, ConditionType.DETECTED).reason is Reason.DATABASE_VANISHED
+
+
+@pytest.mark.parametrize(
+    ("look", "reason"),
+    [
+        ({"reachable": False, "problem": "no pg_hba entry"}, Reason.DATABASE_UNREACHABLE),
+        ({"has_core": False}, Reason.NO_SCHEMA_YET),
+        ({}, Reason.DATABASE_PRESENT),
+    ],
+)
+def test_what_the_look_inside_said_is_told_and_stops_nothing(look: dict[str, Any], reason: Reason) -> None:
+    entry = planned(row(DB), probes=[probe(DB, **look)])
+    told = condition(entry, ConditionType.DETECTED)
+    assert (told.status, told.reason) == (Status.TRUE, reason)
+    assert entry.changes[:2] == WHOLE
+
+
+def test_a_creation_under_way_is_finished_on_its_own_server_even_if_that_is_full() -> None:
+    begun = link(DB, workspace_id=None, admin_user_id=None, open_intent=True, server="small")
+    rows = [server("small", capacity=1, workspaces=1), server("large")]
+    entry = planned(row(DB), begun, servers=rows)
+    assert entry.server == "small"
+    assert entry.changes[:2] == WHOLE
+
+
+def test_a_creation_under_way_waits_for_its_server() -> None:
+    begun = link(DB, workspace_id=None, admin_user_id=None, open_intent=True, server="small")
+    trouble = server("small", reason=Reason.SERVER_DATABASE_UNREACHABLE, message="no route")
+    for rows, reason in (
+        ([server()], Reason.SERVER_NOT_CONFIGURED),
+        ([server(), trouble], Reason.SERVER_DATABASE_UNREACHABLE),
+    ):
+        entry = planned(row(DB), begun, servers=rows)
+        assert entry.changes == ()
+        assert condition(entry, WORKSPACE_READY).reason is reason
+
+
+def test_a_creation_under_way_keeps_its_place_from_others() -> None:
+    begun = link("one", workspace_id=None, admin_user_id=None, open_intent=True)
+    found = find(["one", "two"], [row("one"), row("two")], [begun])
+    first, second = make_plan(found, observed(servers=[server(capacity=1)])).tenants
+    assert first.server == "eu"
+    assert condition(second, WORKSPACE_READY).reason is Reason.SERVER_FULL
+
+
+@pytest.mark.parametrize("entry", [planned(row(DB, status="suspended"), link(DB)), planned(None, adopt=False)])
+def test_nothing_is_done_for_whom_nothing_is_wanted(entry: TenantPlan) -> None:
+    assert (entry.changes, entry.adopt, entry.subdomains) == ((), False, ())
+
+
+# --- a tenant whose workspace only the registry knows -------------------------------------------------------------
+
+
+def test_a_workspace_that_the_registry_names_is_adopted_after_the_ledger_was_lost() -> None:
+    entry = planned(row(DB, workspace_id=WORKSPACE), workspaces=[workspace(subdomain="acme-hq")])
+    assert entry.changes == (Change.ADOPT_WORKSPACE, *REST)
+    assert (entry.server, entry.workspace_id, entry.subdomains) == ("eu", WORKSPACE, ("acme-hq",))
+
+
+def test_a_workspace_that_is_somebody_elses_by_our_own_link_is_not_adopted() -> None:
+    found = find(["one", "two"], [row("one"), row("two", workspace_id=WORKSPACE)], [link("one")])
+    _, second = make_plan(found, observed()).tenants
+    assert second.workspace_id is None
+    assert Change.CREATE_WORKSPACE in second.changes
+
+
+def test_two_tenants_never_get_one_workspace_whatever_the_registry_says() -> None:
+    found = find(["one", "two"], [row("one", workspace_id=WORKSPACE), row("two", workspace_id=WORKSPACE)])
+    plan = make_plan(found, observed())
+    assert [entry.workspace_id for entry in plan.tenants].count(WORKSPACE) <= 1
+
+
+def test_while_a_server_cannot_be_read_nothing_is_made_for_a_workspace_that_may_be_there() -> None:
+    rows = [server(), server("us", reason=Reason.SERVER_DATABASE_UNREACHABLE, message="no route")]
+    entry = planned(row(DB, workspace_id=WORKSPACE), servers=rows, workspaces=[])
+    assert entry.changes == ()
+    assert condition(entry, WORKSPACE_READY).reason is Reason.SERVER_DATABASE_UNREACHABLE
+
+
+@pytest.mark.parametrize("rows", [[], [workspace(deleted=True)]])
+def test_a_registered_workspace_that_is_nowhere_is_made_anew(rows: list[dict[str, Any]]) -> None:
+    entry = planned(row(DB, workspace_id=WORKSPACE), workspaces=rows)
+    assert entry.changes[:2] == WHOLE
+    assert entry.workspace_id is None
+
+
+# --- a tenant with a workspace ------------------------------------------------------------------------------------
+
+
+def test_a_tenant_at_rest_needs_nothing() -> None:
+    entry = at_rest()
+    assert entry.changes == ()
+    assert (entry.server, entry.workspace_id) == ("eu", WORKSPACE)
+    assert condition(entry, WORKSPACE_READY).status is Status.TRUE
+
+
+@pytest.mark.parametrize(("user", "here"), [(ADMIN, WORKSPACE), (SERVICE, WORKSPACE), (None, WORKSPACE), (ADMIN, None)])
+def test_a_pending_step_of_any_level_is_cleared_and_the_login_proved_again(user: str | None, here: str | None) -> None:
+    entry = at_rest(flags=[flag("ONBOARDING_SOMETHING_NEW_PENDING", user, here)])
+    assert entry.changes == (Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    told = condition(entry, ConditionType.ONBOARDING_COMPLETE)
+    assert told.reason is Reason.STEPS_PENDING
+    assert "ONBOARDING_SOMETHING_NEW_PENDING" in told.message
+
+
+def test_steps_of_somebody_else_are_not_ours_to_clear() -> None:
+    others = "cccccccc-0000-4000-8000-000000000000"
+    rows = [flag("ONBOARDING_A_PENDING", others), flag("ONBOARDING_B_PENDING", ADMIN, others), flag("THEME", ADMIN)]
+    assert at_rest(flags=rows).changes == ()
+
+
+def test_steps_on_another_server_are_not_this_tenants() -> None:
+    rows = [flag("ONBOARDING_A_PENDING", ADMIN) | {"server": "us"}]
+    assert at_rest(flags=rows, servers=[server(), server("us")]).changes == ()
+
+
+@pytest.mark.parametrize("status", ["PENDING_CREATION", "ONGOING_CREATION"])
+def test_an_unfinished_activation_is_gone_on_with(status: str) -> None:
+    entry = at_rest(workspaces=[workspace(activation_status=status, has_metadata=False)])
+    assert entry.changes == (Change.ACTIVATE_WORKSPACE, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    assert condition(entry, WORKSPACE_READY).reason is Reason.WAITING
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], Reason.WORKSPACE_GONE),
+        ([workspace(deleted=True)], Reason.WORKSPACE_GONE),
+        ([workspace(server="us")], Reason.WORKSPACE_GONE),
+        ([workspace(activation_status="SUSPENDED")], Reason.WORKSPACE_SUSPENDED),
+        ([workspace(activation_status="INACTIVE")], Reason.WORKSPACE_SUSPENDED),
+        ([workspace(activation_status="A_STATUS_OF_LATER")], Reason.WORKSPACE_SUSPENDED),
+        ([workspace(has_metadata=False)], Reason.WORKSPACE_INCOMPLETE),
+    ],
+)
+def test_a_broken_workspace_is_told_and_not_touched(rows: list[dict[str, Any]], reason: Reason) -> None:
+    entry = at_rest(workspaces=rows, flags=[flag("ONBOARDING_A_PENDING", ADMIN)])
+    assert entry.changes == ()
+    told = condition(entry, WORKSPACE_READY)
+    assert (told.status, told.reason) == (Status.FALSE, reason)
+
+
+def test_a_server_that_is_not_configured_is_named_and_nothing_is_made_elsewhere() -> None:
+    entry = at_rest(servers=[server("us")])
+    assert entry.changes == ()
+    assert condition(entry, WORKSPACE_READY).reason is Reason.SERVER_NOT_CONFIGURED
+    assert '"eu"' in condition(entry, WORKSPACE_READY).message
+
+
+def test_of_a_server_that_cannot_be_read_nothing_is_claimed() -> None:
+    entry = at_rest(servers=[server(reason=Reason.SERVER_DATABASE_UNREACHABLE, message="no route")], workspaces=[])
+    assert entry.changes == ()
+    told = condition(entry, WORKSPACE_READY)
+    assert (told.status, told.reason, told.message) == (
+        Status.UNKNOWN,
+        Reason.SERVER_DATABASE_UNREACHABLE,
+        "no route",
+    )
+
+
+def test_an_admin_who_became_known_is_added() -> None:
+    known = link(DB, admin_user_id=None, admin_email=None, login_proved=False)
+    entry = planned(row(DB, workspace_id=WORKSPACE, clerk_org_id="org_1"), known, **ADA)
+    assert entry.changes == (Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    assert entry.admin == Admin("ada@acme.test", "Ada", "L", "u1")
+
+
+def test_a_workspace_whose_admin_nobody_knows_waits_with_the_reason() -> None:
+    entry = at_rest(known={"admin_user_id": None, "admin_email": None, "login_proved": False})
+    assert entry.changes == ()
+    told = condition(entry, LOGIN_PROVED)
+    assert (told.status, told.reason) == (Status.FALSE, Reason.ADMIN_UNKNOWN)
+
+
+def test_a_lost_proof_is_made_again_for_the_admin_that_we_know() -> None:
+    entry = at_rest(known={"login_proved": False})
+    assert entry.changes == (Change.PROVE_LOGIN,)
+    assert isinstance(entry.admin, Admin)
+    assert entry.admin.email == "ada@acme.test"
+
+
+@pytest.mark.parametrize("believed", [None, "22222222-2222-4222-8222-222222222222"])
+def test_a_registry_that_is_behind_is_told_if_it_can_store_it(believed: str | None) -> None:
+    behind = row(DB, workspace_id=believed)
+    assert planned(behind, link(DB)).changes == (Change.STORE_LINK,)
+    assert planned(behind, link(DB), registry_stores=False).changes == ()
+
+
+def test_a_tenant_whose_row_was_removed_is_not_said_to_be_in_the_registry() -> None:
+    entry = planned(None, link(DB))
+    registered = condition(entry, ConditionType.REGISTERED)
+    assert registered.status is not Status.TRUE or Change.ADOPT_DATABASE in entry.changes
+
+
+# --- whom to ask --------------------------------------------------------------------------------------------------
+
+
+def test_only_organizations_of_tenants_without_an_admin_are_asked() -> None:
+    fleet = {
+        "new": (row("new", clerk_org_id="org_new"), None),
+        "adminless": (
+            row("adminless", clerk_org_id="org_adminless"),
+            link("adminless", admin_user_id=None),
+        ),
+        "resting": (row("resting", clerk_org_id="org_resting"), link("resting")),
+        "suspended": (row("suspended", clerk_org_id="org_suspended", status="suspended"), None),
+        "plain": (row("plain"), None),
+        "shared": (row("shared", clerk_org_id="org_new"), None),
+    }
+    found = find(fleet, [known[0] for known in fleet.values()], [known[1] for known in fleet.values() if known[1]])
+    assert organizations_to_ask(found) == ("org_adminless", "org_new")
+
+
+def test_only_databases_of_tenants_without_a_workspace_are_looked_into() -> None:
+    rows = [row("new"), row("resting"), row("begun"), row("missing"), row("suspended", status="suspended")]
+    links = [link("resting"), link("begun", workspace_id=None, open_intent=True)]
+    found = find(["new", "resting", "begun", "suspended"], rows, links)
+    assert databases_to_probe(found) == ("begun", "new")

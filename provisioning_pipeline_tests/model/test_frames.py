@@ -1,0 +1,32 @@
+"""Frames have their columns whatever the rows are, and None stays None."""
+
+import pytest
+
+from provisioning_pipeline.model import frames
+
+ALL = [frames.DATABASES, frames.REGISTRY, frames.LINKS, frames.PROBES, frames.WORKSPACES, frames.FLAGS, frames.SERVERS]
+
+
+@pytest.mark.parametrize("columns", ALL)
+def test_a_frame_without_rows_has_all_its_columns(columns: frames.Columns) -> None:
+    empty = frames.frame(columns, [])
+    assert list(empty.columns) == list(columns)
+    assert frames.records(empty) == []
+
+
+def test_values_come_back_as_they_went_in() -> None:
+    rows = [
+        {"server": "eu", "capacity": 5, "workspaces": 0, "dedicated": False},
+        {"server": "us", "capacity": None, "workspaces": 3, "dedicated": True, "unknown": "left out"},
+    ]
+    first, second = frames.records(frames.frame(frames.SERVERS, rows))
+    assert (first["capacity"], first["dedicated"], first["reason"]) == (5, False, None)
+    assert (second["capacity"], second["dedicated"], second["workspaces"]) == (None, True, 3)
+    assert "unknown" not in second
+
+
+def test_json_values_of_flags_stay_what_they_are() -> None:
+    values = [True, False, "true", 1, {"a": [None]}, [True]]
+    rows = [{"server": "eu", "key": "k", "value": value} for value in values]
+    read = [row["value"] for row in frames.records(frames.frame(frames.FLAGS, rows))]
+    assert [(type(value), value) for value in read] == [(type(value), value) for value in values]

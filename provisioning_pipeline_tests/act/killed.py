@@ -88,7 +88,7 @@ def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: 
     Database.execute = wrapped(Database.execute, lambda query, *_: _words(query))  # type: ignore[method-assign]
     import provisioning_pipeline.ledger.ledger as ledger_module
 
-    for method in ("begin_intent", "store_workspace", "store_conditions", "drop_intent"):
+    for method in ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"):
         original = getattr(ledger_module.Ledger, method)
         setattr(ledger_module.Ledger, method, wrapped(original, lambda *_, _m=method, **__: f"ledger {_m}"))
     asyncio.run(apply(settings_of(environment), [tenant]))

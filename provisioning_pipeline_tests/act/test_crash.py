@@ -91,6 +91,32 @@ def test_killed_around_the_sign_up_of_the_service_account_on_an_empty_server(wor
     assert len(world.workspaces()) == 1
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_a_lost_ledger_is_rebuilt_makes_no_second_workspace(world: World, when: When) -> None:
+    world.sandbox.add_tenant("acme", members=1)
+    world.apply()
+    (made,) = world.workspaces()
+    world.registry("DELETE FROM provisioning.tenant_link RETURNING slug")
+
+    ended = run_killed_at(world.sandbox.environment(), "acme", "ledger adopt_workspace", when)
+
+    assert ended.killed
+    assert world.apply().summary.unwell == []
+    assert world.workspaces() == [made]
+    assert world.registry("SELECT twenty_workspace_id::text FROM tenant_registry")[0][0] == made.id
+
+
+def test_two_runs_at_once_never_claim_more_places_than_there_are(world: World) -> None:
+    for number in range(5):
+        world.sandbox.add_tenant(f"crowd-{number}", members=1)
+
+    assert run_beside_another(world.sandbox.environment() | {"PROVISIONING_TWENTY_CAPACITY": "3"}, 2) == [0, 0]
+
+    assert len(world.workspaces()) == 3
+    reasons = [world.conditions(f"crowd-{number}")["Ready"] for number in range(5)]
+    assert sorted(reasons) == [("False", "ServerFull")] * 2 + [("True", "AllTrue")] * 3
+
+
 def test_two_runs_at_once_over_the_same_tenants_make_no_duplicate(world: World) -> None:
     slugs = [f"twin-{number}" for number in range(5)]
     for slug in slugs:

@@ -276,6 +276,85 @@ def test_a_member_of_long_standing_keeps_the_name_they_chose(world: World) -> No
     assert tuple(name[0]) == ("Chosen", "Name")
 
 
+def test_a_login_refused_right_after_the_creation_leaves_the_workspace_to_the_next_run(world: World) -> None:
+    slug = add(world, "refused-entry")
+    world.sandbox.twenty[0].faults.scripted.append(ScriptedFault("getAuthTokensFromLoginToken", "error", times=4))
+
+    assert world.apply(slug).count("unwell") == 1
+
+    assert world.link(slug)["workspace_id"]
+    world.twenty(
+        "UPDATE core.workspace SET \"createdAt\" = now() - interval '3 hours' WHERE subdomain = %s RETURNING id", slug
+    )
+    assert world.apply(slug).count("ready") == 1
+    assert [w.subdomain for w in world.workspaces() if w.subdomain.startswith(slug)] == [slug]
+
+
+def test_an_answer_that_says_nothing_about_the_effect_keeps_the_intent_open(world: World) -> None:
+    slug = add(world, "open-intent")
+    world.sandbox.twenty[0].faults.scripted.append(ScriptedFault("signUpInNewWorkspace", "error", times=3))
+
+    assert world.apply(slug).count("unwell") == 1
+
+    (intent,) = world.registry(
+        "SELECT i.subdomain FROM provisioning.intent i JOIN provisioning.tenant_link l USING (database_name) "
+        "WHERE l.slug = %s AND i.settled_at IS NULL",
+        slug,
+    )
+    assert intent[0] == slug
+    assert world.apply(slug).count("ready") == 1
+    assert [w.subdomain for w in world.workspaces() if w.subdomain.startswith(slug)] == [slug]
+
+
+def test_one_tenants_failing_read_does_not_stop_its_server(world: World) -> None:
+    first, second = add(world, "read-fails"), add(world, "read-works")
+    world.apply(first, second)
+    for slug in (first, second):
+        link = world.link(slug)
+        world.twenty(
+            'INSERT INTO core."keyValuePair" (key, "userId", "workspaceId", value, type) '
+            "VALUES ('ONBOARDING_INSTALL_APPS_PENDING', %s, %s, 'true', 'USER_VARIABLE') RETURNING id",
+            link["admin_user_id"],
+            link["workspace_id"],
+        )
+    world.sandbox.twenty[0].faults.scripted.append(ScriptedFault("currentUser", "error", times=4))
+
+    applied = world.apply(first, second, tenant_concurrency=1)
+
+    assert (applied.count("ready"), applied.count("unwell")) == (1, 1)
+
+
+def test_a_workspace_that_was_renamed_in_twenty_is_followed(world: World) -> None:
+    slug = add(world, "before-rename")
+    world.apply(slug)
+    link = world.link(slug)
+    world.twenty(
+        "UPDATE core.workspace SET subdomain = 'after-rename' WHERE id = %s RETURNING id", link["workspace_id"]
+    )
+    world.twenty(
+        'INSERT INTO core."keyValuePair" (key, "userId", "workspaceId", value, type) '
+        "VALUES ('ONBOARDING_INSTALL_APPS_PENDING', %s, %s, 'true', 'USER_VARIABLE') RETURNING id",
+        link["admin_user_id"],
+        link["workspace_id"],
+    )
+
+    world.apply(slug)
+
+    assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
+    assert world.link(slug)["workspace_url"].startswith("http://after-rename.")
+    assert world.sees(slug)["status"] == "COMPLETED"
+
+
+def test_a_tenant_that_was_deleted_on_purpose_is_not_unwell_for_want_of_its_database(world: World) -> None:
+    slug = add(world, "left-for-good")
+    world.registry("UPDATE tenant_registry SET status = 'deleted' WHERE slug = %s RETURNING id", slug)
+    world.sandbox.postgres.drop_database(
+        world.registry("SELECT database_name FROM tenant_registry WHERE slug = %s", slug)[0][0]
+    )
+
+    assert world.apply(slug).count("aside") == 1
+
+
 def test_a_lost_ledger_is_rebuilt_from_the_registry_without_a_second_workspace(world: World) -> None:
     slug = add(world, "kept")
     world.apply(slug)

@@ -1,12 +1,17 @@
 """Several Twenty servers, full ones, refusing ones, and ones that are away: conditions, never crashes."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
+from provisioning_pipeline.pipeline.connections import connect
 from provisioning_pipeline.pipeline.planning import UnknownTenants
+from provisioning_pipeline.pipeline.planning import plan as make_plan
+from provisioning_pipeline.pipeline.reconcile import Reconciler
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.world import World
@@ -98,6 +103,52 @@ def test_a_twenty_that_lacks_a_mutation_is_refused_by_name_and_nothing_is_writte
         assert "Mutation.triggerInstallAppsOnboardingStep" in applied.summary.refusals[0]
         assert world.sandbox.twenty[0].mutating_calls == 0
         assert world.twenty('SELECT count(*) FROM core."user"')[0][0] == 0
+
+
+def test_a_server_that_would_send_e_mails_to_new_members_is_refused_before_anything_is_written() -> None:
+    with world_with(TwentyOptions(email_verification_required=True), tenants=1) as world:
+        applied = world.apply()
+
+        assert applied.broken
+        assert "IS_EMAIL_VERIFICATION_REQUIRED=false" in applied.summary.refusals[0]
+        assert world.sandbox.twenty[0].mutating_calls == 0
+
+
+def test_a_plan_that_is_older_than_another_runs_beginning_steps_back() -> None:
+    with world_with(TwentyOptions(), TwentyOptions(), tenants=1) as world:
+
+        async def late() -> tuple[str, str]:
+            async with connect(world.settings, dry_run=False) as connections:
+                reconciler = Reconciler(connections, "late")
+                await reconciler.prepare("test")
+                plan = await reconciler.accept(await reconciler.plan())
+                planned = plan.tenants[0].server
+                other = next(entry.name for entry in world.settings.servers if entry.name != planned)
+                database = plan.tenants[0].tenant.database_name
+                # another run has meanwhile begun elsewhere and was killed
+                now = datetime.now(UTC)
+                await connections.ledger.begin_intent(database, other, "acme", "other", begun_at=now)
+                (result,) = await reconciler.run(plan.tenants)
+                return result.conditions[0].reason, other
+
+        reason, other = asyncio.run(late())
+
+        assert reason == "TenantBusy"
+        assert [len(world.workspaces(server=number)) for number in (0, 1)] == [0, 0]
+        assert world.apply().summary.unwell == []
+        assert world.link("acme")["server"] == other
+        assert sum(len(world.workspaces(server=number)) for number in (0, 1)) == 1
+
+
+def test_a_name_from_a_sensor_whose_database_vanished_meanwhile_stops_nobody() -> None:
+    with world_with(TwentyOptions(), tenants=1) as world:
+
+        async def plan() -> list[str]:
+            async with connect(world.settings, dry_run=True) as connections:
+                found = await make_plan(connections, ["acme", "twenty_tenant_gone_00000000"], by_hand=False)
+                return [entry.tenant.slug for entry in found.tenants]
+
+        assert asyncio.run(plan()) == ["acme"]
 
 
 def test_a_server_that_is_away_is_a_condition_and_heals_when_it_is_back() -> None:

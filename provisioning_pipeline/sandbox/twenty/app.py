@@ -30,6 +30,7 @@ from provisioning_pipeline.sandbox.twenty import (
 from provisioning_pipeline.sandbox.twenty.callers import identify
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError
 from provisioning_pipeline.sandbox.twenty.execution import Document, build, execute
+from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 from provisioning_pipeline.sandbox.twenty.runtime import Call, Runtime
 from provisioning_pipeline.sandbox.twenty.store import Session, open_pool, prepare
 from provisioning_pipeline.sandbox.twenty.tokens import Tokens
@@ -89,6 +90,9 @@ def create_app(runtime: Runtime, database_url: str) -> Starlette:
     async def on_metadata(request: Request) -> Response:
         return await _answer(runtime, metadata, request)
 
+    async def on_client_config(_: Request) -> Response:
+        return _client_config(runtime.options)
+
     async def on_records(request: Request) -> Response:
         return await _answer(runtime, record_schema, request)
 
@@ -97,9 +101,23 @@ def create_app(runtime: Runtime, database_url: str) -> Starlette:
             Route("/metadata", on_metadata, methods=["POST"]),
             Route("/graphql", on_records, methods=["POST"]),
             Route("/healthz", _health, methods=["GET"]),
+            Route("/client-config", on_client_config, methods=["GET"]),
             *_sandbox_routes(runtime),
         ],
         lifespan=lifespan,
+    )
+
+
+def _client_config(options: TwentyOptions) -> Response:
+    """The part of Twenty's public settings that a program needs (names read in the source of 2.21)."""
+    return JSONResponse(
+        {
+            "appVersion": "2.21.0",
+            "authProviders": {"google": False, "magicLink": False, "password": True, "microsoft": False, "sso": []},
+            "isMultiWorkspaceEnabled": True,
+            "isEmailVerificationRequired": options.email_verification_required,
+            "captcha": {},
+        }
     )
 
 

@@ -14,6 +14,7 @@ class TwentyOptions:
         bcrypt_rounds: cost of a password; the real one uses 10.
         public_host: workspaces live at `http://<subdomain>.<public_host>:<port>/`.
         introspection_for_anonymous: answer introspection without a token, as a development server does.
+        email_verification_required: the public settings say that new members must answer an e-mail first.
         second_factor_for_other_workspaces: refuse impersonation across workspaces for want of a second
             factor, as every server outside development does (source only); nobody has one here.
         lacking: root fields taken out of the schema, as on a server of another version.
@@ -28,6 +29,7 @@ class TwentyOptions:
     refresh_token_seconds: int = 60 * 24 * 3600
     public_host: str = "localhost"
     introspection_for_anonymous: bool = False
+    email_verification_required: bool = False
     second_factor_for_other_workspaces: bool = True
     lacking: frozenset[str] = frozenset()
 

@@ -56,6 +56,7 @@ class Database:
         self._read_only = read_only
         self._most = most_connections
         self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,8 +67,12 @@ class Database:
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
+        self._closed = True
 
     async def _opened(self) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
+        if self._closed:
+            message = f"{self.system} was used after it was closed"
+            raise RuntimeError(message)
         if self._pool is None:
             # a plain connection first: the pool would wait out its timeout and hide the cause
             connection = await AsyncConnection.connect(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import Membership, User
@@ -38,7 +39,7 @@ async def organization_admins(clerk: ClerkClient, organizations: Sequence[str], 
         async with gate:
             return await _holders(clerk, organization, admin_role)
 
-    read = await asyncio.gather(*(holders(organization) for organization in organizations))
+    read = await all_of(holders(organization) for organization in organizations)
     held = dict(zip(organizations, read, strict=True))
     wanted = sorted({member.user_id for members in read if isinstance(members, tuple) for member in members})
     try:

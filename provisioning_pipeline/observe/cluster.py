@@ -8,6 +8,7 @@ import pandas as pd
 from psycopg import AsyncConnection, Error, OperationalError
 from psycopg.rows import dict_row
 
+from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Database, with_database
 from provisioning_pipeline.model.frames import DATABASES, PROBES, frame
 
@@ -49,7 +50,7 @@ async def probes(cluster_url: str, names: Sequence[str]) -> pd.DataFrame:
         async with gate:
             return await _probe(cluster_url, name)
 
-    return frame(PROBES, await asyncio.gather(*(probe(name) for name in names)))
+    return frame(PROBES, await all_of(probe(name) for name in names))
 
 
 async def _probe(cluster_url: str, name: str) -> dict[str, Any]:

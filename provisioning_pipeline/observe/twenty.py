@@ -1,6 +1,5 @@
 """The Twenty servers: every workspace and every onboarding row, one query each per server."""
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Row, database_name
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.model.fault import Fault
@@ -38,7 +38,7 @@ async def twenty_servers(
 
     One that cannot be read is a row with a reason, never an error of the run.
     """
-    read = await asyncio.gather(*(_read(server, databases[server.name], only) for server in servers))
+    read = await all_of(_read(server, databases[server.name], only) for server in servers)
     rows: list[dict[str, Any]] = []
     workspaces: list[Row] = []
     flags: list[Row] = []
@@ -79,12 +79,11 @@ class _Seen:
 
 async def _read(server: TwentyServer, database: TwentyDatabase, only: Sequence[str] | None) -> _Seen:
     try:
-        count, workspaces, flags, users = await asyncio.gather(
-            database.workspace_count(),
-            database.workspaces(only),
-            database.onboarding_rows(only),
-            database.user_ids(server.service_email),
-        )
+        # one after another over one connection: opening more costs longer than these reads
+        count = await database.workspace_count()
+        workspaces = await database.workspaces(only)
+        flags = await database.onboarding_rows(only)
+        users = await database.user_ids(server.service_email)
     except Fault as fault:
         return _Seen(0, [], [], [], fault)
     return _Seen(count, workspaces, flags, users)

@@ -1,12 +1,13 @@
 """Observe and decide: from the outside world to a plan. Reads only, in a dry run and in a real one alike."""
 
-import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from typing import Any, TypeVar
 from uuid import UUID
 
 from psycopg import Error
 
+from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect, slug_of
 from provisioning_pipeline.decide.plan import Observed, databases_to_probe, make_plan, organizations_to_ask
 from provisioning_pipeline.model.fault import Fault, RunFault
@@ -15,6 +16,9 @@ from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, organization_admins
 from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.pipeline.connections import Connections
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class UnknownTenants(RunFault):
@@ -35,10 +39,9 @@ async def plan(connections: Connections, tenants: Collection[str] = (), *, by_ha
     try:
         # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
         wanted = None if names is None else [*names, *(slug_of(name, ()) for name in names)]
-        registry, links, columns = await asyncio.gather(
-            connections.registry.rows(wanted), connections.ledger.links(wanted), connections.registry.columns()
-        )
-        databases, twenty = await asyncio.gather(
+        registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
+        columns = await connections.registry.columns()
+        databases, twenty = await _both(
             cluster.databases(
                 connections.cluster,
                 settings.tenant_database_pattern,
@@ -54,7 +57,7 @@ async def plan(connections: Connections, tenants: Collection[str] = (), *, by_ha
         )
         policy = DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
         detected = _chosen(detect(databases, registry, links, policy), names, by_hand=by_hand)
-        probes, clerk = await asyncio.gather(
+        probes, clerk = await _both(
             cluster.probes(settings.tenant_cluster_url.get_secret_value(), databases_to_probe(detected)),
             _ask_clerk(connections, detected),
         )
@@ -76,6 +79,11 @@ async def plan(connections: Connections, tenants: Collection[str] = (), *, by_ha
             admin_role=settings.clerk_admin_role,
         ),
     )
+
+
+async def _both(one: Coroutine[Any, Any, S], other: Coroutine[Any, Any, T]) -> tuple[S, T]:
+    first, second = await all_of([one, other])
+    return first, second  # type: ignore[return-value]  # a list has one element type
 
 
 def _uuids(values: Iterable[object]) -> list[str]:

@@ -1,12 +1,12 @@
 """Reaches every configured system and says what it is, and what is missing before a run can work."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from psycopg import Error
 
 from provisioning_pipeline.act.scope import Server
+from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Reason
@@ -39,7 +39,7 @@ async def preflight(settings: Settings) -> list[Check]:
             opened = connections.servers[server.name]
             checks.append((f"Twenty {server.name}, database", _twenty_database(server, opened)))
             checks.append((f"Twenty {server.name}", _twenty(server, opened)))
-        return list(await asyncio.gather(*(_check(system, look) for system, look in checks)))
+        return await all_of(_check(system, look) for system, look in checks)
 
 
 async def _check(system: str, look: Callable[[], Awaitable[str]]) -> Check:

@@ -10,6 +10,7 @@ from psycopg import Error
 
 from provisioning_pipeline.act.chain import ChainResult, run_steps, steps_for
 from provisioning_pipeline.act.scope import Scope, Server
+from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Condition, ConditionType, is_false
@@ -104,14 +105,13 @@ class Reconciler:
         Returns the plan without work for the tenants that the registry would not take.
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                accepted = group.create_task(self._write_down(plan))
-                group.create_task(self._make_servers_ready(plan))
-        except* Fault as faults:
-            raise RunFault(str(faults.exceptions[0])) from None
-        except* Error as refused:
-            raise RunFault(f"The tenant registry refused: {str(refused.exceptions[0]).splitlines()[0]}.") from None
-        return accepted.result()
+            accepted, _ = await all_of([self._write_down(plan), self._make_servers_ready(plan)])
+        except Fault as fault:
+            raise RunFault(fault.message) from None
+        except Error as error:
+            raise RunFault(f"The tenant registry refused: {str(error).splitlines()[0]}.") from None
+        assert accepted is not None
+        return accepted
 
     async def _write_down(self, plan: Plan) -> Plan:
         ledger = self.connections.ledger
@@ -154,13 +154,12 @@ class Reconciler:
             return result
 
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(entry)) for entry in plans]
-        except* Fault as faults:
-            raise RunFault(str(faults.exceptions[0])) from None
-        except* Error as refused:
-            raise RunFault(f"PostgreSQL refused: {str(refused.exceptions[0]).splitlines()[0]}.") from None
-        return [result for task in tasks if (result := task.result()) is not None]
+            results = await all_of(one(entry) for entry in plans)
+        except Fault as fault:
+            raise RunFault(fault.message) from None
+        except Error as error:
+            raise RunFault(f"PostgreSQL refused: {str(error).splitlines()[0]}.") from None
+        return [result for result in results if result is not None]
 
     def totals(self, results: Sequence[ChainResult]) -> Totals:
         """The figures of these results, with the calls that were made since the last totals."""
@@ -243,7 +242,7 @@ class Reconciler:
         The first user of a server becomes its admin.
         """
         wanted = sorted({entry.server for entry in plan.work if entry.server and steps_for(entry)})
-        await asyncio.gather(*(self._make_server_ready(self.connections.servers[name]) for name in wanted))
+        await all_of(self._make_server_ready(self.connections.servers[name]) for name in wanted)
 
     async def _make_server_ready(self, server: Server) -> None:
         try:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from pydantic import SecretStr
 
+from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking, unsupported
@@ -151,9 +152,8 @@ class TwentyClient:
         async with self._first:
             if self._contract_met:
                 return
-            config, *found = await asyncio.gather(
-                self.server_config(), *(self._lacking(operation) for operation in operations.ALL)
-            )
+            config = await self.server_config()
+            found = await all_of(self._lacking(operation) for operation in operations.ALL)
             missing = dict.fromkeys(name for names in found for name in names)
             if missing:
                 raise unsupported(self.system, missing)

@@ -1,0 +1,20 @@
+"""Several pieces of work at once, none of which outlives another's failure."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results, in order. When one raises, the others are cancelled and ended before its error goes on.
+
+    `asyncio.gather` would leave them running, against connections that are being closed.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(piece) for piece in work]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -59,7 +59,12 @@ def program(*arguments: str, folder: Path, environment: dict[str, str] | None = 
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def test_apply_prints_one_json_object_and_exits_3_while_a_tenant_is_unwell(sandbox: Sandbox) -> None:
+def test_apply_prints_one_json_object_and_exits_3_while_a_tenant_is_unwell() -> None:
+    with Sandbox(SandboxOptions(tenants=2, members=1, broken=True)) as sandbox:
+        assert_apply_says_what_it_did(sandbox)
+
+
+def assert_apply_says_what_it_did(sandbox: Sandbox) -> None:
     done = provisioning("apply", "--json", environment=sandbox.environment())
 
     result = json.loads(done.stdout)

@@ -53,9 +53,9 @@ _REGISTRY_ROWS = """
     UPDATE tenant_registry r SET admin_user_id = u.id FROM global_users u
     WHERE u.tenant_id = r.id AND u.role = 'admin' AND r.admin_user_id IS NULL;
 
-    INSERT INTO provisioning.tenant_link (database_name, slug, registry_id, server, subdomain, workspace_id,
-                                          workspace_url, admin_user_id, admin_email, ready)
-    SELECT e.database, e.slug, e.id, m.server, e.slug, e.workspace, m.workspace_url, e.admin,
+    INSERT INTO provisioning.tenant_link (database_name, slug, server, subdomain, workspace_id, workspace_url,
+                                          admin_user_id, admin_email, ready)
+    SELECT e.database, e.slug, m.server, e.slug, e.workspace, m.workspace_url, e.admin,
            'person1@row-' || n || '.example', true
     FROM extra e, model m;
     INSERT INTO provisioning.condition (database_name, type, status, reason, message, run_id)

@@ -30,8 +30,7 @@ async def repair_onboarding(scope: Scope) -> None:
     link = await scope.link()
     door = await open_door(scope, link)
     people: list[tuple[str, Account]] = [
-        (user_id, scope.client.service_account)
-        for user_id in await scope.server.database.user_ids(scope.client.service_account.email)
+        (user_id, scope.client.service_account) for user_id in await scope.server.service_user_ids()
     ]
     if link.admin_user_id and link.admin_email and link.admin_user_id not in {user_id for user_id, _ in people}:
         people.append((link.admin_user_id, scope.account(link.admin_email, link.admin_user_id)))

@@ -35,6 +35,7 @@ async def provision_workspace(scope: Scope) -> None:
     link = await scope.link()
     door = await open_door(scope, link) if link.workspace_id else await _make_workspace(scope)
     await _activate(scope, door)
+    scope.door = door
     scope.set(is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active."))
     if isinstance(scope.plan.admin, Admin):
         try:

@@ -28,6 +28,14 @@ class Server:
     client: TwentyClient
     database: TwentyDatabase
     capacity: int | None = None
+    _service_user_ids: list[str] = field(default_factory=list)
+
+    async def service_user_ids(self) -> list[str]:
+        """The service account's user ids there; they do not change once it has signed in."""
+        if not self._service_user_ids:
+            self._service_user_ids = await self.database.user_ids(self.client.service_account.email)
+        return self._service_user_ids
+
     stop: Fault | None = None
     creation_stop: Fault | None = None
 
@@ -68,6 +76,7 @@ class Scope:
     lock_wait_seconds: float
     ready_status: str
     pending_statuses: tuple[str, ...]
+    door: Door | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)
 
@@ -126,6 +135,9 @@ class Scope:
 
 async def open_door(scope: Scope, link: Link) -> Door:
     """Where one signs in to the tenant's workspace, from the ledger, or from Twenty when that has no URL."""
+    if scope.door:
+        # opened by an earlier step under the same lock
+        return scope.door
     if link.workspace_id is None:
         raise Fault(FaultKind.TENANT, Reason.WAITING, "The workspace is not made yet; run provision_workspaces first.")
     state = await scope.server.database.workspace_state(link.workspace_id)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
+import pandas as pd
 from psycopg import Error
 
 from provisioning_pipeline.clients.concurrency import all_of
@@ -14,7 +15,7 @@ from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, organization_admins
-from provisioning_pipeline.observe.twenty import twenty_servers
+from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers
 from provisioning_pipeline.pipeline.connections import Connections
 
 S = TypeVar("S")
@@ -39,22 +40,8 @@ async def plan(connections: Connections, tenants: Collection[str] = (), *, by_ha
     try:
         # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
         wanted = None if names is None else [*names, *(slug_of(name, ()) for name in names)]
-        registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
+        (registry, links), databases, twenty = await _read(connections, names, wanted)
         columns = await connections.registry.columns()
-        databases, twenty = await _both(
-            cluster.databases(
-                connections.cluster,
-                settings.tenant_database_pattern,
-                settings.tenant_database_excluded,
-                None if names is None else [*names, *registry["database_name"], *links["database_name"]],
-            ),
-            twenty_servers(
-                settings.servers,
-                connections.twenty_databases,
-                settings.tenant_database_pattern,
-                None if names is None else _uuids([*links["workspace_id"], *registry["workspace_id"]]),
-            ),
-        )
         policy = DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
         detected = _chosen(detect(databases, registry, links, policy), names, by_hand=by_hand)
         probes, clerk = await _both(
@@ -81,6 +68,41 @@ async def plan(connections: Connections, tenants: Collection[str] = (), *, by_ha
     )
 
 
+async def _read(
+    connections: Connections, names: list[str] | None, wanted: list[str] | None
+) -> tuple[list[pd.DataFrame], pd.DataFrame, TwentySnapshot]:
+    """Registry and links, the cluster, the Twenty servers: at once, unless names tell what to read of the latter."""
+    settings = connections.settings
+
+    def ours() -> Coroutine[Any, Any, list[pd.DataFrame]]:
+        return all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
+
+    def theirs(
+        databases: list[str] | None, workspaces: list[str] | None
+    ) -> Coroutine[Any, Any, tuple[pd.DataFrame, TwentySnapshot]]:
+        return _both(
+            cluster.databases(
+                connections.cluster,
+                settings.tenant_database_pattern,
+                settings.tenant_database_excluded,
+                databases,
+            ),
+            twenty_servers(
+                settings.servers, connections.twenty_databases, settings.tenant_database_pattern, workspaces
+            ),
+        )
+
+    if names is None:
+        found, (databases, twenty) = await _both(ours(), theirs(None, None))
+        return found, databases, twenty
+    registry, links = found = await ours()
+    databases, twenty = await theirs(
+        [*names, *registry["database_name"], *links["database_name"]],
+        _uuids([*links["workspace_id"], *registry["workspace_id"]]),
+    )
+    return found, databases, twenty
+
+
 async def _both(one: Coroutine[Any, Any, S], other: Coroutine[Any, Any, T]) -> tuple[S, T]:
     first, second = await all_of([one, other])
     return first, second  # type: ignore[return-value]  # a list has one element type
@@ -99,8 +121,6 @@ async def _ask_clerk(connections: Connections, detected: Sequence[Detected]) -> 
     organizations = organizations_to_ask(detected)
     if not organizations:
         return ClerkSnapshot()
-    # a wrong address or key is told once here, and not as a missing organization of every tenant
-    await connections.clerk.instance()
     return await organization_admins(connections.clerk, organizations, connections.settings.clerk_admin_role)
 
 

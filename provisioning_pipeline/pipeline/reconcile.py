@@ -246,8 +246,11 @@ class Reconciler:
 
     async def _make_server_ready(self, server: Server) -> None:
         try:
-            await server.client.check_contract()
-            if not await server.database.has_any_user():
+            if await server.database.has_any_user():
+                # signing in writes nothing, so it need not wait for the check
+                await all_of([server.client.check_contract(), server.client.sign_in()])
+            else:
+                await server.client.check_contract()
                 await _sign_up(server.client)
         except Fault as fault:
             server.note(fault)

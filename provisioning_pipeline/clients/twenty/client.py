@@ -132,6 +132,7 @@ class TwentyClient:
         self._doors: dict[str, Door] = {}
         self._contract_met = False
         self._first = asyncio.Lock()
+        self._signing_in = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -183,6 +184,10 @@ class TwentyClient:
         """
         return (await self._agnostic_token()).value
 
+    async def sign_in(self) -> None:
+        """Sign the service account in, so that the first call that needs it does not wait."""
+        await self._agnostic_token()
+
     async def sign_up_service_account(self) -> None:
         """Create the service account; on a server without any user it becomes the server's admin."""
         await self.check_contract()
@@ -190,7 +195,7 @@ class TwentyClient:
         self._tokens[(self.service_account.email, "")] = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
 
     async def _agnostic_token(self) -> Token:
-        async with self._first:
+        async with self._signing_in:
             known = self._tokens.get((self.service_account.email, ""))
             if known and known.is_fresh():
                 return known

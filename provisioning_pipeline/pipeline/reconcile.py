@@ -148,7 +148,8 @@ class Reconciler:
                 return None
             async with self._gate:
                 result = await run_steps(self._scope(entry), steps)
-                await self._keep(result, tried=result.failed or steps[-1] is Step.VERIFY_LOGINS)
+            # outside the gate, so that the next tenant begins meanwhile
+            await self._keep(result, tried=result.failed or steps[-1] is Step.VERIFY_LOGINS)
             if progress:
                 progress(entry, result)
             return result

@@ -64,8 +64,8 @@ _REGISTRY_ROWS = """
     INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
     SELECT 'earlier', e.database, o.change, o.status, o.detail, o.seconds
     FROM extra e, model m JOIN provisioning.outcome o USING (database_name);
-    INSERT INTO provisioning.intent (database_name, server, subdomain, settled_at, settled_as, run_id)
-    SELECT e.database, m.server, e.slug, now(), 'created', 'earlier' FROM extra e, model m;
+    INSERT INTO provisioning.intent (database_name, server, subdomain, settled_at, settled_as, run_id, begun_at)
+    SELECT e.database, m.server, e.slug, now(), 'created', 'earlier', now() FROM extra e, model m;
     INSERT INTO provisioning.user_link (server, clerk_user_id, twenty_user_id, run_id)
     SELECT m.server, 'user_row' || n, e.admin, 'earlier' FROM extra e, model m;
 """

@@ -19,17 +19,19 @@ _TIMEOUT_SECONDS = 5
 async def database_names(
     cluster: Database, pattern: str, excluded: Sequence[str], only: Sequence[str] | None = None
 ) -> list[str]:
-    """The names of the tenant databases, or of those in `only`, in one query over the catalogue."""
-    rows = await cluster.fetch(
+    """The names of the tenant databases, or of those in `only`, in one query over the catalogue, sorted.
+
+    One row of JSON: ten thousand rows cost more than the query.
+    """
+    (row,) = await cluster.fetch(
         """
-        SELECT datname AS database_name FROM pg_database
+        SELECT COALESCE(json_agg(datname ORDER BY datname), '[]') AS names FROM pg_database
         WHERE datname ~ %(pattern)s AND NOT datistemplate AND datname <> ALL(%(excluded)s)
           AND (%(only)s::text[] IS NULL OR datname = ANY(%(only)s))
-        ORDER BY datname
         """,
         {"pattern": pattern, "excluded": list(excluded), "only": None if only is None else list(only)},
     )
-    return [row["database_name"] for row in rows]
+    return list(row["names"])
 
 
 async def databases(

@@ -1,6 +1,6 @@
 """Which tenants want a look now: what a sensor asks, as cheaply as it can be asked."""
 
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.observe.cluster import database_names
 from provisioning_pipeline.pipeline.connections import connect
 from provisioning_pipeline.settings import Settings
@@ -13,10 +13,8 @@ async def due_tenants(settings: Settings) -> tuple[int, dict[str, int]]:
         Fault: when cluster or ledger cannot be read; a failed read is never an empty list.
     """
     async with connect(settings, dry_run=True) as connections:
-        names = await database_names(
-            connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
+        names, (known, due) = await both(
+            database_names(connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded),
+            connections.ledger.known_and_due(),
         )
-        ledger = connections.ledger
-        if not await has_ledger(ledger.database):
-            return len(names), dict.fromkeys(names, 0)
-        return len(names), {row["database_name"]: row["attempts"] for row in await ledger.due(names)}
+    return len(names), {name: due.get(name, 0) for name in names if name in due or name not in known}

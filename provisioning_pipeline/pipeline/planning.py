@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import pandas as pd
 from psycopg import Error
 
-from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect, slug_of
 from provisioning_pipeline.decide.plan import Observed, databases_to_probe, make_plan, organizations_to_ask
 from provisioning_pipeline.model.fault import Fault, RunFault
@@ -17,9 +17,6 @@ from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, organization_admins
 from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers
 from provisioning_pipeline.pipeline.connections import Connections
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 class UnknownTenants(RunFault):
@@ -44,7 +41,7 @@ async def plan(connections: Connections, tenants: Collection[str] = (), *, by_ha
         columns = await connections.registry.columns()
         policy = DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
         detected = _chosen(detect(databases, registry, links, policy), names, by_hand=by_hand)
-        probes, clerk = await _both(
+        probes, clerk = await both(
             cluster.probes(settings.tenant_cluster_url.get_secret_value(), databases_to_probe(detected)),
             _ask_clerk(connections, detected),
         )
@@ -80,7 +77,7 @@ async def _read(
     def theirs(
         databases: list[str] | None, workspaces: list[str] | None
     ) -> Coroutine[Any, Any, tuple[pd.DataFrame, TwentySnapshot]]:
-        return _both(
+        return both(
             cluster.databases(
                 connections.cluster,
                 settings.tenant_database_pattern,
@@ -93,7 +90,7 @@ async def _read(
         )
 
     if names is None:
-        found, (databases, twenty) = await _both(ours(), theirs(None, None))
+        found, (databases, twenty) = await both(ours(), theirs(None, None))
         return found, databases, twenty
     registry, links = found = await ours()
     databases, twenty = await theirs(
@@ -101,11 +98,6 @@ async def _read(
         _uuids([*links["workspace_id"], *registry["workspace_id"]]),
     )
     return found, databases, twenty
-
-
-async def _both(one: Coroutine[Any, Any, S], other: Coroutine[Any, Any, T]) -> tuple[S, T]:
-    first, second = await all_of([one, other])
-    return first, second  # type: ignore[return-value]  # a list has one element type
 
 
 def _uuids(values: Iterable[object]) -> list[str]:

@@ -175,11 +175,13 @@ def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: s
 
 def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_due(url: str) -> None:
     schema.migrate(url)
-    names = [ACME.database_name, BETA.database_name, "never seen"]
 
-    async def work(ledger: Ledger) -> tuple[list[list[str]], list[float]]:
+    async def work(ledger: Ledger) -> tuple[list[dict[str, int]], list[float]]:
         await with_tenants(ledger)
-        due = [[row["database_name"] for row in await ledger.due(names)]]
+        both = {ACME.database_name, BETA.database_name}
+        known, first = await ledger.known_and_due()
+        assert known == both
+        due = [first]
         waits = []
         broken = is_false(ConditionType.LOGIN_PROVED, Reason.ADMIN_UNKNOWN, "nobody")
         for _ in range(8):
@@ -192,11 +194,12 @@ def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_d
             waits.append(round(rows[0]["wait"] / 60))
         well = [is_true(type_, Reason.ALL_TRUE, "ok") for type_ in ConditionType if type_ is not ConditionType.READY]
         await store(ledger, BETA.database_name, *well)
-        due.append([row["database_name"] for row in await ledger.due(names)])
-        return due, waits
+        known, last = await ledger.known_and_due()
+        assert known == both
+        return [*due, last], waits
 
     due, waits = run(url, work)
-    assert due == [sorted(names), ["never seen"]]
+    assert due == [{ACME.database_name: 0, BETA.database_name: 0}, {}]
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "PROVISIONING_"
+ADMIN_ROLE = "Admin"
+"""Label that Twenty gives the role of full rights in every workspace."""
 SINGLE_SERVER = "twenty"
 """Name of the server that the single TWENTY settings describe."""
 
@@ -165,10 +167,77 @@ class Settings(BaseSettings):
         examples=["https://api.clerk.com/v1"],
     )
     clerk_secret_key: HeaderSecret = Field(description="Clerk's secret key.", examples=["sk_live_..."])
-    clerk_admin_role: str = Field(
-        default="org:admin",
-        description="Clerk role whose holder becomes the workspace's admin.",
-        examples=["org:admin"],
+    clerk_requests_per_10_seconds: int = Field(
+        default=1000,
+        ge=1,
+        description="Backend API calls that Clerk allows the instance in 10 s (1000 in production, 100 in development).",
+        examples=["1000"],
+    )
+    clerk_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share of these calls that a run may use; the rest is left to your own use of Clerk.",
+        examples=["0.8"],
+    )
+    clerk_webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="Signing secret of the webhook endpoint at Clerk; without it no webhook is accepted.",
+        examples=["whsec_..."],
+    )
+    clerk_store_workspace_id: bool = Field(
+        default=True,
+        description="Keep the workspace id in the organization's public metadata (`twenty_workspace_id`), so that a "
+        "session token can carry it.",
+        examples=["true"],
+    )
+    clerk_store_external_id: bool = Field(
+        default=False,
+        description="Keep the Twenty user id as `external_id` of a Clerk user that has none. Only with one server.",
+        examples=["false"],
+    )
+    adopt_by_slug: bool = Field(
+        default=False,
+        description="Take a Clerk organization for a tenant's because both have the same slug, where nothing else tells.",
+        examples=["false"],
+    )
+    member_roles: dict[str, str] = Field(
+        default={"org:admin": ADMIN_ROLE},
+        description="Clerk role → label of the role in Twenty, as JSON. Holders of a role that maps to Admin are the "
+        "candidates for a workspace's admin.",
+        examples=['{"org:admin": "Admin"}'],
+    )
+    member_default_role: str = Field(
+        default="Member",
+        min_length=1,
+        description="Label of the Twenty role for every other Clerk role.",
+        examples=["Member"],
+    )
+    members_gone: Literal["report", "demote", "remove"] = Field(
+        default="report",
+        description="What happens in Twenty to a linked member who is banned, deleted or no longer a member at Clerk: "
+        "`report`, `demote` (to the default role) or `remove`.",
+        examples=["report"],
+    )
+    members_foreign_password: Literal["report", "invite"] = Field(
+        default="report",
+        description="What happens when somebody's account at Twenty has a password of their own, so that they cannot "
+        "be added silently: `report`, or `invite` (Twenty sends them an e-mail).",
+        examples=["report"],
+    )
+    harm_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Removals and demotions that a run may make in one tenant, as a share of its members (at least one).",
+        examples=["0.1"],
+    )
+    harm_most: int = Field(
+        default=50,
+        ge=0,
+        description="Removals and demotions that a run may make in all. Beyond either limit they wait for "
+        "`provisioning apply --approve`.",
+        examples=["50"],
     )
     member_password_key: SecretStr = Field(
         min_length=16,
@@ -220,6 +289,13 @@ class Settings(BaseSettings):
         examples=["Workspace Provisioning"],
     )
     tenant_concurrency: int = Field(default=4, ge=1, le=64, description="Tenants worked on at once.", examples=["4"])
+    twenty_concurrency: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Calls under way at once at one Twenty server; its sign-ups cost processor time.",
+        examples=["8"],
+    )
     request_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCHEMA = "provisioning"
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 
 

@@ -65,6 +65,65 @@ FLAGS: Final[Columns] = {
 }
 """Every onboarding row of every reachable Twenty server."""
 
+ORGANIZATIONS: Final[Columns] = {
+    "organization_id": "object",
+    "name": "object",
+    "slug": "object",  # None where Clerk has slugs off
+    "workspace_id": "object",  # public_metadata.twenty_workspace_id as text, whatever it holds; None when absent
+}
+"""Organizations at Clerk."""
+
+MEMBERSHIPS: Final[Columns] = {
+    "organization_id": "object",
+    "user_id": "object",
+    "role": "object",  # as Clerk writes it, for example org:admin
+    "created_at": "int64",  # milliseconds since 1970
+}
+"""Who belongs to which organization at Clerk, each pair once."""
+
+CLERK_USERS: Final[Columns] = {
+    "user_id": "object",
+    "email": "object",  # the primary e-mail, lower case, if Clerk verified it; else None
+    "first_name": "object",
+    "last_name": "object",
+    "banned": "object",  # bool
+    "external_id": "object",
+}
+"""People at Clerk."""
+
+TWENTY_USERS: Final[Columns] = {
+    "server": "object",
+    "user_id": "object",  # uuid as text
+    "email": "object",  # lower case
+}
+"""Every account of every reachable Twenty server, deleted ones left out."""
+
+TWENTY_MEMBERS: Final[Columns] = {
+    "server": "object",
+    "workspace_id": "object",
+    "user_id": "object",
+    "role": "object",  # label of the role in that workspace; None when there is none
+}
+"""Who belongs to which workspace, by Twenty's own rows; deleted memberships and accounts left out."""
+
+USER_LINKS: Final[Columns] = {
+    "server": "object",
+    "clerk_user_id": "object",
+    "twenty_user_id": "object",
+}
+"""Our own rows: which Clerk user is which Twenty account."""
+
+MEMBER_LINKS: Final[Columns] = {
+    "database_name": "object",
+    "clerk_user_id": "object",
+    "twenty_user_id": "object",
+    "email": "object",  # of the Twenty account when it was linked, lower case
+    "first_name": "object",  # as we last set it in Twenty
+    "last_name": "object",
+    "created_at": "int64",  # milliseconds since 1970, when it was linked
+}
+"""Our own rows: which Clerk member of a tenant is which member of its workspace. Nobody else is ever removed."""
+
 SERVERS: Final[Columns] = {
     "server": "object",
     "database_name": "object",  # of the server's own database

@@ -38,6 +38,7 @@ class Step(StrEnum):
     """What a run does for a tenant, in this order; also the names of the Dagster ops."""
 
     PROVISION_WORKSPACES = "provision_workspaces"
+    BACKFILL_MEMBERS = "backfill_members"
     REPAIR_ONBOARDING = "repair_onboarding"
     VERIFY_LOGINS = "verify_logins"
 
@@ -50,14 +51,63 @@ class Change(StrEnum):
     ADOPT_WORKSPACE = "adopt workspace"
     ACTIVATE_WORKSPACE = "activate workspace"
     ADD_ADMIN = "add admin"
+    ADD_MEMBER = "add member"
+    INVITE_MEMBER = "invite member"
+    LINK_MEMBER = "link member"
+    SET_NAME = "set name"
     SET_ROLE = "set role"
+    DEMOTE_MEMBER = "demote member"
+    REMOVE_MEMBER = "remove member"
+    CLOSE_INVITE_LINK = "close invite link"
+    STORE_AT_CLERK = "store at Clerk"
     CLEAR_ONBOARDING = "clear onboarding step"
     STORE_LINK = "store link"
     PROVE_LOGIN = "prove login"
 
 
+HARMFUL_CHANGES = frozenset({Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER})
+"""What takes something away from a person; a run has a budget for these."""
+
 READ_ONLY_CHANGES = frozenset({Change.PROVE_LOGIN})
 """What is recorded as an outcome without having changed anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPlan:
+    """What is to be done for one person in one workspace.
+
+    Args:
+        clerk_user_id: who, at Clerk.
+        email: of their Twenty account, lower case; the one Clerk verified, where they have no account yet.
+        first_name, last_name: as Clerk has them; may both be empty.
+        role: label of the role that they are to have.
+        twenty_user_id: their account, where it is known.
+        changes: in order; never empty.
+        why: for a harmful change, what Clerk said, for a person to read.
+        changed_at: when Clerk says that it changed, in milliseconds since 1970; None when nobody knows.
+    """
+
+    clerk_user_id: str
+    email: str
+    first_name: str
+    last_name: str
+    role: str
+    twenty_user_id: str | None
+    changes: tuple[Change, ...]
+    why: str = ""
+    changed_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about one tenant's members that nobody could or may mend by itself.
+
+    `person` is an e-mail, or an id where there is none; `message` says what to do.
+    """
+
+    reason: Reason
+    person: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +123,9 @@ class TenantPlan:
         workspace_id: the stored workspace, when there is one.
         admin: who is to be its admin, or why nobody is known.
         conditions: what observing already settled.
+        members: what is to be done for its members.
+        findings: what about its members needs a person.
+        store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
     """
 
     tenant: Tenant
@@ -83,6 +136,9 @@ class TenantPlan:
     workspace_id: str | None
     admin: Admin | AdminUnknown
     conditions: tuple[Condition, ...]
+    members: tuple[MemberPlan, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    store_organization: str | None = None
 
     @property
     def needs_work(self) -> bool:

@@ -1,0 +1,1 @@
+"""The HTTP door: thin, over the layers below."""

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
+from provisioning_pipeline.clients.limits import RateLimit
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
@@ -59,7 +60,8 @@ class DryRunViolation(Exception):
 
 
 _ATTEMPTS = 4
-_LONGEST_WAIT_SECONDS = 20.0
+_LONGEST_WAIT_SECONDS = 60.0
+"""Whoever asks for a longer wait is not asked again in this run."""
 
 
 class Transport:
@@ -72,6 +74,7 @@ class Transport:
         dry_run: refuse everything that is not a read.
         logins: let logins through all the same; they change nothing that anyone else sees.
         counter: counts the calls that were sent.
+        limit: how many calls may be sent, shared with everybody who holds the same one; None: as many as come.
     """
 
     def __init__(
@@ -85,11 +88,13 @@ class Transport:
         counter: CallCounter,
         logins: bool = False,
         headers: Mapping[str, str] | None = None,
+        limit: RateLimit | None = None,
     ) -> None:
         self.base_url = base_url
         self.system = system
         self.counter = counter
         self._unreachable = unreachable
+        self._limit = limit
         self._allowed = frozenset(Effect)
         if dry_run:
             self._allowed = frozenset({Effect.READ, Effect.LOGIN} if logins else {Effect.READ})
@@ -120,7 +125,8 @@ class Transport:
     ) -> httpx.Response:
         """Send one request and return its answer, whatever its status, except 429 and 5xx.
 
-        Tried again with backoff (and `Retry-After`), except a `CREATE` that may have taken place.
+        Tried again with backoff (and `Retry-After`), except a `CREATE` that may have taken place. A 429 that says when
+        to come again stops everybody who shares the limit until then.
 
         Raises:
             Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
@@ -154,6 +160,8 @@ class Transport:
     async def _send_once(
         self, method: str, path: str, name: str, effect: Effect, arguments: dict[str, Any]
     ) -> httpx.Response:
+        if self._limit is not None:
+            await self._limit.turn()
         self.counter.add(name, effect)
         try:
             response = await self._client.request(method, self.base_url + path, **arguments)
@@ -162,7 +170,10 @@ class Transport:
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise _NoAnswer(_words(error), effect_unknown=True) from None
         if response.status_code == 429:
-            raise _NoAnswer("rate limit (HTTP 429)", effect_unknown=False, wait=_retry_after(response))
+            wait = _retry_after(response)
+            if self._limit is not None and wait is not None:
+                self._limit.hold(min(wait, _LONGEST_WAIT_SECONDS))
+            raise _NoAnswer(_asked("rate limit (HTTP 429)", wait), effect_unknown=False, wait=wait)
         if response.status_code >= 500:
             raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=_retry_after(response))
         return response
@@ -185,14 +196,20 @@ class _NoAnswer(Exception):
         self.wait = wait
 
 
+def _asked(why: str, wait: float | None) -> str:
+    return why if wait is None or wait <= _LONGEST_WAIT_SECONDS else f"{why}, and asks to wait {wait:g} s"
+
+
 def _worth_repeating(error: BaseException, effect: Effect) -> bool:
-    return isinstance(error, _NoAnswer) and not (effect is Effect.CREATE and error.effect_unknown)
+    if not isinstance(error, _NoAnswer) or (effect is Effect.CREATE and error.effect_unknown):
+        return False
+    return error.wait is None or error.wait <= _LONGEST_WAIT_SECONDS
 
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, _NoAnswer) and error.wait is not None:
-        return min(error.wait, _LONGEST_WAIT_SECONDS)
+        return error.wait
     backoff = 0.2 * 2.0 ** (state.attempt_number - 1)
     return float(backoff * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
 

@@ -1,6 +1,7 @@
 """People as Clerk knows them."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +23,19 @@ class User:
     first_name: str
     last_name: str
     banned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """How somebody is gone from an organization, as a direct look at that person confirmed it.
+
+    `changed_at` is when, in milliseconds since 1970, if Clerk says so.
+    """
+
+    kind: Literal["deleted", "banned", "left"]
+    changed_at: int | None
+
+    @property
+    def why(self) -> str:
+        """What befell them, to go after a name."""
+        return {"deleted": "was deleted", "banned": "is banned", "left": "is no longer a member"}[self.kind]

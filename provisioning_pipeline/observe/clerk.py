@@ -1,72 +1,152 @@
-"""Clerk: the members of tenants' organizations. Asked only for tenants that need an admin."""
+"""Clerk: organizations, who belongs to them, and the people; of the whole instance or of named organizations."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import pandas as pd
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
-from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.clients.clerk.walk import Row, Walk
+from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.people import Membership, User
-from provisioning_pipeline.model.tenant import AdminUnknown
+from provisioning_pipeline.model.frames import CLERK_USERS, MEMBERSHIPS, ORGANIZATIONS, Columns, frame
+from provisioning_pipeline.model.people import Departure
 
 _AT_ONCE = 8
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ClerkSnapshot:
-    """Organizations at one time.
+    """Clerk at one time; its lists are read one beside the other, so that one may know somebody whom another does not.
 
     Args:
-        holders: organization id → holders of the admin role, or why they could not be read.
-        users: the users among them, by id.
+        organizations, memberships, users: ORGANIZATIONS, MEMBERSHIPS, CLERK_USERS.
+        asked: the organizations whose members were read; None: those of the whole instance.
+        unread: organization id → why its members could not be read; there are no rows of it in `memberships`.
+        fault: why nothing could be read at all.
+        doubt: why the reading is not proved whole; then nobody may be removed by it.
     """
 
-    holders: Mapping[str, tuple[Membership, ...] | AdminUnknown] = field(default_factory=dict)
-    users: Mapping[str, User] = field(default_factory=dict)
+    organizations: pd.DataFrame
+    memberships: pd.DataFrame
+    users: pd.DataFrame
+    asked: frozenset[str] | None
+    unread: Mapping[str, Fault] = field(default_factory=dict)
+    fault: Fault | None = None
+    doubt: str | None = None
 
 
-async def organization_admins(clerk: ClerkClient, organizations: Sequence[str], admin_role: str) -> ClerkSnapshot:
-    """Read the holders of `admin_role`. One organization's trouble is never another's.
+async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
+    """Every organization, membership and user.
 
     Raises:
         Fault: of kind SERVER, when Clerk refuses the key or is not Clerk at all.
     """
+    try:
+        organizations, memberships, users = await all_of([clerk.organizations(), clerk.memberships(), clerk.users()])
+    except Fault as fault:
+        return _nothing(fault, asked=None)
+    doubts = [organizations.doubt, memberships.doubt, users.doubt]
+    for name, walk in (("organization", organizations), ("membership", memberships)):
+        if not walk.rows:
+            doubts.append(f"Clerk answers without a single {name}, which removes nobody.")
+    return ClerkSnapshot(
+        _frame(ORGANIZATIONS, organizations.rows),
+        _frame(MEMBERSHIPS, memberships.rows),
+        _frame(CLERK_USERS, users.rows),
+        asked=None,
+        doubt=_together(doubts),
+    )
+
+
+async def some_organizations(clerk: ClerkClient, organization_ids: Iterable[str]) -> ClerkSnapshot:
+    """These organizations, their members, and the users among them. One's trouble is never another's.
+
+    Raises:
+        Fault: of kind SERVER, when Clerk refuses the key or is not Clerk at all.
+    """
+    asked = list(dict.fromkeys(organization_ids))
+    try:
+        read, organizations = await both(_few_at_once(partial(_members, clerk), asked), clerk.some_organizations(asked))
+        walks = [found for found in read if isinstance(found, Walk)]
+        rows = [row for walk in walks for row in walk.rows]
+        users = await clerk.some_users(sorted({user_id for _, user_id, *_ in rows}))
+    except Fault as fault:
+        return _nothing(fault, asked=frozenset(asked))
+    return ClerkSnapshot(
+        _frame(ORGANIZATIONS, organizations.rows),
+        _frame(MEMBERSHIPS, rows),
+        _frame(CLERK_USERS, users.rows),
+        asked=frozenset(asked),
+        unread={
+            organization: found for organization, found in zip(asked, read, strict=True) if isinstance(found, Fault)
+        },
+        doubt=_together([organizations.doubt, *(walk.doubt for walk in walks), users.doubt]),
+    )
+
+
+async def departures(clerk: ClerkClient, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Departure]:
+    """The second witness: which of these (organization id, user id) are gone, by a direct look at each.
+
+    A pair is missing when that person is still there, and also when Clerk could not be asked.
+
+    Raises:
+        Fault: of kind SERVER, when Clerk refuses the key or is not Clerk at all.
+    """
+
+    async def look(pair: tuple[str, str]) -> Departure | None:
+        try:
+            return await clerk.look_at(*pair)
+        except Fault as fault:
+            if fault.kind is FaultKind.SERVER:
+                raise
+            return None
+
+    wanted = list(dict.fromkeys(pairs))
+    seen = await _few_at_once(look, wanted)
+    return {pair: departure for pair, departure in zip(wanted, seen, strict=True) if departure is not None}
+
+
+async def _members(clerk: ClerkClient, organization_id: str) -> Walk | Fault:
+    try:
+        return await clerk.organization_memberships(organization_id)
+    except Fault as fault:
+        if fault.kind is FaultKind.SERVER:
+            raise
+        return fault
+
+
+async def _few_at_once(ask: Callable[[S], Awaitable[T]], about: Iterable[S]) -> list[T]:
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def holders(organization: str) -> tuple[Membership, ...] | AdminUnknown:
+    async def gated(one: S) -> T:
         async with gate:
-            return await _holders(clerk, organization, admin_role)
+            return await ask(one)
 
-    read = await all_of(holders(organization) for organization in organizations)
-    held = dict(zip(organizations, read, strict=True))
-    wanted = sorted({member.user_id for members in read if isinstance(members, tuple) for member in members})
-    try:
-        return ClerkSnapshot(held, await clerk.users(wanted))
-    except Fault as fault:
-        if fault.kind is FaultKind.SERVER:
-            raise
-        unreadable = AdminUnknown(fault.reason, fault.message)
-        return ClerkSnapshot(
-            {
-                organization: unreadable if isinstance(members, tuple) and members else members
-                for organization, members in held.items()
-            }
-        )
+    return await all_of(gated(one) for one in about)
 
 
-async def _holders(clerk: ClerkClient, organization: str, admin_role: str) -> tuple[Membership, ...] | AdminUnknown:
-    try:
-        members, complete = await clerk.memberships(organization)
-    except Fault as fault:
-        if fault.kind is FaultKind.SERVER:
-            raise
-        return AdminUnknown(fault.reason, fault.message)
-    held = tuple(member for member in members if member.role == admin_role)
-    if not held and not complete:
-        return AdminUnknown(
-            Reason.CLERK_UNREACHABLE,
-            f"Clerk's member list of {organization} could not be proved whole; the next run reads it again.",
-        )
-    return held
+def _nothing(fault: Fault, asked: frozenset[str] | None) -> ClerkSnapshot:
+    if fault.kind is FaultKind.SERVER:
+        raise fault
+    return ClerkSnapshot(
+        _frame(ORGANIZATIONS, ()),
+        _frame(MEMBERSHIPS, ()),
+        _frame(CLERK_USERS, ()),
+        asked=asked,
+        fault=fault,
+        doubt=fault.message,
+    )
+
+
+def _together(doubts: Iterable[str | None]) -> str | None:
+    return " ".join(filter(None, doubts)) or None
+
+
+def _frame(columns: Columns, rows: Iterable[Row]) -> pd.DataFrame:
+    return frame(columns, rows).astype(dict(columns))

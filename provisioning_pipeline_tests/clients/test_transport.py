@@ -1,5 +1,6 @@
 """The one door to the outside: dry runs, retries, and what is known after a failure."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from provisioning_pipeline.clients.limits import RateLimit
 from provisioning_pipeline.clients.transport import CallCounter, DryRunViolation, Effect, Transport
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -49,7 +51,7 @@ def remote(any_server: AnyServer) -> Remote:
 
 @asynccontextmanager
 async def transport(
-    base_url: str, *, dry_run: bool = False, counter: CallCounter | None = None
+    base_url: str, *, dry_run: bool = False, counter: CallCounter | None = None, limit: RateLimit | None = None
 ) -> AsyncIterator[Transport]:
     async with Transport(
         base_url,
@@ -58,6 +60,7 @@ async def transport(
         timeout_seconds=5,
         dry_run=dry_run,
         counter=counter or CallCounter(),
+        limit=limit,
     ) as sender:
         yield sender
 
@@ -109,9 +112,10 @@ async def test_a_rate_limit_is_waited_out_as_long_as_was_asked(
 async def test_nobody_is_waited_for_endlessly(remote: Remote, waits: list[float], asked: str) -> None:
     remote.script = [error(429, retry_after=asked)]
     async with transport(remote.base_url) as sender:
-        await sender.send("GET", "/things", name="readThing", effect=Effect.READ)
-    assert len(waits) == 1
-    assert waits[0] < 60
+        with pytest.raises(Fault, match="asks to wait") as caught:
+            await sender.send("GET", "/things", name="readThing", effect=Effect.READ)
+    assert caught.value.kind is FaultKind.TRANSIENT
+    assert waits == []
 
 
 @pytest.mark.parametrize("asked", ["Wed, 21 Oct 2026 07:28:00 GMT", "-3", "soon", "nan", ""])
@@ -189,6 +193,61 @@ async def test_other_answers_are_the_callers_to_judge(remote: Remote, status: in
         answer = await sender.send("GET", "/things", name="readThing", effect=Effect.READ)
     assert answer.status_code == status
     assert waits == []
+
+
+class NotedLimit(RateLimit):
+    """Notes who asks for a turn and who is held, and lets everybody through."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.turns = 0
+        self.holds: list[float] = []
+
+    async def turn(self) -> None:
+        self.turns += 1
+
+    def hold(self, seconds: float) -> None:
+        self.holds.append(seconds)
+
+
+async def test_every_try_takes_a_turn_of_the_shared_limit(remote: Remote, waits: list[float]) -> None:
+    limit = NotedLimit()
+    remote.script = [error(500), Cut]
+    async with transport(remote.base_url, limit=limit) as one, transport(remote.base_url, limit=limit) as other:
+        await one.send("GET", "/things", name="readThing", effect=Effect.READ)
+        await other.send("GET", "/things", name="readThing", effect=Effect.READ)
+    assert limit.turns == 4
+    assert limit.holds == []
+
+
+async def test_a_refusal_holds_everybody_who_shares_the_limit(remote: Remote, waits: list[float]) -> None:
+    limit = NotedLimit()
+    remote.script = [error(429, retry_after="7"), error(429), error(429, retry_after="86400")]
+    async with transport(remote.base_url, limit=limit) as sender:
+        with pytest.raises(Fault, match="asks to wait"):
+            await sender.send("GET", "/things", name="readThing", effect=Effect.READ)
+    assert limit.holds == [7.0, 60.0], "a refusal that does not say when is that caller's alone"
+
+
+async def test_who_shares_a_limit_sends_nothing_while_another_is_held(remote: Remote) -> None:
+    refusal = asyncio.Event()
+
+    class TellingLimit(RateLimit):
+        def hold(self, seconds: float) -> None:
+            super().hold(seconds)
+            refusal.set()
+
+    limit = TellingLimit(100)
+    remote.script = [error(429, retry_after="0.2")]
+    async with transport(remote.base_url, limit=limit) as refused, transport(remote.base_url, limit=limit) as other:
+        first = asyncio.create_task(refused.send("GET", "/a", name="readThing", effect=Effect.READ))
+        await refusal.wait()
+        second = asyncio.create_task(other.send("GET", "/b", name="readThing", effect=Effect.READ))
+        while limit.held:
+            assert remote.changed == 0
+            await asyncio.sleep(0)
+        await asyncio.gather(first, second)
+    assert remote.changed == 2
 
 
 async def test_calls_are_counted_as_they_are_sent(remote: Remote, waits: list[float]) -> None:

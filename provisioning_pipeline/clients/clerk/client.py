@@ -1,11 +1,9 @@
-"""Reads of Clerk's Backend API, each walk proved whole or marked incomplete.
+"""Clerk's Backend API: lists proved whole or in doubt, a look at one person, and the two ids that we keep there.
 
-Limits as in Clerk's OpenAPI of 2026-05-12 and as measured: a limit over 500 silently answers 10 rows, so it is
-clamped here; a walk by offset is whole only when the distinct ids equal a total_count that did not move.
+Limits as in Clerk's OpenAPI of 2026-05-12: 500 objects on a page (more silently answer 10), 100 ids in a call.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -13,28 +11,46 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
+from provisioning_pipeline.clients.clerk.rows import (
+    WORKSPACE_ID_KEY,
+    membership_row,
+    organization_row,
+    user_row,
+)
+from provisioning_pipeline.clients.clerk.walk import (
+    MOST_PER_PAGE,
+    Page,
+    Parse,
+    Row,
+    Walk,
+    by_cursor,
+    by_ids,
+    by_offset,
+    page_of,
+)
+from provisioning_pipeline.clients.concurrency import all_of, both
+from provisioning_pipeline.clients.limits import shared_limit
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.people import Membership, User
+from provisioning_pipeline.model.people import Departure
 
 API_VERSION = "2026-05-12"
-MOST_PER_PAGE = 500
 MOST_IDS_PER_CALL = 100
+_CALLS_AT_ONCE = 4
+_OLDEST_FIRST = "+created_at"
 _SYSTEM = "Clerk"
+_MEMBERS = "GET /organizations/{id}/memberships"
 _ABSENT: Final = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """What a walk over all pages found, and whether that is proved to be everything."""
-
-    rows: tuple[dict[str, Any], ...]
-    complete: bool
-
-
 class ClerkClient:
-    """Clerk, read-only."""
+    """Clerk behind one secret key.
+
+    Args:
+        requests_per_10_seconds: calls that Clerk allows the instance.
+        share: part of them that everybody in this process may use together.
+    """
 
     def __init__(
         self,
@@ -44,7 +60,10 @@ class ClerkClient:
         timeout_seconds: float,
         dry_run: bool,
         counter: CallCounter,
+        requests_per_10_seconds: int = 1000,
+        share: float = 0.8,
     ) -> None:
+        key = secret_key.get_secret_value()
         self._transport = Transport(
             base_url,
             system=_SYSTEM,
@@ -52,11 +71,10 @@ class ClerkClient:
             timeout_seconds=timeout_seconds,
             dry_run=dry_run,
             counter=counter,
-            headers={
-                "authorization": f"Bearer {secret_key.get_secret_value()}",
-                "clerk-api-version": API_VERSION,
-            },
+            headers={"authorization": f"Bearer {key}", "clerk-api-version": API_VERSION},
+            limit=shared_limit(key, max(1, int(requests_per_10_seconds * share))),
         )
+        self._is_clerk = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,70 +89,203 @@ class ClerkClient:
         answer = await self._get("/instance", "GET /instance")
         return answer if isinstance(answer, dict) else {}
 
-    async def memberships(self, organization_id: str) -> tuple[tuple[Membership, ...], bool]:
-        """The members of an organization, and whether the list is proved whole.
+    # --- lists
+
+    async def organizations(self) -> Walk:
+        """Every organization, as rows of ORGANIZATIONS."""
+        return await self._all("organizations", "/organizations", "GET /organizations", organization_row)
+
+    async def memberships(self) -> Walk:
+        """Who belongs to which organization in the whole instance, as rows of MEMBERSHIPS."""
+        path = "/organization_memberships"
+        return await self._all("memberships", path, f"GET {path}", membership_row)
+
+    async def organization_memberships(self, organization_id: str) -> Walk:
+        """The members of an organization, as rows of MEMBERSHIPS.
 
         Raises:
             Fault: ORGANIZATION_MISSING when Clerk knows no such organization.
         """
-        path = f"/organizations/{quote(organization_id, safe='')}/memberships"
-        walk = await self._walk(path, "GET /organizations/{id}/memberships")
-        if walk is None:
-            await self.instance()  # a base URL that is not Clerk's knows no organization either, and says so here
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.ORGANIZATION_MISSING,
-                f"Clerk knows no organization {organization_id}. Correct clerk_org_id in the registry.",
-            )
-        return (
-            tuple(
-                Membership(
-                    user_id=row["public_user_data"]["user_id"],
-                    role=row["role"],
-                    banned=bool(row["public_user_data"].get("banned")),
-                    created_at=int(row["created_at"]),
-                )
-                for row in walk.rows
-                if row.get("public_user_data") and row["public_user_data"].get("user_id")
-            ),
-            walk.complete,
+        return await self._all(
+            f"members of {organization_id}",
+            _members_path(organization_id),
+            _MEMBERS,
+            membership_row,
+            missing=lambda: self._organization_missing(organization_id),
         )
 
-    async def users(self, user_ids: Sequence[str]) -> dict[str, User]:
-        """The users with these ids, by id; deleted ones are missing."""
-        found: dict[str, User] = {}
-        for start in range(0, len(user_ids), MOST_IDS_PER_CALL):
-            chunk = list(user_ids[start : start + MOST_IDS_PER_CALL])
-            rows = await self._get("/users", "GET /users", {"user_id": chunk, "limit": MOST_IDS_PER_CALL})
-            found |= {row["id"]: _user(row) for row in rows or []}
-        return found
+    async def users(self) -> Walk:
+        """Every user, as rows of CLERK_USERS."""
 
-    async def _walk(self, path: str, name: str) -> Walk | None:
-        rows: dict[str, dict[str, Any]] = {}
-        totals: set[int] = set()
-        offset = 0
-        while True:
-            page = await self._get(
-                path,
-                name,
-                {"limit": MOST_PER_PAGE, "offset": offset, "order_by": "+created_at"},
-                absent=True,
+        async def count() -> int:
+            return _total(await self._get("/users/count", "GET /users/count"), "GET /users/count")
+
+        async def after(cursor: str | None) -> Page | None:
+            parameters: dict[str, Any] = {"limit": MOST_PER_PAGE, "order_by": _OLDEST_FIRST}
+            # what Clerk answers to the id of a deleted user is not documented
+            absent = (400, 404, 422) if cursor else ()
+            if cursor:
+                parameters["starting_after"] = cursor
+            data = await self._get("/users", "GET /users", parameters, absent=absent)
+            return None if data is _ABSENT else page_of(_list(data, "GET /users"), user_row)
+
+        return await by_cursor("users", count, after)
+
+    async def some_users(self, user_ids: Iterable[str]) -> Walk:
+        """The users with these ids, as rows of CLERK_USERS; deleted ones are missing."""
+        return await self._by_ids("users", "user_id", user_ids, lambda answer: _list(answer, "GET /users"), user_row)
+
+    async def some_organizations(self, organization_ids: Iterable[str]) -> Walk:
+        """The organizations with these ids, as rows of ORGANIZATIONS; those that Clerk does not know are missing."""
+        return await self._by_ids(
+            "organizations",
+            "organization_id",
+            organization_ids,
+            lambda answer: _data(answer, "GET /organizations"),
+            organization_row,
+        )
+
+    async def organization_by_slug(self, slug: str) -> Row | None:
+        """The organization with exactly this slug, as a row of ORGANIZATIONS; None when there is none."""
+        name = "GET /organizations/{slug}"
+        answer = await self._get(_path("organizations", slug), name, absent=(404,)) if slug else None
+        if answer is _ABSENT:
+            await self._prove_clerk()
+        # the same path takes ids, so that what was found need not have that slug
+        if not isinstance(answer, dict) or answer.get("slug") != slug:
+            return None
+        page = page_of([answer], organization_row)
+        return next(iter(page.rows.values()), None)
+
+    # --- one person
+
+    async def look_at(self, organization_id: str, user_id: str) -> Departure | None:
+        """A direct look at whether somebody is gone from an organization; None: still there, or not certain.
+
+        An organization that Clerk does not know proves nothing: that may be another instance's key.
+
+        Raises:
+            Fault: when Clerk could not be asked.
+        """
+        listed, user = await both(
+            self._get(
+                _members_path(organization_id),
+                _MEMBERS,
+                {"user_id": user_id, "limit": 1},
+                absent=(404,),
+            ),
+            self._get(_path("users", user_id), "GET /users/{id}", absent=(404,)),
+        )
+        if listed is _ABSENT:
+            await self._prove_clerk()
+            return None
+        entries = _data(listed, _MEMBERS)
+        if _total(listed, _MEMBERS) != len(entries) or any(_user_of(entry) != user_id for entry in entries):
+            return None  # the list was not narrowed to this person, so nothing follows from it
+        member = bool(entries)
+        if user is _ABSENT:
+            return None if member else Departure("deleted", None)
+        if not isinstance(user, dict) or user.get("id") != user_id:
+            return None
+        if user.get("banned") is True:
+            changed_at = user.get("updated_at")
+            return Departure("banned", changed_at if isinstance(changed_at, int) else None)
+        return None if member else Departure("left", None)
+
+    # --- writes
+
+    async def store_workspace_id(self, organization_id: str, workspace_id: str | None) -> None:
+        """Keep the workspace id in the organization's public metadata, beside what is there; None takes it away.
+
+        Raises:
+            Fault: ORGANIZATION_MISSING when Clerk knows no such organization.
+            DryRunViolation: in a dry run.
+        """
+        name = "PATCH /organizations/{id}/metadata"
+        path = _path("organizations", organization_id, "metadata")
+        response = await self._patch(path, name, {"public_metadata": {WORKSPACE_ID_KEY: workspace_id}})
+        if response.status_code == 404:
+            raise await self._organization_missing(organization_id)
+        if response.status_code >= 400:
+            raise _fault(response, name)
+
+    async def store_external_id(self, user_id: str, external_id: str | None) -> None:
+        """Keep an id of ours as the user's `external_id`; None takes it away.
+
+        Raises:
+            Fault: EXTERNAL_ID_TAKEN when another user has it, MEMBERS_GONE when Clerk knows no such user.
+            DryRunViolation: in a dry run.
+        """
+        name = "PATCH /users/{id}"
+        response = await self._patch(_path("users", user_id), name, {"external_id": external_id})
+        if response.status_code == 404:
+            await self._prove_clerk()
+            raise Fault(FaultKind.TENANT, Reason.MEMBERS_GONE, f"Clerk knows no user {user_id} any more.")
+        if response.status_code in (409, 422):
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.EXTERNAL_ID_TAKEN,
+                f"Clerk does not take {external_id} as the external id of {user_id} ({_codes(response)}): "
+                "another user has it. Take it away from that one, or leave it.",
             )
-            if page is _ABSENT:
-                return None
-            if not isinstance(page, dict) or not isinstance(page.get("total_count"), int) or "data" not in page:
-                raise _not_clerk(name)
-            totals.add(page["total_count"])
-            rows |= {row["id"]: row for row in page["data"]}
-            offset += len(page["data"])
-            if not page["data"] or offset >= page["total_count"]:
-                return Walk(tuple(rows.values()), complete=totals == {len(rows)})
+        if response.status_code >= 400:
+            raise _fault(response, name)
+
+    # --- the wire
+
+    async def _all(
+        self,
+        name: str,
+        path: str,
+        call: str,
+        parse: Parse,
+        missing: Callable[[], Awaitable[Fault]] | None = None,
+    ) -> Walk:
+        async def page_at(offset: int) -> tuple[Page, int]:
+            parameters = {"limit": MOST_PER_PAGE, "offset": offset, "order_by": _OLDEST_FIRST}
+            answer = await self._get(path, call, parameters, absent=(404,) if missing else ())
+            if missing and answer is _ABSENT:
+                raise await missing()
+            total = _total(answer, call)
+            return page_of(_data(answer, call), parse), total
+
+        return await by_offset(name, page_at)
+
+    async def _by_ids(
+        self, name: str, parameter: str, ids: Iterable[str], data: Callable[[Any], list[Any]], parse: Parse
+    ) -> Walk:
+        wanted = list(dict.fromkeys(filter(None, ids)))
+        chunks = iter(range(0, len(wanted), MOST_IDS_PER_CALL))
+        pages: dict[int, Page] = {}
+
+        async def read_on() -> None:
+            for start in chunks:
+                chunk = wanted[start : start + MOST_IDS_PER_CALL]
+                answer = await self._get(f"/{name}", f"GET /{name}", {parameter: chunk, "limit": MOST_IDS_PER_CALL})
+                pages[start] = page_of(data(answer), parse)
+
+        await all_of(read_on() for _ in range(_CALLS_AT_ONCE))
+        return by_ids(name, [pages[start] for start in sorted(pages)], frozenset(wanted))
+
+    async def _prove_clerk(self) -> None:
+        """Raise unless Clerk is there: a base URL that is not Clerk's answers 404 to everything."""
+        if not self._is_clerk:
+            await self.instance()
+            self._is_clerk = True
+
+    async def _organization_missing(self, organization_id: str) -> Fault:
+        await self._prove_clerk()
+        return Fault(
+            FaultKind.TENANT,
+            Reason.ORGANIZATION_MISSING,
+            f"Clerk knows no organization {organization_id}. Correct clerk_org_id in the registry.",
+        )
 
     async def _get(
-        self, path: str, name: str, parameters: Mapping[str, Any] | None = None, *, absent: bool = False
+        self, path: str, name: str, parameters: Mapping[str, Any] | None = None, *, absent: Container[int] = ()
     ) -> Any:
         response = await self._transport.send("GET", path, name=name, effect=Effect.READ, params=dict(parameters or {}))
-        if absent and response.status_code == 404:
+        if response.status_code in absent:
             return _ABSENT
         if response.status_code >= 400:
             raise _fault(response, name)
@@ -142,6 +293,39 @@ class ClerkClient:
             return response.json()
         except ValueError:
             raise _not_clerk(name) from None
+
+    async def _patch(self, path: str, name: str, body: Mapping[str, Any]) -> httpx.Response:
+        return await self._transport.send("PATCH", path, name=name, effect=Effect.WRITE, json=body)
+
+
+def _path(*parts: str) -> str:
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _members_path(organization_id: str) -> str:
+    return _path("organizations", organization_id, "memberships")
+
+
+def _total(answer: Any, name: str) -> int:
+    total = answer.get("total_count") if isinstance(answer, dict) else None
+    if not isinstance(total, int):
+        raise _not_clerk(name)
+    return total
+
+
+def _data(answer: Any, name: str) -> list[Any]:
+    return _list(answer.get("data") if isinstance(answer, dict) else None, name)
+
+
+def _list(answer: Any, name: str) -> list[Any]:
+    if not isinstance(answer, list):
+        raise _not_clerk(name)
+    return answer
+
+
+def _user_of(membership: Any) -> str | None:
+    person = membership.get("public_user_data") if isinstance(membership, dict) else None
+    return person.get("user_id") if isinstance(person, dict) else None
 
 
 def _not_clerk(name: str) -> Fault:
@@ -180,18 +364,3 @@ def _codes(response: httpx.Response) -> str:
         return ", ".join(str(error.get("code")) for error in errors)
     except (ValueError, KeyError, TypeError):
         return "no reason given"
-
-
-def _user(row: Mapping[str, Any]) -> User:
-    primary = next(
-        (entry for entry in row.get("email_addresses") or [] if entry.get("id") == row.get("primary_email_address_id")),
-        None,
-    )
-    verified = primary is not None and (primary.get("verification") or {}).get("status") == "verified"
-    return User(
-        user_id=row["id"],
-        verified_email=primary["email_address"].strip().lower() if primary and verified else None,
-        first_name=(row.get("first_name") or "").strip(),
-        last_name=(row.get("last_name") or "").strip(),
-        banned=bool(row.get("banned")),
-    )

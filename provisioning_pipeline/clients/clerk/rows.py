@@ -1,0 +1,63 @@
+"""Clerk's objects as rows in the column order of `model.frames`.
+
+A row of which a needed key is missing or odd raises KeyError, TypeError, ValueError or AttributeError.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from provisioning_pipeline.clients.clerk.walk import Row
+
+WORKSPACE_ID_KEY = "twenty_workspace_id"
+"""Where an organization's public metadata keeps its workspace; a session token can carry it from there."""
+
+
+def organization_row(entry: Mapping[str, Any]) -> Row:
+    """ORGANIZATIONS: organization_id, name, slug, workspace_id."""
+    workspace_id = (entry.get("public_metadata") or {}).get(WORKSPACE_ID_KEY)
+    return (
+        _text(entry["id"]),
+        _text(entry["name"]),
+        entry.get("slug") or None,
+        None if workspace_id is None else str(workspace_id),
+    )
+
+
+def membership_row(entry: Mapping[str, Any]) -> Row | None:
+    """MEMBERSHIPS: organization_id, user_id, role, created_at; None for a membership without a person."""
+    _text(entry["id"])
+    person = entry.get("public_user_data")
+    if not person or not person.get("user_id"):
+        return None
+    created_at = entry["created_at"]
+    if not isinstance(created_at, int):
+        raise TypeError(created_at)
+    return _text(entry["organization"]["id"]), _text(person["user_id"]), _text(entry["role"]), created_at
+
+
+def user_row(entry: Mapping[str, Any]) -> Row:
+    """CLERK_USERS: user_id, email, first_name, last_name, banned, external_id."""
+    return (
+        _text(entry["id"]),
+        verified_email(entry),
+        (entry.get("first_name") or "").strip(),
+        (entry.get("last_name") or "").strip(),
+        bool(entry.get("banned")),
+        entry.get("external_id") or None,
+    )
+
+
+def verified_email(user: Mapping[str, Any]) -> str | None:
+    """The primary e-mail in lower case if Clerk verified it."""
+    primary = user.get("primary_email_address_id")
+    for address in (user.get("email_addresses") or []) if primary else []:
+        if address.get("id") == primary:
+            status = (address.get("verification") or {}).get("status")
+            return address["email_address"].strip().lower() or None if status == "verified" else None
+    return None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(value)
+    return value

@@ -9,7 +9,14 @@ from uuid import uuid4
 import pytest
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.twenty.database import MemberState, TwentyDatabase, WorkspaceState
+from provisioning_pipeline.clients.twenty.database import (
+    MemberState,
+    Roster,
+    RosterEntry,
+    TwentyDatabase,
+    WorkspaceState,
+    schema_name,
+)
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag
@@ -85,6 +92,60 @@ class Core:
             value,
             type_,
         )
+
+    def role(self, workspace: str, label: str, user: str, *, all_settings: bool = False, of: str | None = None) -> None:
+        """Give a member a role beside those they have; `of` is the workspace to which the role belongs."""
+        self.sql(
+            """WITH made AS (INSERT INTO core.role (label, "workspaceId", "canUpdateAllSettings")
+                             VALUES (%s, %s, %s) RETURNING id)
+               INSERT INTO core."roleTarget" ("workspaceId", "roleId", "userWorkspaceId")
+               SELECT uw."workspaceId", made.id, uw.id FROM made, core."userWorkspace" uw
+               WHERE uw."workspaceId" = %s AND uw."userId" = %s RETURNING id""",
+            label,
+            of or workspace,
+            all_settings,
+            workspace,
+            user,
+        )
+
+    def member_table(self, workspace: str) -> None:
+        """The workspace's own schema, as far as it is read."""
+        schema = schema_name(workspace)
+        self.sql(f'CREATE SCHEMA "{schema}"')
+        self.sql(
+            f'CREATE TABLE "{schema}"."workspaceMember" (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), "userId" uuid,'
+            ' "userEmail" text, "nameFirstName" text, "nameLastName" text,'
+            ' "createdAt" timestamptz NOT NULL DEFAULT now(), "deletedAt" timestamptz)'
+        )
+
+    def member(self, workspace: str, user: str, email: str, *name: str, deleted: bool = False) -> str:
+        """A record in the workspace's own member table."""
+        first, last = name or (None, None)
+        made = self.sql(
+            f'INSERT INTO "{schema_name(workspace)}"."workspaceMember"'
+            ' ("userId", "userEmail", "nameFirstName", "nameLastName", "deletedAt") VALUES (%s, %s, %s, %s, %s)'
+            " RETURNING id",
+            user,
+            email,
+            first,
+            last,
+            NOW if deleted else None,
+        )
+        return str(made[0][0])
+
+    @asynccontextmanager
+    async def reader(self, grants: str = "") -> AsyncIterator[TwentyDatabase]:
+        """The same database, read by somebody who has these rights alone."""
+        role = f"reader_{uuid4().hex[:8]}"
+        self.postgres.execute("postgres", f"CREATE ROLE {role} LOGIN PASSWORD 'c4nary'")
+        try:
+            for grant in filter(None, grants.split(";")):
+                self.sql(grant.format(role=role))
+            async with opened(f"postgresql://{role}:c4nary@127.0.0.1:{self.postgres.port}/{self.name}") as database:
+                yield database
+        finally:
+            self.sql(f"DROP OWNED BY {role}")
+            self.postgres.execute("postgres", f"DROP ROLE {role}")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[TwentyDatabase]:
@@ -253,6 +314,111 @@ async def test_a_membership_carries_the_role_of_its_own_workspace(core: Core) ->
         assert await database.member_state(one, THEM) is None
 
 
+async def test_every_membership_comes_once_with_the_role_of_its_own_workspace(core: Core) -> None:
+    ada, bob, gone = core.user("Ada@x.test"), core.user("bob@x.test"), core.user("gone@x.test", deleted=True)
+    one, two = core.workspace("one", ada, bob, gone), core.workspace("two", ada, bob)
+    core.sql('UPDATE core."userWorkspace" SET "deletedAt" = now() WHERE "userId" = %s AND "workspaceId" = %s', bob, two)
+    core.role(one, "Admin", ada, all_settings=True)
+    core.role(one, "Aardvark", ada)
+    core.role(one, "Member", bob)
+    core.role(two, "Guest", bob)
+    core.role(two, "Foreign", ada, of=one)
+    async with core.read() as database:
+        everything, of_two = await database.members(), await database.members([two, str(uuid4())])
+        assert await database.members([]) == []
+    assert sorted(everything) == sorted([(one, ada, "Admin"), (one, bob, "Member"), (two, ada, None)])
+    assert of_two == [(two, ada, None)]
+
+
+async def test_accounts_are_read_all_or_by_e_mail_in_any_case_or_by_id(core: Core) -> None:
+    ada, bob, old = core.user("ada@x.test"), core.user("Bob@X.test"), core.user("cy@x.test")
+    core.user("ada@y.test", deleted=True)
+    async with core.read() as database:
+        everything = await database.users()
+        assert await database.users([" ADA@x.test", "ada@y.test", "no@x.test"]) == [(ada, "ada@x.test")]
+        assert await database.users(["bob@x.test"]) == [(bob, "bob@x.test")]
+        assert sorted(await database.users(["bob@x.test"], [old, bob, str(uuid4())])) == sorted(
+            [(bob, "bob@x.test"), (old, "cy@x.test")]
+        )
+        assert await database.users([]) == []
+    assert sorted(everything) == sorted([(ada, "ada@x.test"), (bob, "bob@x.test"), (old, "cy@x.test")])
+
+
+async def test_a_roster_tells_whole_members_and_both_kinds_of_half_ones(core: Core) -> None:
+    whole, bare, left, gone = (core.user(f"{name}@x.test") for name in ("Whole", "bare", "left", "gone"))
+    made = core.workspace("acme", whole, bare, gone)
+    core.role(made, "Admin", whole)
+    core.sql('UPDATE core."user" SET "deletedAt" = now() WHERE id = %s', gone)
+    core.member_table(made)
+    record = core.member(made, whole, "Whole@x.test", "Ada", "Lovelace")
+    core.member(made, bare, "bare@x.test", deleted=True)
+    strays = {core.member(made, left, "Left@x.test"): left, core.member(made, gone, "gone@x.test"): gone}
+    async with core.read() as database:
+        roster = await database.roster(made)
+        assert await database.roster(str(uuid4())) == Roster((), ())
+    assert set(roster.members) == {
+        RosterEntry(whole, "whole@x.test", "Admin", record, "Ada", "Lovelace"),
+        RosterEntry(bare, "bare@x.test", None, None, "", ""),
+    }
+    assert {stray.workspace_member_id: stray.user_id for stray in roster.strays} == strays
+    assert {stray.email for stray in roster.strays} == {"left@x.test", "gone@x.test"}
+    found = [roster.of(whole, "bare@x.test"), roster.of(None, " BARE@x.test"), roster.of(left, "whole@x.test")]
+    assert [entry.user_id if entry else None for entry in found] == [whole, bare, None]
+
+
+async def test_a_roster_is_read_from_whatever_schema_there_is(core: Core) -> None:
+    """Twenty's own name where none is stored, a hand-made table with fewer columns, and none at all."""
+    ada = core.user("ada@x.test")
+    named, unnamed, nowhere = (core.workspace(name, ada) for name in ("named", "unnamed", "nowhere"))
+    core.sql('UPDATE core.workspace SET "databaseSchema" = %s WHERE id = %s', 'workspace_"odd"', named)
+    core.sql('CREATE SCHEMA "workspace_""odd"""')
+    core.sql('CREATE TABLE "workspace_""odd"""."workspaceMember" (id uuid PRIMARY KEY, "userId" uuid)')
+    record = str(uuid4())
+    core.sql('INSERT INTO "workspace_""odd"""."workspaceMember" VALUES (%s, %s)', record, ada)
+    core.member_table(unnamed)
+    other = core.member(unnamed, ada, "ada@x.test")
+    async with core.read() as database:
+        rosters = [await database.roster(each) for each in (named, unnamed, nowhere)]
+    entries = [entry for roster in rosters for entry in roster.members]
+    assert [entry.workspace_member_id for entry in entries] == [record, other, None]
+    assert [roster.strays for roster in rosters] == [(), (), ()]
+
+
+async def test_a_schema_that_may_not_be_read_is_no_empty_roster(core: Core) -> None:
+    made = core.workspace("acme", core.user("ada@x.test"))
+    core.member_table(made)
+    grants = "GRANT USAGE ON SCHEMA core TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA core TO {role}"
+    async with core.reader(grants) as database:
+        assert len(await database.members([made])) == 1
+        with pytest.raises(Fault, match="on those of the workspaces") as raised:
+            await database.roster(made)
+    assert raised.value.reason is Reason.SERVER_DATABASE_UNREACHABLE
+
+
+async def test_an_invitation_counts_while_it_is_good(core: Core) -> None:
+    one, two = core.workspace("one"), core.workspace("two")
+    rows = [
+        (one, "ada@x.test", "INVITATION_TOKEN", NOW + timedelta(days=1)),
+        (one, "bob@x.test", "ONBOARDING_INVITATION_TOKEN", NOW + timedelta(days=1)),
+        (one, "old@x.test", "INVITATION_TOKEN", NOW - timedelta(days=1)),
+        (one, "other@x.test", "PASSWORD_RESET_TOKEN", NOW + timedelta(days=1)),
+    ]
+    for workspace, email, type_, end in rows:
+        core.sql(
+            'INSERT INTO core."appToken" ("workspaceId", context, type, "expiresAt")'
+            " VALUES (%s, jsonb_build_object('email', %s::text), %s, %s)",
+            workspace,
+            email,
+            type_,
+            end,
+        )
+    async with core.read() as database:
+        found = {email: await database.has_invitation(one, email) for _, email, _, _ in rows}
+        assert await database.has_invitation(one, " ADA@x.test")
+        assert not await database.has_invitation(two, "ada@x.test")
+    assert found == {"ada@x.test": True, "bob@x.test": True, "old@x.test": False, "other@x.test": False}
+
+
 # --- what is no Twenty database -----------------------------------------------------------------------------------
 
 
@@ -264,14 +430,8 @@ async def test_a_database_that_is_not_twentys_is_told_so(sandbox_postgres: Sandb
 
 
 async def test_missing_rights_are_told_with_what_to_grant(core: Core) -> None:
-    role = f"reader_{uuid4().hex[:8]}"
-    core.postgres.execute("postgres", f"CREATE ROLE {role} LOGIN PASSWORD 'c4nary'")
-    try:
-        url = f"postgresql://{role}:c4nary@127.0.0.1:{core.postgres.port}/{core.name}"
-        async with opened(url) as database:
-            with pytest.raises(Fault, match="Grant our user USAGE") as raised:
-                await database.workspaces()
-    finally:
-        core.postgres.execute("postgres", f"DROP ROLE {role}")
+    async with core.reader() as database:
+        with pytest.raises(Fault, match="Grant our user USAGE") as raised:
+            await database.workspaces()
     assert raised.value.reason is Reason.SERVER_DATABASE_UNREACHABLE
     assert "c4nary" not in raised.value.message

@@ -334,6 +334,74 @@ def test_removal_locks_out_at_once_and_keeps_one_admin(client: Client, shared: S
     assert client.error(ROLE, owner, m=jane_member, r=roles["Member"])["subCode"] == "PERMISSION_DENIED"
 
 
+def test_half_a_member(client: Client, shared: StandInTwenty) -> None:
+    """A membership without a record lets nobody in; a record without one is used again on joining."""
+    owner = client.found("owner@halves.test", "halves")
+    database = shared.database_url
+    schema = sql(database, "SELECT \"databaseSchema\" FROM core.workspace WHERE subdomain = 'halves'")[0][0]
+    records = f'"{schema}"."workspaceMember"'
+    jane = client.join("jane@halves.test", owner, "halves")
+    me = client.me(jane)
+    member, invite_hash = me["workspaceMember"]["id"], client.invite_hash(owner)
+    drop_role = 'DELETE FROM core."roleTarget" WHERE "userWorkspaceId" IN (%s)'
+    sql(database, drop_role % 'SELECT id FROM core."userWorkspace" WHERE "userId" = %s', me["id"])
+    assert client.error(REMOVE, owner, m=member)["message"] == "No role found for userWorkspace"
+    sql(database, 'DELETE FROM core."userWorkspace" WHERE "userId" = %s', me["id"])
+    assert client.error(REMOVE, owner, m=member)["message"] == "User workspace not found."
+    back = client.join("jane@halves.test", owner, "halves")
+    assert client.me(back)["workspaceMember"] == {"id": member, "roles": [{"label": "Member"}]}
+    sql(database, f'DELETE FROM {records} WHERE "userId" = %s', me["id"])
+    login = client.get(JOIN, e="jane@halves.test", p="Passw0rd!", h=invite_hash)["loginToken"]["token"]
+    error = client.error(_EXCHANGE, l=login, o="http://halves.localhost/")
+    assert (error["message"], error["code"]) == ("User is not a member of the workspace", "FORBIDDEN")
+    assert sql(database, f'SELECT 1 FROM {records} WHERE "userId" = %s', me["id"]) == []
+
+
+def test_who_was_deleted_comes_back_as_somebody_else(client: Client, shared: StandInTwenty) -> None:
+    """A new account after a deleted one, a new membership after a deleted one; a record left over is in the way."""
+    owner = client.found("owner@deleted.test", "deleted")
+    database = shared.database_url
+    jane = client.join("jane@deleted.test", owner, "deleted")
+    first = client.me(jane)
+    sql(database, 'UPDATE core."userWorkspace" SET "deletedAt" = now() WHERE "userId" = %s', first["id"])
+    second = client.me(client.join("jane@deleted.test", owner, "deleted"))
+    assert (second["id"], second["workspaceMember"]["id"]) == (first["id"], first["workspaceMember"]["id"])
+    sql(database, 'UPDATE core."user" SET "deletedAt" = now() WHERE id = %s', first["id"])
+    error = client.error(JOIN, e="jane@deleted.test", p="Passw0rd!", h=client.invite_hash(owner))
+    assert error["message"] == "A duplicate entry was detected"
+    half = """SELECT count(*) FROM core."userWorkspace" uw JOIN core."user" u ON u.id = uw."userId"
+              WHERE u.email = 'jane@deleted.test' AND u."deletedAt" IS NULL"""
+    assert sql(database, half) == [(1,)]
+    assert client.error(REMOVE, owner, m=first["workspaceMember"]["id"])["message"] == "UserEntity not found"
+
+
+def test_e_mails_are_stored_in_lower_case_and_compared_as_they_come(client: Client, shared: StandInTwenty) -> None:
+    owner = client.found("owner@letters.test", "letters")
+    client.join("Ada@letters.test", owner, "letters")
+    assert client.error(JOIN, e="Ada@letters.test", p="Passw0rd!", h=client.invite_hash(owner))["message"].startswith(
+        "duplicate key value"
+    )
+    # an invitation to a member in other letters is sent, and would let them in again after a removal
+    assert client.get(INVITE, owner, e=["ADA@letters.test"])["success"]
+    found = client.get("{ findWorkspaceInvitations { email } }", owner)
+    assert found == [{"email": "ada@letters.test"}]
+
+
+def test_an_admin_without_a_record_does_not_count(client: Client, shared: StandInTwenty) -> None:
+    owner = client.found("owner@admins.test", "admins")
+    jane = client.me(client.join("jane@admins.test", owner, "admins"))
+    roles = {role["label"]: role["id"] for role in client.get("{ getRoles { id label } }", owner)}
+    client.get(ROLE, owner, m=jane["workspaceMember"]["id"], r=roles["Admin"])
+    assert client.error(ROLE, owner, m=client.me(owner)["workspaceMember"]["id"], r=roles["Admin"])["subCode"] == (
+        "CANNOT_UPDATE_SELF_ROLE"
+    )
+    client.join("third@admins.test", owner, "admins")
+    schema = sql(shared.database_url, "SELECT \"databaseSchema\" FROM core.workspace WHERE subdomain = 'admins'")[0][0]
+    sql(shared.database_url, f'DELETE FROM "{schema}"."workspaceMember" WHERE "userId" = %s', jane["id"])
+    error = client.error(REMOVE, owner, m=client.me(owner)["workspaceMember"]["id"])
+    assert error["subCode"] == "CANNOT_DELETE_LAST_ADMIN_USER"
+
+
 def test_a_pending_invitation_is_used_before_the_password_is_looked_at(client: Client, shared: StandInTwenty) -> None:
     owner = client.found("owner@invites.test", "invites")
     client.sign_up("guest@invites.test")

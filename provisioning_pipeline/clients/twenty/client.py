@@ -4,7 +4,9 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Coroutine, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -20,8 +22,13 @@ from provisioning_pipeline.clients.twenty.errors import (
     TwentyError,
     TwentyFault,
     classify,
+    is_dead_token,
+    is_duplicate,
     is_expired_token,
+    is_half_member,
+    is_no_member,
     is_unknown_user,
+    is_without_record,
     is_wrong_password,
 )
 from provisioning_pipeline.clients.twenty.operations import Operation
@@ -78,6 +85,17 @@ class Created:
     login_token: str
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class InviteLink:
+    """What lets one join a workspace without an e-mail, and whether Twenty takes it now.
+
+    A link that is off is refused to everybody, members included.
+    """
+
+    hash: str
+    enabled: bool
+
+
 @dataclass(frozen=True, slots=True)
 class SeenUser:
     """What Twenty shows a signed-in person about themselves."""
@@ -102,7 +120,8 @@ def derived_password(key: SecretStr, email: str) -> SecretStr:
 class TwentyClient:
     """The API of one Twenty server.
 
-    Nothing that changes anything is sent before `check_contract` has found everything that is needed.
+    Nothing that changes anything is sent before `check_contract` has found everything that is needed. At most
+    `concurrency` HTTP calls are under way at once; an activation takes seconds and is not counted.
     """
 
     def __init__(
@@ -114,6 +133,7 @@ class TwentyClient:
         dry_run: bool,
         counter: CallCounter,
         logins: bool = False,
+        concurrency: int = 8,
     ) -> None:
         self.name = server.name
         self.system = f'Twenty server "{server.name}"'
@@ -130,9 +150,14 @@ class TwentyClient:
         )
         self._tokens: dict[tuple[str, str], Token] = {}
         self._doors: dict[str, Door] = {}
+        self._roles: dict[str, dict[str, str]] = {}
+        self._own_members: dict[str, str | None] = {}
+        self._gate = asyncio.Semaphore(concurrency)
         self._contract_met = False
         self._first = asyncio.Lock()
         self._signing_in = asyncio.Lock()
+        self._entering: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._reading_roles: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -163,7 +188,8 @@ class TwentyClient:
 
     async def server_config(self) -> dict[str, Any]:
         """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
-        response = await self._transport.send("GET", _CONFIG_PATH, name=CONTRACT_CHECK, effect=Effect.READ)
+        async with self._gate:
+            response = await self._transport.send("GET", _CONFIG_PATH, name=CONTRACT_CHECK, effect=Effect.READ)
         try:
             config = response.json() if response.status_code == 200 else {}
         except ValueError:
@@ -289,13 +315,27 @@ class TwentyClient:
             operations.ACTIVATE_WORKSPACE,
             timeout_seconds=self._activation_timeout,
         )
-        self._tokens.pop((self.service_account.email, door.workspace_id), None)
+        self.forget(self.service_account, door)
         return str(answer["activationStatus"])
 
-    async def invite_hash(self, door: Door) -> str:
+    async def invite_link(self, door: Door) -> InviteLink:
         """What lets one join the workspace without an e-mail, as the service account sees it."""
         answer = await self._as(self.service_account, door, operations.CURRENT_WORKSPACE)
-        return str(answer["inviteHash"])
+        return InviteLink(str(answer["inviteHash"]), bool(answer["isPublicInviteLinkEnabled"]))
+
+    async def open_invite_link(self, door: Door) -> None:
+        """Let people join by the invite link, as the service account; its hash stays the same."""
+        await self._set_invite_link(door, enabled=True)
+
+    async def close_invite_link(self, door: Door) -> None:
+        """Let nobody join by the invite link, as the service account; members stay members."""
+        await self._set_invite_link(door, enabled=False)
+
+    async def _set_invite_link(self, door: Door, *, enabled: bool) -> None:
+        variables = {"isPublicInviteLinkEnabled": enabled}
+        await self._as(self.service_account, door, operations.UPDATE_WORKSPACE, variables)
+
+    # --- members of a workspace, as the service account ------------------------------------------------------------
 
     async def check_password(self, account: Account) -> None:
         """Sign in without a workspace.
@@ -306,41 +346,224 @@ class TwentyClient:
         await self._call(operations.SIGN_IN, _credentials(account), None)
 
     async def join(self, account: Account, invite_hash: str) -> None:
-        """Make the account a member, creating it when it is new. No e-mail is sent; joining twice is joining once.
+        """Make the account a member, creating it when it is new: two calls, after which its token is kept.
+
+        No e-mail is sent; joining twice is joining once. Somebody who has a member record but no membership gets
+        the membership, with the default role, and keeps the record.
 
         Raises:
-            TwentyFault: FOREIGN_PASSWORD when the account exists with a password that is not ours.
+            TwentyFault: FOREIGN_PASSWORD when the account exists with a password that is not ours;
+                INVITE_LINK_DISABLED, also for somebody who is a member already;
+                HALF_MEMBER when the account has a membership without a member record, or when another account's
+                member record has this e-mail.
         """
         await self.check_contract()
         variables = {**_credentials(account), "workspaceInviteHash": invite_hash}
-        answer = await self._call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
+        try:
+            answer = await self._call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
+        except TwentyFault as fault:
+            if not is_duplicate(fault.error):
+                raise
+            raise TwentyFault(
+                FaultKind.TENANT,
+                Reason.HALF_MEMBER,
+                f"{self.system}: {account.email} cannot join, because the workspace keeps a member record with this "
+                "e-mail that belongs to another or a deleted account. Twenty has no call that removes it: delete it "
+                'from "workspaceMember" in the workspace\'s schema by hand, together with the membership without a '
+                'record that this try left in core."userWorkspace", then run again.',
+                fault.error,
+            ) from None
         door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
         await self._exchange(account, door, answer["loginToken"]["token"])
 
+    async def roles(self, door: Door) -> dict[str, str]:
+        """The ids of the workspace's roles by label, read once by this client."""
+        async with self._reading_roles[door.workspace_id]:
+            if door.workspace_id not in self._roles:
+                answer = await self._as(self.service_account, door, operations.GET_ROLES)
+                self._roles[door.workspace_id] = {str(role["label"]): str(role["id"]) for role in answer}
+        return self._roles[door.workspace_id]
+
     async def role_id(self, door: Door, label: str) -> str:
-        """The id of the role with this label in this workspace."""
-        roles = await self._as(self.service_account, door, operations.GET_ROLES)
-        for role in roles:
-            if role["label"] == label:
-                return str(role["id"])
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.WORKSPACE_INCOMPLETE,
-            f"{self.system}: workspace {door.workspace_id} has no role {label}; it has "
-            f"{', '.join(sorted(role['label'] for role in roles)) or 'none'}.",
-        )
+        """The id of the role with this label in this workspace.
+
+        Raises:
+            Fault: ROLE_UNKNOWN, naming the roles that there are.
+        """
+        roles = await self.roles(door)
+        if label not in roles:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.ROLE_UNKNOWN,
+                f"{self.system}: workspace {door.workspace_id} has no role {label}; it has "
+                f"{', '.join(sorted(roles)) or 'none'}.",
+            )
+        return roles[label]
 
     async def set_role(self, door: Door, workspace_member_id: str, role_id: str) -> None:
-        """Give a member a role, as the service account."""
+        """Give a member a role in place of the one they have, if any; giving the same again changes nothing.
+
+        Raises:
+            TwentyFault: LAST_ADMIN_KEPT when that would leave the workspace without an Admin.
+        """
         variables = {"workspaceMemberId": workspace_member_id, "roleId": role_id}
         await self._as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
 
+    async def remove_member(self, door: Door, workspace_member_id: str) -> None:
+        """Take a member out of the workspace; removing twice is removing once.
+
+        Twenty deletes the account, too, when this was its only workspace. An open invitation survives and would let
+        the person in again: see `withdraw_invitations`, and `lets_in` for the proof.
+
+        Raises:
+            Fault: LAST_ADMIN_KEPT for the last Admin and for the service account itself;
+                HALF_MEMBER when the person has no membership, or no role, without which Twenty removes nobody.
+        """
+        await self._not_ourselves(door, workspace_member_id)
+        variables = {"workspaceMemberIdToDelete": workspace_member_id}
+        try:
+            await self._as(self.service_account, door, operations.DELETE_USER_FROM_WORKSPACE, variables)
+        except TwentyFault as fault:
+            if fault.error.message.startswith("Workspace member to delete not found"):
+                return
+            if not is_half_member(fault.error):
+                raise
+            raise TwentyFault(
+                FaultKind.TENANT,
+                Reason.HALF_MEMBER,
+                f"{self.system} cannot remove member {workspace_member_id} of workspace {door.workspace_id}, who has a "
+                f"member record but no whole membership ({fault.error.message.rstrip('.')}). With a role and a "
+                "membership (joining makes one) the person can be removed.",
+                fault.error,
+            ) from None
+
+    async def _not_ourselves(self, door: Door, workspace_member_id: str) -> None:
+        """Twenty deletes a whole workspace with its last member record, so ours must be there and stay."""
+        if door.workspace_id not in self._own_members:
+            seen = await self.current_user(self.service_account, door)
+            self._own_members[door.workspace_id] = seen.workspace_member_id
+        own = self._own_members[door.workspace_id]
+        if own is None or own == workspace_member_id:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.LAST_ADMIN_KEPT,
+                f"{self.system}: nobody is removed from workspace {door.workspace_id}, because the service account "
+                f"{'has no member record there' if own is None else 'is the one to be removed'}.",
+            )
+
+    async def invite(self, door: Door, email: str, role_id: str | None) -> None:
+        """Send a personal invitation: an e-mail leaves Twenty. It is good for 30 days.
+
+        It carries the role, or the workspace's default role for None.
+
+        Nothing is sent to whoever is a member or has an invitation already.
+
+        Raises:
+            TwentyFault: REFUSED_BY_TWENTY, also at its limits: 10 to one address and 500 of a workspace in 7 days, 10
+                while the workspace's step INVITE_TEAM is pending.
+            Fault: REFUSED_BY_TWENTY with Twenty's own words.
+        """
+        # in another case Twenty would invite somebody who is a member already
+        variables = {"emails": [email.strip().lower()], "roleId": role_id}
+        answer = await self._as(self.service_account, door, operations.SEND_INVITATIONS, variables)
+        refused = [text for text in map(str, answer["errors"]) if "already" not in text]
+        if refused:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.REFUSED_BY_TWENTY,
+                f"{self.system} refused to invite {email}: {'; '.join(refused)}",
+            )
+
+    async def withdraw_invitations(self, door: Door, email: str) -> int:
+        """Delete the personal invitations of this address to the workspace, and say how many there were.
+
+        Whoever has an account and an open invitation joins by signing in.
+        """
+        found = await self._invitations(door, email)
+        for invitation_id in found:
+            await self._as(
+                self.service_account, door, operations.DELETE_WORKSPACE_INVITATION, {"appTokenId": invitation_id}
+            )
+        return len(found)
+
+    async def _invitations(self, door: Door, email: str) -> list[str]:
+        answer = await self._as(self.service_account, door, operations.FIND_WORKSPACE_INVITATIONS)
+        return [str(entry["id"]) for entry in answer if str(entry["email"]).lower() == email.strip().lower()]
+
+    # --- proving that somebody is out ------------------------------------------------------------------------------
+
+    async def lets_in(self, account: Account, door: Door, token: Token | None) -> str | None:
+        """Try to come in as that person who was removed: with a token from before, and by a new login.
+
+        The new login is by password; where that is not ours or the account unknown by its e-mail, by impersonation,
+        for which `user_id` is needed. It is tried only when the person has no invitation to the workspace, because
+        Twenty lets whoever has one join before it looks at the password.
+
+        Args:
+            account: the person, by the e-mail and the user id that they had as a member.
+            door: the workspace that they must not come into.
+            token: one from before the removal (`member_token`), or None when there was none.
+
+        Returns:
+            None when Twenty refused each way because there is no such member; else, as a clause, the way that is
+            still open, or that was refused for another reason and so proves nothing.
+
+        Raises:
+            Fault: transient, busy or of the server; it proves nothing either way.
+        """
+        self.forget(account, door)
+        told = None
+        if token is not None:
+            told = await self._refusal("an access token from before", self._look(token))
+        if told is None and await self._invitations(door, account.email):
+            told = f"a personal invitation lets {account.email} join again by signing in (Twenty, Settings > Members)"
+        if told is None:
+            told = await self._refusal("a new login", self._new_login(account, door))
+        return told
+
+    async def _refusal(self, way: str, attempt: Coroutine[Any, Any, None]) -> str | None:
+        """None when the attempt is refused for want of a member, else what happened instead."""
+        try:
+            await attempt
+        except TwentyFault as fault:
+            if is_no_member(fault.error):
+                return None
+            if fault.kind is not FaultKind.TENANT:
+                raise
+            return f"{way} was refused for another reason, which proves nothing ({fault.error.message})"
+        return f"{way} still lets them in"
+
+    async def _look(self, token: Token) -> None:
+        try:
+            await self._call(operations.CURRENT_USER, {}, token)
+        except TwentyFault as fault:
+            # a token that is taken from nobody lets nobody in
+            if not is_dead_token(fault.error):
+                raise
+
+    async def _new_login(self, account: Account, door: Door) -> None:
+        await self._exchange(account, door, await self._login_token(account, door))
+        self.forget(account, door)
+
     # --- as a member --------------------------------------------------------------------------------------------
+
+    async def member_token(self, account: Account, door: Door) -> Token:
+        """A token of that person in that workspace, kept until it is about to expire or is forgotten."""
+        key = (account.email, door.workspace_id)
+        async with self._entering[key]:
+            known = self._tokens.get(key)
+            if known and known.is_fresh():
+                return known
+            return await self._exchange(account, door, await self._login_token(account, door))
+
+    def forget(self, account: Account, door: Door) -> None:
+        """Keep no token of that person in that workspace, so that the next call signs in anew."""
+        self._tokens.pop((account.email, door.workspace_id), None)
 
     async def current_user(self, account: Account, door: Door, *, by_new_login: bool = False) -> SeenUser:
         """Sign in as that person and read what Twenty shows them. `by_new_login` uses no token from before."""
         if by_new_login:
-            self._tokens.pop((account.email, door.workspace_id), None)
+            self.forget(account, door)
         answer = await self._as(account, door, operations.CURRENT_USER)
         member = answer["workspaceMember"] or {}
         return SeenUser(
@@ -373,17 +596,26 @@ class TwentyClient:
     # --- how --------------------------------------------------------------------------------------------------
 
     async def _exchange(self, account: Account, door: Door, login_token: str) -> Token:
-        answer = await self._call(
-            operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, {"loginToken": login_token, "origin": door.url}, None
-        )
+        variables = {"loginToken": login_token, "origin": door.url}
+        try:
+            answer = await self._call(operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, variables, None)
+        except TwentyFault as fault:
+            if not is_without_record(fault.error):
+                raise
+            raise TwentyFault(
+                FaultKind.TENANT,
+                Reason.HALF_MEMBER,
+                f"{self.system}: {account.email} has a membership of workspace {door.workspace_id} but no member "
+                "record in it, so they cannot come in. Twenty has no call that repairs or removes this: delete the "
+                'person\'s row of core."userWorkspace" for this workspace by hand; the next run adds them again.',
+                fault.error,
+            ) from None
         token = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
         self._tokens[(account.email, door.workspace_id)] = token
         return token
 
-    async def _member_token(self, account: Account, door: Door) -> Token:
-        known = self._tokens.get((account.email, door.workspace_id))
-        if known and known.is_fresh():
-            return known
+    async def _login_token(self, account: Account, door: Door) -> str:
+        """By password, or by impersonation of somebody whose password is not ours."""
         try:
             answer = await self._call(
                 operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS,
@@ -393,11 +625,13 @@ class TwentyClient:
         except TwentyFault as fault:
             if account.email == self.service_account.email:
                 raise self._service_account_fault(fault) from None
-            if account.user_id is None or not is_wrong_password(fault.error):
+            # an account whose e-mail has capitals is unknown by the e-mail in lower case, and found by its id
+            ours = not is_wrong_password(fault.error) and not is_unknown_user(fault.error)
+            if account.user_id is None or ours:
                 raise
             variables = {"userId": account.user_id, "workspaceId": door.workspace_id}
             answer = await self._as(self.service_account, door, operations.IMPERSONATE, variables)
-        return await self._exchange(account, door, answer["loginToken"]["token"])
+        return str(answer["loginToken"]["token"])
 
     async def _as(
         self,
@@ -410,14 +644,14 @@ class TwentyClient:
     ) -> Any:
         if operation.effect is not Effect.READ:
             await self.check_contract()
-        token = await self._member_token(account, door)
+        token = await self.member_token(account, door)
         try:
             return await self._call(operation, variables or {}, token, timeout_seconds)
         except TwentyFault as fault:
             if not is_expired_token(fault.error):
                 raise
-            self._tokens.pop((account.email, door.workspace_id), None)
-            token = await self._member_token(account, door)
+            self.forget(account, door)
+            token = await self.member_token(account, door)
             return await self._call(operation, variables or {}, token, timeout_seconds)
 
     async def _call(
@@ -444,15 +678,16 @@ class TwentyClient:
         token: Token | None,
         timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
-        response = await self._transport.send(
-            "POST",
-            _PATH,
-            name=name,
-            effect=effect,
-            timeout_seconds=timeout_seconds,
-            json={"query": document, "variables": dict(variables)},
-            headers={"authorization": f"Bearer {token.value}"} if token else {},
-        )
+        async with nullcontext() if name == operations.ACTIVATE_WORKSPACE.name else self._gate:
+            response = await self._transport.send(
+                "POST",
+                _PATH,
+                name=name,
+                effect=effect,
+                timeout_seconds=timeout_seconds,
+                json={"query": document, "variables": dict(variables)},
+                headers={"authorization": f"Bearer {token.value}"} if token else {},
+            )
         try:
             answer = response.json()
         except ValueError:

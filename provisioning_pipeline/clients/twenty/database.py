@@ -1,10 +1,16 @@
-"""Reads of a Twenty server's own database (schema `core`), for one workspace or for all. Never writes."""
+"""Reads of a Twenty server's own database, for one workspace or for all, and one small repair.
 
-from collections.abc import Sequence
+The bulk reads need schema `core` alone; `roster` reads the workspace's own schema, too.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, LiteralString
+from uuid import UUID
 
-from psycopg import errors
+from psycopg import errors, sql
 
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.model.condition import Reason
@@ -32,15 +38,74 @@ class MemberState:
     role: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class RosterEntry:
+    """One membership of one workspace, with the person's member record in it.
+
+    Without a `workspace_member_id` it is half a member: nobody can come in as that person. `role` is a label, None
+    when there is none; the names are those of the member record, empty when there are none.
+    """
+
+    user_id: str
+    email: str
+    role: str | None
+    workspace_member_id: str | None
+    first_name: str
+    last_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A member record whose person has no membership, or no account any more: the other half of a member.
+
+    When that person joins again, the record is used again. Somebody else with the same e-mail cannot join.
+    """
+
+    workspace_member_id: str
+    user_id: str | None
+    email: str | None
+    first_name: str
+    last_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Who belongs to one workspace. E-mails are in lower case."""
+
+    members: tuple[RosterEntry, ...]
+    strays: tuple[Stray, ...]
+
+    def of(self, user_id: str | None, email: str) -> RosterEntry | None:
+        """The membership of this account, or of the one with this e-mail where no account is known."""
+        wanted = email.strip().lower()
+        found = (entry for entry in self.members if (entry.user_id == user_id if user_id else entry.email == wanted))
+        return next(found, None)
+
+
 class TwentyDatabase:
-    """The database of one Twenty server."""
+    """The database of one Twenty server.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: for all reads; PostgreSQL refuses every write on it.
+        repairs: for the few states that no call of Twenty's can mend; opened only when one is met.
+    """
+
+    def __init__(self, database: Database, repairs: Database | None = None) -> None:
         self._database = database
+        self._repairs = repairs
 
-    async def _fetch(self, query: str, parameters: Sequence[object] = ()) -> list[Row]:
-        try:
+    async def _fetch(self, query: LiteralString | sql.Composed, parameters: Sequence[object] = ()) -> list[Row]:
+        with self._in_words():
             return await self._database.fetch(query, parameters)
+
+    async def _fetch_tuples(self, query: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._in_words():
+            return await self._database.fetch_tuples(query, parameters)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
         except (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName) as error:
             raise Fault(
                 FaultKind.SERVER,
@@ -53,7 +118,8 @@ class TwentyDatabase:
                 FaultKind.SERVER,
                 Reason.SERVER_DATABASE_UNREACHABLE,
                 f"{self._database.system} ({self._database.where}) may not be read: {str(error).splitlines()[0]}. "
-                "Grant our user USAGE on schema core and SELECT on its tables.",
+                "Grant our user USAGE on schema core and on those of the workspaces, and SELECT on their tables, or "
+                "pg_read_all_data.",
             ) from None
 
     async def has_any_user(self) -> bool:
@@ -83,6 +149,19 @@ class TwentyDatabase:
     async def workspace_count(self) -> int:
         """How many workspaces Twenty counts towards its limit: those not deleted."""
         rows = await self._fetch('SELECT count(*) AS found FROM core.workspace WHERE "deletedAt" IS NULL')
+        return int(rows[0]["found"])
+
+    async def unreadable_schemas(self) -> int:
+        """Active workspaces whose own schema our user may not look into: their members cannot be set right."""
+        rows = await self._fetch(
+            """
+            SELECT count(*) AS found FROM core.workspace w JOIN pg_namespace n ON n.nspname = w."databaseSchema"
+            WHERE w."activationStatus"::text = 'ACTIVE' AND w."deletedAt" IS NULL
+              AND NOT (has_schema_privilege(n.oid, 'USAGE') AND COALESCE((
+                SELECT has_table_privilege(c.oid, 'SELECT') FROM pg_class c
+                WHERE c.relnamespace = n.oid AND c.relname = 'workspaceMember'), true))
+            """
+        )
         return int(rows[0]["found"])
 
     async def now(self) -> datetime:
@@ -126,6 +205,115 @@ class TwentyDatabase:
         return await self._fetch(
             _FLAGS + ' AND (%s::uuid[] IS NULL OR "workspaceId" = ANY(%s) OR "workspaceId" IS NULL)', [ids, ids]
         )
+
+    async def members(self, only: Sequence[str] | None = None) -> list[tuple[str, str, str | None]]:
+        """Memberships, all or of these workspaces: workspace id, user id, and the label of the role or None.
+
+        Deleted memberships and accounts are left out. Each pair of workspace and user comes once; of several roles,
+        one that may change all settings goes before others.
+        """
+        ids = None if only is None else list(only)
+        return [(workspace, user, role) for workspace, user, role in await self._fetch_tuples(_MEMBERS, [ids, ids])]
+
+    async def users(self, emails: Sequence[str] | None = None, user_ids: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """Accounts that are not deleted: user id, and e-mail in lower case.
+
+        All, or those that have one of these e-mails in any case, or one of these ids.
+        """
+        if emails is None:
+            rows = await self._fetch_tuples(_USERS)
+        else:
+            wanted = list({email.strip().lower() for email in emails})
+            rows = await self._fetch_tuples(_SOME_USERS, [wanted, wanted, list(user_ids)])
+        return [(user, email) for user, email in rows]
+
+    async def roster(self, workspace_id: str) -> Roster:
+        """Who belongs to one workspace, with the records that it keeps of them; empty for an unknown workspace."""
+        memberships = await self._fetch(_ROSTER, [workspace_id])
+        records = await self._member_records(workspace_id)
+        by_user: dict[str, Row] = {}
+        for record in records:
+            by_user.setdefault(record["user_id"], record)
+        members = tuple(_entry(row, by_user.get(row["user_id"], _NO_RECORD)) for row in memberships)
+        known = {member.user_id for member in members}
+        strays = tuple(
+            Stray(record["id"], record["user_id"], record["email"], record["first_name"], record["last_name"])
+            for record in records
+            if record["user_id"] not in known
+        )
+        return Roster(members, strays)
+
+    async def _member_records(self, workspace_id: str) -> list[Row]:
+        """Rows of the workspace's own member table that are not deleted; none where there is no such table."""
+        found = await self._fetch('SELECT "databaseSchema" AS schema FROM core.workspace WHERE id = %s', [workspace_id])
+        if not found:
+            return []
+        schema = found[0]["schema"] or schema_name(workspace_id)
+        columns = {row["name"] for row in await self._fetch(_COLUMNS, [schema, _MEMBER_TABLE])}
+        if not {"id", "userId"} <= columns:
+            return []
+
+        def text(column: str) -> sql.Composable:
+            return sql.SQL("m.{}::text").format(sql.Identifier(column)) if column in columns else sql.SQL("NULL::text")
+
+        living = sql.SQL('WHERE m."deletedAt" IS NULL') if "deletedAt" in columns else sql.SQL("")
+        query = sql.SQL(_MEMBER_RECORDS).format(
+            user_id=text("userId"),
+            email=text("userEmail"),
+            first_name=text("nameFirstName"),
+            last_name=text("nameLastName"),
+            table=sql.Identifier(schema, _MEMBER_TABLE),
+            living=living,
+            age=text("createdAt"),
+        )
+        with self._in_words():
+            try:
+                return await self._database.fetch(query)
+            except (errors.UndefinedTable, errors.InvalidSchemaName):
+                # dropped since its columns were read
+                return []
+
+    async def retire_half_membership(self, workspace_id: str, user_id: str) -> None:
+        """Mark a membership without a member record as deleted, as Twenty does itself, so that joining makes both.
+
+        Nothing is written when there is a record after all. No call of Twenty's repairs or removes such a membership.
+
+        Raises:
+            Fault: HALF_MEMBER when our user may not write there, with the grant that is missing.
+        """
+        if any(record["user_id"] == user_id for record in await self._member_records(workspace_id)):
+            return
+        assert self._repairs is not None
+        try:
+            await self._repairs.execute(
+                """
+                UPDATE core."userWorkspace" SET "deletedAt" = now()
+                WHERE "workspaceId" = %s AND "userId" = %s AND "deletedAt" IS NULL
+                """,
+                [workspace_id, user_id],
+            )
+        except errors.InsufficientPrivilege as error:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.HALF_MEMBER,
+                f"User {user_id} has a membership of workspace {workspace_id} without a member record, and we may not "
+                f'mend it: {str(error).splitlines()[0]}. Grant our user UPDATE on core."userWorkspace"; the next run '
+                "mends it.",
+            ) from None
+
+    async def has_invitation(self, workspace_id: str, email: str) -> bool:
+        """Whether this address has an invitation to this workspace that is still good."""
+        rows = await self._fetch(
+            """
+            SELECT EXISTS (
+                SELECT 1 FROM core."appToken"
+                WHERE "workspaceId" = %s AND type IN ('INVITATION_TOKEN', 'ONBOARDING_INVITATION_TOKEN')
+                  AND lower(context->>'email') = %s AND "deletedAt" IS NULL AND "expiresAt" > now()
+            ) AS found
+            """,
+            [workspace_id, email.strip().lower()],
+        )
+        return bool(rows[0]["found"])
 
     async def workspace_state(self, workspace_id: str) -> WorkspaceState | None:
         """One workspace, or None when it does not exist."""
@@ -184,3 +372,68 @@ _FLAGS = r"""
     FROM core."keyValuePair"
     WHERE type::text = 'USER_VARIABLE' AND key ~ '^ONBOARDING_.+_PENDING$' AND "deletedAt" IS NULL
 """
+
+_MEMBERS = """
+    SELECT DISTINCT ON (uw."workspaceId", uw."userId") uw."workspaceId"::text, uw."userId"::text, r.label
+    FROM core."userWorkspace" uw
+    JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
+    LEFT JOIN core."roleTarget" rt ON rt."userWorkspaceId" = uw.id
+    LEFT JOIN core.role r ON r.id = rt."roleId" AND r."workspaceId" = uw."workspaceId"
+    WHERE uw."deletedAt" IS NULL AND (%s::uuid[] IS NULL OR uw."workspaceId" = ANY(%s))
+    ORDER BY uw."workspaceId", uw."userId", r."canUpdateAllSettings" DESC NULLS LAST, r.label
+"""
+_ROSTER = """
+    SELECT DISTINCT ON (uw."userId") uw."userId"::text AS user_id, lower(u.email) AS email, r.label AS role
+    FROM core."userWorkspace" uw
+    JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
+    LEFT JOIN core."roleTarget" rt ON rt."userWorkspaceId" = uw.id
+    LEFT JOIN core.role r ON r.id = rt."roleId" AND r."workspaceId" = uw."workspaceId"
+    WHERE uw."deletedAt" IS NULL AND uw."workspaceId" = %s
+    ORDER BY uw."userId", r."canUpdateAllSettings" DESC NULLS LAST, r.label
+"""
+_USERS = 'SELECT id::text, lower(email) FROM core."user" WHERE "deletedAt" IS NULL'
+_SOME_USERS = """
+    SELECT id::text, email FROM core."user" WHERE "deletedAt" IS NULL AND email = ANY(%s)
+    UNION
+    SELECT id::text, lower(email) FROM core."user"
+    WHERE "deletedAt" IS NULL AND email <> lower(email) AND lower(email) = ANY(%s)
+    UNION
+    SELECT id::text, lower(email) FROM core."user" WHERE "deletedAt" IS NULL AND id = ANY(%s::uuid[])
+"""
+"""The first part goes by the unique index, the second finds accounts with capitals, which Twenty itself never makes."""
+_MEMBER_TABLE = "workspaceMember"
+_COLUMNS = """
+    SELECT a.attname AS name
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+"""
+"""From the catalogue, because information_schema hides what may not be read, and that must be told."""
+_MEMBER_RECORDS: LiteralString = """
+    SELECT m.id::text AS id, {user_id} AS user_id, lower({email}) AS email,
+           COALESCE({first_name}, '') AS first_name, COALESCE({last_name}, '') AS last_name
+    FROM {table} m {living}
+    ORDER BY {age}, m.id
+"""
+_NO_RECORD: Row = {"id": None, "first_name": "", "last_name": ""}
+
+
+def _entry(membership: Row, record: Row) -> RosterEntry:
+    return RosterEntry(
+        user_id=membership["user_id"],
+        email=membership["email"],
+        role=membership["role"],
+        workspace_member_id=record["id"],
+        first_name=record["first_name"],
+        last_name=record["last_name"],
+    )
+
+
+def schema_name(workspace_id: str) -> str:
+    """The schema that Twenty makes for a workspace: its id as a number, in base 36."""
+    digits, number, name = "0123456789abcdefghijklmnopqrstuvwxyz", UUID(workspace_id).int, ""
+    while number:
+        number, rest = divmod(number, 36)
+        name = digits[rest] + name
+    return f"workspace_{name or '0'}"

@@ -37,9 +37,48 @@ class TwentyFault(Fault):
         self.error = error
 
 
+_NOT_ABOUT_THE_TOKEN = ("Workspace not found", "User not found in workspace")
+_NO_MEMBER = (
+    "User is not a member of the workspace",  # a login, a token, the exchange of a login token
+    "User or user workspace not found",  # a token whose account is gone
+    "User not found",  # a login; also: User not found in workspace or impersonation not enabled
+    "User workspace not found",  # the exchange of a login token, a removal
+    "User Workspace not found",  # the renewal of a token
+    "Impersonator or target user workspace not found",  # the exchange of an impersonation
+    "Invalid impersonation token, cannot find",  # a token from an impersonation
+    "Invitation expired",  # a login: an invitation is looked for only where there is no membership
+)
+"""How messages begin by which Twenty says that there is no such member (recorded, or read in the source of 2.21)."""
+
+
 def is_expired_token(error: TwentyError) -> bool:
     """Whether signing in again may help."""
-    return error.code == "UNAUTHENTICATED" and "Workspace not found" not in error.message
+    return error.code == "UNAUTHENTICATED" and not error.message.startswith(_NOT_ABOUT_THE_TOKEN)
+
+
+def is_dead_token(error: TwentyError) -> bool:
+    """The token itself is no longer taken from anybody: it has run out, or was signed with another secret."""
+    return error.code == "UNAUTHENTICATED" and error.sub_code == "UNAUTHENTICATED"
+
+
+def is_no_member(error: TwentyError) -> bool:
+    """Refused because that person is no member of that workspace, or has no account at all."""
+    return error.message.startswith(_NO_MEMBER)
+
+
+def is_without_record(error: TwentyError) -> bool:
+    """The exchange of a login token is refused to somebody who has a membership: the member record is missing."""
+    return error.message == "User is not a member of the workspace"
+
+
+def is_half_member(error: TwentyError) -> bool:
+    """A removal is refused because the member record has no membership, no account or no role behind it."""
+    return error.message.startswith(("User workspace not found", "UserEntity not found", "No role found"))
+
+
+def is_duplicate(error: TwentyError) -> bool:
+    """A member record cannot be made because another has its e-mail; soft-deleted ones count, too."""
+    return error.message.startswith("A duplicate entry was detected")
 
 
 def is_unknown_user(error: TwentyError) -> bool:
@@ -99,6 +138,13 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
             FaultKind.TENANT,
             Reason.FOREIGN_PASSWORD,
             f"{system} knows this e-mail with a password that is not ours.",
+            error,
+        )
+    if error.sub_code in ("CANNOT_DELETE_LAST_ADMIN_USER", "CANNOT_UNASSIGN_LAST_ADMIN"):
+        return TwentyFault(
+            FaultKind.TENANT,
+            Reason.LAST_ADMIN_KEPT,
+            f"{system} keeps the last Admin of a workspace. Give somebody else the role first.",
             error,
         )
     if "Public invite link is disabled" in text:

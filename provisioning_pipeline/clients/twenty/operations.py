@@ -48,6 +48,8 @@ class Operation:
 _PROBE_VALUES: Mapping[str, object] = {
     "String": "",
     "String!": "",
+    "Boolean!": False,
+    "UUID": None,
     "UUID!": "00000000-0000-4000-8000-000000000000",
     "JSON!": {},
     "[String!]!": [],
@@ -120,7 +122,17 @@ CURRENT_USER = Operation(
     selection="""{ id email onboardingStatus currentWorkspace { id }
          workspaceMember { id name { firstName lastName } } }""",
 )
-CURRENT_WORKSPACE = Operation("query", "currentWorkspace", Effect.READ, selection="{ id inviteHash }")
+CURRENT_WORKSPACE = Operation(
+    "query", "currentWorkspace", Effect.READ, selection="{ id inviteHash isPublicInviteLinkEnabled }"
+)
+UPDATE_WORKSPACE = Operation(
+    "mutation",
+    "updateWorkspace",
+    Effect.WRITE,
+    {"isPublicInviteLinkEnabled": "Boolean!"},
+    "data: {isPublicInviteLinkEnabled: $isPublicInviteLinkEnabled}",
+    "{ id isPublicInviteLinkEnabled }",
+)
 IMPERSONATE = Operation(
     "mutation",
     "impersonate",
@@ -145,6 +157,14 @@ UPDATE_WORKSPACE_MEMBER_SETTINGS = Operation(
     {"workspaceMemberId": "UUID!", "update": "JSON!"},
     "input: {workspaceMemberId: $workspaceMemberId, update: $update}",
 )
+DELETE_USER_FROM_WORKSPACE = Operation(
+    "mutation",
+    "deleteUserFromWorkspace",
+    Effect.WRITE,
+    {"workspaceMemberIdToDelete": "String!"},
+    "workspaceMemberIdToDelete: $workspaceMemberIdToDelete",
+    "{ id }",
+)
 SKIP_SYNC_EMAIL = Operation("mutation", "skipSyncEmailOnboardingStep", Effect.WRITE, selection="{ success }")
 TRIGGER_INSTALL_APPS = Operation(
     "mutation",
@@ -158,9 +178,17 @@ SEND_INVITATIONS = Operation(
     "mutation",
     "sendInvitations",
     Effect.WRITE,
-    {"emails": "[String!]!"},
-    "emails: $emails",
-    "{ success }",
+    {"emails": "[String!]!", "roleId": "UUID"},
+    "emails: $emails, roleId: $roleId",
+    "{ success errors }",
+)
+FIND_WORKSPACE_INVITATIONS = Operation("query", "findWorkspaceInvitations", Effect.READ, selection="{ id email }")
+DELETE_WORKSPACE_INVITATION = Operation(
+    "mutation",
+    "deleteWorkspaceInvitation",
+    Effect.WRITE,
+    {"appTokenId": "String!"},
+    "appTokenId: $appTokenId",
 )
 
 ALL: tuple[Operation, ...] = (
@@ -174,12 +202,16 @@ ALL: tuple[Operation, ...] = (
     ACTIVATE_WORKSPACE,
     CURRENT_USER,
     CURRENT_WORKSPACE,
+    UPDATE_WORKSPACE,
     IMPERSONATE,
     GET_ROLES,
     UPDATE_WORKSPACE_MEMBER_ROLE,
     UPDATE_WORKSPACE_MEMBER_SETTINGS,
+    DELETE_USER_FROM_WORKSPACE,
     SKIP_SYNC_EMAIL,
     TRIGGER_INSTALL_APPS,
     SEND_INVITATIONS,
+    FIND_WORKSPACE_INVITATIONS,
+    DELETE_WORKSPACE_INVITATION,
 )
 """Everything a server must have before anything is written to it."""

@@ -151,6 +151,12 @@ async def _build(db: Session, workspace: Row, user: Row) -> None:
             ' "deletedAt" timestamptz)'
         ).format(members_table(schema))
     )
+    # Of all records, soft-deleted ones too (source only).
+    await db.run(
+        SQL('CREATE UNIQUE INDEX IF NOT EXISTS "IDX_UNIQUE_WORKSPACE_MEMBER_USER_EMAIL" ON {} ("userEmail")').format(
+            members_table(schema)
+        )
+    )
     await db.run(
         'INSERT INTO core."objectMetadata" ("workspaceId", "nameSingular") SELECT %s, unnest(%s::text[])'
         " ON CONFLICT DO NOTHING",

@@ -15,6 +15,7 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     require_settings_permission,
     require_user,
     require_workspace,
+    user_by_id,
     whole_schema,
 )
 from provisioning_pipeline.sandbox.twenty.errors import (
@@ -122,6 +123,7 @@ async def update_role(_: None, info: GraphQLResolveInfo, workspaceMemberId: UUID
         await check_not_last_admin(
             call.db,
             tie,
+            workspace,
             forbidden(
                 "Cannot unassign admin role from last admin of the workspace",
                 "You cannot remove the admin role from the last administrator."
@@ -149,6 +151,8 @@ async def delete_user(_: None, info: GraphQLResolveInfo, workspaceMemberIdToDele
         raise bad_input("Workspace member to delete not found in workspace", sub_code="BAD_REQUEST")
     if member["userId"] != user["id"] and not await has_settings_permission(call):
         raise permission_denied()
+    if await user_by_id(call.db, member["userId"]) is None:
+        raise internal("UserEntity not found")
     tie = await membership(call.db, member["userId"], workspace["id"])
     if tie is None:
         raise internal("User workspace not found.")

@@ -5,6 +5,7 @@ Joining is not one transaction there, so it is not here: a failure in the middle
 
 from uuid import UUID
 
+import psycopg.errors
 from psycopg.sql import SQL
 
 from provisioning_pipeline.sandbox.twenty import onboarding
@@ -28,17 +29,23 @@ async def create_member(db: Session, user: Row, workspace: Row) -> None:
     """The person's record inside the workspace, unless it is there."""
     if await member_of(db, workspace, user["id"]) is not None:
         return
-    await db.run(
-        SQL(
-            'INSERT INTO {} ("userId", "userEmail", "nameFirstName", "nameLastName", locale)'
-            " VALUES (%s, %s, %s, %s, %s)"
-        ).format(members_table(workspace["databaseSchema"])),
-        user["id"],
-        user["email"],
-        user["firstName"],
-        user["lastName"],
-        user["locale"],
-    )
+    try:
+        await db.run(
+            SQL(
+                'INSERT INTO {} ("userId", "userEmail", "nameFirstName", "nameLastName", locale)'
+                " VALUES (%s, %s, %s, %s, %s)"
+            ).format(members_table(workspace["databaseSchema"])),
+            user["id"],
+            user["email"],
+            user["firstName"],
+            user["lastName"],
+            user["locale"],
+        )
+    except psycopg.errors.UniqueViolation:
+        # Another record has the e-mail, and the membership that was made before this stays (source only).
+        raise internal(
+            "A duplicate entry was detected", "This User Email value is already in use. Please check your data."
+        ) from None
 
 
 async def assign_role(db: Session, workspace_id: UUID, user_workspace_id: UUID, role_id: UUID) -> None:
@@ -79,12 +86,15 @@ async def add_to_workspace(runtime: Runtime, user: Row, workspace: Row, role_id:
     await onboarding.set_pending(db, onboarding.CREATE_PROFILE, user["id"], workspace["id"])
 
 
-async def check_not_last_admin(db: Session, tie: Row, refusal: TwentyError) -> None:
-    """Refuse to leave a workspace without an Admin."""
+async def check_not_last_admin(db: Session, tie: Row, workspace: Row, refusal: TwentyError) -> None:
+    """Refuse to leave a workspace without an Admin who has a member record (source only)."""
     holders = await db.all(
-        'SELECT t."userWorkspaceId" FROM core."roleTarget" t JOIN core."role" r ON r.id = t."roleId"'
-        ' JOIN core."userWorkspace" uw ON uw.id = t."userWorkspaceId" AND uw."deletedAt" IS NULL'
-        ' WHERE r."workspaceId" = %s AND r."universalIdentifier" = %s',
+        SQL(
+            'SELECT t."userWorkspaceId" FROM core."roleTarget" t JOIN core."role" r ON r.id = t."roleId"'
+            ' JOIN core."userWorkspace" uw ON uw.id = t."userWorkspaceId" AND uw."deletedAt" IS NULL'
+            ' JOIN {} m ON m."userId" = uw."userId" AND m."deletedAt" IS NULL'
+            ' WHERE r."workspaceId" = %s AND r."universalIdentifier" = %s'
+        ).format(members_table(workspace["databaseSchema"])),
         tie["workspaceId"],
         ADMIN_ROLE,
     )
@@ -107,9 +117,14 @@ async def remove_from_workspace(db: Session, tie: Row, workspace: Row) -> None:
     if members["n"] == 1:
         await soft_delete_workspace(db, workspace["id"])
         return
+    role = await db.one('SELECT 1 AS found FROM core."roleTarget" WHERE "userWorkspaceId" = %s', tie["id"])
+    if role is None:
+        # Source only: somebody without a role cannot be removed.
+        raise internal("No role found for userWorkspace")
     await check_not_last_admin(
         db,
         tie,
+        workspace,
         forbidden(
             "Cannot delete account: user is the unique admin of a workspace",
             "Cannot delete account: you are the only admin. Assign another admin or delete the workspace(s) first.",

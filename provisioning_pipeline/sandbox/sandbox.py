@@ -1,5 +1,6 @@
 """The whole sandbox: Postgres, a seeded fleet, stand-in Clerk and stand-in Twenty, started together."""
 
+import base64
 import json
 import secrets
 import shutil
@@ -121,6 +122,7 @@ class Sandbox:
             **self._twenty_environment(),
             "PROVISIONING_CLERK_BASE_URL": self.clerk.base_url,
             "PROVISIONING_CLERK_SECRET_KEY": self.clerk.secret_key,
+            "PROVISIONING_CLERK_WEBHOOK_SECRET": self._webhook_secret(),
             "PROVISIONING_MEMBER_PASSWORD_KEY": self._secret("member_password_key", 32),
             "PROVISIONING_REPORT_PATH": str(self.data / "reports"),
         }
@@ -242,6 +244,10 @@ class Sandbox:
             self._notes[name] = secrets.token_hex(size)
             self._write_notes()
         return str(self._notes[name])
+
+    def _webhook_secret(self) -> str:
+        """Like those of Clerk: 24 bytes in base64."""
+        return "whsec_" + base64.b64encode(bytes.fromhex(self._secret("webhook_secret", 24))).decode()
 
     def _kept_port(self, name: str) -> int:
         kept = self._notes.get("ports", {}).get(name)

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from provisioning_pipeline.sandbox.clerk import organizations, users
 from provisioning_pipeline.sandbox.clerk.errors import ClerkRefusalError
 from provisioning_pipeline.sandbox.clerk.gate import Call, Gate, Handler, refused
+from provisioning_pipeline.sandbox.clerk.webhooks import Webhooks
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 
 RATES = ("latency_seconds", "error_rate", "drop_rate")
@@ -38,7 +39,7 @@ ROUTES: dict[str, Handler] = {
 }
 
 
-def build_app(gate: Gate, jwks: Callable[[], dict[str, Any]]) -> Starlette:
+def build_app(gate: Gate, jwks: Callable[[], dict[str, Any]], webhooks: Webhooks) -> Starlette:
     """The application behind one stand-in."""
 
     def instance(call: Call) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def build_app(gate: Gate, jwks: Callable[[], dict[str, Any]]) -> Starlette:
     backend = {"GET /instance": instance, "GET /jwks": keys, **ROUTES}
     routes = [_route(gate, "/v1", operation, handler) for operation, handler in backend.items()]
     routes.append(_route(gate, "", "GET /.well-known/jwks.json", keys, public=True))
-    routes += _controls(gate)
+    routes += _controls(gate, webhooks)
     return Starlette(routes=routes, exception_handlers={404: _no_route, 405: _no_route})
 
 
@@ -69,7 +70,7 @@ async def _no_route(_: Request, __: Exception) -> JSONResponse:
     return refused(ClerkRefusalError(404, "resource_not_found", "not found", "The path was not found."))
 
 
-def _controls(gate: Gate) -> list[Route]:
+def _controls(gate: Gate, webhooks: Webhooks) -> list[Route]:
     """For other processes: look at the stand-in, disturb it, start counting anew."""
 
     async def show_state(_: Request) -> JSONResponse:
@@ -84,6 +85,7 @@ def _controls(gate: Gate) -> list[Route]:
                     "calls": dict(gate.calls),
                     "mutating_calls": gate.mutating_calls,
                     "faults": dict(gate.faults.injected),
+                    "webhook": {"url": webhooks.url, "delivered": webhooks.delivered, "failed": webhooks.failed},
                 }
             )
 
@@ -102,10 +104,20 @@ def _controls(gate: Gate) -> list[Route]:
 
     async def reset(request: Request) -> JSONResponse:
         gate.reset_counters()
+        webhooks.counts.clear()
+        return await show_state(request)
+
+    async def set_webhook(request: Request) -> JSONResponse:
+        wanted = await request.json()
+        try:
+            webhooks.set_endpoint(str(wanted["url"]), str(wanted["secret"]))
+        except (KeyError, TypeError, ValueError) as error:
+            return JSONResponse({"error": f"not a webhook: {error}"}, status_code=422)
         return await show_state(request)
 
     return [
         Route("/sandbox/state", show_state, methods=["GET"]),
         Route("/sandbox/faults", set_faults, methods=["POST"]),
         Route("/sandbox/reset", reset, methods=["POST"]),
+        Route("/sandbox/webhook", set_webhook, methods=["POST"]),
     ]

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from provisioning_pipeline.sandbox.clerk.errors import ClerkRefusalError, too_many_requests
 from provisioning_pipeline.sandbox.clerk.options import ClerkOptions
 from provisioning_pipeline.sandbox.clerk.state import ClerkState
+from provisioning_pipeline.sandbox.clerk.texts import Text
 from provisioning_pipeline.sandbox.faults import Faults
 
 WINDOW_SECONDS = 10.0
@@ -89,7 +90,7 @@ class Gate:
                 if fault == "drop":
                     return LostAnswer()
                 return refused(refusal)
-            return LostAnswer() if fault == "drop" else JSONResponse(content)
+            return LostAnswer() if fault == "drop" else _answered(content)
 
         return answer
 
@@ -148,6 +149,10 @@ async def _json_body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ClerkRefusalError(400, "request_body_invalid", "Request body invalid")
     return body
+
+
+def _answered(content: Any) -> Response:
+    return Response(content, media_type="application/json") if isinstance(content, Text) else JSONResponse(content)
 
 
 def refused(refusal: ClerkRefusalError) -> JSONResponse:

@@ -13,6 +13,7 @@ from provisioning_pipeline.sandbox.clerk.query import (
 )
 from provisioning_pipeline.sandbox.clerk.records import Membership, Organization
 from provisioning_pipeline.sandbox.clerk.state import merged
+from provisioning_pipeline.sandbox.clerk.texts import Text, encode, with_total
 
 
 def _with_count(call: Call) -> bool:
@@ -23,7 +24,7 @@ def _shown(call: Call, organization: Organization, *, count: bool) -> dict[str, 
     return organization.shown(len(call.state.members_of(organization.id)) if count else None)
 
 
-def list_organizations(call: Call) -> dict[str, Any]:
+def list_organizations(call: Call) -> Text:
     """GET /organizations."""
     state = call.state
     text = call.query.get("query", "").lower()
@@ -53,9 +54,10 @@ def list_organizations(call: Call) -> dict[str, Any]:
         keys,
         "-created_at",
     )
-    count = _with_count(call)
-    data = [_shown(call, organization, count=count) for organization in page(found, call.query)]
-    return {"data": data, "total_count": len(found)}
+    chosen = page(found, call.query)
+    if _with_count(call):
+        return with_total((encode(_shown(call, organization, count=True)) for organization in chosen), len(found))
+    return with_total(map(state.texts.organization, chosen), len(found))
 
 
 def get_organization(call: Call) -> dict[str, Any]:
@@ -106,8 +108,8 @@ def _membership(call: Call, membership: Membership) -> dict[str, Any]:
     return membership.shown(state.organizations[membership.organization_id], state.users[membership.user_id])
 
 
-def _membership_page(call: Call, memberships: list[Membership], default: str) -> dict[str, Any]:
-    users = call.state.users
+def _membership_page(call: Call, memberships: list[Membership], default: str) -> Text:
+    texts, organizations, users = call.state.texts, call.state.organizations, call.state.users
     keys: dict[str, SortKey[Membership]] = {
         "created_at": lambda membership: membership.created_at,
         "first_name": lambda membership: users[membership.user_id].first_name,
@@ -117,11 +119,14 @@ def _membership_page(call: Call, memberships: list[Membership], default: str) ->
         "phone_number": lambda _: None,
     }
     found = ordered(memberships, call.query, keys, default)
-    data = [_membership(call, membership) for membership in page(found, call.query)]
-    return {"data": data, "total_count": len(found)}
+    shown = (
+        texts.membership(membership, organizations[membership.organization_id], users[membership.user_id])
+        for membership in page(found, call.query)
+    )
+    return with_total(shown, len(found))
 
 
-def list_memberships(call: Call) -> dict[str, Any]:
+def list_memberships(call: Call) -> Text:
     """GET /organizations/{organization_id}/memberships."""
     organization = call.state.organization(call.path["organization_id"])
     wanted_user, wanted_role = selector(call.query, "user_id"), selector(call.query, "role")
@@ -133,12 +138,12 @@ def list_memberships(call: Call) -> dict[str, Any]:
     return _membership_page(call, found, "-created_at")
 
 
-def list_all_memberships(call: Call) -> dict[str, Any]:
+def list_all_memberships(call: Call) -> Text:
     """GET /organization_memberships: the whole instance."""
-    return _membership_page(call, list(call.state.memberships.values()), "-created_at")
+    return _membership_page(call, call.state.memberships_in_order(), "-created_at")
 
 
-def list_memberships_of_user(call: Call) -> dict[str, Any]:
+def list_memberships_of_user(call: Call) -> Text:
     """GET /users/{user_id}/organization_memberships."""
     user = call.state.user(call.path["user_id"])
     return _membership_page(call, call.state.memberships_of(user.id), "-created_at")

@@ -174,6 +174,14 @@ class Membership:
 
     def shown(self, organization: Organization, user: User) -> dict[str, Any]:
         return {
+            **self.shown_alone(),
+            "organization": organization.shown(),
+            "public_user_data": user.shown_to_the_public(),
+        }
+
+    def shown_alone(self) -> dict[str, Any]:
+        """Without the organization and the user."""
+        return {
             "id": self.id,
             "object": "organization_membership",
             "role": self.role,
@@ -181,8 +189,6 @@ class Membership:
             "permissions": permissions(self.role),
             "public_metadata": self.public_metadata,
             "private_metadata": self.private_metadata,
-            "organization": organization.shown(),
-            "public_user_data": user.shown_to_the_public(),
             "created_at": self.created_at,
             "updated_at": self.updated_at,
         }

@@ -8,8 +8,8 @@ from provisioning_pipeline.sandbox.clerk.app import build_app
 from provisioning_pipeline.sandbox.clerk.gate import Gate
 from provisioning_pipeline.sandbox.clerk.options import ClerkOptions
 from provisioning_pipeline.sandbox.clerk.records import Membership, Organization, User, permissions
-from provisioning_pipeline.sandbox.clerk.state import ClerkState
 from provisioning_pipeline.sandbox.clerk.tokens import SigningKey, session_claims
+from provisioning_pipeline.sandbox.clerk.webhooks import TellingState, Webhooks
 from provisioning_pipeline.sandbox.faults import Faults
 from provisioning_pipeline.sandbox.serving import LoopbackServer
 
@@ -27,14 +27,15 @@ class StandInClerk:
 
     def __init__(self, options: ClerkOptions = DEFAULT_OPTIONS, faults: Faults | None = None, port: int = 0) -> None:
         self.options = options
-        self.state = ClerkState(options)
+        self.webhooks = Webhooks()
+        self.state = TellingState(options, self.webhooks)
         self.faults = faults if faults is not None else Faults()
         pem: str | None = None
         if options.state_file is not None and options.state_file.exists():
             pem = self.state.load(options.state_file)["signing_key"]
         self._key = SigningKey(self.state.instance_id, pem)
         self._gate = Gate(self.state, options, self.faults)
-        self._server = LoopbackServer(build_app(self._gate, lambda: self._key.jwks()), port)
+        self._server = LoopbackServer(build_app(self._gate, lambda: self._key.jwks(), self.webhooks), port)
 
     # --- where it is
 
@@ -71,9 +72,12 @@ class StandInClerk:
     def reset_counters(self) -> None:
         """Start counting anew."""
         self._gate.reset_counters()
+        self.webhooks.counts.clear()
 
     def clear(self) -> None:
-        """Back to an empty instance: no people, no organizations, no faults, counters at zero."""
+        """Back to an empty instance: no people, no organizations, no webhook, no faults, counters at zero."""
+        self.webhooks.forget_endpoint()
+        self.webhooks.wait()
         self.state.clear()
         self.faults.latency_seconds = self.faults.error_rate = self.faults.drop_rate = 0.0
         self.faults.scripted.clear()
@@ -88,6 +92,7 @@ class StandInClerk:
     def stop(self) -> None:
         """Stop serving, and keep the state when the options name a file. Safe to call twice."""
         self._server.stop()
+        self.webhooks.stop()
         self.save()
 
     def restart(self) -> None:
@@ -109,6 +114,20 @@ class StandInClerk:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    # --- webhooks
+
+    def set_webhook(self, url: str, secret: str) -> None:
+        """Send an event for every change from now on, to `url` and signed with `secret` (`whsec_...`).
+
+        Raises:
+            ValueError: for what is no URL or no signing secret.
+        """
+        self.webhooks.set_endpoint(url, secret)
+
+    def wait_for_webhooks(self) -> None:
+        """Return once the events of every change so far were sent, each once; `webhooks` has the counts."""
+        self.webhooks.wait()
 
     # --- arranging
 

@@ -18,6 +18,7 @@ from provisioning_pipeline.sandbox.clerk.errors import (
 )
 from provisioning_pipeline.sandbox.clerk.options import ClerkOptions
 from provisioning_pipeline.sandbox.clerk.records import EmailAddress, Membership, Organization, User
+from provisioning_pipeline.sandbox.clerk.texts import Texts
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SLUG = re.compile(r"[a-z0-9-]+")
@@ -47,6 +48,9 @@ class ClerkState:
         self.users: dict[str, User] = {}
         self.organizations: dict[str, Organization] = {}
         self.memberships: dict[tuple[str, str], Membership] = {}
+        self.texts = Texts()
+        self._users_in_order: list[User] | None = None
+        self._memberships_in_order: list[Membership] | None = None
         self._by_organization: dict[str, dict[str, Membership]] = {}
         self._by_user: dict[str, dict[str, Membership]] = {}
         self._by_email: dict[str, str] = {}
@@ -73,6 +77,8 @@ class ClerkState:
                 kept.clear()
             for index in (self._by_organization, self._by_user, self._by_email, self._by_external_id):
                 index.clear()
+            self.texts.clear()
+            self._users_in_order = self._memberships_in_order = None
 
     # --- organizations
 
@@ -135,6 +141,12 @@ class ClerkState:
             raise not_found("user", user_id)
         return found
 
+    def users_in_order(self) -> list[User]:
+        """All users, oldest first. Made once until one comes or goes: a walk asks for it on each of its pages."""
+        if self._users_in_order is None:
+            self._users_in_order = list(self.users.values())
+        return self._users_in_order
+
     def user_by_email(self, email: str) -> User | None:
         """The user that holds an address, whatever its case."""
         user_id = self._by_email.get(email.lower())
@@ -187,6 +199,7 @@ class ClerkState:
             if user.external_id is not None:
                 del self._by_external_id[user.external_id]
             del self.users[user_id], self._by_user[user_id]
+            self._users_in_order = None
             return user
 
     def set_external_id(self, user: User, external_id: str | None) -> None:
@@ -204,6 +217,12 @@ class ClerkState:
         thing.updated_at = self.now()
 
     # --- memberships
+
+    def memberships_in_order(self) -> list[Membership]:
+        """All memberships, oldest first; made once like `users_in_order`."""
+        if self._memberships_in_order is None:
+            self._memberships_in_order = list(self.memberships.values())
+        return self._memberships_in_order
 
     def members_of(self, organization_id: str) -> list[Membership]:
         return list(self._by_organization.get(organization_id, {}).values())
@@ -255,6 +274,7 @@ class ClerkState:
             del self.memberships[organization_id, user_id]
             del self._by_organization[organization_id][user_id]
             del self._by_user[user_id][organization_id]
+            self._memberships_in_order = None
             return membership
 
     @staticmethod
@@ -293,6 +313,10 @@ class ClerkState:
             self._keep_organization(Organization(**organization))
         for membership in snapshot["memberships"]:
             self._keep_membership(Membership(**membership))
+        # Ids and times that were handed out are not handed out again; the clock of a busy start runs ahead.
+        records: list[User | Organization | Membership] = [*self.users.values(), *self.organizations.values()]
+        records += self.memberships.values()
+        self._last_ms = max((record.updated_at for record in records), default=0)
         # The same seed would hand out the ids that are already here.
         self._random = random.Random(f"{self.options.seed}-{time.time_ns()}")
         return snapshot
@@ -301,6 +325,7 @@ class ClerkState:
 
     def _keep_user(self, user: User) -> None:
         self.users[user.id] = user
+        self._users_in_order = None
         self._by_user[user.id] = {}
         self._by_email.update({email.email.lower(): user.id for email in user.emails})
         if user.external_id is not None:
@@ -314,6 +339,7 @@ class ClerkState:
 
     def _keep_membership(self, membership: Membership) -> None:
         self.memberships[membership.organization_id, membership.user_id] = membership
+        self._memberships_in_order = None
         self._by_organization[membership.organization_id][membership.user_id] = membership
         self._by_user[membership.user_id][membership.organization_id] = membership
 

@@ -1,0 +1,95 @@
+"""The ledger as a server reaches it: it answers soon or counts as away, and is back as soon as it is back."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from psycopg import Error
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.pipeline.marked import ledger_database
+from provisioning_pipeline.settings import Settings
+
+T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+_MOST_SECONDS = 5.0
+"""Clerk waits 15 s for an answer; giving up on a query may take as long again."""
+_CONNECTIONS = 8
+
+
+class LedgerAway(Exception):
+    """The ledger could not be asked; the log says why."""
+
+
+class LedgerAccess:
+    """Pooled connections to the ledger for as long as a server runs.
+
+    A pool that lost its database tries again after waits that double up to minutes. So a pool that failed is given
+    up, and the next request begins with a new one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = self._open()
+        self._users: Counter[Database] = Counter()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def _open(self) -> Database:
+        return ledger_database(self._settings, read_only=False, most_connections=_CONNECTIONS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await _close(self._database)
+        await asyncio.gather(*self._closing)
+        self._database = self._open()
+
+    async def ask(self, work: Callable[[Database], Awaitable[T]]) -> T:
+        """Run `work` on the ledger's database.
+
+        Raises:
+            LedgerAway: when that fails or takes more than five seconds.
+        """
+        database = self._database
+        self._users[database] += 1
+        try:
+            async with asyncio.timeout(_MOST_SECONDS):
+                return await work(database)
+        except (Fault, Error, TimeoutError) as error:
+            _LOG.warning("The ledger could not be asked: %s", _told(error))
+            lost = isinstance(error, TimeoutError) or (isinstance(error, Fault) and error.kind is FaultKind.TRANSIENT)
+            if lost and database is self._database:
+                self._database = self._open()
+            raise LedgerAway from None
+        finally:
+            self._users[database] -= 1
+            if not self._users[database]:
+                del self._users[database]
+                if database is not self._database:
+                    self._close_behind(database)
+
+    def _close_behind(self, database: Database) -> None:
+        """Close without letting a request wait for it."""
+        closing = asyncio.create_task(_close(database))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+async def _close(database: Database) -> None:
+    await database.__aexit__(None, None, None)
+
+
+def _told(error: Fault | Error | TimeoutError) -> str:
+    """For the log: without PostgreSQL's own texts, which repeat values."""
+    if isinstance(error, Fault):
+        return error.message
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_MOST_SECONDS:g} s."
+    return f"PostgreSQL refused with {type(error).__name__}."

@@ -1,0 +1,1 @@
+"""Members kept true: the sensor that follows what changes at Clerk."""

@@ -1,0 +1,202 @@
+"""Marks: tenants that somebody asked to be looked at again. A mark says whom to look at, never what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection, errors
+from psycopg.rows import TupleRow
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+
+
+@dataclass(frozen=True, slots=True)
+class ClerkEvent:
+    """What Clerk said has changed, without saying to what.
+
+    Args:
+        event_id: `svix-id`; the same for every delivery of the same event.
+        type: such as `organizationMembership.created`.
+        organization_id: whose organization; None for an event about a user alone.
+        user_id: which user; None for an event about an organization alone.
+        happened_at: when Clerk says that it happened.
+    """
+
+    event_id: str
+    type: str
+    organization_id: str | None
+    user_id: str | None
+    happened_at: datetime | None
+
+
+class Marks:
+    """Marks in the ledger, and Clerk's events that set them.
+
+    A mark is the time of the ledger's own database. So is what `clear` compares it with: no two clocks are compared.
+
+    Args:
+        database: the ledger's.
+        registry: where tenants name their organization; only `receive` asks it.
+    """
+
+    def __init__(self, database: Database, registry: Registry | None = None) -> None:
+        self.database = database
+        self.registry = registry
+
+    async def receive(self, event: ClerkEvent) -> tuple[str, ...] | None:
+        """Keep an event and mark the tenants that it concerns, both or neither.
+
+        An event about an organization concerns the tenants that the ledger or the registry gives it to; one about a
+        user alone concerns the tenants of which that user is a linked member. A registry row that the ledger does not
+        know yet gets no mark: it is due for its first look in any case. An event that concerns nobody is kept too.
+
+        Returns the database names of the tenants concerned, sorted; None when this event had arrived before.
+
+        Raises:
+            Fault: when the ledger cannot be reached, or is missing or too old to be told.
+        """
+        registered = await self._registered(event)
+        try:
+            async with self.database.transaction() as connection:
+                if not await _is_new(connection, event):
+                    return None
+                return await _mark(connection, event, registered)
+        except (errors.UndefinedTable, errors.UndefinedColumn):
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.REGISTRY_REFUSED,
+                f"The ledger in {self.database.where} is missing or older than this program. "
+                "Run `provisioning migrate`.",
+            ) from None
+
+    async def _registered(self, event: ClerkEvent) -> Sequence[str]:
+        if event.organization_id is None or self.registry is None:
+            return []
+        return await self.registry.databases_of(event.organization_id)
+
+    async def marked(self) -> dict[str, datetime]:
+        """Database name → mark, for every tenant that has one; empty where there is no ledger that knows marks."""
+        known = await self.database.fetch(
+            """
+            SELECT 1 FROM pg_attribute
+            WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = 'marked_at' AND NOT attisdropped
+            """
+        )
+        if not known:
+            return {}
+        rows = await self.database.fetch(
+            "SELECT database_name, marked_at FROM provisioning.tenant_link WHERE marked_at IS NOT NULL"
+        )
+        return {row["database_name"]: row["marked_at"] for row in rows}
+
+    async def now(self) -> datetime:
+        """The time of the ledger's database: what to give to `clear`, taken before anything was read."""
+        rows = await self.database.fetch("SELECT now() AS now")
+        found: datetime = rows[0]["now"]
+        return found
+
+    async def clear(self, names: Sequence[str], before: datetime) -> None:
+        """Take the marks off tenants that were looked at; a mark set after `before` stays.
+
+        Args:
+            names: database names.
+            before: `now()` as it was before Clerk was read. A mark is younger than the change that it stands for, so
+                whatever an older mark stands for was there to be read.
+        """
+        if not names:
+            return
+        await self.database.execute(
+            """
+            UPDATE provisioning.tenant_link l SET marked_at = NULL
+            FROM (
+                -- the same order in every process, so that two of them cannot deadlock
+                SELECT database_name FROM provisioning.tenant_link
+                WHERE database_name = ANY(%(names)s) AND marked_at <= %(before)s
+                ORDER BY database_name FOR UPDATE
+            ) looked_at
+            WHERE l.database_name = looked_at.database_name AND l.marked_at <= %(before)s
+            """,
+            {"names": list(names), "before": before},
+        )
+
+    async def catch_up(self, looked_at: datetime) -> None:
+        """Mark tenants that got their row after `looked_at` and of whose organization an event arrived since.
+
+        Until it has a row a tenant cannot be marked, and the run that gives it one may have read Clerk before.
+        """
+        await self.database.execute(
+            """
+            UPDATE provisioning.tenant_link l SET marked_at = now()
+            FROM provisioning.clerk_event e
+            WHERE e.organization_id = l.clerk_org_id AND e.received_at > %(since)s
+              AND l.created_at > %(since)s AND l.marked_at IS NULL
+            """,
+            {"since": looked_at},
+        )
+
+    async def happened_at(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
+        """(organization, user) → when Clerk's last event about that membership or user happened, where one came."""
+        if not pairs or not await has_ledger(self.database):
+            return {}
+        organizations, users = [list(column) for column in zip(*pairs, strict=True)]
+        rows = await self.database.fetch(
+            """
+            SELECT p.organization, p.person, max(COALESCE(e.happened_at, e.received_at)) AS at
+            FROM unnest(%s::text[], %s::text[]) AS p(organization, person)
+            JOIN provisioning.clerk_event e ON e.user_id = p.person
+                AND (e.organization_id = p.organization OR e.organization_id IS NULL)
+            GROUP BY 1, 2
+            """,
+            [organizations, users],
+        )
+        return {(row["organization"], row["person"]): row["at"] for row in rows}
+
+    async def forget_events(self, before: datetime) -> int:
+        """Delete the events that arrived before this time, and return how many. Clerk repeats one for about 27 hours:
+        an event that is forgotten sooner would be taken for a new one."""
+        return await self.database.execute("DELETE FROM provisioning.clerk_event WHERE received_at < %s", [before])
+
+
+async def _is_new(connection: AsyncConnection[TupleRow], event: ClerkEvent) -> bool:
+    cursor = await connection.execute(
+        """
+        INSERT INTO provisioning.clerk_event (event_id, type, organization_id, user_id, happened_at)
+        VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+        """,
+        [event.event_id, event.type, event.organization_id, event.user_id, event.happened_at],
+    )
+    return cursor.rowcount > 0
+
+
+async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, registered: Sequence[str]) -> tuple[str, ...]:
+    user_alone = event.user_id if event.organization_id is None else None
+    cursor = await connection.execute(
+        """
+        SELECT database_name FROM provisioning.tenant_link
+        WHERE database_name IN (
+            SELECT database_name FROM provisioning.tenant_link WHERE clerk_org_id = %s
+            UNION ALL SELECT unnest(%s::text[])
+            UNION ALL SELECT database_name FROM provisioning.member_link WHERE clerk_user_id = %s
+            -- somebody who could not be linked yet, known by the events of their memberships
+            UNION ALL SELECT database_name FROM provisioning.tenant_link WHERE clerk_org_id IN (
+                SELECT organization_id FROM provisioning.clerk_event WHERE user_id = %s))
+        -- the same order in every process, so that two of them cannot deadlock
+        ORDER BY database_name FOR UPDATE
+        """,
+        [event.organization_id, list(registered), user_alone, user_alone],
+    )
+    names = [str(row[0]) for row in await cursor.fetchall()]
+    if names:
+        # the older of two events may be the last to end; a mark never moves back
+        await connection.execute(
+            """
+            UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now())
+            WHERE database_name = ANY(%s)
+            """,
+            [names],
+        )
+    return tuple(names)

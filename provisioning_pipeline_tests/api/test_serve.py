@@ -1,0 +1,67 @@
+"""`provisioning serve` as a program."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from provisioning_pipeline_tests.api.fleet import Fleet, organization_event, signed
+
+
+def program(*arguments: str, environment: dict[str, str], folder: Path) -> "subprocess.Popen[str]":
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONING_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "provisioning_pipeline.cli", "serve", *arguments],
+        env=clean | environment | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_takes_events_until_it_is_told_to_end(fleet: Fleet, tmp_path: Path, number: signal.Signals) -> None:
+    running = program("--port", "0", environment=fleet.environment(), folder=tmp_path)
+    try:
+        assert running.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+", running.stdout.readline())
+        assert found
+        raw, headers = signed(organization_event("updated", "org_1"))
+        answer = httpx.post(f"{found[0]}/webhooks/clerk", content=raw, headers=headers, timeout=20)
+        running.send_signal(number)
+        _, told = running.communicate(timeout=30)
+    finally:
+        running.kill()
+
+    assert answer.status_code == 204
+    assert "server" not in answer.headers
+    assert running.returncode == 0, told
+    assert "Traceback" not in told
+    assert "organization.updated marked 1 tenants" in told
+    assert fleet.marked() == ["acme"]
+
+
+def test_missing_settings_are_told_as_everywhere(tmp_path: Path) -> None:
+    running = program(environment={}, folder=tmp_path)
+    _, told = running.communicate(timeout=60)
+
+    assert running.returncode == 2
+    assert "PROVISIONING_REGISTRY_URL: is missing" in told
+    assert "Traceback" not in told
+
+
+def test_a_port_that_is_taken_is_one_sentence(fleet: Fleet, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        running = program("--port", str(port), environment=fleet.environment(), folder=tmp_path)
+        _, told = running.communicate(timeout=60)
+
+    assert running.returncode == 2
+    assert told.strip() == f"Cannot listen on 127.0.0.1, port {port}: Address already in use."

@@ -1,0 +1,187 @@
+"""Marks: set by events, each event once, and cleared only as far as somebody has looked."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.marks import ClerkEvent, Marks
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
+    with fleet_in(sandbox_postgres) as made:
+        yield made
+
+
+def ask(fleet: Fleet, work: Callable[[Marks], Coroutine[Any, Any, T]], table: str = "tenant_registry") -> T:
+    async def go() -> T:
+        database = Database(
+            fleet.url,
+            system="The registry",
+            unreachable=Reason.REGISTRY_UNREACHABLE,
+            read_only=False,
+            most_connections=16,
+        )
+        async with database:
+            return await work(Marks(database, Registry(database, table)))
+
+    return asyncio.run(go())
+
+
+def about(organization: str | None = None, user: str | None = None, event_id: str = "msg_a") -> ClerkEvent:
+    return ClerkEvent(event_id, "some.event", organization, user, None)
+
+
+def test_an_organizations_event_marks_the_tenants_that_ledger_or_registry_give_it_to(fleet: Fleet) -> None:
+    fleet.link("linked", "org_1", users=["user_1"])
+    fleet.link("registered")
+    fleet.link("another", "org_2", users=["user_1"])
+    fleet.register("registered", "org_1")
+    fleet.register("not looked at yet", "org_1")
+    fleet.register("another", "org_2")
+
+    assert ask(fleet, lambda marks: marks.receive(about("org_1", "user_1"))) == ("linked", "registered")
+    assert fleet.marked() == ["linked", "registered"]
+
+
+def test_a_users_event_marks_every_tenant_of_that_member(fleet: Fleet) -> None:
+    fleet.link("one", "org_1", users=["user_1", "user_2"])
+    fleet.link("two", "org_2", users=["user_1"])
+    fleet.link("three", "org_3", users=["user_2"])
+
+    assert ask(fleet, lambda marks: marks.receive(about(user="user_1"))) == ("one", "two")
+    assert fleet.marked() == ["one", "two"]
+
+
+def test_an_event_about_nobody_known_marks_nobody_and_is_kept(fleet: Fleet) -> None:
+    fleet.link("without an organization")
+
+    assert ask(fleet, lambda marks: marks.receive(about("org_unknown"))) == ()
+    assert ask(fleet, lambda marks: marks.receive(about(event_id="msg_b"))) == ()
+    assert fleet.marked() == []
+    assert len(fleet.events()) == 2
+
+
+def test_an_event_that_arrives_again_marks_nothing_again(fleet: Fleet) -> None:
+    fleet.link("acme", "org_1")
+    ask(fleet, lambda marks: marks.receive(about("org_1")))
+    fleet.unmark()
+
+    assert ask(fleet, lambda marks: marks.receive(about("org_1"))) is None
+    assert fleet.marked() == []
+    assert len(fleet.events()) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("tenant_registry", "ALTER TABLE tenant_registry DROP COLUMN clerk_org_id"),
+        ("tenant_registry", "DROP TABLE tenant_registry"),
+        ("people.tenants", "CREATE SCHEMA people; CREATE TABLE people.tenants (clerk_org_id text)"),
+    ],
+)
+def test_a_registry_that_cannot_say_leaves_it_to_the_ledger(fleet: Fleet, table: str, change: str) -> None:
+    fleet.link("acme", "org_1")
+    fleet.sql(change)
+
+    assert ask(fleet, lambda marks: marks.receive(about("org_1")), table) == ("acme",)
+
+
+def test_a_registry_of_another_name_and_type_is_asked(fleet: Fleet) -> None:
+    fleet.link("acme")
+    fleet.sql("CREATE SCHEMA people; CREATE TABLE people.tenants (database_name varchar(63), clerk_org_id varchar(40))")
+    fleet.sql("INSERT INTO people.tenants VALUES ('acme', 'org_1'), (NULL, 'org_1')")
+
+    assert ask(fleet, lambda marks: marks.receive(about("org_1")), "people.tenants") == ("acme",)
+
+
+def test_clearing_takes_the_marks_that_were_there_and_leaves_those_that_came_since(fleet: Fleet) -> None:
+    for name in ("acme", "beta", "untouched"):
+        fleet.link(name, f"org_{name}")
+
+    async def look(marks: Marks) -> dict[str, datetime]:
+        for name in ("acme", "beta", "untouched"):
+            await marks.receive(about(f"org_{name}", event_id=f"early {name}"))
+        before = await marks.now()
+        # an event comes in while a run reads
+        await marks.receive(about("org_beta", event_id="late"))
+        await marks.clear(["acme", "beta", "never heard of"], before)
+        return await marks.marked()
+
+    assert sorted(ask(fleet, look)) == ["beta", "untouched"]
+
+
+def test_clearing_nobody_and_clearing_twice_change_nothing(fleet: Fleet) -> None:
+    fleet.link("acme", "org_1")
+
+    async def look(marks: Marks) -> dict[str, datetime]:
+        before = await marks.now()
+        await marks.receive(about("org_1"))
+        await marks.clear([], await marks.now())
+        for _ in range(2):
+            await marks.clear(["acme"], before)
+        return await marks.marked()
+
+    assert list(ask(fleet, look)) == ["acme"]
+
+
+def test_an_event_that_began_earlier_and_ends_later_does_not_move_a_mark_back(fleet: Fleet) -> None:
+    fleet.link("acme", "org_1")
+    future = ask(fleet, lambda marks: marks.now()) + timedelta(minutes=1)
+    fleet.sql("UPDATE provisioning.tenant_link SET marked_at = %s", future)
+
+    ask(fleet, lambda marks: marks.receive(about("org_1")))
+
+    assert ask(fleet, lambda marks: marks.marked()) == {"acme": future}
+
+
+def test_many_events_at_once_about_the_same_tenants_all_get_through(fleet: Fleet) -> None:
+    names = [f"tenant {number:02}" for number in range(20)]
+    for number, name in enumerate(names):
+        # rows in another order than their names, so that unordered locks would meet crosswise
+        fleet.link(names[-number - 1], f"org_{name}", users=["user_1"])
+
+    async def storm(marks: Marks) -> list[tuple[str, ...] | None]:
+        events = [marks.receive(about(user="user_1", event_id=f"msg_{number % 30}")) for number in range(60)]
+        clears = [marks.clear(names[::-1], await marks.now()) for _ in range(20)]
+        results = await asyncio.gather(*events, *clears)
+        return results[:60]
+
+    received = ask(fleet, storm)
+
+    assert sum(found is None for found in received) == 30
+    assert all(found in (None, tuple(names)) for found in received)
+
+
+def test_only_old_events_are_forgotten(fleet: Fleet) -> None:
+    async def forget(marks: Marks) -> tuple[int, int]:
+        await marks.receive(about("org_1"))
+        now = await marks.now()
+        return await marks.forget_events(now - timedelta(days=30)), await marks.forget_events(now + timedelta(days=1))
+
+    assert ask(fleet, forget) == (0, 1)
+
+
+@pytest.mark.parametrize("revision", ["0001", "base"])
+def test_without_a_ledger_that_knows_marks_nobody_is_marked_and_an_event_is_refused_in_words(
+    fleet: Fleet, revision: str
+) -> None:
+    from alembic import command
+
+    command.downgrade(schema.alembic_config(fleet.url), revision)
+
+    assert ask(fleet, lambda marks: marks.marked()) == {}
+    with pytest.raises(Fault, match="provisioning migrate"):
+        ask(fleet, lambda marks: marks.receive(about("org_1")))

@@ -1,10 +1,31 @@
-"""Who is to be the first admin of a tenant's workspace."""
+"""Who is to be the admin of a tenant's workspace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import pandas as pd
 
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
+
+
+def admin_holders(
+    organizations: Collection[str], roles: Collection[str], memberships: pd.DataFrame, users: pd.DataFrame
+) -> tuple[dict[str, tuple[Membership, ...]], dict[str, User]]:
+    """The holders of these Clerk roles in these organizations, and the people among them, by id."""
+    holders = memberships[memberships["organization_id"].isin(organizations) & memberships["role"].isin(roles)]
+    people = users[users["user_id"].isin(set(holders["user_id"]))]
+    known = {
+        row["user_id"]: User(row["user_id"], row["email"], row["first_name"], row["last_name"], bool(row["banned"]))
+        for row in records(people)
+    }
+    found: dict[str, tuple[Membership, ...]] = dict.fromkeys(organizations, ())
+    for row in records(holders):
+        banned = row["user_id"] in known and known[row["user_id"]].banned
+        held = Membership(row["user_id"], row["role"], banned, int(row["created_at"]))
+        found[row["organization_id"]] += (held,)
+    return found, known
 
 
 def choose_admin(
@@ -13,7 +34,7 @@ def choose_admin(
     registry_name: str | None,
     holders: Mapping[str, tuple[Membership, ...] | AdminUnknown],
     users: Mapping[str, User],
-    role: str,
+    roles: str,
 ) -> Admin | AdminUnknown:
     """The Clerk organization's admin if the tenant has an organization, else the registry's admin.
 
@@ -23,19 +44,19 @@ def choose_admin(
         members = holders.get(clerk_org_id, ())
         if isinstance(members, AdminUnknown):
             return members
-        return _oldest_verified(clerk_org_id, members, users, role)
+        return _oldest_verified(clerk_org_id, members, users, roles)
     if registry_email and "@" in registry_email:
         first, _, last = (registry_name or "").strip().partition(" ")
         return Admin(registry_email.strip().lower(), first, last.strip())
     return AdminUnknown(
         Reason.ADMIN_UNKNOWN,
-        "Nobody is known as admin: the registry row has no clerk_org_id and names no admin user. "
-        "Set clerk_org_id (or admin_user_id) in the registry; the next run adds the admin.",
+        "Nobody is known as admin: the registry row has no clerk_org_id and names no admin user with an e-mail in "
+        "global_users. Set clerk_org_id (or admin_user_id) in the registry; the next run adds the admin.",
     )
 
 
 def _oldest_verified(
-    organization: str, members: Sequence[Membership], users: Mapping[str, User], role: str
+    organization: str, members: Sequence[Membership], users: Mapping[str, User], roles: str
 ) -> Admin | AdminUnknown:
     active = [
         users[member.user_id]
@@ -45,7 +66,7 @@ def _oldest_verified(
     if not active:
         return AdminUnknown(
             Reason.ADMIN_UNKNOWN,
-            f"Clerk organization {organization} has no active member with role {role}. "
+            f"Clerk organization {organization} has no active member with role {roles}. "
             "Make someone its admin at Clerk; the next run adds them.",
         )
     for user in active:

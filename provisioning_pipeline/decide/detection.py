@@ -96,6 +96,9 @@ def _detected(row: dict[str, Any], twice: bool, slugs: set[str], policy: Detecti
             "admin_email": row["admin_email_link"],
             "login_proved": bool(row["login_proved"]),
             "open_intent": bool(row["open_intent"]),
+            "clerk_org_id": row["clerk_org_id_link"],
+            "invite_link_opened": bool(row["invite_link_opened"]),
+            "members_seen": bool(row["members_seen"]),
         }
         if linked
         else None,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from provisioning_pipeline.decide.admin import choose_admin
 from provisioning_pipeline.decide.detection import Detected, name_of
+from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.placement import NoPlace, Placement
 from provisioning_pipeline.decide.subdomain import candidates
 from provisioning_pipeline.model.condition import (
@@ -22,7 +23,7 @@ from provisioning_pipeline.model.condition import (
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import Membership, User
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, Plan, TenantPlan
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
 
 _UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _WHOLE_CREATION = (Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE)
@@ -35,9 +36,11 @@ class Observed:
     Args:
         servers, workspaces, flags, probes: frames.
         service_users: server → user ids of our account there.
-        holders, users: Clerk's answers for the organizations that were asked about.
+        organizations: database name → its organization at Clerk, or why none can be told.
+        holders, users: who may be admin, for the organizations of tenants that lack one.
+        member_links: frame; whose flags are looked at besides the admin's.
         registry_stores: the registry has a column for the workspace id.
-        admin_role: the Clerk role that makes an admin.
+        admin_roles: the Clerk roles that make an admin, for people to read.
     """
 
     servers: pd.DataFrame
@@ -45,23 +48,12 @@ class Observed:
     flags: pd.DataFrame
     probes: pd.DataFrame
     service_users: Mapping[str, tuple[str, ...]]
+    organizations: Mapping[str, Match]
     holders: Mapping[str, tuple[Membership, ...] | AdminUnknown]
     users: Mapping[str, User]
+    member_links: pd.DataFrame
     registry_stores: bool
-    admin_role: str
-
-
-def organizations_to_ask(detected: Iterable[Detected]) -> tuple[str, ...]:
-    """The Clerk organizations of tenants that still lack an admin; nobody else is asked about."""
-    return tuple(
-        sorted(
-            {
-                found.tenant.clerk_org_id
-                for found in detected
-                if found.eligible and found.tenant.clerk_org_id and not (found.link or {}).get("admin_user_id")
-            }
-        )
-    )
+    admin_roles: str
 
 
 def databases_to_probe(detected: Iterable[Detected]) -> tuple[str, ...]:
@@ -73,12 +65,6 @@ def databases_to_probe(detected: Iterable[Detected]) -> tuple[str, ...]:
     )
 
 
-def make_plan(detected: Sequence[Detected], observed: Observed) -> Plan:
-    """One entry per tenant, in the given order."""
-    planner = _Planner(detected, observed)
-    return Plan(tuple(planner.tenant(found) for found in detected))
-
-
 @dataclass(frozen=True, slots=True)
 class _Registered:
     server: str
@@ -86,7 +72,9 @@ class _Registered:
     subdomain: str
 
 
-class _Planner:
+class Planner:
+    """Plans tenants one by one, in the given order: each new one takes a place on a server."""
+
     def __init__(self, detected: Sequence[Detected], observed: Observed) -> None:
         self._observed = observed
         self._servers = {str(row["server"]): row for row in records(observed.servers)}
@@ -96,6 +84,7 @@ class _Planner:
         self._named = Counter(found.registry["workspace_id"] for found in detected if found.registry)
         self._probes = {row["database_name"]: row for row in records(observed.probes)}
         self._flags = _by_workspace(observed.flags)
+        self._flagged_members = _flagged_members(observed)
         self._placement = Placement.over(
             observed.servers,
             (
@@ -106,9 +95,11 @@ class _Planner:
         )
 
     def tenant(self, found: Detected) -> TenantPlan:
+        """What is to be done for one tenant, its members apart."""
         link = found.link or {}
+        match = self._observed.organizations.get(found.tenant.database_name)
         entry = TenantPlan(
-            tenant=found.tenant,
+            tenant=replace(found.tenant, clerk_org_id=match.organization_id if match else None),
             changes=(),
             adopt=False,
             server=link.get("server"),
@@ -144,14 +135,14 @@ class _Planner:
             entry,
             adopt=found.adopt,
             conditions=_with(entry.conditions, _probed(found.tenant.database_name, probe)),
-            tenant=replace(found.tenant, name=_display_name(found, probe)),
+            tenant=replace(entry.tenant, name=_display_name(found, probe)),
         )
         place = self._registered_workspace(found) or self._under_way(link) or self._placement.place(found.tenant)
         adopting = (Change.ADOPT_DATABASE,) if found.adopt else ()
         if isinstance(place, NoPlace):
             waiting = is_false(ConditionType.WORKSPACE_READY, place.reason, place.message)
             return replace(entry, changes=adopting, server=None, conditions=_with(entry.conditions, waiting))
-        admin = self._admin(found)
+        admin = self.admin(found, entry.tenant.clerk_org_id)
         known = place if isinstance(place, _Registered) else None
         server = known.server if known else str(place)
         adding = (Change.ADD_ADMIN,) if isinstance(admin, Admin) else ()
@@ -220,8 +211,9 @@ class _Planner:
             return replace(entry, conditions=_with(entry.conditions, broken))
         unfinished = row is not None and row["activation_status"] in _UNFINISHED
         admin_user = link.get("admin_user_id")
-        admin = self._admin(found) if not admin_user else self._known_admin(found)
-        pending = self._pending(server, workspace_id, admin_user)
+        organization = entry.tenant.clerk_org_id
+        admin = self.admin(found, organization) if not admin_user else self._known_admin(found, organization)
+        pending = self._pending(found.tenant.database_name, server, workspace_id, admin_user)
         changes: list[Change] = []
         if unfinished:
             changes.append(Change.ACTIVATE_WORKSPACE)
@@ -242,13 +234,17 @@ class _Planner:
             conditions=_with(entry.conditions, *_existing_conditions(admin, pending, unfinished=unfinished)),
         )
 
-    def _known_admin(self, found: Detected) -> Admin | AdminUnknown:
+    def _known_admin(self, found: Detected, organization: str | None) -> Admin | AdminUnknown:
         email = (found.link or {}).get("admin_email")
-        return Admin(email, "", "") if email else self._admin(found)
+        return Admin(email, "", "") if email else self.admin(found, organization)
 
-    def _pending(self, server: str, workspace_id: str, admin_user: str | None) -> tuple[str, ...]:
+    def _pending(self, database_name: str, server: str, workspace_id: str, admin_user: str | None) -> tuple[str, ...]:
         flags = self._flags.get((server, workspace_id), []) + self._flags.get((server, None), [])
-        people = [*self._observed.service_users.get(server, ()), *([admin_user] if admin_user else [])]
+        if not flags:
+            return ()
+        people = {*self._observed.service_users.get(server, ()), *self._flagged_members.get(database_name, ())}
+        if admin_user:
+            people.add(admin_user)
         return tuple(sorted({key for person in people for key in pending_for(person, workspace_id, flags)}))
 
     def _registry_is_behind(self, found: Detected, workspace_id: str) -> bool:
@@ -270,15 +266,16 @@ class _Planner:
             return is_unknown(ConditionType.WORKSPACE_READY, Reason(row["reason"]), str(row["message"]))
         return None
 
-    def _admin(self, found: Detected) -> Admin | AdminUnknown:
+    def admin(self, found: Detected, organization: str | None) -> Admin | AdminUnknown:
+        """Who is to be its admin, by what Clerk and the registry say now."""
         registry = found.registry or {}
         return choose_admin(
-            found.tenant.clerk_org_id,
+            organization,
             registry.get("admin_email"),
             registry.get("admin_name"),
             self._observed.holders,
             self._observed.users,
-            self._observed.admin_role,
+            self._observed.admin_roles,
         )
 
 
@@ -356,6 +353,19 @@ def _existing_conditions(admin: Admin | AdminUnknown, pending: Sequence[str], *,
 def _with(conditions: Sequence[Condition], *newer: Condition) -> tuple[Condition, ...]:
     merged = {condition.type: condition for condition in (*conditions, *newer)}
     return tuple(merged.values())
+
+
+def _flagged_members(observed: Observed) -> dict[str, list[str]]:
+    """Database name → linked members who have onboarding rows of their own.
+
+    Rows of a workspace as a whole are met by everybody in it, so by the service account too: no need to list them.
+    """
+    flagged = observed.member_links["twenty_user_id"].isin(set(observed.flags["user_id"].dropna()))
+    rows = observed.member_links[flagged]
+    found: dict[str, list[str]] = {}
+    for database_name, user in zip(rows["database_name"], rows["twenty_user_id"], strict=True):
+        found.setdefault(database_name, []).append(user)
+    return found
 
 
 def _by_workspace(flags: pd.DataFrame) -> dict[tuple[str, str | None], list[Flag]]:

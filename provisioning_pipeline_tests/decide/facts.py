@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect
-from provisioning_pipeline.decide.plan import Observed
+from provisioning_pipeline.decide.organizations import Match
+from provisioning_pipeline.decide.plan import Observed, Planner
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Condition, ConditionType
 from provisioning_pipeline.model.tenant import TenantPlan
@@ -34,6 +35,8 @@ def link(database_name: str, **other: Any) -> dict[str, Any]:
         "admin_email": "ada@acme.test",
         "login_proved": True,
         "open_intent": False,
+        "invite_link_opened": False,
+        "members_seen": False,
     }
     return given | other
 
@@ -91,10 +94,12 @@ def observed(
     """What was observed; by default one server with one whole workspace."""
     given: dict[str, Any] = {
         "service_users": {"eu": (SERVICE,)},
+        "organizations": {},
         "holders": {},
         "users": {},
+        "member_links": frames.frame(frames.MEMBER_LINKS, ()),
         "registry_stores": True,
-        "admin_role": "org:admin",
+        "admin_roles": "org:admin",
     }
     return Observed(
         servers=frames.frame(frames.SERVERS, servers),
@@ -103,6 +108,19 @@ def observed(
         probes=frames.frame(frames.PROBES, probes),
         **(given | other),
     )
+
+
+def plans(found: Sequence[Detected], **what: Any) -> list[TenantPlan]:
+    """The plan of each tenant; whose organization is whose is as the registry says, unless `what` says otherwise."""
+    registered = {each.tenant.database_name: Match(each.tenant.clerk_org_id or None) for each in found if each.eligible}
+    planner = Planner(found, observed(**({"organizations": registered} | what)))
+    return [planner.tenant(each) for each in found]
+
+
+def member_link(database_name: str, clerk_user_id: str, twenty_user_id: str, **other: Any) -> dict[str, Any]:
+    """Our own row: a member who was linked."""
+    given = {"database_name": database_name, "clerk_user_id": clerk_user_id, "twenty_user_id": twenty_user_id}
+    return given | {"email": "", "first_name": "", "last_name": "", "created_at": 0} | other
 
 
 def condition(of: Detected | TenantPlan, type_: ConditionType) -> Condition:

@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.admin import choose_admin
+from provisioning_pipeline.decide.admin import admin_holders, choose_admin
+from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
@@ -77,6 +78,54 @@ def test_without_any_word_nobody_is_guessed() -> None:
         assert answer.reason is Reason.ADMIN_UNKNOWN
         assert "clerk_org_id" in answer.message
 
+
+# --- who holds the role -------------------------------------------------------------------------------------------
+
+
+def clerk(
+    memberships: list[tuple[str, str, str, int]], *people: tuple[str, bool]
+) -> tuple[dict[str, tuple[Membership, ...]], dict[str, User]]:
+    """Holders of the admin's role in org_1 and org_2."""
+    users = [(user, f"{user}@x.test", "Ada", "L", banned, None) for user, banned in people]
+    return admin_holders(
+        [ORG, "org_2"],
+        [ROLE, "org:owner"],
+        frames.frame(frames.MEMBERSHIPS, memberships),
+        frames.frame(frames.CLERK_USERS, users),
+    )
+
+
+def test_only_the_asked_roles_in_the_asked_organizations_count() -> None:
+    rows = [
+        (ORG, "u1", ROLE, 5),
+        (ORG, "u2", "org:member", 1),
+        (ORG, "u3", "org:owner", 2),
+        ("org_3", "u4", ROLE, 1),
+    ]
+    holders, users = clerk(rows, *((f"u{number}", False) for number in range(1, 5)))
+    assert set(holders[ORG]) == {Membership("u1", ROLE, False, 5), Membership("u3", "org:owner", False, 2)}
+    assert set(users) == {"u1", "u3"}
+
+
+def test_an_organization_without_a_holder_is_named_all_the_same() -> None:
+    holders, users = clerk([])
+    assert holders == {ORG: (), "org_2": ()}
+    assert users == {}
+
+
+def test_whoever_is_banned_holds_the_role_as_a_banned_one_everywhere() -> None:
+    holders, users = clerk([(ORG, "u1", ROLE, 1), ("org_2", "u1", ROLE, 2)], ("u1", True))
+    assert holders == {ORG: (Membership("u1", ROLE, True, 1),), "org_2": (Membership("u1", ROLE, True, 2),)}
+    assert isinstance(choose_admin(ORG, None, None, holders, users, ROLE), AdminUnknown)
+
+
+def test_a_holder_whom_the_list_of_people_does_not_know_is_not_chosen() -> None:
+    holders, users = clerk([(ORG, "u1", ROLE, 1)])
+    assert users == {}
+    assert isinstance(choose_admin(ORG, None, None, holders, users, ROLE), AdminUnknown)
+
+
+# --- the choice over any of them ----------------------------------------------------------------------------------
 
 IDS = ["u1", "u2", "u3", "u4"]
 MEMBERS = st.lists(

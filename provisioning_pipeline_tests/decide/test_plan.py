@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.decide.plan import databases_to_probe, make_plan, organizations_to_ask
+from provisioning_pipeline.decide.organizations import Match
+from provisioning_pipeline.decide.plan import databases_to_probe
 from provisioning_pipeline.decide.subdomain import candidates
+from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
@@ -17,7 +19,8 @@ from provisioning_pipeline_tests.decide.facts import (
     find,
     flag,
     link,
-    observed,
+    member_link,
+    plans,
     probe,
     row,
     server,
@@ -28,7 +31,7 @@ DB = "twenty_tenant_acme_0a1b2c3d"
 WHOLE = (Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE)
 REST = (Change.CLEAR_ONBOARDING, Change.STORE_LINK)
 WORKSPACE_READY, LOGIN_PROVED = ConditionType.WORKSPACE_READY, ConditionType.LOGIN_PROVED
-ADA = {
+ADA: dict[str, Any] = {
     "holders": {"org_1": (Membership("u1", "org:admin", False, 1),)},
     "users": {"u1": User("u1", "ada@acme.test", "Ada", "L", False)},
 }
@@ -39,7 +42,7 @@ def planned(
 ) -> TenantPlan:
     """The plan of the one tenant."""
     found = find([DB], [registry] if registry else [], [known] if known else [], adopt=adopt)
-    (entry,) = make_plan(found, observed(**what)).tenants
+    (entry,) = plans(found, **what)
     return entry
 
 
@@ -88,7 +91,7 @@ def test_a_tenant_without_a_place_is_still_adopted_and_waits() -> None:
 
 def test_two_new_tenants_do_not_get_the_last_place_both() -> None:
     found = find(["one", "two"])
-    first, second = make_plan(found, observed(servers=[server(capacity=1)])).tenants
+    first, second = plans(found, servers=[server(capacity=1)])
     assert first.server == "eu"
     assert second.server is None
 
@@ -137,7 +140,7 @@ def test_a_creation_under_way_waits_for_its_server() -> None:
 def test_a_creation_under_way_keeps_its_place_from_others() -> None:
     begun = link("one", workspace_id=None, admin_user_id=None, open_intent=True)
     found = find(["one", "two"], [row("one"), row("two")], [begun])
-    first, second = make_plan(found, observed(servers=[server(capacity=1)])).tenants
+    first, second = plans(found, servers=[server(capacity=1)])
     assert first.server == "eu"
     assert condition(second, WORKSPACE_READY).reason is Reason.SERVER_FULL
 
@@ -158,15 +161,14 @@ def test_a_workspace_that_the_registry_names_is_adopted_after_the_ledger_was_los
 
 def test_a_workspace_that_is_somebody_elses_by_our_own_link_is_not_adopted() -> None:
     found = find(["one", "two"], [row("one"), row("two", workspace_id=WORKSPACE)], [link("one")])
-    _, second = make_plan(found, observed()).tenants
+    _, second = plans(found)
     assert second.workspace_id is None
     assert Change.CREATE_WORKSPACE in second.changes
 
 
 def test_two_tenants_never_get_one_workspace_whatever_the_registry_says() -> None:
     found = find(["one", "two"], [row("one", workspace_id=WORKSPACE), row("two", workspace_id=WORKSPACE)])
-    plan = make_plan(found, observed())
-    assert [entry.workspace_id for entry in plan.tenants].count(WORKSPACE) <= 1
+    assert [entry.workspace_id for entry in plans(found)].count(WORKSPACE) <= 1
 
 
 def test_while_a_server_cannot_be_read_nothing_is_made_for_a_workspace_that_may_be_there() -> None:
@@ -291,23 +293,35 @@ def test_a_tenant_whose_row_was_removed_is_not_said_to_be_in_the_registry() -> N
     assert registered.status is not Status.TRUE or Change.ADOPT_DATABASE in entry.changes
 
 
-# --- whom to ask --------------------------------------------------------------------------------------------------
+# --- its organization and its members -------------------------------------------------------------------------
 
 
-def test_only_organizations_of_tenants_without_an_admin_are_asked() -> None:
-    fleet = {
-        "new": (row("new", clerk_org_id="org_new"), None),
-        "adminless": (
-            row("adminless", clerk_org_id="org_adminless"),
-            link("adminless", admin_user_id=None),
-        ),
-        "resting": (row("resting", clerk_org_id="org_resting"), link("resting")),
-        "suspended": (row("suspended", clerk_org_id="org_suspended", status="suspended"), None),
-        "plain": (row("plain"), None),
-        "shared": (row("shared", clerk_org_id="org_new"), None),
-    }
-    found = find(fleet, [known[0] for known in fleet.values()], [known[1] for known in fleet.values() if known[1]])
-    assert organizations_to_ask(found) == ("org_adminless", "org_new")
+def test_the_organization_that_was_matched_is_the_tenants_whatever_the_registry_says() -> None:
+    holders = {"org_2": (Membership("u1", "org:admin", False, 1),)}
+    entry = planned(row(DB, clerk_org_id="org_1"), organizations={DB: Match("org_2")}, **(ADA | {"holders": holders}))
+    assert entry.tenant.clerk_org_id == "org_2"
+    assert isinstance(entry.admin, Admin)
+
+
+def test_an_organization_that_nobody_may_tell_gives_no_admin() -> None:
+    ambiguous = Match(None, Reason.ORGANIZATION_AMBIGUOUS, "two tenants")
+    entry = planned(row(DB, clerk_org_id="org_1"), organizations={DB: ambiguous}, **ADA)
+    assert entry.tenant.clerk_org_id is None
+    assert isinstance(entry.admin, AdminUnknown)
+
+
+def test_steps_of_linked_members_are_cleared_and_those_of_other_tenants_members_are_not_looked_at() -> None:
+    other = "cccccccc-0000-4000-8000-000000000000"
+    links = [member_link(DB, "u1", ADMIN), member_link("another", "u2", other)]
+    known = frames.frame(frames.MEMBER_LINKS, links)
+    member = "dddddddd-0000-4000-8000-000000000000"
+    assert at_rest(flags=[flag("ONBOARDING_A_PENDING", other)], member_links=known).changes == ()
+    known = frames.frame(frames.MEMBER_LINKS, [*links, member_link(DB, "u3", member)])
+    entry = at_rest(flags=[flag("ONBOARDING_A_PENDING", member)], member_links=known)
+    assert entry.changes == (Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+
+
+# --- what to look into --------------------------------------------------------------------------------------------
 
 
 def test_only_databases_of_tenants_without_a_workspace_are_looked_into() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.plan import databases_to_probe, make_plan, organizations_to_ask
+from provisioning_pipeline.decide.plan import databases_to_probe
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Admin, Change
 from provisioning_pipeline_tests.decide.facts import (
@@ -16,7 +16,7 @@ from provisioning_pipeline_tests.decide.facts import (
     find,
     flag,
     link,
-    observed,
+    plans,
     row,
     server,
     workspace,
@@ -89,12 +89,13 @@ def test_every_plan_keeps_its_promises(
     )
     reachable = {known["server"] for known in servers if known["reason"] is None}
     present = [about["workspace"] for about in fleet.values() if (about["workspace"] or {}).get("server") in reachable]
-    seen = observed(servers=servers, workspaces=present, flags=flags, service_users={"eu": (SERVICE,), "us": ()})
-    plan = make_plan(found, seen)
+    seen: dict[str, Any] = {"servers": servers, "workspaces": present, "flags": flags}
+    seen["service_users"] = {"eu": (SERVICE,), "us": ()}
+    planned = plans(found, **seen)
 
-    assert plan == make_plan(found, seen)
-    assert [entry.tenant.database_name for entry in plan.tenants] == [each.tenant.database_name for each in found]
-    for entry in plan.tenants:
+    assert planned == plans(found, **seen)
+    assert [entry.tenant.database_name for entry in planned] == [each.tenant.database_name for each in found]
+    for entry in planned:
         about = fleet[entry.tenant.database_name]
         known = about["link"] or {}
         types = [condition.type for condition in entry.conditions]
@@ -113,12 +114,10 @@ def test_every_plan_keeps_its_promises(
         if Change.ADD_ADMIN in entry.changes or Change.PROVE_LOGIN in entry.changes:
             assert isinstance(entry.admin, Admin)
         assert (Change.ADOPT_DATABASE in entry.changes) == entry.adopt
-    asked, probed = organizations_to_ask(found), databases_to_probe(found)
+    probed = databases_to_probe(found)
     for each in found:
         idle = bool((each.link or {}).get("workspace_id"))
         assert (each.tenant.database_name in probed) == (each.eligible and not idle)
-        if each.eligible and each.tenant.clerk_org_id and not (each.link or {}).get("admin_user_id"):
-            assert each.tenant.clerk_org_id in asked
 
 
 @settings(max_examples=25)
@@ -142,7 +141,6 @@ def test_a_tenant_at_rest_is_left_in_peace(
     status: str | None, org: str | None, flags: list[dict[str, Any]], more: list[dict[str, Any]], stores: bool
 ) -> None:
     found = find(["one"], [row("one", status=status, clerk_org_id=org, workspace_id=WORKSPACE)], [link("one")])
-    plan = make_plan(found, observed(servers=[server(), *more], flags=flags, registry_stores=stores))
-    assert plan.work == ()
-    assert organizations_to_ask(found) == ()
+    (entry,) = plans(found, servers=[server(), *more], flags=flags, registry_stores=stores)
+    assert entry.needs_work is False
     assert databases_to_probe(found) == ()

@@ -92,7 +92,7 @@ class TwentyServer(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; kept in the ledger.")
     base_url: HttpUrl = Field(description="Base URL of the server.")
-    database_url: PostgresUrl = Field(description="Its own database; only read.")
+    database_url: PostgresUrl = Field(description="Its own database; read, and written to only to mend half members.")
     service_email: str = Field(min_length=3, description="E-mail of our service account there.")
     service_password: SecretStr = Field(min_length=8, max_length=50, description="Its password (8 to 50 characters).")
     capacity: int | None = Field(
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     )
     twenty_database_url: PostgresUrl | None = Field(
         default=None,
-        description="Database of that server; only read.",
+        description="Database of that server; read, and written to only to mend half members.",
         examples=["postgresql://reader:secret@db.example.com:5432/twenty"],
     )
     twenty_service_email: str | None = Field(
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     clerk_requests_per_10_seconds: int = Field(
         default=1000,
         ge=1,
-        description="Backend API calls that Clerk allows the instance in 10 s (1000 in production, 100 in development).",
+        description="Backend API calls that Clerk allows in 10 s (1000 in production, 100 in development).",
         examples=["1000"],
     )
     clerk_share: float = Field(
@@ -198,7 +198,7 @@ class Settings(BaseSettings):
     )
     adopt_by_slug: bool = Field(
         default=False,
-        description="Take a Clerk organization for a tenant's because both have the same slug, where nothing else tells.",
+        description="Take a Clerk organization for a tenant's because of its slug, where nothing else tells.",
         examples=["false"],
     )
     member_roles: dict[str, str] = Field(
@@ -229,7 +229,7 @@ class Settings(BaseSettings):
         default=0.1,
         ge=0,
         le=1,
-        description="Removals and demotions that a run may make in one tenant, as a share of its members (at least one).",
+        description="Removals and demotions that a run may make in a tenant: share of its members, at least one.",
         examples=["0.1"],
     )
     harm_most: int = Field(

@@ -18,7 +18,7 @@ from provisioning_pipeline_tests.world import World
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with Sandbox(SandboxOptions(tenants=2, members=1, broken=True)) as sandbox:
+    with Sandbox(SandboxOptions(tenants=2, members=3, broken=True)) as sandbox:
         for name, value in sandbox.environment().items():
             monkeypatch.setenv(name, value)
         yield World(sandbox)
@@ -31,6 +31,7 @@ def secrets_of(world: World) -> set[str]:
         environment["PROVISIONING_TWENTY_SERVICE_PASSWORD"],
         environment["PROVISIONING_CLERK_SECRET_KEY"],
         environment["PROVISIONING_MEMBER_PASSWORD_KEY"],
+        environment["PROVISIONING_CLERK_WEBHOOK_SECRET"],
         environment["PROVISIONING_REGISTRY_URL"].split(":")[2].split("@")[0],
     }
     emails = [row[0] for row in world.twenty('SELECT email FROM core."user"')]
@@ -66,7 +67,7 @@ def test_no_secret_is_written_anywhere(
     written: dict[str, str] = {"log": caplog.text, "events": "\n".join(events)}
     out, err = capfd.readouterr()
     written |= {"stdout": out, "stderr": err, "settings": repr(world.settings) + str(world.settings.servers)}
-    for table in ("tenant_link", "condition", "intent", "outcome", "run", "user_link"):
+    for table in ("tenant_link", "condition", "intent", "outcome", "run", "user_link", "member_link", "clerk_event"):
         rows = world.registry(f"SELECT to_jsonb(t) FROM provisioning.{table} t")
         written[table] = json.dumps([row[0] for row in rows])
     for path in [*world.settings.report_path.rglob("*"), *(tmp_path / "dagster").rglob("*")]:

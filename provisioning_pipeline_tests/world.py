@@ -48,9 +48,18 @@ class World:
         settings = settings_of(self.sandbox.environment(), **overrides) if overrides else self.settings
         return asyncio.run(apply(settings, tenants))
 
+    def apply_approved(self, approved: str, *tenants: str, **overrides: Any) -> Applied:
+        """One reconciliation for which somebody approved a plan."""
+        settings = settings_of(self.sandbox.environment(), **overrides)
+        return asyncio.run(apply(settings, tenants, approved=approved))
+
     def plan(self, *tenants: str) -> Plan:
         """What a reconciliation would do."""
         return asyncio.run(dry_run(self.settings, tenants))
+
+    def plan_with(self, *tenants: str, **overrides: Any) -> Plan:
+        """What a reconciliation would do with other settings."""
+        return asyncio.run(dry_run(settings_of(self.sandbox.environment(), **overrides), tenants))
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -99,6 +108,42 @@ class World:
             derived_password(self.settings.member_password_key, link["admin_email"]).get_secret_value(),
             link["workspace_url"],
         )
+
+    def sees_as(self, slug: str, email: str, server: int = 0) -> dict[str, Any]:
+        """What this person sees in the tenant's workspace after a real login with the password that we derive."""
+        password = derived_password(self.settings.member_password_key, email).get_secret_value()
+        return real_login(self.sandbox.twenty[server], email, password, self.link(slug)["workspace_url"])
+
+    def members(self, slug: str, server: int = 0) -> dict[str, tuple[str, str]]:
+        """E-mail → (role, name) of everybody in the tenant's workspace but the service account."""
+        workspace = self.link(slug)["workspace_id"]
+        found = self.twenty('SELECT "databaseSchema" FROM core.workspace WHERE id = %s', workspace, server=server)
+        schema = found[0][0]
+        rows = self.twenty(
+            f"""
+            SELECT u.email, r.label, trim(m."nameFirstName" || ' ' || m."nameLastName")
+            FROM core."userWorkspace" uw
+            JOIN core."user" u ON u.id = uw."userId"
+            LEFT JOIN core."roleTarget" t ON t."userWorkspaceId" = uw.id
+            LEFT JOIN core.role r ON r.id = t."roleId"
+            LEFT JOIN "{schema}"."workspaceMember" m ON m."userId" = u.id
+            WHERE uw."workspaceId" = %s AND uw."deletedAt" IS NULL AND u.email <> %s
+            """,
+            workspace,
+            self.settings.servers[server].service_email,
+            server=server,
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def organization(self, slug: str) -> str:
+        """The Clerk organization that the registry names."""
+        return str(self.registry("SELECT clerk_org_id FROM tenant_registry WHERE slug = %s", slug)[0][0])
+
+    def clerk_user(self, email: str) -> str:
+        """The id of a person at Clerk."""
+        user = self.sandbox.clerk.state.user_by_email(email)
+        assert user is not None, email
+        return user.id
 
     def conditions(self, slug: str) -> dict[str, tuple[str, str]]:
         """Condition type → (status, reason) of a tenant."""

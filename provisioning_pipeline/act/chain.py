@@ -7,6 +7,7 @@ from pathlib import Path
 
 from psycopg import Error
 
+from provisioning_pipeline.act.backfill import backfill_members
 from provisioning_pipeline.act.onboard import repair_onboarding
 from provisioning_pipeline.act.provision import provision_workspace
 from provisioning_pipeline.act.scope import Scope
@@ -14,10 +15,11 @@ from provisioning_pipeline.act.verify import verify_login
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, Outcome, Step, TenantPlan
+from provisioning_pipeline.model.tenant import MEMBER_CHANGES, Change, Outcome, Step, TenantPlan
 
 _STEPS: Mapping[Step, tuple[Callable[[Scope], Awaitable[None]], ConditionType]] = {
     Step.PROVISION_WORKSPACES: (provision_workspace, ConditionType.WORKSPACE_READY),
+    Step.BACKFILL_MEMBERS: (backfill_members, ConditionType.MEMBERS_SYNCED),
     Step.REPAIR_ONBOARDING: (repair_onboarding, ConditionType.ONBOARDING_COMPLETE),
     Step.VERIFY_LOGINS: (verify_login, ConditionType.LOGIN_PROVED),
 }
@@ -33,6 +35,8 @@ def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
     steps: list[Step] = []
     if changes & {Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE, Change.ADD_ADMIN}:
         steps.append(Step.PROVISION_WORKSPACES)
+    if changes & MEMBER_CHANGES:
+        steps.append(Step.BACKFILL_MEMBERS)
     if steps or changes & {Change.CLEAR_ONBOARDING, Change.STORE_LINK}:
         steps.append(Step.REPAIR_ONBOARDING)
     if steps or Change.PROVE_LOGIN in changes:

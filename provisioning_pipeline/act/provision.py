@@ -5,7 +5,9 @@ lost answer left behind is found by evidence and adopted.
 """
 
 import time
+from dataclasses import replace
 
+from provisioning_pipeline.act.members.joining import opened
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.transport import pause
 from provisioning_pipeline.clients.twenty.client import Door
@@ -204,7 +206,15 @@ async def _status(scope: Scope, door: Door) -> str:
 # --- its admin --------------------------------------------------------------------------------------------------
 
 
+async def _linked(scope: Scope, admin: Admin) -> Admin:
+    """The same person by the e-mail of the account that they are linked to: Clerk may have a newer address."""
+    account = await scope.members.account_of(scope.client.name, admin.clerk_user_id) if admin.clerk_user_id else None
+    known = await scope.server.database.users([], [account]) if account else []
+    return replace(admin, email=known[0][1]) if known else admin
+
+
 async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
+    admin = await _linked(scope, admin)
     member = await scope.server.database.member_state(door.workspace_id, admin.email)
     account = scope.account(admin.email, member.user_id if member else None)
     if member is None:
@@ -222,8 +232,6 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
         async with scope.change(Change.SET_ROLE, f"{admin.email}: {ADMIN_ROLE}"):
             role = await scope.client.role_id(door, ADMIN_ROLE)
             await scope.client.set_role(door, seen.workspace_member_id, role)
-    if admin.clerk_user_id:
-        await scope.ledger.store_user_link(scope.client.name, admin.clerk_user_id, seen.user_id, scope.run_id)
     await scope.ledger.store_admin(scope.database_name, seen.user_id, admin.email)
 
 
@@ -233,7 +241,9 @@ async def _join(scope: Scope, door: Door, admin: Admin) -> None:
         if await scope.server.database.user_ids(admin.email):
             # somebody has this e-mail here already: a wrong password is found out before anything is sent
             await scope.client.check_password(account)
-        await scope.client.join(account, await scope.client.invite_hash(door))
+        invite_link = await scope.client.invite_link(door)
+        async with opened(scope, door, enabled=invite_link.enabled), scope.server.joining(admin.email):
+            await scope.client.join(account, invite_link.hash)
     except Fault as fault:
         if fault.reason is Reason.FOREIGN_PASSWORD:
             raise Fault(

@@ -1,15 +1,19 @@
 """What the steps of one tenant share: its plan, its server, the ledger, and what was done so far."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from pydantic import SecretStr
 
+from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.twenty.client import Account, Door, TwentyClient, derived_password
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.ledger.ledger import Ledger, Link
+from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -29,6 +33,11 @@ class Server:
     database: TwentyDatabase
     capacity: int | None = None
     _service_user_ids: list[str] = field(default_factory=list)
+    _joining: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def joining(self, email: str) -> asyncio.Lock:
+        """Held while somebody joins: in two workspaces at once, a new person would become two accounts."""
+        return self._joining.setdefault(email, asyncio.Lock())
 
     async def service_user_ids(self) -> list[str]:
         """The service account's user ids there; they do not change once it has signed in."""
@@ -69,6 +78,8 @@ class Scope:
     server: Server
     ledger: Ledger
     registry: Registry
+    members: Members
+    clerk: ClerkClient
     run_id: str
     member_password_key: SecretStr
     service_member_name: str
@@ -76,6 +87,7 @@ class Scope:
     lock_wait_seconds: float
     ready_status: str
     pending_statuses: tuple[str, ...]
+    invites: bool = False
     door: Door | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)
@@ -118,15 +130,16 @@ class Scope:
         self.conditions[condition.type] = condition
 
     @asynccontextmanager
-    async def change(self, change: Change, detail: str) -> AsyncIterator[None]:
-        """Time a change and record how it ended."""
+    async def change(self, change: Change, detail: str) -> AsyncIterator[list[str]]:
+        """Time a change and record how it ended. What is added to the list is told after the detail."""
         begun = time.perf_counter()
+        learnt: list[str] = []
         try:
-            yield
+            yield learnt
         except Fault as fault:
             self._record(change, OutcomeStatus.FAILED, f"{detail}: {fault.message}", begun)
             raise
-        self._record(change, OutcomeStatus.DONE, detail, begun)
+        self._record(change, OutcomeStatus.DONE, "; ".join([detail, *learnt]), begun)
 
     def _record(self, change: Change, status: OutcomeStatus, detail: str, begun: float) -> None:
         seconds = time.perf_counter() - begun

@@ -16,7 +16,9 @@ from provisioning_pipeline.pipeline.apply import apply as reconcile
 from provisioning_pipeline.settings import Settings
 
 
-def apply_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool) -> Applied:
+def apply_and_show(
+    settings: Settings, tenants: Collection[str], *, as_json: bool, approved: str | None = None
+) -> Applied:
     """Reconcile and show how it goes; with `as_json` only one object on standard output."""
     errors = Console(stderr=True, quiet=as_json)
     columns = (
@@ -34,7 +36,7 @@ def apply_and_show(settings: Settings, tenants: Collection[str], *, as_json: boo
         def progress(entry: TenantPlan, result: ChainResult) -> None:
             bar.update(task, advance=1, description=f"{escape(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
 
-        applied = asyncio.run(reconcile(settings, tenants, planned=planned, progress=progress))
+        applied = asyncio.run(reconcile(settings, tenants, approved=approved, planned=planned, progress=progress))
     if as_json:
         print(json.dumps(applied_json(applied)))
     else:

@@ -36,11 +36,11 @@ def one_sentence() -> Iterator[None]:
     from psycopg import Error
 
     from provisioning_pipeline.model.fault import Fault
-    from provisioning_pipeline.pipeline.planning import UnknownTenants
+    from provisioning_pipeline.pipeline.planning import UnknownPlan, UnknownTenants
 
     try:
         yield
-    except UnknownTenants as fault:
+    except (UnknownPlan, UnknownTenants) as fault:
         raise fail(str(fault), BAD_INPUT) from None
     except RunFault as fault:
         raise fail(str(fault), RUN_FAILED) from None

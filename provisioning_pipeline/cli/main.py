@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from provisioning_pipeline.cli import demo, sandbox
+from provisioning_pipeline.cli import demo, sandbox, serving
 from provisioning_pipeline.cli.exits import (
     ALL_READY,
     BAD_INPUT,
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(sandbox.app, name="sandbox")
 app.command()(demo.demo)
+app.command()(serving.serve)
 
 _NAME = re.compile(r"[^\s/\\'\";]{1,63}")
 
@@ -117,13 +118,23 @@ def plan(tenants: Tenants = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def apply(tenants: Tenants = None, as_json: AsJson = False) -> None:
-    """Reconcile: detect, provision, onboard, link, prove, report."""
+def apply(
+    tenants: Tenants = None,
+    as_json: AsJson = False,
+    approve: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLAN_ID",
+            help="Make the removals and demotions that wait under this name, as `plan` and the report tell it.",
+        ),
+    ] = None,
+) -> None:
+    """Reconcile: detect, provision, members, onboard, link, prove, report."""
     from provisioning_pipeline.cli.applying import apply_and_show
 
     settings = settings_or_exit()
     with one_sentence():
-        applied = apply_and_show(settings, tenants or (), as_json=as_json)
+        applied = apply_and_show(settings, tenants or (), as_json=as_json, approved=approve)
     if applied.broken:
         raise typer.Exit(RUN_FAILED)
     raise typer.Exit(SOME_UNWELL if applied.count("unwell") else ALL_READY)

@@ -54,13 +54,30 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "registry_ready_status",
     ),
     "Twenty": (*_SINGLE_SERVER, "twenty_capacity", "twenty_servers", "service_member_name", "member_password_key"),
-    "Clerk": ("clerk_secret_key", "clerk_base_url", "clerk_admin_role"),
+    "Clerk": (
+        "clerk_secret_key",
+        "clerk_base_url",
+        "clerk_requests_per_10_seconds",
+        "clerk_share",
+        "clerk_webhook_secret",
+        "clerk_store_workspace_id",
+        "clerk_store_external_id",
+    ),
+    "Members": (
+        "adopt_by_slug",
+        "member_roles",
+        "member_default_role",
+        "members_gone",
+        "members_foreign_password",
+        "harm_share",
+        "harm_most",
+    ),
 }
 _REST = "Runs and reports"
 
 _SERVER_WORDS: Mapping[str, str] = {
     "base_url": "Base URL of the server.",
-    "database_url": "Its own database; only read.",
+    "database_url": "Its own database; read, and written to only to mend half members.",
     "service_email": "E-mail of our service account there.",
     "service_password": "Its password (Twenty takes 8 to 50 characters).",
 }
@@ -89,6 +106,8 @@ def text_of(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple | list):
         return json.dumps(list(value))
+    if isinstance(value, dict):
+        return json.dumps(value)
     if isinstance(value, PurePath):
         return value.as_posix()
     if isinstance(value, float) and value.is_integer():
@@ -195,7 +214,8 @@ program is started; the environment wins. `.env.example` has them all. Lists are
 malformed ends the program with one line per fault, which names the variable and never shows a value.
 
 Secrets are the two passwords of a server (its service account's and the one in its database URL), the two other
-database URLs, Clerk's key and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported or stored."""
+database URLs, Clerk's key and webhook secret, and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported
+or stored."""
 
 _ENV_HEAD = """# Copy to .env and fill in. Generated from provisioning_pipeline/settings.py by
 # `python -m provisioning_pipeline.cli.reference`; docs/configuration.md says more. Lists are JSON."""

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from provisioning_pipeline.model.condition import Status
-from provisioning_pipeline.model.tenant import Plan
+from provisioning_pipeline.model.tenant import MEMBER_CHANGES, Change, Plan, TenantPlan
 from provisioning_pipeline.pipeline.preflight import Check
 from provisioning_pipeline.report.summary import TenantLine
 
@@ -71,7 +71,8 @@ def plan(console: Console, planned: Plan) -> None:
         table.add_column(name, overflow="fold")
     for entry in planned.tenants[:_MOST_ROWS]:
         troubles = [c for c in entry.conditions if c.status is not Status.TRUE]
-        lines = [f"[green]+[/] {change}" for change in entry.changes]
+        lines = [f"[green]+[/] {change}" for change in entry.changes if change not in MEMBER_CHANGES]
+        lines += _member_lines(entry)
         lines += [f"[red]![/] {condition.reason}: {escape(condition.message)}" for condition in troubles]
         table.add_row(
             f"[bold]{escape(entry.tenant.slug)}[/]", entry.server or "", "\n".join(lines) or "[dim]nothing[/]"
@@ -79,7 +80,42 @@ def plan(console: Console, planned: Plan) -> None:
     console.print(table)
     if len(planned.tenants) > _MOST_ROWS:
         console.print(f"[dim]…and {len(planned.tenants) - _MOST_ROWS} more; --json lists them all.[/]")
+    for note in planned.notes:
+        console.print(f"[red]{escape(note)}[/]")
     console.print(f"{len(planned.work)} of {len(planned.tenants)} tenants would be worked on. Nothing was written.")
+
+
+_SIGNS = {
+    Change.ADD_MEMBER: ("[green]+[/]", "add {person} as {role}"),
+    Change.LINK_MEMBER: ("[yellow]~[/]", "link {person}"),
+    Change.DROP_LINK: ("[yellow]~[/]", "forget the link of {person}, who is no longer in the workspace"),
+    Change.SET_NAME: ("[yellow]~[/]", "name {person}: {name}"),
+    Change.SET_ROLE: ("[yellow]~[/]", "role of {person}: {role}"),
+    Change.DEMOTE_MEMBER: ("[red]-[/]", "demote {person} to {role}"),
+    Change.REMOVE_MEMBER: ("[red]-[/]", "remove {person}: {why}"),
+    Change.STORE_AT_CLERK: ("[yellow]~[/]", "store the user id of {person} at Clerk"),
+}
+_FIRST = (Change.REMOVE_MEMBER, Change.DEMOTE_MEMBER, Change.ADD_MEMBER)
+_MOST_MEMBERS = 12
+
+
+def _member_lines(entry: TenantPlan) -> list[str]:
+    """What would be done for members, what takes something away first; who is added is not told to be linked too."""
+    found: list[tuple[int, str]] = []
+    for member in entry.members:
+        changes = (Change.ADD_MEMBER,) if Change.ADD_MEMBER in member.changes else member.changes
+        for change in changes:
+            sign, words = _SIGNS[change]
+            name = f"{member.first_name} {member.last_name}".strip()
+            told = words.format(person=member.email, role=member.role, name=name, why=member.why)
+            found.append((_FIRST.index(change) if change in _FIRST else len(_FIRST), f"{sign} {escape(told)}"))
+    lines = [line for _, line in sorted(found, key=lambda item: item[0])]
+    more = len(lines) - _MOST_MEMBERS
+    if entry.store_organization:
+        lines.insert(
+            _MOST_MEMBERS, f"[yellow]~[/] store the workspace id at Clerk organization {entry.store_organization}"
+        )
+    return [*lines[:_MOST_MEMBERS], f"[dim]…and {more} more changes of members[/]"] if more > 0 else lines
 
 
 def checks(console: Console, found: Sequence[Check]) -> None:
@@ -127,6 +163,10 @@ def plan_json(planned: Plan) -> dict[str, Any]:
                 "database_name": entry.tenant.database_name,
                 "server": entry.server,
                 "changes": list(entry.changes),
+                "members": [
+                    {"email": m.email, "role": m.role, "changes": list(m.changes), "why": m.why} for m in entry.members
+                ],
+                "findings": [{"reason": f.reason, "person": f.person, "message": f.message} for f in entry.findings],
                 "conditions": [
                     {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
                     for c in entry.conditions
@@ -135,4 +175,6 @@ def plan_json(planned: Plan) -> dict[str, Any]:
             for entry in planned.tenants
         ],
         "to_be_worked_on": len(planned.work),
+        "waiting": planned.waiting,
+        "notes": list(planned.notes),
     }

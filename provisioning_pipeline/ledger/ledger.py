@@ -8,7 +8,7 @@ import pandas as pd
 from psycopg import errors
 
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import exists, has_ledger
 from provisioning_pipeline.model.condition import (
     Condition,
     ConditionType,
@@ -43,6 +43,7 @@ class Link:
     workspace_url: str | None
     admin_user_id: str | None
     admin_email: str | None
+    invite_link_opened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,11 @@ class Ledger:
             """
             SELECT l.database_name, l.slug, l.server, l.subdomain, l.workspace_id::text AS workspace_id,
                    l.admin_user_id::text AS admin_user_id, l.admin_email,
-                   COALESCE(c.status = 'True', false) AS login_proved, i.id IS NOT NULL AS open_intent
+                   COALESCE(c.status = 'True', false) AS login_proved, i.id IS NOT NULL AS open_intent,
+                   l.clerk_org_id, l.invite_link_opened, m.database_name IS NOT NULL AS members_seen
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
+            LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
             LEFT JOIN provisioning.intent i ON i.database_name = l.database_name AND i.settled_at IS NULL
             WHERE %s::text[] IS NULL OR l.database_name = ANY(%s) OR l.slug = ANY(%s)
             """,
@@ -106,7 +109,7 @@ class Ledger:
         rows = await self.database.fetch(
             """
             SELECT database_name, server, subdomain, workspace_id::text AS workspace_id, workspace_url,
-                   admin_user_id::text AS admin_user_id, admin_email
+                   admin_user_id::text AS admin_user_id, admin_email, invite_link_opened
             FROM provisioning.tenant_link WHERE database_name = %s
             """,
             [database_name],
@@ -122,30 +125,6 @@ class Ledger:
             """,
             [user_id, email, database_name, user_id, email],
         )
-
-    async def store_user_link(self, server: str, clerk_user_id: str, twenty_user_id: str, run_id: str) -> None:
-        """Remember which Twenty user a Clerk user is.
-
-        Raises:
-            Fault: when that Twenty user is already linked to another Clerk user.
-        """
-        try:
-            await self.database.execute(
-                """
-                INSERT INTO provisioning.user_link (server, clerk_user_id, twenty_user_id, run_id)
-                VALUES (%s, %s, %s, %s)
-                ON CONFLICT (server, clerk_user_id) DO UPDATE SET twenty_user_id = excluded.twenty_user_id
-                WHERE provisioning.user_link.twenty_user_id <> excluded.twenty_user_id
-                """,
-                [server, clerk_user_id, twenty_user_id, run_id],
-            )
-        except errors.UniqueViolation:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.REGISTRY_AMBIGUOUS,
-                f"Twenty user {twenty_user_id} is already linked to another Clerk user than {clerk_user_id}. Two Clerk "
-                "users share a verified e-mail; correct that at Clerk.",
-            ) from None
 
     # --- intents ------------------------------------------------------------------------------------------------
 
@@ -355,7 +334,8 @@ class Ledger:
         They want one when missing at the last look, or unwell for long enough. JSON, since a sensor asks this often
         and ten thousand rows cost more than the query.
         """
-        if not await has_ledger(self.database):
+        # after an upgrade the ledger is migrated by the run that this launches
+        if not await exists(self.database):
             return set(), {}
         (row,) = await self.database.fetch(
             """
@@ -377,6 +357,10 @@ class Ledger:
             "INSERT INTO provisioning.run (run_id, trigger) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             [run_id, trigger],
         )
+
+    async def forget_run(self, run_id: str) -> None:
+        """Take back the beginning of a run that was refused before it did anything."""
+        await self.database.execute("DELETE FROM provisioning.run WHERE run_id = %s AND finished_at IS NULL", [run_id])
 
     async def finish_run(
         self, run_id: str, trigger: str, *, ready: int, unwell: int, actions: int, seconds: float, report: str | None

@@ -16,6 +16,11 @@ from provisioning_pipeline.model.tenant import Tenant
 _WORKSPACE_COLUMNS = ("twenty_workspace_id", "workspace_id")
 _ADMIN_COLUMNS = ("twenty_admin_user_id",)
 _MUST_HAVE = ("database_name", "slug")
+_RIVALS = """
+    OR r.clerk_org_id IN (
+        SELECT o.clerk_org_id FROM {table} o
+        WHERE o.database_name::text = ANY(%(names)s) OR o.slug::text = ANY(%(names)s))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class Registry:
     async def rows(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows, all or by slug or database name; columns of `REGISTRY`, None where the table lacks one.
 
+        With those asked for come the rows that name the same Clerk organization: they dispute it.
+
         Raises:
             Fault: when the table exists without the columns that make it a tenant registry.
         """
@@ -70,8 +77,21 @@ class Registry:
         self._must_be_registry(columns)
         people = await self._people_columns()
         names = None if only is None else list(only)
-        found = await self.database.fetch(self._select(columns, people), [names, names, names])
+        found = await self.database.fetch(self._select(columns, people), {"names": names})
         return frame(REGISTRY, found)
+
+    async def databases_of(self, organization_id: str) -> list[str]:
+        """The database names of the rows that carry this Clerk organization; none where the table cannot say."""
+        if not {"database_name", "clerk_org_id"} <= (await self.columns()).keys():
+            return []
+        rows = await self.database.fetch(
+            sql.SQL(
+                "SELECT database_name::text AS database_name FROM {} "
+                "WHERE clerk_org_id::text = %s AND database_name IS NOT NULL"
+            ).format(self._identifier),
+            [organization_id],
+        )
+        return [row["database_name"] for row in rows]
 
     @staticmethod
     def stores_workspaces(columns: dict[str, Column]) -> bool:
@@ -110,7 +130,8 @@ class Registry:
             """
             WITH chosen AS MATERIALIZED (
                 SELECT * FROM {table} r
-                WHERE %s::text[] IS NULL OR r.database_name::text = ANY(%s) OR r.slug::text = ANY(%s)
+                WHERE %(names)s::text[] IS NULL OR r.database_name::text = ANY(%(names)s)
+                   OR r.slug::text = ANY(%(names)s) {rivals}
             ), persons AS MATERIALIZED ({persons})
             SELECT r.database_name::text AS database_name, r.slug::text AS slug, {name} AS name,
                    {status} AS status, {clerk} AS clerk_org_id, {workspace} AS workspace_id,
@@ -124,6 +145,7 @@ class Registry:
             clerk=text("clerk_org_id"),
             workspace=text(workspace),
             table=self._identifier,
+            rivals=sql.SQL(_RIVALS).format(table=self._identifier) if "clerk_org_id" in columns else sql.SQL(""),
             persons=persons,
             named=named,
             owner=owner,
@@ -187,6 +209,12 @@ class Registry:
         self._columns = None
 
     async def _create_table(self) -> None:
+        # a user called like our schema would get the tenant manager's table made inside it
+        (row,) = await self.database.fetch(
+            "SELECT COALESCE((SELECT s FROM unnest(current_schemas(false)) WITH ORDINALITY AS p(s, n) "
+            "WHERE s <> 'provisioning' ORDER BY n LIMIT 1), 'public') AS schema"
+        )
+        identifier = self._identifier if "." in self.table else sql.Identifier(row["schema"], self.table)
         await self.database.execute(
             sql.SQL(
                 """
@@ -206,7 +234,7 @@ class Registry:
                     updated_at          timestamptz NOT NULL DEFAULT now()
                 )
                 """
-            ).format(self._identifier)
+            ).format(identifier)
         )
 
     async def ensure_our_columns(self) -> None:

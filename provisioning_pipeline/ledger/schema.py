@@ -19,15 +19,37 @@ HEAD = "0002"
 
 async def revision(database: Database) -> str | None:
     """The revision of the ledger in this database, or None when there is no ledger yet."""
-    if not await has_ledger(database):
+    if not await exists(database):
         return None
     rows = await database.fetch("SELECT version_num FROM provisioning.alembic_version")
     return str(rows[0]["version_num"]) if rows else None
 
 
-async def has_ledger(database: Database) -> bool:
-    """Whether the ledger's tables are there."""
+async def exists(database: Database) -> bool:
+    """Whether there is a ledger, of this version or of an earlier one."""
     rows = await database.fetch("SELECT to_regclass('provisioning.alembic_version') IS NOT NULL AS found")
+    return bool(rows[0]["found"])
+
+
+async def has_ledger(database: Database) -> bool:
+    """Whether the ledger's tables are there.
+
+    Raises:
+        Fault: when they are those of an earlier version of this program.
+    """
+    rows = await database.fetch(
+        """
+        SELECT to_regclass('provisioning.alembic_version') IS NOT NULL AS found,
+               to_regclass('provisioning.member_link') IS NOT NULL AS current
+        """
+    )
+    if rows[0]["found"] and not rows[0]["current"]:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"The ledger in {database.where} was made by an earlier version of this program. Run `provisioning "
+            "migrate`: it keeps everything that is there.",
+        )
     return bool(rows[0]["found"])
 
 

@@ -33,6 +33,9 @@ LINKS: Final[Columns] = {
     "admin_email": "object",
     "login_proved": "object",  # bool: the last proof of login still stands
     "open_intent": "object",  # bool: a creation was begun and its answer was never stored
+    "clerk_org_id": "object",
+    "invite_link_opened": "object",  # bool: we turned the public invite link on and have to turn it off again
+    "members_seen": "object",  # bool: its members were compared with Clerk's at least once
 }
 """Our own rows: which workspace on which server is whose."""
 

@@ -1,6 +1,7 @@
 """Tenants, the Twenty servers they live on, and what is to be done for each."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from provisioning_pipeline.model.condition import Condition, Reason
@@ -53,7 +54,9 @@ class Change(StrEnum):
     ADD_ADMIN = "add admin"
     ADD_MEMBER = "add member"
     INVITE_MEMBER = "invite member"
+    MEND_MEMBER = "mend half member"
     LINK_MEMBER = "link member"
+    DROP_LINK = "drop link"
     SET_NAME = "set name"
     SET_ROLE = "set role"
     DEMOTE_MEMBER = "demote member"
@@ -67,6 +70,22 @@ class Change(StrEnum):
 
 HARMFUL_CHANGES = frozenset({Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER})
 """What takes something away from a person; a run has a budget for these."""
+
+MEMBER_CHANGES = frozenset(
+    {
+        Change.ADD_MEMBER,
+        Change.INVITE_MEMBER,
+        Change.LINK_MEMBER,
+        Change.DROP_LINK,
+        Change.SET_NAME,
+        Change.SET_ROLE,
+        Change.DEMOTE_MEMBER,
+        Change.REMOVE_MEMBER,
+        Change.CLOSE_INVITE_LINK,
+        Change.STORE_AT_CLERK,
+    }
+)
+"""What the step backfill_members does."""
 
 READ_ONLY_CHANGES = frozenset({Change.PROVE_LOGIN})
 """What is recorded as an outcome without having changed anything."""
@@ -147,10 +166,40 @@ class TenantPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ClerkRead:
+    """How much of Clerk a run read.
+
+    Args:
+        whole: the whole instance, not only the organizations of some tenants.
+        doubt: why the reading is not proved whole, or failed; None when all is well.
+    """
+
+    whole: bool
+    organizations: int
+    memberships: int
+    users: int
+    doubt: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do: one entry per tenant that it looked at."""
+    """What a run would do: one entry per tenant that it looked at.
+
+    Args:
+        tenants: in order of their database names.
+        looked_at: when reading began, by the clock of the ledger's database.
+        unread: database names of tenants whose members Clerk would not tell.
+        waiting: name of the removals and demotions that wait for approval, or None.
+        notes: what about the whole run a person should know.
+        clerk: how much of Clerk was read.
+    """
 
     tenants: tuple[TenantPlan, ...]
+    looked_at: datetime | None = None
+    unread: frozenset[str] = frozenset()
+    waiting: str | None = None
+    notes: tuple[str, ...] = ()
+    clerk: ClerkRead | None = None
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

@@ -11,7 +11,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Row, database_name
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.frames import FLAGS, SERVERS, WORKSPACES, frame
+from provisioning_pipeline.model.frames import FLAGS, SERVERS, TWENTY_MEMBERS, TWENTY_USERS, WORKSPACES, frame
 from provisioning_pipeline.settings import TwentyServer
 
 
@@ -25,6 +25,8 @@ class TwentySnapshot:
     servers: pd.DataFrame
     workspaces: pd.DataFrame
     flags: pd.DataFrame
+    members: pd.DataFrame
+    users: pd.DataFrame
     service_users: Mapping[str, tuple[str, ...]]
 
 
@@ -42,6 +44,8 @@ async def twenty_servers(
     rows: list[dict[str, Any]] = []
     workspaces: list[Row] = []
     flags: list[Row] = []
+    members: list[tuple[Any, ...]] = []
+    users: list[tuple[Any, ...]] = []
     service_users: dict[str, tuple[str, ...]] = {}
     for server, seen in zip(servers, read, strict=True):
         name = database_name(server.database_url.get_secret_value())
@@ -59,11 +63,15 @@ async def twenty_servers(
         )
         workspaces += [{**row, "server": server.name} for row in seen.workspaces]
         flags += [{**row, "server": server.name} for row in seen.flags]
+        members += [(server.name, *row) for row in seen.members]
+        users += [(server.name, *row) for row in seen.users]
         service_users[server.name] = tuple(seen.service_users)
     return TwentySnapshot(
         servers=frame(SERVERS, rows),
         workspaces=frame(WORKSPACES, workspaces),
         flags=frame(FLAGS, flags),
+        members=frame(TWENTY_MEMBERS, members),
+        users=frame(TWENTY_USERS, users),
         service_users=service_users,
     )
 
@@ -74,6 +82,8 @@ class _Seen:
     workspaces: list[Row]
     flags: list[Row]
     service_users: list[str]
+    members: list[tuple[Any, ...]]
+    users: list[tuple[Any, ...]]
     fault: Fault | None = None
 
 
@@ -83,7 +93,28 @@ async def _read(server: TwentyServer, database: TwentyDatabase, only: Sequence[s
         count = await database.workspace_count()
         workspaces = await database.workspaces(only)
         flags = await database.onboarding_rows(only)
-        users = await database.user_ids(server.service_email)
+        service_users = await database.user_ids(server.service_email)
+        members = await database.members(only)
+        # of some tenants, whose accounts matter is known only after Clerk was read
+        users = await database.users() if only is None else []
     except Fault as fault:
-        return _Seen(0, [], [], [], fault)
-    return _Seen(count, workspaces, flags, users)
+        return _Seen(0, [], [], [], [], [], fault)
+    return _Seen(count, workspaces, flags, service_users, members, users)
+
+
+async def twenty_users(
+    databases: Mapping[str, TwentyDatabase], emails: Sequence[str], user_ids: Sequence[str]
+) -> pd.DataFrame:
+    """The accounts with these e-mails or ids; columns of `TWENTY_USERS`. A server that cannot be read has none."""
+    rows = await all_of(_users(name, database, emails, user_ids) for name, database in databases.items())
+    return frame(TWENTY_USERS, [row for of_server in rows for row in of_server])
+
+
+async def _users(
+    server: str, database: TwentyDatabase, emails: Sequence[str], user_ids: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    try:
+        return [(server, *row) for row in await database.users(emails, user_ids)]
+    except Fault:
+        # told by the read of the server's workspaces, which failed too
+        return []

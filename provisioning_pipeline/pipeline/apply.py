@@ -53,6 +53,7 @@ async def apply(
     *,
     trigger: str = "operator",
     run_id: str | None = None,
+    approved: str | None = None,
     planned: Callable[[Plan], None] | None = None,
     progress: Progress | None = None,
 ) -> Applied:
@@ -66,7 +67,7 @@ async def apply(
     async with connect(settings, dry_run=False) as connections:
         reconciler = Reconciler(connections, run_id)
         await reconciler.prepare(trigger)
-        plan = await reconciler.accept(await reconciler.plan(tenants))
+        plan = await reconciler.accept(await reconciler.plan(tenants, approved=approved))
         if planned:
             planned(plan)
         results = await reconciler.run(plan.tenants, progress=progress)

@@ -11,6 +11,8 @@ from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.marks import Marks
+from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.settings import Settings
@@ -25,6 +27,8 @@ class Connections:
     cluster: Database
     ledger: Ledger
     registry: Registry
+    members: Members
+    marks: Marks
     clerk: ClerkClient
     servers: dict[str, Server]
     twenty_calls: CallCounter
@@ -68,6 +72,8 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
                 timeout_seconds=settings.request_timeout_seconds,
                 dry_run=dry_run,
                 counter=clerk_calls,
+                requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
+                share=settings.clerk_share,
             )
         )
         servers: dict[str, Server] = {}
@@ -80,6 +86,7 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
                     dry_run=dry_run,
                     logins=logins,
                     counter=twenty_calls,
+                    concurrency=settings.twenty_concurrency,
                 )
             )
             database = await stack.enter_async_context(
@@ -90,13 +97,24 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
                     read_only=True,
                 )
             )
-            servers[server.name] = Server(client, TwentyDatabase(database), server.capacity)
+            repairs = await stack.enter_async_context(
+                Database(
+                    server.database_url.get_secret_value(),
+                    system=f'The database of Twenty server "{server.name}"',
+                    unreachable=Reason.SERVER_DATABASE_UNREACHABLE,
+                    read_only=dry_run,
+                    most_connections=1,
+                )
+            )
+            servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
         yield Connections(
             settings=settings,
             dry_run=dry_run,
             cluster=cluster,
             ledger=Ledger(registry_database),
             registry=Registry(registry_database, settings.registry_table),
+            members=Members(registry_database),
+            marks=Marks(registry_database),
             clerk=clerk,
             servers=servers,
             twenty_calls=twenty_calls,

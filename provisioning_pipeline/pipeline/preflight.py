@@ -110,6 +110,14 @@ async def _clerk(connections: Connections) -> str:
 def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Awaitable[str]]:
     async def look() -> str:
         count = await opened.database.workspace_count()
+        unreadable = await opened.database.unreadable_schemas()
+        if unreadable:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.SERVER_DATABASE_UNREACHABLE,
+                f"The schemas of {unreadable} of {count} workspaces may not be read, so their members cannot be set "
+                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/operations.md).",
+            )
         limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
         return f"{count} workspaces, {limit}"
 

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from psycopg import Error
 
@@ -26,6 +27,9 @@ from provisioning_pipeline.model.tenant import (
 )
 from provisioning_pipeline.pipeline import planning
 from provisioning_pipeline.pipeline.connections import Connections
+
+_KEPT_EVENTS = timedelta(days=30)
+"""Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
 
 Progress = Callable[[TenantPlan, ChainResult], None]
 
@@ -75,6 +79,8 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Semaphore(self.connections.settings.tenant_concurrency)
+        self._notes: tuple[str, ...] = ()
+        self._asked: tuple[str, ...] = ()
 
     async def prepare(self, trigger: str) -> None:
         """Make ledger and registry ready to be written to, and remember that the run began.
@@ -95,9 +101,14 @@ class Reconciler:
         except Error as error:
             raise RunFault(f"The tenant registry refused: {str(error).splitlines()[0]}.") from None
 
-    async def plan(self, tenants: Collection[str] = (), *, by_hand: bool = True) -> Plan:
+    async def plan(self, tenants: Collection[str] = (), *, by_hand: bool = True, approved: str | None = None) -> Plan:
         """Observe and decide, for these tenants or for all."""
-        return await planning.plan(self.connections, tenants, by_hand=by_hand)
+        self._asked = tuple(tenants)
+        try:
+            return await planning.plan(self.connections, tenants, by_hand=by_hand, approved=approved)
+        except planning.UnknownPlan:
+            await self.connections.ledger.forget_run(self.run_id)
+            raise
 
     async def accept(self, plan: Plan) -> Plan:
         """Write down what observing settled: adopted databases, links, conditions. Before any step.
@@ -131,7 +142,25 @@ class Reconciler:
             await self._store(found, tried=idle)
         outcomes = [outcome for adoption in adoptions.values() for outcome in adoption.outcomes]
         await ledger.add_outcomes(self.run_id, outcomes)
-        return Plan(tuple(entries))
+        await self._keep_what_was_read(plan)
+        self._notes = plan.notes
+        return replace(plan, tenants=tuple(entries))
+
+    async def _keep_what_was_read(self, plan: Plan) -> None:
+        """Which organization is whose; and the marks of tenants that were looked at come off."""
+        await self.connections.members.store_organizations(
+            [
+                (entry.tenant.database_name, entry.tenant.clerk_org_id)
+                for entry in plan.tenants
+                if entry.tenant.clerk_org_id
+            ]
+        )
+        if plan.looked_at is not None:
+            await self.connections.marks.forget_events(plan.looked_at - _KEPT_EVENTS)
+            await self.connections.marks.catch_up(plan.looked_at)
+            # who was asked for and is no more has been looked at too
+            read = {*self._asked, *(entry.tenant.database_name for entry in plan.tenants)}
+            await self.connections.marks.clear(sorted(read - plan.unread), plan.looked_at)
 
     async def run(
         self, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
@@ -167,6 +196,7 @@ class Reconciler:
         twenty, mutating_twenty = self.connections.twenty_calls.take()
         clerk, mutating_clerk = self.connections.clerk_calls.take()
         servers = self.connections.servers.values()
+        notes, self._notes = self._notes, ()
         stops = [stop for server in servers for stop in (server.stop, server.creation_stop) if stop]
         return Totals(
             worked_on=len(results),
@@ -175,7 +205,7 @@ class Reconciler:
             mutating_calls=mutating_twenty + mutating_clerk,
             calls=twenty + clerk,
             defects=[result.defect for result in results if result.defect],
-            refusals=list(dict.fromkeys(stop.message for stop in stops)),
+            refusals=list(dict.fromkeys([*(stop.message for stop in stops), *notes])),
             no_server_usable=all(
                 server.stop is not None and server.stop.kind is FaultKind.SERVER for server in servers
             ),
@@ -191,6 +221,8 @@ class Reconciler:
             server=self.connections.servers[entry.server],
             ledger=self.connections.ledger,
             registry=self.connections.registry,
+            members=self.connections.members,
+            clerk=self.connections.clerk,
             run_id=self.run_id,
             member_password_key=settings.member_password_key,
             service_member_name=settings.service_member_name,
@@ -198,6 +230,7 @@ class Reconciler:
             lock_wait_seconds=settings.lock_wait_seconds,
             ready_status=settings.registry_ready_status,
             pending_statuses=settings.registry_pending_statuses,
+            invites=settings.members_foreign_password == "invite",  # noqa: S105  # a policy, no secret
         )
 
     async def _keep(self, result: ChainResult, *, tried: bool) -> None:

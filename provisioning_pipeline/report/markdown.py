@@ -19,6 +19,9 @@ def render(summary: Summary) -> str:
         parts.append("\n".join(f"- **{_cell(sentence)}**" for sentence in summary.refusals))
     if summary.unwell:
         parts.append("#### Who needs a look\n\n" + unwell_table(summary.unwell))
+    if summary.taken_away:
+        rows = [(line.tenant, line.change, line.detail) for line in summary.taken_away[:_MOST_UNWELL]]
+        parts.append("#### Who was removed or demoted\n\n" + table(("tenant", "change", "why, and the proof"), rows))
     if summary.done_by_change:
         rows = [(change, str(count), f"{seconds:.1f}") for change, count, seconds in summary.done_by_change]
         parts.append("#### What was done\n\n" + table(("change", "times", "seconds in all"), rows))

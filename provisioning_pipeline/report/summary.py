@@ -12,7 +12,7 @@ from provisioning_pipeline.model.condition import (
     Reason,
     StoredCondition,
 )
-from provisioning_pipeline.model.tenant import READ_ONLY_CHANGES, Change, OutcomeStatus
+from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, READ_ONLY_CHANGES, Change, OutcomeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,16 @@ class Summary:
             if line.done:
                 seconds[line.change] += line.seconds
         return [(change, count, seconds[change]) for change, count in counts.most_common()]
+
+    @property
+    def emails(self) -> int:
+        """E-mails that Twenty sent because of this run: its invitations."""
+        return sum(line.done and Change(line.change) is Change.INVITE_MEMBER for line in self.outcomes)
+
+    @property
+    def taken_away(self) -> list[OutcomeLine]:
+        """Who was removed or demoted, with the proof."""
+        return [line for line in self.outcomes if line.done and Change(line.change) in HARMFUL_CHANGES]
 
     @property
     def failures(self) -> list[OutcomeLine]:

@@ -14,10 +14,18 @@ from typing import Any, Literal
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Transport
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.pipeline.apply import apply
 from provisioning_pipeline_tests.world import settings_of
 
 When = Literal["before", "after"]
+
+_TRANSACTIONS: dict[type, tuple[str, ...]] = {
+    Ledger: ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"),
+    Members: ("store", "store_organizations"),
+}
+"""Methods that make several statements one; a single statement is a boundary by itself."""
 
 _FORK_SERVER = multiprocessing.get_context("forkserver")
 _FORK_SERVER.set_forkserver_preload([__name__])
@@ -86,11 +94,10 @@ def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: 
         Transport._send_once, lambda method, path, name, *_: None if name.startswith(("contract", "GET")) else name
     )
     Database.execute = wrapped(Database.execute, lambda query, *_: _words(query))  # type: ignore[method-assign]
-    import provisioning_pipeline.ledger.ledger as ledger_module
-
-    for method in ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"):
-        original = getattr(ledger_module.Ledger, method)
-        setattr(ledger_module.Ledger, method, wrapped(original, lambda *_, _m=method, **__: f"ledger {_m}"))
+    for owner, methods in _TRANSACTIONS.items():
+        for method in methods:
+            original = getattr(owner, method)
+            setattr(owner, method, wrapped(original, lambda *_, _m=method, **__: f"ledger {_m}"))
     asyncio.run(apply(settings_of(environment), [tenant]))
 
 

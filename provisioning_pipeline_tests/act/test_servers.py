@@ -207,7 +207,8 @@ def test_the_lived_in_fleet_ends_with_every_tenant_ready_or_explained() -> None:
         assert set(unwell.values()) <= {
             "DatabaseMissing",
             "AdminUnknown",
-            "AdminEmailUnverified",
+            "EmailUnverified",
+            "OrganizationProposed",
             "OrganizationMissing",
         }, unwell
         assert world.sandbox.twenty[0].mails == []

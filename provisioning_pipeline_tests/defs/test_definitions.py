@@ -80,9 +80,9 @@ def test_everything_an_operator_sees_is_described() -> None:
     for asset in defs.resolve_asset_graph().asset_nodes:
         assert asset.description, asset.key
         assert asset.owners
-        assert asset.group_name == "reconciliation"
+        assert asset.group_name in {"reconciliation", "members"}
     fields = job.node_def_named("detect_tenants").config_schema.config_type.fields  # type: ignore[union-attr]
-    assert {name: bool(field.description) for name, field in fields.items()} == {"tenants": True, "dry_run": True}
+    assert {name for name, field in fields.items() if field.description} == {"tenants", "dry_run", "approve"}
 
 
 def test_a_run_provisions_every_tenant_in_steps_of_its_own_and_records_the_assets(
@@ -93,6 +93,11 @@ def test_a_run_provisions_every_tenant_in_steps_of_its_own_and_records_the_asset
     assert result.success
     assert {"provision_workspaces[acme]", "repair_onboarding[acme]", "verify_logins[brightwave]"} <= steps(result)
     assert world.sees("acme")["status"] == "COMPLETED"
+    assert metadata(instance, "clerk_memberships")["proved_whole"] is True
+    assert (
+        metadata(instance, "clerk_user_links")["dagster/row_count"]
+        == metadata(instance, "twenty_members")["dagster/row_count"]
+    )
     report = metadata(instance, "reconciliation_report")
     assert "half-made" in report["summary"]
     assert "DatabaseMissing" in report["summary"]
@@ -236,7 +241,7 @@ def test_a_run_that_broke_off_is_asked_for_again_with_a_new_key_after_a_wait(
 
     waiting = tick(instance)
     assert isinstance(waiting, dg.SkipReason)
-    assert "broke off" in str(waiting.skip_message)
+    assert "left them due" in str(waiting.skip_message)
     monkeypatch.setenv("PROVISIONING_RETRY_SECONDS", "0.000001")
     again = tick(instance)
     assert isinstance(again, dg.RunRequest)

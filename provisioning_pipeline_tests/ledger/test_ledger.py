@@ -137,20 +137,6 @@ def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
         run(url, work)
 
 
-def test_one_twenty_user_is_never_two_clerk_users(url: str) -> None:
-    schema.migrate(url)
-    user = str(uuid.uuid4())
-
-    async def work(ledger: Ledger) -> None:
-        await ledger.store_user_link("eu", "user_1", user, "r1")
-        await ledger.store_user_link("eu", "user_1", user, "r2")
-        await ledger.store_user_link("us", "user_2", user, "r2")
-        await ledger.store_user_link("eu", "user_2", user, "r2")
-
-    with pytest.raises(Fault, match="already linked to another Clerk user"):
-        run(url, work)
-
-
 def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: str) -> None:
     schema.migrate(url)
     parts = [type_ for type_ in ConditionType if type_ is not ConditionType.READY]

@@ -4,7 +4,22 @@ import pytest
 
 from provisioning_pipeline.model import frames
 
-ALL = [frames.DATABASES, frames.REGISTRY, frames.LINKS, frames.PROBES, frames.WORKSPACES, frames.FLAGS, frames.SERVERS]
+ALL = [
+    frames.DATABASES,
+    frames.REGISTRY,
+    frames.LINKS,
+    frames.PROBES,
+    frames.WORKSPACES,
+    frames.FLAGS,
+    frames.ORGANIZATIONS,
+    frames.MEMBERSHIPS,
+    frames.CLERK_USERS,
+    frames.TWENTY_USERS,
+    frames.TWENTY_MEMBERS,
+    frames.USER_LINKS,
+    frames.MEMBER_LINKS,
+    frames.SERVERS,
+]
 
 
 @pytest.mark.parametrize("columns", ALL)

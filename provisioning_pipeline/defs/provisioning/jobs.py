@@ -4,6 +4,7 @@ import dagster as dg
 
 from provisioning_pipeline.defs.provisioning.ops import (
     TRIGGER_TAG,
+    backfill_members,
     detect_tenants,
     provision_workspaces,
     repair_onboarding,
@@ -20,7 +21,7 @@ from provisioning_pipeline.defs.provisioning.ops import (
     tags={"capability": "provisioning", TRIGGER_TAG: "operator"},
 )
 def reconcile_tenants() -> None:
-    """detect → provision → onboard → verify per tenant, then one report."""
+    """detect → provision → members → onboard → verify per tenant, then one report."""
     chunks, facts = detect_tenants()
-    done = chunks.map(provision_workspaces).map(repair_onboarding).map(verify_logins)
+    done = chunks.map(provision_workspaces).map(backfill_members).map(repair_onboarding).map(verify_logins)
     report_reconciliation(facts, done.collect())

@@ -1,4 +1,4 @@
-"""The ops of a reconciliation: detect_tenants → provision_workspaces → repair_onboarding → verify_logins → report."""
+"""The ops of a reconciliation: detect_tenants → provision_workspaces → backfill_members → … → report."""
 
 import re
 import time
@@ -9,15 +9,21 @@ import dagster as dg
 from pydantic import Field
 
 from provisioning_pipeline.act.chain import steps_for
+from provisioning_pipeline.defs.members import assets, checks
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.condition import Status
-from provisioning_pipeline.model.tenant import Plan, Step, TenantPlan
+from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
 from provisioning_pipeline.pipeline.conclude import conclude
+from provisioning_pipeline.pipeline.people import people_after
 from provisioning_pipeline.pipeline.planning import plan as make_plan
 from provisioning_pipeline.pipeline.reconcile import Reconciler, Totals
 from provisioning_pipeline.report import markdown
 
 TRIGGER_TAG = "trigger"
+APPROVE_TAG = "provisioning/approve"
+"""A run with this tag makes the removals and demotions of the plan that its value names."""
+_SENSORS = frozenset({"sensor", "clerk"})
+"""Triggers whose tenants nobody typed: one may have vanished meanwhile."""
 _MOST_LISTED = 100
 
 
@@ -32,11 +38,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the last op needs to know about the first. `begun` is in seconds since 1970."""
+    """What the last op needs to know about the first. `begun` is in seconds since 1970; `clerk` is what was read."""
 
     dry_run: bool
     begun: float
     totals: Totals
+    clerk: ClerkRead | None = None
 
 
 class DetectTenantsConfig(dg.Config):
@@ -49,6 +56,11 @@ class DetectTenantsConfig(dg.Config):
     dry_run: bool = Field(
         default=False,
         description="Show the plan and write nothing anywhere; every connection then refuses to write.",
+    )
+    approve: str | None = Field(
+        default=None,
+        description="Name of a plan whose removals and demotions go beyond the budget of a run, as a report tells it; "
+        "the run then makes exactly those. The run tag provisioning/approve does the same.",
     )
 
 
@@ -75,8 +87,12 @@ def detect_tenants(
 
     async def begin(reconciler: Reconciler) -> tuple[Plan, Totals]:
         await reconciler.prepare(_trigger(context))
-        plan = await reconciler.accept(await reconciler.plan(config.tenants, by_hand=_trigger(context) != "sensor"))
-        return plan, reconciler.totals([])
+        plan = await reconciler.plan(
+            config.tenants,
+            by_hand=_trigger(context) not in _SENSORS,
+            approved=config.approve or context.run.tags.get(APPROVE_TAG),
+        )
+        return await reconciler.accept(plan), reconciler.totals([])
 
     planned, totals = workbench.with_reconciler(context.run_id, begin)
     work = [entry for entry in planned.work if steps_for(entry)]
@@ -85,7 +101,8 @@ def detect_tenants(
         workbench.expect(work)
     for key, plans in chunks(work, settings.step_per_tenant_limit, settings.tenants_per_chunk):
         yield dg.DynamicOutput(Chunk(plans, Totals()), mapping_key=key, output_name="chunks")
-    yield dg.Output(RunFacts(dry_run=False, begun=begun, totals=totals), "facts", metadata=_plan_metadata(planned))
+    facts = RunFacts(dry_run=False, begun=begun, totals=totals, clerk=planned.clerk)
+    yield dg.Output(facts, "facts", metadata=_plan_metadata(planned))
 
 
 def chunks(work: Sequence[TenantPlan], few: int, per_chunk: int) -> list[tuple[str, tuple[TenantPlan, ...]]]:
@@ -132,8 +149,18 @@ def provision_workspaces(context: dg.OpExecutionContext, chunk: Chunk, workbench
 
 @dg.op(
     out=dg.Out(Chunk),
+    description="Make every Clerk member the right member of the workspace: join without an e-mail, link, name, role; "
+    "and take out who left, where policy and budget say so.",
+)
+def backfill_members(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
+    """Members."""
+    return _step(context, workbench, Step.BACKFILL_MEMBERS, chunk)
+
+
+@dg.op(
+    out=dg.Out(Chunk),
     tags={"dagster/priority": "1"},
-    description="Clear every pending onboarding step of the service account and the admin through Twenty's own calls.",
+    description="Clear every pending onboarding step of the service account, the admin and the members.",
 )
 def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
     """No wizard."""
@@ -144,7 +171,7 @@ def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: W
     out=dg.Out(Chunk),
     # a tenant that is further goes first, so that nobody waits for the whole fleet
     tags={"dagster/priority": "2"},
-    description="Sign in as the admin and read what they would see: only COMPLETED in the right workspace is ready.",
+    description="Sign in as the admin and as whoever was changed: only COMPLETED in the right workspace is ready.",
 )
 def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
     """A real login."""
@@ -153,7 +180,7 @@ def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workb
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    description="Write the report, record the assets tenant_inventory and reconciliation_report, and fail the run if "
+    description="Write the report, record the assets about tenants and, after a whole run, members; fail the run if "
     "more tenants failed than the threshold allows, or no Twenty server could be used.",
 )
 def report_reconciliation(
@@ -210,7 +237,38 @@ def report_reconciliation(
             metadata={"unwell_tenants": dg.MetadataValue.int(len(summary.unwell))},
         )
     )
+    if facts.clerk is not None and facts.clerk.whole:
+        _record_members(context, facts.clerk, workbench)
     _fail_beyond_threshold(totals, len({p.tenant.database_name for c in done for p in c.plans}), workbench)
+
+
+def _record_members(context: dg.OpExecutionContext, read: ClerkRead, workbench: Workbench) -> None:
+    """The assets about members and their checks, after a run over all tenants."""
+    found = workbench.with_reconciler(context.run_id, lambda r: people_after(r.connections, context.run_id))
+    metadata = {
+        "clerk_organizations": assets.organizations_metadata(read),
+        "clerk_memberships": assets.memberships_metadata(read),
+        "twenty_members": assets.twenty_metadata(found.twenty),
+        "clerk_user_links": assets.links_metadata(found.links),
+    }
+    for name, shown in metadata.items():
+        context.log_event(dg.AssetMaterialization(name, metadata=shown))
+    results = {
+        "clerk_memberships": [checks.whole_result(read)],
+        "twenty_members": [checks.email_result(found.invited), checks.admin_result(found.twenty)],
+        "clerk_user_links": [checks.linked_result(found.unsynced)],
+    }
+    for name, of_asset in results.items():
+        for result in of_asset:
+            context.log_event(
+                dg.AssetCheckEvaluation(  # type: ignore[arg-type]  # taken at run time, missing in the annotation
+                    asset_key=dg.AssetKey(name),
+                    check_name=str(result.check_name),
+                    passed=result.passed,
+                    severity=result.severity,
+                    metadata=result.metadata,
+                )
+            )
 
 
 def _fail_beyond_threshold(totals: Totals, worked_on: int, workbench: Workbench) -> None:

@@ -1,0 +1,97 @@
+"""Taking out who left at Clerk, and the proof that Twenty refuses them."""
+
+import time
+from datetime import UTC, datetime
+
+from provisioning_pipeline.act.members.work import Work
+from provisioning_pipeline.act.scope import Scope
+from provisioning_pipeline.clients.twenty.client import Account, Door, Token
+from provisioning_pipeline.clients.twenty.database import RosterEntry
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Change, MemberPlan
+from provisioning_pipeline.settings import ADMIN_ROLE
+
+LEAVING = frozenset({Change.DROP_LINK, Change.REMOVE_MEMBER})
+"""Changes of somebody who is no longer to be a member."""
+
+
+async def leave(work: Work, member: MemberPlan) -> None:
+    scope = work.scope
+    entry = work.entry(member)
+    if Change.REMOVE_MEMBER in member.changes and entry is not None:
+        must_leave_an_admin(work, member)
+        await _remove(work, member, entry)
+    if Change.DROP_LINK in member.changes:
+        async with scope.change(Change.DROP_LINK, member.why or member.email):
+            if member.why:
+                await _prove(scope, scope.account(member.email, member.twenty_user_id), work.door, None)
+    await scope.members.drop(scope.database_name, [member.clerk_user_id])
+
+
+async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
+    """Remove them and prove it: their token from before and a new login are both refused."""
+    scope, door = work.scope, work.door
+    if entry.workspace_member_id is None:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.HALF_MEMBER,
+            f"{member.email} has no member record in workspace {door.workspace_id}, so Twenty cannot remove them. "
+            'Delete their row of core."userWorkspace".',
+        )
+    account = scope.account(entry.email, entry.user_id)
+    token = await _token_before(scope, account, door)
+    async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
+        # an open invitation would let them in again at their next login
+        await scope.client.withdraw_invitations(door, entry.email)
+        if entry.role is None:
+            # Twenty removes nobody without a role
+            await scope.client.set_role(door, entry.workspace_member_id, await scope.client.role_id(door, member.role))
+        begun = time.perf_counter()
+        await scope.client.remove_member(door, entry.workspace_member_id)
+        await _prove(scope, account, door, token)
+        proof = f"old token and new login refused {time.perf_counter() - begun:.1f} s after the removal"
+        if member.changed_at is not None:
+            proof += f", {datetime.now(UTC).timestamp() - member.changed_at / 1000:.1f} s after the change at Clerk"
+        learnt.append(proof)
+
+
+async def _prove(scope: Scope, account: Account, door: Door, token: Token | None) -> None:
+    still = await scope.client.lets_in(account, door, token)
+    scope.client.forget(account, door)
+    if still is not None:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.REMOVAL_NOT_PROVED,
+            f"{account.email} is no member of workspace {door.workspace_id} any more, but {still}. Look at it now.",
+        )
+
+
+async def _token_before(scope: Scope, account: Account, door: Door) -> Token | None:
+    """A token of theirs from before the removal; None when they cannot sign in anyway."""
+    try:
+        return await scope.client.member_token(account, door)
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        return None
+
+
+def must_leave_an_admin(work: Work, member: MemberPlan) -> None:
+    """The last look before something is taken away; deciding has seen to it already."""
+    leaving = {other.twenty_user_id for other in work.scope.plan.members if HARMFUL_CHANGES & set(other.changes)}
+    others = [
+        entry
+        for entry in work.roster.members
+        if entry.role == ADMIN_ROLE
+        and entry.user_id not in leaving
+        and entry.email != work.scope.client.service_account.email
+    ]
+    entry = work.entry(member)
+    if not others and entry is not None and entry.role == ADMIN_ROLE:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.LAST_ADMIN_KEPT,
+            f"{member.email} keeps the role Admin, since no other admin is left in {work.door.workspace_id}. "
+            "Make somebody else admin at Clerk; the next run goes on.",
+        )

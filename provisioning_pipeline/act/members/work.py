@@ -1,0 +1,39 @@
+"""One tenant's members being worked on: what every part of the step shares."""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioning_pipeline.act.scope import Scope
+from provisioning_pipeline.clients.twenty.client import Door
+from provisioning_pipeline.clients.twenty.database import Roster, RosterEntry
+from provisioning_pipeline.ledger.members import MemberLink
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import Finding, MemberPlan
+
+
+@dataclass
+class Work:
+    """One tenant's members being worked on. `findings` grow with what is met on the way."""
+
+    scope: Scope
+    door: Door
+    roster: Roster
+    findings: list[Finding]
+    links: list[MemberLink] = field(default_factory=list)
+    joined: set[str] = field(default_factory=set)
+    """Clerk users who joined just now, and so have the workspace's default role."""
+
+    def entry(self, member: MemberPlan) -> RosterEntry | None:
+        """Their row in the workspace, if they are in it."""
+        return self.roster.of(member.twenty_user_id, member.email)
+
+
+async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, None]) -> None:
+    """One person's trouble is a finding; a server's trouble goes on."""
+    try:
+        await doing
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        work.findings.append(Finding(fault.reason, member.email, fault.message))

@@ -1,0 +1,201 @@
+"""The ledger's rows about people: which Clerk user is which Twenty account, and member of which tenant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.condition import SET_ASIDE
+from provisioning_pipeline.model.frames import MEMBER_LINKS, USER_LINKS, frame
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLink:
+    """One member as we left them in Twenty. `email` is that of their account there."""
+
+    clerk_user_id: str
+    twenty_user_id: str
+    email: str
+    first_name: str
+    last_name: str
+
+
+class Members:
+    """User links and member links, in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def member_links(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Member links, all or those of some tenants; columns of `MEMBER_LINKS`."""
+        if not await has_ledger(self.database):
+            return frame(MEMBER_LINKS, [])
+        names = None if database_names is None else list(database_names)
+        rows = await self.database.fetch_tuples(
+            """
+            SELECT database_name, clerk_user_id, twenty_user_id::text, email, first_name, last_name,
+                   (extract(epoch FROM created_at) * 1000)::bigint
+            FROM provisioning.member_link WHERE %s::text[] IS NULL OR database_name = ANY(%s)
+            """,
+            [names, names],
+        )
+        return frame(MEMBER_LINKS, rows)
+
+    async def user_links(
+        self, clerk_user_ids: Sequence[str] | None = None, twenty_user_ids: Sequence[str] = ()
+    ) -> pd.DataFrame:
+        """User links, all or those of these people on either side; columns of `USER_LINKS`."""
+        if not await has_ledger(self.database):
+            return frame(USER_LINKS, [])
+        clerk = None if clerk_user_ids is None else list(clerk_user_ids)
+        rows = await self.database.fetch_tuples(
+            """
+            SELECT server, clerk_user_id, twenty_user_id::text FROM provisioning.user_link
+            WHERE %s::text[] IS NULL OR clerk_user_id = ANY(%s) OR twenty_user_id = ANY(%s::uuid[])
+            """,
+            [clerk, clerk, list(twenty_user_ids)],
+        )
+        return frame(USER_LINKS, rows)
+
+    async def of_tenant(self, database_name: str) -> list[Row]:
+        """The members of one tenant: clerk_user_id, twenty_user_id, email."""
+        return await self.database.fetch(
+            """
+            SELECT clerk_user_id, twenty_user_id::text AS twenty_user_id, email FROM provisioning.member_link
+            WHERE database_name = %s ORDER BY clerk_user_id
+            """,
+            [database_name],
+        )
+
+    async def store(self, server: str, database_name: str, links: Sequence[MemberLink], run_id: str) -> None:
+        """Remember who these members are, in one transaction. An account that was somebody else's is theirs now.
+
+        Deciding has made sure that nobody else who is active claims one of these accounts.
+        """
+        if not links:
+            return
+        clerk, twenty = [link.clerk_user_id for link in links], [link.twenty_user_id for link in links]
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                """
+                DELETE FROM provisioning.user_link old USING unnest(%s::text[], %s::uuid[]) AS new(clerk, twenty)
+                WHERE old.server = %s AND old.twenty_user_id = new.twenty AND old.clerk_user_id <> new.clerk
+                """,
+                [clerk, twenty, server],
+            )
+            await connection.execute(
+                """
+                INSERT INTO provisioning.user_link AS known (server, clerk_user_id, twenty_user_id, run_id)
+                SELECT %s, c, t, %s FROM unnest(%s::text[], %s::uuid[]) AS found(c, t) ORDER BY c
+                ON CONFLICT (server, clerk_user_id) DO UPDATE SET twenty_user_id = excluded.twenty_user_id
+                WHERE known.twenty_user_id <> excluded.twenty_user_id
+                """,
+                [server, run_id, clerk, twenty],
+            )
+            await connection.execute(
+                """
+                DELETE FROM provisioning.member_link old USING unnest(%s::text[], %s::uuid[]) AS new(clerk, twenty)
+                WHERE old.database_name = %s AND old.twenty_user_id = new.twenty AND old.clerk_user_id <> new.clerk
+                """,
+                [clerk, twenty, database_name],
+            )
+            await connection.execute(
+                """
+                INSERT INTO provisioning.member_link AS known
+                    (database_name, clerk_user_id, twenty_user_id, email, first_name, last_name, run_id)
+                SELECT %s, c, t, e, f, l, %s
+                FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]) AS found(c, t, e, f, l)
+                ORDER BY c
+                ON CONFLICT (database_name, clerk_user_id) DO UPDATE SET
+                    twenty_user_id = excluded.twenty_user_id, email = excluded.email,
+                    first_name = excluded.first_name, last_name = excluded.last_name
+                """,
+                [
+                    database_name,
+                    run_id,
+                    clerk,
+                    twenty,
+                    [link.email for link in links],
+                    [link.first_name for link in links],
+                    [link.last_name for link in links],
+                ],
+            )
+
+    async def drop(self, database_name: str, clerk_user_ids: Sequence[str]) -> None:
+        """Forget that these people are members of the tenant."""
+        await self.database.execute(
+            "DELETE FROM provisioning.member_link WHERE database_name = %s AND clerk_user_id = ANY(%s)",
+            [database_name, list(clerk_user_ids)],
+        )
+
+    async def counts(self) -> Row:
+        """How many user links and member links there are, and in how many tenants: users, members, tenants."""
+        if not await has_ledger(self.database):
+            return {"users": 0, "members": 0, "tenants": 0}
+        (row,) = await self.database.fetch(
+            """
+            SELECT (SELECT count(*) FROM provisioning.user_link) AS users, count(*) AS members,
+                   count(DISTINCT database_name) AS tenants
+            FROM provisioning.member_link
+            """
+        )
+        return row
+
+    async def unsynced(self) -> list[Row]:
+        """Tenants some of whose members need a person: slug, reason, message. Not those that are set aside."""
+        if not await has_ledger(self.database):
+            return []
+        return await self.database.fetch(
+            """
+            SELECT l.slug, c.reason, c.message
+            FROM provisioning.condition c JOIN provisioning.tenant_link l USING (database_name)
+            WHERE c.type = 'MembersSynced' AND c.status <> 'True' AND NOT EXISTS (
+                SELECT 1 FROM provisioning.condition r WHERE r.database_name = c.database_name
+                AND r.type = 'Ready' AND r.reason = ANY(%s))
+            ORDER BY l.slug
+            """,
+            [sorted(SET_ASIDE)],
+        )
+
+    async def account_of(self, server: str, clerk_user_id: str) -> str | None:
+        """The Twenty account that a Clerk user is linked to on this server."""
+        rows = await self.database.fetch(
+            """
+            SELECT twenty_user_id::text AS account FROM provisioning.user_link
+            WHERE server = %s AND clerk_user_id = %s
+            """,
+            [server, clerk_user_id],
+        )
+        return rows[0]["account"] if rows else None
+
+    async def store_organizations(self, found: Sequence[tuple[str, str]]) -> None:
+        """Remember the organization of these tenants (database name, organization id); it is no other tenant's then."""
+        if not found:
+            return
+        names, organizations = [list(column) for column in zip(*found, strict=True)]
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                """
+                UPDATE provisioning.tenant_link l SET clerk_org_id = NULL
+                FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
+                WHERE l.clerk_org_id = found.organization AND l.database_name <> found.name
+                """,
+                [names, organizations],
+            )
+            await connection.execute(
+                """
+                UPDATE provisioning.tenant_link l SET clerk_org_id = found.organization, updated_at = now()
+                FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
+                WHERE l.database_name = found.name AND l.clerk_org_id IS DISTINCT FROM found.organization
+                """,
+                [names, organizations],
+            )
+
+    async def set_invite_link_opened(self, database_name: str, *, opened: bool) -> None:
+        """Write down that the public invite link is open because of us, before it is; or that it no longer is."""
+        await self.database.execute(
+            "UPDATE provisioning.tenant_link SET invite_link_opened = %s WHERE database_name = %s",
+            [opened, database_name],
+        )

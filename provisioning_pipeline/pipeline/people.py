@@ -1,0 +1,105 @@
+"""What is known about people, for assets and their checks."""
+
+from dataclasses import dataclass
+
+from provisioning_pipeline.clients.concurrency import both
+from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.tenant import Change, ClerkRead, OutcomeStatus
+from provisioning_pipeline.observe.clerk import whole_instance
+from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers
+from provisioning_pipeline.pipeline.connections import Connections
+from provisioning_pipeline.pipeline.planning import clerk_read
+from provisioning_pipeline.settings import ADMIN_ROLE
+
+
+@dataclass(frozen=True, slots=True)
+class Unsynced:
+    """A tenant some of whose members need a person."""
+
+    slug: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TwentyMembers:
+    """Who is in Twenty: memberships of ready tenants' workspaces, and those of them that have no active admin."""
+
+    members: int
+    workspaces: int
+    without_admin: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleAfter:
+    """What a run left: memberships, links, who needs a person, whom it invited."""
+
+    twenty: TwentyMembers
+    links: Row
+    unsynced: tuple[Unsynced, ...]
+    invited: tuple[str, ...]
+
+
+async def people_after(connections: Connections, run_id: str) -> PeopleAfter:
+    """What this run left."""
+    return PeopleAfter(
+        await twenty_now(connections),
+        await connections.members.counts(),
+        tuple(await unsynced(connections)),
+        tuple(await invitations_of(connections.ledger, run_id)),
+    )
+
+
+async def clerk_now(connections: Connections) -> ClerkRead:
+    """The whole instance as it is now."""
+    return clerk_read(await whole_instance(connections.clerk))
+
+
+async def twenty_now(connections: Connections) -> TwentyMembers:
+    """The members of all linked workspaces; an admin is a person, so the service account is none.
+
+    A tenant whose server cannot be read is left out: nobody knows.
+    """
+    settings = connections.settings
+    twenty, links = await both(
+        twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern),
+        connections.ledger.links(),
+    )
+    linked = {(row["server"], row["workspace_id"]): str(row["slug"]) for row in records(links) if row["admin_user_id"]}
+    members = [row for row in records(twenty.members) if (row["server"], row["workspace_id"]) in linked]
+    people = [row for row in members if row["user_id"] not in twenty.service_users.get(row["server"], ())]
+    with_admin = {(row["server"], row["workspace_id"]) for row in people if row["role"] == ADMIN_ROLE}
+    without = sorted(slug for key, slug in linked.items() if key in _living(twenty) and key not in with_admin)
+    return TwentyMembers(len(people), len({(row["server"], row["workspace_id"]) for row in people}), tuple(without))
+
+
+def _living(twenty: TwentySnapshot) -> set[tuple[str, str]]:
+    return {
+        (row["server"], row["workspace_id"])
+        for row in records(twenty.workspaces)
+        if row["activation_status"] == "ACTIVE" and not row["deleted"]
+    }
+
+
+async def unsynced(connections: Connections) -> list[Unsynced]:
+    """Tenants some of whose members need a person, by slug."""
+    rows = await connections.members.unsynced()
+    return [Unsynced(row["slug"], Reason(row["reason"]), row["message"]) for row in rows]
+
+
+async def invitations_of_last_run(ledger: Ledger) -> list[str]:
+    """Whom the last finished run invited by e-mail."""
+    runs = await ledger.last_runs(1)
+    return await invitations_of(ledger, runs[0].run_id) if runs else []
+
+
+async def invitations_of(ledger: Ledger, run_id: str) -> list[str]:
+    """Whom a run invited by e-mail, which is the only e-mail that it can cause."""
+    return [
+        str(row["detail"])
+        for row in await ledger.outcomes_of(run_id)
+        if row["change"] == Change.INVITE_MEMBER and row["status"] == OutcomeStatus.DONE
+    ]

@@ -1,0 +1,116 @@
+"""The ledger's rows about people, in a real database."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.members import MemberLink, Members
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.tenant import Tenant
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+
+T = TypeVar("T")
+ONE, TWO = "twenty_tenant_one", "twenty_tenant_two"
+JANE, JOHN = (str(uuid.UUID(int=number)) for number in (1, 2))
+
+
+@pytest.fixture
+def url(sandbox_postgres: SandboxPostgres) -> str:
+    name = f"members_{uuid.uuid4().hex[:8]}"
+    sandbox_postgres.create_databases([name])
+    schema.migrate(sandbox_postgres.url(name))
+    return sandbox_postgres.url(name)
+
+
+def run(url: str, work: Callable[[Members], Awaitable[T]]) -> T:
+    async def go() -> T:
+        async with Database(
+            url, system="The tenant registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+        ) as database:
+            await Ledger(database).ensure_links([Tenant(ONE, "one", "One"), Tenant(TWO, "two", "Two")])
+            return await work(Members(database))
+
+    return asyncio.run(go())
+
+
+def link(clerk_user_id: str, account: str, name: str = "Jane") -> MemberLink:
+    return MemberLink(clerk_user_id, account, "jane@one.example", name, "Doe")
+
+
+def test_what_is_stored_twice_is_there_once_with_the_last_name(url: str) -> None:
+    async def work(members: Members) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+        await members.store("eu", ONE, [link("user_1", JANE)], "r1")
+        await members.store("eu", ONE, [link("user_1", JANE, "Janet")], "r2")
+        return records(await members.member_links()), records(await members.user_links())
+
+    member_links, user_links = run(url, work)
+    assert [(row["clerk_user_id"], row["twenty_user_id"], row["first_name"]) for row in member_links] == [
+        ("user_1", JANE, "Janet")
+    ]
+    assert user_links == [{"server": "eu", "clerk_user_id": "user_1", "twenty_user_id": JANE}]
+
+
+def test_an_account_that_became_somebody_elses_is_theirs_alone(url: str) -> None:
+    async def work(members: Members) -> tuple[list[str], list[str]]:
+        await members.store("eu", ONE, [link("user_old", JANE)], "r1")
+        await members.store("eu", ONE, [link("user_new", JANE)], "r2")
+        return (
+            [row["clerk_user_id"] for row in records(await members.member_links())],
+            [row["clerk_user_id"] for row in records(await members.user_links())],
+        )
+
+    assert run(url, work) == (["user_new"], ["user_new"])
+
+
+def test_links_are_read_for_named_tenants_and_people_only(url: str) -> None:
+    async def work(members: Members) -> tuple[int, int, int, int]:
+        await members.store("eu", ONE, [link("user_1", JANE)], "r1")
+        await members.store("eu", TWO, [link("user_2", JOHN)], "r1")
+        return (
+            len(await members.member_links([ONE])),
+            len(await members.member_links([])),
+            len(await members.user_links(["user_1"])),
+            len(await members.user_links([], [JANE, JOHN])),
+        )
+
+    assert run(url, work) == (1, 0, 1, 2)
+
+
+def test_a_dropped_link_is_gone_in_that_tenant_alone(url: str) -> None:
+    async def work(members: Members) -> list[str]:
+        for name in (ONE, TWO):
+            await members.store("eu", name, [link("user_1", JANE)], "r1")
+        await members.drop(ONE, ["user_1"])
+        return [row["database_name"] for row in records(await members.member_links())]
+
+    assert run(url, work) == [TWO]
+
+
+def test_an_organization_moves_to_the_tenant_that_has_it_now(url: str) -> None:
+    async def work(members: Members) -> list[tuple[str, str | None]]:
+        await members.store_organizations([(ONE, "org_1"), (TWO, "org_2")])
+        await members.store_organizations([(TWO, "org_1")])
+        rows = await members.database.fetch(
+            "SELECT database_name, clerk_org_id FROM provisioning.tenant_link ORDER BY database_name"
+        )
+        return [(row["database_name"], row["clerk_org_id"]) for row in rows]
+
+    assert run(url, work) == [(ONE, None), (TWO, "org_1")]
+
+
+def test_a_ledger_of_an_earlier_version_is_refused_in_words_until_it_is_migrated(url: str) -> None:
+    async def work(members: Members) -> str:
+        await members.database.execute("DROP TABLE provisioning.member_link")
+        with pytest.raises(Fault) as caught:
+            await members.member_links()
+        return caught.value.message
+
+    assert "provisioning migrate" in run(url, work)

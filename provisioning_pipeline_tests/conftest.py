@@ -1,6 +1,7 @@
 """What every folder shares: one embedded Postgres for the whole run, and how the tests run."""
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,29 @@ from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 # the machine's load decides neither about a verdict nor about which examples are tried
 settings.register_profile("suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def copied_clusters() -> Iterator[None]:
+    """A new cluster is a copy of the first one: initdb takes longer than most tests."""
+    folder = Path(tempfile.mkdtemp(prefix="provisioning-pristine-"))
+    folder.chmod(0o755)
+    pristine = folder / "cluster"
+    initialise = SandboxPostgres._initialise
+
+    def copy(postgres: SandboxPostgres) -> None:
+        cluster = postgres._cluster
+        if pristine.exists() and not cluster.exists():
+            # with owner and modes, which shutil does not keep
+            subprocess.run(["cp", "-a", str(pristine), str(cluster)], check=True)
+        initialise(postgres)
+        if not pristine.exists() and not (cluster / "postmaster.pid").exists():
+            subprocess.run(["cp", "-a", str(cluster), str(pristine)], check=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SandboxPostgres, "_initialise", copy)
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -59,12 +59,14 @@ class SandboxPostgres:
 
     A folder that already holds a cluster is started as it is, on the same port and with the same password
     where possible, so that URLs written down earlier stay good. Durability is off: for trials and tests only.
+    Without `keep` the folder is thrown away after `stop`, which then need not write anything down.
     """
 
     _running: ClassVar[set[Path]] = set()
 
-    def __init__(self, data: Path, port: int = 0) -> None:
+    def __init__(self, data: Path, port: int = 0, *, keep: bool = True) -> None:
         self.data = data.expanduser().resolve()
+        self._keep = keep
         self._cluster = self.data / "cluster"
         self._notes = self.data / "postgres.json"
         self._port = port
@@ -117,7 +119,7 @@ class SandboxPostgres:
         if not self.running:
             return
         try:
-            self._pg_ctl("-w", "-m", "fast", "stop")
+            self._pg_ctl("-w", "-m", "fast" if self._keep else "immediate", "stop")
         except subprocess.SubprocessError:
             if (self._cluster / "postmaster.pid").exists():
                 raise

@@ -85,7 +85,9 @@ class Sandbox:
         with ExitStack() as stack:
             self.data = self._make_folder(stack)
             self._notes = self._read_notes()
-            self.postgres = stack.enter_context(SandboxPostgres(self.data / "postgres"))
+            self.postgres = stack.enter_context(
+                SandboxPostgres(self.data / "postgres", keep=self.options.data is not None)
+            )
             self.clerk = stack.enter_context(self._make_clerk())
             self._seed_once()
             self.twenty = self._start_twenty(stack)

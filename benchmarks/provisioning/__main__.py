@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from benchmarks.goals import Goal, show_goals
 from benchmarks.provisioning import figures
 from benchmarks.provisioning.fleets import Fleet, fleets
 from benchmarks.provisioning.ways import Measured, Way, dagster_instance, measure
@@ -78,7 +79,7 @@ def _measure_fleets(samples: int, large_fleet: int) -> tuple[Fleet, Fleet]:
     return pair.small, pair.large
 
 
-def _show(ways: figures.Ways | None, pair: tuple[Fleet, Fleet] | None, goals: list[figures.Goal]) -> None:
+def _show(ways: figures.Ways | None, pair: tuple[Fleet, Fleet] | None, goals: list[Goal]) -> None:
     console = Console(highlight=False)
     if ways:
         concurrency = Settings.model_fields["tenant_concurrency"].default
@@ -87,7 +88,7 @@ def _show(ways: figures.Ways | None, pair: tuple[Fleet, Fleet] | None, goals: li
         )
     if pair:
         figures.show_fleets(console, *pair)
-    figures.show_goals(console, goals)
+    show_goals(console, goals)
 
 
 def _stop(number: int, _frame: object) -> NoReturn:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.goals import Goal
 from benchmarks.provisioning.fleets import Fleet
 from benchmarks.provisioning.ways import Measured, Way
 from provisioning_pipeline.clients.twenty import operations
@@ -16,20 +17,6 @@ from provisioning_pipeline.clients.twenty import operations
 MOST_RATIO = {Way.PIPELINE: 1.05, Way.DAGSTER: 1.2}
 NOISE_SHARE = 0.15
 NOISE_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One goal and whether it is met."""
-
-    name: str
-    value: float
-    at_most: float
-
-    @property
-    def met(self) -> bool:
-        """Whether the value is within the limit."""
-        return self.value <= self.at_most
 
 
 @dataclass(frozen=True)
@@ -129,13 +116,6 @@ def show_fleets(console: Console, small: Fleet, large: Fleet) -> None:
     console.print()
 
 
-def show_goals(console: Console, goals: Sequence[Goal]) -> None:
-    """Each goal in a line."""
-    for goal in goals:
-        verdict = "[green]met[/]" if goal.met else "[red]MISSED[/]"
-        console.print(f"{verdict}  {goal.name}: {goal.value:.3f}, at most {goal.at_most:.3f}", soft_wrap=True)
-
-
 def as_json(ways: Ways | None, fleets: tuple[Fleet, Fleet] | None, goals: Sequence[Goal]) -> dict[str, Any]:
     """Everything for a machine."""
     return {
@@ -152,5 +132,5 @@ def as_json(ways: Ways | None, fleets: tuple[Fleet, Fleet] | None, goals: Sequen
         if ways
         else None,
         "fleets": [asdict(fleet) for fleet in fleets] if fleets else None,
-        "goals": [asdict(goal) | {"met": goal.met} for goal in goals],
+        "goals": [goal.as_json() for goal in goals],
     }

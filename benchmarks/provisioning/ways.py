@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks.provisioning import bare
-from benchmarks.provisioning.stand_in import stand_in
+from benchmarks.stand_in import Wanted, stand_in
 from provisioning_pipeline.pipeline.apply import apply
 from provisioning_pipeline.sandbox.fleet import AddedTenant
 from provisioning_pipeline.settings import Settings
@@ -49,7 +49,7 @@ def measure(way: Way, instance: "dg.DagsterInstance", *, tenants: int, activatio
     ledger and service account. What is timed begins with ten databases there and ends with ten tenants ready.
     """
     act = _act(way, instance)
-    with stand_in(tenants=1, activation_seconds=activation_seconds) as sandbox, sandbox.settings() as settings:
+    with stand_in(Wanted(activation_seconds=activation_seconds)) as sandbox, sandbox.settings() as settings:
         (_through_dagster(instance) if way is Way.DAGSTER else _through_pipeline)(settings, ())
         new = sandbox.add_tenants([f"new-{number:02}" for number in range(1, tenants + 1)])
         sandbox.reset_counters()

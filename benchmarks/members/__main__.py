@@ -1,0 +1,66 @@
+"""`python -m benchmarks.members`."""
+
+import json
+import logging
+import signal
+import sys
+import warnings
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from benchmarks.goals import show_goals
+from benchmarks.members import figures
+from benchmarks.members.figures import Rounds
+from benchmarks.members.ways import Measured, Way, measure, measure_everything_new
+
+ACTIVATION_SECONDS = 2.0
+
+_progress = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main(
+    tenants: Annotated[int, typer.Option(min=1, help="Tenants.")] = 50,
+    members: Annotated[int, typer.Option(min=3, help="Members of each, its admin included.")] = 20,
+    repeat: Annotated[int, typer.Option(min=1, help="Rounds of: bare calls, pipeline.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure how quickly members come in. Exit code 1 when the goal is missed."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    rounds = _measure(repeat, tenants, members)
+    new = measure_everything_new(tenants=tenants, members=members, activation_seconds=ACTIVATION_SECONDS)
+    goal = rounds.goal()
+    if as_json:
+        print(json.dumps(figures.as_json(rounds, new), indent=2))
+    else:
+        console = Console(highlight=False)
+        figures.show(console, rounds, new, ACTIVATION_SECONDS)
+        show_goals(console, [goal])
+    raise typer.Exit(0 if goal.met else 1)
+
+
+def _measure(repeat: int, tenants: int, members: int) -> Rounds:
+    found: dict[Way, list[Measured]] = {way: [] for way in Way}
+    for number in range(1, repeat + 1):
+        # in turns, so that a busy machine hits both
+        for way in Way if number % 2 else reversed(Way):
+            measured = measure(way, tenants=tenants, members=members)
+            found[way].append(measured)
+            _progress.print(
+                f"round {number} of {repeat}, {way}: {measured.seconds:.2f} s, "
+                f"{measured.members_per_second:.1f} members a second"
+            )
+    return Rounds(found)
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    """Leave through every `with`, so that sandboxes and folders go."""
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,99 @@
+"""The reads that no reconciliation of a whole fleet can do without, and nothing else: no frames, no proofs, no plan.
+
+The same lists at once, with the same number of pages on their way, as the pipeline has. Rows are dropped as they come.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any, LiteralString
+
+import httpx
+import psycopg
+
+from provisioning_pipeline.clients.clerk.client import API_VERSION
+from provisioning_pipeline.settings import Settings
+
+_PER_PAGE = 500
+_PAGES_AT_ONCE = 4
+_OLDEST_FIRST = "+created_at"
+
+_CATALOGUE = ("SELECT datname FROM pg_database WHERE NOT datistemplate",)
+_REGISTRY = (
+    """
+    SELECT r.database_name, r.slug, r.name, r.status, r.clerk_org_id, r.twenty_workspace_id::text, u.email
+    FROM tenant_registry r LEFT JOIN global_users u ON u.id = r.admin_user_id
+    """,
+    """
+    SELECT database_name, slug, server, subdomain, workspace_id::text, admin_user_id::text, admin_email, clerk_org_id
+    FROM provisioning.tenant_link
+    """,
+    """
+    SELECT database_name, clerk_user_id, twenty_user_id::text, email, first_name, last_name
+    FROM provisioning.member_link
+    """,
+    "SELECT server, clerk_user_id, twenty_user_id::text FROM provisioning.user_link",
+)
+_TWENTY = (
+    """
+    SELECT id::text, subdomain, "activationStatus"::text, "deletedAt" IS NOT NULL FROM core.workspace
+    """,
+    'SELECT DISTINCT "workspaceId"::text FROM core."objectMetadata"',
+    """
+    SELECT uw."workspaceId"::text, uw."userId"::text, r.label
+    FROM core."userWorkspace" uw
+    JOIN core."roleTarget" t ON t."userWorkspaceId" = uw.id JOIN core.role r ON r.id = t."roleId"
+    """,
+    'SELECT id::text, email FROM core."user"',
+    """
+    SELECT key, "userId"::text, "workspaceId"::text, value FROM core."keyValuePair" WHERE type = 'USER_VARIABLE'
+    """,
+)
+
+
+async def read(settings: Settings) -> int:
+    """Read everything once; the number of objects and rows that came."""
+    (server,) = settings.servers
+    registry, cluster = settings.registry_url.get_secret_value(), settings.tenant_cluster_url.get_secret_value()
+    headers = {
+        "authorization": f"Bearer {settings.clerk_secret_key.get_secret_value()}",
+        "clerk-api-version": API_VERSION,
+    }
+    async with httpx.AsyncClient(base_url=settings.clerk_base_url, headers=headers, timeout=60) as http:
+        counted = await asyncio.gather(
+            _by_offset(http, "/organizations"),
+            _by_offset(http, "/organization_memberships"),
+            _by_cursor(http, "/users"),
+            _fetch(cluster, _CATALOGUE),
+            *(_fetch(registry, (query,)) for query in _REGISTRY),
+            _fetch(server.database_url.get_secret_value(), _TWENTY),
+        )
+    return sum(counted)
+
+
+async def _by_offset(http: httpx.AsyncClient, path: str) -> int:
+    async def page(offset: int) -> Any:
+        query: dict[str, Any] = {"limit": _PER_PAGE, "offset": offset, "order_by": _OLDEST_FIRST}
+        return (await http.get(path, params=query)).raise_for_status().json()
+
+    async def pages(offsets: Iterator[int]) -> int:
+        return sum([len((await page(offset))["data"]) for offset in offsets])
+
+    first = await page(0)
+    rest = iter(range(_PER_PAGE, first["total_count"], _PER_PAGE))
+    return len(first["data"]) + sum(await asyncio.gather(*(pages(rest) for _ in range(_PAGES_AT_ONCE))))
+
+
+async def _by_cursor(http: httpx.AsyncClient, path: str) -> int:
+    query: dict[str, Any] = {"limit": _PER_PAGE, "order_by": _OLDEST_FIRST}
+    counted = 0
+    while True:
+        page = (await http.get(path, params=query)).raise_for_status().json()
+        counted += len(page)
+        if len(page) < _PER_PAGE:
+            return counted
+        query["starting_after"] = page[-1]["id"]
+
+
+async def _fetch(url: str, queries: Iterable[LiteralString]) -> int:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        return sum([len(await (await connection.execute(query)).fetchall()) for query in queries])

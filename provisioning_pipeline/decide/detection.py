@@ -12,6 +12,7 @@ from provisioning_pipeline.model.condition import Condition, ConditionType, Reas
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.tenant import Tenant
 
+_REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The registry has a row for it.")
 _NAMED = re.compile(r"^twenty_tenant_(?P<slug>.+?)(?:_(?P<hash>[0-9a-f]{8}))?$")
 
 
@@ -147,7 +148,7 @@ def _registration(
                 ),
                 False,
             )
-        return is_true(registered_type, Reason.REGISTRY_ROW, "The registry has a row for it."), True
+        return _REGISTERED, True
     if policy.adopt_databases:
         return (
             is_true(registered_type, Reason.ADOPTED, "It had no registry row and was adopted into the registry."),

@@ -50,12 +50,11 @@ def weigh(decisions: Mapping[str, MemberDecision], members: Mapping[str, int], b
 
     `members` is how many members each tenant's workspace has.
     """
-    harmed = {name: _harmful(decision.members) for name, decision in decisions.items()}
-    harmed = {name: people for name, people in harmed.items() if people}
-    total = sum(map(len, harmed.values()))
+    losing = harmed(decisions)
+    total = sum(map(len, losing.values()))
     over = {
         name: people
-        for name, people in harmed.items()
+        for name, people in losing.items()
         if total > budget.most or len(people) > budget.allowed(members.get(name, 0))
     }
     name = plan_name((tenant, person) for tenant, people in over.items() for person in people)
@@ -71,10 +70,16 @@ def weigh(decisions: Mapping[str, MemberDecision], members: Mapping[str, int], b
     )
 
 
+def harmed(decisions: Mapping[str, MemberDecision]) -> dict[str, list[MemberPlan]]:
+    """Tenant → the people who would lose something in it, for tenants that have any."""
+    found = {name: _harmful(decision.members) for name, decision in decisions.items()}
+    return {name: people for name, people in found.items() if people}
+
+
 def plan_name(harmful: Iterable[tuple[str, MemberPlan]]) -> str:
     """A short name of these removals and demotions; another set of them has another name."""
     lines = sorted(
-        f"{tenant} {person.clerk_user_id} {' '.join(c for c in person.changes if c in HARMFUL_CHANGES)}"
+        f"{tenant} {person.clerk_user_id} {' '.join(sorted(HARMFUL_CHANGES & set(person.changes)))}"
         for tenant, person in harmful
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

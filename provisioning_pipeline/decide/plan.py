@@ -26,6 +26,8 @@ from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
 
 _UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
+_ACTIVE = is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")
+_CLEARED = is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step is pending.")
 _WHOLE_CREATION = (Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE)
 
 
@@ -335,7 +337,7 @@ def _existing_conditions(admin: Admin | AdminUnknown, pending: Sequence[str], *,
                 "The workspace exists and waits for its activation; this run goes on with it.",
             )
         ]
-    conditions = [is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")]
+    conditions = [_ACTIVE]
     conditions.append(
         is_false(
             ConditionType.ONBOARDING_COMPLETE,
@@ -343,7 +345,7 @@ def _existing_conditions(admin: Admin | AdminUnknown, pending: Sequence[str], *,
             f"Onboarding steps are pending: {', '.join(pending)}.",
         )
         if pending
-        else is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step is pending.")
+        else _CLEARED
     )
     if isinstance(admin, AdminUnknown):
         conditions.append(is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message))

@@ -26,6 +26,7 @@ from provisioning_pipeline.model.tenant import (
 )
 
 _MOST_NAMED = 3
+_SYNCED = is_true(ConditionType.MEMBERS_SYNCED, Reason.MEMBERS_LINKED, "Every Clerk member is linked.")
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,14 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
     if name not in known.matches or entry.server is None or not _workspace_usable(entry):
         return entry
     decision = known.decisions.get(name, NOTHING)
+    organization = _organization_to_store(entry, known)
+    if decision is NOTHING and organization is None and name not in known.links_open:
+        # the usual tenant of a fleet at rest
+        condition = _condition(entry, known, (), ())
+        return replace(entry, conditions=_with(entry.conditions, condition)) if condition else entry
     entry = _without_doubtful_admin(entry, decision)
     entry = _with_another_admin(entry, known, decision, link_admin)
     members = tuple(_without_admin_twice(member, entry) for member in decision.members)
-    organization = _organization_to_store(entry, known)
     changes = [change for member in members for change in member.changes]
     if name in known.links_open:
         changes.append(Change.CLOSE_INVITE_LINK)
@@ -204,7 +209,7 @@ def _condition(
 def synced(findings: tuple[Finding, ...] | list[Finding]) -> Condition:
     """MembersSynced: true when nothing about any member needs a person."""
     if not findings:
-        return is_true(ConditionType.MEMBERS_SYNCED, Reason.MEMBERS_LINKED, "Every Clerk member is linked.")
+        return _SYNCED
     order = list(Reason)
     ranked = sorted(findings, key=lambda finding: (order.index(finding.reason), finding.person))
     told = " ".join(dict.fromkeys(finding.message for finding in ranked[:_MOST_NAMED]))

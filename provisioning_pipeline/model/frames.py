@@ -149,4 +149,6 @@ def frame(columns: Columns, rows: Iterable[Sequence[Any]] | Iterable[Mapping[str
 def records(snapshot: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as dictionaries, missing values as None."""
     clean = snapshot.astype(object).where(snapshot.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in clean.to_dict("records")]
+    names = [str(name) for name in clean.columns]
+    columns = [clean.iloc[:, number].tolist() for number in range(len(names))]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -1,7 +1,8 @@
 """Observe and decide: from the outside world to a plan. Reads only, in a dry run and in a real one alike."""
 
+import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +13,7 @@ from psycopg import Error
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.decide.admin import admin_holders
 from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect, slug_of
-from provisioning_pipeline.decide.harm import Budget, Weighed, weigh
+from provisioning_pipeline.decide.harm import Budget, Weighed, harmed, weigh
 from provisioning_pipeline.decide.members import MemberPolicy, People, decide_members, missing_at_clerk
 from provisioning_pipeline.decide.organizations import Claimant, Match, match_organizations
 from provisioning_pipeline.decide.plan import Observed, Planner, databases_to_probe
@@ -65,16 +66,28 @@ async def plan(
     """
     names = sorted({name.strip() for name in tenants}) or None
     try:
-        seen = await (_all(connections) if names is None else _some(connections, names, by_hand=by_hand))
-        columns = await connections.registry.columns()
-        probes = await cluster.probes(
-            connections.settings.tenant_cluster_url.get_secret_value(), databases_to_probe(seen.detected)
-        )
-        return await _decide(connections, seen, columns, probes, approved)
+        with _rare_garbage_collection():
+            seen = await (_all(connections) if names is None else _some(connections, names, by_hand=by_hand))
+            columns = await connections.registry.columns()
+            probes = await cluster.probes(
+                connections.settings.tenant_cluster_url.get_secret_value(), databases_to_probe(seen.detected)
+            )
+            return await _decide(connections, seen, columns, probes, approved)
     except Fault as fault:
         raise RunFault(fault.message) from None
     except Error as error:
         raise RunFault(f"PostgreSQL refused to be read: {str(error).splitlines()[0]}.") from None
+
+
+@contextmanager
+def _rare_garbage_collection() -> Iterator[None]:
+    """Hundreds of thousands of rows are made here and none is a cycle: looking for cycles among them took seconds."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 # --- observing ------------------------------------------------------------------------------------------------------
@@ -176,7 +189,8 @@ async def _decide(
     matches = _matches(settings, seen)
     roles = [role for role, label in settings.member_roles.items() if label == ADMIN_ROLE]
     unread = _unread(clerk, matches)
-    holders, users = _holders(clerk, matches, unread, roles)
+    lacking = {found.tenant.database_name for found in seen.detected if not (found.link or {}).get("admin_user_id")}
+    holders, users = _holders(clerk, matches, unread, roles, lacking)
     planner = Planner(
         seen.detected,
         Observed(
@@ -215,9 +229,14 @@ async def _decide(
         gone=settings.members_gone,
         store_external_id=settings.clerk_store_external_id and len(settings.servers) == 1,
     )
+    decisions = decide_members(people, policy)
+    replaced = {name for name, decision in decisions.items() if decision.replace_admin}
+    others, known_users = _holders(clerk, matches, unread, roles, replaced)
+    holders |= others
+    users |= known_users
     weighed = weigh(
-        decide_members(people, policy),
-        _member_counts(places, seen.twenty.members),
+        decisions,
+        _member_counts(places[places["database_name"].isin(harmed(decisions))], seen.twenty.members),
         Budget(settings.harm_share, settings.harm_most, approved),
     )
     if approved and not weighed.approved:
@@ -326,14 +345,22 @@ def _unread(clerk: ClerkSnapshot, matches: Mapping[str, Match]) -> dict[str, tup
 
 
 def _holders(
-    clerk: ClerkSnapshot, matches: Mapping[str, Match], unread: Mapping[str, tuple[Reason, str]], roles: Sequence[str]
+    clerk: ClerkSnapshot,
+    matches: Mapping[str, Match],
+    unread: Mapping[str, tuple[Reason, str]],
+    roles: Sequence[str],
+    tenants: Collection[str],
 ) -> tuple[dict[str, tuple[Membership, ...] | AdminUnknown], dict[str, User]]:
-    """Organization → who may be its admin, or why nobody knows."""
-    organizations = {match.organization_id for match in matches.values()} - {None}
-    found, users = admin_holders([name for name in organizations if name], roles, clerk.memberships, clerk.users)
+    """Organization of one of these tenants → who may be its admin, or why nobody knows."""
+    wanted = {name: match.organization_id for name, match in matches.items() if name in tenants}
+    if not any(wanted.values()):
+        return {}, {}
+    organizations = sorted({organization for organization in wanted.values() if organization})
+    found, users = admin_holders(organizations, roles, clerk.memberships, clerk.users)
     holders: dict[str, tuple[Membership, ...] | AdminUnknown] = dict(found)
     for name, (reason, message) in unread.items():
-        holders[str(matches[name].organization_id)] = AdminUnknown(reason, message)
+        if name in wanted:
+            holders[str(wanted[name])] = AdminUnknown(reason, message)
     if clerk.doubt is not None:
         doubt = AdminUnknown(Reason.CLERK_READ_INCOMPLETE, f"Who is admin is not known for certain: {clerk.doubt}")
         holders |= {name: doubt for name, held in holders.items() if not held}

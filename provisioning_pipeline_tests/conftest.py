@@ -11,8 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
-# the machine's load decides neither about a verdict nor about which examples are tried
-settings.register_profile("suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+# neither the machine's load nor chance decides about a verdict; `--hypothesis-profile wide` looks further
+settings.register_profile(
+    "suite", deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("wide", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 

@@ -189,6 +189,7 @@ def test_a_name_that_nobody_has_is_refused_in_one_sentence() -> None:
         world.apply("nobody")
 
 
+@pytest.mark.slow
 def test_the_lived_in_fleet_ends_with_every_tenant_ready_or_explained() -> None:
     with Sandbox(SandboxOptions(tenants=0, fleet="lived-in")) as sandbox:
         world = World(sandbox)

@@ -20,6 +20,8 @@ from provisioning_pipeline_tests.world import settings_of
 
 SECRET = "whsec_" + base64.b64encode(b"twenty-four bytes of key").decode()
 NUMBERS = itertools.count(1)
+_MIGRATED = "marks_migrated"
+"""A ledger without rows, of which each test gets a copy."""
 
 
 class Fleet:
@@ -105,10 +107,11 @@ class Fleet:
 @contextmanager
 def fleet_in(postgres: SandboxPostgres) -> Iterator[Fleet]:
     """A migrated ledger beside an empty registry table."""
+    if _MIGRATED not in postgres.databases():
+        schema.migrate(postgres.create_database(_MIGRATED))
     fleet = Fleet(postgres, f"marks_{uuid.uuid4().hex[:8]}")
-    postgres.create_database(fleet.name)
+    postgres.create_database(fleet.name, template=_MIGRATED)
     try:
-        schema.migrate(fleet.url)
         fleet.sql("CREATE TABLE tenant_registry (database_name text, slug text, clerk_org_id text)")
         yield fleet
     finally:

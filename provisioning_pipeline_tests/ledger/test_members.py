@@ -18,16 +18,16 @@ from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
 T = TypeVar("T")
+MIGRATED = "members_migrated"
 ONE, TWO = "twenty_tenant_one", "twenty_tenant_two"
 JANE, JOHN = (str(uuid.UUID(int=number)) for number in (1, 2))
 
 
 @pytest.fixture
 def url(sandbox_postgres: SandboxPostgres) -> str:
-    name = f"members_{uuid.uuid4().hex[:8]}"
-    sandbox_postgres.create_databases([name])
-    schema.migrate(sandbox_postgres.url(name))
-    return sandbox_postgres.url(name)
+    if MIGRATED not in sandbox_postgres.databases():
+        schema.migrate(sandbox_postgres.create_database(MIGRATED))
+    return sandbox_postgres.create_database(f"members_{uuid.uuid4().hex[:8]}", template=MIGRATED)
 
 
 def run(url: str, work: Callable[[Members], Awaitable[T]]) -> T:

@@ -106,6 +106,7 @@ def assert_next_run_heals(world: World, killed: dict[str, str]) -> None:
     assert world.mutating_calls() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_around_the_sign_up_of_the_service_account_on_an_empty_server(world: World, when: When) -> None:
     world.sandbox.add_tenant("acme", members=1)
@@ -119,6 +120,7 @@ def test_killed_around_the_sign_up_of_the_service_account_on_an_empty_server(wor
     assert len(world.workspaces()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_while_a_lost_ledger_is_rebuilt_makes_no_second_workspace(world: World, when: When) -> None:
     world.sandbox.add_tenant("acme", members=1)
@@ -134,6 +136,7 @@ def test_killed_while_a_lost_ledger_is_rebuilt_makes_no_second_workspace(world: 
     assert world.registry("SELECT twenty_workspace_id::text FROM tenant_registry")[0][0] == made.id
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_never_claim_more_places_than_there_are(world: World) -> None:
     for number in range(5):
         world.sandbox.add_tenant(f"crowd-{number}", members=1)

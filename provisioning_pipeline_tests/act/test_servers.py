@@ -16,6 +16,9 @@ from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.world import World
 
+pytestmark = pytest.mark.slow
+"""Each starts servers of its own."""
+
 
 @contextmanager
 def world_with(*twenty: TwentyOptions, tenants: int) -> Iterator[World]:
@@ -189,7 +192,6 @@ def test_a_name_that_nobody_has_is_refused_in_one_sentence() -> None:
         world.apply("nobody")
 
 
-@pytest.mark.slow
 def test_the_lived_in_fleet_ends_with_every_tenant_ready_or_explained() -> None:
     with Sandbox(SandboxOptions(tenants=0, fleet="lived-in")) as sandbox:
         world = World(sandbox)

@@ -66,6 +66,7 @@ def test_adding_and_counting(sandbox: Sandbox) -> None:
     assert sandbox.clerk.mutating_calls == 0
 
 
+@pytest.mark.slow
 def test_kept_data_goes_on(data_folder: Path) -> None:
     options = SandboxOptions(tenants=1, members=1, data=data_folder)
     with Sandbox(options) as first:
@@ -175,6 +176,7 @@ def test_up_add_tenant_and_stop(tmp_path: Path) -> None:
     assert "no sandbox" in gone.output
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_well() -> None:
     with running("--tenants", "0") as process:
         text_until(process, "The sandbox is running")

@@ -21,10 +21,10 @@ T = TypeVar("T")
 class Workbench(dg.ConfigurableResource[Any]):
     """Holds the connections of a run.
 
-    Dagster's in-process executor runs steps one after another. So that ten tenants do not wait for each other, the
-    first step of a kind starts that step for every tenant that was announced with `expect`, and the steps that
-    follow only collect their own tenant's result. In an executor that gives each step a process of its own, nothing
-    was announced there, and a step works on its own tenants alone.
+    Dagster's in-process executor runs steps one after another. So that ten tenants do not wait for each other, nor for
+    Dagster between their steps, the first step begins the chains of all tenants that were announced with `expect`, and
+    the steps that follow only collect their own tenant's result. In an executor that gives each step a process of its
+    own, nothing was announced there, and a step works on its own tenants alone.
     """
 
     _loop: asyncio.AbstractEventLoop | None = PrivateAttr(default=None)
@@ -113,16 +113,22 @@ class Workbench(dg.ConfigurableResource[Any]):
 
         async def work() -> tuple[Totals, frozenset[str]]:
             reconciler = await self._reconciler(run_id)
-            for plan in (*plans, *self._expected):
-                key = (step, plan.tenant.database_name)
-                if key not in self._begun:
-                    self._begun[key] = asyncio.create_task(self._in_turn(reconciler, step, plan))
+            for plan in plans:
+                self._begin(reconciler, step, plan)
+            for later in ALL_STEPS[ALL_STEPS.index(step) :]:
+                for plan in self._expected:
+                    self._begin(reconciler, later, plan)
             results: list[ChainResult] = []
             for plan in plans:
                 results += await self._begun[(step, plan.tenant.database_name)]
             return reconciler.totals(results), frozenset(r.database_name for r in results if r.failed)
 
         return self.wait(work())
+
+    def _begin(self, reconciler: Reconciler, step: Step, plan: TenantPlan) -> None:
+        key = (step, plan.tenant.database_name)
+        if key not in self._begun:
+            self._begun[key] = asyncio.create_task(self._in_turn(reconciler, step, plan))
 
     async def _in_turn(self, reconciler: Reconciler, step: Step, plan: TenantPlan) -> list[ChainResult]:
         """The step, after the tenant's earlier steps that were begun here; nothing when one of them failed."""

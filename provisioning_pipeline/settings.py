@@ -20,8 +20,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from provisioning_pipeline.model.people import ADMIN_ROLE
+
 PREFIX = "PROVISIONING_"
-ADMIN_ROLE = "Admin"
 """Label that Twenty gives the role of full rights in every workspace."""
 SINGLE_SERVER = "twenty"
 """Name of the server that the single TWENTY settings describe."""

@@ -15,6 +15,7 @@ from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Admin, Change
 
 _UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
@@ -24,7 +25,6 @@ _NOTHING_MADE = frozenset(
 )
 """Refusals that prove that no workspace was made; after any other the intent stays open."""
 _POLL_SECONDS = 0.5
-ADMIN_ROLE = "Admin"
 
 
 async def provision_workspace(scope: Scope) -> None:

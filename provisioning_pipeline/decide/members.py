@@ -5,14 +5,14 @@ finding with a reason, never a guess. Only people whom we linked ourselves can l
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import pandas as pd
 
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import Columns, records
-from provisioning_pipeline.model.people import Departure
+from provisioning_pipeline.model.people import ADMIN_ROLE, Departure
 from provisioning_pipeline.model.tenant import Change, Finding, MemberPlan
 
 WORKPLACES: Final[Columns] = {
@@ -22,8 +22,6 @@ WORKPLACES: Final[Columns] = {
     "workspace_id": "object",  # None while it is not made yet
 }
 """The tenants whose organization was read, each with its workspace."""
-
-ADMIN: Final = "Admin"
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,6 @@ class MemberPolicy:
     default_role: str
     gone: Literal["report", "demote", "remove"] = "report"
     store_external_id: bool = False
-
-    def role_of(self, clerk_role: str) -> str:
-        """The label of the Twenty role for a Clerk role."""
-        return self.roles.get(clerk_role, self.default_role)
 
 
 @dataclass(frozen=True)
@@ -425,7 +419,7 @@ def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
 
 
 def _role_change(row: Mapping[str, Any]) -> Change:
-    return Change.DEMOTE_MEMBER if row["current_role"] == ADMIN else Change.SET_ROLE
+    return Change.DEMOTE_MEMBER if row["current_role"] == ADMIN_ROLE else Change.SET_ROLE
 
 
 def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy) -> None:
@@ -452,7 +446,7 @@ def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy
             "PROVISIONING_MEMBERS_GONE=remove.",
         )
         return
-    if change in (Change.REMOVE_MEMBER, Change.DEMOTE_MEMBER) and row["current_role"] == ADMIN:
+    if change in (Change.REMOVE_MEMBER, Change.DEMOTE_MEMBER) and row["current_role"] == ADMIN_ROLE:
         builder.harmed_admins[account] = (row["created_at"] or 0, email, row["clerk_user_id"])
     builder.members[row["clerk_user_id"]] = MemberPlan(
         clerk_user_id=row["clerk_user_id"],
@@ -481,8 +475,8 @@ def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> N
         return
     staying = desired[
         desired["database_name"].isin(names)
-        & (desired["current_role"] == ADMIN)
-        & (desired["target"] == ADMIN)
+        & (desired["current_role"] == ADMIN_ROLE)
+        & (desired["target"] == ADMIN_ROLE)
         & ~desired["is_service"]
     ]
     safe = set(staying["database_name"])
@@ -494,15 +488,7 @@ def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> N
         kept = builder.members.pop(clerk_user)
         left = tuple(change for change in kept.changes if change not in (Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER))
         if left:
-            builder.members[clerk_user] = MemberPlan(
-                kept.clerk_user_id,
-                kept.email,
-                kept.first_name,
-                kept.last_name,
-                ADMIN,
-                kept.twenty_user_id,
-                left,
-            )
+            builder.members[clerk_user] = replace(kept, role=ADMIN_ROLE, changes=left, why="")
         builder.replace_admin.discard(account)
         builder.find(
             Reason.LAST_ADMIN_KEPT,

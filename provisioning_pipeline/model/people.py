@@ -1,7 +1,10 @@
-"""People as Clerk knows them."""
+"""People as Clerk knows them, and the one role of Twenty's that everything here depends on."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+ADMIN_ROLE: Final = "Admin"
+"""The label of the role that Twenty gives a workspace's creator; it may change every setting."""
 
 
 @dataclass(frozen=True, slots=True)

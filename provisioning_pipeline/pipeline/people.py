@@ -7,12 +7,12 @@ from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Change, ClerkRead, OutcomeStatus
 from provisioning_pipeline.observe.clerk import whole_instance
 from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.planning import clerk_read
-from provisioning_pipeline.settings import ADMIN_ROLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,13 @@ from provisioning_pipeline.decide.plan_members import KnownMembers, with_members
 from provisioning_pipeline.ledger.registry import Column
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, RunFault
-from provisioning_pipeline.model.people import Departure, Membership, User
+from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
 from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures, some_organizations, whole_instance
 from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, twenty_users
 from provisioning_pipeline.pipeline.connections import Connections
-from provisioning_pipeline.settings import ADMIN_ROLE, Settings
+from provisioning_pipeline.settings import Settings
 
 
 class UnknownTenants(RunFault):

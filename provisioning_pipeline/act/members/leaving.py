@@ -9,8 +9,8 @@ from provisioning_pipeline.clients.twenty.client import Account, Door, Token
 from provisioning_pipeline.clients.twenty.database import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Change, MemberPlan
-from provisioning_pipeline.settings import ADMIN_ROLE
 
 LEAVING = frozenset({Change.DROP_LINK, Change.REMOVE_MEMBER})
 """Changes of somebody who is no longer to be a member."""

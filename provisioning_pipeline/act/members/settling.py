@@ -6,8 +6,8 @@ from provisioning_pipeline.clients.twenty.database import RosterEntry
 from provisioning_pipeline.ledger.members import MemberLink
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Change, MemberPlan
-from provisioning_pipeline.settings import ADMIN_ROLE
 
 
 async def settle(work: Work, member: MemberPlan) -> None:

@@ -188,16 +188,16 @@ def _condition(
     match = known.matches.get(name, Match())
     if match.reason:
         return is_false(type_, match.reason, match.message)
-    if match.organization_id is None:
-        return is_true(
-            type_, Reason.NO_ORGANIZATION, "The tenant has no Clerk organization, so only its admin is kept."
-        )
     if name in known.unread:
         reason, message = known.unread[name]
         if reason is Reason.ORGANIZATION_MISSING:
             return is_false(type_, reason, message)
         # what was known before stands until Clerk can be read again
         return None if name in known.seen else is_unknown(type_, reason, message)
+    if match.organization_id is None:
+        return is_true(
+            type_, Reason.NO_ORGANIZATION, "The tenant has no Clerk organization, so only its admin is kept."
+        )
     if members:
         count = len(members)
         return is_false(

@@ -188,6 +188,7 @@ class Plan:
     Args:
         tenants: in order of their database names.
         looked_at: when reading began, by the clock of the ledger's database.
+        asked: the names that the run was asked to look at; empty: all tenants.
         unread: database names of tenants whose members Clerk would not tell.
         waiting: name of the removals and demotions that wait for approval, or None.
         notes: what about the whole run a person should know.
@@ -196,6 +197,7 @@ class Plan:
 
     tenants: tuple[TenantPlan, ...]
     looked_at: datetime | None = None
+    asked: tuple[str, ...] = ()
     unread: frozenset[str] = frozenset()
     waiting: str | None = None
     notes: tuple[str, ...] = ()

@@ -64,14 +64,20 @@ async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
     )
 
 
-async def some_organizations(clerk: ClerkClient, organization_ids: Iterable[str]) -> ClerkSnapshot:
-    """These organizations, their members, and the users among them. One's trouble is never another's.
+async def some_organizations(
+    clerk: ClerkClient, organization_ids: Iterable[str], slugs: Iterable[str] = ()
+) -> ClerkSnapshot:
+    """These organizations and those with these slugs, their members, and the users among them.
+
+    One's trouble is never another's.
 
     Raises:
         Fault: of kind SERVER, when Clerk refuses the key or is not Clerk at all.
     """
-    asked = list(dict.fromkeys(organization_ids))
+    asked = sorted(set(organization_ids))
     try:
+        proposed = await _few_at_once(clerk.organization_by_slug, sorted(set(slugs)))
+        asked = sorted({*asked, *(str(row[0]) for row in proposed if row)})
         read, organizations = await both(_few_at_once(partial(_members, clerk), asked), clerk.some_organizations(asked))
         walks = [found for found in read if isinstance(found, Walk)]
         rows = [row for walk in walks for row in walk.rows]

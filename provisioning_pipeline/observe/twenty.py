@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -102,19 +102,32 @@ async def _read(server: TwentyServer, database: TwentyDatabase, only: Sequence[s
     return _Seen(count, workspaces, flags, service_users, members, users)
 
 
-async def twenty_users(
-    databases: Mapping[str, TwentyDatabase], emails: Sequence[str], user_ids: Sequence[str]
-) -> pd.DataFrame:
-    """The accounts with these e-mails or ids; columns of `TWENTY_USERS`. A server that cannot be read has none."""
-    rows = await all_of(_users(name, database, emails, user_ids) for name, database in databases.items())
-    return frame(TWENTY_USERS, [row for of_server in rows for row in of_server])
+async def with_users(
+    snapshot: TwentySnapshot,
+    databases: Mapping[str, TwentyDatabase],
+    emails: Sequence[str],
+    user_ids: Sequence[str],
+) -> TwentySnapshot:
+    """The snapshot with the accounts that have these e-mails or ids.
+
+    A server that fails only now becomes a row with a reason: without its accounts nobody is known there.
+    """
+    readable = list(snapshot.servers[snapshot.servers["reason"].isna()]["server"])
+    found = await all_of(_users(databases[name], emails, user_ids) for name in readable)
+    faults = {name: seen for name, seen in zip(readable, found, strict=True) if isinstance(seen, Fault)}
+    rows = [
+        (name, *row) for name, seen in zip(readable, found, strict=True) if not isinstance(seen, Fault) for row in seen
+    ]
+    servers = snapshot.servers.copy()
+    for name, fault in faults.items():
+        servers.loc[servers["server"] == name, ["reason", "message"]] = [fault.reason, fault.message]
+    return replace(snapshot, servers=servers, users=frame(TWENTY_USERS, rows))
 
 
 async def _users(
-    server: str, database: TwentyDatabase, emails: Sequence[str], user_ids: Sequence[str]
-) -> list[tuple[Any, ...]]:
+    database: TwentyDatabase, emails: Sequence[str], user_ids: Sequence[str]
+) -> list[tuple[str, str]] | Fault:
     try:
-        return [(server, *row) for row in await database.users(emails, user_ids)]
-    except Fault:
-        # told by the read of the server's workspaces, which failed too
-        return []
+        return await database.users(emails, user_ids)
+    except Fault as fault:
+        return fault

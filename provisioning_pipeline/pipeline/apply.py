@@ -71,7 +71,7 @@ async def apply(
         if planned:
             planned(plan)
         results = await reconciler.run(plan.tenants, progress=progress)
-        totals = reconciler.totals(results)
+        totals = reconciler.totals(results, plan)
         summary, report = await conclude(
             connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
         )

@@ -6,11 +6,10 @@ from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Change, ClerkRead, OutcomeStatus
 from provisioning_pipeline.observe.clerk import whole_instance
-from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers
+from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.planning import clerk_read
 
@@ -68,20 +67,16 @@ async def twenty_now(connections: Connections) -> TwentyMembers:
         twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern),
         connections.ledger.links(),
     )
-    linked = {(row["server"], row["workspace_id"]): str(row["slug"]) for row in records(links) if row["admin_user_id"]}
-    members = [row for row in records(twenty.members) if (row["server"], row["workspace_id"]) in linked]
-    people = [row for row in members if row["user_id"] not in twenty.service_users.get(row["server"], ())]
-    with_admin = {(row["server"], row["workspace_id"]) for row in people if row["role"] == ADMIN_ROLE}
-    without = sorted(slug for key, slug in linked.items() if key in _living(twenty) and key not in with_admin)
-    return TwentyMembers(len(people), len({(row["server"], row["workspace_id"]) for row in people}), tuple(without))
-
-
-def _living(twenty: TwentySnapshot) -> set[tuple[str, str]]:
-    return {
-        (row["server"], row["workspace_id"])
-        for row in records(twenty.workspaces)
-        if row["activation_status"] == "ACTIVE" and not row["deleted"]
-    }
+    linked = links[links["admin_user_id"].notna()][["server", "workspace_id", "slug"]]
+    ours = [user for users in twenty.service_users.values() for user in users]
+    people = twenty.members[~twenty.members["user_id"].isin(ours)].merge(linked, on=["server", "workspace_id"])
+    with_admin = people[people["role"] == ADMIN_ROLE]["slug"]
+    living = twenty.workspaces[
+        (twenty.workspaces["activation_status"] == "ACTIVE") & ~twenty.workspaces["deleted"].astype(bool)
+    ]
+    slugs = linked.merge(living[["server", "workspace_id"]], on=["server", "workspace_id"])["slug"]
+    without = sorted(slugs[~slugs.isin(with_admin)])
+    return TwentyMembers(len(people), people["slug"].nunique(), tuple(without))
 
 
 async def unsynced(connections: Connections) -> list[Unsynced]:

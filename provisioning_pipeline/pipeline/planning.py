@@ -25,7 +25,7 @@ from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership
 from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures, some_organizations, whole_instance
-from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, twenty_users
+from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_users
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.settings import Settings
 
@@ -72,18 +72,25 @@ async def plan(
             probes = await cluster.probes(
                 connections.settings.tenant_cluster_url.get_secret_value(), databases_to_probe(seen.detected)
             )
-            return await _decide(connections, seen, columns, probes, approved)
+            return replace(await _decide(connections, seen, columns, probes, approved), asked=tuple(tenants))
     except Fault as fault:
         raise RunFault(fault.message) from None
     except Error as error:
         raise RunFault(f"PostgreSQL refused to be read: {str(error).splitlines()[0]}.") from None
 
 
+_RARE = (50_000, 20, 100)
+
+
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
     """Hundreds of thousands of rows are made here and none is a cycle: looking for cycles among them took seconds."""
     before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
+    if before == _RARE:
+        # another plan is being made in this process, which will put back what was before
+        yield
+        return
+    gc.set_threshold(*_RARE)
     try:
         yield
     finally:
@@ -140,13 +147,13 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool) ->
     accounts = sorted(set(member_links["twenty_user_id"]))
     user_links = await members.user_links(sorted(set(clerk.users["user_id"])), accounts)
     ids = sorted({*accounts, *user_links["twenty_user_id"]})
-    users = await twenty_users(connections.twenty_databases, emails, ids)
+    twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
     # whose account it is by e-mail may be linked to somebody who is not among these people
-    rivals = await members.user_links([], sorted(set(users["user_id"])))
+    rivals = await members.user_links([], sorted(set(twenty.users["user_id"])))
     return _Seen(
         detected,
         registry,
-        replace(twenty, users=users),
+        twenty,
         clerk,
         member_links,
         pd.concat([user_links, rivals], ignore_index=True).drop_duplicates(),
@@ -157,15 +164,9 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool) ->
 async def _organizations(connections: Connections, detected: Sequence[Detected]) -> ClerkSnapshot:
     """The organizations that these tenants name, and for those that name none, one with their slug."""
     claimants = _claimants(detected)
-    known = {found.registered or found.linked for found in claimants} - {None}
-    slugs = sorted({found.slug for found in claimants if not (found.registered or found.linked)})
-    proposed = await all_of(_by_slug(connections, slug) for slug in slugs)
-    return await some_organizations(connections.clerk, sorted({*filter(None, known), *filter(None, proposed)}))
-
-
-async def _by_slug(connections: Connections, slug: str) -> str | None:
-    row = await connections.clerk.organization_by_slug(slug)
-    return str(row[0]) if row else None
+    known = [named for found in claimants if (named := found.registered or found.linked)]
+    slugs = [found.slug for found in claimants if not (found.registered or found.linked)]
+    return await some_organizations(connections.clerk, known, slugs)
 
 
 async def _databases(connections: Connections, names: Sequence[str] | None) -> pd.DataFrame:
@@ -328,6 +329,9 @@ def _unread(clerk: ClerkSnapshot, matches: Mapping[str, Match]) -> dict[str, tup
     for name, match in matches.items():
         organization = match.organization_id
         if organization is None:
+            if clerk.fault and match.reason is None:
+                # whether there is one nobody can say
+                found[name] = (clerk.fault.reason, clerk.fault.message)
             continue
         fault = clerk.fault or clerk.unread.get(organization)
         if fault:
@@ -359,8 +363,8 @@ def _holders(
     found, users = admin_holders(organizations, roles, clerk.memberships, clerk.users)
     holders: dict[str, tuple[Membership, ...] | AdminUnknown] = dict(found)
     for name, (reason, message) in unread.items():
-        if name in wanted:
-            holders[str(wanted[name])] = AdminUnknown(reason, message)
+        if organization := wanted.get(name):
+            holders[organization] = AdminUnknown(reason, message)
     if clerk.doubt is not None:
         doubt = AdminUnknown(Reason.CLERK_READ_INCOMPLETE, f"Who is admin is not known for certain: {clerk.doubt}")
         holders |= {name: doubt for name, held in holders.items() if not held}

@@ -79,8 +79,6 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Semaphore(self.connections.settings.tenant_concurrency)
-        self._notes: tuple[str, ...] = ()
-        self._asked: tuple[str, ...] = ()
 
     async def prepare(self, trigger: str) -> None:
         """Make ledger and registry ready to be written to, and remember that the run began.
@@ -103,7 +101,6 @@ class Reconciler:
 
     async def plan(self, tenants: Collection[str] = (), *, by_hand: bool = True, approved: str | None = None) -> Plan:
         """Observe and decide, for these tenants or for all."""
-        self._asked = tuple(tenants)
         try:
             return await planning.plan(self.connections, tenants, by_hand=by_hand, approved=approved)
         except planning.UnknownPlan:
@@ -143,7 +140,6 @@ class Reconciler:
         outcomes = [outcome for adoption in adoptions.values() for outcome in adoption.outcomes]
         await ledger.add_outcomes(self.run_id, outcomes)
         await self._keep_what_was_read(plan)
-        self._notes = plan.notes
         return replace(plan, tenants=tuple(entries))
 
     async def _keep_what_was_read(self, plan: Plan) -> None:
@@ -159,7 +155,7 @@ class Reconciler:
             await self.connections.marks.forget_events(plan.looked_at - _KEPT_EVENTS)
             await self.connections.marks.catch_up(plan.looked_at)
             # who was asked for and is no more has been looked at too
-            read = {*self._asked, *(entry.tenant.database_name for entry in plan.tenants)}
+            read = {*plan.asked, *(entry.tenant.database_name for entry in plan.tenants)}
             await self.connections.marks.clear(sorted(read - plan.unread), plan.looked_at)
 
     async def run(
@@ -191,12 +187,11 @@ class Reconciler:
             raise RunFault(f"PostgreSQL refused: {str(error).splitlines()[0]}.") from None
         return [result for result in results if result is not None]
 
-    def totals(self, results: Sequence[ChainResult]) -> Totals:
-        """The figures of these results, with the calls that were made since the last totals."""
+    def totals(self, results: Sequence[ChainResult], plan: Plan | None = None) -> Totals:
+        """The figures of these results, with the calls since the last totals and the notes of the plan, if given."""
         twenty, mutating_twenty = self.connections.twenty_calls.take()
         clerk, mutating_clerk = self.connections.clerk_calls.take()
         servers = self.connections.servers.values()
-        notes, self._notes = self._notes, ()
         stops = [stop for server in servers for stop in (server.stop, server.creation_stop) if stop]
         return Totals(
             worked_on=len(results),
@@ -205,7 +200,7 @@ class Reconciler:
             mutating_calls=mutating_twenty + mutating_clerk,
             calls=twenty + clerk,
             defects=[result.defect for result in results if result.defect],
-            refusals=list(dict.fromkeys([*(stop.message for stop in stops), *notes])),
+            refusals=list(dict.fromkeys([*(stop.message for stop in stops), *(plan.notes if plan else ())])),
             no_server_usable=all(
                 server.stop is not None and server.stop.kind is FaultKind.SERVER for server in servers
             ),

@@ -190,6 +190,18 @@ async def test_members_without_their_people_are_of_no_use(clerk: StandInClerk, o
     assert is_empty(seen)
 
 
+async def test_an_organization_is_found_by_its_slug(clerk: StandInClerk) -> None:
+    acme, (ada,) = organization(clerk, ("ada@x.test", "org:admin"))
+    slug = clerk.state.organizations[acme].slug
+    async with client(clerk) as opened:
+        seen = await some_organizations(opened, [], [slug, "nobody-has-this"])
+        clerk.faults.scripted = [ScriptedFault("GET /organizations/{organization_id}", "error", times=4)]
+        unread = await some_organizations(opened, [], [slug])
+    assert (seen.asked, pairs(seen)) == (frozenset({acme}), {(acme, ada)})
+    assert unread.fault is not None
+    assert unread.fault.reason is Reason.CLERK_UNREACHABLE
+
+
 async def test_nobody_is_asked_about_nothing(clerk: StandInClerk) -> None:
     async with client(clerk) as opened:
         seen = await some_organizations(opened, [])

@@ -1,7 +1,7 @@
 """The Twenty servers: one that cannot be read is a row with a reason."""
 
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import FLAGS, SERVERS, WORKSPACES, records
-from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers
+from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_users
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
 from provisioning_pipeline.sandbox.twenty import core_sql
 from provisioning_pipeline.settings import TwentyServer
@@ -50,9 +50,10 @@ def server(name: str, url: str, **other: Any) -> TwentyServer:
     )
 
 
-async def snapshot(*servers: TwentyServer, only: list[str] | None = None) -> TwentySnapshot:
+@asynccontextmanager
+async def databases_of(*servers: TwentyServer) -> AsyncIterator[dict[str, TwentyDatabase]]:
     async with AsyncExitStack() as stack:
-        databases = {
+        yield {
             each.name: TwentyDatabase(
                 await stack.enter_async_context(
                     Database(
@@ -65,6 +66,10 @@ async def snapshot(*servers: TwentyServer, only: list[str] | None = None) -> Twe
             )
             for each in servers
         }
+
+
+async def snapshot(*servers: TwentyServer, only: list[str] | None = None) -> TwentySnapshot:
+    async with databases_of(*servers) as databases:
         return await twenty_servers(servers, databases, "^watched_tenant_", only)
 
 
@@ -126,3 +131,21 @@ async def test_without_servers_the_frames_are_whole_and_empty() -> None:
         list(FLAGS),
     )
     assert len(found.servers) == 0
+
+
+async def test_accounts_of_a_server_that_fails_between_two_reads_are_not_taken_for_none(
+    postgres: SandboxPostgres,
+) -> None:
+    both = server("eu", postgres.url(SHARED)), server("own", postgres.url(OWN))
+    gone = server("own", f"postgresql://u:c4nary@127.0.0.1:{free_port()}/twenty")
+    async with databases_of(*both) as databases, databases_of(gone) as after:
+        first = await twenty_servers(both, databases, "^watched_tenant_", [])
+        whole = await with_users(first, databases, [SERVICE], [])
+        cut = await with_users(first, databases | after, [SERVICE], [])
+        again = await with_users(cut, databases, [SERVICE], [])
+    assert [(row["server"], row["email"]) for row in records(whole.users)] == [("eu", SERVICE), ("own", SERVICE)]
+    assert [row["server"] for row in records(cut.users)] == ["eu"]
+    reasons = {row["server"]: row["reason"] for row in records(cut.servers)}
+    assert reasons == {"eu": None, "own": Reason.SERVER_DATABASE_UNREACHABLE}
+    assert "c4nary" not in str(records(cut.servers))
+    assert [row["server"] for row in records(again.users)] == ["eu"], "a server without workspaces is asked no more"

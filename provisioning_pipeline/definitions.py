@@ -15,6 +15,10 @@ from provisioning_pipeline.defs.members.checks import (
     no_email_was_sent,
 )
 from provisioning_pipeline.defs.members.sensors import clerk_changes
+from provisioning_pipeline.defs.onboarding.assets import onboarding_flags, onboarding_status
+from provisioning_pipeline.defs.onboarding.checks import login_proved, no_pending_onboarding
+from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
+from provisioning_pipeline.defs.onboarding.schedules import verify_daily
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
 from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
@@ -34,6 +38,8 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
             clerk_memberships,
             twenty_members,
             clerk_user_links,
+            onboarding_flags,
+            onboarding_status,
             tenant_inventory,
             reconciliation_report,
         ],
@@ -42,11 +48,13 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
             every_member_is_linked,
             every_tenant_has_an_admin,
             no_email_was_sent,
+            no_pending_onboarding,
+            login_proved,
             all_tenants_are_ready,
         ],
-        jobs=[reconcile_tenants],
+        jobs=[reconcile_tenants, repair_onboarding_by_hand, verify],
         sensors=[new_tenant_databases, clerk_changes],
-        schedules=[reconcile_tenants_hourly],
+        schedules=[reconcile_tenants_hourly, verify_daily],
         resources={"workbench": Workbench()},
         executor=executor,
     )

@@ -240,6 +240,44 @@ class Settings(BaseSettings):
         "`provisioning apply --approve`.",
         examples=["50"],
     )
+    tenant_databases: Literal["repair", "report"] = Field(
+        default="repair",
+        description="What happens to onboarding rows in a tenant's own database that no Twenty server serves: "
+        "`repair` (removed by SQL, and kept for `provisioning undo`) or `report`.",
+        examples=["repair"],
+    )
+    tenant_database_connections: int = Field(
+        default=8, ge=1, le=64, description="Tenant databases looked into at once.", examples=["8"]
+    )
+    full_look_seconds: float = Field(
+        default=86400,
+        ge=0,
+        description="A tenant database that nothing wrote to is looked into again after this time.",
+        examples=["86400"],
+    )
+    onboarding_people: Literal["ours", "everyone"] = Field(
+        default="ours",
+        description="Whose wizard is cleared: `ours` (members whom this program added or linked) or `everyone`, also "
+        "people who signed up on their own.",
+        examples=["ours"],
+    )
+    take_over_members: bool = Field(
+        default=True,
+        description="Add people of a tenant's hand-made workspace whom Clerk does not know at all to its proper one.",
+        examples=["true"],
+    )
+    mend_hand_made: bool = Field(
+        default=False,
+        description="Set a workspace in a tenant database that is whole, but was left in PENDING_CREATION by a "
+        "hand-made insert, to ACTIVE.",
+        examples=["false"],
+    )
+    verify_sample: int = Field(
+        default=3,
+        ge=0,
+        description="Members of each tenant, besides its admin, whose login a verification proves; others each time.",
+        examples=["3"],
+    )
     member_password_key: SecretStr = Field(
         min_length=16,
         description="Secret from which the passwords of accounts that we create are derived; "

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from provisioning_pipeline.clients.twenty.client import derived_password
+from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.definitions import defs
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions

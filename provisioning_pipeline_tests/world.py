@@ -1,16 +1,18 @@
 """A sandbox with questions about its state: what tests ask after the pipeline ran."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from provisioning_pipeline.clients.twenty.client import derived_password
+from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.pipeline.apply import Applied, apply, dry_run
 from provisioning_pipeline.sandbox.sandbox import Sandbox
-from provisioning_pipeline.sandbox.twenty import StandInTwenty
+from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline.settings import PREFIX, Settings
 
 
@@ -188,3 +190,20 @@ def real_login(server: StandInTwenty, email: str, password: str, origin: str) ->
         "workspace_id": user["currentWorkspace"]["id"],
         "user_id": user["id"],
     }
+
+
+@contextmanager
+def upgraded(world: World, options: TwentyOptions) -> Iterator[None]:
+    """The world's server as another version of itself, over the same database and at the same address."""
+    before = world.sandbox.twenty[0]
+    port = int(before.base_url.rpartition(":")[2])
+    before.stop()
+    after = StandInTwenty(before.database_url, options, port=port)
+    after.start()
+    world.sandbox.twenty[0] = after
+    try:
+        yield
+    finally:
+        after.stop()
+        before.start()
+        world.sandbox.twenty[0] = before

@@ -28,7 +28,13 @@ ALL_STEPS: tuple[Step, ...] = tuple(_STEPS)
 
 
 def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
-    """The steps that a tenant's changes ask for; none when no server can take it."""
+    """The steps that a tenant's changes ask for, in its workspace or in its own database."""
+    asked = {*server_steps(plan), *([Step.REPAIR_ONBOARDING] if plan.database and plan.database.needs_work else [])}
+    return tuple(step for step in ALL_STEPS if step in asked)
+
+
+def server_steps(plan: TenantPlan) -> tuple[Step, ...]:
+    """The steps that a tenant's changes ask for in its workspace; none when no server can take it."""
     if plan.server is None:
         return ()
     changes = set(plan.changes)
@@ -61,6 +67,29 @@ class ChainResult:
     outcomes: tuple[Outcome, ...]
     failed: bool
     defect: str | None = None
+
+
+def together(results: Sequence[ChainResult]) -> ChainResult:
+    """What was done for one tenant in several places, as one; at least one result."""
+    first = results[0]
+    return ChainResult(
+        first.database_name,
+        tuple(condition for result in results for condition in result.conditions),
+        tuple(outcome for result in results for outcome in result.outcomes),
+        failed=any(result.failed for result in results),
+        defect=next((result.defect for result in results if result.defect), None),
+    )
+
+
+def stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
+    """What a tenant's steps come to on a server that nobody may work on: its first step meets the stop."""
+    type_ = _STEPS[server_steps(plan)[0]][1]
+    if stop.reason is Reason.CONTRACT_UNPROVED:
+        # it holds for whatever is in that workspace, so it is told before all else
+        condition = is_unknown(ConditionType.WORKSPACE_READY, stop.reason, stop.message)
+    else:
+        condition = _settled(type_, stop)
+    return ChainResult(plan.tenant.database_name, (condition,), (), failed=True)
 
 
 async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
@@ -104,6 +133,10 @@ def _failed_condition(scope: Scope, step: Step, fault: Fault) -> Condition:
     elif type_ in scope.conditions:
         # the workspace is there; what failed is adding its admin
         type_ = ConditionType.LOGIN_PROVED
+    return _settled(type_, fault)
+
+
+def _settled(type_: ConditionType, fault: Fault) -> Condition:
     settle = is_unknown if fault.kind in (FaultKind.TRANSIENT, FaultKind.BUSY) else is_false
     return settle(type_, fault.reason, fault.message)
 

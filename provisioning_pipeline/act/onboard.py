@@ -1,13 +1,15 @@
 """The step repair_onboarding: no step of the wizard is left pending for the service account, the admin and the members.
 
-Only Twenty's own calls are used, and only for steps that are pending.
+Twenty's own calls come first, only for steps that are pending. What no call clears (rows at a wider level, steps of
+another version) is removed by SQL, exactly those rows, and kept so that it can be put back.
 """
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
+from provisioning_pipeline.act.removal import kept
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.client import Account, Door
+from provisioning_pipeline.clients.twenty.accounts import Account, Door
 from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -19,6 +21,7 @@ from provisioning_pipeline.model.onboarding import (
     Flag,
     Level,
     pending_for,
+    rows_in_the_way,
 )
 from provisioning_pipeline.model.tenant import Admin, Change
 
@@ -29,32 +32,31 @@ async def repair_onboarding(scope: Scope) -> None:
     """Clear what is pending, store the link in the registry, and settle OnboardingComplete.
 
     Raises:
-        Fault: STEPS_PENDING when something is left that no call of Twenty's clears.
+        Fault: STEPS_PENDING when something is left that may not be removed.
     """
     scope.server.must_be_usable()
     link = await scope.link()
     door = await open_door(scope, link)
-    people = await _people(scope, link)
+    people = await _people(scope, link, door)
     flags = await scope.server.database.flags(door.workspace_id)
     if flags:
-        # what belongs to the whole workspace first, once; then each person on their own
-        service = {user: people[user] for user in await scope.server.service_user_ids()}
-        await _clear_all(scope, door, service, flags)
-        members = {user: account for user, account in people.items() if user not in service}
-        await _clear_all(scope, door, members, await scope.server.database.flags(door.workspace_id))
-        _nothing_left(door, people, await scope.server.database.flags(door.workspace_id))
+        await _clear_all(scope, door, people, flags)
+        await _remove_the_rest(scope, door, people)
     scope.set(is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step is pending."))
     await _store_link(scope, door, link.admin_user_id)
 
 
-async def _people(scope: Scope, link: Link) -> dict[str, Account]:
-    """Twenty user id → account, of everybody whom we put into the workspace or linked."""
+async def _people(scope: Scope, link: Link, door: Door) -> dict[str, Account]:
+    """Twenty user id → account, of everybody whom we put into the workspace or linked; by policy of all its members."""
     service = scope.client.service_account
     people = dict.fromkeys(await scope.server.service_user_ids(), service)
     if link.admin_user_id and link.admin_email:
         people.setdefault(link.admin_user_id, scope.account(link.admin_email, link.admin_user_id))
     for row in await scope.members.of_tenant(scope.database_name):
         people.setdefault(row["twenty_user_id"], scope.account(row["email"], row["twenty_user_id"]))
+    if scope.everyone:
+        for entry in (await scope.server.database.roster(door.workspace_id)).members:
+            people.setdefault(entry.user_id, scope.account(entry.email, entry.user_id))
     return people
 
 
@@ -71,21 +73,30 @@ async def _clear_for(scope: Scope, door: Door, account: Account, pending: Mappin
         await _clear(scope, door, account, key, level)
 
 
-def _nothing_left(door: Door, people: Mapping[str, Account], flags: Iterable[Flag]) -> None:
-    rows = tuple(flags)
-    left = sorted(
-        f"{key} ({level} level) for {account.email}"
-        for user_id, account in people.items()
-        for key, level in pending_for(user_id, door.workspace_id, rows).items()
-    )
-    if left:
-        more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
+async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Account]) -> None:
+    """Remove by SQL what Twenty's calls have left, and make sure that then nothing is."""
+    left = rows_in_the_way(people, door.workspace_id, await scope.server.database.flags(door.workspace_id))
+    if not left:
+        return
+    async with (
+        scope.change(Change.REMOVE_ROWS, _in_words(left)),
+        kept(scope.removed_rows, scope.run_id, scope.database_name, scope.client.name) as keep,
+    ):
+        await scope.server.database.remove_rows(left, keep)
+    still = rows_in_the_way(people, door.workspace_id, await scope.server.database.flags(door.workspace_id))
+    if still:
         raise Fault(
-            FaultKind.TENANT,
+            FaultKind.BUSY,
             Reason.STEPS_PENDING,
-            f'No call of Twenty\'s clears {", ".join(left[:_MOST_NAMED])}{more}. These rows of core."keyValuePair" '
-            "were written by hand, or this Twenty has a step that is not known here.",
+            f'Rows of core."keyValuePair" change while they are being removed: {_in_words(still)}. The next run looks '
+            "again.",
         )
+
+
+def _in_words(rows: Sequence[Flag]) -> str:
+    named = [f"{row.key} ({row.level} level)" for row in rows[:_MOST_NAMED]]
+    more = f" and {len(rows) - _MOST_NAMED} more" if len(rows) > _MOST_NAMED else ""
+    return ", ".join(named) + more
 
 
 async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Level) -> None:

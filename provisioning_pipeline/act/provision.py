@@ -10,7 +10,7 @@ from dataclasses import replace
 from provisioning_pipeline.act.members.joining import opened
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.transport import pause
-from provisioning_pipeline.clients.twenty.client import Door
+from provisioning_pipeline.clients.twenty.accounts import Created, Door
 from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
@@ -98,20 +98,17 @@ async def _begin_intent(scope: Scope, subdomain: str) -> Intent | None:
 
 async def _create(scope: Scope, intent: Intent) -> Door | None:
     """Create the workspace of an intent. None when its subdomain is somebody else's, with the intent settled."""
-    for attempt in range(1, _LOST_ANSWERS + 1):
+    lost = 0
+    while True:
         try:
-            scope.server.must_take_workspaces()
-            async with scope.change(Change.CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
-                created = await scope.client.create_workspace(scope.plan.tenant.name, intent.subdomain)
-                await scope.ledger.store_workspace(
-                    intent, scope.database_name, created.door.workspace_id, created.door.url, "created"
-                )
+            created = await _create_once(scope, intent)
         except Fault as fault:
             if fault.effect_unknown or fault.reason is Reason.SUBDOMAIN_TAKEN:
                 found = await _adopt_left_behind(scope, intent)
                 if found:
                     return found
-            if fault.effect_unknown and attempt < _LOST_ANSWERS:
+            lost += 1
+            if fault.effect_unknown and lost < _LOST_ANSWERS:
                 continue
             if fault.reason in _NOTHING_MADE:
                 await scope.ledger.drop_intent(intent, scope.database_name, f"made nothing: {fault.reason}")
@@ -120,7 +117,16 @@ async def _create(scope: Scope, intent: Intent) -> Door | None:
             raise
         await scope.client.enter(created)
         return created.door
-    raise AssertionError("unreachable")  # pragma: no cover
+
+
+async def _create_once(scope: Scope, intent: Intent) -> Created:
+    scope.server.must_take_workspaces()
+    async with scope.change(Change.CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
+        created = await scope.client.create_workspace(scope.plan.tenant.name, intent.subdomain)
+        await scope.ledger.store_workspace(
+            intent, scope.database_name, created.door.workspace_id, created.door.url, "created"
+        )
+        return created
 
 
 async def _adopt_left_behind(scope: Scope, intent: Intent) -> Door | None:

@@ -10,11 +10,13 @@ from weakref import WeakValueDictionary
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
-from provisioning_pipeline.clients.twenty.client import Account, Door, TwentyClient, derived_password
+from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
+from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.ledger.ledger import Ledger, Link
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.removed_rows import RemovedRows
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, TenantPlan
@@ -79,6 +81,7 @@ class Scope:
     ledger: Ledger
     registry: Registry
     members: Members
+    removed_rows: RemovedRows
     clerk: ClerkClient
     run_id: str
     member_password_key: SecretStr
@@ -88,6 +91,7 @@ class Scope:
     ready_status: str
     pending_statuses: tuple[str, ...]
     invites: bool = False
+    everyone: bool = False
     door: Door | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)

@@ -1,100 +1,245 @@
-"""The step verify_logins: real logins read COMPLETED in the right workspace. Nothing else is ready.
+"""Real logins read COMPLETED in the right workspace, else nothing is ready: the step verify_logins, and its proof.
 
-The admin signs in anew; who joined or was linked in this run uses the login that they joined with, or a new one.
+The proof of a login is the same in the step, for a tenant that a run changed, and in a verification of the fleet.
 """
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.client import Account, Door, SeenUser
+from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.ledger.ledger import Link
+from provisioning_pipeline.ledger.proofs import COMPLETED, Proof, Proofs
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import AdminUnknown, Change
 
-COMPLETED = "COMPLETED"
+LOGIN_REASONS = frozenset({Reason.LOGIN_REFUSED, Reason.WRONG_WORKSPACE, Reason.WIZARD_SHOWS, Reason.WORKSPACE_GONE})
+"""Why a login failed; LoginProved that is false for another reason says that nobody could be made admin."""
+
+_ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER})
+_CHANGES_EVERYBODY = _ENTERING | {
+    Change.CREATE_WORKSPACE,
+    Change.ADOPT_WORKSPACE,
+    Change.ACTIVATE_WORKSPACE,
+    Change.ADD_ADMIN,
+    Change.CLEAR_ONBOARDING,
+}
+"""After one of these every member of ours is looked at, not only those whom it was about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login that is to be proved. Without `anew`, the one by which they came in in this run counts, too."""
+
+    twenty_user_id: str
+    email: str
+    anew: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailure:
+    """Somebody who does not come into the right workspace without a wizard.
+
+    Args:
+        database_name, slug: the tenant.
+        twenty_user_id, email: the person.
+        reason: one of `LOGIN_REASONS`.
+        seen: what they would see, as a sentence.
+        advice: what to do about it.
+    """
+
+    database_name: str
+    slug: str
+    twenty_user_id: str
+    email: str
+    reason: Reason
+    seen: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What the logins of one tenant came to.
+
+    Args:
+        proofs: everybody who was looked at, in the order in which they were asked for.
+        failures: those of them who would not see their workspace, in the same order.
+        stopped: why the others could not be looked at; None when everybody was.
+    """
+
+    proofs: tuple[Proof, ...]
+    failures: tuple[LoginFailure, ...]
+    stopped: Fault | None
 
 
 async def verify_login(scope: Scope) -> None:
-    """Sign in as the admin and as those whom this run changed, and settle LoginProved.
+    """Log in as the admin, and as all members of ours if this run changed the tenant; settle LoginProved.
+
+    Otherwise only those members log in besides whose last login failed: it is not proved before they come in.
 
     Raises:
-        Fault: when the login is refused, lands in another workspace, or would show the wizard.
+        Fault: when a login is refused, lands in another workspace, or would show the wizard; the first of these, with
+            how many there are. Everybody is looked at before.
     """
     scope.server.must_be_usable()
     link = await scope.link()
-    door = await open_door(scope, link)
     if not (link.admin_email and link.admin_user_id):
         unknown = scope.plan.admin
         if isinstance(unknown, AdminUnknown):
             scope.set(is_false(ConditionType.LOGIN_PROVED, unknown.reason, unknown.message))
         return
-    admin = scope.account(link.admin_email, link.admin_user_id)
-    changed = await _changed(scope, link.admin_user_id)
-    await all_of(
-        [
-            _prove(scope, admin, door, by_new_login=True),
-            *(_prove(scope, account, door, by_new_login=False) for account in changed),
-        ]
-    )
-    others = f" So do those of {len(changed)} others." if changed else ""
+    admin = Login(link.admin_user_id, link.admin_email)
+    proved = await prove_logins(scope, link, [admin, *await _others(scope, link.admin_user_id)])
+    if proved.failures:
+        raise first_of(proved.failures)
+    if proved.stopped:
+        raise proved.stopped
+    await settle_proved(scope, link, len(proved.proofs))
+
+
+async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Proved:
+    """Log in as each of these in the tenant's workspace, one person's failure hiding nobody, and store what they saw.
+
+    A server that is away ends it; what was seen until then is stored and returned with the fault, which `scope.server`
+    notes.
+
+    Raises:
+        Fault: when there is no workspace to log in to, or its database or the ledger cannot be reached.
+    """
+    try:
+        door = await open_door(scope, link)
+    except Fault as fault:
+        if fault.reason is not Reason.WORKSPACE_GONE:
+            raise
+        failures = [_failure(scope, login, fault.reason, fault.message, "Restore it there.") for login in logins]
+        return await _stored(scope, logins, dict(zip(logins, failures, strict=True)), None)
+    seen: dict[Login, _Failed | None] = {}
+    stopped = None
+    try:
+        await all_of(_look(scope, door, login, seen) for login in logins)
+    except Fault as fault:
+        scope.server.note(fault)
+        stopped = fault
+    return await _stored(scope, logins, seen, stopped)
+
+
+def first_of(failures: Sequence[LoginFailure]) -> Fault:
+    """The first failure as a fault of the tenant, with how many others there are."""
+    first, others = failures[0], len(failures) - 1
+    more = f" {others} other login{'s' if others > 1 else ''} of it failed, too." if others else ""
+    return Fault(FaultKind.TENANT, first.reason, f"{first.seen} {first.advice}{more}")
+
+
+async def settle_proved(scope: Scope, link: Link, logins: int) -> None:
+    """LoginProved is true: say so in the condition, and in the registry, for whom the tenant may be ready now."""
+    assert link.workspace_id is not None
+    others = f" So do those of {logins - 1} others." if logins > 1 else ""
     scope.set(
         is_true(
             ConditionType.LOGIN_PROVED,
             Reason.LOGIN_COMPLETED,
-            f"A login of {link.admin_email} reads {COMPLETED} in workspace {door.workspace_id}.{others}",
+            f"A login of {link.admin_email} reads {COMPLETED} in workspace {link.workspace_id}.{others}",
         )
     )
     await scope.registry.store(
         scope.database_name,
-        door.workspace_id,
+        link.workspace_id,
         link.admin_user_id,
         ready_status=scope.ready_status,
         pending_statuses=scope.pending_statuses,
     )
 
 
-async def _changed(scope: Scope, admin_user_id: str) -> list[Account]:
-    """Those who joined or were linked in this run and are linked members now."""
-    touched = {
-        member.clerk_user_id
-        for member in scope.plan.members
-        if {Change.ADD_MEMBER, Change.LINK_MEMBER} & set(member.changes)
-    }
-    if not touched:
-        return []
+async def _others(scope: Scope, admin_user_id: str) -> list[Login]:
+    """The members besides the admin who are to be looked at."""
+    members = await scope.members.of_tenant(scope.database_name)
+    entered = {member.clerk_user_id for member in scope.plan.members if _ENTERING & set(member.changes)}
+    proofs = Proofs(scope.ledger.database)
+    await proofs.forget_strangers([scope.database_name])
+    failed = {proof.twenty_user_id for proof in await proofs.of([scope.database_name]) if not proof.completed}
+    done = {*scope.plan.changes, *(outcome.change for outcome in scope.outcomes)}
+    everybody = bool(_CHANGES_EVERYBODY & done)
     return [
-        scope.account(row["email"], row["twenty_user_id"])
-        for row in await scope.members.of_tenant(scope.database_name)
-        if row["clerk_user_id"] in touched and row["twenty_user_id"] != admin_user_id
+        Login(row["twenty_user_id"], row["email"], anew=row["clerk_user_id"] not in entered)
+        for row in members
+        if row["twenty_user_id"] != admin_user_id and (everybody or row["twenty_user_id"] in failed)
     ]
 
 
-async def _prove(scope: Scope, account: Account, door: Door, *, by_new_login: bool) -> None:
-    async with scope.change(Change.PROVE_LOGIN, account.email):
-        seen = await _login(scope, account, door, by_new_login=by_new_login)
-        scope.client.forget(account, door)
-        if seen.workspace_id != door.workspace_id:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.WRONG_WORKSPACE,
-                f"The login of {account.email} lands in workspace {seen.workspace_id}, not in {door.workspace_id}.",
-            )
-        if seen.onboarding_status != COMPLETED:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.WIZARD_SHOWS,
-                f"{account.email} would see the onboarding step {seen.onboarding_status}.",
-            )
-
-
-async def _login(scope: Scope, account: Account, door: Door, *, by_new_login: bool) -> SeenUser:
+async def _look(scope: Scope, door: Door, login: Login, seen: dict[Login, "_Failed | None"]) -> None:
+    """Keep in `seen` how this login failed, or that it did not; only what befalls the server goes on as a fault."""
     try:
-        return await scope.client.current_user(account, door, by_new_login=by_new_login)
+        async with scope.change(Change.PROVE_LOGIN, login.email):
+            await _log_in(scope, door, login)
+    except _Failed as failed:
+        seen[login] = failed
+    else:
+        seen[login] = None
+
+
+async def _log_in(scope: Scope, door: Door, login: Login) -> None:
+    account = scope.account(login.email, login.twenty_user_id)
+    try:
+        user = await scope.client.current_user(account, door, by_new_login=login.anew)
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
-        raise Fault(
-            FaultKind.TENANT,
+        raise _failure(
+            scope,
+            login,
             Reason.LOGIN_REFUSED,
-            f"The login of {account.email} is refused: {fault.message} If they were removed from the workspace in "
-            "Twenty, invite them again there.",
+            f"The login of {login.email} is refused: {fault.message}",
+            "If they were removed from the workspace in Twenty, invite them again there.",
         ) from None
+    scope.client.forget(account, door)
+    if user.workspace_id != door.workspace_id:
+        raise _failure(
+            scope,
+            login,
+            Reason.WRONG_WORKSPACE,
+            f"The login of {login.email} lands in workspace {user.workspace_id}, not in {door.workspace_id}.",
+            "Compare the workspace's address in Twenty with the one that `provisioning status` tells.",
+        )
+    if user.onboarding_status != COMPLETED:
+        raise _failure(
+            scope,
+            login,
+            Reason.WIZARD_SHOWS,
+            f"{login.email} would see the onboarding step {user.onboarding_status}.",
+            f"`provisioning apply {scope.plan.tenant.slug}` clears it, if Twenty has a call for that.",
+            status=user.onboarding_status,
+        )
+
+
+class _Failed(Fault):
+    """A login that failed, with what is kept of it."""
+
+    def __init__(self, failure: LoginFailure, status: str) -> None:
+        super().__init__(FaultKind.TENANT, failure.reason, f"{failure.seen} {failure.advice}")
+        self.failure = failure
+        self.status = status
+
+
+def _failure(
+    scope: Scope, login: Login, reason: Reason, seen: str, advice: str, *, status: str | None = None
+) -> _Failed:
+    tenant = scope.plan.tenant
+    failure = LoginFailure(tenant.database_name, tenant.slug, login.twenty_user_id, login.email, reason, seen, advice)
+    return _Failed(failure, status or reason)
+
+
+async def _stored(
+    scope: Scope, logins: Sequence[Login], seen: Mapping[Login, _Failed | None], stopped: Fault | None
+) -> Proved:
+    """What was seen, in the order of the logins, once it is in the ledger."""
+    found = [(login, seen[login]) for login in logins if login in seen]
+    proofs = await Proofs(scope.ledger.database).store(
+        [
+            Proof(scope.database_name, login.twenty_user_id, login.email, failed.status if failed else COMPLETED)
+            for login, failed in found
+        ],
+        scope.run_id,
+    )
+    return Proved(tuple(proofs), tuple(failed.failure for _, failed in found if failed), stopped)

@@ -11,7 +11,7 @@ from psycopg import Error
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.pipeline.marked import ledger_database
+from provisioning_pipeline.pipeline.connections import ledger_database
 from provisioning_pipeline.settings import Settings
 
 T = TypeVar("T")

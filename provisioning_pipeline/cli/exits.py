@@ -36,7 +36,8 @@ def one_sentence() -> Iterator[None]:
     from psycopg import Error
 
     from provisioning_pipeline.model.fault import Fault
-    from provisioning_pipeline.pipeline.planning import UnknownPlan, UnknownTenants
+    from provisioning_pipeline.pipeline.observation import UnknownTenants
+    from provisioning_pipeline.pipeline.planning import UnknownPlan
 
     try:
         yield

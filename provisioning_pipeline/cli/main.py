@@ -141,6 +141,43 @@ def apply(
 
 
 @app.command()
+def verify(
+    tenants: Tenants = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Members of each tenant besides its admin; PROVISIONING_VERIFY_SAMPLE when not given."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Log in as each admin and some members, others each time, and see what they see. Changes nothing in Twenty."""
+    from provisioning_pipeline.cli.verify import verify_and_show
+
+    settings = settings_or_exit()
+    with one_sentence():
+        verified = verify_and_show(settings, tenants or (), sample=sample, as_json=as_json)
+    if verified.broken:
+        raise typer.Exit(RUN_FAILED)
+    raise typer.Exit(ALL_READY if verified.all_proved else SOME_UNWELL)
+
+
+@app.command()
+def undo(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run, as its report names it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put back the rows that a run removed by SQL, after showing them."""
+    from provisioning_pipeline.cli.undo import undo_and_show
+
+    settings = settings_or_exit()
+    with one_sentence():
+        code = undo_and_show(settings, run_id, yes=yes, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
 def status(
     tenant: Annotated[str | None, typer.Argument(help="Slug or database name; all tenants without.")] = None,
     as_json: AsJson = False,

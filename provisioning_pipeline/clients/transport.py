@@ -143,9 +143,7 @@ class Transport:
             reraise=True,
         )
         try:
-            async for attempt in retrying:
-                with attempt:
-                    return await self._send_once(method, path, name, effect, arguments)
+            return await retrying(self._send_once, method, path, name, effect, arguments)
         except _NoAnswer as failure:
             raise Fault(
                 FaultKind.TRANSIENT,
@@ -155,7 +153,6 @@ class Transport:
                 effect_unknown=effect is not Effect.READ and failure.effect_unknown,
                 never_connected=failure.never_connected,
             ) from None
-        raise AssertionError("unreachable")  # pragma: no cover
 
     async def _send_once(
         self, method: str, path: str, name: str, effect: Effect, arguments: dict[str, Any]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import records
 
@@ -26,6 +27,21 @@ class Claimant:
     registered: str | None
     linked: str | None
     workspace_id: str | None
+
+
+def claimants_of(detected: Iterable[Detected]) -> list[Claimant]:
+    """The tenants that may be worked on, each with what is known of its organization."""
+    return [
+        Claimant(
+            found.tenant.database_name,
+            found.tenant.slug,
+            found.tenant.clerk_org_id,
+            (found.link or {}).get("clerk_org_id"),
+            (found.link or {}).get("workspace_id"),
+        )
+        for found in detected
+        if found.eligible
+    ]
 
 
 @dataclass(frozen=True, slots=True)

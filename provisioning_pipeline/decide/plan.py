@@ -9,6 +9,7 @@ import pandas as pd
 
 from provisioning_pipeline.decide.admin import choose_admin
 from provisioning_pipeline.decide.detection import Detected, name_of
+from provisioning_pipeline.decide.hand_made import failed_checks, old_display_name
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.placement import NoPlace, Placement
 from provisioning_pipeline.decide.subdomain import candidates
@@ -24,6 +25,7 @@ from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
+from provisioning_pipeline.model.tenant_database import Look
 
 _UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _ACTIVE = is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")
@@ -36,11 +38,14 @@ class Observed:
     """What planning looks at besides the detected tenants; the frames are those of `model.frames`.
 
     Args:
-        servers, workspaces, flags, probes: frames.
+        servers, workspaces, flags: frames.
+        looks: database name → look into the tenant's own database, where it was worth one.
         service_users: server → user ids of our account there.
         organizations: database name → its organization at Clerk, or why none can be told.
         holders, users: who may be admin, for the organizations of tenants that lack one.
-        member_links: frame; whose flags are looked at besides the admin's.
+        member_links, taken_over: frame and rows; whose flags are looked at besides the admin's.
+        everyone: policy: everybody's flags are.
+        twenty_members: frame; who everybody is.
         registry_stores: the registry has a column for the workspace id.
         admin_roles: the Clerk roles that make an admin, for people to read.
     """
@@ -48,18 +53,21 @@ class Observed:
     servers: pd.DataFrame
     workspaces: pd.DataFrame
     flags: pd.DataFrame
-    probes: pd.DataFrame
+    looks: Mapping[str, Look]
     service_users: Mapping[str, tuple[str, ...]]
     organizations: Mapping[str, Match]
     holders: Mapping[str, tuple[Membership, ...] | AdminUnknown]
     users: Mapping[str, User]
     member_links: pd.DataFrame
+    taken_over: Sequence[Mapping[str, Any]]
+    everyone: bool
+    twenty_members: pd.DataFrame
     registry_stores: bool
     admin_roles: str
 
 
-def databases_to_probe(detected: Iterable[Detected]) -> tuple[str, ...]:
-    """The tenant databases worth a look inside: those without a workspace yet."""
+def databases_without_workspace(detected: Iterable[Detected]) -> tuple[str, ...]:
+    """The tenant databases that may say what their workspace is to be called: those that have none yet."""
     return tuple(
         found.tenant.database_name
         for found in detected
@@ -84,9 +92,8 @@ class Planner:
         self._server_of = {row["workspace_id"]: row["server"] for row in records(observed.workspaces)}
         self._linked = {found.link["workspace_id"] for found in detected if found.link}
         self._named = Counter(found.registry["workspace_id"] for found in detected if found.registry)
-        self._probes = {row["database_name"]: row for row in records(observed.probes)}
         self._flags = _by_workspace(observed.flags)
-        self._flagged_members = _flagged_members(observed)
+        self._people = _people_with_flags(detected, observed)
         self._placement = Placement.over(
             observed.servers,
             (
@@ -119,8 +126,8 @@ class Planner:
     # --- a tenant without a workspace ---------------------------------------------------------------------------
 
     def _new(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
-        probe = self._probes.get(found.tenant.database_name, {})
-        if probe.get("vanished"):
+        look = self._observed.looks.get(found.tenant.database_name)
+        if look and look.vanished:
             return replace(
                 entry,
                 conditions=_with(
@@ -136,8 +143,8 @@ class Planner:
         entry = replace(
             entry,
             adopt=found.adopt,
-            conditions=_with(entry.conditions, _probed(found.tenant.database_name, probe)),
-            tenant=replace(entry.tenant, name=_display_name(found, probe)),
+            conditions=_with(entry.conditions, _present(found.tenant.database_name)),
+            tenant=replace(entry.tenant, name=_display_name(found, look)),
         )
         place = self._registered_workspace(found) or self._under_way(link) or self._placement.place(found.tenant)
         adopting = (Change.ADOPT_DATABASE,) if found.adopt else ()
@@ -244,7 +251,7 @@ class Planner:
         flags = self._flags.get((server, workspace_id), []) + self._flags.get((server, None), [])
         if not flags:
             return ()
-        people = {*self._observed.service_users.get(server, ()), *self._flagged_members.get(database_name, ())}
+        people = {*self._observed.service_users.get(server, ()), *self._people.get(database_name, ())}
         if admin_user:
             people.add(admin_user)
         return tuple(sorted({key for person in people for key in pending_for(person, workspace_id, flags)}))
@@ -281,23 +288,16 @@ class Planner:
         )
 
 
-def _display_name(found: Detected, probe: Mapping[str, Any]) -> str:
-    if found.registry is not None:
-        return found.tenant.name
-    return str(probe.get("display_name") or name_of(found.tenant.slug))
+def _display_name(found: Detected, look: Look | None) -> str:
+    """A hand-made workspace keeps its name; else the registry's, or for want of a row the database's own."""
+    workspaces = look.workspaces if look else ()
+    if found.registry is None:
+        return old_display_name(workspaces) or name_of(found.tenant.slug)
+    return old_display_name([place for place in workspaces if failed_checks(place)]) or found.tenant.name
 
 
-def _probed(database_name: str, probe: Mapping[str, Any]) -> Condition:
-    detected = ConditionType.DETECTED
-    if probe and not probe["reachable"]:
-        return is_true(
-            detected,
-            Reason.DATABASE_UNREACHABLE,
-            f"Database {database_name} is on the cluster but could not be looked into: {probe['problem']}.",
-        )
-    if probe and not probe["has_core"]:
-        return is_true(detected, Reason.NO_SCHEMA_YET, f"Database {database_name} is there, without tables yet.")
-    return is_true(detected, Reason.DATABASE_PRESENT, f"Database {database_name} is on the cluster.")
+def _present(database_name: str) -> Condition:
+    return is_true(ConditionType.DETECTED, Reason.DATABASE_PRESENT, f"Database {database_name} is on the cluster.")
 
 
 def _broken_workspace(row: Mapping[str, Any] | None, server: str, workspace_id: str) -> Condition | None:
@@ -357,17 +357,34 @@ def _with(conditions: Sequence[Condition], *newer: Condition) -> tuple[Condition
     return tuple(merged.values())
 
 
-def _flagged_members(observed: Observed) -> dict[str, list[str]]:
-    """Database name → linked members who have onboarding rows of their own.
+def _people_with_flags(detected: Sequence[Detected], observed: Observed) -> dict[str, set[str]]:
+    """Database name → our people there whom some onboarding row may concern; by policy everybody there.
 
-    Rows of a workspace as a whole are met by everybody in it, so by the service account too: no need to list them.
+    That is who has rows of their own, and all people of a workspace that has rows as a whole.
     """
-    flagged = observed.member_links["twenty_user_id"].isin(set(observed.flags["user_id"].dropna()))
-    rows = observed.member_links[flagged]
-    found: dict[str, list[str]] = {}
-    for database_name, user in zip(rows["database_name"], rows["twenty_user_id"], strict=True):
-        found.setdefault(database_name, []).append(user)
-    return found
+    flags = observed.flags
+    places = pd.DataFrame(
+        [
+            (found.tenant.database_name, found.link["server"], found.link["workspace_id"])
+            for found in detected
+            if found.link and found.link["workspace_id"]
+        ],
+        columns=["database_name", "server", "workspace_id"],
+        dtype=object,
+    )
+    columns = ["database_name", "twenty_user_id"]
+    taken_over = pd.DataFrame([(r["database_name"], r["twenty_user_id"]) for r in observed.taken_over], columns=columns)
+    people = [observed.member_links[columns], taken_over]
+    if observed.everyone:
+        members = observed.twenty_members.merge(places, on=["server", "workspace_id"])
+        people.append(members.rename(columns={"user_id": "twenty_user_id"})[columns])
+    everybody = pd.concat(people, ignore_index=True)
+    wide = places.merge(flags[flags["user_id"].isna()][["server", "workspace_id"]], on=["server", "workspace_id"])
+    concerned = everybody["twenty_user_id"].isin(set(flags["user_id"].dropna())) | everybody["database_name"].isin(
+        set(wide["database_name"])
+    )
+    rows = everybody[concerned]
+    return {str(name): set(users) for name, users in rows.groupby("database_name")["twenty_user_id"]}
 
 
 def _by_workspace(flags: pd.DataFrame) -> dict[tuple[str, str | None], list[Flag]]:

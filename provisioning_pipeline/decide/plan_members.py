@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from provisioning_pipeline.decide.members import NOTHING, WORKPLACES, MemberDecision
+from provisioning_pipeline.decide.members import NOTHING, MemberDecision
 from provisioning_pipeline.decide.organizations import Match
+from provisioning_pipeline.decide.people import WORKPLACES
 from provisioning_pipeline.model.condition import (
     Condition,
     ConditionType,
@@ -61,12 +62,12 @@ def workplaces(entries: list[TenantPlan]) -> pd.DataFrame:
         [
             (entry.tenant.database_name, entry.tenant.clerk_org_id, entry.server, entry.workspace_id)
             for entry in entries
-            if entry.tenant.clerk_org_id and entry.server and _workspace_usable(entry)
+            if entry.tenant.clerk_org_id and entry.server and workspace_usable(entry)
         ],
     )
 
 
-def _workspace_usable(entry: TenantPlan) -> bool:
+def workspace_usable(entry: TenantPlan) -> bool:
     """Whether the workspace is there, or will be made by this run: not gone, suspended, or out of sight."""
     if entry.workspace_id is None:
         return bool(entry.changes)
@@ -82,7 +83,7 @@ _USABLE = frozenset({Reason.WORKSPACE_ACTIVE, Reason.WAITING})
 def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None) -> TenantPlan:
     """The tenant's plan with its members' part. `link_admin` is the Twenty user id of its stored admin."""
     name = entry.tenant.database_name
-    if name not in known.matches or entry.server is None or not _workspace_usable(entry):
+    if name not in known.matches or entry.server is None or not workspace_usable(entry):
         return entry
     decision = known.decisions.get(name, NOTHING)
     organization = _organization_to_store(entry, known)

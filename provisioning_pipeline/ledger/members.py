@@ -23,7 +23,7 @@ class MemberLink:
 
 
 class Members:
-    """User links and member links, in the registry's database."""
+    """User links, member links and members taken over, in the registry's database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -60,13 +60,65 @@ class Members:
         return frame(USER_LINKS, rows)
 
     async def of_tenant(self, database_name: str) -> list[Row]:
-        """The members of one tenant: clerk_user_id, twenty_user_id, email."""
+        """The members of one tenant, each once: clerk_user_id, twenty_user_id, email.
+
+        Those taken over from a hand-made workspace are among them, without a clerk_user_id unless they are linked.
+        """
         return await self.database.fetch(
             """
             SELECT clerk_user_id, twenty_user_id::text AS twenty_user_id, email FROM provisioning.member_link
-            WHERE database_name = %s ORDER BY clerk_user_id
+            WHERE database_name = %s
+            UNION ALL
+            SELECT NULL, t.twenty_user_id::text, t.email FROM provisioning.taken_over_member t
+            WHERE t.database_name = %s AND t.left_at IS NULL AND NOT EXISTS (SELECT 1 FROM provisioning.member_link l
+                WHERE l.database_name = t.database_name AND l.twenty_user_id = t.twenty_user_id)
+            ORDER BY clerk_user_id, twenty_user_id
             """,
-            [database_name],
+            [database_name, database_name],
+        )
+
+    async def taken_over(self, database_names: Sequence[str] | None = None, *, also_left: bool = False) -> list[Row]:
+        """Who came from a hand-made workspace, in these tenants or in all: database_name, twenty_user_id, email, left.
+
+        With `also_left` those who are members no more are among them.
+        """
+        if not await has_ledger(self.database):
+            return []
+        names = None if database_names is None else list(database_names)
+        return await self.database.fetch(
+            """
+            SELECT database_name, twenty_user_id::text AS twenty_user_id, email, left_at IS NOT NULL AS left
+            FROM provisioning.taken_over_member
+            WHERE (%s::text[] IS NULL OR database_name = ANY(%s)) AND (%s OR left_at IS NULL)
+            ORDER BY database_name, twenty_user_id
+            """,
+            [names, names, also_left],
+        )
+
+    async def mark_left(self, people: Sequence[tuple[str, str]]) -> None:
+        """These (database name, Twenty user id) came from hand-made workspaces and are members no more."""
+        if not people:
+            return
+        names, users = [list(column) for column in zip(*people, strict=True)]
+        await self.database.execute(
+            """
+            UPDATE provisioning.taken_over_member t SET left_at = now()
+            FROM unnest(%s::text[], %s::uuid[]) AS gone(name, person)
+            WHERE t.database_name = gone.name AND t.twenty_user_id = gone.person AND t.left_at IS NULL
+            """,
+            [names, users],
+        )
+
+    async def store_taken_over(self, database_name: str, twenty_user_id: str, email: str, run_id: str) -> None:
+        """Remember somebody who came from the tenant's hand-made workspace; twice is once, with the last e-mail."""
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.taken_over_member AS known (database_name, twenty_user_id, email, run_id)
+            VALUES (%s, %s, %s, %s)
+            ON CONFLICT (database_name, twenty_user_id) DO UPDATE SET email = excluded.email, left_at = NULL
+            WHERE known.email <> excluded.email OR known.left_at IS NOT NULL
+            """,
+            [database_name, twenty_user_id, email, run_id],
         )
 
     async def store(self, server: str, database_name: str, links: Sequence[MemberLink], run_id: str) -> None:

@@ -9,6 +9,7 @@ class ConditionType(StrEnum):
     """The questions that are answered for every tenant, in the order in which they depend on each other."""
 
     DETECTED = "Detected"
+    TENANT_DATABASE = "TenantDatabase"
     REGISTERED = "Registered"
     WORKSPACE_READY = "WorkspaceReady"
     MEMBERS_SYNCED = "MembersSynced"
@@ -30,10 +31,17 @@ class Reason(StrEnum):
 
     # Detected
     DATABASE_PRESENT = "DatabasePresent"
-    NO_SCHEMA_YET = "NoSchemaYet"
     DATABASE_MISSING = "DatabaseMissing"
     DATABASE_VANISHED = "DatabaseVanished"
+    # TenantDatabase
     DATABASE_UNREACHABLE = "DatabaseUnreachable"
+    NO_SCHEMA_YET = "NoSchemaYet"
+    DATABASE_REFUSED = "DatabaseRefused"
+    OLDER_SCHEMA = "OlderSchema"
+    HAND_MADE_WORKSPACE = "HandMadeWorkspace"
+    ROWS_REPORTED = "RowsReported"
+    ROWS_CHANGED = "RowsChanged"
+    NOTHING_PENDING = "NothingPending"
     # Registered
     REGISTRY_ROW = "RegistryRow"
     ADOPTED = "Adopted"
@@ -62,6 +70,7 @@ class Reason(StrEnum):
     ACTIVATION_FAILED = "ActivationFailed"
     WORKSPACE_GONE = "WorkspaceGone"
     WORKSPACE_SUSPENDED = "WorkspaceSuspended"
+    CONTRACT_UNPROVED = "ContractUnproved"
     WORKSPACE_INCOMPLETE = "WorkspaceIncomplete"
     REFUSED_BY_TWENTY = "RefusedByTwenty"
     TENANT_BUSY = "TenantBusy"
@@ -102,6 +111,9 @@ class Reason(StrEnum):
     # Ready
     ALL_TRUE = "AllTrue"
 
+
+TOLD_ONLY = frozenset({ConditionType.TENANT_DATABASE})
+"""Told to people, and no part of Ready: a login proves what happens in Twenty, whatever old rows lie elsewhere."""
 
 SET_ASIDE = frozenset({Reason.TENANT_SUSPENDED, Reason.TENANT_GONE})
 """Reasons for which nothing is wanted of a tenant: it is neither ready nor unwell."""
@@ -146,18 +158,16 @@ def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
 
 
 def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
-    """Ready is true when every other condition is; otherwise it carries the first that is not.
+    """Ready is true when every other condition is (but those `TOLD_ONLY`); otherwise it carries the first that is not.
 
     A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that was set aside on
     purpose says so, whatever else is wrong with it.
     """
-    asked = [conditions[type_] for type_ in ConditionType if type_ in conditions and type_ is not ConditionType.READY]
-    for condition in asked:
+    questions = [type_ for type_ in ConditionType if type_ is not ConditionType.READY and type_ not in TOLD_ONLY]
+    for condition in (conditions[type_] for type_ in questions if type_ in conditions):
         if condition.reason in SET_ASIDE and condition.status is not Status.TRUE:
             return is_false(ConditionType.READY, condition.reason, condition.message)
-    for type_ in ConditionType:
-        if type_ is ConditionType.READY:
-            continue
+    for type_ in questions:
         found = conditions.get(type_)
         if found is None:
             return is_false(ConditionType.READY, Reason.WAITING, f"{type_} has not been looked at yet.")

@@ -39,16 +39,6 @@ LINKS: Final[Columns] = {
 }
 """Our own rows: which workspace on which server is whose."""
 
-PROBES: Final[Columns] = {
-    "database_name": "object",
-    "reachable": "object",  # bool
-    "vanished": "object",  # bool: dropped between listing and looking
-    "has_core": "object",  # bool
-    "display_name": "object",  # what the database itself says the tenant is called
-    "problem": "object",  # why it could not be read, without any secret
-}
-"""What a look into a tenant database found; only databases that need work are looked into."""
-
 WORKSPACES: Final[Columns] = {
     "server": "object",
     "workspace_id": "object",
@@ -108,6 +98,16 @@ TWENTY_MEMBERS: Final[Columns] = {
     "role": "object",  # label of the role in that workspace; None when there is none
 }
 """Who belongs to which workspace, by Twenty's own rows; deleted memberships and accounts left out."""
+
+MEMBER_STATUSES: Final[Columns] = {
+    "server": "object",
+    "workspace_id": "object",
+    "user_id": "object",
+    "status": "object",  # what Twenty would show this member, or UNKNOWN_STEP
+    "keys": "object",  # tuple of the pending keys, sorted
+    "unknown": "object",  # tuple of those among them that this version's order does not know
+}
+"""What every member of every workspace would see, deleted workspaces left out."""
 
 USER_LINKS: Final[Columns] = {
     "server": "object",

@@ -1,14 +1,15 @@
-"""Twenty's onboarding as rows say it: which steps are pending for whom, and what the person would see.
+"""Twenty's onboarding as rows say it: which steps are pending for whom, what the person would see, what is in the way.
 
 Measured on Twenty 2.21.0: a step is pending while a `core."keyValuePair"` row of type USER_VARIABLE holds the
-JSON value `true` under a key `ONBOARDING_*_PENDING`; rows are read at three levels, narrower ones winning.
+JSON value `true` under a key `ONBOARDING_*_PENDING`; rows are read at three levels, narrower ones winning. A key
+stands at most once at a level, by the table's unique indexes.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 PENDING_KEY = re.compile(r"^ONBOARDING_.+_PENDING$")
 """Any step of any version; never a fixed list, since versions add and reorder steps."""
@@ -17,6 +18,24 @@ CONNECT_ACCOUNT = "ONBOARDING_CONNECT_ACCOUNT_PENDING"
 INSTALL_APPS = "ONBOARDING_INSTALL_APPS_PENDING"
 CREATE_PROFILE = "ONBOARDING_CREATE_PROFILE_PENDING"
 INVITE_TEAM = "ONBOARDING_INVITE_TEAM_PENDING"
+BOOK_ONBOARDING = "ONBOARDING_BOOK_ONBOARDING_PENDING"
+
+USER_VARIABLE: Final = "USER_VARIABLE"
+"""The type of the rows that Twenty reads as onboarding steps."""
+
+WORKSPACE_ACTIVATION: Final = "WORKSPACE_ACTIVATION"
+PLAN_REQUIRED: Final = "PLAN_REQUIRED"
+COMPLETED: Final = "COMPLETED"
+UNKNOWN_STEP: Final = "UNKNOWN_STEP"
+"""A status of ours, not of Twenty's: a step is pending, and what this Twenty shows for it is not known here."""
+
+_STEPS: Final = {
+    "SYNC_EMAIL": CONNECT_ACCOUNT,
+    "APPS_INSTALLATION": INSTALL_APPS,
+    "PROFILE_CREATION": CREATE_PROFILE,
+    "INVITE_TEAM": INVITE_TEAM,
+    "BOOK_ONBOARDING": BOOK_ONBOARDING,
+}
 
 
 class Level(StrEnum):
@@ -29,12 +48,14 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One onboarding row. `value` is the JSON value as read."""
+    """One onboarding row. `value` is the JSON value as read, `row_id` the primary key where it was read."""
 
     key: str
     user_id: str | None
     workspace_id: str | None
     value: Any
+    type: str = USER_VARIABLE
+    row_id: str | None = None
 
     @property
     def level(self) -> Level | None:
@@ -45,8 +66,76 @@ class Flag:
             return Level.USER
         return Level.WORKSPACE if self.workspace_id else None
 
+    @property
+    def is_step(self) -> bool:
+        """Whether Twenty reads this row when it looks for pending steps, whatever its value."""
+        return self.type == USER_VARIABLE and self.level is not None and PENDING_KEY.match(self.key) is not None
+
 
 _PRECEDENCE = {Level.WORKSPACE: 0, Level.USER: 1, Level.USER_AND_WORKSPACE: 2}
+_NARROWEST_FIRST = sorted(_PRECEDENCE, key=_PRECEDENCE.__getitem__, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StepOrder:
+    """The order in which a version of Twenty looks for something to show; the first match is the status.
+
+    Args:
+        name: the version.
+        statuses: first to last, COMPLETED at the end.
+        activating: the workspace's activation statuses that show WORKSPACE_ACTIVATION.
+    """
+
+    name: str
+    statuses: tuple[str, ...]
+    activating: frozenset[str]
+
+
+ORDER_2: Final = StepOrder(
+    name="2.x",
+    statuses=(
+        WORKSPACE_ACTIVATION,
+        "SYNC_EMAIL",
+        "APPS_INSTALLATION",
+        "PROFILE_CREATION",
+        "INVITE_TEAM",
+        PLAN_REQUIRED,
+        COMPLETED,
+    ),
+    activating=frozenset({"PENDING_CREATION", "ONGOING_CREATION"}),
+)
+"""Measured on 2.21.0, but for PLAN_REQUIRED, which is only read in its source."""
+
+ORDER_1: Final = StepOrder(
+    name="1.x",
+    statuses=(
+        PLAN_REQUIRED,
+        WORKSPACE_ACTIVATION,
+        "PROFILE_CREATION",
+        "SYNC_EMAIL",
+        "INVITE_TEAM",
+        "BOOK_ONBOARDING",
+        COMPLETED,
+    ),
+    activating=frozenset({"PENDING_CREATION"}),
+)
+"""Read in the source of 1.x (September 2025, commit 0285fce), `OnboardingService.getOnboardingStatus` in
+`packages/twenty-server/src/engine/core-modules/onboarding/onboarding.service.ts`. The first releases of 1.x had no
+BOOK_ONBOARDING; later ones show it only where CALENDAR_BOOKING_PAGE_ID is set.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a member would be shown.
+
+    Args:
+        status: Twenty's status, or UNKNOWN_STEP when nothing is pending but steps that the order does not know.
+        unknown: the pending keys that the order does not know, whatever the status.
+    """
+
+    status: str
+    unknown: tuple[str, ...]
 
 
 def pending_for(user_id: str, workspace_id: str, flags: Iterable[Flag]) -> dict[str, Level]:
@@ -56,14 +145,60 @@ def pending_for(user_id: str, workspace_id: str, flags: Iterable[Flag]) -> dict[
     """
     deciding: dict[str, Flag] = {}
     for flag in flags:
-        if not PENDING_KEY.match(flag.key) or flag.level is None:
-            continue
-        if flag.user_id not in (None, user_id) or flag.workspace_id not in (None, workspace_id):
+        if flag.user_id not in (None, user_id) or flag.workspace_id not in (None, workspace_id) or not flag.is_step:
             continue
         known = deciding.get(flag.key)
         if known is None or _precedence(flag) > _precedence(known):
             deciding[flag.key] = flag
     return {key: flag.level for key, flag in sorted(deciding.items()) if flag.value is True and flag.level is not None}
+
+
+def seen_by(
+    user_id: str, workspace_id: str, activation_status: str | None, flags: Iterable[Flag], order: StepOrder
+) -> Seen:
+    """What Twenty would show this member on opening the workspace.
+
+    Never PLAN_REQUIRED: that is told by billing, not by rows.
+    """
+    return seen_with(pending_for(user_id, workspace_id, flags), activation_status, order)
+
+
+def seen_with(pending: Collection[str], activation_status: str | None, order: StepOrder) -> Seen:
+    """What Twenty would show somebody for whom the steps with these keys are pending."""
+    known = {_STEPS[status] for status in order.statuses if status in _STEPS}
+    unknown = tuple(sorted(set(pending) - known))
+    for status in order.statuses:
+        if status == WORKSPACE_ACTIVATION and activation_status in order.activating:
+            return Seen(status, unknown)
+        if _STEPS.get(status) in pending:
+            return Seen(status, unknown)
+    return Seen(UNKNOWN_STEP if unknown else COMPLETED, unknown)
+
+
+def rows_in_the_way(user_ids: Collection[str], workspace_id: str, flags: Iterable[Flag]) -> tuple[Flag, ...]:
+    """The fewest rows without which nothing is pending for any of these users in that workspace, in the given order.
+
+    For each user and step these are the rows from the narrowest level up that hold `true`, as far as the first that
+    does not: that one stays and hides what is wider. No row of another user, of another workspace or of another
+    type is ever among them. A row of the workspace as a whole is, even though everybody in it meets it.
+    """
+    rows = tuple(flags)
+    at_place: dict[tuple[str, Level | None, str | None], int] = {}
+    for number, flag in enumerate(rows):
+        if flag.is_step and flag.workspace_id in (None, workspace_id):
+            at_place.setdefault((flag.key, flag.level, flag.user_id), number)
+    keys = {key for key, _, _ in at_place}
+    found: set[int] = set()
+    for user_id in set(user_ids):
+        for key in keys:
+            for level in _NARROWEST_FIRST:
+                number_at = at_place.get((key, level, None if level is Level.WORKSPACE else user_id))
+                if number_at is None:
+                    continue
+                if rows[number_at].value is not True:
+                    break
+                found.add(number_at)
+    return tuple(rows[number] for number in sorted(found))
 
 
 def _precedence(flag: Flag) -> int:

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from provisioning_pipeline.model.condition import Condition, Reason
+from provisioning_pipeline.model.onboarding import Flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Change(StrEnum):
     CLOSE_INVITE_LINK = "close invite link"
     STORE_AT_CLERK = "store at Clerk"
     CLEAR_ONBOARDING = "clear onboarding step"
+    REMOVE_ROWS = "remove onboarding rows"
+    MEND_WORKSPACE = "mend hand-made workspace"
     STORE_LINK = "store link"
     PROVE_LOGIN = "prove login"
 
@@ -96,7 +99,7 @@ class MemberPlan:
     """What is to be done for one person in one workspace.
 
     Args:
-        clerk_user_id: who, at Clerk.
+        clerk_user_id: who, at Clerk; None for somebody of a hand-made workspace whom Clerk does not know.
         email: of their Twenty account, lower case; the one Clerk verified, where they have no account yet.
         first_name, last_name: as Clerk has them; may both be empty.
         role: label of the role that they are to have.
@@ -106,7 +109,7 @@ class MemberPlan:
         changed_at: when Clerk says that it changed, in milliseconds since 1970; None when nobody knows.
     """
 
-    clerk_user_id: str
+    clerk_user_id: str | None
     email: str
     first_name: str
     last_name: str
@@ -130,6 +133,42 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class HandMade:
+    """A workspace in a tenant database that was inserted by SQL, and what it lacks, in words."""
+
+    workspace_id: str
+    display_name: str
+    failed_checks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasePlan:
+    """What a look into the tenant's own database found, and what is to be done there by SQL.
+
+    Args:
+        evidence, looked_at: of the look; they go into the ledger.
+        settled: nothing is to be done, so that the database needs no look until somebody writes to it.
+        rows: onboarding rows to remove.
+        activate: workspaces to set to ACTIVE.
+        hand_made: workspaces that were inserted by SQL.
+        after: what holds once this is done.
+    """
+
+    evidence: str
+    looked_at: datetime
+    settled: bool
+    rows: tuple[Flag, ...]
+    activate: tuple[str, ...]
+    hand_made: tuple[HandMade, ...]
+    after: Condition
+
+    @property
+    def needs_work(self) -> bool:
+        """Whether anything is to be written in the tenant's database."""
+        return bool(self.rows or self.activate)
+
+
+@dataclass(frozen=True, slots=True)
 class TenantPlan:
     """Everything that acting for one tenant needs; small, and free of secrets.
 
@@ -145,6 +184,7 @@ class TenantPlan:
         members: what is to be done for its members.
         findings: what about its members needs a person.
         store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
+        database: what its own database needs; None when it was not looked into.
     """
 
     tenant: Tenant
@@ -158,6 +198,7 @@ class TenantPlan:
     members: tuple[MemberPlan, ...] = ()
     findings: tuple[Finding, ...] = ()
     store_organization: str | None = None
+    database: DatabasePlan | None = None
 
     @property
     def needs_work(self) -> bool:
@@ -193,6 +234,8 @@ class Plan:
         waiting: name of the removals and demotions that wait for approval, or None.
         notes: what about the whole run a person should know.
         clerk: how much of Clerk was read.
+        dropped: databases that were looked into once and are no more.
+        left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
     """
 
     tenants: tuple[TenantPlan, ...]
@@ -202,6 +245,8 @@ class Plan:
     waiting: str | None = None
     notes: tuple[str, ...] = ()
     clerk: ClerkRead | None = None
+    dropped: frozenset[str] = frozenset()
+    left: tuple[tuple[str, str], ...] = ()
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

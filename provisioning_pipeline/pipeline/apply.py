@@ -67,10 +67,11 @@ async def apply(
     async with connect(settings, dry_run=False) as connections:
         reconciler = Reconciler(connections, run_id)
         await reconciler.prepare(trigger)
-        plan = await reconciler.accept(await reconciler.plan(tenants, approved=approved))
+        accepted = await reconciler.accept(await reconciler.plan(tenants, approved=approved))
+        plan = accepted.plan
         if planned:
             planned(plan)
-        results = await reconciler.run(plan.tenants, progress=progress)
+        results = [*accepted.results, *await reconciler.run(plan.tenants, progress=progress)]
         totals = reconciler.totals(results, plan)
         summary, report = await conclude(
             connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals

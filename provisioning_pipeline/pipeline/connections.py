@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.act.scope import Server
 from provisioning_pipeline.clients.clerk.client import ClerkClient
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, with_database
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.ledger.contracts import Contracts
+from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
 from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.looks import Looks
 from provisioning_pipeline.ledger.marks import Marks
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.removed_rows import RemovedRows
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.settings import Settings, TwentyServer
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Connections:
     registry: Registry
     members: Members
     marks: Marks
+    looks: Looks
+    hand_made: HandMadeWorkspaces
+    removed_rows: RemovedRows
+    contracts: Contracts
     clerk: ClerkClient
     servers: dict[str, Server]
     twenty_calls: CallCounter
@@ -40,6 +48,39 @@ class Connections:
         return {name: server.database for name, server in self.servers.items()}
 
 
+def ledger_database(settings: Settings, *, read_only: bool, most_connections: int = 1) -> Database:
+    """The database of registry and ledger. Opened on first use."""
+    return Database(
+        settings.registry_url.get_secret_value(),
+        system="The tenant registry",
+        unreachable=Reason.REGISTRY_UNREACHABLE,
+        read_only=read_only,
+        most_connections=most_connections,
+    )
+
+
+def server_database(server: TwentyServer, *, read_only: bool, most_connections: int = 1) -> Database:
+    """A Twenty server's own database. Opened on first use."""
+    return Database(
+        server.database_url.get_secret_value(),
+        system=f'The database of Twenty server "{server.name}"',
+        unreachable=Reason.SERVER_DATABASE_UNREACHABLE,
+        read_only=read_only,
+        most_connections=most_connections,
+    )
+
+
+def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Database:
+    """A tenant's own database on the tenant cluster. Opened on first use."""
+    return Database(
+        with_database(settings.tenant_cluster_url.get_secret_value(), name),
+        system=f"The tenant database {name}",
+        unreachable=Reason.DATABASE_UNREACHABLE,
+        read_only=read_only,
+        most_connections=1,
+    )
+
+
 @asynccontextmanager
 async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) -> AsyncIterator[Connections]:
     """Open all systems lazily and close them at the end. Opening reaches none of them yet.
@@ -47,14 +88,9 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
     With `logins`, a dry run may sign in to Twenty: that proves a password and changes nothing that anyone sees.
     """
     async with AsyncExitStack() as stack:
+        # one lock for each tenant that is worked on, and two for everything else
         registry_database = await stack.enter_async_context(
-            Database(
-                settings.registry_url.get_secret_value(),
-                system="The tenant registry",
-                unreachable=Reason.REGISTRY_UNREACHABLE,
-                read_only=dry_run,
-                most_connections=settings.tenant_concurrency + 2,
-            )
+            ledger_database(settings, read_only=dry_run, most_connections=settings.tenant_concurrency + 2)
         )
         cluster = await stack.enter_async_context(
             Database(
@@ -89,23 +125,8 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
                     concurrency=settings.twenty_concurrency,
                 )
             )
-            database = await stack.enter_async_context(
-                Database(
-                    server.database_url.get_secret_value(),
-                    system=f'The database of Twenty server "{server.name}"',
-                    unreachable=Reason.SERVER_DATABASE_UNREACHABLE,
-                    read_only=True,
-                )
-            )
-            repairs = await stack.enter_async_context(
-                Database(
-                    server.database_url.get_secret_value(),
-                    system=f'The database of Twenty server "{server.name}"',
-                    unreachable=Reason.SERVER_DATABASE_UNREACHABLE,
-                    read_only=dry_run,
-                    most_connections=1,
-                )
-            )
+            database = await stack.enter_async_context(server_database(server, read_only=True, most_connections=4))
+            repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
             servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
         yield Connections(
             settings=settings,
@@ -115,6 +136,10 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
             registry=Registry(registry_database, settings.registry_table),
             members=Members(registry_database),
             marks=Marks(registry_database),
+            looks=Looks(registry_database),
+            hand_made=HandMadeWorkspaces(registry_database),
+            removed_rows=RemovedRows(registry_database),
+            contracts=Contracts(registry_database),
             clerk=clerk,
             servers=servers,
             twenty_calls=twenty_calls,

@@ -1,22 +1,10 @@
-"""Which tenants are marked: what the sensor of Clerk's changes asks, and where the ledger is that keeps the marks."""
+"""Which tenants are marked: what the sensor of Clerk's changes asks."""
 
 from datetime import datetime
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.marks import Marks
-from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.pipeline.connections import ledger_database
 from provisioning_pipeline.settings import Settings
-
-
-def ledger_database(settings: Settings, *, read_only: bool, most_connections: int = 1) -> Database:
-    """The database of registry and ledger alone, for those who need no other system. Opened on first use."""
-    return Database(
-        settings.registry_url.get_secret_value(),
-        system="The tenant registry",
-        unreachable=Reason.REGISTRY_UNREACHABLE,
-        read_only=read_only,
-        most_connections=most_connections,
-    )
 
 
 async def marked_tenants(settings: Settings) -> dict[str, datetime]:

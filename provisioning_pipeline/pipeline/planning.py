@@ -1,50 +1,34 @@
 """Observe and decide: from the outside world to a plan. Reads only, in a dry run and in a real one alike."""
 
 import gc
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
-from uuid import UUID
 
 import pandas as pd
 from psycopg import Error
 
-from provisioning_pipeline.clients.concurrency import all_of, both
+from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.decide.admin import admin_holders
-from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect, slug_of
+from provisioning_pipeline.decide.hand_made import members_to_take_over
 from provisioning_pipeline.decide.harm import Budget, Weighed, harmed, weigh
-from provisioning_pipeline.decide.members import MemberPolicy, People, decide_members, missing_at_clerk
-from provisioning_pipeline.decide.organizations import Claimant, Match, match_organizations
-from provisioning_pipeline.decide.plan import Observed, Planner, databases_to_probe
+from provisioning_pipeline.decide.members import decide_members
+from provisioning_pipeline.decide.organizations import Match, claimants_of, match_organizations
+from provisioning_pipeline.decide.people import People, missing_at_clerk
+from provisioning_pipeline.decide.plan import Observed, Planner
+from provisioning_pipeline.decide.plan_databases import PeopleOfDatabase, people_of_databases, with_databases
 from provisioning_pipeline.decide.plan_members import KnownMembers, with_members, workplaces
 from provisioning_pipeline.ledger.registry import Column
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, RunFault
+from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
-from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan
-from provisioning_pipeline.observe import cluster
-from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures, some_organizations, whole_instance
-from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_users
+from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan, TenantPlan
+from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures
 from provisioning_pipeline.pipeline.connections import Connections
+from provisioning_pipeline.pipeline.observation import Seen, everything, some
+from provisioning_pipeline.pipeline.policy import database_policy, member_policy
 from provisioning_pipeline.settings import Settings
-
-
-class UnknownTenants(RunFault):
-    """A tenant was asked for by a name that nobody has."""
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Everything that was read, before anything is decided."""
-
-    detected: list[Detected]
-    registry: pd.DataFrame
-    twenty: TwentySnapshot
-    clerk: ClerkSnapshot
-    member_links: pd.DataFrame
-    user_links: pd.DataFrame
-    looked_at: datetime
 
 
 class UnknownPlan(RunFault):
@@ -67,12 +51,9 @@ async def plan(
     names = sorted({name.strip() for name in tenants}) or None
     try:
         with _rare_garbage_collection():
-            seen = await (_all(connections) if names is None else _some(connections, names, by_hand=by_hand))
+            seen = await (everything(connections) if names is None else some(connections, names, by_hand=by_hand))
             columns = await connections.registry.columns()
-            probes = await cluster.probes(
-                connections.settings.tenant_cluster_url.get_secret_value(), databases_to_probe(seen.detected)
-            )
-            return replace(await _decide(connections, seen, columns, probes, approved), asked=tuple(tenants))
+            return replace(await _decide(connections, seen, columns, approved), asked=tuple(tenants))
     except Fault as fault:
         raise RunFault(fault.message) from None
     except Error as error:
@@ -97,93 +78,13 @@ def _rare_garbage_collection() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-# --- observing ------------------------------------------------------------------------------------------------------
-
-
-async def _all(connections: Connections) -> _Seen:
-    """Everything at once: pages and whole tables, however many tenants there are."""
-    settings, members = connections.settings, connections.members
-    looked_at = await connections.marks.now()
-    ours = all_of(
-        [
-            connections.registry.rows(),
-            connections.ledger.links(),
-            members.member_links(),
-            members.user_links(),
-            _databases(connections, None),
-        ]
-    )
-    theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
-    (registry, links, member_links, user_links, databases), (twenty, clerk) = await both(
-        ours, both(theirs, whole_instance(connections.clerk))
-    )
-    detected = detect(databases, registry, links, _detection_policy(settings))
-    return _Seen(detected, registry, twenty, clerk, member_links, user_links, looked_at)
-
-
-async def _some(connections: Connections, names: list[str], *, by_hand: bool) -> _Seen:
-    """Only what concerns these tenants."""
-    settings, members = connections.settings, connections.members
-    looked_at = await connections.marks.now()
-    # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
-    wanted = [*names, *(slug_of(name, ()) for name in names)]
-    registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
-    databases = [*names, *registry["database_name"], *links["database_name"]]
-    found, (twenty, member_links) = await both(
-        _databases(connections, databases),
-        both(
-            twenty_servers(
-                settings.servers,
-                connections.twenty_databases,
-                settings.tenant_database_pattern,
-                _uuids([*links["workspace_id"], *registry["workspace_id"]]),
-            ),
-            members.member_links(databases),
-        ),
-    )
-    detected = _chosen(detect(found, registry, links, _detection_policy(settings)), names, by_hand=by_hand)
-    clerk = await _organizations(connections, detected)
-    emails = sorted(set(clerk.users["email"].dropna()))
-    accounts = sorted(set(member_links["twenty_user_id"]))
-    user_links = await members.user_links(sorted(set(clerk.users["user_id"])), accounts)
-    ids = sorted({*accounts, *user_links["twenty_user_id"]})
-    twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
-    # whose account it is by e-mail may be linked to somebody who is not among these people
-    rivals = await members.user_links([], sorted(set(twenty.users["user_id"])))
-    return _Seen(
-        detected,
-        registry,
-        twenty,
-        clerk,
-        member_links,
-        pd.concat([user_links, rivals], ignore_index=True).drop_duplicates(),
-        looked_at,
-    )
-
-
-async def _organizations(connections: Connections, detected: Sequence[Detected]) -> ClerkSnapshot:
-    """The organizations that these tenants name, and for those that name none, one with their slug."""
-    claimants = _claimants(detected)
-    known = [named for found in claimants if (named := found.registered or found.linked)]
-    slugs = [found.slug for found in claimants if not (found.registered or found.linked)]
-    return await some_organizations(connections.clerk, known, slugs)
-
-
-async def _databases(connections: Connections, names: Sequence[str] | None) -> pd.DataFrame:
-    settings = connections.settings
-    return await cluster.databases(
-        connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded, names
-    )
-
-
 # --- deciding -------------------------------------------------------------------------------------------------------
 
 
 async def _decide(
     connections: Connections,
-    seen: _Seen,
+    seen: Seen,
     columns: Mapping[str, Column],
-    probes: pd.DataFrame,
     approved: str | None,
 ) -> Plan:
     settings, clerk = connections.settings, seen.clerk
@@ -198,12 +99,15 @@ async def _decide(
             servers=seen.twenty.servers,
             workspaces=seen.twenty.workspaces,
             flags=seen.twenty.flags,
-            probes=probes,
+            looks=seen.looks,
             service_users=seen.twenty.service_users,
             organizations=matches,
             holders=holders,
             users=users,
             member_links=seen.member_links,
+            taken_over=[row for row in seen.taken_over if not row["left"]],
+            everyone=settings.onboarding_people == "everyone",
+            twenty_members=seen.twenty.members,
             registry_stores=connections.registry.stores_workspaces(dict(columns)),
             admin_roles=", ".join(roles),
         ),
@@ -224,13 +128,7 @@ async def _decide(
     missing = missing_at_clerk(people)
     looked_at = _in_turn(missing, seen.looked_at)
     people = replace(people, departures=await _departures(connections, looked_at))
-    policy = MemberPolicy(
-        roles=settings.member_roles,
-        default_role=settings.member_default_role,
-        gone=settings.members_gone,
-        store_external_id=settings.clerk_store_external_id and len(settings.servers) == 1,
-    )
-    decisions = decide_members(people, policy)
+    decisions = decide_members(people, member_policy(settings))
     replaced = {name for name, decision in decisions.items() if decision.replace_admin}
     others, known_users = _holders(clerk, matches, unread, roles, replaced)
     holders |= others
@@ -256,14 +154,68 @@ async def _decide(
         links_open=frozenset(name for name, link in links.items() if link.get("invite_link_opened")),
         another_admin=lambda entry: planner.admin(by_name[entry.tenant.database_name], entry.tenant.clerk_org_id),
     )
+    entries = [with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts]
     return Plan(
-        tuple(with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts),
+        with_databases(
+            entries, seen.looks, await _of_databases(connections, seen, entries, people), database_policy(settings)
+        ),
         looked_at=seen.looked_at,
         unread=frozenset(unread),
         waiting=weighed.waiting,
         clerk=clerk_read(clerk),
         notes=tuple(_notes(seen, weighed, len(missing))),
+        dropped=seen.dropped,
+        left=_left(seen, entries),
     )
+
+
+async def _of_databases(
+    connections: Connections, seen: Seen, entries: Sequence[TenantPlan], people: People
+) -> dict[str, PeopleOfDatabase]:
+    """Whom the databases that were looked into may speak of, and who of their hand-made workspaces Clerk knows."""
+    named = [
+        (found.tenant.database_name, str(email).lower())
+        for found in seen.detected
+        for email in ((found.link or {}).get("admin_email"), (found.registry or {}).get("admin_email"))
+        if email
+    ]
+    found = people_of_databases(
+        seen.looks, entries, people, [*named, *_emails(seen.taken_over)], _emails(seen.taken_over)
+    )
+    strangers = {
+        member.email
+        for name, look in seen.looks.items()
+        for member in members_to_take_over(look.workspaces, found[name].at_clerk or (), found[name].inside)
+    }
+    if not strangers or not connections.settings.take_over_members:
+        return found
+    try:
+        known: frozenset[str] | None = await connections.clerk.known_emails(strangers)
+    except Fault as fault:
+        if fault.kind is FaultKind.SERVER:
+            raise
+        known = None
+    return {name: replace(entry, at_clerk=known) for name, entry in found.items()}
+
+
+def _left(seen: Seen, entries: Sequence[TenantPlan]) -> tuple[tuple[str, str], ...]:
+    """(database name, Twenty user id) of people of hand-made workspaces who are members no more."""
+    there = [(row["database_name"], row["twenty_user_id"]) for row in seen.taken_over if not row["left"]]
+    if not there:
+        return ()
+    readable = set(seen.twenty.servers[seen.twenty.servers["reason"].isna()]["server"])
+    homes = {
+        entry.tenant.database_name: (entry.server, entry.workspace_id)
+        for entry in entries
+        if entry.server in readable and entry.workspace_id
+    }
+    of_ours = seen.twenty.members[seen.twenty.members["user_id"].isin([user for _, user in there])]
+    inside = set(zip(of_ours["server"], of_ours["workspace_id"], of_ours["user_id"], strict=True))
+    return tuple((name, user) for name, user in there if name in homes and (*homes[name], user) not in inside)
+
+
+def _emails(taken_over: Sequence[Row]) -> list[tuple[str, str]]:
+    return [(str(row["database_name"]), str(row["email"])) for row in taken_over]
 
 
 _MOST_LOOKED_AT = 500
@@ -294,22 +246,8 @@ def _in_turn(missing: list[tuple[str, str]], now: datetime) -> list[tuple[str, s
     return [*missing[start:], *missing[:start]][:_MOST_LOOKED_AT]
 
 
-def _claimants(detected: Sequence[Detected]) -> list[Claimant]:
-    return [
-        Claimant(
-            found.tenant.database_name,
-            found.tenant.slug,
-            found.tenant.clerk_org_id,
-            (found.link or {}).get("clerk_org_id"),
-            (found.link or {}).get("workspace_id"),
-        )
-        for found in detected
-        if found.eligible
-    ]
-
-
-def _matches(settings: Settings, seen: _Seen) -> dict[str, Match]:
-    claimants = _claimants(seen.detected)
+def _matches(settings: Settings, seen: Seen) -> dict[str, Match]:
+    claimants = claimants_of(seen.detected)
     ours = {claimant.database_name for claimant in claimants}
     others = seen.registry[
         ~seen.registry["database_name"].isin(ours) & ~seen.registry["status"].isin(settings.registry_excluded_statuses)
@@ -376,7 +314,7 @@ def _member_counts(places: pd.DataFrame, members: pd.DataFrame) -> dict[str, int
     return {str(name): int(count) for name, count in counts.items()}
 
 
-def _notes(seen: _Seen, weighed: Weighed, missing: int) -> Iterator[str]:
+def _notes(seen: Seen, weighed: Weighed, missing: int) -> Iterator[str]:
     clerk = seen.clerk
     if clerk.fault:
         yield f"Members were not compared: {clerk.fault.message}"
@@ -401,30 +339,3 @@ def _unknown_plan(approved: str, weighed: Weighed) -> UnknownPlan:
         else "Nothing waits for approval now."
     )
     return UnknownPlan(f"No plan called {approved} waits, so nothing was done. {now}")
-
-
-def _detection_policy(settings: Settings) -> DetectionPolicy:
-    return DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
-
-
-def _uuids(values: Iterable[object]) -> list[str]:
-    """Those that are UUIDs: the registry's column is the tenant manager's, and may hold anything."""
-    found = []
-    for value in values:
-        with suppress(ValueError):
-            found.append(str(UUID(str(value))))
-    return found
-
-
-def _chosen(detected: Sequence[Detected], names: Sequence[str] | None, *, by_hand: bool) -> list[Detected]:
-    if names is None:
-        return list(detected)
-    chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & set(names)]
-    known = {name for found in chosen for name in (found.tenant.slug, found.tenant.database_name)}
-    unknown = [name for name in names if name not in known]
-    if unknown and by_hand:
-        raise UnknownTenants(
-            f"No tenant is called {', '.join(map(repr, unknown))}. Give a slug or a database name as `provisioning "
-            "status` lists them."
-        )
-    return chosen

@@ -13,9 +13,12 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.pipeline.connections import Connections, connect
+from provisioning_pipeline.pipeline.contracts import in_words
+from provisioning_pipeline.pipeline.contracts import look as look_at_contract
 from provisioning_pipeline.settings import Settings, TwentyServer
 
 _OLDEST_POSTGRES = 150000
+_LEDGER_AWAY = frozenset({Reason.REGISTRY_REFUSED, Reason.REGISTRY_UNREACHABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ async def preflight(settings: Settings) -> list[Check]:
         for server in settings.servers:
             opened = connections.servers[server.name]
             checks.append((f"Twenty {server.name}, database", _twenty_database(server, opened)))
-            checks.append((f"Twenty {server.name}", _twenty(server, opened)))
+            checks.append((f"Twenty {server.name}", _twenty(connections, server)))
         return await all_of(_check(system, look) for system, look in checks)
 
 
@@ -124,11 +127,14 @@ def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Await
     return look
 
 
-def _twenty(server: TwentyServer, opened: Server) -> Callable[[], Awaitable[str]]:
+def _twenty(connections: Connections, server: TwentyServer) -> Callable[[], Awaitable[str]]:
+    opened = connections.servers[server.name]
+
     async def look() -> str:
+        contract = await _contract(connections, server.name)
         await opened.client.check_contract()
         version = (await opened.client.server_config()).get("appVersion")
-        supported = f"{server.base_url}, version {version or 'not told'}, has every field that is needed"
+        supported = f"{server.base_url}, version {version or 'not told'}, {contract}"
         if not await opened.database.has_any_user():
             return f"{supported}; no user yet: the first run signs {server.service_email} up as its admin"
         await opened.client.service_token()
@@ -140,3 +146,15 @@ def _twenty(server: TwentyServer, opened: Server) -> Callable[[], Awaitable[str]
         return f"{supported}; {server.service_email} signs in and is server admin"
 
     return look
+
+
+async def _contract(connections: Connections, name: str) -> str:
+    try:
+        judged = await look_at_contract(connections, name)
+    except Fault as fault:
+        if fault.reason not in _LEDGER_AWAY:
+            raise
+        # the registry's own line says what is wrong there
+        return "contract not compared, for want of the ledger"
+    judged.must_be_complete()
+    return in_words(judged)

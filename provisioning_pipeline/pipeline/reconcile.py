@@ -3,33 +3,43 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from psycopg import Error
 
-from provisioning_pipeline.act.chain import ChainResult, run_steps, steps_for
-from provisioning_pipeline.act.scope import Scope, Server
-from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.act.chain import ChainResult, run_steps, server_steps, steps_for, stopped, together
+from provisioning_pipeline.act.scope import Scope
+from provisioning_pipeline.act.tenant_database import TenantDatabase, repair_tenant_database
+from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Condition, ConditionType, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.tenant import (
     READ_ONLY_CHANGES,
     Change,
+    DatabasePlan,
     Outcome,
     OutcomeStatus,
     Plan,
     Step,
     TenantPlan,
 )
+from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.pipeline import planning
-from provisioning_pipeline.pipeline.connections import Connections
+from provisioning_pipeline.pipeline.canaries import Tried, try_canaries
+from provisioning_pipeline.pipeline.connections import Connections, tenant_database
+from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
+from provisioning_pipeline.pipeline.scopes import scope_of
 
 _KEPT_EVENTS = timedelta(days=30)
 """Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
+
+_TENANTS_PER_PLACE = 3
+_IN_OWN_DATABASE = frozenset({Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
 
 Progress = Callable[[TenantPlan, ChainResult], None]
 
@@ -60,6 +70,22 @@ class Totals:
         )
 
 
+@dataclass(frozen=True)
+class Accepted:
+    """A plan that can be worked on, and what was settled for some tenants before.
+
+    Args:
+        plan: what is left to be done.
+        results: of tenants that went first on their server, and of those on a server that nobody may work on now; a
+            part of the run's totals.
+        told: what an operator should know about those who went first.
+    """
+
+    plan: Plan
+    results: tuple[ChainResult, ...]
+    told: tuple[str, ...]
+
+
 def count_actions(outcomes: Sequence[Outcome]) -> int:
     """How many of these changed something."""
     return sum(outcome.status is OutcomeStatus.DONE and outcome.change not in READ_ONLY_CHANGES for outcome in outcomes)
@@ -78,7 +104,10 @@ class Reconciler:
     run_id: str
 
     def __post_init__(self) -> None:
-        self._gate = asyncio.Semaphore(self.connections.settings.tenant_concurrency)
+        at_once = self.connections.settings.tenant_concurrency
+        self._gate = asyncio.Semaphore(at_once)
+        # more tenants are under way than work at a time, so that the last ones do not leave places empty
+        self._under_way = asyncio.Semaphore(_TENANTS_PER_PLACE * at_once)
 
     async def prepare(self, trigger: str) -> None:
         """Make ledger and registry ready to be written to, and remember that the run began.
@@ -107,19 +136,54 @@ class Reconciler:
             await self.connections.ledger.forget_run(self.run_id)
             raise
 
-    async def accept(self, plan: Plan) -> Plan:
-        """Write down what observing settled: adopted databases, links, conditions. Before any step.
+    async def accept(self, plan: Plan) -> Accepted:
+        """Write down what observing settled, make servers ready, and see who may be worked on. Before any step.
 
-        Returns the plan without work for the tenants that the registry would not take.
+        The registry may not take a tenant, and a server may not be one that can be written to. On a server that is
+        not the Twenty that is known here one tenant goes first, whole, and the others only once its login is proved.
+
+        Raises:
+            RunFault: when registry or ledger refuse.
         """
         try:
-            accepted, _ = await all_of([self._write_down(plan), self._make_servers_ready(plan)])
+            accepted, judged = await both(self._write_down(plan), self._make_servers_ready(plan))
+            return await self._with_canaries_first(accepted, judged)
         except Fault as fault:
             raise RunFault(fault.message) from None
         except Error as error:
             raise RunFault(f"The tenant registry refused: {str(error).splitlines()[0]}.") from None
-        assert accepted is not None
-        return accepted
+
+    async def _with_canaries_first(self, plan: Plan, judged: Sequence[Judged]) -> Accepted:
+        doubtful = [server for server in judged if server.verdict.decision is Decision.CANARY]
+        tried = await all_of(self._try_canaries(plan, server) for server in doubtful)
+        results = [result for of_server in tried for result in of_server.results]
+        done = {result.database_name for result in results}
+        entries: list[TenantPlan] = []
+        for entry in plan.tenants:
+            stop = self.connections.servers[entry.server].stop if entry.server else None
+            if entry.tenant.database_name in done:
+                entries.append(replace(entry, changes=(), members=(), database=None))
+            elif stop and server_steps(entry):
+                results.append(result := stopped(entry, stop))
+                entries.append(_without_server(entry, result))
+            else:
+                entries.append(entry)
+        waiting = {result.database_name: result.conditions for result in results if result.database_name not in done}
+        await self._store(waiting, tried=True)
+        told = tuple(of_server.told for of_server in tried)
+        return Accepted(replace(plan, tenants=tuple(entries)), tuple(results), told)
+
+    async def _try_canaries(self, plan: Plan, judged: Judged) -> Tried:
+        server = self.connections.servers[judged.server]
+        work = [entry for entry in plan.work if entry.server == judged.server and server_steps(entry)]
+
+        async def run(entry: TenantPlan) -> ChainResult:
+            (result,) = await self.run([entry])
+            return result
+
+        tried = await try_canaries(work, judged, server, self.connections.contracts, run)
+        server.stop = server.stop or tried.stop
+        return tried
 
     async def _write_down(self, plan: Plan) -> Plan:
         ledger = self.connections.ledger
@@ -130,7 +194,7 @@ class Reconciler:
             adoption = adoptions.get(entry.tenant.database_name)
             if adoption and adoption.failed:
                 conditions = (*entry.conditions, *adoption.conditions)
-                entries.append(replace(entry, changes=(), server=None, conditions=conditions))
+                entries.append(replace(entry, changes=(), server=None, database=None, conditions=conditions))
             else:
                 entries.append(entry)
         for idle in (True, False):
@@ -140,6 +204,7 @@ class Reconciler:
         outcomes = [outcome for adoption in adoptions.values() for outcome in adoption.outcomes]
         await ledger.add_outcomes(self.run_id, outcomes)
         await self._keep_what_was_read(plan)
+        await self._keep_looks(plan)
         return replace(plan, tenants=tuple(entries))
 
     async def _keep_what_was_read(self, plan: Plan) -> None:
@@ -158,6 +223,22 @@ class Reconciler:
             read = {*plan.asked, *(entry.tenant.database_name for entry in plan.tenants)}
             await self.connections.marks.clear(sorted(read - plan.unread), plan.looked_at)
 
+    async def _keep_looks(self, plan: Plan) -> None:
+        """What tells that a tenant database needs no other look, and which workspaces there are hand-made."""
+        found = {entry.tenant.database_name: entry.database for entry in plan.tenants if entry.database}
+        await self.connections.looks.store(
+            {name: LastLook(seen.evidence, seen.looked_at, seen.settled) for name, seen in found.items()}
+        )
+        # rows of somebody who becomes ours now were somebody else's in the last look
+        newly_ours = {
+            entry.tenant.database_name
+            for entry in plan.tenants
+            if not entry.database and {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.ADD_ADMIN} & set(entry.changes)
+        }
+        await self.connections.looks.forget(plan.dropped | newly_ours)
+        await self.connections.members.mark_left(plan.left)
+        await self.connections.hand_made.store({name: seen.hand_made for name, seen in found.items()})
+
     async def run(
         self, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
     ) -> list[ChainResult]:
@@ -168,13 +249,21 @@ class Reconciler:
         """
 
         async def one(entry: TenantPlan) -> ChainResult | None:
-            steps = [step for step in steps_for(entry) if only is None or step in only]
-            if not steps:
+            steps = [step for step in server_steps(entry) if only is None or step in only]
+            in_database = Step.REPAIR_ONBOARDING in steps_for(entry) and (
+                only is None or Step.REPAIR_ONBOARDING in only
+            )
+            results: list[ChainResult] = []
+            async with self._under_way:
+                if in_database and entry.database and entry.database.needs_work:
+                    results.append(await self._repair_database(entry.tenant.database_name, entry.database))
+                if steps:
+                    results.append(await self._chain(scope_of(self.connections, entry, self.run_id), steps))
+            if not results:
                 return None
-            async with self._gate:
-                result = await run_steps(self._scope(entry), steps)
-            # outside the gate, so that the next tenant begins meanwhile
-            await self._keep(result, tried=result.failed or steps[-1] is Step.VERIFY_LOGINS)
+            result = together(results)
+            # outside the gates, so that the next tenant begins meanwhile
+            await self._keep(result, tried=result.failed or not steps or steps[-1] is Step.VERIFY_LOGINS)
             if progress:
                 progress(entry, result)
             return result
@@ -186,6 +275,30 @@ class Reconciler:
         except Error as error:
             raise RunFault(f"PostgreSQL refused: {str(error).splitlines()[0]}.") from None
         return [result for result in results if result is not None]
+
+    async def _chain(self, scope: Scope, steps: Sequence[Step]) -> ChainResult:
+        """The steps in order, up to the first that fails. Between two of them another tenant may take the place."""
+        for step in steps:
+            async with self._gate:
+                result = await run_steps(scope, [step])
+            if result.failed:
+                break
+        return result
+
+    async def _repair_database(self, name: str, plan: DatabasePlan) -> ChainResult:
+        settings, connections = self.connections.settings, self.connections
+        async with self._gate, tenant_database(settings, name, read_only=False) as database:
+            return await repair_tenant_database(
+                TenantDatabase(
+                    name=name,
+                    plan=plan,
+                    database=database,
+                    ledger=connections.ledger.database,
+                    removed_rows=connections.removed_rows,
+                    run_id=self.run_id,
+                    lock_wait_seconds=settings.lock_wait_seconds,
+                )
+            )
 
     def totals(self, results: Sequence[ChainResult], plan: Plan | None = None) -> Totals:
         """The figures of these results, with the calls since the last totals and the notes of the plan, if given."""
@@ -207,26 +320,6 @@ class Reconciler:
         )
 
     # --- inside -------------------------------------------------------------------------------------------------
-
-    def _scope(self, entry: TenantPlan) -> Scope:
-        settings = self.connections.settings
-        assert entry.server is not None
-        return Scope(
-            plan=entry,
-            server=self.connections.servers[entry.server],
-            ledger=self.connections.ledger,
-            registry=self.connections.registry,
-            members=self.connections.members,
-            clerk=self.connections.clerk,
-            run_id=self.run_id,
-            member_password_key=settings.member_password_key,
-            service_member_name=settings.service_member_name,
-            activation_timeout_seconds=settings.activation_timeout_seconds,
-            lock_wait_seconds=settings.lock_wait_seconds,
-            ready_status=settings.registry_ready_status,
-            pending_statuses=settings.registry_pending_statuses,
-            invites=settings.members_foreign_password == "invite",  # noqa: S105  # a policy, no secret
-        )
 
     async def _keep(self, result: ChainResult, *, tried: bool) -> None:
         await self._store({result.database_name: result.conditions}, tried=tried)
@@ -265,24 +358,66 @@ class Reconciler:
         )
         return ChainResult(name, (), (outcome,), failed=False)
 
-    async def _make_servers_ready(self, plan: Plan) -> None:
-        """Check every server that will be written to, and sign our account up where there is no user at all.
+    async def _make_servers_ready(self, plan: Plan) -> list[Judged]:
+        """Judge every server that will be written to, and sign our account up where there is no user at all.
 
-        The first user of a server becomes its admin.
+        The first user of a server becomes its admin. A server that may not be written to comes to its stop, and is
+        not among those that are returned.
         """
-        wanted = sorted({entry.server for entry in plan.work if entry.server and steps_for(entry)})
-        await all_of(self._make_server_ready(self.connections.servers[name]) for name in wanted)
+        wanted: dict[str, list[str]] = {}
+        for entry in plan.work:
+            if entry.server and server_steps(entry):
+                inside = [entry.tenant.database_name] if entry.workspace_id else []
+                wanted.setdefault(entry.server, []).extend(inside)
+        judged = await all_of(self._make_server_ready(name, inside) for name, inside in sorted(wanted.items()))
+        return [server for server in judged if server is not None]
 
-    async def _make_server_ready(self, server: Server) -> None:
+    async def _make_server_ready(self, name: str, inside: Sequence[str]) -> Judged | None:
+        """Judge one server; `inside` names databases of tenants in whose workspace something will be done."""
+        server = self.connections.servers[name]
         try:
-            if await server.database.has_any_user():
-                # signing in writes nothing, so it need not wait for the check
-                await all_of([server.client.check_contract(), server.client.sign_in()])
-            else:
-                await server.client.check_contract()
+            known = await server.database.has_any_user()
+            # signing in writes nothing, so it need not wait for the verdict; what it refuses comes after that
+            judged, refused = await both(
+                look_and_remember(self.connections, name, inside),
+                _refusal(server.client.sign_in()) if known else _nothing(),
+            )
+            judged.must_be_complete()
+            await server.client.check_contract()
+            if refused:
+                server.note(refused)
+            if not known:
                 await _sign_up(server.client)
         except Fault as fault:
-            server.note(fault)
+            # nothing is written to a server of which nobody knows what it is
+            server.stop = server.stop or fault
+            return None
+        return None if server.stop else judged
+
+
+async def _refusal(work: Awaitable[None]) -> Fault | None:
+    try:
+        await work
+    except Fault as fault:
+        return fault
+    return None
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _without_server(entry: TenantPlan, result: ChainResult) -> TenantPlan:
+    """The plan with what is to be done in the tenant's own database alone, and with why."""
+    newer = {condition.type: condition for condition in (*entry.conditions, *result.conditions)}
+    changes = tuple(change for change in entry.changes if change in _IN_OWN_DATABASE)
+    return replace(
+        entry,
+        server=None,
+        members=(),
+        changes=changes if entry.database and entry.database.needs_work else (),
+        conditions=tuple(newer.values()),
+    )
 
 
 async def _sign_up(client: TwentyClient) -> None:

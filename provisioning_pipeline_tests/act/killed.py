@@ -90,18 +90,25 @@ def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: 
 
         return at_boundary
 
-    Transport._send_once = wrapped(  # type: ignore[method-assign]
-        Transport._send_once, lambda method, path, name, *_: None if name.startswith(("contract", "GET")) else name
-    )
-    Database.execute = wrapped(Database.execute, lambda query, *_: _words(query))  # type: ignore[method-assign]
-    for owner, methods in _TRANSACTIONS.items():
-        for method in methods:
-            original = getattr(owner, method)
-            setattr(owner, method, wrapped(original, lambda *_, _m=method, **__: f"ledger {_m}"))
+    boundaries: list[tuple[type, str, Callable[..., str | None]]] = [
+        (Transport, "_send_once", _call),
+        (Database, "execute", _words),
+        *((owner, method, _transaction(method)) for owner, methods in _TRANSACTIONS.items() for method in methods),
+    ]
+    for owner, method, name in boundaries:
+        setattr(owner, method, wrapped(getattr(owner, method), name))
     asyncio.run(apply(settings_of(environment), [tenant]))
 
 
-def _words(query: object) -> str:
+def _call(method: str, path: str, name: str, *_: object) -> str | None:
+    return None if name.startswith(("contract", "GET")) else name
+
+
+def _transaction(method: str) -> Callable[..., str]:
+    return lambda *_, **__: f"ledger {method}"
+
+
+def _words(query: object, *_: object) -> str:
     text = query if isinstance(query, str) else "composed statement"
     return " ".join(text.split())[:50]
 

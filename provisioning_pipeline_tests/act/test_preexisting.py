@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioning_pipeline.clients.twenty.client import derived_password
+from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.sandbox.preexisting import Preexisting, State, places_of, seed_preexisting
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions

@@ -186,7 +186,7 @@ def test_a_flag_that_comes_back_is_cleared_and_the_login_proved_again(world: Wor
     assert world.sees(slug)["status"] == "COMPLETED"
 
 
-def test_a_row_at_a_wider_level_is_named_and_never_taken_for_ready(world: World) -> None:
+def test_a_row_at_a_wider_level_that_no_call_clears_is_removed(world: World) -> None:
     slug = add(world, "wider")
     world.apply(slug)
     world.twenty(
@@ -197,7 +197,8 @@ def test_a_row_at_a_wider_level_is_named_and_never_taken_for_ready(world: World)
 
     world.apply(slug)
 
-    assert world.conditions(slug)["Ready"] == ("False", "StepsPending")
+    assert world.sees(slug)["status"] == "COMPLETED"
+    assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
 def test_a_deleted_workspace_is_reported_and_not_made_again(world: World) -> None:
@@ -268,7 +269,10 @@ def test_a_member_of_long_standing_keeps_the_name_they_chose(world: World) -> No
 
 def test_a_login_refused_right_after_the_creation_leaves_the_workspace_to_the_next_run(world: World) -> None:
     slug = add(world, "refused-entry")
-    world.sandbox.twenty[0].faults.scripted.append(ScriptedFault("getAuthTokensFromLoginToken", "error", times=4))
+    # the look at the server's contract meets the first four, where a workspace is there already
+    looks = bool(world.workspaces())
+    fault = ScriptedFault("getAuthTokensFromLoginToken", "error", times=8 if looks else 4)
+    world.sandbox.twenty[0].faults.scripted.append(fault)
 
     assert world.apply(slug).count("unwell") == 1
 
@@ -297,7 +301,7 @@ def test_an_answer_that_says_nothing_about_the_effect_keeps_the_intent_open(worl
 
 
 def test_one_tenants_failing_read_does_not_stop_its_server(world: World) -> None:
-    first, second = add(world, "read-fails"), add(world, "read-works")
+    first, second = add(world, "read-fails", members=1), add(world, "read-works", members=1)
     world.apply(first, second)
     for slug in (first, second):
         link = world.link(slug)

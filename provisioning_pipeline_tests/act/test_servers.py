@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from provisioning_pipeline.pipeline.connections import connect
-from provisioning_pipeline.pipeline.planning import UnknownTenants
+from provisioning_pipeline.pipeline.observation import UnknownTenants
 from provisioning_pipeline.pipeline.planning import plan as make_plan
 from provisioning_pipeline.pipeline.reconcile import Reconciler
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
@@ -124,7 +124,7 @@ def test_a_plan_that_is_older_than_another_runs_beginning_steps_back() -> None:
             async with connect(world.settings, dry_run=False) as connections:
                 reconciler = Reconciler(connections, "late")
                 await reconciler.prepare("test")
-                plan = await reconciler.accept(await reconciler.plan())
+                plan = (await reconciler.accept(await reconciler.plan())).plan
                 planned = plan.tenants[0].server
                 other = next(entry.name for entry in world.settings.servers if entry.name != planned)
                 database = plan.tenants[0].tenant.database_name

@@ -1,9 +1,10 @@
-"""What the tests of the clients share: waits that are noted instead of waited out, and a server to script."""
+"""What the tests of the clients share: waits that are noted instead of waited out, and servers."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import cast
+from uuid import uuid4
 
 import pytest
 from starlette.applications import Starlette
@@ -14,9 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tenacity import AsyncRetrying
 
 from provisioning_pipeline.clients import transport
+from provisioning_pipeline.sandbox.clerk import StandInClerk
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.serving import LoopbackServer
+from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 
 Answer = Callable[[Request], Awaitable[Response]]
+QUICK = TwentyOptions(activation_seconds=0)
 
 
 @pytest.fixture
@@ -57,3 +62,50 @@ def any_server() -> Iterator[AnyServer]:
     server = AnyServer()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_twenty(sandbox_postgres: SandboxPostgres) -> Iterator[StandInTwenty]:
+    """One server for the tests that mind only their own workspace; its first account is another admin."""
+    with StandInTwenty(_new_database(sandbox_postgres), QUICK) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_twenty: StandInTwenty) -> StandInTwenty:
+    """The shared Twenty, with no fault left from another test."""
+    shared_twenty.faults.scripted.clear()
+    return shared_twenty
+
+
+@pytest.fixture
+def special(sandbox_postgres: SandboxPostgres) -> Iterator[Callable[[TwentyOptions], StandInTwenty]]:
+    """Twentys of one's own, with these options."""
+    running: list[StandInTwenty] = []
+
+    def start(options: TwentyOptions = QUICK) -> StandInTwenty:
+        running.append(StandInTwenty(_new_database(sandbox_postgres), options))
+        running[-1].start()
+        return running[-1]
+
+    yield start
+    for stand_in in running:
+        stand_in.stop()
+
+
+def _new_database(postgres: SandboxPostgres) -> str:
+    return postgres.create_database(f"twenty_{uuid4().hex[:12]}")
+
+
+@pytest.fixture(scope="session")
+def shared_clerk() -> Iterator[StandInClerk]:
+    """One Clerk for all."""
+    with StandInClerk() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def clerk(shared_clerk: StandInClerk) -> StandInClerk:
+    """The shared Clerk, with nobody and no fault left from another test."""
+    shared_clerk.clear()
+    return shared_clerk

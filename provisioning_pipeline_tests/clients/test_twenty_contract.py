@@ -1,41 +1,43 @@
-"""Servers that are no Twenty of our kind are refused in words."""
+"""A Twenty that has everything is taken, and servers that are no Twenty of our kind are refused in words."""
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from ariadne import QueryType, make_executable_schema
 from ariadne.asgi import GraphQL
 from graphql import GraphQLError, GraphQLSchema
-from pydantic import SecretStr
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from provisioning_pipeline.clients.transport import CallCounter
-from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.clients.twenty.contract import MEASURED, onboarding_of
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.settings import TwentyServer
+from provisioning_pipeline.sandbox.twenty import FurtherStep, TwentyOptions
 from provisioning_pipeline_tests.clients.conftest import AnyServer
+from provisioning_pipeline_tests.clients.twenty import client, ready, sql, workspace
 
 pytestmark = pytest.mark.anyio
 SILENT = logging.Logger("refusals", level=logging.CRITICAL + 1)
 
 
-@asynccontextmanager
-async def client(base_url: str) -> AsyncIterator[TwentyClient]:
-    settings = TwentyServer(
-        name="eu",
-        base_url=base_url,
-        database_url=SecretStr("postgresql://x/x"),
-        service_email="provisioner@platform.test",
-        service_password=SecretStr("service-c4nary"),
-    )
-    counter = CallCounter()
-    async with TwentyClient(
-        settings, timeout_seconds=5, activation_timeout_seconds=5, dry_run=False, counter=counter
-    ) as opened:
-        yield opened
+async def test_the_contract_holds_on_the_stand_in_and_nothing_is_written(special: Any) -> None:
+    server = special()
+    async with client(server, dry_run=True) as opened:
+        await opened.check_contract()
+    assert server.mutating_calls == 0
+    assert sql(server, 'SELECT count(*) FROM core."user"') == [(0,)]
+
+
+async def test_a_server_that_lacks_a_field_is_refused_by_name_before_anything_is_written(special: Any) -> None:
+    server = special(TwentyOptions(lacking=frozenset({"triggerInstallAppsOnboardingStep"})))
+    async with client(server) as opened:
+        for attempt in (opened.check_contract, opened.sign_up_service_account):
+            with pytest.raises(Fault, match=r"Mutation\.triggerInstallAppsOnboardingStep") as raised:
+                await attempt()
+            assert (raised.value.kind, raised.value.reason) == (FaultKind.SERVER, Reason.UNSUPPORTED_TWENTY)
+            assert "Nothing was written" in raised.value.message
+    assert sql(server, 'SELECT count(*) FROM core."user"') == [(0,)]
 
 
 def as_graphql_js_says_it(error: GraphQLError, debug: bool = False) -> dict[str, str]:
@@ -104,3 +106,52 @@ async def test_an_older_twenty_is_told_fields_and_arguments_that_it_lacks(any_se
     fault = await refusal(any_server.answers(graphql_server(older_twenty())))
     for name in ("signUpInNewWorkspace.input", "User.onboardingStatus", "Mutation.signUpInWorkspace", "inviteHash"):
         assert name in fault.message
+
+
+async def test_a_server_of_1_x_is_told_to_be_one(special: Any) -> None:
+    server = special(TwentyOptions(generation="1.x"))
+    async with client(server) as opened:
+        surface = await opened.surface()
+        with pytest.raises(Fault, match=r"is a Twenty 1\.x: .* Upgrade it to the 2\.x line") as raised:
+            await opened.check_contract()
+    assert surface.older
+    assert "Mutation.signUpInNewWorkspace" in surface.lacks
+    assert "Mutation.signUpInNewWorkspace" in raised.value.message
+    assert server.mutating_calls == 0
+
+
+async def test_the_stand_in_has_what_was_measured(special: Any) -> None:
+    async with ready(special()) as opened:
+        surface = await opened.surface()
+        assert (surface.operations, surface.lacks, surface.older) == (MEASURED.operations, (), False)
+        assert await opened.onboarding(await workspace(opened)) == MEASURED.onboarding
+
+
+async def test_a_further_step_is_read_by_whoever_is_in_a_workspace(special: Any) -> None:
+    step = FurtherStep("ONBOARDING_IMPORT_DATA_PENDING", "IMPORT_DATA")
+    async with ready(special(TwentyOptions(activation_seconds=0, further_steps=(step,)))) as opened:
+        found = await opened.onboarding(await workspace(opened))
+    assert MEASURED.onboarding is not None
+    assert found is not None
+    assert found.statuses - MEASURED.onboarding.statuses == {"IMPORT_DATA"}
+    assert found.mutations == MEASURED.onboarding.mutations
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"errors": [{"message": "GraphQL introspection has been disabled"}]},
+        {"data": None},
+        {"data": {"__type": None, "__schema": {"mutationType": {"fields": []}}}},
+        {"data": {"__type": {"enumValues": []}, "__schema": {"mutationType": None}}},
+    ],
+)
+def test_an_answer_that_tells_nothing_is_nothing(answer: dict[str, Any]) -> None:
+    assert onboarding_of(answer) is None
+
+
+def test_only_mutations_that_end_a_step_are_taken() -> None:
+    fields = [{"name": "signIn"}, {"name": "skipTourOnboardingStep"}]
+    data = {"__type": {"enumValues": [{"name": "TOUR"}]}, "__schema": {"mutationType": {"fields": fields}}}
+    assert onboarding_of({"data": data}) == Onboarding(frozenset({"TOUR"}), frozenset({"skipTourOnboardingStep"}))

@@ -1,6 +1,7 @@
 """Rows of snapshots with everything in them that a test does not talk about."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from provisioning_pipeline.decide.plan import Observed, Planner
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Condition, ConditionType
 from provisioning_pipeline.model.tenant import TenantPlan
+from provisioning_pipeline.model.tenant_database import FoundWorkspace, Look
 
 EXCLUDED = ("suspended", "deleted")
 WORKSPACE = "11111111-1111-4111-8111-111111111111"
@@ -57,9 +59,18 @@ def flag(key: str, user_id: str | None, workspace_id: str | None = WORKSPACE, va
     return {"server": "eu", "key": key, "user_id": user_id, "workspace_id": workspace_id, "value": value}
 
 
-def probe(database_name: str, **other: Any) -> dict[str, Any]:
+LOOKED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def look(database_name: str, **other: Any) -> Look:
     """A database that was looked into and holds Twenty's schema."""
-    return {"database_name": database_name, "reachable": True, "vanished": False, "has_core": True} | other
+    return Look(database_name, evidence="seen", looked_at=LOOKED_AT, **other)
+
+
+def found_workspace(workspace_id: str, display_name: str = "", **other: Any) -> FoundWorkspace:
+    """A workspace in a tenant database, as Twenty itself would have made it unless something else is said."""
+    whole: dict[str, Any] = {"has_metadata": True, "has_schema": True, "has_own_roles": True}
+    return FoundWorkspace(workspace_id, display_name, **({"activation_status": "ACTIVE"} | whole | other))
 
 
 def find(
@@ -88,7 +99,7 @@ def observed(
     servers: Sequence[dict[str, Any]] = (server(),),
     workspaces: Sequence[dict[str, Any]] = (workspace(),),
     flags: Sequence[dict[str, Any]] = (),
-    probes: Sequence[dict[str, Any]] = (),
+    looks: Sequence[Look] = (),
     **other: Any,
 ) -> Observed:
     """What was observed; by default one server with one whole workspace."""
@@ -98,6 +109,9 @@ def observed(
         "holders": {},
         "users": {},
         "member_links": frames.frame(frames.MEMBER_LINKS, ()),
+        "taken_over": (),
+        "everyone": False,
+        "twenty_members": frames.frame(frames.TWENTY_MEMBERS, ()),
         "registry_stores": True,
         "admin_roles": "org:admin",
     }
@@ -105,7 +119,7 @@ def observed(
         servers=frames.frame(frames.SERVERS, servers),
         workspaces=frames.frame(frames.WORKSPACES, workspaces),
         flags=frames.frame(frames.FLAGS, flags),
-        probes=frames.frame(frames.PROBES, probes),
+        looks={found.database_name: found for found in looks},
         **(given | other),
     )
 

@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from provisioning_pipeline.decide.members import WORKPLACES, MemberDecision, MemberPolicy, People, missing_at_clerk
+from provisioning_pipeline.decide.members import MemberDecision, MemberPolicy, decide_members
+from provisioning_pipeline.decide.people import WORKPLACES, People, missing_at_clerk
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.tenant import Change, MemberPlan
 
 SERVICE_ACCOUNT = "svc"
 ROLES = {"org:admin": "Admin", "org:sales": "Salesperson"}
+NEW = (Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME)
+"""What is done for somebody whom nobody knows yet."""
 
 
 def policy(**other: Any) -> MemberPolicy:
@@ -115,6 +118,16 @@ def witnessed(people: People, fates: Mapping[str, str | None]) -> People:
     pairs = missing_at_clerk(people)
     kinds: dict[tuple[str, str], Any] = {pair: fates.get(pair[1]) for pair in pairs}
     return replace(people, departures={pair: Departure(kind, 1_000) for pair, kind in kinds.items() if kind})
+
+
+def decided(town: Town, fates: dict[str, str | None] | None = None, **options: Any) -> dict[str, MemberDecision]:
+    """What is decided; `fates` says what a direct look at somebody finds."""
+    return decide_members(witnessed(town.people(), fates or {}), policy(**options))
+
+
+def acme(town: Town, fates: dict[str, str | None] | None = None, **options: Any) -> MemberDecision:
+    """What is decided for the one tenant."""
+    return decided(town, fates, **options).get("acme", MemberDecision())
 
 
 @dataclass

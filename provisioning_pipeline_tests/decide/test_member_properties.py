@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.members import MemberDecision, People, decide_members, missing_at_clerk
+from provisioning_pipeline.decide.members import MemberDecision, decide_members
+from provisioning_pipeline.decide.people import People, missing_at_clerk
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Departure

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.decide.organizations import Match
-from provisioning_pipeline.decide.plan import databases_to_probe
+from provisioning_pipeline.decide.plan import databases_without_workspace
 from provisioning_pipeline.decide.subdomain import candidates
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
@@ -18,10 +18,11 @@ from provisioning_pipeline_tests.decide.facts import (
     condition,
     find,
     flag,
+    found_workspace,
     link,
+    look,
     member_link,
     plans,
-    probe,
     row,
     server,
     workspace,
@@ -70,14 +71,21 @@ def test_a_new_tenant_whose_admin_nobody_knows_gets_its_workspace_all_the_same()
 
 
 def test_a_database_without_a_row_is_adopted_first_under_the_name_that_it_gives_itself() -> None:
-    entry = planned(None, probes=[probe(DB, display_name="Acme International")])
+    entry = planned(None, looks=[look(DB, workspaces=(found_workspace("w", "Acme International"),))])
     assert entry.adopt
     assert entry.changes[0] is Change.ADOPT_DATABASE
     assert entry.tenant.name == "Acme International"
 
 
-def test_the_registrys_name_goes_before_the_databases_own() -> None:
-    assert planned(row(DB), probes=[probe(DB, display_name="Other")]).tenant.name == "Acme"
+def test_the_registrys_name_goes_before_the_databases_own_unless_that_is_of_a_hand_made_workspace() -> None:
+    whole, hand_made = found_workspace("w", "Other"), found_workspace("h", "Acme GmbH", has_metadata=False)
+    assert planned(row(DB), looks=[look(DB, workspaces=(whole,))]).tenant.name == "Acme"
+    assert planned(row(DB), looks=[look(DB, workspaces=(whole, hand_made))]).tenant.name == "Acme GmbH"
+
+
+def test_two_names_in_one_database_are_neither_the_tenants_for_certain() -> None:
+    names = found_workspace("v", "One", has_metadata=False), found_workspace("w", "Two", has_metadata=False)
+    assert planned(row(DB), looks=[look(DB, workspaces=names)]).tenant.name == "Acme"
 
 
 def test_a_tenant_without_a_place_is_still_adopted_and_waits() -> None:
@@ -97,23 +105,15 @@ def test_two_new_tenants_do_not_get_the_last_place_both() -> None:
 
 
 def test_a_database_that_vanished_is_left_alone() -> None:
-    entry = planned(None, probes=[probe(DB, reachable=False, vanished=True, problem="does not exist")])
+    entry = planned(None, looks=[look(DB, vanished=True, reason=Reason.DATABASE_VANISHED)])
     assert (entry.changes, entry.adopt) == ((), False)
     assert condition(entry, ConditionType.DETECTED).reason is Reason.DATABASE_VANISHED
 
 
-@pytest.mark.parametrize(
-    ("look", "reason"),
-    [
-        ({"reachable": False, "problem": "no pg_hba entry"}, Reason.DATABASE_UNREACHABLE),
-        ({"has_core": False}, Reason.NO_SCHEMA_YET),
-        ({}, Reason.DATABASE_PRESENT),
-    ],
-)
-def test_what_the_look_inside_said_is_told_and_stops_nothing(look: dict[str, Any], reason: Reason) -> None:
-    entry = planned(row(DB), probes=[probe(DB, **look)])
-    told = condition(entry, ConditionType.DETECTED)
-    assert (told.status, told.reason) == (Status.TRUE, reason)
+@pytest.mark.parametrize("reason", [Reason.DATABASE_UNREACHABLE, Reason.NO_SCHEMA_YET, Reason.OLDER_SCHEMA])
+def test_a_database_that_could_not_be_looked_into_stops_nothing(reason: Reason) -> None:
+    entry = planned(row(DB), looks=[look(DB, reason=reason)])
+    assert condition(entry, ConditionType.DETECTED).reason is Reason.DATABASE_PRESENT
     assert entry.changes[:2] == WHOLE
 
 
@@ -328,4 +328,4 @@ def test_only_databases_of_tenants_without_a_workspace_are_looked_into() -> None
     rows = [row("new"), row("resting"), row("begun"), row("missing"), row("suspended", status="suspended")]
     links = [link("resting"), link("begun", workspace_id=None, open_intent=True)]
     found = find(["new", "resting", "begun", "suspended"], rows, links)
-    assert databases_to_probe(found) == ("begun", "new")
+    assert databases_without_workspace(found) == ("begun", "new")

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.plan import databases_to_probe
+from provisioning_pipeline.decide.plan import databases_without_workspace
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Admin, Change
 from provisioning_pipeline_tests.decide.facts import (
@@ -114,7 +114,7 @@ def test_every_plan_keeps_its_promises(
         if Change.ADD_ADMIN in entry.changes or Change.PROVE_LOGIN in entry.changes:
             assert isinstance(entry.admin, Admin)
         assert (Change.ADOPT_DATABASE in entry.changes) == entry.adopt
-    probed = databases_to_probe(found)
+    probed = databases_without_workspace(found)
     for each in found:
         idle = bool((each.link or {}).get("workspace_id"))
         assert (each.tenant.database_name in probed) == (each.eligible and not idle)
@@ -143,4 +143,4 @@ def test_a_tenant_at_rest_is_left_in_peace(
     found = find(["one"], [row("one", status=status, clerk_org_id=org, workspace_id=WORKSPACE)], [link("one")])
     (entry,) = plans(found, servers=[server(), *more], flags=flags, registry_stores=stores)
     assert entry.needs_work is False
-    assert databases_to_probe(found) == ()
+    assert databases_without_workspace(found) == ()

@@ -80,9 +80,12 @@ def test_everything_an_operator_sees_is_described() -> None:
     for asset in defs.resolve_asset_graph().asset_nodes:
         assert asset.description, asset.key
         assert asset.owners
-        assert asset.group_name in {"reconciliation", "members"}
-    fields = job.node_def_named("detect_tenants").config_schema.config_type.fields  # type: ignore[union-attr]
-    assert {name for name, field in fields.items() if field.description} == {"tenants", "dry_run", "approve"}
+        assert asset.group_name in {"reconciliation", "members", "onboarding"}
+    detect = job.node_def_named("detect_tenants")
+    assert isinstance(detect, dg.OpDefinition)
+    config = detect.config_schema.config_type
+    assert isinstance(config, dg.Shape)
+    assert {name for name, field in config.fields.items() if field.description} == {"tenants", "dry_run", "approve"}
 
 
 def test_a_run_provisions_every_tenant_in_steps_of_its_own_and_records_the_assets(
@@ -195,7 +198,9 @@ def test_the_sensor_asks_for_new_databases_once_and_for_nothing_at_rest(
     first = tick(instance)
     assert names(first) == ["acme", "brightwave"]
     assert isinstance(first, dg.RunRequest)
-    assert first.run_key == tick(instance).run_key  # type: ignore[union-attr]
+    again = tick(instance)
+    assert isinstance(again, dg.RunRequest)
+    assert first.run_key == again.run_key
     reconcile(instance, tags=dict(first.tags), **first.run_config["ops"]["detect_tenants"]["config"])
 
     assert isinstance(tick(instance), dg.SkipReason)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
@@ -234,9 +235,12 @@ def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted
         await registry.ensure_our_columns()
         await registry.adopt(ACME, "provisioning")
         await registry.adopt(ACME, "provisioning")
-        statuses = {"ready_status": "active", "pending_statuses": ("provisioning",)}
-        first = await registry.store(ACME.database_name, workspace, admin, **statuses)  # type: ignore[arg-type]
-        again = await registry.store(ACME.database_name, workspace, admin, **statuses)  # type: ignore[arg-type]
+        first, again = [
+            await registry.store(
+                ACME.database_name, workspace, admin, ready_status="active", pending_statuses=("provisioning",)
+            )
+            for _ in range(2)
+        ]
         rows = await registry.rows()
         urls = await ledger.database.fetch("SELECT database_url FROM tenant_registry")
         return first, again, rows.iloc[0].to_dict(), urls[0]["database_url"]
@@ -321,8 +325,8 @@ def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: s
     async def prepare(ledger: Ledger) -> None:
         await Registry(ledger.database, "tenant_registry").ensure_table()
         await Registry(ledger.database, "tenant_registry").adopt(ACME, "active")
-        await ledger.database.execute(f"CREATE ROLE {role} LOGIN")  # type: ignore[arg-type]
-        await ledger.database.execute(f"GRANT SELECT ON tenant_registry TO {role}")  # type: ignore[arg-type]
+        await ledger.database.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
+        await ledger.database.execute(SQL("GRANT SELECT ON tenant_registry TO {}").format(Identifier(role)))
 
     async def work(ledger: Ledger) -> tuple[bool, bool]:
         registry = Registry(ledger.database, "tenant_registry")
@@ -334,4 +338,4 @@ def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: s
 
     run(url, prepare)
     assert run(with_database(reader, url.rsplit("/", 1)[1]), work) == (False, False)
-    run(url, lambda ledger: ledger.database.execute(f"DROP OWNED BY {role}"))  # type: ignore[arg-type]
+    run(url, lambda ledger: ledger.database.execute(SQL("DROP OWNED BY {}").format(Identifier(role))))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
+    TOLD_ONLY,
     Condition,
     ConditionType,
     Reason,
@@ -12,7 +13,7 @@ from provisioning_pipeline.model.condition import (
     derive_ready,
 )
 
-QUESTIONS = [type_ for type_ in ConditionType if type_ is not ConditionType.READY]
+QUESTIONS = [type_ for type_ in ConditionType if type_ not in {ConditionType.READY, *TOLD_ONLY}]
 ANSWERS = st.builds(lambda status, reason, message: (status, reason, message), st.sampled_from(Status),
                     st.sampled_from(Reason), st.text())  # fmt: skip
 SETS = st.dictionaries(st.sampled_from(ConditionType), ANSWERS).map(

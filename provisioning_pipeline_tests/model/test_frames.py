@@ -8,7 +8,7 @@ ALL = [
     frames.DATABASES,
     frames.REGISTRY,
     frames.LINKS,
-    frames.PROBES,
+    frames.MEMBER_STATUSES,
     frames.WORKSPACES,
     frames.FLAGS,
     frames.ORGANIZATIONS,

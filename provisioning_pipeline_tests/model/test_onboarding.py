@@ -1,21 +1,44 @@
-"""Which steps are pending, against a slow and literal reading of how Twenty merges its rows."""
+"""Which steps are pending and which rows are in the way, against a slow and literal reading of the facts."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.model.onboarding import Flag, Level, pending_for
+from provisioning_pipeline.model.onboarding import (
+    COMPLETED,
+    ORDER_1,
+    ORDER_2,
+    PLAN_REQUIRED,
+    UNKNOWN_STEP,
+    Flag,
+    Level,
+    Seen,
+    StepOrder,
+    pending_for,
+    rows_in_the_way,
+    seen_by,
+)
 
 ME, OTHER = "user-me", "user-other"
 HERE, ELSEWHERE = "workspace-here", "workspace-elsewhere"
+CONNECT_ACCOUNT = "ONBOARDING_CONNECT_ACCOUNT_PENDING"
+INSTALL_APPS = "ONBOARDING_INSTALL_APPS_PENDING"
+CREATE_PROFILE = "ONBOARDING_CREATE_PROFILE_PENDING"
+INVITE_TEAM = "ONBOARDING_INVITE_TEAM_PENDING"
+BOOK_ONBOARDING = "ONBOARDING_BOOK_ONBOARDING_PENDING"
+LATER = "ONBOARDING_OF_A_LATER_VERSION_PENDING"
 KEYS = (
-    "ONBOARDING_CONNECT_ACCOUNT_PENDING",
-    "ONBOARDING_INVITE_TEAM_PENDING",
-    "ONBOARDING_OF_A_LATER_VERSION_PENDING",
+    CONNECT_ACCOUNT,
+    INSTALL_APPS,
+    CREATE_PROFILE,
+    INVITE_TEAM,
+    BOOK_ONBOARDING,
+    LATER,
     "ONBOARDING__PENDING",
     "ONBOARDING_PENDING",
     "ONBOARDING_CONNECT_ACCOUNT_DONE",
@@ -38,23 +61,70 @@ def rows() -> st.SearchStrategy[list[Flag]]:
         st.sampled_from([None, ME, OTHER]),
         st.sampled_from([None, HERE, ELSEWHERE]),
         VALUES,
+        st.sampled_from(["USER_VARIABLE"] * 5 + ["FEATURE_FLAG", "CONFIG_VARIABLE"]),
     )
-    return st.lists(flag, max_size=24, unique_by=lambda row: (row.key, row.user_id, row.workspace_id))
+    return st.lists(flag, max_size=32, unique_by=lambda row: (row.key, row.user_id, row.workspace_id))
 
 
-def as_twenty_reads_it(flags: Sequence[Flag]) -> dict[str, Level]:
-    """The facts, word for word: the narrowest row of a key decides, and only the JSON value true is pending."""
-    pending: dict[str, Level] = {}
-    for key in KEYS:
-        if not (key.startswith("ONBOARDING_") and key.endswith("_PENDING") and len(key) > len("ONBOARDING__PENDING")):
-            continue
-        for level, user, workspace in LEVELS:
-            values: list[Any] = [f.value for f in flags if (f.key, f.user_id, f.workspace_id) == (key, user, workspace)]
-            if values:
-                if values[0] is True:
-                    pending[key] = level
-                break
-    return pending
+def merged(flags: Sequence[Flag], user_id: str) -> dict[str, Flag]:
+    """The facts, word for word: three dictionaries, merged in their order, later ones winning."""
+    of_workspace, of_user, of_both = (
+        {
+            flag.key: flag
+            for flag in flags
+            if (flag.user_id, flag.workspace_id) == place and flag.type == "USER_VARIABLE"
+        }
+        for place in ((None, HERE), (user_id, None), (user_id, HERE))
+    )
+    return of_workspace | of_user | of_both
+
+
+def is_step(key: str) -> bool:
+    return key.startswith("ONBOARDING_") and key.endswith("_PENDING") and len(key) > len("ONBOARDING__PENDING")
+
+
+def as_twenty_reads_it(flags: Sequence[Flag], user_id: str = ME) -> dict[str, Level]:
+    """Only the JSON value true is pending."""
+    levels = {(user is None, here is None): level for level, user, here in LEVELS}
+    return {
+        key: levels[flag.user_id is None, flag.workspace_id is None]
+        for key, flag in merged(flags, user_id).items()
+        if is_step(key) and flag.value is True
+    }
+
+
+TABLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "2.x": (
+        (CONNECT_ACCOUNT, "SYNC_EMAIL"),
+        (INSTALL_APPS, "APPS_INSTALLATION"),
+        (CREATE_PROFILE, "PROFILE_CREATION"),
+        (INVITE_TEAM, "INVITE_TEAM"),
+    ),
+    "1.x": (
+        (CREATE_PROFILE, "PROFILE_CREATION"),
+        (CONNECT_ACCOUNT, "SYNC_EMAIL"),
+        (INVITE_TEAM, "INVITE_TEAM"),
+        (BOOK_ONBOARDING, "BOOK_ONBOARDING"),
+    ),
+}
+"""The facts' tables once more: what is shown for which key, the first match winning."""
+NOT_YET = {"2.x": ("PENDING_CREATION", "ONGOING_CREATION"), "1.x": ("PENDING_CREATION",)}
+ORDERS = st.sampled_from([ORDER_1, ORDER_2])
+ACTIVATION = st.sampled_from(
+    ["ACTIVE", "ACTIVE", "SUSPENDED", "INACTIVE", None, "PENDING_CREATION", "ONGOING_CREATION"]
+)
+
+
+def as_twenty_shows_it(flags: Sequence[Flag], activation_status: str | None, order: StepOrder) -> Seen:
+    pending = as_twenty_reads_it(flags)
+    table = TABLES[order.name]
+    unknown = tuple(sorted(pending.keys() - {key for key, _ in table}))
+    if activation_status in NOT_YET[order.name]:
+        return Seen("WORKSPACE_ACTIVATION", unknown)
+    for key, status in table:
+        if key in pending:
+            return Seen(status, unknown)
+    return Seen("UNKNOWN_STEP" if unknown else "COMPLETED", unknown)
 
 
 @given(rows())
@@ -97,3 +167,249 @@ def test_a_false_at_a_narrower_level_hides_a_true_at_a_wider_one() -> None:
 def test_a_row_that_belongs_to_nobody_is_never_read() -> None:
     assert Flag("ONBOARDING_X_PENDING", None, None, True).level is None
     assert pending_for(ME, HERE, [Flag("ONBOARDING_X_PENDING", None, None, True)]) == {}
+
+
+def test_a_row_of_another_type_is_no_step() -> None:
+    assert pending_for(ME, HERE, [Flag(INVITE_TEAM, None, HERE, True, type="FEATURE_FLAG")]) == {}
+    assert pending_for(ME, HERE, [Flag(INVITE_TEAM, None, HERE, True)]) == {INVITE_TEAM: Level.WORKSPACE}
+
+
+@given(rows(), ACTIVATION, ORDERS)
+def test_what_is_seen_is_what_the_table_says(flags: list[Flag], activation: str | None, order: StepOrder) -> None:
+    assert seen_by(ME, HERE, activation, flags, order) == as_twenty_shows_it(flags, activation, order)
+
+
+@given(rows(), ACTIVATION, ORDERS)
+def test_what_is_seen_is_a_status_of_that_version(flags: list[Flag], activation: str | None, order: StepOrder) -> None:
+    status = seen_by(ME, HERE, activation, flags, order).status
+    assert status in {*order.statuses, UNKNOWN_STEP} - {PLAN_REQUIRED}
+
+
+def test_where_the_steps_without_rows_stand() -> None:
+    assert ORDER_2.statuses[0] == "WORKSPACE_ACTIVATION"
+    assert ORDER_2.statuses[-2:] == (PLAN_REQUIRED, COMPLETED)
+    assert ORDER_1.statuses[:2] == (PLAN_REQUIRED, "WORKSPACE_ACTIVATION")
+    assert ORDER_1.statuses[-1] == COMPLETED
+
+
+def test_the_two_versions_show_the_same_rows_in_another_order() -> None:
+    flags = [Flag(key, ME, HERE, True) for key in (CONNECT_ACCOUNT, CREATE_PROFILE)]
+    assert seen_by(ME, HERE, "ACTIVE", flags, ORDER_2) == Seen("SYNC_EMAIL", ())
+    assert seen_by(ME, HERE, "ACTIVE", flags, ORDER_1) == Seen("PROFILE_CREATION", ())
+    assert seen_by(ME, HERE, "ONGOING_CREATION", flags, ORDER_2).status == "WORKSPACE_ACTIVATION"
+    assert seen_by(ME, HERE, "ONGOING_CREATION", flags, ORDER_1).status == "PROFILE_CREATION"
+
+
+def test_an_unknown_step_is_named_and_never_taken_for_done() -> None:
+    unknown = Flag(LATER, ME, HERE, True)
+    assert seen_by(ME, HERE, "ACTIVE", [unknown], ORDER_2) == Seen(UNKNOWN_STEP, (LATER,))
+    known = Flag(INVITE_TEAM, None, HERE, True)
+    assert seen_by(ME, HERE, "ACTIVE", [unknown, known], ORDER_2) == Seen("INVITE_TEAM", (LATER,))
+    assert seen_by(ME, HERE, "ACTIVE", [Flag(BOOK_ONBOARDING, None, HERE, True)], ORDER_2).status == UNKNOWN_STEP
+    assert seen_by(ME, HERE, "ACTIVE", [Flag(INSTALL_APPS, ME, HERE, True)], ORDER_1).status == UNKNOWN_STEP
+
+
+USERS = st.sampled_from([(ME,), (OTHER,), (ME, OTHER), ()])
+
+
+def without(flags: Sequence[Flag], gone: Sequence[Flag]) -> list[Flag]:
+    """What a DELETE by primary key leaves."""
+    ids = {flag.row_id for flag in gone}
+    assert len(ids) == len(gone)
+    return [flag for flag in flags if flag.row_id not in ids]
+
+
+def numbered(flags: Sequence[Flag]) -> list[Flag]:
+    return [replace(flag, row_id=str(number)) for number, flag in enumerate(flags)]
+
+
+def anything_pending(flags: Sequence[Flag], users: Collection[str]) -> bool:
+    return any(as_twenty_reads_it(flags, user) for user in users)
+
+
+@given(rows().map(numbered), USERS)
+def test_nothing_is_pending_without_the_rows_in_the_way(flags: list[Flag], users: tuple[str, ...]) -> None:
+    assert not anything_pending(without(flags, rows_in_the_way(users, HERE, flags)), users)
+
+
+@given(rows().map(numbered), USERS)
+def test_every_row_in_the_way_is_needed(flags: list[Flag], users: tuple[str, ...]) -> None:
+    gone = rows_in_the_way(users, HERE, flags)
+    for kept in gone:
+        assert anything_pending(without(flags, [flag for flag in gone if flag is not kept]), users)
+
+
+@given(rows().map(numbered), USERS)
+def test_only_true_steps_of_these_users_and_that_workspace_are_in_the_way(
+    flags: list[Flag], users: tuple[str, ...]
+) -> None:
+    for flag in rows_in_the_way(users, HERE, flags):
+        assert any(flag is row for row in flags)
+        assert flag.value is True
+        assert flag.type == "USER_VARIABLE"
+        assert is_step(flag.key)
+        assert flag.user_id in users or (flag.user_id, flag.workspace_id) == (None, HERE)
+        assert flag.workspace_id in (None, HERE)
+
+
+@given(rows().map(numbered), USERS)
+def test_what_anybody_else_sees_is_less_but_never_more(flags: list[Flag], users: tuple[str, ...]) -> None:
+    left = without(flags, rows_in_the_way(users, HERE, flags))
+    for user in {ME, OTHER} - set(users):
+        assert as_twenty_reads_it(left, user).items() <= as_twenty_reads_it(flags, user).items()
+
+
+@given(rows().map(numbered), st.randoms())
+def test_the_rows_in_the_way_come_in_the_given_order(flags: list[Flag], random: Any) -> None:
+    found = rows_in_the_way([ME, OTHER], HERE, flags)
+    assert list(found) == [flag for flag in flags if flag in found]
+    shuffled = rows_in_the_way([OTHER, ME, ME], HERE, random.sample(flags, len(flags)))
+    assert {flag.row_id for flag in shuffled} == {flag.row_id for flag in found}
+
+
+@dataclass(frozen=True)
+class Example:
+    """Rows, those in the way of me in this workspace, and what `DELETE WHERE "userId" = me` would have done instead.
+
+    Args:
+        shows: the wizard's step for me after the statement, or COMPLETED.
+        lost: rows that the statement takes and that were in nobody's way.
+    """
+
+    flags: tuple[Flag, ...]
+    in_the_way: tuple[Flag, ...]
+    shows: str
+    lost: tuple[Flag, ...] = ()
+
+
+def example(*flags: Flag, in_the_way: Sequence[int], shows: str, lost: Sequence[int] = ()) -> Example:
+    rows = numbered(flags)
+    return Example(
+        tuple(rows), tuple(rows[number] for number in in_the_way), shows, tuple(rows[number] for number in lost)
+    )
+
+
+NOT_PENDING: dict[str, Any] = {"false": False, "the text true": "true", "null": None, "one": 1}
+EXAMPLES = {
+    "user and workspace, and my theme": example(
+        Flag(CREATE_PROFILE, ME, HERE, True),
+        Flag("THEME", ME, None, "dark", type="CONFIG_VARIABLE"),
+        in_the_way=[0],
+        shows=COMPLETED,
+        lost=[1],
+    ),
+    "user level, and my own steps in another workspace": example(
+        Flag(CONNECT_ACCOUNT, ME, None, True),
+        Flag(CREATE_PROFILE, ME, ELSEWHERE, True),
+        in_the_way=[0],
+        shows=COMPLETED,
+        lost=[1],
+    ),
+    "user level, and the same key of another type": example(
+        Flag(CONNECT_ACCOUNT, ME, None, True),
+        Flag(CONNECT_ACCOUNT, ME, HERE, True, type="FEATURE_FLAG"),
+        in_the_way=[0],
+        shows=COMPLETED,
+        lost=[1],
+    ),
+    "invite team, of everybody": example(
+        Flag(INVITE_TEAM, None, HERE, True),
+        in_the_way=[0],
+        shows="INVITE_TEAM",
+    ),
+    "invite team, of everybody and of me": example(
+        Flag(INVITE_TEAM, ME, HERE, True),
+        Flag(INVITE_TEAM, None, HERE, True),
+        in_the_way=[0, 1],
+        shows="INVITE_TEAM",
+    ),
+    "workspace level, of a key that is usually a person's": example(
+        Flag(CONNECT_ACCOUNT, None, HERE, True),
+        Flag(CREATE_PROFILE, ME, HERE, True),
+        in_the_way=[0, 1],
+        shows="SYNC_EMAIL",
+    ),
+    "user level and workspace level": example(
+        Flag(CREATE_PROFILE, ME, None, True),
+        Flag(CREATE_PROFILE, None, HERE, True),
+        in_the_way=[0, 1],
+        shows="PROFILE_CREATION",
+    ),
+    "all three levels": example(
+        Flag(CREATE_PROFILE, ME, HERE, True),
+        Flag(CREATE_PROFILE, ME, None, True),
+        Flag(CREATE_PROFILE, None, HERE, True),
+        in_the_way=[0, 1, 2],
+        shows="PROFILE_CREATION",
+    ),
+    "what is between stays and hides": example(
+        Flag(CREATE_PROFILE, ME, HERE, True),
+        Flag(CREATE_PROFILE, ME, None, False),
+        Flag(CREATE_PROFILE, None, HERE, True),
+        in_the_way=[0],
+        shows="PROFILE_CREATION",
+        lost=[1],
+    ),
+    "an unknown key of everybody": example(
+        Flag(LATER, None, HERE, True),
+        in_the_way=[0],
+        shows=UNKNOWN_STEP,
+    ),
+    "an unknown key of mine, and a key that is no step": example(
+        Flag(LATER, ME, HERE, True),
+        Flag("ONBOARDING_REVERSIBLE_STEP_HISTORY", ME, HERE, ["SYNC_EMAIL"]),
+        in_the_way=[0],
+        shows=COMPLETED,
+        lost=[1],
+    ),
+    **{
+        f"{name} hides what is wider": example(
+            Flag(INVITE_TEAM, ME, HERE, value),
+            Flag(INVITE_TEAM, None, HERE, True),
+            in_the_way=[],
+            shows="INVITE_TEAM",
+            lost=[0],
+        )
+        for name, value in NOT_PENDING.items()
+    },
+    **{
+        f"{name} of everybody is not pending": example(
+            Flag(CONNECT_ACCOUNT, None, HERE, value),
+            Flag(CONNECT_ACCOUNT, ME, None, value),
+            in_the_way=[],
+            shows=COMPLETED,
+            lost=[1],
+        )
+        for name, value in NOT_PENDING.items()
+    },
+}
+
+
+@pytest.mark.parametrize("told", EXAMPLES.values(), ids=EXAMPLES)
+def test_examples(told: Example) -> None:
+    assert rows_in_the_way([ME], HERE, told.flags) == told.in_the_way
+    assert seen_by(ME, HERE, "ACTIVE", without(told.flags, told.in_the_way), ORDER_2) == Seen(COMPLETED, ())
+
+
+@pytest.mark.parametrize("told", EXAMPLES.values(), ids=EXAMPLES)
+def test_a_statement_by_hand_would_not_have_done(told: Example) -> None:
+    left = [flag for flag in told.flags if flag.user_id != ME]
+    assert seen_by(ME, HERE, "ACTIVE", left, ORDER_2).status == told.shows
+    assert tuple(flag for flag in told.flags if flag not in left and flag not in told.in_the_way) == told.lost
+    assert told.shows != COMPLETED or told.lost
+
+
+def test_a_row_that_one_user_hides_goes_for_the_other_alone() -> None:
+    wide, hiding, own = numbered(
+        [Flag(INVITE_TEAM, None, HERE, True), Flag(INVITE_TEAM, ME, HERE, False), Flag(INVITE_TEAM, OTHER, HERE, True)]
+    )
+    flags = [wide, hiding, own]
+    assert rows_in_the_way([ME], HERE, flags) == ()
+    assert rows_in_the_way([OTHER], HERE, flags) == (wide, own)
+    assert rows_in_the_way([ME, OTHER], HERE, flags) == (wide, own)
+    by_hand = [flag for flag in flags if flag.user_id not in (ME, OTHER)]
+    assert [seen_by(user, HERE, "ACTIVE", by_hand, ORDER_2).status for user in (ME, OTHER)] == ["INVITE_TEAM"] * 2
+
+
+def test_nobody_has_nothing_in_the_way() -> None:
+    assert rows_in_the_way([], HERE, [Flag(INVITE_TEAM, None, HERE, True)]) == ()

@@ -1,4 +1,4 @@
-"""The cluster: which tenant databases there are, and what a look inside says."""
+"""The cluster: which tenant databases there are."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -8,9 +8,8 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.frames import PROBES, records
 from provisioning_pipeline.observe import cluster
-from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
 pytestmark = pytest.mark.anyio
 NAMES = ("seen_template", "seen_acme-west_0a1b2c3d", "seen_bare", "seen_zen_0a1b2c3d", "unseen_one")
@@ -59,76 +58,3 @@ async def test_a_database_marked_as_a_template_is_no_tenant(postgres: SandboxPos
         assert "seen_bare" not in await listed(postgres, "^seen_", [])
     finally:
         postgres.execute("postgres", "ALTER DATABASE seen_bare IS_TEMPLATE false")
-
-
-async def look(url: str, name: str) -> dict[str, Any]:
-    found = await cluster.probes(url, [name])
-    assert list(found.columns) == list(PROBES)
-    (row,) = records(found)
-    return row
-
-
-async def test_a_database_without_a_schema_is_there_and_empty(postgres: SandboxPostgres) -> None:
-    assert await look(postgres.url(), "seen_bare") == {
-        "database_name": "seen_bare",
-        "reachable": True,
-        "vanished": False,
-        "has_core": False,
-        "display_name": None,
-        "problem": None,
-    }
-
-
-async def test_a_database_that_is_gone_has_vanished(postgres: SandboxPostgres) -> None:
-    row = await look(postgres.url(), "seen_gone")
-    assert (row["reachable"], row["vanished"]) == (False, True)
-    assert "seen_gone" in row["problem"]
-
-
-async def test_a_cluster_that_is_away_has_lost_nothing_and_shows_no_password() -> None:
-    row = await look(f"postgresql://u:c4nary@127.0.0.1:{free_port()}/postgres", "seen_bare")
-    assert (row["reachable"], row["vanished"]) == (False, False)
-    assert "c4nary" not in row["problem"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "name"),
-    [
-        ("", None),
-        ("(1, 'Acme')", "Acme"),
-        ("(1, NULL)", None),
-        ("(1, '')", None),
-        ("(1, 'Acme'), (2, 'Zenith')", None),
-    ],
-)
-async def test_a_database_may_say_what_its_tenant_is_called(
-    postgres: SandboxPostgres, rows: str, name: str | None
-) -> None:
-    table = 'CREATE SCHEMA core; CREATE TABLE core.workspace (id int, "displayName" text);'
-    fill = f"INSERT INTO core.workspace VALUES {rows};" if rows else ""
-    postgres.execute("seen_zen_0a1b2c3d", f"DROP SCHEMA IF EXISTS core CASCADE; {table} {fill}")
-    row = await look(postgres.url(), "seen_zen_0a1b2c3d")
-    assert (row["reachable"], row["has_core"], row["display_name"]) == (True, True, name)
-
-
-async def test_part_of_twentys_schema_is_no_error(postgres: SandboxPostgres) -> None:
-    for tables in ("", "CREATE TABLE core.workspace (id int);", 'CREATE TABLE core."user" (id int);'):
-        postgres.execute("seen_acme-west_0a1b2c3d", f"DROP SCHEMA IF EXISTS core CASCADE; CREATE SCHEMA core; {tables}")
-        row = await look(postgres.url(), "seen_acme-west_0a1b2c3d")
-        assert (row["reachable"], row["has_core"], row["display_name"], row["problem"]) == (True, True, None, None)
-
-
-async def test_what_cannot_be_read_says_why_and_is_never_an_error_of_the_run(postgres: SandboxPostgres) -> None:
-    table = 'CREATE TABLE core.workspace ("displayName" text)'  # no id to order by
-    postgres.execute("seen_acme-west_0a1b2c3d", f"DROP SCHEMA IF EXISTS core CASCADE; CREATE SCHEMA core; {table}")
-    row = await look(postgres.url(), "seen_acme-west_0a1b2c3d")
-    assert (row["reachable"], row["vanished"]) == (False, False)
-    assert "id" in row["problem"]
-
-
-async def test_many_are_looked_into_and_each_has_its_own_row(postgres: SandboxPostgres) -> None:
-    names = ["seen_bare", "seen_gone"] * 6
-    rows = records(await cluster.probes(postgres.url(), names))
-    assert [row["database_name"] for row in rows] == names
-    assert [row["vanished"] for row in rows] == [False, True] * 6
-    assert records(await cluster.probes(postgres.url(), [])) == []

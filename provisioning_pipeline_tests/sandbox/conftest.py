@@ -1,4 +1,4 @@
-"""A stand-in Clerk per test, and the shared Postgres without what earlier tests left in it."""
+"""The stand-ins that tests share, and the shared Postgres without what earlier tests left in it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,8 @@ import pytest
 
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
+from provisioning_pipeline_tests.sandbox.twenty_fixtures import Client, new_database
 
 
 @pytest.fixture
@@ -68,6 +70,27 @@ def backend(clerk: StandInClerk) -> Iterator[Backend]:
     client = Backend(clerk)
     yield client
     client.http.close()
+
+
+@pytest.fixture
+def database(sandbox_postgres: SandboxPostgres) -> str:
+    """The URL of an empty database, for a stand-in Twenty of the test's own."""
+    return new_database(sandbox_postgres)
+
+
+@pytest.fixture(scope="session")
+def twenty(sandbox_postgres: SandboxPostgres) -> Iterator[StandInTwenty]:
+    """One server for the tests that mind only their own workspace; its first account is the admin."""
+    options = TwentyOptions(creation_limited_to_admins=False, activation_seconds=0)
+    with StandInTwenty(new_database(sandbox_postgres), options) as server:
+        Client(server.base_url).sign_up("root@first.test")
+        yield server
+
+
+@pytest.fixture
+def client(twenty: StandInTwenty) -> Client:
+    """A client of `twenty`."""
+    return Client(twenty.base_url)
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """The stand-in Twenty against everything that was recorded on a real one."""
 
 import json
-from typing import Any
 
-import psycopg
 import pytest
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLObjectType, build_schema
 
-from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline.sandbox.twenty.execution import build
-from provisioning_pipeline_tests.sandbox.twenty_fixtures import Client, new_database
+from provisioning_pipeline_tests.sandbox.twenty_fixtures import Client, sql
 from provisioning_pipeline_tests.sandbox.twenty_replay import REAL_SCHEMA, RECORDING, Replay, Tokens
 
 needs_recording = pytest.mark.skipif(not RECORDING.exists(), reason="no recording beside this checkout")
@@ -18,25 +15,14 @@ needs_recording = pytest.mark.skipif(not RECORDING.exists(), reason="no recordin
 SKIPPED = {
     104: "a record of people; the stand-in holds members only",
     140: "a record of people",
-    141: "a record of people (the limit itself is tested in test_twenty_behaviour.py)",
+    141: "a record of people (the limit itself is tested in test_twenty_accounts.py)",
     150: "a record of companies",
     152: "a record of companies",
-    181: "a record of people (a revoked key is tested in test_twenty_behaviour.py)",
+    181: "a record of people (a revoked key is tested in test_twenty_accounts.py)",
 }
 
 MEMBER = "Passw0rd!member"
 OWNER = "Passw0rd!owner"
-
-
-@pytest.fixture
-def database(sandbox_postgres: SandboxPostgres) -> str:
-    return new_database(sandbox_postgres)
-
-
-def sql(database: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    with psycopg.connect(database, autocommit=True) as connection:
-        cursor = connection.execute(statement.encode(), values)
-        return cursor.fetchall() if cursor.description else []
 
 
 @needs_recording

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
@@ -13,6 +14,18 @@ def new_database(postgres: SandboxPostgres) -> str:
     name = f"twenty_{uuid4().hex[:12]}"
     postgres.create_database(name)
     return postgres.url(name)
+
+
+def sql(database: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """What one statement gives, past the server."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def name_of(member: str, first: str, last: str) -> dict[str, Any]:
+    """The input that gives a member this name."""
+    return {"workspaceMemberId": member, "update": {"name": {"firstName": first, "lastName": last}}}
 
 
 class Client:
@@ -103,3 +116,15 @@ CREATE = """mutation($i: SignUpInNewWorkspaceInput) { signUpInNewWorkspace(input
 ACTIVATE = "mutation { activateWorkspace(data: {}) { id activationStatus } }"
 JOIN = """mutation($e: String!, $p: String!, $h: String) {
   signUpInWorkspace(email: $e, password: $p, workspaceInviteHash: $h) { loginToken { token } } }"""
+SETTINGS = "mutation($i: UpdateWorkspaceMemberSettingsInput!) { updateWorkspaceMemberSettings(input: $i) }"
+INVITE = "mutation($e: [String!]!) { sendInvitations(emails: $e) { success errors result { id } } }"
+INSTALL = "mutation { triggerInstallAppsOnboardingStep(universalIdentifiers: []) { success } }"
+SKIP_SYNC = "mutation { skipSyncEmailOnboardingStep { success } }"
+REMOVE = "mutation($m: String!) { deleteUserFromWorkspace(workspaceMemberIdToDelete: $m) { id } }"
+ROLE = "mutation($m: UUID!, $r: UUID!) { updateWorkspaceMemberRole(workspaceMemberId: $m, roleId: $r) { id } }"
+IMPERSONATE = """mutation($u: UUID!, $w: UUID!) { impersonate(userId: $u, workspaceId: $w) {
+  loginToken { token } } }"""
+MEMBERS = "{ workspaceMembers { totalCount edges { node { userEmail } } } }"
+EXCHANGE = """mutation($l: String!, $o: String!) {
+  getAuthTokensFromLoginToken(loginToken: $l, origin: $o) { tokens { refreshToken { token } } } }"""
+SIGN_UP = 'mutation($e: String!) { signUp(email: $e, password: "Passw0rd!") { __typename } }'

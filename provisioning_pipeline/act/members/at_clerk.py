@@ -16,8 +16,8 @@ async def store_at_clerk(work: Work, members: Sequence[MemberPlan]) -> None:
     if organization:
         await _told(work, organization, _store_workspace_id(scope, organization, work.door.workspace_id))
     for member in members:
-        if Change.STORE_AT_CLERK in member.changes:
-            await _told(work, member.email, _store_external_id(work, member))
+        if Change.STORE_AT_CLERK in member.changes and member.clerk_user_id is not None:
+            await _told(work, member.email, _store_external_id(work, member, member.clerk_user_id))
 
 
 async def _store_workspace_id(scope: Scope, organization: str, workspace_id: str) -> None:
@@ -25,12 +25,12 @@ async def _store_workspace_id(scope: Scope, organization: str, workspace_id: str
         await scope.clerk.store_workspace_id(organization, workspace_id)
 
 
-async def _store_external_id(work: Work, member: MemberPlan) -> None:
+async def _store_external_id(work: Work, member: MemberPlan, clerk_user_id: str) -> None:
     entry = work.entry(member)
-    if entry is None:
+    if entry is None or entry.workspace_member_id is None:
         return
     async with work.scope.change(Change.STORE_AT_CLERK, f"external_id {entry.user_id} of {member.email}"):
-        await work.scope.clerk.store_external_id(member.clerk_user_id, entry.user_id)
+        await work.scope.clerk.store_external_id(clerk_user_id, entry.user_id)
 
 
 async def _told(work: Work, person: str, doing: Coroutine[Any, Any, None]) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from provisioning_pipeline.act.members.work import Work, guarded
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.client import Account, Door
+from provisioning_pipeline.clients.twenty.accounts import Account, Door
 from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_unknown_user
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -27,7 +27,10 @@ async def join_all(work: Work, members: Sequence[MemberPlan]) -> None:
 
 def _is_to_join(work: Work, member: MemberPlan) -> bool:
     entry = work.entry(member)
-    return Change.ADD_MEMBER in member.changes if entry is None else entry.workspace_member_id is None
+    if entry is None:
+        return Change.ADD_MEMBER in member.changes
+    # who is only to be lowered may have left: making them whole would let them in
+    return entry.workspace_member_id is None and set(member.changes) != {Change.DEMOTE_MEMBER}
 
 
 @asynccontextmanager
@@ -68,7 +71,7 @@ async def _join(work: Work, member: MemberPlan, invite_hash: str) -> None:
             scope.change(Change.ADD_MEMBER, f"{member.email} as {member.role}"),
         ):
             await _join_once(scope, account, invite_hash, known=bool(accounts))
-        work.joined.add(member.clerk_user_id)
+        work.joined.add(member.email)
     except Fault as fault:
         if fault.reason is not Reason.FOREIGN_PASSWORD:
             raise

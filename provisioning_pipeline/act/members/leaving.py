@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from provisioning_pipeline.act.members.work import Work
 from provisioning_pipeline.act.scope import Scope
-from provisioning_pipeline.clients.twenty.client import Account, Door, Token
+from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
 from provisioning_pipeline.clients.twenty.database import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -17,6 +17,14 @@ LEAVING = frozenset({Change.DROP_LINK, Change.REMOVE_MEMBER})
 
 
 async def leave(work: Work, member: MemberPlan) -> None:
+    """Take one person out of the workspace, as their plan says, and drop our link to them.
+
+    Whoever is outside already only loses the link.
+
+    Raises:
+        Fault: classified; among others LAST_ADMIN_KEPT, HALF_MEMBER, and REMOVAL_NOT_PROVED when Twenty still lets
+            them in. The link stays then, so that the next run sees to it.
+    """
     scope = work.scope
     entry = work.entry(member)
     if Change.REMOVE_MEMBER in member.changes and entry is not None:
@@ -26,7 +34,8 @@ async def leave(work: Work, member: MemberPlan) -> None:
         async with scope.change(Change.DROP_LINK, member.why or member.email):
             if member.why:
                 await _prove(scope, scope.account(member.email, member.twenty_user_id), work.door, None)
-    await scope.members.drop(scope.database_name, [member.clerk_user_id])
+    if member.clerk_user_id is not None:
+        await scope.members.drop(scope.database_name, [member.clerk_user_id])
 
 
 async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:

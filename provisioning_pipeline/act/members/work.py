@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provisioning_pipeline.act.scope import Scope
-from provisioning_pipeline.clients.twenty.client import Door
+from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.clients.twenty.database import Roster, RosterEntry
 from provisioning_pipeline.ledger.members import MemberLink
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -22,7 +22,7 @@ class Work:
     findings: list[Finding]
     links: list[MemberLink] = field(default_factory=list)
     joined: set[str] = field(default_factory=set)
-    """Clerk users who joined just now, and so have the workspace's default role."""
+    """E-mails of those who joined just now, and so have the workspace's default role."""
 
     def entry(self, member: MemberPlan) -> RosterEntry | None:
         """Their row in the workspace, if they are in it."""

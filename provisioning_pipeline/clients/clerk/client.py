@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.rows import (
     WORKSPACE_ID_KEY,
+    all_emails,
     membership_row,
     organization_row,
     user_row,
@@ -135,6 +136,17 @@ class ClerkClient:
     async def some_users(self, user_ids: Iterable[str]) -> Walk:
         """The users with these ids, as rows of CLERK_USERS; deleted ones are missing."""
         return await self._by_ids("users", "user_id", user_ids, lambda answer: _list(answer, "GET /users"), user_row)
+
+    async def known_emails(self, emails: Iterable[str]) -> frozenset[str]:
+        """Those of these e-mails that anybody at Clerk has, verified or not; all in lower case."""
+        wanted = sorted({email.strip().lower() for email in emails})
+        known: set[str] = set()
+        for start in range(0, len(wanted), MOST_IDS_PER_CALL):
+            chunk = wanted[start : start + MOST_IDS_PER_CALL]
+            parameters = {"email_address": chunk, "limit": MOST_PER_PAGE}
+            answer = await self._get("/users", "GET /users", parameters)
+            known.update(email for user in _list(answer, "GET /users") for email in all_emails(user))
+        return frozenset(known & set(wanted))
 
     async def some_organizations(self, organization_ids: Iterable[str]) -> Walk:
         """The organizations with these ids, as rows of ORGANIZATIONS; those that Clerk does not know are missing."""

@@ -57,6 +57,11 @@ def verified_email(user: Mapping[str, Any]) -> str | None:
     return None
 
 
+def all_emails(user: Mapping[str, Any]) -> list[str]:
+    """Every e-mail of a user in lower case, verified or not."""
+    return [str(address["email_address"]).strip().lower() for address in user.get("email_addresses") or []]
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(value)

@@ -1,122 +1,29 @@
-"""One Twenty server over its API: sign-in of the service account and of members, and the calls of a provisioning."""
+"""What may be asked of one Twenty server: workspaces, members and their roles, invitations, onboarding."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import SecretStr
-
-from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
+from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.contract import check_config, lacking, unsupported
+from provisioning_pipeline.clients.twenty.accounts import Account, Created, Door, InviteLink, SeenUser, Token
+from provisioning_pipeline.clients.twenty.contract import Surface
 from provisioning_pipeline.clients.twenty.errors import (
-    TwentyError,
     TwentyFault,
-    classify,
     is_dead_token,
     is_duplicate,
-    is_expired_token,
     is_half_member,
     is_no_member,
-    is_unknown_user,
-    is_without_record,
-    is_wrong_password,
+    record_in_the_way,
+    without_membership,
 )
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
-
-_RENEW_BEFORE = timedelta(seconds=60)
-_PATH = "/metadata"
-_CONFIG_PATH = "/client-config"
-CONTRACT_CHECK = "contract check"
-"""Name under which the calls of `check_contract` are counted."""
-_UNGATED = frozenset({CONTRACT_CHECK, operations.ACTIVATE_WORKSPACE.name})
-"""One takes seconds of waiting, the other runs nothing: neither keeps anybody else waiting at the gate."""
-_NO_GRAPHQL_HERE = frozenset({401, 403, 404, 405})
-"""Twenty answers its GraphQL errors with HTTP 200; these come from something else at that address."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Token:
-    """A bearer token; its repr shows nothing."""
-
-    value: str
-    expires_at: datetime
-
-    def is_fresh(self) -> bool:
-        """Whether it will last for another minute."""
-        return datetime.now(UTC) + _RENEW_BEFORE < self.expires_at
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account on this server: who signs in, and with which password.
-
-    `user_id`, where it is known, lets the service account impersonate them when the password is not ours.
-    """
-
-    email: str
-    password: SecretStr
-    user_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Where one signs in to a workspace. `url` is Twenty's own subdomainUrl; its host is what Twenty checks."""
-
-    workspace_id: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Created:
-    """A workspace that was just made, with the login token that leads into it."""
-
-    door: Door
-    login_token: str
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class InviteLink:
-    """What lets one join a workspace without an e-mail, and whether Twenty takes it now.
-
-    A link that is off is refused to everybody, members included.
-    """
-
-    hash: str
-    enabled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SeenUser:
-    """What Twenty shows a signed-in person about themselves."""
-
-    user_id: str
-    onboarding_status: str | None
-    workspace_id: str | None
-    workspace_member_id: str | None
-    first_name: str
-    last_name: str
-
-
-def derived_password(key: SecretStr, email: str) -> SecretStr:
-    """The password of an account that we create: HMAC of the e-mail, so creating twice is the same as once.
-
-    43 characters of base64url, within Twenty's 8 to 50. It is never stored and nobody signs in with it by hand.
-    """
-    digest = hmac.new(key.get_secret_value().encode(), email.strip().lower().encode(), hashlib.sha256).digest()
-    return SecretStr(base64.urlsafe_b64encode(digest).decode().rstrip("="))
 
 
 class TwentyClient:
@@ -137,28 +44,21 @@ class TwentyClient:
         logins: bool = False,
         concurrency: int = 8,
     ) -> None:
-        self.name = server.name
-        self.system = f'Twenty server "{server.name}"'
-        self.service_account = Account(server.service_email.strip().lower(), server.service_password)
-        self._activation_timeout = activation_timeout_seconds
-        self._transport = Transport(
-            server.base_url,
-            system=self.system,
-            unreachable=Reason.SERVER_UNREACHABLE,
+        self._session = TwentySession(
+            server,
             timeout_seconds=timeout_seconds,
             dry_run=dry_run,
             counter=counter,
             logins=logins,
+            concurrency=concurrency,
         )
-        self._tokens: dict[tuple[str, str], Token] = {}
+        self.name = server.name
+        self.system = self._session.system
+        self.service_account = self._session.service_account
+        self._activation_timeout = activation_timeout_seconds
         self._doors: dict[str, Door] = {}
         self._roles: dict[str, dict[str, str]] = {}
         self._own_members: dict[str, str | None] = {}
-        self._gate = asyncio.Semaphore(concurrency)
-        self._contract_met = False
-        self._first = asyncio.Lock()
-        self._signing_in = asyncio.Lock()
-        self._entering: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._reading_roles: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
@@ -167,9 +67,9 @@ class TwentyClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
+        await self._session.close()
 
-    # --- what the server is -------------------------------------------------------------------------------------
+    # --- what the server is, and the service account ------------------------------------------------------------
 
     async def check_contract(self) -> None:
         """Make sure that the server has every field and argument that we use.
@@ -177,32 +77,27 @@ class TwentyClient:
         Raises:
             Fault: of kind SERVER, naming what is missing, or saying that this is no Twenty at all.
         """
-        async with self._first:
-            if self._contract_met:
-                return
-            config = await self.server_config()
-            found = await all_of(self._lacking(operation) for operation in operations.ALL)
-            missing = dict.fromkeys(name for names in found for name in names)
-            if missing:
-                raise unsupported(self.system, missing)
-            check_config(self.system, config)
-            self._contract_met = True
+        await self._session.check_contract()
+
+    async def surface(self) -> Surface:
+        """What the server takes of our operations; asked once.
+
+        Raises:
+            Fault: of kind SERVER when what answers is no Twenty at all.
+        """
+        return await self._session.surface()
+
+    async def onboarding(self, door: Door) -> Onboarding | None:
+        """What the server says about its wizard, to the service account in that workspace; None: nothing.
+
+        Raises:
+            Fault: when the service account cannot sign in to that workspace.
+        """
+        return await self._session.onboarding(door)
 
     async def server_config(self) -> dict[str, Any]:
         """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
-        async with self._gate:
-            response = await self._transport.send("GET", _CONFIG_PATH, name=CONTRACT_CHECK, effect=Effect.READ)
-        try:
-            config = response.json() if response.status_code == 200 else {}
-        except ValueError:
-            config = {}
-        return config if isinstance(config, dict) else {}
-
-    async def _lacking(self, operation: Operation) -> tuple[str, ...]:
-        answer = await self._post(operation.probe(), operation.probe_variables(), CONTRACT_CHECK, Effect.READ, None)
-        return lacking(str(error.get("message", "")) for error in answer.get("errors") or [])
-
-    # --- the service account ------------------------------------------------------------------------------------
+        return await self._session.server_config()
 
     async def service_token(self) -> str:
         """A token of the service account that belongs to no workspace.
@@ -210,58 +105,22 @@ class TwentyClient:
         Raises:
             Fault: of kind SERVER when the account is missing or its password is wrong.
         """
-        return (await self._agnostic_token()).value
+        return (await self._session.service_token()).value
 
     async def sign_in(self) -> None:
         """Sign the service account in, so that the first call that needs it does not wait."""
-        await self._agnostic_token()
+        await self._session.service_token()
 
     async def sign_up_service_account(self) -> None:
         """Create the service account; on a server without any user it becomes the server's admin."""
-        await self.check_contract()
-        answer = await self._call(operations.SIGN_UP, _credentials(self.service_account), None)
-        self._tokens[(self.service_account.email, "")] = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
-
-    async def _agnostic_token(self) -> Token:
-        async with self._signing_in:
-            known = self._tokens.get((self.service_account.email, ""))
-            if known and known.is_fresh():
-                return known
-            answer = await self._sign_in_service_account(operations.SIGN_IN)
-            token = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
-            self._tokens[(self.service_account.email, "")] = token
-            return token
-
-    async def _sign_in_service_account(self, operation: Operation) -> Any:
-        try:
-            return await self._call(operation, _credentials(self.service_account), None)
-        except TwentyFault as fault:
-            raise self._service_account_fault(fault) from None
-
-    def _service_account_fault(self, fault: TwentyFault) -> Fault:
-        if is_unknown_user(fault.error):
-            return Fault(
-                FaultKind.SERVER,
-                Reason.SERVICE_ACCOUNT_MISSING,
-                f"{self.system} has no account {self.service_account.email}. Sign it up there with the configured "
-                'password and give it server-admin rights (canAccessFullAdminPanel and canImpersonate in core."user"). '
-                "Only on a server without any user is it created by itself.",
-            )
-        if is_wrong_password(fault.error):
-            return Fault(
-                FaultKind.SERVER,
-                Reason.CREDENTIALS_REFUSED,
-                f"{self.system} refuses the password of the service account {self.service_account.email}. "
-                "Correct PROVISIONING_TWENTY_SERVICE_PASSWORD (or its entry in PROVISIONING_TWENTY_SERVERS).",
-            )
-        return fault
+        await self._session.sign_up_service_account()
 
     # --- workspaces ---------------------------------------------------------------------------------------------
 
     async def get_ready_to_create(self) -> None:
         """Everything that may fail before a workspace is made, so that making it is one call and nothing else."""
-        await self.check_contract()
-        await self._agnostic_token()
+        await self._session.check_contract()
+        await self._session.service_token()
 
     async def create_workspace(self, display_name: str, subdomain: str) -> Created:
         """Make a workspace owned by the service account. Not idempotent: write an intent first.
@@ -270,22 +129,14 @@ class TwentyClient:
             TwentyFault: SUBDOMAIN_TAKEN also when an earlier call of ours made it and its answer was lost.
             Fault: with `effect_unknown` when the answer was lost.
         """
-        await self.check_contract()
         variables = {"displayName": display_name, "subdomain": subdomain}
-        try:
-            answer = await self._call(operations.SIGN_UP_IN_NEW_WORKSPACE, variables, await self._agnostic_token())
-        except TwentyFault as fault:
-            # a token is refused before anything is looked at, so nothing was made yet
-            if not is_expired_token(fault.error):
-                raise
-            self._tokens.pop((self.service_account.email, ""), None)
-            answer = await self._call(operations.SIGN_UP_IN_NEW_WORKSPACE, variables, await self._agnostic_token())
+        answer = await self._session.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables)
         door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
         return Created(door, answer["loginToken"]["token"])
 
     async def enter(self, created: Created) -> None:
         """Use the login token of a workspace that was just made; without it, the next call signs in by password."""
-        await self._exchange(self.service_account, created.door, created.login_token)
+        await self._session.enter(self.service_account, created.door, created.login_token)
 
     async def door(self, workspace_id: str) -> Door:
         """Where one signs in to a workspace of the service account, as Twenty says it now.
@@ -294,7 +145,7 @@ class TwentyClient:
             Fault: when the service account is no member of it.
         """
         if workspace_id not in self._doors:
-            answer = await self._sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
+            answer = await self._session.sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
             for entry in answer["availableWorkspaces"]["availableWorkspacesForSignIn"]:
                 self._doors[entry["id"]] = Door(entry["id"], entry["workspaceUrls"]["subdomainUrl"])
         if workspace_id not in self._doors:
@@ -311,7 +162,7 @@ class TwentyClient:
 
         Returns the activation status that Twenty answers, ACTIVE when all is well.
         """
-        answer = await self._as(
+        answer = await self._session.call_as(
             self.service_account,
             door,
             operations.ACTIVATE_WORKSPACE,
@@ -322,7 +173,7 @@ class TwentyClient:
 
     async def invite_link(self, door: Door) -> InviteLink:
         """What lets one join the workspace without an e-mail, as the service account sees it."""
-        answer = await self._as(self.service_account, door, operations.CURRENT_WORKSPACE)
+        answer = await self._session.call_as(self.service_account, door, operations.CURRENT_WORKSPACE)
         return InviteLink(str(answer["inviteHash"]), bool(answer["isPublicInviteLinkEnabled"]))
 
     async def open_invite_link(self, door: Door) -> None:
@@ -335,7 +186,7 @@ class TwentyClient:
 
     async def _set_invite_link(self, door: Door, *, enabled: bool) -> None:
         variables = {"isPublicInviteLinkEnabled": enabled}
-        await self._as(self.service_account, door, operations.UPDATE_WORKSPACE, variables)
+        await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE, variables)
 
     # --- members of a workspace, as the service account ------------------------------------------------------------
 
@@ -345,7 +196,7 @@ class TwentyClient:
         Raises:
             TwentyFault: FOREIGN_PASSWORD when the account has a password that is not ours.
         """
-        await self._call(operations.SIGN_IN, _credentials(account), None)
+        await self._session.call(operations.SIGN_IN, account.credentials(), None)
 
     async def join(self, account: Account, invite_hash: str) -> None:
         """Make the account a member, creating it when it is new: two calls, after which its token is kept.
@@ -359,30 +210,22 @@ class TwentyClient:
                 HALF_MEMBER when the account has a membership without a member record, or when another account's
                 member record has this e-mail.
         """
-        await self.check_contract()
-        variables = {**_credentials(account), "workspaceInviteHash": invite_hash}
+        await self._session.check_contract()
+        variables = {**account.credentials(), "workspaceInviteHash": invite_hash}
         try:
-            answer = await self._call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
+            answer = await self._session.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
         except TwentyFault as fault:
             if not is_duplicate(fault.error):
                 raise
-            raise TwentyFault(
-                FaultKind.TENANT,
-                Reason.HALF_MEMBER,
-                f"{self.system}: {account.email} cannot join, because the workspace keeps a member record with this "
-                "e-mail that belongs to another or a deleted account. Twenty has no call that removes it: delete it "
-                'from "workspaceMember" in the workspace\'s schema by hand, together with the membership without a '
-                'record that this try left in core."userWorkspace", then run again.',
-                fault.error,
-            ) from None
+            raise record_in_the_way(self.system, account.email, fault) from None
         door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
-        await self._exchange(account, door, answer["loginToken"]["token"])
+        await self._session.enter(account, door, answer["loginToken"]["token"])
 
     async def roles(self, door: Door) -> dict[str, str]:
         """The ids of the workspace's roles by label, read once by this client."""
         async with self._reading_roles[door.workspace_id]:
             if door.workspace_id not in self._roles:
-                answer = await self._as(self.service_account, door, operations.GET_ROLES)
+                answer = await self._session.call_as(self.service_account, door, operations.GET_ROLES)
                 self._roles[door.workspace_id] = {str(role["label"]): str(role["id"]) for role in answer}
         return self._roles[door.workspace_id]
 
@@ -409,7 +252,7 @@ class TwentyClient:
             TwentyFault: LAST_ADMIN_KEPT when that would leave the workspace without an Admin.
         """
         variables = {"workspaceMemberId": workspace_member_id, "roleId": role_id}
-        await self._as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
+        await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
 
     async def remove_member(self, door: Door, workspace_member_id: str) -> None:
         """Take a member out of the workspace; removing twice is removing once.
@@ -424,20 +267,13 @@ class TwentyClient:
         await self._not_ourselves(door, workspace_member_id)
         variables = {"workspaceMemberIdToDelete": workspace_member_id}
         try:
-            await self._as(self.service_account, door, operations.DELETE_USER_FROM_WORKSPACE, variables)
+            await self._session.call_as(self.service_account, door, operations.DELETE_USER_FROM_WORKSPACE, variables)
         except TwentyFault as fault:
             if fault.error.message.startswith("Workspace member to delete not found"):
                 return
             if not is_half_member(fault.error):
                 raise
-            raise TwentyFault(
-                FaultKind.TENANT,
-                Reason.HALF_MEMBER,
-                f"{self.system} cannot remove member {workspace_member_id} of workspace {door.workspace_id}, who has a "
-                f"member record but no whole membership ({fault.error.message.rstrip('.')}). With a role and a "
-                "membership (joining makes one) the person can be removed.",
-                fault.error,
-            ) from None
+            raise without_membership(self.system, workspace_member_id, door.workspace_id, fault) from None
 
     async def _not_ourselves(self, door: Door, workspace_member_id: str) -> None:
         """Twenty deletes a whole workspace with its last member record, so ours must be there and stay."""
@@ -467,7 +303,7 @@ class TwentyClient:
         """
         # in another case Twenty would invite somebody who is a member already
         variables = {"emails": [email.strip().lower()], "roleId": role_id}
-        answer = await self._as(self.service_account, door, operations.SEND_INVITATIONS, variables)
+        answer = await self._session.call_as(self.service_account, door, operations.SEND_INVITATIONS, variables)
         refused = [text for text in map(str, answer["errors"]) if "already" not in text]
         if refused:
             raise Fault(
@@ -483,13 +319,13 @@ class TwentyClient:
         """
         found = await self._invitations(door, email)
         for invitation_id in found:
-            await self._as(
+            await self._session.call_as(
                 self.service_account, door, operations.DELETE_WORKSPACE_INVITATION, {"appTokenId": invitation_id}
             )
         return len(found)
 
     async def _invitations(self, door: Door, email: str) -> list[str]:
-        answer = await self._as(self.service_account, door, operations.FIND_WORKSPACE_INVITATIONS)
+        answer = await self._session.call_as(self.service_account, door, operations.FIND_WORKSPACE_INVITATIONS)
         return [str(entry["id"]) for entry in answer if str(entry["email"]).lower() == email.strip().lower()]
 
     # --- proving that somebody is out ------------------------------------------------------------------------------
@@ -516,57 +352,40 @@ class TwentyClient:
         self.forget(account, door)
         told = None
         if token is not None:
-            told = await self._refusal("an access token from before", self._look(token))
+            told = await _refusal("an access token from before", self._look(token))
         if told is None and await self._invitations(door, account.email):
             told = f"a personal invitation lets {account.email} join again by signing in (Twenty, Settings > Members)"
         if told is None:
-            told = await self._refusal("a new login", self._new_login(account, door))
+            told = await _refusal("a new login", self._new_login(account, door))
         return told
-
-    async def _refusal(self, way: str, attempt: Coroutine[Any, Any, None]) -> str | None:
-        """None when the attempt is refused for want of a member, else what happened instead."""
-        try:
-            await attempt
-        except TwentyFault as fault:
-            if is_no_member(fault.error):
-                return None
-            if fault.kind is not FaultKind.TENANT:
-                raise
-            return f"{way} was refused for another reason, which proves nothing ({fault.error.message})"
-        return f"{way} still lets them in"
 
     async def _look(self, token: Token) -> None:
         try:
-            await self._call(operations.CURRENT_USER, {}, token)
+            await self._session.call(operations.CURRENT_USER, {}, token)
         except TwentyFault as fault:
             # a token that is taken from nobody lets nobody in
             if not is_dead_token(fault.error):
                 raise
 
     async def _new_login(self, account: Account, door: Door) -> None:
-        await self._exchange(account, door, await self._login_token(account, door))
+        await self._session.log_in(account, door)
         self.forget(account, door)
 
     # --- as a member --------------------------------------------------------------------------------------------
 
     async def member_token(self, account: Account, door: Door) -> Token:
         """A token of that person in that workspace, kept until it is about to expire or is forgotten."""
-        key = (account.email, door.workspace_id)
-        async with self._entering[key]:
-            known = self._tokens.get(key)
-            if known and known.is_fresh():
-                return known
-            return await self._exchange(account, door, await self._login_token(account, door))
+        return await self._session.member_token(account, door)
 
     def forget(self, account: Account, door: Door) -> None:
         """Keep no token of that person in that workspace, so that the next call signs in anew."""
-        self._tokens.pop((account.email, door.workspace_id), None)
+        self._session.forget(account, door)
 
     async def current_user(self, account: Account, door: Door, *, by_new_login: bool = False) -> SeenUser:
         """Sign in as that person and read what Twenty shows them. `by_new_login` uses no token from before."""
         if by_new_login:
             self.forget(account, door)
-        answer = await self._as(account, door, operations.CURRENT_USER)
+        answer = await self._session.call_as(account, door, operations.CURRENT_USER)
         member = answer["workspaceMember"] or {}
         return SeenUser(
             user_id=answer["id"],
@@ -579,135 +398,31 @@ class TwentyClient:
 
     async def skip_sync_email(self, account: Account, door: Door) -> None:
         """Clear the step SYNC_EMAIL of that person."""
-        await self._as(account, door, operations.SKIP_SYNC_EMAIL)
+        await self._session.call_as(account, door, operations.SKIP_SYNC_EMAIL)
 
     async def skip_install_apps(self, account: Account, door: Door) -> None:
         """Clear the step APPS_INSTALLATION of that person without installing anything."""
-        await self._as(account, door, operations.TRIGGER_INSTALL_APPS, {"universalIdentifiers": []})
+        await self._session.call_as(account, door, operations.TRIGGER_INSTALL_APPS, {"universalIdentifiers": []})
 
     async def set_name(self, door: Door, workspace_member_id: str, first_name: str, last_name: str) -> None:
         """Set a member's name, as the service account; a non-empty one clears their step PROFILE_CREATION."""
         update = {"name": {"firstName": first_name, "lastName": last_name}}
         variables = {"workspaceMemberId": workspace_member_id, "update": update}
-        await self._as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
+        await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
 
     async def invite_nobody(self, door: Door) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""
-        await self._as(self.service_account, door, operations.SEND_INVITATIONS, {"emails": []})
-
-    # --- how --------------------------------------------------------------------------------------------------
-
-    async def _exchange(self, account: Account, door: Door, login_token: str) -> Token:
-        variables = {"loginToken": login_token, "origin": door.url}
-        try:
-            answer = await self._call(operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, variables, None)
-        except TwentyFault as fault:
-            if not is_without_record(fault.error):
-                raise
-            raise TwentyFault(
-                FaultKind.TENANT,
-                Reason.HALF_MEMBER,
-                f"{self.system}: {account.email} has a membership of workspace {door.workspace_id} but no member "
-                "record in it, so they cannot come in. Twenty has no call that repairs or removes this: delete the "
-                'person\'s row of core."userWorkspace" for this workspace by hand; the next run adds them again.',
-                fault.error,
-            ) from None
-        token = _token(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
-        self._tokens[(account.email, door.workspace_id)] = token
-        return token
-
-    async def _login_token(self, account: Account, door: Door) -> str:
-        """By password, or by impersonation of somebody whose password is not ours."""
-        try:
-            answer = await self._call(
-                operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS,
-                {**_credentials(account), "origin": door.url},
-                None,
-            )
-        except TwentyFault as fault:
-            if account.email == self.service_account.email:
-                raise self._service_account_fault(fault) from None
-            # an account whose e-mail has capitals is unknown by the e-mail in lower case, and found by its id
-            ours = not is_wrong_password(fault.error) and not is_unknown_user(fault.error)
-            if account.user_id is None or ours:
-                raise
-            variables = {"userId": account.user_id, "workspaceId": door.workspace_id}
-            answer = await self._as(self.service_account, door, operations.IMPERSONATE, variables)
-        return str(answer["loginToken"]["token"])
-
-    async def _as(
-        self,
-        account: Account,
-        door: Door,
-        operation: Operation,
-        variables: Mapping[str, Any] | None = None,
-        *,
-        timeout_seconds: float | None = None,
-    ) -> Any:
-        if operation.effect is not Effect.READ:
-            await self.check_contract()
-        token = await self.member_token(account, door)
-        try:
-            return await self._call(operation, variables or {}, token, timeout_seconds)
-        except TwentyFault as fault:
-            if not is_expired_token(fault.error):
-                raise
-            self.forget(account, door)
-            token = await self.member_token(account, door)
-            return await self._call(operation, variables or {}, token, timeout_seconds)
-
-    async def _call(
-        self,
-        operation: Operation,
-        variables: Mapping[str, Any],
-        token: Token | None,
-        timeout_seconds: float | None = None,
-    ) -> Any:
-        answer = await self._post(
-            operation.document, variables, operation.name, operation.effect, token, timeout_seconds
-        )
-        error = TwentyError.read(answer)
-        if error:
-            raise classify(error, call=operation.name, system=self.system)
-        return answer["data"][operation.name]
-
-    async def _post(
-        self,
-        document: str,
-        variables: Mapping[str, Any],
-        name: str,
-        effect: Effect,
-        token: Token | None,
-        timeout_seconds: float | None = None,
-    ) -> dict[str, Any]:
-        async with nullcontext() if name in _UNGATED else self._gate:
-            response = await self._transport.send(
-                "POST",
-                _PATH,
-                name=name,
-                effect=effect,
-                timeout_seconds=timeout_seconds,
-                json={"query": document, "variables": dict(variables)},
-                headers={"authorization": f"Bearer {token.value}"} if token else {},
-            )
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        graphql = isinstance(answer, dict) and ({"data", "errors"} & answer.keys())
-        if not graphql or response.status_code in _NO_GRAPHQL_HERE:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.UNSUPPORTED_TWENTY,
-                f"{self.system}: {self._transport.base_url}{_PATH} answers HTTP {response.status_code} without "
-                "GraphQL, so it is no Twenty of the 2.x line. Check the base URL in the settings.",
-            )
-        return dict(answer)
+        await self._session.call_as(self.service_account, door, operations.SEND_INVITATIONS, {"emails": []})
 
 
-def _credentials(account: Account) -> dict[str, str]:
-    return {"email": account.email, "password": account.password.get_secret_value()}
-
-
-def _token(answer: Mapping[str, str]) -> Token:
-    return Token(answer["token"], datetime.fromisoformat(answer["expiresAt"].replace("Z", "+00:00")))
+async def _refusal(way: str, attempt: Coroutine[Any, Any, None]) -> str | None:
+    """None when the attempt is refused for want of a member, else what happened instead."""
+    try:
+        await attempt
+    except TwentyFault as fault:
+        if is_no_member(fault.error):
+            return None
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        return f"{way} was refused for another reason, which proves nothing ({fault.error.message})"
+    return f"{way} still lets them in"

@@ -2,15 +2,91 @@
 
 Twenty refuses introspection to everyone without a workspace (production), and a fresh server has no workspace.
 So every operation is sent with its root field skipped: the server validates fields, arguments and types against
-its own schema, runs nothing, and names what it lacks. That works without a token and on any version.
+its own schema, runs nothing, and names what it lacks. That works without a token and on any version. Only the steps
+of the wizard are asked by introspection, where somebody of ours is in a workspace.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
+from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+COLUMNS: Final[Mapping[str, str]] = {
+    f"{table}.{column}": kind
+    for table, columns in {
+        "appToken": {
+            "workspaceId": "uuid",
+            "type": "text",
+            "context": "jsonb",
+            "expiresAt": "time",
+            "deletedAt": "time",
+        },
+        "keyValuePair": {
+            "id": "uuid",
+            "userId": "uuid",
+            "workspaceId": "uuid",
+            "key": "text",
+            "value": "jsonb",
+            "type": "text",
+            "deletedAt": "time",
+        },
+        "objectMetadata": {"workspaceId": "uuid"},
+        "role": {"id": "uuid", "label": "text", "workspaceId": "uuid", "canUpdateAllSettings": "boolean"},
+        "roleTarget": {"roleId": "uuid", "userWorkspaceId": "uuid"},
+        "user": {"id": "uuid", "email": "text", "canAccessFullAdminPanel": "boolean", "deletedAt": "time"},
+        "userWorkspace": {
+            "id": "uuid",
+            "userId": "uuid",
+            "workspaceId": "uuid",
+            "createdAt": "time",
+            "deletedAt": "time",
+        },
+        "workspace": {
+            "id": "uuid",
+            "subdomain": "text",
+            "activationStatus": "text",
+            "databaseSchema": "text",
+            "createdAt": "time",
+            "deletedAt": "time",
+        },
+    }.items()
+    for column, kind in columns.items()
+}
+"""What is read of schema core, with the kind of its values: an enum counts as text, and time is whatever has a date."""
+
+MEASURED: Final = Contract(
+    operations=frozenset(operation.document for operation in operations.ALL),
+    columns=COLUMNS,
+    activation_statuses=frozenset({"ONGOING_CREATION", "PENDING_CREATION", "ACTIVE", "INACTIVE", "SUSPENDED"}),
+    onboarding=Onboarding(
+        statuses=frozenset(
+            {
+                "PLAN_REQUIRED",
+                "WORKSPACE_ACTIVATION",
+                "PROFILE_CREATION",
+                "SYNC_EMAIL",
+                "APPS_INSTALLATION",
+                "INVITE_TEAM",
+                "COMPLETED",
+            }
+        ),
+        mutations=frozenset({"skipSyncEmailOnboardingStep", "triggerInstallAppsOnboardingStep"}),
+    ),
+)
+"""The contract of Twenty 2.21.0."""
+
+READ_ONBOARDING: Final = """query Onboarding {
+    __type(name: "OnboardingStatus") { enumValues(includeDeprecated: true) { name } }
+    __schema { mutationType { fields(includeDeprecated: true) { name } } }
+}"""
+OLDER_PROBE: Final = "mutation Probe { signUpInNewWorkspace @skip(if: true) { loginToken { token } } }"
+"""What only a server of 1.x takes on `/graphql` (source only)."""
+_ONBOARDING_MUTATION = "OnboardingStep"
 
 _LACKS = (
     re.compile(r'Cannot query field "(?P<field>\w+)" on type "(?P<type>\w+)"'),
@@ -19,6 +95,21 @@ _LACKS = (
     re.compile(r'Field "(?P<type>[\w.]+)" argument "(?P<field>\w+)" of type .* is required'),
     re.compile(r'Unknown type "(?P<field>\w+)"'),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What a server takes of our operations.
+
+    Args:
+        operations: the documents that it takes as valid.
+        lacks: what it lacks for the others, as `Type.field`.
+        older: it has the sign-ups of 1.x.
+    """
+
+    operations: frozenset[str]
+    lacks: tuple[str, ...]
+    older: bool
 
 
 def lacking(messages: Iterable[str]) -> tuple[str, ...]:
@@ -34,15 +125,28 @@ def lacking(messages: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def unsupported(system: str, missing: Iterable[str]) -> Fault:
-    """The refusal to write to a server that lacks something."""
+def unsupported(system: str, missing: Iterable[str], *, older: bool = False) -> Fault:
+    """The refusal to write to a server that lacks something; `older` where it was found to be one of 1.x."""
     names = ", ".join(missing)
-    return Fault(
-        FaultKind.SERVER,
-        Reason.UNSUPPORTED_TWENTY,
-        f"{system} lacks what provisioning needs: {names}. Nothing was written to it. "
-        "Use a Twenty of the 2.x line (measured: 2.21).",
+    what = (
+        f"{system} is a Twenty 1.x: its sign-ups are on /graphql, and not on /metadata as in 2.x. Nothing was written "
+        f"to it. Upgrade it to the 2.x line (measured: 2.21); the next run goes on. It lacks {names}."
+        if older
+        else f"{system} lacks what provisioning needs: {names}. Nothing was written to it. "
+        "Use a Twenty of the 2.x line (measured: 2.21)."
     )
+    return Fault(FaultKind.SERVER, Reason.UNSUPPORTED_TWENTY, what)
+
+
+def onboarding_of(answer: Mapping[str, Any]) -> Onboarding | None:
+    """What introspection with `READ_ONBOARDING` told; None when it told nothing."""
+    data = answer.get("data") or {}
+    try:
+        statuses = [value["name"] for value in data["__type"]["enumValues"]]
+        mutations = [field["name"] for field in data["__schema"]["mutationType"]["fields"]]
+    except (KeyError, TypeError):
+        return None
+    return Onboarding(frozenset(statuses), frozenset(name for name in mutations if name.endswith(_ONBOARDING_MUTATION)))
 
 
 def check_config(system: str, config: Mapping[str, Any]) -> None:

@@ -3,16 +3,18 @@
 The bulk reads need schema `core` alone; `roster` reads the workspace's own schema, too.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
-from uuid import UUID
 
 from psycopg import errors, sql
 
+from provisioning_pipeline.clients.onboarding_rows import remove_rows
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.twenty.contract import COLUMNS
+from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag
@@ -82,6 +84,19 @@ class Roster:
         return next(found, None)
 
 
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What schema core has of that which we read.
+
+    Args:
+        columns: `table.column` → kind of its values, in the words of `contract.COLUMNS`.
+        activation_statuses: what the status of a workspace may be; empty where any text may stand.
+    """
+
+    columns: Mapping[str, str]
+    activation_statuses: frozenset[str]
+
+
 class TwentyDatabase:
     """The database of one Twenty server.
 
@@ -95,24 +110,19 @@ class TwentyDatabase:
         self._repairs = repairs
 
     async def _fetch(self, query: LiteralString | sql.Composed, parameters: Sequence[object] = ()) -> list[Row]:
-        with self._in_words():
+        async with self._in_words():
             return await self._database.fetch(query, parameters)
 
     async def _fetch_tuples(self, query: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with self._in_words():
+        async with self._in_words():
             return await self._database.fetch_tuples(query, parameters)
 
-    @contextmanager
-    def _in_words(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _in_words(self) -> AsyncIterator[None]:
         try:
             yield
         except (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName) as error:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.UNSUPPORTED_TWENTY,
-                f"{self._database.system} ({self._database.where}) is not the database of a Twenty 2.x server: "
-                f"{str(error).splitlines()[0]}. Point the setting at Twenty's own database.",
-            ) from None
+            raise await self._not_twenty(str(error).splitlines()[0]) from None
         except errors.InsufficientPrivilege as error:
             raise Fault(
                 FaultKind.SERVER,
@@ -121,6 +131,46 @@ class TwentyDatabase:
                 "Grant our user USAGE on schema core and on those of the workspaces, and SELECT on their tables, or "
                 "pg_read_all_data.",
             ) from None
+
+    async def _not_twenty(self, refused: str) -> Fault:
+        """What is missing of that which we read, all of it and not only what PostgreSQL met first."""
+        found = {row["name"] for row in await self._database.fetch(_CATALOGUE, [_TABLES])}
+        missing = [f"core.{name}" for name in COLUMNS if name not in found]
+        if found and missing:
+            return Fault(
+                FaultKind.SERVER,
+                Reason.UNSUPPORTED_TWENTY,
+                f"{self._database.system} ({self._database.where}) lacks what is read there: {', '.join(missing)}. "
+                "Nothing was written to that server. Use a Twenty of the 2.x line (measured: 2.21).",
+            )
+        return Fault(
+            FaultKind.SERVER,
+            Reason.UNSUPPORTED_TWENTY,
+            f"{self._database.system} ({self._database.where}) is not the database of a Twenty 2.x server: {refused}. "
+            "Point the setting at Twenty's own database.",
+        )
+
+    async def catalogue(self) -> Catalogue:
+        """What schema core has of the columns that we read."""
+        rows = await self._fetch(_CATALOGUE, [_TABLES])
+        columns = {row["name"]: row["kind"] for row in rows if row["name"] in COLUMNS}
+        values = next((row["values"] for row in rows if row["name"] == _ACTIVATION_STATUS), None)
+        return Catalogue(columns, frozenset(values or ()))
+
+    async def a_workspace_of(self, email: str) -> str | None:
+        """The oldest active workspace of which the account with this e-mail is a member, or None."""
+        rows = await self._fetch(
+            """
+            SELECT w.id::text AS id
+            FROM core.workspace w
+            JOIN core."userWorkspace" uw ON uw."workspaceId" = w.id AND uw."deletedAt" IS NULL
+            JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
+            WHERE lower(u.email) = %s AND w."activationStatus"::text = 'ACTIVE' AND w."deletedAt" IS NULL
+            ORDER BY w."createdAt", w.id LIMIT 1
+            """,
+            [email.lower()],
+        )
+        return rows[0]["id"] if rows else None
 
     async def has_any_user(self) -> bool:
         """Whether anyone ever signed up; the first who does becomes the server's admin."""
@@ -200,7 +250,7 @@ class TwentyDatabase:
         )
 
     async def onboarding_rows(self, only: Sequence[str] | None = None) -> list[Row]:
-        """Onboarding rows, all or those that concern these workspaces: key, user_id, workspace_id, value."""
+        """Onboarding rows, all or those that concern these workspaces: row_id, key, user_id, workspace_id, value."""
         ids = None if only is None else list(only)
         return await self._fetch(
             _FLAGS + ' AND (%s::uuid[] IS NULL OR "workspaceId" = ANY(%s) OR "workspaceId" IS NULL)', [ids, ids]
@@ -266,7 +316,7 @@ class TwentyDatabase:
             living=living,
             age=text("createdAt"),
         )
-        with self._in_words():
+        async with self._in_words():
             try:
                 return await self._database.fetch(query)
             except (errors.UndefinedTable, errors.InvalidSchemaName):
@@ -299,6 +349,26 @@ class TwentyDatabase:
                 f"User {user_id} has a membership of workspace {workspace_id} without a member record, and we may not "
                 f'mend it: {str(error).splitlines()[0]}. Grant our user UPDATE on core."userWorkspace"; the next run '
                 "mends it.",
+            ) from None
+
+    async def remove_rows(self, planned: Sequence[Flag], keep: Callable[[list[Row]], Awaitable[None]]) -> list[Row]:
+        """Remove exactly these onboarding rows in one transaction; `keep` writes them down before they are gone.
+
+        For rows that no call of Twenty's clears. Rows that changed meanwhile are left.
+
+        Raises:
+            Fault: STEPS_PENDING when our user may not delete there, with the grant that is missing.
+        """
+        assert self._repairs is not None
+        try:
+            return await remove_rows(self._repairs, planned, keep)
+        except errors.InsufficientPrivilege as error:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.STEPS_PENDING,
+                f"No call of Twenty's clears {', '.join(sorted({flag.key for flag in planned}))}, and we may not "
+                f"remove these rows: {str(error).splitlines()[0]}. Grant our user SELECT, UPDATE and DELETE on "
+                'core."keyValuePair"; the next run removes them.',
             ) from None
 
     async def has_invitation(self, workspace_id: str, email: str) -> bool:
@@ -367,11 +437,27 @@ class TwentyDatabase:
         return rows[0]["id"] if rows else None
 
 
-_FLAGS = r"""
-    SELECT key, "userId"::text AS user_id, "workspaceId"::text AS workspace_id, value
-    FROM core."keyValuePair"
-    WHERE type::text = 'USER_VARIABLE' AND key ~ '^ONBOARDING_.+_PENDING$' AND "deletedAt" IS NULL
+_TABLES = sorted({name.partition(".")[0] for name in COLUMNS})
+_ACTIVATION_STATUS = "workspace.activationStatus"
+_CATALOGUE = """
+    SELECT c.relname || '.' || a.attname AS name,
+           CASE t.typcategory WHEN 'S' THEN 'text' WHEN 'E' THEN 'text' WHEN 'D' THEN 'time' WHEN 'B' THEN 'boolean'
+               ELSE format_type(t.oid, NULL) END AS kind,
+           CASE WHEN t.typcategory = 'E'
+               THEN ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid) END AS values
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    WHERE n.nspname = 'core' AND c.relname = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
+
+_FLAGS = r"""
+    SELECT id::text AS row_id, key, "userId"::text AS user_id, "workspaceId"::text AS workspace_id, value
+    FROM core."keyValuePair"
+    WHERE type::text = 'USER_VARIABLE' AND key ~ '^ONBOARDING_.+_PENDING$'
+"""
+"""Whatever "deletedAt" says: Twenty reads such rows like all others (2.21.0's entity has it as a plain column)."""
 
 _MEMBERS = """
     SELECT DISTINCT ON (uw."workspaceId", uw."userId") uw."workspaceId"::text, uw."userId"::text, r.label
@@ -428,12 +514,3 @@ def _entry(membership: Row, record: Row) -> RosterEntry:
         first_name=record["first_name"],
         last_name=record["last_name"],
     )
-
-
-def schema_name(workspace_id: str) -> str:
-    """The schema that Twenty makes for a workspace: its id as a number, in base 36."""
-    digits, number, name = "0123456789abcdefghijklmnopqrstuvwxyz", UUID(workspace_id).int, ""
-    while number:
-        number, rest = divmod(number, 36)
-        name = digits[rest] + name
-    return f"workspace_{name or '0'}"

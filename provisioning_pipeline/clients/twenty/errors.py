@@ -158,3 +158,60 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
     return TwentyFault(
         FaultKind.TENANT, Reason.REFUSED_BY_TWENTY, f"{system} refused {call}: {text or error.code}.", error
     )
+
+
+def service_account_refused(system: str, email: str, fault: TwentyFault) -> Fault:
+    """The refusal to sign our own account in: nothing at this server goes on without it. Any other fault stays."""
+    if is_unknown_user(fault.error):
+        return Fault(
+            FaultKind.SERVER,
+            Reason.SERVICE_ACCOUNT_MISSING,
+            f"{system} has no account {email}. Sign it up there with the configured "
+            'password and give it server-admin rights (canAccessFullAdminPanel and canImpersonate in core."user"). '
+            "Only on a server without any user is it created by itself.",
+        )
+    if is_wrong_password(fault.error):
+        return Fault(
+            FaultKind.SERVER,
+            Reason.CREDENTIALS_REFUSED,
+            f"{system} refuses the password of the service account {email}. "
+            "Correct PROVISIONING_TWENTY_SERVICE_PASSWORD (or its entry in PROVISIONING_TWENTY_SERVERS).",
+        )
+    return fault
+
+
+def without_record(system: str, email: str, workspace_id: str, fault: TwentyFault) -> TwentyFault:
+    """The half member who has a membership and no member record, seen at a login."""
+    return TwentyFault(
+        FaultKind.TENANT,
+        Reason.HALF_MEMBER,
+        f"{system}: {email} has a membership of workspace {workspace_id} but no member "
+        "record in it, so they cannot come in. Twenty has no call that repairs or removes this: delete the "
+        'person\'s row of core."userWorkspace" for this workspace by hand; the next run adds them again.',
+        fault.error,
+    )
+
+
+def without_membership(system: str, workspace_member_id: str, workspace_id: str, fault: TwentyFault) -> TwentyFault:
+    """The half member who has a member record and no whole membership, seen at a removal."""
+    return TwentyFault(
+        FaultKind.TENANT,
+        Reason.HALF_MEMBER,
+        f"{system} cannot remove member {workspace_member_id} of workspace {workspace_id}, who has a "
+        f"member record but no whole membership ({fault.error.message.rstrip('.')}). With a role and a "
+        "membership (joining makes one) the person can be removed.",
+        fault.error,
+    )
+
+
+def record_in_the_way(system: str, email: str, fault: TwentyFault) -> TwentyFault:
+    """The member record of another account that has this e-mail, seen at a join."""
+    return TwentyFault(
+        FaultKind.TENANT,
+        Reason.HALF_MEMBER,
+        f"{system}: {email} cannot join, because the workspace keeps a member record with this "
+        "e-mail that belongs to another or a deleted account. Twenty has no call that removes it: delete it "
+        'from "workspaceMember" in the workspace\'s schema by hand, together with the membership without a '
+        'record that this try left in core."userWorkspace", then run again.',
+        fault.error,
+    )

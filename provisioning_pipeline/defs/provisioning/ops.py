@@ -2,21 +2,24 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import dagster as dg
 from pydantic import Field
 
 from provisioning_pipeline.act.chain import steps_for
-from provisioning_pipeline.defs.members import assets, checks
+from provisioning_pipeline.clients.concurrency import both
+from provisioning_pipeline.defs.members.recording import recorded
+from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.condition import Status
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
 from provisioning_pipeline.pipeline.conclude import conclude
+from provisioning_pipeline.pipeline.onboarding import onboarding_after
 from provisioning_pipeline.pipeline.people import people_after
 from provisioning_pipeline.pipeline.planning import plan as make_plan
-from provisioning_pipeline.pipeline.reconcile import Reconciler, Totals
+from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler, Totals
 from provisioning_pipeline.report import markdown
 
 TRIGGER_TAG = "trigger"
@@ -64,37 +67,55 @@ class DetectTenantsConfig(dg.Config):
     )
 
 
+DETECTED = {
+    "chunks": dg.DynamicOut(Chunk, description="Tenants that need work."),
+    "facts": dg.Out(RunFacts, description="What was looked at."),
+}
+DetectedOutputs = Iterator[dg.DynamicOutput[Chunk] | dg.Output[RunFacts]]
+
+
 @dg.op(
     description="Observe the tenant cluster, the registry, Twenty and Clerk, decide what each tenant needs, and fan "
     "out: one chain of steps per tenant while they are few, per chunk when they are many.",
-    out={
-        "chunks": dg.DynamicOut(Chunk, description="Tenants that need work."),
-        "facts": dg.Out(RunFacts, description="What was looked at."),
-    },
+    out=DETECTED,
     tags={"kind": "python"},
 )
 def detect_tenants(
     context: dg.OpExecutionContext, config: DetectTenantsConfig, workbench: Workbench
-) -> Iterator[dg.DynamicOutput[Chunk] | dg.Output[RunFacts]]:
+) -> DetectedOutputs:
     """Yield the chunks to work on, then the facts for the report."""
+    approved = config.approve or context.run.tags.get(APPROVE_TAG)
+    yield from detected(context, workbench, config.tenants, dry_run=config.dry_run, approved=approved)
+
+
+def detected(
+    context: dg.OpExecutionContext,
+    workbench: Workbench,
+    tenants: Sequence[str],
+    *,
+    dry_run: bool,
+    approved: str | None = None,
+    part: Callable[[Plan], Plan] = lambda plan: plan,
+) -> DetectedOutputs:
+    """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done."""
     begun = time.time()
     settings = workbench.settings()
-    if config.dry_run:
-        planned = workbench.with_dry_connections(lambda connections: make_plan(connections, config.tenants))
+    if dry_run:
+        planned = part(workbench.with_dry_connections(lambda connections: make_plan(connections, tenants)))
         context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
         yield dg.Output(RunFacts(dry_run=True, begun=begun, totals=Totals()), "facts", metadata=_plan_metadata(planned))
         return
 
-    async def begin(reconciler: Reconciler) -> tuple[Plan, Totals]:
-        await reconciler.prepare(_trigger(context))
-        plan = await reconciler.plan(
-            config.tenants,
-            by_hand=_trigger(context) not in _SENSORS,
-            approved=config.approve or context.run.tags.get(APPROVE_TAG),
-        )
-        return await reconciler.accept(plan), reconciler.totals([])
+    async def begin(reconciler: Reconciler) -> tuple[Accepted, Totals]:
+        await reconciler.prepare(trigger_of(context))
+        plan = await reconciler.plan(tenants, by_hand=trigger_of(context) not in _SENSORS, approved=approved)
+        accepted = await reconciler.accept(part(plan))
+        return accepted, reconciler.totals(accepted.results, accepted.plan)
 
-    planned, totals = workbench.with_reconciler(context.run_id, begin)
+    accepted, totals = workbench.with_reconciler(context.run_id, begin)
+    planned = accepted.plan
+    for sentence in accepted.told:
+        context.log.info(sentence)
     work = [entry for entry in planned.work if steps_for(entry)]
     context.log.info(f"{len(work)} of {len(planned.tenants)} tenants need work.")
     if len(work) <= settings.step_per_tenant_limit:
@@ -180,12 +201,12 @@ def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workb
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    description="Write the report, record the assets about tenants and, after a whole run, members; fail the run if "
-    "more tenants failed than the threshold allows, or no Twenty server could be used.",
+    description="Write the report, record the assets about tenants and, after a whole run, members and onboarding; "
+    "fail the run if more tenants failed than the threshold allows, or no Twenty server could be used.",
 )
 def report_reconciliation(
     context: dg.OpExecutionContext, facts: RunFacts, done: list[Chunk], workbench: Workbench
-) -> None:
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     """The end of a run; nothing is written after a dry one."""
     if facts.dry_run:
         return
@@ -195,7 +216,7 @@ def report_reconciliation(
         lambda reconciler: conclude(
             reconciler.connections,
             run_id=context.run_id,
-            trigger=_trigger(context),
+            trigger=trigger_of(context),
             seconds=time.time() - facts.begun,
             totals=totals,
         ),
@@ -204,71 +225,43 @@ def report_reconciliation(
         "ready_tenants": dg.MetadataValue.int(summary.count("ready")),
         "unwell_tenants": dg.MetadataValue.int(summary.count("unwell")),
     }
-    context.log_event(
-        dg.AssetMaterialization(
-            "tenant_inventory",
-            metadata=figures
-            | {
-                "tenants": dg.MetadataValue.int(len(summary.tenants)),
-                "table": dg.MetadataValue.md(markdown.inventory_table(summary.tenants)),
-            },
-        )
+    yield dg.AssetMaterialization(
+        "tenant_inventory",
+        metadata=figures
+        | {
+            "tenants": dg.MetadataValue.int(len(summary.tenants)),
+            "table": dg.MetadataValue.md(markdown.inventory_table(summary.tenants)),
+        },
     )
-    context.log_event(
-        dg.AssetMaterialization(
-            "reconciliation_report",
-            metadata=figures
-            | {
-                "summary": dg.MetadataValue.md(markdown.render(summary)),
-                "report": dg.MetadataValue.path(str(path)),
-                "actions": dg.MetadataValue.int(summary.actions),
-                "mutating_calls": dg.MetadataValue.int(summary.mutating_calls),
-                "seconds": dg.MetadataValue.float(round(summary.seconds, 3)),
-                "verdict": dg.MetadataValue.text(summary.verdict),
-            },
-        )
+    yield dg.AssetMaterialization(
+        "reconciliation_report",
+        metadata=figures
+        | {
+            "summary": dg.MetadataValue.md(markdown.render(summary)),
+            "report": dg.MetadataValue.path(str(path)),
+            "actions": dg.MetadataValue.int(summary.actions),
+            "mutating_calls": dg.MetadataValue.int(summary.mutating_calls),
+            "seconds": dg.MetadataValue.float(round(summary.seconds, 3)),
+            "verdict": dg.MetadataValue.text(summary.verdict),
+        },
     )
-    context.log_event(
-        dg.AssetCheckEvaluation(  # type: ignore[arg-type]  # taken at run time, missing in the annotation
-            asset_key=dg.AssetKey("tenant_inventory"),
-            check_name="all_tenants_are_ready",
-            passed=not summary.unwell,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"unwell_tenants": dg.MetadataValue.int(len(summary.unwell))},
-        )
+    yield dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey("tenant_inventory"),
+        check_name="all_tenants_are_ready",
+        passed=not summary.unwell,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"unwell_tenants": dg.MetadataValue.int(len(summary.unwell))},
     )
     if facts.clerk is not None and facts.clerk.whole:
-        _record_members(context, facts.clerk, workbench)
-    _fail_beyond_threshold(totals, len({p.tenant.database_name for c in done for p in c.plans}), workbench)
-
-
-def _record_members(context: dg.OpExecutionContext, read: ClerkRead, workbench: Workbench) -> None:
-    """The assets about members and their checks, after a run over all tenants."""
-    found = workbench.with_reconciler(context.run_id, lambda r: people_after(r.connections, context.run_id))
-    metadata = {
-        "clerk_organizations": assets.organizations_metadata(read),
-        "clerk_memberships": assets.memberships_metadata(read),
-        "twenty_members": assets.twenty_metadata(found.twenty),
-        "clerk_user_links": assets.links_metadata(found.links),
-    }
-    for name, shown in metadata.items():
-        context.log_event(dg.AssetMaterialization(name, metadata=shown))
-    results = {
-        "clerk_memberships": [checks.whole_result(read)],
-        "twenty_members": [checks.email_result(found.invited), checks.admin_result(found.twenty)],
-        "clerk_user_links": [checks.linked_result(found.unsynced)],
-    }
-    for name, of_asset in results.items():
-        for result in of_asset:
-            context.log_event(
-                dg.AssetCheckEvaluation(  # type: ignore[arg-type]  # taken at run time, missing in the annotation
-                    asset_key=dg.AssetKey(name),
-                    check_name=str(result.check_name),
-                    passed=result.passed,
-                    severity=result.severity,
-                    metadata=result.metadata,
-                )
-            )
+        people, onboarding = workbench.with_reconciler(
+            context.run_id,
+            lambda r: both(people_after(r.connections, context.run_id), onboarding_after(r.connections)),
+        )
+        yield from recorded(facts.clerk, people)
+        yield from onboarding_recorded(onboarding)
+    in_chunks = {plan.tenant.database_name for chunk in done for plan in chunk.plans}
+    # those that went first on their server are in no chunk
+    _fail_beyond_threshold(totals, facts.totals.worked_on + len(in_chunks), workbench)
 
 
 def _fail_beyond_threshold(totals: Totals, worked_on: int, workbench: Workbench) -> None:
@@ -286,7 +279,8 @@ def _fail_beyond_threshold(totals: Totals, worked_on: int, workbench: Workbench)
         )
 
 
-def _trigger(context: dg.OpExecutionContext) -> str:
+def trigger_of(context: dg.OpExecutionContext) -> str:
+    """Who launched the run; without a word it was a person."""
     return context.run.tags.get(TRIGGER_TAG, "operator")
 
 

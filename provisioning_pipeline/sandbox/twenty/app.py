@@ -15,49 +15,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from provisioning_pipeline.sandbox.faults import FaultKind, ScriptedFault
-from provisioning_pipeline.sandbox.twenty import (
-    accounts,
-    creation,
-    invitations,
-    joining,
-    members,
-    onboarding,
-    records,
-    roles,
-    users,
-    workspaces,
-)
 from provisioning_pipeline.sandbox.twenty.callers import identify
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError
-from provisioning_pipeline.sandbox.twenty.execution import Document, build, execute
+from provisioning_pipeline.sandbox.twenty.execution import Document, execute
 from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 from provisioning_pipeline.sandbox.twenty.runtime import Call, Runtime
+from provisioning_pipeline.sandbox.twenty.schemas import endpoints
 from provisioning_pipeline.sandbox.twenty.store import Session, open_pool, prepare
 from provisioning_pipeline.sandbox.twenty.tokens import Tokens
-
-_METADATA = (
-    accounts.query,
-    accounts.mutation,
-    creation.mutation,
-    invitations.query,
-    invitations.mutation,
-    joining.mutation,
-    members.mutation,
-    members.member_type,
-    onboarding.query,
-    onboarding.mutation,
-    roles.query,
-    roles.mutation,
-    roles.role_type,
-    roles.api_key_type,
-    users.query,
-    users.user_type,
-    users.user_workspace_type,
-    workspaces.query,
-    workspaces.mutation,
-    workspaces.workspace_type,
-    workspaces.public_workspace_type,
-)
 
 # Mutations that hand out tokens and leave everything else as it was.
 TOKEN_ONLY = frozenset(
@@ -84,22 +49,21 @@ def create_app(runtime: Runtime, database_url: str) -> Starlette:
             runtime.tokens = Tokens(secret, runtime.options)
             yield
 
-    metadata = build("schema.graphql", _METADATA, runtime.options.lacking)
-    record_schema = build("records.graphql", (records.query, records.mutation), runtime.options.lacking)
+    served = endpoints(runtime.options)
 
     async def on_metadata(request: Request) -> Response:
-        return await _answer(runtime, metadata, request)
+        return await _answer(runtime, served.metadata, request)
 
     async def on_client_config(_: Request) -> Response:
         return _client_config(runtime.options)
 
-    async def on_records(request: Request) -> Response:
-        return await _answer(runtime, record_schema, request)
+    async def on_graphql(request: Request) -> Response:
+        return await _answer(runtime, served.graphql, request)
 
     return Starlette(
         routes=[
             Route("/metadata", on_metadata, methods=["POST"]),
-            Route("/graphql", on_records, methods=["POST"]),
+            Route("/graphql", on_graphql, methods=["POST"]),
             Route("/healthz", _health, methods=["GET"]),
             Route("/client-config", on_client_config, methods=["GET"]),
             *_sandbox_routes(runtime),
@@ -109,10 +73,13 @@ def create_app(runtime: Runtime, database_url: str) -> Starlette:
 
 
 def _client_config(options: TwentyOptions) -> Response:
-    """The part of Twenty's public settings that a program needs (names read in the source of 2.21)."""
+    """The part of Twenty's public settings that a program needs (names read in the source of 2.21).
+
+    The version is that of the image; a server built without one tells none (source only).
+    """
     return JSONResponse(
         {
-            "appVersion": "2.21.0",
+            "appVersion": "2.21.0" if options.generation == "2.x" else None,
             "authProviders": {"google": False, "magicLink": False, "password": True, "microsoft": False, "sso": []},
             "isMultiWorkspaceEnabled": True,
             "isEmailVerificationRequired": options.email_verification_required,

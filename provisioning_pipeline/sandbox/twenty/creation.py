@@ -22,6 +22,7 @@ from provisioning_pipeline.sandbox.twenty.memberships import (
     create_member,
     create_tie,
 )
+from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 from provisioning_pipeline.sandbox.twenty.runtime import Runtime, call_of
 from provisioning_pipeline.sandbox.twenty.store import Row, Session, members_table, schema_name
 
@@ -39,7 +40,7 @@ STANDARD_OBJECTS = _OBJECTS.split()
 
 
 @mutation.field("signUpInNewWorkspace")
-async def sign_up_in_new_workspace(_: None, info: GraphQLResolveInfo, input: Row | None = None) -> Row:  # noqa: A002
+async def sign_up_in_new_workspace(_: None, info: GraphQLResolveInfo, input: Row | None = None) -> Row:
     call = call_of(info)
     caller = require_user(call)
     user = await user_by_id(call.db, caller["id"])
@@ -56,7 +57,8 @@ async def create_workspace(runtime: Runtime, user: Row, display_name: str | None
     """A workspace that waits for its activation. Not idempotent: every call makes one."""
     await _check_allowed(runtime, user)
     name = (display_name or "").strip()
-    if not name:
+    # 1.x asks for the name when the workspace is activated (source only).
+    if not name and runtime.options.generation == "2.x":
         raise bad_input("Workspace name is required")
     if subdomain is not None:
         await subdomains.check(runtime.db, subdomain)
@@ -73,9 +75,7 @@ async def create_workspace(runtime: Runtime, user: Row, display_name: str | None
                 str(uuid4()),
             )
             await create_tie(db, user["id"], workspace["id"])
-            for key in (onboarding.CONNECT_ACCOUNT, onboarding.CREATE_PROFILE, onboarding.INSTALL_APPS):
-                await onboarding.set_pending(db, key, user["id"], workspace["id"])
-            await onboarding.set_pending(db, onboarding.INVITE_TEAM, None, workspace["id"])
+            await onboarding.begin_for_creator(db, runtime.options, user["id"], workspace["id"])
     except psycopg.errors.UniqueViolation:
         # Two calls with one subdomain passed the check together; the second meets the unique index.
         if subdomain is not None:
@@ -101,19 +101,16 @@ async def _check_allowed(runtime: Runtime, user: Row) -> None:
 
 @mutation.field("activateWorkspace")
 async def activate_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Row:
-    del data  # its displayName is ignored (recorded on 2.21.0)
     call = call_of(info)
     user, workspace = require_user(call), require_workspace(call)
     db = call.db
+    name = _name_at_activation(call.runtime.options, data)
     if not await _take_lock(db, workspace["id"]):
-        found = await workspace_by_id(db, workspace["id"])
-        if found is not None and found["activationStatus"] == "ACTIVE":
-            return found
-        raise internal("Workspace is already being created")
+        return await _made_already(db, call.runtime.options, workspace["id"])
     try:
         await asyncio.sleep(call.runtime.options.activation_seconds)
         async with db.transaction() as transaction:
-            await _build(transaction, workspace, user)
+            await _build(transaction, workspace, user, name)
     except BaseException:
         await db.run(_SET_STATUS, "PENDING_CREATION", workspace["id"])
         raise
@@ -121,6 +118,26 @@ async def activate_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Ro
     if active is None:
         raise workspace_not_found()
     return active
+
+
+def _name_at_activation(options: TwentyOptions, data: Row) -> str | None:
+    """Ignored by 2.x (recorded on 2.21.0); 1.x takes the workspace's name here and wants one (source only)."""
+    if options.generation == "2.x":
+        return None
+    name = data.get("displayName")
+    if not name:
+        raise bad_input("'displayName' not provided")
+    return str(name)
+
+
+async def _made_already(db: Session, options: TwentyOptions, workspace_id: UUID) -> Row:
+    """What a second activation answers: 2.x the active workspace, 1.x a refusal (source only)."""
+    found = await workspace_by_id(db, workspace_id)
+    if found is None or found["activationStatus"] != "ACTIVE":
+        raise internal("Workspace is already being created")
+    if options.generation == "1.x":
+        raise internal("Workspace is not pending creation")
+    return found
 
 
 _SET_STATUS = 'UPDATE core."workspace" SET "activationStatus" = %s, "updatedAt" = now() WHERE id = %s'
@@ -137,7 +154,7 @@ async def _take_lock(db: Session, workspace_id: UUID) -> bool:
     return taken == 1
 
 
-async def _build(db: Session, workspace: Row, user: Row) -> None:
+async def _build(db: Session, workspace: Row, user: Row, name: str | None) -> None:
     schema = schema_name(workspace["id"])
     await db.run(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
     await db.run(
@@ -167,9 +184,10 @@ async def _build(db: Session, workspace: Row, user: Row) -> None:
     member = await _standard_role(db, workspace["id"], "Member", uuid4(), all_settings=False)
     await db.run(
         'UPDATE core."workspace" SET "activationStatus" = \'ACTIVE\', "databaseSchema" = %s,'
-        ' "defaultRoleId" = %s, "updatedAt" = now() WHERE id = %s',
+        ' "defaultRoleId" = %s, "displayName" = COALESCE(%s, "displayName"), "updatedAt" = now() WHERE id = %s',
         schema,
         member,
+        name,
         workspace["id"],
     )
     ties = await db.all(

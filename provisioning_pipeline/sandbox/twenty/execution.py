@@ -42,14 +42,20 @@ def _moment(value: Any) -> str:
     return str(value)
 
 
-def build(file_name: str, bindables: Collection[ObjectType], lacking: Collection[str] = ()) -> GraphQLSchema:
-    """The executable schema of one endpoint, without the root fields that are to be lacking."""
-    package = resources.files("provisioning_pipeline.sandbox.twenty")
+def schema_text(file_name: str) -> str:
+    """What one of the files here says in GraphQL's schema language."""
+    return resources.files("provisioning_pipeline.sandbox.twenty").joinpath(file_name).read_text("utf-8")
+
+
+def build(
+    file_name: str, bindables: Collection[ObjectType], lacking: Collection[str] = (), more: str = ""
+) -> GraphQLSchema:
+    """The executable schema of one endpoint: a file and `more`, without the root fields that are to be lacking."""
     scalars = [
         ScalarType("UUID", serializer=str, value_parser=UUID),
         ScalarType("DateTime", serializer=_moment),
     ]
-    text = package.joinpath(file_name).read_text("utf-8")
+    text = schema_text(file_name) + more
     present = [scalar for scalar in scalars if f"scalar {scalar.name}" in text]
     schema = make_executable_schema(text, *bindables, *present)
     for root in (schema.query_type, schema.mutation_type):

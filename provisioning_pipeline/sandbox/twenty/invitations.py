@@ -111,7 +111,7 @@ async def _send(call: Call, workspace: Row, emails: list[str], role_id: UUID | N
         *(_invite(call.runtime, workspace_id, email, role_id, as_onboarding) for email in emails)
     )
     # Sending clears the step even when every invitation failed, and with no addresses at all.
-    await onboarding.clear(db, onboarding.INVITE_TEAM, None, workspace_id)
+    await onboarding.end_invite_team(db, call.runtime.options, workspace_id)
     errors = [result for result in results if isinstance(result, str)]
     made = [result for result in results if not isinstance(result, str)]
     return {"success": not errors, "errors": errors, "result": made}

@@ -53,8 +53,7 @@ async def sign_up_in_workspace(
     if user is None:
         assert hashed is not None
         user = await create_user(db, email, hashed, locale=locale, admin=False)
-        await onboarding.set_pending(db, onboarding.CREATE_PROFILE, user["id"], workspace["id"])
-        await onboarding.set_pending(db, onboarding.INSTALL_APPS, user["id"], workspace["id"])
+        await onboarding.begin_for_new_account(db, call.runtime.options, user["id"], workspace["id"])
     role = (invitation["context"] or {}).get("roleId") if invitation else None
     await add_to_workspace(call.runtime, user, workspace, UUID(role) if role else None)
     if invitation is not None:

@@ -76,7 +76,7 @@ async def write_member(call: Call, workspace: Row, member: Row, update: Row) -> 
 
 
 @mutation.field("updateWorkspaceMemberSettings")
-async def update_settings(_: None, info: GraphQLResolveInfo, input: Row) -> bool:  # noqa: A002
+async def update_settings(_: None, info: GraphQLResolveInfo, input: Row) -> bool:
     call = call_of(info)
     workspace = require_workspace(call)
     member_id: UUID = input["workspaceMemberId"]

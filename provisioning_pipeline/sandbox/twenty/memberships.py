@@ -83,7 +83,7 @@ async def add_to_workspace(runtime: Runtime, user: Row, workspace: Row, role_id:
     await create_member(db, user, workspace)
     await assign_role(db, workspace["id"], tie["id"], role_id)
     await delete_invitation(db, workspace["id"], user["email"])
-    await onboarding.set_pending(db, onboarding.CREATE_PROFILE, user["id"], workspace["id"])
+    await onboarding.begin_for_joiner(db, runtime.options, user["id"], workspace["id"])
 
 
 async def check_not_last_admin(db: Session, tie: Row, workspace: Row, refusal: TwentyError) -> None:

@@ -1,6 +1,26 @@
 """What a test or a demonstration may set on a stand-in Twenty."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Generation = Literal["2.x", "1.x"]
+
+
+@dataclass(frozen=True)
+class FurtherStep:
+    """An onboarding step that 2.21.0 does not have: the server sets its row, shows it last, and nothing clears it.
+
+    Args:
+        key: the key of its rows, like `ONBOARDING_IMPORT_DATA_PENDING`.
+        status: what `onboardingStatus` then says, like `IMPORT_DATA`; none that 2.21.0 has.
+        for_creator: whoever makes a workspace gets it there.
+        for_joiners: whoever joins a workspace gets it there.
+    """
+
+    key: str
+    status: str
+    for_creator: bool = True
+    for_joiners: bool = True
 
 
 @dataclass(frozen=True)
@@ -17,7 +37,10 @@ class TwentyOptions:
         email_verification_required: the public settings say that new members must answer an e-mail first.
         second_factor_for_other_workspaces: refuse impersonation across workspaces for want of a second
             factor, as every server outside development does (source only); nobody has one here.
-        lacking: root fields taken out of the schema, as on a server of another version.
+        lacking: root fields taken out of the schemas, as on a server of another version. What they would clear is
+            set all the same.
+        further_steps: onboarding steps of a newer version, in the order in which they are shown.
+        generation: "1.x" for the shape of an older server (source only, `schemas.py` and `onboarding.py`).
     """
 
     workspace_limit: int | None = None
@@ -32,6 +55,8 @@ class TwentyOptions:
     email_verification_required: bool = False
     second_factor_for_other_workspaces: bool = True
     lacking: frozenset[str] = frozenset()
+    further_steps: tuple[FurtherStep, ...] = ()
+    generation: Generation = "2.x"
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _cursor(row: Row) -> str:
 
 
 @mutation.field("updateWorkspaceMember")
-async def update_workspace_member(_: None, info: GraphQLResolveInfo, id: UUID, data: Row) -> Row:  # noqa: A002
+async def update_workspace_member(_: None, info: GraphQLResolveInfo, id: UUID, data: Row) -> Row:
     call = call_of(info)
     workspace = require_workspace(call)
     _throttle(call)

@@ -77,7 +77,7 @@ async def api_keys(_: None, info: GraphQLResolveInfo) -> list[Row]:
 
 
 @mutation.field("createApiKey")
-async def create_api_key(_: None, info: GraphQLResolveInfo, input: Row) -> Row:  # noqa: A002
+async def create_api_key(_: None, info: GraphQLResolveInfo, input: Row) -> Row:
     call = call_of(info)
     workspace = require_workspace(call)
     await require_settings_permission(call)
@@ -123,7 +123,7 @@ async def generate_api_key_token(_: None, info: GraphQLResolveInfo, apiKeyId: UU
 
 
 @mutation.field("revokeApiKey")
-async def revoke_api_key(_: None, info: GraphQLResolveInfo, input: Row) -> Row | None:  # noqa: A002
+async def revoke_api_key(_: None, info: GraphQLResolveInfo, input: Row) -> Row | None:
     call = call_of(info)
     workspace = require_workspace(call)
     await require_settings_permission(call)

@@ -14,6 +14,9 @@ from provisioning_pipeline.sandbox.twenty.runtime import Runtime
 class StandInTwenty:
     """Speaks the part of Twenty 2.21.0 that this project uses, over real HTTP, with its state in Postgres.
 
+    By its options it stands for another version. A second one over the same database, with other options, is the
+    same server after an upgrade: accounts, workspaces and tokens stay good.
+
     Args:
         database_url: the server's own database; schema `core` is created in it when missing.
         options: how this server is set up.

@@ -44,7 +44,9 @@ def has_password(user: Row, _info: GraphQLResolveInfo) -> bool:
 async def onboarding_status(user: Row, info: GraphQLResolveInfo) -> str | None:
     call = call_of(info)
     workspace = call.caller.workspace
-    return await onboarding.status(call.db, user["id"], workspace["id"]) if workspace else None
+    if workspace is None:
+        return None
+    return await onboarding.status(call.db, call.runtime.options, user["id"], workspace["id"])
 
 
 @user_type.field("userVars")

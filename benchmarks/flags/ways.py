@@ -1,0 +1,141 @@
+"""An observation, a look into all databases, and the bare loop beside it."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from unittest import mock
+
+import psycopg
+
+from benchmarks.flags.fleet import LEDGER, PATTERN, Fleet
+from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.tenant_database import evidence
+from provisioning_pipeline.decide.looks import due, evidence_under
+from provisioning_pipeline.ledger.looks import Looks
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.tenant_database import LastLook, Look
+from provisioning_pipeline.observe.cluster import database_names
+from provisioning_pipeline.observe.tenant_databases import look_at
+
+POLICY = "rows=report"
+FULL_LOOK_SECONDS = 86_400.0
+
+Query = tuple[Any, ...]
+
+
+class Way(StrEnum):
+    """Who looks."""
+
+    BARE = "bare loop"
+    LOOK = "full look"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One observation: how many queries the server got, how long it took, how many databases were looked into."""
+
+    databases: int
+    queries: int
+    seconds: float
+    looked_into: int
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Seconds of both ways, round after round; the n-th entries were measured one after another."""
+
+    queries_per_look: int
+    seconds: dict[Way, list[float]] = field(default_factory=lambda: {way: [] for way in Way})
+
+
+def observe(fleet: Fleet, at_once: int, only: Sequence[str] | None = None) -> Observed:
+    """Observe all tenant databases, or these, as a run does, and store the looks as settled."""
+    with fleet.counted() as queries:
+        begun = time.perf_counter()
+        databases, looked_into = asyncio.run(_observe(fleet, at_once, only))
+        return Observed(databases, queries(), time.perf_counter() - begun, looked_into)
+
+
+async def _observe(fleet: Fleet, at_once: int, only: Sequence[str] | None) -> tuple[int, int]:
+    async with (
+        Database(
+            fleet.url, system="The tenant cluster", unreachable=Reason.DATABASE_UNREACHABLE, read_only=True
+        ) as cluster,
+        Database(
+            fleet.ledger_url, system="The ledger", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+        ) as ledger,
+    ):
+        looks = Looks(ledger)
+        names = await database_names(cluster, PATTERN, [LEDGER], only)
+        written, last = await evidence(cluster, only), await looks.last()
+        now = datetime.now(UTC)
+        wanted = due(names, written, last, POLICY, now, FULL_LOOK_SECONDS)
+        found = await look_at(fleet.url, written, wanted, now, at_once)
+        _must_be_whole(found)
+        await looks.store(
+            {
+                look.database_name: LastLook(evidence_under(POLICY, look.evidence), look.looked_at, settled=True)
+                for look in found
+            }
+        )
+    return len(names), len(found)
+
+
+def full_looks(fleet: Fleet, at_once: int, repeat: int, progress: Callable[[str], None]) -> Rounds:
+    """Time both ways in turns; `progress` is told of each."""
+    queries = asyncio.run(_queries_of_a_look(fleet))
+    rounds = Rounds(len(queries))
+    for number in range(repeat + 1):
+        # in turns, so that a busy machine hits both
+        for way in Way if number % 2 else reversed(Way):
+            gc.collect()
+            begun = time.perf_counter()
+            if way is Way.BARE:
+                asyncio.run(_bare(fleet, at_once, queries))
+            else:
+                _must_be_whole(asyncio.run(look_at(fleet.url, {}, fleet.names, datetime.now(UTC), at_once)))
+            seconds = time.perf_counter() - begun
+            progress(f"{f'round {number} of {repeat}' if number else 'warming up'}, {way}: {seconds:.2f} s")
+            if number:
+                rounds.seconds[way].append(seconds)
+    return rounds
+
+
+async def _queries_of_a_look(fleet: Fleet) -> list[Query]:
+    """What a look sends. All databases are copies of one another, so it is the same for each."""
+    sent: list[Query] = []
+    execute = psycopg.AsyncCursor.execute
+
+    async def noting(cursor: Any, *arguments: Any, **options: Any) -> Any:
+        sent.append(arguments)
+        return await execute(cursor, *arguments, **options)
+
+    with mock.patch.object(psycopg.AsyncCursor, "execute", noting):
+        _must_be_whole(await look_at(fleet.url, {}, fleet.names[:1], datetime.now(UTC), 1))
+    return sent
+
+
+async def _bare(fleet: Fleet, at_once: int, queries: Sequence[Query]) -> None:
+    waiting = iter(fleet.names)
+
+    async def one_after_another() -> None:
+        for name in waiting:
+            connection = await psycopg.AsyncConnection.connect(fleet.url, dbname=name, autocommit=True)
+            for query in queries:
+                await (await connection.execute(*query)).fetchall()
+            await connection.close()
+
+    await all_of(one_after_another() for _ in range(at_once))
+
+
+def _must_be_whole(found: Sequence[Look]) -> None:
+    """Nothing was missed, or the time would mean nothing."""
+    for look in found:
+        if look.reason or len(look.workspaces) != 1 or not look.workspaces[0].members or not look.flags:
+            raise RuntimeError(f"{look.database_name} was not read in full: {look.message}")

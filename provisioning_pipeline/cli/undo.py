@@ -1,0 +1,157 @@
+"""Shows what a run removed by SQL, asks, and puts it back."""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, fail
+from provisioning_pipeline.ledger.removed_rows import WORKSPACE_TABLE, RemovedRow
+from provisioning_pipeline.pipeline.undo import Fate, Undoable, Undone, UnknownRun, removed_rows
+from provisioning_pipeline.pipeline.undo import undo as put_back
+from provisioning_pipeline.settings import Settings
+
+_MOST_ROWS = 60
+
+
+def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) -> int:
+    """Show the rows, ask, put them back and show what became of them; the exit code.
+
+    With `as_json` only one object on standard output.
+
+    Raises:
+        typer.Exit: when there was no such run, or there is nobody to be asked.
+    """
+    try:
+        undoable = asyncio.run(removed_rows(settings, run_id))
+    except UnknownRun as fault:
+        raise fail(str(fault), BAD_INPUT) from None
+    console = Console(stderr=as_json)
+    if not undoable.rows:
+        _end(undoable, Undone(()), as_json=as_json, sentence=_nothing(undoable))
+        return ALL_READY
+    if not (as_json and yes):
+        _show_rows(console, undoable)
+    console.print(_warning(settings, undoable), style="yellow", soft_wrap=True)
+    if not (yes or _agreed(len(undoable.rows))):
+        _end(undoable, Undone(()), as_json=as_json, sentence="Nothing was put back.")
+        return ALL_READY
+    undone = _put_back(settings, undoable, quiet=as_json)
+    _end(undoable, undone, as_json=as_json, sentence=_totals(undone))
+    return SOME_UNWELL if undone.count(Fate.NOT_PUT_BACK) else ALL_READY
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
+def _agreed(count: int) -> bool:
+    if not at_a_terminal():
+        message = "There is no terminal to ask at, so nothing was put back. Give --yes to agree."
+        raise fail(message, BAD_INPUT)
+    return typer.confirm(f"Put {'this row' if count == 1 else f'these {count} rows'} back?", err=True)
+
+
+def _put_back(settings: Settings, undoable: Undoable, *, quiet: bool) -> Undone:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as bar:
+        task = bar.add_task("putting back", total=len(undoable.rows))
+        return asyncio.run(put_back(settings, undoable.run_id, lambda _: bar.update(task, advance=1)))
+
+
+def _nothing(undoable: Undoable) -> str:
+    if undoable.restored:
+        return f"What run {undoable.run_id} removed by SQL ({undoable.restored} rows) was put back already."
+    return f"Run {undoable.run_id} removed no row by SQL, so there is nothing to put back."
+
+
+def _warning(settings: Settings, undoable: Undoable) -> str:
+    """That the next run does it again, and the setting that keeps it from that."""
+    if all(row.server for row in undoable.rows):
+        return "The next run removes them again."
+    if settings.tenant_databases == "report":
+        return "The next run leaves rows in tenants' own databases alone: PROVISIONING_TENANT_DATABASES is report."
+    return (
+        "The next run removes them again, unless PROVISIONING_TENANT_DATABASES=report is set (which holds for tenants' "
+        "own databases)."
+    )
+
+
+def _show_rows(console: Console, undoable: Undoable) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("tenant", "where", "key", "user", "workspace", "value", "removed at"):
+        table.add_column(name, overflow="fold")
+    for row in undoable.rows[:_MOST_ROWS]:
+        told = _told(row)
+        table.add_row(
+            f"[bold]{escape(undoable.tenant(row))}[/]",
+            escape(told["where"]),
+            escape(told["key"]),
+            told["user"] or "-",
+            told["workspace"] or "-",
+            escape(json.dumps(told["value"])),
+            f"{row.removed_at:%Y-%m-%d %H:%M}" + ("" if row.certain else " (perhaps)"),
+        )
+    console.print(table)
+    if len(undoable.rows) > _MOST_ROWS:
+        console.print(f"[dim]…and {len(undoable.rows) - _MOST_ROWS} more.[/]")
+
+
+def _told(row: RemovedRow) -> dict[str, Any]:
+    """What of a row is for people; the rest of a workspace's row is not."""
+    where = f"server {row.server}" if row.server else f"database {row.database_name}"
+    if row.table_name == WORKSPACE_TABLE:
+        status = row.row.get("activationStatus")
+        return {"where": where, "key": "activationStatus", "user": None, "workspace": row.row_id, "value": status}
+    return {
+        "where": where,
+        "key": row.row.get("key"),
+        "user": row.row.get("userId"),
+        "workspace": row.row.get("workspaceId"),
+        "value": row.row.get("value"),
+    }
+
+
+def _totals(undone: Undone) -> str:
+    counts = ", ".join(f"{undone.count(fate)} {fate}" for fate in Fate)
+    return f"{counts[:1].upper()}{counts[1:]}."
+
+
+def _end(undoable: Undoable, undone: Undone, *, as_json: bool, sentence: str) -> None:
+    if as_json:
+        print(json.dumps(_as_json(undoable, undone, sentence)))
+        return
+    console = Console()
+    for told in undone.rows:
+        if told.fate is not Fate.PUT_BACK:
+            colour = "red" if told.fate is Fate.NOT_PUT_BACK else "dim"
+            what = f"{undoable.tenant(told.row)}, {_told(told.row)['key']} ({told.row.row_id}): {told.fate}: {told.why}"
+            console.print(f"[{colour}]{escape(what)}[/]", soft_wrap=True)
+    console.print(f"[bold]{escape(sentence)}[/]", soft_wrap=True)
+
+
+def _as_json(undoable: Undoable, undone: Undone, sentence: str) -> dict[str, Any]:
+    return {
+        "run_id": undoable.run_id,
+        "verdict": sentence,
+        "rows": {str(fate): undone.count(fate) for fate in Fate},
+        "told": [
+            {
+                "tenant": undoable.tenant(told.row),
+                "database_name": told.row.database_name,
+                "row_id": told.row.row_id,
+                **_told(told.row),
+                "removed_at": told.row.removed_at.isoformat(),
+                "fate": told.fate,
+                "why": told.why,
+            }
+            for told in undone.rows
+        ],
+    }

@@ -1,0 +1,97 @@
+"""Runs a verification in the terminal: progress while it works, the failures in a table and the totals at the end."""
+
+import asyncio
+import json
+from collections.abc import Collection
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from provisioning_pipeline.pipeline.verification import TenantVerified, Verified
+from provisioning_pipeline.pipeline.verification import verify as look
+from provisioning_pipeline.settings import Settings
+
+
+def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int | None, as_json: bool) -> Verified:
+    """Verify and show how it goes; with `as_json` only one object on standard output."""
+    errors = Console(stderr=True, quiet=as_json)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("looking", total=None)
+
+        def progress(done: TenantVerified, count: int) -> None:
+            mark = "?" if done.not_looked_at else "✗" if done.failures else "✓"
+            bar.update(task, total=count, advance=1, description=f"{escape(done.slug)} {mark}")
+
+        verified = asyncio.run(look(settings, tenants, sample=sample, progress=progress))
+    if as_json:
+        print(json.dumps(verified_json(verified)))
+    else:
+        show(Console(), verified)
+    return verified
+
+
+def show(console: Console, verified: Verified) -> None:
+    """The end of a verification for a person."""
+    if verified.failures:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("tenant", "person", "what they would see", "what to do"):
+            table.add_column(name, overflow="fold")
+        for failure in verified.failures:
+            cells = (failure.email, f"{failure.reason}: {failure.seen}", failure.advice)
+            table.add_row(f"[bold]{escape(failure.slug)}[/]", *map(escape, cells))
+        console.print(table)
+        console.print()
+    for server in verified.servers:
+        if not server.ok:
+            console.print(f"[yellow]! {escape(server.message)}[/]")
+    for missed in verified.not_looked_at:
+        console.print(f"[yellow]? {escape(missed.slug)}: {missed.reason}: {escape(missed.message)}[/]")
+    for defect in verified.defects:
+        console.print(f"[red]An error that nobody foresaw: {escape(defect)}[/]")
+    console.print(f"[bold]{totals(verified)}[/]")
+
+
+def totals(verified: Verified) -> str:
+    """One line: how many came in, of how many tenants, and how many tenants were not looked at."""
+    logins, failed, missed = len(verified.proofs), len(verified.failures), len(verified.not_looked_at)
+    told = f"{logins - failed} of {logins} logins proved in {verified.tenants} tenants"
+    told += f", {missed} tenants not looked at" if missed else ""
+    return f"{told}, {verified.seconds:.1f} s."
+
+
+def verified_json(verified: Verified) -> dict[str, object]:
+    """The end of a verification for a machine."""
+    return {
+        "run_id": verified.run_id,
+        "tenants": verified.tenants,
+        "proved": len(verified.proofs) - len(verified.failures),
+        "failed": [
+            {
+                "slug": failure.slug,
+                "database_name": failure.database_name,
+                "person": failure.email,
+                "reason": failure.reason,
+                "seen": failure.seen,
+                "what_to_do": failure.advice,
+            }
+            for failure in verified.failures
+        ],
+        "not_looked_at": [
+            {
+                "slug": missed.slug,
+                "database_name": missed.database_name,
+                "reason": missed.reason,
+                "message": missed.message,
+            }
+            for missed in verified.not_looked_at
+        ],
+        "servers": [
+            {"server": server.server, "contract": server.fingerprint, "ok": server.ok, "message": server.message}
+            for server in verified.servers
+        ],
+        "defects": list(verified.defects),
+        "seconds": round(verified.seconds, 3),
+    }

@@ -1,0 +1,231 @@
+"""What is known about members, joined: outer joins over frames, never a loop over tenants.
+
+A Clerk user is a Twenty account by stored link, else by verified primary e-mail.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from provisioning_pipeline.model.frames import Columns
+from provisioning_pipeline.model.people import Departure
+
+WORKPLACES: Final[Columns] = {
+    "database_name": "object",
+    "organization_id": "object",
+    "server": "object",
+    "workspace_id": "object",  # None while it is not made yet
+}
+"""The tenants whose organization was read, each with its workspace."""
+
+
+@dataclass(frozen=True)
+class People:
+    """Everything that is known about members; the frames are those of `model.frames`.
+
+    Args:
+        workplaces: frame with the columns of `WORKPLACES`.
+        memberships, clerk_users: Clerk's side.
+        twenty_users, twenty_members: Twenty's side.
+        user_links, member_links: ours.
+        service_users: server → user ids of our account there; they are never touched.
+        complete: Clerk's answer is proved whole; otherwise nobody is missed.
+        departures: (organization, Clerk user) → what a direct look at that person confirmed.
+    """
+
+    workplaces: pd.DataFrame
+    memberships: pd.DataFrame
+    clerk_users: pd.DataFrame
+    twenty_users: pd.DataFrame
+    twenty_members: pd.DataFrame
+    user_links: pd.DataFrame
+    member_links: pd.DataFrame
+    service_users: Mapping[str, tuple[str, ...]]
+    complete: bool = True
+    departures: Mapping[tuple[str, str], Departure] | None = None
+
+
+def missing_at_clerk(people: People) -> list[tuple[str, str]]:
+    """(organization, Clerk user) of every linked person whom Clerk's answer does not name as an active member.
+
+    Each needs a second witness before anything is made of it. Empty when the answer is not proved whole.
+    """
+    if not people.complete:
+        return []
+    linked = people.member_links.merge(_workplaces(people), on="database_name")
+    gone = _without_active(linked, people)
+    return sorted({*_pairs(gone), *_pairs(_owners_in_the_way(people))})
+
+
+def desired_members(people: People) -> pd.DataFrame:
+    """One row per active Clerk member of a tenant, with everything that Twenty and the ledger know of them.
+
+    Columns to read: those of `WORKPLACES`; `clerk_user_id`, `clerk_role`, the others of `CLERK_USERS`; `account`,
+    `account_email`, `by_link`, `candidates`, `contested`, `is_service`: whose account it is, and what is in doubt;
+    `inside`, `current_role` in the workspace; `linked_account`, `linked_email`, `linked_first_name`,
+    `linked_last_name`, `linked_at`. What is not known is missing.
+    """
+    rows = people.memberships.rename(columns={"user_id": "clerk_user_id", "role": "clerk_role"}).drop_duplicates(
+        ["organization_id", "clerk_user_id"]
+    )
+    rows = rows.drop(columns=["created_at"]).merge(_workplaces(people), on="organization_id")
+    users = people.clerk_users.rename(columns={"user_id": "clerk_user_id"}).drop_duplicates("clerk_user_id")
+    rows = rows.merge(users, on="clerk_user_id")
+    rows = rows[~rows["banned"].astype(bool)]
+    rows = _with_account(rows, people)
+    members = people.twenty_members.rename(columns={"user_id": "account", "role": "current_role"})
+    members = members.drop_duplicates(["server", "workspace_id", "account"]).assign(inside=True)
+    rows = rows.merge(members, on=["server", "workspace_id", "account"], how="left")
+    links = people.member_links.drop_duplicates(["database_name", "clerk_user_id"]).rename(
+        columns={
+            "twenty_user_id": "linked_account",
+            "first_name": "linked_first_name",
+            "last_name": "linked_last_name",
+            "email": "linked_email",
+            "created_at": "linked_at",
+        }
+    )
+    return rows.merge(links, on=["database_name", "clerk_user_id"], how="left")
+
+
+def gone_members(people: People, desired: pd.DataFrame) -> pd.DataFrame:
+    """Linked people of whom a second witness confirmed that they are no longer active members.
+
+    Columns to read: those of `MEMBER_LINKS` and `WORKPLACES`; `why`, `changed_at`, from the second witness; `inside`,
+    `current_role` and `account_email` at Twenty; `taken`: the account is another active person's by now. Without
+    anybody confirmed, those of `MEMBER_LINKS` alone and no row.
+    """
+    if not people.complete or not people.departures:
+        return people.member_links.iloc[:0]
+    links = people.member_links.drop_duplicates(["database_name", "clerk_user_id"])
+    gone = _without_active(links.merge(_workplaces(people), on="database_name"), people)
+    confirmed = [people.departures.get(key) for key in _pairs(gone)]
+    gone = gone.assign(
+        why=pd.Series([found.why if found else None for found in confirmed], index=gone.index, dtype=object),
+        changed_at=pd.Series([found.changed_at if found else None for found in confirmed], gone.index, dtype=object),
+    )
+    gone = gone[gone["why"].notna()]
+    members = people.twenty_members.rename(columns={"user_id": "twenty_user_id", "role": "current_role"})
+    members = members.drop_duplicates(["server", "workspace_id", "twenty_user_id"]).assign(inside=True)
+    gone = gone.merge(members, on=["server", "workspace_id", "twenty_user_id"], how="left")
+    accounts = people.twenty_users.rename(columns={"user_id": "twenty_user_id", "email": "account_email"})
+    accounts = accounts.drop_duplicates(["server", "twenty_user_id"])
+    gone = gone.merge(accounts, on=["server", "twenty_user_id"], how="left")
+    # the same account may be another active person's now, after a deletion and a new sign-up at Clerk
+    taken = desired[["database_name", "account"]].dropna().drop_duplicates().assign(taken=True)
+    gone = gone.merge(
+        taken.rename(columns={"account": "twenty_user_id"}), on=["database_name", "twenty_user_id"], how="left"
+    )
+    return gone[~_is_service(gone["server"], gone["twenty_user_id"], people)]
+
+
+# --- joins that they share ----------------------------------------------------------------------------------------
+
+
+def _workplaces(people: People) -> pd.DataFrame:
+    return people.workplaces.drop_duplicates("database_name")
+
+
+def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    return zip(rows["organization_id"], rows["clerk_user_id"], strict=True)
+
+
+def _with_account(rows: pd.DataFrame, people: People) -> pd.DataFrame:
+    """Add `account` and `account_email`, and what tells of trouble.
+
+    That is `candidates`: how many accounts have the e-mail; `contested`: somebody else claims the account, too;
+    `is_service`: it is ours.
+    """
+    accounts = people.twenty_users.rename(columns={"user_id": "account", "email": "account_email"})
+    accounts = accounts.drop_duplicates(["server", "account"])
+    links = people.user_links.rename(columns={"twenty_user_id": "account"})
+    links = links.drop_duplicates(["server", "clerk_user_id"])
+    # a link to an account that Twenty no longer has is no link
+    stored = links.merge(accounts, on=["server", "account"])
+    rows = rows.merge(
+        stored.rename(columns={"account": "stored_account", "account_email": "stored_email"}),
+        on=["server", "clerk_user_id"],
+        how="left",
+    )
+    rows = rows.merge(_candidates(accounts, stored), on=["server", "email"], how="left")
+    by_link = rows["stored_account"].notna()
+    account = rows["stored_account"].where(by_link, rows["found_account"])
+    rows = rows.assign(
+        by_link=by_link,
+        account=account.astype(object),
+        account_email=rows["stored_email"].where(by_link, rows["email"]),
+        candidates=rows["candidates"].fillna(0),
+    )
+    gone = {user for (_, user), departure in (people.departures or {}).items() if departure.kind == "deleted"}
+    rival = rows["owner"].notna() & (rows["owner"] != rows["clerk_user_id"]) & ~rows["owner"].isin(gone)
+    # the same person in several organizations claims an account once
+    persons = rows.drop_duplicates(["server", "clerk_user_id"])
+    contested = (rival | _among(rows["server"], rows["email"], _of_several(persons, "email"))) & ~by_link
+    return rows.assign(
+        contested=contested | _among(rows["server"], rows["account"], _of_several(persons, "account")),
+        is_service=_is_service(rows["server"], rows["account"], people),
+    )
+
+
+def _candidates(accounts: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """Per server and `email`: how many `candidates`, and if it is one, `found_account` and the `owner` by our link."""
+    accounts = accounts.rename(columns={"account_email": "email"})
+    several = accounts.duplicated(["server", "email"], keep=False)
+    # grouping everything would cost more than all the joins
+    counts = accounts[several].groupby(["server", "email"]).size().rename("candidates").reset_index()
+    one = accounts[~several].merge(
+        stored.rename(columns={"clerk_user_id": "owner"})[["server", "account", "owner"]],
+        on=["server", "account"],
+        how="left",
+    )
+    one = one.rename(columns={"account": "found_account"}).assign(candidates=1)
+    return pd.concat([one, counts.astype({"server": object, "email": object})], ignore_index=True)
+
+
+def _of_several(persons: pd.DataFrame, key: str) -> set[tuple[str, str]]:
+    """(server, account or e-mail) that more than one person has."""
+    known = persons[persons[key].notna()]
+    shared = known[known.duplicated(["server", key])]
+    return set(zip(shared["server"], shared[key], strict=True))
+
+
+def _is_service(servers: "pd.Series[str]", accounts: "pd.Series[str]", people: People) -> "pd.Series[bool]":
+    ours = {(server, user) for server, users in people.service_users.items() for user in users}
+    return _among(servers, accounts, ours)
+
+
+def _among(servers: "pd.Series[str]", values: "pd.Series[str]", wanted: set[tuple[str, str]]) -> "pd.Series[bool]":
+    """Which pairs are among the few wanted ones."""
+    likely = values.isin([value for _, value in wanted])
+    rows = zip(values.index[likely], servers[likely], values[likely], strict=True)
+    found = [row for row, server, value in rows if (server, value) in wanted]
+    return pd.Series(values.index.isin(found), index=values.index)
+
+
+def _without_active(linked: pd.DataFrame, people: People) -> pd.DataFrame:
+    """Those linked rows that Clerk's answer does not name as active members."""
+    banned = people.clerk_users[people.clerk_users["banned"].astype(bool)]["user_id"]
+    active = people.memberships[~people.memberships["user_id"].isin(banned)]
+    active = active[["organization_id", "user_id"]].rename(columns={"user_id": "clerk_user_id"}).drop_duplicates()
+    found = linked.merge(active, on=["organization_id", "clerk_user_id"], how="left", indicator="seen")
+    return found[found["seen"] == "left_only"].drop(columns="seen")
+
+
+def _owners_in_the_way(people: People) -> pd.DataFrame:
+    """Linked people unknown to Clerk's answer whose account a member has by e-mail.
+
+    Somebody who was deleted and signed up again would otherwise never get their account back once they had been
+    taken out of the workspace: nobody asks about people who are in none.
+    """
+    unknown = people.user_links[~people.user_links["clerk_user_id"].isin(people.clerk_users["user_id"])]
+    if unknown.empty:
+        return pd.DataFrame({"organization_id": [], "clerk_user_id": []}, dtype=object)
+    accounts = people.twenty_users.rename(columns={"user_id": "twenty_user_id"})
+    owned = unknown.merge(accounts, on=["server", "twenty_user_id"])
+    claimed = owned.merge(people.clerk_users[people.clerk_users["email"].notna()][["email", "user_id"]], on="email")
+    places = people.memberships[["organization_id", "user_id"]].merge(_workplaces(people), on="organization_id")
+    asked = claimed.merge(places, on=["server", "user_id"])
+    # one organization is enough to ask in
+    return asked.sort_values(["clerk_user_id", "organization_id"]).drop_duplicates("clerk_user_id")

@@ -1,0 +1,263 @@
+"""Puts what a look into a tenant database found into the plan of its tenant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import pandas as pd
+
+from provisioning_pipeline.decide.hand_made import failed_checks, members_to_take_over
+from provisioning_pipeline.decide.looks import evidence_under
+from provisioning_pipeline.decide.people import People
+from provisioning_pipeline.decide.plan_members import workspace_usable
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
+from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
+from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.tenant import (
+    Change,
+    DatabasePlan,
+    HandMade,
+    MemberPlan,
+    TenantPlan,
+)
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+
+_ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class DatabasePolicy:
+    """What the operator decided about tenant databases.
+
+    Args:
+        rows: onboarding rows are removed, or only told.
+        everyone: also rows of people who are not ours.
+        mend: a whole workspace that was left in PENDING_CREATION is set to ACTIVE.
+        take_over: people of a hand-made workspace whom Clerk does not know become members of the proper one.
+        default_role: label of the role in Twenty that they get.
+    """
+
+    rows: Literal["repair", "report"]
+    everyone: bool
+    mend: bool
+    take_over: bool
+    default_role: str
+
+    @property
+    def text(self) -> str:
+        """What of the policy a look depends on; another text makes every database worth another look."""
+        return f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={self.take_over}"
+
+
+@dataclass(frozen=True)
+class PeopleOfDatabase:
+    """Whom a tenant database may speak of; e-mails in lower case.
+
+    Args:
+        ours: members at Clerk, linked and taken-over people, admins.
+        at_clerk: whom Clerk knows at all; None when Clerk could not be asked.
+        inside: who is in the tenant's workspace, or was taken over once.
+    """
+
+    ours: frozenset[str] = frozenset()
+    at_clerk: frozenset[str] | None = frozenset()
+    inside: frozenset[str] = field(default=frozenset())
+
+
+def people_of_databases(
+    looks: Mapping[str, Look],
+    entries: Sequence[TenantPlan],
+    people: People,
+    named: Sequence[tuple[str, str]],
+    taken_over: Sequence[tuple[str, str]],
+) -> dict[str, PeopleOfDatabase]:
+    """Database name → people, of every database that was looked into.
+
+    `named` are further (database name, e-mail) of ours, `taken_over` those who came over once and may have left since.
+    """
+    columns = ["database_name", "email"]
+    looked = [entry for entry in entries if entry.tenant.database_name in looks]
+    places = pd.DataFrame(
+        [(e.tenant.database_name, e.tenant.clerk_org_id, e.server, e.workspace_id) for e in looked],
+        columns=["database_name", "organization_id", "server", "workspace_id"],
+        dtype=object,
+    )
+    known = people.clerk_users[people.clerk_users["email"].notna()][["user_id", "email"]]
+    at_clerk = places.merge(people.memberships, on="organization_id").merge(known, on="user_id")[columns]
+    inside = places.merge(people.twenty_members, on=["server", "workspace_id"])
+    inside = inside.merge(people.twenty_users, on=["server", "user_id"])[columns]
+    once = pd.DataFrame(taken_over, columns=columns, dtype=object)
+    ours = _by_database(
+        [at_clerk, people.member_links[columns], pd.DataFrame(named, columns=columns, dtype=object), once], looks
+    )
+    insiders = _by_database([inside, once], looks)
+    everybody = frozenset(known["email"])
+    nobody: frozenset[str] = frozenset()
+    return {name: PeopleOfDatabase(ours.get(name, nobody), everybody, insiders.get(name, nobody)) for name in looks}
+
+
+def _by_database(frames: Sequence[pd.DataFrame], looks: Mapping[str, Look]) -> dict[str, frozenset[str]]:
+    rows = pd.concat(frames, ignore_index=True)
+    rows = rows[rows["database_name"].isin(list(looks))]
+    return {str(name): frozenset(emails) for name, emails in rows.groupby("database_name")["email"]}
+
+
+def with_databases(
+    entries: Sequence[TenantPlan],
+    looks: Mapping[str, Look],
+    people: Mapping[str, PeopleOfDatabase],
+    policy: DatabasePolicy,
+) -> tuple[TenantPlan, ...]:
+    """The plans, with the part of those databases that were looked into."""
+    nobody = PeopleOfDatabase()
+    return tuple(
+        with_database(entry, looks[name], people.get(name, nobody), policy)
+        if (name := entry.tenant.database_name) in looks
+        else entry
+        for entry in entries
+    )
+
+
+def with_database(entry: TenantPlan, look: Look, people: PeopleOfDatabase, policy: DatabasePolicy) -> TenantPlan:
+    """The tenant's plan with what is to be done in its database, and by reason of what is there."""
+    # its own workspace is Twenty's to repair, also where Twenty works on this very database
+    workspaces = [found for found in look.workspaces if found.workspace_id != entry.workspace_id]
+    rows = _rows(workspaces, look.flags, people, everyone=policy.everyone)
+    left_pending = [
+        found for found in workspaces if found.activation_status in _ACTIVATING and not failed_checks(found)
+    ]
+    hand_made = tuple(
+        HandMade(found.workspace_id, found.display_name, tuple(map(str, failed_checks(found))))
+        for found in workspaces
+        if failed_checks(found)
+    )
+    repaired = rows if policy.rows == "repair" else ()
+    mended = tuple(found.workspace_id for found in left_pending) if policy.mend else ()
+    members, waits = _taken_over(entry, workspaces, people, policy)
+    after = _at_rest(look, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
+    plan = DatabasePlan(
+        evidence=evidence_under(policy.text, look.evidence),
+        looked_at=look.looked_at,
+        settled=not (repaired or mended or members or waits) and look.reason is not Reason.DATABASE_UNREACHABLE,
+        rows=repaired,
+        activate=mended,
+        hand_made=hand_made,
+        after=after,
+    )
+    now = _to_do(repaired, mended) if repaired or mended else after
+    changes = [
+        *entry.changes,
+        *([Change.REMOVE_ROWS] if repaired else []),
+        *([Change.MEND_WORKSPACE] if mended else []),
+    ]
+    if members:
+        changes += [change for member in members for change in member.changes]
+        changes += [Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN]
+    return replace(
+        entry,
+        changes=tuple(dict.fromkeys(changes)),
+        members=(*entry.members, *members),
+        database=plan,
+        conditions=(*(known for known in entry.conditions if known.type is not now.type), now),
+    )
+
+
+def _rows(
+    workspaces: Sequence[FoundWorkspace], flags: Sequence[Flag], people: PeopleOfDatabase, *, everyone: bool
+) -> tuple[Flag, ...]:
+    found: dict[str | None, Flag] = {}
+    for workspace in workspaces:
+        users = {member.user_id for member in workspace.members if everyone or member.email in people.ours}
+        for flag in rows_in_the_way(users, workspace.workspace_id, flags):
+            found.setdefault(flag.row_id, flag)
+    return tuple(found.values())
+
+
+def _taken_over(
+    entry: TenantPlan, workspaces: Sequence[FoundWorkspace], people: PeopleOfDatabase, policy: DatabasePolicy
+) -> tuple[tuple[MemberPlan, ...], bool]:
+    """Who is to be added to the proper workspace, and whether somebody may be but not in this run."""
+    if not policy.take_over:
+        return (), False
+    planned = {member.email for member in entry.members}
+    candidates = members_to_take_over(workspaces, people.at_clerk or (), people.inside | planned)
+    usable = entry.server is not None and workspace_usable(entry)
+    if people.at_clerk is None or not usable:
+        return (), bool(candidates)
+    return tuple(_member(found, entry, policy) for found in candidates), False
+
+
+def _member(found: FoundMember, entry: TenantPlan, policy: DatabasePolicy) -> MemberPlan:
+    # where there is an organization, who is admin is Clerk's word
+    admin = found.role == ADMIN_ROLE and entry.tenant.clerk_org_id is None
+    named = (Change.SET_NAME,) if found.first_name or found.last_name else ()
+    return MemberPlan(
+        clerk_user_id=None,
+        email=found.email,
+        first_name=found.first_name,
+        last_name=found.last_name,
+        role=ADMIN_ROLE if admin else policy.default_role,
+        twenty_user_id=None,
+        changes=(Change.ADD_MEMBER, *named, Change.SET_ROLE),
+    )
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+_TYPE = ConditionType.TENANT_DATABASE
+
+
+def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
+    parts = [f"{_rows_in_words(rows)} are to be removed"] if rows else []
+    parts += [f"workspace {workspace_id} is to be set to ACTIVE" for workspace_id in mended]
+    return is_false(_TYPE, Reason.WAITING, f"In the tenant's database, {' and '.join(parts)} by this run.")
+
+
+def _at_rest(
+    look: Look, hand_made: Sequence[HandMade], left_pending: Sequence[FoundWorkspace], rows: Sequence[Flag]
+) -> Condition:
+    if look.reason is Reason.DATABASE_UNREACHABLE or look.vanished:
+        return is_unknown(_TYPE, look.reason or Reason.DATABASE_VANISHED, look.message)
+    if look.reason is Reason.NO_SCHEMA_YET:
+        return is_true(_TYPE, look.reason, look.message)
+    if rows:
+        return is_false(
+            _TYPE,
+            Reason.ROWS_REPORTED,
+            f"{_rows_in_words(rows)} are pending in the tenant's database. Set PROVISIONING_TENANT_DATABASES=repair to "
+            "have them removed.",
+        )
+    if hand_made:
+        return is_true(_TYPE, Reason.HAND_MADE_WORKSPACE, _hand_made_in_words(hand_made))
+    if left_pending:
+        named = ", ".join(found.workspace_id for found in left_pending[:_MOST_NAMED])
+        return is_true(
+            _TYPE,
+            Reason.HAND_MADE_WORKSPACE,
+            f"Workspace {named} in the tenant's database is whole but was left in PENDING_CREATION. Set "
+            "PROVISIONING_MEND_HAND_MADE=true to have it set to ACTIVE.",
+        )
+    if look.reason is not None:
+        return is_unknown(_TYPE, look.reason, look.message)
+    return is_true(
+        _TYPE, Reason.NOTHING_PENDING, "No onboarding row of our people is pending in the tenant's database."
+    )
+
+
+def _rows_in_words(rows: Sequence[Flag]) -> str:
+    keys = sorted({flag.key for flag in rows})
+    named = ", ".join(keys[:_MOST_NAMED]) + (f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else "")
+    return f"{len(rows)} onboarding rows ({named})"
+
+
+def _hand_made_in_words(hand_made: Sequence[HandMade]) -> str:
+    told = "; ".join(
+        f"workspace {found.display_name!r} ({found.workspace_id}) has {', '.join(found.failed_checks)}"
+        for found in hand_made[:_MOST_NAMED]
+    )
+    more = f"; and {len(hand_made) - _MOST_NAMED} more" if len(hand_made) > _MOST_NAMED else ""
+    return (
+        f"In the tenant's database, {told}{more}: inserted by SQL, nobody can open it. The tenant's proper workspace "
+        "is made in Twenty; the old rows are left as they are."
+    )

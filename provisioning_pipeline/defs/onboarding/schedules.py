@@ -1,0 +1,16 @@
+"""The schedule that proves logins of a fleet at rest."""
+
+import dagster as dg
+
+from provisioning_pipeline.defs.onboarding.jobs import verify
+from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG
+
+verify_daily = dg.ScheduleDefinition(
+    name="verify_daily",
+    job=verify,
+    cron_schedule="41 3 * * *",
+    tags={TRIGGER_TAG: "schedule"},
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Signs in once a day as every admin and some members of each tenant, others each time, whether or not "
+    "anything has changed.",
+)

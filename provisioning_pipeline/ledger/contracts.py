@@ -1,0 +1,108 @@
+"""What each Twenty server was seen to have, and under which of its contracts a tenant's login was proved."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.contract import Contract, contract_from
+
+
+@dataclass(frozen=True, slots=True)
+class SeenContract:
+    """A contract that one server had or has.
+
+    Args:
+        fingerprint, contract: what was seen.
+        first_seen, checked_at: when for the first and for the last time, by the clock of the ledger's database.
+        proved_at: when a tenant's login was proved under it; None: never.
+        canary: database name of that tenant.
+        tried: database names of those whose login was not proved under it, as long as nobody's was.
+    """
+
+    fingerprint: str
+    contract: Contract
+    first_seen: datetime
+    checked_at: datetime
+    proved_at: datetime | None
+    canary: str | None
+    tried: tuple[str, ...]
+
+
+class Contracts:
+    """The contracts of all servers, in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def see(self, server: str, contract: Contract) -> None:
+        """Remember that this server has this contract now."""
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.server_contract AS known (server, fingerprint, contract) VALUES (%s, %s, %s)
+            ON CONFLICT (server, fingerprint) DO UPDATE SET checked_at = now()
+            """,
+            [server, contract.fingerprint, Jsonb(contract.as_json())],
+        )
+
+    async def of(self, server: str) -> list[SeenContract]:
+        """The contracts of a server, the one that was seen last first; empty when there is no ledger yet."""
+        if not await has_ledger(self.database):
+            return []
+        rows = await self.database.fetch(
+            """
+            SELECT fingerprint, contract, first_seen, checked_at, proved_at, canary
+            FROM provisioning.server_contract WHERE server = %s ORDER BY checked_at DESC, fingerprint
+            """,
+            [server],
+        )
+        return [
+            SeenContract(
+                fingerprint=row["fingerprint"],
+                contract=contract_from(row["contract"]),
+                first_seen=row["first_seen"],
+                checked_at=row["checked_at"],
+                proved_at=row["proved_at"],
+                canary=row["canary"] if row["proved_at"] else None,
+                tried=tuple(json.loads(row["canary"])) if row["canary"] and not row["proved_at"] else (),
+            )
+            for row in rows
+        ]
+
+    async def a_workspace_on(self, server: str, preferred: Collection[str]) -> tuple[str, str] | None:
+        """Id and URL of a tenant's workspace on that server, of one of the `preferred` databases where it can be."""
+        if not await has_ledger(self.database):
+            return None
+        rows = await self.database.fetch_tuples(
+            """
+            SELECT workspace_id::text, workspace_url FROM provisioning.tenant_link
+            WHERE server = %s AND workspace_id IS NOT NULL AND workspace_url IS NOT NULL
+            ORDER BY database_name = ANY(%s) DESC, ready DESC, database_name LIMIT 1
+            """,
+            [server, list(preferred)],
+        )
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    async def prove(self, server: str, fingerprint: str, canary: str) -> None:
+        """Remember that under this contract the login of the tenant with this database was proved."""
+        await self.database.execute(
+            """
+            UPDATE provisioning.server_contract SET proved_at = now(), canary = %s
+            WHERE server = %s AND fingerprint = %s AND proved_at IS NULL
+            """,
+            [canary, server, fingerprint],
+        )
+
+    async def keep_tried(self, server: str, fingerprint: str, tried: Collection[str]) -> None:
+        """Remember whose login was not proved under this contract, so that others are tried before them."""
+        await self.database.execute(
+            """
+            UPDATE provisioning.server_contract SET canary = %s
+            WHERE server = %s AND fingerprint = %s AND proved_at IS NULL
+            """,
+            [json.dumps(sorted(tried)), server, fingerprint],
+        )

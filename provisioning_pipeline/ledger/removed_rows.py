@@ -1,0 +1,129 @@
+"""The ledger's rows about what runs removed or changed by SQL, as it was before, so that it can be put back."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.ledger.schema import has_ledger
+
+ONBOARDING_TABLE = 'core."keyValuePair"'
+WORKSPACE_TABLE = "core.workspace"
+"""A row of this table was not removed: its activation status was set from PENDING_CREATION to ACTIVE."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedRow:
+    """One row as it was before a run removed or changed it.
+
+    Args:
+        id: of our own row about it.
+        database_name: the tenant for which it was done.
+        server: the Twenty server in whose database it was; None: in the tenant's own database.
+        table_name: `ONBOARDING_TABLE` or `WORKSPACE_TABLE`.
+        row_id: its primary key there.
+        row: all of it, by column name, as JSON values.
+        certain: the deletion is known to have been committed; otherwise the row may still be there.
+    """
+
+    id: int
+    run_id: str
+    database_name: str
+    server: str | None
+    table_name: str
+    row_id: str
+    row: Row
+    certain: bool
+    removed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """How many rows one run removed, how many of them were put back since, and when it removed the last."""
+
+    run_id: str
+    removed: int
+    restored: int
+    last_at: datetime
+
+
+class RemovedRows:
+    """Rows that runs removed or changed by SQL, in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def keep(
+        self, run_id: str, database_name: str, server: str | None, table_name: str, rows: Sequence[Row]
+    ) -> list[int]:
+        """Write rows down before their deletion is committed. The ids are for `settle` or `forget`, in order.
+
+        Args:
+            rows: whole rows by column name, `id` among them. What JSON does not have is kept as text.
+        """
+        if not rows:
+            return []
+        kept = await self.database.fetch(
+            """
+            INSERT INTO provisioning.removed_row (run_id, database_name, server, table_name, row_id, row, status)
+            SELECT %s, %s, %s, %s, (whole->>'id')::uuid, whole, 'removing'
+            FROM unnest(%s::jsonb[]) WITH ORDINALITY AS found(whole, place) ORDER BY place
+            RETURNING id
+            """,
+            [run_id, database_name, server, table_name, [json.dumps(row, default=str) for row in rows]],
+        )
+        return [row["id"] for row in kept]
+
+    async def settle(self, ids: Sequence[int]) -> None:
+        """Their deletion was committed."""
+        await self.database.execute(
+            "UPDATE provisioning.removed_row SET status = 'removed' WHERE id = ANY(%s) AND status = 'removing'",
+            [list(ids)],
+        )
+
+    async def forget(self, ids: Sequence[int]) -> None:
+        """Their deletion did not take place."""
+        await self.database.execute(
+            "DELETE FROM provisioning.removed_row WHERE id = ANY(%s) AND status = 'removing'", [list(ids)]
+        )
+
+    async def restored(self, ids: Sequence[int]) -> None:
+        """They are back."""
+        await self.database.execute(
+            "UPDATE provisioning.removed_row SET status = 'restored' WHERE id = ANY(%s)", [list(ids)]
+        )
+
+    async def of_run(self, run_id: str) -> list[RemovedRow]:
+        """What a run removed and nobody has put back yet, in the order in which it was removed."""
+        if not await has_ledger(self.database):
+            return []
+        rows = await self.database.fetch(
+            """
+            SELECT id, run_id, database_name, server, table_name, row_id::text AS row_id, row,
+                   status = 'removed' AS certain, removed_at
+            FROM provisioning.removed_row WHERE run_id = %s AND status <> 'restored' ORDER BY id
+            """,
+            [run_id],
+        )
+        return [RemovedRow(**row) for row in rows]
+
+    async def runs(self) -> list[Removals]:
+        """The runs that removed something, those whose rows were all put back included; newest first."""
+        if not await has_ledger(self.database):
+            return []
+        rows = await self.database.fetch(
+            """
+            SELECT run_id, count(*) AS removed, count(*) FILTER (WHERE status = 'restored') AS restored,
+                   max(removed_at) AS last_at
+            FROM provisioning.removed_row GROUP BY run_id ORDER BY max(id) DESC
+            """
+        )
+        return [Removals(**row) for row in rows]
+
+    async def is_run(self, run_id: str) -> bool:
+        """Whether there was such a run, whatever it did."""
+        if not await has_ledger(self.database):
+            return False
+        rows = await self.database.fetch("SELECT 1 FROM provisioning.run WHERE run_id = %s", [run_id])
+        return bool(rows)

@@ -1,0 +1,87 @@
+"""What a look into a tenant database finds: workspaces, their people, onboarding rows.
+
+A tenant manager copies Twenty's schema `core` into each tenant's own database and may insert a workspace there by SQL.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.onboarding import Flag
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMember:
+    """Somebody with a membership of a workspace in a tenant database.
+
+    Args:
+        user_id: their row of `core."user"`.
+        email: in lower case.
+        first_name, last_name: of the member record, else of the user; may be empty.
+        role: label of their role, whichever workspace that role says it belongs to; None when there is none.
+        has_record: the workspace's own schema has a member record of theirs.
+    """
+
+    user_id: str
+    email: str
+    first_name: str
+    last_name: str
+    role: str | None
+    has_record: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FoundWorkspace:
+    """A workspace row in a tenant database, and what of a working workspace is there.
+
+    Args:
+        has_metadata: there are rows of `core."objectMetadata"` for it.
+        has_schema: its schema exists, by its `databaseSchema` or by the name that Twenty would give it.
+        has_own_roles: neither its default role nor one of its members' roles is another workspace's, or gone.
+    """
+
+    workspace_id: str
+    display_name: str
+    activation_status: str
+    has_metadata: bool
+    has_schema: bool
+    has_own_roles: bool
+    members: tuple[FoundMember, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look into one tenant database.
+
+    Args:
+        evidence: what tells later whether anybody wrote to it since; taken before the look.
+        looked_at: by the clock of the ledger's database.
+        vanished: dropped between listing and looking.
+        reason, message: why it could not be read, or not in full; None and empty when all is well.
+        workspaces: those that are not deleted, by id.
+        flags: onboarding rows, pending or not, each with its `row_id`.
+    """
+
+    database_name: str
+    evidence: str
+    looked_at: datetime
+    vanished: bool = False
+    reason: Reason | None = None
+    message: str = ""
+    workspaces: tuple[FoundWorkspace, ...] = ()
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LastLook:
+    """What is kept of the last look into a tenant database.
+
+    Args:
+        evidence: from before the look, and the policy under which it was made.
+        looked_at: by the clock of the ledger's database.
+        settled: it left nothing to be done.
+    """
+
+    evidence: str
+    looked_at: datetime
+    settled: bool

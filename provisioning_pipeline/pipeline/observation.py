@@ -1,0 +1,182 @@
+"""Everything that a plan is made from, read at once for the fleet, or for some tenants. Reads only."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import pandas as pd
+
+from provisioning_pipeline.clients.concurrency import all_of, both
+from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.clients.tenant_database import evidence
+from provisioning_pipeline.decide.detection import Detected, detect, slug_of
+from provisioning_pipeline.decide.looks import due
+from provisioning_pipeline.decide.organizations import claimants_of
+from provisioning_pipeline.decide.plan import databases_without_workspace
+from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.tenant_database import LastLook, Look
+from provisioning_pipeline.observe import cluster
+from provisioning_pipeline.observe.clerk import ClerkSnapshot, some_organizations, whole_instance
+from provisioning_pipeline.observe.tenant_databases import look_at
+from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_users
+from provisioning_pipeline.pipeline.connections import Connections
+from provisioning_pipeline.pipeline.policy import database_policy, detection_policy
+
+
+class UnknownTenants(RunFault):
+    """A tenant was asked for by a name that nobody has."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything that was read, before anything is decided.
+
+    Args:
+        detected: the tenants to plan for.
+        registry, member_links, user_links: frames of our own side.
+        taken_over: our rows about people of hand-made workspaces, also of those who left since.
+        looks: database name → look, of the tenant databases that were worth one.
+        dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
+        looked_at: when reading began, by the clock of the ledger's database.
+    """
+
+    detected: list[Detected]
+    registry: pd.DataFrame
+    twenty: TwentySnapshot
+    clerk: ClerkSnapshot
+    member_links: pd.DataFrame
+    user_links: pd.DataFrame
+    taken_over: list[Row]
+    looks: Mapping[str, Look]
+    looked_at: datetime
+    dropped: frozenset[str] = frozenset()
+
+
+async def everything(connections: Connections) -> Seen:
+    """Everything at once: pages and whole tables, however many tenants there are."""
+    settings, members = connections.settings, connections.members
+    looked_at = await connections.marks.now()
+    frames = all_of(
+        [
+            connections.registry.rows(),
+            connections.ledger.links(),
+            members.member_links(),
+            members.user_links(),
+            _databases(connections, None),
+        ]
+    )
+    written_and_last = both(evidence(connections.cluster), connections.looks.last())
+    theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
+    (ours, (taken_over, (written, last))), (twenty, clerk) = await both(
+        both(frames, both(members.taken_over(also_left=True), written_and_last)),
+        both(theirs, whole_instance(connections.clerk)),
+    )
+    registry, links, member_links, user_links, databases = ours
+    detected = detect(databases, registry, links, detection_policy(settings))
+    looks = await _looks(connections, detected, written, last, looked_at)
+    dropped = frozenset(last.keys() - written.keys())
+    return Seen(detected, registry, twenty, clerk, member_links, user_links, taken_over, looks, looked_at, dropped)
+
+
+async def some(connections: Connections, names: list[str], *, by_hand: bool) -> Seen:
+    """Only what concerns these tenants."""
+    settings, members = connections.settings, connections.members
+    looked_at = await connections.marks.now()
+    # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
+    wanted = [*names, *(slug_of(name, ()) for name in names)]
+    registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
+    databases = [*names, *registry["database_name"], *links["database_name"]]
+    found, (twenty, member_links) = await both(
+        _databases(connections, databases),
+        both(
+            twenty_servers(
+                settings.servers,
+                connections.twenty_databases,
+                settings.tenant_database_pattern,
+                _uuids([*links["workspace_id"], *registry["workspace_id"]]),
+            ),
+            members.member_links(databases),
+        ),
+    )
+    detected = _chosen(detect(found, registry, links, detection_policy(settings)), names, by_hand=by_hand)
+    chosen = [entry.tenant.database_name for entry in detected]
+    written, taken_over = await both(evidence(connections.cluster, chosen), members.taken_over(chosen, also_left=True))
+    clerk, looks = await both(
+        _organizations(connections, detected), _looks(connections, detected, written, {}, looked_at)
+    )
+    old = [member.email for look in looks.values() for place in look.workspaces for member in place.members]
+    emails = sorted({*clerk.users["email"].dropna(), *old})
+    accounts = sorted(set(member_links["twenty_user_id"]))
+    user_links = await members.user_links(sorted(set(clerk.users["user_id"])), accounts)
+    ids = sorted({*accounts, *user_links["twenty_user_id"]})
+    twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
+    # whose account it is by e-mail may be linked to somebody who is not among these people
+    rivals = await members.user_links([], sorted(set(twenty.users["user_id"])))
+    return Seen(
+        detected,
+        registry,
+        twenty,
+        clerk,
+        member_links,
+        pd.concat([user_links, rivals], ignore_index=True).drop_duplicates(),
+        taken_over,
+        looks,
+        looked_at,
+    )
+
+
+async def _looks(
+    connections: Connections,
+    detected: Sequence[Detected],
+    written: Mapping[str, str],
+    last: Mapping[str, LastLook],
+    now: datetime,
+) -> dict[str, Look]:
+    """Look into those databases that somebody wrote to since the last look, and those that wait for a workspace."""
+    settings = connections.settings
+    eligible = [entry.tenant.database_name for entry in detected if entry.eligible]
+    wanted = due(eligible, written, last, database_policy(settings).text, now, settings.full_look_seconds)
+    names = sorted({*wanted, *databases_without_workspace(detected)} & written.keys())
+    cluster_url = settings.tenant_cluster_url.get_secret_value()
+    looks = await look_at(cluster_url, written, names, now, settings.tenant_database_connections)
+    return {look.database_name: look for look in looks}
+
+
+async def _organizations(connections: Connections, detected: Sequence[Detected]) -> ClerkSnapshot:
+    """The organizations that these tenants name, and for those that name none, one with their slug."""
+    claimants = claimants_of(detected)
+    known = [named for found in claimants if (named := found.registered or found.linked)]
+    slugs = [found.slug for found in claimants if not (found.registered or found.linked)]
+    return await some_organizations(connections.clerk, known, slugs)
+
+
+async def _databases(connections: Connections, names: Sequence[str] | None) -> pd.DataFrame:
+    settings = connections.settings
+    return await cluster.databases(
+        connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded, names
+    )
+
+
+def _uuids(values: Iterable[object]) -> list[str]:
+    """Those that are UUIDs: the registry's column is the tenant manager's, and may hold anything."""
+    found = []
+    for value in values:
+        with suppress(ValueError):
+            found.append(str(UUID(str(value))))
+    return found
+
+
+def _chosen(detected: Sequence[Detected], names: Sequence[str] | None, *, by_hand: bool) -> list[Detected]:
+    if names is None:
+        return list(detected)
+    chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & set(names)]
+    known = {name for found in chosen for name in (found.tenant.slug, found.tenant.database_name)}
+    unknown = [name for name in names if name not in known]
+    if unknown and by_hand:
+        raise UnknownTenants(
+            f"No tenant is called {', '.join(map(repr, unknown))}. Give a slug or a database name as `provisioning "
+            "status` lists them."
+        )
+    return chosen

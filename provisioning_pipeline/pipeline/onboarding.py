@@ -1,0 +1,282 @@
+"""What is known about onboarding, for assets and their checks; and the part of a plan that is about it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import pandas as pd
+
+from provisioning_pipeline.clients.concurrency import both
+from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.decide.onboarding import member_statuses
+from provisioning_pipeline.ledger.proofs import Proof, Proofs
+from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType
+from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.onboarding import COMPLETED, Flag, Level
+from provisioning_pipeline.model.tenant import Change, Plan, TenantPlan
+from provisioning_pipeline.observe.twenty import twenty_servers
+from provisioning_pipeline.pipeline.connections import Connections
+
+# --- the part of a plan that is about onboarding --------------------------------------------------------------------
+
+_ONBOARDING_CHANGES = frozenset(
+    {Change.CLEAR_ONBOARDING, Change.REMOVE_ROWS, Change.MEND_WORKSPACE, Change.STORE_LINK, Change.PROVE_LOGIN}
+)
+_MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
+
+
+@dataclass(frozen=True, slots=True)
+class OnboardingPart:
+    """The onboarding part of a plan, and the slugs of the tenants that have no workspace to repair anything in."""
+
+    plan: Plan
+    without_workspace: tuple[str, ...]
+
+
+def onboarding_part(plan: Plan) -> OnboardingPart:
+    """The plan with the tenants whose onboarding wants work, and of their changes those about onboarding alone.
+
+    Nothing is written down about the other tenants, and no mark is cleared: nobody looked after their members.
+    """
+    without = tuple(entry.tenant.slug for entry in plan.tenants if _has_no_workspace(entry))
+    kept = (_onboarding_of(entry) for entry in plan.tenants if not _has_no_workspace(entry))
+    wanted = tuple(entry for entry in kept if entry.changes)
+    return OnboardingPart(replace(plan, tenants=wanted, looked_at=None, waiting=None, notes=()), without)
+
+
+def _has_no_workspace(entry: TenantPlan) -> bool:
+    return entry.workspace_id is None or bool(_MAKING & set(entry.changes))
+
+
+def _onboarding_of(entry: TenantPlan) -> TenantPlan:
+    return replace(
+        entry,
+        adopt=False,
+        changes=tuple(change for change in entry.changes if change in _ONBOARDING_CHANGES),
+        # says what this run will do for members, and it does nothing for them
+        conditions=tuple(known for known in entry.conditions if known.type is not ConditionType.MEMBERS_SYNCED),
+    )
+
+
+# --- what is there --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """One onboarding row that holds `true`.
+
+    Args:
+        server: where it is.
+        key, level: the step, and for whom the row speaks.
+        user_id, workspace_id: of that level; else None.
+        slug: tenant of that workspace; None where no tenant has it, or the row is of a user in all workspaces.
+        ours: it speaks for somebody of ours, or for a whole workspace of a tenant.
+    """
+
+    server: str
+    key: str
+    level: Level
+    user_id: str | None
+    workspace_id: str | None
+    slug: str | None
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one member of a tenant's workspace would see, other than COMPLETED.
+
+    Args:
+        person: their e-mail, or their user id where it is not known.
+        keys: the pending steps.
+        ours: this program keeps wizards away from them.
+    """
+
+    slug: str
+    person: str
+    status: str
+    keys: tuple[str, ...]
+    ours: bool
+
+
+@dataclass(frozen=True)
+class OnboardingNow:
+    """Onboarding as the servers' rows say it.
+
+    Args:
+        pending: every row that holds `true`.
+        statuses: how many members of the tenants' workspaces would see which status.
+        shown: those who would see another one than COMPLETED.
+        unread: server → why it could not be read; nobody knows what is pending there.
+    """
+
+    pending: tuple[PendingRow, ...]
+    statuses: Mapping[str, int]
+    shown: tuple[Shown, ...]
+    unread: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ToldProof:
+    """What the last real login of one member saw. `status` is COMPLETED, another status, or why there was none."""
+
+    slug: str
+    email: str
+    status: str
+    proved_at: datetime
+    admin: bool
+
+    @property
+    def completed(self) -> bool:
+        """Whether that person came in and saw no wizard."""
+        return self.status == COMPLETED
+
+
+@dataclass(frozen=True)
+class LoginProofs:
+    """The proofs of people of ours in tenants that are not set aside.
+
+    Args:
+        proofs: by tenant.
+        unproved: slugs of tenants with an admin who has no proof.
+        now: by the clock of the ledger's database.
+    """
+
+    proofs: tuple[ToldProof, ...]
+    unproved: tuple[str, ...]
+    now: datetime
+
+    @property
+    def oldest_of_admin(self) -> ToldProof | None:
+        """The admin whose proof is the oldest."""
+        return min((proof for proof in self.proofs if proof.admin), key=lambda proof: proof.proved_at, default=None)
+
+
+@dataclass(frozen=True)
+class OnboardingAfter:
+    """What a run left: what is pending, and what real logins saw."""
+
+    now: OnboardingNow
+    proofs: LoginProofs
+
+
+async def onboarding_after(connections: Connections) -> OnboardingAfter:
+    """What is there at the end of a run."""
+    return OnboardingAfter(*await both(onboarding_now(connections), login_proofs(connections)))
+
+
+async def onboarding_now(connections: Connections) -> OnboardingNow:
+    """What is pending on all servers, and what the members of the tenants' workspaces would see."""
+    settings = connections.settings
+    twenty, (tenants, people) = await both(
+        twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern),
+        both(_tenants(connections), _people(connections)),
+    )
+    slugs = {(str(row["server"]), str(row["workspace_id"])): str(row["slug"]) for row in tenants}
+    places = pd.DataFrame(
+        [(*place, slug) for place, slug in slugs.items()], columns=[*_WORKSPACE, "slug"], dtype=object
+    )
+    linked = member_statuses(twenty.workspaces, twenty.members, twenty.flags).merge(places, on=_WORKSPACE)
+    ours = _ours(tenants, people, twenty.service_users)
+    if settings.onboarding_people == "everyone":
+        ours |= set(zip(linked["server"], linked["workspace_id"], linked["user_id"], strict=True))
+    odd = linked[linked["status"] != COMPLETED].merge(twenty.users, on=["server", "user_id"], how="left")
+    unread = twenty.servers[twenty.servers["reason"].notna()]
+    return OnboardingNow(
+        pending=tuple(_pending_rows(twenty.flags, slugs, ours)),
+        statuses={str(status): int(count) for status, count in linked["status"].value_counts().items()},
+        shown=tuple(
+            Shown(
+                row["slug"],
+                row["email"] or row["user_id"],
+                row["status"],
+                row["keys"],
+                (row["server"], row["workspace_id"], row["user_id"]) in ours,
+            )
+            for row in records(odd.sort_values(["slug", "user_id"]))
+        ),
+        unread=dict(zip(unread["server"], unread["message"], strict=True)),
+    )
+
+
+async def login_proofs(connections: Connections) -> LoginProofs:
+    """What the ledger knows of real logins."""
+    now = await connections.marks.now()
+    tenants, (people, proofs) = await both(
+        _tenants(connections), both(_people(connections), Proofs(connections.ledger.database).of())
+    )
+    admins = {(row["database_name"], row["admin_user_id"]) for row in tenants if row["admin_user_id"]}
+    slugs = {row["database_name"]: str(row["slug"]) for row in tenants}
+    ours = admins | people
+    told = [
+        ToldProof(slugs[proof.database_name], proof.email, proof.status, proof.proved_at, _key(proof) in admins)
+        for proof in proofs
+        if proof.database_name in slugs and proof.proved_at and _key(proof) in ours
+    ]
+    proved = {_key(proof) for proof in proofs}
+    return LoginProofs(
+        proofs=tuple(sorted(told, key=lambda proof: (proof.slug, proof.email))),
+        unproved=tuple(sorted(slugs[name] for name, user in admins if (name, user) not in proved)),
+        now=now,
+    )
+
+
+def _key(proof: Proof) -> tuple[str, str]:
+    return proof.database_name, proof.twenty_user_id
+
+
+# --- reading and counting -------------------------------------------------------------------------------------------
+
+_WORKSPACE = ["server", "workspace_id"]
+_Place = tuple[str, str]
+_At = tuple[str, str, str]
+"""Server, workspace, user."""
+
+
+async def _tenants(connections: Connections) -> list[Row]:
+    """The ledger's rows of tenants that have a workspace and are not set aside."""
+    rows = await connections.ledger.tenant_rows()
+    return [row for row in rows if row["workspace_id"] and row["reason"] not in SET_ASIDE]
+
+
+async def _people(connections: Connections) -> set[tuple[str, str]]:
+    """Database name and Twenty user id of everybody whom we linked or took over."""
+    links, taken = await both(connections.members.member_links(), connections.members.taken_over())
+    linked = zip(links["database_name"], links["twenty_user_id"], strict=True)
+    return {*linked, *((row["database_name"], row["twenty_user_id"]) for row in taken)}
+
+
+def _ours(
+    tenants: Iterable[Row], people: Iterable[tuple[str, str]], service_users: Mapping[str, Sequence[str]]
+) -> set[_At]:
+    """Who is kept from wizards where: the service account, the admin, and whom we linked or took over."""
+    places = {row["database_name"]: (str(row["server"]), str(row["workspace_id"])) for row in tenants}
+    found = {(*places[name], user) for name, user in people if name in places}
+    for row in tenants:
+        place = places[row["database_name"]]
+        found |= {(*place, user) for user in service_users.get(place[0], ())}
+        if row["admin_user_id"]:
+            found.add((*place, row["admin_user_id"]))
+    return found
+
+
+def _pending_rows(flags: pd.DataFrame, slugs: Mapping[_Place, str], ours: set[_At]) -> Iterable[PendingRow]:
+    on_server = {(server, user) for server, _, user in ours}
+    for row in records(flags):
+        flag = Flag(row["key"], row["user_id"], row["workspace_id"], row["value"])
+        if not flag.is_step or flag.value is not True or flag.level is None:
+            continue
+        server, slug = str(row["server"]), slugs.get((row["server"], flag.workspace_id or ""))
+        concerned = {
+            Level.WORKSPACE: slug is not None,
+            Level.USER: (server, flag.user_id) in on_server,
+            Level.USER_AND_WORKSPACE: (server, flag.workspace_id, flag.user_id) in ours,
+        }
+        yield PendingRow(server, flag.key, flag.level, flag.user_id, flag.workspace_id, slug, concerned[flag.level])
+
+
+def counted(rows: Iterable[PendingRow]) -> list[tuple[str, str, str, bool, int]]:
+    """Server, step, level, whether ours, and how many rows; the most first."""
+    counts = Counter((row.server, row.key, str(row.level), row.ours) for row in rows)
+    return [(*about, count) for about, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]

@@ -1,0 +1,32 @@
+"""The operator's decisions, from the settings, in the form in which deciding takes them."""
+
+from provisioning_pipeline.decide.detection import DetectionPolicy
+from provisioning_pipeline.decide.members import MemberPolicy
+from provisioning_pipeline.decide.plan_databases import DatabasePolicy
+from provisioning_pipeline.settings import Settings
+
+
+def detection_policy(settings: Settings) -> DetectionPolicy:
+    """Which databases are tenants."""
+    return DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
+
+
+def member_policy(settings: Settings) -> MemberPolicy:
+    """Who gets which role, and what becomes of those who left."""
+    return MemberPolicy(
+        roles=settings.member_roles,
+        default_role=settings.member_default_role,
+        gone=settings.members_gone,
+        store_external_id=settings.clerk_store_external_id and len(settings.servers) == 1,
+    )
+
+
+def database_policy(settings: Settings) -> DatabasePolicy:
+    """What may be done by SQL in tenant databases, and who comes over from hand-made workspaces."""
+    return DatabasePolicy(
+        rows=settings.tenant_databases,
+        everyone=settings.onboarding_people == "everyone",
+        mend=settings.mend_hand_made,
+        take_over=settings.take_over_members,
+        default_role=settings.member_default_role,
+    )

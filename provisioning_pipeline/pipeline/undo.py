@@ -1,0 +1,262 @@
+"""Puts back what a run removed or changed by SQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection, Error
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.onboarding_rows import restore_rows
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, Removals, RemovedRow
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.pipeline.connections import Connections, connect, server_database, tenant_database
+from provisioning_pipeline.settings import Settings
+
+MADE_BY_US = "ACTIVE"
+"""The activation status that a run sets."""
+_MOST_NAMED = 5
+_LOCK_WAIT = "5s"
+
+
+class UnknownRun(RunFault):
+    """There was no run of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undoable:
+    """What a run removed and nobody has put back yet.
+
+    Args:
+        run_id: the run.
+        rows: in the order in which they were removed.
+        slugs: database name → slug, of their tenants that the ledger knows.
+        restored: how many more rows it removed that are back already.
+    """
+
+    run_id: str
+    rows: tuple[RemovedRow, ...]
+    slugs: Mapping[str, str]
+    restored: int
+
+    def tenant(self, row: RemovedRow) -> str:
+        """What to call the tenant of this row."""
+        return self.slugs.get(row.database_name, row.database_name)
+
+
+class Fate(StrEnum):
+    """What became of one row."""
+
+    PUT_BACK = "put back"
+    THERE_ALREADY = "there already"
+    NOT_PUT_BACK = "not put back"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of one row, and in words why it was not put back; empty when it was."""
+
+    row: RemovedRow
+    fate: Fate
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What became of all rows of a run, those put back earlier left out."""
+
+    rows: tuple[Told, ...]
+
+    def count(self, fate: Fate) -> int:
+        """How many rows met this fate."""
+        return sum(told.fate is fate for told in self.rows)
+
+
+Progress = Callable[[Told], None]
+
+
+async def removed_rows(settings: Settings, run_id: str) -> Undoable:
+    """What `undo` would put back. Reads the ledger alone.
+
+    Raises:
+        UnknownRun: with the latest runs that removed something.
+        Fault: when the ledger cannot be read.
+    """
+    async with connect(settings, dry_run=True) as connections:
+        removed = connections.removed_rows
+        runs = await removed.runs()
+        known = next((run for run in runs if run.run_id == run_id), None)
+        if known is None and not await removed.is_run(run_id):
+            raise UnknownRun(_unknown(run_id, runs))
+        rows = await removed.of_run(run_id)
+        links = await connections.ledger.links(sorted({row.database_name for row in rows}))
+        slugs = dict(zip(links["database_name"], links["slug"], strict=True))
+        return Undoable(run_id, tuple(rows), slugs, known.restored if known else 0)
+
+
+def _unknown(run_id: str, runs: Sequence[Removals]) -> str:
+    if not runs:
+        return f"There was no run {run_id}, and no run has removed a row by SQL yet."
+    latest = "; ".join(
+        f"{run.run_id} ({run.last_at:%Y-%m-%d %H:%M}, {run.removed} rows, {run.restored} of them put back)"
+        for run in runs[:_MOST_NAMED]
+    )
+    return f"There was no run {run_id}. The latest runs that removed rows by SQL, newest first: {latest}."
+
+
+async def undo(settings: Settings, run_id: str, progress: Progress | None = None) -> Undone:
+    """Put back what a run removed, each tenant's rows in one transaction per table and database, under its lock.
+
+    What is there already counts as back. A database that cannot be reached or written to is told, and the others go
+    on. Undoing twice is undoing once.
+
+    Raises:
+        Fault: when the ledger cannot be read or written to.
+    """
+    async with connect(settings, dry_run=False) as connections:
+        removed = connections.removed_rows
+        gate = asyncio.Semaphore(settings.tenant_database_connections)
+
+        async def one(rows: Sequence[RemovedRow]) -> list[Told]:
+            async with gate:
+                found = await _put_back(connections, rows)
+            # after a crash before this line, the next undo finds them there already
+            await removed.restored([told.row.id for told in found if told.fate is not Fate.NOT_PUT_BACK])
+            for told in found:
+                if progress:
+                    progress(told)
+            return found
+
+        rows = sorted(await removed.of_run(run_id), key=_place)
+        groups = [list(group) for _, group in groupby(rows, key=_place)]
+        return Undone(tuple(told for group in await all_of(one(group) for group in groups) for told in group))
+
+
+def _place(row: RemovedRow) -> tuple[str, str, str]:
+    return row.database_name, row.server or "", row.table_name
+
+
+@asynccontextmanager
+async def _database_of(settings: Settings, row: RemovedRow) -> AsyncIterator[Database]:
+    """The database in which this row was, to be written to.
+
+    Raises:
+        Fault: when its server is no longer in the settings.
+    """
+    if row.server is None:
+        opened = tenant_database(settings, row.database_name, read_only=False)
+    else:
+        server = next((server for server in settings.servers if server.name == row.server), None)
+        if server is None:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.SERVER_NOT_CONFIGURED,
+                f'Twenty server "{row.server}" is not in the settings. Put it back there, then undo again.',
+            )
+        opened = server_database(server, read_only=False)
+    async with opened as database:
+        yield database
+
+
+async def _put_back(connections: Connections, rows: Sequence[RemovedRow]) -> list[Told]:
+    """Put back rows of one table of one tenant in one database."""
+    first, settings = rows[0], connections.settings
+    lock = tenant_lock(connections.ledger.database, first.database_name, wait_seconds=settings.lock_wait_seconds)
+    try:
+        async with _database_of(settings, first) as database, lock:
+            if first.table_name == ONBOARDING_TABLE:
+                return await _put_pairs_back(database, rows)
+            if first.table_name == WORKSPACE_TABLE:
+                return [await _set_back(database, row) for row in rows]
+            return [Told(row, Fate.NOT_PUT_BACK, f"Nobody knows how to put back {row.table_name}.") for row in rows]
+    except Fault as fault:
+        return [Told(row, Fate.NOT_PUT_BACK, fault.message) for row in rows]
+    except Error as error:
+        why = f"PostgreSQL refused: {str(error).splitlines()[0]}."
+        return [Told(row, Fate.NOT_PUT_BACK, why) for row in rows]
+
+
+async def _put_pairs_back(database: Database, rows: Sequence[RemovedRow]) -> list[Told]:
+    inserted = await restore_rows(database, [row.row for row in rows])
+    left = [row for row in rows if row.row_id not in inserted]
+    why = await _why_not(database, left) if left else {}
+    return [why.get(row.id) or Told(row, Fate.PUT_BACK) for row in rows]
+
+
+async def _why_not(database: Database, rows: Sequence[RemovedRow]) -> dict[int, Told]:
+    """Our own id → why that row was not inserted."""
+    there = await _ids(database, _PAIRS, {row.row_id for row in rows})
+    gone = await _gone(database, rows)
+    found = {}
+    for row in rows:
+        if row.row_id in there:
+            found[row.id] = Told(row, Fate.THERE_ALREADY, "It was never gone, or it came back.")
+        elif row.id in gone:
+            found[row.id] = Told(row, Fate.NOT_PUT_BACK, gone[row.id])
+        else:
+            found[row.id] = Told(row, Fate.THERE_ALREADY, "Another row with this key has taken its place.")
+    return found
+
+
+async def _gone(database: Database, rows: Sequence[RemovedRow]) -> dict[int, str]:
+    """Our own id → whose row it was, where that user or workspace is no longer there."""
+    users = await _ids(database, _USERS, {row.row.get("userId") for row in rows})
+    workspaces = await _ids(database, _WORKSPACES, {row.row.get("workspaceId") for row in rows})
+    found = {}
+    for row in rows:
+        user, workspace = row.row.get("userId"), row.row.get("workspaceId")
+        if user and user not in users:
+            found[row.id] = f"There is no user {user} any more."
+        elif workspace and workspace not in workspaces:
+            found[row.id] = f"There is no workspace {workspace} any more."
+    return found
+
+
+_PAIRS: LiteralString = 'SELECT id::text FROM core."keyValuePair" WHERE id = ANY(%s::uuid[])'
+_USERS: LiteralString = 'SELECT id::text FROM core."user" WHERE id = ANY(%s::uuid[])'
+_WORKSPACES: LiteralString = "SELECT id::text FROM core.workspace WHERE id = ANY(%s::uuid[])"
+
+
+async def _ids(database: Database, query: LiteralString, wanted: Iterable[str | None]) -> set[str]:
+    """Those of these ids that the query finds."""
+    return {str(found[0]) for found in await database.fetch_tuples(query, [sorted(filter(None, wanted))])}
+
+
+async def _set_back(database: Database, row: RemovedRow) -> Told:
+    before = str(row.row["activationStatus"])
+    async with database.transaction() as connection:
+        await connection.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_WAIT])
+        now = await _activation_status(connection, row.row_id)
+        if now is None:
+            return Told(row, Fate.NOT_PUT_BACK, f"There is no workspace {row.row_id} any more.")
+        if now == before:
+            return Told(row, Fate.THERE_ALREADY, f"It is {before}.")
+        if now != MADE_BY_US:
+            return Told(row, Fate.NOT_PUT_BACK, f"Somebody has set it to {now} since, so it is left alone.")
+        await connection.execute(
+            """
+            UPDATE core.workspace
+            SET "activationStatus" = (jsonb_populate_record(NULL::core.workspace, %s))."activationStatus"
+            WHERE id = %s
+            """,
+            [Jsonb({"activationStatus": before}), row.row_id],
+        )
+    return Told(row, Fate.PUT_BACK)
+
+
+async def _activation_status(connection: AsyncConnection[Any], workspace_id: str) -> str | None:
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(
+        'SELECT "activationStatus"::text AS status FROM core.workspace WHERE id = %s FOR UPDATE', [workspace_id]
+    )
+    found = await cursor.fetchone()
+    return str(found["status"]) if found else None

@@ -1,0 +1,339 @@
+"""Tenant databases that no Twenty server serves: hand-made workspaces, onboarding rows, and what goes wrong there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from provisioning_pipeline.sandbox import hand_made
+from provisioning_pipeline.sandbox.faults import ScriptedFault
+from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace
+from provisioning_pipeline.sandbox.registry import SeededMember
+from provisioning_pipeline.sandbox.twenty import core_sql
+from provisioning_pipeline_tests.world import World
+
+KEYS = (hand_made.CREATE_PROFILE, hand_made.CONNECT_ACCOUNT)
+FULL: dict[str, Any] = {"twenty_capacity": 0}
+"""No server takes a new tenant: all that it has is its own database."""
+
+
+@pytest.fixture
+def world(shared_world: World) -> World:
+    return shared_world
+
+
+def connect(world: World, database: str) -> psycopg.Connection[tuple[Any, ...]]:
+    return world.sandbox.postgres.connect(database)
+
+
+def old_tenant(world: World, slug: str, members: int = 3, **options: Any) -> tuple[str, HandMadeWorkspace]:
+    """A tenant in whose database somebody inserted a workspace with the people whom Clerk has, too."""
+    database = world.sandbox.add_tenant(slug, members=members).database_name
+    state = world.sandbox.clerk.state
+    people = [
+        SeededMember(str(user.primary_email), user.first_name or "", user.last_name or "", user.id, member.role)
+        for member in state.members_of(world.organization(slug))
+        if (user := state.user(member.user_id))
+    ]
+    with connect(world, database) as connection:
+        connection.execute(core_sql())  # type: ignore[arg-type]  # SQL of a file
+        made = hand_made.insert_workspace(connection, slug, f"{slug.title()} of old", people, **options)
+        for user in made.users:
+            for key in KEYS:
+                hand_made.insert_onboarding(connection, key, value=True, user_id=user, workspace_id=made.id)
+        hand_made.insert_onboarding(connection, hand_made.INVITE_TEAM, value=True, user_id=None, workspace_id=made.id)
+    return database, made
+
+
+def onboarding_rows(world: World, database: str) -> list[tuple[str, str | None, str | None]]:
+    with connect(world, database) as connection:
+        return list(
+            connection.execute(
+                'SELECT key, "userId"::text, "workspaceId"::text FROM core."keyValuePair" ORDER BY 1, 2'
+            ).fetchall()
+        )
+
+
+def old_rows(world: World, database: str) -> list[Any]:
+    """Everything of the hand-made workspace but its onboarding rows."""
+    with connect(world, database) as connection:
+        return [
+            connection.execute(f"SELECT to_jsonb(t) FROM core.{table} t ORDER BY id").fetchall()  # type: ignore[arg-type]  # four names
+            for table in ("workspace", '"user"', '"userWorkspace"', "role")
+        ]
+
+
+def told(world: World, slug: str) -> tuple[str, str, str]:
+    """Status, reason and message of the condition TenantDatabase."""
+    rows = world.registry(
+        "SELECT c.status, c.reason, c.message FROM provisioning.condition c JOIN provisioning.tenant_link l "
+        "USING (database_name) WHERE l.slug = %s AND c.type = 'TenantDatabase'",
+        slug,
+    )
+    return tuple(rows[0])
+
+
+# --- hand-made workspaces -----------------------------------------------------------------------------------------
+
+
+def test_a_hand_made_workspace_is_explained_and_its_tenant_gets_a_proper_one_under_its_name(world: World) -> None:
+    database, made = old_tenant(world, "by-hand")
+    before = old_rows(world, database)
+
+    world.apply("by-hand")
+
+    link = world.link("by-hand")
+    assert link["workspace_id"] != made.id
+    name = world.twenty('SELECT "displayName" FROM core.workspace WHERE id = %s', link["workspace_id"])[0][0]
+    assert name == "By-Hand of old"
+    status, reason, message = told(world, "by-hand")
+    assert (status, reason) == ("True", "HandMadeWorkspace")
+    for check in ("no object metadata", "no schema of its own", "people without a member record", made.id):
+        assert check in message
+    kept = world.registry(
+        "SELECT workspace_id::text, failed_checks FROM provisioning.hand_made_workspace WHERE database_name = %s",
+        database,
+    )
+    assert kept == [(made.id, ["no object metadata", "no schema of its own", "people without a member record"])]
+    assert world.conditions("by-hand")["Ready"] == ("True", "AllTrue")
+    assert old_rows(world, database) == before, "the old rows are left in place"
+    assert onboarding_rows(world, database) == []
+
+
+def test_people_of_old_whom_clerk_does_not_know_come_over_once(world: World) -> None:
+    database, _ = old_tenant(world, "over")
+    add_person(world, database, "old.hand@over.example", "Old", "Hand", "Admin")
+
+    world.apply("over")
+
+    members = world.members("over")
+    assert members["old.hand@over.example"] == ("Member", "Old Hand"), "who is admin is Clerk's word"
+    assert len(members) == 4
+    assert world.sees_as("over", "old.hand@over.example")["status"] == "COMPLETED"
+    assert world.sandbox.twenty[0].mails == []
+    world.sandbox.reset_counters()
+    assert (world.apply("over").summary.actions, world.mutating_calls()) == (0, 0)
+
+    remove_from_workspace(world, "over", "old.hand@over.example")
+    world.apply("over")
+    assert world.conditions("over")["Ready"] == ("True", "AllTrue"), "nobody is asked to log in who is no member"
+    add_person(world, database, "written@later.example", "", "", "Member")
+    world.apply("over", take_over_members=False)
+    assert "written@later.example" not in world.members("over")
+    world.apply("over")
+    assert sorted(set(world.members("over")) & {"written@later.example", "old.hand@over.example"}) == [
+        "written@later.example"
+    ], "whoever was removed in Twenty does not come back by old rows"
+
+
+def test_whoever_left_at_clerk_does_not_come_back_by_old_rows(world: World) -> None:
+    database, _ = old_tenant(world, "left")
+    gone = add_person(world, database, "gone@left.example", "Gone", "Away", "Admin")
+    world.sandbox.clerk.add_user(gone, first_name="Gone", last_name="Away")
+
+    world.apply("left")
+
+    assert gone not in world.members("left")
+
+
+def test_old_people_wait_while_clerk_cannot_say_whether_it_knows_them(world: World) -> None:
+    database, _ = old_tenant(world, "patient")
+    add_person(world, database, "patient@old.example", "Patient", "One", "Member")
+    world.sandbox.clerk.faults.scripted = [ScriptedFault("GET /users", "error", times=40)]
+    world.apply("patient")
+    world.sandbox.clerk.faults.scripted = []
+    assert world.twenty('SELECT 1 FROM core."user" WHERE email = %s', "patient@old.example") == []
+    world.apply("patient")
+    assert "patient@old.example" in world.members("patient")
+
+
+def test_a_workspace_left_pending_is_offered_and_mended_only_by_policy(world: World) -> None:
+    database, made = old_tenant(world, "pending")
+    with connect(world, database) as connection:
+        make_whole(connection, made)
+        connection.execute("UPDATE core.workspace SET \"activationStatus\" = 'PENDING_CREATION'")
+    world.apply("pending")
+    assert "PROVISIONING_MEND_HAND_MADE" in told(world, "pending")[2]
+    assert statuses(world, database) == ["PENDING_CREATION"]
+
+    applied = world.apply("pending", mend_hand_made=True)
+
+    assert statuses(world, database) == ["ACTIVE"]
+    assert [line.detail for line in applied.summary.outcomes] == [
+        "1 workspaces set from PENDING_CREATION to ACTIVE in the tenant's database"
+    ]
+
+
+def statuses(world: World, database: str) -> list[str]:
+    with connect(world, database) as connection:
+        return [row[0] for row in connection.execute('SELECT "activationStatus"::text FROM core.workspace').fetchall()]
+
+
+def make_whole(connection: psycopg.Connection[tuple[Any, ...]], made: HandMadeWorkspace) -> None:
+    """Give a hand-made workspace what it lacks."""
+    hand_made.create_empty_schema(connection, "workspace_whole")
+    connection.execute("UPDATE core.workspace SET \"databaseSchema\" = 'workspace_whole'")
+    connection.execute(
+        'INSERT INTO core."objectMetadata" ("workspaceId", "nameSingular") VALUES (%s, \'workspaceMember\')', [made.id]
+    )
+    connection.execute(
+        'INSERT INTO workspace_whole."workspaceMember" (id, "userId") SELECT gen_random_uuid(), id FROM core."user"'
+    )
+
+
+def add_person(world: World, database: str, email: str, first: str, last: str, role: str) -> str:
+    """One more person of the hand-made workspace, whom nobody told Clerk about."""
+    with connect(world, database) as connection:
+        user = connection.execute(
+            'INSERT INTO core."user" (email, "firstName", "lastName") VALUES (%s, %s, %s) RETURNING id',
+            [email, first, last],
+        ).fetchone()
+        assert user
+        member = connection.execute(
+            'INSERT INTO core."userWorkspace" ("userId", "workspaceId") SELECT %s, id FROM core.workspace RETURNING id',
+            user,
+        ).fetchone()
+        assert member
+        connection.execute(
+            'INSERT INTO core."roleTarget" ("workspaceId", "roleId", "userWorkspaceId") '
+            'SELECT "workspaceId", id, %s FROM core.role WHERE label = %s',
+            [member[0], role],
+        )
+    return email
+
+
+def remove_from_workspace(world: World, slug: str, email: str) -> None:
+    link = world.link(slug)
+    world.twenty(
+        'UPDATE core."userWorkspace" SET "deletedAt" = now() WHERE "workspaceId" = %s AND "userId" = '
+        '(SELECT id FROM core."user" WHERE email = %s) RETURNING id',
+        link["workspace_id"],
+        email,
+    )
+    schema = world.twenty('SELECT "databaseSchema" FROM core.workspace WHERE id = %s', link["workspace_id"])[0][0]
+    world.twenty(f'DELETE FROM "{schema}"."workspaceMember" WHERE "userEmail" = %s RETURNING id', email)
+
+
+# --- onboarding rows ----------------------------------------------------------------------------------------------
+
+
+def test_rows_of_our_people_are_removed_where_there_is_no_server_and_strangers_keep_theirs(world: World) -> None:
+    database, made = old_tenant(world, "alone")
+    stranger = add_person(world, database, "stranger@nowhere.example", "", "", "Member")
+    with connect(world, database) as connection:
+        row = connection.execute('SELECT id::text FROM core."user" WHERE email = %s', [stranger]).fetchone()
+        assert row
+        for key in KEYS:
+            hand_made.insert_onboarding(connection, key, value=True, user_id=row[0], workspace_id=made.id)
+
+    applied = world.apply("alone", **FULL)
+
+    assert world.link("alone")["workspace_id"] is None
+    assert {user for _, user, _ in onboarding_rows(world, database)} == {row[0]}
+    assert [line.change for line in applied.summary.outcomes if line.done] == ["remove onboarding rows"]
+    world.apply("alone", onboarding_people="everyone", **FULL)
+    assert onboarding_rows(world, database) == []
+
+
+def test_rows_are_only_told_where_the_policy_says_so(world: World) -> None:
+    database, _ = old_tenant(world, "told")
+    before = onboarding_rows(world, database)
+
+    applied = world.apply("told", tenant_databases="report", **FULL)
+
+    assert onboarding_rows(world, database) == before
+    assert applied.summary.actions == 0
+    status, reason, message = told(world, "told")
+    assert (status, reason) == ("False", "RowsReported")
+    assert "PROVISIONING_TENANT_DATABASES=repair" in message
+
+
+def test_the_rows_that_were_removed_are_kept_whole(world: World) -> None:
+    database, _ = old_tenant(world, "kept")
+    before = onboarding_rows(world, database)
+    applied = world.apply("kept", **FULL)
+    rows = world.registry(
+        "SELECT row->>'key', row->>'userId', row->>'workspaceId', server, status FROM provisioning.removed_row "
+        "WHERE run_id = %s ORDER BY 1, 2",
+        applied.summary.run_id,
+    )
+    assert [tuple(row[:3]) for row in rows] == before
+    assert {tuple(row[3:]) for row in rows} == {(None, "removed")}
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cutting(world: World) -> Iterator[str]:
+    """A tenant in whose database the first deletion of a session cuts the session's own connection."""
+    database, _ = old_tenant(world, "cut")
+    with connect(world, database) as connection:
+        connection.execute(
+            """
+            CREATE FUNCTION core.cut() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+            BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN OLD; END $$;
+            CREATE TRIGGER cut AFTER DELETE ON core."keyValuePair" FOR EACH ROW EXECUTE FUNCTION core.cut();
+            """
+        )
+    yield database
+    with connect(world, database) as connection:
+        connection.execute('DROP TRIGGER IF EXISTS cut ON core."keyValuePair"')
+
+
+def test_a_connection_cut_in_the_middle_leaves_nothing_half_done_and_the_next_run_heals(
+    world: World, cutting: str
+) -> None:
+    other, _ = old_tenant(world, "beside-the-cut")
+    before = onboarding_rows(world, cutting)
+
+    first = world.apply("cut", "beside-the-cut", **FULL)
+
+    assert onboarding_rows(world, cutting) == before
+    assert onboarding_rows(world, other) == []
+    assert not first.totals.defects
+    assert told(world, "cut")[0] != "True"
+    written = world.registry("SELECT DISTINCT status FROM provisioning.removed_row WHERE database_name = %s", cutting)
+    assert written == [("removing",)], "whether a deletion took place whose connection broke, only a look can tell"
+    with connect(world, cutting) as connection:
+        connection.execute('DROP TRIGGER cut ON core."keyValuePair"')
+    world.apply("cut", **FULL)
+    assert onboarding_rows(world, cutting) == []
+
+
+def test_a_database_dropped_meanwhile_stops_nobody(world: World) -> None:
+    dropped, _ = old_tenant(world, "dropped")
+    other, _ = old_tenant(world, "beside-the-drop")
+    with connect(world, "postgres") as connection:
+        connection.autocommit = True
+        connection.execute(f'ALTER DATABASE "{dropped}" ALLOW_CONNECTIONS false')  # type: ignore[arg-type]  # a name of ours
+        first = world.apply("dropped", "beside-the-drop", **FULL)
+        assert told(world, "dropped")[:2] == ("Unknown", "DatabaseUnreachable")
+        assert onboarding_rows(world, other) == []
+        assert not first.totals.defects
+        connection.execute(f'DROP DATABASE "{dropped}"')  # type: ignore[arg-type]  # a name of ours
+    second = world.apply("dropped", "beside-the-drop", **FULL)
+    assert not second.totals.defects
+    assert world.conditions("dropped")["Detected"] == ("False", "DatabaseMissing")
+
+
+def test_a_lost_right_is_named_and_stops_nobody(world: World) -> None:
+    database, _ = old_tenant(world, "forbidden")
+    before = onboarding_rows(world, database)
+    with connect(world, database) as connection:
+        connection.execute("CREATE ROLE looker LOGIN PASSWORD 'looks-only'")
+        connection.execute("GRANT USAGE ON SCHEMA core TO looker")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA core TO looker")
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(world.sandbox.tenant_cluster_url)
+        url = f"postgresql://looker:looks-only@{parts['host']}:{parts['port']}/postgres"
+        applied = world.apply("forbidden", tenant_cluster_url=url, **FULL)
+        assert told(world, "forbidden")[:2] == ("Unknown", "DatabaseRefused")
+        assert "PROVISIONING_TENANT_DATABASES=report" in told(world, "forbidden")[2]
+        assert not applied.totals.defects
+        assert onboarding_rows(world, database) == before
+    finally:
+        with connect(world, database) as connection:
+            connection.execute("DROP OWNED BY looker")
+            connection.execute("DROP ROLE looker")

@@ -1,0 +1,541 @@
+"""Tenant databases: what tells that somebody wrote to one, and what a look into one finds, whatever is there."""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from provisioning_pipeline.clients import tenant_database
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.tenant_database import look
+from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.onboarding import Flag
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline.sandbox import hand_made
+from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
+from provisioning_pipeline.sandbox.registry import SeededMember
+from provisioning_pipeline.sandbox.twenty import core_sql
+
+pytestmark = pytest.mark.anyio
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+ANN = SeededMember("Ann@Acme.example", "Ann", "Lee", "user_ann", "org:admin")
+BOB = SeededMember("bob@acme.example", "Bob", "Ray", "user_bob", "org:member")
+NUMBERS = count()
+
+
+class Tenant:
+    """A tenant database to be filled by hand."""
+
+    def __init__(self, postgres: SandboxPostgres, name: str) -> None:
+        self.postgres, self.name = postgres, name
+
+    def sql(self, statement: str, *values: Any) -> list[Any]:
+        return list(self.postgres.execute(self.name, statement, values or None))
+
+    def write(self, *statements: str) -> None:
+        """In one session, whose counts are there for everybody when it ends."""
+        with self.postgres.connect(self.name) as connection:
+            for statement in statements:
+                connection.execute("SELECT pg_stat_force_next_flush()")
+                connection.execute(statement.encode())
+
+    def hand_made(self, *members: SeededMember, slug: str = "acme", **options: Any) -> HandMadeWorkspace:
+        with self.postgres.connect(self.name) as connection:
+            return hand_made.insert_workspace(connection, slug, slug.title(), members, **options)
+
+    def record(self, schema: str, user_id: str, first_name: str = "", last_name: str = "") -> None:
+        table = sql.Identifier(schema, "workspaceMember")
+        self.postgres.execute(
+            self.name,
+            sql.SQL('INSERT INTO {} (id, "userId", "nameFirstName", "nameLastName") VALUES (%s, %s, %s, %s)').format(
+                table
+            ),
+            [uuid4(), user_id, first_name, last_name],
+        )
+
+    def flag(self, key: str, user_id: str | None, workspace_id: str | None, value: Any = True) -> Flag:
+        (row,) = self.sql(
+            'INSERT INTO core."keyValuePair" (key, value, "userId", "workspaceId") VALUES (%s, %s, %s, %s)'
+            " RETURNING id::text",
+            *(key, json.dumps(value), user_id, workspace_id),
+        )
+        return Flag(key, user_id, workspace_id, value, row_id=row[0])
+
+    async def look(self, **options: Any) -> Look:
+        return await look(self.postgres.url(), self.name, "evidence", AT, **options)
+
+    async def evidence(self) -> str:
+        async with opened(self.postgres.url()) as cluster:
+            return (await tenant_database.evidence(cluster, [self.name]))[self.name]
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    async with Database(
+        url, system="The tenant cluster", unreachable=Reason.DATABASE_UNREACHABLE, read_only=True
+    ) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def core(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    """A database with schema core and no rows, of which tests get copies."""
+    name = "tenant_with_core"
+    sandbox_postgres.create_database(name)
+    sandbox_postgres.execute(name, core_sql())
+    # it writes whenever it likes, which the evidence tells
+    sandbox_postgres.execute("postgres", "ALTER SYSTEM SET autovacuum = off")
+    sandbox_postgres.execute("postgres", "SELECT pg_reload_conf()")
+    yield name
+    sandbox_postgres.execute("postgres", "ALTER SYSTEM RESET autovacuum")
+    sandbox_postgres.execute("postgres", "SELECT pg_reload_conf()")
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture
+def tenant(sandbox_postgres: SandboxPostgres, core: str) -> Iterator[Tenant]:
+    name = f"tenant_{next(NUMBERS)}"
+    sandbox_postgres.create_database(name, template=core)
+    yield Tenant(sandbox_postgres, name)
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture
+def bare(sandbox_postgres: SandboxPostgres) -> Iterator[Tenant]:
+    """A tenant database without anything in it."""
+    name = f"bare_tenant_{next(NUMBERS)}"
+    sandbox_postgres.create_database(name)
+    yield Tenant(sandbox_postgres, name)
+    sandbox_postgres.drop_database(name)
+
+
+# --- evidence -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO core.workspace (subdomain) VALUES ('zenith')",
+        "UPDATE core.workspace SET subdomain = 'other'",
+        "DELETE FROM core.workspace",
+        'TRUNCATE core."keyValuePair"',
+        'ALTER TABLE core."keyValuePair" ADD COLUMN more text',
+        'DROP TABLE core."keyValuePair"',
+        "CREATE SCHEMA workspace_other",
+        "SELECT pg_stat_reset()",
+    ],
+)
+async def test_whatever_is_written_is_told(tenant: Tenant, statement: str) -> None:
+    tenant.write("INSERT INTO core.workspace (subdomain) VALUES ('acme')")
+    before = await tenant.evidence()
+    tenant.write(statement)
+    assert await tenant.evidence() != before
+
+
+async def test_looks_and_other_reads_leave_the_evidence_as_it_is(tenant: Tenant) -> None:
+    acme = tenant.hand_made(ANN, BOB)
+    tenant.flag(hand_made.INVITE_TEAM, None, acme.id)
+    tenant.write("INSERT INTO core.workspace (subdomain) VALUES ('zenith')")
+    before = await tenant.evidence()
+    for _ in range(2):
+        assert (await tenant.look()).workspaces
+        tenant.write('SELECT * FROM core."user"', "SET statement_timeout = 1000", "SELECT count(*) FROM pg_class")
+    assert await tenant.evidence() == before
+
+
+async def test_a_database_made_anew_is_another_one(tenant: Tenant, core: str) -> None:
+    before = await tenant.evidence()
+    tenant.postgres.drop_database(tenant.name)
+    tenant.postgres.create_database(tenant.name, template=core)
+    assert await tenant.evidence() != before
+
+
+@pytest.fixture
+def another_postgres() -> Iterator[SandboxPostgres]:
+    """A server of its own, to be hurt."""
+    folder = Path(tempfile.mkdtemp(prefix="provisioning-crash-"))
+    folder.chmod(0o755)
+    try:
+        with SandboxPostgres(folder, keep=False) as postgres:
+            yield postgres
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_a_server_that_lost_its_counters_is_noticed_although_its_postmaster_went_on(
+    another_postgres: SandboxPostgres,
+) -> None:
+    tenant = Tenant(another_postgres, "postgres")
+    before, started = await tenant.evidence(), tenant.sql("SELECT pg_postmaster_start_time()")
+    with suppress(psycopg.OperationalError), another_postgres.connect() as connection:
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        connection.execute("SELECT 1")
+    assert await evidence_once_back(tenant) != before
+    assert tenant.sql("SELECT pg_postmaster_start_time()") == started
+
+
+async def evidence_once_back(tenant: Tenant) -> str:
+    while True:
+        with suppress(Fault):
+            return await tenant.evidence()
+
+
+async def test_a_server_that_does_not_count_never_says_the_same_twice(tenant: Tenant) -> None:
+    tenant.postgres.execute("postgres", "ALTER DATABASE postgres SET track_counts = off")
+    try:
+        assert await tenant.evidence() != await tenant.evidence()
+    finally:
+        tenant.postgres.execute("postgres", "ALTER DATABASE postgres RESET track_counts")
+
+
+async def test_evidence_is_of_all_databases_or_of_those_asked_for(tenant: Tenant, bare: Tenant) -> None:
+    async with opened(tenant.postgres.url()) as cluster:
+        assert {tenant.name, bare.name, "postgres"} <= set(await tenant_database.evidence(cluster))
+        assert set(await tenant_database.evidence(cluster, [bare.name, "no_such_tenant"])) == {bare.name}
+        assert await tenant_database.evidence(cluster, []) == {}
+
+
+# --- what a look finds ----------------------------------------------------------------------------------------------
+
+
+async def test_a_hand_made_workspace_is_found_with_its_people_and_what_it_lacks(tenant: Tenant) -> None:
+    acme = tenant.hand_made(ANN, BOB, database_schema="workspace_acme", role_workspace_id=str(uuid4()))
+    ann, bob = acme.users
+    assert await tenant.look() == Look(
+        tenant.name,
+        "evidence",
+        AT,
+        workspaces=(
+            FoundWorkspace(
+                acme.id,
+                "Acme",
+                "ACTIVE",
+                has_metadata=False,
+                has_schema=False,
+                has_own_roles=False,
+                members=tuple(
+                    sorted(
+                        (
+                            FoundMember(ann, "ann@acme.example", "Ann", "Lee", "Admin", has_record=False),
+                            FoundMember(bob, "bob@acme.example", "Bob", "Ray", "Member", has_record=False),
+                        ),
+                        key=lambda member: member.user_id,
+                    )
+                ),
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["a schema that it names", "the schema that Twenty makes"])
+async def test_a_whole_workspace_has_everything(tenant: Tenant, named: bool) -> None:
+    acme = tenant.hand_made(ANN, BOB, database_schema="workspace_acme" if named else None)
+    ann, bob = acme.users
+    schema = "workspace_acme" if named else schema_name(acme.id)
+    with tenant.postgres.connect(tenant.name) as connection:
+        hand_made.create_empty_schema(connection, schema)
+    tenant.record(schema, ann, "Anna", "Leigh")
+    tenant.record(schema, bob)
+    tenant.sql('INSERT INTO core."objectMetadata" ("workspaceId", "nameSingular") VALUES (%s, %s)', acme.id, "person")
+
+    (workspace,) = (await tenant.look()).workspaces
+    assert (workspace.has_metadata, workspace.has_schema, workspace.has_own_roles) == (True, True, True)
+    assert set(workspace.members) == {
+        FoundMember(ann, "ann@acme.example", "Anna", "Leigh", "Admin", has_record=True),
+        FoundMember(bob, "bob@acme.example", "Bob", "Ray", "Member", has_record=True),
+    }
+
+
+async def test_a_record_that_is_deleted_or_somebody_elses_is_none(tenant: Tenant) -> None:
+    acme = tenant.hand_made(ANN, database_schema="workspace_acme")
+    with tenant.postgres.connect(tenant.name) as connection:
+        hand_made.create_empty_schema(connection, "workspace_acme")
+    tenant.record("workspace_acme", str(uuid4()))
+    tenant.record("workspace_acme", acme.users[0])
+    tenant.sql('ALTER TABLE workspace_acme."workspaceMember" ADD COLUMN "deletedAt" timestamptz DEFAULT now()')
+    (workspace,) = (await tenant.look()).workspaces
+    assert [member.has_record for member in workspace.members] == [False]
+    assert workspace.has_schema
+
+
+async def test_each_workspace_has_its_own_people_and_records(tenant: Tenant) -> None:
+    acme, zenith = tenant.hand_made(ANN), tenant.hand_made(BOB, slug="zenith")
+    with tenant.postgres.connect(tenant.name) as connection:
+        for made in (acme, zenith):
+            hand_made.create_empty_schema(connection, schema_name(made.id))
+    tenant.record(schema_name(zenith.id), zenith.users[0])
+    tenant.record(schema_name(acme.id), zenith.users[0])
+    found = {workspace.workspace_id: workspace for workspace in (await tenant.look()).workspaces}
+    assert [member.email for member in found[acme.id].members] == ["ann@acme.example"]
+    assert [member.has_record for member in found[acme.id].members] == [False]
+    assert [member.has_record for member in found[zenith.id].members] == [True]
+
+
+async def test_an_onboarding_row_counts_whatever_its_deleted_at_says(tenant: Tenant) -> None:
+    acme = tenant.hand_made(ANN)
+    tenant.flag(hand_made.INSTALL_APPS, acme.users[0], acme.id)
+    tenant.sql('UPDATE core."keyValuePair" SET "deletedAt" = now()')
+    assert [flag.key for flag in (await tenant.look()).flags] == [hand_made.INSTALL_APPS]
+
+
+async def test_what_is_deleted_is_not_there(tenant: Tenant) -> None:
+    acme, zenith = tenant.hand_made(ANN, BOB), tenant.hand_made(slug="zenith")
+    tenant.sql('UPDATE core.workspace SET "deletedAt" = now() WHERE id = %s', zenith.id)
+    tenant.sql('UPDATE core."user" SET "deletedAt" = now() WHERE id = %s', acme.users[0])
+    found = await tenant.look()
+    assert [workspace.workspace_id for workspace in found.workspaces] == [acme.id]
+    assert [member.email for member in found.workspaces[0].members] == ["bob@acme.example"]
+    tenant.sql('UPDATE core."userWorkspace" SET "deletedAt" = now()')
+    assert (await tenant.look()).workspaces[0].members == ()
+
+
+async def test_onboarding_rows_are_found_at_every_level_with_their_ids_whatever_their_value(tenant: Tenant) -> None:
+    acme = tenant.hand_made(ANN)
+    ann = acme.users[0]
+    flags = {
+        tenant.flag(hand_made.INSTALL_APPS, ann, acme.id),
+        tenant.flag(hand_made.CREATE_PROFILE, ann, None, value=False),
+        tenant.flag(hand_made.INVITE_TEAM, None, acme.id, value="true"),
+        tenant.flag("ONBOARDING_SOMETHING_NEW_PENDING", ann, acme.id, value=1),
+    }
+    tenant.flag("SOMETHING_ELSE", ann, acme.id)
+    tenant.flag(hand_made.CONNECT_ACCOUNT, ann, acme.id)
+    tenant.sql(
+        'UPDATE core."keyValuePair" SET type = %s WHERE key = %s', *("CONFIG_VARIABLE", hand_made.CONNECT_ACCOUNT)
+    )
+    found = await tenant.look()
+    assert set(found.flags) == flags
+    assert {flag.key: repr(flag.value) for flag in found.flags}["ONBOARDING_SOMETHING_NEW_PENDING"] == "1"
+
+
+async def test_of_several_roles_the_one_that_may_do_everything_counts(tenant: Tenant) -> None:
+    acme = tenant.hand_made(BOB)
+    tenant.sql(
+        'INSERT INTO core."roleTarget" ("workspaceId", "roleId", "userWorkspaceId")'
+        ' SELECT r."workspaceId", r.id, uw.id FROM core.role r, core."userWorkspace" uw WHERE r.label = %s',
+        "Admin",
+    )
+    (member,) = (await tenant.look()).workspaces[0].members
+    assert member == FoundMember(acme.users[0], BOB.email, "Bob", "Ray", "Admin", has_record=False)
+
+
+async def test_a_member_without_a_role_has_none_and_none_of_anothers(tenant: Tenant) -> None:
+    tenant.hand_made(BOB)
+    tenant.sql('DELETE FROM core."roleTarget"')
+    (workspace,) = (await tenant.look()).workspaces
+    assert [member.role for member in workspace.members] == [None]
+    assert workspace.has_own_roles
+
+
+async def test_a_membership_that_is_there_twice_is_one_member(tenant: Tenant) -> None:
+    tenant.hand_made(BOB)
+    tenant.sql('DROP INDEX core."IDX_USER_WORKSPACE_USER_ID_WORKSPACE_ID_UNIQUE"')
+    tenant.sql(
+        'INSERT INTO core."userWorkspace" ("userId", "workspaceId")'
+        ' SELECT "userId", "workspaceId" FROM core."userWorkspace"'
+    )
+    (workspace,) = (await tenant.look()).workspaces
+    assert [(member.email, member.role) for member in workspace.members] == [("bob@acme.example", "Member")]
+
+
+async def test_a_default_role_that_is_gone_is_not_its_own(tenant: Tenant) -> None:
+    tenant.hand_made()
+    tenant.sql('UPDATE core.workspace SET "defaultRoleId" = gen_random_uuid()')
+    (workspace,) = (await tenant.look()).workspaces
+    assert not workspace.has_own_roles
+
+
+async def test_a_members_role_that_is_gone_is_not_its_own(tenant: Tenant) -> None:
+    tenant.hand_made(BOB)
+    tenant.sql('ALTER TABLE core."roleTarget" DROP CONSTRAINT "roleTarget_roleId_fkey"')
+    tenant.sql('UPDATE core."roleTarget" SET "roleId" = gen_random_uuid()')
+    (workspace,) = (await tenant.look()).workspaces
+    assert [member.role for member in workspace.members] == [None]
+    assert not workspace.has_own_roles
+
+
+# --- parts of a schema, older schemas, none ---------------------------------------------------------------------------
+
+
+async def test_a_database_without_a_schema_has_none_yet(bare: Tenant) -> None:
+    found = await bare.look()
+    assert (found.reason, found.vanished, found.workspaces, found.flags) == (Reason.NO_SCHEMA_YET, False, (), ())
+    assert "core" in found.message
+
+
+async def test_an_empty_schema_lacks_everything(bare: Tenant) -> None:
+    bare.sql("CREATE SCHEMA core")
+    found = await bare.look()
+    assert (found.reason, found.workspaces, found.flags) == (Reason.OLDER_SCHEMA, (), ())
+    for table in ("workspace", "user", "userWorkspace", "keyValuePair", "role", "roleTarget"):
+        assert f'"{table}"' in found.message
+
+
+async def test_of_a_partial_copy_is_read_what_is_there(bare: Tenant) -> None:
+    with bare.postgres.connect(bare.name) as connection:
+        hand_made.create_partial_core(connection)
+    workspace_id = str(uuid4())
+    bare.sql('INSERT INTO core.workspace (id, "displayName") VALUES (%s, %s)', workspace_id, "Acme")
+    found = await bare.look()
+    assert found.reason is Reason.OLDER_SCHEMA
+    assert '"keyValuePair"' in found.message
+    assert '"workspace"."activationStatus"' in found.message
+    assert '"user"' not in found.message
+    assert found.workspaces == (
+        FoundWorkspace(workspace_id, "Acme", "", has_metadata=False, has_schema=False, has_own_roles=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "missing", "left"),
+    [
+        ('DROP TABLE core."keyValuePair"', '"keyValuePair"', (1, 1, 0)),
+        ('ALTER TABLE core."keyValuePair" DROP COLUMN type', '"keyValuePair"."type"', (1, 1, 0)),
+        ('DROP TABLE core."userWorkspace"', '"userWorkspace"', (1, 0, 1)),
+        ('DROP TABLE core."user" CASCADE', '"user"', (1, 0, 1)),
+        ("DROP TABLE core.workspace CASCADE", '"workspace"', (0, 0, 1)),
+        ("DROP TABLE core.role CASCADE", '"role"', (1, 1, 1)),
+        ('DROP TABLE core."roleTarget"', '"roleTarget"', (1, 1, 1)),
+        ('ALTER TABLE core.workspace DROP COLUMN "activationStatus"', '"workspace"."activationStatus"', (1, 1, 1)),
+    ],
+)
+async def test_what_is_missing_is_named_and_the_rest_is_read(
+    tenant: Tenant, statement: str, missing: str, left: tuple[int, int, int]
+) -> None:
+    acme = tenant.hand_made(ANN)
+    tenant.flag(hand_made.INVITE_TEAM, None, acme.id)
+    tenant.sql(statement)
+    found = await tenant.look()
+    assert found.reason is Reason.OLDER_SCHEMA
+    assert f"has no {missing}:" in found.message
+    members = [member for workspace in found.workspaces for member in workspace.members]
+    assert (len(found.workspaces), len(members), len(found.flags)) == left
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        'DROP TABLE core."objectMetadata"',
+        'ALTER TABLE core."roleTarget" RENAME TO "userWorkspaceRole"',
+        'ALTER TABLE core."keyValuePair" DROP COLUMN "deletedAt"',
+        'ALTER TABLE core.workspace DROP COLUMN "databaseSchema", DROP COLUMN "defaultRoleId"',
+        'ALTER TABLE core."user" DROP COLUMN "firstName", DROP COLUMN "deletedAt" CASCADE',
+    ],
+)
+async def test_what_other_versions_do_without_is_no_reason(tenant: Tenant, statements: str) -> None:
+    acme = tenant.hand_made(ANN)
+    flag = tenant.flag(hand_made.INVITE_TEAM, None, acme.id)
+    tenant.sql(statements)
+    found = await tenant.look()
+    assert (found.reason, found.message, found.flags) == (None, "", (flag,))
+    (workspace,) = found.workspaces
+    assert [(member.email, member.role) for member in workspace.members] == [("ann@acme.example", "Admin")]
+    assert not workspace.has_metadata
+
+
+async def test_ids_that_are_no_uuids_are_read_too(bare: Tenant) -> None:
+    bare.sql('CREATE SCHEMA core; CREATE TABLE core.workspace (id int, "displayName" text)')
+    bare.sql("INSERT INTO core.workspace VALUES (1, 'Acme')")
+    assert [workspace.workspace_id for workspace in (await bare.look()).workspaces] == ["1"]
+
+
+# --- a database that cannot be read -----------------------------------------------------------------------------------
+
+
+async def test_a_database_that_is_gone_has_vanished(sandbox_postgres: SandboxPostgres) -> None:
+    found = await Tenant(sandbox_postgres, "no_such_tenant").look()
+    assert (found.vanished, found.reason) == (True, Reason.DATABASE_VANISHED)
+
+
+async def test_a_role_that_does_not_exist_has_not_lost_the_database(tenant: Tenant) -> None:
+    url = f"postgresql://nobody_here:c4nary@127.0.0.1:{tenant.postgres.port}/postgres"
+    found = await look(url, tenant.name, "", AT)
+    assert (found.vanished, found.reason) == (False, Reason.DATABASE_UNREACHABLE)
+    assert "c4nary" not in found.message
+
+
+async def test_a_cluster_that_is_away_has_lost_nothing_and_shows_no_password() -> None:
+    found = await look(f"postgresql://u:c4nary@127.0.0.1:{free_port()}/postgres", "acme", "", AT)
+    assert (found.vanished, found.reason, found.workspaces) == (False, Reason.DATABASE_UNREACHABLE, ())
+    assert "c4nary" not in found.message
+    assert "refused" in found.message
+
+
+async def test_what_our_user_may_not_read_is_told_with_the_grant(tenant: Tenant) -> None:
+    tenant.postgres.execute("postgres", "CREATE ROLE blind LOGIN PASSWORD 'c4nary'")
+    try:
+        found = await look(f"postgresql://blind:c4nary@127.0.0.1:{tenant.postgres.port}/postgres", tenant.name, "", AT)
+    finally:
+        tenant.postgres.execute("postgres", "DROP ROLE blind")
+    assert (found.vanished, found.reason) == (False, Reason.DATABASE_UNREACHABLE)
+    assert "permission denied" in found.message
+    assert "Grant our user" in found.message
+
+
+async def test_a_table_that_somebody_holds_is_not_waited_for(tenant: Tenant) -> None:
+    with tenant.postgres.connect(tenant.name) as connection, connection.transaction():
+        connection.execute("LOCK TABLE core.workspace")
+        found = await tenant.look(statement_seconds=0.05)
+    assert (found.vanished, found.reason) == (False, Reason.DATABASE_UNREACHABLE)
+    assert "statement timeout" in found.message
+    assert (await tenant.look()).reason is None
+
+
+async def test_a_look_writes_nothing_even_where_a_view_would(tenant: Tenant) -> None:
+    tenant.sql(
+        """
+        DROP TABLE core."keyValuePair";
+        CREATE TABLE core.seen (id uuid DEFAULT gen_random_uuid());
+        CREATE FUNCTION core.write() RETURNS uuid LANGUAGE sql AS 'INSERT INTO core.seen DEFAULT VALUES RETURNING id';
+        CREATE VIEW core."keyValuePair" AS
+            SELECT core.write() AS id, 'ONBOARDING_X_PENDING' AS key, true AS value, 'USER_VARIABLE' AS type,
+                   core.write() AS "userId", core.write() AS "workspaceId"
+        """
+    )
+    found = await tenant.look()
+    assert tenant.sql("SELECT * FROM core.seen") == []
+    assert found.reason is Reason.DATABASE_UNREACHABLE
+    assert "read-only" in found.message
+
+
+async def test_a_database_dropped_while_it_is_looked_into_has_vanished(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = tenant_database._inside
+
+    async def dropped_first(connection: tenant_database.Connection, found: Look) -> Look:
+        tenant.postgres.drop_database(tenant.name)
+        return await inside(connection, found)
+
+    monkeypatch.setattr(tenant_database, "_inside", dropped_first)
+    found = await tenant.look()
+    assert (found.vanished, found.reason) == (True, Reason.DATABASE_VANISHED)
+
+
+async def test_a_connection_that_is_cut_is_opened_once_more(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant.hand_made(ANN)
+    inside, cuts = tenant_database._inside, iter([True, False])
+
+    async def cut_first(connection: tenant_database.Connection, found: Look) -> Look:
+        if next(cuts):
+            tenant.sql("SELECT pg_terminate_backend(%s, 5000)", connection.info.backend_pid)
+        return await inside(connection, found)
+
+    monkeypatch.setattr(tenant_database, "_inside", cut_first)
+    found = await tenant.look()
+    assert (found.reason, len(found.workspaces)) == (None, 1)

@@ -1,0 +1,230 @@
+"""Signing in to a Twenty server: whose words are told, which tokens are kept, how many calls go at once."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.transport import DryRunViolation
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
+from provisioning_pipeline_tests.clients.conftest import AnyServer
+from provisioning_pipeline_tests.clients.twenty import (
+    PASSWORD,
+    SERVICE,
+    client,
+    joined,
+    person,
+    ready,
+    sql,
+    workspace,
+    workspaces,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+# --- the service account ------------------------------------------------------------------------------------------
+
+
+async def test_the_first_account_becomes_the_servers_admin(special: Any) -> None:
+    server = special()
+    async with client(server, email=" Provisioner@Platform.test ") as opened:
+        await opened.sign_up_service_account()
+        assert await opened.service_token()
+    assert sql(server, 'SELECT email, "canAccessFullAdminPanel" FROM core."user"') == [(SERVICE, True)]
+
+
+async def test_a_wrong_password_of_the_service_account_ends_the_run_and_is_not_shown(server: StandInTwenty) -> None:
+    async with ready(server):
+        pass
+    async with client(server, password="wrong-c4nary") as opened:
+        with pytest.raises(Fault, match="PROVISIONING_TWENTY_SERVICE_PASSWORD") as raised:
+            await opened.service_token()
+    assert (raised.value.kind, raised.value.reason) == (FaultKind.SERVER, Reason.CREDENTIALS_REFUSED)
+    assert "c4nary" not in raised.value.message
+
+
+async def test_a_missing_service_account_is_told_with_what_to_do(server: StandInTwenty) -> None:
+    async with client(server, email="nobody@platform.test") as opened:
+        with pytest.raises(Fault, match=r"no account nobody@platform\.test") as raised:
+            await opened.service_token()
+    assert (raised.value.kind, raised.value.reason) == (FaultKind.SERVER, Reason.SERVICE_ACCOUNT_MISSING)
+    assert "canAccessFullAdminPanel" in raised.value.message
+
+
+async def test_a_service_account_that_is_no_admin_is_told_so(server: StandInTwenty) -> None:
+    async with ready(server) as admin:
+        await workspace(admin)
+    before = workspaces(server)
+    async with client(server, email="plain@platform.test") as opened:
+        await opened.sign_up_service_account()
+        with pytest.raises(Fault, match="only server admins") as raised:
+            await opened.create_workspace("Acme", "plain-acme")
+    assert (raised.value.kind, raised.value.reason) == (FaultKind.SERVER, Reason.CREATION_RESTRICTED)
+    assert workspaces(server) == before
+
+
+async def test_a_dry_run_cannot_even_sign_in(server: StandInTwenty) -> None:
+    async with client(server, dry_run=True) as opened:
+        with pytest.raises(DryRunViolation):
+            await opened.service_token()
+
+
+# --- tokens -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_token_shows_nothing_of_itself(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        token = await opened.service_token()
+        assert token not in repr(vars(opened))
+        assert PASSWORD not in repr(vars(opened))
+
+
+async def test_a_token_that_many_want_at_once_is_fetched_once(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        door, ada = await workspace(opened), person()
+        await joined(opened, ada, door)
+        opened.forget(ada, door)
+        before = server.calls["getLoginTokenFromCredentials"]
+        tokens = await all_of(opened.member_token(ada, door) for _ in range(6))
+    assert len({token.value for token in tokens}) == 1
+    assert server.calls["getLoginTokenFromCredentials"] == before + 1
+
+
+async def test_tokens_that_are_about_to_expire_are_renewed_before_they_do(special: Any) -> None:
+    """A token that ends within the minute is not used for another call."""
+    server = special(TwentyOptions(access_token_seconds=30, activation_seconds=0))
+    async with ready(server) as opened:
+        door = await workspace(opened)
+        logins = server.calls["getLoginTokenFromCredentials"]
+        await opened.invite_link(door)
+        await opened.invite_link(door)
+        assert server.calls["getLoginTokenFromCredentials"] == logins + 2
+        sign_ins = server.calls["signIn"]
+        await opened.service_token()
+        await opened.service_token()
+        assert server.calls["signIn"] == sign_ins + 2
+
+
+async def test_tokens_that_last_are_used_again(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        door = await workspace(opened)
+        await opened.invite_link(door)
+        before = server.calls["getLoginTokenFromCredentials"] + server.calls["signIn"]
+        await opened.invite_link(door)
+        await opened.service_token()
+        assert server.calls["getLoginTokenFromCredentials"] + server.calls["signIn"] == before
+
+
+async def test_a_token_that_the_server_no_longer_takes_is_renewed(special: Any) -> None:
+    server = special()
+    async with ready(server) as opened:
+        door = await workspace(opened)
+        before = await opened.invite_link(door)
+        forget_tokens(server)
+        assert await opened.invite_link(door) == before
+        await opened.invite_nobody(door)
+
+
+async def test_an_agnostic_token_that_the_server_no_longer_takes_is_renewed(special: Any) -> None:
+    server = special()
+    async with ready(server) as opened:
+        await opened.service_token()
+        forget_tokens(server)
+        door = (await opened.create_workspace("Acme", "acme-renewed")).door
+    assert sql(server, "SELECT id::text FROM core.workspace") == [(door.workspace_id,)]
+
+
+def forget_tokens(server: StandInTwenty) -> None:
+    """The server starts anew with another secret, as after its operator changed it."""
+    sql(server, "UPDATE sandbox_twenty.secret SET value = %s", uuid4().hex * 2)
+    server.restart()
+
+
+# --- somebody whose password is not ours --------------------------------------------------------------------------
+
+
+async def test_a_member_with_a_foreign_password_is_acted_for_by_impersonation(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        door = await workspace(opened)
+        ada = person(password="her own password")
+        await joined(opened, ada, door)
+        user_id = (await opened.current_user(ada, door)).user_id
+    async with client(server) as later:
+        with pytest.raises(Fault, match="password that is not ours"):
+            await later.current_user(person(ada.email), door)
+        seen = await later.current_user(person(ada.email, user_id=user_id), door)
+        assert (seen.user_id, seen.workspace_id) == (user_id, door.workspace_id)
+        assert seen.onboarding_status == "APPS_INSTALLATION"
+        await later.skip_install_apps(person(ada.email, user_id=user_id), door)
+        again = await later.current_user(person(ada.email, user_id=user_id), door, by_new_login=True)
+    assert again.onboarding_status == "PROFILE_CREATION"
+
+
+async def test_an_account_with_capitals_is_acted_for_by_its_id(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        door, ada = await workspace(opened), person()
+        await joined(opened, ada, door)
+        seen = await opened.current_user(ada, door)
+        sql(server, 'UPDATE core."user" SET email = %s WHERE id::text = %s', ada.email.upper(), seen.user_id)
+        opened.forget(ada, door)
+        known = person(ada.email, user_id=seen.user_id)
+        assert (await opened.current_user(known, door)).user_id == seen.user_id
+        assert await opened.lets_in(known, door, None) == "a new login still lets them in"
+
+
+# --- how many calls at once ---------------------------------------------------------------------------------------
+
+
+async def test_no_more_calls_than_allowed_are_under_way_at_once(any_server: AnyServer) -> None:
+    """Whoever came is held back while others, who are not counted, come and go: a fourth would come meanwhile."""
+    held = most = 0
+    released = asyncio.Event()
+
+    async def answer(request: Request) -> Response:
+        nonlocal held, most
+        if request.url.path == "/release":
+            released.set()
+        elif request.url.path != "/look":
+            held += 1
+            most = max(most, held)
+            await released.wait()
+            held -= 1
+        return JSONResponse({})
+
+    url = any_server.answers(answer)
+    async with (
+        client(url, concurrency=3) as opened,
+        httpx.AsyncClient(base_url=url, verify=False) as other,
+        asyncio.TaskGroup() as work,
+    ):
+        for _ in range(9):
+            work.create_task(opened.server_config())
+        while held < 3:
+            await other.get("/look")
+        for _ in range(9):
+            await other.get("/look")
+        await other.get("/release")
+    assert most == 3
+
+
+async def test_an_activation_holds_up_nobody(special: Any) -> None:
+    server = special(TwentyOptions(activation_seconds=0.5))
+    async with client(server, concurrency=1) as opened:
+        await opened.sign_up_service_account()
+        one, two = [await opened.create_workspace("Acme", subdomain) for subdomain in ("slow-one", "other-one")]
+        for created in (one, two):
+            await opened.enter(created)
+        activation = asyncio.ensure_future(opened.activate_workspace(one.door))
+        while not server.calls["activateWorkspace"]:
+            await opened.invite_link(two.door)
+        await opened.invite_link(two.door)
+        assert not activation.done()
+        assert await activation == "ACTIVE"

@@ -1,0 +1,97 @@
+"""Workspaces of a Twenty server: made, activated, entered and led through their onboarding, or refused in words."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.sandbox.faults import ScriptedFault
+from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
+from provisioning_pipeline_tests.clients.twenty import client, ready, workspace, workspaces
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_full_server_is_told_with_what_to_do(special: Any) -> None:
+    server = special(TwentyOptions(workspace_limit=1, activation_seconds=0))
+    async with ready(server) as opened:
+        await workspace(opened)
+        with pytest.raises(Fault, match="enterprise key") as raised:
+            await opened.create_workspace("Zenith", "zenith")
+    assert (raised.value.kind, raised.value.reason) == (FaultKind.SERVER, Reason.SERVER_FULL)
+    assert workspaces(server) == 1
+
+
+async def test_a_taken_and_a_refused_subdomain_are_two_reasons(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        await opened.create_workspace("Acme", "taken-one")
+        before = workspaces(server)
+        for subdomain, reason in (("taken-one", Reason.SUBDOMAIN_TAKEN), ("admin", Reason.SUBDOMAIN_REFUSED)):
+            with pytest.raises(Fault) as raised:
+                await opened.create_workspace("Acme", subdomain)
+            assert (raised.value.kind, raised.value.reason) == (FaultKind.TENANT, reason)
+            assert not raised.value.effect_unknown
+    assert workspaces(server) == before
+
+
+async def test_a_creation_whose_answer_is_lost_made_one_workspace_and_says_that_it_may_have(
+    server: StandInTwenty,
+) -> None:
+    async with ready(server) as opened:
+        await opened.check_contract()
+        before = workspaces(server)
+        server.faults.scripted.append(ScriptedFault("signUpInNewWorkspace", "drop"))
+        with pytest.raises(Fault) as raised:
+            await opened.create_workspace("Acme", "lost-answer")
+    assert raised.value.effect_unknown
+    assert raised.value.kind is FaultKind.TRANSIENT
+    assert workspaces(server) == before + 1
+
+
+async def test_the_member_exists_after_the_activation_and_not_before(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        created = await opened.create_workspace("Acme", "before-after")
+        await opened.enter(created)
+        door = created.door
+        early = await opened.current_user(opened.service_account, door)
+        assert (early.workspace_member_id, early.onboarding_status) == (None, "WORKSPACE_ACTIVATION")
+        assert await opened.activate_workspace(door) == "ACTIVE"
+        assert await opened.activate_workspace(door) == "ACTIVE"
+        seen = await opened.current_user(opened.service_account, door)
+    assert seen.workspace_member_id
+    assert seen.workspace_id == door.workspace_id
+
+
+async def test_the_steps_of_the_service_account_are_cleared_one_after_another(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        door, me = await workspace(opened), opened.service_account
+        seen = await opened.current_user(me, door)
+        mails = len(server.mails)
+        statuses = [seen.onboarding_status]
+        await opened.skip_sync_email(me, door)
+        statuses.append((await opened.current_user(me, door)).onboarding_status)
+        await opened.skip_install_apps(me, door)
+        statuses.append((await opened.current_user(me, door)).onboarding_status)
+        await opened.set_name(door, str(seen.workspace_member_id), "Workspace", "Provisioning")
+        statuses.append((await opened.current_user(me, door)).onboarding_status)
+        await opened.invite_nobody(door)
+        proved = await opened.current_user(me, door, by_new_login=True)
+    assert statuses == ["SYNC_EMAIL", "APPS_INSTALLATION", "PROFILE_CREATION", "INVITE_TEAM"]
+    assert (proved.onboarding_status, proved.first_name, proved.last_name) == (
+        "COMPLETED",
+        "Workspace",
+        "Provisioning",
+    )
+    assert len(server.mails) == mails
+
+
+async def test_a_door_is_found_again_by_another_client_and_no_other_workspaces_door(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        door = await workspace(opened)
+    async with client(server) as later:
+        assert await later.door(door.workspace_id) == door
+        with pytest.raises(Fault, match="no member of workspace") as raised:
+            await later.door(str(uuid4()))
+    assert raised.value.reason is Reason.WORKSPACE_INCOMPLETE

@@ -1,0 +1,217 @@
+"""What a look into a tenant database makes of its tenant's plan."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioning_pipeline.decide.hand_made import failed_checks, members_to_take_over, old_display_name
+from provisioning_pipeline.decide.looks import evidence_under
+from provisioning_pipeline.decide.plan_databases import DatabasePolicy, PeopleOfDatabase, with_database
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status
+from provisioning_pipeline.model.onboarding import Flag, pending_for
+from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.tenant import Change, TenantPlan
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline_tests.decide.facts import condition, find, found_workspace, look, plans, row, workspace
+
+DB, KEYS = "tenant_acme", ("ONBOARDING_A_PENDING", "ONBOARDING_B_PENDING")
+REPAIR = DatabasePolicy("repair", everyone=False, mend=False, take_over=True, default_role="Member")
+ADA, BOB, EVE = "ada@acme.example", "bob@acme.example", "eve@elsewhere.example"
+
+
+def member(email: str, *, role: str | None = "Member", has_record: bool = True) -> FoundMember:
+    return FoundMember(f"id-{email}", email, email.partition("@")[0].title(), "", role, has_record)
+
+
+def hand_made(*members: FoundMember, **other: object) -> FoundWorkspace:
+    return replace(found_workspace("old", "Acme of old", has_metadata=False, members=members), **other)
+
+
+def flag(key: str, email: str | None, place: str | None = "old", *, value: object = True) -> Flag:
+    return Flag(key, f"id-{email}" if email else None, place, value, row_id=f"{key}|{email}|{place}")
+
+
+def entry(**other: object) -> TenantPlan:
+    """A tenant whose workspace is about to be made."""
+    return replace(plans(find([DB], [row(DB)]), workspaces=[workspace()])[0], **other)
+
+
+def told(planned: TenantPlan) -> Condition:
+    return condition(planned, ConditionType.TENANT_DATABASE)
+
+
+def people(
+    *ours: str, at_clerk: frozenset[str] | None = frozenset(), inside: frozenset[str] = frozenset()
+) -> PeopleOfDatabase:
+    return PeopleOfDatabase(frozenset(ours), at_clerk, inside)
+
+
+# --- hand-made workspaces -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ({"has_metadata": False}, "no object metadata"),
+        ({"has_schema": False}, "no schema of its own"),
+        ({"has_own_roles": False}, "roles of another workspace"),
+        ({"members": (member(ADA), member(BOB, has_record=False))}, "people without a member record"),
+    ],
+)
+def test_each_check_fails_by_itself_and_is_named(missing: dict[str, object], words: str) -> None:
+    found = replace(found_workspace("old", "Acme"), **missing)
+    assert [str(check) for check in failed_checks(found)] == [words]
+    planned = with_database(entry(), look(DB, workspaces=(found,)), people(ADA, BOB), REPAIR)
+    assert (told(planned).status, told(planned).reason) == (Status.TRUE, Reason.HAND_MADE_WORKSPACE)
+    assert words in told(planned).message
+
+
+def test_a_whole_workspace_is_no_hand_made_one() -> None:
+    found = found_workspace("old", "Acme", members=(member(ADA),))
+    assert failed_checks(found) == ()
+    planned = with_database(entry(), look(DB, workspaces=(found,)), people(ADA), REPAIR)
+    assert told(planned).reason is Reason.NOTHING_PENDING
+    assert planned.members == ()
+
+
+def test_the_tenants_own_workspace_is_left_to_twenty() -> None:
+    """Where Twenty itself works on the tenant's database."""
+    looked = look(DB, workspaces=(hand_made(member(ADA)),), flags=(flag(KEYS[0], ADA),))
+    planned = with_database(entry(workspace_id="old"), looked, people(ADA), REPAIR)
+    assert planned.database is not None
+    assert planned.database.rows == ()
+    assert told(planned).reason is Reason.NOTHING_PENDING
+
+
+EMAILS = st.sampled_from([ADA, BOB, EVE, "", "no address"])
+
+
+@given(
+    st.lists(st.lists(EMAILS, max_size=4), max_size=3),
+    st.frozensets(EMAILS),
+    st.frozensets(EMAILS),
+)
+def test_nobody_comes_over_whom_clerk_knows_or_who_is_inside_and_nobody_twice(
+    places: list[list[str]], at_clerk: frozenset[str], inside: frozenset[str]
+) -> None:
+    found = [hand_made(*map(member, emails)) for emails in places]
+    emails = [over.email for over in members_to_take_over(found, at_clerk, inside)]
+    assert len(emails) == len(set(emails))
+    wanted = {email for place in places for email in place if "@" in email} - at_clerk - inside
+    assert set(emails) == wanted
+
+
+def test_members_of_a_whole_workspace_do_not_come_over() -> None:
+    assert members_to_take_over([found_workspace("old", members=(member(ADA),))], (), ()) == ()
+
+
+def test_who_comes_over_is_planned_like_a_member() -> None:
+    looked = look(DB, workspaces=(hand_made(member(ADA, role=ADMIN_ROLE), member(BOB)),))
+    planned = with_database(entry(), looked, people(), REPAIR)
+    assert [(each.email, each.role, each.clerk_user_id) for each in planned.members] == [
+        (ADA, ADMIN_ROLE, None),
+        (BOB, "Member", None),
+    ]
+    assert {Change.ADD_MEMBER, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN} <= set(planned.changes)
+    at_clerk = replace(entry(), tenant=replace(entry().tenant, clerk_org_id="org_1"))
+    assert {each.role for each in with_database(at_clerk, looked, people(), REPAIR).members} == {"Member"}
+    assert with_database(entry(), looked, people(), replace(REPAIR, take_over=False)).members == ()
+
+
+@pytest.mark.parametrize("reason", ["Clerk is away", "no server"])
+def test_who_cannot_come_over_now_waits_and_the_database_is_looked_into_again(reason: str) -> None:
+    looked = look(DB, workspaces=(hand_made(member(ADA)),))
+    planned = with_database(
+        entry(server=None) if reason == "no server" else entry(),
+        looked,
+        people(at_clerk=None if reason == "Clerk is away" else frozenset()),
+        REPAIR,
+    )
+    assert planned.members == ()
+    assert planned.database is not None
+    assert not planned.database.settled
+
+
+@given(st.lists(st.sampled_from(["", "One", "Two"]), max_size=4))
+def test_a_display_name_is_taken_only_where_it_is_the_only_one(names: list[str]) -> None:
+    found = old_display_name([found_workspace(str(number), name) for number, name in enumerate(names)])
+    said = set(names) - {""}
+    assert found == (said.pop() if len(said) == 1 else None)
+
+
+# --- onboarding rows ----------------------------------------------------------------------------------------------
+
+FLAGS = st.lists(
+    st.builds(
+        flag,
+        st.sampled_from(KEYS),
+        st.sampled_from([ADA, BOB, EVE, None]),
+        st.sampled_from(["old", "another", None]),
+        value=st.sampled_from([True, False, "true", None]),
+    ),
+    max_size=8,
+    unique_by=lambda found: found.row_id,
+)
+
+
+@given(FLAGS, st.frozensets(st.sampled_from([ADA, BOB, EVE])), st.booleans())
+def test_after_the_planned_rows_are_gone_nothing_is_pending_for_ours_and_nobody_else_lost_a_row(
+    flags: list[Flag], ours: frozenset[str], everyone: bool
+) -> None:
+    looked = look(DB, workspaces=(hand_made(member(ADA), member(BOB), member(EVE)),), flags=tuple(flags))
+    policy = replace(REPAIR, everyone=everyone, take_over=False)
+    planned = with_database(entry(), looked, people(*ours), policy)
+    assert planned.database is not None
+    rows = planned.database.rows
+    left = [found for found in flags if found not in rows]
+    concerned = {ADA, BOB, EVE} if everyone else ours
+    for email in concerned:
+        assert pending_for(f"id-{email}", "old", left) == {}
+    assert {found.user_id for found in rows} <= {None, *(f"id-{email}" for email in concerned)}
+    assert all(found.value is True and found.workspace_id in (None, "old") for found in rows)
+    assert planned.database.settled is not bool(rows)
+    assert (Change.REMOVE_ROWS in planned.changes) is bool(rows)
+    if rows:
+        assert told(planned).reason is Reason.WAITING
+        assert planned.database.after.reason is Reason.HAND_MADE_WORKSPACE
+    reported = with_database(entry(), looked, people(*ours), replace(policy, rows="report"))
+    assert reported.database is not None
+    assert reported.database.rows == ()
+    assert (told(reported).reason is Reason.ROWS_REPORTED) is bool(rows)
+
+
+def test_a_workspace_left_pending_is_mended_only_by_policy_and_only_when_it_is_whole() -> None:
+    whole = found_workspace("whole", activation_status="PENDING_CREATION")
+    looked = look(DB, workspaces=(whole, hand_made(activation_status="PENDING_CREATION")))
+    kept = with_database(entry(), look(DB, workspaces=(whole,)), people(), REPAIR)
+    mended = with_database(entry(), looked, people(), replace(REPAIR, mend=True))
+    assert kept.database is not None
+    assert mended.database is not None
+    assert (kept.database.activate, mended.database.activate) == ((), ("whole",))
+    assert "PROVISIONING_MEND_HAND_MADE" in told(kept).message
+
+
+# --- what could not be read ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("looked", "status", "settled"),
+    [
+        (look(DB, reason=Reason.DATABASE_UNREACHABLE, message="why"), Status.UNKNOWN, False),
+        (look(DB, reason=Reason.NO_SCHEMA_YET, message="why"), Status.TRUE, True),
+        (look(DB, reason=Reason.OLDER_SCHEMA, message="why"), Status.UNKNOWN, True),
+        (look(DB, vanished=True, reason=Reason.DATABASE_VANISHED, message="why"), Status.UNKNOWN, True),
+    ],
+)
+def test_what_could_not_be_read_says_why(looked: Look, status: Status, *, settled: bool) -> None:
+    planned = with_database(entry(), looked, people(), REPAIR)
+    assert (told(planned).status, told(planned).reason, told(planned).message) == (status, looked.reason, "why")
+    assert planned.database is not None
+    assert planned.database.settled is settled
+    assert planned.changes == entry().changes
+
+
+def test_another_policy_makes_another_look() -> None:
+    assert evidence_under(REPAIR.text, "seen") != evidence_under(replace(REPAIR, rows="report").text, "seen")

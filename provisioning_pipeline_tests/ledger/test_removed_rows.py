@@ -1,0 +1,149 @@
+"""The ledger's rows about what was removed by SQL, in a real database."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import pytest
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, Removals, RemovedRows
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+
+T = TypeVar("T")
+MIGRATED = "removed_rows_migrated"
+TENANT = "twenty_tenant_one"
+
+
+@pytest.fixture
+def url(sandbox_postgres: SandboxPostgres) -> str:
+    if MIGRATED not in sandbox_postgres.databases():
+        schema.migrate(sandbox_postgres.create_database(MIGRATED))
+    return sandbox_postgres.create_database(f"removed_{uuid.uuid4().hex[:8]}", template=MIGRATED)
+
+
+def run(url: str, work: Callable[[RemovedRows], Awaitable[T]]) -> T:
+    async def go() -> T:
+        async with Database(
+            url, system="The tenant registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+        ) as database:
+            return await work(RemovedRows(database))
+
+    return asyncio.run(go())
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    return {"id": str(uuid.UUID(int=number)), "key": "ONBOARDING_X_PENDING", "value": True, **more}
+
+
+async def keep(removed: RemovedRows, run_id: str, *numbers: int) -> list[int]:
+    return await removed.keep(run_id, TENANT, None, ONBOARDING_TABLE, [row(number) for number in numbers])
+
+
+def test_a_whole_row_is_kept_as_it_was(url: str) -> None:
+    odd = row(1, userId=None, value={"a": [1, "ü", None]}, text='it\'s \\ "quoted"')
+
+    async def work(removed: RemovedRows) -> Any:
+        await removed.settle(await removed.keep("r1", TENANT, "eu", ONBOARDING_TABLE, [odd]))
+        return await removed.of_run("r1")
+
+    (kept,) = run(url, work)
+    assert (kept.database_name, kept.server, kept.table_name) == (TENANT, "eu", ONBOARDING_TABLE)
+    assert (kept.row_id, kept.row, kept.certain) == (odd["id"], odd, True)
+
+
+def test_times_are_kept_in_a_form_that_postgres_reads(url: str) -> None:
+    made = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    async def work(removed: RemovedRows) -> Any:
+        await removed.keep("r1", TENANT, None, ONBOARDING_TABLE, [row(1, createdAt=made)])
+        return await removed.database.fetch(
+            "SELECT (row->>'createdAt')::timestamptz AS made FROM provisioning.removed_row"
+        )
+
+    assert run(url, work) == [{"made": made}]
+
+
+def test_ids_come_in_the_order_of_the_rows(url: str) -> None:
+    numbers = [9, 3, 7, 1]
+
+    async def work(removed: RemovedRows) -> tuple[list[int], Any]:
+        return await keep(removed, "r1", *numbers), await removed.of_run("r1")
+
+    ids, kept = run(url, work)
+    assert [(known.id, known.row_id) for known in kept] == [
+        (id_, str(uuid.UUID(int=number))) for id_, number in zip(ids, numbers, strict=True)
+    ]
+
+
+def test_what_was_never_settled_may_still_be_there(url: str) -> None:
+    async def work(removed: RemovedRows) -> Any:
+        await keep(removed, "r1", 1)
+        return await removed.of_run("r1")
+
+    (kept,) = run(url, work)
+    assert not kept.certain
+
+
+def test_a_deletion_that_did_not_take_place_leaves_nothing(url: str) -> None:
+    async def work(removed: RemovedRows) -> Any:
+        done = await keep(removed, "r1", 1)
+        await removed.settle(done)
+        await removed.forget([*done, *await keep(removed, "r1", 2)])
+        return await removed.of_run("r1")
+
+    # what was settled is no longer forgotten
+    assert [known.row_id for known in run(url, work)] == [str(uuid.UUID(int=1))]
+
+
+def test_what_was_put_back_is_no_longer_of_the_run(url: str) -> None:
+    async def work(removed: RemovedRows) -> Any:
+        one, _ = await keep(removed, "r1", 1, 2)
+        await removed.restored([one])
+        await removed.restored([one])
+        return await removed.of_run("r1"), await removed.of_run("r2")
+
+    left, others = run(url, work)
+    assert [known.row_id for known in left] == [str(uuid.UUID(int=2))]
+    assert others == []
+
+
+def test_runs_come_newest_first_with_their_counts(url: str) -> None:
+    async def work(removed: RemovedRows) -> list[Removals]:
+        await keep(removed, "old", 1)
+        await removed.restored(await keep(removed, "new", 2, 3))
+        return await removed.runs()
+
+    assert [(found.run_id, found.removed, found.restored) for found in run(url, work)] == [
+        ("new", 2, 2),
+        ("old", 1, 0),
+    ]
+
+
+def test_nothing_kept_writes_nothing(url: str) -> None:
+    async def work(removed: RemovedRows) -> Any:
+        return await removed.keep("r1", TENANT, None, ONBOARDING_TABLE, []), await removed.runs()
+
+    assert run(url, work) == ([], [])
+
+
+def test_a_run_is_known_whatever_it_did(url: str) -> None:
+    async def work(removed: RemovedRows) -> tuple[bool, bool]:
+        await Ledger(removed.database).begin_run("r1", "operator")
+        return await removed.is_run("r1"), await removed.is_run("r2")
+
+    assert run(url, work) == (True, False)
+
+
+def test_without_a_ledger_no_run_removed_anything(sandbox_postgres: SandboxPostgres) -> None:
+    empty = sandbox_postgres.create_database(f"removed_none_{uuid.uuid4().hex[:8]}")
+
+    async def work(removed: RemovedRows) -> Any:
+        return await removed.runs(), await removed.of_run("r1"), await removed.is_run("r1")
+
+    assert run(empty, work) == ([], [], False)

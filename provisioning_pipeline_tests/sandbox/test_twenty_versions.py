@@ -1,0 +1,318 @@
+"""The stand-in Twenty as a server of another version: newer, older, and upgraded in place."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.sandbox.twenty import FurtherStep, StandInTwenty, TwentyOptions
+from provisioning_pipeline_tests.sandbox.twenty_fixtures import (
+    ACTIVATE,
+    CREATE,
+    INSTALL,
+    INVITE,
+    JOIN,
+    LOGIN,
+    SETTINGS,
+    SKIP_SYNC,
+    Client,
+    name_of,
+    new_database,
+    sql,
+)
+from provisioning_pipeline_tests.sandbox.twenty_replay import REAL_SCHEMA
+
+IMPORT_DATA = FurtherStep("ONBOARDING_IMPORT_DATA_PENDING", "IMPORT_DATA")
+PICK_PLAN = FurtherStep("ONBOARDING_PICK_PLAN_PENDING", "PICK_PLAN", for_joiners=False)
+TAKE_TOUR = FurtherStep("ONBOARDING_TAKE_TOUR_PENDING", "TAKE_TOUR", for_creator=False)
+
+SKIP_CALL = "mutation { skipBookOnboardingStep { success } }"
+VALUES = "query($name: String!) { __type(name: $name) { enumValues(includeDeprecated: true) { name } } }"
+FIELDS = "query($name: String!) { __type(name: $name) { fields { name args { name } } } }"
+
+# What a 1.x server understands.
+OLDER_CREATE = (
+    "mutation { signUpInNewWorkspace { loginToken { token } workspace { id workspaceUrls { subdomainUrl } } } }"
+)
+OLDER_ACTIVATE = (
+    "mutation($d: ActivateWorkspaceInput!) { activateWorkspace(data: $d) { displayName activationStatus } }"
+)
+SIGN_UP = """mutation($e: String!, $p: String!) { signUp(email: $e, password: $p) {
+  tokens { accessOrWorkspaceAgnosticToken { token } } } }"""
+EXCHANGE = """mutation($l: String!, $o: String!) { getAuthTokensFromLoginToken(loginToken: $l, origin: $o) {
+  tokens { accessOrWorkspaceAgnosticToken { token } } } }"""
+
+
+def options(**more: Any) -> TwentyOptions:
+    return TwentyOptions(creation_limited_to_admins=False, activation_seconds=0, **more)
+
+
+@pytest.fixture
+def database(sandbox_postgres: SandboxPostgres) -> str:
+    return new_database(sandbox_postgres)
+
+
+@pytest.fixture(scope="module")
+def older(sandbox_postgres: SandboxPostgres) -> Iterator[StandInTwenty]:
+    """A server of 1.x for the tests that mind only their own workspace."""
+    with StandInTwenty(new_database(sandbox_postgres), options(generation="1.x")) as server:
+        yield server
+
+
+class Older(Client):
+    """A client that knows 1.x: everything goes to `/graphql`."""
+
+    def ask(self, query: str, token: str | None = None, path: str = "/graphql", **variables: Any) -> dict[str, Any]:
+        return super().ask(query, token, path, **variables)
+
+    def get(self, query: str, token: str | None = None, path: str = "/graphql", **variables: Any) -> Any:
+        return super().get(query, token, path, **variables)
+
+    def error(self, query: str, token: str | None = None, path: str = "/graphql", **variables: Any) -> dict[str, Any]:
+        return super().error(query, token, path, **variables)
+
+    def make(self, email: str) -> tuple[str, str]:
+        """A new account with a workspace that waits: the early token and the subdomain."""
+        made = self.get(OLDER_CREATE, self.sign_up(email))
+        subdomain = made["workspace"]["workspaceUrls"]["subdomainUrl"].removeprefix("http://").partition(".")[0]
+        return self.exchange(made["loginToken"]["token"], subdomain), subdomain
+
+    def settle(self, email: str, name: str) -> tuple[str, str]:
+        """The same, activated under a name; the token of a new login and the subdomain."""
+        early, subdomain = self.make(email)
+        self.get(OLDER_ACTIVATE, early, d={"displayName": name})
+        return self.login(email, subdomain), subdomain
+
+
+def pending(database: str, email: str) -> set[tuple[str, bool]]:
+    """The keys of the rows that this user meets, each with whether it is the user's own."""
+    rows = sql(
+        database,
+        'SELECT k.key, k."userId" IS NOT NULL FROM core."user" u'
+        ' JOIN core."userWorkspace" uw ON uw."userId" = u.id'
+        ' JOIN core."keyValuePair" k ON k."workspaceId" = uw."workspaceId"'
+        ' AND (k."userId" = u.id OR k."userId" IS NULL) WHERE u.email = %s AND k.value = \'true\'',
+        email,
+    )
+    return {(key.removeprefix("ONBOARDING_").removesuffix("_PENDING"), own) for key, own in rows}
+
+
+def values_of(client: Client, token: str, enum: str) -> list[str]:
+    return [value["name"] for value in client.get(VALUES, token, name=enum)["enumValues"]]
+
+
+def fields_of(client: Client, token: str, path: str) -> dict[str, set[str]]:
+    """Root fields of an endpoint with the names of their arguments."""
+    fields = [field for kind in ("Query", "Mutation") for field in client.get(FIELDS, token, path, name=kind)["fields"]]
+    return {field["name"]: {argument["name"] for argument in field["args"]} for field in fields}
+
+
+def clear_what_is_known(client: Client, token: str) -> None:
+    """Every step that 2.21.0 has, through its own mutation."""
+    member = client.me(token)["workspaceMember"]["id"]
+    for query, variables in ((SKIP_SYNC, {}), (INSTALL, {}), (INVITE, {"e": []})):
+        client.ask(query, token, **variables)  # a plain member may not invite
+    client.get(SETTINGS, token, i=name_of(member, "Ada", ""))
+
+
+def test_further_steps_come_after_the_known_ones_and_stay(database: str) -> None:
+    with StandInTwenty(database, options(further_steps=(IMPORT_DATA, PICK_PLAN, TAKE_TOUR))) as server:
+        client = Client(server.base_url)
+        owner = client.found("owner@newer.test", "newer")
+        member = client.join("member@newer.test", owner, "newer")
+        assert client.status(owner) == "SYNC_EMAIL"
+        assert client.status(member) == "APPS_INSTALLATION"
+        for token in (owner, member):
+            clear_what_is_known(client, token)
+        assert client.status(owner) == "IMPORT_DATA"
+        assert client.status(member) == "IMPORT_DATA"
+        clear_what_is_known(client, owner)
+        assert pending(database, "owner@newer.test") == {("IMPORT_DATA", True), ("PICK_PLAN", True)}
+        assert pending(database, "member@newer.test") == {("IMPORT_DATA", True), ("TAKE_TOUR", True)}
+        sql(database, 'DELETE FROM core."keyValuePair" WHERE key = %s', IMPORT_DATA.key)
+        assert client.status(owner) == "PICK_PLAN"
+        assert client.status(member) == "TAKE_TOUR"
+        statuses = values_of(client, owner, "OnboardingStatus")
+        assert statuses[-3:] == ["IMPORT_DATA", "PICK_PLAN", "TAKE_TOUR"]
+
+
+def test_an_account_that_joins_a_second_workspace_gets_the_further_step_there_too(database: str) -> None:
+    with StandInTwenty(database, options(further_steps=(IMPORT_DATA,))) as server:
+        client = Client(server.base_url)
+        first, second = client.found("one@two.test", "first"), client.found("two@two.test", "second")
+        joined = client.join("one@two.test", second, "second")
+        clear_what_is_known(client, second)
+        clear_what_is_known(client, joined)
+        assert client.status(joined) == "IMPORT_DATA"
+        assert client.status(first) == "SYNC_EMAIL"
+
+
+def test_a_server_that_lacks_a_mutation_sets_its_step_all_the_same(database: str) -> None:
+    lacking = frozenset({"triggerInstallAppsOnboardingStep"})
+    with StandInTwenty(database, options(lacking=lacking)) as server:
+        client = Client(server.base_url)
+        owner = client.found("owner@lacking.test", "lacking")
+        member = client.join("member@lacking.test", owner, "lacking")
+        message = client.error(INSTALL, owner)["message"]
+        assert message.startswith('Cannot query field "triggerInstallAppsOnboardingStep" on type "Mutation".')
+        client.get(SKIP_SYNC, owner)
+        assert client.status(owner) == client.status(member) == "APPS_INSTALLATION"
+        assert ("INSTALL_APPS", True) in pending(database, "member@lacking.test")
+
+
+def test_the_enums_are_those_of_2_21(database: str) -> None:
+    with StandInTwenty(database, options()) as server:
+        client = Client(server.base_url)
+        owner = client.found("owner@enums.test", "enums")
+        told = {name: values_of(client, owner, name) for name in ("OnboardingStatus", "WorkspaceActivationStatus")}
+        refused = client.ask(VALUES, name="OnboardingStatus")["errors"]
+        assert all(entry["message"].startswith("GraphQL introspection has been disabled") for entry in refused)
+    stored = sql(
+        database,
+        "SELECT e.enumlabel FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid"
+        " WHERE a.attrelid = 'core.workspace'::regclass AND a.attname = 'activationStatus'"
+        " AND a.atttypid = 'core.\"workspace_activationStatus_enum\"'::regtype ORDER BY e.enumsortorder",
+    )
+    assert told["OnboardingStatus"] == [
+        "PLAN_REQUIRED",
+        "WORKSPACE_ACTIVATION",
+        "PROFILE_CREATION",
+        "SYNC_EMAIL",
+        "APPS_INSTALLATION",
+        "INVITE_TEAM",
+        "COMPLETED",
+    ]
+    assert told["WorkspaceActivationStatus"] == [
+        "ONGOING_CREATION",
+        "PENDING_CREATION",
+        "ACTIVE",
+        "INACTIVE",
+        "SUSPENDED",
+    ]
+    assert [value for (value,) in stored] == told["WorkspaceActivationStatus"]
+    if REAL_SCHEMA.exists():
+        text = REAL_SCHEMA.read_text("utf-8")
+        for name, values in told.items():
+            (recorded,) = re.findall(rf"^enum {name} {{(.*?)}}", text, re.MULTILINE | re.DOTALL)
+            assert values == recorded.split()
+
+
+def test_an_older_server_has_the_steps_of_its_time_in_their_order(older: StandInTwenty) -> None:
+    client = Older(older.base_url)
+    early, subdomain = client.make("ada@order.test")
+    seen = [client.status(early)]
+    assert client.error(OLDER_ACTIVATE, early, d={})["message"] == "'displayName' not provided"
+    active = client.get(OLDER_ACTIVATE, early, d={"displayName": "Order Ltd"})
+    assert active == {"displayName": "Order Ltd", "activationStatus": "ACTIVE"}
+    owner = client.login("ada@order.test", subdomain)
+    again = client.error(OLDER_ACTIVATE, owner, d={"displayName": "Other"})
+    assert again["message"] == "Workspace is not pending creation"
+    name = name_of(client.me(owner)["workspaceMember"]["id"], "Ada", "")
+    seen.append(client.status(owner))
+    for query, variables in ((SETTINGS, {"i": name}), (SKIP_SYNC, {}), (INVITE, {"e": []}), (SKIP_CALL, {})):
+        client.get(query, owner, **variables)
+        seen.append(client.status(owner))
+    assert seen == [
+        "WORKSPACE_ACTIVATION",
+        "PROFILE_CREATION",
+        "SYNC_EMAIL",
+        "INVITE_TEAM",
+        "BOOK_ONBOARDING",
+        "COMPLETED",
+    ]
+
+
+def test_the_call_of_an_older_server_is_the_whole_workspaces(older: StandInTwenty) -> None:
+    client = Older(older.base_url)
+    owner, subdomain = client.settle("ada@call.test", "Call Ltd")
+    client.join("ben@call.test", owner, subdomain)
+    assert pending(older.database_url, "ben@call.test") == {("CREATE_PROFILE", True), ("INVITE_TEAM", False)}
+    client.get(INVITE, owner, e=[])
+    assert pending(older.database_url, "ben@call.test") == {("CREATE_PROFILE", True), ("BOOK_ONBOARDING", False)}
+
+
+def test_a_client_that_knows_2_x_only_meets_an_older_server(older: StandInTwenty) -> None:
+    newer, owner = Client(older.base_url), Older(older.base_url).settle("ada@shape.test", "Shape Ltd")[0]
+    credentials = {"e": "new@shape.test", "p": "Passw0rd!"}
+    for query, field, variables in (
+        (SIGN_UP, "signUp", credentials),
+        (LOGIN, "getLoginTokenFromCredentials", credentials | {"o": "http://shape.localhost/"}),
+        (EXCHANGE, "getAuthTokensFromLoginToken", {"l": "x", "o": "http://shape.localhost/"}),
+        (JOIN, "signUpInWorkspace", credentials),
+        (INSTALL, "triggerInstallAppsOnboardingStep", {}),
+    ):
+        error = newer.error(query, **variables)
+        assert error["message"].startswith(f'Cannot query field "{field}" on type "Mutation".')
+    inlined = 'mutation { signUpInNewWorkspace(input: {displayName: "A"}) @skip(if: true) { workspace { id } } }'
+    assert "signUpInNewWorkspace" in newer.error(inlined, owner)["message"]
+    message = newer.error(inlined, owner, "/graphql")["message"]
+    assert message == 'Unknown argument "input" on field "Mutation.signUpInNewWorkspace".'
+    messages = [entry["message"] for entry in newer.ask(CREATE, owner, "/graphql", i={})["errors"]]
+    assert any(message.startswith('Unknown type "SignUpInNewWorkspaceInput".') for message in messages)
+    assert newer.status(owner) == "PROFILE_CREATION"
+    statuses = values_of(newer, owner, "OnboardingStatus")
+    assert "BOOK_ONBOARDING" in statuses
+    assert "APPS_INSTALLATION" not in statuses
+
+
+def test_where_an_older_server_has_its_fields(older: StandInTwenty) -> None:
+    client = Older(older.base_url)
+    owner, _ = client.settle("ada@fields.test", "Fields Ltd")
+    metadata, graphql = fields_of(client, owner, "/metadata"), fields_of(client, owner, "/graphql")
+    auth = {"signUp", "signIn", "signUpInWorkspace", "signUpInNewWorkspace", "renewToken"}
+    assert not auth & metadata.keys()
+    assert auth | metadata.keys() <= graphql.keys()
+    assert graphql["signUpInNewWorkspace"] == set()
+    assert graphql["sendInvitations"] == {"emails"}
+    assert graphql["activateWorkspace"] == {"data"}
+    found = client.get("{ workspaceMembers { edges { node { userId userEmail name { firstName } } } } }", owner)
+    assert [edge["node"]["userEmail"] for edge in found["edges"]] == ["ada@fields.test"]
+
+
+def test_an_older_server_has_the_same_paths(older: StandInTwenty) -> None:
+    assert httpx.get(f"{older.base_url}/healthz").json()["status"] == "ok"
+    settings = httpx.get(f"{older.base_url}/client-config").json()
+    assert settings["authProviders"]["password"] is True
+    assert settings["appVersion"] is None
+
+
+def test_a_server_is_upgraded_over_its_own_data(database: str) -> None:
+    with StandInTwenty(database, options(generation="1.x")) as server:
+        before = Older(server.base_url)
+        owner, subdomain = before.settle("ada@upgrade.test", "Upgrade Ltd")
+        before.join("ben@upgrade.test", owner, subdomain)
+        before.get(INVITE, owner, e=[])
+    with StandInTwenty(database, options()) as server:
+        between = Client(server.base_url)
+        assert between.status(owner) == "SYNC_EMAIL"
+        clear_what_is_known(between, owner)
+        # The row of the call is still there, and 2.21.0 does not know it.
+        assert pending(database, "ada@upgrade.test") == {("BOOK_ONBOARDING", False)}
+        assert between.status(owner) == "COMPLETED"
+        between.join("cid@upgrade.test", owner, subdomain)
+    with StandInTwenty(database, options(further_steps=(IMPORT_DATA,))) as server:
+        after = Client(server.base_url)
+        assert after.status(owner) == "COMPLETED"
+        assert after.status(after.login("ben@upgrade.test", subdomain)) == "PROFILE_CREATION"
+        assert after.status(after.login("cid@upgrade.test", subdomain)) == "APPS_INSTALLATION"
+        dan = after.join("dan@upgrade.test", owner, subdomain)
+        clear_what_is_known(after, dan)
+        assert after.status(dan) == "IMPORT_DATA"
+
+
+def test_an_upgraded_server_may_run_beside_the_old_one(database: str) -> None:
+    with (
+        StandInTwenty(database, options()) as old,
+        StandInTwenty(database, options(further_steps=(IMPORT_DATA,))) as new,
+    ):
+        before, after = Client(old.base_url), Client(new.base_url)
+        owner = before.found("ada@beside.test", "beside")
+        member = after.join("ben@beside.test", owner, "beside")
+        for token in (owner, member):
+            clear_what_is_known(before, token)
+        assert (before.status(owner), after.status(owner)) == ("COMPLETED", "COMPLETED")
+        assert (before.status(member), after.status(member)) == ("COMPLETED", "IMPORT_DATA")
+        assert before.get(ACTIVATE, owner) == after.get(ACTIVATE, owner)

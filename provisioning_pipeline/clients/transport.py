@@ -101,7 +101,8 @@ class Transport:
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
             headers=dict(headers or {}),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+            # every idle connection is looked at before each call
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
             verify=_certificates(),
         )
 

@@ -42,6 +42,7 @@ MATTER_MOST = [
 ]
 
 
+@pytest.mark.slow
 def test_killed_after_the_boundaries_that_matter_most_leaves_one_ready_workspace_per_tenant(world: World) -> None:
     with_first_tenant(world)
     environment = world.sandbox.environment()
@@ -148,6 +149,7 @@ def test_two_runs_at_once_never_claim_more_places_than_there_are(world: World) -
     assert sorted(reasons) == [("False", "ServerFull")] * 2 + [("True", "AllTrue")] * 3
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_over_the_same_tenants_make_no_duplicate(world: World) -> None:
     slugs = [f"twin-{number}" for number in range(5)]
     for slug in slugs:

@@ -124,6 +124,7 @@ def assert_next_run_heals(world: World, scene: Scene, killed: dict[str, str]) ->
     assert world.mutating_calls() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENES)
 def test_killed_after_the_member_steps_that_matter_most_heals(world: World, name: str) -> None:
     scene = SCENES[name]

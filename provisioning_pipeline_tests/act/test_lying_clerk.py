@@ -83,6 +83,7 @@ def world() -> Iterator[World]:
         yield world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lie", "named"), [*((lie, False) for lie in LIES), (empty, True), (cut_at_page_two, True)])
 def test_a_clerk_that_lies_removes_nobody_and_the_report_says_why(
     world: World, lie: Callable[[Page, int], Page], named: bool

@@ -73,6 +73,7 @@ def test_every_clerk_member_enters_with_name_and_role_and_without_wizard_or_mail
     assert nothing_to_do(world, slug)
 
 
+@pytest.mark.slow
 def test_the_workspace_id_is_kept_at_the_organization_beside_what_is_there(world: World) -> None:
     slug = add(world, "metadata")
     organization = world.sandbox.clerk.state.organization(world.organization(slug))
@@ -87,6 +88,7 @@ def test_the_workspace_id_is_kept_at_the_organization_beside_what_is_there(world
     assert organization.private_metadata == {}
 
 
+@pytest.mark.slow
 def test_external_ids_are_kept_only_by_policy_and_never_overwritten(world: World) -> None:
     slug = ready(world, "outside-ids", members=2)
     admin, other = (world.sandbox.clerk.state.user(world.clerk_user(email)) for email in people(world, slug))
@@ -119,6 +121,7 @@ def test_a_new_member_a_new_name_and_a_new_role_are_followed(world: World) -> No
     assert nothing_to_do(world, slug)
 
 
+@pytest.mark.slow
 def test_roles_follow_the_mapping_and_an_unknown_role_is_an_error_in_words(world: World) -> None:
     slug = add(world, "mapped", members=2)
     world.sandbox.clerk.set_role(world.organization(slug), world.clerk_user(people(world, slug)[1]), "org:sales")
@@ -140,6 +143,7 @@ def test_roles_follow_the_mapping_and_an_unknown_role_is_an_error_in_words(world
     assert {role for role, _ in world.members(slug).values()} == {"Admin"}
 
 
+@pytest.mark.slow
 def test_a_closed_invite_link_is_opened_for_the_join_and_closed_again(world: World) -> None:
     slug = ready(world, "closed", members=1)
     workspace = world.link(slug)["workspace_id"]
@@ -155,6 +159,7 @@ def test_a_closed_invite_link_is_opened_for_the_join_and_closed_again(world: Wor
     assert world.link(slug)["invite_link_opened"] is False
 
 
+@pytest.mark.slow
 def test_a_link_that_a_crash_left_open_is_closed_by_the_next_run(world: World) -> None:
     slug = ready(world, "left-open", members=1)
     workspace = world.link(slug)["workspace_id"]
@@ -170,6 +175,7 @@ def test_a_link_that_a_crash_left_open_is_closed_by_the_next_run(world: World) -
 # --- who is who ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_somebody_without_a_verified_email_waits_and_the_others_do_not(world: World) -> None:
     slug = add(world, "unverified", members=3)
     _, second, third = people(world, slug)
@@ -188,6 +194,7 @@ def test_somebody_without_a_verified_email_waits_and_the_others_do_not(world: Wo
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_one_person_in_two_tenants_is_one_account(world: World) -> None:
     one, two = add(world, "both-one", members=1), add(world, "both-two", members=1)
     shared = world.sandbox.clerk.add_user("consultant@shared.example", first_name="Con", last_name="Sultant")
@@ -203,6 +210,7 @@ def test_one_person_in_two_tenants_is_one_account(world: World) -> None:
         assert (seen["status"], seen["workspace_id"]) == ("COMPLETED", world.link(slug)["workspace_id"])
 
 
+@pytest.mark.slow
 def test_a_changed_email_makes_no_second_account_and_is_told(world: World) -> None:
     slug = ready(world, "renamed-mail", members=2)
     second = people(world, slug)[1]
@@ -216,6 +224,7 @@ def test_a_changed_email_makes_no_second_account_and_is_told(world: World) -> No
     assert nothing_to_do(world, slug)
 
 
+@pytest.mark.slow
 def test_an_account_with_a_password_of_its_own_is_reported_and_invited_only_by_policy(world: World) -> None:
     slug = add(world, "foreign", members=2)
     second = people(world, slug)[1].lower()
@@ -236,6 +245,7 @@ def test_an_account_with_a_password_of_its_own_is_reported_and_invited_only_by_p
     assert len(world.sandbox.twenty[0].mails) == 1
 
 
+@pytest.mark.slow
 def test_two_tenants_that_claim_one_organization_share_nothing(world: World) -> None:
     one, two = add(world, "claim-one", members=2), add(world, "claim-two", members=2)
     world.registry(
@@ -250,6 +260,7 @@ def test_two_tenants_that_claim_one_organization_share_nothing(world: World) -> 
     assert world.conditions(two)["MembersSynced"] == ("False", "OrganizationAmbiguous")
 
 
+@pytest.mark.slow
 def test_an_organization_of_the_same_slug_is_only_proposed_unless_policy_adopts_it(world: World) -> None:
     slug = add(world, "same-slug", members=2)
     world.registry("UPDATE tenant_registry SET clerk_org_id = NULL WHERE slug = %s RETURNING slug", slug)
@@ -271,6 +282,7 @@ def leave(world: World, slug: str, email: str) -> None:
     world.sandbox.clerk.remove_membership(world.organization(slug), world.clerk_user(email))
 
 
+@pytest.mark.slow
 def test_by_default_somebody_who_left_is_reported_and_stays(world: World) -> None:
     slug = ready(world, "reported", members=3)
     third = people(world, slug)[2]
@@ -283,6 +295,7 @@ def test_by_default_somebody_who_left_is_reported_and_stays(world: World) -> Non
     assert nothing_to_do(world, slug)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["left", "banned", "deleted"])
 def test_by_policy_somebody_who_left_is_removed_and_refused_everywhere(world: World, how: str) -> None:
     slug = ready(world, f"removed-{how}", members=3)
@@ -307,6 +320,7 @@ def test_by_policy_somebody_who_left_is_removed_and_refused_everywhere(world: Wo
     assert nothing_to_do(world, slug, **REMOVE)
 
 
+@pytest.mark.slow
 def test_demoted_by_policy_keeps_the_membership(world: World) -> None:
     slug = ready(world, "demoted", members=3)
     second = people(world, slug)[1]
@@ -333,6 +347,7 @@ def test_the_last_admin_is_kept_and_named(world: World) -> None:
     assert nothing_to_do(world, slug, **REMOVE)
 
 
+@pytest.mark.slow
 def test_an_admin_who_left_is_replaced_by_another_and_removed(world: World) -> None:
     slug = ready(world, "succession", members=3)
     first, second = people(world, slug)[:2]
@@ -374,6 +389,7 @@ def test_the_service_account_is_never_touched(world: World) -> None:
     assert role[0][0] == "Admin"
 
 
+@pytest.mark.slow
 def test_somebody_who_was_invited_in_twenty_alone_loses_nothing(world: World) -> None:
     slug = ready(world, "guests", members=2)
     workspace = world.link(slug)["workspace_id"]
@@ -413,6 +429,7 @@ def test_beyond_the_budget_nothing_harmful_is_done_until_somebody_approves_that_
 # --- Clerk's answers ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_clerk_the_ready_stay_ready_and_the_report_says_why(world: World) -> None:
     slug = ready(world, "no-clerk", members=2)
     world.sandbox.clerk.faults.scripted.append(

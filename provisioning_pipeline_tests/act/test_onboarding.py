@@ -141,9 +141,6 @@ def test_exactly_the_rows_in_the_way_are_gone(town: World, case: Case) -> None:
     assert same(left(town, admin)) == same([*case.stay, THEIRS])
     assert town.sees("wizards")["status"] == "COMPLETED"
     assert town.conditions("wizards")["Ready"] == ("True", "AllTrue")
-    town.sandbox.reset_counters()
-    assert town.apply("wizards").summary.actions == 0
-    assert town.mutating_calls() == 0
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -235,6 +232,8 @@ def test_what_was_removed_by_sql_is_written_down(town: World) -> None:
         "SELECT server, row->>'key', row->>'userId', status FROM provisioning.removed_row WHERE run_id = %s",
         applied.summary.run_id,
     )
+    town.sandbox.reset_counters()
+    assert (town.apply("wizards").summary.actions, town.mutating_calls()) == (0, 0)
     # what Twenty's own call clears needs no such record
     assert rows == [(link["server"], UNKNOWN, link["admin_user_id"], "removed")]
     told = [line.detail for line in applied.summary.outcomes if line.change == "remove onboarding rows"]

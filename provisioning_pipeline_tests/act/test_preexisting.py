@@ -31,6 +31,7 @@ def seeded() -> Iterator[tuple[World, list[Preexisting]]]:
         yield world, people
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [state for state in State if state not in REPORTED])
 def test_whoever_can_be_added_silently_is_a_whole_member(seeded: tuple[World, list[Preexisting]], state: State) -> None:
     world, people = seeded
@@ -46,6 +47,7 @@ def test_whoever_can_be_added_silently_is_a_whole_member(seeded: tuple[World, li
         assert linked[0][0] == seen["user_id"], person
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", REPORTED)
 def test_whoever_cannot_is_named_and_left_as_they_are(seeded: tuple[World, list[Preexisting]], state: State) -> None:
     world, people = seeded
@@ -58,6 +60,7 @@ def test_whoever_cannot_is_named_and_left_as_they_are(seeded: tuple[World, list[
         assert person.email in message
 
 
+@pytest.mark.slow
 def test_nobody_else_suffers_and_no_mail_is_sent_and_the_next_run_does_nothing(
     seeded: tuple[World, list[Preexisting]],
 ) -> None:

@@ -91,6 +91,7 @@ def test_the_plan_of_a_dry_run_writes_nothing_anywhere(world: World) -> None:
     assert not world.sandbox.twenty[0].calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", WRITES)
 def test_an_answer_lost_after_the_effect_ends_in_one_ready_workspace(world: World, operation: str) -> None:
     slug = add(world, f"lost-{WRITES.index(operation)}")
@@ -105,6 +106,7 @@ def test_an_answer_lost_after_the_effect_ends_in_one_ready_workspace(world: Worl
     assert [w.subdomain for w in world.workspaces()].count(slug) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_for_a_while_is_tried_again_within_the_run(world: World) -> None:
     slug = add(world, "flaky")
     world.sandbox.twenty[0].faults.scripted += [
@@ -153,6 +155,7 @@ def test_a_bare_database_is_adopted_and_says_that_its_admin_is_unknown(world: Wo
     assert world.sees("eta")["email"] == "eve@eta.example"
 
 
+@pytest.mark.slow
 def test_an_admin_with_a_password_of_their_own_is_reported_and_nothing_is_sent(world: World) -> None:
     slug = add(world, "own-password")
     email = admin_email(world, slug)
@@ -201,6 +204,7 @@ def test_a_row_at_a_wider_level_that_no_call_clears_is_removed(world: World) -> 
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_a_deleted_workspace_is_reported_and_not_made_again(world: World) -> None:
     slug = add(world, "deleted")
     world.apply(slug)
@@ -214,6 +218,7 @@ def test_a_deleted_workspace_is_reported_and_not_made_again(world: World) -> Non
     assert len(world.workspaces()) == count
 
 
+@pytest.mark.slow
 def test_somebody_elses_workspace_with_our_subdomain_is_left_alone(world: World) -> None:
     slug = add(world, "squatted")
     world.twenty(
@@ -239,6 +244,7 @@ def test_a_suspended_tenant_is_set_aside(world: World) -> None:
     assert slug not in {workspace.subdomain for workspace in world.workspaces()}
 
 
+@pytest.mark.slow
 def test_a_member_of_long_standing_keeps_the_name_they_chose(world: World) -> None:
     slug = add(world, "renamed")
     world.apply(slug)
@@ -267,6 +273,7 @@ def test_a_member_of_long_standing_keeps_the_name_they_chose(world: World) -> No
     assert tuple(name[0]) == ("Chosen", "Name")
 
 
+@pytest.mark.slow
 def test_a_login_refused_right_after_the_creation_leaves_the_workspace_to_the_next_run(world: World) -> None:
     slug = add(world, "refused-entry")
     # the look at the server's contract meets the first four, where a workspace is there already
@@ -284,6 +291,7 @@ def test_a_login_refused_right_after_the_creation_leaves_the_workspace_to_the_ne
     assert [w.subdomain for w in world.workspaces() if w.subdomain.startswith(slug)] == [slug]
 
 
+@pytest.mark.slow
 def test_an_answer_that_says_nothing_about_the_effect_keeps_the_intent_open(world: World) -> None:
     slug = add(world, "open-intent")
     world.sandbox.twenty[0].faults.scripted.append(ScriptedFault("signUpInNewWorkspace", "error", times=3))
@@ -300,6 +308,7 @@ def test_an_answer_that_says_nothing_about_the_effect_keeps_the_intent_open(worl
     assert [w.subdomain for w in world.workspaces() if w.subdomain.startswith(slug)] == [slug]
 
 
+@pytest.mark.slow
 def test_one_tenants_failing_read_does_not_stop_its_server(world: World) -> None:
     first, second = add(world, "read-fails", members=1), add(world, "read-works", members=1)
     world.apply(first, second)
@@ -318,6 +327,7 @@ def test_one_tenants_failing_read_does_not_stop_its_server(world: World) -> None
     assert (applied.count("ready"), applied.count("unwell")) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_workspace_that_was_renamed_in_twenty_is_followed(world: World) -> None:
     slug = add(world, "before-rename")
     world.apply(slug)
@@ -363,6 +373,7 @@ def test_a_lost_ledger_is_rebuilt_from_the_registry_without_a_second_workspace(w
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_a_registry_id_that_is_no_workspace_of_twenty_does_not_stop_a_tenant(world: World) -> None:
     slug = add(world, "hand-made-id")
     world.registry("ALTER TABLE tenant_registry ADD COLUMN IF NOT EXISTS twenty_workspace_id uuid")
@@ -375,6 +386,7 @@ def test_a_registry_id_that_is_no_workspace_of_twenty_does_not_stop_a_tenant(wor
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_a_login_that_twenty_refuses_is_said_so(world: World) -> None:
     slug = add(world, "thrown-out")
     # without an organization nobody else than the registry says who belongs to it
@@ -398,6 +410,7 @@ def test_a_login_that_twenty_refuses_is_said_so(world: World) -> None:
     assert world.conditions(slug)["Ready"] == ("False", "LoginRefused")
 
 
+@pytest.mark.slow
 def test_the_verdict_on_named_tenants_is_about_them_alone(world: World) -> None:
     fine, lost = add(world, "named-fine"), add(world, "named-lost")
     world.sandbox.postgres.drop_database(

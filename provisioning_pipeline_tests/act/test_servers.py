@@ -26,6 +26,7 @@ def world_with(*twenty: TwentyOptions, tenants: int) -> Iterator[World]:
         yield World(sandbox)
 
 
+@pytest.mark.slow
 def test_five_tenants_spread_over_servers_of_two_and_three_and_the_sixth_waits() -> None:
     with world_with(TwentyOptions(workspace_limit=2), TwentyOptions(workspace_limit=3), tenants=6) as world:
         applied = world.apply()
@@ -44,6 +45,7 @@ def test_five_tenants_spread_over_servers_of_two_and_three_and_the_sixth_waits()
         assert world.mutating_calls() == 0
 
 
+@pytest.mark.slow
 def test_a_server_without_a_licence_stops_further_creations_at_once_and_says_what_to_do() -> None:
     with world_with(TwentyOptions(workspace_limit=1), tenants=4) as world:
         applied = world.apply(tenant_concurrency=1)
@@ -57,6 +59,7 @@ def test_a_server_without_a_licence_stops_further_creations_at_once_and_says_wha
         assert world.registry("SELECT count(*) FROM provisioning.intent WHERE settled_at IS NULL")[0][0] == 0
 
 
+@pytest.mark.slow
 def test_a_service_account_that_is_no_server_admin_is_told_which_right_it_lacks() -> None:
     with world_with(TwentyOptions(), tenants=1) as world:
         world.apply()
@@ -70,6 +73,7 @@ def test_a_service_account_that_is_no_server_admin_is_told_which_right_it_lacks(
         assert "canAccessFullAdminPanel" in late.message
 
 
+@pytest.mark.slow
 def test_a_wrong_service_password_breaks_the_run_in_words_without_showing_it() -> None:
     with world_with(TwentyOptions(), tenants=1) as world:
         world.apply()
@@ -84,6 +88,7 @@ def test_a_wrong_service_password_breaks_the_run_in_words_without_showing_it() -
         assert world.apply().summary.unwell == []
 
 
+@pytest.mark.slow
 def test_a_missing_service_account_on_a_server_with_users_is_not_signed_up_by_itself() -> None:
     with world_with(TwentyOptions(), tenants=1) as world:
         world.apply()
@@ -96,6 +101,7 @@ def test_a_missing_service_account_on_a_server_with_users_is_not_signed_up_by_it
         assert world.twenty('SELECT count(*) FROM core."user" WHERE email = %s', "nobody@platform.test")[0][0] == 0
 
 
+@pytest.mark.slow
 def test_a_twenty_that_lacks_a_mutation_is_refused_by_name_and_nothing_is_written_to_it() -> None:
     lacking = frozenset({"triggerInstallAppsOnboardingStep"})
     with world_with(TwentyOptions(lacking=lacking), tenants=2) as world:
@@ -108,6 +114,7 @@ def test_a_twenty_that_lacks_a_mutation_is_refused_by_name_and_nothing_is_writte
         assert world.twenty('SELECT count(*) FROM core."user"')[0][0] == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_would_send_e_mails_to_new_members_is_refused_before_anything_is_written() -> None:
     with world_with(TwentyOptions(email_verification_required=True), tenants=1) as world:
         applied = world.apply()
@@ -117,6 +124,7 @@ def test_a_server_that_would_send_e_mails_to_new_members_is_refused_before_anyth
         assert world.sandbox.twenty[0].mutating_calls == 0
 
 
+@pytest.mark.slow
 def test_a_plan_that_is_older_than_another_runs_beginning_steps_back() -> None:
     with world_with(TwentyOptions(), TwentyOptions(), tenants=1) as world:
 
@@ -143,6 +151,7 @@ def test_a_plan_that_is_older_than_another_runs_beginning_steps_back() -> None:
         assert sum(len(world.workspaces(server=number)) for number in (0, 1)) == 1
 
 
+@pytest.mark.slow
 def test_a_name_from_a_sensor_whose_database_vanished_meanwhile_stops_nobody() -> None:
     with world_with(TwentyOptions(), tenants=1) as world:
 
@@ -154,6 +163,7 @@ def test_a_name_from_a_sensor_whose_database_vanished_meanwhile_stops_nobody() -
         assert asyncio.run(plan()) == ["acme"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_a_condition_and_heals_when_it_is_back() -> None:
     with world_with(TwentyOptions(), tenants=2) as world:
         world.apply("acme")
@@ -169,6 +179,7 @@ def test_a_server_that_is_away_is_a_condition_and_heals_when_it_is_back() -> Non
         assert world.apply().summary.unwell == []
 
 
+@pytest.mark.slow
 def test_a_server_on_the_tenants_own_database_takes_that_tenant_and_no_other() -> None:
     with world_with(TwentyOptions(), TwentyOptions(), tenants=2) as world:
         servers = json.loads(world.sandbox.environment()["PROVISIONING_TWENTY_SERVERS"])
@@ -187,11 +198,13 @@ def test_a_server_on_the_tenants_own_database_takes_that_tenant_and_no_other() -
             assert applied.summary.unwell == []
 
 
+@pytest.mark.slow
 def test_a_name_that_nobody_has_is_refused_in_one_sentence() -> None:
     with world_with(TwentyOptions(), tenants=1) as world, pytest.raises(UnknownTenants, match="nobody"):
         world.apply("nobody")
 
 
+@pytest.mark.slow
 def test_the_lived_in_fleet_ends_with_every_tenant_ready_or_explained() -> None:
     with Sandbox(SandboxOptions(tenants=0, fleet="lived-in")) as sandbox:
         world = World(sandbox)

@@ -127,6 +127,7 @@ def test_people_of_old_whom_clerk_does_not_know_come_over_once(world: World) -> 
     ], "whoever was removed in Twenty does not come back by old rows"
 
 
+@pytest.mark.slow
 def test_whoever_left_at_clerk_does_not_come_back_by_old_rows(world: World) -> None:
     database, _ = old_tenant(world, "left")
     gone = add_person(world, database, "gone@left.example", "Gone", "Away", "Admin")
@@ -137,6 +138,7 @@ def test_whoever_left_at_clerk_does_not_come_back_by_old_rows(world: World) -> N
     assert gone not in world.members("left")
 
 
+@pytest.mark.slow
 def test_old_people_wait_while_clerk_cannot_say_whether_it_knows_them(world: World) -> None:
     database, _ = old_tenant(world, "patient")
     add_person(world, database, "patient@old.example", "Patient", "One", "Member")
@@ -148,6 +150,7 @@ def test_old_people_wait_while_clerk_cannot_say_whether_it_knows_them(world: Wor
     assert "patient@old.example" in world.members("patient")
 
 
+@pytest.mark.slow
 def test_a_workspace_left_pending_is_offered_and_mended_only_by_policy(world: World) -> None:
     database, made = old_tenant(world, "pending")
     with connect(world, database) as connection:

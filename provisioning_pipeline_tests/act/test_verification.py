@@ -134,6 +134,7 @@ def test_a_pending_step_is_named_and_the_tenant_is_not_ready_until_it_is_cleared
     assert look(world, slug).all_proved
 
 
+@pytest.mark.slow
 def test_a_tenant_that_failed_is_due_for_a_reconciliation_at_once(world: World) -> None:
     slug = ready(world, "due-soon")
     make_pending(world, slug, others(world, slug)[0])
@@ -148,6 +149,7 @@ def test_a_tenant_that_failed_is_due_for_a_reconciliation_at_once(world: World) 
     assert link["attempts"] == 0
 
 
+@pytest.mark.slow
 def test_a_person_who_was_removed_in_twenty_is_refused_and_told_so(world: World) -> None:
     slug = ready(world, "removed-by-hand")
     someone = others(world, slug)[0]
@@ -161,6 +163,7 @@ def test_a_person_who_was_removed_in_twenty_is_refused_and_told_so(world: World)
     assert world.conditions(slug)["Ready"] == ("False", "LoginRefused")
 
 
+@pytest.mark.slow
 def test_a_login_that_lands_in_another_workspace_is_no_proof(world: World) -> None:
     slug, other = ready(world, "right-door", members=1), ready(world, "wrong-door", members=1)
     both = world.sandbox.clerk.add_user("both@doors.example", first_name="Both", last_name="Doors")
@@ -181,6 +184,7 @@ def test_a_login_that_lands_in_another_workspace_is_no_proof(world: World) -> No
     assert "1 other login" in condition_message(world, slug)
 
 
+@pytest.mark.slow
 def test_a_workspace_that_was_deleted_since_lets_nobody_in(world: World) -> None:
     slug = ready(world, "deleted-since")
     world.twenty(
@@ -193,6 +197,7 @@ def test_a_workspace_that_was_deleted_since_lets_nobody_in(world: World) -> None
     assert world.conditions(slug)["Ready"] == ("False", "WorkspaceGone")
 
 
+@pytest.mark.slow
 def test_somebody_with_a_password_of_their_own_is_looked_at_all_the_same(world: World) -> None:
     slug = ready(world, "own-password")
     someone = others(world, slug)[0]
@@ -223,6 +228,7 @@ def test_everybody_is_looked_at_in_turn_and_the_admin_each_time(world: World) ->
     assert look(world, slug, sample=0).proofs[0].email == admin
 
 
+@pytest.mark.slow
 def test_whoever_failed_is_looked_at_again_beyond_the_sample_and_makes_it_true_again(world: World) -> None:
     slug = ready(world, "comes-back", members=4)
     someone = others(world, slug)[0]
@@ -240,6 +246,7 @@ def test_whoever_failed_is_looked_at_again_beyond_the_sample_and_makes_it_true_a
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_what_no_login_made_false_no_login_makes_true(world: World) -> None:
     slug = ready(world, "no-new-admin")
     world.registry(
@@ -258,6 +265,7 @@ def test_what_no_login_made_false_no_login_makes_true(world: World) -> None:
     assert world.conditions(slug)["LoginProved"] == ("False", "ForeignPassword")
 
 
+@pytest.mark.slow
 def test_proofs_of_people_who_left_are_forgotten(world: World) -> None:
     slug = ready(world, "has-left", members=3)
     someone = others(world, slug)[0]
@@ -274,6 +282,7 @@ def test_a_name_that_nobody_has_is_refused(world: World) -> None:
         look(world, "nobody")
 
 
+@pytest.mark.slow
 def test_a_tenant_that_is_set_aside_is_looked_at_neither_with_the_others_nor_by_name(world: World) -> None:
     slug = ready(world, "aside")
     world.registry("UPDATE tenant_registry SET status = 'suspended' WHERE slug = %s RETURNING slug", slug)
@@ -285,6 +294,7 @@ def test_a_tenant_that_is_set_aside_is_looked_at_neither_with_the_others_nor_by_
     assert world.link(slug)["database_name"] not in {proof.database_name for proof in look(world).proofs}
 
 
+@pytest.mark.slow
 def test_progress_counts_every_tenant_once(world: World) -> None:
     slugs = {ready(world, "counted-one"), ready(world, "counted-two")}
     told: list[tuple[TenantVerified, int]] = []
@@ -298,6 +308,7 @@ def test_progress_counts_every_tenant_once(world: World) -> None:
 # --- when nobody can look -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_tenant_that_another_run_is_at_is_left_out_and_told(world: World) -> None:
     busy, free = ready(world, "busy-now"), ready(world, "free-now")
     database_name = world.link(busy)["database_name"]
@@ -319,6 +330,7 @@ def test_a_tenant_that_another_run_is_at_is_left_out_and_told(world: World) -> N
     assert world.conditions(busy)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_a_login_that_the_server_failed_at_says_nothing_about_the_tenant(world: World) -> None:
     slug = ready(world, "hiccup")
     world.sandbox.twenty[0].faults.scripted.append(ScriptedFault("currentUser", "error", times=8))
@@ -375,6 +387,7 @@ def test_a_tenant_that_was_just_changed_is_proved_for_all_its_members(world: Wor
     assert proofs(world, slug) == dict.fromkeys(world.members(slug), "COMPLETED")
 
 
+@pytest.mark.slow
 def test_one_member_who_fails_hides_no_other(world: World) -> None:
     slug = ready(world, "hidden", members=3)
     for number in range(2):
@@ -393,6 +406,7 @@ def test_one_member_who_fails_hides_no_other(world: World) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_run_that_changes_nothing_does_not_forget_who_failed(world: World) -> None:
     slug = ready(world, "still-failing")
     cannot_come_in(world, slug, "nobody@still-failing.example")

@@ -43,14 +43,21 @@ def door_to(settings: Settings) -> Iterator[Door]:
         server.stop()
 
 
-@pytest.fixture
-def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
-    """Two organizations: `org_1` is acme's, with user_1 and user_2; `org_2` is beta's, with user_1."""
+@pytest.fixture(scope="session")
+def first_fleet(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    """The database of which each test gets a copy."""
     with fleet_in(sandbox_postgres) as made:
         made.link("acme", "org_1", users=["user_1", "user_2"])
         made.link("beta", users=["user_1"])
         made.register("beta", "org_2")
         made.link("gamma", "org_3", users=["user_3"])
+        yield made.name
+
+
+@pytest.fixture
+def fleet(sandbox_postgres: SandboxPostgres, first_fleet: str) -> Iterator[Fleet]:
+    """Two organizations: `org_1` is acme's, with user_1 and user_2; `org_2` is beta's, with user_1."""
+    with fleet_in(sandbox_postgres, first_fleet) as made:
         yield made
 
 

@@ -105,14 +105,16 @@ class Fleet:
 
 
 @contextmanager
-def fleet_in(postgres: SandboxPostgres) -> Iterator[Fleet]:
-    """A migrated ledger beside an empty registry table."""
+def fleet_in(postgres: SandboxPostgres, template: str = _MIGRATED) -> Iterator[Fleet]:
+    """A migrated ledger beside an empty registry table, or a copy of a fleet of that name."""
     if _MIGRATED not in postgres.databases():
         schema.migrate(postgres.create_database(_MIGRATED))
+        Fleet(postgres, _MIGRATED).sql(
+            "CREATE TABLE tenant_registry (database_name text, slug text, clerk_org_id text)"
+        )
     fleet = Fleet(postgres, f"marks_{uuid.uuid4().hex[:8]}")
-    postgres.create_database(fleet.name, template=_MIGRATED)
+    postgres.create_database(fleet.name, template=template)
     try:
-        fleet.sql("CREATE TABLE tenant_registry (database_name text, slug text, clerk_org_id text)")
         yield fleet
     finally:
         fleet.open()

@@ -26,6 +26,7 @@ def program(*arguments: str, environment: dict[str, str], folder: Path) -> "subp
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_takes_events_until_it_is_told_to_end(fleet: Fleet, tmp_path: Path, number: signal.Signals) -> None:
     running = program("--port", "0", environment=fleet.environment(), folder=tmp_path)
@@ -48,6 +49,7 @@ def test_it_takes_events_until_it_is_told_to_end(fleet: Fleet, tmp_path: Path, n
     assert fleet.marked() == ["acme"]
 
 
+@pytest.mark.slow
 def test_missing_settings_are_told_as_everywhere(tmp_path: Path) -> None:
     running = program(environment={}, folder=tmp_path)
     _, told = running.communicate(timeout=60)
@@ -57,6 +59,7 @@ def test_missing_settings_are_told_as_everywhere(tmp_path: Path) -> None:
     assert "Traceback" not in told
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_one_sentence(fleet: Fleet, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

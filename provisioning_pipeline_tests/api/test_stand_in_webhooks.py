@@ -218,6 +218,7 @@ def test_the_door_takes_what_the_stand_in_sends(clerk: StandInClerk, fleet: Flee
     assert clerk.webhooks.failed == 0
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_sandbox_hold_a_secret_for_its_webhooks() -> None:
     with Sandbox(SandboxOptions(tenants=0)) as sandbox:
         environment = sandbox.environment()

@@ -84,6 +84,7 @@ def assert_apply_says_what_it_did(sandbox: Sandbox) -> None:
     assert json.loads(acme.stdout)["actions"] == 0
 
 
+@pytest.mark.slow
 def test_status_lists_every_tenant_with_its_conditions(sandbox: Sandbox) -> None:
     provisioning("apply", environment=sandbox.environment())
 
@@ -130,6 +131,7 @@ def test_migrate_can_be_repeated(sandbox: Sandbox) -> None:
         assert (done.returncode, "revision" in done.stdout) == (0, True)
 
 
+@pytest.mark.slow
 def test_missing_settings_are_one_line_each_and_exit_2(tmp_path: Path) -> None:
     done = program("apply", folder=tmp_path)
 
@@ -164,6 +166,7 @@ WRONG = {
 NO_REGISTRY = ("unreachable registry", "missing database")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", WRONG)
 def test_preflight_says_in_one_sentence_what_is_wrong_and_shows_no_secret(sandbox: Sandbox, trouble: str) -> None:
     name, value, sentence = WRONG[trouble]
@@ -231,6 +234,7 @@ def test_help_teaches_without_settings(tmp_path: Path) -> None:
         assert command in done.stdout
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_four_ready_tenants_and_one_explained_failure(tmp_path: Path) -> None:
     done = program("demo", folder=tmp_path, environment={"PROVISIONING_TWENTY_BASE_URL": "http://127.0.0.1:9"})
 

@@ -58,6 +58,7 @@ def test_bad_input_is_2_in_words(world: World, argument: str) -> None:
     assert argument.removeprefix("--").partition("=")[0] in done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_usable_server_it_could_not_run(world: World) -> None:
     environment = world.sandbox.environment() | {"PROVISIONING_TWENTY_BASE_URL": "http://127.0.0.1:9"}
 

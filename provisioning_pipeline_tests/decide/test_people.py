@@ -171,6 +171,7 @@ def test_whoever_signed_up_again_gets_their_account_once_the_deletion_is_confirm
     assert (decision.findings, decision.replace_admin) == ((), frozenset())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fate", [None, "left", "banned"])
 @pytest.mark.parametrize("gone", ["report", "demote", "remove"])
 def test_until_then_the_account_is_nobodys_and_nobody_loses_it(town: Town, fate: str | None, gone: str) -> None:

@@ -103,6 +103,7 @@ def test_a_membership_added_at_clerk_is_a_ready_member_after_the_next_tick(
     assert isinstance(tick(instance), dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_removed_at_clerk_is_refused_at_twenty_with_the_seconds_since_clerks_event(
     world: World, slug: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +143,7 @@ def join_and_leave(world: World, slug: str) -> None:
     world.sandbox.clerk.wait_for_webhooks()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("happens", "there"), [(leave_and_join, True), (join_and_leave, False)])
 def test_whatever_the_events_said_and_in_which_order_the_truth_is_read(
     world: World, slug: str, instance: dg.DagsterInstance, happens: Callable[[World, str], None], there: bool
@@ -153,6 +155,7 @@ def test_whatever_the_events_said_and_in_which_order_the_truth_is_read(
     assert (new(slug) in world.members(slug)) is there
 
 
+@pytest.mark.slow
 def test_while_clerk_cannot_be_read_the_mark_stays(world: World, slug: str, instance: dg.DagsterInstance) -> None:
     join(world, slug)
     world.sandbox.clerk.faults.scripted.append(

@@ -59,6 +59,7 @@ def steps(result: Any) -> set[str]:
     return {event.step_key for event in result.all_events if event.event_type_value == "STEP_SUCCESS"}
 
 
+@pytest.mark.slow
 def test_definitions_load_in_a_fresh_interpreter_without_a_single_setting(tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONING_")}
     done = subprocess.run(
@@ -139,6 +140,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(world: World, instance: dg.
     assert instance.get_latest_materialization_event(dg.AssetKey("tenant_inventory")) is None
 
 
+@pytest.mark.slow
 def test_a_failed_tenant_does_not_go_on_and_the_run_fails_beyond_the_threshold(
     world: World, instance: dg.DagsterInstance
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_failed_tenant_does_not_go_on_and_the_run_fails_beyond_the_threshold(
     assert reconcile(instance).success
 
 
+@pytest.mark.slow
 def test_settings_that_are_missing_fail_the_run_with_their_names(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -212,6 +215,7 @@ def test_the_sensor_asks_for_new_databases_once_and_for_nothing_at_rest(
     assert later.tags["tenant"].startswith("twenty_tenant_zeta_")
 
 
+@pytest.mark.slow
 def test_the_sensor_leaves_tenants_alone_that_an_unfinished_run_is_at(
     world: World, instance: dg.DagsterInstance
 ) -> None:
@@ -253,6 +257,7 @@ def test_a_run_that_broke_off_is_asked_for_again_with_a_new_key_after_a_wait(
     assert again.run_key != request.run_key
 
 
+@pytest.mark.slow
 def test_a_database_that_turns_up_late_is_asked_for_at_once(world: World, instance: dg.DagsterInstance) -> None:
     world.apply()
     world.apply()
@@ -266,6 +271,7 @@ def test_a_database_that_turns_up_late_is_asked_for_at_once(world: World, instan
     assert request.run_config["ops"]["detect_tenants"]["config"]["tenants"] == [missing]
 
 
+@pytest.mark.slow
 def test_a_failed_read_is_an_error_of_the_tick_and_never_an_empty_fleet(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

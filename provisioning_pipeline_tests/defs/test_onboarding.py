@@ -185,6 +185,7 @@ def test_a_dry_run_shows_what_would_be_cleared_and_clears_nothing(world: World, 
     assert world.sees("acme")["status"] == "SYNC_EMAIL"
 
 
+@pytest.mark.slow
 def test_members_are_not_touched_and_marks_stay(world: World, instance: dg.DagsterInstance) -> None:
     clerk = world.sandbox.clerk
     newcomer = clerk.add_user("late@acme.example", first_name="Late", last_name="Comer")
@@ -300,6 +301,7 @@ def test_with_the_policy_everyone_strangers_count_as_ours(
 # --- the verification -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_verification_proves_every_admin_and_says_how_old_the_oldest_proof_is(
     world: World, instance: dg.DagsterInstance
 ) -> None:

@@ -88,6 +88,7 @@ def test_kept_data_goes_on(data_folder: Path) -> None:
         assert len(third.clerk.state.organizations) == 1
 
 
+@pytest.mark.slow
 def test_several_servers_and_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     two = (TwentyOptions(workspace_limit=5), TwentyOptions())
     with Sandbox(SandboxOptions(tenants=0, twenty=two)) as sandbox:
@@ -150,6 +151,7 @@ def text_until(process: subprocess.Popen[str], word: str) -> str:
     pytest.fail(f"the sandbox ended early: {text}")
 
 
+@pytest.mark.slow
 def test_up_add_tenant_and_stop(tmp_path: Path) -> None:
     env_file = tmp_path / "sandbox.env"
     with running("--tenants", "1", "--members", "1", "--env-file", str(env_file)) as process:

@@ -93,7 +93,9 @@ class TwentyServer(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; kept in the ledger.")
     base_url: HttpUrl = Field(description="Base URL of the server.")
-    database_url: PostgresUrl = Field(description="Its own database; read, and written to only to mend half members.")
+    database_url: PostgresUrl = Field(
+        description="Its own database; read, and written to for half members and rows that no call clears."
+    )
     service_email: str = Field(min_length=3, description="E-mail of our service account there.")
     service_password: SecretStr = Field(min_length=8, max_length=50, description="Its password (8 to 50 characters).")
     capacity: int | None = Field(
@@ -129,7 +131,7 @@ class Settings(BaseSettings):
     )
     twenty_database_url: PostgresUrl | None = Field(
         default=None,
-        description="Database of that server; read, and written to only to mend half members.",
+        description="Database of that server; read, and written to for half members and rows that no call clears.",
         examples=["postgresql://reader:secret@db.example.com:5432/twenty"],
     )
     twenty_service_email: str | None = Field(

@@ -47,7 +47,7 @@ async def repair_tenant_database(work: TenantDatabase) -> ChainResult:
     except Fault as fault:
         condition = is_unknown(ConditionType.TENANT_DATABASE, fault.reason, fault.message)
     except Error as error:
-        condition = _refused(error)
+        condition = _refused(work.plan, error)
     return ChainResult(work.name, (condition,), tuple(outcomes), failed=False)
 
 
@@ -105,10 +105,18 @@ async def _activate(work: TenantDatabase) -> tuple[int, int, str]:
     return len(changed), len(planned), "workspaces set from PENDING_CREATION to ACTIVE"
 
 
-def _refused(error: Error) -> Condition:
+def _refused(plan: DatabasePlan, error: Error) -> Condition:
+    rights = [
+        *(['the right to read, lock and delete rows of core."keyValuePair"'] if plan.rows else []),
+        *(["the right to change core.workspace"] if plan.activate else []),
+    ]
+    policies = [
+        *(["PROVISIONING_TENANT_DATABASES=report"] if plan.rows else []),
+        *(["PROVISIONING_MEND_HAND_MADE=false"] if plan.activate else []),
+    ]
     return is_unknown(
         ConditionType.TENANT_DATABASE,
         Reason.DATABASE_REFUSED,
-        f"The tenant's database refused to be repaired: {str(error).splitlines()[0]}. Give our user the right to read, "
-        'lock and delete rows of core."keyValuePair" there, or set PROVISIONING_TENANT_DATABASES=report.',
+        f"The tenant's database refused to be repaired: {str(error).splitlines()[0]}. Give our user "
+        f"{' and '.join(rights)} there, or set {' and '.join(policies)}.",
     )

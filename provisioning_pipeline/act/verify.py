@@ -208,7 +208,7 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             login,
             Reason.WIZARD_SHOWS,
             f"{login.email} would see the onboarding step {user.onboarding_status}.",
-            f"`provisioning apply {scope.plan.tenant.slug}` clears it, if Twenty has a call for that.",
+            f"`provisioning apply {scope.plan.tenant.slug}` clears it and proves the login again.",
             status=user.onboarding_status,
         )
 

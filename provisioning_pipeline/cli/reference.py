@@ -77,7 +77,7 @@ _REST = "Runs and reports"
 
 _SERVER_WORDS: Mapping[str, str] = {
     "base_url": "Base URL of the server.",
-    "database_url": "Its own database; read, and written to only to mend half members.",
+    "database_url": "Its own database; read, and written to for half members and rows that no call clears.",
     "service_email": "E-mail of our service account there.",
     "service_password": "Its password (Twenty takes 8 to 50 characters).",
 }

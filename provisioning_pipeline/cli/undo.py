@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, fail
-from provisioning_pipeline.ledger.removed_rows import WORKSPACE_TABLE, RemovedRow
+from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
 from provisioning_pipeline.pipeline.undo import Fate, Undoable, Undone, UnknownRun, removed_rows
 from provisioning_pipeline.pipeline.undo import undo as put_back
 from provisioning_pipeline.settings import Settings
@@ -74,14 +74,22 @@ def _nothing(undoable: Undoable) -> str:
 
 def _warning(settings: Settings, undoable: Undoable) -> str:
     """That the next run does it again, and the setting that keeps it from that."""
-    if all(row.server for row in undoable.rows):
-        return "The next run removes them again."
-    if settings.tenant_databases == "report":
-        return "The next run leaves rows in tenants' own databases alone: PROVISIONING_TENANT_DATABASES is report."
-    return (
-        "The next run removes them again, unless PROVISIONING_TENANT_DATABASES=report is set (which holds for tenants' "
-        "own databases)."
-    )
+    told = []
+    if any(row.server for row in undoable.rows):
+        told.append("The next run removes the rows of Twenty servers again.")
+    own = [row for row in undoable.rows if not row.server]
+    if any(row.table_name == ONBOARDING_TABLE for row in own):
+        told.append(
+            "The next run leaves rows in tenants' own databases alone: PROVISIONING_TENANT_DATABASES is report."
+            if settings.tenant_databases == "report"
+            else "The next run removes the rows of tenants' own databases again, unless "
+            "PROVISIONING_TENANT_DATABASES=report is set."
+        )
+    if settings.mend_hand_made and any(row.table_name == WORKSPACE_TABLE for row in own):
+        told.append(
+            "The next run sets the workspaces to ACTIVE again, unless PROVISIONING_MEND_HAND_MADE=false is set."
+        )
+    return " ".join(told)
 
 
 def _show_rows(console: Console, undoable: Undoable) -> None:

@@ -54,7 +54,7 @@ async def remove_rows(
 ) -> list[Row]:
     """Delete those of the planned onboarding rows that are still exactly as planned, all or none of them.
 
-    A row is left alone when it was changed, marked as deleted or removed meanwhile, and when it was not planned as
+    A row is left alone when it was changed or removed meanwhile, and when it was not planned as
     pending (JSON `true`) or without its `row_id`.
 
     Args:

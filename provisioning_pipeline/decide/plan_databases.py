@@ -22,7 +22,6 @@ from provisioning_pipeline.model.tenant import (
 )
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
 
-_ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _MOST_NAMED = 3
 
 
@@ -125,7 +124,7 @@ def with_database(entry: TenantPlan, look: Look, people: PeopleOfDatabase, polic
     workspaces = [found for found in look.workspaces if found.workspace_id != entry.workspace_id]
     rows = _rows(workspaces, look.flags, people, everyone=policy.everyone)
     left_pending = [
-        found for found in workspaces if found.activation_status in _ACTIVATING and not failed_checks(found)
+        found for found in workspaces if found.activation_status == "PENDING_CREATION" and not failed_checks(found)
     ]
     hand_made = tuple(
         HandMade(found.workspace_id, found.display_name, tuple(map(str, failed_checks(found))))

@@ -151,14 +151,14 @@ def test_of_a_workspace_only_its_status_is_shown(site: Site) -> None:
 def test_with_the_policy_report_nothing_warns_of_the_next_run(site: Site, tenant: Seeded) -> None:
     done = undo(site, "r1", "--yes", tenant_databases="report")
 
-    assert "removes them again" not in done.stdout
+    assert "removes the rows" not in done.stdout
     assert "alone" in done.stdout
 
 
 def test_rows_of_a_server_are_removed_again_whatever_is_set(site: Site) -> None:
     site.tenant("acme", site.server).remove("r1")
 
-    assert "The next run removes them again.\n" in undo(site, "r1", "--yes").stdout
+    assert "The next run removes the rows of Twenty servers again.\n" in undo(site, "r1", "--yes").stdout
 
 
 def test_a_registry_out_of_reach_is_one_sentence(site: Site) -> None:

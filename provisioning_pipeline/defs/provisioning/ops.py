@@ -192,7 +192,8 @@ def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: W
     out=dg.Out(Chunk),
     # a tenant that is further goes first, so that nobody waits for the whole fleet
     tags={"dagster/priority": "2"},
-    description="Sign in as the admin and as whoever was changed: only COMPLETED in the right workspace is ready.",
+    description="Sign in as the admin and all members of a tenant that was changed: only COMPLETED in the right "
+    "workspace is ready.",
 )
 def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
     """A real login."""

@@ -10,13 +10,8 @@ from uuid import uuid4
 import pytest
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.twenty.database import (
-    MemberState,
-    Roster,
-    RosterEntry,
-    TwentyDatabase,
-    WorkspaceState,
-)
+from provisioning_pipeline.clients.twenty.database import MemberState, TwentyDatabase, WorkspaceState
+from provisioning_pipeline.clients.twenty.roster import Roster, RosterEntry
 from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind

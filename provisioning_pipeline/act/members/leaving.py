@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from provisioning_pipeline.act.members.work import Work
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
-from provisioning_pipeline.clients.twenty.database import RosterEntry
+from provisioning_pipeline.clients.twenty.roster import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE

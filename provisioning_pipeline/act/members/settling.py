@@ -2,7 +2,7 @@
 
 from provisioning_pipeline.act.members.leaving import must_leave_an_admin
 from provisioning_pipeline.act.members.work import Work, guarded
-from provisioning_pipeline.clients.twenty.database import RosterEntry
+from provisioning_pipeline.clients.twenty.roster import RosterEntry
 from provisioning_pipeline.ledger.members import MemberLink
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Change, MemberPlan

@@ -6,7 +6,7 @@ from typing import Any
 
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.twenty.accounts import Door
-from provisioning_pipeline.clients.twenty.database import Roster, RosterEntry
+from provisioning_pipeline.clients.twenty.roster import Roster, RosterEntry
 from provisioning_pipeline.ledger.members import MemberLink
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Finding, MemberPlan

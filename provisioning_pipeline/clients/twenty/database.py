@@ -14,6 +14,7 @@ from psycopg import errors, sql
 from provisioning_pipeline.clients.onboarding_rows import remove_rows
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.twenty.contract import COLUMNS
+from provisioning_pipeline.clients.twenty.roster import Roster, roster_of
 from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -38,50 +39,6 @@ class MemberState:
 
     user_id: str
     role: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RosterEntry:
-    """One membership of one workspace, with the person's member record in it.
-
-    Without a `workspace_member_id` it is half a member: nobody can come in as that person. `role` is a label, None
-    when there is none; the names are those of the member record, empty when there are none.
-    """
-
-    user_id: str
-    email: str
-    role: str | None
-    workspace_member_id: str | None
-    first_name: str
-    last_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stray:
-    """A member record whose person has no membership, or no account any more: the other half of a member.
-
-    When that person joins again, the record is used again. Somebody else with the same e-mail cannot join.
-    """
-
-    workspace_member_id: str
-    user_id: str | None
-    email: str | None
-    first_name: str
-    last_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Roster:
-    """Who belongs to one workspace. E-mails are in lower case."""
-
-    members: tuple[RosterEntry, ...]
-    strays: tuple[Stray, ...]
-
-    def of(self, user_id: str | None, email: str) -> RosterEntry | None:
-        """The membership of this account, or of the one with this e-mail where no account is known."""
-        wanted = email.strip().lower()
-        found = (entry for entry in self.members if (entry.user_id == user_id if user_id else entry.email == wanted))
-        return next(found, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,18 +237,7 @@ class TwentyDatabase:
     async def roster(self, workspace_id: str) -> Roster:
         """Who belongs to one workspace, with the records that it keeps of them; empty for an unknown workspace."""
         memberships = await self._fetch(_ROSTER, [workspace_id])
-        records = await self._member_records(workspace_id)
-        by_user: dict[str, Row] = {}
-        for record in records:
-            by_user.setdefault(record["user_id"], record)
-        members = tuple(_entry(row, by_user.get(row["user_id"], _NO_RECORD)) for row in memberships)
-        known = {member.user_id for member in members}
-        strays = tuple(
-            Stray(record["id"], record["user_id"], record["email"], record["first_name"], record["last_name"])
-            for record in records
-            if record["user_id"] not in known
-        )
-        return Roster(members, strays)
+        return roster_of(memberships, await self._member_records(workspace_id))
 
     async def _member_records(self, workspace_id: str) -> list[Row]:
         """Rows of the workspace's own member table that are not deleted; none where there is no such table."""
@@ -502,15 +448,3 @@ _MEMBER_RECORDS: LiteralString = """
     FROM {table} m {living}
     ORDER BY {age}, m.id
 """
-_NO_RECORD: Row = {"id": None, "first_name": "", "last_name": ""}
-
-
-def _entry(membership: Row, record: Row) -> RosterEntry:
-    return RosterEntry(
-        user_id=membership["user_id"],
-        email=membership["email"],
-        role=membership["role"],
-        workspace_member_id=record["id"],
-        first_name=record["first_name"],
-        last_name=record["last_name"],
-    )

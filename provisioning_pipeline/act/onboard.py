@@ -69,8 +69,13 @@ async def _clear_all(scope: Scope, door: Door, people: Mapping[str, Account], fl
 
 
 async def _clear_for(scope: Scope, door: Door, account: Account, pending: Mapping[str, Level]) -> None:
+    """Make the calls for one person. What they cannot do for this one is left to SQL; a server's trouble goes on."""
     for key, level in pending.items():
-        await _clear(scope, door, account, key, level)
+        try:
+            await _clear(scope, door, account, key, level)
+        except Fault as fault:
+            if fault.kind is not FaultKind.TENANT:
+                raise
 
 
 async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Account]) -> None:

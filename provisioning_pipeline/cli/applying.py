@@ -15,6 +15,8 @@ from provisioning_pipeline.pipeline.apply import Applied
 from provisioning_pipeline.pipeline.apply import apply as reconcile
 from provisioning_pipeline.settings import Settings
 
+_MOST_NAMED = 5
+
 
 def apply_and_show(
     settings: Settings, tenants: Collection[str], *, as_json: bool, approved: str | None = None
@@ -56,6 +58,14 @@ def show(applied: Applied) -> None:
         f"[bold]{escape(summary.verdict)}[/] {summary.actions} actions, {summary.mutating_calls} mutating calls, "
         f"{summary.seconds:.1f} s."
     )
+    if applied.databases:
+        named = ", ".join(line.slug for line in applied.databases[:_MOST_NAMED])
+        more = f" and {len(applied.databases) - _MOST_NAMED} more" if len(applied.databases) > _MOST_NAMED else ""
+        console.print(
+            f"[yellow]Look into the own databases of {escape(named)}{more}: `provisioning status TENANT` says why.[/]"
+        )
+    if summary.undo:
+        console.print(escape(summary.undo), soft_wrap=True)
     console.print(f"Report: {escape(str(applied.report))}", soft_wrap=True)
 
 
@@ -64,12 +74,21 @@ def applied_json(applied: Applied) -> dict[str, object]:
     summary = applied.summary
     return {
         "run_id": summary.run_id,
-        "verdict": summary.verdict,
+        "verdict": summary.verdict,  # of the whole fleet; everything about tenants is of those that were looked at
         "tenants": {state: applied.count(state) for state in ("ready", "unwell", "aside")},
         "actions": summary.actions,
         "mutating_calls": summary.mutating_calls,
+        "rows_removed": summary.rows_removed,
         "seconds": round(summary.seconds, 3),
         "report": str(applied.report),
-        "unwell": [{"slug": line.slug, "reason": line.reason, "message": line.message} for line in summary.unwell],
+        "unwell": [
+            {"slug": line.slug, "reason": line.reason, "message": line.message}
+            for line in applied.tenants
+            if line.state == "unwell"
+        ],
+        "databases": [
+            {"slug": line.slug, "reason": line.database_reason, "message": line.database_message}
+            for line in applied.databases
+        ],
         "refusals": list(summary.refusals),
     }

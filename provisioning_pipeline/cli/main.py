@@ -164,11 +164,23 @@ def verify(
 
 @app.command()
 def undo(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run, as its report names it.")],
+    run_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_ID", help="The run, as its report names it; its first 8 characters or more will do."
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put back the rows that a run removed by SQL, after showing them."""
+    """Put back the rows that a run removed by SQL and the activation statuses that it set, after showing them.
+
+    The next run removes the rows again, except those in tenants' own databases where PROVISIONING_TENANT_DATABASES is
+    report; statuses it sets again unless PROVISIONING_MEND_HAND_MADE=false. People who were taken over stay members.
+
+    Exit codes: 0 all back, nothing to do or not agreed to; 1 the ledger cannot be read or written to; 2 bad input or
+    settings, no such run or several, or nobody to ask; 3 some not put back.
+    """
     from provisioning_pipeline.cli.undo import undo_and_show
 
     settings = settings_or_exit()

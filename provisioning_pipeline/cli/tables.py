@@ -108,6 +108,8 @@ def _member_lines(entry: TenantPlan) -> list[str]:
             sign, words = _SIGNS[change]
             name = f"{member.first_name} {member.last_name}".strip()
             told = words.format(person=member.email, role=member.role, name=name, why=member.why)
+            if change is Change.ADD_MEMBER and member.why:
+                told += f" ({member.why})"
             found.append((_FIRST.index(change) if change in _FIRST else len(_FIRST), f"{sign} {escape(told)}"))
     lines = [line for _, line in sorted(found, key=lambda item: item[0])]
     more = len(lines) - _MOST_MEMBERS

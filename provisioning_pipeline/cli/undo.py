@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, fail
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
@@ -68,7 +67,9 @@ def _put_back(settings: Settings, undoable: Undoable, *, quiet: bool) -> Undone:
 
 def _nothing(undoable: Undoable) -> str:
     if undoable.restored:
-        return f"What run {undoable.run_id} removed by SQL ({undoable.restored} rows) was put back already."
+        done = f"What run {undoable.run_id} removed by SQL ({undoable.restored} rows) was put back already."
+        again = undoable.removed_again_by
+        return f"{done} If rows are gone again, a later run removed them: undo that one, {again}." if again else done
     return f"Run {undoable.run_id} removed no row by SQL, so there is nothing to put back."
 
 
@@ -80,7 +81,8 @@ def _warning(settings: Settings, undoable: Undoable) -> str:
     own = [row for row in undoable.rows if not row.server]
     if any(row.table_name == ONBOARDING_TABLE for row in own):
         told.append(
-            "The next run leaves rows in tenants' own databases alone: PROVISIONING_TENANT_DATABASES is report."
+            "PROVISIONING_TENANT_DATABASES is report here, so the next run from here leaves rows in tenants' own "
+            "databases alone; runs with another setting, such as a daemon's, remove them again."
             if settings.tenant_databases == "report"
             else "The next run removes the rows of tenants' own databases again, unless "
             "PROVISIONING_TENANT_DATABASES=report is set."
@@ -93,23 +95,37 @@ def _warning(settings: Settings, undoable: Undoable) -> str:
 
 
 def _show_rows(console: Console, undoable: Undoable) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("tenant", "where", "key", "user", "workspace", "value", "removed at"):
-        table.add_column(name, overflow="fold")
-    for row in undoable.rows[:_MOST_ROWS]:
+    """Two lines per row. Nothing is wrapped, so that ids can be copied."""
+    shown: list[tuple[str, ...]] = [("", "tenant", "where", "key", "value", "removed at")]
+    shown += [_cells(undoable, row, number) for number, row in enumerate(undoable.rows[:_MOST_ROWS], 1)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = [
+        escape("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        for cells in shown
+    ]
+    indent = " " * (widths[0] + 2)
+    console.print(f"[dim]{lines[0]}[/]", soft_wrap=True, highlight=False)
+    for line, row in zip(lines[1:], undoable.rows, strict=False):
         told = _told(row)
-        table.add_row(
-            f"[bold]{escape(undoable.tenant(row))}[/]",
-            escape(told["where"]),
-            escape(told["key"]),
-            told["user"] or "-",
-            told["workspace"] or "-",
-            escape(json.dumps(told["value"])),
-            f"{row.removed_at:%Y-%m-%d %H:%M}" + ("" if row.certain else " (perhaps)"),
-        )
-    console.print(table)
+        whose = "  ".join(f"{name} {told[name]}" for name in ("user", "workspace") if told[name])
+        console.print(f"{line}\n[dim]{indent}{escape(whose)}[/]", soft_wrap=True, highlight=False)
     if len(undoable.rows) > _MOST_ROWS:
         console.print(f"[dim]…and {len(undoable.rows) - _MOST_ROWS} more.[/]")
+
+
+def _cells(undoable: Undoable, row: RemovedRow, number: int) -> tuple[str, ...]:
+    return (
+        f"{number}.",
+        undoable.tenant(row),
+        row.server or "own database",
+        _short_key(row),
+        json.dumps(_told(row)["value"]),
+        f"{row.removed_at:%Y-%m-%d %H:%M}" + ("" if row.certain else " (perhaps)"),
+    )
+
+
+def _short_key(row: RemovedRow) -> str:
+    return str(_told(row)["key"]).removeprefix("ONBOARDING_").removesuffix("_PENDING")
 
 
 def _told(row: RemovedRow) -> dict[str, Any]:
@@ -137,11 +153,16 @@ def _end(undoable: Undoable, undone: Undone, *, as_json: bool, sentence: str) ->
         print(json.dumps(_as_json(undoable, undone, sentence)))
         return
     console = Console()
+    numbers = {row.id: number for number, row in enumerate(undoable.rows, 1)}
     for told in undone.rows:
         if told.fate is not Fate.PUT_BACK:
             colour = "red" if told.fate is Fate.NOT_PUT_BACK else "dim"
-            what = f"{undoable.tenant(told.row)}, {_told(told.row)['key']} ({told.row.row_id}): {told.fate}: {told.why}"
-            console.print(f"[{colour}]{escape(what)}[/]", soft_wrap=True)
+            what = (
+                f"{undoable.tenant(told.row)}, {_short_key(told.row)}, row {told.row.row_id}: {told.fate}: {told.why}"
+            )
+            # a run that is still at work may have removed more since they were shown
+            number = f"{numbers[told.row.id]}. " if told.row.id in numbers else ""
+            console.print(f"[{colour}]{escape(number + what)}[/]", soft_wrap=True)
     console.print(f"[bold]{escape(sentence)}[/]", soft_wrap=True)
 
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from provisioning_pipeline.pipeline.verification import TenantVerified, Verified
+from provisioning_pipeline.pipeline.verification import NotLookedAt, TenantVerified, Verified
 from provisioning_pipeline.pipeline.verification import verify as look
 from provisioning_pipeline.settings import Settings
+
+_MOST_NAMED = 3
 
 
 def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int | None, as_json: bool) -> Verified:
@@ -47,8 +49,8 @@ def show(console: Console, verified: Verified) -> None:
     for server in verified.servers:
         if not server.ok:
             console.print(f"[yellow]! {escape(server.message)}[/]")
-    for missed in verified.not_looked_at:
-        console.print(f"[yellow]? {escape(missed.slug)}: {missed.reason}: {escape(missed.message)}[/]")
+    for sentence in missed_in_words(verified.not_looked_at):
+        console.print(f"[yellow]? {escape(sentence)}[/]")
     for defect in verified.defects:
         console.print(f"[red]An error that nobody foresaw: {escape(defect)}[/]")
     console.print(f"[bold]{totals(verified)}[/]")
@@ -57,9 +59,34 @@ def show(console: Console, verified: Verified) -> None:
 def totals(verified: Verified) -> str:
     """One line: how many came in, of how many tenants, and how many tenants were not looked at."""
     logins, failed, missed = len(verified.proofs), len(verified.failures), len(verified.not_looked_at)
-    told = f"{logins - failed} of {logins} logins proved in {verified.tenants} tenants"
-    told += f", {missed} tenants not looked at" if missed else ""
+    if not (logins or missed):
+        return (
+            "No tenant's workspace is active: `provisioning status` says why."
+            if verified.workspaces
+            else "No tenant has a workspace yet: `provisioning apply` makes them."
+        )
+    told = f"{logins - failed} of {_counted(logins, 'login')} proved in {_counted(verified.tenants, 'tenant')}"
+    told += f", {_counted(missed, 'tenant')} not looked at" if missed else ""
     return f"{told}, {verified.seconds:.1f} s."
+
+
+def missed_in_words(missed: Sequence[NotLookedAt]) -> list[str]:
+    """One sentence for each reason why nobody looked; tenants with the same one are told together."""
+    slugs: dict[str, list[str]] = {}
+    for tenant in missed:
+        slugs.setdefault(f"{tenant.reason}: {tenant.message}", []).append(tenant.slug)
+    return [f"{_tenants_in_words(of_why)}: {why}" for why, of_why in slugs.items()]
+
+
+def _tenants_in_words(slugs: Sequence[str]) -> str:
+    if len(slugs) == 1:
+        return slugs[0]
+    more = ", …" if len(slugs) > _MOST_NAMED else ""
+    return f"{len(slugs)} tenants ({', '.join(slugs[:_MOST_NAMED])}{more})"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def verified_json(verified: Verified) -> dict[str, object]:

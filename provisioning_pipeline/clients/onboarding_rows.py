@@ -15,7 +15,13 @@ from provisioning_pipeline.model.onboarding import Flag
 
 Connection = AsyncConnection[TupleRow]
 _LOCK_SECONDS: Final = 5
-_CHANGED: Final = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
+_CHANGED: Final = (
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.InvalidSchemaName,
+    errors.InvalidTextRepresentation,
+)
 
 _STILL_AS_PLANNED: LiteralString = """
     SELECT to_jsonb(k) AS row
@@ -47,6 +53,21 @@ _INSERT: LiteralString = """
     ON CONFLICT DO NOTHING
     RETURNING k.id::text
 """
+
+
+async def rights_missing(database: Database) -> tuple[str, ...]:
+    """The rights that our user lacks there to remove onboarding rows and put them back; empty without such a table.
+
+    Raises:
+        Fault: when the database cannot be reached.
+    """
+    rows = await database.fetch(
+        """
+        SELECT needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE', 'INSERT']) WITH ORDINALITY AS n(needed, place)
+        WHERE NOT has_table_privilege(to_regclass('core."keyValuePair"'), needed) ORDER BY place
+        """
+    )
+    return tuple(row["needed"] for row in rows)
 
 
 async def remove_rows(

@@ -92,7 +92,7 @@ class Planner:
         self._server_of = {row["workspace_id"]: row["server"] for row in records(observed.workspaces)}
         self._linked = {found.link["workspace_id"] for found in detected if found.link}
         self._named = Counter(found.registry["workspace_id"] for found in detected if found.registry)
-        self._flags = _by_workspace(observed.flags)
+        self._flags, self._user_flags = _by_workspace_and_by_user(observed.flags)
         self._people = _people_with_flags(detected, observed)
         self._placement = Placement.over(
             observed.servers,
@@ -248,13 +248,16 @@ class Planner:
         return Admin(email, "", "") if email else self.admin(found, organization)
 
     def _pending(self, database_name: str, server: str, workspace_id: str, admin_user: str | None) -> tuple[str, ...]:
-        flags = self._flags.get((server, workspace_id), []) + self._flags.get((server, None), [])
-        if not flags:
-            return ()
+        of_workspace = self._flags.get((server, workspace_id), [])
         people = {*self._observed.service_users.get(server, ()), *self._people.get(database_name, ())}
         if admin_user:
             people.add(admin_user)
-        return tuple(sorted({key for person in people for key in pending_for(person, workspace_id, flags)}))
+        pending = (
+            pending_for(person, workspace_id, of_workspace + self._user_flags.get((server, person), []))
+            for person in people
+            if of_workspace or (server, person) in self._user_flags
+        )
+        return tuple(sorted({key for keys in pending for key in keys}))
 
     def _registry_is_behind(self, found: Detected, workspace_id: str) -> bool:
         return (
@@ -387,9 +390,15 @@ def _people_with_flags(detected: Sequence[Detected], observed: Observed) -> dict
     return {str(name): set(users) for name, users in rows.groupby("database_name")["twenty_user_id"]}
 
 
-def _by_workspace(flags: pd.DataFrame) -> dict[tuple[str, str | None], list[Flag]]:
-    found: dict[tuple[str, str | None], list[Flag]] = {}
+_Flags = dict[tuple[str, str | None], list[Flag]]
+
+
+def _by_workspace_and_by_user(flags: pd.DataFrame) -> tuple[_Flags, _Flags]:
+    """(server, workspace) → its rows, and (server, user) → the rows that a person has for all workspaces."""
+    of_workspaces: _Flags = {}
+    of_users: _Flags = {}
     for row in records(flags):
         flag = Flag(row["key"], row["user_id"], row["workspace_id"], row["value"])
-        found.setdefault((row["server"], flag.workspace_id), []).append(flag)
-    return found
+        found, place = (of_workspaces, flag.workspace_id) if flag.workspace_id else (of_users, flag.user_id)
+        found.setdefault((row["server"], place), []).append(flag)
+    return of_workspaces, of_users

@@ -1,7 +1,7 @@
 """Puts what a look into a tenant database found into the plan of its tenant."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
@@ -22,6 +22,7 @@ from provisioning_pipeline.model.tenant import (
 )
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
 
+_ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _MOST_NAMED = 3
 
 
@@ -56,12 +57,14 @@ class PeopleOfDatabase:
     Args:
         ours: members at Clerk, linked and taken-over people, admins.
         at_clerk: whom Clerk knows at all; None when Clerk could not be asked.
-        inside: who is in the tenant's workspace, or was taken over once.
+        inside: who is in the tenant's workspace, was taken over once, or was once known to Clerk; and our own accounts.
+        unread: who the tenant's members at Clerk are could not be read.
     """
 
     ours: frozenset[str] = frozenset()
     at_clerk: frozenset[str] | None = frozenset()
-    inside: frozenset[str] = field(default=frozenset())
+    inside: frozenset[str] = frozenset()
+    unread: bool = False
 
 
 def people_of_databases(
@@ -69,11 +72,11 @@ def people_of_databases(
     entries: Sequence[TenantPlan],
     people: People,
     named: Sequence[tuple[str, str]],
-    taken_over: Sequence[tuple[str, str]],
+    never: Sequence[tuple[str, str]],
 ) -> dict[str, PeopleOfDatabase]:
     """Database name → people, of every database that was looked into.
 
-    `named` are further (database name, e-mail) of ours, `taken_over` those who came over once and may have left since.
+    `named` are further (database name, e-mail) of ours, `never` those who are not to be taken over whatever Clerk says.
     """
     columns = ["database_name", "email"]
     looked = [entry for entry in entries if entry.tenant.database_name in looks]
@@ -86,11 +89,10 @@ def people_of_databases(
     at_clerk = places.merge(people.memberships, on="organization_id").merge(known, on="user_id")[columns]
     inside = places.merge(people.twenty_members, on=["server", "workspace_id"])
     inside = inside.merge(people.twenty_users, on=["server", "user_id"])[columns]
-    once = pd.DataFrame(taken_over, columns=columns, dtype=object)
     ours = _by_database(
-        [at_clerk, people.member_links[columns], pd.DataFrame(named, columns=columns, dtype=object), once], looks
+        [at_clerk, people.member_links[columns], pd.DataFrame(named, columns=columns, dtype=object)], looks
     )
-    insiders = _by_database([inside, once], looks)
+    insiders = _by_database([inside, pd.DataFrame(never, columns=columns, dtype=object)], looks)
     everybody = frozenset(known["email"])
     nobody: frozenset[str] = frozenset()
     return {name: PeopleOfDatabase(ours.get(name, nobody), everybody, insiders.get(name, nobody)) for name in looks}
@@ -107,22 +109,30 @@ def with_databases(
     looks: Mapping[str, Look],
     people: Mapping[str, PeopleOfDatabase],
     policy: DatabasePolicy,
+    served: Collection[str] = (),
 ) -> tuple[TenantPlan, ...]:
-    """The plans, with the part of those databases that were looked into."""
+    """The plans, with the part of those databases that were looked into; `served` are Twenty servers' own."""
     nobody = PeopleOfDatabase()
     return tuple(
-        with_database(entry, looks[name], people.get(name, nobody), policy)
+        with_database(entry, looks[name], people.get(name, nobody), policy, served=name in served)
         if (name := entry.tenant.database_name) in looks
         else entry
         for entry in entries
     )
 
 
-def with_database(entry: TenantPlan, look: Look, people: PeopleOfDatabase, policy: DatabasePolicy) -> TenantPlan:
-    """The tenant's plan with what is to be done in its database, and by reason of what is there."""
+def with_database(
+    entry: TenantPlan, look: Look, people: PeopleOfDatabase, policy: DatabasePolicy, *, served: bool = False
+) -> TenantPlan:
+    """The tenant's plan with what is to be done in its database, and by reason of what is there.
+
+    Where a Twenty server works on this very database (`served`), all of it is Twenty's: a workspace without metadata
+    may be one that Twenty has begun, and its people are Twenty's accounts. It is only told what was made by hand.
+    """
+    workspaces = [found for found in look.workspaces if not served or found.activation_status not in _ACTIVATING]
     # its own workspace is Twenty's to repair, also where Twenty works on this very database
-    workspaces = [found for found in look.workspaces if found.workspace_id != entry.workspace_id]
-    rows = _rows(workspaces, look.flags, people, everyone=policy.everyone)
+    workspaces = [found for found in workspaces if found.workspace_id != entry.workspace_id]
+    rows = () if served else _rows(workspaces, look.flags, people, everyone=policy.everyone)
     left_pending = [
         found for found in workspaces if found.activation_status == "PENDING_CREATION" and not failed_checks(found)
     ]
@@ -133,15 +143,20 @@ def with_database(entry: TenantPlan, look: Look, people: PeopleOfDatabase, polic
     )
     repaired = rows if policy.rows == "repair" else ()
     mended = tuple(found.workspace_id for found in left_pending) if policy.mend else ()
-    members, waits = _taken_over(entry, workspaces, people, policy)
+    members, waits = ((), False) if served else _taken_over(entry, workspaces, people, policy)
+    uncertain = people.unread and any(flag.value is True for flag in look.flags)
     after = _at_rest(look, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
     plan = DatabasePlan(
         evidence=evidence_under(policy.text, look.evidence),
         looked_at=look.looked_at,
-        settled=not (repaired or mended or members or waits) and look.reason is not Reason.DATABASE_UNREACHABLE,
+        settled=not (repaired or mended or members or waits or uncertain)
+        and look.reason is not Reason.DATABASE_UNREACHABLE,
         rows=repaired,
         activate=mended,
         hand_made=hand_made,
+        known_at_clerk=tuple(
+            sorted({member.email for found in workspaces for member in found.members} & (people.at_clerk or set()))
+        ),
         after=after,
     )
     now = _to_do(repaired, mended) if repaired or mended else after
@@ -153,12 +168,13 @@ def with_database(entry: TenantPlan, look: Look, people: PeopleOfDatabase, polic
     if members:
         changes += [change for member in members for change in member.changes]
         changes += [Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN]
+    newer = (now, _to_come(members)) if members else (now,)
     return replace(
         entry,
         changes=tuple(dict.fromkeys(changes)),
         members=(*entry.members, *members),
         database=plan,
-        conditions=(*(known for known in entry.conditions if known.type is not now.type), now),
+        conditions=(*(known for known in entry.conditions if known.type not in {new.type for new in newer}), *newer),
     )
 
 
@@ -199,12 +215,23 @@ def _member(found: FoundMember, entry: TenantPlan, policy: DatabasePolicy) -> Me
         role=ADMIN_ROLE if admin else policy.default_role,
         twenty_user_id=None,
         changes=(Change.ADD_MEMBER, *named, Change.SET_ROLE),
+        why="of the hand-made workspace; Clerk does not know them",
     )
 
 
 # --- what is told -------------------------------------------------------------------------------------------------
 
 _TYPE = ConditionType.TENANT_DATABASE
+
+
+def _to_come(members: Sequence[MemberPlan]) -> Condition:
+    named = ", ".join(member.email for member in members[:_MOST_NAMED])
+    more = f" and {len(members) - _MOST_NAMED} more" if len(members) > _MOST_NAMED else ""
+    return is_false(
+        ConditionType.MEMBERS_SYNCED,
+        Reason.WAITING,
+        f"{named}{more} of the hand-made workspace are to be taken over by this run.",
+    )
 
 
 def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:

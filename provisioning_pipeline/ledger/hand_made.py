@@ -1,9 +1,11 @@
 """The ledger's rows about workspaces that were inserted by SQL into tenant databases."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.tenant import HandMade
 
 
@@ -12,6 +14,47 @@ class HandMadeWorkspaces:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+
+    async def known_at_clerk(self, database_names: Sequence[str] | None = None) -> list[tuple[str, str]]:
+        """(database name, e-mail) of people whom Clerk was once seen to know, of these databases or of all."""
+        if not await has_ledger(self.database):
+            return []
+        names = None if database_names is None else list(database_names)
+        rows = await self.database.fetch_tuples(
+            """
+            SELECT database_name, email FROM provisioning.known_at_clerk
+            WHERE %s::text[] IS NULL OR database_name = ANY(%s)
+            """,
+            [names, names],
+        )
+        return [(name, email) for name, email in rows]
+
+    async def store_known_at_clerk(self, people: Sequence[tuple[str, str]]) -> None:
+        """Remember that Clerk knows these (database name, e-mail)."""
+        if not people:
+            return
+        names, emails = [list(column) for column in zip(*people, strict=True)]
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.known_at_clerk (database_name, email)
+            SELECT DISTINCT * FROM unnest(%s::text[], %s::text[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING
+            """,
+            [names, emails],
+        )
+
+    async def forget(self, database_names: Collection[str]) -> None:
+        """Forget what was found in databases that are no more, and what was told of them."""
+        if not database_names:
+            return
+        names = sorted(database_names)
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                "DELETE FROM provisioning.hand_made_workspace WHERE database_name = ANY(%s)", [names]
+            )
+            await connection.execute(
+                "DELETE FROM provisioning.condition WHERE database_name = ANY(%s) AND type = %s",
+                [names, ConditionType.TENANT_DATABASE],
+            )
 
     async def store(self, found: Mapping[str, Sequence[HandMade]]) -> None:
         """Remember these for each database that was looked into; those that are no longer there are forgotten."""

@@ -421,15 +421,21 @@ class Ledger:
         )
 
     async def tenant_rows(self) -> list[Row]:
-        """Every tenant for people: its link, and reason, message and since of its condition Ready."""
+        """Every tenant for people: its link, reason, message and since of its condition Ready.
+
+        And what is to be looked at in its own database, where TenantDatabase is not true.
+        """
         if not await has_ledger(self.database):
             return []
         return await self.database.fetch(
             """
             SELECT l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
-                   l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since
+                   l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since,
+                   d.reason AS database_reason, d.message AS database_message
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
+            LEFT JOIN provisioning.condition d ON d.database_name = l.database_name AND d.type = 'TenantDatabase'
+                AND d.status <> 'True'
             ORDER BY l.slug, l.database_name
             """
         )

@@ -176,9 +176,15 @@ class Members:
             )
 
     async def drop(self, database_name: str, clerk_user_ids: Sequence[str]) -> None:
-        """Forget that these people are members of the tenant."""
+        """Forget that these people are members of the tenant, but not that Clerk knew them."""
         await self.database.execute(
-            "DELETE FROM provisioning.member_link WHERE database_name = %s AND clerk_user_id = ANY(%s)",
+            """
+            WITH gone AS (
+                DELETE FROM provisioning.member_link WHERE database_name = %s AND clerk_user_id = ANY(%s)
+                RETURNING database_name, email
+            )
+            INSERT INTO provisioning.known_at_clerk (database_name, email) SELECT * FROM gone ON CONFLICT DO NOTHING
+            """,
             [database_name, list(clerk_user_ids)],
         )
 

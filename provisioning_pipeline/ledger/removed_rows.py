@@ -127,3 +127,34 @@ class RemovedRows:
             return False
         rows = await self.database.fetch("SELECT 1 FROM provisioning.run WHERE run_id = %s", [run_id])
         return bool(rows)
+
+    async def run_ids(self, beginning: str) -> list[str]:
+        """The ids of all runs, whatever they did, that begin so; sorted."""
+        if not await has_ledger(self.database):
+            return []
+        rows = await self.database.fetch(
+            """
+            SELECT run_id FROM provisioning.run WHERE starts_with(run_id, %(beginning)s)
+            UNION SELECT run_id FROM provisioning.removed_row WHERE starts_with(run_id, %(beginning)s)
+            ORDER BY run_id
+            """,
+            {"beginning": beginning},
+        )
+        return [row["run_id"] for row in rows]
+
+    async def removed_again_by(self, run_id: str) -> str | None:
+        """The newest run that, after this one, removed the same rows and whose removal nobody has put back yet."""
+        if not await has_ledger(self.database):
+            return None
+        rows = await self.database.fetch(
+            """
+            SELECT later.run_id FROM provisioning.removed_row AS later
+            JOIN provisioning.removed_row AS mine ON mine.row_id = later.row_id AND mine.table_name = later.table_name
+                AND mine.database_name = later.database_name AND mine.server IS NOT DISTINCT FROM later.server
+            WHERE mine.run_id = %s AND later.run_id <> mine.run_id AND later.id > mine.id
+                AND later.status <> 'restored'
+            ORDER BY later.id DESC LIMIT 1
+            """,
+            [run_id],
+        )
+        return str(rows[0]["run_id"]) if rows else None

@@ -151,6 +151,7 @@ class DatabasePlan:
         rows: onboarding rows to remove.
         activate: workspaces to set to ACTIVE.
         hand_made: workspaces that were inserted by SQL.
+        known_at_clerk: e-mails of their people whom Clerk knows.
         after: what holds once this is done.
     """
 
@@ -160,6 +161,7 @@ class DatabasePlan:
     rows: tuple[Flag, ...]
     activate: tuple[str, ...]
     hand_made: tuple[HandMade, ...]
+    known_at_clerk: tuple[str, ...]
     after: Condition
 
     @property

@@ -32,6 +32,11 @@ class Applied:
         return sum(line.state == state for line in self.tenants)
 
     @property
+    def databases(self) -> list[TenantLine]:
+        """Those of them in whose own database something is to be looked at."""
+        return [line for line in self.tenants if line.database_reason and line.state != "aside"]
+
+    @property
     def broken(self) -> bool:
         """The run itself failed: an unforeseen error, or not one server could be used."""
         return bool(self.totals.defects) or self.totals.no_server_usable

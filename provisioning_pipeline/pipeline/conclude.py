@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.reconcile import Totals
 from provisioning_pipeline.report import page
@@ -33,6 +34,7 @@ async def conclude(
         defects=tuple(totals.defects),
         calls=dict(totals.calls.most_common()),
         mutating_calls=totals.mutating_calls,
+        rows_removed=await _rows_removed(connections, run_id),
     )
     path = page.write(summary, connections.settings.report_path)
     await ledger.finish_run(
@@ -67,5 +69,11 @@ async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
         defects=(),
         calls={},
         mutating_calls=0,
+        rows_removed=await _rows_removed(connections, last.run_id),
     )
     return summary, page.write(summary, connections.settings.report_path)
+
+
+async def _rows_removed(connections: Connections, run_id: str) -> int:
+    removed = await connections.removed_rows.of_run(run_id)
+    return sum(row.table_name == ONBOARDING_TABLE for row in removed)

@@ -11,7 +11,7 @@ from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.decide.onboarding import member_statuses
 from provisioning_pipeline.ledger.proofs import Proof, Proofs
-from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType
+from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType, Reason, Status
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.onboarding import COMPLETED, Flag, Level
 from provisioning_pipeline.model.tenant import Change, Plan, TenantPlan
@@ -28,32 +28,55 @@ _MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACT
 
 @dataclass(frozen=True, slots=True)
 class OnboardingPart:
-    """The onboarding part of a plan, and the slugs of the tenants that have no workspace to repair anything in."""
+    """The onboarding part of a plan, and slugs of tenants for which it does nothing.
+
+    Args:
+        plan: of every tenant with a workspace what is about onboarding; no changes where nothing is to be done.
+        without_workspace: they have none to repair anything in.
+        nothing_pending: their rows were read, and nothing is to be done.
+        not_looked_at: their rows could not be read, or nothing is wanted of them.
+    """
 
     plan: Plan
-    without_workspace: tuple[str, ...]
+    without_workspace: tuple[str, ...] = ()
+    nothing_pending: tuple[str, ...] = ()
+    not_looked_at: tuple[str, ...] = ()
 
 
 def onboarding_part(plan: Plan) -> OnboardingPart:
-    """The plan with the tenants whose onboarding wants work, and of their changes those about onboarding alone.
+    """The plan with the tenants that have a workspace, and of their changes those about onboarding alone.
 
-    Nothing is written down about the other tenants, and no mark is cleared: nobody looked after their members.
+    Where nothing is to be done no condition is written down. No mark is cleared: nobody looked after members.
     """
-    without = tuple(entry.tenant.slug for entry in plan.tenants if _has_no_workspace(entry))
-    kept = (_onboarding_of(entry) for entry in plan.tenants if not _has_no_workspace(entry))
-    wanted = tuple(entry for entry in kept if entry.changes)
-    return OnboardingPart(replace(plan, tenants=wanted, looked_at=None, waiting=None, notes=()), without)
+    kept = tuple(_onboarding_of(entry) for entry in plan.tenants if not _has_no_workspace(entry))
+    idle = {entry.tenant.database_name for entry in kept if not entry.changes}
+    at_rest = [entry for entry in plan.tenants if entry.tenant.database_name in idle]
+    return OnboardingPart(
+        replace(plan, tenants=kept, looked_at=None, waiting=None, notes=()),
+        without_workspace=tuple(entry.tenant.slug for entry in plan.tenants if _has_no_workspace(entry)),
+        nothing_pending=tuple(entry.tenant.slug for entry in at_rest if _is_cleared(entry)),
+        not_looked_at=tuple(entry.tenant.slug for entry in at_rest if not _is_cleared(entry)),
+    )
 
 
 def _has_no_workspace(entry: TenantPlan) -> bool:
     return entry.workspace_id is None or bool(_MAKING & set(entry.changes))
 
 
+def _is_cleared(entry: TenantPlan) -> bool:
+    return any(
+        known.type is ConditionType.ONBOARDING_COMPLETE and known.status is Status.TRUE for known in entry.conditions
+    )
+
+
 def _onboarding_of(entry: TenantPlan) -> TenantPlan:
+    changes = tuple(change for change in entry.changes if change in _ONBOARDING_CHANGES)
+    if not changes:
+        return replace(entry, adopt=False, changes=(), conditions=(), members=(), findings=(), database=None)
     return replace(
         entry,
         adopt=False,
-        changes=tuple(change for change in entry.changes if change in _ONBOARDING_CHANGES),
+        changes=changes,
         # says what this run will do for members, and it does nothing for them
         conditions=tuple(known for known in entry.conditions if known.type is not ConditionType.MEMBERS_SYNCED),
     )
@@ -72,6 +95,7 @@ class PendingRow:
         user_id, workspace_id: of that level; else None.
         slug: tenant of that workspace; None where no tenant has it, or the row is of a user in all workspaces.
         ours: it speaks for somebody of ours, or for a whole workspace of a tenant.
+        email: of the user's account, where it is known.
     """
 
     server: str
@@ -81,6 +105,7 @@ class PendingRow:
     workspace_id: str | None
     slug: str | None
     ours: bool
+    email: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +125,38 @@ class Shown:
     ours: bool
 
 
+@dataclass(frozen=True, slots=True)
+class OwnDatabase:
+    """A tenant whose condition TenantDatabase is not true, by the last look into its own database."""
+
+    slug: str
+    status: Status
+    reason: Reason
+    message: str
+
+    @property
+    def has_rows(self) -> bool:
+        """Rows of people of ours are pending there, and by policy stay."""
+        return self.status is Status.FALSE and self.reason is Reason.ROWS_REPORTED
+
+
 @dataclass(frozen=True)
 class OnboardingNow:
-    """Onboarding as the servers' rows say it.
+    """Onboarding as the servers' rows say it, and as the last looks into the tenants' own databases told it.
 
     Args:
         pending: every row that holds `true`.
         statuses: how many members of the tenants' workspaces would see which status.
         shown: those who would see another one than COMPLETED.
         unread: server → why it could not be read; nobody knows what is pending there.
+        databases: the tenants whose own database is not known to have nothing pending, by slug.
     """
 
     pending: tuple[PendingRow, ...]
     statuses: Mapping[str, int]
     shown: tuple[Shown, ...]
     unread: Mapping[str, str]
+    databases: tuple[OwnDatabase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +211,9 @@ async def onboarding_after(connections: Connections) -> OnboardingAfter:
 async def onboarding_now(connections: Connections) -> OnboardingNow:
     """What is pending on all servers, and what the members of the tenants' workspaces would see."""
     settings = connections.settings
-    twenty, (tenants, people) = await both(
+    twenty, ((tenants, people), databases) = await both(
         twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern),
-        both(_tenants(connections), _people(connections)),
+        both(both(_tenants(connections), _people(connections)), _own_databases(connections)),
     )
     slugs = {(str(row["server"]), str(row["workspace_id"])): str(row["slug"]) for row in tenants}
     places = pd.DataFrame(
@@ -184,7 +226,9 @@ async def onboarding_now(connections: Connections) -> OnboardingNow:
     odd = linked[linked["status"] != COMPLETED].merge(twenty.users, on=["server", "user_id"], how="left")
     unread = twenty.servers[twenty.servers["reason"].notna()]
     return OnboardingNow(
-        pending=tuple(_pending_rows(twenty.flags, slugs, ours)),
+        pending=tuple(
+            _pending_rows(twenty.flags.merge(twenty.users, on=["server", "user_id"], how="left"), slugs, ours)
+        ),
         statuses={str(status): int(count) for status, count in linked["status"].value_counts().items()},
         shown=tuple(
             Shown(
@@ -197,6 +241,7 @@ async def onboarding_now(connections: Connections) -> OnboardingNow:
             for row in records(odd.sort_values(["slug", "user_id"]))
         ),
         unread=dict(zip(unread["server"], unread["message"], strict=True)),
+        databases=databases,
     )
 
 
@@ -240,6 +285,20 @@ async def _tenants(connections: Connections) -> list[Row]:
     return [row for row in rows if row["workspace_id"] and row["reason"] not in SET_ASIDE]
 
 
+async def _own_databases(connections: Connections) -> tuple[OwnDatabase, ...]:
+    """What the ledger tells of databases of tenants that are not set aside, with or without a workspace."""
+    rows, stored = await both(connections.ledger.tenant_rows(), connections.ledger.conditions())
+    slugs = {row["database_name"]: str(row["slug"]) for row in rows if row["reason"] not in SET_ASIDE}
+    found = [
+        OwnDatabase(slugs[entry.database_name], known.status, known.reason, known.message)
+        for entry in stored
+        if (known := entry.condition).type is ConditionType.TENANT_DATABASE
+        and known.status is not Status.TRUE
+        and entry.database_name in slugs
+    ]
+    return tuple(sorted(found, key=lambda database: database.slug))
+
+
 async def _people(connections: Connections) -> set[tuple[str, str]]:
     """Database name and Twenty user id of everybody whom we linked or took over."""
     links, taken = await both(connections.members.member_links(), connections.members.taken_over())
@@ -273,7 +332,9 @@ def _pending_rows(flags: pd.DataFrame, slugs: Mapping[_Place, str], ours: set[_A
             Level.USER: (server, flag.user_id) in on_server,
             Level.USER_AND_WORKSPACE: (server, flag.workspace_id, flag.user_id) in ours,
         }
-        yield PendingRow(server, flag.key, flag.level, flag.user_id, flag.workspace_id, slug, concerned[flag.level])
+        yield PendingRow(
+            server, flag.key, flag.level, flag.user_id, flag.workspace_id, slug, concerned[flag.level], row["email"]
+        )
 
 
 def counted(rows: Iterable[PendingRow]) -> list[tuple[str, str, str, bool, int]]:

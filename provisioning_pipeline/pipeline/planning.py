@@ -157,7 +157,11 @@ async def _decide(
     entries = [with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts]
     return Plan(
         with_databases(
-            entries, seen.looks, await _of_databases(connections, seen, entries, people), database_policy(settings)
+            entries,
+            seen.looks,
+            await _of_databases(connections, seen, entries, people, unread),
+            database_policy(settings),
+            set(seen.twenty.servers["database_name"]),
         ),
         looked_at=seen.looked_at,
         unread=frozenset(unread),
@@ -170,7 +174,11 @@ async def _decide(
 
 
 async def _of_databases(
-    connections: Connections, seen: Seen, entries: Sequence[TenantPlan], people: People
+    connections: Connections,
+    seen: Seen,
+    entries: Sequence[TenantPlan],
+    people: People,
+    unread: Collection[str],
 ) -> dict[str, PeopleOfDatabase]:
     """Whom the databases that were looked into may speak of, and who of their hand-made workspaces Clerk knows."""
     named = [
@@ -179,9 +187,14 @@ async def _of_databases(
         for email in ((found.link or {}).get("admin_email"), (found.registry or {}).get("admin_email"))
         if email
     ]
-    found = people_of_databases(
-        seen.looks, entries, people, [*named, *_emails(seen.taken_over)], _emails(seen.taken_over)
-    )
+    service = [server.service_email.strip().lower() for server in connections.settings.servers]
+    never = [
+        *_emails(seen.taken_over),
+        *await connections.hand_made.known_at_clerk(list(seen.looks)),
+        *((name, email) for name in seen.looks for email in service),
+    ]
+    found = people_of_databases(seen.looks, entries, people, [*named, *_emails(seen.taken_over)], never)
+    found = {name: replace(entry, unread=name in unread) for name, entry in found.items()}
     strangers = {
         member.email
         for name, look in seen.looks.items()
@@ -195,7 +208,10 @@ async def _of_databases(
         if fault.kind is FaultKind.SERVER:
             raise
         known = None
-    return {name: replace(entry, at_clerk=known) for name, entry in found.items()}
+    return {
+        name: replace(entry, at_clerk=None if known is None else (entry.at_clerk or frozenset()) | known)
+        for name, entry in found.items()
+    }
 
 
 def _left(seen: Seen, entries: Sequence[TenantPlan]) -> tuple[tuple[str, str], ...]:

@@ -1,18 +1,19 @@
 """Reaches every configured system and says what it is, and what is missing before a run can work."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from psycopg import Error
 
 from provisioning_pipeline.act.scope import Server
 from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
-from provisioning_pipeline.pipeline.connections import Connections, connect
+from provisioning_pipeline.pipeline.connections import Connections, connect, tenant_database
 from provisioning_pipeline.pipeline.contracts import in_words
 from provisioning_pipeline.pipeline.contracts import look as look_at_contract
 from provisioning_pipeline.settings import Settings, TwentyServer
@@ -100,7 +101,22 @@ async def _cluster(connections: Connections) -> str:
     found = await cluster.database_names(
         connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
     )
-    return f"{version}; {len(found)} tenant databases"
+    lacking = ""
+    if found and settings.tenant_databases == "repair":
+        # one stands for all: a tenant manager makes them alike
+        async with tenant_database(settings, found[0], read_only=True) as database:
+            lacking = _lacking(await rights_missing(database))
+    return f"{version}; {len(found)} tenant databases{lacking and f'; in {found[0]}{lacking}'}"
+
+
+def _lacking(rights: Sequence[str]) -> str:
+    """What our user may not do with onboarding rows, to go on after what was found; empty when it may do all."""
+    if not rights:
+        return ""
+    return (
+        "; rows that no call of Twenty's clears cannot be removed or put back until our user is granted "
+        f'{", ".join(rights)} on core."keyValuePair"'
+    )
 
 
 async def _clerk(connections: Connections) -> str:
@@ -122,7 +138,7 @@ def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Await
                 "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/operations.md).",
             )
         limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
-        return f"{count} workspaces, {limit}"
+        return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}"
 
     return look
 

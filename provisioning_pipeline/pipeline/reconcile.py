@@ -106,6 +106,7 @@ class Reconciler:
     def __post_init__(self) -> None:
         at_once = self.connections.settings.tenant_concurrency
         self._gate = asyncio.Semaphore(at_once)
+        self._databases = asyncio.Semaphore(self.connections.settings.tenant_database_connections)
         # more tenants are under way than work at a time, so that the last ones do not leave places empty
         self._under_way = asyncio.Semaphore(_TENANTS_PER_PLACE * at_once)
 
@@ -226,18 +227,23 @@ class Reconciler:
     async def _keep_looks(self, plan: Plan) -> None:
         """What tells that a tenant database needs no other look, and which workspaces there are hand-made."""
         found = {entry.tenant.database_name: entry.database for entry in plan.tenants if entry.database}
-        await self.connections.looks.store(
-            {name: LastLook(seen.evidence, seen.looked_at, seen.settled) for name, seen in found.items()}
-        )
         # rows of somebody who becomes ours now were somebody else's in the last look
         newly_ours = {
             entry.tenant.database_name
             for entry in plan.tenants
             if not entry.database and {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.ADD_ADMIN} & set(entry.changes)
         }
-        await self.connections.looks.forget(plan.dropped | newly_ours)
         await self.connections.members.mark_left(plan.left)
+        await self.connections.hand_made.store_known_at_clerk(
+            [(name, email) for name, seen in found.items() for email in seen.known_at_clerk]
+        )
+        await self.connections.hand_made.forget(plan.dropped)
         await self.connections.hand_made.store({name: seen.hand_made for name, seen in found.items()})
+        # last: a look counts only once everything that it found is written down
+        await self.connections.looks.forget(plan.dropped | newly_ours)
+        await self.connections.looks.store(
+            {name: LastLook(seen.evidence, seen.looked_at, seen.settled) for name, seen in found.items()}
+        )
 
     async def run(
         self, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
@@ -250,9 +256,8 @@ class Reconciler:
 
         async def one(entry: TenantPlan) -> ChainResult | None:
             steps = [step for step in server_steps(entry) if only is None or step in only]
-            in_database = Step.REPAIR_ONBOARDING in steps_for(entry) and (
-                only is None or Step.REPAIR_ONBOARDING in only
-            )
+            # with the tenant's first step, so that no failure of Twenty's keeps its own database from being repaired
+            in_database = only is None or steps_for(entry)[:1] in [(step,) for step in only]
             results: list[ChainResult] = []
             async with self._under_way:
                 if in_database and entry.database and entry.database.needs_work:
@@ -287,7 +292,7 @@ class Reconciler:
 
     async def _repair_database(self, name: str, plan: DatabasePlan) -> ChainResult:
         settings, connections = self.connections.settings, self.connections
-        async with self._gate, tenant_database(settings, name, read_only=False) as database:
+        async with self._databases, tenant_database(settings, name, read_only=False) as database:
             return await repair_tenant_database(
                 TenantDatabase(
                     name=name,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, Error
+from psycopg import AsyncConnection, Error, errors
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -16,7 +16,13 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import restore_rows
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.locks import tenant_lock
-from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, Removals, RemovedRow
+from provisioning_pipeline.ledger.removed_rows import (
+    ONBOARDING_TABLE,
+    WORKSPACE_TABLE,
+    Removals,
+    RemovedRow,
+    RemovedRows,
+)
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.pipeline.connections import Connections, connect, server_database, tenant_database
@@ -25,11 +31,15 @@ from provisioning_pipeline.settings import Settings
 MADE_BY_US = "ACTIVE"
 """The activation status that a run sets."""
 _MOST_NAMED = 5
+_SHORTEST_BEGINNING = 8
 _LOCK_WAIT = "5s"
+_MAY_BE_BACK = "Rows may be back already although the ledger does not say so; undoing it again is safe."
+_GRANTS = {ONBOARDING_TABLE: ("keyValuePair", "INSERT"), WORKSPACE_TABLE: ("workspace", "UPDATE")}
+"""Table → as PostgreSQL calls it when it denies permission, and the privilege that putting back needs."""
 
 
 class UnknownRun(RunFault):
-    """There was no run of that name."""
+    """There was no run of that name, or several begin so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +51,14 @@ class Undoable:
         rows: in the order in which they were removed.
         slugs: database name → slug, of their tenants that the ledger knows.
         restored: how many more rows it removed that are back already.
+        removed_again_by: the newest later run that removed the same rows, where nobody has put them back since.
     """
 
     run_id: str
     rows: tuple[RemovedRow, ...]
     slugs: Mapping[str, str]
     restored: int
+    removed_again_by: str | None = None
 
     def tenant(self, row: RemovedRow) -> str:
         """What to call the tenant of this row."""
@@ -87,20 +99,36 @@ Progress = Callable[[Told], None]
 async def removed_rows(settings: Settings, run_id: str) -> Undoable:
     """What `undo` would put back. Reads the ledger alone.
 
+    Args:
+        run_id: of the run, or its beginning of at least 8 characters when no other run begins so.
+
     Raises:
-        UnknownRun: with the latest runs that removed something.
+        UnknownRun: with the latest runs that removed something, or with those that begin so.
         Fault: when the ledger cannot be read.
     """
     async with connect(settings, dry_run=True) as connections:
         removed = connections.removed_rows
         runs = await removed.runs()
-        known = next((run for run in runs if run.run_id == run_id), None)
-        if known is None and not await removed.is_run(run_id):
-            raise UnknownRun(_unknown(run_id, runs))
+        run_id = await _whole_id(removed, run_id, runs)
+        restored = next((run.restored for run in runs if run.run_id == run_id), 0)
         rows = await removed.of_run(run_id)
         links = await connections.ledger.links(sorted({row.database_name for row in rows}))
         slugs = dict(zip(links["database_name"], links["slug"], strict=True))
-        return Undoable(run_id, tuple(rows), slugs, known.restored if known else 0)
+        return Undoable(run_id, tuple(rows), slugs, restored, await removed.removed_again_by(run_id))
+
+
+async def _whole_id(removed: RemovedRows, given: str, runs: Sequence[Removals]) -> str:
+    """The id of the one run that is called or begins so."""
+    if any(run.run_id == given for run in runs) or await removed.is_run(given):
+        return given
+    found = await removed.run_ids(given) if len(given) >= _SHORTEST_BEGINNING else []
+    if not found:
+        raise UnknownRun(_unknown(given, runs))
+    if len(found) > 1:
+        message = f"{len(found)} runs begin with {given}: {', '.join(found[:_MOST_NAMED])}"
+        more = len(found) - _MOST_NAMED
+        raise UnknownRun(f"{message}{f' and {more} more' if more > 0 else ''}. Give more of the id.")
+    return found[0]
 
 
 def _unknown(run_id: str, runs: Sequence[Removals]) -> str:
@@ -119,8 +147,12 @@ async def undo(settings: Settings, run_id: str, progress: Progress | None = None
     What is there already counts as back. A database that cannot be reached or written to is told, and the others go
     on. Undoing twice is undoing once.
 
+    Args:
+        run_id: the whole id.
+
     Raises:
-        Fault: when the ledger cannot be read or written to.
+        Fault: when the ledger cannot be read.
+        RunFault: when it cannot be written to; rows may be back by then.
     """
     async with connect(settings, dry_run=False) as connections:
         removed = connections.removed_rows
@@ -130,7 +162,7 @@ async def undo(settings: Settings, run_id: str, progress: Progress | None = None
             async with gate:
                 found = await _put_back(connections, rows)
             # after a crash before this line, the next undo finds them there already
-            await removed.restored([told.row.id for told in found if told.fate is not Fate.NOT_PUT_BACK])
+            await _write_down(removed, [told.row.id for told in found if told.fate is not Fate.NOT_PUT_BACK])
             for told in found:
                 if progress:
                     progress(told)
@@ -139,6 +171,15 @@ async def undo(settings: Settings, run_id: str, progress: Progress | None = None
         rows = sorted(await removed.of_run(run_id), key=_place)
         groups = [list(group) for _, group in groupby(rows, key=_place)]
         return Undone(tuple(told for group in await all_of(one(group) for group in groups) for told in group))
+
+
+async def _write_down(removed: RemovedRows, ids: Sequence[int]) -> None:
+    try:
+        await removed.restored(ids)
+    except Fault as fault:
+        raise RunFault(f"{fault.message} {_MAY_BE_BACK}") from None
+    except Error as error:
+        raise RunFault(f"The ledger: {_refused(error)} {_MAY_BE_BACK}") from None
 
 
 def _place(row: RemovedRow) -> tuple[str, str, str]:
@@ -181,8 +222,22 @@ async def _put_back(connections: Connections, rows: Sequence[RemovedRow]) -> lis
     except Fault as fault:
         return [Told(row, Fate.NOT_PUT_BACK, fault.message) for row in rows]
     except Error as error:
-        why = f"PostgreSQL refused: {str(error).splitlines()[0]}."
+        why = _refused(error) + _grant(error, first.table_name)
         return [Told(row, Fate.NOT_PUT_BACK, why) for row in rows]
+
+
+def _refused(error: Error) -> str:
+    return f"PostgreSQL refused: {str(error).splitlines()[0]}."
+
+
+def _grant(error: Error, table_name: str) -> str:
+    """The grant that would help, where it is this table that we may not write to."""
+    name, privilege = _GRANTS.get(table_name, ("", ""))
+    if not name or not isinstance(error, errors.InsufficientPrivilege):
+        return ""
+    # a schema or another table may be what is denied
+    denied = str(error).splitlines()[0].split()
+    return f" Grant {privilege} on {table_name} there and undo again." if name in denied else ""
 
 
 async def _put_pairs_back(database: Database, rows: Sequence[RemovedRow]) -> list[Told]:

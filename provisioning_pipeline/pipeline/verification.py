@@ -84,6 +84,8 @@ class Verified:
         not_looked_at: the tenants of which not everybody could be looked at, and why.
         defects: errors that nobody foresaw, as `file:line ErrorName`.
         seconds: how long it took.
+        servers: what a look at each server's contract found; empty when only some tenants were looked at.
+        workspaces: how many of these tenants have a workspace.
     """
 
     run_id: str
@@ -94,6 +96,7 @@ class Verified:
     defects: tuple[str, ...]
     seconds: float
     servers: tuple[ServerFinding, ...] = ()
+    workspaces: int = 0
 
     @property
     def tenants(self) -> int:
@@ -152,6 +155,7 @@ async def verify(
         tuple(tenant.defect for tenant in done if tenant.defect),
         time.monotonic() - begun,
         tuple(verification.servers),
+        verification.workspaces,
     )
 
 
@@ -167,6 +171,7 @@ class _Verification:
         self._gate = asyncio.Semaphore(self.connections.settings.tenant_concurrency)
         self._proofs = Proofs(self.connections.ledger.database)
         self.servers: list[ServerFinding] = []
+        self.workspaces = 0
 
     async def run(self, names: Sequence[str], size: int) -> list[TenantVerified]:
         """Look at these tenants, or at all; by their slugs."""
@@ -174,6 +179,7 @@ class _Verification:
         if await schema.revision(ledger.database) != schema.HEAD:
             await asyncio.to_thread(schema.migrate, self.connections.settings.registry_url.get_secret_value())
         rows = _named(await ledger.tenant_rows(), names)
+        self.workspaces = sum(row["workspace_id"] is not None for row in rows)
         if not names:
             self.servers = await check_servers(self.connections)
         inactive = await self._inactive(rows)
@@ -366,13 +372,14 @@ def _candidates(rows: Sequence[Row], linked: pd.DataFrame, taken_over: Sequence[
 
 
 def _left_out(row: Row, known: Condition | None) -> TenantVerified:
-    """A named tenant that has no workspace to log in to."""
-    reason, message = (
-        (known.reason, known.message)
-        if known and known.status is not Status.TRUE
-        else (Reason.WAITING, f"It has no workspace yet: `provisioning apply {row['slug']}` makes it.")
-    )
-    fault = Fault(FaultKind.TENANT, reason, message)
+    """A named tenant that has no workspace to log in to; what keeps it from being ready says more than that."""
+    if row["reason"] not in (None, Reason.WAITING, Reason.ALL_TRUE):
+        fault = Fault(FaultKind.TENANT, Reason(row["reason"]), row["message"])
+    elif known and known.status is not Status.TRUE:
+        fault = Fault(FaultKind.TENANT, known.reason, known.message)
+    else:
+        message = f"It has no workspace yet: `provisioning apply {row['slug']}` makes it."
+        fault = Fault(FaultKind.TENANT, Reason.WAITING, message)
     return TenantVerified(row["database_name"], row["slug"], not_looked_at=_not_looked_at(row, fault))
 
 

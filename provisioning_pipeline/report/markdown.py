@@ -19,6 +19,12 @@ def render(summary: Summary) -> str:
         parts.append("\n".join(f"- **{_cell(sentence)}**" for sentence in summary.refusals))
     if summary.unwell:
         parts.append("#### Who needs a look\n\n" + unwell_table(summary.unwell))
+    if summary.databases:
+        rows = [(line.slug, str(line.database_reason), line.database_message) for line in summary.databases]
+        head = ("tenant", "reason", "what happened and what to do")
+        parts.append("#### In tenants' own databases\n\n" + table(head, rows[:_MOST_UNWELL]))
+    if summary.undo:
+        parts.append(summary.undo)
     if summary.taken_away:
         rows = [(line.tenant, line.change, line.detail) for line in summary.taken_away[:_MOST_UNWELL]]
         parts.append("#### Who was removed or demoted\n\n" + table(("tenant", "change", "why, and the proof"), rows))

@@ -17,7 +17,10 @@ from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, READ_ONLY_CHANGE
 
 @dataclass(frozen=True, slots=True)
 class TenantLine:
-    """One tenant in a table. `since` is when Ready got its present status; `conditions` may have been left out."""
+    """One tenant in a table. `since` is when Ready got its present status; `conditions` may have been left out.
+
+    `database_reason` and `database_message` say what is to be looked at in its own database, if anything is.
+    """
 
     slug: str
     database_name: str
@@ -30,6 +33,8 @@ class TenantLine:
     message: str
     since: datetime | None
     conditions: tuple[StoredCondition, ...]
+    database_reason: Reason | None = None
+    database_message: str = ""
 
     @property
     def state(self) -> str:
@@ -76,6 +81,8 @@ class Summary:
     defects: tuple[str, ...]
     calls: Mapping[str, int]
     mutating_calls: int
+    rows_removed: int = 0
+    """Onboarding rows that were removed by SQL."""
 
     def count(self, state: str) -> int:
         """How many tenants are in this state."""
@@ -85,6 +92,19 @@ class Summary:
     def unwell(self) -> list[TenantLine]:
         """The tenants that need somebody."""
         return [line for line in self.tenants if line.state == "unwell"]
+
+    @property
+    def databases(self) -> list[TenantLine]:
+        """The tenants in whose own database something is to be looked at, ready or not."""
+        return [line for line in self.tenants if line.database_reason and line.state != "aside"]
+
+    @property
+    def undo(self) -> str | None:
+        """How to put back what was removed by SQL, if anything was."""
+        if not self.rows_removed:
+            return None
+        rows = "1 onboarding row was" if self.rows_removed == 1 else f"{self.rows_removed} onboarding rows were"
+        return f"{rows} removed by SQL; `provisioning undo {self.run_id}` puts back what a run removed."
 
     @property
     def actions(self) -> int:
@@ -142,6 +162,8 @@ def tenant_lines(
             **{name: row[name] for name in _LINK_FIELDS},
             reason=Reason(row["reason"] or Reason.WAITING),
             message=row["message"] or "Not looked at yet.",
+            database_reason=Reason(row["database_reason"]) if row.get("database_reason") else None,
+            database_message=row.get("database_message") or "",
             conditions=tuple(
                 sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
             ),

@@ -11,6 +11,7 @@ from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace
 from provisioning_pipeline.sandbox.registry import SeededMember
 from provisioning_pipeline.sandbox.twenty import core_sql
+from provisioning_pipeline_tests.act.test_provisioning import sign_up
 from provisioning_pipeline_tests.world import World
 
 KEYS = (hand_made.CREATE_PROFILE, hand_made.CONNECT_ACCOUNT)
@@ -139,6 +140,45 @@ def test_whoever_left_at_clerk_does_not_come_back_by_old_rows(world: World) -> N
 
 
 @pytest.mark.slow
+def test_a_full_run_takes_nobody_over_whom_clerk_knows_beside_somebody_whom_it_does_not(world: World) -> None:
+    database, _ = old_tenant(world, "mixed")
+    known = add_person(world, database, "known@mixed.example", "Known", "One", "Member")
+    world.sandbox.clerk.add_user(known, first_name="Known", last_name="One")
+    unknown = add_person(world, database, "unknown@mixed.example", "Unknown", "One", "Member")
+
+    world.apply()
+
+    assert {known, unknown} & set(world.members("mixed")) == {unknown}
+
+
+@pytest.mark.slow
+def test_whoever_was_deleted_at_clerk_and_removed_does_not_come_back_by_old_rows(world: World) -> None:
+    old_tenant(world, "deleted-person")
+    world.apply("deleted-person")
+    leaver = sorted(set(world.members("deleted-person")) - {world.link("deleted-person")["admin_email"]})[0]
+    world.sandbox.clerk.delete_user(world.clerk_user(leaver))
+    world.apply("deleted-person", members_gone="remove")
+    assert leaver not in world.members("deleted-person")
+
+    world.apply("deleted-person", members_gone="remove")
+    world.apply()
+
+    assert leaver not in world.members("deleted-person")
+
+
+@pytest.mark.slow
+def test_whoever_cannot_be_taken_over_is_told_and_the_tenant_stays_unwell(world: World) -> None:
+    database, _ = old_tenant(world, "flapping")
+    email = add_person(world, database, "own.password@flapping.example", "Own", "Password", "Member")
+    server = world.sandbox.twenty[0]
+    sign_up(server, email, "a-password-of-her-own-1")
+    for _ in range(2):
+        world.apply("flapping")
+        assert world.conditions("flapping")["Ready"] == ("False", "ForeignPassword")
+    tried = world.registry("SELECT attempts FROM provisioning.tenant_link WHERE slug = 'flapping'")[0][0]
+    assert tried == 2, "each try counts, so that the waits grow"
+
+
 def test_old_people_wait_while_clerk_cannot_say_whether_it_knows_them(world: World) -> None:
     database, _ = old_tenant(world, "patient")
     add_person(world, database, "patient@old.example", "Patient", "One", "Member")

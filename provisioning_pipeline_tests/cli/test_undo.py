@@ -11,6 +11,8 @@ from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.undoing import Seeded, Site
 
+COLUMNS = "80"
+
 
 @dataclass(frozen=True)
 class Done:
@@ -36,7 +38,7 @@ def tenant(site: Site) -> Seeded:
 
 def undo(site: Site, *arguments: str, answer: str = "", **settings: str) -> Done:
     environment = site.environment() | {f"PROVISIONING_{name.upper()}": value for name, value in settings.items()}
-    result = CliRunner().invoke(app, ["undo", *arguments], input=answer, env=environment | {"COLUMNS": "260"})
+    result = CliRunner().invoke(app, ["undo", *arguments], input=answer, env=environment | {"COLUMNS": COLUMNS})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return Done(result.exit_code, result.stdout, result.stderr)
 
@@ -45,7 +47,7 @@ def test_rows_are_shown_and_put_back(site: Site, tenant: Seeded) -> None:
     done = undo(site, "r1", "--yes")
 
     assert done.code == 0, done.stderr
-    for told in ("acme", f"database {tenant.name}", "ONBOARDING_CREATE_PROFILE_PENDING", tenant.workspace.id, "true"):
+    for told in ("acme", "own database", " CREATE_PROFILE ", tenant.workspace.id, "true"):
         assert told in done.stdout
     assert all(user in done.stdout for user in tenant.workspace.users)
     assert "unless PROVISIONING_TENANT_DATABASES=report" in done.stdout
@@ -58,7 +60,7 @@ def test_without_a_terminal_and_without_yes_it_is_refused_in_words(site: Site, t
 
     assert done.code == 2
     assert "--yes" in done.stderr
-    assert "ONBOARDING_CREATE_PROFILE_PENDING" in done.stdout
+    assert "CREATE_PROFILE" in done.stdout
     assert tenant.rows() == []
 
 
@@ -103,6 +105,43 @@ def test_what_is_not_put_back_is_told_with_its_reason_and_exits_3(site: Site, te
     assert "0 put back, 0 there already, 3 not put back." in done.stdout
 
 
+def test_a_row_has_the_same_number_where_it_is_shown_and_where_it_is_told(site: Site, tenant: Seeded) -> None:
+    late = site.tenant("a-slug-that-is-as-long-as-slugs-may-be-and-has-many-words", site.server)
+    late.remove("r1")
+    _, john = late.workspace.users
+    late.execute('DELETE FROM core."user" WHERE id = %s RETURNING 1', john)
+
+    lines = undo(site, "r1", "--yes").stdout.splitlines()
+
+    (place,) = (place for place, line in enumerate(lines) if f"user {john}  workspace {late.workspace.id}" in line)
+    number, slug, *_ = lines[place - 1].split()
+    assert slug == "a-slug-that-is-as-long-as-slugs-may-be-and-has-many-words"
+    assert " twenty " in lines[place - 1]
+    (told,) = (line for line in lines if "not put back: There is no user" in line)
+    assert told.startswith(f"{number} {slug}, CREATE_PROFILE, row ")
+
+
+def test_the_beginning_of_a_run_id_is_enough_and_the_whole_one_is_told(site: Site) -> None:
+    site.tenant("zeta").remove("0a1b2c3d-4e5f")
+
+    done = undo(site, "0a1b2c3d", "--yes", "--json")
+
+    found = json.loads(done.stdout)
+    assert (found["run_id"], found["rows"]["put back"]) == ("0a1b2c3d-4e5f", 3)
+
+
+def test_a_beginning_of_several_runs_exits_2_and_puts_nothing_back(site: Site) -> None:
+    one, other = site.tenant("acme"), site.tenant("zeta")
+    one.remove("0a1b2c3d-4e5f")
+    other.remove("0a1b2c3d-6071")
+
+    done = undo(site, "0a1b2c3d", "--yes")
+
+    assert done.code == 2
+    assert "0a1b2c3d-4e5f, 0a1b2c3d-6071" in done.stderr
+    assert one.rows() == other.rows() == []
+
+
 def test_undoing_again_says_that_it_is_done(site: Site, tenant: Seeded) -> None:
     undo(site, "r1", "--yes")
 
@@ -110,6 +149,30 @@ def test_undoing_again_says_that_it_is_done(site: Site, tenant: Seeded) -> None:
 
     assert again.code == 0
     assert "was put back already" in again.stdout
+    assert "later run" not in again.stdout
+
+
+def test_undoing_again_names_the_later_run_that_removed_the_rows_again(site: Site, tenant: Seeded) -> None:
+    undo(site, "r1", "--yes")
+    tenant.remove("r2")
+    undo(site, "r2", "--yes")
+    tenant.remove("r3")
+
+    again = undo(site, "r1")
+
+    assert again.code == 0
+    assert "If rows are gone again, a later run removed them: undo that one, r3." in again.stdout
+
+
+def test_a_ledger_that_cannot_be_written_to_exits_1_and_says_what_may_be_back(site: Site, tenant: Seeded) -> None:
+    with site.postgres.connect(site.registry) as ledger:
+        ledger.execute("ALTER TABLE provisioning.removed_row ADD CHECK (status <> 'restored')")
+
+    done = undo(site, "r1", "--yes")
+
+    assert done.code == 1
+    assert "Rows may be back already" in done.stderr
+    assert len(tenant.rows()) == 3
 
 
 def test_a_run_that_removed_nothing_says_so(site: Site) -> None:
@@ -148,11 +211,12 @@ def test_of_a_workspace_only_its_status_is_shown(site: Site) -> None:
     assert invite_hash not in done.stdout + done.stderr
 
 
-def test_with_the_policy_report_nothing_warns_of_the_next_run(site: Site, tenant: Seeded) -> None:
+def test_with_the_policy_report_only_runs_with_another_setting_are_warned_of(site: Site, tenant: Seeded) -> None:
     done = undo(site, "r1", "--yes", tenant_databases="report")
 
     assert "removes the rows" not in done.stdout
-    assert "alone" in done.stdout
+    assert "PROVISIONING_TENANT_DATABASES is report here" in done.stdout
+    assert "runs with another setting, such as a daemon's, remove them again." in done.stdout
 
 
 def test_rows_of_a_server_are_removed_again_whatever_is_set(site: Site) -> None:
@@ -167,3 +231,10 @@ def test_a_registry_out_of_reach_is_one_sentence(site: Site) -> None:
     assert done.code == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert "canary" not in done.stderr
+
+
+def test_the_help_says_what_comes_again_what_is_not_undone_and_the_exit_codes() -> None:
+    told = " ".join(CliRunner().invoke(app, ["undo", "--help"], env={"COLUMNS": "200"}).stdout.split())
+
+    for words in ("activation statuses", "removes the rows again", "People who were taken over stay", "3 some not"):
+        assert words in told

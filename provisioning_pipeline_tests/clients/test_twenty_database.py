@@ -244,7 +244,7 @@ async def test_workspaces_are_read_all_or_by_id(core: Core) -> None:
 
 async def test_onboarding_rows_are_those_of_the_workspaces_asked_for_and_those_of_no_workspace(core: Core) -> None:
     user = core.user(US)
-    one, two = core.workspace("one"), core.workspace("two")
+    one, two = core.workspace("one", user), core.workspace("two")
     core.flag("ONBOARDING_A_PENDING", user, one)
     core.flag("ONBOARDING_A_PENDING", None, two, "false")
     core.flag("ONBOARDING_A_PENDING", user, None, '"true"')
@@ -255,12 +255,15 @@ async def test_onboarding_rows_are_those_of_the_workspaces_asked_for_and_those_o
     def shape(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
         return {(row["key"], row["user_id"], row["workspace_id"], row["value"]) for row in rows}
 
+    stranger = core.user("stranger@elsewhere.test")
+    core.flag("ONBOARDING_A_PENDING", stranger, None)
     wide = ("ONBOARDING_A_PENDING", user, None, "true")
     async with core.read() as database:
         everything, of_one = await database.onboarding_rows(), await database.onboarding_rows([one])
         flags = await database.flags(one)
     mine = ("ONBOARDING_A_PENDING", user, one, True)
-    assert shape(everything) == {mine, ("ONBOARDING_A_PENDING", None, two, False), wide}
+    theirs = ("ONBOARDING_A_PENDING", stranger, None, True)
+    assert shape(everything) == {mine, ("ONBOARDING_A_PENDING", None, two, False), wide, theirs}
     assert shape(of_one) == {mine, wide}
     assert {replace(flag, row_id=None) for flag in flags} == {Flag(*mine), Flag(*wide)}
     assert all(flag.row_id for flag in flags)

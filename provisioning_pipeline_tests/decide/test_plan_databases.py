@@ -107,6 +107,23 @@ def test_members_of_a_whole_workspace_do_not_come_over() -> None:
     assert members_to_take_over([found_workspace("old", members=(member(ADA),))], (), ()) == ()
 
 
+def test_where_twenty_works_on_the_database_nothing_is_done_by_sql_and_nobody_comes_over() -> None:
+    begun = hand_made(member(ADA), activation_status="PENDING_CREATION", workspace_id="begun")
+    looked = look(DB, workspaces=(hand_made(member(BOB)), begun), flags=(flag(KEYS[0], BOB),))
+    planned = with_database(entry(), looked, people(BOB), REPAIR, served=True)
+    assert planned.database is not None
+    assert (planned.database.rows, planned.members) == ((), ())
+    assert [found.workspace_id for found in planned.database.hand_made] == ["old"], "Twenty may have begun the other"
+    assert told(planned).reason is Reason.HAND_MADE_WORKSPACE
+
+
+def test_while_nobody_knows_whose_rows_these_are_the_database_is_looked_into_again() -> None:
+    looked = look(DB, workspaces=(hand_made(member(ADA)),), flags=(flag(KEYS[0], ADA),))
+    planned = with_database(entry(), looked, replace(people(inside=frozenset({ADA})), unread=True), REPAIR)
+    assert planned.database is not None
+    assert not planned.database.settled
+
+
 def test_who_comes_over_is_planned_like_a_member() -> None:
     looked = look(DB, workspaces=(hand_made(member(ADA, role=ADMIN_ROLE), member(BOB)),))
     planned = with_database(entry(), looked, people(), REPAIR)

@@ -18,6 +18,7 @@ from provisioning_pipeline_tests.world import World
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SERVER = "twenty"
+OF_ACME = "database_name = (SELECT database_name FROM provisioning.tenant_link WHERE slug = 'acme')"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,17 @@ def verify(instance: dg.DagsterInstance, *tenants: str, **config: Any) -> Any:
 
 def steps(result: Any) -> set[str]:
     return {event.step_key for event in result.all_events if event.event_type_value == "STEP_SUCCESS"}
+
+
+def output(result: Any, step: str) -> dict[str, Any]:
+    """The metadata of a step's outputs, as the run's page shows them."""
+    events = [e for e in result.all_events if e.event_type_value == "STEP_OUTPUT" and e.step_key == step]
+    return {name: value.value for e in events for name, value in e.event_specific_data.metadata.items()}
+
+
+def logged(instance: dg.DagsterInstance, result: Any) -> list[str]:
+    """What the run's log says."""
+    return [entry.user_message for entry in instance.all_logs(result.run_id)]
 
 
 def failure(result: Any) -> str:
@@ -216,15 +228,22 @@ def test_a_tenant_without_a_workspace_is_told_and_left_to_the_reconciliation(
     assert len(world.workspaces()) == before
     # so that the sensor still sees a database that nobody has looked at
     assert world.registry("SELECT count(*) FROM provisioning.tenant_link WHERE slug = 'newcomer'")[0][0] == 0
+    left = "Left alone, since they have no workspace: newcomer; `provisioning status TENANT` says why."
+    assert left in logged(instance, result)
 
 
 def test_at_rest_nothing_is_done(world: World, instance: dg.DagsterInstance) -> None:
     repair(instance, "acme", "brightwave")
     world.sandbox.reset_counters()
 
-    assert steps(repair(instance, "acme", "brightwave")) == {"detect_tenants", "report_reconciliation"}
+    result = repair(instance, "acme")
 
+    assert steps(result) == {"detect_tenants", "report_reconciliation"}
     assert world.mutating_calls() == 0
+    assert (output(result, "detect_tenants")["tenants"], output(result, "detect_tenants")["need_work"]) == (1, 0)
+    told = logged(instance, result)
+    assert "0 of 1 tenants need work." in told
+    assert "Nothing is pending there; the job verify proves logins." in told
 
 
 def test_a_name_that_nobody_has_fails_in_words(world: World, instance: dg.DagsterInstance) -> None:
@@ -255,6 +274,32 @@ def test_pending_rows_are_counted_by_step_and_level_and_by_whom_they_concern(
     assert "acme" in who
     assert f"{CONNECT_ACCOUNT}, {INVITE_TEAM}" in who
     assert "brightwave" not in who
+    # e-mails where the account is known
+    assert f"| {world.link('acme')['admin_email']} |" in metadata["rows"]
+    assert "@elsewhere.example" in metadata["rows"]
+
+
+def test_rows_reported_in_a_tenants_own_database_fail_the_check(world: World, instance: dg.DagsterInstance) -> None:
+    before = "SELECT status, reason, message FROM provisioning.condition WHERE type = 'TenantDatabase' AND " + OF_ACME
+    (known,) = world.registry(before)
+    change = (
+        "UPDATE provisioning.condition SET status = %s, reason = %s, message = %s WHERE type = 'TenantDatabase' AND "
+    )
+    change += OF_ACME + " RETURNING 1"
+    world.registry(change, "False", "RowsReported", "2 onboarding rows are pending.")
+    try:
+        metadata, check = shown(onboarding_flags, no_pending_onboarding, instance)
+        world.registry(change, "Unknown", "DatabaseRefused", "PostgreSQL refused.")
+        refused, passing = shown(onboarding_flags, no_pending_onboarding, instance)
+    finally:
+        world.registry(change, *known)
+
+    assert not check.passed
+    assert "| RowsReported | 1 |" in metadata["databases"]
+    assert "| acme | 2 onboarding rows are pending. |" in check.metadata["databases"].value
+    # it says nothing of rows, and so is shown alone
+    assert passing.passed
+    assert "| acme | DatabaseRefused | PostgreSQL refused. |" in refused["databases"]
 
 
 def test_what_members_would_see_is_counted_by_status(world: World, instance: dg.DagsterInstance) -> None:
@@ -320,7 +365,7 @@ def test_a_verification_proves_every_admin_and_says_how_old_the_oldest_proof_is(
         "WHERE l.admin_user_id = p.twenty_user_id AND l.slug = 'acme' RETURNING 1"
     )
     _, later = shown(onboarding_status, login_proved, instance)
-    assert later.metadata["oldest_admin_proof"].value == "5 h ago (acme)"
+    assert later.metadata["oldest_admin_proof"].value == "5 h ago, of tenant acme"
     assert later.passed
 
 
@@ -338,6 +383,35 @@ def test_a_login_that_shows_the_wizard_fails_the_check_with_tenant_and_step(
     who = evaluated.metadata["who"].value
     assert "acme" in who
     assert "SYNC_EMAIL" in who
+
+
+def test_a_verification_shows_its_figures_and_who_was_not_looked_at(world: World, instance: dg.DagsterInstance) -> None:
+    world.registry(
+        "INSERT INTO provisioning.tenant_link (database_name, slug) VALUES ('twenty_tenant_bare', 'bare') RETURNING 1"
+    )
+    try:
+        some = verify(instance, "acme", "bare", sample=0)
+    finally:
+        world.registry("DELETE FROM provisioning.tenant_link WHERE slug = 'bare' RETURNING 1")
+    everybody = verify(instance, sample=0)
+
+    figures = output(some, "verify_sample")
+    assert (figures["tenants"], figures["logins"], figures["failed"]) == (1, 1, 0)
+    assert "| bare | Waiting |" in figures["not_looked_at"]
+    assert figures["servers"].startswith("Not looked at")
+    assert output(everybody, "verify_sample")["not_looked_at"] == "None."
+    assert f"| {SERVER} |" in output(everybody, "verify_sample")["servers"]
+
+
+def test_a_verification_that_reaches_no_server_fails_and_shows_whom_it_missed(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVISIONING_TWENTY_BASE_URL", "http://127.0.0.1:9")
+
+    result = verify(instance, "acme", sample=0)
+
+    (failed,) = [e.event_specific_data for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert "| acme | ServerUnreachable |" in failed.user_failure_data.metadata["not_looked_at"].value
 
 
 def test_a_verification_of_nobody_fails_in_words(world: World, instance: dg.DagsterInstance) -> None:

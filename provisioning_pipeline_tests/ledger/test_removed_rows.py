@@ -140,10 +140,44 @@ def test_a_run_is_known_whatever_it_did(url: str) -> None:
     assert run(url, work) == (True, False)
 
 
+def test_runs_are_found_by_how_they_begin_and_nothing_stands_for_any_character(url: str) -> None:
+    async def work(removed: RemovedRows) -> Any:
+        await Ledger(removed.database).begin_run("run_1", "operator")
+        await keep(removed, "run_1", 1)
+        await keep(removed, "run_2", 2)
+        await keep(removed, "runs", 3)
+        return await removed.run_ids("run_"), await removed.run_ids("%"), await removed.run_ids("run_2")
+
+    assert run(url, work) == (["run_1", "run_2"], [], ["run_2"])
+
+
+def test_the_newest_later_run_that_removed_the_same_rows_is_known_until_they_are_back(url: str) -> None:
+    async def work(removed: RemovedRows) -> Any:
+        found = []
+        await keep(removed, "before", 1)
+        await keep(removed, "r1", 1, 2)
+        await keep(removed, "of others", 3)
+        found.append(await removed.removed_again_by("r1"))
+        await keep(removed, "again", 1)
+        newest = await keep(removed, "newest", 2)
+        found.append(await removed.removed_again_by("r1"))
+        await removed.restored(newest)
+        found.append(await removed.removed_again_by("r1"))
+        return found
+
+    assert run(url, work) == [None, "newest", "again"]
+
+
 def test_without_a_ledger_no_run_removed_anything(sandbox_postgres: SandboxPostgres) -> None:
     empty = sandbox_postgres.create_database(f"removed_none_{uuid.uuid4().hex[:8]}")
 
     async def work(removed: RemovedRows) -> Any:
-        return await removed.runs(), await removed.of_run("r1"), await removed.is_run("r1")
+        return (
+            await removed.runs(),
+            await removed.of_run("r1"),
+            await removed.is_run("r1"),
+            await removed.run_ids("r1"),
+            await removed.removed_again_by("r1"),
+        )
 
-    assert run(empty, work) == ([], [], False)
+    assert run(empty, work) == ([], [], False, [], None)

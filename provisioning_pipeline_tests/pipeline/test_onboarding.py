@@ -24,6 +24,7 @@ from provisioning_pipeline_tests.undoing import Site
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ACTIVE = is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")
+CLEARED = is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "Nothing is pending.")
 TO_BE_SYNCED = is_false(ConditionType.MEMBERS_SYNCED, Reason.WAITING, "1 member of it is to be set right by this run.")
 
 
@@ -71,10 +72,16 @@ def test_a_tenant_whose_workspace_is_still_to_be_made_is_told_and_left_alone(
     assert (found.plan.tenants, found.without_workspace) == ((), ("acme",))
 
 
-def test_tenants_at_rest_or_with_other_work_are_left_out() -> None:
-    found = onboarding_part(Plan((entry("acme"), entry("zeta", Change.SET_ROLE))))
+def test_tenants_at_rest_or_with_other_work_are_counted_and_nothing_is_done_for_them() -> None:
+    rest, busy = entry("acme"), entry("zeta", Change.SET_ROLE)
+    rows_read = tuple(replace(one, conditions=(*one.conditions, CLEARED)) for one in (rest, busy))
 
-    assert (found.plan.tenants, found.without_workspace) == ((), ())
+    found = onboarding_part(Plan((*rows_read, entry("away"))))
+
+    assert [one.tenant.slug for one in found.plan.tenants] == ["acme", "zeta", "away"]
+    assert found.plan.work == ()
+    assert all(one.conditions == () for one in found.plan.tenants)
+    assert (found.nothing_pending, found.not_looked_at, found.without_workspace) == (("acme", "zeta"), ("away",), ())
 
 
 def test_no_mark_is_cleared_and_nothing_waits() -> None:

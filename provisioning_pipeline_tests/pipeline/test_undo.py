@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.pipeline.undo import Fate, Told, Undone, UnknownRun, removed_rows, undo
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.undoing import Site
@@ -204,6 +205,57 @@ def test_every_row_is_told_as_it_goes(site: Site) -> None:
     assert sorted(told, key=lambda one: one.row.id) == sorted(done.rows, key=lambda one: one.row.id)
 
 
+@pytest.mark.parametrize(
+    ("table", "privilege"), [('core."keyValuePair"', "INSERT"), ("core.workspace", "UPDATE")], ids=["rows", "status"]
+)
+def test_a_missing_grant_is_named(site: Site, table: str, privilege: str) -> None:
+    tenant = site.tenant("acme")
+    if privilege == "INSERT":
+        tenant.remove("r1")
+    else:
+        tenant.activate("r1")
+    reader = f"reads_{site.mark}_{privilege.lower()}"
+    with site.postgres.connect(tenant.where) as connection:
+        connection.execute(f"CREATE ROLE {reader} LOGIN PASSWORD 'reads-only'")
+        connection.execute(f"GRANT USAGE ON SCHEMA core TO {reader}")
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA core TO {reader}")
+    url = f"postgresql://{reader}:reads-only@127.0.0.1:{site.postgres.port}/postgres"
+
+    done = asyncio.run(undo(site.settings(tenant_cluster_url=url), "r1"))
+
+    assert done.count(Fate.NOT_PUT_BACK) == len(done.rows) > 0
+    assert all(told.why.endswith(f". Grant {privilege} on {table} there and undo again.") for told in done.rows)
+
+
+def test_a_schema_that_may_not_be_used_is_no_matter_of_that_grant(site: Site) -> None:
+    tenant = site.tenant("acme")
+    tenant.remove("r1")
+    with site.postgres.connect(tenant.where) as connection:
+        connection.execute(f"CREATE ROLE stranger_{site.mark} LOGIN PASSWORD 'reads-nothing'")
+    url = f"postgresql://stranger_{site.mark}:reads-nothing@127.0.0.1:{site.postgres.port}/postgres"
+
+    done = asyncio.run(undo(site.settings(tenant_cluster_url=url), "r1"))
+
+    assert counts(done) == (0, 0, 3)
+    assert not any("INSERT" in told.why for told in done.rows)
+
+
+def test_a_ledger_that_takes_nothing_is_told_with_what_may_be_back_and_undoing_again_is_safe(site: Site) -> None:
+    tenant = site.tenant("acme")
+    before = tenant.remove("r1")
+    with site.postgres.connect(site.registry) as ledger:
+        ledger.execute("ALTER TABLE provisioning.removed_row ADD CONSTRAINT stays CHECK (status <> 'restored')")
+
+    with pytest.raises(RunFault, match=r"Rows may be back already .* undoing it again is safe"):
+        undone(site)
+    assert tenant.rows() == before
+
+    with site.postgres.connect(site.registry) as ledger:
+        ledger.execute("ALTER TABLE provisioning.removed_row DROP CONSTRAINT stays")
+    assert counts(undone(site)) == (0, 3, 0)
+    assert tenant.rows() == before
+
+
 # --- what there is to put back ------------------------------------------------------------------------------------
 
 
@@ -247,3 +299,34 @@ def test_a_run_that_removed_nothing_is_known_and_has_nothing(site: Site) -> None
     found = asyncio.run(removed_rows(site.settings(), "r1"))
 
     assert (found.rows, found.restored) == ((), 0)
+
+
+def test_the_beginning_of_an_id_is_enough_when_no_other_run_begins_so(site: Site) -> None:
+    site.tenant("acme").remove("0a1b2c3d-first")
+    site.tenant("zeta").remove("0a1b2c3e-other")
+
+    found = asyncio.run(removed_rows(site.settings(), "0a1b2c3d"))
+
+    assert (found.run_id, len(found.rows)) == ("0a1b2c3d-first", 3)
+
+
+def test_less_than_eight_characters_are_no_beginning(site: Site) -> None:
+    site.tenant("acme").remove("0a1b2c3d-first")
+
+    with pytest.raises(UnknownRun, match="There was no run 0a1b2c3"):
+        asyncio.run(removed_rows(site.settings(), "0a1b2c3"))
+
+
+def test_a_beginning_of_several_runs_is_refused_with_their_ids(site: Site) -> None:
+    site.tenant("acme").remove("0a1b2c3d-first")
+    site.tenant("zeta").remove("0a1b2c3d-second")
+
+    with pytest.raises(UnknownRun, match=r"2 runs .* 0a1b2c3d: 0a1b2c3d-first, 0a1b2c3d-second\. Give more"):
+        asyncio.run(removed_rows(site.settings(), "0a1b2c3d"))
+
+
+def test_a_whole_id_with_which_another_begins_is_that_run(site: Site) -> None:
+    site.tenant("acme").remove("0a1b2c3d")
+    site.tenant("zeta").remove("0a1b2c3d-second")
+
+    assert asyncio.run(removed_rows(site.settings(), "0a1b2c3d")).run_id == "0a1b2c3d"

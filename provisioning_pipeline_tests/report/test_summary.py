@@ -3,6 +3,7 @@
 import pytest
 
 from provisioning_pipeline.model.condition import ConditionType, Reason
+from provisioning_pipeline.report import markdown, page
 from provisioning_pipeline.report.summary import outcome_lines, tenant_lines
 from provisioning_pipeline_tests.report.lines import THEN, lines, looked_at, outcome, stored, summary, tenant
 
@@ -82,3 +83,23 @@ def test_outcomes_carry_the_name_that_people_know() -> None:
     first, second = outcome_lines(rows, {"db_a": "a"})
     assert (first.tenant, first.done) == ("a", True)
     assert (second.tenant, second.done) == ("db_x", False)
+
+
+def test_trouble_in_a_tenants_own_database_is_told_of_the_ready_too_and_not_of_those_set_aside() -> None:
+    trouble = {"database_reason": Reason.ROWS_REPORTED, "database_message": "3 rows"}
+    told = tenant_lines(
+        [
+            looked_at("well", Reason.ALL_TRUE),
+            looked_at("ready", Reason.ALL_TRUE, **trouble),
+            looked_at("gone", Reason.TENANT_GONE, **trouble),
+        ]
+    )
+    assert [line.slug for line in summary(told).databases] == ["ready"]
+    assert "RowsReported" in markdown.render(summary(told))
+    assert "3 rows" in page.render(summary(told))
+
+
+def test_what_was_removed_by_sql_is_told_with_the_way_back() -> None:
+    assert summary().undo is None
+    for drawn in (markdown.render(summary(rows_removed=2)), page.render(summary(rows_removed=2))):
+        assert "2 onboarding rows were removed by SQL; `provisioning undo run-1`" in drawn

@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 
 from psycopg import errors, sql
 
-from provisioning_pipeline.clients.onboarding_rows import remove_rows
+from provisioning_pipeline.clients.onboarding_rows import remove_rows, rights_missing
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.twenty.contract import COLUMNS
 from provisioning_pipeline.clients.twenty.roster import Roster, roster_of
@@ -207,11 +207,9 @@ class TwentyDatabase:
         )
 
     async def onboarding_rows(self, only: Sequence[str] | None = None) -> list[Row]:
-        """Onboarding rows, all or those that concern these workspaces: row_id, key, user_id, workspace_id, value."""
+        """Onboarding rows, all or those of these workspaces and of their people: row_id, key, both ids, value."""
         ids = None if only is None else list(only)
-        return await self._fetch(
-            _FLAGS + ' AND (%s::uuid[] IS NULL OR "workspaceId" = ANY(%s) OR "workspaceId" IS NULL)', [ids, ids]
-        )
+        return await self._fetch(_FLAGS, [ids, ids, ids])
 
     async def members(self, only: Sequence[str] | None = None) -> list[tuple[str, str, str | None]]:
         """Memberships, all or of these workspaces: workspace id, user id, and the label of the role or None.
@@ -296,6 +294,11 @@ class TwentyDatabase:
                 f'mend it: {str(error).splitlines()[0]}. Grant our user UPDATE on core."userWorkspace"; the next run '
                 "mends it.",
             ) from None
+
+    async def rights_missing(self) -> tuple[str, ...]:
+        """The rights that our user lacks to remove onboarding rows and put them back."""
+        assert self._repairs is not None
+        return await rights_missing(self._repairs)
 
     async def remove_rows(self, planned: Sequence[Flag], keep: Callable[[list[Row]], Awaitable[None]]) -> list[Row]:
         """Remove exactly these onboarding rows in one transaction; `keep` writes them down before they are gone.
@@ -402,6 +405,8 @@ _FLAGS = r"""
     SELECT id::text AS row_id, key, "userId"::text AS user_id, "workspaceId"::text AS workspace_id, value
     FROM core."keyValuePair"
     WHERE type::text = 'USER_VARIABLE' AND key ~ '^ONBOARDING_.+_PENDING$'
+      AND (%s::uuid[] IS NULL OR "workspaceId" = ANY(%s) OR ("workspaceId" IS NULL AND "userId" IN (
+          SELECT "userId" FROM core."userWorkspace" WHERE "workspaceId" = ANY(%s))))
 """
 """Whatever "deletedAt" says: Twenty reads such rows like all others (2.21.0's entity has it as a plain column)."""
 

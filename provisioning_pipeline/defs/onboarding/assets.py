@@ -1,6 +1,7 @@
 """What of Twenty's onboarding is pending, and what members would see. Materialized by hand they read; each whole run
 records them too."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ _MOST_LISTED = 50
     owners=OWNERS,
     kinds={"postgres"},
     tags=TAGS,
-    description="Every row of every Twenty server that holds a step of the wizard as pending, and whom it concerns.",
+    description="Every row of every Twenty server that holds a step of the wizard as pending, and whom it concerns; "
+    "and what the last looks into the tenants' own databases told.",
 )
 def onboarding_flags(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """How many there are, by server, step and level."""
@@ -56,7 +58,7 @@ def flags_metadata(found: OnboardingNow) -> dict[str, Any]:
             row.slug or "",
             row.key,
             row.level,
-            row.user_id or "everybody",
+            row.email or row.user_id or "everybody",
             row.workspace_id or "every workspace",
             _whose(ours=row.ours),
         )
@@ -68,6 +70,7 @@ def flags_metadata(found: OnboardingNow) -> dict[str, Any]:
         "counts": _table(("server", "step", "level", "whose", "rows"), counts),
         "rows": _table(("server", "tenant", "step", "level", "user", "workspace", "whose"), rows),
         "not_read": _not_read(found),
+        "databases": _databases(found),
     }
 
 
@@ -82,6 +85,15 @@ def status_metadata(found: OnboardingNow) -> dict[str, Any]:
         "who": _table(("tenant", "member", "status", "pending steps", "whose"), rows),
         "not_read": _not_read(found),
     }
+
+
+def _databases(found: OnboardingNow) -> dg.MarkdownMetadataValue:
+    """How many of the tenants' own databases have which trouble, and which."""
+    reasons = Counter(str(database.reason) for database in found.databases).most_common()
+    counts = markdown.table(("reason", "databases"), [(reason, str(count)) for reason, count in reasons])
+    rows = [(database.slug, database.reason, database.message) for database in found.databases]
+    listed = _table(("tenant", "reason", "what was found"), rows)
+    return dg.MetadataValue.md(f"{counts}\n\n{listed.value}") if rows else listed
 
 
 def _whose(*, ours: bool) -> str:

@@ -14,10 +14,11 @@ _MOST_LISTED = 50
 
 
 @dg.asset_check(
-    asset=onboarding_flags, description="No step of the wizard is pending for anybody of ours in a tenant's workspace."
+    asset=onboarding_flags,
+    description="No step of the wizard is pending for anybody of ours, in a tenant's workspace or in its own database.",
 )
 def no_pending_onboarding(workbench: Workbench) -> dg.AssetCheckResult:
-    """Passes when nothing is pending for people of ours, on servers that could all be read."""
+    """Passes when all servers could be read and nothing is pending for people of ours there or in tenants' databases."""
     from provisioning_pipeline.pipeline.onboarding import onboarding_now
 
     return pending_result(workbench.with_dry_connections(onboarding_now))
@@ -38,15 +39,20 @@ def pending_result(found: OnboardingNow) -> dg.AssetCheckResult:
     """The check over what is pending."""
     ours = [one for one in found.shown if one.ours and one.keys]
     rows = [(one.slug, one.person, ", ".join(one.keys)) for one in ours[:_MOST_LISTED]]
+    databases = [(database.slug, database.message) for database in found.databases if database.has_rows]
     return dg.AssetCheckResult(
         check_name="no_pending_onboarding",
-        passed=not ours and not found.unread,
+        passed=not (ours or databases or found.unread),
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "members": len(ours),
             "tenants": len({one.slug for one in ours}),
             "who": dg.MetadataValue.md(
                 markdown.table(("tenant", "member", "pending steps"), rows) if rows else "Nobody."
+            ),
+            "databases_with_rows": len(databases),
+            "databases": dg.MetadataValue.md(
+                markdown.table(("tenant", "what was found"), databases[:_MOST_LISTED]) if databases else "None."
             ),
             "not_read": " ".join(found.unread.values()) or "None.",
         },
@@ -61,7 +67,7 @@ def proved_result(found: LoginProofs) -> dg.AssetCheckResult:
     oldest = found.oldest_of_admin
     age: dict[str, Any] = (
         {
-            "oldest_admin_proof": f"{_age(oldest.proved_at, found.now)} ({oldest.slug})",
+            "oldest_admin_proof": f"{_age(oldest.proved_at, found.now)}, of tenant {oldest.slug}",
             "oldest_admin_proof_hours": round((found.now - oldest.proved_at).total_seconds() / 3600, 2),
         }
         if oldest

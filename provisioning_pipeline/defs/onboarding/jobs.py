@@ -24,8 +24,8 @@ def onboarding_of_tenants() -> None:
 
 repair_onboarding_by_hand = onboarding_of_tenants.to_job(
     name="repair_onboarding",
-    description="Clear every pending onboarding step of the chosen tenants, or of all, and prove it by real logins. "
-    "Makes no workspace and touches no member.",
+    description="Clear every pending onboarding step of the chosen tenants, or of all, and prove it by real logins "
+    "where something was repaired. Makes no workspace and touches no member.",
     tags=_TAGS,
 )
 

@@ -1,6 +1,6 @@
 """The ops of a repair by hand and of a verification."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 from pydantic import Field
@@ -9,7 +9,7 @@ from provisioning_pipeline.defs.onboarding.recording import proofs_recorded
 from provisioning_pipeline.defs.provisioning.ops import DETECTED, DetectedOutputs, detected, trigger_of
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.tenant import Plan
-from provisioning_pipeline.pipeline.onboarding import login_proofs, onboarding_part
+from provisioning_pipeline.pipeline.onboarding import OnboardingPart, login_proofs, onboarding_part
 from provisioning_pipeline.pipeline.verification import Verified, verify
 from provisioning_pipeline.report import markdown
 
@@ -39,20 +39,36 @@ def detect_onboarding(
     context: dg.OpExecutionContext, config: RepairOnboardingConfig, workbench: Workbench
 ) -> DetectedOutputs:
     """Yield the chunks to work on, then the facts for the report."""
-    without: list[str] = []
+    parts: list[OnboardingPart] = []
 
     def part(plan: Plan) -> Plan:
-        found = onboarding_part(plan)
-        without.extend(found.without_workspace)
-        return found.plan
+        parts.append(onboarding_part(plan))
+        return parts[-1].plan
 
     yield from detected(context, workbench, config.tenants, dry_run=config.dry_run, part=part)
-    if without:
-        more = f" and {len(without) - _MOST_LISTED} more" if len(without) > _MOST_LISTED else ""
-        context.log.info(
-            f"Left alone, since they have no workspace yet: {', '.join(without[:_MOST_LISTED])}{more}. The job "
-            "reconcile_tenants makes one."
+    for sentence in (sentence for found in parts for sentence in _told(found)):
+        context.log.info(sentence)
+
+
+def _told(found: OnboardingPart) -> Iterator[str]:
+    """What a person should know of tenants for which nothing is done."""
+    if found.nothing_pending and not (found.plan.work or found.not_looked_at):
+        yield "Nothing is pending there; the job verify proves logins."
+    if found.not_looked_at:
+        yield (
+            f"Nobody knows what is pending there: {_listed(found.not_looked_at)}; `provisioning status TENANT` says "
+            "why."
         )
+    if found.without_workspace:
+        yield (
+            f"Left alone, since they have no workspace: {_listed(found.without_workspace)}; `provisioning status "
+            "TENANT` says why."
+        )
+
+
+def _listed(slugs: Sequence[str]) -> str:
+    more = f" and {len(slugs) - _MOST_LISTED} more" if len(slugs) > _MOST_LISTED else ""
+    return ", ".join(slugs[:_MOST_LISTED]) + more
 
 
 class VerifySampleConfig(dg.Config):
@@ -76,7 +92,7 @@ class VerifySampleConfig(dg.Config):
 )
 def verify_sample(
     context: dg.OpExecutionContext, config: VerifySampleConfig, workbench: Workbench
-) -> Iterator[dg.AssetCheckEvaluation]:
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Real logins; the run fails only when the verification itself does."""
     verified = workbench.wait(
         verify(
@@ -90,16 +106,21 @@ def verify_sample(
     for server in verified.servers:
         if not server.ok:
             context.log.warning(server.message)
-    context.add_output_metadata(_metadata(verified))
     yield proofs_recorded(workbench.with_dry_connections(login_proofs))
     if verified.broken:
         why = [*verified.defects, *dict.fromkeys(missed.message for missed in verified.not_looked_at)]
-        raise dg.Failure(f"Nobody's login could be looked at: {' '.join(why[:_MOST_LISTED])}", allow_retries=False)
+        raise dg.Failure(
+            f"Nobody's login could be looked at: {' '.join(why[:_MOST_LISTED])}",
+            metadata=_metadata(verified),
+            allow_retries=False,
+        )
+    yield dg.Output(None, metadata=_metadata(verified))
 
 
 def _metadata(verified: Verified) -> dict[str, dg.MetadataValue]:
     failed = [(failure.slug, failure.email, failure.reason, failure.seen) for failure in verified.failures]
     missed = [(tenant.slug, tenant.reason, tenant.message) for tenant in verified.not_looked_at]
+    servers = [(server.server, server.message) for server in verified.servers]
     return {
         "tenants": dg.MetadataValue.int(verified.tenants),
         "logins": dg.MetadataValue.int(len(verified.proofs)),
@@ -113,7 +134,7 @@ def _metadata(verified: Verified) -> dict[str, dg.MetadataValue]:
             markdown.table(("tenant", "reason", "what to do"), missed[:_MOST_LISTED]) if missed else "None."
         ),
         "servers": dg.MetadataValue.md(
-            markdown.table(("server", "contract"), [(server.server, server.message) for server in verified.servers])
+            markdown.table(("server", "contract"), servers) if servers else "Not looked at: only some tenants were."
         ),
         "seconds": dg.MetadataValue.float(round(verified.seconds, 3)),
     }

@@ -49,6 +49,14 @@ def upgrade() -> None:
         COMMENT ON COLUMN provisioning.taken_over_member.left_at IS
             'When they were found to be members no more; the row stays, so that they do not come over again.';
 
+        CREATE TABLE provisioning.known_at_clerk (
+            database_name  text NOT NULL,
+            email          text NOT NULL,
+            PRIMARY KEY (database_name, email)
+        );
+        COMMENT ON TABLE provisioning.known_at_clerk IS
+            'People of hand-made workspaces whom Clerk was seen to know; they are members by its word or not at all.';
+
         CREATE TABLE provisioning.removed_row (
             id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             run_id         text NOT NULL,
@@ -99,7 +107,7 @@ def downgrade() -> None:
     op.execute(
         """
         DROP TABLE provisioning.tenant_database_look, provisioning.hand_made_workspace,
-            provisioning.taken_over_member, provisioning.removed_row, provisioning.login_proof,
-            provisioning.server_contract;
+            provisioning.taken_over_member, provisioning.known_at_clerk, provisioning.removed_row,
+            provisioning.login_proof, provisioning.server_contract;
         """
     )

@@ -42,7 +42,13 @@ async def repair_onboarding(scope: Scope) -> None:
     if flags:
         await _clear_all(scope, door, people, flags)
         await _remove_the_rest(scope, door, people)
-    scope.set(is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step is pending."))
+    scope.set(
+        is_true(
+            ConditionType.ONBOARDING_COMPLETE,
+            Reason.STEPS_CLEARED,
+            "No onboarding step was pending when a run last looked.",
+        )
+    )
     await _store_link(scope, door, link.admin_user_id)
 
 

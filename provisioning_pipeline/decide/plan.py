@@ -29,7 +29,9 @@ from provisioning_pipeline.model.tenant_database import Look
 
 _UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _ACTIVE = is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")
-_CLEARED = is_true(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step is pending.")
+_CLEARED = is_true(
+    ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step was pending when a run last looked."
+)
 _WHOLE_CREATION = (Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE)
 
 

@@ -20,9 +20,8 @@ from provisioning_pipeline.pipeline.connections import Connections
 
 # --- the part of a plan that is about onboarding --------------------------------------------------------------------
 
-_ONBOARDING_CHANGES = frozenset(
-    {Change.CLEAR_ONBOARDING, Change.REMOVE_ROWS, Change.MEND_WORKSPACE, Change.STORE_LINK, Change.PROVE_LOGIN}
-)
+_IN_DATABASES = frozenset({Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
+_ONBOARDING_CHANGES = _IN_DATABASES | {Change.CLEAR_ONBOARDING, Change.STORE_LINK, Change.PROVE_LOGIN}
 _MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
 
 
@@ -31,7 +30,8 @@ class OnboardingPart:
     """The onboarding part of a plan, and slugs of tenants for which it does nothing.
 
     Args:
-        plan: of every tenant with a workspace what is about onboarding; no changes where nothing is to be done.
+        plan: of every tenant with a workspace what is about onboarding; no changes where nothing is to be done. Of
+            those without one, what is to be done in their own databases.
         without_workspace: they have none to repair anything in.
         nothing_pending: their rows were read, and nothing is to be done.
         not_looked_at: their rows could not be read, or nothing is wanted of them.
@@ -48,7 +48,11 @@ def onboarding_part(plan: Plan) -> OnboardingPart:
 
     Where nothing is to be done no condition is written down. No mark is cleared: nobody looked after members.
     """
-    kept = tuple(_onboarding_of(entry) for entry in plan.tenants if not _has_no_workspace(entry))
+    kept = tuple(
+        _database_of(entry) if _has_no_workspace(entry) else _onboarding_of(entry)
+        for entry in plan.tenants
+        if not _has_no_workspace(entry) or (entry.database and entry.database.needs_work)
+    )
     idle = {entry.tenant.database_name for entry in kept if not entry.changes}
     at_rest = [entry for entry in plan.tenants if entry.tenant.database_name in idle]
     return OnboardingPart(
@@ -61,6 +65,20 @@ def onboarding_part(plan: Plan) -> OnboardingPart:
 
 def _has_no_workspace(entry: TenantPlan) -> bool:
     return entry.workspace_id is None or bool(_MAKING & set(entry.changes))
+
+
+def _database_of(entry: TenantPlan) -> TenantPlan:
+    """Of a tenant without a workspace only what is to be done in its own database."""
+    return replace(
+        entry,
+        adopt=False,
+        server=None,
+        changes=tuple(change for change in entry.changes if change in _IN_DATABASES),
+        conditions=tuple(known for known in entry.conditions if known.type is ConditionType.TENANT_DATABASE),
+        members=(),
+        findings=(),
+        store_organization=None,
+    )
 
 
 def _is_cleared(entry: TenantPlan) -> bool:

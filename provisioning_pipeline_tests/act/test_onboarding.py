@@ -160,13 +160,7 @@ def test_rows_of_people_who_are_not_ours_stay_and_so_does_their_wizard(town: Wor
     admin, workspace = link["admin_user_id"], link["workspace_id"]
     insert(town, [Row(PROFILE, OWN), Row(EMAIL, USER)], stranger, workspace)
     for key in (PROFILE, APPS):
-        town.twenty(
-            'INSERT INTO core."keyValuePair" (key, value, type, "userId", "workspaceId") '
-            "VALUES (%s, 'true', 'USER_VARIABLE', %s, %s) RETURNING id",
-            key,
-            admin,
-            workspace,
-        )
+        insert_for(town, admin, workspace, key)
 
     town.apply("wizards")
 
@@ -239,3 +233,33 @@ def test_what_was_removed_by_sql_is_written_down(town: World) -> None:
     told = [line.detail for line in applied.summary.outcomes if line.change == "remove onboarding rows"]
     assert told == [f"{UNKNOWN} (user and workspace level)"]
     assert derived_password(town.settings.member_password_key, link["admin_email"]).get_secret_value() not in str(told)
+
+
+def test_one_person_whom_no_call_can_help_keeps_nobody_else_waiting(town: World) -> None:
+    """Half a member, whom nobody can act as: her rows go by SQL, and the others' by Twenty's calls."""
+    link = town.link("wizards")
+    insert(town, [Row(PROFILE, OWN)], link["admin_user_id"], link["workspace_id"])
+    half = str(town.twenty("INSERT INTO core.\"user\" (email) VALUES ('half@x.example') RETURNING id::text")[0][0])
+    town.twenty(
+        'INSERT INTO core."userWorkspace" ("userId", "workspaceId") VALUES (%s, %s) RETURNING id',
+        half,
+        link["workspace_id"],
+    )
+    insert_for(town, half, link["workspace_id"], EMAIL)
+
+    town.apply("wizards", onboarding_people="everyone")
+
+    assert town.sees("wizards")["status"] == "COMPLETED"
+    assert same(left(town, half)) == []
+    assert town.conditions("wizards")["Ready"] == ("True", "AllTrue")
+    town.twenty('DELETE FROM core."userWorkspace" WHERE "userId" = %s RETURNING id', half)
+
+
+def insert_for(world: World, user: str, workspace: str, key: str) -> None:
+    world.twenty(
+        'INSERT INTO core."keyValuePair" (key, value, type, "userId", "workspaceId") '
+        "VALUES (%s, 'true', 'USER_VARIABLE', %s, %s) RETURNING id",
+        key,
+        user,
+        workspace,
+    )

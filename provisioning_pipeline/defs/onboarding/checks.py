@@ -18,7 +18,7 @@ _MOST_LISTED = 50
     description="No step of the wizard is pending for anybody of ours, in a tenant's workspace or in its own database.",
 )
 def no_pending_onboarding(workbench: Workbench) -> dg.AssetCheckResult:
-    """Passes when all servers could be read and nothing is pending for people of ours there or in tenants' databases."""
+    """Passes when all servers were read and nothing is pending for people of ours, there or in tenants' databases."""
     from provisioning_pipeline.pipeline.onboarding import onboarding_now
 
     return pending_result(workbench.with_dry_connections(onboarding_now))

@@ -39,6 +39,7 @@ def secrets_of(world: World) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_secret_is_written_anywhere(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:

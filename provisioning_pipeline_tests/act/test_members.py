@@ -402,6 +402,7 @@ def test_somebody_who_was_invited_in_twenty_alone_loses_nothing(world: World) ->
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_beyond_the_budget_nothing_harmful_is_done_until_somebody_approves_that_very_plan(world: World) -> None:
     slug = ready(world, "budget", members=6)
     first, *others = people(world, slug)

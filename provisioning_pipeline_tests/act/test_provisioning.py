@@ -119,6 +119,7 @@ def test_a_server_that_refuses_for_a_while_is_tried_again_within_the_run(world: 
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_one_tenants_failure_stops_no_other(world: World) -> None:
     failing, fine = add(world, "failing"), add(world, "fine")
     world.sandbox.twenty[0].faults.scripted.append(ScriptedFault("updateWorkspaceMemberRole", "error", times=4))

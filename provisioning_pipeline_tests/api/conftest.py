@@ -54,14 +54,49 @@ def first_fleet(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
         yield made.name
 
 
+@pytest.fixture(scope="module")
+def shared_fleet(sandbox_postgres: SandboxPostgres, first_fleet: str) -> Iterator[Fleet]:
+    """A copy for all tests of a module that leave nothing but marks and events in it."""
+    with fleet_in(sandbox_postgres, first_fleet) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_door(shared_fleet: Fleet) -> Iterator[Door]:
+    with door_to(shared_fleet.settings()) as made:
+        yield made
+
+
 @pytest.fixture
-def fleet(sandbox_postgres: SandboxPostgres, first_fleet: str) -> Iterator[Fleet]:
-    """Two organizations: `org_1` is acme's, with user_1 and user_2; `org_2` is beta's, with user_1."""
+def own_fleet(sandbox_postgres: SandboxPostgres, first_fleet: str) -> Iterator[Fleet]:
     with fleet_in(sandbox_postgres, first_fleet) as made:
         yield made
 
 
 @pytest.fixture
-def door(fleet: Fleet) -> Iterator[Door]:
-    with door_to(fleet.settings()) as made:
+def own_door(own_fleet: Fleet) -> Iterator[Door]:
+    with door_to(own_fleet.settings()) as made:
         yield made
+
+
+@pytest.fixture
+def fleet(request: pytest.FixtureRequest) -> Fleet:
+    """Two organizations: `org_1` is acme's, with user_1 and user_2; `org_2` is beta's, with user_1.
+
+    A test marked `own_ledger` has one for itself, because it hurts it.
+    """
+    found: Fleet = request.getfixturevalue(_which(request, "fleet"))
+    found.sql("DELETE FROM provisioning.clerk_event")
+    found.unmark()
+    return found
+
+
+@pytest.fixture
+def door(request: pytest.FixtureRequest) -> Door:
+    """The application in front of the test's fleet."""
+    found: Door = request.getfixturevalue(_which(request, "door"))
+    return found
+
+
+def _which(request: pytest.FixtureRequest, name: str) -> str:
+    return f"{'own' if request.node.get_closest_marker('own_ledger') else 'shared'}_{name}"

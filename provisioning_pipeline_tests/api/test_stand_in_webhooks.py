@@ -27,6 +27,8 @@ from provisioning_pipeline_tests.world import settings_of
 
 SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "data" / "clerk" / "webhooks-2025-04-15.yml"
 
+pytestmark = pytest.mark.own_ledger
+
 
 class Listener:
     """Keeps what is sent to it."""

@@ -172,6 +172,7 @@ def test_a_huge_body_is_refused_with_and_without_its_length(fleet: Fleet, door: 
     assert door.post(*signed(EVENT | {"padding": "x" * 900_000})).status_code == 204
 
 
+@pytest.mark.own_ledger
 def test_no_refusal_and_no_log_repeats_anything_of_the_request(
     fleet: Fleet, door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -234,6 +235,7 @@ def test_deliveries_at_once_are_each_taken_once(fleet: Fleet, door: Door) -> Non
 # --- the ledger is away, or nothing is set up -------------------------------------------------------------------
 
 
+@pytest.mark.own_ledger
 def test_an_event_is_refused_while_the_ledger_is_away_and_taken_as_soon_as_it_is_back(fleet: Fleet, door: Door) -> None:
     assert door.deliver(organization_event("updated", "org_3"), "msg_before") == 204
     fleet.shut()
@@ -248,6 +250,7 @@ def test_an_event_is_refused_while_the_ledger_is_away_and_taken_as_soon_as_it_is
     assert fleet.marked() == ["acme", "gamma"]
 
 
+@pytest.mark.own_ledger
 def test_it_starts_while_the_ledger_is_away(fleet: Fleet) -> None:
     fleet.shut()
     with door_to(fleet.settings()) as door:
@@ -258,6 +261,7 @@ def test_it_starts_while_the_ledger_is_away(fleet: Fleet) -> None:
     assert fleet.marked() == ["acme"]
 
 
+@pytest.mark.own_ledger
 def test_a_ledger_that_does_not_answer_in_time_is_one_that_is_away(
     fleet: Fleet, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +275,7 @@ def test_a_ledger_that_does_not_answer_in_time_is_one_that_is_away(
     assert fleet.marked() == ["acme"]
 
 
+@pytest.mark.own_ledger
 def test_a_ledger_that_is_missing_takes_no_event(fleet: Fleet, door: Door, caplog: pytest.LogCaptureFixture) -> None:
     fleet.sql("DROP SCHEMA provisioning CASCADE")
     assert "Retry-After" in door.post(*signed(EVENT)).headers

@@ -164,6 +164,7 @@ def findings(decisions: Mapping[str, MemberDecision]) -> set[Reason]:
     return {finding.reason for decision in decisions.values() for finding in decision.findings}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(towns(), FATES, POLICIES)
 def test_applying_a_plan_leaves_nothing_to_do_and_locks_nobody_out(town: Town, fates: Any, given_policy: Any) -> None:
@@ -224,7 +225,7 @@ def _locks_nobody_out(before: People, after: People, decisions: Mapping[str, Mem
             assert (name, account) in linked | able
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(towns(), FATES, POLICIES, st.randoms(use_true_random=False))
 def test_neither_order_nor_repeats_of_the_rows_matter(
     town: Town, fates: Any, given_policy: Any, random: Random

@@ -195,6 +195,7 @@ def names(request: dg.RunRequest | dg.SkipReason) -> list[str]:
     return [name.split("_")[2] for name in request.run_config["ops"]["detect_tenants"]["config"]["tenants"]]
 
 
+@pytest.mark.slow
 def test_the_sensor_asks_for_new_databases_once_and_for_nothing_at_rest(
     world: World, instance: dg.DagsterInstance
 ) -> None:

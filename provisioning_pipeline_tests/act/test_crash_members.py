@@ -97,7 +97,7 @@ SCENES = {
         somebody_leaves,
         left,
         {"members_gone": "remove"},
-        ("deleteUserFromWorkspace", "DELETE FROM provisioning.member_link WHERE databas"),
+        ("deleteUserFromWorkspace", "WITH gone AS ( DELETE FROM provisioning.member_lin"),
     ),
 }
 

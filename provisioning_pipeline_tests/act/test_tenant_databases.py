@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.faults import ScriptedFault
@@ -38,7 +39,7 @@ def old_tenant(world: World, slug: str, members: int = 3, **options: Any) -> tup
         if (user := state.user(member.user_id))
     ]
     with connect(world, database) as connection:
-        connection.execute(core_sql())  # type: ignore[arg-type]  # SQL of a file
+        connection.execute(core_sql().encode())
         made = hand_made.insert_workspace(connection, slug, f"{slug.title()} of old", people, **options)
         for user in made.users:
             for key in KEYS:
@@ -58,10 +59,13 @@ def onboarding_rows(world: World, database: str) -> list[tuple[str, str | None, 
 
 def old_rows(world: World, database: str) -> list[Any]:
     """Everything of the hand-made workspace but its onboarding rows."""
+    tables = ("workspace", "user", "userWorkspace", "role")
     with connect(world, database) as connection:
         return [
-            connection.execute(f"SELECT to_jsonb(t) FROM core.{table} t ORDER BY id").fetchall()  # type: ignore[arg-type]  # four names
-            for table in ("workspace", '"user"', '"userWorkspace"', "role")
+            connection.execute(
+                sql.SQL("SELECT to_jsonb(t) FROM {} t ORDER BY id").format(sql.Identifier("core", table))
+            ).fetchall()
+            for table in tables
         ]
 
 
@@ -350,12 +354,12 @@ def test_a_database_dropped_meanwhile_stops_nobody(world: World) -> None:
     other, _ = old_tenant(world, "beside-the-drop")
     with connect(world, "postgres") as connection:
         connection.autocommit = True
-        connection.execute(f'ALTER DATABASE "{dropped}" ALLOW_CONNECTIONS false')  # type: ignore[arg-type]  # a name of ours
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(dropped)))
         first = world.apply("dropped", "beside-the-drop", **FULL)
         assert told(world, "dropped")[:2] == ("Unknown", "DatabaseUnreachable")
         assert onboarding_rows(world, other) == []
         assert not first.totals.defects
-        connection.execute(f'DROP DATABASE "{dropped}"')  # type: ignore[arg-type]  # a name of ours
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(dropped)))
     second = world.apply("dropped", "beside-the-drop", **FULL)
     assert not second.totals.defects
     assert world.conditions("dropped")["Detected"] == ("False", "DatabaseMissing")

@@ -18,7 +18,8 @@ from provisioning_pipeline.clients import transport
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.serving import LoopbackServer
-from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
+from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions, core_sql
+from provisioning_pipeline_tests.clients.tenant import NUMBERS, Tenant
 
 Answer = Callable[[Request], Awaitable[Response]]
 QUICK = TwentyOptions(activation_seconds=0)
@@ -109,3 +110,35 @@ def clerk(shared_clerk: StandInClerk) -> StandInClerk:
     """The shared Clerk, with nobody and no fault left from another test."""
     shared_clerk.clear()
     return shared_clerk
+
+
+@pytest.fixture(scope="module")
+def tenant_template(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    """A database with schema core and no rows, of which tests get copies."""
+    name = "tenant_with_core"
+    sandbox_postgres.create_database(name)
+    sandbox_postgres.execute(name, core_sql())
+    # it writes whenever it likes, which the evidence tells
+    sandbox_postgres.execute("postgres", "ALTER SYSTEM SET autovacuum = off")
+    sandbox_postgres.execute("postgres", "SELECT pg_reload_conf()")
+    yield name
+    sandbox_postgres.execute("postgres", "ALTER SYSTEM RESET autovacuum")
+    sandbox_postgres.execute("postgres", "SELECT pg_reload_conf()")
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture
+def tenant(sandbox_postgres: SandboxPostgres, tenant_template: str) -> Iterator[Tenant]:
+    name = f"tenant_{next(NUMBERS)}"
+    sandbox_postgres.create_database(name, template=tenant_template)
+    yield Tenant(sandbox_postgres, name)
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture
+def bare(sandbox_postgres: SandboxPostgres) -> Iterator[Tenant]:
+    """A tenant database without anything in it."""
+    name = f"bare_tenant_{next(NUMBERS)}"
+    sandbox_postgres.create_database(name)
+    yield Tenant(sandbox_postgres, name)
+    sandbox_postgres.drop_database(name)

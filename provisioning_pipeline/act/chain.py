@@ -112,9 +112,9 @@ async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
                 f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}.",
             )
         )
-        return _result(scope, failed=True, defect=_where(error))
+        return _result(scope, failed=True, defect=defect_of(error))
     except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; the run fails
-        defect = _where(error)
+        defect = defect_of(error)
         scope.set(
             is_unknown(
                 _STEPS[current][1],
@@ -145,6 +145,7 @@ def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> ChainRe
     return ChainResult(scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect)
 
 
-def _where(error: Exception) -> str:
+def defect_of(error: Exception) -> str:
+    """Where an error that nobody foresaw was raised, as `file:line ErrorName`, without its text."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"

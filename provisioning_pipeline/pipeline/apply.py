@@ -34,7 +34,7 @@ class Applied:
     @property
     def databases(self) -> list[TenantLine]:
         """Those of them in whose own database something is to be looked at."""
-        return [line for line in self.tenants if line.database_reason and line.state != "aside"]
+        return [line for line in self.tenants if line.has_database_trouble]
 
     @property
     def broken(self) -> bool:

@@ -6,16 +6,15 @@ reconciliation sees to it.
 
 import asyncio
 import time
-import traceback
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from psycopg import Error
 
+from provisioning_pipeline.act.chain import defect_of
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.act.verify import (
     LOGIN_REASONS,
@@ -392,9 +391,4 @@ def _not_looked_at(row: Row, fault: Fault) -> NotLookedAt:
 
 def _defective(row: Row, error: Exception, message: str) -> TenantVerified:
     missed = NotLookedAt(row["database_name"], row["slug"], FaultKind.TENANT, Reason.UNEXPECTED_ERROR, message)
-    return TenantVerified(row["database_name"], row["slug"], not_looked_at=missed, defect=_where(error))
-
-
-def _where(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"
+    return TenantVerified(row["database_name"], row["slug"], not_looked_at=missed, defect=defect_of(error))

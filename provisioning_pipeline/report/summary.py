@@ -43,6 +43,11 @@ class TenantLine:
             return "ready"
         return "aside" if self.reason in SET_ASIDE else "unwell"
 
+    @property
+    def has_database_trouble(self) -> bool:
+        """Something is to be looked at in its own database, and the tenant is not set aside."""
+        return self.database_reason is not None and self.state != "aside"
+
 
 _LINK_FIELDS = (
     "slug",
@@ -96,7 +101,7 @@ class Summary:
     @property
     def databases(self) -> list[TenantLine]:
         """The tenants in whose own database something is to be looked at, ready or not."""
-        return [line for line in self.tenants if line.database_reason and line.state != "aside"]
+        return [line for line in self.tenants if line.has_database_trouble]
 
     @property
     def undo(self) -> str | None:

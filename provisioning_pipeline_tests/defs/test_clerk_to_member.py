@@ -14,6 +14,7 @@ from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.serving import LoopbackServer
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline_tests.defs.conftest import world_of
 from provisioning_pipeline_tests.world import World
 
 NUMBERS = itertools.count(1)
@@ -49,9 +50,7 @@ def slug() -> str:
 @pytest.fixture
 def world(sandbox: Sandbox, door: str, slug: str, monkeypatch: pytest.MonkeyPatch) -> World:
     """A ready tenant of two people, and a stand-in Clerk whose webhooks reach the running application."""
-    for name, value in sandbox.environment().items():
-        monkeypatch.setenv(name, value)
-    world = World(sandbox)
+    world = world_of(sandbox, monkeypatch)
     sandbox.clerk.webhooks.forget_endpoint()
     sandbox.clerk.faults.scripted.clear()
     sandbox.add_tenant(slug, members=2)
@@ -60,12 +59,6 @@ def world(sandbox: Sandbox, door: str, slug: str, monkeypatch: pytest.MonkeyPatc
     assert secret is not None
     sandbox.clerk.set_webhook(door, secret.get_secret_value())
     return world
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:

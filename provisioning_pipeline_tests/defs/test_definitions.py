@@ -18,6 +18,7 @@ from provisioning_pipeline.model.tenant import AdminUnknown, Tenant, TenantPlan
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline_tests.defs.conftest import world_of
 from provisioning_pipeline_tests.world import World
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -27,15 +28,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     options = SandboxOptions(tenants=2, members=1, broken=True, twenty=(TwentyOptions(activation_seconds=0.0),))
     with Sandbox(options) as sandbox:
-        for name, value in sandbox.environment().items():
-            monkeypatch.setenv(name, value)
-        yield World(sandbox)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
+        yield world_of(sandbox, monkeypatch)
 
 
 def reconcile(instance: dg.DagsterInstance, tags: dict[str, str] | None = None, **config: Any) -> Any:

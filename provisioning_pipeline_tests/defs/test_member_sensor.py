@@ -25,12 +25,6 @@ def fleet(sandbox_postgres: SandboxPostgres, monkeypatch: pytest.MonkeyPatch) ->
         yield made
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
 def mark(fleet: Fleet, *names: str, minutes: int = 0) -> None:
     for name in names:
         fleet.sql(

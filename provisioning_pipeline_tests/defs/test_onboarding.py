@@ -14,6 +14,7 @@ from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFI
 from provisioning_pipeline.sandbox.hand_made import insert_onboarding
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline_tests.defs.conftest import world_of
 from provisioning_pipeline_tests.world import World
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -32,18 +33,10 @@ def shared() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def world(shared: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name, value in shared.environment().items():
-        monkeypatch.setenv(name, value)
-    found = World(shared)
+    found = world_of(shared, monkeypatch)
     yield found
     found.twenty('DELETE FROM core."keyValuePair" WHERE key LIKE %s RETURNING 1', "ONBOARDING%")
     found.registry("UPDATE provisioning.login_proof SET status = 'COMPLETED' RETURNING 1")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 def launch(instance: dg.DagsterInstance, job: str, op: str, **config: Any) -> Any:

@@ -11,6 +11,7 @@ from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.act.test_tenant_databases import old_tenant, onboarding_rows
+from provisioning_pipeline_tests.defs.conftest import world_of
 from provisioning_pipeline_tests.world import World
 
 pytestmark = pytest.mark.slow
@@ -20,15 +21,7 @@ pytestmark = pytest.mark.slow
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     options = SandboxOptions(tenants=0, twenty=(TwentyOptions(activation_seconds=0.0),))
     with Sandbox(options) as sandbox:
-        for name, value in sandbox.environment().items():
-            monkeypatch.setenv(name, value)
-        yield World(sandbox)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
+        yield world_of(sandbox, monkeypatch)
 
 
 def launch(instance: dg.DagsterInstance, job: str, tenant: str) -> Any:

@@ -16,11 +16,8 @@ from provisioning_pipeline.model.tenant import Tenant
 _WORKSPACE_COLUMNS = ("twenty_workspace_id", "workspace_id")
 _ADMIN_COLUMNS = ("twenty_admin_user_id",)
 _MUST_HAVE = ("database_name", "slug")
-_RIVALS = """
-    OR r.clerk_org_id IN (
-        SELECT o.clerk_org_id FROM {table} o
-        WHERE o.database_name::text = ANY(%(names)s) OR o.slug::text = ANY(%(names)s))
-"""
+_NAMED = "{row}.database_name::text = ANY(%(names)s) OR {row}.slug::text = ANY(%(names)s)"
+_RIVALS = " OR r.clerk_org_id = ANY(ARRAY(SELECT o.clerk_org_id FROM {table} o WHERE {named}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +73,9 @@ class Registry:
             return frame(REGISTRY, [])
         self._must_be_registry(columns)
         people = await self._people_columns()
-        names = None if only is None else list(only)
-        found = await self.database.fetch(self._select(columns, people), {"names": names})
+        if only is None:
+            return frame(REGISTRY, await self.database.fetch(self._select(columns, people, some=False)))
+        found = await self.database.fetch(self._select(columns, people, some=True), {"names": list(only)})
         return frame(REGISTRY, found)
 
     async def databases_of(self, organization_id: str) -> list[str]:
@@ -120,18 +118,16 @@ class Registry:
         )
         return {row["name"]: row["type"] for row in rows}
 
-    def _select(self, columns: dict[str, Column], people: dict[str, str]) -> sql.Composed:
+    def _select(self, columns: dict[str, Column], people: dict[str, str], *, some: bool) -> sql.Composed:
         def text(name: str) -> sql.Composable:
             return sql.SQL("r.{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL")
 
         workspace = next((name for name in _WORKSPACE_COLUMNS if name in columns), "")
-        persons, named, owner = self._people(columns, people)
+        persons, named, owner = self._people(columns, people, some=some)
         return sql.SQL(
             """
             WITH chosen AS MATERIALIZED (
-                SELECT * FROM {table} r
-                WHERE %(names)s::text[] IS NULL OR r.database_name::text = ANY(%(names)s)
-                   OR r.slug::text = ANY(%(names)s) {rivals}
+                SELECT * FROM {table} r WHERE {chosen}
             ), persons AS MATERIALIZED ({persons})
             SELECT r.database_name::text AS database_name, r.slug::text AS slug, {name} AS name,
                    {status} AS status, {clerk} AS clerk_org_id, {workspace} AS workspace_id,
@@ -145,14 +141,22 @@ class Registry:
             clerk=text("clerk_org_id"),
             workspace=text(workspace),
             table=self._identifier,
-            rivals=sql.SQL(_RIVALS).format(table=self._identifier) if "clerk_org_id" in columns else sql.SQL(""),
+            chosen=self._chosen(columns) if some else sql.SQL("true"),
             persons=persons,
             named=named,
             owner=owner,
         )
 
+    def _chosen(self, columns: dict[str, Column]) -> sql.Composed:
+        """Whether a row is one of those asked for, or names the same organization as one of them."""
+        named = sql.SQL(_NAMED).format(row=sql.Identifier("r"))
+        if "clerk_org_id" not in columns:
+            return named
+        others = sql.SQL(_NAMED).format(row=sql.Identifier("o"))
+        return named + sql.SQL(_RIVALS).format(table=self._identifier, named=others)
+
     def _people(
-        self, columns: dict[str, Column], people: dict[str, str]
+        self, columns: dict[str, Column], people: dict[str, str], *, some: bool
     ) -> tuple[sql.Composable, sql.Composable, sql.Composable]:
         """The people of the chosen rows, and joins for a row's admin: the one that it names, else its owner or admin.
 
@@ -164,9 +168,9 @@ class Registry:
         if not {"id", "email", "tenant_id", "role"} <= set(people) or "id" not in columns:
             return nobody, no_named, sql.SQL(join).format(nobody, sql.Identifier("owner"), sql.SQL("true"))
         names = [sql.Identifier("u", part) for part in ("first_name", "last_name") if part in people]
-        chosen = [_equals("tenant_id", people["tenant_id"], "id", columns["id"].type)]
+        chosen = [_equals("tenant_id", people["tenant_id"], "id", columns["id"].type, some=some)]
         if "admin_user_id" in columns:
-            chosen.append(_equals("id", people["id"], "admin_user_id", columns["admin_user_id"].type))
+            chosen.append(_equals("id", people["id"], "admin_user_id", columns["admin_user_id"].type, some=some))
         persons = sql.SQL(
             """
             SELECT u.id::text AS id, u.tenant_id::text AS tenant_id, u.email::text AS email, u.role::text AS role,
@@ -353,12 +357,14 @@ class Registry:
             ) from None
 
 
-def _equals(person: str, person_type: str, chosen: str, chosen_type: str) -> sql.Composed:
-    """Whether a person's column is among the chosen rows' values; as texts only if the types differ: it is slower."""
+def _equals(person: str, person_type: str, chosen: str, chosen_type: str, *, some: bool) -> sql.Composed:
+    """Whether a person's column is among the chosen rows' values; as texts only if the types differ: it is slower.
+
+    A few values are compared as an array, which an index can serve; many are hashed.
+    """
     cast = sql.SQL("" if person_type == chosen_type else "::text")
-    return sql.SQL("u.{}{} IN (SELECT {}{} FROM chosen)").format(
-        sql.Identifier(person), cast, sql.Identifier(chosen), cast
-    )
+    among = sql.SQL("u.{}{} = ANY(ARRAY(SELECT {}{} FROM chosen))" if some else "u.{}{} IN (SELECT {}{} FROM chosen)")
+    return among.format(sql.Identifier(person), cast, sql.Identifier(chosen), cast)
 
 
 def _cast(value: str, column: Column) -> sql.Composable:

@@ -1,11 +1,17 @@
 """The cluster that holds the tenant databases: which there are."""
 
 from collections.abc import Sequence
+from typing import LiteralString
 
 import pandas as pd
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.model.frames import DATABASES, frame
+
+_NAMES: LiteralString = """
+    SELECT COALESCE(json_agg(datname ORDER BY datname), '[]') AS names FROM pg_database
+    WHERE datname ~ %(pattern)s AND NOT datistemplate AND datname <> ALL(%(excluded)s)
+"""
 
 
 async def database_names(
@@ -15,14 +21,12 @@ async def database_names(
 
     One row of JSON: ten thousand rows cost more than the query.
     """
-    (row,) = await cluster.fetch(
-        """
-        SELECT COALESCE(json_agg(datname ORDER BY datname), '[]') AS names FROM pg_database
-        WHERE datname ~ %(pattern)s AND NOT datistemplate AND datname <> ALL(%(excluded)s)
-          AND (%(only)s::text[] IS NULL OR datname = ANY(%(only)s))
-        """,
-        {"pattern": pattern, "excluded": list(excluded), "only": None if only is None else list(only)},
-    )
+    parameters = {"pattern": pattern, "excluded": list(excluded)}
+    if only is None:
+        (row,) = await cluster.fetch(_NAMES, parameters)
+    else:
+        # a condition of its own, so that a few names go by the index
+        (row,) = await cluster.fetch(_NAMES + " AND datname = ANY(%(only)s)", parameters | {"only": list(only)})
     return list(row["names"])
 
 

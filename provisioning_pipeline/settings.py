@@ -48,6 +48,10 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _secret_http_url(value: SecretStr) -> SecretStr:
+    return SecretStr(_http_url(value.get_secret_value().strip()))
+
+
 def _postgres_url(value: SecretStr) -> SecretStr:
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
@@ -82,6 +86,7 @@ def _header_secret(value: SecretStr) -> SecretStr:
 
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 
@@ -289,6 +294,54 @@ class Settings(BaseSettings):
     report_path: Path = Field(
         default=Path("reports"), description="Folder for the reports.", examples=["/var/lib/provisioning/reports"]
     )
+    tables_path: str | None = Field(
+        default=None,
+        description="Where tables (Parquet), plans and the values between Dagster steps are kept: a folder, or an object "
+        "store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` beside "
+        "the reports. Steps on several machines need a place that all of them reach.",
+        examples=["s3://company-provisioning/tables"],
+    )
+    dagster_url: HttpUrl | None = Field(
+        default=None,
+        description="Base URL of Dagster's web server, so that reports and alerts can link to a run.",
+        examples=["https://dagster.example.com"],
+    )
+    report_password: HeaderSecret | None = Field(
+        default=None,
+        description="Password (any user name) for reports and timelines that `provisioning serve` shows; without it "
+        "only callers on the same machine see them.",
+        examples=["a-long-random-password"],
+    )
+    alert_webhook_url: SecretHttpUrl | None = Field(
+        default=None,
+        description="Where alerts are posted: an incoming webhook of Slack, or of anything that takes the same JSON. "
+        "Without it no alert leaves.",
+        examples=["https://hooks.slack.com/services/..."],
+    )
+    report_fresh_hours: float = Field(
+        default=3.0,
+        gt=0,
+        description="The check report_is_fresh fails when no run over all tenants has finished for so long.",
+        examples=["3"],
+    )
+    keep_outcomes_days: int = Field(
+        default=90, ge=1, description="Runs, what they did and what drift they found are kept so long.", examples=["90"]
+    )
+    keep_timelines_days: int = Field(
+        default=365, ge=1, description="Changes of conditions in tenants' timelines are kept so long.", examples=["365"]
+    )
+    keep_reports_days: int = Field(
+        default=30, ge=1, description="Report files and saved plans are kept so long.", examples=["30"]
+    )
+    keep_removed_rows_days: int = Field(
+        default=90,
+        ge=1,
+        description="Rows that were removed by SQL are kept so long; after that no `provisioning undo` brings them back.",
+        examples=["90"],
+    )
+    keep_dagster_days: int = Field(
+        default=30, ge=1, description="Finished runs and their events are kept so long in Dagster.", examples=["30"]
+    )
     registry_table: str = Field(
         default="tenant_registry",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
@@ -393,6 +446,11 @@ class Settings(BaseSettings):
             message = "two servers have the same base_url, so their workspaces would be counted twice"
             raise ValueError(message)
         return servers
+
+    @property
+    def tables(self) -> str:
+        """Where tables, plans and the values between Dagster steps are kept: a folder or a URL that fsspec knows."""
+        return self.tables_path or str(self.report_path / "tables")
 
     @cached_property
     def servers(self) -> tuple[TwentyServer, ...]:

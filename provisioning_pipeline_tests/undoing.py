@@ -11,6 +11,7 @@ from provisioning_pipeline.act.removal import kept
 from provisioning_pipeline.clients.onboarding_rows import activate_workspaces, remove_rows
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRows
 from provisioning_pipeline.model.condition import Reason
@@ -152,7 +153,7 @@ class Seeded:
                     read_only=False,
                 ) as database,
             ):
-                await Ledger(ledger).begin_run(run_id, "operator")
+                await History(ledger).begin_run(run_id, "operator")
                 async with kept(RemovedRows(ledger), run_id, self.name, server, table) as keep:
                     await doing(database, keep)
 

@@ -177,6 +177,6 @@ def plan_json(planned: Plan) -> dict[str, Any]:
             for entry in planned.tenants
         ],
         "to_be_worked_on": len(planned.work),
-        "waiting": planned.waiting,
+        "waiting": planned.waiting.name if planned.waiting else None,
         "notes": list(planned.notes),
     }

@@ -46,20 +46,6 @@ class Link:
     invite_link_opened: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """One finished run, newest first in lists."""
-
-    run_id: str
-    trigger: str
-    begun_at: datetime
-    ready: int
-    unwell: int
-    actions: int
-    seconds: float
-    report: str | None
-
-
 class Ledger:
     """The ledger in the registry's database."""
 
@@ -282,17 +268,10 @@ class Ledger:
                     (name, condition) for condition in merged.values() if known[name].get(condition.type) != condition
                 ]
             if changed:
-                await connection.execute(
-                    _STORE_CONDITIONS,
-                    [
-                        run_id,
-                        [name for name, _ in changed],
-                        [condition.type for _, condition in changed],
-                        [condition.status for _, condition in changed],
-                        [condition.reason for _, condition in changed],
-                        [condition.message for _, condition in changed],
-                    ],
-                )
+                await connection.execute(_STORE_CONDITIONS, _as_columns(run_id, changed))
+            news = [(name, condition) for name, condition in changed if _is_news(known[name], condition)]
+            if news:
+                await connection.execute(_STORE_CHANGES, _as_columns(run_id, news))
             await connection.execute(
                 _STORE_READY,
                 {
@@ -349,47 +328,7 @@ class Ledger:
         )
         return set(row["known"]), row["due"]
 
-    # --- runs ---------------------------------------------------------------------------------------------------
-
-    async def begin_run(self, run_id: str, trigger: str) -> None:
-        """Remember that a run began; beginning twice is beginning once."""
-        await self.database.execute(
-            "INSERT INTO provisioning.run (run_id, trigger) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [run_id, trigger],
-        )
-
-    async def forget_run(self, run_id: str) -> None:
-        """Take back the beginning of a run that was refused before it did anything."""
-        await self.database.execute("DELETE FROM provisioning.run WHERE run_id = %s AND finished_at IS NULL", [run_id])
-
-    async def finish_run(
-        self, run_id: str, trigger: str, *, ready: int, unwell: int, actions: int, seconds: float, report: str | None
-    ) -> None:
-        """Remember how a run ended, also one that was re-executed from the middle and never began here."""
-        await self.database.execute(
-            """
-            INSERT INTO provisioning.run
-                (run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report)
-            VALUES (%s, %s, now() - make_interval(secs => %s), now(), %s, %s, %s, %s, %s)
-            ON CONFLICT (run_id) DO UPDATE SET
-                finished_at = excluded.finished_at, ready = excluded.ready, unwell = excluded.unwell,
-                actions = excluded.actions, seconds = excluded.seconds, report = excluded.report
-            """,
-            [run_id, trigger, seconds, ready, unwell, actions, seconds, report],
-        )
-
-    async def last_runs(self, most: int) -> list[RunRow]:
-        """The last finished runs, newest first; none when there is no ledger yet."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
-            """
-            SELECT run_id, trigger, begun_at, ready, unwell, actions, seconds, report FROM provisioning.run
-            WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT %s
-            """,
-            [most],
-        )
-        return [RunRow(**row) for row in rows]
+    # --- outcomes -----------------------------------------------------------------------------------------------
 
     async def add_outcomes(self, run_id: str, outcomes: Sequence[Outcome]) -> None:
         """Append what was attempted and how it ended."""
@@ -423,7 +362,7 @@ class Ledger:
     async def tenant_rows(self) -> list[Row]:
         """Every tenant for people: its link, reason, message and since of its condition Ready.
 
-        And what is to be looked at in its own database, where TenantDatabase is not true.
+        And when it is tried again, and what is to be looked at in its own database, where TenantDatabase is not true.
         """
         if not await has_ledger(self.database):
             return []
@@ -431,7 +370,8 @@ class Ledger:
             """
             SELECT l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
                    l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since,
-                   d.reason AS database_reason, d.message AS database_message
+                   d.reason AS database_reason, d.message AS database_message,
+                   CASE WHEN NOT l.ready THEN l.look_again_at END AS look_again_at
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
             LEFT JOIN provisioning.condition d ON d.database_name = l.database_name AND d.type = 'TenantDatabase'
@@ -439,6 +379,26 @@ class Ledger:
             ORDER BY l.slug, l.database_name
             """
         )
+
+
+def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> bool:
+    """Whether it belongs into a tenant's timeline: another status or reason; for a new tenant only what does not hold,
+    and Ready."""
+    before = known.get(condition.type)
+    if before is None:
+        return condition.status is not Status.TRUE or condition.type is ConditionType.READY
+    return (before.status, before.reason) != (condition.status, condition.reason)
+
+
+def _as_columns(run_id: str, conditions: Sequence[tuple[str, Condition]]) -> list[object]:
+    return [
+        run_id,
+        [name for name, _ in conditions],
+        [condition.type for _, condition in conditions],
+        [condition.status for _, condition in conditions],
+        [condition.reason for _, condition in conditions],
+        [condition.message for _, condition in conditions],
+    ]
 
 
 def _another_tenants(workspace_id: str) -> Fault:
@@ -464,6 +424,11 @@ _STORE_CONDITIONS = """
     ON CONFLICT (database_name, type) DO UPDATE SET
         since = CASE WHEN known.status = excluded.status THEN known.since ELSE now() END,
         status = excluded.status, reason = excluded.reason, message = excluded.message, run_id = excluded.run_id
+"""
+
+_STORE_CHANGES = """
+    INSERT INTO provisioning.condition_change (run_id, database_name, type, status, reason, message)
+    SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
 """
 
 _STORE_READY = """

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from provisioning_pipeline.model.condition import Condition, Reason
+from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.onboarding import Flag
 
 
@@ -233,7 +234,7 @@ class Plan:
         looked_at: when reading began, by the clock of the ledger's database.
         asked: the names that the run was asked to look at; empty: all tenants.
         unread: database names of tenants whose members Clerk would not tell.
-        waiting: name of the removals and demotions that wait for approval, or None.
+        waiting: the removals and demotions that wait for approval, or None.
         notes: what about the whole run a person should know.
         clerk: how much of Clerk was read.
         dropped: databases that were looked into once and are no more.
@@ -244,7 +245,7 @@ class Plan:
     looked_at: datetime | None = None
     asked: tuple[str, ...] = ()
     unread: frozenset[str] = frozenset()
-    waiting: str | None = None
+    waiting: Waiting | None = None
     notes: tuple[str, ...] = ()
     clerk: ClerkRead | None = None
     dropped: frozenset[str] = frozenset()

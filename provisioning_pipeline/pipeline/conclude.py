@@ -1,14 +1,26 @@
 """The end of a run: a summary from the ledger, its report, and the run's row."""
 
+import asyncio
+import platform
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from pydantic import SecretStr
+
+from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE
+from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
+from provisioning_pipeline.model.history import Versions
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.reconcile import Totals
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
+from provisioning_pipeline.settings import PREFIX, Settings
+
+_RUNS_SHOWN = 30
 
 
 async def tenants(ledger: Ledger, *, with_conditions: bool = False) -> tuple[TenantLine, ...]:
@@ -17,63 +29,123 @@ async def tenants(ledger: Ledger, *, with_conditions: bool = False) -> tuple[Ten
 
 
 async def conclude(
-    connections: Connections, *, run_id: str, trigger: str, seconds: float, totals: Totals
+    connections: Connections, *, run_id: str, trigger: str, seconds: float, totals: Totals, in_dagster: bool = False
 ) -> tuple[Summary, Path]:
-    """Summarise the run, write its report, remember how it ended."""
-    ledger = connections.ledger
-    lines = await tenants(ledger)
-    slugs = {line.database_name: line.slug for line in lines}
-    summary = Summary(
-        run_id=run_id,
-        trigger=trigger,
-        begun_at=datetime.now(UTC) - timedelta(seconds=seconds),
-        seconds=seconds,
-        tenants=lines,
-        outcomes=outcome_lines(await ledger.outcomes_of(run_id), slugs),
+    """Summarise the run, write its report, remember how it ended.
+
+    `in_dagster`: Dagster knows the run by this id, so that a report can link to it.
+    """
+    history, settings = connections.history, connections.settings
+    lines = await tenants(connections.ledger)
+    states = [line.state for line in lines]
+    record = replace(
+        await history.record_of(run_id),
+        in_dagster=in_dagster,
+        aside=states.count("aside"),
+        calls=dict(totals.calls.most_common()),
+        clerk_calls=totals.clerk_calls,
+        twenty_calls=totals.twenty_calls,
+        clerk_calls_allowed=int(settings.clerk_requests_per_10_seconds * settings.clerk_share),
+        mutating_calls=totals.mutating_calls,
+        phases=totals.phases,
         refusals=tuple(totals.refusals),
         defects=tuple(totals.defects),
-        calls=dict(totals.calls.most_common()),
-        mutating_calls=totals.mutating_calls,
-        rows_removed=await _rows_removed(connections, run_id),
+        versions=_versions(connections),
+        settings=shown(settings),
     )
-    path = page.write(summary, connections.settings.report_path)
-    await ledger.finish_run(
-        run_id,
-        trigger,
-        ready=summary.count("ready"),
-        unwell=summary.count("unwell"),
-        actions=summary.actions,
+    now = datetime.now(UTC)
+    run = Run(
+        run_id=run_id,
+        trigger=trigger,
+        begun_at=now - timedelta(seconds=seconds),
+        finished_at=now,
+        ready=states.count("ready"),
+        unwell=states.count("unwell"),
+        actions=0,
         seconds=seconds,
-        report=str(path),
+        report=None,
+        record=record,
     )
+    summary = await _summary(connections.ledger, connections.removed_rows, settings, run, lines)
+    run = replace(run, actions=summary.actions, record=replace(record, emails=summary.emails))
+    summary = replace(summary, history=(*summary.history, point(run)))
+    path = await asyncio.to_thread(page.write, summary, settings.report_path)
+    await history.finish_run(replace(run, report=str(path)))
     return summary, path
 
 
-async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
-    """The last finished run's report, drawn anew with today's conditions; None when no run has finished."""
-    ledger = connections.ledger
-    runs = await ledger.last_runs(1)
+async def last_summary(ledger: Ledger, removed_rows: RemovedRows, settings: Settings) -> Summary | None:
+    """The last finished run, with the tenants as they are now; None when no run has finished."""
+    runs = await History(ledger.database).last_runs(1)
     if not runs:
         return None
-    last = runs[0]
-    lines = await tenants(ledger)
+    return await _summary(ledger, removed_rows, settings, runs[0], await tenants(ledger))
+
+
+async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
+    """The last finished run's report, drawn anew with the tenants as they are now; None when no run has finished."""
+    summary = await last_summary(connections.ledger, connections.removed_rows, connections.settings)
+    if summary is None:
+        return None
+    return summary, await asyncio.to_thread(page.write, summary, connections.settings.report_path)
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """The settings by variable, for people to read; secrets, and URLs that hold a password, are left out."""
+    found: dict[str, str] = {}
+    for name, value in settings:
+        if isinstance(value, SecretStr) or name == "twenty_servers":
+            continue
+        found[f"{PREFIX}{name.upper()}"] = "" if value is None else str(value)
+    for server in settings.servers:
+        rules = f", capacity {server.capacity or 'unlimited'}" + (
+            f", tenants {server.tenants}" if server.tenants else ""
+        )
+        found[f"Twenty server {server.name}"] = f"{server.base_url}{rules}"
+    return found
+
+
+async def _summary(
+    ledger: Ledger, removed_rows: RemovedRows, settings: Settings, run: Run, lines: tuple[TenantLine, ...]
+) -> Summary:
+    history, record = History(ledger.database), run.record
     slugs = {line.database_name: line.slug for line in lines}
-    summary = Summary(
-        run_id=last.run_id,
-        trigger=last.trigger,
-        begun_at=last.begun_at,
-        seconds=last.seconds,
+    drift = await history.drift_of(run.run_id)
+    url = settings.dagster_url
+    facts: dict[str, Any] = {
+        name: getattr(record, name)
+        for name in (
+            "refusals", "defects", "calls", "mutating_calls", "clerk_calls", "twenty_calls", "clerk_calls_allowed",
+            "forecast", "waiting", "versions", "settings", "looked_at",
+        )
+    }  # fmt: skip
+    return Summary(
+        run_id=run.run_id,
+        trigger=run.trigger,
+        begun_at=run.begun_at,
+        seconds=run.seconds,
         tenants=lines,
-        outcomes=outcome_lines(await ledger.outcomes_of(last.run_id), slugs),
-        refusals=(),
-        defects=(),
-        calls={},
-        mutating_calls=0,
-        rows_removed=await _rows_removed(connections, last.run_id),
+        outcomes=outcome_lines(await ledger.outcomes_of(run.run_id), slugs),
+        rows_removed=await _rows_removed(removed_rows, run.run_id),
+        phases=tuple(record.phases.items()),
+        drift=tuple(
+            replace(found, database_name=slugs.get(found.database_name, found.database_name)) for found in drift
+        ),
+        history=tuple(point(earlier) for earlier in reversed(await history.last_runs(_RUNS_SHOWN))),
+        run_url=f"{url}/runs/{run.run_id}" if url and record.in_dagster else None,
+        **facts,
     )
-    return summary, page.write(summary, connections.settings.report_path)
 
 
-async def _rows_removed(connections: Connections, run_id: str) -> int:
-    removed = await connections.removed_rows.of_run(run_id)
+def _versions(connections: Connections) -> Versions:
+    return Versions(
+        program=version("provisioning-pipeline"),
+        dagster=version("dagster"),
+        python=platform.python_version(),
+        servers={name: server.client.version for name, server in connections.servers.items()},
+    )
+
+
+async def _rows_removed(removed_rows: RemovedRows, run_id: str) -> int:
+    removed = await removed_rows.of_run(run_id)
     return sum(row.table_name == ONBOARDING_TABLE for row in removed)

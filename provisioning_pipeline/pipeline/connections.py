@@ -12,6 +12,7 @@ from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.ledger.contracts import Contracts
 from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
+from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.looks import Looks
 from provisioning_pipeline.ledger.marks import Marks
@@ -30,6 +31,7 @@ class Connections:
     dry_run: bool
     cluster: Database
     ledger: Ledger
+    history: History
     registry: Registry
     members: Members
     marks: Marks
@@ -133,6 +135,7 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
             dry_run=dry_run,
             cluster=cluster,
             ledger=Ledger(registry_database),
+            history=History(registry_database),
             registry=Registry(registry_database, settings.registry_table),
             members=Members(registry_database),
             marks=Marks(registry_database),

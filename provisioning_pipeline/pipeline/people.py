@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -87,7 +88,7 @@ async def unsynced(connections: Connections) -> list[Unsynced]:
 
 async def invitations_of_last_run(ledger: Ledger) -> list[str]:
     """Whom the last finished run invited by e-mail."""
-    runs = await ledger.last_runs(1)
+    runs = await History(ledger.database).last_runs(1)
     return await invitations_of(ledger, runs[0].run_id) if runs else []
 
 

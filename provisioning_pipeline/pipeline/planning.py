@@ -22,6 +22,7 @@ from provisioning_pipeline.decide.plan_members import KnownMembers, with_members
 from provisioning_pipeline.ledger.registry import Column
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
 from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan, TenantPlan
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures
@@ -165,7 +166,7 @@ async def _decide(
         ),
         looked_at=seen.looked_at,
         unread=frozenset(unread),
-        waiting=weighed.waiting,
+        waiting=Waiting(weighed.waiting, weighed.people) if weighed.waiting else None,
         clerk=clerk_read(clerk),
         notes=tuple(_notes(seen, weighed, len(missing))),
         dropped=seen.dropped,

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -15,9 +16,11 @@ from provisioning_pipeline.act.tenant_database import TenantDatabase, repair_ten
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.decide.contract import Decision
+from provisioning_pipeline.decide.drift import concerned, find_drift
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Condition, ConditionType, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.run_record import RunRecord
 from provisioning_pipeline.model.tenant import (
     READ_ONLY_CHANGES,
     Change,
@@ -33,6 +36,7 @@ from provisioning_pipeline.pipeline import planning
 from provisioning_pipeline.pipeline.canaries import Tried, try_canaries
 from provisioning_pipeline.pipeline.connections import Connections, tenant_database
 from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
+from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.scopes import scope_of
 
 _KEPT_EVENTS = timedelta(days=30)
@@ -53,6 +57,10 @@ class Totals:
     actions: int = 0
     mutating_calls: int = 0
     calls: Counter[str] = field(default_factory=Counter)
+    clerk_calls: int = 0
+    twenty_calls: int = 0
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """Seconds, wall-clock for reading and making servers ready, summed over tenants for steps."""
     defects: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     no_server_usable: bool = False
@@ -64,6 +72,12 @@ class Totals:
             actions=self.actions + other.actions,
             mutating_calls=self.mutating_calls + other.mutating_calls,
             calls=self.calls + other.calls,
+            clerk_calls=self.clerk_calls + other.clerk_calls,
+            twenty_calls=self.twenty_calls + other.twenty_calls,
+            phases={
+                name: self.phases.get(name, 0.0) + other.phases.get(name, 0.0)
+                for name in (*self.phases, *(name for name in other.phases if name not in self.phases))
+            },
             defects=self.defects + other.defects,
             refusals=list(dict.fromkeys(self.refusals + other.refusals)),
             no_server_usable=self.no_server_usable or other.no_server_usable,
@@ -104,6 +118,7 @@ class Reconciler:
     run_id: str
 
     def __post_init__(self) -> None:
+        self._phases: dict[str, float] = {}
         at_once = self.connections.settings.tenant_concurrency
         self._gate = asyncio.Semaphore(at_once)
         self._databases = asyncio.Semaphore(self.connections.settings.tenant_database_connections)
@@ -123,7 +138,7 @@ class Reconciler:
                 await asyncio.to_thread(schema.migrate, url)
             await registry.ensure_table()
             await registry.ensure_our_columns()
-            await ledger.begin_run(self.run_id, trigger)
+            await self.connections.history.begin_run(self.run_id, trigger)
         except Fault as fault:
             raise RunFault(fault.message) from None
         except Error as error:
@@ -132,9 +147,10 @@ class Reconciler:
     async def plan(self, tenants: Collection[str] = (), *, by_hand: bool = True, approved: str | None = None) -> Plan:
         """Observe and decide, for these tenants or for all."""
         try:
-            return await planning.plan(self.connections, tenants, by_hand=by_hand, approved=approved)
+            with self._timed("observe and decide"):
+                return await planning.plan(self.connections, tenants, by_hand=by_hand, approved=approved)
         except planning.UnknownPlan:
-            await self.connections.ledger.forget_run(self.run_id)
+            await self.connections.history.forget_run(self.run_id)
             raise
 
     async def accept(self, plan: Plan) -> Accepted:
@@ -147,12 +163,35 @@ class Reconciler:
             RunFault: when registry or ledger refuse.
         """
         try:
-            accepted, judged = await both(self._write_down(plan), self._make_servers_ready(plan))
+            await self._remember(plan)
+            with self._timed("make servers ready"):
+                accepted, judged = await both(self._write_down(plan), self._make_servers_ready(plan))
             return await self._with_canaries_first(accepted, judged)
         except Fault as fault:
             raise RunFault(fault.message) from None
         except Error as error:
             raise RunFault(f"The tenant registry refused: {str(error).splitlines()[0]}.") from None
+
+    async def _remember(self, plan: Plan) -> None:
+        """Keep what differs before anything is done about it, for the report and for the tenants' timelines."""
+        history, names = self.connections.history, concerned(plan)
+        drift = find_drift(plan, await history.before(names)) if names else ()
+        record = RunRecord(
+            looked_at=len(plan.tenants),
+            whole=not plan.asked,
+            drift=len(drift),
+            forecast=await foretell(self.connections, plan),
+            waiting=plan.waiting,
+        )
+        await history.store_plan(self.run_id, drift, record)
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._phases[phase] = self._phases.get(phase, 0.0) + time.perf_counter() - begun
 
     async def _with_canaries_first(self, plan: Plan, judged: Sequence[Judged]) -> Accepted:
         doubtful = [server for server in judged if server.verdict.decision is Decision.CANARY]
@@ -285,7 +324,8 @@ class Reconciler:
         """The steps in order, up to the first that fails. Between two of them another tenant may take the place."""
         for step in steps:
             async with self._gate:
-                result = await run_steps(scope, [step])
+                with self._timed(step):
+                    result = await run_steps(scope, [step])
             if result.failed:
                 break
         return result
@@ -309,6 +349,7 @@ class Reconciler:
         """The figures of these results, with the calls since the last totals and the notes of the plan, if given."""
         twenty, mutating_twenty = self.connections.twenty_calls.take()
         clerk, mutating_clerk = self.connections.clerk_calls.take()
+        phases, self._phases = self._phases, {}
         servers = self.connections.servers.values()
         stops = [stop for server in servers for stop in (server.stop, server.creation_stop) if stop]
         return Totals(
@@ -317,6 +358,9 @@ class Reconciler:
             actions=sum(count_actions(result.outcomes) for result in results),
             mutating_calls=mutating_twenty + mutating_clerk,
             calls=twenty + clerk,
+            clerk_calls=clerk.total(),
+            twenty_calls=twenty.total(),
+            phases=phases,
             defects=[result.defect for result in results if result.defect],
             refusals=list(dict.fromkeys([*(stop.message for stop in stops), *(plan.notes if plan else ())])),
             no_server_usable=all(

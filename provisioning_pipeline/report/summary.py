@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,9 @@ from provisioning_pipeline.model.condition import (
     Reason,
     StoredCondition,
 )
+from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
+from provisioning_pipeline.model.next_steps import next_step
 from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, READ_ONLY_CHANGES, Change, OutcomeStatus
 
 
@@ -20,6 +23,7 @@ class TenantLine:
     """One tenant in a table. `since` is when Ready got its present status; `conditions` may have been left out.
 
     `database_reason` and `database_message` say what is to be looked at in its own database, if anything is.
+    `look_again_at` is when it is tried again by itself; None when nothing is due, or nobody knows.
     """
 
     slug: str
@@ -35,6 +39,7 @@ class TenantLine:
     conditions: tuple[StoredCondition, ...]
     database_reason: Reason | None = None
     database_message: str = ""
+    look_again_at: datetime | None = None
 
     @property
     def state(self) -> str:
@@ -72,9 +77,44 @@ class OutcomeLine:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class UnwellGroup:
+    """The unwell tenants of one reason. `next_step` says in one sentence what a person does about all of them.
+
+    `message` is what happened, when it reads the same for each of them; else each line has its own.
+    """
+
+    reason: Reason
+    next_step: str
+    lines: tuple[TenantLine, ...]
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlowTenant:
+    """How long a run worked on one tenant, in seconds, and the change that took longest of it."""
+
+    tenant: str
+    seconds: float
+    longest: str
+
+
 @dataclass(frozen=True)
 class Summary:
-    """Everything that the report of one run says."""
+    """Everything that the report of one run says.
+
+    Args:
+        calls: how often each operation was called; `clerk_calls` and `twenty_calls` are the sums per system.
+        clerk_calls_allowed: what Clerk's limit, with our share of it, lets through in 10 seconds.
+        phases: what took how many seconds: wall-clock for reading, planning and reporting, summed over tenants for steps.
+        drift: what differed before the run did anything, in the order of the tenants' database names.
+        history: this run and the last ones before it, oldest first.
+        forecast: what was foretold before the run began; None for a run that planned nothing, or an older one.
+        waiting: what waits for approval.
+        versions, settings: what the run was made with; settings by variable, secrets left out.
+        looked_at: how many tenants the run looked at; None for older runs.
+        run_url: the run in Dagster's web server, where one is known.
+    """
 
     run_id: str
     trigger: str
@@ -88,6 +128,18 @@ class Summary:
     mutating_calls: int
     rows_removed: int = 0
     """Onboarding rows that were removed by SQL."""
+    clerk_calls: int = 0
+    twenty_calls: int = 0
+    clerk_calls_allowed: int = 0
+    phases: tuple[tuple[str, float], ...] = ()
+    drift: tuple[Drift, ...] = ()
+    history: tuple[RunPoint, ...] = ()
+    forecast: Forecast | None = None
+    waiting: Waiting | None = None
+    versions: Versions | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    looked_at: int | None = None
+    run_url: str | None = None
 
     def count(self, state: str) -> int:
         """How many tenants are in this state."""
@@ -97,6 +149,46 @@ class Summary:
     def unwell(self) -> list[TenantLine]:
         """The tenants that need somebody."""
         return [line for line in self.tenants if line.state == "unwell"]
+
+    @property
+    def groups(self) -> list[UnwellGroup]:
+        """The unwell by reason, the most frequent reason first."""
+        by_reason: dict[Reason, list[TenantLine]] = {}
+        for line in self.unwell:
+            by_reason.setdefault(line.reason, []).append(line)
+        return [
+            UnwellGroup(
+                reason,
+                next_step(reason),
+                tuple(lines),
+                lines[0].message if len({line.message for line in lines}) == 1 else None,
+            )
+            for reason, lines in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+        ]
+
+    @property
+    def previous(self) -> RunPoint | None:
+        """The run before this one."""
+        earlier = [point for point in self.history if point.run_id != self.run_id]
+        return earlier[-1] if earlier else None
+
+    @property
+    def drift_by_cause(self) -> list[tuple[str, str, int]]:
+        """Cause, who is behind it, and how often; most frequent first."""
+        counts = Counter((found.cause, found.who) for found in self.drift)
+        return [(cause, who, count) for (cause, who), count in counts.most_common()]
+
+    @property
+    def slowest(self) -> list[SlowTenant]:
+        """The ten tenants that were worked on longest."""
+        by_tenant: dict[str, list[OutcomeLine]] = {}
+        for line in self.outcomes:
+            by_tenant.setdefault(line.tenant, []).append(line)
+        found = [
+            SlowTenant(tenant, sum(line.seconds for line in lines), max(lines, key=lambda line: line.seconds).change)
+            for tenant, lines in by_tenant.items()
+        ]
+        return sorted(found, key=lambda slow: (-slow.seconds, slow.tenant))[:10]
 
     @property
     def databases(self) -> list[TenantLine]:
@@ -169,6 +261,7 @@ def tenant_lines(
             message=row["message"] or "Not looked at yet.",
             database_reason=Reason(row["database_reason"]) if row.get("database_reason") else None,
             database_message=row.get("database_message") or "",
+            look_again_at=row.get("look_again_at"),
             conditions=tuple(
                 sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
             ),

@@ -415,13 +415,13 @@ def test_beyond_the_budget_nothing_harmful_is_done_until_somebody_approves_that_
     assert world.conditions(slug)["MembersSynced"] == ("False", "WaitsForApproval")
     plan = world.plan_with(slug, **REMOVE)
     assert plan.waiting
-    assert any(plan.waiting in sentence for sentence in waiting.summary.refusals)
+    assert any(plan.waiting.name in sentence for sentence in waiting.summary.refusals)
 
     with pytest.raises(RunFault, match="No plan called"):
         world.apply_approved("another", slug, **REMOVE)
     assert len(world.members(slug)) == 6
 
-    world.apply_approved(plan.waiting, slug, **REMOVE)
+    world.apply_approved(plan.waiting.name, slug, **REMOVE)
 
     assert sorted(world.members(slug)) == sorted(email.lower() for email in [first, *others[3:]])
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")

@@ -10,7 +10,7 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, Removals, RemovedRows
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -134,7 +134,7 @@ def test_nothing_kept_writes_nothing(url: str) -> None:
 
 def test_a_run_is_known_whatever_it_did(url: str) -> None:
     async def work(removed: RemovedRows) -> tuple[bool, bool]:
-        await Ledger(removed.database).begin_run("r1", "operator")
+        await History(removed.database).begin_run("r1", "operator")
         return await removed.is_run("r1"), await removed.is_run("r2")
 
     assert run(url, work) == (True, False)
@@ -142,7 +142,7 @@ def test_a_run_is_known_whatever_it_did(url: str) -> None:
 
 def test_runs_are_found_by_how_they_begin_and_nothing_stands_for_any_character(url: str) -> None:
     async def work(removed: RemovedRows) -> Any:
-        await Ledger(removed.database).begin_run("run_1", "operator")
+        await History(removed.database).begin_run("run_1", "operator")
         await keep(removed, "run_1", 1)
         await keep(removed, "run_2", 2)
         await keep(removed, "runs", 3)

@@ -95,6 +95,11 @@ class TwentyClient:
         """
         return await self._session.onboarding(door)
 
+    @property
+    def version(self) -> str | None:
+        """The version that the server told when it was last asked; None when it was not, or tells none."""
+        return self._session.version
+
     async def server_config(self) -> dict[str, Any]:
         """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
         return await self._session.server_config()

@@ -80,6 +80,7 @@ class TwentySession:
         self._tokens: dict[tuple[str, str], Token] = {}
         self._gate = asyncio.Semaphore(concurrency)
         self._contract_met = False
+        self.version: str | None = None
         self._surface: Surface | None = None
         self._first = asyncio.Lock()
         self._signing_in = asyncio.Lock()
@@ -136,7 +137,9 @@ class TwentySession:
             config = response.json() if response.status_code == 200 else {}
         except ValueError:
             config = {}
-        return config if isinstance(config, dict) else {}
+        found = config if isinstance(config, dict) else {}
+        self.version = str(found["appVersion"]) if found.get("appVersion") else None
+        return found
 
     async def _lacking(self, operation: Operation) -> tuple[str, ...]:
         answer = await self._post(operation.probe(), operation.probe_variables(), CONTRACT_CHECK, Effect.READ, None)

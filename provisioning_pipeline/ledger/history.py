@@ -1,0 +1,177 @@
+"""What the ledger keeps of runs: the drift that they found and what each was like."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+
+from psycopg.types.json import Jsonb
+
+from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.condition import ConditionType
+from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunPoint, Source
+from provisioning_pipeline.model.run_record import RunRecord, record_from
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. `finished_at` is None while it is under way, or when it broke off."""
+
+    run_id: str
+    trigger: str
+    begun_at: datetime
+    finished_at: datetime | None
+    ready: int
+    unwell: int
+    actions: int
+    seconds: float
+    report: str | None
+    record: RunRecord
+
+
+class History:
+    """Runs, in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def begin_run(self, run_id: str, trigger: str) -> None:
+        """Remember that a run began; beginning twice is beginning once."""
+        await self.database.execute(
+            "INSERT INTO provisioning.run (run_id, trigger) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [run_id, trigger],
+        )
+
+    async def forget_run(self, run_id: str) -> None:
+        """Take back the beginning of a run that was refused before it did anything."""
+        await self.database.execute("DELETE FROM provisioning.run WHERE run_id = %s AND finished_at IS NULL", [run_id])
+
+    async def before(self, database_names: Sequence[str]) -> dict[str, Before]:
+        """What is known of these tenants; those that nobody ever looked at are not among them."""
+        rows = await self.database.fetch(
+            """
+            SELECT l.database_name, l.ready, array_remove(array_agg(c.type), NULL) AS held
+            FROM provisioning.tenant_link l
+            LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.status = 'True'
+            WHERE l.database_name = ANY(%s) GROUP BY l.database_name
+            """,
+            [list(database_names)],
+        )
+        return {
+            row["database_name"]: Before(row["ready"], frozenset(ConditionType(type_) for type_ in row["held"]))
+            for row in rows
+        }
+
+    async def store_plan(self, run_id: str, drift: Sequence[Drift], record: RunRecord) -> None:
+        """Remember what a run found before it did anything; a second time, of the same run, takes the first's place."""
+        async with self.database.transaction() as connection:
+            await connection.execute("DELETE FROM provisioning.drift WHERE run_id = %s", [run_id])
+            await connection.execute(
+                """
+                INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail)
+                SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+                """,
+                [
+                    run_id,
+                    [found.database_name for found in drift],
+                    [found.cause for found in drift],
+                    [found.source for found in drift],
+                    [found.who for found in drift],
+                    [found.detail for found in drift],
+                ],
+            )
+            await connection.execute(
+                "UPDATE provisioning.run SET record = %s WHERE run_id = %s", [Jsonb(record.as_json()), run_id]
+            )
+
+    async def drift_of(self, run_id: str) -> list[Drift]:
+        """What one run found, by database name."""
+        rows = await self.database.fetch(
+            """
+            SELECT database_name, cause, source, who, detail FROM provisioning.drift
+            WHERE run_id = %s ORDER BY database_name, id
+            """,
+            [run_id],
+        )
+        return [
+            Drift(
+                row["database_name"], DriftCause(row["cause"]), Source(row["source"]), Actor(row["who"]), row["detail"]
+            )
+            for row in rows
+        ]
+
+    async def record_of(self, run_id: str) -> RunRecord:
+        """What is kept of a run; one that never planned has nothing but defaults."""
+        rows = await self.database.fetch("SELECT record FROM provisioning.run WHERE run_id = %s", [run_id])
+        return record_from(rows[0]["record"] if rows else None)
+
+    async def finish_run(self, run: Run) -> None:
+        """Remember how a run ended, also one that was re-executed from the middle and never began here."""
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.run
+                (run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record)
+            VALUES (%s, %s, now() - make_interval(secs => %s), now(), %s, %s, %s, %s, %s, %s)
+            ON CONFLICT (run_id) DO UPDATE SET
+                finished_at = excluded.finished_at, ready = excluded.ready, unwell = excluded.unwell,
+                actions = excluded.actions, seconds = excluded.seconds, report = excluded.report,
+                record = excluded.record
+            """,
+            [
+                run.run_id,
+                run.trigger,
+                run.seconds,
+                run.ready,
+                run.unwell,
+                run.actions,
+                run.seconds,
+                run.report,
+                Jsonb(run.record.as_json()),
+            ],
+        )
+
+    async def last_runs(self, most: int) -> list[Run]:
+        """The last finished runs, newest first; none when there is no ledger yet."""
+        if not await has_ledger(self.database):
+            return []
+        rows = await self.database.fetch(
+            _RUNS + "WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT %s", [most]
+        )
+        return [_run(row) for row in rows]
+
+    async def run(self, run_id: str) -> Run | None:
+        """One run, finished or not."""
+        rows = await self.database.fetch(_RUNS + "WHERE run_id = %s", [run_id])
+        return _run(rows[0]) if rows else None
+
+
+_RUNS: LiteralString = """
+    SELECT run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record
+    FROM provisioning.run
+"""
+
+
+def _run(row: Row) -> Run:
+    return Run(**(dict(row) | {"record": record_from(row["record"])}))
+
+
+def point(run: Run) -> RunPoint:
+    """A run as one of a row of them."""
+    record = run.record
+    known = record.looked_at is not None
+    return RunPoint(
+        run_id=run.run_id,
+        trigger=run.trigger,
+        begun_at=run.begun_at,
+        seconds=run.seconds,
+        ready=run.ready,
+        unwell=run.unwell,
+        aside=record.aside,
+        actions=run.actions,
+        whole=record.whole,
+        drift=record.drift if known else None,
+        clerk_calls=record.clerk_calls if known else None,
+        twenty_calls=record.twenty_calls if known else None,
+        emails=record.emails if known else None,
+    )

@@ -1,0 +1,127 @@
+"""What happened to tenants over time: who did it, where it was seen, and how runs ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from provisioning_pipeline.model.condition import ConditionType
+
+
+class Actor(StrEnum):
+    """Who is behind an event, as far as it can be told."""
+
+    OPERATOR = "operator"
+    SCHEDULE = "schedule"
+    SENSOR = "sensor"
+    TENANT_MANAGER = "tenant manager"
+    CLERK = "Clerk"
+    TWENTY = "someone in Twenty"
+    UNKNOWN = "unknown"
+
+
+class Source(StrEnum):
+    """Where an event was seen."""
+
+    REGISTRY = "registry"
+    DATABASE = "database"
+    WORKSPACE = "workspace"
+    MEMBERS = "members"
+    ONBOARDING = "onboarding"
+    LOGIN = "login"
+    ACTION = "action"
+    WEBHOOK = "webhook"
+
+
+class DriftCause(StrEnum):
+    """Why what is differs from what should be."""
+
+    NEW_TENANT = "a new tenant"
+    TENANT_MANAGER = "a change by the tenant manager"
+    CLERK = "a change at Clerk"
+    TWENTY = "a change in Twenty"
+    TENANT_DATABASE = "rows in the tenant's own database"
+    UNFINISHED = "a run that did not get through"
+    UNKNOWN = "nobody knows"
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the ledger knew of a tenant before the run.
+
+    Args:
+        ready: its last login was proved.
+        held: the conditions that were true.
+    """
+
+    ready: bool
+    held: frozenset[ConditionType]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One difference that a run found before it did anything about it. `detail` is a sentence for a person."""
+
+    database_name: str
+    cause: DriftCause
+    source: Source
+    who: Actor
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a tenant's timeline. `run_id` is the run that did or saw it; None for a webhook."""
+
+    at: datetime
+    who: Actor
+    source: Source
+    what: str
+    run_id: str | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunPoint:
+    """One finished run in a row of them.
+
+    `whole` says that it looked at all tenants; the counts are of the whole fleet in any case. `drift`, `calls` and
+    `emails` are None for runs that an earlier version of this program made.
+    """
+
+    run_id: str
+    trigger: str
+    begun_at: datetime
+    seconds: float
+    ready: int
+    unwell: int
+    aside: int
+    actions: int
+    whole: bool
+    drift: int | None
+    clerk_calls: int | None
+    twenty_calls: int | None
+    emails: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Removals and demotions of so many people that wait for `provisioning apply --approve NAME`."""
+
+    name: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What a run was made with.
+
+    Args:
+        program, dagster, python: versions.
+        servers: Twenty server → the version that it says it has, or None.
+    """
+
+    program: str
+    dagster: str
+    python: str
+    servers: Mapping[str, str | None]

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Collection
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -13,6 +14,7 @@ from provisioning_pipeline.cli import tables
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.pipeline.apply import Applied
 from provisioning_pipeline.pipeline.apply import apply as reconcile
+from provisioning_pipeline.pipeline.plans import PLAN_ID, SavedPlan, load
 from provisioning_pipeline.settings import Settings
 
 _MOST_NAMED = 5
@@ -21,7 +23,11 @@ _MOST_NAMED = 5
 def apply_and_show(
     settings: Settings, tenants: Collection[str], *, as_json: bool, approved: str | None = None
 ) -> Applied:
-    """Reconcile and show how it goes; with `as_json` only one object on standard output."""
+    """Reconcile and show how it goes; with `as_json` only one object on standard output.
+
+    `tenants` may be the name of one saved plan.
+    """
+    saved = _saved(settings, tenants)
     errors = Console(stderr=True, quiet=as_json)
     columns = (
         TextColumn("{task.description}"),
@@ -38,12 +44,26 @@ def apply_and_show(
         def progress(entry: TenantPlan, result: ChainResult) -> None:
             bar.update(task, advance=1, description=f"{escape(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
 
-        applied = asyncio.run(reconcile(settings, tenants, approved=approved, planned=planned, progress=progress))
+        applied = asyncio.run(
+            reconcile(
+                settings, () if saved else tenants, approved=approved, saved=saved, planned=planned, progress=progress
+            )
+        )
     if as_json:
         print(json.dumps(applied_json(applied)))
     else:
         show(applied)
     return applied
+
+
+def _saved(settings: Settings, tenants: Collection[str]) -> SavedPlan | None:
+    plans = [name for name in tenants if PLAN_ID.fullmatch(name)]
+    if not plans:
+        return None
+    if len(tenants) > 1:
+        message = "a plan is applied alone: it names its tenants itself"
+        raise typer.BadParameter(message)
+    return load(plans[0], settings)
 
 
 def show(applied: Applied) -> None:

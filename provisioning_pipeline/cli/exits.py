@@ -38,10 +38,11 @@ def one_sentence() -> Iterator[None]:
     from provisioning_pipeline.model.fault import Fault
     from provisioning_pipeline.pipeline.observation import UnknownTenants
     from provisioning_pipeline.pipeline.planning import UnknownPlan
+    from provisioning_pipeline.pipeline.plans import PlanChanged, UnknownSavedPlan
 
     try:
         yield
-    except (UnknownPlan, UnknownTenants) as fault:
+    except (PlanChanged, UnknownPlan, UnknownSavedPlan, UnknownTenants) as fault:
         raise fail(str(fault), BAD_INPUT) from None
     except RunFault as fault:
         raise fail(str(fault), RUN_FAILED) from None

@@ -52,6 +52,14 @@ Tenants = Annotated[
         help="Slugs or database names; all tenants without any.", callback=_tenant_names, metavar="[TENANT]..."
     ),
 ]
+TenantsOrPlan = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Slugs or database names, or the name of one plan; all tenants without any.",
+        callback=_tenant_names,
+        metavar="[TENANT]...|PLAN_ID",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
@@ -100,26 +108,22 @@ def preflight(as_json: AsJson = False) -> None:
 
 @app.command()
 def plan(tenants: Tenants = None, as_json: AsJson = False) -> None:
-    """Show what `apply` would do. Writes nothing anywhere: the connections themselves refuse to."""
-    import asyncio
+    """Show what `apply` would do, what it will take, and a name under which exactly this can be applied.
 
-    from rich.console import Console
-
-    from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.pipeline.apply import dry_run
+    Changes nothing anywhere: the connections themselves refuse to. The plan is kept as a file beside our tables
+    (PROVISIONING_TABLES_PATH), so that `provisioning apply PLAN_ID` makes exactly what is shown here, or says what has
+    changed since.
+    """
+    from provisioning_pipeline.cli.planning import plan_and_show
 
     settings = settings_or_exit()
     with one_sentence():
-        planned = asyncio.run(dry_run(settings, tenants or ()))
-    if as_json:
-        typer.echo(json.dumps(tables.plan_json(planned), indent=2))
-    else:
-        tables.plan(Console(), planned)
+        plan_and_show(settings, tenants or (), as_json=as_json)
 
 
 @app.command()
 def apply(
-    tenants: Tenants = None,
+    tenants: TenantsOrPlan = None,
     as_json: AsJson = False,
     approve: Annotated[
         str | None,
@@ -129,7 +133,11 @@ def apply(
         ),
     ] = None,
 ) -> None:
-    """Reconcile: detect, provision, members, onboard, link, prove, report."""
+    """Reconcile: detect, provision, members, onboard, link, prove, report.
+
+    `provisioning apply PLAN_ID` makes exactly the plan that `provisioning plan` showed under that name; if anything
+    is no longer as it was, it does nothing and shows the differences (exit code 2).
+    """
     from provisioning_pipeline.cli.applying import apply_and_show
 
     settings = settings_or_exit()

@@ -8,8 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from provisioning_pipeline.model.condition import Status
-from provisioning_pipeline.model.tenant import MEMBER_CHANGES, Change, Plan, TenantPlan
+from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.pipeline.preflight import Check
+from provisioning_pipeline.report.plan_lines import duration, lines_of
 from provisioning_pipeline.report.summary import TenantLine
 
 _GLYPHS = {"ready": "[green]✓ ready[/]", "unwell": "[red]✗ unwell[/]", "aside": "[dim]- aside[/]"}
@@ -64,60 +66,52 @@ def tenant(console: Console, line: TenantLine) -> None:
     console.print(table)
 
 
+_SIGNS = {"+": "[green]+[/]", "~": "[yellow]~[/]", "-": "[red]-[/]", "!": "[red]![/]"}
+_MOST_LINES = 12
+
+
 def plan(console: Console, planned: Plan) -> None:
     """What would be done, per tenant, and what waits."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("tenant", "server", "what would be done"):
         table.add_column(name, overflow="fold")
-    for entry in planned.tenants[:_MOST_ROWS]:
-        troubles = [c for c in entry.conditions if c.status is not Status.TRUE]
-        lines = [f"[green]+[/] {change}" for change in entry.changes if change not in MEMBER_CHANGES]
-        lines += _member_lines(entry)
-        lines += [f"[red]![/] {condition.reason}: {escape(condition.message)}" for condition in troubles]
+    # those with something to do, or to tell, are never cut for those without
+    entries = sorted(planned.tenants, key=lambda entry: not lines_of(entry))
+    for entry in entries[:_MOST_ROWS]:
+        found = lines_of(entry)
+        lines = [f"{_SIGNS[line.sign]} {escape(line.text)}" for line in found[:_MOST_LINES]]
+        if len(found) > _MOST_LINES:
+            lines.append(f"[dim]…and {len(found) - _MOST_LINES} more lines[/]")
         table.add_row(
             f"[bold]{escape(entry.tenant.slug)}[/]", entry.server or "", "\n".join(lines) or "[dim]nothing[/]"
         )
     console.print(table)
-    if len(planned.tenants) > _MOST_ROWS:
-        console.print(f"[dim]…and {len(planned.tenants) - _MOST_ROWS} more; --json lists them all.[/]")
+    if len(entries) > _MOST_ROWS:
+        console.print(f"[dim]…and {len(entries) - _MOST_ROWS} more; --json lists them all.[/]")
     for note in planned.notes:
         console.print(f"[red]{escape(note)}[/]")
-    console.print(f"{len(planned.work)} of {len(planned.tenants)} tenants would be worked on. Nothing was written.")
+    console.print(f"{len(planned.work)} of {len(planned.tenants)} tenants would be worked on. Nothing was changed.")
 
 
-_SIGNS = {
-    Change.ADD_MEMBER: ("[green]+[/]", "add {person} as {role}"),
-    Change.LINK_MEMBER: ("[yellow]~[/]", "link {person}"),
-    Change.DROP_LINK: ("[yellow]~[/]", "forget the link of {person}, who is no longer in the workspace"),
-    Change.SET_NAME: ("[yellow]~[/]", "name {person}: {name}"),
-    Change.SET_ROLE: ("[yellow]~[/]", "role of {person}: {role}"),
-    Change.DEMOTE_MEMBER: ("[red]-[/]", "demote {person} to {role}"),
-    Change.REMOVE_MEMBER: ("[red]-[/]", "remove {person}: {why}"),
-    Change.STORE_AT_CLERK: ("[yellow]~[/]", "store the user id of {person} at Clerk"),
-}
-_FIRST = (Change.REMOVE_MEMBER, Change.DEMOTE_MEMBER, Change.ADD_MEMBER)
-_MOST_MEMBERS = 12
-
-
-def _member_lines(entry: TenantPlan) -> list[str]:
-    """What would be done for members, what takes something away first; who is added is not told to be linked too."""
-    found: list[tuple[int, str]] = []
-    for member in entry.members:
-        changes = (Change.ADD_MEMBER,) if Change.ADD_MEMBER in member.changes else member.changes
-        for change in changes:
-            sign, words = _SIGNS[change]
-            name = f"{member.first_name} {member.last_name}".strip()
-            told = words.format(person=member.email, role=member.role, name=name, why=member.why)
-            if change is Change.ADD_MEMBER and member.why:
-                told += f" ({member.why})"
-            found.append((_FIRST.index(change) if change in _FIRST else len(_FIRST), f"{sign} {escape(told)}"))
-    lines = [line for _, line in sorted(found, key=lambda item: item[0])]
-    more = len(lines) - _MOST_MEMBERS
-    if entry.store_organization:
-        lines.insert(
-            _MOST_MEMBERS, f"[yellow]~[/] store the workspace id at Clerk organization {entry.store_organization}"
-        )
-    return [*lines[:_MOST_MEMBERS], f"[dim]…and {more} more changes of members[/]"] if more > 0 else lines
+def forecast(console: Console, found: Forecast) -> None:
+    """What the run will take, and where it may stop."""
+    lines = [
+        f"[bold]Forecast[/]: {found.clerk_calls} calls to Clerk, {found.twenty_calls} to Twenty, about "
+        f"{duration(found.seconds)}. {escape(found.why)}",
+        f"Removals and demotions: {found.harm.planned} of {found.harm.allowed} that a run may make by itself"
+        + (f", {found.harm.waiting} wait for approval." if found.harm.waiting else "."),
+    ]
+    if found.cut_names:
+        named = ", ".join(f"{cut.slug} → {cut.subdomain}" for cut in found.cut_names[:_MOST_LINES])
+        more = len(found.cut_names) - _MOST_LINES
+        lines.append(f"Subdomains that differ from slugs: {escape(named)}" + (f" and {more} more" if more > 0 else ""))
+    lines += [
+        f"[yellow]Twenty deletes workspace {aging.workspace_id} of {escape(aging.slug)} seven days after "
+        f"{aging.created_at:%Y-%m-%d %H:%M}: it was never activated.[/]"
+        for aging in found.aging
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True)
 
 
 def checks(console: Console, found: Sequence[Check]) -> None:
@@ -165,6 +159,7 @@ def plan_json(planned: Plan) -> dict[str, Any]:
                 "database_name": entry.tenant.database_name,
                 "server": entry.server,
                 "changes": list(entry.changes),
+                "diff": [str(line) for line in lines_of(entry)],
                 "members": [
                     {"email": m.email, "role": m.role, "changes": list(m.changes), "why": m.why} for m in entry.members
                 ],

@@ -46,6 +46,7 @@ WORKSPACES: Final[Columns] = {
     "activation_status": "object",
     "deleted": "object",  # bool
     "has_metadata": "object",  # bool: objectMetadata rows exist, so it was made by Twenty itself
+    "created_at": "object",  # datetime of one that was never activated, else None
 }
 """Every workspace of every reachable Twenty server."""
 

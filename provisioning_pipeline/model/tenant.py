@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from provisioning_pipeline.model.condition import Condition, Reason
+from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.onboarding import Flag
 
@@ -239,6 +240,7 @@ class Plan:
         clerk: how much of Clerk was read.
         dropped: databases that were looked into once and are no more.
         left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
+        unactivated: workspaces that were never activated, whoever made them.
     """
 
     tenants: tuple[TenantPlan, ...]
@@ -250,6 +252,7 @@ class Plan:
     clerk: ClerkRead | None = None
     dropped: frozenset[str] = frozenset()
     left: tuple[tuple[str, str], ...] = ()
+    unactivated: tuple[AgingWorkspace, ...] = ()
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.pipeline.conclude import conclude
 from provisioning_pipeline.pipeline.connections import connect
+from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.planning import plan as make_plan
+from provisioning_pipeline.pipeline.plans import SavedPlan
 from provisioning_pipeline.pipeline.reconcile import Progress, Reconciler, Totals
 from provisioning_pipeline.report.summary import Summary, TenantLine
 from provisioning_pipeline.settings import Settings
@@ -52,6 +55,17 @@ async def dry_run(settings: Settings, tenants: Collection[str] = ()) -> Plan:
         return await make_plan(connections, tenants)
 
 
+async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[Plan, Forecast | None]:
+    """The plan and what a run over it will need, over connections that cannot write.
+
+    Raises:
+        RunFault: when something that every plan needs cannot be read.
+    """
+    async with connect(settings, dry_run=True) as connections:
+        plan = await make_plan(connections, tenants)
+        return plan, await foretell(connections, plan)
+
+
 async def apply(
     settings: Settings,
     tenants: Collection[str] = (),
@@ -59,20 +73,22 @@ async def apply(
     trigger: str = "operator",
     run_id: str | None = None,
     approved: str | None = None,
+    saved: SavedPlan | None = None,
     planned: Callable[[Plan], None] | None = None,
     progress: Progress | None = None,
 ) -> Applied:
-    """Observe, decide, act, verify, report.
+    """Observe, decide, act, verify, report; with `saved`, exactly that plan or nothing.
 
     Raises:
         RunFault: when the run cannot begin.
+        PlanChanged: when the saved plan no longer fits.
     """
     begun = time.monotonic()
     run_id = run_id or str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
         reconciler = Reconciler(connections, run_id)
         await reconciler.prepare(trigger)
-        accepted = await reconciler.accept(await reconciler.plan(tenants, approved=approved))
+        accepted = await reconciler.accept(await reconciler.plan(tenants, approved=approved, saved=saved))
         plan = accepted.plan
         if planned:
             planned(plan)

@@ -11,6 +11,7 @@ from psycopg import Error
 
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.decide.admin import admin_holders
+from provisioning_pipeline.decide.aging import unactivated
 from provisioning_pipeline.decide.hand_made import members_to_take_over
 from provisioning_pipeline.decide.harm import Budget, Weighed, harmed, weigh
 from provisioning_pipeline.decide.members import decide_members
@@ -171,6 +172,10 @@ async def _decide(
         notes=tuple(_notes(seen, weighed, len(missing))),
         dropped=seen.dropped,
         left=_left(seen, entries),
+        unactivated=unactivated(
+            seen.twenty.workspaces,
+            {link["workspace_id"]: found.tenant.slug for found in seen.detected if (link := found.link)},
+        ),
     )
 
 

@@ -37,6 +37,7 @@ from provisioning_pipeline.pipeline.canaries import Tried, try_canaries
 from provisioning_pipeline.pipeline.connections import Connections, tenant_database
 from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
 from provisioning_pipeline.pipeline.forecasting import foretell
+from provisioning_pipeline.pipeline.plans import PlanChanged, SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.pipeline.scopes import scope_of
 
 _KEPT_EVENTS = timedelta(days=30)
@@ -144,12 +145,27 @@ class Reconciler:
         except Error as error:
             raise RunFault(f"The tenant registry refused: {str(error).splitlines()[0]}.") from None
 
-    async def plan(self, tenants: Collection[str] = (), *, by_hand: bool = True, approved: str | None = None) -> Plan:
-        """Observe and decide, for these tenants or for all."""
+    async def plan(
+        self,
+        tenants: Collection[str] = (),
+        *,
+        by_hand: bool = True,
+        approved: str | None = None,
+        saved: SavedPlan | None = None,
+    ) -> Plan:
+        """Observe and decide, for these tenants or for all; with `saved`, for its tenants and only if it still fits.
+
+        Raises:
+            PlanChanged: when what would be done is not what was saved.
+        """
+        asked = saved.asked if saved else tenants
         try:
             with self._timed("observe and decide"):
-                return await planning.plan(self.connections, tenants, by_hand=by_hand, approved=approved)
-        except planning.UnknownPlan:
+                plan = await planning.plan(self.connections, asked, by_hand=by_hand, approved=approved)
+            if saved:
+                must_be_as_saved(saved, saved_plan(plan, self.connections.settings))
+            return plan
+        except (planning.UnknownPlan, PlanChanged):
             await self.connections.history.forget_run(self.run_id)
             raise
 

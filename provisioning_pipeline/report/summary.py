@@ -106,7 +106,7 @@ class Summary:
     Args:
         calls: how often each operation was called; `clerk_calls` and `twenty_calls` are the sums per system.
         clerk_calls_allowed: what Clerk's limit, with our share of it, lets through in 10 seconds.
-        phases: what took how many seconds: wall-clock for reading, planning and reporting, summed over tenants for steps.
+        phases: what took how many seconds: wall-clock for reading and planning, summed over tenants for steps.
         drift: what differed before the run did anything, in the order of the tenants' database names.
         history: this run and the last ones before it, oldest first.
         forecast: what was foretold before the run began; None for a run that planned nothing, or an older one.

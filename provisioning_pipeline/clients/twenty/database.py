@@ -190,12 +190,15 @@ class TwentyDatabase:
         return int(rows[0]["made"]) + len(subdomains) - int(rows[0]["there"])
 
     async def workspaces(self, only: Sequence[str] | None = None) -> list[Row]:
-        """Workspaces, all or by id: workspace_id, subdomain, activation_status, deleted, has_metadata."""
+        """Workspaces, all or by id: workspace_id, subdomain, activation_status, deleted, has_metadata, created_at."""
         ids = None if only is None else list(only)
         return await self._fetch(
             """
             SELECT w.id::text AS workspace_id, w.subdomain, w."activationStatus"::text AS activation_status,
-                   w."deletedAt" IS NOT NULL AS deleted, o."workspaceId" IS NOT NULL AS has_metadata
+                   w."deletedAt" IS NOT NULL AS deleted, o."workspaceId" IS NOT NULL AS has_metadata,
+                   -- of a fleet at rest nobody asks, and ten thousand times take long to read
+                   CASE WHEN w."activationStatus"::text IN ('PENDING_CREATION', 'ONGOING_CREATION')
+                       THEN w."createdAt" END AS created_at
             FROM core.workspace w
             LEFT JOIN (
                 SELECT DISTINCT "workspaceId" FROM core."objectMetadata"

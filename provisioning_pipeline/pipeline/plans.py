@@ -1,0 +1,166 @@
+"""Plans that are kept under a name, so that exactly what somebody looked at can be applied."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.tenant import Admin, Plan, TenantPlan
+from provisioning_pipeline.report.plan_lines import done_lines
+from provisioning_pipeline.settings import PREFIX, Settings
+
+PLAN_ID = re.compile(r"plan-[0-9a-f]{12}")
+_MOST_TOLD = 40
+_POLICY = (
+    "members_foreign_password",
+    "onboarding_people",
+    "tenant_databases",
+    "mend_hand_made",
+    "clerk_store_workspace_id",
+    "clerk_store_external_id",
+    "registry_ready_status",
+    "registry_pending_statuses",
+    "service_member_name",
+)
+"""Settings that say how a plan is carried out; what they make of the plan itself stands in it."""
+
+
+class UnknownSavedPlan(RunFault):
+    """No plan is kept under this name."""
+
+
+class PlanChanged(RunFault):
+    """The world or the settings are not what they were when the plan was made; nothing was done."""
+
+
+@dataclass(frozen=True)
+class SavedPlan:
+    """A plan as it was looked at.
+
+    Args:
+        id: made from what it would do, so that the same plan has the same name.
+        made_at: when it was first kept.
+        asked: the names that it was made for; empty: all tenants.
+        policy: the settings by which it would be carried out.
+        lines: slug → its diff, for people.
+        facts: slug → everything that would be done, for comparing.
+    """
+
+    id: str
+    made_at: datetime
+    asked: tuple[str, ...]
+    policy: Mapping[str, str]
+    lines: Mapping[str, Sequence[str]]
+    facts: Mapping[str, Any]
+
+
+def saved_plan(plan: Plan, settings: Settings) -> SavedPlan:
+    """The plan in the form in which it is kept."""
+    policy = {f"{PREFIX}{name.upper()}": str(getattr(settings, name)) for name in _POLICY}
+    facts = {entry.tenant.database_name: _facts(entry) for entry in plan.work}
+    lines = {entry.tenant.slug: [str(line) for line in done_lines(entry)] for entry in plan.work}
+    asked = tuple(sorted(plan.asked))
+    text = json.dumps([asked, policy, facts], sort_keys=True, ensure_ascii=False)
+    name = f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return SavedPlan(name, datetime.now(UTC), asked, policy, lines, facts)
+
+
+def keep(plan: SavedPlan, settings: Settings) -> None:
+    """Write it where tables are kept. A plan with the same name is the same plan, and keeps its time.
+
+    Raises:
+        OSError: when that place cannot be written to.
+    """
+    path = _path(plan.id, settings)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = asdict(plan) | {"made_at": plan.made_at.isoformat()}
+        path.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def load(plan_id: str, settings: Settings) -> SavedPlan:
+    """The plan of this name.
+
+    Raises:
+        UnknownSavedPlan: when there is none.
+    """
+    path = _path(plan_id, settings)
+    if not PLAN_ID.fullmatch(plan_id) or not path.exists():
+        raise UnknownSavedPlan(
+            f"No plan called {plan_id} is kept in {settings.tables}/plans. `provisioning plan` makes one and tells its "
+            f"name; plans are kept for {settings.keep_reports_days} days."
+        )
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return SavedPlan(
+        **document | {"made_at": datetime.fromisoformat(document["made_at"]), "asked": tuple(document["asked"])}
+    )
+
+
+def must_be_as_saved(saved: SavedPlan, now: SavedPlan) -> None:
+    """Refuse to go on when what would be done now is not what was looked at.
+
+    Raises:
+        PlanChanged: with every difference, as a diff from the plan to now.
+    """
+    if saved.id == now.id:
+        return
+    found = differences(saved, now)
+    more = len(found) - _MOST_TOLD
+    told = [*found[:_MOST_TOLD], *([f"…and {more} more differences"] if more > 0 else [])]
+    raise PlanChanged(
+        f"{saved.id} of {saved.made_at:%Y-%m-%d %H:%M UTC} no longer fits, so nothing was done. Since then "
+        "(- was in the plan, + is new):\n"
+        + "\n".join(f"  {line}" for line in told)
+        + "\nLook at it with `provisioning plan`, which tells the name of the plan as it is now."
+    )
+
+
+def differences(saved: SavedPlan, now: SavedPlan) -> list[str]:
+    """What is not the same any more, one line each."""
+    found = [
+        f"{name} was {was}, is {now.policy[name]}" for name, was in saved.policy.items() if now.policy[name] != was
+    ]
+    for slug in sorted(saved.lines.keys() | now.lines.keys()):
+        was, is_now = saved.lines.get(slug, ()), now.lines.get(slug, ())
+        if gone := [line for line in was if line not in is_now]:
+            found.append(f"- {slug}: {'; '.join(gone)}")
+        if new := [line for line in is_now if line not in was]:
+            found.append(f"+ {slug}: {'; '.join(new)}")
+    told = {slug for slug in saved.lines.keys() | now.lines.keys() if saved.lines.get(slug) != now.lines.get(slug)}
+    for name in sorted(saved.facts.keys() & now.facts.keys()):
+        if saved.facts[name] != now.facts[name] and now.facts[name]["slug"] not in told:
+            fields = [key for key, value in saved.facts[name].items() if now.facts[name].get(key) != value]
+            found.append(f"~ {now.facts[name]['slug']}: the same changes, but other {', '.join(fields)}")
+    if saved.asked != now.asked:
+        found.append(f"~ made for {', '.join(saved.asked) or 'all tenants'}, now {', '.join(now.asked) or 'all'}")
+    return found
+
+
+def _facts(entry: TenantPlan) -> dict[str, Any]:
+    """What would be done, to the last detail that decides anything; times and sentences are left out."""
+    database = entry.database
+    facts = {
+        "slug": entry.tenant.slug,
+        "changes": list(entry.changes),
+        "adoption": entry.adopt,
+        "server": entry.server,
+        "subdomains": list(entry.subdomains),
+        "workspace": entry.workspace_id,
+        "admin": entry.admin.email if isinstance(entry.admin, Admin) else None,
+        "members": [asdict(member) for member in entry.members],
+        "organization": entry.store_organization,
+        "rows": sorted(str(flag.row_id) for flag in database.rows) if database else [],
+        "activation": list(database.activate) if database else [],
+    }
+    found: dict[str, Any] = json.loads(json.dumps(facts, default=str))
+    return found
+
+
+def _path(plan_id: str, settings: Settings) -> Any:
+    from upath import UPath
+
+    return UPath(settings.tables) / "plans" / f"{plan_id}.json"

@@ -1,0 +1,126 @@
+"""Who changed what, as a plan and the ledger tell it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioning_pipeline.decide.drift import concerned, find_drift
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
+from provisioning_pipeline.model.history import Actor, Before, DriftCause, Source
+from provisioning_pipeline.model.tenant import AdminUnknown, Change, MemberPlan, Plan, Tenant, TenantPlan
+
+NAME = "twenty_tenant_acme_1"
+HEALTHY = Before(ready=True, held=frozenset(ConditionType))
+HALF_DONE = Before(ready=False, held=frozenset({ConditionType.DETECTED, ConditionType.REGISTERED}))
+
+
+def entry(*changes: Change, conditions: tuple[Condition, ...] = (), **other: Any) -> TenantPlan:
+    given: dict[str, Any] = {"adopt": False, "server": "eu", "subdomains": ("acme",), "workspace_id": "w"}
+    return TenantPlan(
+        tenant=Tenant(NAME, "acme", "Acme"),
+        changes=changes,
+        admin=AdminUnknown(Reason.WAITING, ""),
+        conditions=conditions,
+        **(given | other),
+    )
+
+
+def member(*changes: Change, email: str = "ada@acme.test", clerk_user_id: str | None = "user_1") -> MemberPlan:
+    return MemberPlan(clerk_user_id, email, "Ada", "L", "Member", None, changes)
+
+
+def causes(planned: TenantPlan, before: Before | None) -> list[tuple[DriftCause, Source, Actor]]:
+    found = find_drift(Plan((planned,)), {NAME: before} if before else {})
+    return [(drift.cause, drift.source, drift.who) for drift in found]
+
+
+def test_a_tenant_nobody_ever_looked_at_is_new_and_nothing_more_is_made_of_it() -> None:
+    new = entry(Change.CREATE_WORKSPACE, Change.ADD_MEMBER, members=(member(Change.ADD_MEMBER),))
+    assert causes(new, None) == [(DriftCause.NEW_TENANT, Source.DATABASE, Actor.TENANT_MANAGER)]
+
+
+def test_a_row_without_a_database_is_new_too_and_was_seen_in_the_registry() -> None:
+    missing = is_false(ConditionType.DETECTED, Reason.DATABASE_MISSING, "No database.")
+    assert causes(entry(conditions=(missing,)), None) == [
+        (DriftCause.NEW_TENANT, Source.REGISTRY, Actor.TENANT_MANAGER)
+    ]
+
+
+@pytest.mark.parametrize("before", [None, HEALTHY, HALF_DONE])
+def test_a_tenant_at_rest_has_no_drift(before: Before | None) -> None:
+    assert causes(entry(conditions=(is_true(ConditionType.DETECTED, Reason.DATABASE_PRESENT, ""),)), before) == []
+
+
+def test_what_an_earlier_run_left_is_unfinished_and_nobodys() -> None:
+    assert causes(entry(Change.CREATE_WORKSPACE), HALF_DONE) == [
+        (DriftCause.UNFINISHED, Source.WORKSPACE, Actor.UNKNOWN)
+    ]
+    assert causes(entry(Change.PROVE_LOGIN), HALF_DONE) == [(DriftCause.UNFINISHED, Source.LOGIN, Actor.UNKNOWN)]
+    assert causes(entry(Change.ADD_MEMBER, members=(member(Change.ADD_MEMBER),)), HALF_DONE) == [
+        (DriftCause.UNFINISHED, Source.MEMBERS, Actor.UNKNOWN)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "cause", "who"),
+    [
+        (Change.ADD_MEMBER, DriftCause.CLERK, Actor.CLERK),
+        (Change.REMOVE_MEMBER, DriftCause.CLERK, Actor.CLERK),
+        (Change.SET_NAME, DriftCause.CLERK, Actor.CLERK),
+        (Change.DROP_LINK, DriftCause.TWENTY, Actor.TWENTY),
+        (Change.SET_ROLE, DriftCause.UNKNOWN, Actor.UNKNOWN),
+    ],
+)
+def test_a_difference_of_members_names_the_side_that_changed(change: Change, cause: DriftCause, who: Actor) -> None:
+    assert causes(entry(change, members=(member(change),)), HEALTHY) == [(cause, Source.MEMBERS, who)]
+
+
+def test_somebody_whom_clerk_does_not_know_comes_from_the_tenants_own_database() -> None:
+    stranger = member(Change.ADD_MEMBER, clerk_user_id=None)
+    assert causes(entry(Change.ADD_MEMBER, members=(stranger,)), HEALTHY) == [
+        (DriftCause.TENANT_DATABASE, Source.MEMBERS, Actor.TENANT_MANAGER)
+    ]
+
+
+def test_what_is_only_stored_at_clerk_is_no_drift() -> None:
+    assert causes(entry(Change.STORE_AT_CLERK, members=(member(Change.STORE_AT_CLERK),)), HEALTHY) == []
+
+
+def test_steps_that_are_pending_again_were_set_in_twenty() -> None:
+    assert causes(entry(Change.CLEAR_ONBOARDING), HEALTHY)[0][:1] == (DriftCause.TWENTY,)
+    assert causes(entry(Change.CLEAR_ONBOARDING), HALF_DONE)[0][:1] == (DriftCause.UNFINISHED,)
+
+
+def test_a_workspace_that_went_away_in_twenty_is_told_once_while_it_stays_away() -> None:
+    gone = entry(conditions=(is_false(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_GONE, "Deleted."),))
+    assert causes(gone, HEALTHY) == [(DriftCause.TWENTY, Source.WORKSPACE, Actor.TWENTY)]
+    assert causes(gone, HALF_DONE) == []
+
+
+def test_a_server_that_is_away_is_nobodys_change() -> None:
+    away = is_false(ConditionType.WORKSPACE_READY, Reason.SERVER_UNREACHABLE, "Away.")
+    assert causes(entry(conditions=(away,)), HEALTHY) == []
+
+
+def test_many_people_are_one_line_that_names_three() -> None:
+    people = tuple(member(Change.ADD_MEMBER, email=f"{number}@acme.test") for number in range(9))
+    (drift,) = find_drift(Plan((entry(Change.ADD_MEMBER, members=people),)), {NAME: HEALTHY})
+    assert drift.detail.count("@acme.test") == 3
+    assert "and 6 more" in drift.detail
+
+
+@given(
+    changes=st.sets(st.sampled_from(list(Change))),
+    held=st.sets(st.sampled_from(list(ConditionType))),
+    known=st.booleans(),
+)
+def test_whoever_is_not_concerned_has_no_drift_and_each_cause_is_told_with_a_sentence(
+    changes: set[Change], held: set[ConditionType], known: bool
+) -> None:
+    planned = entry(*changes, members=tuple(member(change) for change in sorted(changes)))
+    plan = Plan((planned,))
+    found = find_drift(plan, {NAME: Before(ready=True, held=frozenset(held))} if known else {})
+    assert not found or concerned(plan) == [NAME]
+    assert all(drift.detail.endswith(".") for drift in found)

@@ -1,0 +1,181 @@
+"""The tables that are kept of a fleet and its runs: their columns, and how rows come about."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from provisioning_pipeline.model.history import Event
+from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.tenant import Plan
+from provisioning_pipeline.report.plan_lines import lines_of
+from provisioning_pipeline.report.summary import OutcomeLine, TenantLine
+
+Kind = Literal["text", "number", "truth", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: what its values are, and what they mean. A time is kept in UTC; any value may be missing."""
+
+    kind: Kind
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with a fixed set of columns, also when it has no row. `name` is that of its asset."""
+
+    name: str
+    columns: Mapping[str, Column]
+
+
+def _text(meaning: str) -> Column:
+    return Column("text", meaning)
+
+
+INVENTORY = Table(
+    "tenant_inventory",
+    {
+        "slug": _text("The tenant's short name in the registry."),
+        "database_name": _text("Its database: the tenant's identity everywhere."),
+        "state": _text("ready, unwell, or aside for one of which nothing is wanted."),
+        "reason": _text("Why, in one word; docs/troubleshooting.md explains each."),
+        "message": _text("What happened, in a sentence."),
+        "next_step": _text("What a person does next."),
+        "since": Column("time", "Since when it is ready, or not."),
+        "tried_again_at": Column("time", "When an unwell tenant is tried again by itself."),
+        "server": _text("The Twenty server that its workspace is on."),
+        "workspace_id": _text("Its workspace at Twenty."),
+        "workspace_url": _text("Where the workspace is opened."),
+        "admin_email": _text("The workspace's admin."),
+        "database_reason": _text("What is to be looked at in its own database, in one word."),
+    },
+)
+PLAN = Table(
+    "reconciliation_plan",
+    {
+        "slug": _text("The tenant."),
+        "database_name": _text("Its database."),
+        "server": _text("The Twenty server that its workspace is or will be on."),
+        "sign": _text("+ add, ~ change, - take away, ! needs a person."),
+        "line": _text("What would be done, or what is wrong."),
+    },
+)
+OUTCOMES = Table(
+    "reconciliation_outcomes",
+    {
+        "slug": _text("The tenant."),
+        "change": _text("What was attempted."),
+        "done": Column("truth", "Whether it succeeded."),
+        "detail": _text("To whom or what, and why it failed where it did."),
+        "seconds": Column("number", "How long it took."),
+    },
+)
+TIMELINE = Table(
+    "tenant_timeline",
+    {
+        "at": Column("time", "When."),
+        "database_name": _text("The tenant's database."),
+        "who": _text("Who is behind it, as far as it can be told."),
+        "source": _text("Where it was seen."),
+        "what": _text("What happened."),
+        "failed": Column("truth", "An attempt of ours that did not succeed."),
+        "run_id": _text("The run that did or saw it."),
+    },
+)
+
+
+def inventory(lines: Iterable[TenantLine]) -> pd.DataFrame:
+    """One row per tenant."""
+    return _frame(
+        INVENTORY,
+        (
+            {
+                "slug": line.slug,
+                "database_name": line.database_name,
+                "state": line.state,
+                "reason": str(line.reason),
+                "message": line.message,
+                "next_step": next_step(line.reason) if line.state == "unwell" else None,
+                "since": line.since,
+                "tried_again_at": line.look_again_at,
+                "server": line.server,
+                "workspace_id": line.workspace_id,
+                "workspace_url": line.workspace_url,
+                "admin_email": line.admin_email,
+                "database_reason": line.database_reason and str(line.database_reason),
+            }
+            for line in lines
+        ),
+    )
+
+
+def plan(planned: Plan) -> pd.DataFrame:
+    """One row per line of each tenant's diff."""
+    return _frame(
+        PLAN,
+        (
+            {
+                "slug": entry.tenant.slug,
+                "database_name": entry.tenant.database_name,
+                "server": entry.server,
+                "sign": line.sign,
+                "line": line.text,
+            }
+            for entry in planned.tenants
+            for line in lines_of(entry)
+        ),
+    )
+
+
+def outcomes(lines: Iterable[OutcomeLine]) -> pd.DataFrame:
+    """One row per attempted change."""
+    return _frame(
+        OUTCOMES,
+        (
+            {
+                "slug": line.tenant,
+                "change": line.change,
+                "done": line.done,
+                "detail": line.detail,
+                "seconds": line.seconds,
+            }
+            for line in lines
+        ),
+    )
+
+
+def timeline(events: Mapping[str, Iterable[Event]]) -> pd.DataFrame:
+    """One row per event; `events` by database name."""
+    return _frame(
+        TIMELINE,
+        (
+            {
+                "at": event.at,
+                "database_name": name,
+                "who": str(event.who),
+                "source": str(event.source),
+                "what": event.what,
+                "failed": event.failed,
+                "run_id": event.run_id,
+            }
+            for name, found in events.items()
+            for event in found
+        ),
+    )
+
+
+def _frame(table: Table, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=list(table.columns), dtype=object)
+    # of one type whether or not there are rows, so that files of different runs can be read together
+    return frame.astype({name: _DTYPES[column.kind] for name, column in table.columns.items()})
+
+
+_DTYPES: Mapping[Kind, str] = {
+    "text": "string",
+    "number": "float64",
+    "truth": "boolean",
+    "time": "datetime64[us, UTC]",
+}

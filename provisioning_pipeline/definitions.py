@@ -22,9 +22,23 @@ from provisioning_pipeline.defs.onboarding.schedules import verify_daily
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
 from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
-from provisioning_pipeline.defs.reconciliation.assets import reconciliation_report, tenant_inventory
-from provisioning_pipeline.defs.reconciliation.checks import all_tenants_are_ready
+from provisioning_pipeline.defs.reconciliation.assets import (
+    TABLES,
+    reconciliation_outcomes,
+    reconciliation_plan,
+    reconciliation_report,
+    tenant_inventory,
+    tenant_timeline,
+)
+from provisioning_pipeline.defs.reconciliation.checks import (
+    all_tenants_are_ready,
+    clean_up_is_not_near,
+    harm_budget_is_respected,
+    no_drift_is_left,
+    report_is_fresh,
+)
 from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.tables import tables_io_manager, values_io_manager
 
 
 def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.Definitions:
@@ -40,7 +54,10 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
             clerk_user_links,
             onboarding_flags,
             onboarding_status,
+            reconciliation_plan,
+            reconciliation_outcomes,
             tenant_inventory,
+            tenant_timeline,
             reconciliation_report,
         ],
         asset_checks=[
@@ -51,11 +68,15 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
             no_pending_onboarding,
             login_proved,
             all_tenants_are_ready,
+            no_drift_is_left,
+            harm_budget_is_respected,
+            clean_up_is_not_near,
+            report_is_fresh,
         ],
         jobs=[reconcile_tenants, repair_onboarding_by_hand, verify],
         sensors=[new_tenant_databases, clerk_changes],
         schedules=[reconcile_tenants_hourly, verify_daily],
-        resources={"workbench": Workbench()},
+        resources={"workbench": Workbench(), TABLES: tables_io_manager, "io_manager": values_io_manager},
         executor=executor,
     )
 

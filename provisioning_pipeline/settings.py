@@ -296,8 +296,8 @@ class Settings(BaseSettings):
     )
     tables_path: str | None = Field(
         default=None,
-        description="Where tables (Parquet), plans and the values between Dagster steps are kept: a folder, or an object "
-        "store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` beside "
+        description="Where tables (Parquet), plans and the values between Dagster steps are kept: a folder, or an "
+        "object store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` beside "
         "the reports. Steps on several machines need a place that all of them reach.",
         examples=["s3://company-provisioning/tables"],
     )
@@ -336,7 +336,8 @@ class Settings(BaseSettings):
     keep_removed_rows_days: int = Field(
         default=90,
         ge=1,
-        description="Rows that were removed by SQL are kept so long; after that no `provisioning undo` brings them back.",
+        description="Rows that were removed by SQL are kept so long; after that no `provisioning undo` brings them "
+        "back.",
         examples=["90"],
     )
     keep_dagster_days: int = Field(

@@ -359,8 +359,8 @@ class Ledger:
             [run_id],
         )
 
-    async def tenant_rows(self) -> list[Row]:
-        """Every tenant for people: its link, reason, message and since of its condition Ready.
+    async def tenant_rows(self, only: str | None = None) -> list[Row]:
+        """Every tenant for people, or those of this slug or database name: link, reason, message and since of Ready.
 
         And when it is tried again, and what is to be looked at in its own database, where TenantDatabase is not true.
         """
@@ -376,8 +376,10 @@ class Ledger:
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
             LEFT JOIN provisioning.condition d ON d.database_name = l.database_name AND d.type = 'TenantDatabase'
                 AND d.status <> 'True'
+            WHERE %(only)s::text IS NULL OR l.slug = %(only)s OR l.database_name = %(only)s
             ORDER BY l.slug, l.database_name
-            """
+            """,
+            {"only": only},
         )
 
 

@@ -22,6 +22,7 @@ class RunRecord:
         drift: differences that it found.
         forecast: what was foretold before it began.
         waiting: what waits for approval.
+        approved: somebody said yes to removals and demotions beyond the budget.
         calls: how often each operation was called; the sums are per system.
         emails: invitations that Twenty sent because of it.
         phases: seconds, wall-clock for reading and planning, summed over tenants for steps.
@@ -36,6 +37,7 @@ class RunRecord:
     drift: int = 0
     forecast: Forecast | None = None
     waiting: Waiting | None = None
+    approved: bool = False
     calls: Mapping[str, int] = field(default_factory=dict)
     clerk_calls: int = 0
     twenty_calls: int = 0

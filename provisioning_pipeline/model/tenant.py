@@ -236,6 +236,7 @@ class Plan:
         asked: the names that the run was asked to look at; empty: all tenants.
         unread: database names of tenants whose members Clerk would not tell.
         waiting: the removals and demotions that wait for approval, or None.
+        approved: removals and demotions beyond the budget are in it, because somebody approved them by name.
         notes: what about the whole run a person should know.
         clerk: how much of Clerk was read.
         dropped: databases that were looked into once and are no more.
@@ -248,6 +249,7 @@ class Plan:
     asked: tuple[str, ...] = ()
     unread: frozenset[str] = frozenset()
     waiting: Waiting | None = None
+    approved: bool = False
     notes: tuple[str, ...] = ()
     clerk: ClerkRead | None = None
     dropped: frozenset[str] = frozenset()

@@ -9,7 +9,7 @@ from pathlib import Path
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.pipeline.conclude import conclude
-from provisioning_pipeline.pipeline.connections import connect
+from provisioning_pipeline.pipeline.connections import Connections, connect
 from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.planning import plan as make_plan
 from provisioning_pipeline.pipeline.plans import SavedPlan
@@ -62,8 +62,13 @@ async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[P
         RunFault: when something that every plan needs cannot be read.
     """
     async with connect(settings, dry_run=True) as connections:
-        plan = await make_plan(connections, tenants)
-        return plan, await foretell(connections, plan)
+        return await plan_and_foretell(connections, tenants)
+
+
+async def plan_and_foretell(connections: Connections, tenants: Collection[str] = ()) -> tuple[Plan, Forecast | None]:
+    """The plan and what a run over it will need."""
+    plan = await make_plan(connections, tenants)
+    return plan, await foretell(connections, plan)
 
 
 async def apply(

@@ -23,9 +23,15 @@ from provisioning_pipeline.settings import PREFIX, Settings
 _RUNS_SHOWN = 30
 
 
-async def tenants(ledger: Ledger, *, with_conditions: bool = False) -> tuple[TenantLine, ...]:
-    """Every tenant, the unwell first. All conditions of a large fleet are many: only where somebody reads them."""
-    return tenant_lines(await ledger.tenant_rows(), await ledger.conditions() if with_conditions else ())
+async def tenants(ledger: Ledger, *, with_conditions: bool = False, only: str | None = None) -> tuple[TenantLine, ...]:
+    """Every tenant, or those with this slug or database name, the unwell first.
+
+    All conditions of a large fleet are many: only where somebody reads them.
+    """
+    rows = await ledger.tenant_rows(only)
+    if not with_conditions:
+        return tenant_lines(rows)
+    return tenant_lines(rows, await ledger.conditions([row["database_name"] for row in rows] if only else None))
 
 
 async def conclude(
@@ -116,7 +122,7 @@ async def _summary(
         name: getattr(record, name)
         for name in (
             "refusals", "defects", "calls", "mutating_calls", "clerk_calls", "twenty_calls", "clerk_calls_allowed",
-            "forecast", "waiting", "versions", "settings", "looked_at",
+            "forecast", "waiting", "approved", "versions", "settings", "looked_at",
         )
     }  # fmt: skip
     return Summary(

@@ -168,6 +168,7 @@ async def _decide(
         looked_at=seen.looked_at,
         unread=frozenset(unread),
         waiting=Waiting(weighed.waiting, weighed.people) if weighed.waiting else None,
+        approved=weighed.approved,
         clerk=clerk_read(clerk),
         notes=tuple(_notes(seen, weighed, len(missing))),
         dropped=seen.dropped,

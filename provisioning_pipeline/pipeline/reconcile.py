@@ -20,6 +20,7 @@ from provisioning_pipeline.decide.drift import concerned, find_drift
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Condition, ConditionType, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.run_record import RunRecord
 from provisioning_pipeline.model.tenant import (
     READ_ONLY_CHANGES,
@@ -119,6 +120,8 @@ class Reconciler:
     run_id: str
 
     def __post_init__(self) -> None:
+        self.forecast: Forecast | None = None
+        """What was foretold, once a plan was accepted."""
         self._phases: dict[str, float] = {}
         at_once = self.connections.settings.tenant_concurrency
         self._gate = asyncio.Semaphore(at_once)
@@ -192,12 +195,14 @@ class Reconciler:
         """Keep what differs before anything is done about it, for the report and for the tenants' timelines."""
         history, names = self.connections.history, concerned(plan)
         drift = find_drift(plan, await history.before(names)) if names else ()
+        self.forecast = await foretell(self.connections, plan)
         record = RunRecord(
             looked_at=len(plan.tenants),
             whole=not plan.asked,
             drift=len(drift),
-            forecast=await foretell(self.connections, plan),
+            forecast=self.forecast,
             waiting=plan.waiting,
+            approved=plan.approved,
         )
         await history.store_plan(self.run_id, drift, record)
 

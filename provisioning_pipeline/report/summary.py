@@ -110,7 +110,7 @@ class Summary:
         drift: what differed before the run did anything, in the order of the tenants' database names.
         history: this run and the last ones before it, oldest first.
         forecast: what was foretold before the run began; None for a run that planned nothing, or an older one.
-        waiting: what waits for approval.
+        waiting: what waits for approval; `approved`: somebody said yes to what went beyond the budget.
         versions, settings: what the run was made with; settings by variable, secrets left out.
         looked_at: how many tenants the run looked at; None for older runs.
         run_url: the run in Dagster's web server, where one is known.
@@ -136,6 +136,7 @@ class Summary:
     history: tuple[RunPoint, ...] = ()
     forecast: Forecast | None = None
     waiting: Waiting | None = None
+    approved: bool = False
     versions: Versions | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     looked_at: int | None = None

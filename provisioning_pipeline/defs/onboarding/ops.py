@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from provisioning_pipeline.defs.onboarding.recording import proofs_recorded
-from provisioning_pipeline.defs.provisioning.ops import DETECTED, DetectedOutputs, detected, trigger_of
+from provisioning_pipeline.defs.provisioning.ops import DETECTED, Asked, DetectedOutputs, detected, trigger_of
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.pipeline.onboarding import OnboardingPart, login_proofs, onboarding_part
@@ -36,7 +36,9 @@ class RepairOnboardingConfig(dg.Config):
     tags={"kind": "python"},
 )
 def detect_onboarding(
-    context: dg.OpExecutionContext, config: RepairOnboardingConfig, workbench: Workbench
+    context: dg.OpExecutionContext,
+    config: RepairOnboardingConfig,
+    workbench: Workbench,
 ) -> DetectedOutputs:
     """Yield the chunks to work on, then the facts for the report."""
     parts: list[OnboardingPart] = []
@@ -45,7 +47,7 @@ def detect_onboarding(
         parts.append(onboarding_part(plan))
         return parts[-1].plan
 
-    yield from detected(context, workbench, config.tenants, dry_run=config.dry_run, part=part)
+    yield from detected(context, workbench, Asked(tuple(config.tenants), dry_run=config.dry_run), part)
     for sentence in (sentence for found in parts for sentence in _told(found)):
         context.log.info(sentence)
 

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
@@ -12,15 +13,23 @@ from provisioning_pipeline.act.chain import steps_for
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.defs.members.recording import recorded
 from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
+from provisioning_pipeline.defs.reconciliation import metadata
+from provisioning_pipeline.defs.reconciliation.recording import fleet_recorded, plan_recorded, run_recorded
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.model.condition import Status
+from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
 from provisioning_pipeline.pipeline.conclude import conclude
+from provisioning_pipeline.pipeline.connections import Connections
+from provisioning_pipeline.pipeline.forecasting import foretell
+from provisioning_pipeline.pipeline.health import freshness_now, near_clean_up_now
 from provisioning_pipeline.pipeline.onboarding import onboarding_after
 from provisioning_pipeline.pipeline.people import people_after
 from provisioning_pipeline.pipeline.planning import plan as make_plan
+from provisioning_pipeline.pipeline.plans import SavedPlan, UnknownSavedPlan, keep, load, saved_plan
 from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler, Totals
-from provisioning_pipeline.report import markdown
+from provisioning_pipeline.pipeline.newest import Events, newest_events
+from provisioning_pipeline.report.summary import Summary
+from provisioning_pipeline.settings import Settings
 
 TRIGGER_TAG = "trigger"
 APPROVE_TAG = "provisioning/approve"
@@ -65,13 +74,18 @@ class DetectTenantsConfig(dg.Config):
         description="Name of a plan whose removals and demotions go beyond the budget of a run, as a report tells it; "
         "the run then makes exactly those. The run tag provisioning/approve does the same.",
     )
+    plan_id: str | None = Field(
+        default=None,
+        description="Name of a plan that `provisioning plan` or the asset reconciliation_plan showed: exactly that is "
+        "done, or, if anything has changed since, nothing, and the run says what. Leave `tenants` empty then.",
+    )
 
 
 DETECTED = {
     "chunks": dg.DynamicOut(Chunk, description="Tenants that need work."),
     "facts": dg.Out(RunFacts, description="What was looked at."),
 }
-DetectedOutputs = Iterator[dg.DynamicOutput[Chunk] | dg.Output[RunFacts]]
+DetectedOutputs = Iterator[dg.DynamicOutput[Chunk] | dg.Output[RunFacts] | dg.AssetMaterialization]
 
 
 @dg.op(
@@ -81,38 +95,63 @@ DetectedOutputs = Iterator[dg.DynamicOutput[Chunk] | dg.Output[RunFacts]]
     tags={"kind": "python"},
 )
 def detect_tenants(
-    context: dg.OpExecutionContext, config: DetectTenantsConfig, workbench: Workbench
+    context: dg.OpExecutionContext,
+    config: DetectTenantsConfig,
+    workbench: Workbench,
 ) -> DetectedOutputs:
     """Yield the chunks to work on, then the facts for the report."""
-    approved = config.approve or context.run.tags.get(APPROVE_TAG)
-    yield from detected(context, workbench, config.tenants, dry_run=config.dry_run, approved=approved)
+    asked = Asked(
+        tuple(config.tenants),
+        dry_run=config.dry_run,
+        approved=config.approve or context.run.tags.get(APPROVE_TAG),
+        plan_id=config.plan_id,
+    )
+    yield from detected(context, workbench, asked)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run was launched for: tenants (none: all), or a saved plan; and whether it may change anything."""
+
+    tenants: tuple[str, ...]
+    dry_run: bool
+    approved: str | None = None
+    plan_id: str | None = None
 
 
 def detected(
     context: dg.OpExecutionContext,
     workbench: Workbench,
-    tenants: Sequence[str],
-    *,
-    dry_run: bool,
-    approved: str | None = None,
+    asked: Asked,
     part: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> DetectedOutputs:
     """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done."""
     begun = time.time()
     settings = workbench.settings()
-    if dry_run:
-        planned = part(workbench.with_dry_connections(lambda connections: make_plan(connections, tenants)))
+    saved = _saved(asked, settings)
+    tenants = saved.asked if saved else asked.tenants
+    if asked.dry_run:
+
+        async def look(connections: Connections) -> tuple[Plan, Forecast | None]:
+            plan = part(await make_plan(connections, tenants))
+            return plan, await foretell(connections, plan)
+
+        planned, forecast = workbench.with_dry_connections(look)
         context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
-        yield dg.Output(RunFacts(dry_run=True, begun=begun, totals=Totals()), "facts", metadata=_plan_metadata(planned))
+        yield plan_recorded(settings.tables, context.run_id, planned, forecast, _kept(planned, settings))
+        facts = RunFacts(dry_run=True, begun=begun, totals=Totals())
+        yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, forecast))
         return
 
-    async def begin(reconciler: Reconciler) -> tuple[Accepted, Totals]:
+    async def begin(reconciler: Reconciler) -> tuple[Plan, Accepted, Totals, Forecast | None]:
         await reconciler.prepare(trigger_of(context))
-        plan = await reconciler.plan(tenants, by_hand=trigger_of(context) not in _SENSORS, approved=approved)
-        accepted = await reconciler.accept(part(plan))
-        return accepted, reconciler.totals(accepted.results, accepted.plan)
+        by_hand = trigger_of(context) not in _SENSORS
+        plan = part(await reconciler.plan(tenants, by_hand=by_hand, approved=asked.approved, saved=saved))
+        accepted = await reconciler.accept(plan)
+        return plan, accepted, reconciler.totals(accepted.results, accepted.plan), reconciler.forecast
 
-    accepted, totals = workbench.with_reconciler(context.run_id, begin)
+    whole, accepted, totals, forecast = workbench.with_reconciler(context.run_id, begin)
+    yield plan_recorded(settings.tables, context.run_id, whole, forecast, saved_plan(whole, settings).id)
     planned = accepted.plan
     for sentence in accepted.told:
         context.log.info(sentence)
@@ -123,7 +162,25 @@ def detected(
     for key, plans in chunks(work, settings.step_per_tenant_limit, settings.tenants_per_chunk):
         yield dg.DynamicOutput(Chunk(plans, Totals()), mapping_key=key, output_name="chunks")
     facts = RunFacts(dry_run=False, begun=begun, totals=totals, clerk=planned.clerk)
-    yield dg.Output(facts, "facts", metadata=_plan_metadata(planned))
+    yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, forecast))
+
+
+def _saved(asked: Asked, settings: Settings) -> SavedPlan | None:
+    if asked.plan_id is None:
+        return None
+    if asked.tenants:
+        raise dg.Failure("Give either tenants or plan_id: a plan names its tenants itself.", allow_retries=False)
+    try:
+        return load(asked.plan_id, settings)
+    except UnknownSavedPlan as fault:
+        raise dg.Failure(str(fault), allow_retries=False) from None
+
+
+def _kept(plan: Plan, settings: Settings) -> str:
+    """The name under which the plan can be applied."""
+    saved = saved_plan(plan, settings)
+    keep(saved, settings)
+    return saved.id
 
 
 def chunks(work: Sequence[TenantPlan], few: int, per_chunk: int) -> list[tuple[str, tuple[TenantPlan, ...]]]:
@@ -206,53 +263,29 @@ def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workb
     "fail the run if more tenants failed than the threshold allows, or no Twenty server could be used.",
 )
 def report_reconciliation(
-    context: dg.OpExecutionContext, facts: RunFacts, done: list[Chunk], workbench: Workbench
+    context: dg.OpExecutionContext,
+    facts: RunFacts,
+    done: list[Chunk],
+    workbench: Workbench,
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     """The end of a run; nothing is written after a dry one."""
     if facts.dry_run:
         return
     totals = sum((chunk.totals for chunk in done), facts.totals)
-    summary, path = workbench.with_reconciler(
-        context.run_id,
-        lambda reconciler: conclude(
+
+    async def end(reconciler: Reconciler) -> tuple[Summary, Path, Events]:
+        summary, path = await conclude(
             reconciler.connections,
             run_id=context.run_id,
             trigger=trigger_of(context),
             seconds=time.time() - facts.begun,
             totals=totals,
-        ),
-    )
-    figures: dict[str, dg.MetadataValue] = {
-        "ready_tenants": dg.MetadataValue.int(summary.count("ready")),
-        "unwell_tenants": dg.MetadataValue.int(summary.count("unwell")),
-    }
-    yield dg.AssetMaterialization(
-        "tenant_inventory",
-        metadata=figures
-        | {
-            "tenants": dg.MetadataValue.int(len(summary.tenants)),
-            "table": dg.MetadataValue.md(markdown.inventory_table(summary.tenants)),
-        },
-    )
-    yield dg.AssetMaterialization(
-        "reconciliation_report",
-        metadata=figures
-        | {
-            "summary": dg.MetadataValue.md(markdown.render(summary)),
-            "report": dg.MetadataValue.path(str(path)),
-            "actions": dg.MetadataValue.int(summary.actions),
-            "mutating_calls": dg.MetadataValue.int(summary.mutating_calls),
-            "seconds": dg.MetadataValue.float(round(summary.seconds, 3)),
-            "verdict": dg.MetadataValue.text(summary.verdict),
-        },
-    )
-    yield dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey("tenant_inventory"),
-        check_name="all_tenants_are_ready",
-        passed=not summary.unwell,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"unwell_tenants": dg.MetadataValue.int(len(summary.unwell))},
-    )
+            in_dagster=True,
+        )
+        return summary, path, await newest_events(reconciler.connections)
+
+    summary, path, events = workbench.with_reconciler(context.run_id, end)
+    yield from run_recorded(workbench.settings(), summary, path, events)
     if facts.clerk is not None and facts.clerk.whole:
         people, onboarding = workbench.with_reconciler(
             context.run_id,
@@ -260,6 +293,10 @@ def report_reconciliation(
         )
         yield from recorded(facts.clerk, people)
         yield from onboarding_recorded(onboarding)
+        near, fresh = workbench.with_reconciler(
+            context.run_id, lambda r: both(near_clean_up_now(r.connections), freshness_now(r.connections))
+        )
+        yield from fleet_recorded(near, fresh)
     in_chunks = {plan.tenant.database_name for chunk in done for plan in chunk.plans}
     # those that went first on their server are in no chunk
     _fail_beyond_threshold(totals, facts.totals.worked_on + len(in_chunks), workbench)
@@ -283,23 +320,3 @@ def _fail_beyond_threshold(totals: Totals, worked_on: int, workbench: Workbench)
 def trigger_of(context: dg.OpExecutionContext) -> str:
     """Who launched the run; without a word it was a person."""
     return context.run.tags.get(TRIGGER_TAG, "operator")
-
-
-def _plan_metadata(plan: Plan) -> dict[str, dg.MetadataValue]:
-    rows = [
-        (
-            entry.tenant.slug,
-            entry.server or "",
-            ", ".join(entry.changes),
-            "; ".join(f"{c.reason}: {c.message}" for c in entry.conditions if c.status is not Status.TRUE),
-        )
-        for entry in plan.tenants
-        if entry.changes or any(c.status is not Status.TRUE for c in entry.conditions)
-    ]
-    table = markdown.table(("tenant", "server", "to do", "trouble"), rows[:_MOST_LISTED])
-    more = f"\n\n…and {len(rows) - _MOST_LISTED} more." if len(rows) > _MOST_LISTED else ""
-    return {
-        "tenants": dg.MetadataValue.int(len(plan.tenants)),
-        "need_work": dg.MetadataValue.int(len(plan.work)),
-        "plan": dg.MetadataValue.md(table + more if rows else "Nothing is to be done."),
-    }

@@ -1,10 +1,24 @@
 """What should be true of a fleet after a reconciliation."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
 import dagster as dg
 
-from provisioning_pipeline.defs.reconciliation.assets import tenant_inventory
+from provisioning_pipeline.defs.reconciliation.assets import (
+    reconciliation_outcomes,
+    reconciliation_plan,
+    reconciliation_report,
+    tenant_inventory,
+)
 from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.model.forecast import AgingWorkspace
+from provisioning_pipeline.pipeline.health import Freshness, HarmDone, Leftover
 from provisioning_pipeline.report import markdown
+from provisioning_pipeline.report.summary import TenantLine
+
+_MOST_LISTED = 50
 
 
 @dg.asset_check(
@@ -15,13 +29,133 @@ def all_tenants_are_ready(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when no tenant is unwell."""
     from provisioning_pipeline.pipeline.conclude import tenants
 
-    lines = workbench.with_dry_connections(lambda connections: tenants(connections.ledger))
+    return ready_result(workbench.with_dry_connections(lambda connections: tenants(connections.ledger)))
+
+
+@dg.asset_check(
+    asset=reconciliation_plan,
+    description="Every difference that the last run found was set right: no tenant with drift is left unwell.",
+)
+def no_drift_is_left(workbench: Workbench) -> dg.AssetCheckResult:
+    """Passes when all tenants with drift are ready."""
+    from provisioning_pipeline.pipeline.health import leftover_now
+
+    return drift_result(workbench.with_dry_connections(leftover_now))
+
+
+@dg.asset_check(
+    asset=reconciliation_outcomes,
+    description="The last run removed and demoted no more people than the budget of a run allows, or than were "
+    "approved by name; and none waits for approval.",
+)
+def harm_budget_is_respected(workbench: Workbench) -> dg.AssetCheckResult:
+    """Fails when more was taken away than allowed; warns while something waits for approval."""
+    from provisioning_pipeline.pipeline.health import harm_now
+
+    return harm_result(workbench.with_dry_connections(harm_now))
+
+
+@dg.asset_check(
+    asset=tenant_inventory,
+    description="No workspace is about to be deleted by Twenty's own clean-up, which takes those that were not "
+    "activated within seven days.",
+)
+def clean_up_is_not_near(workbench: Workbench) -> dg.AssetCheckResult:
+    """Passes when no workspace that was never activated is older than five days."""
+    from provisioning_pipeline.pipeline.health import near_clean_up_now
+
+    return clean_up_result(workbench.with_dry_connections(near_clean_up_now))
+
+
+@dg.asset_check(
+    asset=reconciliation_report,
+    description="A run over all tenants has finished lately (PROVISIONING_REPORT_FRESH_HOURS).",
+)
+def report_is_fresh(workbench: Workbench) -> dg.AssetCheckResult:
+    """Passes when the last whole run is not too old."""
+    from provisioning_pipeline.pipeline.health import freshness_now
+
+    return fresh_result(workbench.with_dry_connections(freshness_now))
+
+
+def ready_result(lines: Sequence[TenantLine]) -> dg.AssetCheckResult:
+    """The check over these tenants."""
     unwell = [line for line in lines if line.state == "unwell"]
-    return dg.AssetCheckResult(
+    return _result(
+        "all_tenants_are_ready",
         passed=not unwell,
-        severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "unwell_tenants": len(unwell),
             "who": dg.MetadataValue.md(markdown.unwell_table(unwell) if unwell else "Nobody."),
         },
     )
+
+
+def drift_result(left: Sequence[Leftover]) -> dg.AssetCheckResult:
+    """The check over tenants whose drift is left."""
+    rows = [(one.slug, one.cause, one.detail, str(one.reason)) for one in left[:_MOST_LISTED]]
+    head = ("tenant", "cause", "what differed", "why it is left")
+    return _result(
+        "no_drift_is_left",
+        passed=not left,
+        metadata={"drift_left": len(left), "who": dg.MetadataValue.md(markdown.table(head, rows) if rows else "None.")},
+    )
+
+
+def harm_result(harm: HarmDone) -> dg.AssetCheckResult:
+    """The check over what was taken away."""
+    over = harm.done > harm.allowed and not harm.approved
+    return _result(
+        "harm_budget_is_respected",
+        passed=not over and not harm.waiting,
+        severity=dg.AssetCheckSeverity.ERROR if over else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "removed_or_demoted": harm.done,
+            "allowed": harm.allowed,
+            "waiting_for_approval": harm.waiting,
+            "approve_with": f"provisioning apply --approve {harm.waiting_name}" if harm.waiting_name else "Nothing.",
+        },
+    )
+
+
+def clean_up_result(near: Sequence[AgingWorkspace]) -> dg.AssetCheckResult:
+    """The check over workspaces that Twenty deletes soon."""
+    rows = [(one.slug, one.workspace_id, f"{one.created_at:%Y-%m-%d %H:%M}") for one in near[:_MOST_LISTED]]
+    return _result(
+        "clean_up_is_not_near",
+        passed=not near,
+        metadata={
+            "workspaces": len(near),
+            "which": dg.MetadataValue.md(markdown.table(("tenant", "workspace", "created"), rows) if rows else "None."),
+        },
+    )
+
+
+def fresh_result(fresh: Freshness) -> dg.AssetCheckResult:
+    """The check over the age of the last whole run."""
+    hours = _hours(fresh.now, fresh.finished_at)
+    return _result(
+        "report_is_fresh",
+        passed=hours is not None and hours <= fresh.most_hours,
+        metadata={
+            "hours": -1.0 if hours is None else round(hours, 2),
+            "allowed_hours": fresh.most_hours,
+            "last_whole_run": "None has finished yet: launch reconcile_tenants."
+            if fresh.finished_at is None
+            else f"{fresh.finished_at:%Y-%m-%d %H:%M UTC}",
+        },
+    )
+
+
+def _hours(now: datetime, then: datetime | None) -> float | None:
+    return None if then is None else (now - then).total_seconds() / 3600
+
+
+def _result(
+    name: str,
+    *,
+    passed: bool,
+    metadata: dict[str, Any],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, metadata=metadata)

@@ -1,0 +1,91 @@
+"""What Dagster shows of a reconciliation: numbers that it plots, tables, and words."""
+
+from typing import Any
+
+import dagster as dg
+
+from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.tenant import Plan
+from provisioning_pipeline.report import markdown
+from provisioning_pipeline.report.plan_lines import lines_of
+from provisioning_pipeline.report.summary import Summary, TenantLine
+
+_MOST_LISTED = 100
+
+
+def of_inventory(lines: tuple[TenantLine, ...]) -> dict[str, Any]:
+    """The tenants by state, and the table of them."""
+    states = [line.state for line in lines]
+    return {
+        "tenants": len(lines),
+        "ready_tenants": states.count("ready"),
+        "unwell_tenants": states.count("unwell"),
+        "aside_tenants": states.count("aside"),
+        "table": dg.MetadataValue.md(markdown.inventory_table(lines)),
+    }
+
+
+def of_plan(plan: Plan, forecast: Forecast | None, plan_id: str | None = None) -> dict[str, Any]:
+    """What would be done, tenant by tenant, and what it would take."""
+    rows = [
+        (entry.tenant.slug, entry.server or "", line.sign, line.text)
+        for entry in plan.tenants
+        for line in lines_of(entry)
+    ]
+    more = f"\n\n…and {len(rows) - _MOST_LISTED} more lines." if len(rows) > _MOST_LISTED else ""
+    table = markdown.table(("tenant", "server", "", "what"), rows[:_MOST_LISTED]) + more
+    found: dict[str, Any] = {
+        "tenants": len(plan.tenants),
+        "need_work": len(plan.work),
+        "plan": dg.MetadataValue.md(table if rows else "Nothing is to be done."),
+    }
+    if plan_id:
+        found["plan_id"] = plan_id
+    if plan.notes:
+        found["notes"] = " ".join(plan.notes)
+    return found | (of_forecast(forecast) if forecast else {})
+
+
+def of_forecast(forecast: Forecast) -> dict[str, Any]:
+    """The foretold calls and seconds as numbers, and what will hold the run back."""
+    return {
+        "foretold_clerk_calls": forecast.clerk_calls,
+        "foretold_twenty_calls": forecast.twenty_calls,
+        "foretold_seconds": round(forecast.seconds, 1),
+        "first_limit": f"{forecast.first_limit or 'None'}: {forecast.why}",
+        "cut_names": ", ".join(f"{cut.slug} → {cut.subdomain}" for cut in forecast.cut_names[:_MOST_LISTED]) or "None.",
+        "harmful_actions": forecast.harm.planned,
+        "harmful_actions_allowed": forecast.harm.allowed,
+    }
+
+
+def of_outcomes(summary: Summary) -> dict[str, Any]:
+    """What was done, and how often."""
+    rows = [(change, str(count), f"{seconds:.1f}") for change, count, seconds in summary.done_by_change]
+    return {
+        "actions": summary.actions,
+        "failures": len(summary.failures),
+        "mutating_calls": summary.mutating_calls,
+        "emails": summary.emails,
+        "changes": dg.MetadataValue.md(
+            markdown.table(("change", "times", "seconds in all"), rows) if rows else "Nothing had to be done."
+        ),
+    }
+
+
+def of_report(summary: Summary, path: str) -> dict[str, Any]:
+    """The verdict, the report, and the figures whose course Dagster plots."""
+    return {
+        "verdict": summary.verdict,
+        "summary": dg.MetadataValue.md(markdown.render(summary)),
+        "report": dg.MetadataValue.path(path),
+        "ready_tenants": summary.count("ready"),
+        "unwell_tenants": len(summary.unwell),
+        "drift": len(summary.drift),
+        "actions": summary.actions,
+        "mutating_calls": summary.mutating_calls,
+        "seconds": round(summary.seconds, 3),
+        "clerk_calls": summary.clerk_calls,
+        "twenty_calls": summary.twenty_calls,
+        "emails": summary.emails,
+    }

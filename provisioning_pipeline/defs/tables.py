@@ -1,0 +1,254 @@
+"""Where tables are kept: Parquet files below one folder or URL, and beside them the values between steps.
+
+`<base>/<asset>.parquet` is the latest, `<base>/history/<asset>/<run>.parquet` what each run wrote, `<base>/values/<run>`
+what its steps hand on. The base is the setting PROVISIONING_TABLES_PATH, read when it is first used in a run.
+"""
+
+import io
+import json
+import pickle
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import dagster as dg
+
+from provisioning_pipeline.report import markdown
+from provisioning_pipeline.report.tables import Column, Kind, Table
+from provisioning_pipeline.settings import SettingsError, load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from upath import UPath
+
+COLUMN_SCHEMA = "dagster/column_schema"
+HISTORY = "history"
+VALUES = "values"
+_ROWS_SHOWN = 10
+_LONGEST_CELL = 60
+
+
+def keep(base: str, table: Table, frame: "pd.DataFrame", run_id: str) -> str:
+    """Write a table as the latest one and into the history, for an op; the path of the latest.
+
+    Args:
+        base: a folder, or a URL that fsspec knows.
+        frame: the columns of the table, in any order; anything may be missing.
+        run_id: names the file in the history; the same run writes it again.
+
+    Raises:
+        ValueError: when the columns are not those of the table, or a value is not of its column's kind.
+        OSError: when that place cannot be written to.
+    """
+    from upath import UPath
+
+    return str(_keep(UPath(base), (table.name,), _parquet(table, frame), run_id))
+
+
+def column_schema(columns: Mapping[str, Column]) -> dg.TableSchema:
+    """The columns as Dagster shows them. An asset that the I/O manager stores names it in its own metadata."""
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name, column.kind, description=column.meaning) for name, column in columns.items()]
+    )
+
+
+def metadata_of(frame: "pd.DataFrame", columns: Mapping[str, Column], path: str | None = None) -> dict[str, Any]:
+    """What to show of a table: its columns, how many rows there are, the first of them, and where the file is."""
+    found: dict[str, Any] = {
+        COLUMN_SCHEMA: column_schema(columns),
+        "dagster/row_count": len(frame),
+        "preview": dg.MetadataValue.md(_preview(frame, columns)),
+    }
+    return found | ({"path": dg.MetadataValue.path(path)} if path else {})
+
+
+class Tables(dg.UPathIOManager):
+    """Stores a frame as Parquet. The asset's own metadata names its columns: `dagster/column_schema`."""
+
+    extension = ".parquet"
+
+    def __init__(self) -> None:
+        """Nothing is read yet, so the base class, which wants to know the place now, is not asked."""
+
+    @cached_property
+    def _base_path(self) -> "UPath":  # type: ignore[override]  # the base class has it from the beginning
+        return _base()
+
+    def dump_to_path(self, context: dg.OutputContext, obj: "pd.DataFrame", path: "UPath") -> None:  # noqa: ARG002  # the latest's path follows from the key
+        """Write the latest, and the run's own file in the history."""
+        _keep(self._base_path, tuple(context.asset_key.path), _parquet(_table_of(context), obj), context.run_id)
+
+    def load_from_path(self, context: dg.InputContext, path: "UPath") -> "pd.DataFrame":  # noqa: ARG002  # as the base class calls it
+        """The latest, with the column types that it was written with."""
+        return read(path)
+
+    def get_metadata(self, context: dg.OutputContext, obj: "pd.DataFrame") -> dict[str, Any]:  # type: ignore[override]  # Dagster makes metadata values of plain ones
+        """What to show of it."""
+        return metadata_of(obj, _table_of(context).columns)
+
+
+class Values(dg.UPathIOManager):
+    """Hands values from step to step as pickled files, one per run, step and output, as Dagster's default does."""
+
+    def __init__(self) -> None:
+        """Nothing is read yet, so the base class, which wants to know the place now, is not asked."""
+
+    @cached_property
+    def _base_path(self) -> "UPath":  # type: ignore[override]  # the base class has it from the beginning
+        return _base() / VALUES
+
+    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: "UPath") -> None:  # noqa: ARG002  # as the base class calls it
+        """Write a value."""
+        _write(path, pickle.dumps(obj))
+
+    def load_from_path(self, context: dg.InputContext, path: "UPath") -> Any:  # noqa: ARG002  # as the base class calls it
+        """Read a value that a step of ours wrote."""
+        return pickle.loads(path.read_bytes())  # noqa: S301  # nobody but our own steps writes there
+
+
+@dg.io_manager(description="Tables as Parquet files below PROVISIONING_TABLES_PATH, the latest and one per run.")
+def tables_io_manager(_context: dg.InitResourceContext) -> dg.IOManager:
+    """One for each run, so that the settings are those of the run."""
+    return Tables()
+
+
+@dg.io_manager(description="Values between steps below PROVISIONING_TABLES_PATH, so that any machine can go on.")
+def values_io_manager(_context: dg.InitResourceContext) -> dg.IOManager:
+    """One for each run, so that the settings are those of the run."""
+    return Values()
+
+
+def read(path: "UPath") -> "pd.DataFrame":
+    """A table from its file.
+
+    Raises:
+        FileNotFoundError: when nothing was written there yet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = pq.read_table(io.BytesIO(path.read_bytes()))
+    dtypes = {pa.string(): "string", pa.bool_(): "boolean"}
+    frame = found.to_pandas(timestamp_as_object=False)
+    return frame.astype({field.name: dtypes[field.type] for field in found.schema if field.type in dtypes})
+
+
+def _base() -> "UPath":
+    from upath import UPath
+
+    try:
+        return UPath(load_settings().tables)
+    except SettingsError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None
+
+
+def _keep(base: "UPath", key: tuple[str, ...], content: bytes, run_id: str) -> "UPath":
+    _write(base.joinpath(HISTORY, *key, f"{run_id}.parquet"), content)
+    latest = base.joinpath(*key[:-1], f"{key[-1]}.parquet")
+    _write(latest, content)
+    return latest
+
+
+def _write(path: "UPath", content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not isinstance(path, Path):
+        # an object store shows an object once it is whole
+        path.write_bytes(content)
+        return
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+
+
+def _table_of(context: dg.OutputContext) -> Table:
+    name = context.asset_key.to_user_string()
+    schema = (context.definition_metadata or {}).get(COLUMN_SCHEMA)
+    if isinstance(schema, dg.TableSchemaMetadataValue):
+        schema = schema.schema
+    if not isinstance(schema, dg.TableSchema):
+        message = f"The asset {name} has no {COLUMN_SCHEMA} in its metadata, so nobody knows its columns"
+        raise TypeError(message)
+    return Table(
+        name, {column.name: Column(cast(Kind, column.type), column.description or "") for column in schema.columns}
+    )
+
+
+def _parquet(table: Table, frame: "pd.DataFrame") -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if unlike := set(table.columns) ^ {str(name) for name in frame.columns}:
+        message = f"The columns of {table.name} are not as they should be: {', '.join(sorted(unlike))}"
+        raise ValueError(message)
+    content = io.BytesIO()
+    arrays = {name: _array(table.name, name, column.kind, frame[name]) for name, column in table.columns.items()}
+    pq.write_table(pa.table(arrays), content)
+    return content.getvalue()
+
+
+def _array(table: str, name: str, kind: Kind, values: "pd.Series[Any]") -> "pa.Array[Any]":
+    import pyarrow as pa
+
+    types: Mapping[Kind, pa.DataType] = {
+        "text": pa.string(),
+        "number": pa.float64(),
+        "truth": pa.bool_(),
+        "time": pa.timestamp("us", tz="UTC"),
+    }
+    as_kind = _AS_KIND[kind]
+    try:
+        found = [None if _is_missing(value) else as_kind(value) for value in values]
+    except (TypeError, ValueError):
+        message = f"Column {name} of {table} holds a value that is no {kind}"
+        raise ValueError(message) from None
+    return pa.array(found, type=types[kind])
+
+
+def _is_missing(value: Any) -> bool:
+    import pandas as pd
+
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value)
+
+
+def _as_time(value: Any) -> datetime:
+    import pandas as pd
+
+    moment = pd.Timestamp(value)
+    in_utc = moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+    return in_utc.to_pydatetime(warn=False)
+
+
+_AS_KIND: Mapping[Kind, Callable[[Any], Any]] = {
+    "text": _as_text,
+    "number": float,
+    "truth": bool,
+    "time": _as_time,
+}
+
+
+def _preview(frame: "pd.DataFrame", columns: Mapping[str, Column]) -> str:
+    rows = [[_cell(value) for value in row] for row in frame[list(columns)].head(_ROWS_SHOWN).itertuples(index=False)]
+    if not rows:
+        return "No row."
+    more = f"\n\n…and {len(frame) - len(rows)} more." if len(frame) > len(rows) else ""
+    return markdown.table(list(columns), rows) + more
+
+
+def _cell(value: Any) -> str:
+    text = "" if _is_missing(value) else _as_text(value)
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"

@@ -79,7 +79,8 @@ def test_everything_an_operator_sees_is_described() -> None:
     assert isinstance(detect, dg.OpDefinition)
     config = detect.config_schema.config_type
     assert isinstance(config, dg.Shape)
-    assert {name for name, field in config.fields.items() if field.description} == {"tenants", "dry_run", "approve"}
+    assert {name for name, field in config.fields.items() if field.description} == set(config.fields)
+    assert set(config.fields) == {"tenants", "dry_run", "approve", "plan_id"}
 
 
 def test_a_run_provisions_every_tenant_in_steps_of_its_own_and_records_the_assets(

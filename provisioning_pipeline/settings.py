@@ -297,14 +297,19 @@ class Settings(BaseSettings):
     tables_path: str | None = Field(
         default=None,
         description="Where tables (Parquet), plans and the values between Dagster steps are kept: a folder, or an "
-        "object store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` beside "
-        "the reports. Steps on several machines need a place that all of them reach.",
+        "object store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` "
+        "beside the reports. Steps on several machines need a place that all of them reach.",
         examples=["s3://company-provisioning/tables"],
     )
     dagster_url: HttpUrl | None = Field(
         default=None,
         description="Base URL of Dagster's web server, so that reports and alerts can link to a run.",
         examples=["https://dagster.example.com"],
+    )
+    api_url: HttpUrl | None = Field(
+        default=None,
+        description="Base URL of `provisioning serve`, so that assets in Dagster can link to the report's page.",
+        examples=["https://provisioning.example.com"],
     )
     report_password: HeaderSecret | None = Field(
         default=None,

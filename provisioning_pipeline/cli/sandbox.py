@@ -1,8 +1,10 @@
 """`provisioning sandbox`: a whole fleet on this machine, to try the pipeline on without any account."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -79,23 +81,42 @@ def _run(sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, c
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: asked_to_stop.set())
     try:
-        with sandbox:
+        with sandbox, _served(sandbox.environment()) as api_url:
             if env_file is not None:
-                write_env_file(env_file, sandbox.environment())
-            _tell(sandbox, options, env_file, console)
+                write_env_file(env_file, sandbox.environment() | {"PROVISIONING_API_URL": api_url})
+            _tell(sandbox, options, env_file, console, api_url)
             asked_to_stop.wait()
             console.print("Stopping.")
     except (PostgresUnavailableError, OSError) as error:
         _fail(f"The sandbox could not start: {error}", FAILED)
 
 
-def _tell(sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Console") -> None:
+@contextmanager
+def _served(environment: Mapping[str, str]) -> Iterator[str]:
+    """What `provisioning serve` serves, on a free port; its base URL."""
+    from provisioning_pipeline.api.app import create_app
+    from provisioning_pipeline.sandbox.serving import LoopbackServer
+    from provisioning_pipeline.settings import PREFIX, Settings
+
+    values: dict[str, Any] = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
+    server = LoopbackServer(create_app(Settings(_env_file=None, **values)))
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def _tell(
+    sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Console", api_url: str
+) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="The sandbox is running", title_justify="left", show_header=False, box=None)
     table.add_row("Twenty", ", ".join(server.base_url for server in sandbox.twenty))
     table.add_row("Clerk", sandbox.clerk.base_url)
+    table.add_row("Reports", f"{api_url}/reports/latest, once a run has finished")
     table.add_row("Postgres", f"127.0.0.1:{sandbox.postgres.port}, registry in database tenant_manager")
     count = sandbox.tenant_count()
     table.add_row("Tenants", f"{count} in the registry ({options.fleet})")

@@ -22,12 +22,12 @@ from provisioning_pipeline.pipeline.conclude import conclude
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.health import freshness_now, near_clean_up_now
+from provisioning_pipeline.pipeline.newest import Events, newest_events
 from provisioning_pipeline.pipeline.onboarding import onboarding_after
 from provisioning_pipeline.pipeline.people import people_after
 from provisioning_pipeline.pipeline.planning import plan as make_plan
 from provisioning_pipeline.pipeline.plans import SavedPlan, UnknownSavedPlan, keep, load, saved_plan
 from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler, Totals
-from provisioning_pipeline.pipeline.newest import Events, newest_events
 from provisioning_pipeline.report.summary import Summary
 from provisioning_pipeline.settings import Settings
 

@@ -116,7 +116,7 @@ def reconciliation_report(workbench: Workbench) -> dg.MaterializeResult[Any]:
     if drawn is None:
         return dg.MaterializeResult(metadata={"verdict": "No reconciliation has finished yet."})
     summary, path = drawn
-    return dg.MaterializeResult(metadata=metadata.of_report(summary, str(path)))
+    return dg.MaterializeResult(metadata=metadata.of_report(summary, str(path), workbench.settings().api_url))
 
 
 def _last_summary(workbench: Workbench) -> "Summary | None":

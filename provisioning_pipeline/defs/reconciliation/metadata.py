@@ -73,9 +73,13 @@ def of_outcomes(summary: Summary) -> dict[str, Any]:
     }
 
 
-def of_report(summary: Summary, path: str) -> dict[str, Any]:
-    """The verdict, the report, and the figures whose course Dagster plots."""
-    return {
+def of_report(summary: Summary, path: str, api_url: str | None) -> dict[str, Any]:
+    """The verdict, the report, and the figures whose course Dagster plots.
+
+    `api_url`: where `provisioning serve` shows the page, if anywhere.
+    """
+    page = {"page": dg.MetadataValue.url(f"{api_url}/reports/{summary.run_id}")} if api_url else {}
+    return page | {
         "verdict": summary.verdict,
         "summary": dg.MetadataValue.md(markdown.render(summary)),
         "report": dg.MetadataValue.path(path),

@@ -38,7 +38,9 @@ def run_recorded(settings: Settings, summary: Summary, path: Path, events: Mappi
     inventory = metadata.of_inventory(summary.tenants)
     yield _kept(base, run_id, tables.INVENTORY, tables.inventory(summary.tenants), inventory)
     yield _kept(base, run_id, tables.TIMELINE, tables.timeline(events), {})
-    yield dg.AssetMaterialization("reconciliation_report", metadata=metadata.of_report(summary, str(path)))
+    yield dg.AssetMaterialization(
+        "reconciliation_report", metadata=metadata.of_report(summary, str(path), settings.api_url)
+    )
     yield evaluation("tenant_inventory", checks.ready_result(summary.tenants))
     yield evaluation("reconciliation_plan", checks.drift_result(leftover(summary.drift, summary.tenants)))
     yield evaluation("reconciliation_outcomes", checks.harm_result(harm_of(summary, settings.harm_most)))

@@ -106,6 +106,41 @@ class History:
         rows = await self.database.fetch("SELECT record FROM provisioning.run WHERE run_id = %s", [run_id])
         return record_from(rows[0]["record"] if rows else None)
 
+    async def seconds_of_changes(self) -> dict[str, float]:
+        """Change → mean seconds of one, over what succeeded lately."""
+        rows = await self.database.fetch(
+            """
+            SELECT change, avg(seconds) AS seconds FROM (
+                SELECT change, seconds FROM provisioning.outcome WHERE status = 'done' ORDER BY at DESC LIMIT 5000
+            ) lately GROUP BY change
+            """
+        )
+        return {row["change"]: float(row["seconds"]) for row in rows}
+
+    async def inhabited_servers(self) -> list[str]:
+        """The servers on which a tenant of ours has its workspace."""
+        rows = await self.database.fetch(
+            "SELECT DISTINCT server FROM provisioning.tenant_link WHERE workspace_id IS NOT NULL AND server IS NOT NULL"
+        )
+        return [row["server"] for row in rows]
+
+    async def members_besides_admin(self, database_names: Sequence[str]) -> dict[str, int]:
+        """Database name → people of ours in its workspace besides the admin; those without any are left out."""
+        rows = await self.database.fetch(
+            """
+            SELECT l.database_name, count(DISTINCT m.twenty_user_id) AS people
+            FROM provisioning.tenant_link l
+            JOIN (
+                SELECT database_name, twenty_user_id FROM provisioning.member_link
+                UNION ALL
+                SELECT database_name, twenty_user_id FROM provisioning.taken_over_member WHERE left_at IS NULL
+            ) m ON m.database_name = l.database_name AND m.twenty_user_id IS DISTINCT FROM l.admin_user_id
+            WHERE l.database_name = ANY(%s) GROUP BY l.database_name
+            """,
+            [list(database_names)],
+        )
+        return {row["database_name"]: int(row["people"]) for row in rows}
+
     async def finish_run(self, run: Run) -> None:
         """Remember how a run ended, also one that was re-executed from the middle and never began here."""
         await self.database.execute(

@@ -1,6 +1,7 @@
 """Tenants, the Twenty servers they live on, and what is to be done for each."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -242,6 +243,7 @@ class Plan:
         dropped: databases that were looked into once and are no more.
         left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
         unactivated: workspaces that were never activated, whoever made them.
+        room: server → workspaces that it could still take before this plan; None: no limit of ours.
     """
 
     tenants: tuple[TenantPlan, ...]
@@ -255,6 +257,7 @@ class Plan:
     dropped: frozenset[str] = frozenset()
     left: tuple[tuple[str, str], ...] = ()
     unactivated: tuple[AgingWorkspace, ...] = ()
+    room: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

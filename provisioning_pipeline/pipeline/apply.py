@@ -55,7 +55,7 @@ async def dry_run(settings: Settings, tenants: Collection[str] = ()) -> Plan:
         return await make_plan(connections, tenants)
 
 
-async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[Plan, Forecast | None]:
+async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[Plan, Forecast]:
     """The plan and what a run over it will need, over connections that cannot write.
 
     Raises:
@@ -65,10 +65,11 @@ async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[P
         return await plan_and_foretell(connections, tenants)
 
 
-async def plan_and_foretell(connections: Connections, tenants: Collection[str] = ()) -> tuple[Plan, Forecast | None]:
+async def plan_and_foretell(connections: Connections, tenants: Collection[str] = ()) -> tuple[Plan, Forecast]:
     """The plan and what a run over it will need."""
+    begun = time.monotonic()
     plan = await make_plan(connections, tenants)
-    return plan, await foretell(connections, plan)
+    return plan, await foretell(connections, plan, reading_seconds=time.monotonic() - begun)
 
 
 async def apply(

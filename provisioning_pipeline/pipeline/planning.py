@@ -23,6 +23,7 @@ from provisioning_pipeline.decide.plan_members import KnownMembers, with_members
 from provisioning_pipeline.ledger.registry import Column
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
 from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan, TenantPlan
@@ -173,6 +174,10 @@ async def _decide(
         notes=tuple(_notes(seen, weighed, len(missing))),
         dropped=seen.dropped,
         left=_left(seen, entries),
+        room={
+            row["server"]: None if row["capacity"] is None else max(0, row["capacity"] - row["workspaces"])
+            for row in records(seen.twenty.servers)
+        },
         unactivated=unactivated(
             seen.twenty.workspaces,
             {link["workspace_id"]: found.tenant.slug for found in seen.detected if (link := found.link)},

@@ -195,7 +195,8 @@ class Reconciler:
         """Keep what differs before anything is done about it, for the report and for the tenants' timelines."""
         history, names = self.connections.history, concerned(plan)
         drift = find_drift(plan, await history.before(names)) if names else ()
-        self.forecast = await foretell(self.connections, plan)
+        reading = self._phases.get("observe and decide", 0.0)
+        self.forecast = await foretell(self.connections, plan, reading_seconds=reading)
         record = RunRecord(
             looked_at=len(plan.tenants),
             whole=not plan.asked,

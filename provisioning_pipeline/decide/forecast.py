@@ -1,0 +1,468 @@
+"""What a run over a plan will need, foretold from the plan: calls, time, and what stops it first.
+
+Calls are counted as a run makes them when nothing goes wrong. What a plan cannot know stays out: retries, a server that
+turns out to be another Twenty, people whose password is not ours, subdomains that are taken.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from provisioning_pipeline.decide.aging import near_clean_up
+from provisioning_pipeline.model.condition import ConditionType, Reason
+from provisioning_pipeline.model.forecast import CutName, Forecast, Harm, Limit
+from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INSTALL_APPS, INVITE_TEAM
+from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Admin, Change, MemberPlan, Plan, TenantPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a forecast needs besides the plan.
+
+    Args:
+        now: for the age of workspaces.
+        observing_clerk_calls: that making this plan took, direct looks included; the run makes them again.
+        clerk_calls_per_10_seconds: that a run may make.
+        clerk_calls_at_once: how many of them before the limit makes anybody wait.
+        twenty_concurrency, tenant_concurrency: as in the settings.
+        harm_allowed: removals and demotions that a run may make in all.
+        reading_seconds: that making this plan took.
+        activation_seconds: of one workspace, in the last runs.
+        seconds_of_change: change → mean seconds of one in the last runs; defaults where it is missing.
+        room: server → workspaces that it can still take; None: no limit of ours.
+        inhabited: servers on which a workspace of ours is known before the run.
+        members: database name → people of ours in its workspace besides the admin, before the run.
+        people_pending: database name → people for whom onboarding steps are pending; one where it is missing.
+    """
+
+    now: datetime
+    observing_clerk_calls: int
+    clerk_calls_per_10_seconds: int
+    clerk_calls_at_once: int
+    twenty_concurrency: int
+    tenant_concurrency: int
+    harm_allowed: int
+    reading_seconds: float = 0.0
+    activation_seconds: float = 3.0
+    seconds_of_change: Mapping[str, float] = field(default_factory=dict)
+    room: Mapping[str, int | None] = field(default_factory=dict)
+    inhabited: frozenset[str] = frozenset()
+    members: Mapping[str, int] = field(default_factory=dict)
+    people_pending: Mapping[str, int] = field(default_factory=dict)
+
+
+def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
+    """What a run over this plan will need. The same plan under the same circumstances has the same forecast."""
+    at_twenty = [entry for entry in plan.work if _is_for_twenty(entry)]
+    calls = _twenty_calls(at_twenty, circumstances)
+    clerk = circumstances.observing_clerk_calls + sum(map(_clerk_writes, at_twenty))
+    time = _time(at_twenty, clerk, circumstances)
+    harm = Harm(
+        planned=sum(bool(HARMFUL_CHANGES & set(member.changes)) for entry in plan.work for member in entry.members),
+        allowed=circumstances.harm_allowed,
+        waiting=plan.waiting.people if plan.waiting else 0,
+    )
+    limit, why = _first_limit(plan, harm, time, calls, clerk, circumstances)
+    return Forecast(
+        clerk_calls=clerk,
+        twenty_calls=calls,
+        seconds=time.whole,
+        first_limit=limit,
+        why=why,
+        cut_names=tuple(_cut_names(plan)),
+        aging=near_clean_up(plan.unactivated, circumstances.now),
+        harm=harm,
+    )
+
+
+# --- calls ----------------------------------------------------------------------------------------------------------
+
+_NOT_AT_TWENTY: Final = frozenset({Change.ADOPT_DATABASE, Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
+"""Done by SQL in the registry and in the tenant's own database."""
+
+_CONTRACT: Final = 23
+"""Once per server: 21 operations that are validated, /client-config, and our account signs in or up."""
+
+_LOOK_AT_STEPS: Final = 1
+"""Once per server where we have a workspace: what it says about its wizard, asked inside that workspace."""
+
+_SIGN_IN: Final = 2
+"""Into a workspace: a login token by password, then the token that it is exchanged for."""
+
+_LOGIN: Final = 3
+"""The proof of a login: sign in anew, then currentUser."""
+
+_LOOK: Final = 1
+"""The proof of a login of somebody who came in in this run: currentUser with the token from joining."""
+
+_JOIN: Final = 3
+"""signUpInWorkspace, the exchange of its login token, and one more: a known account proves its password first, a new
+one has the step INSTALL_APPS to clear."""
+
+_INVITE_LINK: Final = 1
+"""currentWorkspace, before the first person joins in a step."""
+
+_ROLES: Final = 1
+"""getRoles, before the first role is set in a workspace."""
+
+_NAMELESS: Final = 2
+"""Whom no plan names has the step CREATE_PROFILE to clear: currentUser, then a name from the e-mail."""
+
+_OWN_RECORD: Final = 1
+"""currentUser of our account, before the first removal in a workspace: it must not be the one removed."""
+
+_OF_TENANT: Final[Mapping[Change, int]] = {
+    # signUpInNewWorkspace, and the exchange of its login token
+    Change.CREATE_WORKSPACE: 2,
+    # activateWorkspace; then our account's own steps: connect, apps, invite nobody, and a name (two calls)
+    Change.ACTIVATE_WORKSPACE: 6,
+    # updateWorkspace
+    Change.CLOSE_INVITE_LINK: 1,
+}
+"""Calls for a change that a tenant has once. Adopting needs none: the server told all our workspaces before."""
+
+_OF_PERSON: Final[Mapping[Change, int]] = {
+    Change.ADD_MEMBER: _JOIN,
+    # updateWorkspaceMemberSettings
+    Change.SET_NAME: 1,
+    # updateWorkspaceMemberRole
+    Change.SET_ROLE: 1,
+    Change.DEMOTE_MEMBER: 1,
+    # a token from before (2), their invitations (1), deleteUserFromWorkspace (1), the old token is refused (1), their
+    # invitations again (1), a new login is refused by password and, the account being gone, by impersonation (2)
+    Change.REMOVE_MEMBER: 8,
+    # their invitations (1), and a new login is refused both ways (2)
+    Change.DROP_LINK: 3,
+}
+"""Calls for a change of one person. Linking needs none."""
+
+_OF_STEP: Final[Mapping[str, int]] = {
+    CONNECT_ACCOUNT: 1,
+    INSTALL_APPS: 1,
+    # currentUser, then updateWorkspaceMemberSettings
+    CREATE_PROFILE: 2,
+    INVITE_TEAM: 1,
+}
+"""Calls that clear a pending step of one person; other steps are removed by SQL."""
+
+_BY_OUR_ACCOUNT: Final = frozenset(
+    {
+        Change.ACTIVATE_WORKSPACE,
+        Change.ADD_MEMBER,
+        Change.SET_NAME,
+        Change.SET_ROLE,
+        Change.DEMOTE_MEMBER,
+        Change.REMOVE_MEMBER,
+        Change.DROP_LINK,
+        Change.CLOSE_INVITE_LINK,
+    }
+)
+"""For these our account signs in to the workspace, once."""
+
+_LOOKS_AT_EVERYBODY: Final = frozenset(
+    {
+        Change.CREATE_WORKSPACE,
+        Change.ADOPT_WORKSPACE,
+        Change.ACTIVATE_WORKSPACE,
+        Change.ADD_ADMIN,
+        Change.ADD_MEMBER,
+        Change.LINK_MEMBER,
+        Change.CLEAR_ONBOARDING,
+    }
+)
+"""After these the logins of all people of ours are proved, else the admin's alone."""
+
+_DEFAULT_ROLE: Final = "Member"
+"""What Twenty gives to whoever joins."""
+
+
+def _is_for_twenty(entry: TenantPlan) -> bool:
+    return entry.server is not None and bool(set(entry.changes) - _NOT_AT_TWENTY)
+
+
+def _clerk_writes(entry: TenantPlan) -> int:
+    """The workspace id at the organization, and the ids of people where policy says so."""
+    people = sum(Change.STORE_AT_CLERK in member.changes for member in entry.members)
+    return (entry.store_organization is not None) + people
+
+
+def _twenty_calls(entries: Iterable[TenantPlan], circumstances: Circumstances) -> int:
+    by_server: dict[str, list[TenantPlan]] = {}
+    for entry in entries:
+        by_server.setdefault(entry.server or "", []).append(entry)
+    return sum(_calls_at(server, there, circumstances) for server, there in by_server.items())
+
+
+def _calls_at(server: str, entries: list[TenantPlan], circumstances: Circumstances) -> int:
+    """The contract of a server once, then each tenant. Asking about the wizard opens the door of one of them."""
+    calls = _CONTRACT + sum(_calls_of(entry, circumstances) for entry in entries)
+    there = {entry.tenant.database_name: entry for entry in entries if entry.workspace_id}
+    if server not in circumstances.inhabited and not there:
+        return calls
+    asked_in = there[min(there)] if there else None
+    shared = asked_in is not None and _our_account_acts(asked_in) and Change.ACTIVATE_WORKSPACE not in asked_in.changes
+    return calls + _LOOK_AT_STEPS + (0 if shared else _SIGN_IN)
+
+
+def _calls_of(entry: TenantPlan, circumstances: Circumstances) -> int:
+    """All calls for one tenant, in the order of its steps."""
+    return (
+        sum(_OF_TENANT.get(change, 0) for change in entry.changes)
+        + _doors(entry)
+        + _for_admin(entry)
+        + sum(_for_person(entry, member) for member in entry.members)
+        + _once_for_members(entry)
+        + _for_pending(entry, circumstances)
+        + _logins(entry, circumstances)
+    )
+
+
+def _doors(entry: TenantPlan) -> int:
+    """Our account signs in once; activating ends what it has, so that a workspace which was there takes two."""
+    again = Change.ACTIVATE_WORKSPACE in entry.changes and entry.workspace_id is not None
+    return _SIGN_IN * (_our_account_acts(entry) + again)
+
+
+def _our_account_acts(entry: TenantPlan) -> bool:
+    changes = {change for member in entry.members for change in _made(entry, member)}
+    return (
+        bool(_BY_OUR_ACCOUNT & (changes | set(entry.changes) - set(_OF_PERSON)))
+        or _admin_joins(entry)
+        or bool({CREATE_PROFILE, INVITE_TEAM} & set(_pending(entry)))
+    )
+
+
+def _made(entry: TenantPlan, member: MemberPlan) -> frozenset[Change]:
+    """What will be done for them. Whoever is only linked was inside before, and most likely has the name already."""
+    changes = frozenset(member.changes)
+    joins = Change.ADD_MEMBER in changes or (_admin_joins(entry) and member is _admin_member(entry))
+    return changes - {Change.SET_NAME} if Change.LINK_MEMBER in changes and not joins else changes
+
+
+def _admin_joins(entry: TenantPlan) -> bool:
+    """A new workspace has no admin; in one that was there, who is not linked yet is taken for somebody outside."""
+    admin, member = entry.admin, _admin_member(entry)
+    if not isinstance(admin, Admin) or Change.ADD_ADMIN not in entry.changes or Change.ADOPT_WORKSPACE in entry.changes:
+        return False
+    # an admin by Clerk for whom nothing is to be done as a member is linked
+    linked = Change.LINK_MEMBER not in member.changes if member else admin.clerk_user_id is not None
+    return entry.workspace_id is None or not linked
+
+
+def _admin_member(entry: TenantPlan) -> MemberPlan | None:
+    """The part of the plan that is about the admin as a member."""
+    admin = entry.admin
+    if not isinstance(admin, Admin):
+        return None
+    same = (m for m in entry.members if m.email == admin.email or m.clerk_user_id == admin.clerk_user_id is not None)
+    return next(same, None)
+
+
+def _for_admin(entry: TenantPlan) -> int:
+    """Who joins becomes Admin and needs a name; in any case what Twenty shows the person is read once."""
+    if Change.ADD_ADMIN not in entry.changes:
+        return 0
+    if not _admin_joins(entry):
+        return _LOGIN
+    member = _admin_member(entry)
+    named = member is not None and Change.SET_NAME in member.changes
+    return _INVITE_LINK + _JOIN + _LOOK + _OF_PERSON[Change.SET_ROLE] + (0 if named else _NAMELESS)
+
+
+def _for_person(entry: TenantPlan, member: MemberPlan) -> int:
+    calls = sum(_OF_PERSON.get(change, 0) for change in _made(entry, member))
+    if Change.DROP_LINK in member.changes and not member.why:
+        # the account is somebody else's by now, so that nothing is proved of it
+        calls -= _OF_PERSON[Change.DROP_LINK]
+    if Change.ADD_MEMBER in member.changes:
+        calls += _OF_PERSON[Change.SET_ROLE] * (member.role != _DEFAULT_ROLE)
+        calls += _NAMELESS * (member.twenty_user_id is None and Change.SET_NAME not in member.changes)
+    return calls
+
+
+def _once_for_members(entry: TenantPlan) -> int:
+    """What the first of several people costs besides."""
+    changes = {change for member in entry.members for change in member.changes}
+    promoted = any(Change.ADD_MEMBER in member.changes and member.role != _DEFAULT_ROLE for member in entry.members)
+    given = promoted or _admin_joins(entry) or bool({Change.SET_ROLE, Change.DEMOTE_MEMBER} & changes)
+    return (
+        _INVITE_LINK * (Change.ADD_MEMBER in changes) + _ROLES * given + _OWN_RECORD * (Change.REMOVE_MEMBER in changes)
+    )
+
+
+def _pending(entry: TenantPlan) -> tuple[str, ...]:
+    """The pending steps that a plan names, of a workspace that was there before."""
+    for condition in entry.conditions:
+        if condition.type is ConditionType.ONBOARDING_COMPLETE and condition.reason is Reason.STEPS_PENDING:
+            return tuple(_STEP_NAMES.findall(condition.message))
+    return ()
+
+
+_STEP_NAMES: Final = re.compile(r"ONBOARDING_\w+_PENDING")
+
+
+def _for_pending(entry: TenantPlan, circumstances: Circumstances) -> int:
+    """Each person with pending steps signs in and clears them; the team's step is our account's, once."""
+    own = [_OF_STEP.get(key, 0) for key in _pending(entry) if key != INVITE_TEAM]
+    people = circumstances.people_pending.get(entry.tenant.database_name, 1)
+    team = _OF_STEP[INVITE_TEAM] * (INVITE_TEAM in _pending(entry))
+    return team + (people * (_SIGN_IN + sum(own)) if any(own) else 0)
+
+
+def _logins(entry: TenantPlan, circumstances: Circumstances) -> int:
+    """The admin's login is proved anew, and those of all others where anything changed for everybody."""
+    if not isinstance(entry.admin, Admin):
+        return 0
+    if not _LOOKS_AT_EVERYBODY & set(entry.changes):
+        return _LOGIN
+    others = [member for member in entry.members if member is not _admin_member(entry)]
+    joined = sum(Change.ADD_MEMBER in member.changes for member in others)
+    linked = sum(
+        {Change.LINK_MEMBER, Change.ADD_MEMBER} & set(member.changes) == {Change.LINK_MEMBER} for member in others
+    )
+    gone = sum(bool({Change.REMOVE_MEMBER, Change.DROP_LINK} & set(member.changes)) for member in others)
+    before = max(0, circumstances.members.get(entry.tenant.database_name, 0) - gone)
+    return _LOGIN * (1 + before + linked) + _LOOK * joined
+
+
+# --- time -----------------------------------------------------------------------------------------------------------
+
+_DEFAULT_SECONDS: Final[Mapping[Change, float]] = {
+    Change.CREATE_WORKSPACE: 0.3,
+    Change.ADD_ADMIN: 0.5,
+    Change.ADD_MEMBER: 0.5,
+    Change.SET_NAME: 0.1,
+    Change.SET_ROLE: 0.1,
+    Change.DEMOTE_MEMBER: 0.1,
+    Change.REMOVE_MEMBER: 1.0,
+    Change.DROP_LINK: 0.3,
+    Change.STORE_AT_CLERK: 0.2,
+    Change.CLEAR_ONBOARDING: 0.1,
+    Change.PROVE_LOGIN: 0.3,
+}
+"""Of one change, while nothing is known: one to three calls, of which a password costs Twenty's processor 0.1 s."""
+
+_SERVERS_READY_SECONDS: Final = 0.3
+"""All servers are made ready at once."""
+
+_OWN_STEPS: Final = 4
+"""Steps of our own account in a new workspace, cleared one after another."""
+
+_ONE_BY_ONE: Final = frozenset({Change.REMOVE_MEMBER, Change.DROP_LINK, Change.STORE_AT_CLERK})
+"""People whom these concern wait for each other; all others are worked on side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Time:
+    """Seconds: what Clerk's limit alone takes, what Twenty's work takes, and the whole run."""
+
+    clerk: float
+    work: float
+    whole: float
+
+
+def _time(entries: list[TenantPlan], clerk_calls: int, circumstances: Circumstances) -> _Time:
+    """Tenants share the places; none is quicker than its own changes, one kind after another."""
+    each = [_seconds_of(entry, circumstances) for entry in entries]
+    ready = _SERVERS_READY_SECONDS if entries else 0.0
+    work = max(sum(each) / circumstances.tenant_concurrency, max(each, default=0.0))
+    clerk = _clerk_seconds(clerk_calls, circumstances)
+    return _Time(clerk, work, max(clerk, circumstances.reading_seconds + ready + work))
+
+
+def _clerk_seconds(calls: int, circumstances: Circumstances) -> float:
+    """What may be sent at once costs nothing; the rest trickles."""
+    at_once = min(circumstances.clerk_calls_at_once, circumstances.clerk_calls_per_10_seconds - 1)
+    waiting = max(0, calls - at_once)
+    return 10.0 * waiting / max(1, circumstances.clerk_calls_per_10_seconds - at_once)
+
+
+def _seconds_of(entry: TenantPlan, circumstances: Circumstances) -> float:
+    return sum(
+        _seconds_of_one(change, circumstances) * _turns(change, people, circumstances.twenty_concurrency)
+        for change, people in _work(entry, circumstances).items()
+    )
+
+
+def _seconds_of_one(change: Change, circumstances: Circumstances) -> float:
+    if change is Change.ACTIVATE_WORKSPACE:
+        return circumstances.activation_seconds
+    return circumstances.seconds_of_change.get(change, _DEFAULT_SECONDS.get(change, 0.0))
+
+
+def _turns(change: Change, people: int, at_once: int) -> float:
+    """How many times the mean the last of several people takes: they begin together and wait for the server."""
+    if change in _ONE_BY_ONE:
+        return people
+    return max(2 * people / (people + 1), people / at_once)
+
+
+def _work(entry: TenantPlan, circumstances: Circumstances) -> Counter[Change]:
+    """Change → for how many people it is made; 1 for what concerns the tenant."""
+    found = Counter(
+        dict.fromkeys((set(entry.changes) & _OF_TENANT.keys()) | ({Change.ADD_ADMIN} & set(entry.changes)), 1)
+    )
+    found.update(change for member in entry.members for change in _made(entry, member))
+    found[Change.STORE_AT_CLERK] += entry.store_organization is not None
+    if Change.CLEAR_ONBOARDING in entry.changes:
+        own = _OWN_STEPS if Change.ACTIVATE_WORKSPACE in entry.changes else 0
+        found[Change.CLEAR_ONBOARDING] += own + found[Change.ADD_MEMBER] + len(_pending(entry))
+    logins = _logins(entry, circumstances)
+    found[Change.PROVE_LOGIN] += -(-logins // _LOGIN)
+    return found
+
+
+# --- what stops it ----------------------------------------------------------------------------------------------------
+
+_LONG_SECONDS: Final = 60.0
+
+
+def _first_limit(
+    plan: Plan, harm: Harm, time: _Time, calls: int, clerk_calls: int, circumstances: Circumstances
+) -> tuple[Limit | None, str]:
+    """What leaves something undone comes before what only takes time."""
+    full = list(_without_room(plan, circumstances.room))
+    if full:
+        return Limit.SERVER_ROOM, "; ".join(full) + "."
+    if harm.waiting:
+        return Limit.HARM_BUDGET, (
+            f"{harm.waiting} removals and demotions wait for approval; a run makes at most {harm.allowed} by itself."
+        )
+    if time.clerk > 0 and time.clerk >= time.whole:
+        return Limit.CLERK_RATE, (
+            f"{clerk_calls} calls to Clerk at {circumstances.clerk_calls_per_10_seconds} in 10 s take "
+            f"{time.clerk:.0f} s, longer than everything else."
+        )
+    if time.work > _LONG_SECONDS:
+        return Limit.TWENTY_CONCURRENCY, (
+            f"{calls} calls to Twenty take about {time.work:.0f} s with {circumstances.tenant_concurrency} tenants and "
+            f"{circumstances.twenty_concurrency} calls at once."
+        )
+    return None, f"{clerk_calls} calls to Clerk and {calls} to Twenty reach no limit."
+
+
+def _without_room(plan: Plan, room: Mapping[str, int | None]) -> Iterator[str]:
+    waiting = sum(_waits_for_room(entry) for entry in plan.tenants)
+    if waiting:
+        yield f"{waiting} new tenants wait for a place on a server"
+    wanted = Counter(entry.server for entry in plan.work if Change.CREATE_WORKSPACE in entry.changes)
+    for server, count in sorted((server, count) for server, count in wanted.items() if server is not None):
+        free = room.get(server)
+        if free is not None and count > free:
+            yield f"{count} workspaces are to be made on {server}, which has room for {max(0, free)}"
+
+
+def _waits_for_room(entry: TenantPlan) -> bool:
+    return entry.server is None and any(
+        condition.type is ConditionType.WORKSPACE_READY and condition.reason is Reason.SERVER_FULL
+        for condition in entry.conditions
+    )
+
+
+def _cut_names(plan: Plan) -> Iterator[CutName]:
+    for entry in plan.work:
+        if Change.CREATE_WORKSPACE in entry.changes and entry.subdomains and entry.subdomains[0] != entry.tenant.slug:
+            yield CutName(entry.tenant.slug, entry.subdomains[0])

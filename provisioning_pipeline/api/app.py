@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from provisioning_pipeline.api import problems
 from provisioning_pipeline.api.ledger import LedgerAccess, LedgerAway
+from provisioning_pipeline.api.reports import report_router
 from provisioning_pipeline.api.webhooks import webhook_router
 from provisioning_pipeline.ledger.marks import Marks
 from provisioning_pipeline.settings import Settings
@@ -27,6 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Provisioning", lifespan=lifespan, openapi_url=None)
     problems.install(app)
     app.include_router(webhook_router(settings, ledger))
+    app.include_router(report_router(settings, ledger))
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -201,8 +201,14 @@ def undo(
 def status(
     tenant: Annotated[str | None, typer.Argument(help="Slug or database name; all tenants without.")] = None,
     as_json: AsJson = False,
+    events: Annotated[
+        int, typer.Option(min=1, max=10_000, help="How many of the tenant's last events are shown.")
+    ] = 200,
 ) -> None:
-    """Show what the ledger knows: every tenant, or one with all of its conditions."""
+    """Show what the ledger knows: every tenant, or one with all of its conditions and what happened to it.
+
+    What happened is told newest last: when it was seen or done, who is behind it, what it was, and in which run.
+    """
     import asyncio
 
     from rich.console import Console
@@ -210,25 +216,31 @@ def status(
     from provisioning_pipeline.cli import tables
     from provisioning_pipeline.pipeline.conclude import tenants as read
     from provisioning_pipeline.pipeline.connections import connect
-    from provisioning_pipeline.report.summary import TenantLine
+    from provisioning_pipeline.pipeline.timeline import timelines
+    from provisioning_pipeline.report.timeline_page import Timeline
 
     settings = settings_or_exit()
 
-    async def run() -> tuple[TenantLine, ...]:
+    async def run() -> list[Timeline]:
         async with connect(settings, dry_run=True) as connections:
-            return await read(connections.ledger, with_conditions=as_json or tenant is not None)
+            if tenant is not None:
+                return await timelines(connections.ledger.database, tenant, most=events)
+            return [Timeline(line) for line in await read(connections.ledger, with_conditions=as_json)]
 
     with one_sentence():
-        lines = asyncio.run(run())
-    chosen = [line for line in lines if tenant in (None, line.slug, line.database_name)]
+        chosen = asyncio.run(run())
     if tenant is not None and not chosen:
         raise fail(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.", BAD_INPUT)
     if as_json:
-        typer.echo(json.dumps([tables.tenant_json(line) for line in chosen], indent=2))
-    elif not lines:
+        rows = [tables.tenant_json(found.tenant) for found in chosen]
+        if tenant is not None:
+            rows = [row | tables.timeline_json(found) for row, found in zip(rows, chosen, strict=True)]
+        typer.echo(json.dumps(rows, indent=2))
+    elif not chosen:
         typer.echo("Nothing is recorded yet: `provisioning apply` looks for tenants.")
     elif tenant is None:
-        tables.tenants(Console(), chosen)
+        tables.tenants(Console(), [found.tenant for found in chosen])
     else:
-        for line in chosen:
-            tables.tenant(Console(), line)
+        for found in chosen:
+            tables.tenant(Console(), found.tenant)
+            tables.timeline(Console(), found)

@@ -14,13 +14,20 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 8000,
 ) -> None:
-    """Take Clerk's webhooks, so that a change there is looked at within seconds instead of within the hour.
+    """Take Clerk's webhooks, so that a change there is looked at within seconds, and show reports and timelines.
 
     At Clerk, add an endpoint with the URL https://YOUR-HOST/webhooks/clerk and the events organization.*,
     organizationMembership.* and user.*, and set PROVISIONING_CLERK_WEBHOOK_SECRET to its signing secret.
 
     An event only marks the tenants that it concerns; Dagster's sensor clerk_changes launches the run that looks at
-    them. GET /healthz says whether the server is up. SIGTERM or Ctrl-C ends it once the open requests are answered.
+    them. GET /healthz says whether the server is up.
+
+    For people: /reports/latest is the last run's report, /tenants/TENANT shows what happened to one tenant, by slug or
+    database name (as JSON: /v1/tenants/TENANT/timeline). They hold e-mail addresses: without
+    PROVISIONING_REPORT_PASSWORD they are for callers on this machine only; with it, for everybody who gives it (HTTP
+    Basic, any user name).
+
+    SIGTERM or Ctrl-C ends it once the open requests are answered.
     """
     import logging
     import signal

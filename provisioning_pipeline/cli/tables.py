@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from provisioning_pipeline.model.condition import Status
 from provisioning_pipeline.model.forecast import Forecast
@@ -13,6 +14,7 @@ from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.pipeline.preflight import Check
 from provisioning_pipeline.report.plan_lines import duration, lines_of
 from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.report.timeline_page import Timeline, event_json
 
 _GLYPHS = {"ready": "[green]✓ ready[/]", "unwell": "[red]✗ unwell[/]", "aside": "[dim]- aside[/]"}
 _STATUS_GLYPHS = {Status.TRUE: "[green]✓[/]", Status.FALSE: "[red]✗[/]", Status.UNKNOWN: "[yellow]?[/]"}
@@ -64,6 +66,31 @@ def tenant(console: Console, line: TenantLine) -> None:
             escape(condition.message),
         )
     console.print(table)
+
+
+def timeline(console: Console, found: Timeline) -> None:
+    """What happened to one tenant, newest last."""
+    more = "  [dim]…there are earlier events; --events N shows more[/]" if found.next else ""
+    console.print(f"\n[bold]timeline[/]{more}", soft_wrap=True)
+    table = Table(box=None, header_style="dim")
+    table.add_column("time (UTC)", no_wrap=True)
+    for name in ("who", "what", "run"):
+        table.add_column(name, overflow="fold")
+    for event in reversed(found.events):
+        # what comes from outside must not steer the terminal
+        what = "".join(letter if letter.isprintable() else "�" for letter in event.what)
+        table.add_row(
+            f"{event.at:%Y-%m-%d %H:%M:%S}",
+            event.who,
+            Text(f"✗ {what}", "red") if event.failed else Text(what),
+            Text((event.run_id or "")[:8]),
+        )
+    console.print(table)
+
+
+def timeline_json(found: Timeline) -> dict[str, Any]:
+    """What happened to one tenant, newest last, for a machine."""
+    return {"timeline": [event_json(event) for event in reversed(found.events)]}
 
 
 _SIGNS = {"+": "[green]+[/]", "~": "[yellow]~[/]", "-": "[red]-[/]", "!": "[red]![/]"}

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+from provisioning_pipeline.decide.timeline import events
+from provisioning_pipeline.ledger.newest import newest_rows
 from provisioning_pipeline.model.history import Event
 from provisioning_pipeline.pipeline.connections import Connections
 
 Events = Mapping[str, Sequence[Event]]
-"""Database name → its events, oldest first."""
+"""Database name → its events, newest first."""
+_MOST = 5000
 
 
 async def newest_events(connections: Connections) -> Events:
-    """The newest events of the whole fleet."""
-    return {}
+    """The newest events of all tenants, up to 5,000 of each kind."""
+    rows = await newest_rows(connections.ledger.database, _MOST)
+    return {name: events(of_tenant) for name, of_tenant in sorted(rows.items())}

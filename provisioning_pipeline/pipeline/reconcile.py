@@ -393,8 +393,9 @@ class Reconciler:
     # --- inside -------------------------------------------------------------------------------------------------
 
     async def _keep(self, result: ChainResult, *, tried: bool) -> None:
-        await self._store({result.database_name: result.conditions}, tried=tried)
+        # outcomes first: what holds since stands after what was done, and a crash in between loses neither
         await self.connections.ledger.add_outcomes(self.run_id, result.outcomes)
+        await self._store({result.database_name: result.conditions}, tried=tried)
 
     async def _store(self, found: dict[str, tuple[Condition, ...]], *, tried: bool) -> None:
         if not found:

@@ -46,6 +46,10 @@ def upgrade() -> None:
         CREATE INDEX drift_of_run ON provisioning.drift (run_id);
         CREATE INDEX drift_of_tenant ON provisioning.drift (database_name, at);
         CREATE INDEX drift_at ON provisioning.drift (at);
+
+        CREATE INDEX clerk_event_of_organization ON provisioning.clerk_event (organization_id, received_at);
+        CREATE INDEX intent_of_tenant ON provisioning.intent (database_name, begun_at);
+        CREATE INDEX removed_row_of_tenant ON provisioning.removed_row (database_name, removed_at);
         COMMENT ON TABLE provisioning.drift IS
             'What each run found to differ before it did anything, and who is behind it as far as that can be told.';
         """
@@ -56,6 +60,8 @@ def downgrade() -> None:
     """Drop the same."""
     op.execute(
         """
+        DROP INDEX provisioning.removed_row_of_tenant, provisioning.intent_of_tenant,
+            provisioning.clerk_event_of_organization;
         DROP TABLE provisioning.drift, provisioning.condition_change;
         DROP INDEX provisioning.outcome_at, provisioning.run_begun;
         ALTER TABLE provisioning.run DROP COLUMN record;

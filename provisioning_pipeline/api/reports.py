@@ -1,0 +1,148 @@
+"""Reports of runs and timelines of tenants, for people who may read them."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from provisioning_pipeline.api.access import reader
+from provisioning_pipeline.api.ledger import LedgerAccess, LedgerAway
+from provisioning_pipeline.api.problems import Problem
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.decide.timeline import Position, position_from
+from provisioning_pipeline.pipeline import reports
+from provisioning_pipeline.pipeline.timeline import MOST_EVENTS, SeveralTenants, timeline
+from provisioning_pipeline.report import page, timeline_page
+from provisioning_pipeline.report.timeline_page import Timeline, event_json
+from provisioning_pipeline.settings import Settings
+
+T = TypeVar("T")
+_RETRY_SECONDS = 10
+_MOST_EVENTS = 1000
+_NAME = re.compile(r"[^\s/\\'\";]{1,63}")
+_RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
+_PRIVATE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+_PAGE = _PRIVATE | {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+}
+_NO_RUN = "No run has finished yet. Launch the job reconcile_tenants in Dagster, or run `provisioning apply`."
+_NO_REPORT = (
+    "There is no report of such a run here: no run has this id, its file was removed, or it was written on another "
+    "machine or under another PROVISIONING_REPORT_PATH. /reports/latest has the last run's."
+)
+_NO_TENANT = "The ledger knows no such tenant. `provisioning status` lists them."
+
+
+def report_router(settings: Settings, ledger: LedgerAccess) -> APIRouter:
+    """The routes that people, and programs of theirs, read."""
+    router = APIRouter(dependencies=[Depends(reader(settings))])
+    # one report at a time: to draw one takes a processor, which webhooks need too
+    drawer = ThreadPoolExecutor(1, thread_name_prefix="drawing")
+
+    async def drawn(draw: Callable[[], str]) -> Response:
+        return HTMLResponse(await asyncio.get_running_loop().run_in_executor(drawer, draw), headers=_PAGE)
+
+    @router.get("/reports/latest")
+    async def latest_report() -> Response:
+        """The last finished run's report, drawn anew: with the tenants as they are now."""
+        summary = await _ask(ledger, lambda database: reports.latest(database, settings))
+        if summary is None:
+            raise _missing(_NO_RUN)
+        return await drawn(lambda: page.render(summary))
+
+    @router.get("/reports/{run_id}")
+    async def report_of(run_id: str) -> Response:
+        """A run's report as it was written when the run ended."""
+        if not _RUN_ID.fullmatch(run_id):
+            raise _missing(_NO_REPORT)
+        path = await _ask(ledger, lambda database: reports.stored(database, run_id))
+        found = await asyncio.to_thread(reports.read, path, run_id, settings.report_path) if path else None
+        if found is None:
+            raise _missing(_NO_REPORT)
+        return HTMLResponse(found, headers=_PAGE)
+
+    @router.get("/tenants/{name}")
+    async def tenant_page(name: str, request: Request) -> Response:
+        """A tenant, by slug or database name, and what happened to it: a page."""
+        found = await _timeline(ledger, name, request)
+        limit = _limit(request) if "limit" in request.query_params else None
+        return await drawn(lambda: timeline_page.render(found, limit=limit))
+
+    @router.get("/v1/tenants/{name}/timeline")
+    async def tenant_timeline(name: str, request: Request) -> Response:
+        """The same for a machine; `next` is what to give as `before` for older events."""
+        return JSONResponse(_document(await _timeline(ledger, name, request)), headers=_PRIVATE)
+
+    return router
+
+
+async def _ask(ledger: LedgerAccess, work: Callable[[Database], Awaitable[T]]) -> T:
+    try:
+        return await ledger.ask(work)
+    except LedgerAway:
+        raise Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "The ledger cannot be read at present; the server's log says why. Try again.",
+            {"Retry-After": str(_RETRY_SECONDS), "Cache-Control": "no-store"},
+        ) from None
+
+
+async def _timeline(ledger: LedgerAccess, name: str, request: Request) -> Timeline:
+    most, begin = _limit(request), _begin(request)
+    if not _NAME.fullmatch(name) or not name.isprintable():
+        raise _missing(_NO_TENANT)
+    try:
+        found = await _ask(ledger, lambda database: timeline(database, name, most=most, begin=begin))
+    except SeveralTenants as several:
+        names = ", ".join(several.database_names)
+        raise Problem(
+            HTTPStatus.CONFLICT, f"Several tenants have this slug; ask for one by its database name: {names}."
+        ) from None
+    if found is None:
+        raise _missing(_NO_TENANT)
+    return found
+
+
+def _limit(request: Request) -> int:
+    given = request.query_params.get("limit", str(MOST_EVENTS))
+    if not re.fullmatch(r"[0-9]{1,4}", given) or not 1 <= int(given) <= _MOST_EVENTS:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"`limit` is a number from 1 to {_MOST_EVENTS}.")
+    return int(given)
+
+
+def _begin(request: Request) -> Position | None:
+    given = request.query_params.get("before")
+    try:
+        return position_from(given) if given else None
+    except ValueError:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "`before` is the `next` of an earlier answer, or a time such as 2026-08-01T12:00:00Z.",
+        ) from None
+
+
+def _missing(detail: str) -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, detail, {"Cache-Control": "no-store"})
+
+
+def _document(found: Timeline) -> dict[str, Any]:
+    tenant = found.tenant
+    return {
+        "tenant": {
+            "slug": tenant.slug,
+            "database_name": tenant.database_name,
+            "server": tenant.server,
+            "workspace_id": tenant.workspace_id,
+            "workspace_url": tenant.workspace_url,
+            "clerk_org_id": found.organization,
+            "state": tenant.state,
+        },
+        "events": [event_json(event) for event in found.events],
+        "next": found.next,
+    }

@@ -1,0 +1,91 @@
+"""`provisioning status`: of one tenant, what holds and what happened to it."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.cli.test_cli import provisioning
+
+NOON = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
+    """acme with four outcomes a minute apart, the last of them failed, and a condition."""
+    with fleet_in(sandbox_postgres) as made:
+        made.link("acme", "org_1")
+        made.link("beta")
+        made.sql("UPDATE provisioning.tenant_link SET created_at = %s", NOON - timedelta(days=1))
+        made.sql("INSERT INTO provisioning.run (run_id, trigger) VALUES ('run-12345678-rest', 'sensor')")
+        made.sql(
+            "INSERT INTO provisioning.condition (database_name, type, status, reason, message, run_id) "
+            "VALUES ('acme', 'Detected', 'True', 'DatabasePresent', 'There.', 'run-12345678-rest')"
+        )
+        for number, detail in enumerate(("first", "[bold]second[/]", "\x1b[31mthird\nline", "fourth\\")):
+            made.sql(
+                "INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds, at) "
+                "VALUES ('run-12345678-rest', 'acme', 'add member', %s, %s, 1, %s)",
+                *("failed" if number == 3 else "done", detail, NOON + timedelta(minutes=number)),
+            )
+        yield made
+
+
+def test_one_tenant_is_shown_with_its_conditions_and_then_its_timeline_newest_last(fleet: Fleet) -> None:
+    shown = provisioning("status", "acme", environment=fleet.environment())
+
+    assert shown.returncode == 0
+    text = shown.stdout
+    places = [text.index(word) for word in ("DatabasePresent", "timeline", "first", "second", "third", "fourth")]
+    assert places == sorted(places)
+    last = next(line for line in text.splitlines() if "fourth" in line)
+    assert [word in last for word in ("2026-08-01 12:03:00", "sensor", "✗ add member failed", "run-1234")] == [True] * 4
+    assert "run-12345" not in last
+
+
+def test_nothing_from_outside_steers_the_terminal(fleet: Fleet) -> None:
+    shown = provisioning("status", "acme", environment=fleet.environment()).stdout
+    assert "[bold]second[/]" in shown
+    assert "\x1b" not in shown
+    assert "�[31mthird�line" in shown
+    assert "fourth\\" in shown
+
+
+def test_only_the_last_events_are_shown_and_it_says_that_there_are_more(fleet: Fleet) -> None:
+    shown = provisioning("status", "acme", "--events", "2", environment=fleet.environment()).stdout
+    assert "third" in shown
+    assert "second" not in shown
+    assert "--events N" in shown
+    assert "--events N" not in provisioning("status", "acme", environment=fleet.environment()).stdout
+
+
+def test_for_a_machine_the_timeline_is_part_of_the_one_tenant_and_of_no_list(fleet: Fleet) -> None:
+    (one,) = json.loads(provisioning("status", "acme", "--json", environment=fleet.environment()).stdout)
+    every = json.loads(provisioning("status", "--json", environment=fleet.environment()).stdout)
+
+    assert [event["what"].split(": ")[0] for event in one["timeline"][1:]] == ["add member"] * 3 + ["add member failed"]
+    assert one["timeline"][4] == {
+        "at": "2026-08-01T12:03:00+00:00",
+        "who": "sensor",
+        "source": "action",
+        "what": "add member failed: fourth\\",
+        "run_id": "run-12345678-rest",
+        "failed": True,
+    }
+    assert [row["slug"] for row in every] == ["acme", "beta"]
+    assert all("timeline" not in row for row in every)
+    assert one == every[0] | {"timeline": one["timeline"]}
+
+
+def test_a_tenant_is_named_by_its_database_too_and_a_stranger_is_bad_input(fleet: Fleet) -> None:
+    assert provisioning("status", "beta", environment=fleet.environment()).returncode == 0
+    stranger = provisioning("status", "stranger", environment=fleet.environment())
+    assert stranger.returncode == 2
+    assert "no tenant called 'stranger'" in stranger.stderr
+
+
+def test_no_events_at_all_is_bad_input(fleet: Fleet) -> None:
+    assert provisioning("status", "acme", "--events", "0", environment=fleet.environment()).returncode == 2

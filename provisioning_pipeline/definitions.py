@@ -19,6 +19,9 @@ from provisioning_pipeline.defs.onboarding.assets import onboarding_flags, onboa
 from provisioning_pipeline.defs.onboarding.checks import login_proved, no_pending_onboarding
 from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
 from provisioning_pipeline.defs.onboarding.schedules import verify_daily
+from provisioning_pipeline.defs.operations.alerts import check_failed_alert, run_failed_alert
+from provisioning_pipeline.defs.operations.jobs import prune_history
+from provisioning_pipeline.defs.operations.schedules import prune_history_daily
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
 from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
@@ -73,9 +76,9 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
             clean_up_is_not_near,
             report_is_fresh,
         ],
-        jobs=[reconcile_tenants, repair_onboarding_by_hand, verify],
-        sensors=[new_tenant_databases, clerk_changes],
-        schedules=[reconcile_tenants_hourly, verify_daily],
+        jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history],
+        sensors=[new_tenant_databases, clerk_changes, run_failed_alert, check_failed_alert],
+        schedules=[reconcile_tenants_hourly, verify_daily, prune_history_daily],
         resources={"workbench": Workbench(), TABLES: tables_io_manager, "io_manager": values_io_manager},
         executor=executor,
     )

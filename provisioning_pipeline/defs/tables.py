@@ -1,14 +1,15 @@
 """Where tables are kept: Parquet files below one folder or URL, and beside them the values between steps.
 
-`<base>/<asset>.parquet` is the latest, `<base>/history/<asset>/<run>.parquet` what each run wrote, `<base>/values/<run>`
-what its steps hand on. The base is the setting PROVISIONING_TABLES_PATH, read when it is first used in a run.
+`<base>/<asset>.parquet` is the latest, `<base>/history/<asset>/<run>.parquet` what each run wrote, and
+`<base>/values/<run>` what its steps hand on. The base is the setting PROVISIONING_TABLES_PATH, read when it is first
+used in a run.
 """
 
 import io
 import json
 import pickle
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 COLUMN_SCHEMA = "dagster/column_schema"
 HISTORY = "history"
 VALUES = "values"
+_LOCAL = frozenset({"", "file", "local"})
 _ROWS_SHOWN = 10
 _LONGEST_CELL = 60
 
@@ -47,7 +49,11 @@ def keep(base: str, table: Table, frame: "pd.DataFrame", run_id: str) -> str:
     """
     from upath import UPath
 
-    return str(_keep(UPath(base), (table.name,), _parquet(table, frame), run_id))
+    content = _parquet(table, frame)
+    _write(_in_history(UPath(base), [table.name], run_id), content)
+    latest = UPath(base) / f"{table.name}.parquet"
+    _write(latest, content)
+    return str(latest)
 
 
 def column_schema(columns: Mapping[str, Column]) -> dg.TableSchema:
@@ -79,15 +85,21 @@ class Tables(dg.UPathIOManager):
     def _base_path(self) -> "UPath":  # type: ignore[override]  # the base class has it from the beginning
         return _base()
 
-    def dump_to_path(self, context: dg.OutputContext, obj: "pd.DataFrame", path: "UPath") -> None:  # noqa: ARG002  # the latest's path follows from the key
-        """Write the latest, and the run's own file in the history."""
-        _keep(self._base_path, tuple(context.asset_key.path), _parquet(_table_of(context), obj), context.run_id)
+    def dump_to_path(self, context: dg.OutputContext, obj: "pd.DataFrame", path: "UPath") -> None:
+        """Write the run's own file in the history, then the latest."""
+        content = _parquet(_table_of(context), obj)
+        _write(_in_history(self._base_path, context.asset_key.path, context.run_id), content)
+        _write(path, content)
 
-    def load_from_path(self, context: dg.InputContext, path: "UPath") -> "pd.DataFrame":  # noqa: ARG002  # as the base class calls it
+    def load_from_path(
+        self,
+        context: dg.InputContext,  # noqa: ARG002  # the base class gives it
+        path: "UPath",
+    ) -> "pd.DataFrame":
         """The latest, with the column types that it was written with."""
         return read(path)
 
-    def get_metadata(self, context: dg.OutputContext, obj: "pd.DataFrame") -> dict[str, Any]:  # type: ignore[override]  # Dagster makes metadata values of plain ones
+    def get_metadata(self, context: dg.OutputContext, obj: "pd.DataFrame") -> dict[str, Any]:
         """What to show of it."""
         return metadata_of(obj, _table_of(context).columns)
 
@@ -102,11 +114,20 @@ class Values(dg.UPathIOManager):
     def _base_path(self) -> "UPath":  # type: ignore[override]  # the base class has it from the beginning
         return _base() / VALUES
 
-    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: "UPath") -> None:  # noqa: ARG002  # as the base class calls it
+    def dump_to_path(
+        self,
+        context: dg.OutputContext,  # noqa: ARG002  # the base class gives it
+        obj: Any,
+        path: "UPath",
+    ) -> None:
         """Write a value."""
         _write(path, pickle.dumps(obj))
 
-    def load_from_path(self, context: dg.InputContext, path: "UPath") -> Any:  # noqa: ARG002  # as the base class calls it
+    def load_from_path(
+        self,
+        context: dg.InputContext,  # noqa: ARG002  # the base class gives it
+        path: "UPath",
+    ) -> Any:
         """Read a value that a step of ours wrote."""
         return pickle.loads(path.read_bytes())  # noqa: S301  # nobody but our own steps writes there
 
@@ -129,13 +150,17 @@ def read(path: "UPath") -> "pd.DataFrame":
     Raises:
         FileNotFoundError: when nothing was written there yet.
     """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     found = pq.read_table(io.BytesIO(path.read_bytes()))
     dtypes = {pa.string(): "string", pa.bool_(): "boolean"}
     frame = found.to_pandas(timestamp_as_object=False)
-    return frame.astype({field.name: dtypes[field.type] for field in found.schema if field.type in dtypes})
+    typed: pd.DataFrame = frame.astype(
+        {field.name: dtypes[field.type] for field in found.schema if field.type in dtypes}
+    )
+    return typed
 
 
 def _base() -> "UPath":
@@ -147,22 +172,20 @@ def _base() -> "UPath":
         raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
-def _keep(base: "UPath", key: tuple[str, ...], content: bytes, run_id: str) -> "UPath":
-    _write(base.joinpath(HISTORY, *key, f"{run_id}.parquet"), content)
-    latest = base.joinpath(*key[:-1], f"{key[-1]}.parquet")
-    _write(latest, content)
-    return latest
+def _in_history(base: "UPath", key: Sequence[str], run_id: str) -> "UPath":
+    return base.joinpath(HISTORY, *key, f"{run_id}.parquet")
 
 
 def _write(path: "UPath", content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not isinstance(path, Path):
+    if path.protocol not in _LOCAL:
         # an object store shows an object once it is whole
         path.write_bytes(content)
         return
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    local = Path(path.path)
+    unfinished = local.with_name(f".{local.name}.{uuid.uuid4().hex}")
     unfinished.write_bytes(content)
-    unfinished.replace(path)
+    unfinished.replace(local)
 
 
 def _table_of(context: dg.OutputContext) -> Table:

@@ -1,0 +1,76 @@
+"""Posts JSON to an incoming webhook whose URL is a secret: it stands in no log, no error and no trace."""
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
+
+from pydantic import SecretStr
+
+
+class NotPosted(Exception):
+    """The other side did not take it; the text says why, without the URL."""
+
+
+def post(url: SecretStr, message: Mapping[str, Any], *, timeout_seconds: float) -> None:
+    """Send this JSON once; whoever calls tries again later. Blocks until there is an answer.
+
+    A redirect is a refusal: what is behind it did not get the message.
+
+    Raises:
+        NotPosted: when it was not accepted, or nobody knows whether it was.
+    """
+    if refusal := _refusal(url, message, timeout_seconds):
+        # outside of any handler, so that no exception that knows the URL hangs on it
+        raise NotPosted(refusal)
+
+
+def _refusal(url: SecretStr, message: Mapping[str, Any], timeout_seconds: float) -> str | None:
+    try:
+        request = Request(  # noqa: S310  # the settings let only http and https through
+            url.get_secret_value(),
+            data=json.dumps(message).encode(),
+            headers={"Content-Type": "application/json; charset=utf-8"},
+            method="POST",
+        )
+        with _opener().open(request, timeout=timeout_seconds) as answer:
+            answer.read()
+    except HTTPError as error:
+        error.close()
+        return f"the webhook answered HTTP {error.code}"
+    except (OSError, HTTPException, ValueError) as error:
+        # its words may quote the URL, its class does not
+        cause = getattr(error, "reason", None)
+        return f"the webhook cannot be reached: {type(cause if isinstance(cause, OSError) else error).__name__}"
+    return None
+
+
+def _opener() -> OpenerDirector:
+    """Like urllib's own, with the proxies of the environment and without following redirects.
+
+    Not httpx, which writes each URL into its log.
+    """
+    from httpx import create_ssl_context
+
+    opener = OpenerDirector()
+    for handler in (
+        ProxyHandler(),
+        HTTPHandler(),
+        HTTPSHandler(context=create_ssl_context()),
+        HTTPDefaultErrorHandler(),
+        HTTPErrorProcessor(),
+        UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener

@@ -1,0 +1,1 @@
+"""What keeps the rest in order: alerts that leave the house, and pruning of what is old."""

@@ -1,0 +1,225 @@
+"""Alerts: one message when a run fails, one when checks begin to fail, say more, or pass again."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+from pydantic import SecretStr
+
+from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
+from provisioning_pipeline.defs.operations.jobs import prune_history
+from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.report.alert import (
+    Alert,
+    FailedCheck,
+    FailedRun,
+    Told,
+    is_reminder_due,
+    news_of_checks,
+    of_run,
+    payload,
+)
+from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.settings import PREFIX, Settings, SettingsError, load_settings
+
+_TIMEOUT_SECONDS = 10.0
+_DAY_SECONDS = 86_400
+_FAILURES_LOOKED_AT = 25
+_OFF = f"No alert leaves: set {PREFIX}ALERT_WEBHOOK_URL to an incoming webhook of Slack to turn alerts on."
+
+
+class AlertNotSent(dg.DagsterError):
+    """An alert could not be made or posted; the next tick tries again.
+
+    Dagster's own kind of error: after any other, a run status sensor takes its run for told and never comes back.
+    """
+
+
+@dg.run_failure_sensor(
+    name="run_failed_alert",
+    monitored_jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history],
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Posts one message about a run that failed: why, which tenants are unwell by reason, and what comes "
+    "next. A job that fails again in the same way is told once a day. Without a webhook it skips.",
+)
+def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
+    """Tell people, once per way of failing, job and day.
+
+    An answer, of whatever kind, ends the tick after this run: no run is told twice because a later one's post fails.
+    """
+    settings = _settings()
+    if settings.alert_webhook_url is None:
+        return dg.SkipReason(_OFF)
+    run_id, job = context.dagster_run.run_id, context.dagster_run.job_name
+    causes = _causes(context.instance, run_id)
+    if _was_told_today(context.instance, job, run_id, causes):
+        return dg.SkipReason(f"Run {run_id} of {job} failed like one of today's that was told already.")
+    _post(settings.alert_webhook_url, of_run(FailedRun(job, run_id, causes), _lines(settings), settings.dagster_url))
+    return dg.SkipReason(f"Told that run {run_id} of {job} failed.")
+
+
+@dg.sensor(
+    name="check_failed_alert",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Posts one message when checks begin to fail, when what they say gets worse, once a day while they "
+    "fail, and when they pass again. A tick without a new evaluation is one query. Without a webhook it skips.",
+)
+def check_failed_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Tell people what they do not know yet; what they were told is the cursor."""
+    settings = _settings()
+    if settings.alert_webhook_url is None:
+        return dg.SkipReason(_OFF)
+    seen, told = _cursor(context.cursor)
+    records = _evaluated(context)
+    numbers = {name: number for name, (number, _) in records.items()}
+    now = time.time()
+    if numbers == seen and not is_reminder_due(told, now):
+        return dg.SkipReason("No check was evaluated since the last look.")
+    failed = [found for _, found in records.values() if isinstance(found, FailedCheck)]
+    passed = [name for name, (_, found) in records.items() if found is None]
+    alert, told = news_of_checks(
+        told, failed, passed, _lines(settings) if failed else (), now=now, dagster_url=settings.dagster_url
+    )
+    if alert is not None:
+        _post(settings.alert_webhook_url, alert)
+    context.update_cursor(json.dumps({"seen": numbers, "told": asdict(told)}))
+    return dg.SkipReason(f"Told: {alert.headline}." if alert else f"{len(failed)} checks fail; people know.")
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except SettingsError as error:
+        raise AlertNotSent(str(error)) from None
+
+
+def _post(url: SecretStr, alert: Alert) -> None:
+    from provisioning_pipeline.clients.webhook import NotPosted, post
+
+    try:
+        post(url, payload(alert), timeout_seconds=_TIMEOUT_SECONDS)
+    except NotPosted as error:
+        raise AlertNotSent(
+            f"The alert was not sent: {error}. Check {PREFIX}ALERT_WEBHOOK_URL; the next tick tries again."
+        ) from None
+
+
+def _lines(settings: Settings) -> Sequence[TenantLine] | None:
+    """The tenants; None when the ledger cannot be read, which may be why the run failed."""
+    from provisioning_pipeline.pipeline.conclude import tenants
+    from provisioning_pipeline.pipeline.connections import ledger_database
+
+    async def read() -> Sequence[TenantLine]:
+        async with ledger_database(settings, read_only=True) as database:
+            return await tenants(Ledger(database))
+
+    try:
+        return asyncio.run(read())
+    except Fault:
+        return None
+
+
+# --- failed runs ------------------------------------------------------------------------------------------------
+
+
+def _causes(instance: dg.DagsterInstance, run_id: str) -> tuple[tuple[str | None, str], ...]:
+    """Which step failed and why, as far as the words are ours: of any other exception only the class is told."""
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+    records = instance.get_records_for_run(run_id, of_type=kinds).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    of_steps = [(event.step_key, _why(event)) for event in events if event and event.step_key]
+    return tuple(of_steps or [(None, _why(event)) for event in events if event])
+
+
+def _why(event: dg.DagsterEvent) -> str:
+    data: Any = event.event_specific_data
+    ours = getattr(data, "user_failure_data", None)
+    if ours is not None and ours.description:
+        return str(ours.description)
+    error = getattr(data, "error", None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None or error.cls_name is None:
+        return "no exception is known; its process may have been killed. The log of the run in Dagster tells more."
+    return f"{error.cls_name}. Its words stand in Dagster alone."
+
+
+def _was_told_today(
+    instance: dg.DagsterInstance, job: str, run_id: str, causes: Sequence[tuple[str | None, str]]
+) -> bool:
+    """Whether an earlier run of the job failed in the same way on the same day (UTC)."""
+    filters = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.FAILURE])
+    records = instance.get_run_records(filters, limit=_FAILURES_LOOKED_AT, order_by="update_timestamp")
+    ends = {record.dagster_run.run_id: record.end_time for record in records}
+    ended = ends.get(run_id)
+    if ended is None:
+        return False
+    return any(
+        end is not None
+        and end < ended
+        and end // _DAY_SECONDS == ended // _DAY_SECONDS
+        and _alike(_causes(instance, other)) == _alike(causes)
+        for other, end in ends.items()
+    )
+
+
+def _alike(causes: Sequence[tuple[str | None, str]]) -> set[str]:
+    """The ways of failing: which tenants and how many of them is the checks' to tell."""
+    return {re.sub(r"\[.*\]", "", step or "") + re.sub(r"\d+", "#", why) for step, why in causes}
+
+
+# --- failed checks ----------------------------------------------------------------------------------------------
+
+
+def _evaluated(context: dg.SensorEvaluationContext) -> Mapping[str, tuple[int, FailedCheck | None]]:
+    """Check → number of its last evaluation, and what failed or None, of every check that was ever evaluated."""
+    return dict(_each_evaluated(context))
+
+
+def _each_evaluated(context: dg.SensorEvaluationContext) -> Iterator[tuple[str, tuple[int, FailedCheck | None]]]:
+    repository = context.repository_def
+    assert repository is not None, "Dagster gives a sensor its repository"
+    graph = repository.asset_graph
+    for key in sorted(graph.asset_check_keys):
+        record = context.instance.get_latest_asset_check_evaluation_record(key)
+        evaluation = record.event.asset_check_evaluation if record and record.event else None
+        if record is None or evaluation is None:
+            continue
+        described = graph.get_check_spec(key).description or ""
+        yield (
+            key.name,
+            (record.id, None if evaluation.passed else _failed(key.name, described, evaluation, record.run_id)),
+        )
+
+
+def _failed(name: str, description: str, evaluation: dg.AssetCheckEvaluation, run_id: str) -> FailedCheck:
+    return FailedCheck(
+        name=name,
+        description=description,
+        severe=evaluation.severity is dg.AssetCheckSeverity.ERROR,
+        # numbers alone: texts may come from anywhere
+        figures={
+            label: value.value
+            for label, value in evaluation.metadata.items()
+            if isinstance(value, dg.IntMetadataValue) and value.value is not None
+        },
+        run_id=run_id,
+    )
+
+
+def _cursor(text: str | None) -> tuple[dict[str, int], Told]:
+    """The evaluations that were seen and what was told; nothing when there is no cursor, or one of another version."""
+    try:
+        found = json.loads(text or "{}")
+        return dict(found.get("seen", {})), Told(**found.get("told", {}))
+    except (ValueError, TypeError, AttributeError):
+        return {}, Told()

@@ -1,0 +1,169 @@
+"""What of the ledger is pruned, and what stays, on a real PostgreSQL."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.pruning import prune_ledger
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+
+MIGRATED = "pruning_migrated"
+STATEMENTS = {
+    "run": "INSERT INTO provisioning.run (run_id, trigger, begun_at, finished_at) VALUES ({name}, 't', {at}, {at})",
+    "unfinished": "INSERT INTO provisioning.run (run_id, trigger, begun_at) VALUES ({name}, 't', {at})",
+    "outcome": "INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds, at) "
+    "VALUES ({name}, 'd', 'c', 'done', '', 1, {at})",
+    "drift": "INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail, at) "
+    "VALUES ({name}, 'd', 'c', 's', 'w', '', {at})",
+    "condition_change": "INSERT INTO provisioning.condition_change (database_name, type, status, reason, message, "
+    "run_id, at) VALUES ('d', 't', 's', 'r', '', {name}, {at})",
+    "removed_row": "INSERT INTO provisioning.removed_row (run_id, database_name, table_name, row_id, row, status, "
+    "removed_at) VALUES ({name}, 'd', 't', gen_random_uuid(), '{{}}', 'removed', {at})",
+    "intent": "INSERT INTO provisioning.intent (database_name, server, subdomain, begun_at, settled_at, run_id) "
+    "VALUES ('d', 's', {name}, {at}, {at}, {name})",
+    "open_intent": "INSERT INTO provisioning.intent (database_name, server, subdomain, begun_at, run_id) "
+    "VALUES ('d', 's', {name}, {at}, {name})",
+    "clerk_event": "INSERT INTO provisioning.clerk_event (event_id, type, received_at) VALUES ({name}, 't', {at})",
+}
+TABLES = ("run", "outcome", "drift", "condition_change", "removed_row", "intent", "clerk_event")
+
+
+class Kept:
+    """A ledger with rows of a given age."""
+
+    def __init__(self, postgres: SandboxPostgres, name: str) -> None:
+        self.postgres, self.name = postgres, name
+        self.sql("INSERT INTO provisioning.tenant_link (database_name, slug) VALUES ('d', 'd')")
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.postgres.execute(self.name, statement)
+
+    def add(self, what: str, name: str, days: float) -> None:
+        self.sql(STATEMENTS[what].format(name=f"'{name}'", at=f"now() - interval '{days} days'"))
+
+    def left(self, table: str) -> list[str]:
+        column = "event_id" if table == "clerk_event" else "run_id"
+        return [row[0] for row in self.sql(f"SELECT {column} FROM provisioning.{table} ORDER BY 1")]
+
+    def prune(self, *, dry_run: bool = False, batch: int = 100, days: tuple[int, int, int] = (90, 365, 90)) -> Any:
+        async def go() -> dict[str, int]:
+            async with Database(
+                self.postgres.url(self.name),
+                system="The tenant registry",
+                unreachable=Reason.REGISTRY_UNREACHABLE,
+                read_only=dry_run,
+            ) as database:
+                return await prune_ledger(
+                    database,
+                    outcomes_days=days[0],
+                    timelines_days=days[1],
+                    removed_rows_days=days[2],
+                    dry_run=dry_run,
+                    batch=batch,
+                )
+
+        return asyncio.run(go())
+
+
+@pytest.fixture
+def kept(sandbox_postgres: SandboxPostgres) -> Iterator[Kept]:
+    if MIGRATED not in sandbox_postgres.databases():
+        schema.migrate(sandbox_postgres.create_database(MIGRATED))
+    name = f"pruning_{uuid.uuid4().hex[:8]}"
+    sandbox_postgres.create_database(name, template=MIGRATED)
+    yield Kept(sandbox_postgres, name)
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.mark.parametrize(
+    ("what", "days"),
+    [("run", 90), ("outcome", 90), ("drift", 90), ("intent", 90), ("condition_change", 365), ("removed_row", 90)],
+)
+def test_each_table_keeps_what_is_younger_than_its_setting(kept: Kept, what: str, days: int) -> None:
+    kept.add("run", "latest", 0.5)
+    kept.add(what, "old", days + 0.1)
+    kept.add(what, "young", days - 0.1)
+
+    assert kept.prune()[what] == 1
+
+    assert "old" not in kept.left(what)
+    assert "young" in kept.left(what)
+    assert set(kept.prune().values()) == {0}
+
+
+def test_the_newest_finished_run_stays_with_what_a_report_is_drawn_from(kept: Kept) -> None:
+    for name, days in (("older", 400), ("newest", 300)):
+        for what in ("run", "outcome", "drift"):
+            kept.add(what, name, days)
+    kept.add("unfinished", "broke-off", 200)
+
+    kept.prune()
+
+    assert kept.left("run") == ["broke-off", "newest"]
+    assert kept.left("outcome") == kept.left("drift") == ["newest"]
+
+
+def test_open_intents_and_clerks_events_are_not_its_business(kept: Kept) -> None:
+    kept.add("open_intent", "open", 1000)
+    kept.add("clerk_event", "event", 1000)
+
+    assert "clerk_event" not in kept.prune()
+
+    assert (kept.left("intent"), kept.left("clerk_event")) == (["open"], ["event"])
+
+
+def test_a_run_whose_rows_can_still_be_put_back_keeps_its_name(kept: Kept) -> None:
+    kept.add("run", "newest", 1)
+    for what in ("run", "removed_row", "outcome"):
+        kept.add(what, "removed", 100)
+
+    kept.prune(days=(90, 365, 200))
+    assert kept.left("run") == ["newest", "removed"]
+    assert kept.left("outcome") == []
+
+    kept.prune()
+    assert kept.left("run") == ["newest"]
+
+
+def test_many_rows_go_in_batches_and_none_is_forgotten(kept: Kept) -> None:
+    kept.sql(
+        "INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds, at) "
+        "SELECT 'old', 'd', 'c', 'done', '', 1, now() - interval '91 days' FROM generate_series(1, 25)"
+    )
+    kept.add("outcome", "young", 1)
+
+    assert kept.prune(batch=10)["outcome"] == 25
+    assert kept.left("outcome") == ["young"]
+
+
+def test_a_dry_run_counts_what_would_go_and_leaves_it(kept: Kept) -> None:
+    for what in STATEMENTS:
+        kept.add(what, f"{what}-old", 1000)
+    kept.add("run", "newest", 1)
+    before = {table: kept.left(table) for table in TABLES}
+
+    found = kept.prune(dry_run=True)
+
+    assert {table: kept.left(table) for table in TABLES} == before
+    assert found == {"removed_row": 1, "outcome": 1, "drift": 1, "intent": 1, "run": 1, "condition_change": 1}
+    assert kept.prune() == found
+
+
+def test_where_there_is_no_ledger_nothing_is_pruned(sandbox_postgres: SandboxPostgres) -> None:
+    name = f"pruning_none_{uuid.uuid4().hex[:8]}"
+    sandbox_postgres.create_database(name)
+
+    async def go() -> dict[str, int]:
+        async with Database(
+            sandbox_postgres.url(name), system="It", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+        ) as database:
+            return await prune_ledger(database, outcomes_days=1, timelines_days=1, removed_rows_days=1, dry_run=False)
+
+    assert asyncio.run(go()) == {}
+    sandbox_postgres.drop_database(name)

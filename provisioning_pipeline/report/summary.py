@@ -243,8 +243,9 @@ class Summary:
         if ready + unwell == 0:
             return "Nothing is wanted of any tenant: all are set aside."
         if unwell == 0:
-            return f"All {ready} tenants are ready." if ready > 1 else "The one tenant is ready."
-        return f"{ready} of {ready + unwell} tenants are ready, {unwell} need{'s' if unwell == 1 else ''} a look."
+            return f"All {ready:,} tenants are ready." if ready > 1 else "The one tenant is ready."
+        needs = "needs" if unwell == 1 else "need"
+        return f"{ready:,} of {ready + unwell:,} tenants are ready, {unwell:,} {needs} a look."
 
 
 def tenant_lines(

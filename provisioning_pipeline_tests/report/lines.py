@@ -1,9 +1,11 @@
 """Summaries to be drawn."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status, StoredCondition
+from provisioning_pipeline.model.forecast import AgingWorkspace, CutName, Forecast, Harm, Limit
+from provisioning_pipeline.model.history import Actor, Drift, DriftCause, RunPoint, Source, Versions, Waiting
 from provisioning_pipeline.report.summary import OutcomeLine, Summary, TenantLine, tenant_lines
 
 THEN = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -50,3 +52,94 @@ def summary(tenants: tuple[TenantLine, ...] = (), outcomes: tuple[OutcomeLine, .
         "mutating_calls": 0,
     }
     return Summary(tenants=tenants, outcomes=outcomes, **(given | other))
+
+
+def point(run_id: str, *, hours_ago: float = 0, **other: Any) -> RunPoint:
+    """One of the last runs; by default it found three tenants ready and counted everything."""
+    figures: dict[str, Any] = {
+        "trigger": "test",
+        "begun_at": THEN - timedelta(hours=hours_ago),
+        "seconds": 4.0,
+        "ready": 3,
+        "unwell": 0,
+        "aside": 0,
+        "actions": 2,
+        "whole": True,
+        "drift": 5,
+        "clerk_calls": 10,
+        "twenty_calls": 20,
+        "emails": 0,
+    }
+    return RunPoint(run_id, **(figures | other))
+
+
+def forecast(text: str = "8 calls at once.", **other: Any) -> Forecast:
+    """A forecast in which `text` stands wherever text may stand."""
+    figures: dict[str, Any] = {
+        "clerk_calls": 100,
+        "twenty_calls": 200,
+        "seconds": 10.0,
+        "first_limit": Limit.TWENTY_CONCURRENCY,
+        "why": text,
+        "cut_names": (CutName(text, text),),
+        "aging": (AgingWorkspace(text, text, THEN),),
+        "harm": Harm(planned=1, allowed=2, waiting=3),
+    }
+    return Forecast(**(figures | other))
+
+
+def told_in_full(text: str = "harmless", **other: Any) -> Summary:
+    """A run of which everything is known; `text` stands wherever text may stand."""
+    tenants = [
+        looked_at(text, Reason.ALL_TRUE, text, server=text, workspace_id=text, admin_email=text, workspace_url=text),
+        looked_at(text, Reason.SERVER_FULL, text, database_name="other", look_again_at=THEN + timedelta(minutes=42)),
+        looked_at(text, Reason.TENANT_GONE, text, database_name="gone"),
+        looked_at(
+            text,
+            Reason.ALL_TRUE,
+            database_name="rows",
+            database_reason=Reason.ROWS_REPORTED,
+            database_message=text,
+        ),
+    ]
+    attempts = (
+        outcome(text, "set role", done=False, detail=text),
+        outcome(text, "set role"),
+        outcome(text, "remove member", detail=text),
+        outcome(text, "invite member"),
+    )
+    facts: dict[str, Any] = {
+        "trigger": text,
+        "refusals": (text,),
+        "defects": (text,),
+        "calls": {text: 1},
+        "clerk_calls": 110,
+        "twenty_calls": 180,
+        "clerk_calls_allowed": 250,
+        "seconds": 10.0,
+        "phases": ((text, 1.0),),
+        "drift": (Drift(text, DriftCause.CLERK, Source.MEMBERS, Actor.CLERK, text),),
+        "history": (point("run-1"),),
+        "forecast": forecast(text),
+        "waiting": Waiting(text, 12),
+        "approved": True,
+        "versions": Versions(text, text, text, {text: text, f"{text} ": None}),
+        "settings": {text: text},
+        "looked_at": 3,
+    }
+    return summary(tenant_lines(tenants), attempts, **(facts | other))
+
+
+def large_fleet() -> Summary:
+    """300 of 10,000 unwell, for four reasons, with 40 different messages."""
+    reasons = (Reason.SERVER_FULL, Reason.ADMIN_UNKNOWN, Reason.FOREIGN_PASSWORD, Reason.ORGANIZATION_MISSING)
+    unwell = [
+        looked_at(f"unwell-{number:03}", reasons[min(number // 120, 3)], f"Message {number % 40} of this tenant.")
+        for number in range(299)
+    ]
+    unwell += [looked_at("alone", reasons[3], "Message of its own.")]
+    ready = [
+        looked_at(f"ready-{number:05}", Reason.ALL_TRUE, server="eu", workspace_id=f"20202020-{number:027}")
+        for number in range(9_700)
+    ]
+    return summary(tenant_lines(unwell + ready), looked_at=10_000)

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.summary import tenant_lines
-from provisioning_pipeline_tests.report.lines import lines, looked_at, outcome, summary, tenant
+from provisioning_pipeline_tests.report.lines import (
+    large_fleet,
+    lines,
+    looked_at,
+    outcome,
+    point,
+    summary,
+    tenant,
+    told_in_full,
+)
 
 NASTY = st.text(st.sampled_from("|\\\n\r\t\x0b\x0c\x1c\x85\u2028\u2029`*<>&[]()!#-ab ") | st.characters(), max_size=12)
 UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
@@ -56,3 +65,34 @@ def test_long_lists_say_how_many_they_leave_out() -> None:
     assert "t050" not in markdown.unwell_table(many)
     assert "…and 57 more" in markdown.inventory_table(many, most=3)
     assert "more" not in markdown.inventory_table(many)
+
+
+def test_counts_are_told_with_their_change_and_groups_with_their_next_step_and_names() -> None:
+    known = lines(a=Reason.ALL_TRUE, b=Reason.SERVER_FULL, c=Reason.SERVER_FULL)
+    drawn = markdown.render(summary(known, history=(point("run-0", ready=3, unwell=0), point("run-1"))))
+    assert "Ready: **1** (−2 since the last run), Need a look: **2** (+2 since the last run)" in drawn
+    assert "**2 × ServerFull.** Next: Raise `capacity`" in drawn
+    assert "Tenants: b, c" in drawn
+
+
+def test_many_unwell_are_named_up_to_fifty_of_each_reason() -> None:
+    drawn = markdown.render(large_fleet())
+    assert "unwell-049 and 70 more" in drawn
+    assert "unwell-050" not in drawn
+    assert "Message" not in drawn
+    assert len(drawn) < 10_000
+
+
+def test_what_was_refused_waits_differed_and_was_foretold_is_told() -> None:
+    drawn = markdown.render(told_in_full("plan-1"))
+    assert "- **plan-1**" in drawn
+    assert "12 people: `provisioning apply --approve plan-1`" in drawn
+    assert "| a change at Clerk | Clerk | 1 |" in drawn
+    assert "| Clerk calls | 100 | 110 | +10 % |" in drawn
+    assert "| Time | 10 s | 10 s | as foretold |" in drawn
+
+
+def test_a_name_of_a_group_cannot_begin_a_heading_or_an_element() -> None:
+    drawn = markdown.render(summary(tenant_lines([looked_at("# Title <b>", Reason.SERVER_FULL)])))
+    assert "\n# Title" not in drawn
+    assert "<b>" not in drawn

@@ -101,5 +101,8 @@ def test_trouble_in_a_tenants_own_database_is_told_of_the_ready_too_and_not_of_t
 
 def test_what_was_removed_by_sql_is_told_with_the_way_back() -> None:
     assert summary().undo is None
-    for drawn in (markdown.render(summary(rows_removed=2)), page.render(summary(rows_removed=2))):
-        assert "2 onboarding rows were removed by SQL; `provisioning undo run-1`" in drawn
+    assert "2 onboarding rows were removed by SQL; `provisioning undo run-1`" in markdown.render(
+        summary(rows_removed=2)
+    )
+    drawn = page.render(summary(rows_removed=2))
+    assert "2 onboarding rows were removed by SQL; <code>provisioning undo run-1</code>" in drawn

@@ -56,10 +56,10 @@ class Circumstances:
 
 def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
     """What a run over this plan will need. The same plan under the same circumstances has the same forecast."""
-    at_twenty = [entry for entry in plan.work if _is_for_twenty(entry)]
-    calls = _twenty_calls(at_twenty, circumstances)
-    clerk = circumstances.observing_clerk_calls + sum(map(_clerk_writes, at_twenty))
-    time = _time(at_twenty, clerk, circumstances)
+    work = _work_at_twenty(plan)
+    calls = _twenty_calls(work, circumstances)
+    clerk = circumstances.observing_clerk_calls + sum(_clerk_writes(tenant.entry) for tenant in work)
+    time = _time(work, clerk, circumstances)
     harm = Harm(
         planned=sum(bool(HARMFUL_CHANGES & set(member.changes)) for entry in plan.work for member in entry.members),
         allowed=circumstances.harm_allowed,
@@ -179,8 +179,103 @@ _DEFAULT_ROLE: Final = "Member"
 """What Twenty gives to whoever joins."""
 
 
-def _is_for_twenty(entry: TenantPlan) -> bool:
-    return entry.server is not None and bool(set(entry.changes) - _NOT_AT_TWENTY)
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One tenant's work at Twenty, looked at once.
+
+    Args:
+        entry: its plan.
+        admin_as_member: the part of the plan that is about the admin as a member.
+        admin_joins: the admin is outside the workspace.
+        made: what will be done for each member.
+        pending: steps that the plan names, of a workspace that was there before.
+    """
+
+    entry: TenantPlan
+    admin_as_member: MemberPlan | None
+    admin_joins: bool
+    made: tuple[tuple[MemberPlan, frozenset[Change]], ...]
+    pending: tuple[str, ...]
+
+    @property
+    def changes(self) -> frozenset[Change]:
+        """What is done for the tenant as a whole, and for anybody in it."""
+        of_people = {change for _, changes in self.made for change in changes}
+        return frozenset(of_people | (set(self.entry.changes) - _OF_PERSON.keys()))
+
+    @property
+    def gets_a_role(self) -> bool:
+        """Whether anybody gets a role other than that with which Twenty lets people join."""
+        return (
+            self.admin_joins
+            or bool({Change.SET_ROLE, Change.DEMOTE_MEMBER} & self.changes)
+            or any(_is_promoted(member, changes) for member, changes in self.made)
+        )
+
+    @property
+    def our_account_acts(self) -> bool:
+        """Whether our account signs in to the workspace."""
+        by_hand = bool({CREATE_PROFILE, INVITE_TEAM} & set(self.pending))
+        return by_hand or self.admin_joins or bool(_BY_OUR_ACCOUNT & self.changes)
+
+
+def _work_at_twenty(plan: Plan) -> list[_Work]:
+    return [
+        _work_of(entry) for entry in plan.work if entry.server is not None and not set(entry.changes) <= _NOT_AT_TWENTY
+    ]
+
+
+def _work_of(entry: TenantPlan) -> _Work:
+    as_member = _admin_as_member(entry)
+    joins = _admin_joins(entry, as_member)
+    made = tuple((member, _made(member, joins=joins and member is as_member)) for member in entry.members)
+    return _Work(entry, as_member, joins, made, _pending(entry))
+
+
+def _admin_as_member(entry: TenantPlan) -> MemberPlan | None:
+    admin = entry.admin
+    if not isinstance(admin, Admin):
+        return None
+    user = admin.clerk_user_id
+    same = (m for m in entry.members if m.email == admin.email or (user is not None and m.clerk_user_id == user))
+    return next(same, None)
+
+
+def _admin_joins(entry: TenantPlan, as_member: MemberPlan | None) -> bool:
+    """A new workspace has no admin; in one that was there, whoever is not linked yet is taken for somebody outside."""
+    admin = entry.admin
+    if not isinstance(admin, Admin) or Change.ADD_ADMIN not in entry.changes or Change.ADOPT_WORKSPACE in entry.changes:
+        return False
+    # an admin by Clerk for whom nothing is to be done as a member is linked
+    linked = Change.LINK_MEMBER not in as_member.changes if as_member else admin.clerk_user_id is not None
+    return entry.workspace_id is None or not linked
+
+
+def _made(member: MemberPlan, *, joins: bool) -> frozenset[Change]:
+    """The changes without those that turn out to be none."""
+    changes = set(member.changes)
+    if Change.LINK_MEMBER in changes and Change.ADD_MEMBER not in changes and not joins:
+        # who is only linked was inside before, and most likely has the name already
+        changes.discard(Change.SET_NAME)
+    if not member.why:
+        # the account is somebody else's by now, so that nothing is proved of it
+        changes.discard(Change.DROP_LINK)
+    return frozenset(changes)
+
+
+def _is_promoted(member: MemberPlan, changes: frozenset[Change]) -> bool:
+    return Change.ADD_MEMBER in changes and member.role != _DEFAULT_ROLE
+
+
+_STEP_NAMES: Final = re.compile(r"ONBOARDING_\w+_PENDING")
+
+
+def _pending(entry: TenantPlan) -> tuple[str, ...]:
+    """Of whom they are pending a plan does not say."""
+    for condition in entry.conditions:
+        if condition.type is ConditionType.ONBOARDING_COMPLETE and condition.reason is Reason.STEPS_PENDING:
+            return tuple(_STEP_NAMES.findall(condition.message))
+    return ()
 
 
 def _clerk_writes(entry: TenantPlan) -> int:
@@ -189,143 +284,105 @@ def _clerk_writes(entry: TenantPlan) -> int:
     return (entry.store_organization is not None) + people
 
 
-def _twenty_calls(entries: Iterable[TenantPlan], circumstances: Circumstances) -> int:
-    by_server: dict[str, list[TenantPlan]] = {}
-    for entry in entries:
-        by_server.setdefault(entry.server or "", []).append(entry)
-    return sum(_calls_at(server, there, circumstances) for server, there in by_server.items())
+def _twenty_calls(work: Iterable[_Work], circumstances: Circumstances) -> int:
+    by_server: dict[str | None, list[_Work]] = {}
+    for tenant in work:
+        by_server.setdefault(tenant.entry.server, []).append(tenant)
+    return sum(
+        _once_per_server(there, inhabited=server in circumstances.inhabited)
+        + sum(_calls_of(tenant, circumstances) for tenant in there)
+        for server, there in by_server.items()
+    )
 
 
-def _calls_at(server: str, entries: list[TenantPlan], circumstances: Circumstances) -> int:
-    """The contract of a server once, then each tenant. Asking about the wizard opens the door of one of them."""
-    calls = _CONTRACT + sum(_calls_of(entry, circumstances) for entry in entries)
-    there = {entry.tenant.database_name: entry for entry in entries if entry.workspace_id}
-    if server not in circumstances.inhabited and not there:
-        return calls
-    asked_in = there[min(there)] if there else None
-    shared = asked_in is not None and _our_account_acts(asked_in) and Change.ACTIVATE_WORKSPACE not in asked_in.changes
-    return calls + _LOOK_AT_STEPS + (0 if shared else _SIGN_IN)
+def _once_per_server(work: Iterable[_Work], *, inhabited: bool) -> int:
+    """The contract; and where we have a workspace, the look at the wizard, for which our account signs in somewhere.
+
+    That is in one of the plan's own workspaces where it has any, so that this sign-in is not needed there again.
+    """
+    there = {tenant.entry.tenant.database_name: tenant for tenant in work if tenant.entry.workspace_id}
+    if not there:
+        return _CONTRACT + (_LOOK_AT_STEPS + _SIGN_IN if inhabited else 0)
+    asked = there[min(there)]
+    return _CONTRACT + _LOOK_AT_STEPS + (0 if _doors(asked) else _SIGN_IN)
 
 
-def _calls_of(entry: TenantPlan, circumstances: Circumstances) -> int:
+def _calls_of(tenant: _Work, circumstances: Circumstances) -> int:
     """All calls for one tenant, in the order of its steps."""
     return (
-        sum(_OF_TENANT.get(change, 0) for change in entry.changes)
-        + _doors(entry)
-        + _for_admin(entry)
-        + sum(_for_person(entry, member) for member in entry.members)
-        + _once_for_members(entry)
-        + _for_pending(entry, circumstances)
-        + _logins(entry, circumstances)
+        sum(_OF_TENANT.get(change, 0) for change in tenant.entry.changes)
+        + _doors(tenant)
+        + _for_admin(tenant)
+        + _for_members(tenant)
+        + _for_pending(tenant, circumstances)
+        + _logins(tenant, circumstances)
     )
 
 
-def _doors(entry: TenantPlan) -> int:
+def _doors(tenant: _Work) -> int:
     """Our account signs in once; activating ends what it has, so that a workspace which was there takes two."""
-    again = Change.ACTIVATE_WORKSPACE in entry.changes and entry.workspace_id is not None
-    return _SIGN_IN * (_our_account_acts(entry) + again)
+    again = Change.ACTIVATE_WORKSPACE in tenant.entry.changes and tenant.entry.workspace_id is not None
+    return _SIGN_IN * (tenant.our_account_acts + again)
 
 
-def _our_account_acts(entry: TenantPlan) -> bool:
-    changes = {change for member in entry.members for change in _made(entry, member)}
-    return (
-        bool(_BY_OUR_ACCOUNT & (changes | set(entry.changes) - set(_OF_PERSON)))
-        or _admin_joins(entry)
-        or bool({CREATE_PROFILE, INVITE_TEAM} & set(_pending(entry)))
-    )
-
-
-def _made(entry: TenantPlan, member: MemberPlan) -> frozenset[Change]:
-    """What will be done for them. Whoever is only linked was inside before, and most likely has the name already."""
-    changes = frozenset(member.changes)
-    joins = Change.ADD_MEMBER in changes or (_admin_joins(entry) and member is _admin_member(entry))
-    return changes - {Change.SET_NAME} if Change.LINK_MEMBER in changes and not joins else changes
-
-
-def _admin_joins(entry: TenantPlan) -> bool:
-    """A new workspace has no admin; in one that was there, who is not linked yet is taken for somebody outside."""
-    admin, member = entry.admin, _admin_member(entry)
-    if not isinstance(admin, Admin) or Change.ADD_ADMIN not in entry.changes or Change.ADOPT_WORKSPACE in entry.changes:
-        return False
-    # an admin by Clerk for whom nothing is to be done as a member is linked
-    linked = Change.LINK_MEMBER not in member.changes if member else admin.clerk_user_id is not None
-    return entry.workspace_id is None or not linked
-
-
-def _admin_member(entry: TenantPlan) -> MemberPlan | None:
-    """The part of the plan that is about the admin as a member."""
-    admin = entry.admin
-    if not isinstance(admin, Admin):
-        return None
-    same = (m for m in entry.members if m.email == admin.email or m.clerk_user_id == admin.clerk_user_id is not None)
-    return next(same, None)
-
-
-def _for_admin(entry: TenantPlan) -> int:
+def _for_admin(tenant: _Work) -> int:
     """Who joins becomes Admin and needs a name; in any case what Twenty shows the person is read once."""
-    if Change.ADD_ADMIN not in entry.changes:
+    if Change.ADD_ADMIN not in tenant.entry.changes:
         return 0
-    if not _admin_joins(entry):
+    if not tenant.admin_joins:
         return _LOGIN
-    member = _admin_member(entry)
+    member = tenant.admin_as_member
     named = member is not None and Change.SET_NAME in member.changes
     return _INVITE_LINK + _JOIN + _LOOK + _OF_PERSON[Change.SET_ROLE] + (0 if named else _NAMELESS)
 
 
-def _for_person(entry: TenantPlan, member: MemberPlan) -> int:
-    calls = sum(_OF_PERSON.get(change, 0) for change in _made(entry, member))
-    if Change.DROP_LINK in member.changes and not member.why:
-        # the account is somebody else's by now, so that nothing is proved of it
-        calls -= _OF_PERSON[Change.DROP_LINK]
-    if Change.ADD_MEMBER in member.changes:
-        calls += _OF_PERSON[Change.SET_ROLE] * (member.role != _DEFAULT_ROLE)
-        calls += _NAMELESS * (member.twenty_user_id is None and Change.SET_NAME not in member.changes)
-    return calls
-
-
-def _once_for_members(entry: TenantPlan) -> int:
-    """What the first of several people costs besides."""
-    changes = {change for member in entry.members for change in member.changes}
-    promoted = any(Change.ADD_MEMBER in member.changes and member.role != _DEFAULT_ROLE for member in entry.members)
-    given = promoted or _admin_joins(entry) or bool({Change.SET_ROLE, Change.DEMOTE_MEMBER} & changes)
+def _for_members(tenant: _Work) -> int:
+    """Each person's changes, and what the first of several people costs besides."""
     return (
-        _INVITE_LINK * (Change.ADD_MEMBER in changes) + _ROLES * given + _OWN_RECORD * (Change.REMOVE_MEMBER in changes)
+        sum(_for_member(member, changes) for member, changes in tenant.made)
+        + _INVITE_LINK * (Change.ADD_MEMBER in tenant.changes)
+        + _ROLES * tenant.gets_a_role
+        + _OWN_RECORD * (Change.REMOVE_MEMBER in tenant.changes)
     )
 
 
-def _pending(entry: TenantPlan) -> tuple[str, ...]:
-    """The pending steps that a plan names, of a workspace that was there before."""
-    for condition in entry.conditions:
-        if condition.type is ConditionType.ONBOARDING_COMPLETE and condition.reason is Reason.STEPS_PENDING:
-            return tuple(_STEP_NAMES.findall(condition.message))
-    return ()
+def _for_member(member: MemberPlan, changes: frozenset[Change]) -> int:
+    nameless = Change.ADD_MEMBER in changes and Change.SET_NAME not in changes and member.twenty_user_id is None
+    return (
+        sum(_OF_PERSON.get(change, 0) for change in changes)
+        + _OF_PERSON[Change.SET_ROLE] * _is_promoted(member, changes)
+        + _NAMELESS * nameless
+    )
 
 
-_STEP_NAMES: Final = re.compile(r"ONBOARDING_\w+_PENDING")
-
-
-def _for_pending(entry: TenantPlan, circumstances: Circumstances) -> int:
+def _for_pending(tenant: _Work, circumstances: Circumstances) -> int:
     """Each person with pending steps signs in and clears them; the team's step is our account's, once."""
-    own = [_OF_STEP.get(key, 0) for key in _pending(entry) if key != INVITE_TEAM]
-    people = circumstances.people_pending.get(entry.tenant.database_name, 1)
-    team = _OF_STEP[INVITE_TEAM] * (INVITE_TEAM in _pending(entry))
-    return team + (people * (_SIGN_IN + sum(own)) if any(own) else 0)
+    team = _OF_STEP[INVITE_TEAM] * (INVITE_TEAM in tenant.pending)
+    own = sum(_OF_STEP.get(key, 0) for key in tenant.pending) - team
+    people = circumstances.people_pending.get(tenant.entry.tenant.database_name, 1)
+    return team + (people * (_SIGN_IN + own) if own else 0)
 
 
-def _logins(entry: TenantPlan, circumstances: Circumstances) -> int:
-    """The admin's login is proved anew, and those of all others where anything changed for everybody."""
-    if not isinstance(entry.admin, Admin):
-        return 0
-    if not _LOOKS_AT_EVERYBODY & set(entry.changes):
-        return _LOGIN
-    others = [member for member in entry.members if member is not _admin_member(entry)]
-    joined = sum(Change.ADD_MEMBER in member.changes for member in others)
-    linked = sum(
-        {Change.LINK_MEMBER, Change.ADD_MEMBER} & set(member.changes) == {Change.LINK_MEMBER} for member in others
-    )
-    gone = sum(bool({Change.REMOVE_MEMBER, Change.DROP_LINK} & set(member.changes)) for member in others)
-    before = max(0, circumstances.members.get(entry.tenant.database_name, 0) - gone)
-    return _LOGIN * (1 + before + linked) + _LOOK * joined
+def _logins(tenant: _Work, circumstances: Circumstances) -> int:
+    joined, anew = _proofs(tenant, circumstances)
+    return _LOOK * joined + _LOGIN * anew
+
+
+def _proofs(tenant: _Work, circumstances: Circumstances) -> tuple[int, int]:
+    """Whose login is proved: how many of those who join in this run, and how many others.
+
+    The admin's is proved anew in any case, those of all others where anything changed for everybody.
+    """
+    if not isinstance(tenant.entry.admin, Admin):
+        return 0, 0
+    if not _LOOKS_AT_EVERYBODY & tenant.changes:
+        return 0, 1
+    others = [set(member.changes) for member in tenant.entry.members if member is not tenant.admin_as_member]
+    joined = sum(Change.ADD_MEMBER in changes for changes in others)
+    linked = sum(Change.LINK_MEMBER in changes and Change.ADD_MEMBER not in changes for changes in others)
+    gone = sum(bool({Change.REMOVE_MEMBER, Change.DROP_LINK} & changes) for changes in others)
+    before = max(0, circumstances.members.get(tenant.entry.tenant.database_name, 0) - gone)
+    return joined, 1 + before + linked
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
@@ -364,13 +421,13 @@ class _Time:
     whole: float
 
 
-def _time(entries: list[TenantPlan], clerk_calls: int, circumstances: Circumstances) -> _Time:
+def _time(work: list[_Work], clerk_calls: int, circumstances: Circumstances) -> _Time:
     """Tenants share the places; none is quicker than its own changes, one kind after another."""
-    each = [_seconds_of(entry, circumstances) for entry in entries]
-    ready = _SERVERS_READY_SECONDS if entries else 0.0
-    work = max(sum(each) / circumstances.tenant_concurrency, max(each, default=0.0))
+    each = [_seconds_of(tenant, circumstances) for tenant in work]
+    working = max(sum(each) / circumstances.tenant_concurrency, max(each, default=0.0))
+    ready = _SERVERS_READY_SECONDS if work else 0.0
     clerk = _clerk_seconds(clerk_calls, circumstances)
-    return _Time(clerk, work, max(clerk, circumstances.reading_seconds + ready + work))
+    return _Time(clerk, working, max(clerk, circumstances.reading_seconds + ready + working))
 
 
 def _clerk_seconds(calls: int, circumstances: Circumstances) -> float:
@@ -380,10 +437,10 @@ def _clerk_seconds(calls: int, circumstances: Circumstances) -> float:
     return 10.0 * waiting / max(1, circumstances.clerk_calls_per_10_seconds - at_once)
 
 
-def _seconds_of(entry: TenantPlan, circumstances: Circumstances) -> float:
+def _seconds_of(tenant: _Work, circumstances: Circumstances) -> float:
     return sum(
         _seconds_of_one(change, circumstances) * _turns(change, people, circumstances.twenty_concurrency)
-        for change, people in _work(entry, circumstances).items()
+        for change, people in _people_by_change(tenant, circumstances).items()
     )
 
 
@@ -400,24 +457,26 @@ def _turns(change: Change, people: int, at_once: int) -> float:
     return max(2 * people / (people + 1), people / at_once)
 
 
-def _work(entry: TenantPlan, circumstances: Circumstances) -> Counter[Change]:
+def _people_by_change(tenant: _Work, circumstances: Circumstances) -> Counter[Change]:
     """Change → for how many people it is made; 1 for what concerns the tenant."""
-    found = Counter(
-        dict.fromkeys((set(entry.changes) & _OF_TENANT.keys()) | ({Change.ADD_ADMIN} & set(entry.changes)), 1)
-    )
-    found.update(change for member in entry.members for change in _made(entry, member))
-    found[Change.STORE_AT_CLERK] += entry.store_organization is not None
-    if Change.CLEAR_ONBOARDING in entry.changes:
-        own = _OWN_STEPS if Change.ACTIVATE_WORKSPACE in entry.changes else 0
-        found[Change.CLEAR_ONBOARDING] += own + found[Change.ADD_MEMBER] + len(_pending(entry))
-    logins = _logins(entry, circumstances)
-    found[Change.PROVE_LOGIN] += -(-logins // _LOGIN)
+    changes = set(tenant.entry.changes)
+    found = Counter(change for _, made in tenant.made for change in made)
+    found.update(changes & {Change.ADD_ADMIN, *_OF_TENANT})
+    found[Change.STORE_AT_CLERK] += tenant.entry.store_organization is not None
+    if Change.CLEAR_ONBOARDING in changes:
+        own = _OWN_STEPS if Change.ACTIVATE_WORKSPACE in changes else 0
+        found[Change.CLEAR_ONBOARDING] += own + found[Change.ADD_MEMBER] + len(tenant.pending)
+    found[Change.PROVE_LOGIN] += sum(_proofs(tenant, circumstances))
     return found
 
 
 # --- what stops it ----------------------------------------------------------------------------------------------------
 
 _LONG_SECONDS: Final = 60.0
+"""A run whose work at Twenty takes less needs no reason for it."""
+
+_SHORT_SECONDS: Final = 1.0
+"""Nobody minds waiting less for Clerk."""
 
 
 def _first_limit(
@@ -429,14 +488,15 @@ def _first_limit(
         return Limit.SERVER_ROOM, "; ".join(full) + "."
     if harm.waiting:
         return Limit.HARM_BUDGET, (
-            f"{harm.waiting} removals and demotions wait for approval; a run makes at most {harm.allowed} by itself."
+            f"{harm.waiting} removals and demotions wait for approval: they are beyond a tenant's share, or beyond the "
+            f"{harm.allowed} that a run makes by itself."
         )
-    if time.clerk > 0 and time.clerk >= time.whole:
+    if time.clerk >= _SHORT_SECONDS and time.clerk > time.whole / 2:
         return Limit.CLERK_RATE, (
-            f"{clerk_calls} calls to Clerk at {circumstances.clerk_calls_per_10_seconds} in 10 s take "
-            f"{time.clerk:.0f} s, longer than everything else."
+            f"{clerk_calls} calls to Clerk at {circumstances.clerk_calls_per_10_seconds} in 10 s take {time.clerk:.0f} "
+            f"of the run's {time.whole:.0f} s."
         )
-    if time.work > _LONG_SECONDS:
+    if time.work > _LONG_SECONDS and time.work > time.whole / 2:
         return Limit.TWENTY_CONCURRENCY, (
             f"{calls} calls to Twenty take about {time.work:.0f} s with {circumstances.tenant_concurrency} tenants and "
             f"{circumstances.twenty_concurrency} calls at once."

@@ -1,0 +1,359 @@
+"""What a plan foretells. That the calls are those of a real run is shown against the sandbox, in `pipeline`."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.decide.forecast import Circumstances, forecast
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
+from provisioning_pipeline.model.forecast import AgingWorkspace, CutName, Harm, Limit
+from provisioning_pipeline.model.history import Waiting
+from provisioning_pipeline.model.tenant import (
+    Admin,
+    AdminUnknown,
+    Change,
+    MemberPlan,
+    Plan,
+    Tenant,
+    TenantPlan,
+)
+
+NOW = datetime(2026, 8, 10, tzinfo=UTC)
+AT_REST = Circumstances(
+    now=NOW,
+    observing_clerk_calls=5,
+    clerk_calls_per_10_seconds=800,
+    clerk_calls_at_once=320,
+    twenty_concurrency=8,
+    tenant_concurrency=4,
+    harm_allowed=50,
+    reading_seconds=0.5,
+)
+CREATION = (
+    Change.CREATE_WORKSPACE,
+    Change.ACTIVATE_WORKSPACE,
+    Change.ADD_ADMIN,
+    Change.CLEAR_ONBOARDING,
+    Change.STORE_LINK,
+    Change.PROVE_LOGIN,
+)
+JOINING = (Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME)
+BY_SQL = (Change.ADOPT_DATABASE, Change.REMOVE_ROWS, Change.MEND_WORKSPACE)
+
+
+def member(user: str, *changes: Change, **others: Any) -> MemberPlan:
+    return MemberPlan(user, f"{user}@x.test", "Ada", "L", others.pop("role", "Member"), None, changes, **others)
+
+
+def tenant(slug: str = "acme", changes: tuple[Change, ...] = (), **others: Any) -> TenantPlan:
+    """A tenant that has its workspace and needs this."""
+    known: dict[str, Any] = {
+        "adopt": False,
+        "server": "twenty",
+        "subdomains": (slug,),
+        "workspace_id": f"workspace-{slug}",
+        "admin": Admin(f"boss@{slug}.test", "Grace", "H", f"boss-{slug}"),
+        "conditions": (),
+    }
+    return TenantPlan(Tenant(f"tenant_{slug}", slug, slug.title()), changes, **(known | others))
+
+
+def new(slug: str = "acme", members: int = 0, **others: Any) -> TenantPlan:
+    """A tenant that has none."""
+    people = tuple(member(f"{slug}-{number}", *JOINING) for number in range(members))
+    changes = CREATION + (JOINING if members else ())
+    return tenant(slug, changes, **({"workspace_id": None, "members": people} | others))
+
+
+def calls(*tenants: TenantPlan, **circumstances: Any) -> int:
+    return forecast(Plan(tenants), replace(AT_REST, **circumstances)).twenty_calls
+
+
+SOME_CHANGES = st.frozensets(st.sampled_from(Change), min_size=1, max_size=6).map(sorted).map(tuple)
+MEMBERS = st.lists(
+    st.builds(
+        MemberPlan,
+        clerk_user_id=st.sampled_from([None, "boss", "a", "b"]),
+        email=st.sampled_from(["boss@x.test", "a@x.test", "b@x.test"]),
+        first_name=st.sampled_from(["", "Ada"]),
+        last_name=st.just(""),
+        role=st.sampled_from(["Admin", "Member", "Guest"]),
+        twenty_user_id=st.sampled_from([None, "account"]),
+        changes=SOME_CHANGES,
+        why=st.sampled_from(["", "somebody left at Clerk"]),
+    ),
+    max_size=3,
+).map(tuple)
+PENDING = st.sampled_from(
+    [
+        (),
+        (
+            is_false(
+                ConditionType.ONBOARDING_COMPLETE,
+                Reason.STEPS_PENDING,
+                "Onboarding steps are pending: ONBOARDING_CREATE_PROFILE_PENDING, ONBOARDING_INVITE_TEAM_PENDING.",
+            ),
+        ),
+        (is_false(ConditionType.WORKSPACE_READY, Reason.SERVER_FULL, "Full."),),
+    ]
+)
+TENANTS = st.builds(
+    tenant,
+    slug=st.integers().map(str),
+    changes=st.just(()) | SOME_CHANGES,
+    server=st.sampled_from([None, "eu", "us"]),
+    workspace_id=st.sampled_from([None, "workspace"]),
+    admin=st.sampled_from(
+        [
+            Admin("boss@x.test", "Grace", "H", "boss"),
+            Admin("boss@x.test", "", ""),
+            AdminUnknown(Reason.ADMIN_UNKNOWN, "Nobody."),
+        ]
+    ),
+    members=MEMBERS,
+    conditions=PENDING,
+    store_organization=st.sampled_from([None, "org_1"]),
+)
+FLEETS = st.lists(TENANTS, max_size=3, unique_by=lambda entry: entry.tenant.slug)
+CIRCUMSTANCES = st.builds(
+    Circumstances,
+    now=st.just(NOW),
+    observing_clerk_calls=st.integers(0, 100_000),
+    clerk_calls_per_10_seconds=st.integers(1, 1000),
+    clerk_calls_at_once=st.integers(1, 400),
+    twenty_concurrency=st.integers(1, 64),
+    tenant_concurrency=st.integers(1, 64),
+    harm_allowed=st.integers(0, 50),
+    reading_seconds=st.floats(0, 100),
+    activation_seconds=st.floats(0, 100),
+    seconds_of_change=st.dictionaries(st.sampled_from(Change), st.floats(0, 100)),
+    room=st.dictionaries(st.sampled_from(["eu", "us"]), st.none() | st.integers(-1, 3)),
+    inhabited=st.frozensets(st.sampled_from(["eu", "us"])),
+)
+
+
+# --- calls --------------------------------------------------------------------------------------------------------
+
+
+def test_a_fleet_at_rest_costs_what_observing_costs() -> None:
+    found = forecast(Plan((tenant(), tenant("other"))), AT_REST)
+    assert (found.clerk_calls, found.twenty_calls, found.seconds, found.first_limit) == (5, 0, 0.5, None)
+    assert (found.cut_names, found.aging, found.harm) == ((), (), Harm(0, 50, 0))
+
+
+def test_what_is_done_by_sql_calls_nobody() -> None:
+    assert calls(tenant(changes=BY_SQL)) == 0
+
+
+def test_work_that_no_server_can_take_calls_nobody() -> None:
+    assert calls(new(server=None)) == 0
+
+
+def test_every_operation_is_validated_once_on_each_server_that_is_written_to() -> None:
+    login = tenant(changes=(Change.PROVE_LOGIN,))
+    # with /client-config, our account's sign-in, the look at the wizard from inside, and the login itself
+    alone = len(operations.ALL) + 1 + 1 + 3 + 3
+    assert calls(login) == alone
+    assert calls(login, tenant("other", (Change.PROVE_LOGIN,))) == alone + 3
+    assert calls(login, tenant("far", (Change.PROVE_LOGIN,), server="far")) == 2 * alone
+
+
+def test_a_new_tenant_costs_more_on_a_server_where_the_wizard_can_be_looked_at() -> None:
+    assert calls(new(), inhabited=frozenset({"twenty"})) == calls(new()) + 3
+
+
+def test_everybodys_login_is_proved_where_somebody_joins_and_the_admins_alone_where_a_role_changes() -> None:
+    joining = tenant(changes=JOINING, members=(member("a", *JOINING),))
+    raised = tenant(changes=(Change.SET_ROLE,), members=(member("a", Change.SET_ROLE, role="Admin"),))
+    others = {"tenant_acme": 4}
+    assert calls(joining, members=others) == calls(joining) + 4 * 3
+    assert calls(raised, members=others) == calls(raised)
+
+
+def test_without_an_admin_no_login_is_proved() -> None:
+    joining = tenant(changes=JOINING, members=(member("a", *JOINING),))
+    unknown = replace(joining, admin=AdminUnknown(Reason.ADMIN_UNKNOWN, "Nobody."))
+    assert calls(joining) - calls(unknown) == 3 + 1
+
+
+def test_steps_of_more_people_take_more_calls() -> None:
+    pending = is_false(
+        ConditionType.ONBOARDING_COMPLETE,
+        Reason.STEPS_PENDING,
+        "Onboarding steps are pending: ONBOARDING_CONNECT_ACCOUNT_PENDING, ONBOARDING_NEWER_THAN_THIS_PENDING.",
+    )
+    entry = tenant(changes=(Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN), conditions=(pending,))
+    # each signs in and clears the one step for which there is a call
+    assert calls(entry, people_pending={"tenant_acme": 5}) == calls(entry) + 4 * 3
+
+
+def test_whose_link_goes_to_somebody_else_costs_no_call() -> None:
+    def leaving(why: str) -> TenantPlan:
+        return tenant(changes=(Change.DROP_LINK,), members=(member("a", Change.DROP_LINK, why=why),))
+
+    assert calls(leaving("")) < calls(leaving("a@x.test left at Clerk"))
+
+
+def test_clerk_is_written_to_once_for_the_workspace_and_once_for_each_person() -> None:
+    people = (member("a", Change.STORE_AT_CLERK), member("b", Change.STORE_AT_CLERK), member("c", Change.SET_NAME))
+    entry = tenant(changes=(Change.STORE_AT_CLERK, Change.SET_NAME), members=people, store_organization="org_1")
+    assert forecast(Plan((entry,)), AT_REST).clerk_calls == 5 + 1 + 2
+
+
+@given(FLEETS, CIRCUMSTANCES)
+def test_nothing_is_ever_negative_and_nothing_is_foretold_twice_differently(
+    tenants: list[TenantPlan], circumstances: Circumstances
+) -> None:
+    found = forecast(Plan(tuple(tenants)), circumstances)
+    assert min(found.twenty_calls, found.harm.planned) >= 0
+    assert found.clerk_calls >= circumstances.observing_clerk_calls
+    assert found.seconds >= circumstances.reading_seconds
+    assert found.why
+    assert forecast(Plan(tuple(tenants)), circumstances) == found
+
+
+@given(FLEETS, CIRCUMSTANCES)
+def test_tenants_without_work_at_twenty_change_nothing(tenants: list[TenantPlan], circumstances: Circumstances) -> None:
+    idle = [tenant("idle"), tenant("rows", (Change.REMOVE_ROWS,))]
+    alone, beside = (forecast(Plan(tuple(those)), circumstances) for those in (tenants, [*tenants, *idle]))
+    assert (alone.twenty_calls, alone.clerk_calls, alone.seconds) == (
+        beside.twenty_calls,
+        beside.clerk_calls,
+        beside.seconds,
+    )
+
+
+@given(FLEETS, TENANTS, CIRCUMSTANCES)
+def test_a_tenant_more_never_costs_less(
+    tenants: list[TenantPlan], another: TenantPlan, circumstances: Circumstances
+) -> None:
+    without, with_it = (forecast(Plan(tuple(those)), circumstances) for those in (tenants, [*tenants, another]))
+    assert with_it.clerk_calls >= without.clerk_calls
+    assert with_it.twenty_calls >= without.twenty_calls
+    assert with_it.seconds >= without.seconds - 1e-9
+
+
+@given(st.integers(0, 200), st.integers(1, 20), CIRCUMSTANCES)
+def test_more_members_never_cost_less(members: int, more: int, circumstances: Circumstances) -> None:
+    few, many = (forecast(Plan((new(members=count),)), circumstances) for count in (members, members + more))
+    assert many.twenty_calls > few.twenty_calls
+    assert many.seconds >= few.seconds - 1e-9
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_as_long_as_the_last_ones_were_for_the_same_changes() -> None:
+    quick, slow = (
+        forecast(
+            Plan((new(members=3),)),
+            replace(AT_REST, activation_seconds=0.0, seconds_of_change=dict.fromkeys(Change, s)),
+        ).seconds
+        for s in (0.1, 1.0)
+    )
+    reading_and_servers = 0.5 + 0.3
+    assert slow - reading_and_servers == pytest.approx(10 * (quick - reading_and_servers))
+
+
+def test_no_run_is_shorter_than_an_activation() -> None:
+    assert forecast(Plan((new(),)), replace(AT_REST, activation_seconds=100.0)).seconds > 100
+
+
+def test_tenants_are_worked_on_side_by_side() -> None:
+    tenants = tuple(new(f"t{number}", members=3) for number in range(8))
+    one_by_one, at_once = (
+        forecast(Plan(tenants), replace(AT_REST, tenant_concurrency=count)).seconds for count in (1, 8)
+    )
+    assert one_by_one > 4 * at_once
+
+
+# --- what stops it ------------------------------------------------------------------------------------------------
+
+
+def limit(plan: Plan, **circumstances: Any) -> tuple[Limit | None, str]:
+    found = forecast(plan, replace(AT_REST, **circumstances))
+    return found.first_limit, found.why
+
+
+def test_more_new_workspaces_than_room() -> None:
+    plan = Plan((new("a"), new("b"), new("c", server="other")))
+    assert limit(plan, room={"twenty": 2, "other": None}) == (
+        None,
+        f"5 calls to Clerk and {calls(*plan.tenants)} to Twenty reach no limit.",
+    )
+    assert limit(plan, room={"twenty": 1, "other": None}) == (
+        Limit.SERVER_ROOM,
+        "2 workspaces are to be made on twenty, which has room for 1.",
+    )
+
+
+def test_tenants_for_whom_planning_found_no_place() -> None:
+    full = is_false(ConditionType.WORKSPACE_READY, Reason.SERVER_FULL, "Every server is full.")
+    waiting = tenant("late", server=None, workspace_id=None, conditions=(full,))
+    assert limit(Plan((new(), waiting))) == (Limit.SERVER_ROOM, "1 new tenants wait for a place on a server.")
+
+
+def test_harm_that_waits_is_a_limit_and_harm_within_the_budget_is_none() -> None:
+    gone = member("a", Change.REMOVE_MEMBER, why="a@x.test left at Clerk")
+    within = Plan((tenant(changes=(Change.REMOVE_MEMBER,), members=(gone,)),))
+    assert forecast(within, AT_REST).harm == Harm(planned=1, allowed=50, waiting=0)
+    assert limit(within)[0] is None
+
+    beyond = replace(within, waiting=Waiting("abc", 60))
+    assert forecast(beyond, AT_REST).harm == Harm(planned=1, allowed=50, waiting=60)
+    assert limit(beyond)[0] is Limit.HARM_BUDGET
+    assert limit(beyond)[1].startswith("60 removals and demotions wait for approval")
+
+
+def test_clerk_is_the_limit_when_waiting_for_it_is_most_of_the_run() -> None:
+    plan = Plan((tenant(),))
+    assert limit(plan, observing_clerk_calls=320)[0] is None
+    assert limit(plan, observing_clerk_calls=320 + 480) == (
+        Limit.CLERK_RATE,
+        "800 calls to Clerk at 800 in 10 s take 10 of the run's 10 s.",
+    )
+    # reading took as long as Clerk let it, and a little more
+    assert limit(plan, observing_clerk_calls=320 + 480, reading_seconds=11.0)[0] is Limit.CLERK_RATE
+
+
+def test_twenty_is_the_limit_of_a_long_run() -> None:
+    few, many = (Plan(tuple(new(f"t{number}", members=3) for number in range(count))) for count in (4, 400))
+    assert limit(few)[0] is None
+    found, why = limit(many)
+    assert found is Limit.TWENTY_CONCURRENCY
+    assert f"{calls(*many.tenants)} calls to Twenty" in why
+    assert "4 tenants and 8 calls at once" in why
+
+
+def test_what_leaves_something_undone_comes_before_what_takes_time() -> None:
+    plan = Plan((new("a"), new("b")), waiting=Waiting("abc", 60))
+    slow: dict[str, Any] = {"observing_clerk_calls": 100_000}
+    assert limit(plan, room={"twenty": 1}, **slow)[0] is Limit.SERVER_ROOM
+    assert limit(plan, **slow)[0] is Limit.HARM_BUDGET
+    assert limit(replace(plan, waiting=None), **slow)[0] is Limit.CLERK_RATE
+
+
+# --- names and age ------------------------------------------------------------------------------------------------
+
+
+def test_names_that_are_cut_are_told_for_workspaces_that_will_be_made() -> None:
+    plan = Plan(
+        (
+            new("plain"),
+            new("admin", subdomains=("admin-1a2b3c4d", "admin-1a2b3c4d5e6f")),
+            tenant("was-cut", (Change.SET_NAME,), subdomains=("other",)),
+            tenant("nowhere", server=None, workspace_id=None, subdomains=()),
+        )
+    )
+    assert forecast(plan, AT_REST).cut_names == (CutName("admin", "admin-1a2b3c4d"),)
+
+
+def test_workspaces_that_go_within_two_days_are_told() -> None:
+    ages = [AgingWorkspace(f"after-{days}", str(days), NOW - timedelta(days=days)) for days in (6, 5, 4)]
+    found = forecast(Plan((), unactivated=tuple(ages)), AT_REST).aging
+    assert [workspace.slug for workspace in found] == ["after-6", "after-5"]

@@ -4,9 +4,8 @@ Calls are counted as a run makes them when nothing goes wrong. What a plan canno
 turns out to be another Twenty, people whose password is not ours, subdomains that are taken.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -35,7 +34,6 @@ class Circumstances:
         room: server → workspaces that it can still take; None: no limit of ours.
         inhabited: servers on which a workspace of ours is known before the run.
         members: database name → people of ours in its workspace besides the admin, before the run.
-        people_pending: database name → people for whom onboarding steps are pending; one where it is missing.
     """
 
     now: datetime
@@ -51,7 +49,6 @@ class Circumstances:
     room: Mapping[str, int | None] = field(default_factory=dict)
     inhabited: frozenset[str] = frozenset()
     members: Mapping[str, int] = field(default_factory=dict)
-    people_pending: Mapping[str, int] = field(default_factory=dict)
 
 
 def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
@@ -188,14 +185,12 @@ class _Work:
         admin_as_member: the part of the plan that is about the admin as a member.
         admin_joins: the admin is outside the workspace.
         made: what will be done for each member.
-        pending: steps that the plan names, of a workspace that was there before.
     """
 
     entry: TenantPlan
     admin_as_member: MemberPlan | None
     admin_joins: bool
     made: tuple[tuple[MemberPlan, frozenset[Change]], ...]
-    pending: tuple[str, ...]
 
     @property
     def changes(self) -> frozenset[Change]:
@@ -215,7 +210,7 @@ class _Work:
     @property
     def our_account_acts(self) -> bool:
         """Whether our account signs in to the workspace."""
-        by_hand = bool({CREATE_PROFILE, INVITE_TEAM} & set(self.pending))
+        by_hand = any({CREATE_PROFILE, INVITE_TEAM} & set(keys) for keys in self.entry.pending)
         return by_hand or self.admin_joins or bool(_BY_OUR_ACCOUNT & self.changes)
 
 
@@ -229,7 +224,7 @@ def _work_of(entry: TenantPlan) -> _Work:
     as_member = _admin_as_member(entry)
     joins = _admin_joins(entry, as_member)
     made = tuple((member, _made(member, joins=joins and member is as_member)) for member in entry.members)
-    return _Work(entry, as_member, joins, made, _pending(entry))
+    return _Work(entry, as_member, joins, made)
 
 
 def _admin_as_member(entry: TenantPlan) -> MemberPlan | None:
@@ -265,17 +260,6 @@ def _made(member: MemberPlan, *, joins: bool) -> frozenset[Change]:
 
 def _is_promoted(member: MemberPlan, changes: frozenset[Change]) -> bool:
     return Change.ADD_MEMBER in changes and member.role != _DEFAULT_ROLE
-
-
-_STEP_NAMES: Final = re.compile(r"ONBOARDING_\w+_PENDING")
-
-
-def _pending(entry: TenantPlan) -> tuple[str, ...]:
-    """Of whom they are pending a plan does not say."""
-    for condition in entry.conditions:
-        if condition.type is ConditionType.ONBOARDING_COMPLETE and condition.reason is Reason.STEPS_PENDING:
-            return tuple(_STEP_NAMES.findall(condition.message))
-    return ()
 
 
 def _clerk_writes(entry: TenantPlan) -> int:
@@ -314,7 +298,7 @@ def _calls_of(tenant: _Work, circumstances: Circumstances) -> int:
         + _doors(tenant)
         + _for_admin(tenant)
         + _for_members(tenant)
-        + _for_pending(tenant, circumstances)
+        + _for_pending(tenant.entry.pending)
         + _logins(tenant, circumstances)
     )
 
@@ -355,12 +339,11 @@ def _for_member(member: MemberPlan, changes: frozenset[Change]) -> int:
     )
 
 
-def _for_pending(tenant: _Work, circumstances: Circumstances) -> int:
+def _for_pending(pending: Iterable[Sequence[str]]) -> int:
     """Each person with pending steps signs in and clears them; the team's step is our account's, once."""
-    team = _OF_STEP[INVITE_TEAM] * (INVITE_TEAM in tenant.pending)
-    own = sum(_OF_STEP.get(key, 0) for key in tenant.pending) - team
-    people = circumstances.people_pending.get(tenant.entry.tenant.database_name, 1)
-    return team + (people * (_SIGN_IN + own) if own else 0)
+    team = any(INVITE_TEAM in keys for keys in pending)
+    own = [sum(_OF_STEP.get(key, 0) for key in keys if key != INVITE_TEAM) for keys in pending]
+    return _OF_STEP[INVITE_TEAM] * team + sum(_SIGN_IN + calls for calls in own if calls)
 
 
 def _logins(tenant: _Work, circumstances: Circumstances) -> int:
@@ -465,7 +448,7 @@ def _people_by_change(tenant: _Work, circumstances: Circumstances) -> Counter[Ch
     found[Change.STORE_AT_CLERK] += tenant.entry.store_organization is not None
     if Change.CLEAR_ONBOARDING in changes:
         own = _OWN_STEPS if Change.ACTIVATE_WORKSPACE in changes else 0
-        found[Change.CLEAR_ONBOARDING] += own + found[Change.ADD_MEMBER] + len(tenant.pending)
+        found[Change.CLEAR_ONBOARDING] += own + found[Change.ADD_MEMBER] + sum(map(len, tenant.entry.pending))
     found[Change.PROVE_LOGIN] += sum(_proofs(tenant, circumstances))
     return found
 

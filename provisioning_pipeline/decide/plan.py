@@ -243,13 +243,17 @@ class Planner:
             changes=(*adopting, *changes),
             admin=admin,
             conditions=_with(entry.conditions, *_existing_conditions(admin, pending, unfinished=unfinished)),
+            pending=() if unfinished else pending,
         )
 
     def _known_admin(self, found: Detected, organization: str | None) -> Admin | AdminUnknown:
         email = (found.link or {}).get("admin_email")
         return Admin(email, "", "") if email else self.admin(found, organization)
 
-    def _pending(self, database_name: str, server: str, workspace_id: str, admin_user: str | None) -> tuple[str, ...]:
+    def _pending(
+        self, database_name: str, server: str, workspace_id: str, admin_user: str | None
+    ) -> tuple[tuple[str, ...], ...]:
+        """The pending steps of each person of ours who has any."""
         of_workspace = self._flags.get((server, workspace_id), [])
         people = {*self._observed.service_users.get(server, ()), *self._people.get(database_name, ())}
         if admin_user:
@@ -259,7 +263,7 @@ class Planner:
             for person in people
             if of_workspace or (server, person) in self._user_flags
         )
-        return tuple(sorted({key for keys in pending for key in keys}))
+        return tuple(sorted(tuple(sorted(keys)) for keys in pending if keys))
 
     def _registry_is_behind(self, found: Detected, workspace_id: str) -> bool:
         return (
@@ -333,7 +337,9 @@ def _broken_workspace(row: Mapping[str, Any] | None, server: str, workspace_id: 
     return None
 
 
-def _existing_conditions(admin: Admin | AdminUnknown, pending: Sequence[str], *, unfinished: bool) -> list[Condition]:
+def _existing_conditions(
+    admin: Admin | AdminUnknown, pending: Sequence[Sequence[str]], *, unfinished: bool
+) -> list[Condition]:
     if unfinished:
         return [
             is_false(
@@ -347,7 +353,7 @@ def _existing_conditions(admin: Admin | AdminUnknown, pending: Sequence[str], *,
         is_false(
             ConditionType.ONBOARDING_COMPLETE,
             Reason.STEPS_PENDING,
-            f"Onboarding steps are pending: {', '.join(pending)}.",
+            f"Onboarding steps are pending: {', '.join(sorted({key for keys in pending for key in keys}))}.",
         )
         if pending
         else _CLEARED

@@ -190,6 +190,7 @@ class TenantPlan:
         findings: what about its members needs a person.
         store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
         database: what its own database needs; None when it was not looked into.
+        pending: the names of pending onboarding steps, one tuple for each person of ours who has any.
     """
 
     tenant: Tenant
@@ -204,6 +205,7 @@ class TenantPlan:
     findings: tuple[Finding, ...] = ()
     store_organization: str | None = None
     database: DatabasePlan | None = None
+    pending: tuple[tuple[str, ...], ...] = ()
 
     @property
     def needs_work(self) -> bool:

@@ -40,6 +40,7 @@ from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
 from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.plans import PlanChanged, SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.pipeline.scopes import scope_of
+from provisioning_pipeline.report import charts
 
 _KEPT_EVENTS = timedelta(days=30)
 """Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
@@ -120,6 +121,7 @@ class Reconciler:
     run_id: str
 
     def __post_init__(self) -> None:
+        self._loading: asyncio.Task[None] | None = None
         self.forecast: Forecast | None = None
         """What was foretold, once a plan was accepted."""
         self._phases: dict[str, float] = {}
@@ -183,6 +185,8 @@ class Reconciler:
         """
         try:
             await self._remember(plan)
+            if plan.work:
+                self._loading = asyncio.create_task(asyncio.to_thread(charts.load))
             with self._timed("make servers ready"):
                 accepted, judged = await both(self._write_down(plan), self._make_servers_ready(plan))
             return await self._with_canaries_first(accepted, judged)

@@ -74,6 +74,12 @@ def work(history: Sequence[RunPoint]) -> tuple[Series, ...]:
     )
 
 
+def load() -> None:
+    """Import what draws, ahead of time: that takes half a second, which a run can spend while it waits."""
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401  # for its effect
+
+
 def draw(title: str, series: Sequence[Series]) -> str:
     """The series one below the other, each on a scale of its own that begins with zero: an `<svg>` element.
 

@@ -238,6 +238,7 @@ async def test_workspaces_are_read_all_or_by_id(core: Core) -> None:
             "activation_status": "ACTIVE",
             "deleted": False,
             "has_metadata": False,
+            "created_at": None,
         }
     ]
 

@@ -13,6 +13,7 @@ from provisioning_pipeline.decide.forecast import Circumstances, forecast
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
 from provisioning_pipeline.model.forecast import AgingWorkspace, CutName, Harm, Limit
 from provisioning_pipeline.model.history import Waiting
+from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INVITE_TEAM
 from provisioning_pipeline.model.tenant import (
     Admin,
     AdminUnknown,
@@ -89,19 +90,8 @@ MEMBERS = st.lists(
     ),
     max_size=3,
 ).map(tuple)
-PENDING = st.sampled_from(
-    [
-        (),
-        (
-            is_false(
-                ConditionType.ONBOARDING_COMPLETE,
-                Reason.STEPS_PENDING,
-                "Onboarding steps are pending: ONBOARDING_CREATE_PROFILE_PENDING, ONBOARDING_INVITE_TEAM_PENDING.",
-            ),
-        ),
-        (is_false(ConditionType.WORKSPACE_READY, Reason.SERVER_FULL, "Full."),),
-    ]
-)
+CONDITIONS = st.sampled_from([(), (is_false(ConditionType.WORKSPACE_READY, Reason.SERVER_FULL, "Full."),)])
+PENDING = st.sampled_from([(), ((CREATE_PROFILE, INVITE_TEAM),), ((CONNECT_ACCOUNT,), (INVITE_TEAM,))])
 TENANTS = st.builds(
     tenant,
     slug=st.integers().map(str),
@@ -116,7 +106,8 @@ TENANTS = st.builds(
         ]
     ),
     members=MEMBERS,
-    conditions=PENDING,
+    conditions=CONDITIONS,
+    pending=PENDING,
     store_organization=st.sampled_from([None, "org_1"]),
 )
 FLEETS = st.lists(TENANTS, max_size=3, unique_by=lambda entry: entry.tenant.slug)
@@ -182,14 +173,10 @@ def test_without_an_admin_no_login_is_proved() -> None:
 
 
 def test_steps_of_more_people_take_more_calls() -> None:
-    pending = is_false(
-        ConditionType.ONBOARDING_COMPLETE,
-        Reason.STEPS_PENDING,
-        "Onboarding steps are pending: ONBOARDING_CONNECT_ACCOUNT_PENDING, ONBOARDING_NEWER_THAN_THIS_PENDING.",
-    )
-    entry = tenant(changes=(Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN), conditions=(pending,))
+    keys = (CONNECT_ACCOUNT, "ONBOARDING_NEWER_THAN_THIS_PENDING")
+    entry = tenant(changes=(Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN), pending=(keys,))
     # each signs in and clears the one step for which there is a call
-    assert calls(entry, people_pending={"tenant_acme": 5}) == calls(entry) + 4 * 3
+    assert calls(replace(entry, pending=(keys,) * 5)) == calls(entry) + 4 * 3
 
 
 def test_whose_link_goes_to_somebody_else_costs_no_call() -> None:

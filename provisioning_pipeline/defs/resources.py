@@ -22,9 +22,9 @@ class Workbench(dg.ConfigurableResource[Any]):
     """Holds the connections of a run.
 
     Dagster's in-process executor runs steps one after another. So that ten tenants do not wait for each other, nor for
-    Dagster between their steps, the first step begins the chains of all tenants that were announced with `expect`, and
-    the steps that follow only collect their own tenant's result. In an executor that gives each step a process of its
-    own, nothing was announced there, and a step works on its own tenants alone.
+    Dagster between their steps, the chains of all tenants that were announced with `expect` begin at once, and the
+    steps only collect their own tenant's result. In an executor that gives each step a process of its own, nothing was
+    announced there, and a step works on its own tenants alone.
     """
 
     _loop: asyncio.AbstractEventLoop | None = PrivateAttr(default=None)
@@ -70,21 +70,39 @@ class Workbench(dg.ConfigurableResource[Any]):
             await manager.__aexit__(None, None, None)
         self._reconcilers.clear()
 
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run this on the event loop and wait for it. A run that cannot go on becomes a Failure without retries."""
-        assert self._loop is not None
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        except (RunFault, Fault) as fault:
-            raise dg.Failure(description=str(fault), allow_retries=False) from None
+    def begin(self, work: Coroutine[Any, Any, T]) -> Callable[[], T]:
+        """Begin this on the event loop; what is returned waits for its result.
 
-    def with_reconciler(self, run_id: str, work: Callable[[Reconciler], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` with this run's reconciler and wait for it."""
+        A run that cannot go on becomes a Failure without retries.
+        """
+        assert self._loop is not None
+        begun = asyncio.run_coroutine_threadsafe(work, self._loop)
+
+        def result() -> T:
+            try:
+                return begun.result()
+            except (RunFault, Fault) as fault:
+                raise dg.Failure(description=str(fault), allow_retries=False) from None
+
+        return result
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run this on the event loop and wait for it."""
+        return self.begin(work)()
+
+    def begin_with_reconciler(
+        self, run_id: str, work: Callable[[Reconciler], Coroutine[Any, Any, T]]
+    ) -> Callable[[], T]:
+        """Begin `work` with this run's reconciler."""
 
         async def go() -> T:
             return await work(await self._reconciler(run_id))
 
-        return self.wait(go())
+        return self.begin(go())
+
+    def with_reconciler(self, run_id: str, work: Callable[[Reconciler], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with this run's reconciler and wait for it."""
+        return self.begin_with_reconciler(run_id, work)()
 
     def with_dry_connections(self, work: Callable[[Connections], Coroutine[Any, Any, T]]) -> T:
         """Run `work` over connections that cannot write."""
@@ -104,9 +122,18 @@ class Workbench(dg.ConfigurableResource[Any]):
             self._reconcilers.setdefault(run_id, (reconciler, manager))
         return self._reconcilers[run_id][0]
 
-    def expect(self, plans: Sequence[TenantPlan]) -> None:
-        """Announce tenants whose steps will be asked for one by one."""
+    def expect(self, run_id: str, plans: Sequence[TenantPlan], *, here: bool) -> None:
+        """Announce tenants whose steps will be asked for one by one.
+
+        `here`: they will be asked for in this process, so their work begins at once, while Dagster still writes events.
+        """
         self._expected = list(plans)
+
+        async def work(reconciler: Reconciler) -> None:
+            self._begin_expected(reconciler, ALL_STEPS)
+
+        if here:
+            self.with_reconciler(run_id, work)
 
     def step(self, run_id: str, step: Step, plans: Sequence[TenantPlan]) -> tuple[Totals, frozenset[str]]:
         """Run this step for these tenants; its figures, and the database names of those that failed."""
@@ -115,15 +142,18 @@ class Workbench(dg.ConfigurableResource[Any]):
             reconciler = await self._reconciler(run_id)
             for plan in plans:
                 self._begin(reconciler, step, plan)
-            for later in ALL_STEPS[ALL_STEPS.index(step) :]:
-                for plan in self._expected:
-                    self._begin(reconciler, later, plan)
+            self._begin_expected(reconciler, ALL_STEPS[ALL_STEPS.index(step) :])
             results: list[ChainResult] = []
             for plan in plans:
                 results += await self._begun[(step, plan.tenant.database_name)]
             return reconciler.totals(results), frozenset(r.database_name for r in results if r.failed)
 
         return self.wait(work())
+
+    def _begin_expected(self, reconciler: Reconciler, steps: Sequence[Step]) -> None:
+        for step in steps:
+            for plan in self._expected:
+                self._begin(reconciler, step, plan)
 
     def _begin(self, reconciler: Reconciler, step: Step, plan: TenantPlan) -> None:
         key = (step, plan.tenant.database_name)

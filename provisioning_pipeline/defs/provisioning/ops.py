@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -16,15 +17,15 @@ from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
 from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.reconciliation.recording import fleet_recorded, plan_recorded, run_recorded
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.forecast import AgingWorkspace, Forecast
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
 from provisioning_pipeline.pipeline.conclude import conclude
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.forecasting import foretell
-from provisioning_pipeline.pipeline.health import freshness_now, near_clean_up_now
+from provisioning_pipeline.pipeline.health import Freshness, freshness_now, near_clean_up_now
 from provisioning_pipeline.pipeline.newest import Events, newest_events
-from provisioning_pipeline.pipeline.onboarding import onboarding_after
-from provisioning_pipeline.pipeline.people import people_after
+from provisioning_pipeline.pipeline.onboarding import OnboardingAfter, onboarding_after
+from provisioning_pipeline.pipeline.people import PeopleAfter, people_after
 from provisioning_pipeline.pipeline.planning import plan as make_plan
 from provisioning_pipeline.pipeline.plans import SavedPlan, UnknownSavedPlan, keep, load, saved_plan
 from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler, Totals
@@ -34,6 +35,8 @@ from provisioning_pipeline.settings import Settings
 TRIGGER_TAG = "trigger"
 APPROVE_TAG = "provisioning/approve"
 """A run with this tag makes the removals and demotions of the plan that its value names."""
+_IN_PROCESS = frozenset({"in_process", "execute_in_process"})
+"""Executors whose steps share one process, and so one workbench."""
 _SENSORS = frozenset({"sensor", "clerk"})
 """Triggers whose tenants nobody typed: one may have vanished meanwhile."""
 _MOST_LISTED = 100
@@ -151,14 +154,14 @@ def detected(
         return plan, accepted, reconciler.totals(accepted.results, accepted.plan), reconciler.forecast
 
     whole, accepted, totals, forecast = workbench.with_reconciler(context.run_id, begin)
-    yield plan_recorded(settings.tables, context.run_id, whole, forecast, saved_plan(whole, settings).id)
     planned = accepted.plan
+    work = [entry for entry in planned.work if steps_for(entry)]
+    if len(work) <= settings.step_per_tenant_limit:
+        workbench.expect(context.run_id, work, here=context.job_def.executor_def.name in _IN_PROCESS)
+    yield plan_recorded(settings.tables, context.run_id, whole, forecast, saved_plan(whole, settings).id)
     for sentence in accepted.told:
         context.log.info(sentence)
-    work = [entry for entry in planned.work if steps_for(entry)]
     context.log.info(f"{len(work)} of {len(planned.tenants)} tenants need work.")
-    if len(work) <= settings.step_per_tenant_limit:
-        workbench.expect(work)
     for key, plans in chunks(work, settings.step_per_tenant_limit, settings.tenants_per_chunk):
         yield dg.DynamicOutput(Chunk(plans, Totals()), mapping_key=key, output_name="chunks")
     facts = RunFacts(dry_run=False, begun=begun, totals=totals, clerk=planned.clerk)
@@ -285,21 +288,29 @@ def report_reconciliation(
         return summary, path, await newest_events(reconciler.connections)
 
     summary, path, events = workbench.with_reconciler(context.run_id, end)
+    whole = facts.clerk if facts.clerk is not None and facts.clerk.whole else None
+    # read while Dagster writes the events before it
+    fleet = workbench.begin_with_reconciler(context.run_id, _fleet(context.run_id)) if whole else None
     yield from run_recorded(workbench.settings(), summary, path, events)
-    if facts.clerk is not None and facts.clerk.whole:
-        people, onboarding = workbench.with_reconciler(
-            context.run_id,
-            lambda r: both(people_after(r.connections, context.run_id), onboarding_after(r.connections)),
-        )
-        yield from recorded(facts.clerk, people)
+    if whole and fleet:
+        (people, onboarding), (near, fresh) = fleet()
+        yield from recorded(whole, people)
         yield from onboarding_recorded(onboarding)
-        near, fresh = workbench.with_reconciler(
-            context.run_id, lambda r: both(near_clean_up_now(r.connections), freshness_now(r.connections))
-        )
         yield from fleet_recorded(near, fresh)
     in_chunks = {plan.tenant.database_name for chunk in done for plan in chunk.plans}
     # those that went first on their server are in no chunk
     _fail_beyond_threshold(totals, facts.totals.worked_on + len(in_chunks), workbench)
+
+
+Fleet = tuple[tuple[PeopleAfter, OnboardingAfter], tuple[tuple[AgingWorkspace, ...], Freshness]]
+
+
+def _fleet(run_id: str) -> Callable[[Reconciler], Coroutine[Any, Any, Fleet]]:
+    """What only a run over all tenants looks at, at its end."""
+    return lambda reconciler: both(
+        both(people_after(reconciler.connections, run_id), onboarding_after(reconciler.connections)),
+        both(near_clean_up_now(reconciler.connections), freshness_now(reconciler.connections)),
+    )
 
 
 def _fail_beyond_threshold(totals: Totals, worked_on: int, workbench: Workbench) -> None:

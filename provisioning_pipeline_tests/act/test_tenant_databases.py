@@ -183,6 +183,7 @@ def test_whoever_cannot_be_taken_over_is_told_and_the_tenant_stays_unwell(world:
     assert tried == 2, "each try counts, so that the waits grow"
 
 
+@pytest.mark.slow
 def test_old_people_wait_while_clerk_cannot_say_whether_it_knows_them(world: World) -> None:
     database, _ = old_tenant(world, "patient")
     add_person(world, database, "patient@old.example", "Patient", "One", "Member")

@@ -217,6 +217,7 @@ def test_somebody_with_a_password_of_their_own_is_looked_at_all_the_same(world: 
 # --- whom it looks at ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_everybody_is_looked_at_in_turn_and_the_admin_each_time(world: World) -> None:
     slug = ready(world, "in-turn", members=7)
     admin = world.link(slug)["admin_email"]

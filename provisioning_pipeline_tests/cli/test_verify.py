@@ -27,6 +27,7 @@ def world() -> Iterator[World]:
         yield world
 
 
+@pytest.mark.slow
 def test_all_proved_is_0_a_pending_step_3_and_after_apply_0_again(world: World) -> None:
     environment = world.sandbox.environment()
     well = provisioning("verify", environment=environment)

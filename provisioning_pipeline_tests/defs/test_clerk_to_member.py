@@ -85,6 +85,7 @@ def join(world: World, slug: str) -> None:
     clerk.wait_for_webhooks()
 
 
+@pytest.mark.slow
 def test_a_membership_added_at_clerk_is_a_ready_member_after_the_next_tick(
     world: World, slug: str, instance: dg.DagsterInstance
 ) -> None:

@@ -157,6 +157,7 @@ def test_logins_are_proved_every_day() -> None:
 # --- the repair by hand ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_only_the_chosen_tenants_are_repaired_and_proved(world: World, instance: dg.DagsterInstance) -> None:
     pend(world, "acme", CONNECT_ACCOUNT)
     pend(world, "brightwave", CONNECT_ACCOUNT)

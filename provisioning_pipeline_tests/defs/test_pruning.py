@@ -202,6 +202,7 @@ def test_old_finished_runs_go_with_their_events(fleet: Fleet, instance: dg.Dagst
     assert prune(instance)["dagster_runs"] == 0
 
 
+@pytest.mark.slow
 def test_captured_output_goes_with_its_run(fleet: Fleet) -> None:
     with dg.instance_for_test() as instance:
         old, young = ran(instance), ran(instance, days=1)

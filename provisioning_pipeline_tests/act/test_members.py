@@ -363,6 +363,7 @@ def test_an_admin_who_left_is_replaced_by_another_and_removed(world: World) -> N
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
 
 
+@pytest.mark.slow
 def test_the_service_account_is_never_touched(world: World) -> None:
     slug = ready(world, "service", members=2)
     service = world.settings.servers[0].service_email

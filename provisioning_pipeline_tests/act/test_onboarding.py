@@ -79,6 +79,9 @@ CASES = [
     ),
     Case("another key", (Row("THEME", OWN), Row(INVITE_TEAM, WORKSPACE)), (Row("THEME", OWN),)),
 ]
+_QUICK = 4
+SHOWN = [case if number < _QUICK else pytest.param(case, marks=pytest.mark.slow) for number, case in enumerate(CASES)]
+"""The first few with every run of the tests, the others with the slow ones."""
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +132,7 @@ def same(rows: Sequence[Row]) -> list[str]:
     return sorted(map(repr, rows))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", SHOWN, ids=lambda case: case.name)
 def test_exactly_the_rows_in_the_way_are_gone(town: World, case: Case) -> None:
     link = town.link("wizards")
     admin, workspace = link["admin_user_id"], link["workspace_id"]
@@ -143,7 +146,7 @@ def test_exactly_the_rows_in_the_way_are_gone(town: World, case: Case) -> None:
     assert town.conditions("wizards")["Ready"] == ("True", "AllTrue")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", SHOWN, ids=lambda case: case.name)
 def test_a_delete_by_user_would_not_have_done(town: World, case: Case) -> None:
     link = town.link("wizards")
     admin, workspace = link["admin_user_id"], link["workspace_id"]
@@ -152,6 +155,7 @@ def test_a_delete_by_user_would_not_have_done(town: World, case: Case) -> None:
     assert same(left(town, admin)) != same([*case.stay, THEIRS])
 
 
+@pytest.mark.slow
 def test_rows_of_people_who_are_not_ours_stay_and_so_does_their_wizard(town: World) -> None:
     """Somebody who came by the invite link on their own."""
     link = town.link("wizards")
@@ -191,6 +195,7 @@ def join_alone(world: World, server: StandInTwenty, slug: str, email: str, passw
     return str(world.twenty('SELECT id::text FROM core."user" WHERE email = %s', email)[0][0])
 
 
+@pytest.mark.slow
 def test_rows_that_may_not_be_removed_are_named_with_the_right_that_is_missing(town: World) -> None:
     link = town.link("wizards")
     insert(town, [Row(UNKNOWN, OWN)], link["admin_user_id"], link["workspace_id"])

@@ -190,6 +190,7 @@ def test_a_flag_that_comes_back_is_cleared_and_the_login_proved_again(world: Wor
     assert world.sees(slug)["status"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_a_row_at_a_wider_level_that_no_call_clears_is_removed(world: World) -> None:
     slug = add(world, "wider")
     world.apply(slug)
@@ -360,6 +361,7 @@ def test_a_tenant_that_was_deleted_on_purpose_is_not_unwell_for_want_of_its_data
     assert world.apply(slug).count("aside") == 1
 
 
+@pytest.mark.slow
 def test_a_lost_ledger_is_rebuilt_from_the_registry_without_a_second_workspace(world: World) -> None:
     slug = add(world, "kept")
     world.apply(slug)

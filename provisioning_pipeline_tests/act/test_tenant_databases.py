@@ -297,6 +297,7 @@ def test_rows_are_only_told_where_the_policy_says_so(world: World) -> None:
     assert "PROVISIONING_TENANT_DATABASES=repair" in message
 
 
+@pytest.mark.slow
 def test_the_rows_that_were_removed_are_kept_whole(world: World) -> None:
     database, _ = old_tenant(world, "kept")
     before = onboarding_rows(world, database)
@@ -350,6 +351,7 @@ def test_a_connection_cut_in_the_middle_leaves_nothing_half_done_and_the_next_ru
     assert onboarding_rows(world, cutting) == []
 
 
+@pytest.mark.slow
 def test_a_database_dropped_meanwhile_stops_nobody(world: World) -> None:
     dropped, _ = old_tenant(world, "dropped")
     other, _ = old_tenant(world, "beside-the-drop")

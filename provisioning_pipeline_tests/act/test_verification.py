@@ -372,6 +372,7 @@ def test_a_server_that_is_away_stops_its_own_tenants_only() -> None:
 # --- in a reconciliation ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_tenant_that_was_just_changed_is_proved_for_all_its_members(world: World) -> None:
     slug = ready(world, "just-changed", members=4)
     assert proofs(world, slug) == dict.fromkeys(world.members(slug), "COMPLETED")

@@ -226,6 +226,7 @@ def test_a_tenant_without_a_workspace_is_told_and_left_to_the_reconciliation(
     assert left in logged(instance, result)
 
 
+@pytest.mark.slow
 def test_at_rest_nothing_is_done(world: World, instance: dg.DagsterInstance) -> None:
     repair(instance, "acme", "brightwave")
     world.sandbox.reset_counters()
@@ -397,6 +398,7 @@ def test_a_verification_shows_its_figures_and_who_was_not_looked_at(world: World
     assert f"| {SERVER} |" in output(everybody, "verify_sample")["servers"]
 
 
+@pytest.mark.slow
 def test_a_verification_that_reaches_no_server_fails_and_shows_whom_it_missed(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ from provisioning_pipeline.defs.reconciliation.checks import (
     no_drift_is_left,
     report_is_fresh,
 )
+from provisioning_pipeline.defs.reconciliation.schedules import check_freshness, check_freshness_hourly
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.defs.tables import tables_io_manager, values_io_manager
 
@@ -76,9 +77,9 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
             clean_up_is_not_near,
             report_is_fresh,
         ],
-        jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history],
+        jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history, check_freshness],
         sensors=[new_tenant_databases, clerk_changes, run_failed_alert, check_failed_alert],
-        schedules=[reconcile_tenants_hourly, verify_daily, prune_history_daily],
+        schedules=[reconcile_tenants_hourly, verify_daily, prune_history_daily, check_freshness_hourly],
         resources={"workbench": Workbench(), TABLES: tables_io_manager, "io_manager": values_io_manager},
         executor=executor,
     )

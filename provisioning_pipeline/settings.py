@@ -48,6 +48,13 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _place(value: str) -> str:
+    if re.match(r"[a-z0-9+.-]+://[^/@]*:[^/@]*@", value, re.IGNORECASE):
+        message = "must not hold a password: it is shown in reports. Give fsspec its credentials by its own means"
+        raise ValueError(message)
+    return value
+
+
 def _secret_http_url(value: SecretStr) -> SecretStr:
     return SecretStr(_http_url(value.get_secret_value().strip()))
 
@@ -86,6 +93,7 @@ def _header_secret(value: SecretStr) -> SecretStr:
 
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Place = Annotated[str, AfterValidator(_place)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
@@ -294,7 +302,7 @@ class Settings(BaseSettings):
     report_path: Path = Field(
         default=Path("reports"), description="Folder for the reports.", examples=["/var/lib/provisioning/reports"]
     )
-    tables_path: str | None = Field(
+    tables_path: Place | None = Field(
         default=None,
         description="Where tables (Parquet), plans and the values between Dagster steps are kept: a folder, or an "
         "object store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` "

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from dataclasses import asdict
 
 from rich.console import Console
+from rich.markup import escape
 
 from provisioning_pipeline.cli import tables
 from provisioning_pipeline.pipeline.apply import foretold
-from provisioning_pipeline.pipeline.plans import keep, saved_plan
+from provisioning_pipeline.pipeline.plans import SavedPlan, keep, saved_plan
 from provisioning_pipeline.settings import Settings
 
 
@@ -17,13 +18,24 @@ def plan_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool
     """Plan, keep the plan, and show it; with `as_json` only one object on standard output."""
     plan, forecast = asyncio.run(foretold(settings, tenants))
     saved = saved_plan(plan, settings)
-    keep(saved, settings)
+    refusal = _kept(saved, settings)
     if as_json:
-        document = {"plan_id": saved.id, **tables.plan_json(plan), "forecast": forecast and asdict(forecast)}
+        document = {"plan_id": None if refusal else saved.id, **tables.plan_json(plan), "forecast": asdict(forecast)}
         print(json.dumps(document, indent=2, default=str))
         return
     console = Console()
     tables.plan(console, plan)
-    if forecast:
-        tables.forecast(console, forecast)
-    console.print(f"Exactly this: `provisioning apply {saved.id}`", soft_wrap=True)
+    tables.forecast(console, forecast)
+    console.print(escape(refusal) if refusal else f"Exactly this: `provisioning apply {saved.id}`", soft_wrap=True)
+
+
+def _kept(saved: SavedPlan, settings: Settings) -> str | None:
+    """Keep the plan; why it could not be kept, or None. Looking at a plan needs no place to write to."""
+    try:
+        keep(saved, settings)
+    except OSError as error:
+        return (
+            f"The plan has no name to apply it by, because it cannot be kept in {settings.tables}: {error.strerror}. "
+            "Set PROVISIONING_TABLES_PATH."
+        )
+    return None

@@ -30,7 +30,7 @@ class Circumstances:
         harm_allowed: removals and demotions that a run may make in all.
         reading_seconds: that making this plan took.
         activation_seconds: of one workspace, in the last runs.
-        seconds_of_change: change → mean seconds of one in the last runs; defaults where it is missing.
+        seconds_of_change: change → median seconds of one in the last runs; defaults where it is missing.
         room: server → workspaces that it can still take; None: no limit of ours.
         inhabited: servers on which a workspace of ours is known before the run.
         members: database name → people of ours in its workspace besides the admin, before the run.
@@ -434,7 +434,7 @@ def _seconds_of_one(change: Change, circumstances: Circumstances) -> float:
 
 
 def _turns(change: Change, people: int, at_once: int) -> float:
-    """How many times the mean the last of several people takes: they begin together and wait for the server."""
+    """How many times the usual one the last of several people takes: they begin together and wait for the server."""
     if change in _ONE_BY_ONE:
         return people
     return max(2 * people / (people + 1), people / at_once)

@@ -8,16 +8,15 @@ used in a run.
 import io
 import json
 import pickle
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
+from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.tables import Column, Kind, Table
 from provisioning_pipeline.settings import SettingsError, load_settings
@@ -35,8 +34,10 @@ _ROWS_SHOWN = 10
 _LONGEST_CELL = 60
 
 
-def keep(base: str, table: Table, frame: "pd.DataFrame", run_id: str) -> str:
-    """Write a table as the latest one and into the history, for an op; the path of the latest.
+def keep(
+    base: str, table: Table, frame: "pd.DataFrame", run_id: str, *, latest: bool = True, history: bool = True
+) -> str:
+    """Write a table as the latest one, into the history, or both, for an op; the path of what was written.
 
     Args:
         base: a folder, or a URL that fsspec knows.
@@ -50,10 +51,13 @@ def keep(base: str, table: Table, frame: "pd.DataFrame", run_id: str) -> str:
     from upath import UPath
 
     content = _parquet(table, frame)
-    _write(_in_history(UPath(base), [table.name], run_id), content)
-    latest = UPath(base) / f"{table.name}.parquet"
-    _write(latest, content)
-    return str(latest)
+    path = _in_history(UPath(base), [table.name], run_id)
+    if history:
+        write_whole(path, content)
+    if latest:
+        path = UPath(base) / f"{table.name}.parquet"
+        write_whole(path, content)
+    return str(path)
 
 
 def column_schema(columns: Mapping[str, Column]) -> dg.TableSchema:
@@ -88,8 +92,8 @@ class Tables(dg.UPathIOManager):
     def dump_to_path(self, context: dg.OutputContext, obj: "pd.DataFrame", path: "UPath") -> None:
         """Write the run's own file in the history, then the latest."""
         content = _parquet(_table_of(context), obj)
-        _write(_in_history(self._base_path, context.asset_key.path, context.run_id), content)
-        _write(path, content)
+        write_whole(_in_history(self._base_path, context.asset_key.path, context.run_id), content)
+        write_whole(path, content)
 
     def load_from_path(
         self,
@@ -121,7 +125,7 @@ class Values(dg.UPathIOManager):
         path: "UPath",
     ) -> None:
         """Write a value."""
-        _write(path, pickle.dumps(obj))
+        write_whole(path, pickle.dumps(obj))
 
     def load_from_path(
         self,
@@ -174,18 +178,6 @@ def _base() -> "UPath":
 
 def _in_history(base: "UPath", key: Sequence[str], run_id: str) -> "UPath":
     return base.joinpath(HISTORY, *key, f"{run_id}.parquet")
-
-
-def _write(path: "UPath", content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.protocol not in _LOCAL:
-        # an object store shows an object once it is whole
-        path.write_bytes(content)
-        return
-    local = Path(path.path)
-    unfinished = local.with_name(f".{local.name}.{uuid.uuid4().hex}")
-    unfinished.write_bytes(content)
-    unfinished.replace(local)
 
 
 def _table_of(context: dg.OutputContext) -> Table:

@@ -85,6 +85,42 @@ class History:
                 "UPDATE provisioning.run SET record = %s WHERE run_id = %s", [Jsonb(record.as_json()), run_id]
             )
 
+    async def take_over(self, run_id: str, trigger: str, planned_by: str) -> None:
+        """Give a run that was executed again from the middle the record and the drift of the run that planned."""
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                """
+                INSERT INTO provisioning.run (run_id, trigger, record)
+                SELECT %s, %s, record FROM provisioning.run WHERE run_id = %s
+                ON CONFLICT (run_id) DO UPDATE SET record = COALESCE(run.record, excluded.record)
+                """,
+                [run_id, trigger, planned_by],
+            )
+            await connection.execute(
+                """
+                INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail, at)
+                SELECT %s, database_name, cause, source, who, detail, at FROM provisioning.drift
+                WHERE run_id = %s AND NOT EXISTS (SELECT 1 FROM provisioning.drift WHERE run_id = %s)
+                ORDER BY id
+                """,
+                [run_id, planned_by, run_id],
+            )
+
+    async def last_drift(self, database_names: Sequence[str]) -> list[Drift]:
+        """For each of these tenants what the last run that found anything of it to differ found, by database name."""
+        rows = await self.database.fetch(
+            """
+            SELECT d.database_name, d.cause, d.source, d.who, d.detail FROM provisioning.drift d
+            JOIN (
+                SELECT DISTINCT ON (database_name) database_name, run_id FROM provisioning.drift
+                WHERE database_name = ANY(%s) ORDER BY database_name, at DESC, id DESC
+            ) last USING (database_name, run_id)
+            ORDER BY d.database_name, d.id
+            """,
+            [list(database_names)],
+        )
+        return [_drift(row) for row in rows]
+
     async def drift_of(self, run_id: str) -> list[Drift]:
         """What one run found, by database name."""
         rows = await self.database.fetch(
@@ -94,12 +130,7 @@ class History:
             """,
             [run_id],
         )
-        return [
-            Drift(
-                row["database_name"], DriftCause(row["cause"]), Source(row["source"]), Actor(row["who"]), row["detail"]
-            )
-            for row in rows
-        ]
+        return [_drift(row) for row in rows]
 
     async def record_of(self, run_id: str) -> RunRecord:
         """What is kept of a run; one that never planned has nothing but defaults."""
@@ -166,6 +197,19 @@ class History:
             ],
         )
 
+    async def store_report(self, run_id: str, path: str) -> None:
+        """Remember where the run's report was written."""
+        await self.database.execute("UPDATE provisioning.run SET report = %s WHERE run_id = %s", [path, run_id])
+
+    async def last_whole_run(self) -> Run | None:
+        """The last finished run that looked at all tenants; None when there was none, or no ledger yet."""
+        if not await has_ledger(self.database):
+            return None
+        rows = await self.database.fetch(
+            _RUNS + "WHERE finished_at IS NOT NULL AND record->>'whole' = 'true' ORDER BY begun_at DESC LIMIT 1"
+        )
+        return _run(rows[0]) if rows else None
+
     async def last_runs(self, most: int) -> list[Run]:
         """The last finished runs, newest first; none when there is no ledger yet."""
         if not await has_ledger(self.database):
@@ -187,6 +231,12 @@ _RUNS: LiteralString = """
 """
 
 
+def _drift(row: Row) -> Drift:
+    return Drift(
+        row["database_name"], DriftCause(row["cause"]), Source(row["source"]), Actor(row["who"]), row["detail"]
+    )
+
+
 def _run(row: Row) -> Run:
     return Run(**(dict(row) | {"record": record_from(row["record"])}))
 
@@ -202,7 +252,7 @@ def point(run: Run) -> RunPoint:
         seconds=run.seconds,
         ready=run.ready,
         unwell=run.unwell,
-        aside=record.aside,
+        aside=record.aside if known else None,
         actions=run.actions,
         whole=record.whole,
         drift=record.drift if known else None,

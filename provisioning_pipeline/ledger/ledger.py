@@ -1,6 +1,6 @@
 """Reads and writes of the ledger. Every method is one short transaction; none decides anything."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,19 +75,19 @@ class Ledger:
         )
         return frame(LINKS, rows)
 
-    async def ensure_links(self, tenants: Iterable[Tenant]) -> None:
-        """Make sure that every tenant has a row."""
+    async def ensure_links(self, tenants: Iterable[Tenant], *, run_id: str | None = None) -> None:
+        """Make sure that every tenant has a row; a new one remembers which run saw it first."""
         rows = [(tenant.database_name, tenant.slug) for tenant in tenants]
         if not rows:
             return
         async with self.database.transaction() as connection:
             await connection.execute(
                 """
-                INSERT INTO provisioning.tenant_link AS l (database_name, slug)
-                SELECT * FROM unnest(%s::text[], %s::text[])
+                INSERT INTO provisioning.tenant_link AS l (database_name, slug, found_by)
+                SELECT *, %s FROM unnest(%s::text[], %s::text[])
                 ON CONFLICT (database_name) DO UPDATE SET slug = excluded.slug WHERE l.slug <> excluded.slug
                 """,
-                [list(column) for column in zip(*rows, strict=True)],
+                [run_id, *(list(column) for column in zip(*rows, strict=True))],
             )
 
     async def link(self, database_name: str) -> Link:
@@ -358,6 +358,17 @@ class Ledger:
             """,
             [run_id],
         )
+
+    async def count_done(self, run_id: str, changes: Collection[str]) -> int:
+        """How many of these changes a run made."""
+        rows = await self.database.fetch(
+            """
+            SELECT count(*) AS found FROM provisioning.outcome
+            WHERE run_id = %s AND status = 'done' AND change = ANY(%s)
+            """,
+            [run_id, [str(change) for change in changes]],
+        )
+        return int(rows[0]["found"])
 
     async def tenant_rows(self, only: str | None = None) -> list[Row]:
         """Every tenant for people, or those of this slug or database name: link, reason, message and since of Ready.

@@ -20,11 +20,13 @@ _OUTCOMES: dict[str, tuple[LiteralString, LiteralString]] = {
     "outcome": ("id", f"at < {_OLD} AND run_id IS DISTINCT FROM {_NEWEST_RUN}"),
     "drift": ("id", f"at < {_OLD} AND run_id IS DISTINCT FROM {_NEWEST_RUN}"),
     "intent": ("id", f"settled_at < {_OLD}"),
-    # after its outcomes, so that nothing of a run outlives it when the pruning breaks off; and as long as rows that
-    # it removed can be put back, its name is known
+}
+_RUNS: dict[str, tuple[LiteralString, LiteralString]] = {
+    # after all that names it, so that a timeline can say who was behind it; and as long as rows that it removed can be
+    # put back. One that never finished goes as well: it broke off
     "run": (
         "run_id",
-        f"finished_at < {_OLD} AND run_id IS DISTINCT FROM {_NEWEST_RUN} AND run_id NOT IN {_UNDOABLE}",
+        f"begun_at < {_OLD} AND run_id IS DISTINCT FROM {_NEWEST_RUN} AND run_id NOT IN {_UNDOABLE}",
     ),
 }
 _TIMELINES: dict[str, tuple[LiteralString, LiteralString]] = {"condition_change": ("id", f"at < {_OLD}")}
@@ -37,14 +39,15 @@ async def prune_ledger(
     outcomes_days: int,
     timelines_days: int,
     removed_rows_days: int,
+    reports_days: int,
     dry_run: bool,
     batch: int = _BATCH,
 ) -> dict[str, int]:
     """Delete what is older than so many days by the ledger's own clock, or only count it; table → rows.
 
     The newest finished run stays with its outcomes and drift however old it is, because reports are drawn from it. So
-    does a run of which rows can still be put back. Runs that never finished and open intents stay. Each batch is a
-    transaction of its own: breaking off in between loses nothing, and the next call goes on.
+    does a run of which rows can still be put back. A run stays as long as anything in a timeline may name it; open
+    intents stay. Each batch is a transaction of its own: breaking off in between loses nothing.
 
     Clerk's events are not among the tables: each reconciliation forgets the old ones.
 
@@ -54,11 +57,26 @@ async def prune_ledger(
     if not await has_ledger(database):
         return {}
     found: dict[str, int] = {}
-    for tables, days in ((_REMOVED_ROWS, removed_rows_days), (_OUTCOMES, outcomes_days), (_TIMELINES, timelines_days)):
+    for tables, days in (
+        (_REMOVED_ROWS, removed_rows_days),
+        (_OUTCOMES, outcomes_days),
+        (_TIMELINES, timelines_days),
+        (_RUNS, max(outcomes_days, timelines_days)),
+    ):
         rows = await database.fetch("SELECT now() - make_interval(days => %s) AS before", [days])
         for table, (key, condition) in tables.items():
             found[table] = await _rows(database, table, key, condition, rows[0]["before"], batch, dry_run=dry_run)
+    if not dry_run:
+        await database.execute(_FORGET_REPORTS, [reports_days])
     return found
+
+
+# their files go at the same age, and nothing shall link to them
+_FORGET_REPORTS: LiteralString = """
+    UPDATE provisioning.run SET report = NULL
+    WHERE report IS NOT NULL AND begun_at < now() - make_interval(days => %s) AND run_id IS DISTINCT FROM (
+        SELECT run_id FROM provisioning.run WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT 1)
+"""
 
 
 async def _rows(

@@ -108,6 +108,19 @@ class RemovedRows:
         )
         return [RemovedRow(**row) for row in rows]
 
+    async def count(self, run_id: str, table_name: str) -> int:
+        """How many rows of this table a run removed that nobody has put back yet."""
+        if not await has_ledger(self.database):
+            return 0
+        rows = await self.database.fetch(
+            """
+            SELECT count(*) AS found FROM provisioning.removed_row
+            WHERE run_id = %s AND table_name = %s AND status <> 'restored'
+            """,
+            [run_id, table_name],
+        )
+        return int(rows[0]["found"])
+
     async def runs(self) -> list[Removals]:
         """The runs that removed something, those whose rows were all put back included; newest first."""
         if not await has_ledger(self.database):

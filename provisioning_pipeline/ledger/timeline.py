@@ -56,14 +56,9 @@ class Timelines:
         return [row["run_id"] for row in rows]
 
 
-# it was found by the run that was under way, which nothing else says
 _FIRST_SEEN: LiteralString = """
-    SELECT l.created_at AS at, r.run_id, r.trigger, l.slug
-    FROM provisioning.tenant_link l
-    LEFT JOIN LATERAL (
-        SELECT run_id, trigger FROM provisioning.run
-        WHERE begun_at <= l.created_at AND (finished_at IS NULL OR finished_at >= l.created_at)
-        ORDER BY begun_at DESC LIMIT 1) r ON true
+    SELECT l.created_at AS at, l.found_by AS run_id, r.trigger, l.slug
+    FROM provisioning.tenant_link l LEFT JOIN provisioning.run r ON r.run_id = l.found_by
     WHERE l.database_name = %(name)s AND l.created_at <= %(until)s
 """
 

@@ -85,8 +85,8 @@ class Event:
 class RunPoint:
     """One finished run in a row of them.
 
-    `whole` says that it looked at all tenants; the counts are of the whole fleet in any case. `drift`, `calls` and
-    `emails` are None for runs that an earlier version of this program made.
+    `whole` says that it looked at all tenants; the counts are of the whole fleet in any case. `aside`, `drift`, calls
+    and `emails` are None for runs that an earlier version of this program made.
     """
 
     run_id: str
@@ -95,7 +95,7 @@ class RunPoint:
     seconds: float
     ready: int
     unwell: int
-    aside: int
+    aside: int | None
     actions: int
     whole: bool
     drift: int | None

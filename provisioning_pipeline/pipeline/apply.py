@@ -65,10 +65,13 @@ async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[P
         return await plan_and_foretell(connections, tenants)
 
 
-async def plan_and_foretell(connections: Connections, tenants: Collection[str] = ()) -> tuple[Plan, Forecast]:
-    """The plan and what a run over it will need."""
+async def plan_and_foretell(
+    connections: Connections, tenants: Collection[str] = (), *, part: Callable[[Plan], Plan] | None = None
+) -> tuple[Plan, Forecast]:
+    """The plan, or what `part` leaves of it, and what a run over it will need."""
     begun = time.monotonic()
     plan = await make_plan(connections, tenants)
+    plan = part(plan) if part else plan
     return plan, await foretell(connections, plan, reading_seconds=time.monotonic() - begun)
 
 

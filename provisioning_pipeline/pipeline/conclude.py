@@ -35,13 +35,24 @@ async def tenants(ledger: Ledger, *, with_conditions: bool = False, only: str | 
 
 
 async def conclude(
-    connections: Connections, *, run_id: str, trigger: str, seconds: float, totals: Totals, in_dagster: bool = False
+    connections: Connections,
+    *,
+    run_id: str,
+    trigger: str,
+    seconds: float,
+    totals: Totals,
+    in_dagster: bool = False,
+    continues: str | None = None,
 ) -> tuple[Summary, Path]:
     """Summarise the run, write its report, remember how it ended.
 
-    `in_dagster`: Dagster knows the run by this id, so that a report can link to it.
+    Args:
+        in_dagster: Dagster knows the run by this id, so that a report can link to it.
+        continues: the run whose plan this one goes on with, where it was executed again from the middle.
     """
     history, settings = connections.history, connections.settings
+    if continues and continues != run_id:
+        await history.take_over(run_id, trigger, continues)
     lines = await tenants(connections.ledger)
     states = [line.state for line in lines]
     record = replace(
@@ -75,8 +86,10 @@ async def conclude(
     summary = await _summary(connections.ledger, connections.removed_rows, settings, run, lines)
     run = replace(run, actions=summary.actions, record=replace(record, emails=summary.emails))
     summary = replace(summary, history=(*summary.history, point(run)))
+    # what was done is remembered whether or not its report can be written
+    await history.finish_run(run)
     path = await asyncio.to_thread(page.write, summary, settings.report_path)
-    await history.finish_run(replace(run, report=str(path)))
+    await history.store_report(run_id, str(path))
     return summary, path
 
 
@@ -93,7 +106,8 @@ async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
     summary = await last_summary(connections.ledger, connections.removed_rows, connections.settings)
     if summary is None:
         return None
-    return summary, await asyncio.to_thread(page.write, summary, connections.settings.report_path)
+    # the run's own file stays as it was written at its end
+    return summary, await asyncio.to_thread(page.write, summary, connections.settings.report_path, name="latest")
 
 
 def shown(settings: Settings) -> dict[str, str]:
@@ -122,7 +136,7 @@ async def _summary(
         name: getattr(record, name)
         for name in (
             "refusals", "defects", "calls", "mutating_calls", "clerk_calls", "twenty_calls", "clerk_calls_allowed",
-            "forecast", "waiting", "approved", "versions", "settings", "looked_at",
+            "forecast", "waiting", "whole", "approved", "versions", "settings", "looked_at",
         )
     }  # fmt: skip
     return Summary(
@@ -153,5 +167,4 @@ def _versions(connections: Connections) -> Versions:
 
 
 async def _rows_removed(removed_rows: RemovedRows, run_id: str) -> int:
-    removed = await removed_rows.of_run(run_id)
-    return sum(row.table_name == ONBOARDING_TABLE for row in removed)
+    return await removed_rows.count(run_id, ONBOARDING_TABLE)

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.decide.aging import near_clean_up, unactivated
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.history import Drift
+from provisioning_pipeline.model.tenant import HARMFUL_CHANGES
 from provisioning_pipeline.observe.twenty import twenty_servers
-from provisioning_pipeline.pipeline.conclude import last_summary, tenants
+from provisioning_pipeline.pipeline.conclude import tenants
 from provisioning_pipeline.pipeline.connections import Connections
-from provisioning_pipeline.report.summary import Summary, TenantLine
-
-_RUNS_LOOKED_AT = 200
+from provisioning_pipeline.report.summary import TenantLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,14 @@ class HarmDone:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanUp:
+    """Workspaces that Twenty deletes soon, and the servers of which nobody knows because they cannot be read."""
+
+    near: tuple[AgingWorkspace, ...]
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Freshness:
     """When the last run over all tenants finished; None: never."""
 
@@ -46,9 +54,28 @@ class Freshness:
     most_hours: float
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All of it: drift that is left, harm, workspaces near the clean-up, and how fresh the report is."""
+
+    left: list[Leftover] | None
+    harm: HarmDone | None
+    clean_up: CleanUp
+    fresh: Freshness
+
+
+async def health_now(connections: Connections) -> Health:
+    """All questions at once."""
+    (left, harm), (clean_up, fresh) = await both(
+        both(leftover_now(connections), harm_now(connections)),
+        both(clean_up_now(connections), freshness_now(connections)),
+    )
+    return Health(left, harm, clean_up, fresh)
+
+
 def leftover(drift: Sequence[Drift], lines: Sequence[TenantLine]) -> list[Leftover]:
-    """The drift of tenants that are unwell; `drift` names tenants by database name or by slug."""
-    unwell = {name: line for line in lines if line.state == "unwell" for name in (line.database_name, line.slug)}
+    """What of this drift is about tenants that are unwell."""
+    unwell = {line.database_name: line for line in lines if line.state == "unwell"}
     return [
         Leftover(unwell[found.database_name].slug, found.cause, found.detail, unwell[found.database_name].reason)
         for found in drift
@@ -56,43 +83,41 @@ def leftover(drift: Sequence[Drift], lines: Sequence[TenantLine]) -> list[Leftov
     ]
 
 
-async def leftover_now(connections: Connections) -> list[Leftover]:
-    """What is left of the last run's drift."""
-    runs = await connections.history.last_runs(1)
-    if not runs:
-        return []
-    return leftover(await connections.history.drift_of(runs[0].run_id), await tenants(connections.ledger))
+async def leftover_now(connections: Connections) -> list[Leftover] | None:
+    """The last difference that was found of each tenant that is unwell; None when no whole run has finished."""
+    if await connections.history.last_whole_run() is None:
+        return None
+    lines = await tenants(connections.ledger)
+    names = [line.database_name for line in lines if line.state == "unwell"]
+    return leftover(await connections.history.last_drift(names), lines)
 
 
-async def harm_now(connections: Connections) -> HarmDone:
-    """What the last run took away from people."""
-    summary = await last_summary(connections.ledger, connections.removed_rows, connections.settings)
-    return harm_of(summary, connections.settings.harm_most)
-
-
-def harm_of(summary: Summary | None, allowed: int) -> HarmDone:
-    """What this run took away, beside what it may."""
-    waiting = summary.waiting if summary else None
+async def harm_now(connections: Connections) -> HarmDone | None:
+    """What the last run over all tenants took away from people, beside what it may; None when there was none."""
+    run = await connections.history.last_whole_run()
+    if run is None:
+        return None
+    waiting = run.record.waiting
     return HarmDone(
-        done=len(summary.taken_away) if summary else 0,
-        allowed=allowed,
-        approved=bool(summary and summary.approved),
+        done=await connections.ledger.count_done(run.run_id, HARMFUL_CHANGES),
+        allowed=connections.settings.harm_most,
+        approved=run.record.approved,
         waiting=waiting.people if waiting else 0,
         waiting_name=waiting.name if waiting else None,
     )
 
 
-async def near_clean_up_now(connections: Connections) -> tuple[AgingWorkspace, ...]:
+async def clean_up_now(connections: Connections) -> CleanUp:
     """The workspaces of all servers that Twenty's own clean-up deletes within two days."""
     settings = connections.settings
     twenty = await twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
     links = await connections.ledger.links()
     slugs = dict(zip(links["workspace_id"], links["slug"], strict=True))
-    return near_clean_up(unactivated(twenty.workspaces, slugs), datetime.now(UTC))
+    unread = twenty.servers[twenty.servers["reason"].notna()]["server"]
+    return CleanUp(near_clean_up(unactivated(twenty.workspaces, slugs), datetime.now(UTC)), tuple(unread))
 
 
 async def freshness_now(connections: Connections) -> Freshness:
     """How old the last run over all tenants is."""
-    runs = await connections.history.last_runs(_RUNS_LOOKED_AT)
-    finished = next((run.finished_at for run in runs if run.record.whole), None)
-    return Freshness(finished, datetime.now(UTC), connections.settings.report_fresh_hours)
+    run = await connections.history.last_whole_run()
+    return Freshness(run.finished_at if run else None, datetime.now(UTC), connections.settings.report_fresh_hours)

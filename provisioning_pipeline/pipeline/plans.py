@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.model.tenant import Admin, Plan, TenantPlan
 from provisioning_pipeline.report.plan_lines import done_lines
@@ -34,7 +35,7 @@ class UnknownSavedPlan(RunFault):
 
 
 class PlanChanged(RunFault):
-    """The world or the settings are not what they were when the plan was made; nothing was done."""
+    """The world or the settings are not what they were when the plan was made; no tenant was worked on."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class SavedPlan:
         made_at: when it was first kept.
         asked: the names that it was made for; empty: all tenants.
         policy: the settings by which it would be carried out.
-        lines: slug → its diff, for people.
-        facts: slug → everything that would be done, for comparing.
+        lines: database name → its diff, for people.
+        facts: database name → everything that would be done, for comparing.
     """
 
     id: str
@@ -61,8 +62,9 @@ class SavedPlan:
 def saved_plan(plan: Plan, settings: Settings) -> SavedPlan:
     """The plan in the form in which it is kept."""
     policy = {f"{PREFIX}{name.upper()}": str(getattr(settings, name)) for name in _POLICY}
-    facts = {entry.tenant.database_name: _facts(entry) for entry in plan.work}
-    lines = {entry.tenant.slug: [str(line) for line in done_lines(entry)] for entry in plan.work}
+    places = {server.name: server.base_url for server in settings.servers}
+    facts = {entry.tenant.database_name: _facts(entry, places) for entry in plan.work}
+    lines = {entry.tenant.database_name: [str(line) for line in done_lines(entry)] for entry in plan.work}
     asked = tuple(sorted(plan.asked))
     text = json.dumps([asked, policy, facts], sort_keys=True, ensure_ascii=False)
     name = f"plan-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -70,16 +72,13 @@ def saved_plan(plan: Plan, settings: Settings) -> SavedPlan:
 
 
 def keep(plan: SavedPlan, settings: Settings) -> None:
-    """Write it where tables are kept. A plan with the same name is the same plan, and keeps its time.
+    """Write it where tables are kept. A plan with the same name is the same plan, looked at again.
 
     Raises:
         OSError: when that place cannot be written to.
     """
-    path = _path(plan.id, settings)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        document = asdict(plan) | {"made_at": plan.made_at.isoformat()}
-        path.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
+    document = asdict(plan) | {"made_at": plan.made_at.isoformat()}
+    write_whole(_path(plan.id, settings), json.dumps(document, ensure_ascii=False, indent=1).encode())
 
 
 def load(plan_id: str, settings: Settings) -> SavedPlan:
@@ -94,10 +93,15 @@ def load(plan_id: str, settings: Settings) -> SavedPlan:
             f"No plan called {plan_id} is kept in {settings.tables}/plans. `provisioning plan` makes one and tells its "
             f"name; plans are kept for {settings.keep_reports_days} days."
         )
-    document = json.loads(path.read_text(encoding="utf-8"))
-    return SavedPlan(
-        **document | {"made_at": datetime.fromisoformat(document["made_at"]), "asked": tuple(document["asked"])}
-    )
+    try:
+        document = json.loads(path.read_bytes())
+        made_at, asked = datetime.fromisoformat(document["made_at"]), tuple(document["asked"])
+        return SavedPlan(**document | {"made_at": made_at, "asked": asked})
+    except (ValueError, TypeError, KeyError):
+        raise UnknownSavedPlan(
+            f"{plan_id} was kept by another version of this program, or its file is damaged. Make it anew with "
+            "`provisioning plan`."
+        ) from None
 
 
 def must_be_as_saved(saved: SavedPlan, now: SavedPlan) -> None:
@@ -122,42 +126,60 @@ def must_be_as_saved(saved: SavedPlan, now: SavedPlan) -> None:
 def differences(saved: SavedPlan, now: SavedPlan) -> list[str]:
     """What is not the same any more, one line each."""
     found = [
-        f"{name} was {was}, is {now.policy[name]}" for name, was in saved.policy.items() if now.policy[name] != was
+        f"{name} was {was}, is {now.policy.get(name)}"
+        for name, was in saved.policy.items()
+        if now.policy.get(name) != was
     ]
-    for slug in sorted(saved.lines.keys() | now.lines.keys()):
-        was, is_now = saved.lines.get(slug, ()), now.lines.get(slug, ())
-        if gone := [line for line in was if line not in is_now]:
-            found.append(f"- {slug}: {'; '.join(gone)}")
-        if new := [line for line in is_now if line not in was]:
-            found.append(f"+ {slug}: {'; '.join(new)}")
-    told = {slug for slug in saved.lines.keys() | now.lines.keys() if saved.lines.get(slug) != now.lines.get(slug)}
-    for name in sorted(saved.facts.keys() & now.facts.keys()):
-        if saved.facts[name] != now.facts[name] and now.facts[name]["slug"] not in told:
-            fields = [key for key, value in saved.facts[name].items() if now.facts[name].get(key) != value]
-            found.append(f"~ {now.facts[name]['slug']}: the same changes, but other {', '.join(fields)}")
+    for name in sorted(saved.facts.keys() | now.facts.keys()):
+        found += _differences_of(name, saved, now)
     if saved.asked != now.asked:
         found.append(f"~ made for {', '.join(saved.asked) or 'all tenants'}, now {', '.join(now.asked) or 'all'}")
     return found
 
 
-def _facts(entry: TenantPlan) -> dict[str, Any]:
-    """What would be done, to the last detail that decides anything; times and sentences are left out."""
+def _differences_of(name: str, saved: SavedPlan, now: SavedPlan) -> list[str]:
+    """The same for one tenant."""
+    before, after = saved.facts.get(name), now.facts.get(name)
+    if before == after:
+        return []
+    slug = (after or before or {})["slug"]
+    was, is_now = saved.lines.get(name, ()), now.lines.get(name, ())
+    gone, new = [line for line in was if line not in is_now], [line for line in is_now if line not in was]
+    told = [f"{sign} {slug}: {'; '.join(lines)}" for sign, lines in (("-", gone), ("+", new)) if lines]
+    if told or before is None or after is None:
+        return told or [f"~ {slug}: {name} is {'new' if before is None else 'no longer in it'}"]
+    fields = [key for key, value in before.items() if after.get(key) != value]
+    return [f"~ {slug}: the same changes, but other {', '.join(fields)}"]
+
+
+def _facts(entry: TenantPlan, places: Mapping[str, str]) -> dict[str, Any]:
+    """What would be done, to the last detail that decides anything; times and sentences are left out.
+
+    `places`: server → its base URL.
+    """
     database = entry.database
     facts = {
         "slug": entry.tenant.slug,
+        "name": entry.tenant.name,
         "changes": list(entry.changes),
         "adoption": entry.adopt,
         "server": entry.server,
+        "address of the server": places.get(entry.server or ""),
         "subdomains": list(entry.subdomains),
         "workspace": entry.workspace_id,
-        "admin": entry.admin.email if isinstance(entry.admin, Admin) else None,
-        "members": [asdict(member) for member in entry.members],
+        "admin": asdict(entry.admin) if isinstance(entry.admin, Admin) else None,
+        "members": [_without(asdict(member), "why", "changed_at") for member in entry.members],
+        "pending steps": entry.pending,
         "organization": entry.store_organization,
         "rows": sorted(str(flag.row_id) for flag in database.rows) if database else [],
         "activation": list(database.activate) if database else [],
     }
     found: dict[str, Any] = json.loads(json.dumps(facts, default=str))
     return found
+
+
+def _without(facts: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in names}
 
 
 def _path(plan_id: str, settings: Settings) -> Any:

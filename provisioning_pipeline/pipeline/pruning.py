@@ -5,6 +5,7 @@ Dagster's own runs are `defs.operations`' to prune.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ async def prune_rows(settings: Settings, *, dry_run: bool) -> dict[str, int]:
             outcomes_days=settings.keep_outcomes_days,
             timelines_days=settings.keep_timelines_days,
             removed_rows_days=settings.keep_removed_rows_days,
+            reports_days=settings.keep_reports_days,
             dry_run=dry_run,
         )
 
@@ -126,5 +128,7 @@ def _remove(found: "Iterator[Found] | list[Found]", before: datetime, *, dry_run
     old = [path for written, path in found if written < before]
     if not dry_run:
         for path in old:
-            path.fs.rm(path.path, recursive=path.is_dir())
+            # somebody else may have taken it meanwhile
+            with suppress(FileNotFoundError):
+                path.fs.rm(path.path, recursive=path.is_dir())
     return len(old)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -38,7 +38,7 @@ from provisioning_pipeline.pipeline.canaries import Tried, try_canaries
 from provisioning_pipeline.pipeline.connections import Connections, tenant_database
 from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
 from provisioning_pipeline.pipeline.forecasting import foretell
-from provisioning_pipeline.pipeline.plans import PlanChanged, SavedPlan, must_be_as_saved, saved_plan
+from provisioning_pipeline.pipeline.plans import SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.pipeline.scopes import scope_of
 from provisioning_pipeline.report import charts
 
@@ -170,8 +170,10 @@ class Reconciler:
             if saved:
                 must_be_as_saved(saved, saved_plan(plan, self.connections.settings))
             return plan
-        except (planning.UnknownPlan, PlanChanged):
-            await self.connections.history.forget_run(self.run_id)
+        except RunFault:
+            # nothing was done, and a row of a run that never ended would stand there for ever
+            with suppress(Fault, Error):
+                await self.connections.history.forget_run(self.run_id)
             raise
 
     async def accept(self, plan: Plan) -> Accepted:
@@ -253,7 +255,7 @@ class Reconciler:
 
     async def _write_down(self, plan: Plan) -> Plan:
         ledger = self.connections.ledger
-        await ledger.ensure_links(entry.tenant for entry in plan.tenants)
+        await ledger.ensure_links((entry.tenant for entry in plan.tenants), run_id=self.run_id)
         adoptions = {entry.tenant.database_name: await self._adopt(entry) for entry in plan.tenants if entry.adopt}
         entries = []
         for entry in plan.tenants:

@@ -128,7 +128,8 @@ async def verify(
     Those are the tenants of these names (slugs or database names), or all that have an active workspace. The members
     are others each time; whoever failed the last time is looked at besides. Each result is stored with its time.
     LoginProved becomes false by a failed login. It becomes true again only when the admin and everybody who has
-    failed came in. No row of `provisioning.run` is written: that table is of reconciliations.
+    failed came in. A row of `provisioning.run` is written only where a condition is settled, to say who was behind it;
+    it never finishes.
 
     Raises:
         RunFault: when the ledger cannot be read.
@@ -136,7 +137,7 @@ async def verify(
     """
     begun = time.monotonic()
     async with connect(settings, dry_run=False) as connections:
-        verification = _Verification(connections, run_id or str(uuid.uuid4()), progress)
+        verification = _Verification(connections, run_id or str(uuid.uuid4()), trigger, progress)
         try:
             done = await verification.run(
                 sorted({name.strip() for name in tenants}), settings.verify_sample if sample is None else sample
@@ -164,6 +165,7 @@ class _Verification:
 
     connections: Connections
     run_id: str
+    trigger: str
     progress: Progress | None
 
     def __post_init__(self) -> None:
@@ -304,6 +306,8 @@ class _Verification:
 
     async def _store(self, scope: Scope) -> None:
         settings = self.connections.settings
+        # so that a timeline can say who was behind it
+        await self.connections.history.begin_run(self.run_id, self.trigger)
         await self.connections.ledger.store_conditions(
             {scope.database_name: tuple(scope.conditions.values())},
             run_id=self.run_id,

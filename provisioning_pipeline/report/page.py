@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.history import RunPoint
 from provisioning_pipeline.report import charts
 from provisioning_pipeline.report.summary import Summary, TenantLine, UnwellGroup
@@ -149,15 +150,14 @@ def render(summary: Summary) -> str:
     )
 
 
-def write(summary: Summary, folder: Path) -> Path:
-    """Write the page of this run and return its absolute path.
+def write(summary: Summary, folder: Path, *, name: str | None = None) -> Path:
+    """Write the page of this run and return its absolute path; under its id, or another name.
 
     Raises:
         OSError: when the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = (folder / f"reconciliation-{summary.run_id}.html").resolve()
-    path.write_text(render(summary), encoding="utf-8")
+    path = (folder / f"reconciliation-{name or summary.run_id}.html").resolve()
+    write_whole(path, render(summary).encode())
     return path
 
 
@@ -165,9 +165,9 @@ def counts(summary: Summary) -> list[Count]:
     """How many tenants are in each state, and how that changed since the last run; nobody set aside is left out."""
     before = summary.previous
     found = [
-        Count(state, name, now, None if before is None else now - getattr(before, state))
+        Count(state, name, now, None if earlier is None else now - earlier)
         for state, name in _STATES.items()
-        for now in (summary.count(state),)
+        for now, earlier in ((summary.count(state), getattr(before, state, None)),)
     ]
     return [count for count in found if count.state != "aside" or count.number or count.change]
 

@@ -112,7 +112,7 @@ class Summary:
         forecast: what was foretold before the run began; None for a run that planned nothing, or an older one.
         waiting: what waits for approval; `approved`: somebody said yes to what went beyond the budget.
         versions, settings: what the run was made with; settings by variable, secrets left out.
-        looked_at: how many tenants the run looked at; None for older runs.
+        looked_at: how many tenants the run looked at; None for older runs. `whole`: at all of them.
         run_url: the run in Dagster's web server, where one is known.
     """
 
@@ -136,6 +136,7 @@ class Summary:
     history: tuple[RunPoint, ...] = ()
     forecast: Forecast | None = None
     waiting: Waiting | None = None
+    whole: bool = False
     approved: bool = False
     versions: Versions | None = None
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -108,3 +108,21 @@ def test_a_plan_file_holds_no_secret(world: World) -> None:
     for name, value in world.sandbox.environment().items():
         if "PASSWORD" in name or "KEY" in name or ("_URL" in name and "BASE" not in name):
             assert value not in text, name
+
+
+def test_the_name_that_the_workspace_is_to_get_is_part_of_the_plan(world: World) -> None:
+    world.sandbox.add_tenant("renamed", name="Old Name")
+    saved = plan(world, "renamed")
+    world.registry("UPDATE tenant_registry SET name = 'New Name' WHERE slug = 'renamed' RETURNING id")
+    with pytest.raises(PlanChanged, match="~ renamed: the same changes, but other name"):
+        apply_plan(world, saved)
+
+
+def test_a_damaged_file_is_told_in_words_and_mended_by_the_next_look(world: World) -> None:
+    world.sandbox.add_tenant("damaged")
+    saved = plan(world, "damaged")
+    path = world.settings.report_path / "tables" / "plans" / f"{saved.id}.json"
+    path.write_text("{")
+    with pytest.raises(UnknownSavedPlan, match="damaged"):
+        load(saved.id, world.settings)
+    assert plan(world, "damaged").id == saved.id

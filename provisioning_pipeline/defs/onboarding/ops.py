@@ -25,7 +25,7 @@ class RepairOnboardingConfig(dg.Config):
     )
     dry_run: bool = Field(
         default=False,
-        description="Show the plan and write nothing anywhere; every connection then refuses to write.",
+        description="Show the plan and change nothing; every connection then refuses to write.",
     )
 
 

@@ -14,7 +14,7 @@ from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings
 
-JOBS = frozenset({"reconcile_tenants", "repair_onboarding", "verify", "prune_history"})
+JOBS = frozenset({"reconcile_tenants", "repair_onboarding", "verify", "prune_history", "check_freshness"})
 """Jobs whose runs are pruned also where no code location is known: started by hand from a program."""
 _TOLD_EVERY = 100
 

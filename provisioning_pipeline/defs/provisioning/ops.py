@@ -17,17 +17,16 @@ from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
 from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.reconciliation.recording import fleet_recorded, plan_recorded, run_recorded
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.model.forecast import AgingWorkspace, Forecast
+from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
+from provisioning_pipeline.pipeline.apply import plan_and_foretell
 from provisioning_pipeline.pipeline.conclude import conclude
 from provisioning_pipeline.pipeline.connections import Connections
-from provisioning_pipeline.pipeline.forecasting import foretell
-from provisioning_pipeline.pipeline.health import Freshness, freshness_now, near_clean_up_now
+from provisioning_pipeline.pipeline.health import Health, health_now
 from provisioning_pipeline.pipeline.newest import Events, newest_events
 from provisioning_pipeline.pipeline.onboarding import OnboardingAfter, onboarding_after
 from provisioning_pipeline.pipeline.people import PeopleAfter, people_after
-from provisioning_pipeline.pipeline.planning import plan as make_plan
-from provisioning_pipeline.pipeline.plans import SavedPlan, UnknownSavedPlan, keep, load, saved_plan
+from provisioning_pipeline.pipeline.plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
 from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler, Totals
 from provisioning_pipeline.report.summary import Summary
 from provisioning_pipeline.settings import Settings
@@ -70,7 +69,8 @@ class DetectTenantsConfig(dg.Config):
     )
     dry_run: bool = Field(
         default=False,
-        description="Show the plan and write nothing anywhere; every connection then refuses to write.",
+        description="Show the plan and change nothing; every connection then refuses to write. The plan is kept as a "
+        "file under a name, for `plan_id`.",
     )
     approve: str | None = Field(
         default=None,
@@ -126,30 +126,35 @@ def detected(
     context: dg.OpExecutionContext,
     workbench: Workbench,
     asked: Asked,
-    part: Callable[[Plan], Plan] = lambda plan: plan,
+    part: Callable[[Plan], Plan] | None = None,
 ) -> DetectedOutputs:
-    """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done."""
+    """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done; None: all of it."""
     begun = time.time()
     settings = workbench.settings()
     saved = _saved(asked, settings)
     tenants = saved.asked if saved else asked.tenants
     if asked.dry_run:
 
-        async def look(connections: Connections) -> tuple[Plan, Forecast | None]:
-            plan = part(await make_plan(connections, tenants))
-            return plan, await foretell(connections, plan)
+        async def look(connections: Connections) -> tuple[Plan, Forecast]:
+            plan, forecast = await plan_and_foretell(connections, tenants, part=part)
+            if saved:
+                must_be_as_saved(saved, saved_plan(plan, settings))
+            return plan, forecast
 
-        planned, forecast = workbench.with_dry_connections(look)
+        planned, foretold = workbench.with_dry_connections(look)
         context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
-        yield plan_recorded(settings.tables, context.run_id, planned, forecast, _kept(planned, settings))
+        # what a run of another job does of a plan cannot be applied by name
+        name = _kept(planned, settings) if part is None else None
+        yield plan_recorded(settings.tables, context.run_id, planned, foretold, name)
         facts = RunFacts(dry_run=True, begun=begun, totals=Totals())
-        yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, forecast))
+        yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, foretold))
         return
 
     async def begin(reconciler: Reconciler) -> tuple[Plan, Accepted, Totals, Forecast | None]:
         await reconciler.prepare(trigger_of(context))
         by_hand = trigger_of(context) not in _SENSORS
-        plan = part(await reconciler.plan(tenants, by_hand=by_hand, approved=asked.approved, saved=saved))
+        plan = await reconciler.plan(tenants, by_hand=by_hand, approved=asked.approved, saved=saved)
+        plan = part(plan) if part else plan
         accepted = await reconciler.accept(plan)
         return plan, accepted, reconciler.totals(accepted.results, accepted.plan), reconciler.forecast
 
@@ -158,7 +163,7 @@ def detected(
     work = [entry for entry in planned.work if steps_for(entry)]
     if len(work) <= settings.step_per_tenant_limit:
         workbench.expect(context.run_id, work, here=context.job_def.executor_def.name in _IN_PROCESS)
-    yield plan_recorded(settings.tables, context.run_id, whole, forecast, saved_plan(whole, settings).id)
+    yield plan_recorded(settings.tables, context.run_id, whole, forecast)
     for sentence in accepted.told:
         context.log.info(sentence)
     context.log.info(f"{len(work)} of {len(planned.tenants)} tenants need work.")
@@ -275,41 +280,48 @@ def report_reconciliation(
     if facts.dry_run:
         return
     totals = sum((chunk.totals for chunk in done), facts.totals)
+    # a run that was executed again from the middle began later than the one that planned
+    begun = max(facts.begun, _started(context))
 
-    async def end(reconciler: Reconciler) -> tuple[Summary, Path, Events]:
-        summary, path = await conclude(
+    async def end(reconciler: Reconciler) -> tuple[Summary, Path]:
+        return await conclude(
             reconciler.connections,
             run_id=context.run_id,
             trigger=trigger_of(context),
-            seconds=time.time() - facts.begun,
+            seconds=time.time() - begun,
             totals=totals,
             in_dagster=True,
+            continues=context.run.root_run_id,
         )
-        return summary, path, await newest_events(reconciler.connections)
 
-    summary, path, events = workbench.with_reconciler(context.run_id, end)
+    summary, path = workbench.with_reconciler(context.run_id, end)
     whole = facts.clerk if facts.clerk is not None and facts.clerk.whole else None
     # read while Dagster writes the events before it
     fleet = workbench.begin_with_reconciler(context.run_id, _fleet(context.run_id)) if whole else None
-    yield from run_recorded(workbench.settings(), summary, path, events)
+    yield from run_recorded(workbench.settings(), summary, path)
     if whole and fleet:
-        (people, onboarding), (near, fresh) = fleet()
+        (people, onboarding), (health, events) = fleet()
         yield from recorded(whole, people)
         yield from onboarding_recorded(onboarding)
-        yield from fleet_recorded(near, fresh)
+        yield from fleet_recorded(workbench.settings(), context.run_id, health, events)
     in_chunks = {plan.tenant.database_name for chunk in done for plan in chunk.plans}
     # those that went first on their server are in no chunk
     _fail_beyond_threshold(totals, facts.totals.worked_on + len(in_chunks), workbench)
 
 
-Fleet = tuple[tuple[PeopleAfter, OnboardingAfter], tuple[tuple[AgingWorkspace, ...], Freshness]]
+def _started(context: dg.OpExecutionContext) -> float:
+    record = context.instance.get_run_record_by_id(context.run_id)
+    return record.start_time or 0.0 if record and context.run.parent_run_id else 0.0
+
+
+Fleet = tuple[tuple[PeopleAfter, OnboardingAfter], tuple[Health, Events]]
 
 
 def _fleet(run_id: str) -> Callable[[Reconciler], Coroutine[Any, Any, Fleet]]:
     """What only a run over all tenants looks at, at its end."""
     return lambda reconciler: both(
         both(people_after(reconciler.connections, run_id), onboarding_after(reconciler.connections)),
-        both(near_clean_up_now(reconciler.connections), freshness_now(reconciler.connections)),
+        both(health_now(reconciler.connections), newest_events(reconciler.connections)),
     )
 
 

@@ -13,8 +13,7 @@ from provisioning_pipeline.defs.reconciliation.assets import (
     tenant_inventory,
 )
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.model.forecast import AgingWorkspace
-from provisioning_pipeline.pipeline.health import Freshness, HarmDone, Leftover
+from provisioning_pipeline.pipeline.health import CleanUp, Freshness, HarmDone, Leftover
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.summary import TenantLine
 
@@ -34,10 +33,10 @@ def all_tenants_are_ready(workbench: Workbench) -> dg.AssetCheckResult:
 
 @dg.asset_check(
     asset=reconciliation_plan,
-    description="Every difference that the last run found was set right: no tenant with drift is left unwell.",
+    description="Every difference that runs found was set right: no tenant with drift is left unwell.",
 )
 def no_drift_is_left(workbench: Workbench) -> dg.AssetCheckResult:
-    """Passes when all tenants with drift are ready."""
+    """Passes when no unwell tenant is left whose last difference nobody set right."""
     from provisioning_pipeline.pipeline.health import leftover_now
 
     return drift_result(workbench.with_dry_connections(leftover_now))
@@ -62,9 +61,9 @@ def harm_budget_is_respected(workbench: Workbench) -> dg.AssetCheckResult:
 )
 def clean_up_is_not_near(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when no workspace that was never activated is older than five days."""
-    from provisioning_pipeline.pipeline.health import near_clean_up_now
+    from provisioning_pipeline.pipeline.health import clean_up_now
 
-    return clean_up_result(workbench.with_dry_connections(near_clean_up_now))
+    return clean_up_result(workbench.with_dry_connections(clean_up_now))
 
 
 @dg.asset_check(
@@ -81,6 +80,8 @@ def report_is_fresh(workbench: Workbench) -> dg.AssetCheckResult:
 def ready_result(lines: Sequence[TenantLine]) -> dg.AssetCheckResult:
     """The check over these tenants."""
     unwell = [line for line in lines if line.state == "unwell"]
+    if not lines:
+        return _never("all_tenants_are_ready")
     return _result(
         "all_tenants_are_ready",
         passed=not unwell,
@@ -91,8 +92,10 @@ def ready_result(lines: Sequence[TenantLine]) -> dg.AssetCheckResult:
     )
 
 
-def drift_result(left: Sequence[Leftover]) -> dg.AssetCheckResult:
-    """The check over tenants whose drift is left."""
+def drift_result(left: Sequence[Leftover] | None) -> dg.AssetCheckResult:
+    """The check over tenants whose drift is left; None: nobody knows."""
+    if left is None:
+        return _never("no_drift_is_left")
     rows = [(one.slug, one.cause, one.detail, str(one.reason)) for one in left[:_MOST_LISTED]]
     head = ("tenant", "cause", "what differed", "why it is left")
     return _result(
@@ -102,8 +105,10 @@ def drift_result(left: Sequence[Leftover]) -> dg.AssetCheckResult:
     )
 
 
-def harm_result(harm: HarmDone) -> dg.AssetCheckResult:
-    """The check over what was taken away."""
+def harm_result(harm: HarmDone | None) -> dg.AssetCheckResult:
+    """The check over what was taken away; None: nobody knows."""
+    if harm is None:
+        return _never("harm_budget_is_respected")
     over = harm.done > harm.allowed and not harm.approved
     return _result(
         "harm_budget_is_respected",
@@ -118,14 +123,15 @@ def harm_result(harm: HarmDone) -> dg.AssetCheckResult:
     )
 
 
-def clean_up_result(near: Sequence[AgingWorkspace]) -> dg.AssetCheckResult:
-    """The check over workspaces that Twenty deletes soon."""
-    rows = [(one.slug, one.workspace_id, f"{one.created_at:%Y-%m-%d %H:%M}") for one in near[:_MOST_LISTED]]
+def clean_up_result(found: CleanUp) -> dg.AssetCheckResult:
+    """The check over workspaces that Twenty deletes soon; a server that cannot be read may hold some."""
+    rows = [(one.slug, one.workspace_id, f"{one.created_at:%Y-%m-%d %H:%M}") for one in found.near[:_MOST_LISTED]]
     return _result(
         "clean_up_is_not_near",
-        passed=not near,
+        passed=not (found.near or found.unread),
         metadata={
-            "workspaces": len(near),
+            "workspaces": len(found.near),
+            "servers_not_read": ", ".join(found.unread) or "None.",
             "which": dg.MetadataValue.md(markdown.table(("tenant", "workspace", "created"), rows) if rows else "None."),
         },
     )
@@ -145,6 +151,11 @@ def fresh_result(fresh: Freshness) -> dg.AssetCheckResult:
             else f"{fresh.finished_at:%Y-%m-%d %H:%M UTC}",
         },
     )
+
+
+def _never(name: str) -> dg.AssetCheckResult:
+    told = "No run over all tenants has finished yet: launch reconcile_tenants."
+    return _result(name, passed=False, metadata={"nothing_is_known": told})
 
 
 def _hours(now: datetime, then: datetime | None) -> float | None:

@@ -15,6 +15,9 @@ def upgrade() -> None:
         ALTER TABLE provisioning.run ADD COLUMN record jsonb;
         COMMENT ON COLUMN provisioning.run.record IS
             'What a report needs besides outcomes: forecast, figures, calls, versions, settings without secrets.';
+        ALTER TABLE provisioning.tenant_link ADD COLUMN found_by text;
+        COMMENT ON COLUMN provisioning.tenant_link.found_by IS 'The run that saw it first; null for older rows.';
+        CREATE INDEX clerk_event_received ON provisioning.clerk_event (received_at);
         CREATE INDEX run_begun ON provisioning.run (begun_at);
         CREATE INDEX outcome_at ON provisioning.outcome (at);
 
@@ -63,7 +66,8 @@ def downgrade() -> None:
         DROP INDEX provisioning.removed_row_of_tenant, provisioning.intent_of_tenant,
             provisioning.clerk_event_of_organization;
         DROP TABLE provisioning.drift, provisioning.condition_change;
-        DROP INDEX provisioning.outcome_at, provisioning.run_begun;
+        DROP INDEX provisioning.outcome_at, provisioning.run_begun, provisioning.clerk_event_received;
+        ALTER TABLE provisioning.tenant_link DROP COLUMN found_by;
         ALTER TABLE provisioning.run DROP COLUMN record;
         """
     )

@@ -64,6 +64,7 @@ class Kept:
                     outcomes_days=days[0],
                     timelines_days=days[1],
                     removed_rows_days=days[2],
+                    reports_days=30,
                     dry_run=dry_run,
                     batch=batch,
                 )
@@ -83,7 +84,7 @@ def kept(sandbox_postgres: SandboxPostgres) -> Iterator[Kept]:
 
 @pytest.mark.parametrize(
     ("what", "days"),
-    [("run", 90), ("outcome", 90), ("drift", 90), ("intent", 90), ("condition_change", 365), ("removed_row", 90)],
+    [("run", 365), ("outcome", 90), ("drift", 90), ("intent", 90), ("condition_change", 365), ("removed_row", 90)],
 )
 def test_each_table_keeps_what_is_younger_than_its_setting(kept: Kept, what: str, days: int) -> None:
     kept.add("run", "latest", 0.5)
@@ -102,6 +103,7 @@ def test_the_newest_finished_run_stays_with_what_a_report_is_drawn_from(kept: Ke
         for what in ("run", "outcome", "drift"):
             kept.add(what, name, days)
     kept.add("unfinished", "broke-off", 200)
+    kept.add("unfinished", "broke-off-long-ago", 400)
 
     kept.prune()
 
@@ -121,14 +123,33 @@ def test_open_intents_and_clerks_events_are_not_its_business(kept: Kept) -> None
 def test_a_run_whose_rows_can_still_be_put_back_keeps_its_name(kept: Kept) -> None:
     kept.add("run", "newest", 1)
     for what in ("run", "removed_row", "outcome"):
-        kept.add(what, "removed", 100)
+        kept.add(what, "removed", 400)
 
-    kept.prune(days=(90, 365, 200))
+    kept.prune(days=(90, 365, 500))
     assert kept.left("run") == ["newest", "removed"]
     assert kept.left("outcome") == []
 
     kept.prune()
     assert kept.left("run") == ["newest"]
+
+
+def test_a_timeline_can_say_who_was_behind_whatever_it_still_tells(kept: Kept) -> None:
+    kept.add("run", "newest", 1)
+    for what in ("run", "condition_change"):
+        kept.add(what, "told", 300)
+    kept.prune()
+    assert (kept.left("run"), kept.left("condition_change")) == (["newest", "told"], ["told"])
+
+
+def test_nothing_links_to_a_report_that_is_gone(kept: Kept) -> None:
+    for name, days in (("old", 40), ("young", 20), ("newest", 1)):
+        kept.add("run", name, days)
+    kept.sql("UPDATE provisioning.run SET report = run_id")
+    kept.prune()
+    assert kept.sql("SELECT run_id FROM provisioning.run WHERE report IS NOT NULL ORDER BY 1") == [
+        ("newest",),
+        ("young",),
+    ]
 
 
 def test_many_rows_go_in_batches_and_none_is_forgotten(kept: Kept) -> None:
@@ -151,7 +172,7 @@ def test_a_dry_run_counts_what_would_go_and_leaves_it(kept: Kept) -> None:
     found = kept.prune(dry_run=True)
 
     assert {table: kept.left(table) for table in TABLES} == before
-    assert found == {"removed_row": 1, "outcome": 1, "drift": 1, "intent": 1, "run": 1, "condition_change": 1}
+    assert found == {"removed_row": 1, "outcome": 1, "drift": 1, "intent": 1, "condition_change": 1, "run": 2}
     assert kept.prune() == found
 
 
@@ -163,7 +184,9 @@ def test_where_there_is_no_ledger_nothing_is_pruned(sandbox_postgres: SandboxPos
         async with Database(
             sandbox_postgres.url(name), system="It", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
         ) as database:
-            return await prune_ledger(database, outcomes_days=1, timelines_days=1, removed_rows_days=1, dry_run=False)
+            return await prune_ledger(
+                database, outcomes_days=1, timelines_days=1, removed_rows_days=1, reports_days=1, dry_run=False
+            )
 
     assert asyncio.run(go()) == {}
     sandbox_postgres.drop_database(name)

@@ -21,6 +21,7 @@ _MOST_OPEN = 30
 _MOST_RUNS = 30
 _WEB = ("https://", "http://")
 _REST = "`provisioning status` lists them all."
+_CLOSE_SECONDS = 2
 _STATES: Mapping[str, str] = {"ready": "Ready", "unwell": "Need a look", "aside": "Set aside"}
 
 
@@ -53,7 +54,8 @@ class Foretold:
         """By how many percent more or less was needed than foretold; empty when that says nothing."""
         if self.foretold is None:
             return ""
-        if round(self.made) == round(self.foretold):
+        # of a second or two more a percentage says nothing
+        if abs(self.made - self.foretold) < (_CLOSE_SECONDS if self.unit else 0.5):
             return "as foretold"
         if not self.foretold:
             return "none was foretold"

@@ -34,6 +34,7 @@ def demo(
 
     from provisioning_pipeline.cli.applying import apply_and_show
     from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
+    from provisioning_pipeline.cli.sandbox import served
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 
     console = Console()
@@ -44,7 +45,8 @@ def demo(
         with one_sentence():
             applied = apply_and_show(settings, (), as_json=False)
         if ui:
-            _dagster(environment, sandbox.data, port, console)
+            with served(environment) as api_url:
+                _dagster(environment | {"PROVISIONING_API_URL": api_url}, sandbox.data, port, console)
         else:
             console.print("Dagster's UI on such a fleet: [bold]provisioning demo --ui[/]")
     if applied.broken or applied.summary.count("ready") != TENANTS:

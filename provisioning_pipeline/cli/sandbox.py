@@ -81,7 +81,7 @@ def _run(sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, c
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: asked_to_stop.set())
     try:
-        with sandbox, _served(sandbox.environment()) as api_url:
+        with sandbox, served(sandbox.environment()) as api_url:
             if env_file is not None:
                 write_env_file(env_file, sandbox.environment() | {"PROVISIONING_API_URL": api_url})
             _tell(sandbox, options, env_file, console, api_url)
@@ -92,7 +92,7 @@ def _run(sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, c
 
 
 @contextmanager
-def _served(environment: Mapping[str, str]) -> Iterator[str]:
+def served(environment: Mapping[str, str]) -> Iterator[str]:
     """What `provisioning serve` serves, on a free port; its base URL."""
     from provisioning_pipeline.api.app import create_app
     from provisioning_pipeline.sandbox.serving import LoopbackServer

@@ -217,6 +217,7 @@ def status(
     from provisioning_pipeline.pipeline.conclude import tenants as read
     from provisioning_pipeline.pipeline.connections import connect
     from provisioning_pipeline.pipeline.timeline import timelines
+    from provisioning_pipeline.report.summary import verdict_of
     from provisioning_pipeline.report.timeline_page import Timeline
 
     settings = settings_or_exit()
@@ -240,6 +241,7 @@ def status(
         typer.echo("Nothing is recorded yet: `provisioning apply` looks for tenants.")
     elif tenant is None:
         tables.tenants(Console(), [found.tenant for found in chosen])
+        typer.echo(f"\n{verdict_of([found.tenant for found in chosen])}")
     else:
         for found in chosen:
             tables.tenant(Console(), found.tenant)

@@ -102,19 +102,18 @@ def plan(console: Console, planned: Plan) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("tenant", "server", "what would be done"):
         table.add_column(name, overflow="fold")
-    # those with something to do, or to tell, are never cut for those without
-    entries = sorted(planned.tenants, key=lambda entry: not lines_of(entry))
-    for entry in entries[:_MOST_ROWS]:
-        found = lines_of(entry)
+    told = [(entry, found) for entry in planned.tenants if (found := lines_of(entry))]
+    for entry, found in told[:_MOST_ROWS]:
         lines = [f"{_SIGNS[line.sign]} {escape(line.text)}" for line in found[:_MOST_LINES]]
         if len(found) > _MOST_LINES:
             lines.append(f"[dim]…and {len(found) - _MOST_LINES} more lines[/]")
-        table.add_row(
-            f"[bold]{escape(entry.tenant.slug)}[/]", entry.server or "", "\n".join(lines) or "[dim]nothing[/]"
-        )
-    console.print(table)
-    if len(entries) > _MOST_ROWS:
-        console.print(f"[dim]…and {len(entries) - _MOST_ROWS} more; --json lists them all.[/]")
+        table.add_row(f"[bold]{escape(entry.tenant.slug)}[/]", entry.server or "", "\n".join(lines))
+    if told:
+        console.print(table)
+    if len(told) > _MOST_ROWS:
+        console.print(f"[dim]…and {len(told) - _MOST_ROWS} more; --json lists them all.[/]")
+    if at_rest := len(planned.tenants) - len(told):
+        console.print(f"[dim]{at_rest} tenants need nothing.[/]")
     for note in planned.notes:
         console.print(f"[red]{escape(note)}[/]")
     console.print(f"{len(planned.work)} of {len(planned.tenants)} tenants would be worked on. Nothing was changed.")

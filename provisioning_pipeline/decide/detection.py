@@ -119,8 +119,8 @@ def _database_condition(name: str, *, registered: bool, present: bool) -> Condit
     return is_false(
         ConditionType.DETECTED,
         Reason.TENANT_GONE,
-        f"Database {name} and its registry row are gone. Its workspace was left as it is; remove it in Twenty "
-        "if the customer left.",
+        f"Database {name} and its registry row are gone. If it had a workspace, that was left as it is; remove it in "
+        "Twenty if the customer left.",
     )
 
 

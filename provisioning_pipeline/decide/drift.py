@@ -81,7 +81,11 @@ def _found_by(entry: TenantPlan) -> tuple[Source, Actor, str]:
     if any(condition.reason is Reason.DATABASE_MISSING for condition in entry.conditions):
         return Source.REGISTRY, Actor.TENANT_MANAGER, "The registry has a row for it, and there is no such database."
     row = ", without a registry row" if entry.adopt else ""
-    return Source.DATABASE, Actor.TENANT_MANAGER, f"Database {entry.tenant.database_name} was seen first{row}."
+    return (
+        Source.DATABASE,
+        Actor.TENANT_MANAGER,
+        f"Database {entry.tenant.database_name} was seen for the first time{row}.",
+    )
 
 
 def _conditions(entry: TenantPlan, before: Before) -> Iterator[Drift]:

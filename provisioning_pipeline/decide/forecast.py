@@ -484,7 +484,7 @@ def _first_limit(
             f"{calls} calls to Twenty take about {time.work:.0f} s with {circumstances.tenant_concurrency} tenants and "
             f"{circumstances.twenty_concurrency} calls at once."
         )
-    return None, f"{clerk_calls} calls to Clerk and {calls} to Twenty reach no limit."
+    return None, "No limit is reached."
 
 
 def _without_room(plan: Plan, room: Mapping[str, int | None]) -> Iterator[str]:

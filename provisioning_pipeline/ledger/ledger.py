@@ -382,7 +382,9 @@ class Ledger:
             SELECT l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
                    l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since,
                    d.reason AS database_reason, d.message AS database_message,
-                   CASE WHEN NOT l.ready THEN l.look_again_at END AS look_again_at
+                   -- a sensor sees databases: a row without one waits for the schedule
+                   CASE WHEN NOT l.ready AND l.look_again_at > now() AND c.reason <> 'DatabaseMissing'
+                       THEN l.look_again_at END AS look_again_at
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
             LEFT JOIN provisioning.condition d ON d.database_name = l.database_name AND d.type = 'TenantDatabase'

@@ -173,4 +173,8 @@ def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
             return is_false(ConditionType.READY, Reason.WAITING, f"{type_} has not been looked at yet.")
         if found.status is not Status.TRUE:
             return is_false(ConditionType.READY, found.reason, found.message)
-    return is_true(ConditionType.READY, Reason.ALL_TRUE, "Workspace, onboarding and a real login are all proved.")
+    return is_true(
+        ConditionType.READY,
+        Reason.ALL_TRUE,
+        "Workspace, members, onboarding and a real login are all as they should be.",
+    )

@@ -25,7 +25,7 @@ class RunRecord:
         approved: somebody said yes to removals and demotions beyond the budget.
         calls: how often each operation was called; the sums are per system.
         emails: invitations that Twenty sent because of it.
-        phases: seconds, wall-clock for reading and planning, summed over tenants for steps.
+        phases: in order, with seconds: wall-clock for reading and planning, summed over tenants for steps.
         refusals, defects: sentences for an operator, and errors that nobody foresaw.
         versions, settings: what it was made with; no secrets.
     """
@@ -44,7 +44,7 @@ class RunRecord:
     clerk_calls_allowed: int = 0
     mutating_calls: int = 0
     emails: int = 0
-    phases: Mapping[str, float] = field(default_factory=dict)
+    phases: tuple[tuple[str, float], ...] = ()
     refusals: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
     versions: Versions | None = None

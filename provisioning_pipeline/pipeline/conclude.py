@@ -1,6 +1,7 @@
 """The end of a run: a summary from the ledger, its report, and the run's row."""
 
 import asyncio
+import json
 import platform
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.model.history import Versions
 from provisioning_pipeline.pipeline.connections import Connections
-from provisioning_pipeline.pipeline.reconcile import Totals
+from provisioning_pipeline.pipeline.reconcile import PHASES, Totals
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
 from provisioning_pipeline.settings import PREFIX, Settings
@@ -64,7 +65,7 @@ async def conclude(
         twenty_calls=totals.twenty_calls,
         clerk_calls_allowed=int(settings.clerk_requests_per_10_seconds * settings.clerk_share),
         mutating_calls=totals.mutating_calls,
-        phases=totals.phases,
+        phases=tuple((phase, totals.phases[phase]) for phase in PHASES if phase in totals.phases),
         refusals=tuple(totals.refusals),
         defects=tuple(totals.defects),
         versions=_versions(connections),
@@ -113,16 +114,23 @@ async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
 def shown(settings: Settings) -> dict[str, str]:
     """The settings by variable, for people to read; secrets, and URLs that hold a password, are left out."""
     found: dict[str, str] = {}
-    for name, value in settings:
-        if isinstance(value, SecretStr) or name == "twenty_servers":
-            continue
-        found[f"{PREFIX}{name.upper()}"] = "" if value is None else str(value)
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if not isinstance(value, SecretStr) and name != "twenty_servers":
+            found[f"{PREFIX}{name.upper()}"] = _as_set(value)
     for server in settings.servers:
         rules = f", capacity {server.capacity or 'unlimited'}" + (
             f", tenants {server.tenants}" if server.tenants else ""
         )
         found[f"Twenty server {server.name}"] = f"{server.base_url}{rules}"
     return found
+
+
+def _as_set(value: object) -> str:
+    """A setting as one writes it into the environment."""
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, str | Path) else json.dumps(value)
 
 
 async def _summary(
@@ -132,8 +140,14 @@ async def _summary(
     slugs = {line.database_name: line.slug for line in lines}
     drift = await history.drift_of(run.run_id)
     url = settings.dagster_url
+    # the ledger keeps no order of keys
+    ordered = replace(
+        record,
+        calls=dict(sorted(record.calls.items(), key=lambda item: (-item[1], item[0]))),
+        settings=dict(sorted(record.settings.items())),
+    )
     facts: dict[str, Any] = {
-        name: getattr(record, name)
+        name: getattr(ordered, name)
         for name in (
             "refusals", "defects", "calls", "mutating_calls", "clerk_calls", "twenty_calls", "clerk_calls_allowed",
             "forecast", "waiting", "whole", "approved", "versions", "settings", "looked_at",
@@ -147,7 +161,7 @@ async def _summary(
         tenants=lines,
         outcomes=outcome_lines(await ledger.outcomes_of(run.run_id), slugs),
         rows_removed=await _rows_removed(removed_rows, run.run_id),
-        phases=tuple(record.phases.items()),
+        phases=record.phases,
         drift=tuple(
             replace(found, database_name=slugs.get(found.database_name, found.database_name)) for found in drift
         ),

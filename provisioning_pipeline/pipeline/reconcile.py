@@ -46,6 +46,9 @@ _KEPT_EVENTS = timedelta(days=30)
 """Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
 
 _TENANTS_PER_PLACE = 3
+_OBSERVING, _MAKING_READY = "observe and decide", "make servers ready"
+PHASES: tuple[str, ...] = (_OBSERVING, _MAKING_READY, *Step)
+"""What a run spends its time on, in order."""
 _IN_OWN_DATABASE = frozenset({Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
 
 Progress = Callable[[TenantPlan, ChainResult], None]
@@ -165,7 +168,7 @@ class Reconciler:
         """
         asked = saved.asked if saved else tenants
         try:
-            with self._timed("observe and decide"):
+            with self._timed(_OBSERVING):
                 plan = await planning.plan(self.connections, asked, by_hand=by_hand, approved=approved)
             if saved:
                 must_be_as_saved(saved, saved_plan(plan, self.connections.settings))
@@ -189,7 +192,7 @@ class Reconciler:
             await self._remember(plan)
             if plan.work:
                 self._loading = asyncio.create_task(asyncio.to_thread(charts.load))
-            with self._timed("make servers ready"):
+            with self._timed(_MAKING_READY):
                 accepted, judged = await both(self._write_down(plan), self._make_servers_ready(plan))
             return await self._with_canaries_first(accepted, judged)
         except Fault as fault:
@@ -201,7 +204,7 @@ class Reconciler:
         """Keep what differs before anything is done about it, for the report and for the tenants' timelines."""
         history, names = self.connections.history, concerned(plan)
         drift = find_drift(plan, await history.before(names)) if names else ()
-        reading = self._phases.get("observe and decide", 0.0)
+        reading = self._phases.get(_OBSERVING, 0.0)
         self.forecast = await foretell(self.connections, plan, reading_seconds=reading)
         record = RunRecord(
             looked_at=len(plan.tenants),

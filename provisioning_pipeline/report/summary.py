@@ -1,7 +1,7 @@
 """What a report says, before anything is drawn."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -238,15 +238,21 @@ class Summary:
     @property
     def verdict(self) -> str:
         """The run in one line."""
-        ready, unwell = self.count("ready"), self.count("unwell")
-        if not self.tenants:
-            return "No tenant was found."
-        if ready + unwell == 0:
-            return "Nothing is wanted of any tenant: all are set aside."
-        if unwell == 0:
-            return f"All {ready:,} tenants are ready." if ready > 1 else "The one tenant is ready."
-        needs = "needs" if unwell == 1 else "need"
-        return f"{ready:,} of {ready + unwell:,} tenants are ready, {unwell:,} {needs} a look."
+        return verdict_of(self.tenants)
+
+
+def verdict_of(lines: Sequence[TenantLine]) -> str:
+    """These tenants in one line."""
+    states = [line.state for line in lines]
+    ready, unwell = states.count("ready"), states.count("unwell")
+    if not lines:
+        return "No tenant was found."
+    if ready + unwell == 0:
+        return "Nothing is wanted of any tenant: all are set aside."
+    if unwell == 0:
+        return f"All {ready:,} tenants are ready." if ready > 1 else "The one tenant is ready."
+    needs = "needs" if unwell == 1 else "need"
+    return f"{ready:,} of {ready + unwell:,} tenants are ready, {unwell:,} {needs} a look."
 
 
 def tenant_lines(

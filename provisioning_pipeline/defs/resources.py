@@ -12,7 +12,8 @@ from provisioning_pipeline.act.chain import ALL_STEPS, ChainResult
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.tenant import Step, TenantPlan
 from provisioning_pipeline.pipeline.connections import Connections, connect
-from provisioning_pipeline.pipeline.reconcile import Reconciler, Totals
+from provisioning_pipeline.pipeline.reconcile import Reconciler
+from provisioning_pipeline.pipeline.totals import Totals
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 
 T = TypeVar("T")

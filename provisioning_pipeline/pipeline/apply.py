@@ -13,7 +13,8 @@ from provisioning_pipeline.pipeline.connections import Connections, connect
 from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.planning import plan as make_plan
 from provisioning_pipeline.pipeline.plans import SavedPlan
-from provisioning_pipeline.pipeline.reconcile import Progress, Reconciler, Totals
+from provisioning_pipeline.pipeline.reconcile import Progress, Reconciler
+from provisioning_pipeline.pipeline.totals import Totals
 from provisioning_pipeline.report.summary import Summary, TenantLine
 from provisioning_pipeline.settings import Settings
 

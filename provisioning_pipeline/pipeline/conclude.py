@@ -16,7 +16,8 @@ from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.model.history import Versions
 from provisioning_pipeline.pipeline.connections import Connections
-from provisioning_pipeline.pipeline.reconcile import PHASES, Totals
+from provisioning_pipeline.pipeline.reconcile import PHASES
+from provisioning_pipeline.pipeline.totals import Totals
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
 from provisioning_pipeline.settings import PREFIX, Settings

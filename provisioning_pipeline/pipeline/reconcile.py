@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from psycopg import Error
@@ -40,6 +39,7 @@ from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
 from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.plans import SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.pipeline.scopes import scope_of
+from provisioning_pipeline.pipeline.totals import Totals
 from provisioning_pipeline.report import charts
 
 _KEPT_EVENTS = timedelta(days=30)
@@ -52,42 +52,6 @@ PHASES: tuple[str, ...] = (_OBSERVING, _MAKING_READY, *Step)
 _IN_OWN_DATABASE = frozenset({Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
 
 Progress = Callable[[TenantPlan, ChainResult], None]
-
-
-@dataclass
-class Totals:
-    """Small, summable figures of a run or of a part of it."""
-
-    worked_on: int = 0
-    failed: int = 0
-    actions: int = 0
-    mutating_calls: int = 0
-    calls: Counter[str] = field(default_factory=Counter)
-    clerk_calls: int = 0
-    twenty_calls: int = 0
-    phases: Mapping[str, float] = field(default_factory=dict)
-    """Seconds, wall-clock for reading and making servers ready, summed over tenants for steps."""
-    defects: list[str] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-    no_server_usable: bool = False
-
-    def __add__(self, other: "Totals") -> "Totals":
-        return Totals(
-            worked_on=self.worked_on + other.worked_on,
-            failed=self.failed + other.failed,
-            actions=self.actions + other.actions,
-            mutating_calls=self.mutating_calls + other.mutating_calls,
-            calls=self.calls + other.calls,
-            clerk_calls=self.clerk_calls + other.clerk_calls,
-            twenty_calls=self.twenty_calls + other.twenty_calls,
-            phases={
-                name: self.phases.get(name, 0.0) + other.phases.get(name, 0.0)
-                for name in (*self.phases, *(name for name in other.phases if name not in self.phases))
-            },
-            defects=self.defects + other.defects,
-            refusals=list(dict.fromkeys(self.refusals + other.refusals)),
-            no_server_usable=self.no_server_usable or other.no_server_usable,
-        )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from provisioning_pipeline.pipeline.newest import Events, newest_events
 from provisioning_pipeline.pipeline.onboarding import OnboardingAfter, onboarding_after
 from provisioning_pipeline.pipeline.people import PeopleAfter, people_after
 from provisioning_pipeline.pipeline.plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
-from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler, Totals
+from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler
+from provisioning_pipeline.pipeline.totals import Totals
 from provisioning_pipeline.report.summary import Summary
 from provisioning_pipeline.settings import Settings
 

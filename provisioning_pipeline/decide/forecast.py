@@ -5,57 +5,29 @@ turns out to be another Twenty, people whose password is not ours, subdomains th
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from provisioning_pipeline.decide.aging import near_clean_up
+from provisioning_pipeline.decide.forecast_calls import (
+    OF_TENANT,
+    Work,
+    clerk_writes,
+    proofs,
+    twenty_calls,
+    work_at_twenty,
+)
 from provisioning_pipeline.model.condition import ConditionType, Reason
-from provisioning_pipeline.model.forecast import CutName, Forecast, Harm, Limit
-from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INSTALL_APPS, INVITE_TEAM
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Admin, Change, MemberPlan, Plan, TenantPlan
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What a forecast needs besides the plan.
-
-    Args:
-        now: for the age of workspaces.
-        observing_clerk_calls: that making this plan took, direct looks included; the run makes them again.
-        clerk_calls_per_10_seconds: that a run may make.
-        clerk_calls_at_once: how many of them before the limit makes anybody wait.
-        twenty_concurrency, tenant_concurrency: as in the settings.
-        harm_allowed: removals and demotions that a run may make in all.
-        reading_seconds: that making this plan took.
-        activation_seconds: of one workspace, in the last runs.
-        seconds_of_change: change → median seconds of one in the last runs; defaults where it is missing.
-        room: server → workspaces that it can still take; None: no limit of ours.
-        inhabited: servers on which a workspace of ours is known before the run.
-        members: database name → people of ours in its workspace besides the admin, before the run.
-    """
-
-    now: datetime
-    observing_clerk_calls: int
-    clerk_calls_per_10_seconds: int
-    clerk_calls_at_once: int
-    twenty_concurrency: int
-    tenant_concurrency: int
-    harm_allowed: int
-    reading_seconds: float = 0.0
-    activation_seconds: float = 3.0
-    seconds_of_change: Mapping[str, float] = field(default_factory=dict)
-    room: Mapping[str, int | None] = field(default_factory=dict)
-    inhabited: frozenset[str] = frozenset()
-    members: Mapping[str, int] = field(default_factory=dict)
+from provisioning_pipeline.model.forecast import Circumstances, CutName, Forecast, Harm, Limit
+from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Change, Plan, TenantPlan
 
 
 def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
     """What a run over this plan will need. The same plan under the same circumstances has the same forecast."""
-    work = _work_at_twenty(plan)
-    calls = _twenty_calls(work, circumstances)
-    clerk = circumstances.observing_clerk_calls + sum(_clerk_writes(tenant.entry) for tenant in work)
+    work = work_at_twenty(plan)
+    calls = twenty_calls(work, circumstances)
+    clerk = circumstances.observing_clerk_calls + sum(clerk_writes(tenant.entry) for tenant in work)
     time = _time(work, clerk, circumstances)
     harm = Harm(
         planned=sum(bool(HARMFUL_CHANGES & set(member.changes)) for entry in plan.work for member in entry.members),
@@ -73,299 +45,6 @@ def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
         aging=near_clean_up(plan.unactivated, circumstances.now),
         harm=harm,
     )
-
-
-# --- calls ----------------------------------------------------------------------------------------------------------
-
-_NOT_AT_TWENTY: Final = frozenset({Change.ADOPT_DATABASE, Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
-"""Done by SQL in the registry and in the tenant's own database."""
-
-_CONTRACT: Final = 23
-"""Once per server: 21 operations that are validated, /client-config, and our account signs in or up."""
-
-_LOOK_AT_STEPS: Final = 1
-"""Once per server where we have a workspace: what it says about its wizard, asked inside that workspace."""
-
-_SIGN_IN: Final = 2
-"""Into a workspace: a login token by password, then the token that it is exchanged for."""
-
-_LOGIN: Final = 3
-"""The proof of a login: sign in anew, then currentUser."""
-
-_LOOK: Final = 1
-"""The proof of a login of somebody who came in in this run: currentUser with the token from joining."""
-
-_JOIN: Final = 3
-"""signUpInWorkspace, the exchange of its login token, and one more: a known account proves its password first, a new
-one has the step INSTALL_APPS to clear."""
-
-_INVITE_LINK: Final = 1
-"""currentWorkspace, before the first person joins in a step."""
-
-_ROLES: Final = 1
-"""getRoles, before the first role is set in a workspace."""
-
-_NAMELESS: Final = 2
-"""Whom no plan names has the step CREATE_PROFILE to clear: currentUser, then a name from the e-mail."""
-
-_OWN_RECORD: Final = 1
-"""currentUser of our account, before the first removal in a workspace: it must not be the one removed."""
-
-_OF_TENANT: Final[Mapping[Change, int]] = {
-    # signUpInNewWorkspace, and the exchange of its login token
-    Change.CREATE_WORKSPACE: 2,
-    # activateWorkspace; then our account's own steps: connect, apps, invite nobody, and a name (two calls)
-    Change.ACTIVATE_WORKSPACE: 6,
-    # updateWorkspace
-    Change.CLOSE_INVITE_LINK: 1,
-}
-"""Calls for a change that a tenant has once. Adopting needs none: the server told all our workspaces before."""
-
-_OF_PERSON: Final[Mapping[Change, int]] = {
-    Change.ADD_MEMBER: _JOIN,
-    # updateWorkspaceMemberSettings
-    Change.SET_NAME: 1,
-    # updateWorkspaceMemberRole
-    Change.SET_ROLE: 1,
-    Change.DEMOTE_MEMBER: 1,
-    # a token from before (2), their invitations (1), deleteUserFromWorkspace (1), the old token is refused (1), their
-    # invitations again (1), a new login is refused by password and, the account being gone, by impersonation (2)
-    Change.REMOVE_MEMBER: 8,
-    # their invitations (1), and a new login is refused both ways (2)
-    Change.DROP_LINK: 3,
-}
-"""Calls for a change of one person. Linking needs none."""
-
-_OF_STEP: Final[Mapping[str, int]] = {
-    CONNECT_ACCOUNT: 1,
-    INSTALL_APPS: 1,
-    # currentUser, then updateWorkspaceMemberSettings
-    CREATE_PROFILE: 2,
-    INVITE_TEAM: 1,
-}
-"""Calls that clear a pending step of one person; other steps are removed by SQL."""
-
-_BY_OUR_ACCOUNT: Final = frozenset(
-    {
-        Change.ACTIVATE_WORKSPACE,
-        Change.ADD_MEMBER,
-        Change.SET_NAME,
-        Change.SET_ROLE,
-        Change.DEMOTE_MEMBER,
-        Change.REMOVE_MEMBER,
-        Change.DROP_LINK,
-        Change.CLOSE_INVITE_LINK,
-    }
-)
-"""For these our account signs in to the workspace, once."""
-
-_LOOKS_AT_EVERYBODY: Final = frozenset(
-    {
-        Change.CREATE_WORKSPACE,
-        Change.ADOPT_WORKSPACE,
-        Change.ACTIVATE_WORKSPACE,
-        Change.ADD_ADMIN,
-        Change.ADD_MEMBER,
-        Change.LINK_MEMBER,
-        Change.CLEAR_ONBOARDING,
-    }
-)
-"""After these the logins of all people of ours are proved, else the admin's alone."""
-
-_DEFAULT_ROLE: Final = "Member"
-"""What Twenty gives to whoever joins."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One tenant's work at Twenty, looked at once.
-
-    Args:
-        entry: its plan.
-        admin_as_member: the part of the plan that is about the admin as a member.
-        admin_joins: the admin is outside the workspace.
-        made: what will be done for each member.
-    """
-
-    entry: TenantPlan
-    admin_as_member: MemberPlan | None
-    admin_joins: bool
-    made: tuple[tuple[MemberPlan, frozenset[Change]], ...]
-
-    @property
-    def changes(self) -> frozenset[Change]:
-        """What is done for the tenant as a whole, and for anybody in it."""
-        of_people = {change for _, changes in self.made for change in changes}
-        return frozenset(of_people | (set(self.entry.changes) - _OF_PERSON.keys()))
-
-    @property
-    def gets_a_role(self) -> bool:
-        """Whether anybody gets a role other than that with which Twenty lets people join."""
-        return (
-            self.admin_joins
-            or bool({Change.SET_ROLE, Change.DEMOTE_MEMBER} & self.changes)
-            or any(_is_promoted(member, changes) for member, changes in self.made)
-        )
-
-    @property
-    def our_account_acts(self) -> bool:
-        """Whether our account signs in to the workspace."""
-        by_hand = any({CREATE_PROFILE, INVITE_TEAM} & set(keys) for keys in self.entry.pending)
-        return by_hand or self.admin_joins or bool(_BY_OUR_ACCOUNT & self.changes)
-
-
-def _work_at_twenty(plan: Plan) -> list[_Work]:
-    return [
-        _work_of(entry) for entry in plan.work if entry.server is not None and not set(entry.changes) <= _NOT_AT_TWENTY
-    ]
-
-
-def _work_of(entry: TenantPlan) -> _Work:
-    as_member = _admin_as_member(entry)
-    joins = _admin_joins(entry, as_member)
-    made = tuple((member, _made(member, joins=joins and member is as_member)) for member in entry.members)
-    return _Work(entry, as_member, joins, made)
-
-
-def _admin_as_member(entry: TenantPlan) -> MemberPlan | None:
-    admin = entry.admin
-    if not isinstance(admin, Admin):
-        return None
-    user = admin.clerk_user_id
-    same = (m for m in entry.members if m.email == admin.email or (user is not None and m.clerk_user_id == user))
-    return next(same, None)
-
-
-def _admin_joins(entry: TenantPlan, as_member: MemberPlan | None) -> bool:
-    """A new workspace has no admin; in one that was there, whoever is not linked yet is taken for somebody outside."""
-    admin = entry.admin
-    if not isinstance(admin, Admin) or Change.ADD_ADMIN not in entry.changes or Change.ADOPT_WORKSPACE in entry.changes:
-        return False
-    # an admin by Clerk for whom nothing is to be done as a member is linked
-    linked = Change.LINK_MEMBER not in as_member.changes if as_member else admin.clerk_user_id is not None
-    return entry.workspace_id is None or not linked
-
-
-def _made(member: MemberPlan, *, joins: bool) -> frozenset[Change]:
-    """The changes without those that turn out to be none."""
-    changes = set(member.changes)
-    if Change.LINK_MEMBER in changes and Change.ADD_MEMBER not in changes and not joins:
-        # who is only linked was inside before, and most likely has the name already
-        changes.discard(Change.SET_NAME)
-    if not member.why:
-        # the account is somebody else's by now, so that nothing is proved of it
-        changes.discard(Change.DROP_LINK)
-    return frozenset(changes)
-
-
-def _is_promoted(member: MemberPlan, changes: frozenset[Change]) -> bool:
-    return Change.ADD_MEMBER in changes and member.role != _DEFAULT_ROLE
-
-
-def _clerk_writes(entry: TenantPlan) -> int:
-    """The workspace id at the organization, and the ids of people where policy says so."""
-    people = sum(Change.STORE_AT_CLERK in member.changes for member in entry.members)
-    return (entry.store_organization is not None) + people
-
-
-def _twenty_calls(work: Iterable[_Work], circumstances: Circumstances) -> int:
-    by_server: dict[str | None, list[_Work]] = {}
-    for tenant in work:
-        by_server.setdefault(tenant.entry.server, []).append(tenant)
-    return sum(
-        _once_per_server(there, inhabited=server in circumstances.inhabited)
-        + sum(_calls_of(tenant, circumstances) for tenant in there)
-        for server, there in by_server.items()
-    )
-
-
-def _once_per_server(work: Iterable[_Work], *, inhabited: bool) -> int:
-    """The contract; and where we have a workspace, the look at the wizard, for which our account signs in somewhere.
-
-    That is in one of the plan's own workspaces where it has any, so that this sign-in is not needed there again.
-    """
-    there = {tenant.entry.tenant.database_name: tenant for tenant in work if tenant.entry.workspace_id}
-    if not there:
-        return _CONTRACT + (_LOOK_AT_STEPS + _SIGN_IN if inhabited else 0)
-    asked = there[min(there)]
-    return _CONTRACT + _LOOK_AT_STEPS + (0 if _doors(asked) else _SIGN_IN)
-
-
-def _calls_of(tenant: _Work, circumstances: Circumstances) -> int:
-    """All calls for one tenant, in the order of its steps."""
-    return (
-        sum(_OF_TENANT.get(change, 0) for change in tenant.entry.changes)
-        + _doors(tenant)
-        + _for_admin(tenant)
-        + _for_members(tenant)
-        + _for_pending(tenant.entry.pending)
-        + _logins(tenant, circumstances)
-    )
-
-
-def _doors(tenant: _Work) -> int:
-    """Our account signs in once; activating ends what it has, so that a workspace which was there takes two."""
-    again = Change.ACTIVATE_WORKSPACE in tenant.entry.changes and tenant.entry.workspace_id is not None
-    return _SIGN_IN * (tenant.our_account_acts + again)
-
-
-def _for_admin(tenant: _Work) -> int:
-    """Who joins becomes Admin and needs a name; in any case what Twenty shows the person is read once."""
-    if Change.ADD_ADMIN not in tenant.entry.changes:
-        return 0
-    if not tenant.admin_joins:
-        return _LOGIN
-    member = tenant.admin_as_member
-    named = member is not None and Change.SET_NAME in member.changes
-    return _INVITE_LINK + _JOIN + _LOOK + _OF_PERSON[Change.SET_ROLE] + (0 if named else _NAMELESS)
-
-
-def _for_members(tenant: _Work) -> int:
-    """Each person's changes, and what the first of several people costs besides."""
-    return (
-        sum(_for_member(member, changes) for member, changes in tenant.made)
-        + _INVITE_LINK * (Change.ADD_MEMBER in tenant.changes)
-        + _ROLES * tenant.gets_a_role
-        + _OWN_RECORD * (Change.REMOVE_MEMBER in tenant.changes)
-    )
-
-
-def _for_member(member: MemberPlan, changes: frozenset[Change]) -> int:
-    nameless = Change.ADD_MEMBER in changes and Change.SET_NAME not in changes and member.twenty_user_id is None
-    return (
-        sum(_OF_PERSON.get(change, 0) for change in changes)
-        + _OF_PERSON[Change.SET_ROLE] * _is_promoted(member, changes)
-        + _NAMELESS * nameless
-    )
-
-
-def _for_pending(pending: Iterable[Sequence[str]]) -> int:
-    """Each person with pending steps signs in and clears them; the team's step is our account's, once."""
-    team = any(INVITE_TEAM in keys for keys in pending)
-    own = [sum(_OF_STEP.get(key, 0) for key in keys if key != INVITE_TEAM) for keys in pending]
-    return _OF_STEP[INVITE_TEAM] * team + sum(_SIGN_IN + calls for calls in own if calls)
-
-
-def _logins(tenant: _Work, circumstances: Circumstances) -> int:
-    joined, anew = _proofs(tenant, circumstances)
-    return _LOOK * joined + _LOGIN * anew
-
-
-def _proofs(tenant: _Work, circumstances: Circumstances) -> tuple[int, int]:
-    """Whose login is proved: how many of those who join in this run, and how many others.
-
-    The admin's is proved anew in any case, those of all others where anything changed for everybody.
-    """
-    if not isinstance(tenant.entry.admin, Admin):
-        return 0, 0
-    if not _LOOKS_AT_EVERYBODY & tenant.changes:
-        return 0, 1
-    others = [set(member.changes) for member in tenant.entry.members if member is not tenant.admin_as_member]
-    joined = sum(Change.ADD_MEMBER in changes for changes in others)
-    linked = sum(Change.LINK_MEMBER in changes and Change.ADD_MEMBER not in changes for changes in others)
-    gone = sum(bool({Change.REMOVE_MEMBER, Change.DROP_LINK} & changes) for changes in others)
-    before = max(0, circumstances.members.get(tenant.entry.tenant.database_name, 0) - gone)
-    return joined, 1 + before + linked
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
@@ -404,7 +83,7 @@ class _Time:
     whole: float
 
 
-def _time(work: list[_Work], clerk_calls: int, circumstances: Circumstances) -> _Time:
+def _time(work: list[Work], clerk_calls: int, circumstances: Circumstances) -> _Time:
     """Tenants share the places; none is quicker than its own changes, one kind after another."""
     each = [_seconds_of(tenant, circumstances) for tenant in work]
     working = max(sum(each) / circumstances.tenant_concurrency, max(each, default=0.0))
@@ -420,7 +99,7 @@ def _clerk_seconds(calls: int, circumstances: Circumstances) -> float:
     return 10.0 * waiting / max(1, circumstances.clerk_calls_per_10_seconds - at_once)
 
 
-def _seconds_of(tenant: _Work, circumstances: Circumstances) -> float:
+def _seconds_of(tenant: Work, circumstances: Circumstances) -> float:
     return sum(
         _seconds_of_one(change, circumstances) * _turns(change, people, circumstances.twenty_concurrency)
         for change, people in _people_by_change(tenant, circumstances).items()
@@ -440,16 +119,16 @@ def _turns(change: Change, people: int, at_once: int) -> float:
     return max(2 * people / (people + 1), people / at_once)
 
 
-def _people_by_change(tenant: _Work, circumstances: Circumstances) -> Counter[Change]:
+def _people_by_change(tenant: Work, circumstances: Circumstances) -> Counter[Change]:
     """Change → for how many people it is made; 1 for what concerns the tenant."""
     changes = set(tenant.entry.changes)
     found = Counter(change for _, made in tenant.made for change in made)
-    found.update(changes & {Change.ADD_ADMIN, *_OF_TENANT})
+    found.update(changes & {Change.ADD_ADMIN, *OF_TENANT})
     found[Change.STORE_AT_CLERK] += tenant.entry.store_organization is not None
     if Change.CLEAR_ONBOARDING in changes:
         own = _OWN_STEPS if Change.ACTIVATE_WORKSPACE in changes else 0
         found[Change.CLEAR_ONBOARDING] += own + found[Change.ADD_MEMBER] + sum(map(len, tenant.entry.pending))
-    found[Change.PROVE_LOGIN] += sum(_proofs(tenant, circumstances))
+    found[Change.PROVE_LOGIN] += sum(proofs(tenant, circumstances))
     return found
 
 

@@ -1,6 +1,7 @@
 """What a plan will cost and where it may stop, foretold from the plan alone."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -62,3 +63,37 @@ class Forecast:
     cut_names: tuple[CutName, ...]
     aging: tuple[AgingWorkspace, ...]
     harm: Harm
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a forecast needs besides the plan.
+
+    Args:
+        now: for the age of workspaces.
+        observing_clerk_calls: that making this plan took, direct looks included; the run makes them again.
+        clerk_calls_per_10_seconds: that a run may make.
+        clerk_calls_at_once: how many of them before the limit makes anybody wait.
+        twenty_concurrency, tenant_concurrency: as in the settings.
+        harm_allowed: removals and demotions that a run may make in all.
+        reading_seconds: that making this plan took.
+        activation_seconds: of one workspace, in the last runs.
+        seconds_of_change: change → median seconds of one in the last runs; defaults where it is missing.
+        room: server → workspaces that it can still take; None: no limit of ours.
+        inhabited: servers on which a workspace of ours is known before the run.
+        members: database name → people of ours in its workspace besides the admin, before the run.
+    """
+
+    now: datetime
+    observing_clerk_calls: int
+    clerk_calls_per_10_seconds: int
+    clerk_calls_at_once: int
+    twenty_concurrency: int
+    tenant_concurrency: int
+    harm_allowed: int
+    reading_seconds: float = 0.0
+    activation_seconds: float = 3.0
+    seconds_of_change: Mapping[str, float] = field(default_factory=dict)
+    room: Mapping[str, int | None] = field(default_factory=dict)
+    inhabited: frozenset[str] = frozenset()
+    members: Mapping[str, int] = field(default_factory=dict)

@@ -4,9 +4,9 @@ import asyncio
 from datetime import UTC, datetime
 
 from provisioning_pipeline.clients.limits import BURST
-from provisioning_pipeline.decide.forecast import Circumstances, forecast
+from provisioning_pipeline.decide.forecast import forecast
 from provisioning_pipeline.ledger.schema import has_ledger
-from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.forecast import Circumstances, Forecast
 from provisioning_pipeline.model.tenant import Change, Plan
 from provisioning_pipeline.pipeline.connections import Connections
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.decide.forecast import Circumstances, forecast
+from provisioning_pipeline.decide.forecast import forecast
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
-from provisioning_pipeline.model.forecast import AgingWorkspace, CutName, Harm, Limit
+from provisioning_pipeline.model.forecast import AgingWorkspace, Circumstances, CutName, Harm, Limit
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INVITE_TEAM
 from provisioning_pipeline.model.tenant import (

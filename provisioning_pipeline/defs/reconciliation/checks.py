@@ -44,7 +44,7 @@ def no_drift_is_left(workbench: Workbench) -> dg.AssetCheckResult:
 
 @dg.asset_check(
     asset=reconciliation_outcomes,
-    description="The last run removed and demoted no more people than the budget of a run allows, or than were "
+    description="The last run over all tenants took away from no more people than the budget allows, or than were "
     "approved by name; and none waits for approval.",
 )
 def harm_budget_is_respected(workbench: Workbench) -> dg.AssetCheckResult:

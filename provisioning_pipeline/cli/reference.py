@@ -1,6 +1,6 @@
 """Renders docs/configuration.md and .env.example from the settings: `python -m provisioning_pipeline.cli.reference`.
 
-The one place where a setting is described is `settings.py`; a test fails when the two files lag behind it.
+The one place where a setting is described is the package `settings`; a test fails when the two files lag behind it.
 """
 
 import json
@@ -71,6 +71,17 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "members_foreign_password",
         "harm_share",
         "harm_most",
+    ),
+    "Sessions and keys (`provisioning serve`)": (
+        "clerk_issuers",
+        "clerk_jwks_url",
+        "clerk_authorized_parties",
+        "clerk_keys_stale_seconds",
+        "clerk_look_share",
+        "session_cache_seconds",
+        "impersonated_sign_in",
+        "sign_ins_per_minute",
+        "key_requests_per_minute",
     ),
 }
 _REST = "Runs and reports"
@@ -207,7 +218,7 @@ def _code(value: str) -> str:
 
 _HEAD = """# Configuration
 
-<!-- Generated from settings.py by `python -m provisioning_pipeline.cli.reference`: edit there, not here. -->
+<!-- Generated from the package settings by `python -m provisioning_pipeline.cli.reference`: edit there, not here. -->
 
 Every setting is an environment variable. The same names may stand in a file `.env` in the folder from which the
 program is started; the environment wins. `.env.example` has them all. Lists are JSON. A value that is missing or
@@ -217,7 +228,7 @@ Secrets are the two passwords of a server (its service account's and the one in 
 database URLs, Clerk's key and webhook secret, and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported
 or stored."""
 
-_ENV_HEAD = """# Copy to .env and fill in. Generated from provisioning_pipeline/settings.py by
+_ENV_HEAD = """# Copy to .env and fill in. Generated from provisioning_pipeline/settings by
 # `python -m provisioning_pipeline.cli.reference`; docs/configuration.md says more. Lists are JSON."""
 
 

@@ -1,29 +1,17 @@
-"""Every setting of the program, in one class, read from the environment and `.env`."""
+"""Every setting of the program, read from the environment and `.env`."""
 
 import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    AnyHttpUrl,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.settings.gateway import PREFIX, GatewaySettings
+from provisioning_pipeline.settings.types import HeaderSecret, HttpUrl, Pattern, Place, PostgresUrl, SecretHttpUrl
 
-PREFIX = "PROVISIONING_"
-"""Label that Twenty gives the role of full rights in every workspace."""
+Kind = TypeVar("Kind", bound=GatewaySettings)
 SINGLE_SERVER = "twenty"
 """Name of the server that the single TWENTY settings describe."""
 
@@ -34,69 +22,6 @@ class SettingsError(Exception):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = tuple(faults)
-
-
-def _http_url(value: str) -> str:
-    try:
-        TypeAdapter(AnyHttpUrl).validate_python(value)
-    except ValidationError:
-        message = "must be a URL that starts with http:// or https://"
-        raise ValueError(message) from None
-    if "@" in value.split("/", 3)[2]:
-        message = "must not hold a user or password: it is shown in reports"
-        raise ValueError(message)
-    return value.rstrip("/")
-
-
-def _place(value: str) -> str:
-    if re.match(r"[a-z0-9+.-]+://[^/@]*:[^/@]*@", value, re.IGNORECASE):
-        message = "must not hold a password: it is shown in reports. Give fsspec its credentials by its own means"
-        raise ValueError(message)
-    return value
-
-
-def _secret_http_url(value: SecretStr) -> SecretStr:
-    return SecretStr(_http_url(value.get_secret_value().strip()))
-
-
-def _postgres_url(value: SecretStr) -> SecretStr:
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
-    text = value.get_secret_value()
-    try:
-        parameters = conninfo_to_dict(text) if text.startswith(("postgresql://", "postgres://")) else {}
-    except ProgrammingError:
-        parameters = {}
-    if not parameters.get("dbname"):
-        message = "must be a URL like postgresql://user:password@host:5432/database, with a database name"
-        raise ValueError(message)
-    return value
-
-
-def _regular_expression(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        message = f"must be a regular expression: {error}"
-        raise ValueError(message) from None
-    return value
-
-
-def _header_secret(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value().strip()
-    if not text or not text.isascii() or not text.isprintable():
-        message = "must be one line of plain characters"
-        raise ValueError(message)
-    return SecretStr(text)
-
-
-HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Place = Annotated[str, AfterValidator(_place)]
-SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
-Pattern = Annotated[str, AfterValidator(_regular_expression)]
 
 
 class TwentyServer(BaseModel):
@@ -117,22 +42,9 @@ class TwentyServer(BaseModel):
     tenants: Pattern | None = Field(default=None, description="Regular expression over slugs that belong here.")
 
 
-class Settings(BaseSettings):
-    """The settings. Secrets are `SecretStr`: printing this object shows none of them."""
+class Settings(GatewaySettings):
+    """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=".env",
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
-
-    registry_url: PostgresUrl = Field(
-        description="The tenant manager's database; our own schema `provisioning` lives there too.",
-        examples=["postgresql://provisioning:secret@db.example.com:5432/tenant_manager"],
-    )
     tenant_cluster_url: PostgresUrl = Field(
         description="Any database of the cluster that holds the tenant databases.",
         examples=["postgresql://provisioning:secret@db.example.com:5432/postgres"],
@@ -177,18 +89,6 @@ class Settings(BaseSettings):
             '"service_password": "a-long-random-password", "capacity": 5}]'
         ],
     )
-    clerk_base_url: HttpUrl = Field(
-        default="https://api.clerk.com/v1",
-        description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
-        examples=["https://api.clerk.com/v1"],
-    )
-    clerk_secret_key: HeaderSecret = Field(description="Clerk's secret key.", examples=["sk_live_..."])
-    clerk_requests_per_10_seconds: int = Field(
-        default=1000,
-        ge=1,
-        description="Backend API calls that Clerk allows in 10 s (1000 in production, 100 in development).",
-        examples=["1000"],
-    )
     clerk_share: float = Field(
         default=0.8,
         gt=0,
@@ -216,18 +116,6 @@ class Settings(BaseSettings):
         default=False,
         description="Take a Clerk organization for a tenant's because of its slug, where nothing else tells.",
         examples=["false"],
-    )
-    member_roles: dict[str, str] = Field(
-        default={"org:admin": ADMIN_ROLE},
-        description="Clerk role → label of the role in Twenty, as JSON. Holders of a role that maps to Admin are the "
-        "candidates for a workspace's admin.",
-        examples=['{"org:admin": "Admin"}'],
-    )
-    member_default_role: str = Field(
-        default="Member",
-        min_length=1,
-        description="Label of the Twenty role for every other Clerk role.",
-        examples=["Member"],
     )
     members_gone: Literal["report", "demote", "remove"] = Field(
         default="report",
@@ -314,6 +202,12 @@ class Settings(BaseSettings):
         description="Base URL of Dagster's web server, so that reports and alerts can link to a run.",
         examples=["https://dagster.example.com"],
     )
+    dagster_graphql_url: HttpUrl | None = Field(
+        default=None,
+        description="Dagster's GraphQL endpoint, through which `provisioning serve` launches runs; unset: "
+        "PROVISIONING_DAGSTER_URL with /graphql. With neither, tenants are marked, and the sensor launches.",
+        examples=["http://dagster-webserver:3000/graphql"],
+    )
     api_url: HttpUrl | None = Field(
         default=None,
         description="Base URL of `provisioning serve`, so that assets in Dagster can link to the report's page.",
@@ -324,6 +218,24 @@ class Settings(BaseSettings):
         description="Password (any user name) for reports and timelines that `provisioning serve` shows; without it "
         "only callers on the same machine see them.",
         examples=["a-long-random-password"],
+    )
+    key_requests_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="Requests that one API key may send in a minute to one process of `provisioning serve`.",
+        examples=["600"],
+    )
+    sign_ins_per_minute: int = Field(
+        default=10,
+        ge=1,
+        description="One-time sign-ins to Twenty that one member may ask for in a minute of one process.",
+        examples=["10"],
+    )
+    impersonated_sign_in: bool = Field(
+        default=False,
+        description="Let a Clerk session that somebody else opened in the member's name (claim `act`) sign in to "
+        "Twenty as that member.",
+        examples=["false"],
     )
     alert_webhook_url: SecretHttpUrl | None = Field(
         default=None,
@@ -356,12 +268,6 @@ class Settings(BaseSettings):
     keep_dagster_days: int = Field(
         default=30, ge=1, description="Finished runs and their events are kept so long in Dagster.", examples=["30"]
     )
-    registry_table: str = Field(
-        default="tenant_registry",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
-        description="The tenant manager's table, with its schema if that is not on the search path.",
-        examples=["public.tenant_registry"],
-    )
     tenant_database_pattern: Pattern = Field(
         default="^twenty_tenant_.+",
         description="Regular expression (PostgreSQL) that tells a tenant database by its name.",
@@ -376,11 +282,6 @@ class Settings(BaseSettings):
         default=True,
         description="Register a tenant database that the registry does not know.",
         examples=["true"],
-    )
-    registry_excluded_statuses: tuple[str, ...] = Field(
-        default=("suspended", "deleted", "archived", "deprovisioned", "cancelled"),
-        description="Registry statuses whose tenants are left alone, as a JSON list.",
-        examples=['["suspended", "deleted"]'],
     )
     registry_pending_statuses: tuple[str, ...] = Field(
         default=("pending", "creating", "provisioning"),
@@ -403,9 +304,6 @@ class Settings(BaseSettings):
         le=64,
         description="Calls under way at once at one Twenty server; its sign-ups cost processor time.",
         examples=["8"],
-    )
-    request_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
     )
     activation_timeout_seconds: float = Field(
         default=180.0,
@@ -462,6 +360,15 @@ class Settings(BaseSettings):
         return servers
 
     @property
+    def graphql_url(self) -> str | None:
+        """Dagster's GraphQL endpoint; None: no web server is known."""
+        return self.dagster_graphql_url or (f"{self.dagster_url}/graphql" if self.dagster_url else None)
+
+    def is_tenant_database(self, name: str) -> bool:
+        """Whether a database of this name would be looked at as a tenant's."""
+        return bool(re.search(self.tenant_database_pattern, name)) and name not in self.tenant_database_excluded
+
+    @property
     def tables(self) -> str:
         """Where tables, plans and the values between Dagster steps are kept: a folder or a URL that fsspec knows."""
         return self.tables_path or str(self.report_path / "tables")
@@ -501,10 +408,23 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: with one line per fault, naming the environment variable.
     """
+    return _load(Settings, overrides)
+
+
+def load_gateway_settings() -> GatewaySettings:
+    """Read the settings that a gateway needs.
+
+    Raises:
+        SettingsError: with one line per fault, naming the environment variable.
+    """
+    return _load(GatewaySettings, {})
+
+
+def _load(kind: type[Kind], overrides: dict[str, Any]) -> Kind:
     from pydantic_settings import SettingsError as UnreadableSettings
 
     try:
-        return Settings(**overrides)
+        return kind(**overrides)
     except ValidationError as error:
         raise SettingsError(_fault_lines(error)) from None
     except UnreadableSettings as error:

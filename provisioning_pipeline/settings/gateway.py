@@ -1,0 +1,105 @@
+"""What it takes to tell a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.settings.types import HeaderSecret, HttpUrl, IssuerUrl, PostgresUrl
+
+PREFIX = "PROVISIONING_"
+
+
+class GatewaySettings(BaseSettings):
+    """The settings of `ClerkWorkspaceMiddleware`. Secrets are `SecretStr`: printing this object shows none of them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    registry_url: PostgresUrl = Field(
+        description="The tenant manager's database; our own schema `provisioning` lives there too.",
+        examples=["postgresql://provisioning:secret@db.example.com:5432/tenant_manager"],
+    )
+    registry_table: str = Field(
+        default="tenant_registry",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+        description="The tenant manager's table, with its schema if that is not on the search path.",
+        examples=["public.tenant_registry"],
+    )
+    registry_excluded_statuses: tuple[str, ...] = Field(
+        default=("suspended", "deleted", "archived", "deprovisioned", "cancelled"),
+        description="Registry statuses whose tenants are left alone, as a JSON list.",
+        examples=['["suspended", "deleted"]'],
+    )
+    clerk_base_url: HttpUrl = Field(
+        default="https://api.clerk.com/v1",
+        description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
+        examples=["https://api.clerk.com/v1"],
+    )
+    clerk_secret_key: HeaderSecret = Field(description="Clerk's secret key.", examples=["sk_live_..."])
+    clerk_requests_per_10_seconds: int = Field(
+        default=1000,
+        ge=1,
+        description="Backend API calls that Clerk allows in 10 s (1000 in production, 100 in development).",
+        examples=["1000"],
+    )
+    clerk_issuers: tuple[IssuerUrl, ...] = Field(
+        default=(),
+        description="Clerk's Frontend API URLs whose session tokens are accepted (their claim `iss`), as a JSON list. "
+        "Without any, no session is.",
+        examples=['["https://clerk.example.com"]'],
+    )
+    clerk_jwks_url: HttpUrl | None = Field(
+        default=None,
+        description="Where Clerk's public keys are; unset: ISSUER/.well-known/jwks.json of each issuer. "
+        "https://api.clerk.com/v1/jwks is asked with the secret key.",
+        examples=["https://api.clerk.com/v1/jwks"],
+    )
+    clerk_authorized_parties: tuple[str, ...] = Field(
+        default=(),
+        description="Origins whose session tokens are accepted (their claim `azp`), as a JSON list. Set it: without "
+        "any, a token that was made for another application of the same Clerk instance is accepted too.",
+        examples=['["https://app.example.com"]'],
+    )
+    clerk_keys_stale_seconds: float = Field(
+        default=3600.0,
+        ge=0,
+        description="While Clerk's public keys cannot be read anew, known ones are trusted for so long.",
+        examples=["3600"],
+    )
+    clerk_look_share: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Share of Clerk's Backend API calls that looks at the members behind sessions may use. Beyond it, "
+        "the token and the ledger decide.",
+        examples=["0.1"],
+    )
+    session_cache_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        le=300,
+        description="How long a member's workspace is remembered. So long may a session that was just ended at Clerk, "
+        "or a tenant that was just suspended, get through, where its token has not expired before (they live 60 s).",
+        examples=["30"],
+    )
+    member_roles: dict[str, str] = Field(
+        default={"org:admin": ADMIN_ROLE},
+        description="Clerk role → label of the role in Twenty, as JSON. Holders of a role that maps to Admin are the "
+        "candidates for a workspace's admin.",
+        examples=['{"org:admin": "Admin"}'],
+    )
+    member_default_role: str = Field(
+        default="Member",
+        min_length=1,
+        description="Label of the Twenty role for every other Clerk role.",
+        examples=["Member"],
+    )
+    request_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
+    )

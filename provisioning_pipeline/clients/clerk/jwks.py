@@ -1,0 +1,178 @@
+"""Clerk's public keys: cached, read anew when in doubt but seldom, and trusted for a while when Clerk is away.
+
+`jwt.PyJWKClient` is synchronous and takes a key of any kind; Clerk's session keys are RSA.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+_LOG = logging.getLogger(__name__)
+FRESH_SECONDS = 300.0
+"""As Clerk's own verifiers keep keys."""
+DOUBT_SECONDS = 30.0
+"""At most so often an unknown key id or a bad signature has the keys read anew."""
+_RETRY_SECONDS = 2.0
+_TIMEOUT_SECONDS = 5.0
+_MOST_BYTES = 200_000
+_LEAST_BITS = 2048
+
+
+class KeysAway(Exception):
+    """No key is known that may still be trusted, and none can be read."""
+
+
+class PublicKeys:
+    """The RSA keys at one address, by key id.
+
+    Args:
+        url: of a JSON Web Key Set.
+        headers: sent along, for an address that wants a secret key.
+        stale_seconds: how long keys that cannot be read anew are trusted.
+        clock: seconds that only ever grow.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        stale_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url
+        self._headers = dict(headers or {})
+        self._stale_seconds = stale_seconds
+        self._clock = clock
+        self._keys: dict[str, RSAPublicKey] = {}
+        self._read_at: float | None = None
+        self._tried_at: float | None = None
+        self._doubted_at: float | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.generation = 0
+        """Grows whenever the keys change: what was verified with older ones is to be verified again."""
+
+    @property
+    def known(self) -> bool:
+        """Whether there are keys that may be trusted now."""
+        return self._read_at is not None and self._clock() - self._read_at <= FRESH_SECONDS + self._stale_seconds
+
+    async def get(self, kid: str) -> RSAPublicKey | None:
+        """The key with this id; None when there is none, also after looking again where that is due.
+
+        Raises:
+            KeysAway: when no keys are known, or those that are have not been read anew for too long.
+        """
+        await self._be_fresh()
+        found = self._keys.get(kid)
+        if found is None and await self.doubted():
+            found = self._keys.get(kid)
+        return found
+
+    async def warm(self) -> None:
+        """Read the keys where that is due; whether they are `known` then tells if it went well."""
+        with suppress(KeysAway):
+            await self._be_fresh()
+
+    async def doubted(self) -> bool:
+        """Read the keys anew because one did not fit, unless that was done a moment ago; whether it was done."""
+        if self._reading:
+            await self._read()
+            return True
+        now = self._clock()
+        if self._doubted_at is not None and now - self._doubted_at < DOUBT_SECONDS:
+            return False
+        self._doubted_at = now
+        await self._read()
+        return True
+
+    async def _be_fresh(self) -> None:
+        now = self._clock()
+        age = None if self._read_at is None else now - self._read_at
+        if age is not None and age <= FRESH_SECONDS:
+            return
+        tried_lately = self._tried_at is not None and now - self._tried_at < _RETRY_SECONDS
+        if age is not None and age <= FRESH_SECONDS + self._stale_seconds:
+            if not tried_lately:
+                # nobody waits for it: the keys at hand are good for a while
+                self._begin_reading()
+            return
+        if not tried_lately or self._reading:
+            await self._read()
+        if not self.known:
+            raise KeysAway
+
+    async def _read(self) -> None:
+        await asyncio.shield(self._begin_reading())
+
+    def _begin_reading(self) -> asyncio.Task[None]:
+        """Read the keys; all who want that at once wait for the same answer."""
+        if self._reading is None:
+            self._tried_at = self._clock()
+            self._reading = asyncio.create_task(self._fetch())
+            self._reading.add_done_callback(self._ended)
+        return self._reading
+
+    def _ended(self, _: "asyncio.Task[None]") -> None:
+        self._reading = None
+
+    async def _fetch(self) -> None:
+        try:
+            # a client for each read: it happens every few minutes, and keeps no connection that could be dead by then
+            async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http:
+                response = await http.get(self._url, headers=self._headers)
+            keys = _rsa_keys(response)
+        except (httpx.HTTPError, ValueError) as error:
+            _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, _told(error))
+            return
+        if {kid: key.public_numbers() for kid, key in keys.items()} != {
+            kid: key.public_numbers() for kid, key in self._keys.items()
+        }:
+            self.generation += 1
+            self._keys = keys
+        self._read_at = self._clock()
+
+
+def _rsa_keys(response: httpx.Response) -> dict[str, RSAPublicKey]:
+    """The usable keys of an answer, by id.
+
+    Raises:
+        ValueError: when it holds none.
+    """
+    if response.status_code != httpx.codes.OK or len(response.content) > _MOST_BYTES:
+        message = f"HTTP {response.status_code}, {len(response.content)} bytes"
+        raise ValueError(message)
+    document = response.json()
+    entries = document.get("keys") if isinstance(document, dict) else None
+    found: dict[str, RSAPublicKey] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        key = _rsa_key(entry)
+        if key is not None:
+            found[entry["kid"]] = key
+    if not found:
+        message = "no RSA key for signatures is among the answer"
+        raise ValueError(message)
+    return found
+
+
+def _rsa_key(entry: Any) -> RSAPublicKey | None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str) or not entry["kid"]:
+        return None
+    if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
+        return None
+    try:
+        key = jwt.PyJWK(entry, algorithm="RS256").key
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    return key if isinstance(key, RSAPublicKey) and key.key_size >= _LEAST_BITS else None
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else type(error).__name__

@@ -1,0 +1,215 @@
+"""Verifies Clerk's session tokens, after what Clerk documents of them (2026-08): versions 1 and 2, RS256.
+
+The same key also signs machine tokens, tokens of JWT templates and OAuth tokens; none of them is a session.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeGuard
+
+import jwt
+from cachetools import LRUCache
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from provisioning_pipeline.clients.clerk.jwks import KeysAway, PublicKeys
+from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session
+
+MOST_CHARACTERS = 8192
+"""Clerk keeps a session token in a cookie, which browsers cut at 4,096."""
+LEEWAY_SECONDS: Final = 5
+_REMEMBERED = 20_000
+_WORKSPACE_CLAIM = "twenty_workspace_id"
+_SIGNATURE: Final = jwt.PyJWS(algorithms=["RS256"])
+_INVALID = "The session token is not valid."
+_KEYS_AWAY = "Clerk's public keys cannot be read at present, so no session can be verified."
+_Times = tuple[float, float, float]
+
+
+class SessionVerifier:
+    """Tells what a session token says, or why it is refused.
+
+    A token that was verified is remembered until it expires or the keys change: its signature is checked once, its
+    times at every request.
+
+    Args:
+        issuers: Frontend API URL → the keys that sign for it.
+        authorized_parties: values of `azp` that are accepted; empty: any, and none.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        issuers: Mapping[str, PublicKeys],
+        authorized_parties: Sequence[str] = (),
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._issuers = dict(issuers)
+        self._parties = frozenset(authorized_parties)
+        self._clock = clock
+        self._verified: LRUCache[str, tuple[PublicKeys, int, Session | Refused, _Times]] = LRUCache(_REMEMBERED)
+
+    @property
+    def keys(self) -> Mapping[str, PublicKeys]:
+        """The keys by issuer."""
+        return self._issuers
+
+    async def verify(self, token: str) -> Session:
+        """What a token says.
+
+        Raises:
+            Refused: with 401 words, or NO_ORGANIZATION.
+            CannotTell: when no public key is known.
+        """
+        known = self._verified.get(token)
+        if known is None or known[0].generation != known[1]:
+            known = await self._read(token)
+            self._verified[token] = known
+        _, _, said, times = known
+        self._must_be_now(times)
+        if isinstance(said, Refused):
+            # a new object: one that is raised twice keeps the frames of both
+            raise Refused(said.why, said.detail)
+        return said
+
+    async def same_session(self, token: str, session: Session) -> bool:
+        """Whether another token that came along was signed for the same session and organization, expired or not.
+
+        Raises:
+            CannotTell: when no public key is known.
+        """
+        try:
+            known = self._verified.get(token) or await self._read(token)
+        except Refused:
+            return False
+        said = known[2]
+        return isinstance(said, Session) and _identity(said) == _identity(session)
+
+    async def _read(self, token: str) -> tuple[PublicKeys, int, Session | Refused, _Times]:
+        kid, claims = _unverified(token)
+        issuer = claims.get("iss")
+        keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
+        if keys is None:
+            raise Refused(Refusal.INVALID_TOKEN, _INVALID)
+        try:
+            await _check_signature(token, kid, keys)
+        except KeysAway:
+            raise CannotTell(_KEYS_AWAY) from None
+        times = _times(claims)
+        try:
+            said: Session | Refused = self._session(claims)
+        except Refused as refused:
+            said = refused
+        return keys, keys.generation, said, times
+
+    def _session(self, claims: Mapping[str, Any]) -> Session:
+        user_id, session_id = claims.get("sub"), claims.get("sid")
+        if not (_is_word(user_id) and user_id.startswith("user_") and _is_word(session_id)):
+            raise Refused(Refusal.NOT_A_SESSION, "The token is not one of a user's session.")
+        if self._parties and claims.get("azp") not in self._parties:
+            raise Refused(Refusal.WRONG_PARTY, "The session token was made for another application.")
+        if claims.get("sts", "active") != "active":
+            raise Refused(Refusal.SESSION_PENDING, "The session is pending: its user has something to do at Clerk.")
+        organization_id, role = _organization(claims)
+        if organization_id is None:
+            raise Refused(Refusal.NO_ORGANIZATION, "The session has no active organization.")
+        workspace_id = claims.get(_WORKSPACE_CLAIM)
+        return Session(
+            user_id=user_id,
+            session_id=session_id,
+            organization_id=organization_id,
+            role=role,
+            issuer=claims["iss"],
+            expires_at=int(claims["exp"]),
+            workspace_id=None if workspace_id is None else str(workspace_id),
+            impersonator=_impersonator(claims),
+        )
+
+    def _must_be_now(self, times: _Times) -> None:
+        issued, begins, expires = times
+        now = self._clock()
+        if now >= expires + LEEWAY_SECONDS:
+            raise Refused(Refusal.TOKEN_EXPIRED, "The session token has expired; get a new one from Clerk.")
+        if now < max(issued, begins) - LEEWAY_SECONDS:
+            raise Refused(Refusal.TOKEN_NOT_YET_VALID, "The session token is not valid yet; compare the clocks.")
+
+
+def _unverified(token: str) -> tuple[str, Mapping[str, Any]]:
+    """Key id and claims of what has the form of a token; nothing of it may be believed yet."""
+    if len(token) > MOST_CHARACTERS or not token.isascii():
+        raise Refused(Refusal.INVALID_TOKEN, _INVALID)
+    try:
+        parts = jwt.decode_complete(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise Refused(Refusal.INVALID_TOKEN, _INVALID) from None
+    header, claims = parts["header"], parts["payload"]
+    kid = header.get("kid")
+    # an OAuth access token is `at+jwt`; a critical extension is one that we would have to understand
+    if header.get("alg") != "RS256" or header.get("typ", "JWT") != "JWT" or "crit" in header or not _is_word(kid):
+        raise Refused(Refusal.INVALID_TOKEN, _INVALID)
+    return kid, claims
+
+
+async def _check_signature(token: str, kid: str, keys: PublicKeys) -> None:
+    """Refuse a token that none of the keys signed; a rotation may have reused the key id."""
+    key = await keys.get(kid)
+    if key is not None and _is_signed(token, key):
+        return
+    if key is not None and await keys.doubted():
+        key = await keys.get(kid)
+        if key is not None and _is_signed(token, key):
+            return
+    raise Refused(Refusal.INVALID_TOKEN, _INVALID)
+
+
+def _is_signed(token: str, key: RSAPublicKey) -> bool:
+    try:
+        _SIGNATURE.decode(token, key, algorithms=["RS256"])
+    except jwt.PyJWTError:
+        return False
+    return True
+
+
+def _times(claims: Mapping[str, Any]) -> _Times:
+    """When it was issued, begins and expires, in seconds since 1970. A token without one of the three is refused."""
+    found = [claims.get(name) for name in ("iat", "nbf", "exp")]
+    issued, begins, expires = (
+        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12 else None
+        for value in found
+    )
+    if issued is None or begins is None or expires is None:
+        raise Refused(Refusal.INVALID_TOKEN, "The session token does not say from when and until when it is valid.")
+    return issued, begins, expires
+
+
+def _organization(claims: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The active organization and the role in it. Version 2 has them in `o`, version 1 in claims of their own."""
+    match claims.get("v"):
+        case 2:
+            compact = claims.get("o")
+            compact = compact if isinstance(compact, dict) else {}
+            found, role = compact.get("id"), compact.get("rol")
+        case None | 1:
+            found, role = claims.get("org_id"), claims.get("org_role")
+        case _:
+            raise Refused(Refusal.INVALID_TOKEN, "The session token is of a version that is not known here.")
+    name = role if _is_word(role) else ""
+    return (found if _is_word(found) else None), name if not name or name.startswith("org:") else f"org:{name}"
+
+
+def _impersonator(claims: Mapping[str, Any]) -> str | None:
+    if "act" not in claims:
+        return None
+    act = claims["act"]
+    subject = act.get("sub") if isinstance(act, dict) else None
+    # somebody else is at it, whoever that is
+    return subject if _is_word(subject) else "unknown"
+
+
+def _identity(session: Session) -> tuple[str, ...]:
+    return session.issuer, session.user_id, session.session_id, session.organization_id
+
+
+def _is_word(value: Any) -> TypeGuard[str]:
+    # what a database does not take as text (NUL, half a surrogate pair) is not printable either
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()

@@ -1,0 +1,21 @@
+"""A typed client of the HTTP door that `provisioning serve` opens; it uses nothing else of ours.
+
+`ProvisioningClient` waits for each answer, `AsyncProvisioningClient` is for asyncio; docs/examples shows both in use.
+"""
+
+from provisioning_pipeline.client.asynchronous import AsyncProvisioningClient
+from provisioning_pipeline.client.blocking import ProvisioningClient
+from provisioning_pipeline.client.errors import NotReady, ProvisioningError, UnexpectedAnswer, Unreachable
+from provisioning_pipeline.client.tenant import Condition, Event, Tenant
+
+__all__ = [
+    "AsyncProvisioningClient",
+    "Condition",
+    "Event",
+    "NotReady",
+    "ProvisioningClient",
+    "ProvisioningError",
+    "Tenant",
+    "UnexpectedAnswer",
+    "Unreachable",
+]

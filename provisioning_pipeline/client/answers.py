@@ -1,0 +1,137 @@
+"""Reads the HTTP door's answers. Pure. Unknown fields are ignored, for the server may be newer than this client."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from provisioning_pipeline.client.calls import Call
+from provisioning_pipeline.client.errors import ProvisioningError, UnexpectedAnswer
+from provisioning_pipeline.client.tenant import Event, Tenant
+
+T = TypeVar("T")
+_FOREIGN = "What answers is not the provisioning server: check base_url, and any proxy in between."
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer: the names of its headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantPage:
+    """One page of tenants; `next` is the cursor of the page after it."""
+
+    items: tuple[Tenant, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """One page of a timeline; `next` is what older events are before."""
+
+    events: tuple[Event, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FieldError:
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Problem:
+    title: str
+    detail: str
+    request_id: str | None = None
+    errors: tuple[_FieldError, ...] = ()
+
+
+_TENANT = TypeAdapter(Tenant)
+_TENANT_PAGE = TypeAdapter(TenantPage)
+_EVENT_PAGE = TypeAdapter(EventPage)
+_PROBLEM = TypeAdapter(_Problem)
+
+
+def tenant(answer: Answer, call: Call) -> Tenant:
+    """The tenant in an answer. Raises UnexpectedAnswer."""
+    return _read(_TENANT, answer, call)
+
+
+def tenant_page(answer: Answer, call: Call) -> TenantPage:
+    """The page of tenants in an answer. Raises UnexpectedAnswer."""
+    return _read(_TENANT_PAGE, answer, call)
+
+
+def event_page(answer: Answer, call: Call) -> EventPage:
+    """The page of a timeline in an answer. Raises UnexpectedAnswer."""
+    return _read(_EVENT_PAGE, answer, call)
+
+
+def refusal(answer: Answer) -> ProvisioningError:
+    """The error that an answer other than success stands for, whoever gave it."""
+    try:
+        problem = _PROBLEM.validate_json(answer.body)
+    except ValidationError:
+        problem = _Problem(title=_phrase(answer.status), detail=_FOREIGN)
+    fields = "; ".join(f"{error.field}: {error.message}" for error in problem.errors)
+    detail = " ".join(_sentence(words) for words in (problem.detail, fields) if words)
+    error = ProvisioningError(answer.status, problem.title, detail, problem.request_id or _request_id(answer))
+    error.retry_after_seconds = retry_after_seconds(answer)
+    return error
+
+
+def retry_after_seconds(answer: Answer) -> float | None:
+    """How long the server asks to wait; None when it does not say so in a way that can be read.
+
+    A date counts from the answer's own, so that the two machines' clocks need not agree.
+    """
+    asked = answer.headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(asked):
+        return float(asked)
+    try:
+        until, now = (parsedate_to_datetime(text) for text in (asked, answer.headers.get("date", "")))
+        return max(0.0, (until - now).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def unexpected(answer: Answer, call: Call, why: str) -> UnexpectedAnswer:
+    """The error for a success that cannot be used."""
+    detail = f"The answer to {call} cannot be used: {_sentence(why)}"
+    return UnexpectedAnswer(answer.status, "Answer not understood", detail, _request_id(answer))
+
+
+def _read(shape: TypeAdapter[T], answer: Answer, call: Call) -> T:
+    try:
+        return shape.validate_json(answer.body)
+    except ValidationError as error:
+        # without the values: an answer of something else may hold anything
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = ".".join(str(step) for step in first["loc"])
+    raise unexpected(answer, call, f"{place}: {first['msg']}" if place else first["msg"])
+
+
+def _request_id(answer: Answer) -> str | None:
+    return answer.headers.get("x-request-id")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."

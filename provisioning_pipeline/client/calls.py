@@ -1,0 +1,85 @@
+"""The requests of the HTTP door, built from what callers give. Pure, but for the idempotency keys."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+from uuid import uuid4
+
+_MOST_TENANTS = 200
+_HEADER_TEXT = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `wait` is how many seconds the server may hold its answer back."""
+
+    method: str
+    path: str
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, str] | None = None
+    wait: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def put_tenant(slug: str, stated: Mapping[str, str | None], wait: int, idempotency_key: str | None) -> Call:
+    """Register the tenant, with the stated facts that are not None; without any, ask for a registered one."""
+    body = {name: value for name, value in stated.items() if value is not None}
+    return Call("PUT", _path(slug), _wait(wait), _idempotency(idempotency_key), body or None, wait)
+
+
+def reconcile(slug: str, wait: int, idempotency_key: str | None) -> Call:
+    """Look at the tenant now."""
+    return Call("POST", f"{_path(slug)}/reconcile", _wait(wait), _idempotency(idempotency_key), None, wait)
+
+
+def tenant(slug: str) -> Call:
+    """Read one tenant."""
+    return Call("GET", _path(slug))
+
+
+def tenants(state: str | None, clerk_org_id: str | None, cursor: str | None) -> Call:
+    """Read one page of the tenants."""
+    return Call(
+        "GET", "/v1/tenants", _given(limit=_MOST_TENANTS, state=state, clerk_org_id=clerk_org_id, cursor=cursor)
+    )
+
+
+def timeline(slug: str, before: str | None) -> Call:
+    """Read one page of what happened to the tenant."""
+    return Call("GET", f"{_path(slug)}/timeline", _given(before=before))
+
+
+def header_text(name: str, text: str) -> str:
+    """The text, where a header can carry it.
+
+    Raises:
+        ValueError: it cannot; the text is not repeated, for it may be a secret.
+    """
+    if not _HEADER_TEXT.fullmatch(text):
+        message = f"{name} must be printable ASCII without spaces or line ends, and not empty"
+        raise ValueError(message)
+    return text
+
+
+def _path(slug: str) -> str:
+    # as parts of a path these three would lead elsewhere
+    if slug in ("", ".", ".."):
+        message = f"{slug!r} is no tenant's slug or database name"
+        raise ValueError(message)
+    return f"/v1/tenants/{quote(slug, safe='')}"
+
+
+def _wait(wait: int) -> dict[str, str | int]:
+    return _given(wait=wait or None)
+
+
+def _idempotency(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": uuid4().hex if key is None else header_text("idempotency_key", key)}
+
+
+def _given(**values: str | int | None) -> dict[str, str | int]:
+    return {name: value for name, value in values.items() if value is not None}

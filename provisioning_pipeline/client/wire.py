@@ -1,0 +1,93 @@
+"""What both clients tell httpx, and what they make of what it says."""
+
+from typing import Any, TypedDict
+
+import httpx
+
+from provisioning_pipeline.client.answers import Answer
+from provisioning_pipeline.client.calls import Call, header_text
+from provisioning_pipeline.client.conversation import NoAnswer
+
+_CONNECT_SECONDS = 5.0
+_BEARER = "Bearer "
+_NEVER_SENT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+
+
+class Options(TypedDict):
+    """The arguments that httpx's two clients share."""
+
+    base_url: httpx.URL
+    headers: dict[str, str]
+    timeout: httpx.Timeout
+
+
+def options(base_url: str, api_key: str, timeout_seconds: float) -> Options:
+    """How to reach the server at `base_url` with this key.
+
+    Raises:
+        ValueError: the URL or the key cannot be one.
+    """
+    return {
+        "base_url": _checked_url(base_url),
+        "headers": {
+            "Authorization": _BEARER + header_text("api_key", api_key),
+            "Accept": "application/json",
+            "User-Agent": "provisioning-client",
+        },
+        "timeout": httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
+    }
+
+
+def arguments(call: Call, timeout: httpx.Timeout) -> dict[str, Any]:
+    """The call as arguments of httpx's `request`; it reads for as long as the server may hold the answer back."""
+    patience = httpx.Timeout(
+        connect=timeout.connect,
+        read=None if timeout.read is None else timeout.read + max(0, call.wait),
+        write=timeout.write,
+        pool=timeout.pool,
+    )
+    found = {
+        "method": call.method,
+        "url": call.path,
+        "params": dict(call.query),
+        "headers": dict(call.headers),
+        "timeout": patience,
+    }
+    return found if call.body is None else found | {"json": dict(call.body)}
+
+
+def answer(response: httpx.Response) -> Answer:
+    """The answer, with its body read. One that is no success may repeat the request: the key is taken out of it."""
+    body = response.content
+    if not response.is_success:
+        key = response.request.headers["Authorization"].removeprefix(_BEARER)
+        body = body.replace(key.encode(), b"[the API key]")
+    return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+
+
+def no_answer(error: httpx.RequestError, base_url: httpx.URL) -> NoAnswer:
+    """Why there was none. What takes too long is not asked for again by itself: the server is busy with it."""
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        why = (
+            f"{base_url} took longer than timeout_seconds. The request may have taken effect; asking again is safe: "
+            "give a longer timeout_seconds if it happens again."
+        )
+        return NoAnswer(why, connection_failed=False)
+    # a header that cannot be sent is quoted whole by the HTTP library, with the key in it
+    words = "" if isinstance(error, httpx.LocalProtocolError) else str(error).split("\n")[0]
+    told = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    why = f"{base_url}: {told}. Check that `provisioning serve` is up and reachable from here, and base_url."
+    failed = isinstance(error, httpx.TransportError) and not isinstance(error, _NEVER_SENT)
+    return NoAnswer(why, connection_failed=failed)
+
+
+def _checked_url(base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url.rstrip("/"))
+    except (httpx.InvalidURL, TypeError):
+        raise ValueError("base_url is no URL") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("base_url must begin with http:// or https:// and name a host")
+    if url.userinfo or url.query or url.fragment:
+        raise ValueError("base_url must have no user, password, ? or #; the key belongs into api_key")
+    return url

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    import httpx
     from rich.console import Console
 
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 
 BAD_INPUT = 2
 FAILED = 1
+MEMBERS_AT_ONCE = 500
+MOST_SHOWN = 20
 
 app = typer.Typer(
     name="sandbox",
@@ -176,8 +179,129 @@ def add_tenant(
     typer.echo(f"Added {added.slug}: database {added.database_name}, admin {added.admin_email}.")
 
 
+@app.command("session-token")
+def session_token(
+    tenant: Annotated[str, typer.Argument(help="Slug or database name of a tenant in the sandbox's registry.")],
+    email: Annotated[
+        str | None, typer.Option(help="Whose session; without it, the organization's admin of longest standing.")
+    ] = None,
+    seconds: Annotated[
+        int, typer.Option(min=-86_400, max=86_400, help="How long it is valid, as with Clerk; below 0: it is over.")
+    ] = 60,
+    v1: Annotated[bool, typer.Option("--v1", help="Clerk's older form, with the claims org_id and org_role.")] = False,
+) -> None:
+    """Print a Clerk session token of somebody in a tenant of the running sandbox, and nothing else.
+
+    [bold]curl -H "Authorization: Bearer $(provisioning sandbox session-token acme)" $PROVISIONING_API_URL/v1/session[/]
+
+    Only the sandbox's Clerk signs it: what trusts a real Clerk refuses it.
+    """
+    import httpx
+    import psycopg
+
+    settings = _settings()
+    base_url, key = settings["PROVISIONING_CLERK_BASE_URL"], settings["PROVISIONING_CLERK_SECRET_KEY"]
+    _check_that_it_is_a_sandbox(base_url, key)
+    try:
+        organization_id = _organization_of(settings["PROVISIONING_REGISTRY_URL"], tenant)
+        with httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {key}"}, timeout=10) as clerk:
+            user_id = _member(_members(clerk, organization_id, tenant), tenant, email)
+            wanted = {"user_id": user_id, "organization_id": organization_id, "seconds": seconds}
+            control = clerk.base_url.copy_with(path="/sandbox/session-token")
+            answer = clerk.post(control, json=wanted | {"version": 1 if v1 else 2}).raise_for_status()
+    except psycopg.Error as error:
+        _fail(f"The sandbox's database refused: {str(error).splitlines()[0]}", FAILED)
+    except httpx.HTTPStatusError as error:
+        _fail(f"The sandbox's Clerk refused with status {error.response.status_code}.", FAILED)
+    except httpx.TransportError:
+        _fail("The sandbox's Clerk gave no answer.", FAILED)
+    typer.echo(answer.json()["token"])
+
+
+def _check_that_it_is_a_sandbox(clerk_base_url: str, secret_key: str) -> None:
+    from contextlib import closing
+
+    import httpx
+
+    from provisioning_pipeline.sandbox import fleet
+
+    try:
+        with closing(fleet.OverHttp(clerk_base_url, secret_key)) as directory:
+            directory.check_that_it_is_a_stand_in()
+    except (fleet.NotASandboxError, httpx.InvalidURL):
+        _fail(
+            "What PROVISIONING_CLERK_BASE_URL names is no sandbox (or is not running), and no other Clerk signs a "
+            "session token on demand. Start a sandbox with `provisioning sandbox up --env-file FILE` and load that "
+            "file: `set -a; . FILE; set +a`.",
+            BAD_INPUT,
+        )
+
+
+def _organization_of(registry_url: str, tenant: str) -> str:
+    """The Clerk organization of the tenant that has this slug or database name."""
+    import psycopg
+
+    with psycopg.connect(registry_url) as registry:
+        found = registry.execute(
+            "SELECT database_name, clerk_org_id FROM tenant_registry WHERE slug = %(name)s OR database_name = %(name)s "
+            "ORDER BY database_name",
+            {"name": tenant},
+        ).fetchall()
+        slugs = [str(slug) for (slug,) in registry.execute("SELECT slug FROM tenant_registry ORDER BY slug")]
+    if not found:
+        known = (
+            f"There are {_listed(slugs)}" if slugs else "It has no tenants; `provisioning sandbox add-tenant` adds one"
+        )
+        _fail(f"The sandbox has no tenant {tenant!r}. {known}.", BAD_INPUT)
+    if len(found) > 1:
+        _fail(f"Several tenants are called {tenant!r}. Give one of {_listed([row[0] for row in found])}.", BAD_INPUT)
+    ((_, organization_id),) = found
+    if not organization_id:
+        _fail(f"Tenant {tenant!r} has no Clerk organization in the registry, so nobody can be signed in.", BAD_INPUT)
+    return str(organization_id)
+
+
+def _members(clerk: "httpx.Client", organization_id: str, tenant: str) -> list[dict[str, Any]]:
+    """The organization's memberships as Clerk shows them, oldest first."""
+    import httpx
+
+    found: list[dict[str, Any]] = []
+    while True:
+        page: dict[str, str | int] = {"limit": MEMBERS_AT_ONCE, "offset": len(found), "order_by": "+created_at"}
+        answer = clerk.get(f"/organizations/{organization_id}/memberships", params=page)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            _fail(f"The Clerk organization of tenant {tenant!r} is gone ({organization_id}).", BAD_INPUT)
+        memberships = answer.raise_for_status().json()["data"]
+        found += memberships
+        if len(memberships) < MEMBERS_AT_ONCE:
+            return found
+
+
+def _member(memberships: list[dict[str, Any]], tenant: str, email: str | None) -> str:
+    """The user id of the one with this e-mail, or of the oldest admin."""
+    from provisioning_pipeline.sandbox.fleet import ADMIN
+
+    people = [(one["public_user_data"], one["role"]) for one in memberships]
+    if email is not None:
+        fitting = [person for person, _ in people if (person["identifier"] or "").lower() == email.lower()]
+    else:
+        fitting = [person for person, role in people if role == ADMIN]
+    if not fitting:
+        lacking = f"no member {email}" if email is not None else "no admin"
+        emails = [str(person["identifier"]) for person, _ in people if person["identifier"]]
+        there = f"Give --email with one of {_listed(emails)}" if emails else "It has no members"
+        _fail(f"The organization of tenant {tenant!r} has {lacking}. {there}.", BAD_INPUT)
+    return str(fitting[0]["user_id"])
+
+
+def _listed(names: list[str]) -> str:
+    """The first of many names, and how many more there are."""
+    shown = ", ".join(name or "(an empty slug)" for name in names[:MOST_SHOWN])
+    return shown if len(names) <= MOST_SHOWN else f"{shown} and {len(names) - MOST_SHOWN} more"
+
+
 def _settings() -> dict[str, str]:
-    """The variables that adding needs, from the environment, then from `.env` in this folder."""
+    """The variables that lead to a sandbox, from the environment, then from `.env` in this folder."""
     import os
 
     from dotenv import dotenv_values

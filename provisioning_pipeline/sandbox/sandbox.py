@@ -125,6 +125,7 @@ class Sandbox:
             "PROVISIONING_CLERK_BASE_URL": self.clerk.base_url,
             "PROVISIONING_CLERK_SECRET_KEY": self.clerk.secret_key,
             "PROVISIONING_CLERK_WEBHOOK_SECRET": self._webhook_secret(),
+            "PROVISIONING_CLERK_ISSUERS": json.dumps([self.clerk.frontend_url]),
             "PROVISIONING_MEMBER_PASSWORD_KEY": self._secret("member_password_key", 32),
             "PROVISIONING_REPORT_PATH": str(self.data / "reports"),
         }

@@ -35,7 +35,8 @@ class StandInClerk:
             pem = self.state.load(options.state_file)["signing_key"]
         self._key = SigningKey(self.state.instance_id, pem)
         self._gate = Gate(self.state, options, self.faults)
-        self._server = LoopbackServer(build_app(self._gate, lambda: self._key.jwks(), self.webhooks), port)
+        app = build_app(self._gate, lambda: self._key.jwks(), self.webhooks, self._signed)
+        self._server = LoopbackServer(app, port)
 
     # --- where it is
 
@@ -218,6 +219,25 @@ class StandInClerk:
         **claim_overrides: Any,
     ) -> str:
         """A session token as Clerk signs it. Overrides replace claims; `tokens.REMOVED` takes one away."""
+        return self._signed(
+            user_id,
+            organization_id,
+            version=version,
+            seconds=seconds,
+            claims=claim_overrides,
+            token_headers=token_headers,
+        )
+
+    def _signed(
+        self,
+        user_id: str,
+        organization_id: str | None,
+        *,
+        version: Literal[1, 2],
+        seconds: int,
+        claims: dict[str, Any],
+        token_headers: dict[str, Any] | None = None,
+    ) -> str:
         with self.state.lock:
             active = None
             if organization_id is not None:
@@ -226,13 +246,13 @@ class StandInClerk:
                 active = (organization, membership, permissions(membership.role))
                 workspace = organization.public_metadata.get("twenty_workspace_id")
                 if self.options.session_custom_claims and workspace is not None:
-                    claim_overrides = {"twenty_workspace_id": workspace, **claim_overrides}
-        claims = session_claims(
+                    claims = {"twenty_workspace_id": workspace, **claims}
+        signed = session_claims(
             version=version,
             issuer=self.frontend_url,
             user_id=user_id,
             seconds=seconds,
             active=active,
-            overrides=claim_overrides,
+            overrides=claims,
         )
-        return self._key.sign(claims, token_headers)
+        return self._key.sign(signed, token_headers)

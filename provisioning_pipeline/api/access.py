@@ -9,10 +9,12 @@ from ipaddress import IPv6Address, ip_address
 
 from fastapi import Request
 
+from provisioning_pipeline.api.limits import RateLimit
 from provisioning_pipeline.api.problems import Problem
 from provisioning_pipeline.settings import Settings
 
 _ASK = {"WWW-Authenticate": 'Basic realm="Provisioning reports", charset="UTF-8"', "Cache-Control": "no-store"}
+_WRONG_PER_MINUTE = 60
 _PROXIED = ("forwarded", "via", "x-real-ip")
 _HERE_ONLY = (
     "Without a password reports and timelines are for callers on this machine alone, by localhost or 127.0.0.1 and "
@@ -24,17 +26,23 @@ def reader(settings: Settings) -> Callable[[Request], Awaitable[None]]:
     """What lets a request through to reports, or ends it.
 
     Raises:
-        Problem: from what is returned. 401 without the right password; where none is set, 403 for everybody who is not
-            on this machine.
+        Problem: from what is returned. 401 without the right password, 429 after too many wrong ones; where none is
+            set, 403 for everybody who is not on this machine.
     """
     password = settings.report_password
     if password is None:
         return _must_be_here
     expected = password.get_secret_value().encode()
+    wrong = RateLimit(_WRONG_PER_MINUTE, "wrong passwords from this address")
 
     async def must_know(request: Request) -> None:
         given = _password(request.headers.get("authorization", ""))
+        if given is not None:
+            # before it is looked at: who guesses learns nothing beyond the limit, not even that a guess was right
+            wrong.must_have_room(address := request.client.host if request.client else "")
         if given is None or not secrets.compare_digest(given, expected):
+            if given is not None:
+                wrong.take(address)
             raise Problem(HTTPStatus.UNAUTHORIZED, "Give PROVISIONING_REPORT_PASSWORD, with any user name.", _ASK)
 
     return must_know

@@ -2,10 +2,22 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+
+from provisioning_pipeline.api.documents import Problem as ProblemDocument
+from provisioning_pipeline.api.request_log import request_id
+from provisioning_pipeline.gateway.problems import NO_STORE, problem_response, refusal_response
+from provisioning_pipeline.gateway.resolver import LEDGER_AWAY
+from provisioning_pipeline.ledger.serving import LedgerAway
+from provisioning_pipeline.model.session import CannotTell, Refused
+
+RETRY_SECONDS = 5
+MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
@@ -24,21 +36,70 @@ class Problem(Exception):
         self.headers = headers
 
 
+def away(detail: str = LEDGER_AWAY) -> Problem:
+    """Something behind us is away; later it may be back."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {**NO_STORE, "Retry-After": str(RETRY_SECONDS)})
+
+
+def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """These statuses for OpenAPI, each with a problem document."""
+    return {
+        status.value: {
+            "description": status.phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
 def install(app: FastAPI) -> None:
     """Make every error of this application a problem document."""
     app.add_exception_handler(Problem, _told)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(CannotTell, _refused)
+    app.add_exception_handler(LedgerAway, _away)
     app.add_exception_handler(HTTPException, _refused_by_the_router)
+    app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(Exception, _unforeseen)
 
 
-def _document(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    content = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return JSONResponse(content, status.value, headers, media_type="application/problem+json")
+def schema() -> dict[str, Any]:
+    """The problem document as OpenAPI has it."""
+    return ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+
+
+def _document(
+    status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+) -> JSONResponse:
+    return problem_response(status, detail, headers, request_id=request_id(), **members)
 
 
 async def _told(_: Request, problem: Exception) -> JSONResponse:
     assert isinstance(problem, Problem)
     return _document(problem.status, problem.detail, problem.headers)
+
+
+async def _refused(request: Request, refused: Exception) -> JSONResponse:
+    assert isinstance(refused, Refused | CannotTell)
+    request.state.refused = refused.why.value if isinstance(refused, Refused) else "cannot_tell"
+    return refusal_response(refused, request_id=request_id())
+
+
+async def _away(_: Request, __: Exception) -> JSONResponse:
+    problem = away()
+    return _document(problem.status, problem.detail, problem.headers)
+
+
+async def _malformed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    # where and what is wrong, never the value
+    faults = [
+        {"field": ".".join(str(part) for part in fault["loc"]), "message": str(fault["msg"])}
+        for fault in error.errors()
+    ]
+    return _document(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The request is malformed; `errors` says where.", NO_STORE, errors=faults
+    )
 
 
 async def _refused_by_the_router(_: Request, error: Exception) -> JSONResponse:

@@ -11,10 +11,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from provisioning_pipeline.api.access import reader
-from provisioning_pipeline.api.ledger import LedgerAccess, LedgerAway
-from provisioning_pipeline.api.problems import Problem
+from provisioning_pipeline.api.documents import TimelinePage
+from provisioning_pipeline.api.keys import KeyGuard, either
+from provisioning_pipeline.api.problems import Problem, away, responses
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.timeline import Position, position_from
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.pipeline import reports
 from provisioning_pipeline.pipeline.timeline import MOST_EVENTS, SeveralTenants, timeline
 from provisioning_pipeline.report import page, timeline_page
@@ -22,7 +24,6 @@ from provisioning_pipeline.report.timeline_page import Timeline, event_json
 from provisioning_pipeline.settings import Settings
 
 T = TypeVar("T")
-_RETRY_SECONDS = 10
 _MOST_EVENTS = 1000
 _NAME = re.compile(r"[^\s/\\'\";]{1,63}")
 _RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
@@ -30,6 +31,39 @@ _PRIVATE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer
 _PAGE = _PRIVATE | {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
+}
+_PROBLEMS = responses(
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_HTML: dict[str, Any] = {
+    "response_class": HTMLResponse,
+    "responses": _PROBLEMS,
+    "openapi_extra": {"security": [{"reportPassword": []}]},
+}
+_PAGING: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "limit",
+            "in": "query",
+            "required": False,
+            "description": "Events of one page.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": _MOST_EVENTS, "default": MOST_EVENTS},
+        },
+        {
+            "name": "before",
+            "in": "query",
+            "required": False,
+            "description": "`next` of the page before, or a time such as 2026-08-01T12:00:00Z.",
+            "schema": {"type": "string"},
+        },
+    ]
 }
 _NO_RUN = "No run has finished yet. Launch the job reconcile_tenants in Dagster, or run `provisioning apply`."
 _NO_REPORT = (
@@ -39,16 +73,18 @@ _NO_REPORT = (
 _NO_TENANT = "The ledger knows no such tenant. `provisioning status` lists them."
 
 
-def report_router(settings: Settings, ledger: LedgerAccess) -> APIRouter:
-    """The routes that people, and programs of theirs, read."""
-    router = APIRouter(dependencies=[Depends(reader(settings))])
+def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> APIRouter:
+    """The routes that people read; a tenant's timeline is for services too."""
+    router = APIRouter(tags=["reports"])
+    read = reader(settings)
+    people, both = [Depends(read)], [Depends(either(guard, read))]
     # one report at a time: to draw one takes a processor, which webhooks need too
     drawer = ThreadPoolExecutor(1, thread_name_prefix="drawing")
 
     async def drawn(draw: Callable[[], str]) -> Response:
         return HTMLResponse(await asyncio.get_running_loop().run_in_executor(drawer, draw), headers=_PAGE)
 
-    @router.get("/reports/latest")
+    @router.get("/reports/latest", dependencies=people, **_HTML)
     async def latest_report() -> Response:
         """The last finished run's report, drawn anew: with the tenants as they are now."""
         summary = await _ask(ledger, lambda database: reports.latest(database, settings))
@@ -56,7 +92,7 @@ def report_router(settings: Settings, ledger: LedgerAccess) -> APIRouter:
             raise _missing(_NO_RUN)
         return await drawn(lambda: page.render(summary))
 
-    @router.get("/reports/{run_id}")
+    @router.get("/reports/{run_id}", dependencies=people, **_HTML)
     async def report_of(run_id: str) -> Response:
         """A run's report as it was written when the run ended."""
         if not _RUN_ID.fullmatch(run_id):
@@ -67,14 +103,21 @@ def report_router(settings: Settings, ledger: LedgerAccess) -> APIRouter:
             raise _missing(_NO_REPORT)
         return HTMLResponse(found, headers=_PAGE)
 
-    @router.get("/tenants/{name}")
+    @router.get("/tenants/{name}", dependencies=people, **_HTML)
     async def tenant_page(name: str, request: Request) -> Response:
         """A tenant, by slug or database name, and what happened to it: a page."""
         found = await _timeline(ledger, name, request)
         limit = _limit(request) if "limit" in request.query_params else None
         return await drawn(lambda: timeline_page.render(found, limit=limit))
 
-    @router.get("/v1/tenants/{name}/timeline")
+    @router.get(
+        "/v1/tenants/{name}/timeline",
+        dependencies=both,
+        response_model=TimelinePage,
+        responses=_PROBLEMS,
+        openapi_extra={**_PAGING, "security": [{"apiKey": []}, {"reportPassword": []}]},
+        tags=["tenants"],
+    )
     async def tenant_timeline(name: str, request: Request) -> Response:
         """The same for a machine; `next` is what to give as `before` for older events."""
         return JSONResponse(_document(await _timeline(ledger, name, request)), headers=_PRIVATE)
@@ -86,11 +129,7 @@ async def _ask(ledger: LedgerAccess, work: Callable[[Database], Awaitable[T]]) -
     try:
         return await ledger.ask(work)
     except LedgerAway:
-        raise Problem(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "The ledger cannot be read at present; the server's log says why. Try again.",
-            {"Retry-After": str(_RETRY_SECONDS), "Cache-Control": "no-store"},
-        ) from None
+        raise away() from None
 
 
 async def _timeline(ledger: LedgerAccess, name: str, request: Request) -> Timeline:

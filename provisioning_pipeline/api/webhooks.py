@@ -3,6 +3,7 @@
 import json
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import SecretStr
@@ -10,16 +11,23 @@ from standardwebhooks import Webhook
 from starlette.requests import ClientDisconnect
 
 from provisioning_pipeline.api.clerk_events import clerk_event
-from provisioning_pipeline.api.ledger import LedgerAccess, LedgerAway
-from provisioning_pipeline.api.problems import Problem
+from provisioning_pipeline.api.problems import Problem, responses
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.marks import ClerkEvent, Marks
 from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 _MOST_BYTES = 1_000_000
 _RETRY_SECONDS = 10
+_SIGNED: dict[str, Any] = {
+    "parameters": [
+        {"name": f"svix-{part}", "in": "header", "required": True, "schema": {"type": "string"}}
+        for part in ("id", "timestamp", "signature")
+    ],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+}
 _PARTS = ("id", "timestamp", "signature")
 _CLOSED = (
     "No webhook is accepted: PROVISIONING_CLERK_WEBHOOK_SECRET is not set, or not to the signing secret (whsec_...) of "
@@ -34,7 +42,15 @@ def webhook_router(settings: Settings, ledger: LedgerAccess) -> APIRouter:
     if verifier is None:
         _LOG.warning(_CLOSED)
 
-    @router.post("/webhooks/clerk", status_code=HTTPStatus.NO_CONTENT)
+    @router.post(
+        "/webhooks/clerk",
+        status_code=HTTPStatus.NO_CONTENT,
+        responses=responses(
+            HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE
+        ),
+        openapi_extra=_SIGNED,
+        tags=["webhooks"],
+    )
     async def take_clerk_event(request: Request) -> Response:
         """Take one event: 204 once it is stored, also for one that came before or concerns nobody."""
         if verifier is None:

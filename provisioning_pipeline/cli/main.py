@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from provisioning_pipeline.cli import demo, sandbox, serving
+from provisioning_pipeline.cli import demo, keys, sandbox, serving
 from provisioning_pipeline.cli.exits import (
     ALL_READY,
     BAD_INPUT,
@@ -29,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(keys.app, name="keys")
 app.command()(demo.demo)
 app.command()(serving.serve)
 

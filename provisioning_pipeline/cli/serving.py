@@ -8,49 +8,58 @@ import typer
 from provisioning_pipeline.cli.exits import BAD_INPUT, fail, settings_or_exit
 
 _SHUTDOWN_SECONDS = 10
+_MOST_HEADER_BYTES = 65_536
 
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 8000,
 ) -> None:
-    """Take Clerk's webhooks, so that a change there is looked at within seconds, and show reports and timelines.
+    """Serve the HTTP door: for the tenant manager, for gateways and front ends, for Clerk, and for people.
 
-    At Clerk, add an endpoint with the URL https://YOUR-HOST/webhooks/clerk and the events organization.*,
-    organizationMembership.* and user.*, and set PROVISIONING_CLERK_WEBHOOK_SECRET to its signing secret.
+    Tenant managers ask for a workspace: PUT /v1/tenants/SLUG, with an API key of `provisioning keys create`.
 
-    An event only marks the tenants that it concerns; Dagster's sensor clerk_changes launches the run that looks at
-    them. GET /healthz says whether the server is up.
+    Gateways and front ends turn a Clerk session into its workspace: GET /v1/auth/verify, GET /v1/session, POST
+    /v1/session/twenty. Set PROVISIONING_CLERK_ISSUERS, else no session is accepted.
 
-    For people: /reports/latest is the last run's report, /tenants/TENANT shows what happened to one tenant, by slug or
-    database name (as JSON: /v1/tenants/TENANT/timeline). They hold e-mail addresses: without
-    PROVISIONING_REPORT_PASSWORD they are for callers on this machine only; with it, for everybody who gives it (HTTP
-    Basic, any user name).
+    Clerk's webhooks mark the tenants that they concern: add an endpoint with the URL
+    https://YOUR-HOST/webhooks/clerk and the events organization.*, organizationMembership.* and user.*, and set
+    PROVISIONING_CLERK_WEBHOOK_SECRET to its signing secret.
 
-    SIGTERM or Ctrl-C ends it once the open requests are answered.
+    People read /reports/latest and /tenants/TENANT: with PROVISIONING_REPORT_PASSWORD (HTTP Basic, any user name), or
+    on this machine alone.
+
+    GET /healthz, /readyz and /metrics are for supervisors and monitors, /openapi.json describes everything. Logs are
+    JSON, a line each, on standard error. SIGTERM or Ctrl-C ends it once the open requests are answered.
     """
-    import logging
     import signal
 
     import uvicorn
 
     from provisioning_pipeline.api.app import create_app
+    from provisioning_pipeline.cli.logs import log_as_json
 
     settings = settings_or_exit()
     # uvicorn ends in good order, then hands the signal on: that is the end, not a failure
     signal.signal(signal.SIGTERM, lambda *_: _end())
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    log_as_json()
     listener = _listen(host, port)
     typer.echo(f"Listening on http://{_shown(listener)}. Ctrl-C ends it.")
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    server: uvicorn.Server | None = None
+    app = create_app(settings, stopping=lambda: server is not None and server.should_exit)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # the longest header is a session token in a cookie
+            h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        )
     )
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     except KeyboardInterrupt:
         _end()
 

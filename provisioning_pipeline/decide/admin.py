@@ -35,16 +35,21 @@ def choose_admin(
     holders: Mapping[str, tuple[Membership, ...] | AdminUnknown],
     users: Mapping[str, User],
     roles: str,
+    asked_email: str | None = None,
 ) -> Admin | AdminUnknown:
     """The Clerk organization's admin if the tenant has an organization, else the registry's admin.
 
-    A tenant whose organization names nobody waits: the registry's word does not overrule Clerk's.
+    A tenant whose organization names nobody waits: the registry's word does not overrule Clerk's. `asked_email`, whom
+    the tenant manager named when it asked for the tenant, is the first of an organization's admins to be chosen, and
+    beats the registry's where there is no organization.
     """
     if clerk_org_id:
         members = holders.get(clerk_org_id, ())
         if isinstance(members, AdminUnknown):
             return members
-        return _oldest_verified(clerk_org_id, members, users, roles)
+        return _chosen(clerk_org_id, members, users, roles, asked_email)
+    if asked_email and asked_email != (registry_email or "").strip().lower():
+        return Admin(asked_email, "", "")
     if registry_email and "@" in registry_email:
         first, _, last = (registry_name or "").strip().partition(" ")
         return Admin(registry_email.strip().lower(), first, last.strip())
@@ -55,9 +60,10 @@ def choose_admin(
     )
 
 
-def _oldest_verified(
-    organization: str, members: Sequence[Membership], users: Mapping[str, User], roles: str
+def _chosen(
+    organization: str, members: Sequence[Membership], users: Mapping[str, User], roles: str, asked_email: str | None
 ) -> Admin | AdminUnknown:
+    """The one who was asked for, else the oldest one, of those with a verified e-mail."""
     active = [
         users[member.user_id]
         for member in sorted(members, key=lambda member: (member.created_at, member.user_id))
@@ -69,7 +75,7 @@ def _oldest_verified(
             f"Clerk organization {organization} has no active member with role {roles}. "
             "Make someone its admin at Clerk; the next run adds them.",
         )
-    for user in active:
+    for user in sorted(active, key=lambda user: asked_email is None or user.verified_email != asked_email):
         if user.verified_email:
             return Admin(user.verified_email, user.first_name, user.last_name, user.user_id)
     return AdminUnknown(

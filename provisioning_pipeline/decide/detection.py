@@ -100,6 +100,7 @@ def _detected(row: dict[str, Any], twice: bool, slugs: set[str], policy: Detecti
             "clerk_org_id": row["clerk_org_id_link"],
             "invite_link_opened": bool(row["invite_link_opened"]),
             "members_seen": bool(row["members_seen"]),
+            "asked_admin_email": row["asked_admin_email"] or None,
         }
         if linked
         else None,

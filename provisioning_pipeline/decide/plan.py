@@ -294,6 +294,7 @@ class Planner:
             self._observed.holders,
             self._observed.users,
             self._observed.admin_roles,
+            (found.link or {}).get("asked_admin_email"),
         )
 
 

@@ -146,6 +146,11 @@ def _webhook(row: Row) -> Event:
     return Event(row["at"].astimezone(UTC), Actor.CLERK, Source.WEBHOOK, f"Clerk told of {row['type']}{about}{late}.")
 
 
+def _request(row: Row) -> Event:
+    by = f" with API key {row['caller']}" if row["caller"] else ""
+    return _event(row, Actor.TENANT_MANAGER, Source.REQUEST, f"Asked for over HTTP{by}.")
+
+
 def _drift(row: Row) -> Event:
     cause = _word(DriftCause, row["cause"], DriftCause.UNKNOWN)
     what = f"{cause[0].upper()}{cause[1:]}: {row['detail']}"
@@ -205,6 +210,7 @@ def _ready(status: str, reason: str) -> tuple[Source, str]:
 _READERS: Mapping[str, Callable[[Row], Event]] = {
     "tenant_link": _first_seen,
     "clerk_event": _webhook,
+    "tenant_request": _request,
     "drift": _drift,
     "intent": _begun,
     "settled_intent": _settled,

@@ -106,6 +106,36 @@ class History:
                 [run_id, planned_by, run_id],
             )
 
+    async def add_drift(self, found: Drift, run_id: str) -> None:
+        """Remember one difference that was seen outside of a run, and mark its tenant; once an hour.
+
+        `run_id` stands for where it was seen.
+        """
+        async with self.database.transaction() as connection:
+            cursor = await connection.execute(
+                """
+                INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail)
+                SELECT %(run)s, %(name)s, %(cause)s, %(source)s, %(who)s, %(detail)s WHERE NOT EXISTS (
+                    SELECT 1 FROM provisioning.drift WHERE database_name = %(name)s AND run_id = %(run)s
+                    AND at > now() - interval '1 hour')
+                """,
+                {
+                    "run": run_id,
+                    "name": found.database_name,
+                    "cause": found.cause,
+                    "source": found.source,
+                    "who": found.who,
+                    "detail": found.detail,
+                },
+            )
+            if cursor.rowcount:
+                await connection.execute(
+                    """
+                    UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()) WHERE database_name = %s
+                    """,
+                    [found.database_name],
+                )
+
     async def last_drift(self, database_names: Sequence[str]) -> list[Drift]:
         """For each of these tenants what the last run that found anything of it to differ found, by database name."""
         rows = await self.database.fetch(

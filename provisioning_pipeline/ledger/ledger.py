@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString
 
 import pandas as pd
 from psycopg import errors
@@ -10,6 +11,7 @@ from psycopg import errors
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.schema import exists, has_ledger
 from provisioning_pipeline.model.condition import (
+    SET_ASIDE,
     Condition,
     ConditionType,
     Reason,
@@ -64,7 +66,8 @@ class Ledger:
             SELECT l.database_name, l.slug, l.server, l.subdomain, l.workspace_id::text AS workspace_id,
                    l.admin_user_id::text AS admin_user_id, l.admin_email,
                    COALESCE(c.status = 'True', false) AS login_proved, i.id IS NOT NULL AS open_intent,
-                   l.clerk_org_id, l.invite_link_opened, m.database_name IS NOT NULL AS members_seen
+                   l.clerk_org_id, l.invite_link_opened, m.database_name IS NOT NULL AS members_seen,
+                   l.asked_admin_email
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
@@ -378,21 +381,31 @@ class Ledger:
         if not await has_ledger(self.database):
             return []
         return await self.database.fetch(
-            """
-            SELECT l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
-                   l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since,
-                   d.reason AS database_reason, d.message AS database_message,
-                   -- a sensor sees databases: a row without one waits for the schedule
-                   CASE WHEN NOT l.ready AND l.look_again_at > now() AND c.reason <> 'DatabaseMissing'
-                       THEN l.look_again_at END AS look_again_at
-            FROM provisioning.tenant_link l
-            LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
-            LEFT JOIN provisioning.condition d ON d.database_name = l.database_name AND d.type = 'TenantDatabase'
-                AND d.status <> 'True'
+            f"""
+            SELECT {_TENANT_ROW}
             WHERE %(only)s::text IS NULL OR l.slug = %(only)s OR l.database_name = %(only)s
             ORDER BY l.slug, l.database_name
             """,
             {"only": only},
+        )
+
+    async def page(self, after: str, most: int, state: str | None, clerk_org_id: str | None) -> list[Row]:
+        """The same, and clerk_org_id, of up to `most` tenants after this database name, by database name.
+
+        All of them, or those in one state (`ready`, `unwell`, `aside`), or of one Clerk organization.
+        """
+        if not await has_ledger(self.database):
+            return []
+        return await self.database.fetch(
+            f"""
+            SELECT l.clerk_org_id, {_TENANT_ROW}
+            WHERE l.database_name > %(after)s COLLATE "C"
+              AND (%(organization)s::text IS NULL OR l.clerk_org_id = %(organization)s)
+              AND (%(state)s::text IS NULL OR %(state)s = CASE
+                  WHEN c.status = 'True' THEN 'ready' WHEN c.reason = ANY(%(aside)s) THEN 'aside' ELSE 'unwell' END)
+            ORDER BY l.database_name COLLATE "C" LIMIT %(most)s
+            """,
+            {"after": after, "most": most, "organization": clerk_org_id, "state": state, "aside": sorted(SET_ASIDE)},
         )
 
 
@@ -423,6 +436,19 @@ def _another_tenants(workspace_id: str) -> Fault:
         f"Workspace {workspace_id} is already linked to another tenant; it is not shared.",
     )
 
+
+_TENANT_ROW: LiteralString = """
+    l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
+           l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since,
+           d.reason AS database_reason, d.message AS database_message,
+           -- a sensor sees databases: a row without one waits for the schedule
+           CASE WHEN NOT l.ready AND l.look_again_at > now() AND c.reason <> 'DatabaseMissing'
+               THEN l.look_again_at END AS look_again_at
+    FROM provisioning.tenant_link l
+    LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
+    LEFT JOIN provisioning.condition d ON d.database_name = l.database_name AND d.type = 'TenantDatabase'
+        AND d.status <> 'True'
+"""
 
 _LINK = """
     UPDATE provisioning.tenant_link

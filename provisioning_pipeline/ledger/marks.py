@@ -13,6 +13,9 @@ from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
+CLERK = "clerk"
+"""The trigger of a run that Clerk's events ask for."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClerkEvent:
@@ -31,6 +34,14 @@ class ClerkEvent:
     organization_id: str | None
     user_id: str | None
     happened_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """When a tenant was marked, and the trigger of the run that the mark asks for."""
+
+    at: datetime
+    trigger: str
 
 
 class Marks:
@@ -78,20 +89,20 @@ class Marks:
             return []
         return await self.registry.databases_of(event.organization_id)
 
-    async def marked(self) -> dict[str, datetime]:
+    async def marked(self) -> dict[str, Mark]:
         """Database name → mark, for every tenant that has one; empty where there is no ledger that knows marks."""
         known = await self.database.fetch(
             """
             SELECT 1 FROM pg_attribute
-            WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = 'marked_at' AND NOT attisdropped
+            WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = 'marked_by' AND NOT attisdropped
             """
         )
         if not known:
             return {}
         rows = await self.database.fetch(
-            "SELECT database_name, marked_at FROM provisioning.tenant_link WHERE marked_at IS NOT NULL"
+            "SELECT database_name, marked_at, marked_by FROM provisioning.tenant_link WHERE marked_at IS NOT NULL"
         )
-        return {row["database_name"]: row["marked_at"] for row in rows}
+        return {row["database_name"]: Mark(row["marked_at"], row["marked_by"] or CLERK) for row in rows}
 
     async def now(self) -> datetime:
         """The time of the ledger's database: what to give to `clear`, taken before anything was read."""
@@ -111,7 +122,7 @@ class Marks:
             return
         await self.database.execute(
             """
-            UPDATE provisioning.tenant_link l SET marked_at = NULL
+            UPDATE provisioning.tenant_link l SET marked_at = NULL, marked_by = NULL
             FROM (
                 -- the same order in every process, so that two of them cannot deadlock
                 SELECT database_name FROM provisioning.tenant_link

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from psycopg import errors, sql
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
@@ -41,7 +41,7 @@ class Registry:
     def __init__(self, database: Database, table: str) -> None:
         self.database = database
         self.table = table
-        self._identifier = sql.Identifier(*table.split("."))
+        self.identifier = sql.Identifier(*table.split("."))
         self._columns: dict[str, Column] | None = None
 
     async def columns(self) -> dict[str, Column]:
@@ -55,7 +55,7 @@ class Registry:
                 FROM pg_attribute a
                 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
                 """,
-                [self._identifier.as_string()],
+                [self.identifier.as_string()],
             )
             self._columns = {row["name"]: Column(**row) for row in rows}
         return self._columns
@@ -86,10 +86,30 @@ class Registry:
             sql.SQL(
                 "SELECT database_name::text AS database_name FROM {} "
                 "WHERE clerk_org_id::text = %s AND database_name IS NOT NULL"
-            ).format(self._identifier),
+            ).format(self.identifier),
             [organization_id],
         )
         return [row["database_name"] for row in rows]
+
+    async def standing(self, organization_id: str, database_name: str | None) -> list[Row]:
+        """database_name, clerk_org_id and status of the rows of this organization and of this database.
+
+        None where the table has no such column; no row where it cannot name a database.
+        """
+        columns = await self.columns()
+        if "database_name" not in columns:
+            return []
+        parts = {
+            name: sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
+            for name in ("clerk_org_id", "status")
+        }
+        return await self.database.fetch(
+            sql.SQL(
+                "SELECT database_name::text AS database_name, {clerk} AS clerk_org_id, {status} AS status FROM {table} "
+                "WHERE ({clerk} = %s OR database_name::text = %s) AND database_name IS NOT NULL"
+            ).format(clerk=parts["clerk_org_id"], status=parts["status"], table=self.identifier),
+            [organization_id, database_name],
+        )
 
     @staticmethod
     def stores_workspaces(columns: dict[str, Column]) -> bool:
@@ -140,7 +160,7 @@ class Registry:
             status=text("status"),
             clerk=text("clerk_org_id"),
             workspace=text(workspace),
-            table=self._identifier,
+            table=self.identifier,
             chosen=self._chosen(columns) if some else sql.SQL("true"),
             persons=persons,
             named=named,
@@ -153,7 +173,7 @@ class Registry:
         if "clerk_org_id" not in columns:
             return named
         others = sql.SQL(_NAMED).format(row=sql.Identifier("o"))
-        return named + sql.SQL(_RIVALS).format(table=self._identifier, named=others)
+        return named + sql.SQL(_RIVALS).format(table=self.identifier, named=others)
 
     def _people(
         self, columns: dict[str, Column], people: dict[str, str], *, some: bool
@@ -218,7 +238,7 @@ class Registry:
             "SELECT COALESCE((SELECT s FROM unnest(current_schemas(false)) WITH ORDINALITY AS p(s, n) "
             "WHERE s <> 'provisioning' ORDER BY n LIMIT 1), 'public') AS schema"
         )
-        identifier = self._identifier if "." in self.table else sql.Identifier(row["schema"], self.table)
+        identifier = self.identifier if "." in self.table else sql.Identifier(row["schema"], self.table)
         await self.database.execute(
             sql.SQL(
                 """
@@ -252,7 +272,7 @@ class Registry:
             try:
                 await self.database.execute(
                     sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} uuid").format(
-                        self._identifier, sql.Identifier(candidates[0])
+                        self.identifier, sql.Identifier(candidates[0])
                     )
                 )
             except errors.InsufficientPrivilege:
@@ -291,9 +311,9 @@ class Registry:
                     "INSERT INTO {table} ({names}) SELECT {values} "
                     "WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE database_name = {name})"
                 ).format(
-                    table=self._identifier,
+                    table=self.identifier,
                     names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
-                    values=sql.SQL(", ").join(_cast_sql(offered[name], columns[name]) for name in used),
+                    values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
                     name=offered["database_name"],
                 )
             )
@@ -344,7 +364,7 @@ class Registry:
         )
         touched = sql.SQL(", updated_at = now()") if "updated_at" in columns else sql.SQL("")
         statement = sql.SQL("UPDATE {} SET {}{} WHERE database_name = {} AND ({})").format(
-            self._identifier, changes, touched, sql.Literal(database_name), differs
+            self.identifier, changes, touched, sql.Literal(database_name), differs
         )
         try:
             return await self.database.execute(statement) > 0
@@ -368,8 +388,9 @@ def _equals(person: str, person_type: str, chosen: str, chosen_type: str, *, som
 
 
 def _cast(value: str, column: Column) -> sql.Composable:
-    return _cast_sql(sql.Literal(value), column)
+    return cast_sql(sql.Literal(value), column)
 
 
-def _cast_sql(value: sql.Composable, column: Column) -> sql.Composable:
+def cast_sql(value: sql.Composable, column: Column) -> sql.Composable:
+    """A value as this column's type."""
     return sql.SQL("{}::" + column.type).format(value)

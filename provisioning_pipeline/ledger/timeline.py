@@ -34,9 +34,10 @@ class Timelines:
     async def rows(self, database_name: str, *, until: datetime | None = None, most: int) -> dict[str, list[Row]]:
         """Table → up to `most` rows about this tenant, not younger than `until`, newest first; all of one moment.
 
-        Every row has `at`. All but those of `clerk_event` have `run_id` and `trigger`, which are None where nobody
-        knows the run. Rows of `intent` come twice: as begun, and as `settled_intent`. Successful logins of one moment
-        are one row of `outcome`, and so are removed rows of one moment, run and table: with `times`.
+        Every row has `at`. All but those of `clerk_event` and `tenant_request` have `run_id` and `trigger`, which are
+        None where nobody knows the run. Rows of `intent` come twice: as begun, and as `settled_intent`. Successful
+        logins of one moment are one row of `outcome`, and so are removed rows of one moment, run and table: with
+        `times`.
         """
         given = {"name": database_name, "until": until or _END, "most": most, "details": _DETAILS}
         found: dict[str, list[Row]] = {}
@@ -63,7 +64,8 @@ _FIRST_SEEN: LiteralString = """
 """
 
 _DRIFT: LiteralString = """
-    SELECT d.at, d.run_id, r.trigger, d.cause, d.source, d.who, d.detail
+    SELECT d.at, CASE WHEN d.run_id <> 'session' THEN d.run_id END AS run_id, r.trigger,
+           d.cause, d.source, d.who, d.detail
     FROM provisioning.drift d LEFT JOIN provisioning.run r ON r.run_id = d.run_id
     WHERE d.database_name = %(name)s AND d.at <= %(until)s
     ORDER BY d.at DESC, d.id DESC LIMIT %(most)s
@@ -138,9 +140,17 @@ _WEBHOOKS: LiteralString = """
     ORDER BY e.received_at DESC, e.event_id DESC LIMIT %(most)s
 """
 
+_REQUESTS: LiteralString = """
+    SELECT q.asked_at AS at, q.run_id, k.name AS caller
+    FROM provisioning.tenant_request q LEFT JOIN provisioning.api_key k ON k.id = q.api_key_id
+    WHERE q.database_name = %(name)s AND q.asked_at <= %(until)s
+    ORDER BY q.asked_at DESC, q.id DESC LIMIT %(most)s
+"""
+
 _QUERIES: Mapping[str, LiteralString] = {
     "tenant_link": _FIRST_SEEN,
     "clerk_event": _WEBHOOKS,
+    "tenant_request": _REQUESTS,
     "drift": _DRIFT,
     "intent": _BEGUN,
     "settled_intent": _SETTLED,

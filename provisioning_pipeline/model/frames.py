@@ -36,6 +36,7 @@ LINKS: Final[Columns] = {
     "clerk_org_id": "object",
     "invite_link_opened": "object",  # bool: we turned the public invite link on and have to turn it off again
     "members_seen": "object",  # bool: its members were compared with Clerk's at least once
+    "asked_admin_email": "object",  # whom the tenant manager named as admin over HTTP, lower case
 }
 """Our own rows: which workspace on which server is whose."""
 

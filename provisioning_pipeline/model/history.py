@@ -31,6 +31,8 @@ class Source(StrEnum):
     LOGIN = "login"
     ACTION = "action"
     WEBHOOK = "webhook"
+    REQUEST = "request"
+    SESSION = "session"
 
 
 class DriftCause(StrEnum):

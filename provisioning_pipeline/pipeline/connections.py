@@ -11,6 +11,7 @@ from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.ledger.contracts import Contracts
+from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
@@ -48,17 +49,6 @@ class Connections:
     def twenty_databases(self) -> dict[str, TwentyDatabase]:
         """The servers' own databases, by server name."""
         return {name: server.database for name, server in self.servers.items()}
-
-
-def ledger_database(settings: Settings, *, read_only: bool, most_connections: int = 1) -> Database:
-    """The database of registry and ledger. Opened on first use."""
-    return Database(
-        settings.registry_url.get_secret_value(),
-        system="The tenant registry",
-        unreachable=Reason.REGISTRY_UNREACHABLE,
-        read_only=read_only,
-        most_connections=most_connections,
-    )
 
 
 def server_database(server: TwentyServer, *, read_only: bool, most_connections: int = 1) -> Database:

@@ -1,13 +1,11 @@
-"""Which tenants are marked: what the sensor of Clerk's changes asks."""
+"""Which tenants are marked: what the sensor of marks asks."""
 
-from datetime import datetime
-
-from provisioning_pipeline.ledger.marks import Marks
-from provisioning_pipeline.pipeline.connections import ledger_database
+from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.marks import Mark, Marks
 from provisioning_pipeline.settings import Settings
 
 
-async def marked_tenants(settings: Settings) -> dict[str, datetime]:
+async def marked_tenants(settings: Settings) -> dict[str, Mark]:
     """Database name → mark, for every tenant that somebody asked to be looked at again.
 
     Raises:

@@ -211,7 +211,7 @@ def test_with_the_password_everything_is_shown_whatever_the_user_name(locked: Do
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Basic", "Basic !", "Basic YQ==", "Basic YTpi", "Bearer x", "Basic /w==", "Digest YTpi"]
+    "header", [None, "", "Basic", "Basic !", "Basic YQ==", "Basic YTpi", "Basic /w==", "Digest YTpi"]
 )
 def test_without_the_password_nobody_learns_even_what_is_there(locked: Door, header: str | None) -> None:
     for path in (*PAGES, "/reports/unknown", "/tenants/nobody", "/tenants/acme?limit=x"):

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from provisioning_pipeline.api import ledger as access
+from provisioning_pipeline.ledger import serving as access
 from provisioning_pipeline_tests.api.conftest import Door, door_to
 from provisioning_pipeline_tests.api.fleet import (
     SECRET,
@@ -302,7 +302,7 @@ def test_it_says_that_it_is_up(door: Door) -> None:
 
 
 def test_there_is_nothing_else(door: Door) -> None:
-    for path in ("/", "/docs", "/openapi.json", "/webhooks", "/webhooks/clerk/"):
+    for path in ("/", "/docs", "/redoc", "/webhooks", "/webhooks/clerk/"):
         problem(door.http.get(path, follow_redirects=True), 405 if path.startswith("/webhooks/clerk") else 404)
     answer = door.http.get("/webhooks/clerk")
     problem(answer, 405)

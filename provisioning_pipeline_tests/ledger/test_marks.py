@@ -9,7 +9,7 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.marks import ClerkEvent, Marks
+from provisioning_pipeline.ledger.marks import ClerkEvent, Mark, Marks
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
@@ -144,7 +144,7 @@ def test_an_event_that_began_earlier_and_ends_later_does_not_move_a_mark_back(fl
 
     ask(fleet, lambda marks: marks.receive(about("org_1")))
 
-    assert ask(fleet, lambda marks: marks.marked()) == {"acme": future}
+    assert ask(fleet, lambda marks: marks.marked()) == {"acme": Mark(future, "clerk")}
 
 
 def test_many_events_at_once_about_the_same_tenants_all_get_through(fleet: Fleet) -> None:

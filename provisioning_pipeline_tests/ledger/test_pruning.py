@@ -29,9 +29,11 @@ STATEMENTS = {
     "VALUES ('d', 's', {name}, {at}, {at}, {name})",
     "open_intent": "INSERT INTO provisioning.intent (database_name, server, subdomain, begun_at, run_id) "
     "VALUES ('d', 's', {name}, {at}, {name})",
+    "tenant_request": "INSERT INTO provisioning.tenant_request (database_name, api_key_id, fingerprint, run_id, "
+    "asked_at) VALUES ('d', 'k', '', {name}, {at})",
     "clerk_event": "INSERT INTO provisioning.clerk_event (event_id, type, received_at) VALUES ({name}, 't', {at})",
 }
-TABLES = ("run", "outcome", "drift", "condition_change", "removed_row", "intent", "clerk_event")
+TABLES = ("run", "outcome", "drift", "condition_change", "removed_row", "intent", "tenant_request", "clerk_event")
 
 
 class Kept:
@@ -84,7 +86,15 @@ def kept(sandbox_postgres: SandboxPostgres) -> Iterator[Kept]:
 
 @pytest.mark.parametrize(
     ("what", "days"),
-    [("run", 365), ("outcome", 90), ("drift", 90), ("intent", 90), ("condition_change", 365), ("removed_row", 90)],
+    [
+        ("run", 365),
+        ("outcome", 90),
+        ("drift", 90),
+        ("intent", 90),
+        ("condition_change", 365),
+        ("removed_row", 90),
+        ("tenant_request", 90),
+    ],
 )
 def test_each_table_keeps_what_is_younger_than_its_setting(kept: Kept, what: str, days: int) -> None:
     kept.add("run", "latest", 0.5)
@@ -172,7 +182,8 @@ def test_a_dry_run_counts_what_would_go_and_leaves_it(kept: Kept) -> None:
     found = kept.prune(dry_run=True)
 
     assert {table: kept.left(table) for table in TABLES} == before
-    assert found == {"removed_row": 1, "outcome": 1, "drift": 1, "intent": 1, "condition_change": 1, "run": 2}
+    once = ("removed_row", "outcome", "drift", "intent", "tenant_request", "condition_change")
+    assert found == {**dict.fromkeys(once, 1), "run": 2}
     assert kept.prune() == found
 
 

@@ -195,6 +195,15 @@ class TwentyClient:
 
     # --- members of a workspace, as the service account ------------------------------------------------------------
 
+    async def login(self, account: Account, door: Door) -> Token:
+        """What signs that person's browser in at the workspace: by password, or by impersonation where it is not ours.
+
+        Raises:
+            Fault: of kind SERVER when the service account is refused.
+            TwentyFault: when Twenty does not let the person in.
+        """
+        return await self._session.login_token(account, door)
+
     async def check_password(self, account: Account) -> None:
         """Sign in without a workspace.
 

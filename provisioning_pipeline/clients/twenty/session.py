@@ -260,7 +260,7 @@ class TwentySession:
             TwentyFault: FOREIGN_PASSWORD when the password is not ours and the user id unknown; HALF_MEMBER when the
                 person has a membership without a member record.
         """
-        return await self.enter(account, door, await self._login_token(account, door))
+        return await self.enter(account, door, (await self.login_token(account, door)).value)
 
     async def enter(self, account: Account, door: Door, login_token: str) -> Token:
         """Exchange a login token for the token that is kept from now on.
@@ -278,8 +278,13 @@ class TwentySession:
         token = self._tokens[(account.email, door.workspace_id)] = _token(answer)
         return token
 
-    async def _login_token(self, account: Account, door: Door) -> str:
-        """By password, or by impersonation of somebody whose password is not ours."""
+    async def login_token(self, account: Account, door: Door) -> Token:
+        """What `enter` takes, or a browser at the workspace's /verify: by password, or by impersonation of somebody
+        whose password is not ours.
+
+        Raises:
+            Fault: as `log_in`.
+        """
         try:
             answer = await self.call(
                 operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS,
@@ -295,7 +300,7 @@ class TwentySession:
                 raise
             variables = {"userId": account.user_id, "workspaceId": door.workspace_id}
             answer = await self.call_as(self.service_account, door, operations.IMPERSONATE, variables)
-        return str(answer["loginToken"]["token"])
+        return _issued(answer["loginToken"])
 
     # --- how an operation is sent -----------------------------------------------------------------------------
 
@@ -358,5 +363,8 @@ class TwentySession:
 
 
 def _token(answer: Mapping[str, Any]) -> Token:
-    token = answer["tokens"]["accessOrWorkspaceAgnosticToken"]
+    return _issued(answer["tokens"]["accessOrWorkspaceAgnosticToken"])
+
+
+def _issued(token: Mapping[str, Any]) -> Token:
     return Token(token["token"], datetime.fromisoformat(token["expiresAt"].replace("Z", "+00:00")))

@@ -1,4 +1,4 @@
-"""The sensor that follows Clerk's changes."""
+"""The sensor that follows Clerk's changes and the tenant manager's requests."""
 
 import asyncio
 
@@ -14,21 +14,25 @@ from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Launches one reconciliation of all tenants whose organization or members changed at Clerk, as its "
-    "webhooks say (`provisioning serve` takes them). A tick is one query over the ledger.",
+    "webhooks say, or for which the tenant manager asked while this web server was away (`provisioning serve` takes "
+    "both). A tick is one query over the ledger.",
 )
 def clerk_changes(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Say which tenants to look at; never what to do."""
+    from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER
     from provisioning_pipeline.pipeline.marked import marked_tenants
     from provisioning_pipeline.settings import load_settings
 
     settings = load_settings()
     marks = asyncio.run(marked_tenants(settings))
     if not marks:
-        return dg.SkipReason("Nothing that concerns a tenant has changed at Clerk.")
-    return request_run(
-        context.instance,
+        return dg.SkipReason("Nothing that concerns a tenant has changed at Clerk, and nobody asked for one.")
+    answer: dg.RunRequest | dg.SkipReason = dg.SkipReason("")
+    # the tenant manager waits for an answer: it goes first, and the others with the next tick
+    for trigger in sorted({mark.trigger for mark in marks.values()}, key=lambda trigger: trigger != TENANT_MANAGER):
         # in one notation, whatever time zone the connection has
-        {name: mark.timestamp() for name, mark in marks.items()},
-        settings,
-        trigger="clerk",
-    )
+        due = {name: mark.at.timestamp() for name, mark in marks.items() if mark.trigger == trigger}
+        answer = request_run(context.instance, due, settings, trigger=trigger)
+        if isinstance(answer, dg.RunRequest):
+            break
+    return answer

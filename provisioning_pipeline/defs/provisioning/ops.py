@@ -37,7 +37,7 @@ APPROVE_TAG = "provisioning/approve"
 """A run with this tag makes the removals and demotions of the plan that its value names."""
 _IN_PROCESS = frozenset({"in_process", "execute_in_process"})
 """Executors whose steps share one process, and so one workbench."""
-_SENSORS = frozenset({"sensor", "clerk"})
+_SENSORS = frozenset({"sensor", "clerk", "tenant-manager"})
 """Triggers whose tenants nobody typed: one may have vanished meanwhile."""
 _MOST_LISTED = 100
 

@@ -10,9 +10,9 @@ from typing import Self, TypeVar
 from psycopg import Error
 
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.pipeline.connections import ledger_database
-from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.settings import GatewaySettings
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class LedgerAccess:
     up, and the next request begins with a new one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._database = self._open()
         self._users: Counter[Database] = Counter()

@@ -1,0 +1,93 @@
+"""Lets services in by their API keys."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from cachetools import TTLCache
+from fastapi import Request
+
+from provisioning_pipeline.api.limits import RateLimit
+from provisioning_pipeline.api.problems import Problem, away
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.api_keys import ApiKeys
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.model.api_key import fits, key_id_of
+from provisioning_pipeline.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+_KNOWN_SECONDS = 5.0
+"""A key that was just revoked is still taken for so long."""
+_WRONG_PER_MINUTE = 30
+_ASK = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+_NO_KEY = "Give an API key: Authorization: Bearer ... `provisioning keys create` makes one."
+_WRONG_KEY = "The API key is not valid: it is wrong, revoked or expired. `provisioning keys list` tells."
+
+KeyId = str
+
+
+class KeyGuard:
+    """Tells whose key a request carries.
+
+    Args:
+        ledger: where the keys' hashes are.
+    """
+
+    def __init__(self, settings: Settings, ledger: LedgerAccess) -> None:
+        self._ledger = ledger
+        # by the whole key: what is remembered is that exactly this one was right
+        self._known: TTLCache[str, KeyId] = TTLCache(1000, _KNOWN_SECONDS)
+        self._per_key = RateLimit(settings.key_requests_per_minute, "requests with this API key")
+        self._wrong = RateLimit(_WRONG_PER_MINUTE, "wrong API keys from this address")
+
+    async def caller(self, request: Request) -> KeyId:
+        """The id of the key of this request.
+
+        Raises:
+            Problem: 401 without a valid key, 429 beyond the limits, 503 when the ledger cannot tell.
+        """
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise Problem(HTTPStatus.UNAUTHORIZED, _NO_KEY, _ASK)
+        key = key.strip()
+        key_id = self._known.get(key) or await self._verified(key, request)
+        request.state.caller = f"key {key_id}"
+        self._per_key.take(key_id)
+        return key_id
+
+    async def _verified(self, key: str, request: Request) -> KeyId:
+        key_id = key_id_of(key)
+
+        async def look(database: Database) -> bool:
+            keys = ApiKeys(database)
+            # also asked for where the form is wrong, so that nobody can tell from the time whether an id is known
+            known, now = await keys.find(key_id or "")
+            if not fits(key, known, now):
+                return False
+            assert known is not None
+            await keys.note_use(known.id)
+            return True
+
+        try:
+            right = await self._ledger.ask(look)
+        except LedgerAway:
+            raise away() from None
+        if not right or key_id is None:
+            address = request.client.host if request.client else ""
+            self._wrong.take(address)
+            _LOG.warning("A wrong API key came from %s.", address or "an unknown address")
+            raise Problem(HTTPStatus.UNAUTHORIZED, _WRONG_KEY, _ASK)
+        self._known[key] = key_id
+        return key_id
+
+
+def either(guard: KeyGuard, reader: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Awaitable[None]]:
+    """What lets through who has an API key, and who may read reports."""
+
+    async def let_through(request: Request) -> None:
+        if request.headers.get("authorization", "").lower().startswith("bearer "):
+            await guard.caller(request)
+        else:
+            await reader(request)
+
+    return let_through

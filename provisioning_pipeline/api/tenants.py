@@ -1,0 +1,180 @@
+"""Tenants, for services: ask for one, see how far it is."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from provisioning_pipeline.api.documents import SLUG, PutTenant, Tenant, Tenants, tenant_document
+from provisioning_pipeline.api.keys import KeyGuard, KeyId
+from provisioning_pipeline.api.problems import Problem, responses
+from provisioning_pipeline.gateway.problems import NO_STORE
+from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
+from provisioning_pipeline.pipeline.tenant_pages import tenant_page
+from provisioning_pipeline.pipeline.tenant_requests import Asked, Requests, UnknownTenant
+from provisioning_pipeline.pipeline.timeline import SeveralTenants
+from provisioning_pipeline.settings import Settings
+
+T = TypeVar("T")
+_ASK_AGAIN_SECONDS = "2"
+_LONGEST_WAIT = 60
+_NO_TENANT = "There is no such tenant. GET /v1/tenants lists them."
+_KEY_SECURITY: dict[str, Any] = {"security": [{"apiKey": []}]}
+_COMMON = responses(
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_ONE = {**_COMMON, **responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)}
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": Tenant,
+        "description": "A run is, or will be, at it; or it is not ready, and its conditions say why.",
+        "headers": {
+            "Location": {"description": "Where to ask how far it is.", "schema": {"type": "string"}},
+            "Retry-After": {"description": "Seconds until asking is worth while.", "schema": {"type": "integer"}},
+        },
+    }
+}
+Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_$.-]{1,63}$", description="Slug or database name.", examples=["acme"])]
+Slug = Annotated[str, Path(pattern=SLUG, description="Lower-case letters, digits and hyphens.", examples=["acme"])]
+Wait = Annotated[float, Query(ge=0, le=_LONGEST_WAIT, description="Seconds to wait until it is ready.", examples=[30])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="Your own name for this request: sent again under it, it has no second effect. The answer is the "
+        "tenant as it stands by then. Kept for 90 days (PROVISIONING_KEEP_OUTCOMES_DAYS).",
+        examples=["5f0c6f7a-3c1e-4a55-9d0f-1f0a8a4e2d11"],
+    ),
+]
+
+
+def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> APIRouter:
+    """The routes that want an API key."""
+    router = APIRouter(tags=["tenants"])
+    key = Annotated[KeyId, Depends(guard.caller)]
+
+    @router.put(
+        "/v1/tenants/{slug}", response_model=Tenant, responses={**_ONE, **_ACCEPTED}, openapi_extra=_KEY_SECURITY
+    )
+    async def put_tenant(
+        request: Request,
+        slug: Slug,
+        key_id: key,
+        body: Annotated[PutTenant | None, Body()] = None,
+        wait: Wait = 0,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        """Register or update a tenant, and have it made ready. Asking again is safe; for a tenant that is ready it
+        starts nothing. What the body leaves out stays as it is; a new tenant needs its `database_name`."""
+        request.state.tenant = slug
+        caller = _caller(key_id, idempotency_key, "PUT", slug, body)
+        registration = await _registration(requests, settings, slug, body or PutTenant())
+        asked = await _told(lambda: requests.put(registration, caller, wait=wait))
+        return _answer(asked, request, settings)
+
+    @router.post(
+        "/v1/tenants/{slug}/reconcile",
+        response_model=Tenant,
+        responses={**_ONE, **_ACCEPTED},
+        openapi_extra=_KEY_SECURITY,
+    )
+    async def reconcile_tenant(
+        request: Request,
+        slug: Name,
+        key_id: key,
+        wait: Wait = 0,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        """Have a tenant looked at, ready or not; what differs from what should be is put right."""
+        request.state.tenant = slug
+        caller = _caller(key_id, idempotency_key, "POST", slug, None)
+        asked = await _told(lambda: requests.reconcile(slug, caller, wait=wait))
+        return _answer(asked, request, settings)
+
+    @router.get("/v1/tenants", response_model=Tenants, responses=_COMMON, openapi_extra=_KEY_SECURITY)
+    async def list_tenants(
+        request: Request,
+        _: key,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
+        state: Annotated[Literal["ready", "unwell", "aside"] | None, Query(description="Only these.")] = None,
+        clerk_org_id: Annotated[str | None, Query(max_length=200, description="Only this organization's.")] = None,
+    ) -> Response:
+        """Every tenant, a page at a time, by database name."""
+        try:
+            page = await requests.ledger.ask(
+                lambda database: tenant_page(
+                    database, limit=limit, cursor=cursor, state=state, clerk_org_id=clerk_org_id
+                )
+            )
+        except ValueError:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "`cursor` is the `next` of an earlier answer.") from None
+        items = [tenant_document(tenant, _base(request, settings)) for tenant in page.tenants]
+        return JSONResponse(Tenants(items=items, next=page.next).model_dump(mode="json"), headers=NO_STORE)
+
+    @router.get("/v1/tenants/{slug}", response_model=Tenant, responses=_ONE, openapi_extra=_KEY_SECURITY)
+    async def get_tenant(
+        request: Request,
+        slug: Name,
+        _: key,
+    ) -> Response:
+        """One tenant as it stands."""
+        request.state.tenant = slug
+        state = await _told(lambda: requests.state(slug))
+        return JSONResponse(tenant_document(state, _base(request, settings)).model_dump(mode="json"), headers=NO_STORE)
+
+    return router
+
+
+async def _registration(requests: Requests, settings: Settings, slug: str, body: PutTenant) -> Registration:
+    name = body.database_name
+    if name is None:
+        known = (await _told(lambda: requests.state(slug))).line
+        return Registration(known.slug, body.name, known.database_name, body.clerk_org_id, body.admin_email)
+    if not settings.is_tenant_database(name):
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "`database_name` is none that this program works on: see PROVISIONING_TENANT_DATABASE_PATTERN and "
+            "PROVISIONING_TENANT_DATABASE_EXCLUDED.",
+        )
+    return Registration(slug, body.name, name, body.clerk_org_id, body.admin_email)
+
+
+def _caller(key_id: str, idempotency_key: str | None, method: str, slug: str, body: PutTenant | None) -> Caller:
+    asked = json.dumps([method, slug, body.model_dump() if body else None], sort_keys=True)
+    return Caller(key_id, idempotency_key, hashlib.sha256(asked.encode()).hexdigest())
+
+
+async def _told(work: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await work()
+    except UnknownTenant:
+        raise Problem(HTTPStatus.NOT_FOUND, _NO_TENANT, NO_STORE) from None
+    except SeveralTenants as several:
+        names = ", ".join(several.database_names)
+        raise Problem(
+            HTTPStatus.CONFLICT, f"Several tenants have this slug; ask for one by its database name: {names}.", NO_STORE
+        ) from None
+    except Conflict as conflict:
+        raise Problem(HTTPStatus.CONFLICT, str(conflict), NO_STORE) from None
+
+
+def _answer(asked: Asked, request: Request, settings: Settings) -> Response:
+    document = tenant_document(asked.state, _base(request, settings))
+    if asked.settled:
+        return JSONResponse(document.model_dump(mode="json"), headers=NO_STORE)
+    headers = {**NO_STORE, "Location": document.status_url, "Retry-After": _ASK_AGAIN_SECONDS}
+    return JSONResponse(document.model_dump(mode="json"), HTTPStatus.ACCEPTED, headers)
+
+
+def _base(request: Request, settings: Settings) -> str:
+    """Where this server is reached; by the settings rather than by a header that anybody can write."""
+    return settings.api_url or str(request.base_url).rstrip("/")

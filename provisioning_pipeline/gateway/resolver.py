@@ -1,0 +1,263 @@
+"""From a request's headers to its workspace, or to why there is none. Remembers for a short while; fails closed."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from aiolimiter import AsyncLimiter
+from cachetools import TLRUCache
+
+from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.clerk.jwks import PublicKeys
+from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
+from provisioning_pipeline.gateway.credentials import credentials_of
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.ledger.sessions import registered_for, tenant_of
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.people import Departure
+from provisioning_pipeline.model.session import (
+    CannotTell,
+    LinkedTenant,
+    Refusal,
+    Refused,
+    RegisteredTenant,
+    Session,
+    WorkspaceContext,
+)
+from provisioning_pipeline.settings import GatewaySettings
+
+_LOG = logging.getLogger(__name__)
+_REMEMBERED = 50_000
+_REFUSED_SECONDS = 3.0
+"""A refusal is remembered for less long: whoever was just let in should not wait."""
+_CALLS_PER_LOOK = 2
+_LOOK_SECONDS = 3.0
+_LET_CLERK_REST_SECONDS = 5.0
+_WINDOW_SECONDS = 10.0
+LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
+
+Key = tuple[str, str, str]
+Answer = WorkspaceContext | Refused
+ClaimDisagrees = Callable[[WorkspaceContext], Awaitable[None]]
+
+
+class Resolver:
+    """Tells the workspace behind a session.
+
+    Args:
+        settings: which sessions are accepted, and where the ledger is.
+        ledger: shared with whoever else asks it; None: one of its own, closed with the resolver.
+        claim_disagrees: told of a token that claims another workspace than the ledger gives its organization.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        ledger: LedgerAccess | None = None,
+        *,
+        claim_disagrees: ClaimDisagrees | None = None,
+    ) -> None:
+        self._settings = settings
+        self._own_ledger = ledger is None
+        self._ledger = ledger or LedgerAccess(settings)
+        self._claim_disagrees = claim_disagrees
+        self.verifier = SessionVerifier(_keys(settings), settings.clerk_authorized_parties)
+        self._clerk = ClerkClient(
+            settings.clerk_base_url,
+            settings.clerk_secret_key,
+            timeout_seconds=_LOOK_SECONDS,
+            dry_run=True,
+            counter=CallCounter(),
+            requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
+            share=settings.clerk_look_share,
+        )
+        looks = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / _CALLS_PER_LOOK
+        self._looks = AsyncLimiter(max(1.0, looks), _WINDOW_SECONDS)
+        self._no_look_before = 0.0
+        self._policy = AccessPolicy(
+            frozenset(status.lower() for status in settings.registry_excluded_statuses),
+            settings.member_roles,
+            settings.member_default_role,
+        )
+        self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
+        self._asking: dict[Key, asyncio.Task[Answer]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._clerk.__aexit__(None, None, None)
+        if self._own_ledger:
+            await self._ledger.__aexit__(None, None, None)
+
+    async def resolve(self, headers: Iterable[tuple[bytes, bytes]], tenant: str | None = None) -> WorkspaceContext:
+        """The workspace of a request with these headers.
+
+        Args:
+            headers: as ASGI has them.
+            tenant: the tenant, by slug or database name, whose workspace it has to be; None: any.
+
+        Raises:
+            Refused: when there is no valid session, or when it leads to no workspace, or to another tenant's.
+            CannotTell: when Clerk's keys or the ledger cannot be read.
+        """
+        session = await self.session(headers)
+        context = await self.context(session)
+        if tenant is not None and tenant not in (context.tenant, context.database_name):
+            raise Refused(Refusal.OTHER_TENANT, "The session belongs to another tenant.")
+        return context
+
+    async def session(self, headers: Iterable[tuple[bytes, bytes]]) -> Session:
+        """The session of a request with these headers.
+
+        Raises:
+            Refused: when there is no valid one, or no telling which one is meant.
+            CannotTell: when Clerk's keys cannot be read.
+        """
+        if not self.verifier.keys:
+            raise CannotTell("No session is accepted: PROVISIONING_CLERK_ISSUERS is not set.", retry_seconds=60)
+        credentials = credentials_of(headers)
+        session = await self.verifier.verify(credentials.token)
+        for other in credentials.others:
+            if not await self.verifier.same_session(other, session):
+                raise Refused(Refusal.TOKENS_DISAGREE, "The request carries tokens of different sessions.")
+        return session
+
+    async def context(self, session: Session) -> WorkspaceContext:
+        """The workspace of a verified session.
+
+        Raises:
+            Refused: with words of 403.
+            CannotTell: when the ledger cannot be read.
+        """
+        key = _key(session)
+        answer = self._answers.get(key)
+        if answer is None:
+            answer = await self._ask_once(key, session)
+        if isinstance(answer, Refused):
+            raise Refused(answer.why, answer.detail)
+        return await self._with_true_claim(_of(answer, session), session)
+
+    async def _with_true_claim(self, answer: WorkspaceContext, session: Session) -> WorkspaceContext:
+        if not claim_agrees(session.workspace_id, answer.workspace_id):
+            await self._tell_disagreement(answer)
+            raise Refused(
+                Refusal.WORKSPACE_CLAIM_WRONG,
+                "The token's twenty_workspace_id is not the workspace of its organization. It may be up to a minute "
+                "old; if it stays so, the claim at Clerk or the organization's metadata is wrong.",
+            )
+        return answer
+
+    async def certain_context(self, session: Session) -> WorkspaceContext:
+        """The same, looked up anew, and only if Clerk itself has just said that the user is an active member.
+
+        Raises:
+            Refused: with words of 403.
+            CannotTell: when the ledger or Clerk cannot be asked.
+        """
+        key = _key(session)
+        self._answers.pop(key, None)
+        answer = self._answers[key] = await self._ask(session, certain=True)
+        if isinstance(answer, Refused):
+            raise Refused(answer.why, answer.detail)
+        return await self._with_true_claim(answer, session)
+
+    async def _ask_once(self, key: Key, session: Session) -> Answer:
+        """Ask, and let everybody who wants the same wait for the same answer."""
+        if key not in self._asking:
+            task = self._asking[key] = asyncio.create_task(self._ask(session))
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        # shielded: one caller who hangs up shall not leave the others without an answer
+        answer = await asyncio.shield(self._asking[key])
+        self._answers[key] = answer
+        return answer
+
+    async def _ask(self, session: Session, *, certain: bool = False) -> Answer:
+        async def known(database: Database) -> tuple[LinkedTenant | None, tuple[RegisteredTenant, ...]]:
+            linked = await tenant_of(database, session.organization_id, session.user_id)
+            # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
+            registry = Registry(database, self._settings.registry_table)
+            name = linked.database_name if linked else None
+            return linked, await registered_for(registry, session.organization_id, name)
+
+        try:
+            linked, registered = await self._ledger.ask(known)
+        except LedgerAway:
+            raise CannotTell(LEDGER_AWAY) from None
+        try:
+            # once without Clerk: who is refused in any case costs no call
+            decide_access(session, linked, registered, None, self._policy)
+            is_linked = linked is not None and linked.twenty_user_id is not None
+            departure = await self._departure(session, must_know=certain or not is_linked)
+            return decide_access(session, linked, registered, departure, self._policy)
+        except Refused as refused:
+            return refused
+
+    async def _departure(self, session: Session, *, must_know: bool) -> Departure | None:
+        """How the member is gone, as Clerk says now; None: they are not, as far as it can be told.
+
+        Where Clerk is away or asked too much, the token stands: Clerk signed it at most a minute ago, for a member.
+        """
+        clock = asyncio.get_running_loop().time
+        if clock() >= self._no_look_before and self._looks.has_capacity():
+            await self._looks.acquire()
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    return await self._clerk.look_at(session.organization_id, session.user_id)
+            except (Fault, TimeoutError) as error:
+                told = error.message if isinstance(error, Fault) else f"no answer within {_LOOK_SECONDS:g} s"
+                _LOG.warning("A member could not be looked at in Clerk: %s", told)
+                # so that not every member waits for an answer that does not come
+                self._no_look_before = clock() + _LET_CLERK_REST_SECONDS
+        if must_know:
+            raise CannotTell("Clerk cannot be asked at present whether the session's user is still a member.")
+        return None
+
+    async def _tell_disagreement(self, context: WorkspaceContext) -> None:
+        _LOG.warning("A session of tenant %s claims another workspace than the ledger's.", context.tenant)
+        if self._claim_disagrees:
+            await self._claim_disagrees(context)
+
+    def _forget_at(self, _: Key, answer: Answer, now: float) -> float:
+        seconds = self._settings.session_cache_seconds
+        # a member who is not linked yet may be at any moment
+        lasting = isinstance(answer, WorkspaceContext) and answer.twenty_user_id is not None
+        return now + (seconds if lasting else min(seconds, _REFUSED_SECONDS))
+
+
+def _key(session: Session) -> Key:
+    return session.organization_id, session.user_id, session.role
+
+
+def _of(context: WorkspaceContext, session: Session) -> WorkspaceContext:
+    # dataclasses.replace takes four times as long, at each request
+    return WorkspaceContext(
+        context.tenant,
+        context.database_name,
+        context.server,
+        context.workspace_id,
+        context.workspace_url,
+        context.twenty_user_id,
+        context.email,
+        context.role,
+        session,
+    )
+
+
+def _keys(settings: GatewaySettings) -> dict[str, PublicKeys]:
+    """The keys of each issuer. The secret key goes to Clerk's Backend API alone."""
+    secret = {"authorization": f"Bearer {settings.clerk_secret_key.get_secret_value()}"}
+    found: dict[str, PublicKeys] = {}
+    for issuer in settings.clerk_issuers:
+        url = settings.clerk_jwks_url or f"{issuer}/.well-known/jwks.json"
+        headers = secret if url.startswith(f"{settings.clerk_base_url}/") else None
+        found[issuer] = PublicKeys(url, headers=headers, stale_seconds=settings.clerk_keys_stale_seconds)
+    return found

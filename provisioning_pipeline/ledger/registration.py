@@ -1,0 +1,155 @@
+"""Registers a tenant in the tenant manager's own table, because the tenant manager asked for it."""
+
+from collections.abc import Collection
+
+from psycopg import AsyncConnection, errors, sql
+from psycopg.rows import TupleRow, dict_row
+
+from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.ledger.registry import Column, Registry, cast_sql
+from provisioning_pipeline.model.tenant_request import Conflict, Registration
+
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))"
+
+
+async def register(registry: Registry, asked: Registration, *, status: str, aside: Collection[str]) -> bool:
+    """Make the registry say what was asked; whether anything had to be changed.
+
+    A row that is there keeps its status and whatever the request does not name.
+
+    Args:
+        status: of a new row.
+        aside: statuses whose rows claim no organization.
+
+    Raises:
+        Conflict: when slug, database or organization are another tenant's, or the table does not take the row.
+        Fault: when the database cannot be reached.
+    """
+    await registry.ensure_table()
+    columns = await registry.columns()
+    async with registry.database.transaction() as connection:
+        await connection.execute(_ONE_AT_A_TIME)
+        rows = await _rows_like(connection, registry, columns, asked)
+        own = _own_row(rows, asked)
+        _must_be_free(rows, asked, aside)
+        try:
+            if own is None:
+                await _insert(connection, registry, columns, asked, status)
+                return True
+            return await _update(connection, registry, columns, asked)
+        except (errors.IntegrityError, errors.DataError, errors.InsufficientPrivilege) as error:
+            # the first line of such a text names a constraint or a column, and no values
+            raise Conflict(
+                f"The registry {registry.table} does not take tenant {asked.slug}: {str(error).splitlines()[0]}. "
+                "Register it there yourself, then ask again."
+            ) from None
+
+
+async def _rows_like(
+    connection: AsyncConnection[TupleRow], registry: Registry, columns: dict[str, Column], asked: Registration
+) -> list[Row]:
+    organization, state = (
+        sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
+        for name in ("clerk_org_id", "status")
+    )
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(
+        sql.SQL(
+            "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id, "
+            "lower({state}) AS status FROM {table} WHERE slug::text = %s OR database_name::text = %s "
+            "OR {organization} = %s"
+        ).format(organization=organization, state=state, table=registry.identifier),
+        [asked.slug, asked.database_name, asked.clerk_org_id],
+    )
+    return await cursor.fetchall()
+
+
+def _own_row(rows: list[Row], asked: Registration) -> Row | None:
+    for row in rows:
+        if row["database_name"] == asked.database_name and row["slug"] != asked.slug:
+            raise Conflict(f"Database {asked.database_name} is registered as tenant {row['slug']}.")
+        if row["slug"] == asked.slug and row["database_name"] != asked.database_name:
+            raise Conflict(f"Tenant {asked.slug} is registered with database {row['database_name']}.")
+    return next((row for row in rows if row["slug"] == asked.slug), None)
+
+
+def _must_be_free(rows: list[Row], asked: Registration, aside: Collection[str]) -> None:
+    if asked.clerk_org_id is None:
+        return
+    for row in rows:
+        others = row["clerk_org_id"] == asked.clerk_org_id and row["database_name"] != asked.database_name
+        if others and row["status"] not in aside:
+            raise Conflict(f"Clerk organization {asked.clerk_org_id} is tenant {row['slug']}'s in the registry.")
+
+
+async def _insert(
+    connection: AsyncConnection[TupleRow],
+    registry: Registry,
+    columns: dict[str, Column],
+    asked: Registration,
+    status: str,
+) -> None:
+    offered: dict[str, sql.Composable] = {
+        "id": sql.SQL("gen_random_uuid()"),
+        "slug": sql.Literal(asked.slug),
+        "name": sql.Literal(asked.name or asked.slug),
+        "database_name": sql.Literal(asked.database_name),
+        "status": sql.Literal(status),
+        "clerk_org_id": sql.Literal(asked.clerk_org_id),
+        "database_url": sql.Literal(f"postgresql:///{asked.database_name}"),
+        "created_at": sql.SQL("now()"),
+        "updated_at": sql.SQL("now()"),
+    }
+    unknown = sorted(name for name, column in columns.items() if column.required and name not in offered)
+    if unknown:
+        raise Conflict(
+            f"The registry {registry.table} requires {', '.join(unknown)}, which nobody here knows. Register tenant "
+            f"{asked.slug} there yourself, then ask again."
+        )
+    _must_know_organizations(registry, columns, asked)
+    always = {"slug", "name", "database_name", "status", "clerk_org_id"}
+    used = [name for name in offered if name in columns and (name in always or columns[name].required)]
+    await connection.execute(
+        sql.SQL("INSERT INTO {table} ({names}) VALUES ({values})").format(
+            table=registry.identifier,
+            names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
+            values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
+        )
+    )
+
+
+async def _update(
+    connection: AsyncConnection[TupleRow], registry: Registry, columns: dict[str, Column], asked: Registration
+) -> bool:
+    _must_know_organizations(registry, columns, asked)
+    given = {"name": asked.name, "clerk_org_id": asked.clerk_org_id}
+    changes = {
+        name: cast_sql(sql.Literal(value), columns[name])
+        for name, value in given.items()
+        if value is not None and name in columns
+    }
+    if not changes:
+        return False
+    touched = sql.SQL(", updated_at = now()") if "updated_at" in columns else sql.SQL("")
+    cursor = await connection.execute(
+        sql.SQL("UPDATE {table} SET {changes}{touched} WHERE database_name::text = {own} AND ({differs})").format(
+            table=registry.identifier,
+            changes=sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in changes.items()
+            ),
+            touched=touched,
+            own=sql.Literal(asked.database_name),
+            differs=sql.SQL(" OR ").join(
+                sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier(name), value) for name, value in changes.items()
+            ),
+        )
+    )
+    return cursor.rowcount > 0
+
+
+def _must_know_organizations(registry: Registry, columns: dict[str, Column], asked: Registration) -> None:
+    if asked.clerk_org_id is not None and "clerk_org_id" not in columns:
+        raise Conflict(
+            f"The registry {registry.table} has no column clerk_org_id, so it cannot say whose organization "
+            f"{asked.clerk_org_id} is. Add the column, or leave the organization out."
+        )

@@ -1,0 +1,155 @@
+"""Requests for reconciliations, as the ledger keeps them: each one once, each with a mark until a run has looked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.model.tenant_request import Caller, Conflict
+
+TENANT_MANAGER = "tenant-manager"
+"""The trigger of a run that somebody asked for over HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. `run_id` is the run that was launched for it; None: none was, or not yet."""
+
+    id: int
+    database_name: str
+    run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the answer to a request is.
+
+    Args:
+        waits: nobody has looked at the tenant since it was asked for.
+        run_ended: the run that was launched for it has ended; None: nobody knows of one.
+    """
+
+    waits: bool
+    run_ended: bool | None
+
+
+class TenantRequests:
+    """Requests, in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def earlier(self, caller: Caller) -> Request | None:
+        """The request that this caller made before under the same key; None: there is none, or it has no key.
+
+        Raises:
+            Conflict: when something else was asked for under that key.
+        """
+        if caller.idempotency_key is None:
+            return None
+        rows = await self.database.fetch(
+            """
+            SELECT id, database_name, run_id, fingerprint FROM provisioning.tenant_request
+            WHERE api_key_id = %s AND idempotency_key = %s
+            """,
+            [caller.api_key_id, caller.idempotency_key],
+        )
+        return _same(rows[0], caller) if rows else None
+
+    async def add(
+        self, database_name: str, slug: str, caller: Caller, *, admin_email: str | None, mark: bool
+    ) -> Request:
+        """Keep a request; with `mark` the tenant is marked, so that a sensor launches a run if nobody else does.
+
+        All or nothing, and once: of two that come at the same time under one key, both get the first.
+
+        Raises:
+            Conflict: when something else was asked for under that key meanwhile.
+        """
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                """
+                INSERT INTO provisioning.tenant_link AS l (database_name, slug, asked_admin_email)
+                VALUES (%(name)s, %(slug)s, %(email)s)
+                ON CONFLICT (database_name) DO UPDATE SET
+                    slug = excluded.slug, asked_admin_email = COALESCE(excluded.asked_admin_email, l.asked_admin_email)
+                """,
+                {"name": database_name, "slug": slug, "email": admin_email},
+            )
+            cursor = await connection.execute(
+                """
+                INSERT INTO provisioning.tenant_request (database_name, api_key_id, idempotency_key, fingerprint)
+                VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id
+                """,
+                [database_name, caller.api_key_id, caller.idempotency_key, caller.fingerprint],
+            )
+            row = await cursor.fetchone()
+            if row is not None and mark:
+                await connection.execute(
+                    """
+                    UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()), marked_by = %s
+                    WHERE database_name = %s
+                    """,
+                    [TENANT_MANAGER, database_name],
+                )
+        if row is not None:
+            return Request(row[0], database_name, None)
+        earlier = await self.earlier(caller)
+        assert earlier is not None
+        return earlier
+
+    async def launched(self, request: Request, run_id: str) -> None:
+        """Remember the run that was launched for a request."""
+        await self.database.execute(
+            "UPDATE provisioning.tenant_request SET run_id = %s WHERE id = %s", [run_id, request.id]
+        )
+
+    async def under_way(self, database_name: str) -> str | None:
+        """The last run that was launched for this tenant by request, if it has not ended; None: there is none."""
+        rows = await self.database.fetch(
+            """
+            SELECT q.run_id, r.finished_at IS NOT NULL AS ended FROM provisioning.tenant_request q
+            LEFT JOIN provisioning.run r ON r.run_id = q.run_id
+            WHERE q.database_name = %s AND q.run_id IS NOT NULL ORDER BY q.id DESC LIMIT 1
+            """,
+            [database_name],
+        )
+        return rows[0]["run_id"] if rows and not rows[0]["ended"] else None
+
+    async def waiting(self, database_names: Sequence[str]) -> frozenset[str]:
+        """Those of these tenants that a run is still to look at, or is at since a request of the last hour."""
+        rows = await self.database.fetch(
+            """
+            SELECT l.database_name FROM provisioning.tenant_link l
+            LEFT JOIN LATERAL (
+                SELECT q.run_id FROM provisioning.tenant_request q
+                WHERE q.database_name = l.database_name AND q.asked_at > now() - interval '1 hour'
+                ORDER BY q.id DESC LIMIT 1
+            ) last ON true
+            LEFT JOIN provisioning.run r ON r.run_id = last.run_id
+            WHERE l.database_name = ANY(%s)
+              AND (l.marked_at IS NOT NULL OR (last.run_id IS NOT NULL AND r.finished_at IS NULL))
+            """,
+            [list(database_names)],
+        )
+        return frozenset(row["database_name"] for row in rows)
+
+    async def progress(self, request: Request) -> Progress:
+        """How far the answer to this request is."""
+        rows = await self.database.fetch(
+            """
+            SELECT COALESCE(l.marked_at >= q.asked_at, false) AS waits,
+                   CASE WHEN q.run_id IS NOT NULL THEN r.finished_at IS NOT NULL END AS run_ended
+            FROM provisioning.tenant_request q
+            JOIN provisioning.tenant_link l ON l.database_name = q.database_name
+            LEFT JOIN provisioning.run r ON r.run_id = q.run_id
+            WHERE q.id = %s
+            """,
+            [request.id],
+        )
+        return Progress(**rows[0]) if rows else Progress(waits=False, run_ended=None)
+
+
+def _same(row: Row, caller: Caller) -> Request:
+    if row["fingerprint"] != caller.fingerprint:
+        raise Conflict("This Idempotency-Key was used for another request. Use a new key for a new request.")
+    return Request(row["id"], row["database_name"], row["run_id"])

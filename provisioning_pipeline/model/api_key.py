@@ -1,0 +1,55 @@
+"""API keys of services: what one looks like, and what is kept of it."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+PREFIX = "pvk"
+"""So that a scanner for leaked secrets can find one."""
+_FORM = re.compile(rf"{PREFIX}_([0-9a-f]{{12}})_[0-9A-Za-z_-]{{43}}")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is kept of a key: everything but the key. `hash` is of the whole key."""
+
+    id: str
+    name: str
+    hash: bytes
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+    def state(self, now: datetime) -> str:
+        """`active`, `revoked` or `expired`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+
+def new_key() -> tuple[str, str]:
+    """The id of a new key, and the key: 256 random bits, so that a plain hash of it is enough."""
+    key_id = secrets.token_hex(6)
+    return key_id, f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+
+
+def key_id_of(key: str) -> str | None:
+    """The id in what has the form of a key; None for anything else."""
+    found = _FORM.fullmatch(key)
+    return found.group(1) if found else None
+
+
+def hash_of(key: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def fits(key: str, known: ApiKey | None, now: datetime) -> bool:
+    """Whether this is that key and it is active; takes as long where there is none."""
+    expected = known.hash if known else bytes(32)
+    equal = hmac.compare_digest(hash_of(key), expected)
+    return equal and known is not None and known.state(now) == "active"

@@ -1,0 +1,224 @@
+"""A member of a tenant signs in to Twenty by their Clerk session; one whom no backfill has reached is added first."""
+
+import asyncio
+import logging
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+from urllib.parse import urlencode, urlsplit
+
+from psycopg import Error
+
+from provisioning_pipeline.act.chain import ChainResult, run_steps, server_steps
+from provisioning_pipeline.act.scope import Server
+from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
+from provisioning_pipeline.decide.contract import Decision
+from provisioning_pipeline.gateway.resolver import Resolver
+from provisioning_pipeline.model.condition import ConditionType
+from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.onboarding import pending_for
+from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
+from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, TenantPlan
+from provisioning_pipeline.pipeline import planning
+from provisioning_pipeline.pipeline.connections import Connections, connect
+from provisioning_pipeline.pipeline.contracts import look_and_remember
+from provisioning_pipeline.pipeline.scopes import scope_of
+from provisioning_pipeline.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+TRIGGER = "session"
+"""The trigger of a run that added one member, who was waiting for it."""
+_LOCK_SECONDS = 15.0
+_MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
+_FOR_ONE = frozenset({Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN})
+_BUSY = "Somebody is at work on the workspace. Come again in a moment."
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TwentySignIn:
+    """A sign-in to a workspace; its repr shows nothing, since whoever has it is that member."""
+
+    login_token: str
+    verify_url: str
+    expires_at: datetime
+
+
+class SignIns:
+    """Signs members in.
+
+    Args:
+        resolver: tells whose session leads where.
+    """
+
+    def __init__(self, settings: Settings, resolver: Resolver) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def sign_in(self, session: Session) -> tuple[WorkspaceContext, TwentySignIn]:
+        """A sign-in for this session's member, who sees no wizard after it.
+
+        Raises:
+            Refused: when the session leads to no workspace, or the member cannot be added to it.
+            CannotTell: when Clerk, the ledger or Twenty cannot be asked, or somebody else is at work there.
+        """
+        if session.impersonator is not None and not self._settings.impersonated_sign_in:
+            raise Refused(
+                Refusal.IMPERSONATED, "Somebody else opened this session in the user's name; it does not sign in."
+            )
+        context = await self._resolver.certain_context(session)
+        try:
+            if context.twenty_user_id is None or await self._is_pending(context):
+                await self._settle_once(context)
+                context = await self._resolver.certain_context(session)
+            return context, await self._login(context)
+        except Fault as fault:
+            raise _cannot(context, fault) from None
+        except RunFault as fault:
+            _LOG.warning("A member of %s could not be looked at: %s", context.tenant, fault)
+            raise CannotTell("The member cannot be looked at at present; the server's log says why.") from None
+        except Error as error:
+            _LOG.warning(
+                "A member of %s could not sign in: PostgreSQL refused (%s).", context.tenant, type(error).__name__
+            )
+            raise CannotTell("The member cannot be looked at at present; the server's log says why.") from None
+
+    async def _is_pending(self, context: WorkspaceContext) -> bool:
+        """Whether Twenty would show the member its wizard."""
+        assert context.twenty_user_id is not None
+        async with connect(self._settings, dry_run=True) as connections:
+            server = _server_of(connections, context)
+            flags = await server.database.flags(context.workspace_id)
+        return bool(pending_for(context.twenty_user_id, context.workspace_id, flags))
+
+    async def _settle_once(self, context: WorkspaceContext) -> None:
+        """Add or complete the member; all who want that at once wait for the same work."""
+        key = (context.database_name, context.session.user_id)
+        if key not in self._settling:
+            task = self._settling[key] = asyncio.create_task(settle_member(self._settings, *key))
+            task.add_done_callback(lambda _: self._settling.pop(key, None))
+        # shielded: a caller who hangs up leaves no half member behind
+        await asyncio.shield(self._settling[key])
+
+    async def _login(self, context: WorkspaceContext) -> TwentySignIn:
+        if context.twenty_user_id is None or context.email is None:
+            raise Refused(
+                Refusal.MEMBER_NOT_LINKED,
+                "The session's user could not be added to the workspace; the tenant's timeline says why.",
+            )
+        async with connect(self._settings, dry_run=True, logins=True) as connections:
+            server = _server_of(connections, context)
+            # the address may have been renamed in Twenty since it was written down
+            state = await server.database.workspace_state(context.workspace_id)
+            if state is None or state.deleted:
+                raise Refused(Refusal.WORKSPACE_NOT_READY, "The workspace was deleted in Twenty.")
+            door = Door(context.workspace_id, context.workspace_url)
+            if state.subdomain != _subdomain(door.url):
+                door = await server.client.door(context.workspace_id)
+            password = derived_password(self._settings.member_password_key, context.email)
+            login = await server.client.login(Account(context.email, password, context.twenty_user_id), door)
+        url = f"{door.url.rstrip('/')}/verify?{urlencode({'loginToken': login.value})}"
+        return TwentySignIn(login.value, url, login.expires_at)
+
+
+async def settle_member(settings: Settings, database_name: str, clerk_user_id: str) -> None:
+    """Add one person to a tenant's workspace, with link, name and role and without a wizard, and prove their login.
+
+    Decided like every reconciliation, from what Clerk, the ledger and Twenty say now, and done under the tenant's
+    lock; of what is decided only that one person's part is done.
+
+    Raises:
+        Refused: when it is decided that this person is not to be added by itself; the word is in it.
+        CannotTell: when somebody else is at work on the tenant, or the workspace is still being made.
+        Fault: what a system refused.
+        RunFault: when something could not be read.
+    """
+    run_id = str(uuid.uuid4())
+    async with connect(settings, dry_run=False) as connections:
+        plan = await planning.plan(connections, [database_name], by_hand=False)
+        entry, whole = _part_of(plan, clerk_user_id)
+        steps = server_steps(entry)
+        if not steps:
+            return
+        assert entry.server is not None
+        judged = await look_and_remember(connections, entry.server, [database_name])
+        judged.must_be_complete()
+        if judged.verdict.decision is Decision.CANARY:
+            raise CannotTell(f"{judged.unlike} The next reconciliation does that.", retry_seconds=60)
+        await connections.history.begin_run(run_id, TRIGGER)
+        scope = scope_of(connections, entry, run_id)
+        scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
+        result = await run_steps(scope, steps)
+        await _keep(connections, run_id, result, whole=whole)
+        if result.failed:
+            raise _failed(result)
+
+
+def _part_of(plan: Plan, clerk_user_id: str) -> tuple[TenantPlan, bool]:
+    """The plan of the tenant with one person's part of it alone, and whether that is all there is to do for members."""
+    entry = next(iter(plan.tenants), None)
+    if entry is None or entry.workspace_id is None or entry.server is None or _MAKING & set(entry.changes):
+        raise CannotTell("The workspace is still being made. Come again in a moment.")
+    members = tuple(member for member in entry.members if member.clerk_user_id == clerk_user_id)
+    _must_be_harmless(members)
+    wanted = {change for member in members for change in member.changes}
+    changes = [change for change in entry.changes if change in _FOR_ONE or change in wanted]
+    whole = len(members) == len(entry.members)
+    part = replace(
+        entry,
+        changes=tuple(changes),
+        members=members,
+        store_organization=None,
+        database=None,
+        adopt=False,
+    )
+    return part, whole
+
+
+def _must_be_harmless(members: tuple[MemberPlan, ...]) -> None:
+    if any({Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER} & set(member.changes) for member in members):
+        raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")
+
+
+async def _keep(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
+    """Remember what was done. What is true of all members is for a run to say that looked after all of them."""
+    settings = connections.settings
+    conditions = [found for found in result.conditions if whole or found.type is not ConditionType.MEMBERS_SYNCED]
+    await connections.ledger.add_outcomes(run_id, result.outcomes)
+    await connections.ledger.store_conditions(
+        {result.database_name: conditions},
+        run_id=run_id,
+        first_wait=settings.retry_seconds,
+        most_wait=settings.retry_most_seconds,
+        tried=False,
+    )
+
+
+def _failed(result: ChainResult) -> CannotTell:
+    last = result.conditions[-1] if result.conditions else None
+    if last:
+        _LOG.warning("A member of %s could not be added: %s: %s", result.database_name, last.reason, last.message)
+    return CannotTell(_BUSY if last is None else f"The account could not be made ready ({last.reason}).")
+
+
+def _server_of(connections: Connections, context: WorkspaceContext) -> Server:
+    if context.server not in connections.servers:
+        _LOG.warning("Tenant %s lives on %s, which is not in the settings.", context.tenant, context.server)
+        raise CannotTell("The workspace's server is not known here at present.", retry_seconds=60)
+    return connections.servers[context.server]
+
+
+def _cannot(context: WorkspaceContext, fault: Fault) -> Refused | CannotTell:
+    _LOG.warning("A member of %s could not sign in: %s: %s", context.tenant, fault.reason, fault.message)
+    if fault.kind is FaultKind.TENANT:
+        return Refused(
+            Refusal.MEMBER_NOT_LINKED,
+            f"Twenty does not let the member in ({fault.reason}). The next reconciliation says what is to be done.",
+        )
+    if fault.kind is FaultKind.BUSY:
+        return CannotTell(_BUSY)
+    return CannotTell(f"Twenty or its database cannot be used at present ({fault.reason}).")
+
+
+def _subdomain(url: str) -> str:
+    return (urlsplit(url).hostname or "").partition(".")[0]

@@ -142,9 +142,7 @@ class Tenant(BaseModel):
         description="What the last real login of the admin read; COMPLETED: no wizard."
     )
     conditions: list[Condition]
-    run_id: str | None = Field(
-        description="The Dagster run that this request launched, or found at work on the tenant."
-    )
+    run_id: str | None = Field(description="The Dagster run that was launched for the last request, if any was.")
     look_again_at: datetime | None = Field(description="When it is tried again by itself.")
     status_url: str = Field(description="Where to ask how far it is.")
 

@@ -15,14 +15,16 @@ from provisioning_pipeline.api.problems import Problem, responses
 from provisioning_pipeline.gateway.problems import NO_STORE
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.pipeline.tenant_pages import tenant_page
-from provisioning_pipeline.pipeline.tenant_requests import Asked, Requests, UnknownTenant
+from provisioning_pipeline.pipeline.tenant_requests import Asked, Requests, UnknownTenant, place_of
 from provisioning_pipeline.pipeline.timeline import SeveralTenants
 from provisioning_pipeline.settings import Settings
 
 T = TypeVar("T")
 _ASK_AGAIN_SECONDS = "2"
 _LONGEST_WAIT = 60
-_NO_TENANT = "There is no such tenant. GET /v1/tenants lists them."
+_NO_TENANT = (
+    "There is no such tenant: GET /v1/tenants lists them. A new one is registered by PUT with its `database_name`."
+)
 _KEY_SECURITY: dict[str, Any] = {"security": [{"apiKey": []}]}
 _COMMON = responses(
     HTTPStatus.UNAUTHORIZED,
@@ -137,8 +139,8 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
 async def _registration(requests: Requests, settings: Settings, slug: str, body: PutTenant) -> Registration:
     name = body.database_name
     if name is None:
-        known = (await _told(lambda: requests.state(slug))).line
-        return Registration(known.slug, body.name, known.database_name, body.clerk_org_id, body.admin_email)
+        known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug))
+        return Registration(own_slug, body.name, known, body.clerk_org_id, body.admin_email)
     if not settings.is_tenant_database(name):
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -1,5 +1,6 @@
 """`provisioning sandbox`: a whole fleet on this machine, to try the pipeline on without any account."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -101,7 +102,11 @@ def served(environment: Mapping[str, str]) -> Iterator[str]:
     from provisioning_pipeline.sandbox.serving import LoopbackServer
     from provisioning_pipeline.settings import PREFIX, Settings
 
-    values: dict[str, Any] = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
+    # lists and objects stand in the environment as JSON
+    values: dict[str, Any] = {
+        name.removeprefix(PREFIX).lower(): json.loads(value) if value.startswith(("[", "{")) else value
+        for name, value in environment.items()
+    }
     server = LoopbackServer(create_app(Settings(_env_file=None, **values)))
     server.start()
     try:

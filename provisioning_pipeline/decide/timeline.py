@@ -22,6 +22,7 @@ _ACTORS: Mapping[str, Actor] = {
     "sensor": Actor.SENSOR,
     "clerk": Actor.CLERK,
     "tenant-manager": Actor.TENANT_MANAGER,
+    "session": Actor.MEMBER,
 }
 """A run's trigger → who is behind the run."""
 

@@ -91,6 +91,18 @@ class Registry:
         )
         return [row["database_name"] for row in rows]
 
+    async def named(self, name: str) -> list[Row]:
+        """database_name and slug of the rows with this slug or database name."""
+        if not set(_MUST_HAVE) <= (await self.columns()).keys():
+            return []
+        return await self.database.fetch(
+            sql.SQL(
+                "SELECT database_name::text AS database_name, slug::text AS slug FROM {} "
+                "WHERE (slug::text = %s OR database_name::text = %s) AND database_name IS NOT NULL"
+            ).format(self.identifier),
+            [name, name],
+        )
+
     async def standing(self, organization_id: str, database_name: str | None) -> list[Row]:
         """database_name, clerk_org_id and status of the rows of this organization and of this database.
 

@@ -103,6 +103,17 @@ class TenantRequests:
             "UPDATE provisioning.tenant_request SET run_id = %s WHERE id = %s", [run_id, request.id]
         )
 
+    async def last_run(self, database_name: str) -> str | None:
+        """The last run that was launched for this tenant by request, ended or not; None: there was none."""
+        rows = await self.database.fetch(
+            """
+            SELECT run_id FROM provisioning.tenant_request
+            WHERE database_name = %s AND run_id IS NOT NULL ORDER BY id DESC LIMIT 1
+            """,
+            [database_name],
+        )
+        return rows[0]["run_id"] if rows else None
+
     async def under_way(self, database_name: str) -> str | None:
         """The last run that was launched for this tenant by request, if it has not ended; None: there is none."""
         rows = await self.database.fetch(

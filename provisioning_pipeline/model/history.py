@@ -16,6 +16,7 @@ class Actor(StrEnum):
     SENSOR = "sensor"
     TENANT_MANAGER = "tenant manager"
     CLERK = "Clerk"
+    MEMBER = "a member signing in"
     TWENTY = "someone in Twenty"
     UNKNOWN = "unknown"
 

@@ -10,7 +10,8 @@ from urllib.parse import urlencode, urlsplit
 from psycopg import Error
 
 from provisioning_pipeline.act.chain import ChainResult, run_steps, server_steps
-from provisioning_pipeline.act.scope import Server
+from provisioning_pipeline.act.scope import Scope, Server
+from provisioning_pipeline.act.verify import Login, prove_logins
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.gateway.resolver import Resolver
@@ -18,7 +19,7 @@ from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
-from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, TenantPlan
+from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, Step, TenantPlan
 from provisioning_pipeline.pipeline import planning
 from provisioning_pipeline.pipeline.connections import Connections, connect
 from provisioning_pipeline.pipeline.contracts import look_and_remember
@@ -148,10 +149,27 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         await connections.history.begin_run(run_id, TRIGGER)
         scope = scope_of(connections, entry, run_id)
         scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
-        result = await run_steps(scope, steps)
-        await _keep(connections, run_id, result, whole=whole)
-        if result.failed:
+        # of the whole tenant's logins only this one is proved: somebody waits
+        result = await run_steps(scope, [step for step in steps if step is not Step.VERIFY_LOGINS])
+        failed = result.failed or not await _is_proved(scope, clerk_user_id)
+        await _keep(connections, run_id, replace(result, outcomes=tuple(scope.outcomes)), whole=whole)
+        if failed:
             raise _failed(result)
+
+
+async def _is_proved(scope: Scope, clerk_user_id: str) -> bool:
+    """Whether a real login of this person reads COMPLETED; true where nobody was linked, and a finding says why."""
+    logins = [
+        Login(row["twenty_user_id"], row["email"])
+        for row in await scope.members.of_tenant(scope.database_name)
+        if row["clerk_user_id"] == clerk_user_id
+    ]
+    if not logins:
+        return True
+    proved = await prove_logins(scope, await scope.link(), logins)
+    if proved.stopped:
+        raise proved.stopped
+    return not proved.failures
 
 
 def _part_of(plan: Plan, clerk_user_id: str) -> tuple[TenantPlan, bool]:

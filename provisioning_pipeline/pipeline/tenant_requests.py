@@ -34,7 +34,8 @@ class TenantState:
         clerk_org_id: its Clerk organization, where one is known.
         onboarding_status: what the last real login of its admin read; None before there was one.
         waiting: somebody asked for it, and the run that answers has not ended yet.
-        run_id: the Dagster run that was launched for the request, or found at work; None: none, or nobody knows.
+        run_id: the Dagster run that was launched for the request, or found at work, or the last such one; None: none,
+            or nobody knows.
     """
 
     line: TenantLine
@@ -133,22 +134,26 @@ class Requests:
             earlier = await requests.earlier(caller)
             if earlier:
                 return earlier, False
-            state = await _must_be_known(database, name)
-            line = state.line
-            return await requests.add(line.database_name, line.slug, caller, admin_email=None, mark=True), True
+            database_name, slug = await _place_of(database, self._settings, name)
+            return await requests.add(database_name, slug, caller, admin_email=None, mark=True), True
 
         request, wanted = await self.ledger.ask(keep)
         return await self._answer(request.database_name, request, wait, launch=wanted, anew=True)
 
     async def state(self, name: str) -> TenantState:
-        """A tenant, by slug or database name.
+        """A tenant, by slug or database name, with the last run that was launched for it by request.
 
         Raises:
             UnknownTenant: when nobody has it.
             SeveralTenants: when several have the slug.
             LedgerAway: when the ledger cannot be asked.
         """
-        return await self.ledger.ask(lambda database: _must_be_known(database, name))
+
+        async def look(database: Database) -> TenantState:
+            state = await _must_be_known(database, name)
+            return replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
+
+        return await self.ledger.ask(look)
 
     async def _answer(self, name: str, request: Request | None, wait: float, *, launch: bool, anew: bool) -> Asked:
         """How far it is, after at most so many seconds. `anew`: that it was ready before is no answer."""
@@ -168,9 +173,10 @@ class Requests:
 
         async def look(database: Database) -> tuple[Asked, bool]:
             state = await _must_be_known(database, name)
-            state = replace(state, run_id=run_id)
             if request is None:
+                state = replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
                 return Asked(state, settled=state.is_ready), True
+            state = replace(state, run_id=run_id)
             progress = await TenantRequests(database).progress(request)
             ended = progress.run_ended is True and not progress.waits
             # the mark goes when a run has looked; what it then does to a tenant that was ready before takes longer
@@ -201,6 +207,31 @@ class Requests:
             return None
         await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
         return run_id
+
+
+async def place_of(ledger: LedgerAccess, settings: Settings, name: str) -> tuple[str, str]:
+    """Database name and slug of the tenant with this slug or database name, by the ledger or else the registry.
+
+    Raises:
+        UnknownTenant: when neither knows it.
+        SeveralTenants: when several have the slug.
+        LedgerAway: when the ledger cannot be asked.
+    """
+    return await ledger.ask(lambda database: _place_of(database, settings, name))
+
+
+async def _place_of(database: Database, settings: Settings, name: str) -> tuple[str, str]:
+    state = await _state(database, name)
+    if state is not None:
+        return state.line.database_name, state.line.slug
+    # nobody has looked at it yet
+    rows = await Registry(database, settings.registry_table).named(name)
+    rows = [row for row in rows if row["database_name"] == name] or rows
+    if not rows:
+        raise UnknownTenant(name)
+    if len(rows) > 1:
+        raise SeveralTenants(tuple(sorted(row["database_name"] for row in rows)))
+    return rows[0]["database_name"], rows[0]["slug"]
 
 
 async def _must_be_known(database: Database, name: str) -> TenantState:

@@ -21,8 +21,8 @@ def settings_of(environment: dict[str, str], **overrides: Any) -> Settings:
     import json
 
     values: dict[str, Any] = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
-    if "twenty_servers" in values:
-        values["twenty_servers"] = json.loads(values["twenty_servers"])
+    for name in {"twenty_servers", "clerk_issuers"} & values.keys():
+        values[name] = json.loads(values[name])
     return Settings(_env_file=None, **(values | overrides))
 
 

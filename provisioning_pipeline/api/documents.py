@@ -133,7 +133,7 @@ class Tenant(BaseModel):
     state: Literal["ready", "unwell", "aside"] = Field(
         description="`unwell` until everything holds; `aside`: suspended or gone, and nothing is wanted of it."
     )
-    waiting: bool = Field(description="Somebody asked for it, and the run that answers has not ended yet.")
+    waiting: bool = Field(description="A run is still to look at it, or is at it for the last request.")
     server: str | None = Field(description="The Twenty server that it lives on.")
     workspace_id: UUID | None
     workspace_url: str | None

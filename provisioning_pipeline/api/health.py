@@ -1,6 +1,7 @@
 """Whether the server runs, and whether it can answer requests."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
@@ -8,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from provisioning_pipeline.api.documents import Alive, Checks
 from provisioning_pipeline.api.problems import RETRY_SECONDS
+from provisioning_pipeline.clients.clerk.jwks import KeysAway
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.ledger import schema
@@ -60,5 +62,6 @@ async def _keys(resolver: Resolver) -> str:
     if not keys:
         return "not configured"
     for found in keys:
-        await found.warm()
+        with suppress(KeysAway):
+            await found.warm()
     return _OK if all(found.known for found in keys) else "cannot be read"

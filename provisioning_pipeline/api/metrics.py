@@ -2,11 +2,12 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from provisioning_pipeline.ledger.fleet import READY_BUCKETS, Fleet, fleet
@@ -58,10 +59,14 @@ class FleetFigures(Collector):
 
     Args:
         settings: for Clerk's budget.
+        looks: at members in Clerk, by how they ended; counted elsewhere.
     """
 
-    def __init__(self, registry: CollectorRegistry, settings: Settings, ledger: LedgerAccess) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, settings: Settings, ledger: LedgerAccess, looks: Mapping[str, int]
+    ) -> None:
         self._ledger = ledger
+        self._looks = looks
         self._read_at: float | None = None
         self._ready_seconds: Fleet | None = None
 
@@ -110,17 +115,24 @@ class FleetFigures(Collector):
         self._last_run.set(found.last_whole_run or 0)
         self._calls.set(found.clerk_calls_last_run or 0)
 
-    def collect(self) -> list[HistogramMetricFamily]:
-        """Seconds from a tenant's first look to its first Ready: a histogram that the ledger has counted."""
+    def collect(self) -> list[Metric]:
+        """What is counted elsewhere: looks at Clerk, and a histogram that the ledger has counted."""
+        looks = CounterMetricFamily(
+            "provisioning_clerk_looks", "Looks at the members behind sessions in Clerk.", labels=["result"]
+        )
+        for result, count in self._looks.items():
+            looks.add_metric([result], count)
         found = self._ready_seconds
-        if found is None:
-            return []
+        return [looks] if found is None else [looks, self._seconds_to_ready(found)]
+
+    @staticmethod
+    def _seconds_to_ready(found: Fleet) -> HistogramMetricFamily:
         family = HistogramMetricFamily(
             "provisioning_tenant_ready_seconds", "Seconds from the first look at a tenant until it was first ready."
         )
         bounds = [*(f"{bound:g}" for bound in READY_BUCKETS), "+Inf"]
         family.add_metric([], list(zip(bounds, found.ready_counts, strict=True)), found.ready_seconds_sum)
-        return [family]
+        return family
 
 
 def metrics_router(registry: CollectorRegistry, figures: FleetFigures, *, guard: object) -> APIRouter:

@@ -60,7 +60,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(LedgerAway, _away)
     app.add_exception_handler(HTTPException, _refused_by_the_router)
     app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(Exception, _unforeseen)
 
 
 def schema() -> dict[str, Any]:
@@ -106,7 +105,3 @@ async def _refused_by_the_router(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     return _document(status, f"{status.description}." if status.description else status.phrase, error.headers)
-
-
-async def _unforeseen(_: Request, __: Exception) -> JSONResponse:
-    return _document(HTTPStatus.INTERNAL_SERVER_ERROR, "An unforeseen error; the server's log has it.")

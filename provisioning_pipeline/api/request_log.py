@@ -4,18 +4,24 @@ import logging
 import re
 import secrets
 import time
+import traceback
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from provisioning_pipeline.api.metrics import Requests
+from provisioning_pipeline.gateway.problems import NO_STORE, problem_response
 
 _LOG = logging.getLogger("provisioning_pipeline.access")
 _HEADER = b"x-request-id"
 _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _QUIET = frozenset({"/v1/auth/verify", "/healthz", "/readyz", "/metrics"})
 """Asked for at every request that passes a gateway, or by machines all the time: counted, and logged when refused."""
+_HUNG_UP = 499
+"""As nginx logs it."""
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
@@ -44,7 +50,7 @@ class RequestLog:
         own = _id_of(scope)
         token = _request_id.set(own)
         state: dict[str, Any] = scope.setdefault("state", {})
-        status = 500
+        status: int | None = None
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -55,13 +61,26 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets an answer with the request's id
+            # where it happened, without the error's text: that may hold anything
+            _LOG.error("Unforeseen %s:\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            if status is None:
+                await _unforeseen(own)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - begun
             route = getattr(scope.get("route"), "path", None) or "(no route)"
-            self._requests.count(scope["method"], route, status, seconds)
-            if status >= 400 or route not in _QUIET:
-                _log(scope["method"], route, status, seconds, state)
+            # a caller who hung up before the answer began gets none
+            answered = status if status is not None else _HUNG_UP
+            self._requests.count(scope["method"], route, answered, seconds)
+            if answered >= 400 or route not in _QUIET:
+                _log(scope["method"], route, answered, seconds, state)
             _request_id.reset(token)
+
+
+def _unforeseen(own: str) -> Response:
+    return problem_response(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "An unforeseen error; the server's log has it.", NO_STORE, request_id=own
+    )
 
 
 def _id_of(scope: Scope) -> str:

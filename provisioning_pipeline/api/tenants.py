@@ -108,7 +108,9 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
         state: Annotated[Literal["ready", "unwell", "aside"] | None, Query(description="Only these.")] = None,
-        clerk_org_id: Annotated[str | None, Query(max_length=200, description="Only this organization's.")] = None,
+        clerk_org_id: Annotated[
+            str | None, Query(pattern=r"^[!-~]{1,200}$", description="Only this organization's.")
+        ] = None,
     ) -> Response:
         """Every tenant, a page at a time, by database name."""
         try:

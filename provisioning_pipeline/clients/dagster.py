@@ -89,12 +89,12 @@ class DagsterClient:
                 }
             },
         )
-        outcome = answer.get("launchRun") or {}
+        outcome = _mapping(answer.get("launchRun"))
         if outcome.get("__typename") != "LaunchRunSuccess":
             # the code location may have been renamed or reloaded since
             self._places.pop(job, None)
             raise DagsterAway(f"Dagster did not launch {job}: {outcome.get('__typename')}.")
-        return str(outcome["run"]["runId"])
+        return _run_id(outcome)
 
     async def is_under_way(self, run_id: str) -> bool:
         """Whether this run has not ended yet; a run that Dagster does not know has.
@@ -102,18 +102,13 @@ class DagsterClient:
         Raises:
             DagsterAway: when Dagster cannot be asked.
         """
-        run = (await self._ask(_STATUS, {"runId": run_id})).get("runOrError") or {}
+        run = _mapping((await self._ask(_STATUS, {"runId": run_id})).get("runOrError"))
         return run.get("__typename") == "Run" and run.get("status") not in _ENDED
 
     async def _place(self, job: str) -> _Place:
         async with self._finding:
             if job not in self._places:
-                found = (await self._ask(_JOBS, {})).get("repositoriesOrError") or {}
-                places = [
-                    _Place(node["location"]["name"], node["name"])
-                    for node in found.get("nodes") or []
-                    if any(pipeline["name"] == job for pipeline in node["pipelines"])
-                ]
+                places = _places_of(await self._ask(_JOBS, {}), job)
                 if len(places) != 1:
                     raise DagsterAway(f"Dagster has {len(places)} jobs called {job}; one is needed.")
                 self._places[job] = places[0]
@@ -133,3 +128,30 @@ class DagsterClient:
         if not isinstance(data, dict):
             raise DagsterAway(f"Dagster's web server answers HTTP {response.status_code} without data.")
         return data
+
+
+def _places_of(answer: Mapping[str, Any], job: str) -> list[_Place]:
+    """Where a job of this name is.
+
+    Raises:
+        DagsterAway: when the answer has another form than Dagster's.
+    """
+    try:
+        return [
+            _Place(str(node["location"]["name"]), str(node["name"]))
+            for node in _mapping(answer.get("repositoriesOrError")).get("nodes") or []
+            if any(pipeline["name"] == job for pipeline in node["pipelines"])
+        ]
+    except (KeyError, TypeError):
+        raise DagsterAway("What answers under Dagster's address is no Dagster that is known here.") from None
+
+
+def _run_id(outcome: Mapping[str, Any]) -> str:
+    run_id = _mapping(outcome.get("run")).get("runId")
+    if not isinstance(run_id, str) or not run_id:
+        raise DagsterAway("Dagster launched a run and did not say which.")
+    return run_id
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ from cachetools import TLRUCache
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.jwks import PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
+from provisioning_pipeline.clients.limits import BURST, WINDOW_SECONDS
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
@@ -39,7 +41,6 @@ _REFUSED_SECONDS = 3.0
 _CALLS_PER_LOOK = 2
 _LOOK_SECONDS = 3.0
 _LET_CLERK_REST_SECONDS = 5.0
-_WINDOW_SECONDS = 10.0
 LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
 
 Key = tuple[str, str, str]
@@ -77,9 +78,12 @@ class Resolver:
             requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
             share=settings.clerk_look_share,
         )
-        looks = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / _CALLS_PER_LOOK
-        self._looks = AsyncLimiter(max(1.0, looks), _WINDOW_SECONDS)
+        half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
+        # those who must be looked at have a half for themselves, and wait for it
+        self._looks = {must: _looks(half) for must in (True, False)}
         self._no_look_before = 0.0
+        self.looks: Counter[str] = Counter()
+        """Looks at members in Clerk: asked, failed, and left out because of the budget or of a failure before."""
         self._policy = AccessPolicy(
             frozenset(status.lower() for status in settings.registry_excluded_statuses),
             settings.member_roles,
@@ -206,20 +210,32 @@ class Resolver:
 
         Where Clerk is away or asked too much, the token stands: Clerk signed it at most a minute ago, for a member.
         """
-        clock = asyncio.get_running_loop().time
-        if clock() >= self._no_look_before and self._looks.has_capacity():
-            await self._looks.acquire()
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    return await self._clerk.look_at(session.organization_id, session.user_id)
-            except (Fault, TimeoutError) as error:
-                told = error.message if isinstance(error, Fault) else f"no answer within {_LOOK_SECONDS:g} s"
-                _LOG.warning("A member could not be looked at in Clerk: %s", told)
-                # so that not every member waits for an answer that does not come
-                self._no_look_before = clock() + _LET_CLERK_REST_SECONDS
-        if must_know:
+        standing = await self._standing(session, may_wait=must_know)
+        if isinstance(standing, Departure):
+            return standing
+        if must_know and not standing:
             raise CannotTell("Clerk cannot be asked at present whether the session's user is still a member.")
         return None
+
+    async def _standing(self, session: Session, *, may_wait: bool) -> Departure | bool:
+        """What Clerk says of the member; False: nothing certain, or nobody could ask it."""
+        clock = asyncio.get_running_loop().time
+        limit = self._looks[may_wait]
+        if clock() < self._no_look_before or not await _turn(limit, _LOOK_SECONDS if may_wait else 0):
+            self.looks["left out"] += 1
+            return False
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                found = await self._clerk.standing(session.organization_id, session.user_id)
+        except (Fault, TimeoutError) as error:
+            told = error.message if isinstance(error, Fault) else f"no answer within {_LOOK_SECONDS:g} s"
+            _LOG.warning("A member could not be looked at in Clerk: %s", told)
+            self.looks["failed"] += 1
+            # so that not every member waits for an answer that does not come
+            self._no_look_before = clock() + _LET_CLERK_REST_SECONDS
+            return False
+        self.looks["asked"] += 1
+        return found
 
     async def _tell_disagreement(self, context: WorkspaceContext) -> None:
         _LOG.warning("A session of tenant %s claims another workspace than the ledger's.", context.tenant)
@@ -231,6 +247,27 @@ class Resolver:
         # a member who is not linked yet may be at any moment
         lasting = isinstance(answer, WorkspaceContext) and answer.twenty_user_id is not None
         return now + (seconds if lasting else min(seconds, _REFUSED_SECONDS))
+
+
+async def _turn(limit: AsyncLimiter, seconds: float) -> bool:
+    """Whether it is our turn, after at most so many seconds."""
+    if not seconds and not limit.has_capacity():
+        return False
+    try:
+        async with asyncio.timeout(seconds or None):
+            await limit.acquire()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _looks(calls: float) -> AsyncLimiter:
+    """How many looks may begin, if so many calls may in 10 seconds."""
+    # as the client lets calls through, in bursts of a part of them: a look beyond that would wait in the client, and
+    # whoever asks with it, until it counts as one that Clerk has not answered
+    at_once = max(1.0, BURST * calls / _CALLS_PER_LOOK)
+    per_second = (1 - BURST) * calls / _CALLS_PER_LOOK / WINDOW_SECONDS
+    return AsyncLimiter(at_once, at_once / per_second)
 
 
 def _key(session: Session) -> Key:

@@ -19,19 +19,6 @@ class Request:
     run_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the answer to a request is.
-
-    Args:
-        waits: nobody has looked at the tenant since it was asked for.
-        run_ended: the run that was launched for it has ended; None: nobody knows of one.
-    """
-
-    waits: bool
-    run_ended: bool | None
-
-
 class TenantRequests:
     """Requests, in the registry's database."""
 
@@ -57,10 +44,11 @@ class TenantRequests:
 
     async def add(
         self, database_name: str, slug: str, caller: Caller, *, admin_email: str | None, mark: bool
-    ) -> Request:
-        """Keep a request; with `mark` the tenant is marked, so that a sensor launches a run if nobody else does.
+    ) -> tuple[Request, bool]:
+        """Keep a request, and say whether it is new.
 
-        All or nothing, and once: of two that come at the same time under one key, both get the first.
+        With `mark` the tenant is marked, so that a sensor launches a run if nobody else does. All or nothing, and once:
+        of two that come at the same time under one key, both get the first.
 
         Raises:
             Conflict: when something else was asked for under that key meanwhile.
@@ -92,10 +80,10 @@ class TenantRequests:
                     [TENANT_MANAGER, database_name],
                 )
         if row is not None:
-            return Request(row[0], database_name, None)
+            return Request(row[0], database_name, None), True
         earlier = await self.earlier(caller)
         assert earlier is not None
-        return earlier
+        return earlier, False
 
     async def launched(self, request: Request, run_id: str) -> None:
         """Remember the run that was launched for a request."""
@@ -127,37 +115,40 @@ class TenantRequests:
         return rows[0]["run_id"] if rows and not rows[0]["ended"] else None
 
     async def waiting(self, database_names: Sequence[str]) -> frozenset[str]:
-        """Those of these tenants that a run is still to look at, or is at since a request of the last hour."""
+        """Those of these tenants that a run is still to look at, or is at since a request of the last hour.
+
+        One that has become ready since it was asked for no longer waits, though its run writes its report yet.
+        """
         rows = await self.database.fetch(
             """
             SELECT l.database_name FROM provisioning.tenant_link l
             LEFT JOIN LATERAL (
-                SELECT q.run_id FROM provisioning.tenant_request q
+                SELECT q.run_id, q.asked_at FROM provisioning.tenant_request q
                 WHERE q.database_name = l.database_name AND q.asked_at > now() - interval '1 hour'
                 ORDER BY q.id DESC LIMIT 1
             ) last ON true
             LEFT JOIN provisioning.run r ON r.run_id = last.run_id
-            WHERE l.database_name = ANY(%s)
-              AND (l.marked_at IS NOT NULL OR (last.run_id IS NOT NULL AND r.finished_at IS NULL))
+            LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
+            WHERE l.database_name = ANY(%s) AND (
+                l.marked_at IS NOT NULL
+                OR (last.run_id IS NOT NULL AND r.finished_at IS NULL
+                    AND NOT COALESCE(c.status = 'True' AND c.since >= last.asked_at, false)))
             """,
             [list(database_names)],
         )
         return frozenset(row["database_name"] for row in rows)
 
-    async def progress(self, request: Request) -> Progress:
-        """How far the answer to this request is."""
+    async def has_ended(self, request: Request) -> bool:
+        """Whether the run that was launched for this request has ended; false where nobody knows of one."""
         rows = await self.database.fetch(
             """
-            SELECT COALESCE(l.marked_at >= q.asked_at, false) AS waits,
-                   CASE WHEN q.run_id IS NOT NULL THEN r.finished_at IS NOT NULL END AS run_ended
-            FROM provisioning.tenant_request q
-            JOIN provisioning.tenant_link l ON l.database_name = q.database_name
-            LEFT JOIN provisioning.run r ON r.run_id = q.run_id
+            SELECT 1 FROM provisioning.tenant_request q
+            JOIN provisioning.run r ON r.run_id = q.run_id AND r.finished_at IS NOT NULL
             WHERE q.id = %s
             """,
             [request.id],
         )
-        return Progress(**rows[0]) if rows else Progress(waits=False, run_ended=None)
+        return bool(rows)
 
 
 def _same(row: Row, caller: Caller) -> Request:

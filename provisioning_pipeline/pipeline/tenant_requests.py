@@ -33,7 +33,7 @@ class TenantState:
         line: what is known about it, with its conditions.
         clerk_org_id: its Clerk organization, where one is known.
         onboarding_status: what the last real login of its admin read; None before there was one.
-        waiting: somebody asked for it, and the run that answers has not ended yet.
+        waiting: a run is still to look at it, or is at it for the last request.
         run_id: the Dagster run that was launched for the request, or found at work, or the last such one; None: none,
             or nobody knows.
     """
@@ -94,11 +94,11 @@ class Requests:
         """
         settings = self._settings
 
-        async def keep(database: Database) -> tuple[Request | None, bool, bool]:
+        async def keep(database: Database) -> tuple[Request | None, bool]:
             requests = TenantRequests(database)
             earlier = await requests.earlier(caller)
             if earlier:
-                return earlier, False, True
+                return earlier, False
             changed = await register(
                 # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
                 Registry(database, settings.registry_table),
@@ -107,17 +107,16 @@ class Requests:
                 aside={status.lower() for status in settings.registry_excluded_statuses},
             )
             state = await _state(database, asked.database_name)
-            was_ready = state is not None and state.is_ready
-            wanted = changed or not was_ready
+            wanted = changed or state is None or not state.is_ready
             if not wanted and caller.idempotency_key is None:
-                return None, False, False
-            request = await requests.add(
+                return None, False
+            request, is_new = await requests.add(
                 asked.database_name, asked.slug, caller, admin_email=asked.admin_email, mark=wanted
             )
-            return request, wanted, was_ready and wanted
+            return request, wanted and is_new
 
-        request, wanted, anew = await self.ledger.ask(keep)
-        return await self._answer(asked.database_name, request, wait, launch=wanted, anew=anew)
+        request, wanted = await self.ledger.ask(keep)
+        return await self._answer(asked.database_name, request, wait, launch=wanted)
 
     async def reconcile(self, name: str, caller: Caller, *, wait: float) -> Asked:
         """Have a tenant looked at, ready or not.
@@ -135,10 +134,10 @@ class Requests:
             if earlier:
                 return earlier, False
             database_name, slug = await _place_of(database, self._settings, name)
-            return await requests.add(database_name, slug, caller, admin_email=None, mark=True), True
+            return await requests.add(database_name, slug, caller, admin_email=None, mark=True)
 
         request, wanted = await self.ledger.ask(keep)
-        return await self._answer(request.database_name, request, wait, launch=wanted, anew=True)
+        return await self._answer(request.database_name, request, wait, launch=wanted)
 
     async def state(self, name: str) -> TenantState:
         """A tenant, by slug or database name, with the last run that was launched for it by request.
@@ -155,33 +154,30 @@ class Requests:
 
         return await self.ledger.ask(look)
 
-    async def _answer(self, name: str, request: Request | None, wait: float, *, launch: bool, anew: bool) -> Asked:
-        """How far it is, after at most so many seconds. `anew`: that it was ready before is no answer."""
-        run_id = request.run_id if request else None
+    async def _answer(self, name: str, request: Request | None, wait: float, *, launch: bool) -> Asked:
+        """How far it is, after at most so many seconds; sooner when it is ready, or its run has ended without that."""
         if request and launch:
-            run_id = await self._launch(request)
+            request = replace(request, run_id=await self._launch(request))
         deadline = asyncio.get_running_loop().time() + wait
         while True:
-            asked, ended = await self._look(name, request, run_id, anew=anew)
+            asked, ended = await self._look(name, request)
             late = asyncio.get_running_loop().time() >= deadline
             if asked.settled or ended or late or self._stopping():
                 return asked
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _look(self, name: str, request: Request | None, run_id: str | None, *, anew: bool) -> tuple[Asked, bool]:
-        """The tenant now, and whether the run that was launched for it has ended."""
+    async def _look(self, name: str, request: Request | None) -> tuple[Asked, bool]:
+        """The tenant now, and whether there is nothing to wait for."""
 
         async def look(database: Database) -> tuple[Asked, bool]:
             state = await _must_be_known(database, name)
+            requests = TenantRequests(database)
             if request is None:
-                state = replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
+                state = replace(state, run_id=await requests.last_run(state.line.database_name))
                 return Asked(state, settled=state.is_ready), True
-            state = replace(state, run_id=run_id)
-            progress = await TenantRequests(database).progress(request)
-            ended = progress.run_ended is True and not progress.waits
-            # the mark goes when a run has looked; what it then does to a tenant that was ready before takes longer
-            done = not progress.waits and (not anew or run_id is None or ended)
-            return Asked(state, settled=state.is_ready and done), ended
+            state = replace(state, run_id=request.run_id)
+            ended = not state.waiting and await requests.has_ended(request)
+            return Asked(state, settled=state.is_ready and not state.waiting), ended
 
         return await self.ledger.ask(look)
 

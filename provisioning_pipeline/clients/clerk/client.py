@@ -175,6 +175,15 @@ class ClerkClient:
     async def look_at(self, organization_id: str, user_id: str) -> Departure | None:
         """A direct look at whether somebody is gone from an organization; None: still there, or not certain.
 
+        Raises:
+            Fault: when Clerk could not be asked.
+        """
+        found = await self.standing(organization_id, user_id)
+        return found if isinstance(found, Departure) else None
+
+    async def standing(self, organization_id: str, user_id: str) -> Departure | bool:
+        """A direct look at one member: how they are gone, else True: an active member, or False: not certain.
+
         An organization that Clerk does not know proves nothing: that may be another instance's key.
 
         Raises:
@@ -191,19 +200,19 @@ class ClerkClient:
         )
         if listed is _ABSENT:
             await self._prove_clerk()
-            return None
+            return False
         entries = _data(listed, _MEMBERS)
         if _total(listed, _MEMBERS) != len(entries) or any(_user_of(entry) != user_id for entry in entries):
-            return None  # the list was not narrowed to this person, so nothing follows from it
+            return False  # the list was not narrowed to this person, so nothing follows from it
         member = bool(entries)
         if user is _ABSENT:
-            return None if member else Departure("deleted", None)
+            return False if member else Departure("deleted", None)
         if not isinstance(user, dict) or user.get("id") != user_id:
-            return None
+            return False
         if user.get("banned") is True:
             changed_at = user.get("updated_at")
             return Departure("banned", changed_at if isinstance(changed_at, int) else None)
-        return None if member else Departure("left", None)
+        return True if member else Departure("left", None)
 
     # --- writes
 

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -64,6 +63,11 @@ class PublicKeys:
         """Whether there are keys that may be trusted now."""
         return self._read_at is not None and self._clock() - self._read_at <= FRESH_SECONDS + self._stale_seconds
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the keys were read lately, so that what they verified needs no other look."""
+        return self._read_at is not None and self._clock() - self._read_at <= FRESH_SECONDS
+
     async def get(self, kid: str) -> RSAPublicKey | None:
         """The key with this id; None when there is none, also after looking again where that is due.
 
@@ -77,9 +81,12 @@ class PublicKeys:
         return found
 
     async def warm(self) -> None:
-        """Read the keys where that is due; whether they are `known` then tells if it went well."""
-        with suppress(KeysAway):
-            await self._be_fresh()
+        """Read the keys where that is due.
+
+        Raises:
+            KeysAway: as `get`.
+        """
+        await self._be_fresh()
 
     async def doubted(self) -> bool:
         """Read the keys anew because one did not fit, unless that was done a moment ago; whether it was done."""
@@ -129,7 +136,7 @@ class PublicKeys:
             async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http:
                 response = await http.get(self._url, headers=self._headers)
             keys = _rsa_keys(response)
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, _told(error))
             return
         if {kid: key.public_numbers() for kid, key in keys.items()} != {

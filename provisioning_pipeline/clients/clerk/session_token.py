@@ -5,6 +5,7 @@ The same key also signs machine tokens, tokens of JWT templates and OAuth tokens
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
 import jwt
@@ -23,6 +24,16 @@ _SIGNATURE: Final = jwt.PyJWS(algorithms=["RS256"])
 _INVALID = "The session token is not valid."
 _KEYS_AWAY = "Clerk's public keys cannot be read at present, so no session can be verified."
 _Times = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What a token says whose signature fits, by which keys, of which generation."""
+
+    keys: PublicKeys
+    generation: int
+    said: Session | Refused
+    times: _Times
 
 
 class SessionVerifier:
@@ -47,7 +58,7 @@ class SessionVerifier:
         self._issuers = dict(issuers)
         self._parties = frozenset(authorized_parties)
         self._clock = clock
-        self._verified: LRUCache[str, tuple[PublicKeys, int, Session | Refused, _Times]] = LRUCache(_REMEMBERED)
+        self._verified: LRUCache[str, _Verified] = LRUCache(_REMEMBERED)
 
     @property
     def keys(self) -> Mapping[str, PublicKeys]:
@@ -62,10 +73,9 @@ class SessionVerifier:
             CannotTell: when no public key is known.
         """
         known = self._verified.get(token)
-        if known is None or known[0].generation != known[1]:
-            known = await self._read(token)
-            self._verified[token] = known
-        _, _, said, times = known
+        if known is None or not known.keys.fresh or known.keys.generation != known.generation:
+            known = await self._verified_now(token, known)
+        said, times = known.said, known.times
         self._must_be_now(times)
         if isinstance(said, Refused):
             # a new object: one that is raised twice keeps the frames of both
@@ -79,13 +89,24 @@ class SessionVerifier:
             CannotTell: when no public key is known.
         """
         try:
-            known = self._verified.get(token) or await self._read(token)
+            said = (await self._verified_now(token, self._verified.get(token))).said
         except Refused:
             return False
-        said = known[2]
         return isinstance(said, Session) and _identity(said) == _identity(session)
 
-    async def _read(self, token: str) -> tuple[PublicKeys, int, Session | Refused, _Times]:
+    async def _verified_now(self, token: str, known: _Verified | None) -> _Verified:
+        """A token as the keys of now verify it, which may be as it is remembered."""
+        if known is not None:
+            try:
+                await known.keys.warm()
+            except KeysAway:
+                raise CannotTell(_KEYS_AWAY) from None
+            if known.keys.generation == known.generation:
+                return known
+        found = self._verified[token] = await self._read(token)
+        return found
+
+    async def _read(self, token: str) -> _Verified:
         kid, claims = _unverified(token)
         issuer = claims.get("iss")
         keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
@@ -100,13 +121,14 @@ class SessionVerifier:
             said: Session | Refused = self._session(claims)
         except Refused as refused:
             said = refused
-        return keys, keys.generation, said, times
+        return _Verified(keys, keys.generation, said, times)
 
     def _session(self, claims: Mapping[str, Any]) -> Session:
         user_id, session_id = claims.get("sub"), claims.get("sid")
         if not (_is_word(user_id) and user_id.startswith("user_") and _is_word(session_id)):
             raise Refused(Refusal.NOT_A_SESSION, "The token is not one of a user's session.")
-        if self._parties and claims.get("azp") not in self._parties:
+        party = claims.get("azp")
+        if self._parties and not (isinstance(party, str) and party in self._parties):
             raise Refused(Refusal.WRONG_PARTY, "The session token was made for another application.")
         if claims.get("sts", "active") != "active":
             raise Refused(Refusal.SESSION_PENDING, "The session is pending: its user has something to do at Clerk.")

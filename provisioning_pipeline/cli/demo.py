@@ -45,6 +45,7 @@ def demo(
         with one_sentence():
             applied = apply_and_show(settings, (), as_json=False)
         if ui:
+            environment |= {"PROVISIONING_DAGSTER_URL": f"http://127.0.0.1:{port}"}
             with served(environment) as api_url:
                 _dagster(environment | {"PROVISIONING_API_URL": api_url}, sandbox.data, port, console)
         else:

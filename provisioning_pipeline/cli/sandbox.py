@@ -55,6 +55,9 @@ def up(
     workspace_limit: Annotated[
         int | None, typer.Option(min=0, help="Most workspaces on the Twenty server; 5 without a licence.")
     ] = None,
+    dagster_url: Annotated[
+        str, typer.Option(help="Where you run `dagster dev`, so that requests over HTTP launch runs there.")
+    ] = "http://127.0.0.1:3000",
 ) -> None:
     """Start the sandbox and keep it running until Ctrl-C."""
     from rich.console import Console
@@ -70,10 +73,12 @@ def up(
         data=data,
         twenty=(TwentyOptions(activation_seconds=activation_seconds, workspace_limit=workspace_limit),),
     )
-    _run(Sandbox(options), options, env_file, Console())
+    _run(Sandbox(options), options, env_file, Console(), dagster_url)
 
 
-def _run(sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Console") -> None:
+def _run(
+    sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Console", dagster_url: str
+) -> None:
     import signal
     import threading
 
@@ -85,12 +90,14 @@ def _run(sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, c
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: asked_to_stop.set())
     try:
-        with sandbox, served(sandbox.environment()) as api_url:
-            if env_file is not None:
-                write_env_file(env_file, sandbox.environment() | {"PROVISIONING_API_URL": api_url})
-            _tell(sandbox, options, env_file, console, api_url)
-            asked_to_stop.wait()
-            console.print("Stopping.")
+        with sandbox:
+            environment = sandbox.environment() | {"PROVISIONING_DAGSTER_URL": dagster_url}
+            with served(environment) as api_url:
+                if env_file is not None:
+                    write_env_file(env_file, environment | {"PROVISIONING_API_URL": api_url})
+                _tell(sandbox, options, env_file, console, api_url)
+                asked_to_stop.wait()
+                console.print("Stopping.")
     except (PostgresUnavailableError, OSError) as error:
         _fail(f"The sandbox could not start: {error}", FAILED)
 
@@ -124,7 +131,7 @@ def _tell(
     table = Table(title="The sandbox is running", title_justify="left", show_header=False, box=None)
     table.add_row("Twenty", ", ".join(server.base_url for server in sandbox.twenty))
     table.add_row("Clerk", sandbox.clerk.base_url)
-    table.add_row("Reports", f"{api_url}/reports/latest, once a run has finished")
+    table.add_row("HTTP door", f"{api_url} (openapi.json; /reports/latest once a run has finished)")
     table.add_row("Postgres", f"127.0.0.1:{sandbox.postgres.port}, registry in database tenant_manager")
     count = sandbox.tenant_count()
     table.add_row("Tenants", f"{count} in the registry ({options.fleet})")
@@ -140,6 +147,7 @@ def _tell(
         source = shown if "/" in shown else f"./{shown}"
         console.print(f"  set -a; . {source}; set +a; provisioning apply", soft_wrap=True)
         console.print("  provisioning sandbox add-tenant SLUG")
+        console.print("  provisioning sandbox session-token SLUG")
     console.print("Ctrl-C stops everything.")
 
 

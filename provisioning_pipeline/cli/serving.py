@@ -53,7 +53,8 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
-            # the longest header is a session token in a cookie
+            # the quicker httptools takes headers of any length into memory
+            http="h11",
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )

@@ -75,7 +75,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     fleet = FleetFigures(figures, settings, ledger, resolver.looks)
     app.include_router(metrics_router(figures, fleet, guard=either(guard, reader(settings))))
     app.add_middleware(BodyLimit)
-    app.add_middleware(RequestLog, requests=RequestFigures(figures))
+    app.add_middleware(RequestLog, count=RequestFigures(figures).count)
     return app
 
 

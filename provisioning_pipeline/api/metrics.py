@@ -2,14 +2,16 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from provisioning_pipeline.api.problems import responses
 from provisioning_pipeline.ledger.fleet import READY_BUCKETS, Fleet, fleet
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.settings import Settings
@@ -135,11 +137,25 @@ class FleetFigures(Collector):
         return family
 
 
-def metrics_router(registry: CollectorRegistry, figures: FleetFigures, *, guard: object) -> APIRouter:
+def metrics_router(
+    registry: CollectorRegistry, figures: FleetFigures, *, guard: Callable[[Request], Awaitable[None]]
+) -> APIRouter:
     """`GET /metrics`, for who may read reports or has an API key."""
     router = APIRouter()
 
-    @router.get("/metrics", dependencies=[Depends(guard)], response_class=Response, tags=["operations"])  # type: ignore[arg-type]  # a dependency is any callable
+    @router.get(
+        "/metrics",
+        dependencies=[Depends(guard)],
+        response_class=PlainTextResponse,
+        responses=responses(
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+        openapi_extra={"security": [{"apiKey": []}, {"reportPassword": []}]},
+        tags=["operations"],
+    )
     async def metrics(_: Request) -> Response:
         """Figures for Prometheus. Without the ledger those of the fleet are as they were last known."""
         await figures.read()

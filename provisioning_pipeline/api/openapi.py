@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from provisioning_pipeline.api import problems
+from provisioning_pipeline.api.documents import Tenant
 
 TITLE = "Provisioning"
 _DESCRIPTION = (
@@ -63,6 +64,8 @@ def install(app: FastAPI, version: str) -> None:
             components["securitySchemes"] = _SCHEMES
             schemas = components.setdefault("schemas", {})
             schemas["Problem"] = problems.schema()
+            # FastAPI leaves what is null out of examples
+            schemas["Tenant"]["examples"] = Tenant.model_json_schema()["examples"]
             _use_problems(document)
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)

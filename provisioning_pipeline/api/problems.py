@@ -104,4 +104,6 @@ async def _malformed(_: Request, error: Exception) -> JSONResponse:
 async def _refused_by_the_router(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.BAD_REQUEST:
+        return _document(status, "The body cannot be read: send UTF-8 JSON.", NO_STORE)
     return _document(status, f"{status.description}." if status.description else status.phrase, error.headers)

@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from provisioning_pipeline.api.metrics import Requests
 from provisioning_pipeline.gateway.problems import NO_STORE, problem_response
 
 _LOG = logging.getLogger("provisioning_pipeline.access")
 _HEADER = b"x-request-id"
 _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+Count = Callable[[str, str, int, float], None]
 _QUIET = frozenset({"/v1/auth/verify", "/healthz", "/readyz", "/metrics"})
 """Asked for at every request that passes a gateway, or by machines all the time: counted, and logged when refused."""
 _HUNG_UP = 499
@@ -35,11 +36,14 @@ class RequestLog:
 
     A caller's own `X-Request-Id` is kept where it is a word of at most 64 plain characters. What is logged names
     routes, not paths, and repeats no header and no query.
+
+    Args:
+        count: told of every answer: method, route, status, seconds.
     """
 
-    def __init__(self, app: ASGIApp, requests: Requests) -> None:
+    def __init__(self, app: ASGIApp, count: Count) -> None:
         self._app = app
-        self._requests = requests
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -71,7 +75,7 @@ class RequestLog:
             route = getattr(scope.get("route"), "path", None) or "(no route)"
             # a caller who hung up before the answer began gets none
             answered = status if status is not None else _HUNG_UP
-            self._requests.count(scope["method"], route, answered, seconds)
+            self._count(scope["method"], route, answered, seconds)
             if answered >= 400 or route not in _QUIET:
                 _log(scope["method"], route, answered, seconds, state)
             _request_id.reset(token)

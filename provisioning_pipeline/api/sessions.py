@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -17,11 +18,12 @@ from provisioning_pipeline.pipeline.sign_in import SignIns
 from provisioning_pipeline.settings import Settings
 
 _HEADERS: Mapping[str, str] = {
-    "X-Tenant": "The tenant's slug.",
+    "X-Tenant": "The tenant's slug; what is no printable ASCII is percent-encoded.",
     "X-Twenty-Workspace-Id": "The workspace's id.",
     "X-Twenty-User-Id": "The member's Twenty user id.",
-    "X-Twenty-Role": "Label of the role in Twenty that the role at Clerk stands for.",
+    "X-Twenty-Role": "Label of the role in Twenty that the role at Clerk stands for; encoded likewise.",
 }
+_PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _REFUSALS = responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
 _SECURITY: dict[str, Any] = {"security": [{"clerkSession": []}, {"clerkCookie": []}]}
 Tenant = Annotated[
@@ -30,6 +32,11 @@ Tenant = Annotated[
         max_length=63, description="Slug or database name of the tenant that it has to be; another one's session: 403."
     ),
 ]
+
+
+def _plain(name: str) -> str:
+    """A name as a header can carry it: what is no printable ASCII is percent-encoded, and so is a per cent sign."""
+    return quote(name, safe=_PLAIN)
 
 
 def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) -> APIRouter:
@@ -55,10 +62,10 @@ def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) ->
         """Forward authentication, for nginx's `auth_request`, Traefik and Caddy: headers, or 401 or 403."""
         context = linked(await resolver.resolve(request.scope["headers"], tenant))
         headers = {
-            "X-Tenant": context.tenant,
+            "X-Tenant": _plain(context.tenant),
             "X-Twenty-Workspace-Id": context.workspace_id,
             "X-Twenty-User-Id": context.twenty_user_id or "",
-            "X-Twenty-Role": context.role,
+            "X-Twenty-Role": _plain(context.role),
             **NO_STORE,
         }
         return Response(None, HTTPStatus.OK, headers)

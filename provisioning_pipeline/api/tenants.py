@@ -64,7 +64,14 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
     key = Annotated[KeyId, Depends(guard.caller)]
 
     @router.put(
-        "/v1/tenants/{slug}", response_model=Tenant, responses={**_ONE, **_ACCEPTED}, openapi_extra=_KEY_SECURITY
+        "/v1/tenants/{slug}",
+        response_model=Tenant,
+        responses={
+            **_ONE,
+            **_ACCEPTED,
+            **responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        },
+        openapi_extra=_KEY_SECURITY,
     )
     async def put_tenant(
         request: Request,

@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from provisioning_pipeline.gateway.problems import refusal_response
 from provisioning_pipeline.gateway.resolver import Resolver
@@ -40,8 +40,7 @@ class ClerkWorkspaceMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
-            async with self._resolver:
-                await self._app(scope, receive, send)
+            await self._app(scope, receive, self._closing_with(send))
             return
         if scope["path"] in self._public:
             await self._app(scope, receive, send)
@@ -52,6 +51,22 @@ class ClerkWorkspaceMiddleware:
             await _refuse(refused, scope, receive, send)
             return
         await self._app({**scope, SCOPE_KEY: context}, receive, send)
+
+    def _closing_with(self, send: Send) -> Send:
+        """Close our connections before the server hears that the application has ended: after that it waits no more.
+
+        Many applications have no lifespan; the connections are opened at the first request in any case.
+        """
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] in _ENDS:
+                await self._resolver.__aexit__(None, None, None)
+            await send(message)
+
+        return send_and_close
+
+
+_ENDS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 
 
 def linked(context: WorkspaceContext) -> WorkspaceContext:

@@ -4,24 +4,21 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from aiolimiter import AsyncLimiter
 from cachetools import TLRUCache
 
-from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.jwks import PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
-from provisioning_pipeline.clients.limits import BURST, WINDOW_SECONDS
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
 from provisioning_pipeline.gateway.credentials import credentials_of
+from provisioning_pipeline.gateway.members import Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.sessions import registered_for, tenant_of
-from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.session import (
     CannotTell,
@@ -38,14 +35,19 @@ _LOG = logging.getLogger(__name__)
 _REMEMBERED = 50_000
 _REFUSED_SECONDS = 3.0
 """A refusal is remembered for less long: whoever was just let in should not wait."""
-_CALLS_PER_LOOK = 2
-_LOOK_SECONDS = 3.0
-_LET_CLERK_REST_SECONDS = 5.0
 LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
 
 Key = tuple[str, str, str]
 Answer = WorkspaceContext | Refused
 ClaimDisagrees = Callable[[WorkspaceContext], Awaitable[None]]
+
+
+class _Look(Enum):
+    """Whether Clerk is asked about a member."""
+
+    MAY = "where its budget allows"
+    MUST = "or there is no answer"
+    NOT = "not at all"
 
 
 class Resolver:
@@ -69,19 +71,6 @@ class Resolver:
         self._ledger = ledger or LedgerAccess(settings)
         self._claim_disagrees = claim_disagrees
         self.verifier = SessionVerifier(_keys(settings), settings.clerk_authorized_parties)
-        self._clerk = ClerkClient(
-            settings.clerk_base_url,
-            settings.clerk_secret_key,
-            timeout_seconds=_LOOK_SECONDS,
-            dry_run=True,
-            counter=CallCounter(),
-            requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
-            share=settings.clerk_look_share,
-        )
-        half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
-        # those who must be looked at have a half for themselves, and wait for it
-        self._looks = {must: _looks(half) for must in (True, False)}
-        self._no_look_before = 0.0
         self.looks: Counter[str] = Counter()
         """Looks at members in Clerk: asked, failed, and left out because of the budget or of a failure before."""
         self._policy = AccessPolicy(
@@ -91,6 +80,7 @@ class Resolver:
         )
         self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
+        self._members: Members | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,7 +88,10 @@ class Resolver:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._clerk.__aexit__(None, None, None)
+        members, self._members = self._members, None
+        if members:
+            await members.close()
+        self._asking.clear()
         if self._own_ledger:
             await self._ledger.__aexit__(None, None, None)
 
@@ -160,8 +153,10 @@ class Resolver:
             )
         return answer
 
-    async def certain_context(self, session: Session) -> WorkspaceContext:
+    async def certain_context(self, session: Session, *, ask_clerk: bool = True) -> WorkspaceContext:
         """The same, looked up anew, and only if Clerk itself has just said that the user is an active member.
+
+        Without `ask_clerk` somebody has just decided from Clerk's word, and the ledger alone is asked.
 
         Raises:
             Refused: with words of 403.
@@ -169,7 +164,7 @@ class Resolver:
         """
         key = _key(session)
         self._answers.pop(key, None)
-        answer = self._answers[key] = await self._ask(session, certain=True)
+        answer = self._answers[key] = await self._ask(session, _Look.MUST if ask_clerk else _Look.NOT)
         if isinstance(answer, Refused):
             raise Refused(answer.why, answer.detail)
         return await self._with_true_claim(answer, session)
@@ -177,14 +172,14 @@ class Resolver:
     async def _ask_once(self, key: Key, session: Session) -> Answer:
         """Ask, and let everybody who wants the same wait for the same answer."""
         if key not in self._asking:
-            task = self._asking[key] = asyncio.create_task(self._ask(session))
+            task = self._asking[key] = asyncio.create_task(self._ask(session, _Look.MAY))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         # shielded: one caller who hangs up shall not leave the others without an answer
         answer = await asyncio.shield(self._asking[key])
         self._answers[key] = answer
         return answer
 
-    async def _ask(self, session: Session, *, certain: bool = False) -> Answer:
+    async def _ask(self, session: Session, look: "_Look") -> Answer:
         async def known(database: Database) -> tuple[LinkedTenant | None, tuple[RegisteredTenant, ...]]:
             linked = await tenant_of(database, session.organization_id, session.user_id)
             # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
@@ -198,44 +193,27 @@ class Resolver:
             raise CannotTell(LEDGER_AWAY) from None
         try:
             # once without Clerk: who is refused in any case costs no call
-            decide_access(session, linked, registered, None, self._policy)
-            is_linked = linked is not None and linked.twenty_user_id is not None
-            departure = await self._departure(session, must_know=certain or not is_linked)
-            return decide_access(session, linked, registered, departure, self._policy)
+            context = decide_access(session, linked, registered, None, self._policy)
+            if look is _Look.NOT:
+                return context
+            must = look is _Look.MUST or context.twenty_user_id is None
+            return decide_access(session, linked, registered, await self._departure(session, must=must), self._policy)
         except Refused as refused:
             return refused
 
-    async def _departure(self, session: Session, *, must_know: bool) -> Departure | None:
+    async def _departure(self, session: Session, *, must: bool) -> Departure | None:
         """How the member is gone, as Clerk says now; None: they are not, as far as it can be told.
 
         Where Clerk is away or asked too much, the token stands: Clerk signed it at most a minute ago, for a member.
         """
-        standing = await self._standing(session, may_wait=must_know)
+        if self._members is None:
+            self._members = Members(self._settings, self.looks)
+        standing = await self._members.standing(session.organization_id, session.user_id, may_wait=must)
         if isinstance(standing, Departure):
             return standing
-        if must_know and not standing:
+        if must and not standing:
             raise CannotTell("Clerk cannot be asked at present whether the session's user is still a member.")
         return None
-
-    async def _standing(self, session: Session, *, may_wait: bool) -> Departure | bool:
-        """What Clerk says of the member; False: nothing certain, or nobody could ask it."""
-        clock = asyncio.get_running_loop().time
-        limit = self._looks[may_wait]
-        if clock() < self._no_look_before or not await _turn(limit, _LOOK_SECONDS if may_wait else 0):
-            self.looks["left out"] += 1
-            return False
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                found = await self._clerk.standing(session.organization_id, session.user_id)
-        except (Fault, TimeoutError) as error:
-            told = error.message if isinstance(error, Fault) else f"no answer within {_LOOK_SECONDS:g} s"
-            _LOG.warning("A member could not be looked at in Clerk: %s", told)
-            self.looks["failed"] += 1
-            # so that not every member waits for an answer that does not come
-            self._no_look_before = clock() + _LET_CLERK_REST_SECONDS
-            return False
-        self.looks["asked"] += 1
-        return found
 
     async def _tell_disagreement(self, context: WorkspaceContext) -> None:
         _LOG.warning("A session of tenant %s claims another workspace than the ledger's.", context.tenant)
@@ -247,27 +225,6 @@ class Resolver:
         # a member who is not linked yet may be at any moment
         lasting = isinstance(answer, WorkspaceContext) and answer.twenty_user_id is not None
         return now + (seconds if lasting else min(seconds, _REFUSED_SECONDS))
-
-
-async def _turn(limit: AsyncLimiter, seconds: float) -> bool:
-    """Whether it is our turn, after at most so many seconds."""
-    if not seconds and not limit.has_capacity():
-        return False
-    try:
-        async with asyncio.timeout(seconds or None):
-            await limit.acquire()
-    except TimeoutError:
-        return False
-    return True
-
-
-def _looks(calls: float) -> AsyncLimiter:
-    """How many looks may begin, if so many calls may in 10 seconds."""
-    # as the client lets calls through, in bursts of a part of them: a look beyond that would wait in the client, and
-    # whoever asks with it, until it counts as one that Clerk has not answered
-    at_once = max(1.0, BURST * calls / _CALLS_PER_LOOK)
-    per_second = (1 - BURST) * calls / _CALLS_PER_LOOK / WINDOW_SECONDS
-    return AsyncLimiter(at_once, at_once / per_second)
 
 
 def _key(session: Session) -> Key:

@@ -9,6 +9,16 @@ from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.registry import Column, Registry, cast_sql
 from provisioning_pipeline.model.tenant_request import Conflict, Registration
 
+_REFUSALS = (
+    errors.IntegrityError,
+    errors.DataError,
+    errors.InsufficientPrivilege,
+    # a trigger of the tenant manager's says no; or the table is a view that takes no rows
+    errors.RaiseException,
+    errors.ObjectNotInPrerequisiteState,
+    errors.FeatureNotSupported,
+    errors.WrongObjectType,
+)
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))"
 
 
@@ -37,7 +47,7 @@ async def register(registry: Registry, asked: Registration, *, status: str, asid
                 await _insert(connection, registry, columns, asked, status)
                 return True
             return await _update(connection, registry, columns, asked)
-        except (errors.IntegrityError, errors.DataError, errors.InsufficientPrivilege) as error:
+        except _REFUSALS as error:
             # the first line of such a text names a constraint or a column, and no values
             raise Conflict(
                 f"The registry {registry.table} does not take tenant {asked.slug}: {str(error).splitlines()[0]}. "

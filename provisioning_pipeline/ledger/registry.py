@@ -49,7 +49,10 @@ class Registry:
         if self._columns is None:
             rows = await self.database.fetch(
                 """
-                SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type,
+                SELECT a.attname AS name,
+                       -- a cast to the other name of bpchar would cut to one character
+                       CASE WHEN a.atttypid = 'bpchar'::regtype THEN 'bpchar'
+                           ELSE format_type(a.atttypid, NULL) END AS type,
                        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required,
                        has_column_privilege(a.attrelid, a.attnum, 'UPDATE') AS writable
                 FROM pg_attribute a
@@ -106,11 +109,13 @@ class Registry:
     async def standing(self, organization_id: str, database_name: str | None) -> list[Row]:
         """database_name, clerk_org_id and status of the rows of this organization and of this database.
 
-        None where the table has no such column; no row where it cannot name a database.
+        None where the table has no such column.
+
+        Raises:
+            Fault: when there is no such table, or it is no tenant registry: nobody knows who is suspended then.
         """
         columns = await self.columns()
-        if "database_name" not in columns:
-            return []
+        self._must_be_registry(columns)
         parts = {
             name: sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
             for name in ("clerk_org_id", "status")

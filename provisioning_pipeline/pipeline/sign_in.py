@@ -71,7 +71,8 @@ class SignIns:
         try:
             if context.twenty_user_id is None or await self._is_pending(context):
                 await self._settle_once(context)
-                context = await self._resolver.certain_context(session)
+                # what was just decided was decided from Clerk's word
+                context = await self._resolver.certain_context(session, ask_clerk=False)
             return context, await self._login(context)
         except Fault as fault:
             raise _cannot(context, fault) from None

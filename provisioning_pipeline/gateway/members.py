@@ -1,0 +1,102 @@
+"""Looks at single members in Clerk, within a budget of their own, so that sessions never starve a reconciliation."""
+
+import asyncio
+import logging
+from collections import Counter
+
+from aiolimiter import AsyncLimiter
+
+from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.limits import BURST, WINDOW_SECONDS
+from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.people import Departure
+from provisioning_pipeline.settings import GatewaySettings
+
+_LOG = logging.getLogger(__name__)
+_CALLS_PER_LOOK = 2
+_LOOK_SECONDS = 3.0
+_REST_SECONDS = 5.0
+
+Standing = Departure | bool
+
+
+class Members:
+    """Clerk as sessions ask it, in one event loop.
+
+    Args:
+        counts: how looks ended: asked, failed, left out.
+    """
+
+    def __init__(self, settings: GatewaySettings, counts: Counter[str]) -> None:
+        self._counts = counts
+        self._clerk = ClerkClient(
+            settings.clerk_base_url,
+            settings.clerk_secret_key,
+            timeout_seconds=_LOOK_SECONDS,
+            dry_run=True,
+            counter=CallCounter(),
+            requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
+            share=settings.clerk_look_share,
+        )
+        half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
+        # those who wait for it have a half for themselves
+        self._limits = {waits: _limit(half) for waits in (True, False)}
+        self._no_look_before = 0.0
+        self._asking: dict[tuple[str, str], asyncio.Task[Standing]] = {}
+
+    async def close(self) -> None:
+        """Let go of the connections to Clerk."""
+        await self._clerk.__aexit__(None, None, None)
+
+    async def standing(self, organization_id: str, user_id: str, *, may_wait: bool) -> Standing:
+        """How a member is gone, else True: an active member, or False: nothing certain, or Clerk could not be asked.
+
+        Whoever wants to know the same at the same time gets the same answer. `may_wait`: for a turn, a few seconds.
+        """
+        key = organization_id, user_id
+        if key not in self._asking:
+            task = self._asking[key] = asyncio.create_task(self._look(organization_id, user_id, may_wait=may_wait))
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        # shielded: one caller who hangs up shall not leave the others without an answer
+        return await asyncio.shield(self._asking[key])
+
+    async def _look(self, organization_id: str, user_id: str, *, may_wait: bool) -> Standing:
+        clock = asyncio.get_running_loop().time
+        limit = self._limits[may_wait]
+        if clock() < self._no_look_before or not await _turn(limit, _LOOK_SECONDS if may_wait else 0):
+            self._counts["left out"] += 1
+            return False
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                found = await self._clerk.standing(organization_id, user_id)
+        except (Fault, TimeoutError) as error:
+            told = error.message if isinstance(error, Fault) else f"no answer within {_LOOK_SECONDS:g} s"
+            _LOG.warning("A member could not be looked at in Clerk: %s", told)
+            self._counts["failed"] += 1
+            # so that not every member waits for an answer that does not come
+            self._no_look_before = clock() + _REST_SECONDS
+            return False
+        self._counts["asked"] += 1
+        return found
+
+
+async def _turn(limit: AsyncLimiter, seconds: float) -> bool:
+    """Whether it is our turn, after at most so many seconds."""
+    if not seconds and not limit.has_capacity():
+        return False
+    try:
+        async with asyncio.timeout(seconds or None):
+            await limit.acquire()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _limit(calls: float) -> AsyncLimiter:
+    """How many looks may begin, if so many calls may in 10 seconds."""
+    # as the client lets calls through, in bursts of a part of them: a look beyond that would wait in the client, and
+    # whoever asks with it, until it counts as one that Clerk has not answered
+    at_once = max(1.0, BURST * calls / _CALLS_PER_LOOK)
+    per_second = (1 - BURST) * calls / _CALLS_PER_LOOK / WINDOW_SECONDS
+    return AsyncLimiter(at_once, at_once / per_second)

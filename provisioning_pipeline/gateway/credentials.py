@@ -55,7 +55,8 @@ def _bearer(value: bytes) -> str:
 
 def _session_cookies(value: bytes) -> Sequence[str]:
     found: list[str] = []
-    for part in _text(value).split(";"):
+    # cookies of others may hold anything; a token that is no plain text is no token
+    for part in _short(value).decode("latin-1").split(";"):
         name, _, token = part.strip().partition("=")
         if (name == COOKIE or name.startswith(f"{COOKIE}_")) and token.strip('" '):
             found.append(token.strip('" '))
@@ -63,6 +64,12 @@ def _session_cookies(value: bytes) -> Sequence[str]:
 
 
 def _text(value: bytes) -> str:
-    if len(value) > _MOST_BYTES or not value.isascii():
-        raise Refused(Refusal.INVALID_TOKEN, "A header that may carry a session is too long, or not plain text.")
+    if not _short(value).isascii():
+        raise Refused(Refusal.INVALID_TOKEN, "The Authorization header is no plain text.")
     return value.decode("ascii")
+
+
+def _short(value: bytes) -> bytes:
+    if len(value) > _MOST_BYTES:
+        raise Refused(Refusal.INVALID_TOKEN, "A header that may carry a session is too long.")
+    return value

@@ -162,9 +162,7 @@ class Resolver:
             Refused: with words of 403.
             CannotTell: when the ledger or Clerk cannot be asked.
         """
-        key = _key(session)
-        self._answers.pop(key, None)
-        answer = self._answers[key] = await self._ask(session, _Look.MUST if ask_clerk else _Look.NOT)
+        answer = self._answers[_key(session)] = await self._ask(session, _Look.MUST if ask_clerk else _Look.NOT)
         if isinstance(answer, Refused):
             raise Refused(answer.why, answer.detail)
         return await self._with_true_claim(answer, session)

@@ -60,7 +60,7 @@ async function provision() {
 
   // 202: it is being made ready. The status URL tells how far it is.
   const end = Date.now() + 1000 * Number(environment.TIMEOUT_SECONDS ?? 300);
-  while (status === 202 || tenant.state !== "ready") {
+  while (status === 202 || tenant.state !== "ready" || tenant.waiting) {
     if (tenant.state === "aside" || Date.now() >= end) {
       const unmet = tenant.conditions.filter((condition) => condition.status !== "True");
       const reasons = unmet.map(({ type, message }) => `${type}: ${message}`);

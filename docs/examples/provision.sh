@@ -50,7 +50,7 @@ ask PUT "${url%/}/v1/tenants/$(jq --null-input --raw-output --arg slug "$slug" '
 
 # 202: it is being made ready. The status URL tells how far it is.
 end=$((SECONDS + timeout_seconds))
-while [ "$status" = 202 ] || [ "$(tell .state)" != ready ]; do
+while [ "$status" = 202 ] || [ "$(tell .state)" != ready ] || [ "$(tell .waiting)" = true ]; do
   if [ "$(tell .state)" = aside ] || [ "$SECONDS" -ge "$end" ]; then
     fail "$slug is $(tell .state): $(tell '.conditions[] | select(.status != "True") | "\(.type): \(.message)"')"
   fi

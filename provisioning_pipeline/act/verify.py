@@ -194,6 +194,14 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             "If they were removed from the workspace in Twenty, invite them again there.",
         ) from None
     scope.client.forget(account, door)
+    if user.user_id != login.twenty_user_id:
+        raise _failure(
+            scope,
+            login,
+            Reason.LOGIN_REFUSED,
+            f"The login of {login.email} is another account's than the member's: the e-mail changed hands in Twenty.",
+            "Compare the e-mails of both accounts there.",
+        )
     if user.workspace_id != door.workspace_id:
         raise _failure(
             scope,

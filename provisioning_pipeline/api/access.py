@@ -17,8 +17,8 @@ _ASK = {"WWW-Authenticate": 'Basic realm="Provisioning reports", charset="UTF-8"
 _WRONG_PER_MINUTE = 60
 _PROXIED = ("forwarded", "via", "x-real-ip")
 _HERE_ONLY = (
-    "Without a password reports and timelines are for callers on this machine alone, by localhost or 127.0.0.1 and "
-    "through no proxy. Set PROVISIONING_REPORT_PASSWORD to read them from elsewhere."
+    "Without a password this is for callers on this machine alone, by localhost or 127.0.0.1 and through no proxy. Set "
+    "PROVISIONING_REPORT_PASSWORD to read it from elsewhere; timelines and metrics take an API key, too."
 )
 
 

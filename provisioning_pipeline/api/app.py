@@ -63,7 +63,13 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
                 await asyncio.wait_for(asyncio.shield(making), _TRY_LEDGER_EVERY_SECONDS)
             yield
 
-    app = FastAPI(title=openapi.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=openapi.TITLE,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
     problems.install(app)
     openapi.install(app, version("provisioning-pipeline"))
     # what is asked for most stands first: routes are tried in turn

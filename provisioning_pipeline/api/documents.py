@@ -258,7 +258,7 @@ def tenant_document(state: TenantState, base_url: str) -> Tenant:
                 for stored in line.conditions
             ],
             "run_id": state.run_id,
-            "look_again_at": line.look_again_at,
+            "look_again_at": None if line.state == "aside" else line.look_again_at,
             "status_url": f"{base_url}/v1/tenants/{line.slug}",
         }
     )

@@ -16,17 +16,21 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 
 _OK = "ok"
+_SOON_SECONDS = 2.0
+"""Probes wait for a second or two."""
 
 
 def health_router(ledger: LedgerAccess, resolver: Resolver, stopping: Callable[[], bool]) -> APIRouter:
     """The routes that a supervisor or load balancer asks."""
     router = APIRouter(tags=["operations"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def healthz() -> Alive:
         """The server runs; whether anything behind it does is not asked."""
         return Alive(status="ok")
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", response_model=Checks, responses={503: {"model": Checks, "description": "Not ready"}})
     async def readyz() -> Response:
         """Whether requests can be answered now: the ledger is there, and so are Clerk's keys where sessions are taken.
@@ -51,7 +55,7 @@ async def _ledger(ledger: LedgerAccess) -> str:
         return await schema.revision(database)
 
     try:
-        found = await ledger.ask(revision)
+        found = await ledger.ask(revision, within=_SOON_SECONDS)
     except LedgerAway:
         return "cannot be read"
     return _OK if found == schema.HEAD else "is missing or older than this program"

@@ -1,7 +1,9 @@
 """Lets services in by their API keys."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from http import HTTPStatus
 
 from cachetools import TTLCache
@@ -38,6 +40,7 @@ class KeyGuard:
         # by the whole key: what is remembered is that exactly this one was right
         self._known: TTLCache[str, KeyId] = TTLCache(1000, _KNOWN_SECONDS)
         self._per_key = RateLimit(settings.key_requests_per_minute, "requests with this API key")
+        self._doubtful = asyncio.Lock()
         self._wrong = RateLimit(_WRONG_PER_MINUTE, "wrong API keys from this address")
 
     async def caller(self, request: Request) -> KeyId:
@@ -57,11 +60,14 @@ class KeyGuard:
 
     async def _verified(self, key: str, request: Request) -> KeyId:
         key_id = key_id_of(key)
+        address = request.client.host if request.client else ""
+        if key_id is None:
+            # nobody learns an id from this, and it costs the ledger nothing
+            raise self._is_wrong(address)
 
         async def look(database: Database) -> bool:
             keys = ApiKeys(database)
-            # also asked for where the form is wrong, so that nobody can tell from the time whether an id is known
-            known, now = await keys.find(key_id or "")
+            known, now = await keys.find(key_id)
             if not fits(key, known, now):
                 return False
             assert known is not None
@@ -69,16 +75,20 @@ class KeyGuard:
             return True
 
         try:
-            right = await self._ledger.ask(look)
+            # one at a time from where many wrong ones came: they shall not take the ledger from others
+            async with nullcontext() if self._wrong.has_room(address) else self._doubtful:
+                right = await self._ledger.ask(look)
         except LedgerAway:
             raise away() from None
-        if not right or key_id is None:
-            address = request.client.host if request.client else ""
-            self._wrong.take(address)
-            _LOG.warning("A wrong API key came from %s.", address or "an unknown address")
-            raise Problem(HTTPStatus.UNAUTHORIZED, _WRONG_KEY, _ASK)
+        if not right:
+            raise self._is_wrong(address)
         self._known[key] = key_id
         return key_id
+
+    def _is_wrong(self, address: str) -> Problem:
+        self._wrong.take(address)
+        _LOG.warning("A wrong API key came from %s.", address or "an unknown address")
+        return Problem(HTTPStatus.UNAUTHORIZED, _WRONG_KEY, _ASK)
 
 
 def either(guard: KeyGuard, reader: Callable[[Request], Awaitable[None]]) -> Callable[[Request], Awaitable[None]]:

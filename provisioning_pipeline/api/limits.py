@@ -39,8 +39,12 @@ class RateLimit:
         Raises:
             Problem: as `take`.
         """
-        if not self._limiter.test(self._item, caller):
+        if not self.has_room(caller):
             raise self._too_many(caller)
+
+    def has_room(self, caller: str) -> bool:
+        """Whether one more of this caller's would be let through; nothing is counted."""
+        return bool(self._limiter.test(self._item, caller))
 
     def _too_many(self, caller: str) -> Problem:
         resets_at = self._limiter.get_window_stats(self._item, caller).reset_time

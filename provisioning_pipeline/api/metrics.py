@@ -20,6 +20,7 @@ _LOG = logging.getLogger(__name__)
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _READ_EVERY_SECONDS = 5.0
+_SOON_SECONDS = 3.0
 
 
 class Requests:
@@ -98,7 +99,7 @@ class FleetFigures(Collector):
         if self._read_at is not None and now - self._read_at < _READ_EVERY_SECONDS:
             return
         try:
-            found = await self._ledger.ask(fleet)
+            found = await self._ledger.ask(fleet, within=_SOON_SECONDS)
         except LedgerAway:
             self._up.set(0)
             return

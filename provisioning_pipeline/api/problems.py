@@ -17,6 +17,7 @@ from provisioning_pipeline.ledger.serving import LedgerAway
 from provisioning_pipeline.model.session import CannotTell, Refused
 
 RETRY_SECONDS = 5
+_NO_OBJECT = "The body is no JSON object; send one, with Content-Type: application/json."
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -91,6 +92,9 @@ async def _away(_: Request, __: Exception) -> JSONResponse:
 
 async def _malformed(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    if [fault["loc"] for fault in error.errors()] == [("body",)]:
+        whole = [{"field": "body", "message": "is no JSON object"}]
+        return _document(HTTPStatus.UNPROCESSABLE_ENTITY, _NO_OBJECT, NO_STORE, errors=whole)
     # where and what is wrong, never the value
     faults = [
         {"field": ".".join(str(part) for part in fault["loc"]), "message": str(fault["msg"])}

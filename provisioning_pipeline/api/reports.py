@@ -111,16 +111,16 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
         return await drawn(lambda: timeline_page.render(found, limit=limit))
 
     @router.get(
-        "/v1/tenants/{name}/timeline",
+        "/v1/tenants/{slug}/timeline",
         dependencies=both,
         response_model=TimelinePage,
         responses=_PROBLEMS,
         openapi_extra={**_PAGING, "security": [{"apiKey": []}, {"reportPassword": []}]},
         tags=["tenants"],
     )
-    async def tenant_timeline(name: str, request: Request) -> Response:
+    async def tenant_timeline(slug: str, request: Request) -> Response:
         """The same for a machine; `next` is what to give as `before` for older events."""
-        return JSONResponse(_document(await _timeline(ledger, name, request)), headers=_PRIVATE)
+        return JSONResponse(_document(await _timeline(ledger, slug, request)), headers=_PRIVATE)
 
     return router
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -43,8 +44,14 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_$.-]{1,63}$", description="Slug or database name.", examples=["acme"])]
-Slug = Annotated[str, Path(pattern=SLUG, description="Lower-case letters, digits and hyphens.", examples=["acme"])]
+Name = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z0-9_$.-]{1,63}$",
+        description="Slug or database name; a new tenant's slug: lower-case letters, digits and hyphens.",
+        examples=["acme"],
+    ),
+]
 Wait = Annotated[float, Query(ge=0, le=_LONGEST_WAIT, description="Seconds to wait until it is ready.", examples=[30])]
 IdempotencyKey = Annotated[
     str | None,
@@ -75,7 +82,7 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
     )
     async def put_tenant(
         request: Request,
-        slug: Slug,
+        slug: Name,
         key_id: key,
         body: Annotated[PutTenant | None, Body()] = None,
         wait: Wait = 0,
@@ -147,9 +154,15 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
 
 async def _registration(requests: Requests, settings: Settings, slug: str, body: PutTenant) -> Registration:
     name = body.database_name
-    if name is None:
+    if name is None or name == slug:
         known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug))
         return Registration(own_slug, body.name, known, body.clerk_org_id, body.admin_email)
+    if not re.fullmatch(SLUG, slug):
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "A slug has lower-case letters, digits and hyphens, at most 63. By its database name a tenant is asked for "
+            "without `database_name` in the body.",
+        )
     if not settings.is_tenant_database(name):
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -6,6 +6,7 @@ import sys
 
 def log_as_json(level: int = logging.INFO) -> None:
     """Send every log line to standard error as JSON: time, level, logger, message, request_id, and what is added."""
+    from pythonjsonlogger.core import RESERVED_ATTRS
     from pythonjsonlogger.orjson import OrjsonFormatter
 
     from provisioning_pipeline.api.request_log import request_id
@@ -18,10 +19,12 @@ def log_as_json(level: int = logging.INFO) -> None:
     handler.addFilter(with_request_id)
     handler.setFormatter(
         OrjsonFormatter(
-            "{asctime}{levelname}{name}{message}{request_id}",
+            "{levelname}{name}{message}{request_id}",
             style="{",
-            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-            datefmt="%Y-%m-%dT%H:%M:%S%z",
+            rename_fields={"levelname": "level", "name": "logger"},
+            timestamp="time",
+            # uvicorn's own message once more, with escape codes
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -8,7 +8,8 @@ import typer
 from provisioning_pipeline.cli.exits import BAD_INPUT, fail, settings_or_exit
 
 _SHUTDOWN_SECONDS = 10
-_MOST_HEADER_BYTES = 65_536
+_MOST_CONNECTIONS = 2000
+_MOST_HEADER_BYTES = 32_768
 
 
 def serve(
@@ -32,6 +33,7 @@ def serve(
     GET /healthz, /readyz and /metrics are for supervisors and monitors, /openapi.json describes everything. Logs are
     JSON, a line each, on standard error. SIGTERM or Ctrl-C ends it once the open requests are answered.
     """
+    import gc
     import signal
 
     import uvicorn
@@ -53,12 +55,18 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            # who sends a request is who is connected, not what a header says
+            proxy_headers=False,
+            limit_concurrency=_MOST_CONNECTIONS,
             # the quicker httptools takes headers of any length into memory
             http="h11",
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
     )
+    # what is there by now stays: looking through it again and again would stop every request for a moment
+    gc.collect()
+    gc.freeze()
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:

@@ -33,7 +33,8 @@ class Tenant:
     """A tenant as the server knows it.
 
     `state` is `ready`, `unwell` (something is still to be done) or `aside` (suspended or gone: nothing is wanted of
-    it). `user_id` is the admin's Twenty user id, `run_id` the Dagster run that the call started or found at work.
+    it). `waiting`: a run is still to look at it, or is at it. `user_id` is the admin's Twenty user id, `run_id` the
+    Dagster run that the call started or found at work.
     """
 
     slug: str
@@ -41,6 +42,7 @@ class Tenant:
     state: str
     conditions: tuple[Condition, ...]
     status_url: str
+    waiting: bool = False
     clerk_org_id: str | None = None
     server: str | None = None
     workspace_id: str | None = None
@@ -52,8 +54,8 @@ class Tenant:
 
     @property
     def ready(self) -> bool:
-        """Whether workspace, members, onboarding and a real login are all as they should be."""
-        return self.state == "ready"
+        """Whether workspace, members, onboarding and a real login are all as they should be, and no run is to come."""
+        return self.state == "ready" and not self.waiting
 
     @property
     def aside(self) -> bool:

@@ -43,9 +43,12 @@ def decide_access(
     Raises:
         Refused: with words of 403.
     """
-    aside = {row.database_name for row in registered if (row.status or "").lower() in policy.excluded_statuses}
+    aside = {row.database_name for row in registered if (row.status or "").strip().lower() in policy.excluded_statuses}
     claims = {row.database_name for row in registered if row.clerk_org_id == session.organization_id}
-    if linked.database_name in aside if linked else claims and claims <= aside:
+    # a tenant with a workspace had a row: where that was taken away, the tenant was
+    rows = {row.database_name for row in registered}
+    gone = linked.database_name not in rows - aside if linked else bool(claims) and claims <= aside
+    if gone:
         raise _suspended()
     # a tenant that was set aside claims nothing: its customer may have come back as another tenant
     claims -= aside
@@ -54,7 +57,7 @@ def decide_access(
             raise _not_ready()
         raise Refused(Refusal.NO_WORKSPACE, "The session's organization has no workspace here.")
     named = {row.clerk_org_id for row in registered if row.database_name == linked.database_name}
-    if claims - {linked.database_name} or named - {None, session.organization_id}:
+    if claims - {linked.database_name} or named - {None, "", session.organization_id}:
         raise Refused(
             Refusal.ORGANIZATION_DISPUTED,
             "More than one tenant claims the session's organization, or its tenant another one. The registry has to "
@@ -64,17 +67,16 @@ def decide_access(
         raise _suspended()
     if departure is not None:
         raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")
-    gone = linked.workspace_status is Status.FALSE and linked.workspace_reason in _GONE
-    if gone or not (linked.workspace_id and linked.workspace_url and linked.server):
+    lost = linked.workspace_status == Status.FALSE and linked.workspace_reason in _GONE
+    if lost or not (linked.workspace_id and linked.workspace_url and linked.server):
         raise _not_ready()
     return WorkspaceContext(
-        tenant=linked.slug,
+        tenant=linked.slug if linked.slug_is_its_own else linked.database_name,
         database_name=linked.database_name,
         server=linked.server,
         workspace_id=linked.workspace_id,
         workspace_url=linked.workspace_url,
         twenty_user_id=linked.twenty_user_id,
-        email=linked.email,
         role=policy.roles.get(session.role, policy.default_role),
         session=session,
     )

@@ -139,7 +139,7 @@ def _registration(
             False,
         )
     if registered:
-        status = str(row["status"] or "").lower()
+        status = str(row["status"] or "").strip().lower()
         if status in policy.excluded_statuses:
             return (
                 is_false(

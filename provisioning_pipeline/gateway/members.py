@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 
 from aiolimiter import AsyncLimiter
+from cachetools import TTLCache
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.limits import BURST, WINDOW_SECONDS
@@ -16,7 +17,9 @@ from provisioning_pipeline.settings import GatewaySettings
 _LOG = logging.getLogger(__name__)
 _CALLS_PER_LOOK = 2
 _LOOK_SECONDS = 3.0
-_REST_SECONDS = 5.0
+_FIRST_REST_SECONDS = 5.0
+_LONGEST_REST_SECONDS = 60.0
+_REMEMBERED = 50_000
 
 Standing = Departure | bool
 
@@ -40,31 +43,42 @@ class Members:
             share=settings.clerk_look_share,
         )
         half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
-        # those who wait for it have a half for themselves
-        self._limits = {waits: _limit(half) for waits in (True, False)}
+        # sign-ins have a half for themselves, and wait for it: nobody else can use it up
+        self._limits = {certain: _limit(half) for certain in (True, False)}
+        self._active: TTLCache[tuple[str, str], bool] = TTLCache(_REMEMBERED, max(1.0, settings.session_cache_seconds))
         self._no_look_before = 0.0
-        self._asking: dict[tuple[str, str], asyncio.Task[Standing]] = {}
+        self._rest = _FIRST_REST_SECONDS
+        self._asking: dict[tuple[str, str, bool], asyncio.Task[Standing]] = {}
 
     async def close(self) -> None:
         """Let go of the connections to Clerk."""
         await self._clerk.__aexit__(None, None, None)
 
-    async def standing(self, organization_id: str, user_id: str, *, may_wait: bool) -> Standing:
+    async def standing(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         """How a member is gone, else True: an active member, or False: nothing certain, or Clerk could not be asked.
 
-        Whoever wants to know the same at the same time gets the same answer. `may_wait`: for a turn, a few seconds.
+        Whoever wants to know the same at the same time gets the same answer. `certain`: it is of now, and worth a few
+        seconds' wait; else an active member may have been one a moment ago.
         """
         key = organization_id, user_id
-        if key not in self._asking:
-            task = self._asking[key] = asyncio.create_task(self._look(organization_id, user_id, may_wait=may_wait))
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        if not certain and key in self._active:
+            return True
+        asking = self._asking.get((*key, certain))
+        if asking is None:
+            asking = self._asking[*key, certain] = asyncio.create_task(self._look(*key, certain=certain))
+            asking.add_done_callback(lambda _: self._asking.pop((*key, certain), None))
         # shielded: one caller who hangs up shall not leave the others without an answer
-        return await asyncio.shield(self._asking[key])
+        found = await asyncio.shield(asking)
+        if found is True:
+            self._active[key] = True
+        else:
+            self._active.pop(key, None)
+        return found
 
-    async def _look(self, organization_id: str, user_id: str, *, may_wait: bool) -> Standing:
+    async def _look(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         clock = asyncio.get_running_loop().time
-        limit = self._limits[may_wait]
-        if clock() < self._no_look_before or not await _turn(limit, _LOOK_SECONDS if may_wait else 0):
+        limit = self._limits[certain]
+        if clock() < self._no_look_before or not await _turn(limit, _LOOK_SECONDS if certain else 0):
             self._counts["left out"] += 1
             return False
         try:
@@ -75,8 +89,10 @@ class Members:
             _LOG.warning("A member could not be looked at in Clerk: %s", told)
             self._counts["failed"] += 1
             # so that not every member waits for an answer that does not come
-            self._no_look_before = clock() + _REST_SECONDS
+            self._no_look_before = clock() + self._rest
+            self._rest = min(self._rest * 2, _LONGEST_REST_SECONDS)
             return False
+        self._rest = _FIRST_REST_SECONDS
         self._counts["asked"] += 1
         return found
 

@@ -8,7 +8,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from cachetools import TLRUCache
+from cachetools import TLRUCache, TTLCache
 
 from provisioning_pipeline.clients.clerk.jwks import PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
@@ -33,6 +33,7 @@ from provisioning_pipeline.settings import GatewaySettings
 
 _LOG = logging.getLogger(__name__)
 _REMEMBERED = 50_000
+_TOLD_SECONDS = 600.0
 _REFUSED_SECONDS = 3.0
 """A refusal is remembered for less long: whoever was just let in should not wait."""
 LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
@@ -81,6 +82,8 @@ class Resolver:
         self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
         self._members: Members | None = None
+        self._told: TTLCache[str, bool] = TTLCache(_REMEMBERED, _TOLD_SECONDS)
+        """Tenants of whose wrong claims somebody was told a moment ago."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -153,10 +156,19 @@ class Resolver:
             )
         return answer
 
+    async def of_session(self, context: WorkspaceContext, session: Session) -> WorkspaceContext:
+        """A workspace that was told for another session of this member, for this one.
+
+        Raises:
+            Refused: when this one's token claims another workspace.
+        """
+        return await self._with_true_claim(_of(context, session), session)
+
     async def certain_context(self, session: Session, *, ask_clerk: bool = True) -> WorkspaceContext:
         """The same, looked up anew, and only if Clerk itself has just said that the user is an active member.
 
-        Without `ask_clerk` somebody has just decided from Clerk's word, and the ledger alone is asked.
+        What the token claims of a workspace is not compared: `of_session` does that. Without `ask_clerk` somebody has
+        just decided from Clerk's word, and the ledger alone is asked.
 
         Raises:
             Refused: with words of 403.
@@ -165,7 +177,7 @@ class Resolver:
         answer = self._answers[_key(session)] = await self._ask(session, _Look.MUST if ask_clerk else _Look.NOT)
         if isinstance(answer, Refused):
             raise Refused(answer.why, answer.detail)
-        return await self._with_true_claim(answer, session)
+        return answer
 
     async def _ask_once(self, key: Key, session: Session) -> Answer:
         """Ask, and let everybody who wants the same wait for the same answer."""
@@ -174,8 +186,8 @@ class Resolver:
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         # shielded: one caller who hangs up shall not leave the others without an answer
         answer = await asyncio.shield(self._asking[key])
-        self._answers[key] = answer
-        return answer
+        # a sign-in that asked meanwhile knows better
+        return self._answers.setdefault(key, answer)
 
     async def _ask(self, session: Session, look: "_Look") -> Answer:
         async def known(database: Database) -> tuple[LinkedTenant | None, tuple[RegisteredTenant, ...]]:
@@ -194,19 +206,21 @@ class Resolver:
             context = decide_access(session, linked, registered, None, self._policy)
             if look is _Look.NOT:
                 return context
-            must = look is _Look.MUST or context.twenty_user_id is None
-            return decide_access(session, linked, registered, await self._departure(session, must=must), self._policy)
+            certain = look is _Look.MUST
+            must = certain or context.twenty_user_id is None
+            departure = await self._departure(session, must=must, certain=certain)
+            return decide_access(session, linked, registered, departure, self._policy)
         except Refused as refused:
             return refused
 
-    async def _departure(self, session: Session, *, must: bool) -> Departure | None:
+    async def _departure(self, session: Session, *, must: bool, certain: bool) -> Departure | None:
         """How the member is gone, as Clerk says now; None: they are not, as far as it can be told.
 
         Where Clerk is away or asked too much, the token stands: Clerk signed it at most a minute ago, for a member.
         """
         if self._members is None:
             self._members = Members(self._settings, self.looks)
-        standing = await self._members.standing(session.organization_id, session.user_id, may_wait=must)
+        standing = await self._members.standing(session.organization_id, session.user_id, certain=certain)
         if isinstance(standing, Departure):
             return standing
         if must and not standing:
@@ -214,6 +228,9 @@ class Resolver:
         return None
 
     async def _tell_disagreement(self, context: WorkspaceContext) -> None:
+        if context.database_name in self._told:
+            return
+        self._told[context.database_name] = True
         _LOG.warning("A session of tenant %s claims another workspace than the ledger's.", context.tenant)
         if self._claim_disagrees:
             await self._claim_disagrees(context)
@@ -238,7 +255,6 @@ def _of(context: WorkspaceContext, session: Session) -> WorkspaceContext:
         context.workspace_id,
         context.workspace_url,
         context.twenty_user_id,
-        context.email,
         context.role,
         session,
     )

@@ -54,7 +54,10 @@ class History:
             SELECT l.database_name, l.ready, array_remove(array_agg(c.type), NULL) AS held
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.status = 'True'
-            WHERE l.database_name = ANY(%s) GROUP BY l.database_name
+            -- one that was asked for and never looked at is new
+            WHERE l.database_name = ANY(%s) AND EXISTS (
+                SELECT 1 FROM provisioning.condition x WHERE x.database_name = l.database_name)
+            GROUP BY l.database_name
             """,
             [list(database_names)],
         )

@@ -1,14 +1,16 @@
 """Registers a tenant in the tenant manager's own table, because the tenant manager asked for it."""
 
+import logging
 from collections.abc import Collection
 
-from psycopg import AsyncConnection, errors, sql
+from psycopg import AsyncConnection, Error, errors, sql
 from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.registry import Column, Registry, cast_sql
 from provisioning_pipeline.model.tenant_request import Conflict, Registration
 
+_LOG = logging.getLogger(__name__)
 _REFUSALS = (
     errors.IntegrityError,
     errors.DataError,
@@ -22,14 +24,17 @@ _REFUSALS = (
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))"
 
 
-async def register(registry: Registry, asked: Registration, *, status: str, aside: Collection[str]) -> bool:
-    """Make the registry say what was asked; whether anything had to be changed.
+async def register(
+    registry: Registry, asked: Registration, *, status: str, aside: Collection[str], linked: str | None = None
+) -> tuple[bool, bool]:
+    """Make the registry say what was asked; whether anything had to be changed, and whether the tenant is set aside.
 
     A row that is there keeps its status and whatever the request does not name.
 
     Args:
         status: of a new row.
         aside: statuses whose rows claim no organization.
+        linked: the organization that the ledger gives to the tenant, if any.
 
     Raises:
         Conflict: when slug, database or organization are another tenant's, or the table does not take the row.
@@ -42,17 +47,25 @@ async def register(registry: Registry, asked: Registration, *, status: str, asid
         rows = await _rows_like(connection, registry, columns, asked)
         own = _own_row(rows, asked)
         _must_be_free(rows, asked, aside)
+        _must_be_its_own({(own or {}).get("clerk_org_id"), linked}, asked)
         try:
             if own is None:
                 await _insert(connection, registry, columns, asked, status)
-                return True
-            return await _update(connection, registry, columns, asked)
+                return True, False
+            return await _update(connection, registry, columns, asked), own["status"] in aside
         except _REFUSALS as error:
-            # the first line of such a text names a constraint or a column, and no values
+            _LOG.warning("The registry does not take tenant %s: %s.", asked.slug, type(error).__name__)
             raise Conflict(
-                f"The registry {registry.table} does not take tenant {asked.slug}: {str(error).splitlines()[0]}. "
+                f"The registry {registry.table} does not take tenant {asked.slug}: {_told(error)}. "
                 "Register it there yourself, then ask again."
             ) from None
+
+
+def _told(error: Error) -> str:
+    """Which rule of the table refused; a text about data would repeat values."""
+    if isinstance(error, errors.DataError):
+        return f"a value does not fit its column ({type(error).__name__})"
+    return str(error).splitlines()[0]
 
 
 async def _rows_like(
@@ -90,6 +103,15 @@ def _must_be_free(rows: list[Row], asked: Registration, aside: Collection[str]) 
         others = row["clerk_org_id"] == asked.clerk_org_id and row["database_name"] != asked.database_name
         if others and row["status"] not in aside:
             raise Conflict(f"Clerk organization {asked.clerk_org_id} is tenant {row['slug']}'s in the registry.")
+
+
+def _must_be_its_own(known: set[str | None], asked: Registration) -> None:
+    """A tenant's organization is not changed over HTTP: whoever holds a key would hold every workspace."""
+    if asked.clerk_org_id is not None and known - {None, "", asked.clerk_org_id}:
+        raise Conflict(
+            f"Tenant {asked.slug} has another Clerk organization already, which decides who gets into its workspace. "
+            "Change it in the registry itself, then ask again."
+        )
 
 
 async def _insert(

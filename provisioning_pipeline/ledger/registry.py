@@ -95,14 +95,18 @@ class Registry:
         return [row["database_name"] for row in rows]
 
     async def named(self, name: str) -> list[Row]:
-        """database_name and slug of the rows with this slug or database name."""
-        if not set(_MUST_HAVE) <= (await self.columns()).keys():
+        """database_name, slug and clerk_org_id of the rows with this slug or database name."""
+        columns = await self.columns()
+        if not set(_MUST_HAVE) <= columns.keys():
             return []
         return await self.database.fetch(
             sql.SQL(
-                "SELECT database_name::text AS database_name, slug::text AS slug FROM {} "
-                "WHERE (slug::text = %s OR database_name::text = %s) AND database_name IS NOT NULL"
-            ).format(self.identifier),
+                "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id "
+                "FROM {table} WHERE (slug::text = %s OR database_name::text = %s) AND database_name IS NOT NULL"
+            ).format(
+                organization=sql.SQL("clerk_org_id::text" if "clerk_org_id" in columns else "NULL::text"),
+                table=self.identifier,
+            ),
             [name, name],
         )
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from psycopg import Error
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _MOST_SECONDS = 5.0
 """Clerk waits 15 s for an answer; giving up on a query may take as long again."""
+_LET_HUNG_REST_SECONDS = 1.0
 _CONNECTIONS = 8
 
 
@@ -37,6 +39,8 @@ class LedgerAccess:
         self._database = self._open()
         self._users: Counter[Database] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
+        self._left: set[asyncio.Task[Any]] = set()
+        self._hung_until = 0.0
 
     def _open(self) -> Database:
         return ledger_database(self._settings, read_only=False, most_connections=_CONNECTIONS)
@@ -51,12 +55,34 @@ class LedgerAccess:
         await asyncio.gather(*self._closing)
         self._database = self._open()
 
-    async def ask(self, work: Callable[[Database], Awaitable[T]]) -> T:
+    async def ask(self, work: Callable[[Database], Awaitable[T]], *, within: float = _MOST_SECONDS) -> T:
         """Run `work` on the ledger's database.
 
+        Args:
+            within: seconds after which nobody waits for it any longer; the work ends by itself.
+
         Raises:
-            LedgerAway: when that fails or takes more than five seconds.
+            LedgerAway: when that fails or takes too long, or the ledger hung a moment ago.
         """
+        if time.monotonic() < self._hung_until:
+            raise LedgerAway
+        task = asyncio.create_task(self._ask(work))
+        # giving up on a query may take as long as the query: nobody waits for that
+        await asyncio.wait({task}, timeout=within)
+        if not task.done():
+            self._hung_until = time.monotonic() + _LET_HUNG_REST_SECONDS
+            self._left.add(task)
+            task.add_done_callback(self._forget)
+            raise LedgerAway
+        return task.result()
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            # it is told in the log already
+            task.exception()
+
+    async def _ask(self, work: Callable[[Database], Awaitable[T]]) -> T:
         database = self._database
         self._users[database] += 1
         try:

@@ -2,7 +2,6 @@
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.session import LinkedTenant, RegisteredTenant
 
 
@@ -10,9 +9,12 @@ async def tenant_of(database: Database, organization_id: str, user_id: str) -> L
     """The tenant that the ledger gives this organization to, with this person in it; None: it knows none."""
     rows = await database.fetch(
         """
-        SELECT l.database_name, l.slug, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
+        SELECT l.database_name, l.slug, NOT EXISTS (
+                   SELECT 1 FROM provisioning.tenant_link o
+                   WHERE (o.slug = l.slug OR o.database_name = l.slug) AND o.database_name <> l.database_name
+               ) AS slug_is_its_own, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
                r.reason AS ready_reason, w.status AS workspace_status, w.reason AS workspace_reason,
-               m.twenty_user_id::text AS twenty_user_id, m.email
+               m.twenty_user_id::text AS twenty_user_id
         FROM provisioning.tenant_link l
         LEFT JOIN provisioning.condition r ON r.database_name = l.database_name AND r.type = 'Ready'
         LEFT JOIN provisioning.condition w ON w.database_name = l.database_name AND w.type = 'WorkspaceReady'
@@ -24,14 +26,7 @@ async def tenant_of(database: Database, organization_id: str, user_id: str) -> L
     if not rows:
         return None
     (row,) = rows
-    return LinkedTenant(
-        **row
-        | {
-            "ready_reason": row["ready_reason"] and Reason(row["ready_reason"]),
-            "workspace_status": row["workspace_status"] and Status(row["workspace_status"]),
-            "workspace_reason": row["workspace_reason"] and Reason(row["workspace_reason"]),
-        }
-    )
+    return LinkedTenant(**row)
 
 
 async def registered_for(

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from provisioning_pipeline.model.condition import Reason, Status
-
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -34,13 +32,12 @@ class WorkspaceContext:
     """The workspace that a session leads to, and who its holder is there.
 
     Args:
-        tenant: its slug.
-        database_name: its identity; slugs are not unique everywhere.
+        tenant: its slug; its database name where another tenant has that slug, too.
+        database_name: its identity.
         server: the Twenty server on which the workspace is.
         workspace_id, workspace_url: at Twenty.
         twenty_user_id: of the member; None for a member at Clerk whom no backfill has reached yet. Never None behind
             `ClerkWorkspaceMiddleware`.
-        email: of the member's Twenty account; None as above.
         role: label of the role in Twenty that the role at Clerk stands for.
         session: what the token says.
     """
@@ -51,7 +48,6 @@ class WorkspaceContext:
     workspace_id: str
     workspace_url: str
     twenty_user_id: str | None
-    email: str | None
     role: str
     session: Session
 
@@ -61,21 +57,22 @@ class LinkedTenant:
     """What the ledger knows of the tenant of an organization, and of one person in it.
 
     Args:
-        ready_reason: why it is, or is not, ready; None before anybody looked.
-        workspace_status, workspace_reason: of its condition WorkspaceReady; None before anybody looked.
-        twenty_user_id, email: the person's account; None for somebody who is not linked.
+        slug_is_its_own: no other tenant has it for a slug, or for a database name.
+        ready_reason: why it is, or is not, ready: a `Reason`, or a word of another version; None before anybody looked.
+        workspace_status, workspace_reason: of its condition WorkspaceReady, likewise.
+        twenty_user_id: the person's account; None for somebody who is not linked.
     """
 
     database_name: str
     slug: str
+    slug_is_its_own: bool
     server: str | None
     workspace_id: str | None
     workspace_url: str | None
-    ready_reason: Reason | None
-    workspace_status: Status | None
-    workspace_reason: Reason | None
+    ready_reason: str | None
+    workspace_status: str | None
+    workspace_reason: str | None
     twenty_user_id: str | None
-    email: str | None
 
 
 @dataclass(frozen=True, slots=True)

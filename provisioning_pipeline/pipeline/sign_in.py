@@ -12,7 +12,7 @@ from psycopg import Error
 from provisioning_pipeline.act.chain import ChainResult, run_steps, server_steps
 from provisioning_pipeline.act.scope import Scope, Server
 from provisioning_pipeline.act.verify import Login, prove_logins
-from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
+from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token, derived_password
 from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.model.condition import ConditionType
@@ -44,6 +44,14 @@ class TwentySignIn:
     expires_at: datetime
 
 
+@dataclass
+class _Admission:
+    """Work on one member under way: first their workspace is found, then their account is made ready."""
+
+    found: "asyncio.Future[WorkspaceContext]"
+    task: "asyncio.Task[WorkspaceContext] | None" = None
+
+
 class SignIns:
     """Signs members in.
 
@@ -54,7 +62,7 @@ class SignIns:
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         self._settings = settings
         self._resolver = resolver
-        self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._admitting: dict[tuple[str, str, str], _Admission] = {}
 
     async def sign_in(self, session: Session) -> tuple[WorkspaceContext, TwentySignIn]:
         """A sign-in for this session's member, who sees no wizard after it.
@@ -67,23 +75,47 @@ class SignIns:
             raise Refused(
                 Refusal.IMPERSONATED, "Somebody else opened this session in the user's name; it does not sign in."
             )
-        context = await self._resolver.certain_context(session)
+        context = await self._resolver.of_session(await self._admitted(session), session)
         try:
-            if context.twenty_user_id is None or await self._is_pending(context):
-                await self._settle_once(context)
-                # what was just decided was decided from Clerk's word
-                context = await self._resolver.certain_context(session, ask_clerk=False)
             return context, await self._login(context)
         except Fault as fault:
             raise _cannot(context, fault) from None
-        except RunFault as fault:
-            _LOG.warning("A member of %s could not be looked at: %s", context.tenant, fault)
+
+    async def _admitted(self, session: Session) -> WorkspaceContext:
+        """The member's workspace, with their account made ready; all who want that at once wait for the same work."""
+        key = session.organization_id, session.user_id, session.role
+        admission = self._admitting.get(key)
+        if admission is None:
+            admission = self._admitting[key] = _Admission(asyncio.get_running_loop().create_future())
+            admission.task = asyncio.create_task(self._admit(session, admission.found))
+            admission.task.add_done_callback(lambda _: self._admitting.pop(key, None))
+        # what this very token claims, before anybody waits
+        await self._resolver.of_session(await asyncio.shield(admission.found), session)
+        assert admission.task is not None
+        # shielded: a caller who hangs up leaves no half member behind
+        return await asyncio.shield(admission.task)
+
+    async def _admit(self, session: Session, found: "asyncio.Future[WorkspaceContext]") -> WorkspaceContext:
+        try:
+            context = await self._resolver.certain_context(session)
+        except BaseException as error:
+            found.set_exception(error)
+            # whoever waits hears of it there
+            found.exception()
+            raise
+        found.set_result(context)
+        try:
+            if context.twenty_user_id is not None and not await self._is_pending(context):
+                return context
+            await settle_member(self._settings, context.database_name, session.user_id)
+        except Fault as fault:
+            raise _cannot(context, fault) from None
+        except (RunFault, Error) as error:
+            # without its text: it may name a person
+            _LOG.warning("A member of %s could not be looked at: %s.", context.tenant, type(error).__name__)
             raise CannotTell("The member cannot be looked at at present; the server's log says why.") from None
-        except Error as error:
-            _LOG.warning(
-                "A member of %s could not sign in: PostgreSQL refused (%s).", context.tenant, type(error).__name__
-            )
-            raise CannotTell("The member cannot be looked at at present; the server's log says why.") from None
+        # what was just decided was decided from Clerk's word
+        return await self._resolver.certain_context(session, ask_clerk=False)
 
     async def _is_pending(self, context: WorkspaceContext) -> bool:
         """Whether Twenty would show the member its wizard."""
@@ -93,17 +125,8 @@ class SignIns:
             flags = await server.database.flags(context.workspace_id)
         return bool(pending_for(context.twenty_user_id, context.workspace_id, flags))
 
-    async def _settle_once(self, context: WorkspaceContext) -> None:
-        """Add or complete the member; all who want that at once wait for the same work."""
-        key = (context.database_name, context.session.user_id)
-        if key not in self._settling:
-            task = self._settling[key] = asyncio.create_task(settle_member(self._settings, *key))
-            task.add_done_callback(lambda _: self._settling.pop(key, None))
-        # shielded: a caller who hangs up leaves no half member behind
-        await asyncio.shield(self._settling[key])
-
     async def _login(self, context: WorkspaceContext) -> TwentySignIn:
-        if context.twenty_user_id is None or context.email is None:
+        if context.twenty_user_id is None:
             raise Refused(
                 Refusal.MEMBER_NOT_LINKED,
                 "The session's user could not be added to the workspace; the tenant's timeline says why.",
@@ -117,10 +140,20 @@ class SignIns:
             door = Door(context.workspace_id, context.workspace_url)
             if state.subdomain != _subdomain(door.url):
                 door = await server.client.door(context.workspace_id)
-            password = derived_password(self._settings.member_password_key, context.email)
-            login = await server.client.login(Account(context.email, password, context.twenty_user_id), door)
+            login = await self._token(server, door, context.twenty_user_id)
         url = f"{door.url.rstrip('/')}/verify?{urlencode({'loginToken': login.value})}"
         return TwentySignIn(login.value, url, login.expires_at)
+
+    async def _token(self, server: Server, door: Door, user_id: str) -> Token:
+        """A login of exactly this account: its e-mail may be another one by now, and its old one somebody else's."""
+        emails = [email for user, email in await server.database.users([], [user_id]) if user == user_id]
+        if not emails:
+            raise Refused(Refusal.MEMBER_NOT_LINKED, "The member's account was deleted in Twenty.")
+        (email,) = emails
+        if (await server.database.user_ids(email))[:1] != [user_id]:
+            return await server.client.impersonate(user_id, door)
+        password = derived_password(self._settings.member_password_key, email)
+        return await server.client.login(Account(email, password, user_id), door)
 
 
 async def settle_member(settings: Settings, database_name: str, clerk_user_id: str) -> None:
@@ -138,7 +171,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
     run_id = str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
         plan = await planning.plan(connections, [database_name], by_hand=False)
-        entry, whole = _part_of(plan, clerk_user_id)
+        entry, whole = _part_of(plan, database_name, clerk_user_id)
         steps = server_steps(entry)
         if not steps:
             return
@@ -173,16 +206,17 @@ async def _is_proved(scope: Scope, clerk_user_id: str) -> bool:
     return not proved.failures
 
 
-def _part_of(plan: Plan, clerk_user_id: str) -> tuple[TenantPlan, bool]:
+def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[TenantPlan, bool]:
     """The plan of the tenant with one person's part of it alone, and whether that is all there is to do for members."""
-    entry = next(iter(plan.tenants), None)
+    # by its identity: another tenant's slug may be this one's database name
+    entry = next((entry for entry in plan.tenants if entry.tenant.database_name == database_name), None)
     if entry is None or entry.workspace_id is None or entry.server is None or _MAKING & set(entry.changes):
         raise CannotTell("The workspace is still being made. Come again in a moment.")
-    members = tuple(member for member in entry.members if member.clerk_user_id == clerk_user_id)
-    _must_be_harmless(members)
+    members = tuple(_unharmed(member) for member in entry.members if member.clerk_user_id == clerk_user_id)
+    members = tuple(member for member in members if member.changes)
     wanted = {change for member in members for change in member.changes}
     changes = [change for change in entry.changes if change in _FOR_ONE or change in wanted]
-    whole = len(members) == len(entry.members)
+    whole = members == entry.members
     part = replace(
         entry,
         changes=tuple(changes),
@@ -194,9 +228,15 @@ def _part_of(plan: Plan, clerk_user_id: str) -> tuple[TenantPlan, bool]:
     return part, whole
 
 
-def _must_be_harmless(members: tuple[MemberPlan, ...]) -> None:
-    if any({Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER} & set(member.changes) for member in members):
+def _unharmed(member: MemberPlan) -> MemberPlan:
+    """What a sign-in may do of it: nobody is lowered by coming, which runs do within their budget.
+
+    Raises:
+        Refused: of somebody who is to be removed.
+    """
+    if Change.REMOVE_MEMBER in member.changes:
         raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")
+    return replace(member, changes=tuple(change for change in member.changes if change is not Change.DEMOTE_MEMBER))
 
 
 async def _keep(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
@@ -216,7 +256,8 @@ async def _keep(connections: Connections, run_id: str, result: ChainResult, *, w
 def _failed(result: ChainResult) -> CannotTell:
     last = result.conditions[-1] if result.conditions else None
     if last:
-        _LOG.warning("A member of %s could not be added: %s: %s", result.database_name, last.reason, last.message)
+        # without the message: it may name a person, and the tenant's timeline has it
+        _LOG.warning("A member of %s could not be added: %s.", result.database_name, last.reason)
     return CannotTell(_BUSY if last is None else f"The account could not be made ready ({last.reason}).")
 
 
@@ -228,7 +269,8 @@ def _server_of(connections: Connections, context: WorkspaceContext) -> Server:
 
 
 def _cannot(context: WorkspaceContext, fault: Fault) -> Refused | CannotTell:
-    _LOG.warning("A member of %s could not sign in: %s: %s", context.tenant, fault.reason, fault.message)
+    # without the message: it may name a person
+    _LOG.warning("A member of %s could not sign in: %s.", context.tenant, fault.reason)
     if fault.kind is FaultKind.TENANT:
         return Refused(
             Refusal.MEMBER_NOT_LINKED,

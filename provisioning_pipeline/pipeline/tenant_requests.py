@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient
 from provisioning_pipeline.clients.postgres import Database
@@ -22,7 +23,10 @@ from provisioning_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 JOB = "reconcile_tenants"
-_POLL_SECONDS = 0.5
+_FIRST_PAUSE_SECONDS = 0.3
+_LONGEST_PAUSE_SECONDS = 1.5
+_GROWTH = 1.2
+_MOST_WAITING = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class Requests:
         self.ledger = ledger
         self._dagster = dagster
         self._stopping = stopping
+        self._waiting = 0
+        self._launching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, asked: Registration, caller: Caller, *, wait: float) -> Asked:
         """Register or update a tenant and have it looked at, unless it is ready and nothing has changed.
@@ -99,15 +105,17 @@ class Requests:
             earlier = await requests.earlier(caller)
             if earlier:
                 return earlier, False
-            changed = await register(
+            changed, is_aside = await register(
                 # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
                 Registry(database, settings.registry_table),
                 asked,
                 status=(settings.registry_pending_statuses or ("provisioning",))[-1],
                 aside={status.lower() for status in settings.registry_excluded_statuses},
+                linked=(await Timelines(database).organization_and_members(asked.database_name))[0],
             )
-            state = await _state(database, asked.database_name)
-            wanted = changed or state is None or not state.is_ready
+            state = await _state(database, settings, asked.database_name)
+            settled = "aside" if is_aside else "ready"
+            wanted = changed or state is None or state.line.state != settled
             if not wanted and caller.idempotency_key is None:
                 return None, False
             request, is_new = await requests.add(
@@ -149,60 +157,75 @@ class Requests:
         """
 
         async def look(database: Database) -> TenantState:
-            state = await _must_be_known(database, name)
+            state = await _must_be_known(database, self._settings, name)
             return replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
 
         return await self.ledger.ask(look)
 
     async def _answer(self, name: str, request: Request | None, wait: float, *, launch: bool) -> Asked:
         """How far it is, after at most so many seconds; sooner when it is ready, or its run has ended without that."""
+        launched = False
         if request and launch:
-            request = replace(request, run_id=await self._launch(request))
-        deadline = asyncio.get_running_loop().time() + wait
-        while True:
-            asked, ended = await self._look(name, request)
-            late = asyncio.get_running_loop().time() >= deadline
-            if asked.settled or ended or late or self._stopping():
-                return asked
-            await asyncio.sleep(_POLL_SECONDS)
+            run_id, launched = await self._launch(request)
+            request = replace(request, run_id=run_id)
+        clock = asyncio.get_running_loop().time
+        asked, ended = await self._look(name, request, launched=launched)
+        # those who wait ask the ledger again and again; beyond some they are told to come again instead
+        if asked.settled or ended or not wait or self._waiting >= _MOST_WAITING:
+            return asked
+        self._waiting += 1
+        try:
+            pause, deadline = _FIRST_PAUSE_SECONDS, clock() + wait
+            while not (asked.settled or ended or clock() >= deadline or self._stopping()):
+                await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
+                pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
+                asked, ended = await self._look(name, request, launched=launched)
+        finally:
+            self._waiting -= 1
+        return asked
 
-    async def _look(self, name: str, request: Request | None) -> tuple[Asked, bool]:
-        """The tenant now, and whether there is nothing to wait for."""
+    async def _look(self, name: str, request: Request | None, *, launched: bool) -> tuple[Asked, bool]:
+        """The tenant now, and whether there is nothing to wait for.
+
+        `launched`: the run was launched for this very request, so that its end is the answer.
+        """
 
         async def look(database: Database) -> tuple[Asked, bool]:
-            state = await _must_be_known(database, name)
             requests = TenantRequests(database)
-            if request is None:
-                state = replace(state, run_id=await requests.last_run(state.line.database_name))
-                return Asked(state, settled=state.is_ready), True
-            state = replace(state, run_id=request.run_id)
-            ended = not state.waiting and await requests.has_ended(request)
-            return Asked(state, settled=state.is_ready and not state.waiting), ended
+            # before the tenant is read: what a run that has ended left is there by then
+            ended = request is not None and launched and await requests.has_ended(request)
+            state = await _must_be_known(database, self._settings, name)
+            run_id = request.run_id if request else await requests.last_run(state.line.database_name)
+            asked = Asked(replace(state, run_id=run_id), settled=state.is_ready and not state.waiting)
+            return asked, ended or not state.waiting
 
         return await self.ledger.ask(look)
 
-    async def _launch(self, request: Request) -> str | None:
-        """The run that looks at the tenant: one that is under way, or a new one; None: the sensor will launch it."""
+    async def _launch(self, request: Request) -> tuple[str | None, bool]:
+        """The run that looks at the tenant, and whether it is a new one; None: the sensor will launch it."""
         if self._dagster is None:
-            return None
-        try:
-            under_way = await self.ledger.ask(
-                lambda database: TenantRequests(database).under_way(request.database_name)
-            )
-            if under_way and await self._dagster.is_under_way(under_way):
+            return None, False
+        name = request.database_name
+        # one after another: the second of two requests at the same time finds the first one's run at work
+        async with self._launching.setdefault(name, asyncio.Lock()):
+            try:
+                under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
                 # what it has read already may have changed since; the mark has the sensor look again in that case
-                run_id = under_way
-            else:
-                run_id = await self._dagster.launch(
-                    JOB,
-                    {"ops": {"detect_tenants": {"config": {"tenants": [request.database_name]}}}},
-                    {"trigger": TENANT_MANAGER, "tenant": request.database_name},
-                )
-        except DagsterAway as away:
-            _LOG.warning("No run was launched for %s, the sensor will do it: %s", request.database_name, away)
-            return None
-        await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
-        return run_id
+                is_new = not (under_way and await self._dagster.is_under_way(under_way))
+                run_id = under_way if under_way and not is_new else await self._launched(self._dagster, name)
+            except DagsterAway as away:
+                _LOG.warning("No run was launched for %s, the sensor will do it: %s", name, away)
+                return None, False
+            await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
+        return run_id, is_new
+
+    @staticmethod
+    async def _launched(dagster: DagsterClient, name: str) -> str:
+        return await dagster.launch(
+            JOB,
+            {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}},
+            {"trigger": TENANT_MANAGER, "tenant": name},
+        )
 
 
 async def place_of(ledger: LedgerAccess, settings: Settings, name: str) -> tuple[str, str]:
@@ -217,7 +240,7 @@ async def place_of(ledger: LedgerAccess, settings: Settings, name: str) -> tuple
 
 
 async def _place_of(database: Database, settings: Settings, name: str) -> tuple[str, str]:
-    state = await _state(database, name)
+    state = await _state(database, settings, name)
     if state is not None:
         return state.line.database_name, state.line.slug
     # nobody has looked at it yet
@@ -230,14 +253,14 @@ async def _place_of(database: Database, settings: Settings, name: str) -> tuple[
     return rows[0]["database_name"], rows[0]["slug"]
 
 
-async def _must_be_known(database: Database, name: str) -> TenantState:
-    state = await _state(database, name)
+async def _must_be_known(database: Database, settings: Settings, name: str) -> TenantState:
+    state = await _state(database, settings, name)
     if state is None:
         raise UnknownTenant(name)
     return state
 
 
-async def _state(database: Database, name: str) -> TenantState | None:
+async def _state(database: Database, settings: Settings, name: str) -> TenantState | None:
     found = await tenants(Ledger(database), with_conditions=True, only=name)
     found = tuple(line for line in found if line.database_name == name) or found
     if not found:
@@ -246,6 +269,10 @@ async def _state(database: Database, name: str) -> TenantState | None:
         raise SeveralTenants(tuple(sorted(line.database_name for line in found)))
     (line,) = found
     organization, _ = await Timelines(database).organization_and_members(line.database_name)
+    if organization is None:
+        # no run has read it yet
+        rows = await Registry(database, settings.registry_table).named(line.database_name)
+        organization = next((row["clerk_org_id"] for row in rows if row["clerk_org_id"]), None)
     waiting = await TenantRequests(database).waiting([line.database_name])
     return TenantState(line, organization, await _onboarding_status(database, line), bool(waiting))
 

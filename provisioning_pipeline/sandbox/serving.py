@@ -29,7 +29,9 @@ class LoopbackServer:
         listener.bind(("127.0.0.1", self._port))
         listener.listen(512)
         self._port = listener.getsockname()[1]
-        config = uvicorn.Config(self._app, log_level="error", access_log=False, lifespan="on", loop="asyncio")
+        config = uvicorn.Config(
+            self._app, log_level="error", access_log=False, lifespan="on", loop="asyncio", server_header=False
+        )
         server = uvicorn.Server(config)
         ready = threading.Event()
         startup = server.startup

@@ -1,6 +1,6 @@
 """What it takes to tell a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -51,15 +51,25 @@ class GatewaySettings(BaseSettings):
     clerk_issuers: tuple[IssuerUrl, ...] = Field(
         default=(),
         description="Clerk's Frontend API URLs whose session tokens are accepted (their claim `iss`), as a JSON list. "
-        "Without any, no session is.",
+        "Without any, no session is. Several have to be of the one instance that the secret key is of.",
         examples=['["https://clerk.example.com"]'],
     )
-    clerk_jwks_url: HttpUrl | None = Field(
+    clerk_jwks_url: IssuerUrl | None = Field(
         default=None,
         description="Where Clerk's public keys are; unset: ISSUER/.well-known/jwks.json of each issuer. "
-        "https://api.clerk.com/v1/jwks is asked with the secret key.",
+        "https://api.clerk.com/v1/jwks is asked with the secret key. Only with one issuer.",
         examples=["https://api.clerk.com/v1/jwks"],
     )
+
+    @field_validator("clerk_jwks_url", mode="after")
+    @classmethod
+    def _one_issuer(cls, url: str | None, info: ValidationInfo) -> str | None:
+        # keys of one address would sign for every issuer
+        if url is not None and len(info.data.get("clerk_issuers", ())) > 1:
+            message = f"only with one issuer: with several, {PREFIX}CLERK_ISSUERS say where their keys are"
+            raise ValueError(message)
+        return url
+
     clerk_authorized_parties: tuple[str, ...] = Field(
         default=(),
         description="Origins whose session tokens are accepted (their claim `azp`), as a JSON list. Set it: without "

@@ -24,8 +24,8 @@ POLICY = AccessPolicy(frozenset({"suspended", "deleted"}), {"org:admin": "Admin"
 SESSION = Session("user_1", "sess_1", OURS, "org:admin", "https://clerk.example", 2_000_000_000, None, None)
 WORKSPACE = "59610171-69cf-4d4c-9a53-000000000001"
 ACME = LinkedTenant(
-    "acme_db", "acme", "twenty", WORKSPACE, "https://acme.crm.example", Reason.WORKSPACE_ACTIVE, Status.TRUE, None,
-    "59610171-69cf-4d4c-9a53-000000000002", "ann@acme.example",
+    "acme_db", "acme", True, "twenty", WORKSPACE, "https://acme.crm.example", Reason.WORKSPACE_ACTIVE, Status.TRUE,
+    None, "59610171-69cf-4d4c-9a53-000000000002",
 )  # fmt: skip
 ROW = RegisteredTenant("acme_db", OURS, "active")
 LEFT = Departure("left", None)
@@ -41,6 +41,7 @@ linked_tenants = st.none() | st.builds(
     LinkedTenant,
     database_name=st.sampled_from(["acme_db", "beta_db"]),
     slug=st.sampled_from(["acme", "beta"]),
+    slug_is_its_own=st.booleans(),
     server=st.none() | st.just("twenty"),
     workspace_id=st.none() | st.just(WORKSPACE),
     workspace_url=st.none() | st.just("https://acme.crm.example"),
@@ -48,7 +49,6 @@ linked_tenants = st.none() | st.builds(
     workspace_status=st.none() | st.sampled_from(Status),
     workspace_reason=st.none() | st.sampled_from(Reason),
     twenty_user_id=st.none() | st.just("7"),
-    email=st.none() | st.just("ann@acme.example"),
 )
 rows = st.builds(
     RegisteredTenant,
@@ -98,19 +98,21 @@ def test_a_workspace_is_given_only_where_all_agree(
     assert not (linked.workspace_status is Status.FALSE and linked.workspace_reason in gone)
     # nobody set the tenant aside
     assert linked.database_name not in aside(registered)
+    assert linked.database_name in {row.database_name for row in registered}
     assert linked.ready_reason not in (Reason.TENANT_SUSPENDED, Reason.TENANT_GONE)
     # the member is there
     assert departure is None
     # nobody who is not set aside says otherwise about the organization
     for row in registered:
         if row.database_name == linked.database_name:
-            assert row.clerk_org_id in (None, OURS)
+            assert row.clerk_org_id in (None, "", OURS)
         elif row.clerk_org_id == OURS:
             assert row.database_name in aside(registered)
     # and it is the very one, with nobody else's session
-    assert (found.tenant, found.database_name, found.server) == (linked.slug, linked.database_name, linked.server)
+    name = linked.slug if linked.slug_is_its_own else linked.database_name
+    assert (found.tenant, found.database_name, found.server) == (name, linked.database_name, linked.server)
     assert (found.workspace_id, found.workspace_url) == (linked.workspace_id, linked.workspace_url)
-    assert (found.twenty_user_id, found.email, found.session) == (linked.twenty_user_id, linked.email, session)
+    assert (found.twenty_user_id, found.session) == (linked.twenty_user_id, session)
     assert found.role == ("Admin" if session.role == "org:admin" else "Member")
 
 
@@ -209,13 +211,16 @@ def test_only_a_workspace_that_is_gone_is_no_longer_there(reason: Reason, status
     assert (found is Refusal.WORKSPACE_NOT_READY) == gone
 
 
-@pytest.mark.parametrize("registered", [[], [replace(ROW, clerk_org_id=None)], [replace(ROW, status=None)], [ROW, ROW]])
+@pytest.mark.parametrize(
+    "registered",
+    [[replace(ROW, clerk_org_id=None)], [replace(ROW, clerk_org_id="")], [replace(ROW, status=None)], [ROW, ROW]],
+)
 def test_a_registry_that_says_less_is_no_contradiction(registered: list[RegisteredTenant]) -> None:
     assert isinstance(verdict(ACME, registered), WorkspaceContext)
 
 
 def test_a_member_who_is_not_linked_has_a_workspace_and_no_account() -> None:
-    found = verdict(replace(ACME, twenty_user_id=None, email=None))
+    found = verdict(replace(ACME, twenty_user_id=None))
 
     assert isinstance(found, WorkspaceContext)
     assert (found.workspace_id, found.twenty_user_id) == (WORKSPACE, None)
@@ -237,3 +242,14 @@ def test_a_customer_who_came_back_as_another_tenant() -> None:
 @given(st.none() | st.text() | st.sampled_from([WORKSPACE, WORKSPACE.upper(), f" {WORKSPACE}", f"{WORKSPACE}\n"]))
 def test_a_claim_agrees_when_there_is_none_or_it_is_the_same(claim: str | None) -> None:
     assert claim_agrees(claim, WORKSPACE) == (claim is None or claim in (WORKSPACE, WORKSPACE.upper()))
+
+
+def test_a_tenant_whose_row_was_taken_away_is_gone() -> None:
+    assert verdict(ACME, []) is Refusal.TENANT_SUSPENDED
+
+
+def test_a_slug_that_is_another_tenants_too_is_no_name() -> None:
+    found = verdict(replace(ACME, slug_is_its_own=False))
+
+    assert isinstance(found, WorkspaceContext)
+    assert found.tenant == ACME.database_name

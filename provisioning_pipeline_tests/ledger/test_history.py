@@ -158,3 +158,20 @@ def test_new_words_for_the_same_reason_are_no_turn(url: str) -> None:
         return await changes(history)
 
     assert run(url, work) == [("Detected", "DatabaseMissing"), ("Ready", "DatabaseMissing")]
+
+
+def test_what_a_session_showed_is_kept_once_an_hour_and_marks_its_tenant(url: str) -> None:
+    drift = Drift(NAME, DriftCause.CLERK, Source.SESSION, Actor.CLERK, "a claim")
+
+    async def work(history: History) -> tuple[int, int, bool]:
+        await Ledger(history.database).ensure_links([Tenant(NAME, "acme", "Acme")])
+        for _ in range(3):
+            await history.add_drift(drift, "session")
+        first = await history.database.fetch("SELECT 1 FROM provisioning.drift")
+        await history.database.execute("UPDATE provisioning.drift SET at = at - interval '61 minutes'")
+        await history.add_drift(drift, "session")
+        later = await history.database.fetch("SELECT 1 FROM provisioning.drift")
+        marked = await history.database.fetch("SELECT 1 FROM provisioning.tenant_link WHERE marked_at IS NOT NULL")
+        return len(first), len(later), bool(marked)
+
+    assert run(url, work) == (1, 2, True)

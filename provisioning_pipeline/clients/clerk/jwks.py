@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -133,10 +134,13 @@ class PublicKeys:
     async def _fetch(self) -> None:
         try:
             # a client for each read: it happens every few minutes, and keeps no connection that could be dead by then
-            async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http:
-                response = await http.get(self._url, headers=self._headers)
-            keys = _rsa_keys(response)
-        except (httpx.HTTPError, ValueError, RecursionError) as error:
+            async with (
+                asyncio.timeout(_TIMEOUT_SECONDS),
+                httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http,
+                http.stream("GET", self._url, headers=self._headers) as response,
+            ):
+                keys = _rsa_keys(response.status_code, await _some(response))
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
             _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, _told(error))
             return
         if {kid: key.public_numbers() for kid, key in keys.items()} != {
@@ -147,16 +151,26 @@ class PublicKeys:
         self._read_at = self._clock()
 
 
-def _rsa_keys(response: httpx.Response) -> dict[str, RSAPublicKey]:
+async def _some(response: httpx.Response) -> bytes:
+    """The body, up to a little more than it may have."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            break
+    return bytes(body)
+
+
+def _rsa_keys(status: int, body: bytes) -> dict[str, RSAPublicKey]:
     """The usable keys of an answer, by id.
 
     Raises:
         ValueError: when it holds none.
     """
-    if response.status_code != httpx.codes.OK or len(response.content) > _MOST_BYTES:
-        message = f"HTTP {response.status_code}, {len(response.content)} bytes"
+    if status != httpx.codes.OK or len(body) > _MOST_BYTES:
+        message = f"HTTP {status}, {len(body)} bytes"
         raise ValueError(message)
-    document = response.json()
+    document = json.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None
     found: dict[str, RSAPublicKey] = {}
     for entry in entries if isinstance(entries, list) else []:

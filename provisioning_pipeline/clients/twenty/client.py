@@ -204,6 +204,14 @@ class TwentyClient:
         """
         return await self._session.login_token(account, door)
 
+    async def impersonate(self, user_id: str, door: Door) -> Token:
+        """The same for exactly this account, whatever e-mail and password it has.
+
+        Raises:
+            Fault: as `login`.
+        """
+        return await self._session.impersonation_token(user_id, door)
+
     async def check_password(self, account: Account) -> None:
         """Sign in without a workspace.
 

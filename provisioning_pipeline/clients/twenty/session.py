@@ -298,8 +298,17 @@ class TwentySession:
             ours = not is_wrong_password(fault.error) and not is_unknown_user(fault.error)
             if account.user_id is None or ours:
                 raise
-            variables = {"userId": account.user_id, "workspaceId": door.workspace_id}
-            answer = await self.call_as(self.service_account, door, operations.IMPERSONATE, variables)
+            return await self.impersonation_token(account.user_id, door)
+        return _issued(answer["loginToken"])
+
+    async def impersonation_token(self, user_id: str, door: Door) -> Token:
+        """The same for exactly this account, by the service account's impersonation.
+
+        Raises:
+            Fault: as `log_in`.
+        """
+        variables = {"userId": user_id, "workspaceId": door.workspace_id}
+        answer = await self.call_as(self.service_account, door, operations.IMPERSONATE, variables)
         return _issued(answer["loginToken"])
 
     # --- how an operation is sent -----------------------------------------------------------------------------

@@ -1,0 +1,87 @@
+"""`python -m benchmarks.door`."""
+
+import json
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from benchmarks.door import figures
+from benchmarks.door.figures import Rounds
+from benchmarks.door.fleet import Fleet, fleet
+from benchmarks.door.load import Generator, Load, Tokens, installed
+from benchmarks.door.rounds import measure
+from benchmarks.door.servers import Side
+from benchmarks.goals import show_goals
+
+_MORE_TOKENS = 1.3
+"""Than the quickest measurement with known tokens would have used."""
+
+_progress = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main(
+    tenants: Annotated[int, typer.Option(min=1, help="Tenants.")] = 20,
+    members: Annotated[int, typer.Option(min=1, help="Members of each.")] = 10,
+    connections: Annotated[int, typer.Option(min=1, max=400, help="Connections, a request at a time on each.")] = 16,
+    seconds: Annotated[int, typer.Option(min=1, max=60, help="Seconds of each measurement.")] = 5,
+    repeat: Annotated[int, typer.Option(min=1, help="Rounds of: bare server, door.")] = 5,
+    generator: Annotated[
+        Generator | None, typer.Option(help="Who sends the requests; by default wrk where it is installed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Measure how much the door takes from a gateway. Exit code 1 when a goal is missed.
+
+    For a quick impression: --seconds 3 --repeat 3.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    load = Load(generator or installed(), connections, seconds)
+    with fleet(tenants, members) as running:
+        known = Rounds(Tokens.KNOWN)
+        tokens = running.tokens(len(running.members))
+        _measure(known, running, tokens, (), load, repeat)
+        quickest = max(measured.requests for side in Side for measured in known.of[side])
+        once = running.tokens(int(_MORE_TOKENS * quickest))
+        _progress.print(f"{len(once):,} new tokens signed")
+        new = Rounds(Tokens.NEW)
+        _measure(new, running, tokens, once, load, repeat)
+    goals = [*known.goals(), *new.goals()]
+    if as_json:
+        print(json.dumps(figures.as_json((known, new), load, goals), indent=2))
+    else:
+        console = Console(highlight=False)
+        figures.show(console, (known, new), load)
+        show_goals(console, goals)
+    raise typer.Exit(0 if all(goal.met for goal in goals) else 1)
+
+
+def _measure(
+    rounds: Rounds, running: Fleet, tokens: Sequence[str], once: Sequence[str], load: Load, repeat: int
+) -> None:
+    for number in range(1, repeat + 1):
+        # in turns, so that a busy machine hits both
+        for side in Side if number % 2 else reversed(Side):
+            measured = measure(side, running, tokens, once, rounds.kind, load)
+            rounds.of[side].append(measured)
+            _progress.print(
+                f"{rounds.kind}, round {number} of {repeat}, {side}: {measured.per_second:,.0f} requests a second, "
+                f"99 % within {measured.p99 * 1e3:.2f} ms"
+            )
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    """Leave through every `with`, so that servers, sandbox and folders go."""
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,43 @@
+"""One measurement of one server: start it, see that it answers rightly, warm it, measure it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import httpx
+
+from benchmarks.door.fleet import Fleet
+from benchmarks.door.load import Load, Measured, Tokens, send
+from benchmarks.door.servers import Side, serving
+
+PATH = "/v1/auth/verify"
+_WARM_SECONDS = 2
+
+
+def measure(side: Side, fleet: Fleet, known: Sequence[str], new: Sequence[str], kind: Tokens, load: Load) -> Measured:
+    """Start a server and measure it.
+
+    Args:
+        known: a token of each member, in their order.
+        new: tokens that are sent once; for `Tokens.NEW`.
+
+    Raises:
+        RuntimeError: when it answers anything but what it should.
+    """
+    with serving(side, fleet) as server:
+        url = f"{server.address}{PATH}"
+        _check(url, fleet, known)
+        send(Load(load.generator, load.connections, _WARM_SECONDS), url, known, Tokens.KNOWN)
+        before = server.processor()
+        sent = send(load, url, known if kind is Tokens.KNOWN else new, kind)
+        return replace(sent, processor=server.processor() - before)
+
+
+def _check(url: str, fleet: Fleet, tokens: Sequence[str]) -> None:
+    with httpx.Client(timeout=30) as http:
+        for member, token in zip(fleet.members, tokens, strict=True):
+            response = http.get(url, headers={"authorization": f"Bearer {token}"})
+            found = {name: response.headers.get(name) for name in member.headers}
+            if response.status_code != httpx.codes.OK or found != member.headers:
+                raise RuntimeError(f"wrong answer, {response.status_code}: {found} instead of {member.headers}")
+        if http.get(url, headers={"authorization": f"Bearer {tokens[0][:-8]}AAAAAAAA"}).status_code == httpx.codes.OK:
+            raise RuntimeError("a token with a wrong signature was let through")

@@ -1,0 +1,357 @@
+"""Registration in tables that a tenant manager may really have: it registers, or says in words why it cannot."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.registration import register
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.tenant_request import Conflict, Registration
+from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.sandbox.registry import TABLES
+
+ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
+NAMELESS = Registration("acme", None, "twenty_tenant_acme", None, None)
+
+
+class Table:
+    """A database with one registry table, of any shape."""
+
+    def __init__(self, postgres: SandboxPostgres, name: str) -> None:
+        self.postgres, self.name = postgres, name
+        self.url = postgres.url(name)
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.postgres.execute(self.name, statement, values or None)
+
+    def register(
+        self,
+        asked: Registration,
+        *,
+        status: str = "provisioning",
+        url: str | None = None,
+        table: str = "tenant_registry",
+        linked: str | None = None,
+    ) -> bool:
+        async def work() -> bool:
+            async with Database(
+                url or self.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+            ) as database:
+                changed, _ = await register(
+                    Registry(database, table), asked, status=status, aside={"suspended", "deleted"}, linked=linked
+                )
+                return changed
+
+        return asyncio.run(work())
+
+    def refused(self, asked: Registration, **given: Any) -> str:
+        before = self.rows()
+        with pytest.raises(Conflict) as caught:
+            self.register(asked, **given)
+        assert self.rows() == before
+        return str(caught.value)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [row for (row,) in self.sql("SELECT to_jsonb(t) FROM tenant_registry t ORDER BY database_name")]
+
+    def row(self) -> dict[str, Any]:
+        (found,) = self.rows()
+        return found
+
+
+@pytest.fixture
+def table(sandbox_postgres: SandboxPostgres) -> Iterator[Table]:
+    name = f"registration_{uuid.uuid4().hex[:8]}"
+    sandbox_postgres.create_database(name)
+    try:
+        yield Table(sandbox_postgres, name)
+    finally:
+        sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture
+def usual(table: Table) -> Table:
+    table.sql(TABLES)
+    return table
+
+
+def test_the_usual_table(usual: Table) -> None:
+    assert usual.register(ACME) is True
+
+    row = usual.row()
+    assert {name: row[name] for name in ("slug", "name", "database_name", "clerk_org_id", "status", "plan")} == {
+        "slug": "acme",
+        "name": "Acme & Sons",
+        "database_name": "twenty_tenant_acme",
+        "clerk_org_id": "org_1",
+        "status": "provisioning",
+        "plan": "standard",
+    }
+    assert usual.register(ACME) is False
+    assert usual.register(NAMELESS) is False
+    assert usual.row() == row
+
+
+def test_no_table_at_all(table: Table) -> None:
+    assert table.register(ACME) is True
+    assert table.row()["database_name"] == "twenty_tenant_acme"
+    assert table.register(ACME) is False
+
+
+def test_only_the_columns_that_a_registry_must_have(table: Table) -> None:
+    table.sql("CREATE TABLE tenant_registry (database_name text, slug text)")
+
+    assert table.register(NAMELESS) is True
+    assert table.row() == {"database_name": "twenty_tenant_acme", "slug": "acme"}
+    assert table.register(NAMELESS) is False
+
+
+def test_no_column_for_the_organization(table: Table) -> None:
+    table.sql("CREATE TABLE tenant_registry (database_name text, slug text, name text)")
+
+    assert "no column clerk_org_id" in table.refused(ACME)
+    assert table.register(NAMELESS) is True
+    assert "no column clerk_org_id" in table.refused(ACME)
+    assert table.row()["name"] == "acme"
+
+
+def test_a_column_that_nobody_here_knows(usual: Table) -> None:
+    usual.sql("ALTER TABLE tenant_registry ADD billing_account text NOT NULL, ADD region text NOT NULL")
+
+    told = usual.refused(ACME)
+
+    assert "requires billing_account, region" in told
+    assert "Register tenant acme there yourself" in told
+    usual.sql(
+        "INSERT INTO tenant_registry (slug, name, database_name, database_url, billing_account, region)"
+        " VALUES ('acme', 'x', 'twenty_tenant_acme', '', 'b-1', 'eu')"
+    )
+    assert usual.register(ACME) is True
+    assert (usual.row()["name"], usual.row()["billing_account"]) == ("Acme & Sons", "b-1")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "id bigint GENERATED ALWAYS AS IDENTITY, database_name varchar(63), slug varchar(63), name varchar(200),"
+        " status varchar(20), clerk_org_id varchar(100)",
+        "id serial, database_name name, slug name, name varchar(200), status name, clerk_org_id name",
+        "id varchar(36) NOT NULL, database_name text, slug text, name text NOT NULL, status text NOT NULL,"
+        " clerk_org_id text, created_at timestamptz NOT NULL, updated_at timestamp NOT NULL,"
+        " database_url varchar NOT NULL",
+        "id uuid NOT NULL, database_name text, slug text, clerk_org_id text, status text",
+        'database_name text COLLATE "C", slug char(63), clerk_org_id text, status char(20)',
+    ],
+    ids=["varchar", "name", "all required", "uuid", "char"],
+)
+def test_other_types(table: Table, columns: str) -> None:
+    table.sql(f"CREATE TABLE tenant_registry ({columns})")
+
+    assert table.register(ACME) is True
+    row = table.row()
+    assert (row["slug"].strip(), row["database_name"], row["clerk_org_id"]) == ("acme", "twenty_tenant_acme", "org_1")
+    assert table.register(ACME) is False
+
+
+def test_statuses_of_an_enumeration(table: Table) -> None:
+    table.sql(
+        "CREATE TYPE tenant_status AS ENUM ('PENDING', 'active', 'SUSPENDED');"
+        "CREATE TABLE tenant_registry (database_name text, slug text, clerk_org_id text, status tenant_status NOT NULL)"
+    )
+
+    assert "does not fit its column" in table.refused(ACME)
+    assert table.register(ACME, status="PENDING") is True
+    assert table.row()["status"] == "PENDING"
+    table.sql("UPDATE tenant_registry SET status = 'SUSPENDED'")
+    other = Registration("other", None, "twenty_tenant_other", "org_1", None)
+    assert table.register(other, status="PENDING") is True
+
+
+def test_organizations_of_an_odd_type(table: Table) -> None:
+    table.sql("CREATE TABLE tenant_registry (database_name text, slug text, clerk_org_id uuid)")
+
+    assert "does not take tenant acme" in table.refused(ACME)
+    assert table.register(NAMELESS) is True
+
+
+def test_a_slug_that_is_too_long_for_the_column(table: Table) -> None:
+    table.sql("CREATE TABLE tenant_registry (database_name text, slug varchar(3), clerk_org_id text)")
+
+    assert "does not take tenant acme" in table.refused(ACME)
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("ALTER TABLE tenant_registry ADD CONSTRAINT short_names CHECK (length(name) < 5)", "short_names"),
+        ("CREATE UNIQUE INDEX one_tenant ON tenant_registry ((true))", "one_tenant"),
+    ],
+)
+def test_a_rule_of_the_table_that_it_breaks(usual: Table, rule: str, told: str) -> None:
+    usual.sql(
+        "INSERT INTO tenant_registry (slug, name, database_name, database_url) VALUES ('o', 'o', 'twenty_tenant_o', '')"
+    )
+    usual.sql(rule)
+
+    assert told in usual.refused(ACME)
+    assert "Acme & Sons" not in usual.refused(ACME)
+
+
+def test_a_trigger_that_refuses(usual: Table) -> None:
+    usual.sql(
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ask billing first'; END $$;"
+        "CREATE TRIGGER no BEFORE INSERT OR UPDATE ON tenant_registry FOR EACH ROW EXECUTE FUNCTION no()"
+    )
+
+    assert "ask billing first" in usual.refused(ACME)
+
+
+def test_a_view_that_takes_no_rows(usual: Table) -> None:
+    usual.sql("CREATE VIEW seen AS SELECT DISTINCT * FROM tenant_registry")
+
+    assert "does not take tenant acme" in usual.refused(ACME, table="seen")
+
+
+def test_a_view_that_takes_rows(usual: Table) -> None:
+    usual.sql("CREATE VIEW seen AS SELECT * FROM tenant_registry")
+    assert "database_url" in usual.refused(ACME, table="public.seen"), "a view does not say what it requires"
+    usual.sql("ALTER TABLE tenant_registry ALTER database_url DROP NOT NULL")
+
+    assert usual.register(ACME, table="public.seen") is True
+    assert usual.register(ACME, table="public.seen") is False
+    assert usual.row()["slug"] == "acme"
+
+
+@pytest.mark.parametrize(
+    ("rights", "known"), [("SELECT", False), ("SELECT", True), ("SELECT, UPDATE", False), ("SELECT, INSERT", True)]
+)
+def test_no_right_to_write(usual: Table, rights: str, known: bool) -> None:
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(usual.postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'reader'").format(sql.Identifier(role)))
+    try:
+        if known:
+            usual.register(NAMELESS)
+        usual.sql(f"GRANT {rights} ON tenant_registry TO {role}")
+        url = make_conninfo(usual.url, user=role, password="reader")
+
+        told = usual.refused(ACME, url=url)
+
+        assert "permission denied" in told
+        assert "Register it there yourself" in told
+        if known:
+            assert usual.register(NAMELESS, url=url) is False
+    finally:
+        usual.sql(f"DROP OWNED BY {role}")
+        usual.postgres.execute("postgres", f"DROP ROLE {role}")
+
+
+def test_rows_that_are_hidden_from_us(usual: Table) -> None:
+    """Row-level security: what we may not see still cannot be registered twice."""
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    usual.register(NAMELESS)
+    usual.sql(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'reader'; GRANT ALL ON tenant_registry TO {role};"
+        "ALTER TABLE tenant_registry ENABLE ROW LEVEL SECURITY"
+    )
+    try:
+        told = usual.refused(ACME, url=make_conninfo(usual.url, user=role, password="reader"))
+        assert "does not take tenant acme" in told
+    finally:
+        usual.sql(f"DROP OWNED BY {role}")
+        usual.postgres.execute("postgres", f"DROP ROLE {role}")
+
+
+def test_a_status_that_stands_stays(usual: Table) -> None:
+    usual.register(ACME)
+    usual.sql("UPDATE tenant_registry SET status = 'active', plan = 'gold'")
+
+    assert usual.register(Registration("acme", "Acme Ltd", "twenty_tenant_acme", None, None)) is True
+
+    row = usual.row()
+    assert (row["status"], row["plan"], row["name"], row["clerk_org_id"]) == ("active", "gold", "Acme Ltd", "org_1")
+
+
+def test_an_organization_is_given_once(usual: Table) -> None:
+    usual.register(NAMELESS)
+    assert usual.register(ACME) is True
+
+    told = usual.refused(Registration("acme", "Acme Ltd", "twenty_tenant_acme", "org_2", None))
+
+    assert "has another Clerk organization already" in told
+    assert (usual.row()["name"], usual.row()["clerk_org_id"]) == ("Acme & Sons", "org_1")
+
+
+def test_an_apostrophe_is_an_apostrophe(usual: Table) -> None:
+    name = "Acme'; DROP TABLE tenant_registry; -- \\ \N{GRINNING FACE} %s {}"
+
+    usual.register(Registration("acme", name, "twenty_tenant_acme", None, None))
+
+    assert usual.row()["name"] == name
+    assert usual.register(Registration("acme", name, "twenty_tenant_acme", None, None)) is False
+
+
+class TestConflicts:
+    """What is another tenant's."""
+
+    @pytest.fixture
+    def acme(self, usual: Table) -> Table:
+        usual.register(ACME)
+        return usual
+
+    @pytest.mark.parametrize(
+        ("asked", "told"),
+        [
+            (Registration("acme", None, "twenty_tenant_2", None, None), "acme is registered with database"),
+            (Registration("other", None, "twenty_tenant_acme", None, None), "is registered as tenant acme"),
+            (Registration("other", None, "twenty_tenant_2", "org_1", None), "is tenant acme's in the registry"),
+        ],
+    )
+    def test_it_stays_with_that_tenant(self, acme: Table, asked: Registration, told: str) -> None:
+        assert told in acme.refused(asked)
+
+    @pytest.mark.parametrize(("status", "free"), [("Suspended", True), ("deleted", True), ("active", False)])
+    def test_a_tenant_that_is_set_aside_claims_no_organization(self, acme: Table, status: str, free: bool) -> None:
+        acme.sql("UPDATE tenant_registry SET status = %s", status)
+        asked = Registration("other", None, "twenty_tenant_2", "org_1", None)
+
+        if free:
+            assert acme.register(asked) is True
+        else:
+            assert "is tenant acme's" in acme.refused(asked)
+
+    def test_it_keeps_slug_and_database(self, acme: Table) -> None:
+        acme.sql("UPDATE tenant_registry SET status = 'suspended'")
+
+        acme.refused(Registration("acme", None, "twenty_tenant_2", None, None))
+        acme.refused(Registration("other", None, "twenty_tenant_acme", None, None))
+
+
+def test_two_at_the_same_time_are_registered_once(usual: Table) -> None:
+    async def both() -> list[bool | BaseException]:
+        async with Database(
+            usual.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+        ) as database:
+            one, other = (Registration(slug, None, f"twenty_tenant_{slug}", "org_1", None) for slug in ("one", "other"))
+            asked = [one, one, other, other, one]
+            return await asyncio.gather(
+                *(
+                    register(Registry(database, "tenant_registry"), each, status="provisioning", aside=set())
+                    for each in asked
+                ),
+                return_exceptions=True,
+            )
+
+    found = asyncio.run(both())
+
+    assert found.count(True) == 1
+    assert len(usual.rows()) == 1
+    assert all(isinstance(each, bool | Conflict) for each in found)

@@ -139,7 +139,7 @@ async def _insert(
             f"{asked.slug} there yourself, then ask again."
         )
     _must_know_organizations(registry, columns, asked)
-    always = {"slug", "name", "database_name", "status", "clerk_org_id"}
+    always = {"slug", "name", "database_name", "status"} | ({"clerk_org_id"} if asked.clerk_org_id else set())
     used = [name for name in offered if name in columns and (name in always or columns[name].required)]
     await connection.execute(
         sql.SQL("INSERT INTO {table} ({names}) VALUES ({values})").format(

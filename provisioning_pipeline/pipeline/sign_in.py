@@ -171,6 +171,8 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
     run_id = str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
         plan = await planning.plan(connections, [database_name], by_hand=False)
+        if database_name in plan.unread:
+            raise CannotTell("Clerk cannot be asked at present who the members are.")
         entry, whole = _part_of(plan, database_name, clerk_user_id)
         steps = server_steps(entry)
         if not steps:

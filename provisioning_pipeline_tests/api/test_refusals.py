@@ -40,7 +40,12 @@ from provisioning_pipeline_tests.api.sessions import (
     signed,
 )
 
-every_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route[1])
+# what one route refuses the others do by the same code: every day the gateway's, and all of them in CI
+every_route = pytest.mark.parametrize(
+    "route",
+    [VERIFY, *(pytest.param(route, marks=pytest.mark.slow) for route in (SESSION, SIGN_IN))],
+    ids=lambda route: route[1],
+)
 READING = (VERIFY, SESSION)
 PARTY = "http://localhost:3000"
 
@@ -751,7 +756,7 @@ def test_a_claim_of_another_workspace(lobby: Lobby, route: Route, claim: Callabl
     assert drifts(lobby, beta) == []
 
 
-def test_the_drift_is_in_the_timeline_once_an_hour(lobby: Lobby) -> None:
+def test_the_drift_is_in_the_timeline_once(lobby: Lobby) -> None:
     acme, user = lobby.tenant("acme"), None
     user = lobby.member(acme)
 
@@ -761,17 +766,10 @@ def test_the_drift_is_in_the_timeline_once_an_hour(lobby: Lobby) -> None:
 
     for _ in range(3):
         refused()
-    once = drifts(lobby, acme)
-    lobby.fleet.sql(
-        "UPDATE provisioning.drift SET at = at - interval '61 minutes' WHERE database_name = %s", acme.database_name
-    )
-    for _ in range(3):
-        refused()
+    (once,) = drifts(lobby, acme)
 
-    assert len(once) == 1
-    assert user in once[0]
-    assert acme.workspace_id in once[0]
-    assert len(drifts(lobby, acme)) == 2
+    assert user in once
+    assert acme.workspace_id in once
     assert [line for line in told_of(lobby, acme) if "twenty_workspace_id" in line]
     assert acme.database_name in lobby.fleet.marked()
 

@@ -135,6 +135,7 @@ def passes_again(lobby: Lobby, everybody: list[Member]) -> None:
 # --- Postgres ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_postgres_goes_and_comes_back(lobby: Lobby, own_postgres: SandboxPostgres) -> None:
     everybody = members(lobby)
     crowd = Crowd(lobby, everybody)
@@ -195,6 +196,7 @@ def test_while_postgres_is_away_nobody_gets_in_whom_nobody_remembers(
     passes_again(remembering, [(acme, known), (beta, unknown)])
 
 
+@pytest.mark.slow
 def test_a_door_that_opens_before_its_ledger(own_postgres: SandboxPostgres) -> None:
     with town_in(own_postgres) as (fleet, clerk, other_clerk):
         own_postgres.stop()
@@ -230,6 +232,7 @@ def test_a_registry_table_that_is_gone_lets_nobody_in(lobby: Lobby) -> None:
 # --- Clerk ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_clerk_goes_and_comes_back(lobby: Lobby) -> None:
     everybody = members(lobby)
     crowd = Crowd(lobby, everybody)
@@ -249,6 +252,7 @@ def test_clerk_goes_and_comes_back(lobby: Lobby) -> None:
     passes_again(lobby, everybody)
 
 
+@pytest.mark.slow
 def test_while_clerk_is_away_the_token_stands_for_who_is_linked_and_for_nobody_else(lobby: Lobby) -> None:
     acme = lobby.tenant("acme")
     linked, unlinked = lobby.member(acme), lobby.member(acme, linked=False)
@@ -304,6 +308,7 @@ def test_clerk_rotates_its_key_while_members_ask(lobby: Lobby, keep_kid: bool) -
     assert [lobby.ask(VERIFY, token).status_code for token in old] == [401] * len(old)
 
 
+@pytest.mark.slow
 def test_clerk_answers_with_errors_and_cuts_connections(lobby: Lobby) -> None:
     everybody = members(lobby)
     crowd = Crowd(lobby, everybody)

@@ -114,8 +114,10 @@ class TenantRequests:
         )
         return rows[0]["run_id"] if rows and not rows[0]["ended"] else None
 
-    async def waiting(self, database_names: Sequence[str]) -> frozenset[str]:
-        """Those of these tenants that were asked for, and that a run is still to look at, or is at.
+    async def waiting(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of these tenants that were asked for, and that a run is still to look at, or is at: database names.
+
+        Given are slugs or database names.
 
         One that has become ready since it was asked for no longer waits, though its run writes its report yet.
         """
@@ -129,12 +131,12 @@ class TenantRequests:
             ) last ON true
             LEFT JOIN provisioning.run r ON r.run_id = last.run_id
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
-            WHERE l.database_name = ANY(%s) AND (
-                (l.marked_at IS NOT NULL AND l.marked_by = %s)
+            WHERE (l.database_name = ANY(%(names)s) OR l.slug = ANY(%(names)s)) AND (
+                (l.marked_at IS NOT NULL AND l.marked_by = %(trigger)s)
                 OR (last.run_id IS NOT NULL AND r.finished_at IS NULL
                     AND NOT COALESCE(c.status = 'True' AND c.since >= last.asked_at, false)))
             """,
-            [list(database_names), TENANT_MANAGER],
+            {"names": list(names), "trigger": TENANT_MANAGER},
         )
         return frozenset(row["database_name"] for row in rows)
 

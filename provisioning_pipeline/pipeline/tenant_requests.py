@@ -261,6 +261,8 @@ async def _must_be_known(database: Database, settings: Settings, name: str) -> T
 
 
 async def _state(database: Database, settings: Settings, name: str) -> TenantState | None:
+    # before the tenant is read: what a run that has ended left is there by then
+    waiting = await TenantRequests(database).waiting([name])
     found = await tenants(Ledger(database), with_conditions=True, only=name)
     found = tuple(line for line in found if line.database_name == name) or found
     if not found:
@@ -273,8 +275,9 @@ async def _state(database: Database, settings: Settings, name: str) -> TenantSta
         # no run has read it yet
         rows = await Registry(database, settings.registry_table).named(line.database_name)
         organization = next((row["clerk_org_id"] for row in rows if row["clerk_org_id"]), None)
-    waiting = await TenantRequests(database).waiting([line.database_name])
-    return TenantState(line, organization, await _onboarding_status(database, line), bool(waiting))
+    return TenantState(
+        line, organization, await _onboarding_status(database, line), waiting=line.database_name in waiting
+    )
 
 
 async def _onboarding_status(database: Database, line: TenantLine) -> str | None:

@@ -280,6 +280,21 @@ def test_a_status_that_stands_stays(usual: Table) -> None:
     assert (row["status"], row["plan"], row["name"], row["clerk_org_id"]) == ("active", "gold", "Acme Ltd", "org_1")
 
 
+@pytest.mark.parametrize(("status", "is_aside"), [("active", False), ("Suspended", True), ("deleted", True)])
+def test_whether_the_tenant_is_set_aside_is_told(usual: Table, status: str, is_aside: bool) -> None:
+    usual.register(ACME)
+    usual.sql("UPDATE tenant_registry SET status = %s", status)
+
+    async def work() -> tuple[bool, bool]:
+        async with Database(
+            usual.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+        ) as database:
+            registry = Registry(database, "tenant_registry")
+            return await register(registry, ACME, status="provisioning", aside={"suspended", "deleted"})
+
+    assert asyncio.run(work()) == (False, is_aside)
+
+
 def test_an_organization_is_given_once(usual: Table) -> None:
     usual.register(NAMELESS)
     assert usual.register(ACME) is True
@@ -336,7 +351,7 @@ class TestConflicts:
 
 
 def test_two_at_the_same_time_are_registered_once(usual: Table) -> None:
-    async def both() -> list[bool | BaseException]:
+    async def both() -> list[tuple[bool, bool] | BaseException]:
         async with Database(
             usual.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
         ) as database:
@@ -352,6 +367,6 @@ def test_two_at_the_same_time_are_registered_once(usual: Table) -> None:
 
     found = asyncio.run(both())
 
-    assert found.count(True) == 1
+    assert found.count((True, False)) == 1
     assert len(usual.rows()) == 1
-    assert all(isinstance(each, bool | Conflict) for each in found)
+    assert all(each in ((True, False), (False, False)) or isinstance(each, Conflict) for each in found)

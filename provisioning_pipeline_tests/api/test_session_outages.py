@@ -27,6 +27,8 @@ from provisioning_pipeline_tests.api.sessions import (
     town_in,
 )
 
+pytestmark = pytest.mark.slow
+
 RECOVERY_SECONDS = 30
 """Far more than it takes: a test that waits so long has failed."""
 Member = tuple[Tenant, str]

@@ -165,6 +165,7 @@ def test_a_linked_member_is_signed_in_as_that_member(people: SignIns) -> None:
     assert document["verify_url"].startswith(people.world.link(people.tenant)["workspace_url"].rstrip("/"))
 
 
+@pytest.mark.slow
 def test_each_sign_in_is_another(people: SignIns) -> None:
     tokens = {signed_in(people.sign_in(people.world.clerk_user(people.admin)))["login_token"] for _ in range(3)}
 
@@ -190,6 +191,7 @@ def test_a_member_whom_no_backfill_has_reached_is_added_once(people: SignIns, ro
     ) == [(1,)]
 
 
+@pytest.mark.slow
 def test_an_impatient_newcomer_does_not_use_up_what_clerk_allows(people: SignIns) -> None:
     """As many calls as a development instance takes, of which looks at sessions have a tenth."""
     changes = {"clerk_look_share": 0.1, "clerk_requests_per_10_seconds": 100}
@@ -203,6 +205,7 @@ def test_an_impatient_newcomer_does_not_use_up_what_clerk_allows(people: SignIns
     assert people.memberships(somebody.email) == 1
 
 
+@pytest.mark.slow
 def test_nobody_is_sent_an_email(people: SignIns) -> None:
     signed_in(people.sign_in(people.newcomer().user_id))
 
@@ -221,6 +224,7 @@ def test_a_member_with_a_wizard_before_them_gets_none(people: SignIns) -> None:
     assert follow(people, document)["onboardingStatus"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_the_session_route_knows_the_account_afterwards(people: SignIns) -> None:
     somebody = people.newcomer()
     token = people.clerk.session_token(somebody.user_id, people.organization)
@@ -235,6 +239,7 @@ def test_the_session_route_knows_the_account_afterwards(people: SignIns) -> None
     assert (verified.status_code, verified.headers["x-twenty-user-id"]) == (200, document["twenty_user_id"])
 
 
+@pytest.mark.slow
 def test_other_members_who_wait_are_left_for_a_run_that_looks_at_all(people: SignIns) -> None:
     other, somebody = people.newcomer(), people.newcomer()
     people.world.registry(
@@ -253,6 +258,7 @@ def test_other_members_who_wait_are_left_for_a_run_that_looks_at_all(people: Sig
     assert len(people.accounts(other.email)) == 1
 
 
+@pytest.mark.slow
 def test_a_mark_for_the_others_stays(people: SignIns) -> None:
     people.world.registry("UPDATE provisioning.tenant_link SET marked_at = now(), marked_by = 'clerk'")
 
@@ -262,6 +268,7 @@ def test_a_mark_for_the_others_stays(people: SignIns) -> None:
     people.world.apply()
 
 
+@pytest.mark.slow
 def test_who_has_a_password_of_their_own_is_signed_in_or_told(people: SignIns) -> None:
     somebody = people.newcomer()
     signed_in(people.sign_in(somebody.user_id))
@@ -277,6 +284,7 @@ def test_who_has_a_password_of_their_own_is_signed_in_or_told(people: SignIns) -
     assert people.world.twenty('SELECT "passwordHash" FROM core."user" WHERE email = %s', somebody.email) == [(own,)]
 
 
+@pytest.mark.slow
 def test_an_unverified_address_is_told_and_nothing_is_made(people: SignIns) -> None:
     somebody = people.newcomer(status="unverified")
 
@@ -318,6 +326,7 @@ def test_somebody_who_is_gone_is_refused_and_nothing_is_made(people: SignIns, ho
     people.world.apply()
 
 
+@pytest.mark.slow
 def test_a_session_that_somebody_else_opened_does_not_sign_in(people: SignIns) -> None:
     somebody = people.newcomer()
 
@@ -327,6 +336,7 @@ def test_a_session_that_somebody_else_opened_does_not_sign_in(people: SignIns) -
     assert people.accounts(somebody.email) == []
 
 
+@pytest.mark.slow
 def test_an_impersonated_session_signs_in_where_the_settings_say_so(people: SignIns) -> None:
     settings = people.world.settings.model_copy(update={"impersonated_sign_in": True})
     with serving(settings) as url:
@@ -336,6 +346,7 @@ def test_an_impersonated_session_signs_in_where_the_settings_say_so(people: Sign
     assert follow(people, document)["email"] == people.admin
 
 
+@pytest.mark.slow
 def test_a_member_of_two_tenants_gets_the_workspace_of_the_session(people: SignIns) -> None:
     (other,) = people.world.registry("SELECT slug FROM tenant_registry WHERE slug <> %s", people.tenant)[0]
     somebody = people.newcomer()
@@ -350,6 +361,7 @@ def test_a_member_of_two_tenants_gets_the_workspace_of_the_session(people: SignI
         assert follow(people, document)["onboardingStatus"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_an_organization_without_a_workspace_is_told(people: SignIns) -> None:
     added = people.world.sandbox.add_tenant(f"later{next(NEXT)}", members=1)
     user = people.world.clerk_user(added.admin_email)
@@ -382,6 +394,7 @@ def without_twenty(people: SignIns) -> Iterator[None]:
         server.start()
 
 
+@pytest.mark.slow
 def test_while_twenty_is_away_they_are_asked_to_come_again(people: SignIns) -> None:
     linked, new = people.world.clerk_user(people.admin), people.newcomer()
     with without_twenty(people):
@@ -393,6 +406,7 @@ def test_while_twenty_is_away_they_are_asked_to_come_again(people: SignIns) -> N
     assert people.memberships(new.email) == 1
 
 
+@pytest.mark.slow
 def test_while_clerk_is_away_nobody_is_signed_in(people: SignIns) -> None:
     somebody = people.newcomer()
     token = people.clerk.session_token(somebody.user_id, people.organization)
@@ -408,6 +422,7 @@ def test_while_clerk_is_away_nobody_is_signed_in(people: SignIns) -> None:
     assert people.accounts(somebody.email) == []
 
 
+@pytest.mark.slow
 def test_while_somebody_is_at_work_on_the_workspace_a_new_member_is_asked_to_come_again(
     people: SignIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,6 +439,7 @@ def test_while_somebody_is_at_work_on_the_workspace_a_new_member_is_asked_to_com
     assert follow(people, signed_in(people.sign_in(somebody.user_id)))["onboardingStatus"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_a_member_signs_in_so_often_a_minute(people: SignIns) -> None:
     settings = people.world.settings.model_copy(update={"sign_ins_per_minute": 2})
     busy, other = people.world.clerk_user(people.admin), people.newcomer()

@@ -911,6 +911,7 @@ class TestForReal:
         }
         assert document["workspace_url"] == link["workspace_url"]
 
+    @pytest.mark.slow
     def test_asked_again_it_is_the_same_tenant_and_nothing_begins(self, manager: Manager) -> None:
         world = manager.world
         (slug,) = world.registry("SELECT slug FROM tenant_registry WHERE slug <> 'newcomer'")[0]
@@ -926,6 +927,7 @@ class TestForReal:
         assert world.mutating_calls() == calls
         assert world.link(slug)["marked_at"] is None
 
+    @pytest.mark.slow
     def test_the_tenants_timeline_tells_who_asked(self, manager: Manager) -> None:
         (slug,) = manager.world.registry("SELECT slug FROM tenant_registry WHERE slug <> 'newcomer'")[0]
 
@@ -939,6 +941,7 @@ class TestForReal:
             ("Renamed by its manager",)
         ]
 
+    @pytest.mark.slow
     def test_the_admin_who_was_asked_for_becomes_admin_where_there_is_no_organization(self, manager: Manager) -> None:
         world = manager.world
         self.with_database(world, "twenty_tenant_lonely")
@@ -970,6 +973,7 @@ class TestForReal:
 
         assert world.link("council")["admin_email"] == second.email
 
+    @pytest.mark.slow
     def test_a_database_that_is_not_there_yet_is_told(self, manager: Manager) -> None:
         document = accepted(manager.put("early", 60, database_name="twenty_tenant_early"))
 

@@ -14,6 +14,8 @@ from starlette.responses import HTMLResponse, JSONResponse
 from provisioning_pipeline.sandbox.postgres import free_port
 from provisioning_pipeline_tests.client.door import API_KEY, Door, away, cut, says
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 PROGRAMS = {

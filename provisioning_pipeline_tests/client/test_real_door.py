@@ -15,6 +15,8 @@ from provisioning_pipeline_tests.api.services import key_of, reconciled_by, serv
 from provisioning_pipeline_tests.client.test_examples import EXAMPLES, PROGRAMS, ROOT
 from provisioning_pipeline_tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class RealDoor:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from provisioning_pipeline.model.session import WorkspaceContext
+from provisioning_pipeline.model.session import Refusal, WorkspaceContext
 from provisioning_pipeline.pipeline.tenant_requests import TenantState
 
 SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
@@ -38,7 +38,15 @@ class Problem(BaseModel):
                     "status": 409,
                     "detail": "Tenant acme is registered with database twenty_tenant_acme_0a1b2c3d.",
                     "request_id": "8c0f6a5be1d24f4f",
-                }
+                },
+                {
+                    "type": "about:blank",
+                    "title": "Forbidden",
+                    "status": 403,
+                    "detail": "The session's organization has no workspace here.",
+                    "code": "no_workspace",
+                    "request_id": "74a05531de98943e",
+                },
             ]
         }
     )
@@ -47,7 +55,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What happened, and what to do.")
-    code: str | None = Field(default=None, description="Why a session is refused, as one word.")
+    code: Refusal | None = Field(default=None, description="Why a session is refused, as one word.")
     request_id: str | None = Field(default=None, description="As in X-Request-Id and in the server's log.")
     errors: list[dict[str, str]] | None = Field(default=None, description="The fields that are wrong, and how.")
 
@@ -157,6 +165,27 @@ class Tenants(BaseModel):
 class SessionDocument(BaseModel):
     """The workspace that a session leads to."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tenant": "acme",
+                    "database_name": "twenty_tenant_acme_0a1b2c3d",
+                    "workspace_id": _WORKSPACE,
+                    "workspace_url": "https://acme.crm.example.com",
+                    "twenty_user_id": _USER,
+                    "role": "Member",
+                    "clerk_role": "org:member",
+                    "clerk_user_id": "user_2abcDEF",
+                    "clerk_org_id": "org_2abcDEF",
+                    "session_id": "sess_2abcDEF",
+                    "impersonator": None,
+                    "expires_at": "2026-11-23T10:43:00Z",
+                }
+            ]
+        }
+    )
+
     tenant: str
     database_name: str
     workspace_id: UUID
@@ -175,6 +204,20 @@ class SessionDocument(BaseModel):
 
 class TwentySignIn(BaseModel):
     """A one-time sign-in to Twenty: whoever has it is that member. It lasts for minutes; do not store it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "workspace_id": _WORKSPACE,
+                    "twenty_user_id": _USER,
+                    "login_token": "eyJhbGciOi...",
+                    "verify_url": "https://acme.crm.example.com/verify?loginToken=eyJhbGciOi...",
+                    "expires_at": "2026-11-23T10:57:00Z",
+                }
+            ]
+        }
+    )
 
     workspace_id: UUID
     twenty_user_id: UUID

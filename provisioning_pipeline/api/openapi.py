@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from provisioning_pipeline.api import problems
-from provisioning_pipeline.api.documents import Tenant
+from provisioning_pipeline.api.documents import SessionDocument, Tenant
 
 TITLE = "Provisioning"
 _DESCRIPTION = (
@@ -65,7 +65,9 @@ def install(app: FastAPI, version: str) -> None:
             schemas = components.setdefault("schemas", {})
             schemas["Problem"] = problems.schema()
             # FastAPI leaves what is null out of examples
-            schemas["Tenant"]["examples"] = Tenant.model_json_schema()["examples"]
+            for model in (Tenant, SessionDocument):
+                schemas[model.__name__]["examples"] = model.model_json_schema()["examples"]
+            schemas["Refusal"] = schemas["Problem"].pop("$defs")["Refusal"]
             _use_problems(document)
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)

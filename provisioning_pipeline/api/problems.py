@@ -21,6 +21,14 @@ _NO_OBJECT = "The body is no JSON object; send one, with Content-Type: applicati
 MEDIA_TYPE = "application/problem+json"
 
 
+_COME_AGAIN = {"Retry-After": {"description": "Seconds until it is worth while.", "schema": {"type": "integer"}}}
+_HEADERS: Mapping[HTTPStatus, dict[str, Any]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": {"description": "What is wanted.", "schema": {"type": "string"}}},
+    HTTPStatus.TOO_MANY_REQUESTS: _COME_AGAIN,
+    HTTPStatus.SERVICE_UNAVAILABLE: _COME_AGAIN,
+}
+
+
 class Problem(Exception):
     """Ends a request with an error.
 
@@ -47,6 +55,7 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {
         status.value: {
             "description": status.phrase,
+            "headers": _HEADERS.get(status, {}),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in statuses

@@ -88,12 +88,18 @@ class SignIns:
         if admission is None:
             admission = self._admitting[key] = _Admission(asyncio.get_running_loop().create_future())
             admission.task = asyncio.create_task(self._admit(session, admission.found))
-            admission.task.add_done_callback(lambda _: self._admitting.pop(key, None))
+            admission.task.add_done_callback(lambda task: self._ended(key, task))
         # what this very token claims, before anybody waits
         await self._resolver.of_session(await asyncio.shield(admission.found), session)
         assert admission.task is not None
         # shielded: a caller who hangs up leaves no half member behind
         return await asyncio.shield(admission.task)
+
+    def _ended(self, key: tuple[str, str, str], task: "asyncio.Task[WorkspaceContext]") -> None:
+        self._admitting.pop(key, None)
+        if not task.cancelled():
+            # also where nobody waits for it any more
+            task.exception()
 
     async def _admit(self, session: Session, found: "asyncio.Future[WorkspaceContext]") -> WorkspaceContext:
         try:
@@ -186,7 +192,8 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         scope = scope_of(connections, entry, run_id)
         scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
         # of the whole tenant's logins only this one is proved: somebody waits
-        result = await run_steps(scope, [step for step in steps if step is not Step.VERIFY_LOGINS])
+        quick = [step for step in steps if step is not Step.VERIFY_LOGINS]
+        result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
         failed = result.failed or not await _is_proved(scope, clerk_user_id)
         await _keep(connections, run_id, replace(result, outcomes=tuple(scope.outcomes)), whole=whole)
         if failed:

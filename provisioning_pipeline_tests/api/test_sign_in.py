@@ -295,6 +295,31 @@ def test_an_unverified_address_is_told_and_nothing_is_made(people: SignIns) -> N
     signed_in(people.sign_in(somebody.user_id))
 
 
+def test_where_nothing_but_a_login_is_to_be_proved_a_member_is_refused_in_words(people: SignIns) -> None:
+    people.world.registry("UPDATE provisioning.condition SET status = 'False' WHERE type = 'LoginProved'")
+    try:
+        somebody = people.newcomer(status="unverified")
+
+        refused(people.sign_in(somebody.user_id), 403, "member_not_linked")
+    finally:
+        people.world.registry("UPDATE provisioning.condition SET status = 'True' WHERE type = 'LoginProved'")
+        people.clerk.remove_membership(people.organization, somebody.user_id)
+
+
+def test_who_has_an_address_that_was_anothers_signs_in_as_themselves(people: SignIns) -> None:
+    first, second = people.newcomer(), people.newcomer()
+    before = signed_in(people.sign_in(first.user_id))
+    signed_in(people.sign_in(second.user_id))
+    # the account was given another address in Twenty, and its old one to somebody else
+    people.world.twenty('UPDATE core."user" SET email = %s WHERE email = %s', "moved@away.example", first.email)
+    people.world.twenty('UPDATE core."user" SET email = %s WHERE email = %s', first.email, second.email)
+
+    document = signed_in(people.sign_in(first.user_id))
+
+    assert document["twenty_user_id"] == before["twenty_user_id"]
+    assert follow(people, document)["id"] == before["twenty_user_id"]
+
+
 def gone(people: SignIns, somebody: Newcomer, how: str) -> None:
     if how == "removed":
         people.clerk.remove_membership(people.organization, somebody.user_id)

@@ -444,6 +444,7 @@ def test_a_run_that_dagster_has_forgotten_is_launched_anew(service: Service) -> 
 class TestWithoutDagster:
     """The tenant is marked, and the sensor does what the door could not."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "answer",
         [
@@ -874,6 +875,7 @@ def manager(managing: Manager) -> Manager:
 class TestForReal:
     """On one sandbox, in turn."""
 
+    @pytest.mark.slow
     def test_a_new_tenant_becomes_ready_within_one_request(self, manager: Manager) -> None:
         world = manager.world
         added = world.sandbox.add_tenant("newcomer", members=2)

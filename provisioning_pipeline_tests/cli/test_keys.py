@@ -98,6 +98,7 @@ def test_an_unknown_key_is_told(fleet: Fleet) -> None:
     assert "There is no key '0123456789ab'" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101, "two\nlines", "a\x1b[31mcolour"])
 def test_a_name_that_lists_could_not_show_is_refused(fleet: Fleet, name: str) -> None:
     done = keys(fleet, "create", name)
@@ -107,6 +108,7 @@ def test_a_name_that_lists_could_not_show_is_refused(fleet: Fleet, name: str) ->
     assert listed(fleet) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", ["0", "-1", "3651", "soon"])
 def test_a_key_lasts_for_a_day_at_least_and_ten_years_at_most(fleet: Fleet, days: str) -> None:
     assert keys(fleet, "create", "tenant-manager", "--days", days).returncode == 2

@@ -60,6 +60,7 @@ def slugs(world: World) -> list[str]:
     return [str(row[0]) for row in world.registry("SELECT slug FROM tenant_registry ORDER BY slug")]
 
 
+@pytest.mark.slow
 def test_a_fresh_fleet_the_same_at_rest_and_with_a_member_more(tmp_path: Path) -> None:
     with world_of(tmp_path, tenants=2, members=3) as world:
         fresh, _ = as_foretold(world)

@@ -70,6 +70,7 @@ def change(environment: Environment, statement: str) -> None:
         registry.execute(statement)
 
 
+@pytest.mark.slow
 def test_the_admin_without_an_e_mail(clerk: StandInClerk, environment: Environment, acme: AddedTenant) -> None:
     claims = claims_in(clerk, session_token(environment, "acme"))
 
@@ -79,6 +80,7 @@ def test_the_admin_without_an_e_mail(clerk: StandInClerk, environment: Environme
     assert claims["exp"] - claims["iat"] == 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named_by", ["slug", "database"])
 def test_a_tenant_by_either_name(
     clerk: StandInClerk, environment: Environment, acme: AddedTenant, named_by: str
@@ -96,6 +98,7 @@ def test_a_member_by_e_mail(clerk: StandInClerk, environment: Environment, acme:
     assert (claims["sub"], claims["o"]["rol"]) == (member.clerk_user_id, "member")
 
 
+@pytest.mark.slow
 def test_the_oldest_of_several_admins(clerk: StandInClerk, environment: Environment, acme: AddedTenant) -> None:
     first, second, third = (member.clerk_user_id for member in acme.tenant.members)
     clerk.set_role(acme.clerk_org_id, third, "org:admin")
@@ -105,6 +108,7 @@ def test_the_oldest_of_several_admins(clerk: StandInClerk, environment: Environm
     assert claims_in(clerk, session_token(environment, "acme"))["sub"] == second
 
 
+@pytest.mark.slow
 def test_the_older_form_and_another_length(clerk: StandInClerk, environment: Environment, acme: AddedTenant) -> None:
     claims = claims_in(clerk, session_token(environment, "acme", "--v1", "--seconds", "600"))
 
@@ -113,11 +117,13 @@ def test_the_older_form_and_another_length(clerk: StandInClerk, environment: Env
     assert claims["exp"] - claims["iat"] == 600
 
 
+@pytest.mark.slow
 def test_a_session_that_is_over(clerk: StandInClerk, environment: Environment, acme: AddedTenant) -> None:
     with pytest.raises(jwt.ExpiredSignatureError):
         claims_in(clerk, session_token(environment, "acme", "--seconds", "-60"))
 
 
+@pytest.mark.slow
 def test_everybody_of_a_large_organization_is_found(
     clerk: StandInClerk, environment: Environment, acme: AddedTenant
 ) -> None:
@@ -138,10 +144,12 @@ def test_an_unknown_tenant(environment: Environment, acme: AddedTenant) -> None:
     assert "acme" in said
 
 
+@pytest.mark.slow
 def test_no_tenants_at_all(environment: Environment) -> None:
     assert "add-tenant" in refusal(session_token(environment, "acme"))
 
 
+@pytest.mark.slow
 def test_an_unknown_e_mail(environment: Environment, acme: AddedTenant) -> None:
     said = refusal(session_token(environment, "acme", "--email", "nobody@acme.example"))
 
@@ -149,6 +157,7 @@ def test_an_unknown_e_mail(environment: Environment, acme: AddedTenant) -> None:
     assert all(member.email in said for member in acme.tenant.members)
 
 
+@pytest.mark.slow
 def test_an_organization_without_an_admin(clerk: StandInClerk, environment: Environment, acme: AddedTenant) -> None:
     clerk.set_role(acme.clerk_org_id, acme.tenant.members[0].clerk_user_id, "org:member")
 
@@ -158,18 +167,21 @@ def test_an_organization_without_an_admin(clerk: StandInClerk, environment: Envi
     assert acme.admin_email in said
 
 
+@pytest.mark.slow
 def test_an_organization_that_is_gone(clerk: StandInClerk, environment: Environment, acme: AddedTenant) -> None:
     clerk.delete_organization(acme.clerk_org_id)
 
     assert "is gone" in refusal(session_token(environment, "acme"))
 
 
+@pytest.mark.slow
 def test_a_tenant_without_an_organization(environment: Environment, acme: AddedTenant) -> None:
     change(environment, "UPDATE tenant_registry SET clerk_org_id = NULL")
 
     assert "no Clerk organization" in refusal(session_token(environment, "acme"))
 
 
+@pytest.mark.slow
 def test_a_slug_that_is_anothers_database_name(environment: Environment, acme: AddedTenant) -> None:
     change(
         environment,
@@ -183,6 +195,7 @@ def test_a_slug_that_is_anothers_database_name(environment: Environment, acme: A
     assert "twenty_tenant_other" in said
 
 
+@pytest.mark.slow
 def test_what_is_no_sandbox_is_refused(environment: Environment, acme: AddedTenant) -> None:
     asked: list[str] = []
 
@@ -203,6 +216,7 @@ def test_what_is_no_sandbox_is_refused(environment: Environment, acme: AddedTena
     assert environment["PROVISIONING_CLERK_SECRET_KEY"] not in said
 
 
+@pytest.mark.slow
 def test_a_sandbox_that_has_stopped(environment: Environment, acme: AddedTenant) -> None:
     with StandInClerk() as stopped:
         gone = stopped.base_url
@@ -210,6 +224,7 @@ def test_a_sandbox_that_has_stopped(environment: Environment, acme: AddedTenant)
     assert "not running" in refusal(session_token(environment | {"PROVISIONING_CLERK_BASE_URL": gone}, "acme"))
 
 
+@pytest.mark.slow
 def test_without_settings_it_says_how_to_get_them(
     environment: Environment, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +237,7 @@ def test_without_settings_it_says_how_to_get_them(
     assert "--env-file" in said
 
 
+@pytest.mark.slow
 def test_help_shows_how_it_is_used() -> None:
     shown = CliRunner().invoke(app, ["sandbox", "session-token", "--help"], env={"COLUMNS": "200"}).stdout
 

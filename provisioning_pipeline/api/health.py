@@ -1,5 +1,6 @@
 """Whether the server runs, and whether it can answer requests."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -65,7 +66,8 @@ async def _keys(resolver: Resolver) -> str:
     keys = resolver.verifier.keys.values()
     if not keys:
         return "not configured"
-    for found in keys:
-        with suppress(KeysAway):
-            await found.warm()
+    with suppress(KeysAway, TimeoutError):
+        async with asyncio.timeout(_SOON_SECONDS):
+            for found in keys:
+                await found.warm()
     return _OK if all(found.known for found in keys) else "cannot be read"

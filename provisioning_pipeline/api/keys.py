@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from http import HTTPStatus
+from weakref import WeakValueDictionary
 
 from cachetools import TTLCache
 from fastapi import Request
@@ -40,7 +41,7 @@ class KeyGuard:
         # by the whole key: what is remembered is that exactly this one was right
         self._known: TTLCache[str, KeyId] = TTLCache(1000, _KNOWN_SECONDS)
         self._per_key = RateLimit(settings.key_requests_per_minute, "requests with this API key")
-        self._doubtful = asyncio.Lock()
+        self._doubtful: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._wrong = RateLimit(_WRONG_PER_MINUTE, "wrong API keys from this address")
 
     async def caller(self, request: Request) -> KeyId:
@@ -76,7 +77,8 @@ class KeyGuard:
 
         try:
             # one at a time from where many wrong ones came: they shall not take the ledger from others
-            async with nullcontext() if self._wrong.has_room(address) else self._doubtful:
+            doubtful = self._doubtful.setdefault(address, asyncio.Lock())
+            async with nullcontext() if self._wrong.has_room(address) else doubtful:
                 right = await self._ledger.ask(look)
         except LedgerAway:
             raise away() from None

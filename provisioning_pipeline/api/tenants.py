@@ -154,7 +154,7 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
 
 async def _registration(requests: Requests, settings: Settings, slug: str, body: PutTenant) -> Registration:
     name = body.database_name
-    if name is None or name == slug:
+    if name is None or (name == slug and not re.fullmatch(SLUG, slug)):
         known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug))
         return Registration(own_slug, body.name, known, body.clerk_org_id, body.admin_email)
     if not re.fullmatch(SLUG, slug):

@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 _CALLS_PER_LOOK = 2
 _LOOK_SECONDS = 3.0
 _FIRST_REST_SECONDS = 5.0
-_LONGEST_REST_SECONDS = 60.0
+_LONGEST_REST_SECONDS = 20.0
 _REMEMBERED = 50_000
 
 Standing = Departure | bool
@@ -46,6 +46,7 @@ class Members:
         # sign-ins have a half for themselves, and wait for it: nobody else can use it up
         self._limits = {certain: _limit(half) for certain in (True, False)}
         self._active: TTLCache[tuple[str, str], bool] = TTLCache(_REMEMBERED, max(1.0, settings.session_cache_seconds))
+        self.loop = asyncio.get_running_loop()
         self._no_look_before = 0.0
         self._rest = _FIRST_REST_SECONDS
         self._asking: dict[tuple[str, str, bool], asyncio.Task[Standing]] = {}
@@ -88,11 +89,12 @@ class Members:
             told = error.message if isinstance(error, Fault) else f"no answer within {_LOOK_SECONDS:g} s"
             _LOG.warning("A member could not be looked at in Clerk: %s", told)
             self._counts["failed"] += 1
-            # so that not every member waits for an answer that does not come
-            self._no_look_before = clock() + self._rest
-            self._rest = min(self._rest * 2, _LONGEST_REST_SECONDS)
+            # so that not every member waits for an answer that does not come; once for all that were under way
+            if clock() >= self._no_look_before:
+                self._no_look_before = clock() + self._rest
+                self._rest = min(self._rest * 2, _LONGEST_REST_SECONDS)
             return False
-        self._rest = _FIRST_REST_SECONDS
+        self._rest, self._no_look_before = _FIRST_REST_SECONDS, 0.0
         self._counts["asked"] += 1
         return found
 

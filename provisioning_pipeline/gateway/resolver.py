@@ -40,7 +40,7 @@ LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
 
 Key = tuple[str, str, str]
 Answer = WorkspaceContext | Refused
-ClaimDisagrees = Callable[[WorkspaceContext], Awaitable[None]]
+ClaimDisagrees = Callable[[WorkspaceContext], Awaitable[bool]]
 
 
 class _Look(Enum):
@@ -57,7 +57,8 @@ class Resolver:
     Args:
         settings: which sessions are accepted, and where the ledger is.
         ledger: shared with whoever else asks it; None: one of its own, closed with the resolver.
-        claim_disagrees: told of a token that claims another workspace than the ledger gives its organization.
+        claim_disagrees: told of a token that claims another workspace than the ledger gives its organization;
+            whether it was kept.
     """
 
     def __init__(
@@ -218,7 +219,8 @@ class Resolver:
 
         Where Clerk is away or asked too much, the token stands: Clerk signed it at most a minute ago, for a member.
         """
-        if self._members is None:
+        # an application that is called without a server may have another loop for each request
+        if self._members is None or self._members.loop is not asyncio.get_running_loop():
             self._members = Members(self._settings, self.looks)
         standing = await self._members.standing(session.organization_id, session.user_id, certain=certain)
         if isinstance(standing, Departure):
@@ -232,8 +234,8 @@ class Resolver:
             return
         self._told[context.database_name] = True
         _LOG.warning("A session of tenant %s claims another workspace than the ledger's.", context.tenant)
-        if self._claim_disagrees:
-            await self._claim_disagrees(context)
+        if self._claim_disagrees and not await self._claim_disagrees(context):
+            self._told.pop(context.database_name, None)
 
     def _forget_at(self, _: Key, answer: Answer, now: float) -> float:
         seconds = self._settings.session_cache_seconds

@@ -47,12 +47,16 @@ async def register(
         rows = await _rows_like(connection, registry, columns, asked)
         own = _own_row(rows, asked)
         _must_be_free(rows, asked, aside)
-        _must_be_its_own({(own or {}).get("clerk_org_id"), linked}, asked)
+        # the registry is trusted: what it says now beats what a run has read
+        _must_be_its_own((own or {}).get("clerk_org_id") or linked, asked)
         try:
             if own is None:
                 await _insert(connection, registry, columns, asked, status)
                 return True, False
-            return await _update(connection, registry, columns, asked), own["status"] in aside
+            changed = await _update(connection, registry, columns, asked)
+            # somebody has changed it in the registry, and no run has read it yet
+            moved = linked is not None and bool(own["clerk_org_id"]) and own["clerk_org_id"] != linked
+            return changed or moved, own["status"] in aside
         except _REFUSALS as error:
             _LOG.warning("The registry does not take tenant %s: %s.", asked.slug, type(error).__name__)
             raise Conflict(
@@ -79,7 +83,7 @@ async def _rows_like(
     await cursor.execute(
         sql.SQL(
             "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id, "
-            "lower({state}) AS status FROM {table} WHERE slug::text = %s OR database_name::text = %s "
+            "lower(btrim({state})) AS status FROM {table} WHERE slug::text = %s OR database_name::text = %s "
             "OR {organization} = %s"
         ).format(organization=organization, state=state, table=registry.identifier),
         [asked.slug, asked.database_name, asked.clerk_org_id],
@@ -105,9 +109,9 @@ def _must_be_free(rows: list[Row], asked: Registration, aside: Collection[str]) 
             raise Conflict(f"Clerk organization {asked.clerk_org_id} is tenant {row['slug']}'s in the registry.")
 
 
-def _must_be_its_own(known: set[str | None], asked: Registration) -> None:
+def _must_be_its_own(known: str | None, asked: Registration) -> None:
     """A tenant's organization is not changed over HTTP: whoever holds a key would hold every workspace."""
-    if asked.clerk_org_id is not None and known - {None, "", asked.clerk_org_id}:
+    if asked.clerk_org_id is not None and known and known != asked.clerk_org_id:
         raise Conflict(
             f"Tenant {asked.slug} has another Clerk organization already, which decides who gets into its workspace. "
             "Change it in the registry itself, then ask again."

@@ -39,7 +39,8 @@ class LedgerAccess:
         self._database = self._open()
         self._users: Counter[Database] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
-        self._left: set[asyncio.Task[Any]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._answered_at = 0.0
         self._hung_until = 0.0
 
     def _open(self) -> Database:
@@ -51,6 +52,8 @@ class LedgerAccess:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_MOST_SECONDS)
         await _close(self._database)
         await asyncio.gather(*self._closing)
         self._database = self._open()
@@ -64,23 +67,26 @@ class LedgerAccess:
         Raises:
             LedgerAway: when that fails or takes too long, or the ledger hung a moment ago.
         """
-        if time.monotonic() < self._hung_until:
+        begun = time.monotonic()
+        if begun < self._hung_until:
             raise LedgerAway
         task = asyncio.create_task(self._ask(work))
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
         # giving up on a query may take as long as the query: nobody waits for that
         await asyncio.wait({task}, timeout=within)
-        if not task.done():
+        if task.done():
+            return task.result()
+        # one slow answer is no hung ledger
+        if within >= _MOST_SECONDS and self._answered_at < begun:
             self._hung_until = time.monotonic() + _LET_HUNG_REST_SECONDS
-            self._left.add(task)
-            task.add_done_callback(self._forget)
-            raise LedgerAway
-        return task.result()
+        raise LedgerAway
 
-    def _forget(self, task: "asyncio.Task[Any]") -> None:
-        self._left.discard(task)
-        if not task.cancelled():
-            # it is told in the log already
-            task.exception()
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
+        # it is told in the log already; nobody may be waiting for it any more
+        if not task.cancelled() and task.exception() is None:
+            self._answered_at = time.monotonic()
 
     async def _ask(self, work: Callable[[Database], Awaitable[T]]) -> T:
         database = self._database

@@ -2,6 +2,7 @@
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.session import LinkedTenant, RegisteredTenant
 
 
@@ -12,6 +13,9 @@ async def tenant_of(database: Database, organization_id: str, user_id: str) -> L
         SELECT l.database_name, l.slug, NOT EXISTS (
                    SELECT 1 FROM provisioning.tenant_link o
                    WHERE (o.slug = l.slug OR o.database_name = l.slug) AND o.database_name <> l.database_name
+                   -- a customer may have come back under the slug of old
+                   AND NOT EXISTS (SELECT 1 FROM provisioning.condition x WHERE x.database_name = o.database_name
+                       AND x.type = 'Ready' AND x.reason = ANY(%s))
                ) AS slug_is_its_own, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
                r.reason AS ready_reason, w.status AS workspace_status, w.reason AS workspace_reason,
                m.twenty_user_id::text AS twenty_user_id
@@ -21,7 +25,7 @@ async def tenant_of(database: Database, organization_id: str, user_id: str) -> L
         LEFT JOIN provisioning.member_link m ON m.database_name = l.database_name AND m.clerk_user_id = %s
         WHERE l.clerk_org_id = %s
         """,
-        [user_id, organization_id],
+        [sorted(SET_ASIDE), user_id, organization_id],
     )
     if not rows:
         return None

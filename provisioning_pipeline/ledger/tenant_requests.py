@@ -133,7 +133,11 @@ class TenantRequests:
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
             WHERE (l.database_name = ANY(%(names)s) OR l.slug = ANY(%(names)s)) AND (
                 (l.marked_at IS NOT NULL AND l.marked_by = %(trigger)s)
-                OR (last.run_id IS NOT NULL AND r.finished_at IS NULL
+                OR (CASE WHEN last.run_id IS NOT NULL THEN r.finished_at IS NULL ELSE EXISTS (
+                        -- the sensor's: it has looked, and may be at work yet
+                        SELECT 1 FROM provisioning.run s WHERE s.trigger = %(trigger)s AND s.finished_at IS NULL
+                        AND s.begun_at >= last.asked_at AND s.begun_at > now() - interval '10 minutes') END
+                    AND last.asked_at IS NOT NULL
                     AND NOT COALESCE(c.status = 'True' AND c.since >= last.asked_at, false)))
             """,
             {"names": list(names), "trigger": TENANT_MANAGER},

@@ -7,10 +7,10 @@ from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source
 from provisioning_pipeline.model.session import WorkspaceContext
 
 
-async def report_claim(ledger: LedgerAccess, context: WorkspaceContext) -> None:
+async def report_claim(ledger: LedgerAccess, context: WorkspaceContext) -> bool:
     """Keep it in the tenant's timeline, once an hour, and have a run look at what Clerk carries for the tenant.
 
-    The claim itself is not repeated: anything may stand there.
+    Whether it was kept is returned. The claim itself is not repeated: anything may stand there.
     """
     drift = Drift(
         context.database_name,
@@ -28,4 +28,5 @@ async def report_claim(ledger: LedgerAccess, context: WorkspaceContext) -> None:
         await ledger.ask(keep)
     except LedgerAway:
         # it was refused and logged; the next such token tells it again
-        return
+        return False
+    return True

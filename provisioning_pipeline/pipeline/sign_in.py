@@ -80,6 +80,9 @@ class SignIns:
             return context, await self._login(context)
         except Fault as fault:
             raise _cannot(context, fault) from None
+        except Error as error:
+            _LOG.warning("A member of %s could not sign in: %s.", context.tenant, type(error).__name__)
+            raise CannotTell("Twenty's database cannot be asked at present.") from None
 
     async def _admitted(self, session: Session) -> WorkspaceContext:
         """The member's workspace, with their account made ready; all who want that at once wait for the same work."""
@@ -202,11 +205,11 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
 
 async def _is_proved(scope: Scope, clerk_user_id: str) -> bool:
     """Whether a real login of this person reads COMPLETED; true where nobody was linked, and a finding says why."""
-    logins = [
-        Login(row["twenty_user_id"], row["email"])
-        for row in await scope.members.of_tenant(scope.database_name)
-        if row["clerk_user_id"] == clerk_user_id
-    ]
+    members = await scope.members.of_tenant(scope.database_name)
+    accounts = [row["twenty_user_id"] for row in members if row["clerk_user_id"] == clerk_user_id]
+    # by the e-mail that the account has now
+    emails = dict(await scope.server.database.users([], accounts)) if accounts else {}
+    logins = [Login(account, emails[account]) for account in accounts if account in emails]
     if not logins:
         return True
     proved = await prove_logins(scope, await scope.link(), logins)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
@@ -12,7 +13,7 @@ from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.proofs import Proofs
 from provisioning_pipeline.ledger.registration import register
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.serving import LedgerAccess
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
 from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.model.tenant_request import Caller, Registration
@@ -27,6 +28,7 @@ _FIRST_PAUSE_SECONDS = 0.3
 _LONGEST_PAUSE_SECONDS = 1.5
 _GROWTH = 1.2
 _MOST_WAITING = 50
+_LAUNCH_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,9 @@ class Requests:
             while not (asked.settled or ended or clock() >= deadline or self._stopping()):
                 await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
                 pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
-                asked, ended = await self._look(name, request, launched=launched)
+                with suppress(LedgerAway):
+                    # the request is kept: a ledger that is away for a moment only makes the answer older
+                    asked, ended = await self._look(name, request, launched=launched)
         finally:
             self._waiting -= 1
         return asked
@@ -206,16 +210,23 @@ class Requests:
         if self._dagster is None:
             return None, False
         name = request.database_name
+        try:
+            async with asyncio.timeout(_LAUNCH_SECONDS):
+                return await self._launch_once(self._dagster, request)
+        except (DagsterAway, TimeoutError) as away:
+            _LOG.warning(
+                "No run was launched for %s, the sensor will do it: %s", name, str(away) or "no answer in time"
+            )
+            return None, False
+
+    async def _launch_once(self, dagster: DagsterClient, request: Request) -> tuple[str, bool]:
+        name = request.database_name
         # one after another: the second of two requests at the same time finds the first one's run at work
         async with self._launching.setdefault(name, asyncio.Lock()):
-            try:
-                under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
-                # what it has read already may have changed since; the mark has the sensor look again in that case
-                is_new = not (under_way and await self._dagster.is_under_way(under_way))
-                run_id = under_way if under_way and not is_new else await self._launched(self._dagster, name)
-            except DagsterAway as away:
-                _LOG.warning("No run was launched for %s, the sensor will do it: %s", name, away)
-                return None, False
+            under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
+            # what it has read already may have changed since; the mark has the sensor look again in that case
+            is_new = not (under_way and await dagster.is_under_way(under_way))
+            run_id = under_way if under_way and not is_new else await self._launched(dagster, name)
             await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
         return run_id, is_new
 
@@ -274,7 +285,8 @@ async def _state(database: Database, settings: Settings, name: str) -> TenantSta
     if organization is None:
         # no run has read it yet
         rows = await Registry(database, settings.registry_table).named(line.database_name)
-        organization = next((row["clerk_org_id"] for row in rows if row["clerk_org_id"]), None)
+        named = (row["clerk_org_id"] for row in rows if row["database_name"] == line.database_name)
+        organization = next((found for found in named if found), None)
     return TenantState(
         line, organization, await _onboarding_status(database, line), waiting=line.database_name in waiting
     )

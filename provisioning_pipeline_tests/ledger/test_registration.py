@@ -370,3 +370,13 @@ def test_two_at_the_same_time_are_registered_once(usual: Table) -> None:
     assert found.count((True, False)) == 1
     assert len(usual.rows()) == 1
     assert all(each in ((True, False), (False, False)) or isinstance(each, Conflict) for each in found)
+
+
+def test_what_the_registry_says_now_beats_what_a_run_has_read(usual: Table) -> None:
+    usual.register(ACME)
+    usual.sql("UPDATE tenant_registry SET clerk_org_id = 'org_2'")
+    moved = Registration("acme", None, "twenty_tenant_acme", "org_2", None)
+
+    # as the refusal says: changed in the registry itself, then asked again
+    assert usual.register(moved, linked="org_1") is True
+    assert usual.register(moved, linked="org_2") is False

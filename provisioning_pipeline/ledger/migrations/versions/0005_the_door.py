@@ -46,6 +46,7 @@ def upgrade() -> None:
         COMMENT ON TABLE provisioning.tenant_request IS
             'Every request for a reconciliation, with the run that was launched for it, if any was.';
 
+        CREATE INDEX tenant_of_slug ON provisioning.tenant_link (slug);
         CREATE INDEX condition_of_type ON provisioning.condition (type, status, reason);
         """
     )
@@ -55,7 +56,7 @@ def downgrade() -> None:
     """Drop the same."""
     op.execute(
         """
-        DROP INDEX provisioning.condition_of_type;
+        DROP INDEX provisioning.condition_of_type, provisioning.tenant_of_slug;
         DROP TABLE provisioning.tenant_request, provisioning.api_key;
         ALTER TABLE provisioning.tenant_link DROP COLUMN marked_by, DROP COLUMN asked_admin_email;
         """

@@ -41,7 +41,8 @@ def dagster(serving: tuple[StandInDagster, LoopbackServer]) -> StandInDagster:
 
 
 @pytest.fixture
-def url(serving: tuple[StandInDagster, LoopbackServer]) -> str:
+def url(serving: tuple[StandInDagster, LoopbackServer], dagster: StandInDagster) -> str:
+    # whatever it was told by the test before is forgotten
     return f"{serving[1].url}/graphql"
 
 

@@ -1,5 +1,6 @@
 """What every folder shares: one embedded Postgres for the whole run, and how the tests run."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -13,10 +14,15 @@ from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
 # neither the machine's load nor chance decides about a verdict; `--hypothesis-profile wide` looks further
 settings.register_profile(
-    "suite", deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "suite", deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("wide", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("wide", deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+# the tests make hundreds of databases to throw away, and a disk takes five times as long for one as memory does
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4_000_000_000:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 @pytest.fixture(scope="session", autouse=True)

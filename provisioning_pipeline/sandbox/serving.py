@@ -1,7 +1,11 @@
 """Runs an ASGI application on a loopback port in a thread of its own, restartable on the same port."""
 
+import asyncio
 import socket
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -15,6 +19,7 @@ class LoopbackServer:
         self._port = port
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._tell_to_stop: Callable[[], object] = lambda: None
 
     @property
     def url(self) -> str:
@@ -33,6 +38,7 @@ class LoopbackServer:
             self._app, log_level="error", access_log=False, lifespan="on", loop="asyncio", server_header=False
         )
         server = uvicorn.Server(config)
+        self._tell_to_stop = lambda: None
         ready = threading.Event()
         startup = server.startup
 
@@ -40,7 +46,16 @@ class LoopbackServer:
             await startup(sockets)
             ready.set()
 
+        async def until_told_to_stop() -> None:
+            stopping = asyncio.Event()
+            self._tell_to_stop = partial(asyncio.get_running_loop().call_soon_threadsafe, stopping.set)
+            while not await server.on_tick(0):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), timeout=0.5)
+
         server.startup = startup_then_tell  # type: ignore[method-assign]  # uvicorn has no ready callback
+        # its own loop looks ten times a second whether it is to stop, and tests stop hundreds of servers
+        server.main_loop = until_told_to_stop  # type: ignore[method-assign]
         self._server = server
         self._thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name=f"stand-in:{self._port}", daemon=True
@@ -56,6 +71,8 @@ class LoopbackServer:
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True
+        with suppress(RuntimeError):  # it stopped by itself, and its loop is closed
+            self._tell_to_stop()
         self._thread.join(timeout=10)
         self._server = self._thread = None
 

@@ -102,6 +102,7 @@ def test_external_ids_are_kept_only_by_policy_and_never_overwritten(world: World
     assert nothing_to_do(world, slug, clerk_store_external_id=True)
 
 
+@pytest.mark.slow
 def test_a_new_member_a_new_name_and_a_new_role_are_followed(world: World) -> None:
     slug = ready(world, "growing", members=2)
     clerk, organization = world.sandbox.clerk, world.organization(slug)
@@ -335,6 +336,7 @@ def test_demoted_by_policy_keeps_the_membership(world: World) -> None:
     assert nothing_to_do(world, slug, members_gone="demote")
 
 
+@pytest.mark.slow
 def test_the_last_admin_is_kept_and_named(world: World) -> None:
     slug = ready(world, "last-admin", members=3)
     admin = people(world, slug)[0]

@@ -172,6 +172,7 @@ def test_an_admin_with_a_password_of_their_own_is_reported_and_nothing_is_sent(w
     assert world.mutating_calls() == 0
 
 
+@pytest.mark.slow
 def test_a_flag_that_comes_back_is_cleared_and_the_login_proved_again(world: World) -> None:
     slug = add(world, "drifted")
     world.apply(slug)

@@ -82,6 +82,7 @@ def told(world: World, slug: str) -> tuple[str, str, str]:
 # --- hand-made workspaces -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_hand_made_workspace_is_explained_and_its_tenant_gets_a_proper_one_under_its_name(world: World) -> None:
     database, made = old_tenant(world, "by-hand")
     before = old_rows(world, database)
@@ -106,6 +107,7 @@ def test_a_hand_made_workspace_is_explained_and_its_tenant_gets_a_proper_one_und
     assert onboarding_rows(world, database) == []
 
 
+@pytest.mark.slow
 def test_people_of_old_whom_clerk_does_not_know_come_over_once(world: World) -> None:
     database, _ = old_tenant(world, "over")
     add_person(world, database, "old.hand@over.example", "Old", "Hand", "Admin")

@@ -111,6 +111,7 @@ def test_everybody_who_comes_in_is_proved_and_nothing_is_changed(world: World) -
     assert world.conditions(slug) == before
 
 
+@pytest.mark.slow
 def test_a_pending_step_is_named_and_the_tenant_is_not_ready_until_it_is_cleared(world: World) -> None:
     slug = ready(world, "stepped", members=3)
     someone = others(world, slug)[0]

@@ -51,6 +51,7 @@ def first_fleet(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
         made.link("beta", users=["user_1"])
         made.register("beta", "org_2")
         made.link("gamma", "org_3", users=["user_3"])
+        made.leave()  # what somebody is connected to cannot be copied
         yield made.name
 
 

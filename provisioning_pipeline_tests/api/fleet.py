@@ -7,10 +7,11 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from provisioning_pipeline.ledger import schema
@@ -31,6 +32,7 @@ class Fleet:
         self.postgres = postgres
         self.name = name
         self.url = postgres.url(name)
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def environment(self) -> dict[str, str]:
         """Settings under which nothing but the registry can be reached."""
@@ -51,7 +53,19 @@ class Fleet:
         return settings_of(self.environment(), **overrides)
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self.postgres.execute(self.name, statement, parameters or None)
+        return self.ask(statement, parameters or None)
+
+    def ask(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] | None) -> list[tuple[Any, ...]]:
+        """Run it on a connection that is kept: to connect takes longer than most statements."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self.postgres.connect(self.name)
+        cursor = self._connection.execute(statement.encode(), parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def leave(self) -> None:
+        """Close the kept connection."""
+        if self._connection is not None:
+            self._connection.close()
 
     def register(self, database_name: str, organization: str | None) -> None:
         """A row of the tenant manager's."""
@@ -91,6 +105,7 @@ class Fleet:
     def shut(self) -> None:
         """Take the database away: every connection is cut, and none is let in."""
         self._let_in(allowed=False)
+        self.leave()
         self.postgres.execute(
             "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.name]
         )
@@ -109,14 +124,13 @@ def fleet_in(postgres: SandboxPostgres, template: str = _MIGRATED) -> Iterator[F
     """A migrated ledger beside an empty registry table, or a copy of a fleet of that name."""
     if _MIGRATED not in postgres.databases():
         schema.migrate(postgres.create_database(_MIGRATED))
-        Fleet(postgres, _MIGRATED).sql(
-            "CREATE TABLE tenant_registry (database_name text, slug text, clerk_org_id text)"
-        )
+        postgres.execute(_MIGRATED, "CREATE TABLE tenant_registry (database_name text, slug text, clerk_org_id text)")
     fleet = Fleet(postgres, f"marks_{uuid.uuid4().hex[:8]}")
     postgres.create_database(fleet.name, template=template)
     try:
         yield fleet
     finally:
+        fleet.leave()
         fleet.open()
         postgres.drop_database(fleet.name)
 

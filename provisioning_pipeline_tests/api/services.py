@@ -119,7 +119,7 @@ class Tenants(Fleet):
         )
 
     def sql(self, statement: str, *parameters: Any, **named: Any) -> list[tuple[Any, ...]]:
-        return list(self.postgres.execute(self.name, statement, named or parameters or None))
+        return self.ask(statement, named or parameters or None)
 
     def requests(self) -> int:
         """How many requests the ledger keeps."""
@@ -134,6 +134,7 @@ def tenants_in(postgres: SandboxPostgres) -> Iterator[Tenants]:
         tenants.sql("DROP TABLE tenant_registry")
         tenants.sql(TABLES)
         yield tenants
+        tenants.leave()
 
 
 def database_of(slug: str) -> str:

@@ -164,6 +164,7 @@ def test_without_the_ledger_it_says_so_and_what_it_last_knew(url: str, tenants: 
     assert value(samples(read(url)), "provisioning_ledger_up") == 1
 
 
+@pytest.mark.slow
 def test_it_starts_without_the_ledger(tenants: Tenants, settings: Settings) -> None:
     tenants.shut()
     with serving(settings) as url:

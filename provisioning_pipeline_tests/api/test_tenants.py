@@ -354,6 +354,7 @@ class TestTheSameRequestAgain:
 
         assert service.tenants.requests() == 2
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["put", "reconcile"])
     def test_two_at_the_same_time_launch_one_run(self, service: Service, kind: str) -> None:
         """Both have looked for an earlier one before either has stored its own."""

@@ -250,6 +250,7 @@ def test_an_event_is_refused_while_the_ledger_is_away_and_taken_as_soon_as_it_is
     assert fleet.marked() == ["acme", "gamma"]
 
 
+@pytest.mark.slow
 @pytest.mark.own_ledger
 def test_it_starts_while_the_ledger_is_away(fleet: Fleet) -> None:
     fleet.shut()
@@ -261,6 +262,7 @@ def test_it_starts_while_the_ledger_is_away(fleet: Fleet) -> None:
     assert fleet.marked() == ["acme"]
 
 
+@pytest.mark.slow
 @pytest.mark.own_ledger
 def test_a_ledger_that_does_not_answer_in_time_is_one_that_is_away(
     fleet: Fleet, door: Door, monkeypatch: pytest.MonkeyPatch

@@ -43,6 +43,7 @@ def undo(site: Site, *arguments: str, answer: str = "", **settings: str) -> Done
     return Done(result.exit_code, result.stdout, result.stderr)
 
 
+@pytest.mark.slow
 def test_rows_are_shown_and_put_back(site: Site, tenant: Seeded) -> None:
     done = undo(site, "r1", "--yes")
 

@@ -59,6 +59,7 @@ def test_all_proved_is_0_a_pending_step_3_and_after_apply_0_again(world: World) 
     assert provisioning("verify", environment=environment).returncode == 0
 
 
+@pytest.mark.slow
 def test_before_any_workspace_there_is_nobody_to_log_in_as(sandbox_postgres: SandboxPostgres) -> None:
     done = provisioning("verify", environment=Site(sandbox_postgres).environment())
 

@@ -108,6 +108,7 @@ def one_by_one(workspaces: Rows, members: Rows, flags: Rows, orders: dict[str, S
     return found
 
 
+@pytest.mark.slow
 @given(PLACES, MEMBERS, FLAGS, ORDERS)
 def test_every_member_sees_what_they_would_see_alone(
     workspaces: Rows, members: Rows, flags: Rows, orders: dict[str, StepOrder]

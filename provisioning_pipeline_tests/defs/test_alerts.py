@@ -131,6 +131,7 @@ def of_runs(instance: dg.DagsterInstance, fleet: Fleet) -> Sensor:
     return sensor
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_one_message_with_its_cause_the_unwell_and_the_run(of_runs: Sensor, receiver: Receiver) -> None:
     run_id = failed(of_runs.instance)
     failed(of_runs.instance, job=another)

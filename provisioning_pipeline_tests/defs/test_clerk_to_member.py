@@ -115,6 +115,7 @@ def test_removed_at_clerk_is_refused_at_twenty_with_the_seconds_since_clerks_eve
     assert "s after the change at Clerk" in detail
 
 
+@pytest.mark.slow
 def test_a_lost_event_is_made_good_by_the_next_whole_run(world: World, slug: str) -> None:
     world.sandbox.clerk.webhooks.forget_endpoint()
     join(world, slug)

@@ -231,6 +231,7 @@ def test_the_sensor_leaves_tenants_alone_that_an_unfinished_run_is_at(
     assert isinstance(tick(instance), dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_a_run_that_broke_off_is_asked_for_again_with_a_new_key_after_a_wait(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

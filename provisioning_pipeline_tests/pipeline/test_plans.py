@@ -118,6 +118,7 @@ def test_the_name_that_the_workspace_is_to_get_is_part_of_the_plan(world: World)
         apply_plan(world, saved)
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_told_in_words_and_mended_by_the_next_look(world: World) -> None:
     world.sandbox.add_tenant("damaged")
     saved = plan(world, "damaged")

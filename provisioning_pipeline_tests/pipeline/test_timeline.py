@@ -51,6 +51,7 @@ def link(fleet: Fleet, database_name: str, slug: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_page_by_page_every_event_is_told_once(fleet: Fleet) -> None:
     """Outcomes of one run have the same time, and so have turns of conditions: a page may end among them."""
     link(fleet, "acme", "acme")

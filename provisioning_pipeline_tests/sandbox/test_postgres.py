@@ -45,6 +45,7 @@ def test_urls_are_loopback_and_hold_a_password(sandbox_postgres: SandboxPostgres
     assert parts["dbname"] == "name with space"
 
 
+@pytest.mark.slow
 def test_a_second_start_finds_everything_again(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

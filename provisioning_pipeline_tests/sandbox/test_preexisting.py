@@ -94,6 +94,7 @@ def seeded() -> Iterator[Seeded]:
         yield Seeded(sandbox, server, workspace, place, {person.state: person for person in found})
 
 
+@pytest.mark.slow
 def test_the_states_take_turns_and_everybody_is_at_clerk(seeded: Seeded) -> None:
     assert list(seeded.people) == list(State)
     assert len({person.email for person in seeded.people.values()}) == len(State)

@@ -89,6 +89,7 @@ def test_acme_as_recorded(database: str) -> None:
         assert replay.done == {*range(14), *range(170, 182)} - SKIPPED.keys()
 
 
+@pytest.mark.slow
 @needs_recording
 def test_brightwave_as_recorded(database: str) -> None:
     options = TwentyOptions(workspace_limit=5, creation_limited_to_admins=False)

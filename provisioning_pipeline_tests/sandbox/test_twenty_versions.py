@@ -279,6 +279,7 @@ def test_an_older_server_has_the_same_paths(older: StandInTwenty) -> None:
     assert settings["appVersion"] is None
 
 
+@pytest.mark.slow
 def test_a_server_is_upgraded_over_its_own_data(database: str) -> None:
     with StandInTwenty(database, options(generation="1.x")) as server:
         before = Older(server.base_url)
@@ -303,6 +304,7 @@ def test_a_server_is_upgraded_over_its_own_data(database: str) -> None:
         assert after.status(dan) == "IMPORT_DATA"
 
 
+@pytest.mark.slow
 def test_an_upgraded_server_may_run_beside_the_old_one(database: str) -> None:
     with (
         StandInTwenty(database, options()) as old,

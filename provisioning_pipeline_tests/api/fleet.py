@@ -59,7 +59,14 @@ class Fleet:
         """Run it on a connection that is kept: to connect takes longer than most statements."""
         if self._connection is None or self._connection.closed:
             self._connection = self.postgres.connect(self.name)
-        cursor = self._connection.execute(statement.encode(), parameters)
+        try:
+            cursor = self._connection.execute(statement.encode(), parameters)
+        except psycopg.OperationalError:
+            if not self._connection.broken:
+                raise
+            # the server was stopped and started since
+            self._connection = self.postgres.connect(self.name)
+            cursor = self._connection.execute(statement.encode(), parameters)
         return cursor.fetchall() if cursor.description else []
 
     def leave(self) -> None:

@@ -1,13 +1,16 @@
 """Requests for reconciliations, as the ledger keeps them: each one once, each with a mark until a run has looked."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.ledger.locks import request_lock
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
 TENANT_MANAGER = "tenant-manager"
 """The trigger of a run that somebody asked for over HTTP."""
+_LOCK_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,20 @@ class TenantRequests:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+
+    @asynccontextmanager
+    async def alone(self, caller: Caller) -> AsyncIterator[None]:
+        """Nobody else is at a request of this caller's under the same key; without a key everybody may be.
+
+        Raises:
+            Fault: BUSY when somebody else is for more than four seconds.
+        """
+        if caller.idempotency_key is None:
+            yield
+            return
+        name = f"{caller.api_key_id} {caller.idempotency_key}"
+        async with request_lock(self.database, name, wait_seconds=_LOCK_SECONDS):
+            yield
 
     async def earlier(self, caller: Caller) -> Request | None:
         """The request that this caller made before under the same key; None: there is none, or it has no key.
@@ -44,14 +61,10 @@ class TenantRequests:
 
     async def add(
         self, database_name: str, slug: str, caller: Caller, *, admin_email: str | None, mark: bool
-    ) -> tuple[Request, bool]:
-        """Keep a request, and say whether it is new.
+    ) -> Request:
+        """Keep a request, which has to be the first under its key: see `alone` and `earlier`.
 
-        With `mark` the tenant is marked, so that a sensor launches a run if nobody else does. All or nothing, and once:
-        of two that come at the same time under one key, both get the first.
-
-        Raises:
-            Conflict: when something else was asked for under that key meanwhile.
+        With `mark` the tenant is marked, so that a sensor launches a run if nobody else does. All or nothing.
         """
         async with self.database.transaction() as connection:
             await connection.execute(
@@ -66,12 +79,13 @@ class TenantRequests:
             cursor = await connection.execute(
                 """
                 INSERT INTO provisioning.tenant_request (database_name, api_key_id, idempotency_key, fingerprint)
-                VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id
+                VALUES (%s, %s, %s, %s) RETURNING id
                 """,
                 [database_name, caller.api_key_id, caller.idempotency_key, caller.fingerprint],
             )
             row = await cursor.fetchone()
-            if row is not None and mark:
+            assert row is not None
+            if mark:
                 await connection.execute(
                     """
                     UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()), marked_by = %s
@@ -79,11 +93,7 @@ class TenantRequests:
                     """,
                     [TENANT_MANAGER, database_name],
                 )
-        if row is not None:
-            return Request(row[0], database_name, None), True
-        earlier = await self.earlier(caller)
-        assert earlier is not None
-        return earlier, False
+        return Request(row[0], database_name, None)
 
     async def launched(self, request: Request, run_id: str) -> None:
         """Remember the run that was launched for a request."""

@@ -104,9 +104,11 @@ class Requests:
 
         async def keep(database: Database) -> tuple[Request | None, bool]:
             requests = TenantRequests(database)
-            earlier = await requests.earlier(caller)
-            if earlier:
-                return earlier, False
+            async with requests.alone(caller):
+                earlier = await requests.earlier(caller)
+                return (earlier, False) if earlier else await keep_first(database, requests)
+
+        async def keep_first(database: Database, requests: TenantRequests) -> tuple[Request | None, bool]:
             changed, is_aside = await register(
                 # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
                 Registry(database, settings.registry_table),
@@ -120,10 +122,10 @@ class Requests:
             wanted = changed or state is None or state.line.state != settled
             if not wanted and caller.idempotency_key is None:
                 return None, False
-            request, is_new = await requests.add(
+            request = await requests.add(
                 asked.database_name, asked.slug, caller, admin_email=asked.admin_email, mark=wanted
             )
-            return request, wanted and is_new
+            return request, wanted
 
         request, wanted = await self.ledger.ask(keep)
         return await self._answer(asked.database_name, request, wait, launch=wanted)
@@ -140,11 +142,12 @@ class Requests:
 
         async def keep(database: Database) -> tuple[Request, bool]:
             requests = TenantRequests(database)
-            earlier = await requests.earlier(caller)
-            if earlier:
-                return earlier, False
-            database_name, slug = await _place_of(database, self._settings, name)
-            return await requests.add(database_name, slug, caller, admin_email=None, mark=True)
+            async with requests.alone(caller):
+                earlier = await requests.earlier(caller)
+                if earlier:
+                    return earlier, False
+                database_name, slug = await _place_of(database, self._settings, name)
+                return await requests.add(database_name, slug, caller, admin_email=None, mark=True), True
 
         request, wanted = await self.ledger.ask(keep)
         return await self._answer(request.database_name, request, wait, launch=wanted)

@@ -357,7 +357,7 @@ class TestTheSameRequestAgain:
     @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["put", "reconcile"])
     def test_two_at_the_same_time_launch_one_run(self, service: Service, kind: str) -> None:
-        """Both have looked for an earlier one before either has stored its own."""
+        """The second comes before the first has stored its own."""
         service.tenants.add("acme")
         service.dagster.patience = 1.0
 
@@ -366,12 +366,26 @@ class TestTheSameRequestAgain:
                 return service.put("acme", word="a-1", **self.BODY)
             return service.reconcile("acme", word="a-1")
 
-        with together(service.tenants, 2, ask) as asking:
+        with together(service.tenants, ask, ask) as asking:
             pass
 
         answers = [accepted(future.result()) for future in asking]
         assert len(service.dagster.runs) == service.tenants.requests() == 1
         assert {answer["run_id"] for answer in answers} <= {service.dagster.runs[0].id, None}
+
+    @pytest.mark.slow
+    def test_of_two_others_at_the_same_time_one_is_refused_and_has_no_effect(self, service: Service) -> None:
+        def ask(name: str) -> Callable[[], httpx.Response]:
+            return lambda: service.put("acme", word="a-1", **(self.BODY | {"name": name}))
+
+        with together(service.tenants, ask("One"), ask("Other")) as asking:
+            pass
+
+        answers = [future.result() for future in asking]
+        assert sorted(answer.status_code for answer in answers) == [202, 409]
+        taken = next(name for name, answer in zip(("One", "Other"), answers, strict=True) if answer.status_code == 202)
+        assert service.tenants.row("twenty_tenant_acme")["name"] == taken
+        assert len(service.dagster.runs) == service.tenants.requests() == 1
 
     @pytest.mark.parametrize("word", ["two words", "x" * 201, "caf\xe9"])
     def test_a_word_that_is_none_is_refused(self, service: Service, word: str) -> None:
@@ -391,21 +405,19 @@ class TestTheSameRequestAgain:
 
 
 @contextmanager
-def together(
-    tenants: Tenants, callers: int, ask: Callable[[], httpx.Response]
-) -> Iterator[list["Future[httpx.Response]"]]:
-    """So many at once: none gets to store its request before all of them have looked for an earlier one."""
+def together(tenants: Tenants, *asks: Callable[[], httpx.Response]) -> Iterator[list["Future[httpx.Response]"]]:
+    """All at once: none gets to store its request before all of them have come."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-        " AND query LIKE '%%provisioning.tenant_link%%'"
+        " AND (query LIKE '%%provisioning.tenant_link%%' OR query LIKE '%%pg_advisory_lock%%')"
     )
-    with ThreadPoolExecutor(callers) as pool, tenants.postgres.connect(tenants.name) as other:
+    with ThreadPoolExecutor(len(asks)) as pool, tenants.postgres.connect(tenants.name) as other:
         with other.transaction():
             other.execute("LOCK TABLE provisioning.tenant_link IN SHARE ROW EXCLUSIVE MODE")
-            asking = [pool.submit(ask) for _ in range(callers)]
+            asking = [pool.submit(ask) for ask in asks]
             poll = threading.Event()
             for _ in range(200):
-                if tenants.postgres.execute("postgres", waiting, [tenants.name])[0][0] >= callers:
+                if tenants.postgres.execute("postgres", waiting, [tenants.name])[0][0] >= len(asks):
                     break
                 poll.wait(0.02)
             else:

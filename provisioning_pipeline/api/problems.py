@@ -17,10 +17,8 @@ from provisioning_pipeline.ledger.serving import LedgerAway
 from provisioning_pipeline.model.session import CannotTell, Refused
 
 RETRY_SECONDS = 5
-_NO_OBJECT = "The body is no JSON object; send one, with Content-Type: application/json."
 MEDIA_TYPE = "application/problem+json"
-
-
+_NO_OBJECT = "The body is no JSON object; send one, with Content-Type: application/json."
 _COME_AGAIN = {"Retry-After": {"description": "Seconds until it is worth while.", "schema": {"type": "integer"}}}
 _HEADERS: Mapping[HTTPStatus, dict[str, Any]] = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": {"description": "What is wanted.", "schema": {"type": "string"}}},

@@ -190,7 +190,7 @@ class Resolver:
         # a sign-in that asked meanwhile knows better
         return self._answers.setdefault(key, answer)
 
-    async def _ask(self, session: Session, look: "_Look") -> Answer:
+    async def _ask(self, session: Session, look: _Look) -> Answer:
         async def known(database: Database) -> tuple[LinkedTenant | None, tuple[RegisteredTenant, ...]]:
             linked = await tenant_of(database, session.organization_id, session.user_id)
             # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile

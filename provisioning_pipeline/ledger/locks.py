@@ -1,13 +1,11 @@
-"""One writer at a time per tenant, per server while a place on it is claimed, and per request under one key.
-
-They are PostgreSQL's advisory locks.
+"""PostgreSQL's advisory locks: one at a time per tenant, per server of which a place is claimed, and per request.
 
 Each lock has a connection of its own and lives as long as that: a killed process, a cancelled task and a broken
 connection let go at once, without a lease to wait for and without anything to clean up.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from psycopg import errors
 
@@ -21,61 +19,43 @@ _REQUESTS = 730_157
 """First keys of the two-part locks, so that nobody else's advisory locks meet ours."""
 
 
-@asynccontextmanager
-async def tenant_lock(database: Database, database_name: str, *, wait_seconds: float) -> AsyncIterator[None]:
+def tenant_lock(database: Database, database_name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
     """Hold the tenant's lock, waiting for another holder.
 
     Raises:
         Fault: BUSY when it is still held after `wait_seconds`.
     """
-    busy = Fault(
-        FaultKind.BUSY,
-        Reason.TENANT_BUSY,
-        f"Another run has been working on this tenant for over {wait_seconds:g} s; the next run looks again.",
-    )
-    async with _lock(database, _TENANTS, database_name, wait_seconds, busy):
-        yield
+    busy = f"Another run has been working on this tenant for over {wait_seconds:g} s; the next run looks again."
+    return _lock(database, _TENANTS, database_name, wait_seconds, busy)
 
 
-@asynccontextmanager
-async def server_lock(database: Database, server: str, *, wait_seconds: float) -> AsyncIterator[None]:
+def server_lock(database: Database, server: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
     """Hold a server's lock while one of its last places is claimed.
 
     Raises:
         Fault: BUSY when it is still held after `wait_seconds`.
     """
-    busy = Fault(
-        FaultKind.BUSY,
-        Reason.TENANT_BUSY,
-        f"Another run has been claiming a place on {server} for over {wait_seconds:g} s; the next run looks again.",
-    )
-    async with _lock(database, _SERVERS, server, wait_seconds, busy):
-        yield
+    busy = f"Another run has been claiming a place on {server} for over {wait_seconds:g} s; the next run looks again."
+    return _lock(database, _SERVERS, server, wait_seconds, busy)
 
 
-@asynccontextmanager
-async def request_lock(database: Database, name: str, *, wait_seconds: float) -> AsyncIterator[None]:
+def request_lock(database: Database, name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
     """Hold a request's lock while it is looked for, carried out and kept.
 
     Raises:
         Fault: BUSY when it is still held after `wait_seconds`.
     """
-    busy = Fault(
-        FaultKind.BUSY,
-        Reason.TENANT_BUSY,
-        f"The same request has been at work for over {wait_seconds:g} s; send it again.",
-    )
-    async with _lock(database, _REQUESTS, name, wait_seconds, busy):
-        yield
+    busy = f"The same request has been at work for over {wait_seconds:g} s; send it again."
+    return _lock(database, _REQUESTS, name, wait_seconds, busy)
 
 
 @asynccontextmanager
-async def _lock(database: Database, kind: int, name: str, wait_seconds: float, busy: Fault) -> AsyncIterator[None]:
+async def _lock(database: Database, kind: int, name: str, wait_seconds: float, busy: str) -> AsyncIterator[None]:
     async with database.own_connection() as connection:
         milliseconds = max(1, int(wait_seconds * 1000))
         await connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{milliseconds}ms"])
         try:
             await connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [kind, name])
         except errors.LockNotAvailable:
-            raise busy from None
+            raise Fault(FaultKind.BUSY, Reason.TENANT_BUSY, busy) from None
         yield

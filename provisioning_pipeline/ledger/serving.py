@@ -82,7 +82,7 @@ class LedgerAccess:
             self._hung_until = time.monotonic() + _LET_HUNG_REST_SECONDS
         raise LedgerAway
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         # it is told in the log already; nobody may be waiting for it any more
         if not task.cancelled() and task.exception() is None:

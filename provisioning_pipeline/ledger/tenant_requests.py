@@ -1,7 +1,7 @@
 """Requests for reconciliations, as the ledger keeps them: each one once, each with a mark until a run has looked."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database, Row
@@ -28,19 +28,16 @@ class TenantRequests:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    @asynccontextmanager
-    async def alone(self, caller: Caller) -> AsyncIterator[None]:
+    def alone(self, caller: Caller) -> AbstractAsyncContextManager[None]:
         """Nobody else is at a request of this caller's under the same key; without a key everybody may be.
 
         Raises:
             Fault: BUSY when somebody else is for more than four seconds.
         """
         if caller.idempotency_key is None:
-            yield
-            return
+            return nullcontext()
         name = f"{caller.api_key_id} {caller.idempotency_key}"
-        async with request_lock(self.database, name, wait_seconds=_LOCK_SECONDS):
-            yield
+        return request_lock(self.database, name, wait_seconds=_LOCK_SECONDS)
 
     async def earlier(self, caller: Caller) -> Request | None:
         """The request that this caller made before under the same key; None: there is none, or it has no key.

@@ -48,8 +48,8 @@ class TwentySignIn:
 class _Admission:
     """Work on one member under way: first their workspace is found, then their account is made ready."""
 
-    found: "asyncio.Future[WorkspaceContext]"
-    task: "asyncio.Task[WorkspaceContext] | None" = None
+    found: asyncio.Future[WorkspaceContext]
+    task: asyncio.Task[WorkspaceContext] | None = None
 
 
 class SignIns:
@@ -98,13 +98,13 @@ class SignIns:
         # shielded: a caller who hangs up leaves no half member behind
         return await asyncio.shield(admission.task)
 
-    def _ended(self, key: tuple[str, str, str], task: "asyncio.Task[WorkspaceContext]") -> None:
+    def _ended(self, key: tuple[str, str, str], task: asyncio.Task[WorkspaceContext]) -> None:
         self._admitting.pop(key, None)
         if not task.cancelled():
             # also where nobody waits for it any more
             task.exception()
 
-    async def _admit(self, session: Session, found: "asyncio.Future[WorkspaceContext]") -> WorkspaceContext:
+    async def _admit(self, session: Session, found: asyncio.Future[WorkspaceContext]) -> WorkspaceContext:
         try:
             context = await self._resolver.certain_context(session)
         except BaseException as error:

@@ -227,19 +227,14 @@ class Requests:
         # one after another: the second of two requests at the same time finds the first one's run at work
         async with self._launching.setdefault(name, asyncio.Lock()):
             under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
-            # what it has read already may have changed since; the mark has the sensor look again in that case
-            is_new = not (under_way and await dagster.is_under_way(under_way))
-            run_id = under_way if under_way and not is_new else await self._launched(dagster, name)
+            if under_way and await dagster.is_under_way(under_way):
+                # what it has read already may have changed since; the mark has the sensor look again in that case
+                run_id, is_new = under_way, False
+            else:
+                config = {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}}
+                run_id, is_new = await dagster.launch(JOB, config, {"trigger": TENANT_MANAGER, "tenant": name}), True
             await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
         return run_id, is_new
-
-    @staticmethod
-    async def _launched(dagster: DagsterClient, name: str) -> str:
-        return await dagster.launch(
-            JOB,
-            {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}},
-            {"trigger": TENANT_MANAGER, "tenant": name},
-        )
 
 
 async def place_of(ledger: LedgerAccess, settings: Settings, name: str) -> tuple[str, str]:

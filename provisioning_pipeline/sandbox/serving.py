@@ -55,7 +55,7 @@ class LoopbackServer:
 
         server.startup = startup_then_tell  # type: ignore[method-assign]  # uvicorn has no ready callback
         # its own loop looks ten times a second whether it is to stop, and tests stop hundreds of servers
-        server.main_loop = until_told_to_stop  # type: ignore[method-assign]
+        server.main_loop = until_told_to_stop  # type: ignore[method-assign]  # nor one to end
         self._server = server
         self._thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name=f"stand-in:{self._port}", daemon=True

@@ -60,16 +60,6 @@ class GatewaySettings(BaseSettings):
         "https://api.clerk.com/v1/jwks is asked with the secret key. Only with one issuer.",
         examples=["https://api.clerk.com/v1/jwks"],
     )
-
-    @field_validator("clerk_jwks_url", mode="after")
-    @classmethod
-    def _one_issuer(cls, url: str | None, info: ValidationInfo) -> str | None:
-        # keys of one address would sign for every issuer
-        if url is not None and len(info.data.get("clerk_issuers", ())) > 1:
-            message = f"only with one issuer: with several, {PREFIX}CLERK_ISSUERS say where their keys are"
-            raise ValueError(message)
-        return url
-
     clerk_authorized_parties: tuple[str, ...] = Field(
         default=(),
         description="Origins whose session tokens are accepted (their claim `azp`), as a JSON list. Set it: without "
@@ -113,3 +103,12 @@ class GatewaySettings(BaseSettings):
     request_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
     )
+
+    @field_validator("clerk_jwks_url", mode="after")
+    @classmethod
+    def _one_issuer(cls, url: str | None, info: ValidationInfo) -> str | None:
+        # keys of one address would sign for every issuer
+        if url is not None and len(info.data.get("clerk_issuers", ())) > 1:
+            message = f"only with one issuer: with several, {PREFIX}CLERK_ISSUERS say where their keys are"
+            raise ValueError(message)
+        return url

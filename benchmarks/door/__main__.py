@@ -2,11 +2,9 @@
 
 import json
 import logging
-import signal
-import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +15,7 @@ from benchmarks.door.fleet import Fleet, fleet
 from benchmarks.door.load import Generator, Load, Tokens, installed
 from benchmarks.door.rounds import measure
 from benchmarks.door.servers import Side
+from benchmarks.ending import leave_on_signals
 from benchmarks.goals import show_goals
 
 _MORE_TOKENS = 1.3
@@ -40,8 +39,7 @@ def main(
 
     For a quick impression: --seconds 3 --repeat 3.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    leave_on_signals()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     load = Load(generator or installed(), connections, seconds)
@@ -76,11 +74,6 @@ def _measure(
                 f"{rounds.kind}, round {number} of {repeat}, {side}: {measured.per_second:,.0f} requests a second, "
                 f"99 % within {measured.p99 * 1e3:.2f} ms"
             )
-
-
-def _stop(number: int, _frame: object) -> NoReturn:
-    """Leave through every `with`, so that servers, sandbox and folders go."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 import json
 import logging
-import signal
-import sys
 import warnings
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from benchmarks.ending import leave_on_signals
 from benchmarks.flags import figures
 from benchmarks.flags.fleet import Fleet, fleet
 from benchmarks.flags.ways import Observed, full_looks, observe
@@ -40,8 +39,7 @@ def main(
 
     For a quick impression: --databases 100 --repeat 3.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    leave_on_signals()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     with fleet(databases, lambda made: _progress.print(f"{made:,} of {databases:,} databases made")) as running:
@@ -62,11 +60,6 @@ def _observe_unchanged(running: Fleet, at_once: int) -> tuple[Observed, Observed
     first = observe(running, at_once)
     _progress.print(f"the first observation looked into {first.looked_into:,} databases: {first.queries:,} queries")
     return observe(running, at_once, running.names[: len(running.names) // 10]), observe(running, at_once)
-
-
-def _stop(number: int, _frame: object) -> NoReturn:
-    """Leave through every `with`, so that the server and its folder go."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

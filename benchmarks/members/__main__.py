@@ -2,14 +2,13 @@
 
 import json
 import logging
-import signal
-import sys
 import warnings
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from benchmarks.ending import leave_on_signals
 from benchmarks.goals import show_goals
 from benchmarks.members import figures
 from benchmarks.members.figures import Rounds
@@ -27,8 +26,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure how quickly members come in. Exit code 1 when the goal is missed."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    leave_on_signals()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     rounds = _measure(repeat, tenants, members)
@@ -55,11 +53,6 @@ def _measure(repeat: int, tenants: int, members: int) -> Rounds:
                 f"{measured.members_per_second:.1f} members a second"
             )
     return Rounds(found)
-
-
-def _stop(number: int, _frame: object) -> NoReturn:
-    """Leave through every `with`, so that sandboxes and folders go."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

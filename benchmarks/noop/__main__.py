@@ -1,15 +1,15 @@
 """`python -m benchmarks.noop`."""
 
 import json
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from benchmarks.ending import leave_on_signals
 from benchmarks.goals import show_goals
 from benchmarks.noop import figures
 from benchmarks.noop.figures import Fleet, Size
@@ -30,8 +30,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Measure a reconciliation that finds nothing to do. Exit code 1 when a goal is missed."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    leave_on_signals()
     small, large = Fleet(_size(tenants // _SMALLER, members)), Fleet(_size(tenants, members))
     with _served(small.size, members) as sandbox:
         _measure(small, sandbox, 1)
@@ -85,11 +84,6 @@ def _check(size: Size, side: Side, measured: Measured) -> None:
     nothing_to_do = {"tenants": size.tenants, "work": 0, "findings": 0, "notes": 0}
     if side is Side.PIPELINE and measured.found != nothing_to_do:
         raise RuntimeError(f"the fleet is not at rest, so the time would mean nothing: {measured.found}")
-
-
-def _stop(number: int, _frame: object) -> NoReturn:
-    """Leave through every `with`, so that sandboxes and folders go."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

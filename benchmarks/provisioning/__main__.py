@@ -2,16 +2,15 @@
 
 import json
 import logging
-import signal
-import sys
 import warnings
 from contextlib import ExitStack
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from benchmarks.ending import leave_on_signals
 from benchmarks.goals import Goal, show_goals
 from benchmarks.provisioning import figures
 from benchmarks.provisioning.fleets import Fleet, fleets
@@ -41,8 +40,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Measure what the pipeline adds to the bare API calls. Exit code 1 when a goal is missed."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    leave_on_signals()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     ways = _measure_ways(repeat) if part is not Part.FLEETS else None
@@ -89,11 +87,6 @@ def _show(ways: figures.Ways | None, pair: tuple[Fleet, Fleet] | None, goals: li
     if pair:
         figures.show_fleets(console, *pair)
     show_goals(console, goals)
-
-
-def _stop(number: int, _frame: object) -> NoReturn:
-    """Leave through every `with`, so that sandboxes and folders go."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

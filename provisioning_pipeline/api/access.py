@@ -13,7 +13,7 @@ from provisioning_pipeline.api.limits import RateLimit
 from provisioning_pipeline.api.problems import Problem
 from provisioning_pipeline.settings import Settings
 
-_ASK = {"WWW-Authenticate": 'Basic realm="Provisioning reports", charset="UTF-8"', "Cache-Control": "no-store"}
+_ASK = {"WWW-Authenticate": 'Basic realm="Provisioning reports", charset="UTF-8"'}
 _WRONG_PER_MINUTE = 60
 _PROXIED = ("forwarded", "via", "x-real-ip")
 _HERE_ONLY = (
@@ -65,7 +65,7 @@ async def _must_be_here(request: Request) -> None:
     proxied = any(name in _PROXIED or name.startswith("x-forwarded-") for name in request.headers)
     peer = request.client.host if request.client else ""
     if proxied or not _is_here(peer) or not _names_us(request.headers.get("host", "")):
-        raise Problem(HTTPStatus.FORBIDDEN, _HERE_ONLY, {"Cache-Control": "no-store"})
+        raise Problem(HTTPStatus.FORBIDDEN, _HERE_ONLY)
 
 
 def _is_here(address: str) -> bool:

@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 _KNOWN_SECONDS = 5.0
 """A key that was just revoked is still taken for so long."""
 _WRONG_PER_MINUTE = 30
-_ASK = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+_ASK = {"WWW-Authenticate": "Bearer"}
 _NO_KEY = "Give an API key: Authorization: Bearer ... `provisioning keys create` makes one."
 _WRONG_KEY = "The API key is not valid: it is wrong, revoked or expired. `provisioning keys list` tells."
 
@@ -64,7 +64,7 @@ class KeyGuard:
         address = request.client.host if request.client else ""
         if key_id is None:
             # nobody learns an id from this, and it costs the ledger nothing
-            raise self._is_wrong(address)
+            raise self._wrong_key(address)
 
         async def look(database: Database) -> bool:
             keys = ApiKeys(database)
@@ -83,11 +83,11 @@ class KeyGuard:
         except LedgerAway:
             raise away() from None
         if not right:
-            raise self._is_wrong(address)
+            raise self._wrong_key(address)
         self._known[key] = key_id
         return key_id
 
-    def _is_wrong(self, address: str) -> Problem:
+    def _wrong_key(self, address: str) -> Problem:
         self._wrong.take(address)
         _LOG.warning("A wrong API key came from %s.", address or "an unknown address")
         return Problem(HTTPStatus.UNAUTHORIZED, _WRONG_KEY, _ASK)

@@ -52,5 +52,5 @@ class RateLimit:
         return Problem(
             HTTPStatus.TOO_MANY_REQUESTS,
             f"Too many {self._what}: {self._item.amount} in a minute are allowed. Come again later.",
-            {"Retry-After": str(seconds), "Cache-Control": "no-store"},
+            {"Retry-After": str(seconds)},
         )

@@ -80,7 +80,12 @@ class FleetFigures(Collector):
         self._conditions = gauge("provisioning_conditions", "Tenants by condition.", "type", "status", "reason")
         self._tenants = gauge("provisioning_tenants", "Tenants by state.", "state")
         self._marked = gauge("provisioning_tenants_marked", "Tenants that wait for a run to look at them.")
-        self._runs = gauge("provisioning_runs", "Runs that the ledger remembers.", "trigger", "state")
+        self._runs = gauge(
+            "provisioning_runs",
+            "Runs that the ledger remembers, but for sign-ins and verifications.",
+            "trigger",
+            "state",
+        )
         self._last_run = gauge("provisioning_last_run_timestamp_seconds", "When the last run over all tenants ended.")
         self._allowed = gauge(
             "provisioning_clerk_calls_allowed",

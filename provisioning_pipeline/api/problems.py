@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from provisioning_pipeline.api.documents import Problem as ProblemDocument
 from provisioning_pipeline.api.request_log import request_id
-from provisioning_pipeline.gateway.problems import NO_STORE, problem_response, refusal_response
+from provisioning_pipeline.gateway.problems import problem_response, refusal_response
 from provisioning_pipeline.gateway.resolver import LEDGER_AWAY
 from provisioning_pipeline.ledger.serving import LedgerAway
 from provisioning_pipeline.model.session import CannotTell, Refused
@@ -45,7 +45,7 @@ class Problem(Exception):
 
 def away(detail: str = LEDGER_AWAY) -> Problem:
     """Something behind us is away; later it may be back."""
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {**NO_STORE, "Retry-After": str(RETRY_SECONDS)})
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -101,20 +101,18 @@ async def _malformed(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     if [fault["loc"] for fault in error.errors()] == [("body",)]:
         whole = [{"field": "body", "message": "is no JSON object"}]
-        return _document(HTTPStatus.UNPROCESSABLE_ENTITY, _NO_OBJECT, NO_STORE, errors=whole)
+        return _document(HTTPStatus.UNPROCESSABLE_ENTITY, _NO_OBJECT, errors=whole)
     # where and what is wrong, never the value
     faults = [
         {"field": ".".join(str(part) for part in fault["loc"]), "message": str(fault["msg"])}
         for fault in error.errors()
     ]
-    return _document(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "The request is malformed; `errors` says where.", NO_STORE, errors=faults
-    )
+    return _document(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is malformed; `errors` says where.", errors=faults)
 
 
 async def _refused_by_the_router(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     if status is HTTPStatus.BAD_REQUEST:
-        return _document(status, "The body cannot be read: send UTF-8 JSON.", NO_STORE)
+        return _document(status, "The body cannot be read: send UTF-8 JSON.")
     return _document(status, f"{status.description}." if status.description else status.phrase, error.headers)

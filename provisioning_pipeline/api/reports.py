@@ -167,7 +167,7 @@ def _begin(request: Request) -> Position | None:
 
 
 def _missing(detail: str) -> Problem:
-    return Problem(HTTPStatus.NOT_FOUND, detail, {"Cache-Control": "no-store"})
+    return Problem(HTTPStatus.NOT_FOUND, detail)
 
 
 def _document(found: Timeline) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from provisioning_pipeline.gateway.problems import NO_STORE, problem_response
+from provisioning_pipeline.gateway.problems import problem_response
 
 _LOG = logging.getLogger("provisioning_pipeline.access")
 _HEADER = b"x-request-id"
@@ -83,7 +83,7 @@ class RequestLog:
 
 def _unforeseen(own: str) -> Response:
     return problem_response(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "An unforeseen error; the server's log has it.", NO_STORE, request_id=own
+        HTTPStatus.INTERNAL_SERVER_ERROR, "An unforeseen error; the server's log has it.", request_id=own
     )
 
 

@@ -18,7 +18,8 @@ from provisioning_pipeline.pipeline.sign_in import SignIns
 from provisioning_pipeline.settings import Settings
 
 _HEADERS: Mapping[str, str] = {
-    "X-Tenant": "The tenant's slug; what is no printable ASCII, or a space, is percent-encoded.",
+    "X-Tenant": "The tenant's slug; its database name where another tenant has that slug, too. Spaces, per cent "
+    "signs and what is no printable ASCII are percent-encoded.",
     "X-Twenty-Workspace-Id": "The workspace's id.",
     "X-Twenty-User-Id": "The member's Twenty user id.",
     "X-Twenty-Role": "Label of the role in Twenty that the role at Clerk stands for; encoded likewise.",
@@ -73,7 +74,7 @@ def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) ->
         },
         openapi_extra=_SECURITY,
     )
-    async def verify(request: Request, tenant: Tenant = None) -> Response:  # noqa: ARG001  # for OpenAPI
+    async def verify(request: Request, tenant: Tenant = None) -> Response:  # noqa: ARG001  # for OpenAPI; never called
         """Forward authentication, for nginx's `auth_request`, Traefik and Caddy: headers, or 401 or 403."""
         return await verified(request)
 

@@ -12,11 +12,12 @@ from fastapi.responses import JSONResponse
 
 from provisioning_pipeline.api.documents import SLUG, PutTenant, Tenant, Tenants, tenant_document
 from provisioning_pipeline.api.keys import KeyGuard, KeyId
-from provisioning_pipeline.api.problems import Problem, responses
+from provisioning_pipeline.api.problems import Problem, away, responses
 from provisioning_pipeline.gateway.problems import NO_STORE
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.pipeline.tenant_pages import tenant_page
-from provisioning_pipeline.pipeline.tenant_requests import Asked, Requests, UnknownTenant, place_of
+from provisioning_pipeline.pipeline.tenant_requests import Requests, TenantState, UnknownTenant, place_of
 from provisioning_pipeline.pipeline.timeline import SeveralTenants
 from provisioning_pipeline.settings import Settings
 
@@ -93,8 +94,8 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         request.state.tenant = slug
         caller = _caller(key_id, idempotency_key, "PUT", slug, body)
         registration = await _registration(requests, settings, slug, body or PutTenant())
-        asked = await _told(lambda: requests.put(registration, caller, wait=wait))
-        return _answer(asked, request, settings)
+        state = await _told(lambda: requests.put(registration, caller, wait=wait))
+        return _answer(state, request, settings)
 
     @router.post(
         "/v1/tenants/{slug}/reconcile",
@@ -112,8 +113,8 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         """Have a tenant looked at, ready or not; what differs from what should be is put right."""
         request.state.tenant = slug
         caller = _caller(key_id, idempotency_key, "POST", slug, None)
-        asked = await _told(lambda: requests.reconcile(slug, caller, wait=wait))
-        return _answer(asked, request, settings)
+        state = await _told(lambda: requests.reconcile(slug, caller, wait=wait))
+        return _answer(state, request, settings)
 
     @router.get("/v1/tenants", response_model=Tenants, responses=_COMMON, openapi_extra=_KEY_SECURITY)
     async def list_tenants(
@@ -181,19 +182,21 @@ async def _told(work: Callable[[], Awaitable[T]]) -> T:
     try:
         return await work()
     except UnknownTenant:
-        raise Problem(HTTPStatus.NOT_FOUND, _NO_TENANT, NO_STORE) from None
+        raise Problem(HTTPStatus.NOT_FOUND, _NO_TENANT) from None
     except SeveralTenants as several:
         names = ", ".join(several.database_names)
         raise Problem(
-            HTTPStatus.CONFLICT, f"Several tenants have this slug; ask for one by its database name: {names}.", NO_STORE
+            HTTPStatus.CONFLICT, f"Several tenants have this slug; ask for one by its database name: {names}."
         ) from None
+    except Fault as busy:
+        raise away(busy.message) from None
     except Conflict as conflict:
-        raise Problem(HTTPStatus.CONFLICT, str(conflict), NO_STORE) from None
+        raise Problem(HTTPStatus.CONFLICT, str(conflict)) from None
 
 
-def _answer(asked: Asked, request: Request, settings: Settings) -> Response:
-    document = tenant_document(asked.state, _base(request, settings))
-    if asked.settled:
+def _answer(state: TenantState, request: Request, settings: Settings) -> Response:
+    document = tenant_document(state, _base(request, settings))
+    if state.ready:
         return JSONResponse(document.model_dump(mode="json"), headers=NO_STORE)
     headers = {**NO_STORE, "Location": document.status_url, "Retry-After": _ASK_AGAIN_SECONDS}
     return JSONResponse(document.model_dump(mode="json"), HTTPStatus.ACCEPTED, headers)

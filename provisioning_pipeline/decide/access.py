@@ -13,6 +13,7 @@ from provisioning_pipeline.model.session import (
     Session,
     WorkspaceContext,
 )
+from provisioning_pipeline.model.tenant import registry_status
 
 _GONE = frozenset({Reason.WORKSPACE_GONE, Reason.WORKSPACE_SUSPENDED})
 
@@ -43,21 +44,21 @@ def decide_access(
     Raises:
         Refused: with words of 403.
     """
-    aside = {row.database_name for row in registered if (row.status or "").strip().lower() in policy.excluded_statuses}
+    aside = {row.database_name for row in registered if registry_status(row.status) in policy.excluded_statuses}
     claims = {row.database_name for row in registered if row.clerk_org_id == session.organization_id}
-    # a tenant with a workspace had a row: where that was taken away, the tenant was
-    rows = {row.database_name for row in registered}
-    gone = linked.database_name not in rows - aside if linked else bool(claims) and claims <= aside
-    if gone:
-        raise _suspended()
-    # a tenant that was set aside claims nothing: its customer may have come back as another tenant
-    claims -= aside
+    active = {row.database_name for row in registered} - aside
     if linked is None:
-        if claims:
+        if claims & active:
             raise _not_ready()
+        if claims:
+            raise _suspended()
         raise Refused(Refusal.NO_WORKSPACE, "The session's organization has no workspace here.")
+    # a tenant with a workspace had a row: where that was taken away, the tenant was
+    if linked.database_name not in active:
+        raise _suspended()
     named = {row.clerk_org_id for row in registered if row.database_name == linked.database_name}
-    if claims - {linked.database_name} or named - {None, "", session.organization_id}:
+    # a tenant that was set aside claims nothing: its customer may have come back as another tenant
+    if (claims & active) - {linked.database_name} or named - {None, "", session.organization_id}:
         raise Refused(
             Refusal.ORGANIZATION_DISPUTED,
             "More than one tenant claims the session's organization, or its tenant another one. The registry has to "

@@ -10,7 +10,7 @@ import pandas as pd
 
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.frames import records
-from provisioning_pipeline.model.tenant import Tenant
+from provisioning_pipeline.model.tenant import Tenant, registry_status
 
 _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The registry has a row for it.")
 _NAMED = re.compile(r"^twenty_tenant_(?P<slug>.+?)(?:_(?P<hash>[0-9a-f]{8}))?$")
@@ -139,7 +139,7 @@ def _registration(
             False,
         )
     if registered:
-        status = str(row["status"] or "").strip().lower()
+        status = registry_status(row["status"])
         if status in policy.excluded_statuses:
             return (
                 is_false(

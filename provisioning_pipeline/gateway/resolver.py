@@ -15,7 +15,7 @@ from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
 from provisioning_pipeline.gateway.credentials import credentials_of
-from provisioning_pipeline.gateway.members import Members
+from provisioning_pipeline.gateway.looks import MemberLooks
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.sessions import registered_for, tenant_of
@@ -76,13 +76,13 @@ class Resolver:
         self.looks: Counter[str] = Counter()
         """Looks at members in Clerk: asked, failed, and left out because of the budget or of a failure before."""
         self._policy = AccessPolicy(
-            frozenset(status.lower() for status in settings.registry_excluded_statuses),
+            frozenset(settings.registry_excluded_statuses),
             settings.member_roles,
             settings.member_default_role,
         )
         self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
-        self._members: Members | None = None
+        self._members: MemberLooks | None = None
         self._told: TTLCache[str, bool] = TTLCache(_REMEMBERED, _TOLD_SECONDS)
         """Tenants of whose wrong claims somebody was told a moment ago."""
 
@@ -145,25 +145,23 @@ class Resolver:
             answer = await self._ask_once(key, session)
         if isinstance(answer, Refused):
             raise Refused(answer.why, answer.detail)
-        return await self._with_true_claim(_of(answer, session), session)
+        return await self.of_session(answer, session)
 
-    async def _with_true_claim(self, answer: WorkspaceContext, session: Session) -> WorkspaceContext:
-        if not claim_agrees(session.workspace_id, answer.workspace_id):
-            await self._tell_disagreement(answer)
+    async def of_session(self, context: WorkspaceContext, session: Session) -> WorkspaceContext:
+        """A workspace that was told for this member, perhaps for another session, for this one.
+
+        Raises:
+            Refused: when this one's token claims another workspace.
+        """
+        found = _of(context, session)
+        if not claim_agrees(session.workspace_id, found.workspace_id):
+            await self._tell_disagreement(found)
             raise Refused(
                 Refusal.WORKSPACE_CLAIM_WRONG,
                 "The token's twenty_workspace_id is not the workspace of its organization. It may be up to a minute "
                 "old; if it stays so, the claim at Clerk or the organization's metadata is wrong.",
             )
-        return answer
-
-    async def of_session(self, context: WorkspaceContext, session: Session) -> WorkspaceContext:
-        """A workspace that was told for another session of this member, for this one.
-
-        Raises:
-            Refused: when this one's token claims another workspace.
-        """
-        return await self._with_true_claim(_of(context, session), session)
+        return found
 
     async def certain_context(self, session: Session, *, ask_clerk: bool = True) -> WorkspaceContext:
         """The same, looked up anew, and only if Clerk itself has just said that the user is an active member.
@@ -221,7 +219,7 @@ class Resolver:
         """
         # an application that is called without a server may have another loop for each request
         if self._members is None or self._members.loop is not asyncio.get_running_loop():
-            self._members = Members(self._settings, self.looks)
+            self._members = MemberLooks(self._settings, self.looks)
         standing = await self._members.standing(session.organization_id, session.user_id, certain=certain)
         if isinstance(standing, Departure):
             return standing

@@ -51,12 +51,12 @@ class History:
         """What is known of these tenants; those that nobody ever looked at are not among them."""
         rows = await self.database.fetch(
             """
-            SELECT l.database_name, l.ready, array_remove(array_agg(c.type), NULL) AS held
+            SELECT l.database_name, l.ready,
+                   COALESCE(array_agg(c.type) FILTER (WHERE c.status = 'True'), '{}') AS held
             FROM provisioning.tenant_link l
-            LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.status = 'True'
-            -- one that was asked for and never looked at is new
-            WHERE l.database_name = ANY(%s) AND EXISTS (
-                SELECT 1 FROM provisioning.condition x WHERE x.database_name = l.database_name)
+            -- one that was asked for and never looked at has no condition yet, and is new
+            JOIN provisioning.condition c ON c.database_name = l.database_name
+            WHERE l.database_name = ANY(%s)
             GROUP BY l.database_name
             """,
             [list(database_names)],

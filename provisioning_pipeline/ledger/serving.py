@@ -66,6 +66,7 @@ class LedgerAccess:
 
         Raises:
             LedgerAway: when that fails or takes too long, or the ledger hung a moment ago.
+            Fault: BUSY, when `work` waited in vain for a lock.
         """
         begun = time.monotonic()
         if begun < self._hung_until:
@@ -95,6 +96,8 @@ class LedgerAccess:
             async with asyncio.timeout(_MOST_SECONDS):
                 return await work(database)
         except (Fault, Error, TimeoutError) as error:
+            if isinstance(error, Fault) and error.kind is FaultKind.BUSY:
+                raise
             _LOG.warning("The ledger could not be asked: %s", _told(error))
             lost = isinstance(error, TimeoutError) or (isinstance(error, Fault) and error.kind is FaultKind.TRANSIENT)
             if lost and database is self._database:

@@ -144,22 +144,16 @@ class TenantRequests:
                         -- the sensor's: it has looked, and may be at work yet
                         SELECT 1 FROM provisioning.run s WHERE s.trigger = %(trigger)s AND s.finished_at IS NULL
                         AND s.begun_at >= last.asked_at AND s.begun_at > now() - interval '10 minutes') END
-                    AND last.asked_at IS NOT NULL
                     AND NOT COALESCE(c.status = 'True' AND c.since >= last.asked_at, false)))
             """,
             {"names": list(names), "trigger": TENANT_MANAGER},
         )
         return frozenset(row["database_name"] for row in rows)
 
-    async def has_ended(self, request: Request) -> bool:
-        """Whether the run that was launched for this request has ended; false where nobody knows of one."""
+    async def has_ended(self, run_id: str | None) -> bool:
+        """Whether this run has ended, as it told the ledger itself."""
         rows = await self.database.fetch(
-            """
-            SELECT 1 FROM provisioning.tenant_request q
-            JOIN provisioning.run r ON r.run_id = q.run_id AND r.finished_at IS NOT NULL
-            WHERE q.id = %s
-            """,
-            [request.id],
+            "SELECT 1 FROM provisioning.run WHERE run_id = %s AND finished_at IS NOT NULL", [run_id]
         )
         return bool(rows)
 

@@ -39,6 +39,11 @@ class AdminUnknown:
     message: str
 
 
+def registry_status(said: object) -> str:
+    """A registry's word for the status of a tenant, as policies compare it: in lower case, without blanks around it."""
+    return str(said or "").strip().lower()
+
+
 class Step(StrEnum):
     """What a run does for a tenant, in this order; also the names of the Dagster ops."""
 

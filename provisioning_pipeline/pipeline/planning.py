@@ -26,7 +26,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
-from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan, TenantPlan
+from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan, TenantPlan, registry_status
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.observation import Seen, everything, some
@@ -277,9 +277,8 @@ def _in_turn(missing: list[tuple[str, str]], now: datetime) -> list[tuple[str, s
 def _matches(settings: Settings, seen: Seen) -> dict[str, Match]:
     claimants = claimants_of(seen.detected)
     ours = {claimant.database_name for claimant in claimants}
-    others = seen.registry[
-        ~seen.registry["database_name"].isin(ours) & ~seen.registry["status"].isin(settings.registry_excluded_statuses)
-    ]
+    aside = seen.registry["status"].map(registry_status).isin(settings.registry_excluded_statuses)
+    others = seen.registry[~seen.registry["database_name"].isin(ours) & ~aside]
     return match_organizations(
         claimants,
         seen.clerk.organizations,

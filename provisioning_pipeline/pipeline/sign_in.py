@@ -44,12 +44,12 @@ class TwentySignIn:
     expires_at: datetime
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Admission:
     """Work on one member under way: first their workspace is found, then their account is made ready."""
 
-    found: asyncio.Future[WorkspaceContext]
-    task: asyncio.Task[WorkspaceContext] | None = None
+    found: asyncio.Task[WorkspaceContext]
+    ready: asyncio.Task[WorkspaceContext]
 
 
 class SignIns:
@@ -89,14 +89,14 @@ class SignIns:
         key = session.organization_id, session.user_id, session.role
         admission = self._admitting.get(key)
         if admission is None:
-            admission = self._admitting[key] = _Admission(asyncio.get_running_loop().create_future())
-            admission.task = asyncio.create_task(self._admit(session, admission.found))
-            admission.task.add_done_callback(lambda task: self._ended(key, task))
+            found = asyncio.create_task(self._resolver.certain_context(session))
+            ready = asyncio.create_task(self._made_ready(found, session))
+            ready.add_done_callback(lambda task: self._ended(key, task))
+            admission = self._admitting[key] = _Admission(found, ready)
         # what this very token claims, before anybody waits
         await self._resolver.of_session(await asyncio.shield(admission.found), session)
-        assert admission.task is not None
         # shielded: a caller who hangs up leaves no half member behind
-        return await asyncio.shield(admission.task)
+        return await asyncio.shield(admission.ready)
 
     def _ended(self, key: tuple[str, str, str], task: asyncio.Task[WorkspaceContext]) -> None:
         self._admitting.pop(key, None)
@@ -104,15 +104,8 @@ class SignIns:
             # also where nobody waits for it any more
             task.exception()
 
-    async def _admit(self, session: Session, found: asyncio.Future[WorkspaceContext]) -> WorkspaceContext:
-        try:
-            context = await self._resolver.certain_context(session)
-        except BaseException as error:
-            found.set_exception(error)
-            # whoever waits hears of it there
-            found.exception()
-            raise
-        found.set_result(context)
+    async def _made_ready(self, found: asyncio.Task[WorkspaceContext], session: Session) -> WorkspaceContext:
+        context = await found
         try:
             if context.twenty_user_id is not None and not await self._is_pending(context):
                 return context

@@ -51,20 +51,9 @@ class TenantState:
     run_id: str | None = None
 
     @property
-    def is_ready(self) -> bool:
-        """Everything about it holds, and a real login proved it."""
-        return self.line.state == "ready"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The answer to a request.
-
-    `settled` says that the tenant is ready and nothing more is coming; else a run is, or has told why it is not ready.
-    """
-
-    state: TenantState
-    settled: bool
+    def ready(self) -> bool:
+        """Everything about it holds, a real login proved it, and no run is to come."""
+        return self.line.state == "ready" and not self.waiting
 
 
 class UnknownTenant(Exception):
@@ -90,7 +79,7 @@ class Requests:
         self._waiting = 0
         self._launching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def put(self, asked: Registration, caller: Caller, *, wait: float) -> Asked:
+    async def put(self, asked: Registration, caller: Caller, *, wait: float) -> TenantState:
         """Register or update a tenant and have it looked at, unless it is ready and nothing has changed.
 
         Args:
@@ -114,12 +103,12 @@ class Requests:
                 Registry(database, settings.registry_table),
                 asked,
                 status=(settings.registry_pending_statuses or ("provisioning",))[-1],
-                aside={status.lower() for status in settings.registry_excluded_statuses},
+                aside=frozenset(settings.registry_excluded_statuses),
                 linked=(await Timelines(database).organization_and_members(asked.database_name))[0],
             )
             state = await _state(database, settings, asked.database_name)
-            settled = "aside" if is_aside else "ready"
-            wanted = changed or state is None or state.line.state != settled
+            as_it_should_be = "aside" if is_aside else "ready"
+            wanted = changed or state is None or state.line.state != as_it_should_be
             if not wanted and caller.idempotency_key is None:
                 return None, False
             request = await requests.add(
@@ -130,7 +119,7 @@ class Requests:
         request, wanted = await self.ledger.ask(keep)
         return await self._answer(asked.database_name, request, wait, launch=wanted)
 
-    async def reconcile(self, name: str, caller: Caller, *, wait: float) -> Asked:
+    async def reconcile(self, name: str, caller: Caller, *, wait: float) -> TenantState:
         """Have a tenant looked at, ready or not.
 
         Raises:
@@ -167,44 +156,44 @@ class Requests:
 
         return await self.ledger.ask(look)
 
-    async def _answer(self, name: str, request: Request | None, wait: float, *, launch: bool) -> Asked:
+    async def _answer(self, name: str, request: Request | None, wait: float, *, launch: bool) -> TenantState:
         """How far it is, after at most so many seconds; sooner when it is ready, or its run has ended without that."""
         launched = False
         if request and launch:
             run_id, launched = await self._launch(request)
             request = replace(request, run_id=run_id)
         clock = asyncio.get_running_loop().time
-        asked, ended = await self._look(name, request, launched=launched)
+        state, ended = await self._look(name, request, launched=launched)
         # those who wait ask the ledger again and again; beyond some they are told to come again instead
-        if asked.settled or ended or not wait or self._waiting >= _MOST_WAITING:
-            return asked
+        if state.ready or ended or not wait or self._waiting >= _MOST_WAITING:
+            return state
         self._waiting += 1
         try:
             pause, deadline = _FIRST_PAUSE_SECONDS, clock() + wait
-            while not (asked.settled or ended or clock() >= deadline or self._stopping()):
+            while not (state.ready or ended or clock() >= deadline or self._stopping()):
                 await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
                 pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
                 with suppress(LedgerAway):
                     # the request is kept: a ledger that is away for a moment only makes the answer older
-                    asked, ended = await self._look(name, request, launched=launched)
+                    state, ended = await self._look(name, request, launched=launched)
         finally:
             self._waiting -= 1
-        return asked
+        return state
 
-    async def _look(self, name: str, request: Request | None, *, launched: bool) -> tuple[Asked, bool]:
+    async def _look(self, name: str, request: Request | None, *, launched: bool) -> tuple[TenantState, bool]:
         """The tenant now, and whether there is nothing to wait for.
 
         `launched`: the run was launched for this very request, so that its end is the answer.
         """
+        run_id = request.run_id if request else None
 
-        async def look(database: Database) -> tuple[Asked, bool]:
+        async def look(database: Database) -> tuple[TenantState, bool]:
             requests = TenantRequests(database)
             # before the tenant is read: what a run that has ended left is there by then
-            ended = request is not None and launched and await requests.has_ended(request)
+            ended = launched and await requests.has_ended(run_id)
             state = await _must_be_known(database, self._settings, name)
-            run_id = request.run_id if request else await requests.last_run(state.line.database_name)
-            asked = Asked(replace(state, run_id=run_id), settled=state.is_ready and not state.waiting)
-            return asked, ended or not state.waiting
+            last = run_id if request else await requests.last_run(state.line.database_name)
+            return replace(state, run_id=last), ended or not state.waiting
 
         return await self.ledger.ask(look)
 
@@ -249,9 +238,9 @@ async def place_of(ledger: LedgerAccess, settings: Settings, name: str) -> tuple
 
 
 async def _place_of(database: Database, settings: Settings, name: str) -> tuple[str, str]:
-    state = await _state(database, settings, name)
-    if state is not None:
-        return state.line.database_name, state.line.slug
+    line = await _line(database, name, with_conditions=False)
+    if line is not None:
+        return line.database_name, line.slug
     # nobody has looked at it yet
     rows = await Registry(database, settings.registry_table).named(name)
     rows = [row for row in rows if row["database_name"] == name] or rows
@@ -269,16 +258,25 @@ async def _must_be_known(database: Database, settings: Settings, name: str) -> T
     return state
 
 
+async def _line(database: Database, name: str, *, with_conditions: bool) -> TenantLine | None:
+    """The tenant of this database name, or else the one with this slug; None: the ledger knows none.
+
+    Raises:
+        SeveralTenants: when several have the slug.
+    """
+    found = await tenants(Ledger(database), with_conditions=with_conditions, only=name)
+    found = tuple(line for line in found if line.database_name == name) or found
+    if len(found) > 1:
+        raise SeveralTenants(tuple(sorted(line.database_name for line in found)))
+    return found[0] if found else None
+
+
 async def _state(database: Database, settings: Settings, name: str) -> TenantState | None:
     # before the tenant is read: what a run that has ended left is there by then
     waiting = await TenantRequests(database).waiting([name])
-    found = await tenants(Ledger(database), with_conditions=True, only=name)
-    found = tuple(line for line in found if line.database_name == name) or found
-    if not found:
+    line = await _line(database, name, with_conditions=True)
+    if line is None:
         return None
-    if len(found) > 1:
-        raise SeveralTenants(tuple(sorted(line.database_name for line in found)))
-    (line,) = found
     organization, _ = await Timelines(database).organization_and_members(line.database_name)
     if organization is None:
         # no run has read it yet

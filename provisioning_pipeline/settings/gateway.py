@@ -4,6 +4,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.settings.types import HeaderSecret, HttpUrl, IssuerUrl, PostgresUrl
 
 PREFIX = "PROVISIONING_"
@@ -85,7 +86,8 @@ class GatewaySettings(BaseSettings):
         ge=0,
         le=300,
         description="How long a member's workspace is remembered. So long may a session that was just ended at Clerk, "
-        "or a tenant that was just suspended, get through, where its token has not expired before (they live 60 s).",
+        "or a tenant that was just suspended, get through, where its token has not expired before (they live 60 s); a "
+        "member who was just removed for twice as long.",
         examples=["30"],
     )
     member_roles: dict[str, str] = Field(
@@ -103,6 +105,11 @@ class GatewaySettings(BaseSettings):
     request_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
     )
+
+    @field_validator("registry_excluded_statuses", mode="after")
+    @classmethod
+    def _as_compared(cls, statuses: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(registry_status(status) for status in statuses)
 
     @field_validator("clerk_jwks_url", mode="after")
     @classmethod

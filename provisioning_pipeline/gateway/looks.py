@@ -24,7 +24,7 @@ _REMEMBERED = 50_000
 Standing = Departure | bool
 
 
-class Members:
+class MemberLooks:
     """Clerk as sessions ask it, in one event loop.
 
     Args:

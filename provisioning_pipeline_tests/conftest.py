@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.cluster import running_cluster
 
 # neither the machine's load nor chance decides about a verdict; `--hypothesis-profile wide` looks further
 settings.register_profile(
@@ -50,18 +51,9 @@ def copied_clusters() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sandbox_postgres() -> Iterator[SandboxPostgres]:
-    """A running cluster; tests make databases of their own in it.
-
-    Not below pytest's own folder: that is for one user alone, and each new session sets it so again, while a
-    server started by root belongs to another user, who must be able to pass through.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="provisioning-tests-"))
-    folder.chmod(0o755)
-    try:
-        with SandboxPostgres(folder) as postgres:
-            yield postgres
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """A running cluster; tests make databases of their own in it."""
+    with running_cluster() as postgres:
+        yield postgres
 
 
 @pytest.fixture

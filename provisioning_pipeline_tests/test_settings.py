@@ -229,5 +229,12 @@ def test_an_address_with_a_password_in_it_is_refused_and_not_shown(load: Any) ->
     assert "canary" not in faults[0]
 
 
+def test_excluded_statuses_are_compared_in_lower_case(load: Any) -> None:
+    assert load(REGISTRY_EXCLUDED_STATUSES='["Suspended", " gone "]').registry_excluded_statuses == (
+        "suspended",
+        "gone",
+    )
+
+
 def test_an_empty_variable_counts_as_not_set(load: Any) -> None:
     assert load(TWENTY_CAPACITY="").servers[0].capacity is None

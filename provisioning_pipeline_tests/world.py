@@ -164,32 +164,46 @@ class World:
 
 def real_login(server: StandInTwenty, email: str, password: str, origin: str) -> dict[str, Any]:
     """Sign in with a password and read `currentUser`."""
-    with httpx.Client(base_url=server.base_url, timeout=10) as http:
-
-        def call(document: str, variables: dict[str, Any], token: str = "") -> dict[str, Any]:
-            headers = {"authorization": f"Bearer {token}"} if token else {}
-            answer = http.post("/metadata", json={"query": document, "variables": variables}, headers=headers).json()
-            assert "errors" not in answer, answer
-            return dict(answer["data"])
-
-        login = call(
+    with browser(server) as http:
+        login = read(
+            http,
             "mutation($e:String!,$p:String!,$o:String!){getLoginTokenFromCredentials(email:$e,password:$p,origin:$o)"
             "{loginToken{token}}}",
             {"e": email, "p": password, "o": origin},
         )
-        tokens = call(
-            "mutation($t:String!,$o:String!){getAuthTokensFromLoginToken(loginToken:$t,origin:$o)"
-            "{tokens{accessOrWorkspaceAgnosticToken{token}}}}",
-            {"t": login["getLoginTokenFromCredentials"]["loginToken"]["token"], "o": origin},
-        )
-        token = tokens["getAuthTokensFromLoginToken"]["tokens"]["accessOrWorkspaceAgnosticToken"]["token"]
-        user = call("query{currentUser{id email onboardingStatus currentWorkspace{id}}}", {}, token)["currentUser"]
+        user = enter(http, login["getLoginTokenFromCredentials"]["loginToken"]["token"], origin)
     return {
         "email": user["email"],
         "status": user["onboardingStatus"],
         "workspace_id": user["currentWorkspace"]["id"],
         "user_id": user["id"],
     }
+
+
+def browser(server: StandInTwenty) -> httpx.Client:
+    """Somebody's browser before a Twenty server."""
+    return httpx.Client(base_url=server.base_url, timeout=10, verify=False)
+
+
+def enter(http: httpx.Client, login_token: str, origin: str) -> dict[str, Any]:
+    """`currentUser` of whom this login token signs in, read as Twenty's front end reads it."""
+    tokens = read(
+        http,
+        "mutation($t:String!,$o:String!){getAuthTokensFromLoginToken(loginToken:$t,origin:$o)"
+        "{tokens{accessOrWorkspaceAgnosticToken{token}}}}",
+        {"t": login_token, "o": origin},
+    )
+    token = tokens["getAuthTokensFromLoginToken"]["tokens"]["accessOrWorkspaceAgnosticToken"]["token"]
+    user = read(http, "query{currentUser{id email onboardingStatus currentWorkspace{id}}}", {}, token)["currentUser"]
+    return dict(user)
+
+
+def read(http: httpx.Client, document: str, variables: dict[str, Any], token: str = "") -> dict[str, Any]:
+    """The data of an answer of Twenty's `/metadata`."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    answer = http.post("/metadata", json={"query": document, "variables": variables}, headers=headers).json()
+    assert "errors" not in answer, answer
+    return dict(answer["data"])
 
 
 @contextmanager

@@ -1,46 +1,18 @@
-"""The HTTP door on a loopback port, before a ledger of its own."""
+"""The HTTP door before ledgers of its own, as Clerk, a tenant manager and members at Clerk come to it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
-import httpx
 import pytest
 
-from provisioning_pipeline.api.app import create_app
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline.sandbox.serving import LoopbackServer
-from provisioning_pipeline.settings import Settings
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in, signed
+from provisioning_pipeline_tests.api.dagster_stand_in import running_dagster
+from provisioning_pipeline_tests.api.door import Door, door_to
+from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.api.logs import lines_logged
+from provisioning_pipeline_tests.api.services import Service, caller, key_of, serving, tenants_in
+from provisioning_pipeline_tests.api.sessions import Lobby, Tenant, lobby_in, secret_parts
 
-
-class Door:
-    """A caller of the running application."""
-
-    def __init__(self, server: LoopbackServer) -> None:
-        self.url = server.url
-        # plain HTTP: reading the machine's certificates for each test would take longer than the test
-        self.http = httpx.Client(base_url=server.url, timeout=20, verify=False)
-
-    def post(self, raw: bytes, headers: dict[str, str]) -> httpx.Response:
-        return self.http.post("/webhooks/clerk", content=raw, headers=headers)
-
-    def deliver(self, event: dict[str, Any], event_id: str | None = None) -> int:
-        """The status of the answer to a valid delivery."""
-        return self.post(*signed(event, event_id)).status_code
-
-
-@contextmanager
-def door_to(settings: Settings) -> Iterator[Door]:
-    """A running application with these settings."""
-    server = LoopbackServer(create_app(settings))
-    server.start()
-    try:
-        door = Door(server)
-        yield door
-        door.http.close()
-    finally:
-        server.stop()
+# --- what Clerk sends -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +73,64 @@ def door(request: pytest.FixtureRequest) -> Door:
 
 def _which(request: pytest.FixtureRequest, name: str) -> str:
     return f"{'own' if request.node.get_closest_marker('own_ledger') else 'shared'}_{name}"
+
+
+# --- tenants as rows: what is decided without a run -------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def served(sandbox_postgres: SandboxPostgres) -> Iterator[Service]:
+    """One door for every module that asks as a tenant manager: `service` empties what is behind it."""
+    with tenants_in(sandbox_postgres) as tenants, running_dagster() as (dagster, server):
+        settings = tenants.settings(dagster_graphql_url=f"{server.url}/graphql", key_requests_per_minute=100_000)
+        with serving(settings) as url, caller(url, key_of(settings)) as http:
+            yield Service(http, tenants, dagster, settings)
+
+
+@pytest.fixture
+def service(served: Service) -> Service:
+    """Nobody is registered yet, and Dagster launches runs that stay queued."""
+    served.dagster.forget()
+    served.tenants.sql("TRUNCATE tenant_registry CASCADE")
+    served.tenants.sql("TRUNCATE provisioning.tenant_link CASCADE")
+    for table in ("tenant_request", "run", "condition", "condition_change", "login_proof"):
+        served.tenants.sql(f"TRUNCATE provisioning.{table} CASCADE")
+    return served
+
+
+# --- sessions of Clerk ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shared_lobby(sandbox_postgres: SandboxPostgres) -> Iterator[Lobby]:
+    """One door for every module that asks with sessions: tests add tenants and people of their own."""
+    with lobby_in(sandbox_postgres) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def logged() -> Iterator[list[str]]:
+    """All that is logged while the tests of a module run."""
+    with lines_logged() as lines:
+        yield lines
+
+
+@pytest.fixture
+def lobby(shared_lobby: Lobby, logged: list[str]) -> Iterator[Lobby]:
+    """The door and who is before it; no token that a test sends is in any line logged meanwhile."""
+    begun = len(logged)
+    yield shared_lobby
+    told = "\n".join(logged[begun:])
+    assert told
+    assert not [token for token in shared_lobby.sent for part in secret_parts(token) if part in told]
+
+
+@pytest.fixture(scope="session")
+def acme(shared_lobby: Lobby) -> Tenant:
+    return shared_lobby.tenant("acme")
+
+
+@pytest.fixture(scope="session")
+def ann(shared_lobby: Lobby, acme: Tenant) -> str:
+    """A member of acme with nothing wrong about her."""
+    return shared_lobby.member(acme)

@@ -18,7 +18,7 @@ from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.serving import LoopbackServer
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline_tests.api.dagster_stand_in import Run
+from provisioning_pipeline_tests.api.dagster_stand_in import Run, StandInDagster
 from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.world import World
 
@@ -159,3 +159,65 @@ def reconciled_by(settings: Settings) -> Callable[[Run], None]:
         asyncio.run(apply(settings, run.tenants, trigger=run.tags["trigger"], run_id=run.id))
 
     return work
+
+
+class Service:
+    """The tenant manager, and what it sees."""
+
+    def __init__(self, http: httpx.Client, tenants: Tenants, dagster: StandInDagster, settings: Settings) -> None:
+        self.http, self.tenants, self.dagster, self.settings = http, tenants, dagster, settings
+
+    def put(self, slug: str, *, wait: float = 0, word: str | None = None, **body: Any) -> httpx.Response:
+        """Ask for a tenant; without a body when nothing is said of it."""
+        headers = {"Idempotency-Key": word} if word else {}
+        return self.http.put(f"/v1/tenants/{slug}", params={"wait": wait}, json=body or None, headers=headers)
+
+    def reconcile(self, name: str, *, wait: float = 0, word: str | None = None) -> httpx.Response:
+        headers = {"Idempotency-Key": word} if word else {}
+        return self.http.post(f"/v1/tenants/{name}/reconcile", params={"wait": wait}, headers=headers)
+
+    def get(self, name: str) -> httpx.Response:
+        return self.http.get(f"/v1/tenants/{name}")
+
+    def looked(self, run: Run) -> None:
+        """A run that finds all of its tenants ready."""
+        for number, name in enumerate(run.tenants):
+            self.tenants.looked(run.id if not number else str(uuid.uuid4()), name)
+
+
+@contextmanager
+def own_door(service: Service, stopping: Callable[[], bool] = lambda: False, **overrides: Any) -> Iterator[Service]:
+    """Another server before the same tenants, which has not met Dagster yet."""
+    settings = service.settings.model_copy(update=overrides)
+    with serving(settings, stopping) as url, caller(url, key_of(settings)) as http:
+        yield Service(http, service.tenants, service.dagster, settings)
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """What a problem document says."""
+    assert answer.status_code == status, answer.text[:500]
+    assert answer.headers["content-type"] == PROBLEM
+    assert answer.headers["cache-control"] == "no-store"
+    document = answer.json()
+    assert document["status"] == status
+    assert document["request_id"] == answer.headers["x-request-id"]
+    return str(document["detail"])
+
+
+def accepted(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text[:500]
+    document: dict[str, Any] = answer.json()
+    assert answer.headers["location"] == document["status_url"]
+    assert answer.headers["retry-after"] == "2"
+    assert answer.headers["cache-control"] == "no-store"
+    return document
+
+
+def ready(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text[:500]
+    document: dict[str, Any] = answer.json()
+    assert document["state"] == "ready"
+    assert (document["workspace_id"], document["user_id"]) != (None, None)
+    assert "location" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+    return document

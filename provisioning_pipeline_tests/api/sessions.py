@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import jwt
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -19,7 +20,7 @@ from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.serving import LoopbackServer
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline_tests.api.conftest import Door, door_to
+from provisioning_pipeline_tests.api.door import Door, door_to
 from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 
 VERIFY = ("GET", "/v1/auth/verify")
@@ -28,6 +29,13 @@ SIGN_IN = ("POST", "/v1/session/twenty")
 ROUTES = (VERIFY, SESSION, SIGN_IN)
 Route = tuple[str, str]
 Headers = Sequence[tuple[str, str | bytes]]
+
+# what one route refuses the others do by the same code: every day the gateway's, and all of them in CI
+every_route = pytest.mark.parametrize(
+    "route",
+    [VERIFY, *(pytest.param(route, marks=pytest.mark.slow) for route in (SESSION, SIGN_IN))],
+    ids=lambda route: route[1],
+)
 
 NO_TWENTY = "Twenty or its database cannot be used at present"
 """What a sign-in says that was let through: there is no Twenty behind this door."""
@@ -261,3 +269,41 @@ def published(clerk: StandInClerk) -> dict[str, Any]:
     """The public key as it is published."""
     keys = httpx.get(f"{clerk.frontend_url}/.well-known/jwks.json").json()["keys"]
     return dict(keys[0])
+
+
+def must_refuse(answer: httpx.Response, status: int, code: str | None) -> None:
+    """It is refused, with everything that an answer of this status has to have."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert not [name for name in answer.headers if name.startswith("x-t")]
+    document = answer.json()
+    assert set(document) == {"type", "title", "status", "detail", "request_id"} | ({"code"} if code else set())
+    assert (document["status"], document.get("code")) == (status, code)
+    assert document["title"] == {401: "Unauthorized", 403: "Forbidden", 503: "Service Unavailable"}[status]
+    assert document["detail"].endswith(".")
+    assert document["request_id"] == answer.headers["x-request-id"]
+    challenge = {401: "Bearer" if code == "no_session" else 'Bearer error="invalid_token"'}.get(status)
+    assert answer.headers.get("www-authenticate") == challenge
+    assert ("retry-after" in answer.headers) == (status == 503)
+
+
+def must_pass(answer: httpx.Response, lobby: Lobby, tenant: Tenant, user: str) -> None:
+    """It is let through, to this tenant's workspace and to this person's account there."""
+    path = answer.request.url.path
+    if path == SIGN_IN[1]:
+        # it came as far as Twenty, which is not here
+        assert (answer.status_code, answer.json()["detail"][: len(NO_TWENTY)]) == (503, NO_TWENTY), answer.text
+        return
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-request-id"]
+    twenty_user = lobby.twenty_user(tenant, user)
+    if path == VERIFY[1]:
+        found = [answer.headers[name] for name in ("X-Tenant", "X-Twenty-Workspace-Id", "X-Twenty-User-Id")]
+        assert (found, answer.content) == ([tenant.slug, tenant.workspace_id, twenty_user], b"")
+    else:
+        document = answer.json()
+        assert (document["tenant"], document["database_name"]) == (tenant.slug, tenant.database_name)
+        assert (document["workspace_id"], document["twenty_user_id"]) == (tenant.workspace_id, twenty_user)
+        assert (document["clerk_user_id"], document["clerk_org_id"]) == (user, tenant.organization)

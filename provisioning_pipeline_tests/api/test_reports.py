@@ -13,7 +13,7 @@ from starlette.requests import Request
 from provisioning_pipeline.api.access import reader
 from provisioning_pipeline.api.problems import Problem
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.conftest import Door, door_to
+from provisioning_pipeline_tests.api.door import Door, door_to
 from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.api.test_webhooks import problem
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +10,8 @@ import httpx
 import pytest
 
 from provisioning_pipeline.api import tenants as routes
-from provisioning_pipeline.cli.logs import log_as_json
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.api.logs import logging_as_json
 from provisioning_pipeline_tests.api.services import PROBLEM, caller, key_of, serving, tenants_in
 
 SECRET = "canary-5ecret"
@@ -70,16 +69,10 @@ def door(sandbox_postgres: SandboxPostgres) -> Iterator[Door]:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     """All that goes to standard error, as `provisioning serve` writes it."""
-    stream, root = io.StringIO(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    noisy = {name: logging.getLogger(name).level for name in ("httpx", "httpcore", "alembic", "uvicorn.access")}
+    stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    log_as_json(logging.DEBUG)
-    yield Log(stream)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in noisy.items():
-        logging.getLogger(name).setLevel(before)
+    with logging_as_json():
+        yield Log(stream)
 
 
 @pytest.mark.parametrize("given", ["a", "8c0f6a5be1d24f4f", "A-b_c.9", "x" * 64])

@@ -1,19 +1,16 @@
 """Clerk and Postgres go away and come back while members ask: nobody gets in where nobody can tell, and none waits."""
 
-import shutil
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.conftest import door_to
+from provisioning_pipeline_tests.api.door import door_to
 from provisioning_pipeline_tests.api.sessions import (
     NO_TWENTY,
     SESSION,
@@ -26,6 +23,7 @@ from provisioning_pipeline_tests.api.sessions import (
     session_settings,
     town_in,
 )
+from provisioning_pipeline_tests.cluster import running_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -37,13 +35,8 @@ Member = tuple[Tenant, str]
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[SandboxPostgres]:
     """A cluster that may be stopped."""
-    folder = Path(tempfile.mkdtemp(prefix="provisioning-outages-"))
-    folder.chmod(0o755)
-    try:
-        with SandboxPostgres(folder) as postgres:
-            yield postgres
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_cluster() as postgres:
+        yield postgres
 
 
 @pytest.fixture
@@ -90,14 +83,21 @@ class Crowd:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
+        """They ask; some have been let in before anything happens."""
         for thread in self._threads:
             thread.start()
         try:
+            until(lambda: self.statuses[200] > 10)
             yield
         finally:
             self._stop.set()
             for thread in self._threads:
                 thread.join()
+
+    def hears(self, status: int, times: int) -> None:
+        """Return once so many more of them were answered so."""
+        before = self.statuses[status]
+        until(lambda: self.statuses[status] > before + times)
 
 
 def fault_of(answer: httpx.Response, tenant: Tenant) -> str | None:
@@ -143,14 +143,11 @@ def test_postgres_goes_and_comes_back(lobby: Lobby, own_postgres: SandboxPostgre
     crowd = Crowd(lobby, everybody)
     try:
         with crowd.asking():
-            until(lambda: crowd.statuses[200] > 10)
             for _ in range(2):
                 own_postgres.stop()
-                before = crowd.statuses.copy()
-                until(lambda before=before: crowd.statuses[503] > before[503] + 20)
+                crowd.hears(503, 20)
                 own_postgres.start()
-                before = crowd.statuses.copy()
-                until(lambda before=before: crowd.statuses[200] > before[200] + 20)
+                crowd.hears(200, 20)
     finally:
         own_postgres.start()
 
@@ -163,12 +160,10 @@ def test_connections_to_postgres_are_cut(lobby: Lobby) -> None:
     everybody = members(lobby)
     crowd = Crowd(lobby, everybody)
     with crowd.asking():
-        until(lambda: crowd.statuses[200] > 10)
         for _ in range(5):
             lobby.fleet.shut()
             lobby.fleet.open()
-            before = crowd.statuses.copy()
-            until(lambda before=before: crowd.statuses[200] > before[200] + 10)
+            crowd.hears(200, 10)
 
     assert crowd.wrong == []
     passes_again(lobby, everybody)
@@ -239,15 +234,12 @@ def test_clerk_goes_and_comes_back(lobby: Lobby) -> None:
     everybody = members(lobby)
     crowd = Crowd(lobby, everybody)
     with crowd.asking():
-        until(lambda: crowd.statuses[200] > 10)
         for _ in range(2):
             lobby.clerk.stop()
-            before = crowd.statuses.copy()
             # sessions still verify with the keys at hand; a sign-in needs Clerk's own word
-            until(lambda before=before: crowd.statuses[200] > before[200] + 10)
+            crowd.hears(200, 10)
             lobby.clerk.start()
-            before = crowd.statuses.copy()
-            until(lambda before=before: crowd.statuses[200] > before[200] + 10)
+            crowd.hears(200, 10)
 
     assert crowd.wrong == []
     assert set(crowd.statuses) == {200, 503}
@@ -316,10 +308,8 @@ def test_clerk_answers_with_errors_and_cuts_connections(lobby: Lobby) -> None:
     everybody = members(lobby)
     crowd = Crowd(lobby, everybody)
     with crowd.asking():
-        until(lambda: crowd.statuses[200] > 10)
         lobby.clerk.faults.error_rate = lobby.clerk.faults.drop_rate = 0.4
-        before = crowd.statuses.copy()
-        until(lambda: crowd.statuses[200] > before[200] + 20)
+        crowd.hears(200, 20)
         lobby.clerk.faults.error_rate = lobby.clerk.faults.drop_rate = 0.0
 
     assert crowd.wrong == []

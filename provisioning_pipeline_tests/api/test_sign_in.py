@@ -1,103 +1,19 @@
 """A Clerk session signs its holder in to Twenty, whoever they are there by then."""
 
-import json
-import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import bcrypt
 import httpx
 import pytest
 
-from provisioning_pipeline.cli.logs import log_as_json
 from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.ledger import locks
 from provisioning_pipeline.pipeline import sign_in as signing_in
+from provisioning_pipeline_tests.api.logs import logging_as_json
 from provisioning_pipeline_tests.api.services import PROBLEM, caller, serving, small_world
-from provisioning_pipeline_tests.world import World
-
-NEXT = iter(range(1, 1000))
-
-
-@dataclass
-class Newcomer:
-    """Somebody at Clerk."""
-
-    user_id: str
-    email: str
-    name: str
-
-
-class SignIns:
-    """One ready tenant, people of its organization, and the door."""
-
-    def __init__(self, world: World, url: str) -> None:
-        self.world, self.url = world, url
-        self.tenant: str = world.registry("SELECT slug FROM tenant_registry ORDER BY created_at, slug")[0][0]
-        self.organization = world.organization(self.tenant)
-        self.admin: str = world.link(self.tenant)["admin_email"]
-
-    @property
-    def clerk(self) -> Any:
-        return self.world.sandbox.clerk
-
-    @property
-    def workspace(self) -> str:
-        return str(self.world.link(self.tenant)["workspace_id"])
-
-    def newcomer(self, *, status: str = "verified", role: str = "org:member", email: str | None = None) -> Newcomer:
-        """Somebody who was added to the organization a moment ago."""
-        number = next(NEXT)
-        first, last = "Nora", f"Newcomer{number}"
-        email = email or f"nora{number}@new.example"
-        user = self.clerk.add_user(email, first_name=first, last_name=last, status=status)
-        self.clerk.add_membership(self.organization, user.id, role)
-        return Newcomer(user.id, email, f"{first} {last}")
-
-    def sign_in(self, user_id: str, organization: str | None = None, **claims: Any) -> httpx.Response:
-        token = self.clerk.session_token(user_id, organization or self.organization, **claims)
-        with caller(self.url, token) as http:
-            return http.post("/v1/session/twenty")
-
-    def accounts(self, email: str) -> list[str]:
-        """Ids of the accounts with this address at Twenty."""
-        return [row[0] for row in self.world.twenty('SELECT id::text FROM core."user" WHERE email = %s', email)]
-
-    def memberships(self, email: str) -> int:
-        return int(
-            self.world.twenty(
-                'SELECT count(*) FROM core."userWorkspace" uw JOIN core."user" u ON u.id = uw."userId"'
-                ' WHERE u.email = %s AND uw."workspaceId" = %s AND uw."deletedAt" IS NULL',
-                *(email, self.workspace),
-            )[0][0]
-        )
-
-    def pend(self, email: str) -> None:
-        """Give somebody all of Twenty's wizard again."""
-        (user,) = self.accounts(email)
-        for key, user_id, workspace in (
-            ("ONBOARDING_INSTALL_APPS_PENDING", user, self.workspace),
-            ("ONBOARDING_CREATE_PROFILE_PENDING", user, None),
-            ("ONBOARDING_CONNECT_ACCOUNT_PENDING", user, self.workspace),
-        ):
-            self.world.twenty(
-                'INSERT INTO core."keyValuePair" (key, value, "userId", "workspaceId") VALUES (%s, %s, %s, %s)',
-                *(key, json.dumps(True), user_id, workspace),
-            )
-
-    def proofs(self) -> set[tuple[str, str]]:
-        """(e-mail, status) of each login that was proved."""
-        return set(
-            self.world.registry(
-                "SELECT p.email, p.status FROM provisioning.login_proof p"
-                " JOIN provisioning.tenant_link l USING (database_name) WHERE l.slug = %s",
-                self.tenant,
-            )
-        )
+from provisioning_pipeline_tests.api.sign_ins import NEXT, Newcomer, SignIns, follow, refused, signed_in
 
 
 @pytest.fixture(scope="module")
@@ -107,51 +23,6 @@ def people() -> Iterator[SignIns]:
         serving(world.settings) as url,
     ):
         yield SignIns(world, url)
-
-
-def signed_in(answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code == 200, answer.text[:500]
-    assert answer.headers["cache-control"] == "no-store"
-    document: dict[str, Any] = answer.json()
-    assert parse_qs(urlsplit(document["verify_url"]).query)["loginToken"] == [document["login_token"]]
-    assert document["expires_at"]
-    return document
-
-
-def refused(answer: httpx.Response, status: int, code: str | None = None) -> str:
-    assert answer.status_code == status, answer.text[:500]
-    assert answer.headers["content-type"] == PROBLEM
-    assert answer.headers["cache-control"] == "no-store"
-    document = answer.json()
-    assert document["request_id"] == answer.headers["x-request-id"]
-    assert document.get("code") == code
-    assert (status == 503) is ("retry-after" in answer.headers)
-    return str(document["detail"])
-
-
-def follow(people: SignIns, document: dict[str, Any]) -> dict[str, Any]:
-    """What the member sees behind `verify_url`, as Twenty's front end reads it."""
-    server = people.world.sandbox.twenty[0]
-    url = urlsplit(document["verify_url"])
-    origin = f"{url.scheme}://{url.netloc}"
-    with httpx.Client(base_url=server.base_url, timeout=10, verify=False) as http:
-
-        def ask(query: str, variables: dict[str, Any], token: str = "") -> dict[str, Any]:
-            headers = {"authorization": f"Bearer {token}"} if token else {}
-            answer = http.post("/metadata", json={"query": query, "variables": variables}, headers=headers).json()
-            assert "errors" not in answer, answer
-            return dict(answer["data"])
-
-        tokens = ask(
-            "mutation($t:String!,$o:String!){getAuthTokensFromLoginToken(loginToken:$t,origin:$o)"
-            "{tokens{accessOrWorkspaceAgnosticToken{token}}}}",
-            {"t": document["login_token"], "o": origin},
-        )["getAuthTokensFromLoginToken"]["tokens"]
-        query = "query{currentUser{id email onboardingStatus currentWorkspace{id}}}"
-        user = ask(query, {}, tokens["accessOrWorkspaceAgnosticToken"]["token"])["currentUser"]
-    assert user["id"] == document["twenty_user_id"]
-    assert user["currentWorkspace"]["id"] == document["workspace_id"]
-    return dict(user)
 
 
 def test_a_linked_member_is_signed_in_as_that_member(people: SignIns) -> None:
@@ -480,17 +351,11 @@ def test_a_member_signs_in_so_often_a_minute(people: SignIns) -> None:
 def test_no_secret_is_logged_or_kept(people: SignIns, capfd: pytest.CaptureFixture[str]) -> None:
     somebody = people.newcomer()
     token = people.clerk.session_token(somebody.user_id, people.organization)
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level)
-    log_as_json(logging.DEBUG)
-    try:
+    with logging_as_json():
         with caller(people.url, token) as http:
             document = signed_in(http.post("/v1/session/twenty"))
         with without_twenty(people):
             refused(people.sign_in(somebody.user_id), 503)
-    finally:
-        root.handlers[:], _ = before
-        root.setLevel(before[1])
     logged = capfd.readouterr().err
 
     secrets = {

@@ -21,7 +21,7 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.serving import LoopbackServer
-from provisioning_pipeline_tests.api.conftest import Door, door_to
+from provisioning_pipeline_tests.api.door import Door, door_to
 from provisioning_pipeline_tests.api.fleet import SECRET, Fleet
 from provisioning_pipeline_tests.world import settings_of
 

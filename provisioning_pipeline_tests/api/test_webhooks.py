@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from provisioning_pipeline.ledger import serving as access
-from provisioning_pipeline_tests.api.conftest import Door, door_to
+from provisioning_pipeline_tests.api.door import Door, door_to
 from provisioning_pipeline_tests.api.fleet import (
     SECRET,
     Fleet,

@@ -1,12 +1,9 @@
 """What tells that somebody wrote to a tenant database since it was last looked into."""
 
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +13,7 @@ from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.clients.tenant import ANN, BOB, Tenant, opened
+from provisioning_pipeline_tests.cluster import running_cluster
 
 pytestmark = pytest.mark.anyio
 
@@ -61,13 +59,8 @@ async def test_a_database_made_anew_is_another_one(tenant: Tenant, tenant_templa
 @pytest.fixture
 def another_postgres() -> Iterator[SandboxPostgres]:
     """A server of its own, to be hurt."""
-    folder = Path(tempfile.mkdtemp(prefix="provisioning-crash-"))
-    folder.chmod(0o755)
-    try:
-        with SandboxPostgres(folder, keep=False) as postgres:
-            yield postgres
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_cluster(keep=False) as postgres:
+        yield postgres
 
 
 async def test_a_server_that_lost_its_counters_is_noticed_although_its_postmaster_went_on(

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from provisioning_pipeline.gateway import ClerkWorkspaceMiddleware, WorkspaceContext, resolver, workspace_of
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import SettingsError
-from provisioning_pipeline_tests.api.conftest import Door
+from provisioning_pipeline_tests.api.door import Door
 from provisioning_pipeline_tests.api.sessions import Lobby, Tenant, session_settings, town_in
 
 HERE = ("GET", "/here")
@@ -478,13 +478,13 @@ def counted_ledger(monkeypatch: pytest.MonkeyPatch, begun: asyncio.Event | None 
 
 
 @asynccontextmanager
-async def running(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
+async def running(app: ClerkWorkspaceMiddleware) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
-    async with app._resolver, httpx.AsyncClient(transport=transport, base_url="http://app.test") as client:  # type: ignore[attr-defined]
+    async with app._resolver, httpx.AsyncClient(transport=transport, base_url="http://app.test") as client:
         yield client
 
 
-async def all_at_once(app: ASGIApp, tokens: list[str]) -> list[httpx.Response]:
+async def all_at_once(app: ClerkWorkspaceMiddleware, tokens: list[str]) -> list[httpx.Response]:
     async with running(app) as client:
         return await asyncio.gather(*[client.get("/here", headers=bearer(token)) for token in tokens])
 

@@ -84,7 +84,7 @@ READ_ONBOARDING: Final = """query Onboarding {
     __type(name: "OnboardingStatus") { enumValues(includeDeprecated: true) { name } }
     __schema { mutationType { fields(includeDeprecated: true) { name } } }
 }"""
-OLDER_PROBE: Final = "mutation Probe { signUpInNewWorkspace @skip(if: true) { loginToken { token } } }"
+OLDER_PROBE: Final = "mutation Probe { __typename signUpInNewWorkspace @skip(if: true) { loginToken { token } } }"
 """What only a server of 1.x takes on `/graphql` (source only)."""
 _ONBOARDING_MUTATION = "OnboardingStep"
 

@@ -92,7 +92,7 @@ class Document:
             for node in self.operation.selection_set.selections
             if isinstance(node, FieldNode) and "@skip(if: true)" in map(print_ast, node.directives)
         }
-        return [name for name in self.root_fields if name not in skipped]
+        return [name for name in self.root_fields if name not in skipped and not name.startswith("__")]
 
     def _names(self, selections: SelectionSetNode, seen: frozenset[str]) -> list[str]:
         names: list[str] = []

@@ -163,8 +163,7 @@ class Twenty:
         roles = await self.roles(service) if any(person.admin for person in people) else {}
         joined = list(zip(people, map(_member_of, tokens), strict=True))
         await asyncio.gather(*(self._settle(person, member, service, roles) for person, member in joined))
-        skip = {"universalIdentifiers": list[str]()}
-        await asyncio.gather(*(self.call(operations.TRIGGER_INSTALL_APPS, skip, token) for token in tokens))
+        await asyncio.gather(*(self.call(operations.INSTALL_NO_APPS, {}, token) for token in tokens))
         return tokens
 
     async def _settle(self, person: Person, member: str, service: str, roles: Mapping[str, str]) -> None:

@@ -74,5 +74,5 @@ class _Tenant:
         first, _, last = self._settings.service_member_name.partition(" ")
         await twenty.call(operations.SKIP_SYNC_EMAIL, {}, service)
         await twenty.set_name(seen["workspaceMember"]["id"], first, last, service)
-        await twenty.call(operations.TRIGGER_INSTALL_APPS, {"universalIdentifiers": []}, service)
+        await twenty.call(operations.INSTALL_NO_APPS, {}, service)
         await twenty.call(operations.SEND_INVITATIONS, {"emails": []}, service)

@@ -14,9 +14,7 @@ from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import (
-    CONNECT_ACCOUNT,
     CREATE_PROFILE,
-    INSTALL_APPS,
     INVITE_TEAM,
     Flag,
     Level,
@@ -118,12 +116,10 @@ async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Le
         if account.email != scope.client.service_account.email:
             return
         call = scope.client.invite_nobody(door)
-    elif key == CONNECT_ACCOUNT and own:
-        call = scope.client.skip_sync_email(account, door)
-    elif key == INSTALL_APPS and own:
-        call = scope.client.skip_install_apps(account, door)
     elif key == CREATE_PROFILE and own:
         call = _name(scope, door, account)
+    elif own and (operation := await scope.client.step_call(key)):
+        call = scope.client.clear_step(account, door, operation)
     else:
         return
     async with scope.change(Change.CLEAR_ONBOARDING, f"{key} of {account.email}"):

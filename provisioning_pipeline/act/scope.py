@@ -52,7 +52,7 @@ class Server:
 
     def note(self, fault: Fault) -> None:
         """Remember a fault that holds for the whole server: refused, unknown, full, or away."""
-        away = fault.reason is Reason.SERVER_UNREACHABLE and fault.never_connected
+        away = fault.reason is Reason.SERVER_UNREACHABLE and fault.away
         if fault.kind is not FaultKind.SERVER and not away:
             return
         if fault.reason in _CREATION_ONLY:

@@ -193,7 +193,7 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             f"The login of {login.email} is refused: {fault.message}",
             "If they were removed from the workspace in Twenty, invite them again there.",
         ) from None
-    scope.client.forget(account, door)
+    await scope.client.sign_out(account, door)
     if user.user_id != login.twenty_user_id:
         raise _failure(
             scope,

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from provisioning_pipeline.clients.limits import RateLimit
 from provisioning_pipeline.model.condition import Reason
@@ -28,7 +29,9 @@ class Effect(StrEnum):
     READ = "read"
     """Changes nothing."""
     LOGIN = "login"
-    """Issues a token; no state that anyone else sees."""
+    """Issues a token, or ends one; no state that anyone else sees."""
+    EXCHANGE = "exchange"
+    """Issues a token for another that may be good for once, so it must never be sent twice blindly."""
     WRITE = "write"
     """Changes something; safe to send again."""
     CREATE = "create"
@@ -59,7 +62,10 @@ class DryRunViolation(Exception):
     """A dry run tried to send a call that is not a plain read. A defect above the transport."""
 
 
+_NEVER_TWICE = frozenset({Effect.CREATE, Effect.EXCHANGE})
 _ATTEMPTS = 4
+_ATTEMPTS_WITHOUT_ANSWER = 2
+"""Whoever took the whole time twice would take it again."""
 _LONGEST_WAIT_SECONDS = 60.0
 """Whoever asks for a longer wait is not asked again in this run."""
 
@@ -97,10 +103,12 @@ class Transport:
         self._limit = limit
         self._allowed = frozenset(Effect)
         if dry_run:
-            self._allowed = frozenset({Effect.READ, Effect.LOGIN} if logins else {Effect.READ})
+            self._allowed = frozenset({Effect.READ, Effect.LOGIN, Effect.EXCHANGE} if logins else {Effect.READ})
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
             headers=dict(headers or {}),
+            # a session cookie that is sent back would make a call somebody else's (Twenty from 2.38 on refuses it)
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # every idle connection is looked at before each call
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
             verify=_certificates(),
@@ -126,7 +134,8 @@ class Transport:
     ) -> httpx.Response:
         """Send one request and return its answer, whatever its status, except 429 and 5xx.
 
-        Tried again with backoff (and `Retry-After`), except a `CREATE` that may have taken place. A 429 that says when
+        Tried again with backoff (and `Retry-After`), except a `CREATE` or `EXCHANGE` that may have taken place; once
+        only where no answer came in time. Cookies are never kept. A 429 that says when
         to come again stops everybody who shares the limit until then.
 
         Raises:
@@ -139,7 +148,7 @@ class Transport:
             arguments["timeout"] = timeout_seconds
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: _worth_repeating(error, effect)),
-            stop=stop_after_attempt(_ATTEMPTS),
+            stop=_enough,
             wait=_wait,
             reraise=True,
         )
@@ -152,7 +161,7 @@ class Transport:
                 f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}. "
                 "Check that it is up and reachable from here; the next run tries again.",
                 effect_unknown=effect is not Effect.READ and failure.effect_unknown,
-                never_connected=failure.never_connected,
+                away=failure.away,
             ) from None
 
     async def _send_once(
@@ -164,9 +173,10 @@ class Transport:
         try:
             response = await self._client.request(method, self.base_url + path, **arguments)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _NoAnswer(_words(error), effect_unknown=False, never_connected=True) from None
+            raise _NoAnswer(_words(error), effect_unknown=False, away=True) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise _NoAnswer(_words(error), effect_unknown=True) from None
+            slow = isinstance(error, httpx.ReadTimeout)
+            raise _NoAnswer(_words(error), effect_unknown=True, slow=slow) from None
         if response.status_code == 429:
             wait = _retry_after(response)
             if self._limit is not None and wait is not None:
@@ -185,11 +195,18 @@ def _certificates() -> ssl.SSLContext:
 
 class _NoAnswer(Exception):
     def __init__(
-        self, why: str, *, effect_unknown: bool, wait: float | None = None, never_connected: bool = False
+        self,
+        why: str,
+        *,
+        effect_unknown: bool,
+        wait: float | None = None,
+        away: bool = False,
+        slow: bool = False,
     ) -> None:
         super().__init__(why)
         self.why = why
-        self.never_connected = never_connected
+        self.slow = slow
+        self.away = away
         self.effect_unknown = effect_unknown
         self.wait = wait
 
@@ -199,9 +216,15 @@ def _asked(why: str, wait: float | None) -> str:
 
 
 def _worth_repeating(error: BaseException, effect: Effect) -> bool:
-    if not isinstance(error, _NoAnswer) or (effect is Effect.CREATE and error.effect_unknown):
+    if not isinstance(error, _NoAnswer) or (effect in _NEVER_TWICE and error.effect_unknown):
         return False
     return error.wait is None or error.wait <= _LONGEST_WAIT_SECONDS
+
+
+def _enough(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    slow = isinstance(error, _NoAnswer) and error.slow
+    return state.attempt_number >= (_ATTEMPTS_WITHOUT_ANSWER if slow else _ATTEMPTS)
 
 
 def _wait(state: RetryCallState) -> float:

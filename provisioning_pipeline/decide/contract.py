@@ -43,20 +43,21 @@ class Verdict:
     missing: tuple[str, ...] = ()
 
 
-def judge(found: Contract, known: Contract, proved: Collection[Contract] = ()) -> Verdict:
+def judge(found: Contract, known: Collection[Contract], proved: Collection[Contract] = ()) -> Verdict:
     """What this contract allows.
 
     Args:
         found: of the server. A part that could not be read makes nothing unknown.
-        known: what was measured; all of it is known to be used rightly.
+        known: of the versions that are known here; at least one. It is compared with the one that it is most like.
         proved: contracts under which a tenant's login was proved on that server.
     """
-    different = differences(found, known)
-    missing = _missing(found, known)
+    likest = min(known, key=lambda version: len(differences(found, version)))
+    different = differences(found, likest)
+    missing = _missing(found, likest)
     if missing:
         return Verdict(Decision.REFUSED, different, missing)
     # whatever was there at an earlier proof needs no other one
-    if not different or any(set(different) <= set(differences(before, known)) for before in proved):
+    if not different or any(set(different) <= set(differences(before, likest)) for before in proved):
         return Verdict(Decision.GO, different)
     return Verdict(Decision.CANARY, different)
 
@@ -73,7 +74,15 @@ def differences(found: Contract, known: Contract) -> tuple[str, ...]:
         told += _gone("onboarding step", ours.statuses - theirs.statuses)
         told += _new("onboarding mutation", theirs.mutations - ours.mutations)
         told += _gone("onboarding mutation", ours.mutations - theirs.mutations)
+    told += [
+        f"does not take {name}" for name in sorted({_called(lost) for lost in known.operations - found.operations})
+    ]
     return tuple(told)
+
+
+def _called(document: str) -> str:
+    """The root field of an operation's document."""
+    return document[document.index("{") + 1 :].split("(")[0].split()[0]
 
 
 def in_turn(candidates: Iterable[TenantPlan], tried: Collection[str] = ()) -> list[TenantPlan]:

@@ -71,6 +71,8 @@ class Reason(StrEnum):
     WORKSPACE_GONE = "WorkspaceGone"
     WORKSPACE_SUSPENDED = "WorkspaceSuspended"
     CONTRACT_UNPROVED = "ContractUnproved"
+    PASSWORD_LOGIN_OFF = "PasswordLoginOff"  # noqa: S105  # a reason, no secret
+    SECOND_FACTOR_REQUIRED = "SecondFactorRequired"
     WORKSPACE_INCOMPLETE = "WorkspaceIncomplete"
     REFUSED_BY_TWENTY = "RefusedByTwenty"
     TENANT_BUSY = "TenantBusy"

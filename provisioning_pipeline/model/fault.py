@@ -26,7 +26,7 @@ class Fault(Exception):
         reason: the CamelCase word that goes into a condition.
         message: what happened and what to do next; never holds a secret.
         effect_unknown: the call may have taken place although no answer came.
-        never_connected: there was nobody at that address, so the next call would fail too.
+        away: nobody is at that address, or whoever is there answers nothing, so the next call would fail too.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class Fault(Exception):
         message: str,
         *,
         effect_unknown: bool = False,
-        never_connected: bool = False,
+        away: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.reason = reason
         self.message = message
         self.effect_unknown = effect_unknown
-        self.never_connected = never_connected
+        self.away = away
 
 
 class RunFault(Exception):

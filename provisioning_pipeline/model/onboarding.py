@@ -18,6 +18,7 @@ CONNECT_ACCOUNT = "ONBOARDING_CONNECT_ACCOUNT_PENDING"
 INSTALL_APPS = "ONBOARDING_INSTALL_APPS_PENDING"
 CREATE_PROFILE = "ONBOARDING_CREATE_PROFILE_PENDING"
 INVITE_TEAM = "ONBOARDING_INVITE_TEAM_PENDING"
+BOOK_CALL = "ONBOARDING_BOOK_CALL_PENDING"
 BOOK_ONBOARDING = "ONBOARDING_BOOK_ONBOARDING_PENDING"
 
 USER_VARIABLE: Final = "USER_VARIABLE"
@@ -34,6 +35,7 @@ _STEPS: Final = {
     "APPS_INSTALLATION": INSTALL_APPS,
     "PROFILE_CREATION": CREATE_PROFILE,
     "INVITE_TEAM": INVITE_TEAM,
+    "BOOK_CALL": BOOK_CALL,
     "BOOK_ONBOARDING": BOOK_ONBOARDING,
 }
 
@@ -84,11 +86,13 @@ class StepOrder:
         name: the version.
         statuses: first to last, COMPLETED at the end.
         activating: the workspace's activation statuses that show WORKSPACE_ACTIVATION.
+        with_plan: of those that rows tell, the ones that are shown only where billing requires a plan.
     """
 
     name: str
     statuses: tuple[str, ...]
     activating: frozenset[str]
+    with_plan: frozenset[str] = frozenset()
 
 
 ORDER_2: Final = StepOrder(
@@ -99,12 +103,14 @@ ORDER_2: Final = StepOrder(
         "APPS_INSTALLATION",
         "PROFILE_CREATION",
         "INVITE_TEAM",
+        "BOOK_CALL",
         PLAN_REQUIRED,
         COMPLETED,
     ),
     activating=frozenset({"PENDING_CREATION", "ONGOING_CREATION"}),
+    with_plan=frozenset({"BOOK_CALL"}),
 )
-"""Measured on 2.21.0, but for PLAN_REQUIRED, which is only read in its source."""
+"""Measured on 2.21.0, but for PLAN_REQUIRED, which is only read in its source; BOOK_CALL is read in that of 2.38."""
 
 ORDER_1: Final = StepOrder(
     name="1.x",
@@ -158,7 +164,7 @@ def seen_by(
 ) -> Seen:
     """What Twenty would show this member on opening the workspace.
 
-    Never PLAN_REQUIRED: that is told by billing, not by rows.
+    Never PLAN_REQUIRED or BOOK_CALL: whether they show is told by billing, not by rows.
     """
     return seen_with(pending_for(user_id, workspace_id, flags), activation_status, order)
 
@@ -170,7 +176,7 @@ def seen_with(pending: Collection[str], activation_status: str | None, order: St
     for status in order.statuses:
         if status == WORKSPACE_ACTIVATION and activation_status in order.activating:
             return Seen(status, unknown)
-        if _STEPS.get(status) in pending:
+        if status not in order.with_plan and _STEPS.get(status) in pending:
             return Seen(status, unknown)
     return Seen(UNKNOWN_STEP if unknown else COMPLETED, unknown)
 

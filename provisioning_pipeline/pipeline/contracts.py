@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.accounts import Door
-from provisioning_pipeline.clients.twenty.contract import MEASURED, unsupported
+from provisioning_pipeline.clients.twenty.contract import KNOWN, unsupported
 from provisioning_pipeline.decide.contract import Decision, Verdict, judge
 from provisioning_pipeline.ledger.contracts import SeenContract
 from provisioning_pipeline.model.contract import Contract, Onboarding
@@ -23,6 +23,7 @@ class Judged:
         contract: what was read.
         verdict: what that allows.
         older: it is a server of 1.x.
+        version: as it says itself; None when it says none, or was not asked.
         seen: its contracts in the ledger, from before this look; empty where the verdict did not need them.
     """
 
@@ -31,6 +32,7 @@ class Judged:
     contract: Contract
     verdict: Verdict
     older: bool
+    version: str | None = None
     seen: tuple[SeenContract, ...] = ()
 
     @property
@@ -47,7 +49,7 @@ class Judged:
     def must_be_complete(self) -> None:
         """Raise the refusal of a server that lacks something."""
         if self.verdict.decision is Decision.REFUSED:
-            raise unsupported(self.system, self.verdict.missing, older=self.older)
+            raise unsupported(self.system, self.verdict.missing, version=self.version, older=self.older)
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,13 @@ async def look(connections: Connections, name: str, preferred: Collection[str] =
         onboarding=onboarding,
         lacks=surface.lacks,
     )
-    judged = Judged(name, server.client.system, contract, judge(contract, MEASURED), surface.older)
+    judged = Judged(
+        name, server.client.system, contract, judge(contract, KNOWN.values()), surface.older, server.client.version
+    )
     if judged.verdict.decision is Decision.CANARY:
         seen = tuple(await connections.contracts.of(name))
         proved = [before.contract for before in seen if before.proved_at]
-        judged = replace(judged, verdict=judge(contract, MEASURED, proved), seen=seen)
+        judged = replace(judged, verdict=judge(contract, KNOWN.values(), proved), seen=seen)
     if doubt and judged.verdict.decision is not Decision.REFUSED:
         told = (*judged.verdict.differences, f"did not let our service account in to be asked for its steps ({doubt})")
         return replace(judged, verdict=Verdict(Decision.CANARY, told))

@@ -17,7 +17,7 @@ from provisioning_pipeline.sandbox.postgres import free_port
 from provisioning_pipeline_tests.clients.conftest import AnyServer
 
 pytestmark = pytest.mark.anyio
-CHANGING = [Effect.LOGIN, Effect.WRITE, Effect.CREATE]
+CHANGING = [Effect.LOGIN, Effect.EXCHANGE, Effect.WRITE, Effect.CREATE]
 
 
 class Cut(Response):

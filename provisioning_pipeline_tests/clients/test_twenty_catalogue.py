@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.twenty.contract import COLUMNS, MEASURED
+from provisioning_pipeline.clients.twenty.contract import COLUMNS, KNOWN
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
@@ -46,8 +46,8 @@ async def opened(url: str) -> AsyncIterator[TwentyDatabase]:
 async def test_what_was_measured_is_found(url: str) -> None:
     async with opened(url) as database:
         found = await database.catalogue()
-    assert found.columns == MEASURED.columns
-    assert found.activation_statuses == MEASURED.activation_statuses
+    assert found.columns == KNOWN["2.21"].columns
+    assert found.activation_statuses == KNOWN["2.21"].activation_statuses
 
 
 async def test_a_status_that_is_plain_text_has_no_values(url: str) -> None:
@@ -55,7 +55,7 @@ async def test_a_status_that_is_plain_text_has_no_values(url: str) -> None:
     run(url, 'ALTER TABLE core.workspace ALTER COLUMN "activationStatus" TYPE text')
     async with opened(url) as database:
         found = await database.catalogue()
-    assert (found.columns, found.activation_statuses) == (MEASURED.columns, frozenset())
+    assert (found.columns, found.activation_statuses) == (KNOWN["2.21"].columns, frozenset())
 
 
 async def test_every_read_needs_no_other_column_than_those_that_are_listed(url: str) -> None:

@@ -9,7 +9,7 @@ from ariadne.asgi import GraphQL
 from graphql import GraphQLError, GraphQLSchema
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from provisioning_pipeline.clients.twenty.contract import MEASURED, onboarding_of
+from provisioning_pipeline.clients.twenty.contract import KNOWN, onboarding_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -30,10 +30,10 @@ async def test_the_contract_holds_on_the_stand_in_and_nothing_is_written(special
 
 
 async def test_a_server_that_lacks_a_field_is_refused_by_name_before_anything_is_written(special: Any) -> None:
-    server = special(TwentyOptions(lacking=frozenset({"triggerInstallAppsOnboardingStep"})))
+    server = special(TwentyOptions(lacking=frozenset({"signUpInWorkspace"})))
     async with client(server) as opened:
         for attempt in (opened.check_contract, opened.sign_up_service_account):
-            with pytest.raises(Fault, match=r"Mutation\.triggerInstallAppsOnboardingStep") as raised:
+            with pytest.raises(Fault, match=r"Mutation\.signUpInWorkspace") as raised:
                 await attempt()
             assert (raised.value.kind, raised.value.reason) == (FaultKind.SERVER, Reason.UNSUPPORTED_TWENTY)
             assert "Nothing was written" in raised.value.message
@@ -83,7 +83,7 @@ async def test_a_graphql_server_that_is_not_twenty_is_told_what_it_lacks(any_ser
     query.set_field("hello", lambda *_: "world")
     application = graphql_server(make_executable_schema("type Query { hello: String }", query))
     fault = await refusal(any_server.answers(application))
-    assert "lacks what provisioning needs" in fault.message
+    assert "lacks what workspaces cannot be made" in fault.message
     assert "currentUser" in fault.message
     assert len(fault.message) < 2000
 
@@ -112,7 +112,7 @@ async def test_a_server_of_1_x_is_told_to_be_one(special: Any) -> None:
     server = special(TwentyOptions(generation="1.x"))
     async with client(server) as opened:
         surface = await opened.surface()
-        with pytest.raises(Fault, match=r"is a Twenty 1\.x: .* Upgrade it to the 2\.x line") as raised:
+        with pytest.raises(Fault, match=r"is a Twenty 1\.x: .* Upgrade it to 2\.21") as raised:
             await opened.check_contract()
     assert surface.older
     assert "Mutation.signUpInNewWorkspace" in surface.lacks
@@ -123,18 +123,18 @@ async def test_a_server_of_1_x_is_told_to_be_one(special: Any) -> None:
 async def test_the_stand_in_has_what_was_measured(special: Any) -> None:
     async with ready(special()) as opened:
         surface = await opened.surface()
-        assert (surface.operations, surface.lacks, surface.older) == (MEASURED.operations, (), False)
-        assert await opened.onboarding(await workspace(opened)) == MEASURED.onboarding
+        assert (surface.operations, surface.lacks, surface.older) == (KNOWN["2.21"].operations, (), False)
+        assert await opened.onboarding(await workspace(opened)) == KNOWN["2.21"].onboarding
 
 
 async def test_a_further_step_is_read_by_whoever_is_in_a_workspace(special: Any) -> None:
     step = FurtherStep("ONBOARDING_IMPORT_DATA_PENDING", "IMPORT_DATA")
     async with ready(special(TwentyOptions(activation_seconds=0, further_steps=(step,)))) as opened:
         found = await opened.onboarding(await workspace(opened))
-    assert MEASURED.onboarding is not None
+    assert KNOWN["2.21"].onboarding is not None
     assert found is not None
-    assert found.statuses - MEASURED.onboarding.statuses == {"IMPORT_DATA"}
-    assert found.mutations == MEASURED.onboarding.mutations
+    assert found.statuses - KNOWN["2.21"].onboarding.statuses == {"IMPORT_DATA"}
+    assert found.mutations == KNOWN["2.21"].onboarding.mutations
 
 
 @pytest.mark.parametrize(

@@ -424,7 +424,7 @@ async def test_an_invitation_counts_while_it_is_good(core: Core) -> None:
 
 async def test_a_database_that_is_not_twentys_is_told_so(sandbox_postgres: SandboxPostgres) -> None:
     async with opened(sandbox_postgres.url()) as database:
-        with pytest.raises(Fault, match="not the database of a Twenty") as raised:
+        with pytest.raises(Fault, match="not the database of a known Twenty") as raised:
             await database.workspaces()
     assert (raised.value.kind, raised.value.reason) == (FaultKind.SERVER, Reason.UNSUPPORTED_TWENTY)
 

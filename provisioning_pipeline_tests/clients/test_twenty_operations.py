@@ -1,42 +1,78 @@
-"""Every document that we send is lawful for the stand-in and for the real server's own schema."""
+"""Every document that we send is lawful for each released version that has it, and for the stand-in."""
 
-from pathlib import Path
+import json
 
 import pytest
 from graphql import FieldNode, GraphQLSchema, OperationDefinitionNode, build_schema, parse, validate
 
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.contract import lacking
+from provisioning_pipeline.clients.twenty.contract import KNOWN, lacking
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.sandbox.twenty.execution import build
+from provisioning_pipeline_tests.clients.twenty_versions import SHARED, facts, schema_at, schema_of
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "twenty" / "metadata-2.21.0.graphql"
-NAMED = [pytest.param(operation, id=operation.name) for operation in operations.ALL]
-
-
-@pytest.fixture(scope="module")
-def stand_in() -> GraphQLSchema:
-    return build("schema.graphql", ())
+NAMED = [pytest.param(operation, id=f"{operation.name} {operation.arguments}") for operation in operations.ALL]
 
 
-@pytest.fixture(scope="module")
-def real() -> GraphQLSchema:
-    if not REAL.exists():
+def complaints(schema: GraphQLSchema, operation: Operation) -> list[str]:
+    """What a server with this schema says to the document and to its probe."""
+    documents = (operation.document, operation.probe())
+    return [error.message for document in documents for error in validate(schema, parse(document))]
+
+
+def refused(schema: GraphQLSchema) -> set[str]:
+    """Documents that a server with this schema refuses."""
+    return {operation.document for operation in operations.ALL if complaints(schema, operation)}
+
+
+def known_for(version: str) -> frozenset[str]:
+    """The documents that we believe this version to take."""
+    minor = int(version.split(".")[1])
+    return KNOWN[max(since for since in KNOWN if int(since.split(".")[1]) <= minor)].operations
+
+
+@pytest.mark.parametrize("version", facts())
+def test_each_released_version_takes_exactly_what_we_believe_it_to_take(version: str) -> None:
+    everything = {operation.document for operation in operations.ALL}
+    assert everything - refused(schema_at(version)) == known_for(version)
+
+
+@pytest.mark.parametrize("version", facts())
+def test_no_released_version_lacks_what_is_needed(version: str) -> None:
+    schema = schema_at(version)
+    needed = [operation for operation in operations.ALL if operation.needed]
+    assert {
+        operation.name: complaints(schema, operation) for operation in needed if complaints(schema, operation)
+    } == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [version for version in facts() if version != "2.21.0"])
+def test_what_is_kept_about_a_version_is_what_its_whole_schema_says(version: str) -> None:
+    whole = SHARED / "api" / f"{version}.json"
+    if not whole.exists():
         pytest.skip("no ../shared/data beside this checkout")
-    return build_schema(REAL.read_text())
+    assert refused(schema_of(json.loads(whole.read_text()))) == refused(schema_at(version))
 
 
-@pytest.mark.parametrize("operation", NAMED)
-def test_a_document_is_valid_for_the_stand_in(operation: Operation, stand_in: GraphQLSchema) -> None:
-    for document in (operation.document, operation.probe()):
-        assert [error.message for error in validate(stand_in, parse(document))] == []
+@pytest.mark.slow
+def test_what_is_kept_about_2_21_is_what_its_whole_schema_says() -> None:
+    whole = SHARED / "metadata-2.21.0.graphql"
+    if not whole.exists():
+        pytest.skip("no ../shared/data beside this checkout")
+    assert refused(build_schema(whole.read_text())) == refused(schema_at("2.21.0"))
 
 
-@pytest.mark.parametrize("operation", NAMED)
-def test_a_document_is_valid_for_the_real_server(operation: Operation, real: GraphQLSchema) -> None:
-    for document in (operation.document, operation.probe()):
-        assert [error.message for error in validate(real, parse(document))] == []
+def test_nothing_that_goes_back_in_the_wizard_is_ever_sent() -> None:
+    assert "goBackToPreviousOnboardingStep" not in {operation.name for operation in operations.ALL}
+
+
+@pytest.mark.parametrize(
+    "operation", [operation for operation in operations.ALL if operation.document in KNOWN["2.21"].operations]
+)
+def test_a_document_is_valid_for_the_stand_in(operation: Operation) -> None:
+    assert complaints(build("schema.graphql", ()), operation) == []
 
 
 @pytest.mark.parametrize("operation", NAMED)

@@ -13,11 +13,13 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.transport import DryRunViolation
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.onboarding import INSTALL_APPS
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline_tests.clients.conftest import AnyServer
 from provisioning_pipeline_tests.clients.twenty import (
     PASSWORD,
     SERVICE,
+    cleared,
     client,
     joined,
     person,
@@ -163,7 +165,7 @@ async def test_a_member_with_a_foreign_password_is_acted_for_by_impersonation(se
         seen = await later.current_user(person(ada.email, user_id=user_id), door)
         assert (seen.user_id, seen.workspace_id) == (user_id, door.workspace_id)
         assert seen.onboarding_status == "APPS_INSTALLATION"
-        await later.skip_install_apps(person(ada.email, user_id=user_id), door)
+        await cleared(later, person(ada.email, user_id=user_id), door, INSTALL_APPS)
         again = await later.current_user(person(ada.email, user_id=user_id), door, by_new_login=True)
     assert again.onboarding_status == "PROFILE_CREATION"
 

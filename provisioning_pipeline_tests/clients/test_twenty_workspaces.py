@@ -7,9 +7,10 @@ import pytest
 
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, INSTALL_APPS
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
-from provisioning_pipeline_tests.clients.twenty import client, ready, workspace, workspaces
+from provisioning_pipeline_tests.clients.twenty import cleared, client, ready, workspace, workspaces
 
 pytestmark = pytest.mark.anyio
 
@@ -70,9 +71,9 @@ async def test_the_steps_of_the_service_account_are_cleared_one_after_another(se
         seen = await opened.current_user(me, door)
         mails = len(server.mails)
         statuses = [seen.onboarding_status]
-        await opened.skip_sync_email(me, door)
+        await cleared(opened, me, door, CONNECT_ACCOUNT)
         statuses.append((await opened.current_user(me, door)).onboarding_status)
-        await opened.skip_install_apps(me, door)
+        await cleared(opened, me, door, INSTALL_APPS)
         statuses.append((await opened.current_user(me, door)).onboarding_status)
         await opened.set_name(door, str(seen.workspace_member_id), "Workspace", "Provisioning")
         statuses.append((await opened.current_user(me, door)).onboarding_status)

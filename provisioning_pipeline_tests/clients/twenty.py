@@ -56,6 +56,13 @@ async def ready(server: StandInTwenty) -> AsyncIterator[TwentyClient]:
         yield opened
 
 
+async def cleared(opened: TwentyClient, account: Account, door: Door, key: str) -> None:
+    """Clear one onboarding step of somebody by the call that this server has for it."""
+    call = await opened.step_call(key)
+    assert call is not None, key
+    await opened.clear_step(account, door, call)
+
+
 async def workspace(opened: TwentyClient) -> Door:
     """An active workspace of the service account."""
     created = await opened.create_workspace("Acme", f"acme-{uuid4().hex[:8]}")

@@ -25,13 +25,13 @@ def with_steps(*further: str) -> Contract:
 
 
 def test_what_was_measured_goes_on_at_once() -> None:
-    assert judge(KNOWN, KNOWN).decision is Decision.GO
+    assert judge(KNOWN, [KNOWN]).decision is Decision.GO
     assert differences(KNOWN, KNOWN) == ()
 
 
 def test_what_nobody_could_read_makes_nothing_unknown() -> None:
     unread = replace(KNOWN, onboarding=None, activation_statuses=frozenset())
-    assert judge(unread, KNOWN).decision is Decision.GO
+    assert judge(unread, [KNOWN]).decision is Decision.GO
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,11 @@ def test_what_nobody_could_read_makes_nothing_unknown() -> None:
             replace(KNOWN, activation_statuses=KNOWN.activation_statuses - {"SUSPENDED"}),
             "no longer has the activation status SUSPENDED",
         ),
+        (replace(KNOWN, operations=frozenset({"mutation SignIn { signIn }"})), "does not take currentUser"),
     ],
 )
 def test_what_is_complete_but_otherwise_begins_with_one_tenant(found: Contract, sentence: str) -> None:
-    verdict = judge(found, KNOWN)
+    verdict = judge(found, [KNOWN])
     assert (verdict.decision, verdict.differences, verdict.missing) == (Decision.CANARY, (sentence,), ())
 
 
@@ -72,24 +73,32 @@ def test_what_is_complete_but_otherwise_begins_with_one_tenant(found: Contract, 
     ],
 )
 def test_what_lacks_something_is_refused_with_its_name(found: Contract, missing: str) -> None:
-    verdict = judge(found, KNOWN, [found])
+    verdict = judge(found, [KNOWN], [found])
     assert verdict.decision is Decision.REFUSED
     assert missing in " ".join(verdict.missing)
 
 
+def test_the_version_that_it_is_most_like_is_the_one_it_is_compared_with() -> None:
+    later = with_steps("BOOK_CALL")
+    assert judge(later, [KNOWN, later]).decision is Decision.GO
+    assert judge(KNOWN, [KNOWN, later]).decision is Decision.GO
+    verdict = judge(with_steps("BOOK_CALL", "IMPORT_DATA"), [KNOWN, later])
+    assert verdict.differences == ("has an onboarding step IMPORT_DATA that is not known here",)
+
+
 def test_a_proof_holds_for_what_was_there_and_for_less_but_not_for_more() -> None:
     proved = [with_steps("IMPORT_DATA", "PICK_PLAN")]
-    assert judge(with_steps("IMPORT_DATA", "PICK_PLAN"), KNOWN, proved).decision is Decision.GO
-    assert judge(with_steps("IMPORT_DATA"), KNOWN, proved).decision is Decision.GO
-    assert judge(with_steps("IMPORT_DATA", "TAKE_TOUR"), KNOWN, proved).decision is Decision.CANARY
+    assert judge(with_steps("IMPORT_DATA", "PICK_PLAN"), [KNOWN], proved).decision is Decision.GO
+    assert judge(with_steps("IMPORT_DATA"), [KNOWN], proved).decision is Decision.GO
+    assert judge(with_steps("IMPORT_DATA", "TAKE_TOUR"), [KNOWN], proved).decision is Decision.CANARY
     unread = replace(KNOWN, onboarding=None)
-    assert judge(with_steps("IMPORT_DATA"), KNOWN, [unread]).decision is Decision.CANARY
+    assert judge(with_steps("IMPORT_DATA"), [KNOWN], [unread]).decision is Decision.CANARY
 
 
 NAMES = st.frozensets(st.sampled_from(["A", "B", "C", "COMPLETED"]))
 CONTRACTS = st.builds(
     Contract,
-    operations=st.just(KNOWN.operations),
+    operations=st.frozensets(st.sampled_from(sorted(KNOWN.operations))),
     columns=st.dictionaries(st.sampled_from(sorted(KNOWN.columns)), st.sampled_from(["uuid", "text"])),
     activation_statuses=st.frozensets(st.sampled_from([*sorted(KNOWN.activation_statuses), "ARCHIVED"])),
     onboarding=st.none() | st.builds(Onboarding, NAMES, NAMES),
@@ -114,11 +123,11 @@ def test_every_verdict_gives_its_reason_and_no_proof_makes_up_for_what_is_missin
     found: Contract, known: Contract, proved: list[Contract]
 ) -> None:
     known = replace(known, lacks=())
-    alone, verdict = judge(found, known), judge(found, known, proved)
+    alone, verdict = judge(found, [known]), judge(found, [known], proved)
     assert (verdict.decision is Decision.REFUSED) == bool(verdict.missing) == (alone.decision is Decision.REFUSED)
     if verdict.decision is Decision.CANARY:
         assert verdict.differences
-        assert judge(found, known, [*proved, found]).decision is Decision.GO
+        assert judge(found, [known], [*proved, found]).decision is Decision.GO
     if not found.lacks and alone.decision is Decision.GO:
         assert verdict.decision is Decision.GO
     unread = replace(found, onboarding=None)

@@ -13,10 +13,15 @@ _RENEW_BEFORE = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
-    """A bearer token; its repr shows nothing."""
+    """A bearer token; its repr shows nothing.
+
+    `refresh` and `cookie` (name and value, as sent) are what ends the login on servers with sessions (2.33 and later).
+    """
 
     value: str
     expires_at: datetime
+    refresh: str | None = None
+    cookie: str | None = None
 
     def is_fresh(self) -> bool:
         """Whether it will last for another minute."""

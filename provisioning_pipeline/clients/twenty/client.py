@@ -19,6 +19,7 @@ from provisioning_pipeline.clients.twenty.errors import (
     record_in_the_way,
     without_membership,
 )
+from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Onboarding
@@ -141,7 +142,7 @@ class TwentyClient:
 
     async def enter(self, created: Created) -> None:
         """Use the login token of a workspace that was just made; without it, the next call signs in by password."""
-        await self._session.enter(self.service_account, created.door, created.login_token)
+        await self._session.enter_by_gift(self.service_account, created.door, created.login_token)
 
     async def door(self, workspace_id: str) -> Door:
         """Where one signs in to a workspace of the service account, as Twenty says it now.
@@ -150,7 +151,7 @@ class TwentyClient:
             Fault: when the service account is no member of it.
         """
         if workspace_id not in self._doors:
-            answer = await self._session.sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
+            _, answer = await self._session.sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
             for entry in answer["availableWorkspaces"]["availableWorkspacesForSignIn"]:
                 self._doors[entry["id"]] = Door(entry["id"], entry["workspaceUrls"]["subdomainUrl"])
         if workspace_id not in self._doors:
@@ -173,7 +174,7 @@ class TwentyClient:
             operations.ACTIVATE_WORKSPACE,
             timeout_seconds=self._activation_timeout,
         )
-        self.forget(self.service_account, door)
+        await self.sign_out(self.service_account, door)
         return str(answer["activationStatus"])
 
     async def invite_link(self, door: Door) -> InviteLink:
@@ -218,7 +219,7 @@ class TwentyClient:
         Raises:
             TwentyFault: FOREIGN_PASSWORD when the account has a password that is not ours.
         """
-        await self._session.call(operations.SIGN_IN, account.credentials(), None)
+        await self._session.check_password(account)
 
     async def join(self, account: Account, invite_hash: str) -> None:
         """Make the account a member, creating it when it is new: two calls, after which its token is kept.
@@ -235,13 +236,13 @@ class TwentyClient:
         await self._session.check_contract()
         variables = {**account.credentials(), "workspaceInviteHash": invite_hash}
         try:
-            answer = await self._session.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
+            answer = await self._session.call(operations.SIGN_UP_IN_WORKSPACE, variables)
         except TwentyFault as fault:
             if not is_duplicate(fault.error):
                 raise
             raise record_in_the_way(self.system, account.email, fault) from None
         door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
-        await self._session.enter(account, door, answer["loginToken"]["token"])
+        await self._session.enter_by_gift(account, door, answer["loginToken"]["token"])
 
     async def roles(self, door: Door) -> dict[str, str]:
         """The ids of the workspace's roles by label, read once by this client."""
@@ -383,7 +384,7 @@ class TwentyClient:
 
     async def _look(self, token: Token) -> None:
         try:
-            await self._session.call(operations.CURRENT_USER, {}, token)
+            await self._session.call_with(token, operations.CURRENT_USER)
         except TwentyFault as fault:
             # a token that is taken from nobody lets nobody in
             if not is_dead_token(fault.error):
@@ -391,7 +392,7 @@ class TwentyClient:
 
     async def _new_login(self, account: Account, door: Door) -> None:
         await self._session.log_in(account, door)
-        self.forget(account, door)
+        await self.sign_out(account, door)
 
     # --- as a member --------------------------------------------------------------------------------------------
 
@@ -403,10 +404,14 @@ class TwentyClient:
         """Keep no token of that person in that workspace, so that the next call signs in anew."""
         self._session.forget(account, door)
 
+    async def sign_out(self, account: Account, door: Door) -> None:
+        """The same, and end the login, so that nobody finds it among their devices (servers from 2.38 on list them)."""
+        await self._session.sign_out(account, door)
+
     async def current_user(self, account: Account, door: Door, *, by_new_login: bool = False) -> SeenUser:
         """Sign in as that person and read what Twenty shows them. `by_new_login` uses no token from before."""
         if by_new_login:
-            self.forget(account, door)
+            await self.sign_out(account, door)
         answer = await self._session.call_as(account, door, operations.CURRENT_USER)
         member = answer["workspaceMember"] or {}
         return SeenUser(
@@ -418,13 +423,13 @@ class TwentyClient:
             last_name=(member.get("name") or {}).get("lastName") or "",
         )
 
-    async def skip_sync_email(self, account: Account, door: Door) -> None:
-        """Clear the step SYNC_EMAIL of that person."""
-        await self._session.call_as(account, door, operations.SKIP_SYNC_EMAIL)
+    async def step_call(self, key: str) -> Operation | None:
+        """What this server has to clear the onboarding step of this key for the person who calls; None: nothing."""
+        return await self._session.first_taken(operations.STEP_CALLS.get(key, ()))
 
-    async def skip_install_apps(self, account: Account, door: Door) -> None:
-        """Clear the step APPS_INSTALLATION of that person without installing anything."""
-        await self._session.call_as(account, door, operations.TRIGGER_INSTALL_APPS, {"universalIdentifiers": []})
+    async def clear_step(self, account: Account, door: Door, call: Operation) -> None:
+        """Clear a step of that person by a call that `step_call` named; nothing is installed or booked."""
+        await self._session.call_as(account, door, call)
 
     async def set_name(self, door: Door, workspace_member_id: str, first_name: str, last_name: str) -> None:
         """Set a member's name, as the service account; a non-empty one clears their step PROFILE_CREATION."""

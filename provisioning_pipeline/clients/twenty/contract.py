@@ -8,7 +8,7 @@ of the wizard are asked by introspection, where somebody of ours is in a workspa
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from provisioning_pipeline.clients.twenty import operations
@@ -59,8 +59,23 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 """What is read of schema core, with the kind of its values: an enum counts as text, and time is whatever has a date."""
 
-MEASURED: Final = Contract(
-    operations=frozenset(operation.document for operation in operations.ALL),
+MEASURED_VERSION: Final = "2.21.0"
+"""The version of a real server that this release was run against."""
+VALIDATED_VERSION: Final = "2.43"
+"""Up to this version every operation was validated against the released schemas; of 2.38 the source was read, too."""
+
+_AT_2_21 = Contract(
+    operations=frozenset(
+        operation.document
+        for operation in operations.ALL
+        if operation
+        not in (
+            operations.SKIP_SYNC_EMAIL_UNRECORDED,
+            operations.INSTALL_NO_APPS_UNRECORDED,
+            operations.COMPLETE_BOOK_CALL_UNRECORDED,
+            operations.SIGN_OUT,
+        )
+    ),
     columns=COLUMNS,
     activation_statuses=frozenset({"ONGOING_CREATION", "PENDING_CREATION", "ACTIVE", "INACTIVE", "SUSPENDED"}),
     onboarding=Onboarding(
@@ -78,7 +93,23 @@ MEASURED: Final = Contract(
         mutations=frozenset({"skipSyncEmailOnboardingStep", "triggerInstallAppsOnboardingStep"}),
     ),
 )
-"""The contract of Twenty 2.21.0."""
+_AT_2_22 = replace(_AT_2_21, activation_statuses=_AT_2_21.activation_statuses | {"CREATED"})
+assert _AT_2_22.onboarding is not None
+_AT_2_33 = replace(
+    _AT_2_22,
+    operations=frozenset(operation.document for operation in operations.ALL),
+    onboarding=Onboarding(
+        statuses=_AT_2_22.onboarding.statuses | {"BOOK_CALL"},
+        mutations=_AT_2_22.onboarding.mutations | {"completeBookCallOnboardingStep", "goBackToPreviousOnboardingStep"},
+    ),
+)
+
+KNOWN: Final[Mapping[str, Contract]] = {"2.21": _AT_2_21, "2.22": _AT_2_22, "2.33": _AT_2_33}
+"""The first version that has it → contract: the first measured, the others read in released schemas and source.
+
+In the newest source `triggerInstallAppsOnboardingStep` is gone. When that was released is not known, so such a server
+begins with one tenant.
+"""
 
 READ_ONBOARDING: Final = """query Onboarding {
     __type(name: "OnboardingStatus") { enumValues(includeDeprecated: true) { name } }
@@ -103,7 +134,7 @@ class Surface:
 
     Args:
         operations: the documents that it takes as valid.
-        lacks: what it lacks for the others, as `Type.field`.
+        lacks: what it lacks for those of the others that are needed, as `Type.field`.
         older: it has the sign-ups of 1.x.
     """
 
@@ -125,15 +156,17 @@ def lacking(messages: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def unsupported(system: str, missing: Iterable[str], *, older: bool = False) -> Fault:
+def unsupported(system: str, missing: Iterable[str], *, version: str | None = None, older: bool = False) -> Fault:
     """The refusal to write to a server that lacks something; `older` where it was found to be one of 1.x."""
     names = ", ".join(missing)
+    says = f"It says that it is {version}. " if version else ""
     what = (
         f"{system} is a Twenty 1.x: its sign-ups are on /graphql, and not on /metadata as in 2.x. Nothing was written "
-        f"to it. Upgrade it to the 2.x line (measured: 2.21); the next run goes on. It lacks {names}."
+        f"to it. Upgrade it to 2.21 or later; the next run goes on. It lacks {names}."
         if older
-        else f"{system} lacks what provisioning needs: {names}. Nothing was written to it. "
-        "Use a Twenty of the 2.x line (measured: 2.21)."
+        else f"{system} lacks what workspaces cannot be made, joined or read without: {names}. Nothing was written to "
+        f"it. {says}This release of provisioning_pipeline is measured on Twenty {MEASURED_VERSION} and validated up to "
+        f"{VALIDATED_VERSION}: upgrade an older Twenty, and for a newer one look for a newer release of this program."
     )
     return Fault(FaultKind.SERVER, Reason.UNSUPPORTED_TWENTY, what)
 

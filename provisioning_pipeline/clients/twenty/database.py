@@ -13,7 +13,7 @@ from psycopg import errors, sql
 
 from provisioning_pipeline.clients.onboarding_rows import remove_rows, rights_missing
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.clients.twenty.contract import COLUMNS
+from provisioning_pipeline.clients.twenty.contract import COLUMNS, MEASURED_VERSION
 from provisioning_pipeline.clients.twenty.roster import Roster, roster_of
 from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
 from provisioning_pipeline.model.condition import Reason
@@ -98,12 +98,12 @@ class TwentyDatabase:
                 FaultKind.SERVER,
                 Reason.UNSUPPORTED_TWENTY,
                 f"{self._database.system} ({self._database.where}) lacks what is read there: {', '.join(missing)}. "
-                "Nothing was written to that server. Use a Twenty of the 2.x line (measured: 2.21).",
+                f"Nothing was written to that server. This release is measured on Twenty {MEASURED_VERSION}.",
             )
         return Fault(
             FaultKind.SERVER,
             Reason.UNSUPPORTED_TWENTY,
-            f"{self._database.system} ({self._database.where}) is not the database of a Twenty 2.x server: {refused}. "
+            f"{self._database.system} ({self._database.where}) is not the database of a known Twenty: {refused}. "
             "Point the setting at Twenty's own database.",
         )
 
@@ -406,8 +406,10 @@ _CATALOGUE = """
 
 _FLAGS = r"""
     SELECT id::text AS row_id, key, "userId"::text AS user_id, "workspaceId"::text AS workspace_id, value
-    FROM core."keyValuePair"
+    FROM core."keyValuePair" k
     WHERE type::text = 'USER_VARIABLE' AND key ~ '^ONBOARDING_.+_PENDING$'
+      -- a column from 2.23 on: such rows are an application's, and no steps
+      AND to_jsonb(k)->>'applicationId' IS NULL
       AND (%s::uuid[] IS NULL OR "workspaceId" = ANY(%s) OR ("workspaceId" IS NULL AND "userId" IN (
           SELECT "userId" FROM core."userWorkspace" WHERE "workspaceId" = ANY(%s))))
 """
@@ -436,12 +438,12 @@ _USER_IDS = 'SELECT id::text AS id FROM core."user" WHERE email = %s AND "delete
 _USER_IDS_ANY_CASE = 'SELECT id::text AS id FROM core."user" WHERE lower(email) = %s AND "deletedAt" IS NULL'
 _USERS = 'SELECT id::text, lower(email) FROM core."user" WHERE "deletedAt" IS NULL'
 _SOME_USERS = """
-    SELECT id::text, email FROM core."user" WHERE "deletedAt" IS NULL AND email = ANY(%s)
+    SELECT id::text, lower(email::text) FROM core."user" WHERE "deletedAt" IS NULL AND email = ANY(%s)
     UNION
-    SELECT id::text, lower(email) FROM core."user"
+    SELECT id::text, lower(email::text) FROM core."user"
     WHERE "deletedAt" IS NULL AND email <> lower(email COLLATE "C") AND lower(email) = ANY(%s)
     UNION
-    SELECT id::text, lower(email) FROM core."user" WHERE "deletedAt" IS NULL AND id = ANY(%s::uuid[])
+    SELECT id::text, lower(email::text) FROM core."user" WHERE "deletedAt" IS NULL AND id = ANY(%s::uuid[])
 """
 """The first part goes by the unique index, the second finds accounts with capitals, which Twenty itself never makes.
 

@@ -86,6 +86,24 @@ def is_unknown_user(error: TwentyError) -> bool:
     return "User not found" in error.message or error.sub_code == "USER_NOT_FOUND"
 
 
+def is_used_login_token(error: TwentyError) -> bool:
+    """The login token was exchanged before (proposed changes to versions after 2.38): another one is needed."""
+    return error.message.startswith(("Login token has already been used", "Login token is missing its identifier"))
+
+
+def is_password_login_off(error: TwentyError) -> bool:
+    """The workspace lets nobody log in or join by password; an impersonation comes in all the same."""
+    return "password auth is not enabled for this workspace" in error.message.lower()
+
+
+def is_second_factor(error: TwentyError) -> bool:
+    """The workspace or the person asks for a second factor; an impersonation comes in without one."""
+    return error.sub_code in (
+        "TWO_FACTOR_AUTHENTICATION_PROVISION_REQUIRED",
+        "TWO_FACTOR_AUTHENTICATION_VERIFICATION_REQUIRED",
+    )
+
+
 def is_wrong_password(error: TwentyError) -> bool:
     """The account exists with another password."""
     return error.message.startswith("Wrong password") or "Incorrect login method" in error.message
@@ -122,7 +140,9 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
         return TwentyFault(
             FaultKind.SERVER,
             Reason.CREATION_RESTRICTED,
-            f"{system} allows no further workspace: {text}. Set IS_MULTIWORKSPACE_ENABLED=true there.",
+            f"{system} allows no further workspace, or no account that has none: {text}. Set "
+            "IS_MULTIWORKSPACE_ENABLED=true there. From 2.38 on a server with workspaces signs up nobody new either, "
+            "unless they are invited: invite the service account into a workspace there first.",
             error,
         )
     if error.sub_code == "SUBDOMAIN_ALREADY_TAKEN":
@@ -147,6 +167,23 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
             f"{system} keeps the last Admin of a workspace. Give somebody else the role first.",
             error,
         )
+    if is_password_login_off(error):
+        return TwentyFault(
+            FaultKind.TENANT,
+            Reason.PASSWORD_LOGIN_OFF,
+            f"{system}: the workspace lets nobody log in or join by password ({call}: {text}). An admin of the "
+            "workspace turns Email and password on in Twenty (Settings > Security), or lets admins bypass that for "
+            "our service account; the next run goes on.",
+            error,
+        )
+    if is_second_factor(error):
+        return TwentyFault(
+            FaultKind.TENANT,
+            Reason.SECOND_FACTOR_REQUIRED,
+            f"{system}: a second factor is asked for, which no program has ({call}: {text}). An admin of the "
+            "workspace turns off that it is enforced in Twenty (Settings > Security); the next run goes on.",
+            error,
+        )
     if "Public invite link is disabled" in text:
         return TwentyFault(
             FaultKind.TENANT,
@@ -156,7 +193,11 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
             error,
         )
     return TwentyFault(
-        FaultKind.TENANT, Reason.REFUSED_BY_TWENTY, f"{system} refused {call}: {text or error.code}.", error
+        FaultKind.TENANT,
+        Reason.REFUSED_BY_TWENTY,
+        f"{system} refused {call}: {(text or error.code).rstrip('.')}. Its server log may say more; the next run tries "
+        "again.",
+        error,
     )
 
 
@@ -166,9 +207,10 @@ def service_account_refused(system: str, email: str, fault: TwentyFault) -> Faul
         return Fault(
             FaultKind.SERVER,
             Reason.SERVICE_ACCOUNT_MISSING,
-            f"{system} has no account {email}. Sign it up there with the configured "
-            'password and give it server-admin rights (canAccessFullAdminPanel and canImpersonate in core."user"). '
-            "Only on a server without any user is it created by itself.",
+            f"{system} has no account {email}. Sign it up there with the configured password (from 2.38 on a server "
+            "with workspaces signs up only who is invited to one) and give it server-admin rights "
+            '(canAccessFullAdminPanel and canImpersonate in core."user"). Only on a server without any user is it '
+            "created by itself.",
         )
     if is_wrong_password(fault.error):
         return Fault(
@@ -176,6 +218,10 @@ def service_account_refused(system: str, email: str, fault: TwentyFault) -> Faul
             Reason.CREDENTIALS_REFUSED,
             f"{system} refuses the password of the service account {email}. "
             "Correct PROVISIONING_TWENTY_SERVICE_PASSWORD (or its entry in PROVISIONING_TWENTY_SERVERS).",
+        )
+    if is_password_login_off(fault.error) or is_second_factor(fault.error):
+        return TwentyFault(
+            fault.kind, fault.reason, f"The service account {email} cannot sign in. {fault.message}", fault.error
         )
     return fault
 

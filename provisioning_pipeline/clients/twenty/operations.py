@@ -1,20 +1,25 @@
 """The GraphQL operations that this project sends to Twenty's `/metadata`, and nothing else.
 
-Names, arguments and answers as recorded on Twenty 2.21.0. Each operation has one root field, because Twenty
-allows a root field once per document.
+Names, arguments and answers as recorded on Twenty 2.21.0; those that it has not, from the schemas of later versions.
+Each operation has one root field, because Twenty allows a root field once per document.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from provisioning_pipeline.clients.transport import Effect
+from provisioning_pipeline.model.onboarding import BOOK_CALL, CONNECT_ACCOUNT, INSTALL_APPS
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One root field with its arguments and what is asked back."""
+    """One root field with its arguments and what is asked back.
+
+    Without a `needed` one no workspace can be made, activated, joined, signed in to or read, so a server that lacks it
+    is refused. What another one does is done otherwise where it is lacking, or reported.
+    """
 
     kind: Literal["query", "mutation"]
     name: str
@@ -22,6 +27,7 @@ class Operation:
     variables: Mapping[str, str] = field(default_factory=dict)
     arguments: str = ""
     selection: str = ""
+    needed: bool = True
 
     @property
     def document(self) -> str:
@@ -58,7 +64,7 @@ _PROBE_VALUES: Mapping[str, object] = {
     "[String!]!": [],
 }
 
-_TOKENS = "{ tokens { accessOrWorkspaceAgnosticToken { token expiresAt } } }"
+_TOKENS = "{ tokens { accessOrWorkspaceAgnosticToken { token expiresAt } refreshToken { token } } }"
 _LOGIN_AND_WORKSPACE = "{ loginToken { token expiresAt } workspace { id workspaceUrls { subdomainUrl } } }"
 
 SIGN_UP = Operation(
@@ -68,6 +74,7 @@ SIGN_UP = Operation(
     {"email": "String!", "password": "String!"},
     "email: $email, password: $password",
     _TOKENS,
+    needed=False,
 )
 SIGN_IN = Operation(
     "mutation",
@@ -83,7 +90,8 @@ SIGN_IN_AND_LIST_WORKSPACES = Operation(
     Effect.LOGIN,
     {"email": "String!", "password": "String!"},
     "email: $email, password: $password",
-    "{ availableWorkspaces { availableWorkspacesForSignIn { id workspaceUrls { subdomainUrl } } } }",
+    "{ tokens { accessOrWorkspaceAgnosticToken { token expiresAt } refreshToken { token } } "
+    "availableWorkspaces { availableWorkspacesForSignIn { id workspaceUrls { subdomainUrl } } } }",
 )
 SIGN_UP_IN_NEW_WORKSPACE = Operation(
     "mutation",
@@ -112,7 +120,7 @@ GET_LOGIN_TOKEN_FROM_CREDENTIALS = Operation(
 GET_AUTH_TOKENS_FROM_LOGIN_TOKEN = Operation(
     "mutation",
     "getAuthTokensFromLoginToken",
-    Effect.LOGIN,
+    Effect.EXCHANGE,
     {"loginToken": "String!", "origin": "String!"},
     "loginToken: $loginToken, origin: $origin",
     _TOKENS,
@@ -135,6 +143,7 @@ UPDATE_WORKSPACE = Operation(
     {"isPublicInviteLinkEnabled": "Boolean!"},
     "data: {isPublicInviteLinkEnabled: $isPublicInviteLinkEnabled}",
     "{ id isPublicInviteLinkEnabled }",
+    needed=False,
 )
 IMPERSONATE = Operation(
     "mutation",
@@ -143,6 +152,7 @@ IMPERSONATE = Operation(
     {"userId": "UUID!", "workspaceId": "UUID!"},
     "userId: $userId, workspaceId: $workspaceId",
     "{ loginToken { token expiresAt } }",
+    needed=False,
 )
 GET_ROLES = Operation("query", "getRoles", Effect.READ, selection="{ id label canUpdateAllSettings }")
 UPDATE_WORKSPACE_MEMBER_ROLE = Operation(
@@ -159,6 +169,7 @@ UPDATE_WORKSPACE_MEMBER_SETTINGS = Operation(
     Effect.WRITE,
     {"workspaceMemberId": "UUID!", "update": "JSON!"},
     "input: {workspaceMemberId: $workspaceMemberId, update: $update}",
+    needed=False,
 )
 DELETE_USER_FROM_WORKSPACE = Operation(
     "mutation",
@@ -167,16 +178,39 @@ DELETE_USER_FROM_WORKSPACE = Operation(
     {"workspaceMemberIdToDelete": "String!"},
     "workspaceMemberIdToDelete: $workspaceMemberIdToDelete",
     "{ id }",
+    needed=False,
 )
-SKIP_SYNC_EMAIL = Operation("mutation", "skipSyncEmailOnboardingStep", Effect.WRITE, selection="{ success }")
-TRIGGER_INSTALL_APPS = Operation(
+_SUCCESS = "{ success }"
+SKIP_SYNC_EMAIL = Operation("mutation", "skipSyncEmailOnboardingStep", Effect.WRITE, {}, "", _SUCCESS, needed=False)
+SKIP_SYNC_EMAIL_UNRECORDED = replace(SKIP_SYNC_EMAIL, arguments="isAutoSkipped: true")
+INSTALL_NO_APPS = Operation(
     "mutation",
     "triggerInstallAppsOnboardingStep",
     Effect.WRITE,
-    {"universalIdentifiers": "[String!]!"},
-    "universalIdentifiers: $universalIdentifiers",
-    "{ success }",
+    {},
+    "universalIdentifiers: []",
+    _SUCCESS,
+    needed=False,
 )
+INSTALL_NO_APPS_UNRECORDED = replace(INSTALL_NO_APPS, arguments="universalIdentifiers: [], isAutoSkipped: true")
+COMPLETE_BOOK_CALL_UNRECORDED = Operation(
+    "mutation",
+    "completeBookCallOnboardingStep",
+    Effect.WRITE,
+    {},
+    "hasBookedCall: false, isAutoSkipped: true",
+    _SUCCESS,
+    needed=False,
+)
+STEP_CALLS: Mapping[str, tuple[Operation, ...]] = {
+    CONNECT_ACCOUNT: (SKIP_SYNC_EMAIL_UNRECORDED, SKIP_SYNC_EMAIL),
+    INSTALL_APPS: (INSTALL_NO_APPS_UNRECORDED, INSTALL_NO_APPS),
+    BOOK_CALL: (COMPLETE_BOOK_CALL_UNRECORDED,),
+}
+"""Onboarding key → what clears that step for the person who calls, best first.
+
+With `isAutoSkipped` (2.33 and later) the step leaves no trace in the history by which the wizard goes back.
+`goBackToPreviousOnboardingStep` ends like them and sets a step again: it is never called."""
 SEND_INVITATIONS = Operation(
     "mutation",
     "sendInvitations",
@@ -184,15 +218,28 @@ SEND_INVITATIONS = Operation(
     {"emails": "[String!]!", "roleId": "UUID"},
     "emails: $emails, roleId: $roleId",
     "{ success errors }",
+    needed=False,
 )
-FIND_WORKSPACE_INVITATIONS = Operation("query", "findWorkspaceInvitations", Effect.READ, selection="{ id email }")
+FIND_WORKSPACE_INVITATIONS = Operation(
+    "query", "findWorkspaceInvitations", Effect.READ, selection="{ id email }", needed=False
+)
 DELETE_WORKSPACE_INVITATION = Operation(
     "mutation",
     "deleteWorkspaceInvitation",
     Effect.WRITE,
     {"appTokenId": "String!"},
     "appTokenId: $appTokenId",
+    needed=False,
 )
+SIGN_OUT = Operation(
+    "mutation",
+    "signOut",
+    Effect.LOGIN,
+    {"refreshToken": "String"},
+    "refreshToken: $refreshToken",
+    needed=False,
+)
+"""Read in the source of 2.38: ends the refresh token, and the session whose cookie comes along; 2.33 and later."""
 
 ALL: tuple[Operation, ...] = (
     SIGN_UP,
@@ -212,9 +259,13 @@ ALL: tuple[Operation, ...] = (
     UPDATE_WORKSPACE_MEMBER_SETTINGS,
     DELETE_USER_FROM_WORKSPACE,
     SKIP_SYNC_EMAIL,
-    TRIGGER_INSTALL_APPS,
+    SKIP_SYNC_EMAIL_UNRECORDED,
+    INSTALL_NO_APPS,
+    INSTALL_NO_APPS_UNRECORDED,
+    COMPLETE_BOOK_CALL_UNRECORDED,
     SEND_INVITATIONS,
     FIND_WORKSPACE_INVITATIONS,
     DELETE_WORKSPACE_INVITATION,
+    SIGN_OUT,
 )
-"""Everything a server must have before anything is written to it."""
+"""Everything that is ever sent; a server must take all that is `needed` before anything is written to it."""

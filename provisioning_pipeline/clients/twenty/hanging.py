@@ -1,0 +1,78 @@
+"""Gives up, once for everybody, on a server that takes calls and answers none.
+
+Measured on Twenty 2.21.0 without its Redis: `/healthz`, sign-ins and whatever needs no token answer at once, and every
+call with the token of a workspace hangs, `{ __typename }` too. So a call that takes long is asked about by that.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+
+Answer = TypeVar("Answer")
+PATIENCE_SECONDS: Final = 8.0
+"""A call that takes longer is asked about, and that question is given as much time again."""
+GIVEN_UP_SECONDS: Final = 30.0
+"""So long nobody calls a server that was given up on; a run is over by then, and a service tries again."""
+
+
+class HangingServer:
+    """What is known about a server that may hang.
+
+    Args:
+        system: the server, in a sentence.
+    """
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+        self._given_up_until = 0.0
+
+    async def watch(
+        self, call: Coroutine[Any, Any, Answer], answers: Callable[[], Awaitable[object]], *, writes: bool
+    ) -> Answer:
+        """The answer to this call, as long as the server answers anybody.
+
+        Args:
+            call: any call, which may take long.
+            answers: one with the same token, which an answering server answers at once.
+            writes: the call may have taken place when it is given up.
+
+        Raises:
+            Fault: transient and away, when the server was given up on just now or a moment ago.
+        """
+        if time.monotonic() < self._given_up_until:
+            call.close()
+            raise self._fault(effect_unknown=False)
+        under_way = asyncio.ensure_future(call)
+        try:
+            while True:
+                done, _ = await asyncio.wait({under_way}, timeout=PATIENCE_SECONDS)
+                if done:
+                    return under_way.result()
+                try:
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        await answers()
+                except TimeoutError:
+                    if not under_way.done():
+                        self._given_up_until = time.monotonic() + GIVEN_UP_SECONDS
+                        raise self._fault(effect_unknown=writes) from None
+                except Fault:
+                    # an answer, if a bad one: the call itself will meet it
+                    continue
+        finally:
+            if not under_way.done():
+                under_way.cancel()
+                await asyncio.gather(under_way, return_exceptions=True)
+
+    def _fault(self, *, effect_unknown: bool) -> Fault:
+        return Fault(
+            FaultKind.TRANSIENT,
+            Reason.SERVER_UNREACHABLE,
+            f"{self._system} takes calls and answers none, although it may say that it is well. Look whether its "
+            "Redis and its database are up; the next run tries again.",
+            effect_unknown=effect_unknown,
+            away=True,
+        )

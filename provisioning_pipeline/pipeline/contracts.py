@@ -182,7 +182,7 @@ async def _onboarding(
     """What the server says about its wizard, None where nobody could ask; and why our account was not let in, if so.
 
     Raises:
-        Fault: of kind SERVER when the server refuses our service account as such.
+        Fault: of kind SERVER when the server refuses our service account as such; when it is away.
     """
     server = connections.servers[name]
     known = await connections.contracts.a_workspace_on(name, preferred)
@@ -207,6 +207,6 @@ async def _onboarding(
 
 
 def _doubt(fault: Fault) -> str:
-    if fault.kind is FaultKind.SERVER:
+    if fault.kind is FaultKind.SERVER or fault.away:
         raise fault
     return fault.message.rstrip(".")

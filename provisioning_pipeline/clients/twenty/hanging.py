@@ -1,7 +1,8 @@
 """Gives up, once for everybody, on a server that takes calls and answers none.
 
-Measured on Twenty 2.21.0 without its Redis: `/healthz`, sign-ins and whatever needs no token answer at once, and every
-call with the token of a workspace hangs, `{ __typename }` too. So a call that takes long is asked about by that.
+Measured on Twenty 2.21.0 without its Redis: `/healthz`, sign-ins and `{ __typename }` without a token answer at once. The
+exchange of a login token hangs, and so does every call with the token of a workspace, `{ __typename }` too. So a call with
+a token is asked about by that; one without, which a server that is well answers within a second, has its time and no more.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 
 Answer = TypeVar("Answer")
 PATIENCE_SECONDS: Final = 8.0
-"""A call that takes longer is asked about, and that question is given as much time again."""
+"""A call that takes longer is asked about, and that question, or the call itself, is given as much time again."""
 GIVEN_UP_SECONDS: Final = 30.0
 """So long nobody calls a server that was given up on; a run is over by then, and a service tries again."""
 
@@ -31,13 +32,13 @@ class HangingServer:
         self._given_up_until = 0.0
 
     async def watch(
-        self, call: Coroutine[Any, Any, Answer], answers: Callable[[], Awaitable[object]], *, writes: bool
+        self, call: Coroutine[Any, Any, Answer], answers: Callable[[], Awaitable[object]] | None, *, writes: bool
     ) -> Answer:
         """The answer to this call, as long as the server answers anybody.
 
         Args:
             call: any call, which may take long.
-            answers: one with the same token, which an answering server answers at once.
+            answers: one with the same token, which an answering server answers at once; None: there is none.
             writes: the call may have taken place when it is given up.
 
         Raises:
@@ -54,13 +55,13 @@ class HangingServer:
                     return under_way.result()
                 try:
                     async with asyncio.timeout(PATIENCE_SECONDS):
-                        await answers()
+                        await (answers() if answers else asyncio.shield(under_way))
                 except TimeoutError:
                     if not under_way.done():
                         self._given_up_until = time.monotonic() + GIVEN_UP_SECONDS
                         raise self._fault(effect_unknown=writes) from None
                 except Fault:
-                    # an answer, if a bad one: the call itself will meet it
+                    # an answer, if a bad one, which the call itself meets, too
                     continue
         finally:
             if not under_way.done():

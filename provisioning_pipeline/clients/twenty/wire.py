@@ -162,7 +162,7 @@ class TwentyWire:
                     json={"query": document, "variables": dict(variables)},
                     headers=headers,
                 ),
-                lambda: self._answers(token),
+                (lambda: self._answers(token)) if token else None,
                 writes=effect is not Effect.READ,
             )
         try:
@@ -192,7 +192,7 @@ class TwentyWire:
         async with self._gate:
             response = await self._hanging.watch(
                 self._transport.send("GET", _CONFIG_PATH, name=CONTRACT_CHECK, effect=Effect.READ),
-                lambda: self._answers(None),
+                None,
                 writes=False,
             )
         try:
@@ -201,7 +201,7 @@ class TwentyWire:
             config = {}
         return config if isinstance(config, dict) else {}
 
-    async def _answers(self, token: Token | None) -> object:
+    async def _answers(self, token: Token) -> object:
         """Ask what a server that is well answers at once."""
         return await self._transport.send(
             "POST", _PATH, name=CONTRACT_CHECK, effect=Effect.READ, json={"query": _ANSWERS}, headers=_bearer(token)

@@ -15,7 +15,14 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, is_fals
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import AdminUnknown, Change
 
-LOGIN_REASONS = frozenset({Reason.LOGIN_REFUSED, Reason.WRONG_WORKSPACE, Reason.WIZARD_SHOWS, Reason.WORKSPACE_GONE})
+_KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED})
+"""A setting of the workspace keeps everybody out whom we sign in, so the fault says who has to change what."""
+LOGIN_REASONS = _KEPT_OUT | {
+    Reason.LOGIN_REFUSED,
+    Reason.WRONG_WORKSPACE,
+    Reason.WIZARD_SHOWS,
+    Reason.WORKSPACE_GONE,
+}
 """Why a login failed; LoginProved that is false for another reason says that nobody could be made admin."""
 
 _ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER})
@@ -129,7 +136,7 @@ def first_of(failures: Sequence[LoginFailure]) -> Fault:
     """The first failure as a fault of the tenant, with how many others there are."""
     first, others = failures[0], len(failures) - 1
     more = f" {others} other login{'s' if others > 1 else ''} of it failed, too." if others else ""
-    return Fault(FaultKind.TENANT, first.reason, f"{first.seen} {first.advice}{more}")
+    return Fault(FaultKind.TENANT, first.reason, f"{first.seen} {first.advice}".rstrip() + more)
 
 
 async def settle_proved(scope: Scope, link: Link, logins: int) -> None:
@@ -186,6 +193,10 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
+        if fault.reason in _KEPT_OUT:
+            raise _failure(
+                scope, login, fault.reason, f"{login.email} cannot be signed in: {fault.message}", ""
+            ) from None
         raise _failure(
             scope,
             login,
@@ -225,7 +236,7 @@ class _Failed(Fault):
     """A login that failed, with what is kept of it."""
 
     def __init__(self, failure: LoginFailure, status: str) -> None:
-        super().__init__(FaultKind.TENANT, failure.reason, f"{failure.seen} {failure.advice}")
+        super().__init__(FaultKind.TENANT, failure.reason, f"{failure.seen} {failure.advice}".rstrip())
         self.failure = failure
         self.status = status
 

@@ -104,6 +104,7 @@ class Refusal(StrEnum):
     TENANT_SUSPENDED = "tenant_suspended"
     NOT_A_MEMBER = "not_a_member"
     MEMBER_NOT_LINKED = "member_not_linked"
+    LOGIN_DISABLED = "login_disabled"
     WORKSPACE_CLAIM_WRONG = "workspace_claim_wrong"
     OTHER_TENANT = "other_tenant"
     IMPERSONATED = "impersonated"

@@ -15,7 +15,7 @@ from provisioning_pipeline.act.verify import Login, prove_logins
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token, derived_password
 from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.gateway.resolver import Resolver
-from provisioning_pipeline.model.condition import ConditionType
+from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
@@ -32,6 +32,12 @@ TRIGGER = "session"
 _LOCK_SECONDS = 15.0
 _MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
 _FOR_ONE = frozenset({Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN})
+_LOGIN_DISABLED = {
+    Reason.PASSWORD_LOGIN_OFF: "The workspace lets nobody log in by password, so nobody can be signed in from here. "
+    "An admin of the workspace turns Email and password on in Twenty (Settings > Security).",
+    Reason.SECOND_FACTOR_REQUIRED: "The workspace enforces a second factor, so the member cannot be signed in from here. "
+    "An admin of the workspace no longer enforces it in Twenty (Settings > Security).",
+}
 _BUSY = "Somebody is at work on the workspace. Come again in a moment."
 
 
@@ -258,11 +264,14 @@ async def _keep(connections: Connections, run_id: str, result: ChainResult, *, w
     )
 
 
-def _failed(result: ChainResult) -> CannotTell:
+def _failed(result: ChainResult) -> CannotTell | Refused:
     last = result.conditions[-1] if result.conditions else None
     if last:
         # without the message: it may name a person, and the tenant's timeline has it
         _LOG.warning("A member of %s could not be added: %s.", result.database_name, last.reason)
+    for condition in result.conditions:
+        if condition.reason in _LOGIN_DISABLED:
+            return Refused(Refusal.LOGIN_DISABLED, _LOGIN_DISABLED[condition.reason])
     return CannotTell(_BUSY if last is None else f"The account could not be made ready ({last.reason}).")
 
 
@@ -276,6 +285,8 @@ def _server_of(connections: Connections, context: WorkspaceContext) -> Server:
 def _cannot(context: WorkspaceContext, fault: Fault) -> Refused | CannotTell:
     # without the message: it may name a person
     _LOG.warning("A member of %s could not sign in: %s.", context.tenant, fault.reason)
+    if fault.reason in _LOGIN_DISABLED:
+        return Refused(Refusal.LOGIN_DISABLED, _LOGIN_DISABLED[fault.reason])
     if fault.kind is FaultKind.TENANT:
         return Refused(
             Refusal.MEMBER_NOT_LINKED,

@@ -1,8 +1,9 @@
 """Gives up, once for everybody, on a server that takes calls and answers none.
 
-Measured on Twenty 2.21.0 without its Redis: `/healthz`, sign-ins and `{ __typename }` without a token answer at once. The
-exchange of a login token hangs, and so does every call with the token of a workspace, `{ __typename }` too. So a call with
-a token is asked about by that; one without, which a server that is well answers within a second, has its time and no more.
+Measured on Twenty 2.21.0 without its Redis: `/healthz`, sign-ins and `{ __typename }` without a token answer at once.
+The exchange of a login token hangs, and so does every call with the token of a workspace, `{ __typename }` too. So a
+call with a token is asked about by that. One without is answered within a second by a server that is well; it has its
+time and no more.
 """
 
 import asyncio

@@ -297,11 +297,13 @@ class TwentySession:
             try:
                 return await self.enter(account, door, login_token.value)
             except Fault as fault:
-                second_factor = isinstance(fault, TwentyFault) and is_second_factor(fault.error)
-                if second_factor and account.user_id and account.email != self.service_account.email:
-                    # an impersonation asks for no second factor
-                    impersonation = await self.impersonation_token(account.user_id, door)
-                    return await self.enter(account, door, impersonation.value)
+                if isinstance(fault, TwentyFault) and is_second_factor(fault.error):
+                    if account.email == self.service_account.email:
+                        raise service_account_refused(self.system, account.email, fault) from None
+                    if account.user_id:
+                        # an impersonation asks for no second factor
+                        impersonation = await self.impersonation_token(account.user_id, door)
+                        return await self.enter(account, door, impersonation.value)
                 if not _is_used_up(fault):
                     raise
         return await self.enter(account, door, (await self.login_token(account, door)).value)

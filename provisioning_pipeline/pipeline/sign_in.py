@@ -35,8 +35,8 @@ _FOR_ONE = frozenset({Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN})
 _LOGIN_DISABLED = {
     Reason.PASSWORD_LOGIN_OFF: "The workspace lets nobody log in by password, so nobody can be signed in from here. "
     "An admin of the workspace turns Email and password on in Twenty (Settings > Security).",
-    Reason.SECOND_FACTOR_REQUIRED: "The workspace enforces a second factor, so the member cannot be signed in from here. "
-    "An admin of the workspace no longer enforces it in Twenty (Settings > Security).",
+    Reason.SECOND_FACTOR_REQUIRED: "The workspace enforces a second factor, so the member cannot be signed in from "
+    "here. An admin of the workspace no longer enforces it in Twenty (Settings > Security).",
 }
 _BUSY = "Somebody is at work on the workspace. Come again in a moment."
 

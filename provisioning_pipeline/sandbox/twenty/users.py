@@ -7,13 +7,21 @@ from graphql import GraphQLResolveInfo
 
 from provisioning_pipeline.sandbox.twenty import onboarding
 from provisioning_pipeline.sandbox.twenty.accounts import available_workspaces
-from provisioning_pipeline.sandbox.twenty.callers import membership, require_user, role_of_caller
+from provisioning_pipeline.sandbox.twenty.callers import (
+    NOT_YET,
+    membership,
+    require_user,
+    role_of_caller,
+)
+from provisioning_pipeline.sandbox.twenty.errors import no_role
 from provisioning_pipeline.sandbox.twenty.members import own_member
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row
 
 query = QueryType()
 user_type = ObjectType("User")
+newer_user_type = ObjectType("User")
+"""What 2.38 tells besides."""
 user_workspace_type = ObjectType("UserWorkspace")
 
 # Order and content as recorded on 2.21.0.
@@ -32,7 +40,12 @@ MEMBER_FLAGS, ADMIN_FLAGS = _MEMBER.split(), _ADMIN.split()
 
 @query.field("currentUser")
 async def current_user(_: None, info: GraphQLResolveInfo) -> Row:
-    return require_user(call_of(info))
+    call = call_of(info)
+    user, workspace = require_user(call), call.caller.workspace
+    if workspace is not None and workspace["activationStatus"] not in NOT_YET:
+        if await role_of_caller(call) is None:
+            raise no_role()
+    return user
 
 
 @user_type.field("hasPassword")
@@ -47,6 +60,14 @@ async def onboarding_status(user: Row, info: GraphQLResolveInfo) -> str | None:
     if workspace is None:
         return None
     return await onboarding.status(call.db, call.runtime.options, user["id"], workspace["id"])
+
+
+@newer_user_type.field("previousOnboardingStatus")
+async def previous_onboarding_status(user: Row, info: GraphQLResolveInfo) -> str | None:
+    call = call_of(info)
+    if call.caller.workspace is None:
+        return None
+    return await onboarding.previous_status(call.db, call.runtime.options, user["id"], call.caller.workspace["id"])
 
 
 @user_type.field("userVars")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from provisioning_pipeline.sandbox.twenty.errors import (
     TwentyError,
@@ -166,10 +166,16 @@ def require_access_token(call: Call) -> None:
 async def role_of_caller(call: Call) -> Row | None:
     """The role of the member, or of the API key."""
     caller = call.caller
-    column = Identifier("apiKeyId" if caller.api_key else "userWorkspaceId")
-    target = caller.api_key["id"] if caller.api_key else caller.user_workspace_id
-    query = 'SELECT r.* FROM core."roleTarget" t JOIN core."role" r ON r.id = t."roleId" WHERE t.{} = %s'
-    return await call.db.one(SQL(query).format(column), target)
+    if caller.api_key is not None:
+        query = 'SELECT r.* FROM core."roleTarget" t JOIN core."role" r ON r.id = t."roleId" WHERE t."apiKeyId" = %s'
+        return await call.db.one(query, caller.api_key["id"])
+    return await role_of_tie(call.db, caller.user_workspace_id) if caller.user_workspace_id else None
+
+
+async def role_of_tie(db: Session, user_workspace_id: UUID) -> Row | None:
+    """The role that goes with a membership."""
+    query = 'SELECT r.* FROM core."roleTarget" t JOIN core."role" r ON r.id = t."roleId" WHERE t."userWorkspaceId" = %s'
+    return await db.one(query, user_workspace_id)
 
 
 async def has_settings_permission(call: Call) -> bool:

@@ -144,7 +144,9 @@ class Document:
     def check_root_fields(self) -> None:
         """A root field may stand once per document (recorded on 2.21.0), and 10 of them (source only)."""
         # Of all operations together, whichever is to run (recorded on 2.21.0).
-        names = [name for node in self._operations for name in self._names(node.selection_set, frozenset(), skipped=False)]
+        names = [
+            name for node in self._operations for name in self._names(node.selection_set, frozenset(), skipped=False)
+        ]
         counted = Counter(name for name in names if not name.startswith("__"))
         for name, times in counted.items():
             if times > 1:

@@ -76,7 +76,9 @@ async def delete_one_role(_: None, info: GraphQLResolveInfo, roleId: UUID) -> st
     if role is None:
         raise role_not_found()
     async with call.db.transaction() as db:
-        await db.run('UPDATE core."roleTarget" SET "roleId" = %s WHERE "roleId" = %s', workspace["defaultRoleId"], roleId)
+        await db.run(
+            'UPDATE core."roleTarget" SET "roleId" = %s WHERE "roleId" = %s', workspace["defaultRoleId"], roleId
+        )
         await db.run('DELETE FROM core."role" WHERE id = %s', roleId)
     return str(roleId)
 

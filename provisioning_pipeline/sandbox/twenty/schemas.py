@@ -116,7 +116,9 @@ def endpoints(options: TwentyOptions) -> Endpoints:
     """The executable schemas of a server with these options."""
     further = _further_statuses(options)
     if options.traits.reversible:
-        metadata = build("schema.graphql", (*_CORE, *_NEWER_CORE), options.lacking | _GONE[options.version], further + _NEWER)
+        metadata = build(
+            "schema.graphql", (*_CORE, *_NEWER_CORE), options.lacking | _GONE[options.version], further + _NEWER
+        )
         _may_be_skipped_by_the_server(metadata)
         return Endpoints(metadata, graphql=build("records.graphql", _RECORDS, options.lacking))
     if options.version != "1.x":

@@ -146,6 +146,7 @@ async def sign_out(_: None, info: GraphQLResolveInfo, refreshToken: str | None =
         if claims.get("type") == "REFRESH":
             # past the minute in which a renewed one may be used again
             await call.db.run(
-                'UPDATE core."appToken" SET "revokedAt" = now() - interval \'1 hour\' WHERE id = %s', UUID(claims["jti"])
+                'UPDATE core."appToken" SET "revokedAt" = now() - interval \'1 hour\' WHERE id = %s',
+                UUID(claims["jti"]),
             )
     return True

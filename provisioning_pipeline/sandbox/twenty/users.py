@@ -12,11 +12,13 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     membership,
     require_user,
     role_of_caller,
+    role_of_tie,
 )
-from provisioning_pipeline.sandbox.twenty.errors import no_role
+from provisioning_pipeline.sandbox.twenty.errors import internal, no_role
 from provisioning_pipeline.sandbox.twenty.members import own_member
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row
+from provisioning_pipeline.sandbox.twenty.versions import CONNECT_ACCOUNT
 
 query = QueryType()
 user_type = ObjectType("User")
@@ -42,9 +44,14 @@ MEMBER_FLAGS, ADMIN_FLAGS = _MEMBER.split(), _ADMIN.split()
 async def current_user(_: None, info: GraphQLResolveInfo) -> Row:
     call = call_of(info)
     user, workspace = require_user(call), call.caller.workspace
-    if workspace is not None and workspace["activationStatus"] not in NOT_YET:
-        if await role_of_caller(call) is None:
-            raise no_role()
+    if workspace is None:
+        return user
+    # Of the membership as it is now: the one in the token may be an earlier one (recorded on 2.21.0).
+    tie = await membership(call.db, user["id"], workspace["id"])
+    if tie is None:
+        raise internal("Current user workspace not found")
+    if workspace["activationStatus"] not in NOT_YET and await role_of_tie(call.db, tie["id"]) is None:
+        raise no_role()
     return user
 
 
@@ -77,7 +84,7 @@ async def user_vars(user: Row, info: GraphQLResolveInfo) -> dict[str, Any]:
         return {}
     variables = await onboarding.user_variables(call.db, user["id"], call.caller.workspace["id"])
     # Of all the onboarding keys the server shows this one only (recorded on 2.21.0).
-    return {key: value for key, value in variables.items() if key == onboarding.CONNECT_ACCOUNT}
+    return {key: value for key, value in variables.items() if key == CONNECT_ACCOUNT}
 
 
 @user_type.field("currentWorkspace")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from provisioning_pipeline.cli.sandbox import TwentyVersion
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,6 +27,7 @@ def demo(
     ui: Annotated[bool, typer.Option("--ui", help="Keep the fleet and open Dagster's UI on it until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="Port of Dagster's UI.")] = 3000,
     report_path: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
+    twenty: Annotated[TwentyVersion, typer.Option(help="Which Twenty the stand-in is.")] = TwentyVersion.V2_21,
 ) -> None:
     """Provision five made-up tenants, one of them broken, and show what came of it.
 
@@ -36,10 +39,12 @@ def demo(
     from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
     from provisioning_pipeline.cli.sandbox import served
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
+    from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
     console = Console()
     console.print("Starting PostgreSQL, Twenty and Clerk stand-ins with 5 tenants, one of them broken …")
-    with Sandbox(SandboxOptions(tenants=TENANTS, broken=True)) as sandbox:
+    played = (TwentyOptions(version=twenty.value),)
+    with Sandbox(SandboxOptions(tenants=TENANTS, broken=True, twenty=played)) as sandbox:
         environment = sandbox.environment() | {"PROVISIONING_REPORT_PATH": str(report_path)}
         settings = settings_from(environment)
         with one_sentence():

@@ -34,6 +34,14 @@ class FleetKind(StrEnum):
     LIVED_IN = "lived-in"
 
 
+class TwentyVersion(StrEnum):
+    """Which Twenty the stand-in is."""
+
+    V2_21 = "2.21"
+    V2_38 = "2.38"
+    V2_47 = "2.47"
+
+
 @app.command()
 def up(
     tenants: Annotated[int, typer.Option(min=0, max=2000, help="New, healthy tenants.")] = 3,
@@ -50,11 +58,17 @@ def up(
         Path | None, typer.Option(dir_okay=False, help="Write the PROVISIONING_* settings to this file.")
     ] = None,
     activation_seconds: Annotated[
-        float, typer.Option(min=0, help="How long Twenty takes to activate a workspace; a real one: 2 to 3.")
+        float, typer.Option(min=0, help="How long Twenty takes to activate a workspace; a real one: 2 to 6.")
     ] = 0.05,
     workspace_limit: Annotated[
         int | None, typer.Option(min=0, help="Most workspaces on the Twenty server; 5 without a licence.")
     ] = None,
+    twenty: Annotated[
+        TwentyVersion,
+        typer.Option(
+            help="Which Twenty it is. From 2.38 on: cookie sessions that it enforces, login tokens good once."
+        ),
+    ] = TwentyVersion.V2_21,
     dagster_url: Annotated[
         str, typer.Option(help="Where you run `dagster dev`, so that requests over HTTP launch runs there.")
     ] = "http://127.0.0.1:3000",
@@ -71,7 +85,9 @@ def up(
         fleet=fleet.value,
         broken=broken,
         data=data,
-        twenty=(TwentyOptions(activation_seconds=activation_seconds, workspace_limit=workspace_limit),),
+        twenty=(
+            TwentyOptions(version=twenty.value, activation_seconds=activation_seconds, workspace_limit=workspace_limit),
+        ),
     )
     _run(Sandbox(options), options, env_file, Console(), dagster_url)
 
@@ -129,7 +145,7 @@ def _tell(
     from rich.table import Table
 
     table = Table(title="The sandbox is running", title_justify="left", show_header=False, box=None)
-    table.add_row("Twenty", ", ".join(server.base_url for server in sandbox.twenty))
+    table.add_row("Twenty", ", ".join(f"{one.base_url} (as {one.options.version})" for one in sandbox.twenty))
     table.add_row("Clerk", sandbox.clerk.base_url)
     table.add_row("HTTP door", f"{api_url} (openapi.json; /reports/latest once a run has finished)")
     table.add_row("Postgres", f"127.0.0.1:{sandbox.postgres.port}, registry in database tenant_manager")

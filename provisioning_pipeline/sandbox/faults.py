@@ -28,6 +28,8 @@ class Faults:
 
     Args:
         latency_seconds: added to every answer.
+        hanging: GraphQL takes calls and does not answer until this is off again, while `/healthz` says ok: a Twenty
+            whose Redis is away.
         error_rate: share (0 to 1) of calls answered with HTTP 500 before their effect.
         drop_rate: share (0 to 1) of calls whose answer is lost after their effect took place.
         scripted: faults for named operations, used up in order.
@@ -35,6 +37,7 @@ class Faults:
     """
 
     latency_seconds: float = 0.0
+    hanging: bool = False
     error_rate: float = 0.0
     drop_rate: float = 0.0
     scripted: list[ScriptedFault] = field(default_factory=list)

@@ -248,7 +248,7 @@ def test_a_database_that_lacks_what_is_read_is_refused_by_name(statement: str) -
 
 
 def test_a_server_of_1_x_is_told_to_be_one_and_is_not_written_to() -> None:
-    with world_with(TwentyOptions(generation="1.x"), tenants=2) as world:
+    with world_with(TwentyOptions(version="1.x"), tenants=2) as world:
         applied = world.apply()
 
         assert applied.broken

@@ -109,7 +109,7 @@ async def test_an_older_twenty_is_told_fields_and_arguments_that_it_lacks(any_se
 
 
 async def test_a_server_of_1_x_is_told_to_be_one(special: Any) -> None:
-    server = special(TwentyOptions(generation="1.x"))
+    server = special(TwentyOptions(version="1.x"))
     async with client(server) as opened:
         surface = await opened.surface()
         with pytest.raises(Fault, match=r"is a Twenty 1\.x: .* Upgrade it to 2\.21") as raised:

@@ -101,7 +101,7 @@ def office(sandbox_postgres: SandboxPostgres) -> Iterator[Office]:
     options = TwentyOptions(creation_limited_to_admins=False, activation_seconds=0)
     with (
         StandInTwenty(url, options) as server,
-        StandInTwenty(url, TwentyOptions(generation="1.x")) as older,
+        StandInTwenty(url, TwentyOptions(version="1.x")) as older,
         psycopg.connect(url, autocommit=True) as database,
     ):
         client = Client(server.base_url)

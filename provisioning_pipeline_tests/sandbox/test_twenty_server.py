@@ -57,9 +57,13 @@ def test_documents_are_checked_without_a_token(client: Client) -> None:
     assert client.get(introspection, inside) == {"queryType": {"name": "Query"}}
     twice = "{ a: currentUser { id } b: currentUser { id } }"
     assert client.error(twice, token)["message"] == 'Duplicate root resolver: "currentUser"'
-    missing = client.ask("query($o: String!) { checkUserExists(email: $o) { exists } }")
-    assert "errors" in missing
-    assert missing.get("data") is None
+    missing = client.http.post(
+        "/metadata", json={"query": "query($o: String!) { checkUserExists(email: $o) { exists } }"}
+    )
+    assert missing.status_code == 400
+    (refusal,) = missing.json()["errors"]
+    assert refusal["message"] == 'Variable "$o" of required type "String!" was not provided.'
+    assert refusal["extensions"]["code"] == "BAD_USER_INPUT"
 
 
 def test_a_server_that_lacks_a_call_or_answers_anyone(database: str) -> None:

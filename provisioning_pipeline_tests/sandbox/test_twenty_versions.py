@@ -58,7 +58,7 @@ def database(sandbox_postgres: SandboxPostgres) -> str:
 @pytest.fixture(scope="module")
 def older(sandbox_postgres: SandboxPostgres) -> Iterator[StandInTwenty]:
     """A server of 1.x for the tests that mind only their own workspace."""
-    with StandInTwenty(new_database(sandbox_postgres), options(generation="1.x")) as server:
+    with StandInTwenty(new_database(sandbox_postgres), options(version="1.x")) as server:
         yield server
 
 
@@ -281,7 +281,7 @@ def test_an_older_server_has_the_same_paths(older: StandInTwenty) -> None:
 
 @pytest.mark.slow
 def test_a_server_is_upgraded_over_its_own_data(database: str) -> None:
-    with StandInTwenty(database, options(generation="1.x")) as server:
+    with StandInTwenty(database, options(version="1.x")) as server:
         before = Older(server.base_url)
         owner, subdomain = before.settle("ada@upgrade.test", "Upgrade Ltd")
         before.join("ben@upgrade.test", owner, subdomain)

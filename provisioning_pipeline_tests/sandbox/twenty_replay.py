@@ -122,4 +122,9 @@ def _ordered(value: Any) -> Any:
         if "edges" in ordered:
             ordered["edges"].sort(key=lambda edge: edge["node"].get("userEmail", ""))
         return ordered
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        items = [_ordered(item) for item in value]
+        # roles come in no order: Member first or Admin first, from one real server to the next
+        has_labels = all(isinstance(item, dict) and "label" in item for item in items)
+        return sorted(items, key=lambda item: item["label"]) if has_labels else items
+    return value

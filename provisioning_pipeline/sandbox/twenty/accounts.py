@@ -8,6 +8,7 @@ import psycopg.errors
 from ariadne import MutationType, QueryType
 from graphql import GraphQLResolveInfo
 
+from provisioning_pipeline.sandbox.twenty import sessions
 from provisioning_pipeline.sandbox.twenty.callers import (
     access_tokens,
     agnostic_tokens,
@@ -21,11 +22,13 @@ from provisioning_pipeline.sandbox.twenty.callers import (
 )
 from provisioning_pipeline.sandbox.twenty.domains import workspace_of_origin
 from provisioning_pipeline.sandbox.twenty.errors import (
+    NOT_SIGNED_IN,
     TwentyError,
     bad_input,
     forbidden,
     internal,
     permission_denied,
+    rejected_argument,
     unauthenticated,
     user_not_found,
     workspace_not_found,
@@ -37,16 +40,24 @@ from provisioning_pipeline.sandbox.twenty.runtime import Call, Runtime, call_of
 from provisioning_pipeline.sandbox.twenty.store import Row, Session
 from provisioning_pipeline.sandbox.twenty.tokens import IMPERSONATION_REFRESH_SECONDS
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+# No dots at an end of the name, nor two together (recorded on 2.21.0).
+_EMAIL = re.compile(r"[^@\s.]+(\.[^@\s.]+)*@[^@\s.]+(\.[^@\s.]+)+")
 
 query = QueryType()
 mutation = MutationType()
 
 
 def check_email(*emails: str, message: str = "email must be an email") -> None:
-    """Only what looks like an e-mail gets as far as the resolver (source only)."""
+    """Only what looks like an e-mail gets as far as the resolver."""
     if not all(_EMAIL.fullmatch(email) for email in emails):
-        raise TwentyError(message, "BAD_USER_INPUT")
+        raise rejected_argument(message)
+
+
+def check_credentials(email: str, password: str) -> None:
+    """What is asked of both before the resolver sees them (recorded on 2.21.0)."""
+    check_email(email)
+    if not password:
+        raise rejected_argument("password should not be empty")
 
 
 def check_password_strength(password: str) -> None:
@@ -70,9 +81,7 @@ async def create_user(db: Session, email: str, password_hash: str, *, locale: st
         )
     except psycopg.errors.UniqueViolation:
         # Two sign-ups at once: the real one answers what its database says.
-        raise internal(
-            'duplicate key value violates unique constraint "UQ_USER_EMAIL"', "This record already exists."
-        ) from None
+        raise internal('duplicate key value violates unique constraint "UQ_USER_EMAIL"') from None
 
 
 async def available_workspaces(call: Call, user_email: str, *, with_login_tokens: bool) -> Row:
@@ -80,10 +89,12 @@ async def available_workspaces(call: Call, user_email: str, *, with_login_tokens
     user = await user_by_email(call.db, user_email)
     mine = await call.db.all(
         'SELECT w.* FROM core."userWorkspace" uw JOIN core."workspace" w ON w.id = uw."workspaceId"'
-        ' WHERE uw."userId" = %s AND uw."deletedAt" IS NULL AND w."deletedAt" IS NULL'
-        ' ORDER BY uw."createdAt"',
+        ' WHERE uw."userId" = %s AND uw."deletedAt" IS NULL ORDER BY uw."createdAt"',
         user["id"] if user else None,
     )
+    if any(workspace["deletedAt"] is not None for workspace in mine):
+        # Deleted by SQL with the membership left: no member of it can sign in any more (recorded on 2.21.0).
+        raise internal("Cannot read properties of null (reading 'workspaceDiscoverability')")
     known = [workspace["id"] for workspace in mine]
     invited = await call.db.all(
         'SELECT w.*, t.value AS "personalInviteToken" FROM core."appToken" t'
@@ -130,23 +141,38 @@ async def sign_up(
     _: None, info: GraphQLResolveInfo, email: str, password: str, locale: str | None = None, **_rest: Any
 ) -> Row:
     call = call_of(info)
-    check_email(email)
+    check_credentials(email, password)
     if await user_by_email(call.db, email) is not None:
         raise forbidden("User already exists", "User already exists", "USER_ALREADY_EXISTS")
+    await _check_destination(call, email)
     first = await call.db.one('SELECT 1 AS found FROM core."user" WHERE "canAccessFullAdminPanel" LIMIT 1') is None
     check_password_strength(password)
     hashed = await call.runtime.hash_password(password)
     user = await create_user(call.db, email, hashed, locale=locale, admin=first)
+    await sessions.begin(call, user["id"])
     return {
         "availableWorkspaces": await available_workspaces(call, user["email"], with_login_tokens=True),
         "tokens": await agnostic_tokens(call.runtime, user["id"]),
     }
 
 
+async def _check_destination(call: Call, email: str) -> None:
+    """From August 2026 on an account must have somewhere to go (source only)."""
+    options = call.runtime.options
+    if not options.traits.sign_up_needs_destination or not options.creation_limited_to_admins:
+        return
+    if await call.db.one('SELECT 1 AS found FROM core."workspace" WHERE "deletedAt" IS NULL LIMIT 1') is None:
+        return
+    available = await available_workspaces(call, email.lower(), with_login_tokens=False)
+    if not available["availableWorkspacesForSignUp"]:
+        raise forbidden("New workspace setup is disabled", sub_code="SIGNUP_DISABLED")
+
+
 @mutation.field("signIn")
 async def sign_in(_: None, info: GraphQLResolveInfo, email: str, password: str, **_rest: Any) -> Row:
     call = call_of(info)
     user = await _validate_login(call.runtime, email, password, workspace=None)
+    await sessions.begin(call, user["id"])
     return {
         "availableWorkspaces": await available_workspaces(call, user["email"], with_login_tokens=True),
         "tokens": await agnostic_tokens(call.runtime, user["id"]),
@@ -164,10 +190,12 @@ async def get_login_token(
 
 
 async def _validate_login(runtime: Runtime, email: str, password: str, workspace: Row | None) -> Row:
-    check_email(email)
+    check_credentials(email, password)
     user = await user_by_email(runtime.db, email)
     if user is None:
         raise user_not_found()
+    if workspace is not None and not workspace["isPasswordAuthEnabled"]:
+        raise forbidden("Email/Password auth is not enabled for this workspace")
     # Joining by invitation comes before the password is looked at (recorded on 2.21.0).
     if workspace is not None and await membership(runtime.db, user["id"], workspace["id"]) is None:
         invitation = await pending_invitation(runtime.db, workspace["id"], user["email"])
@@ -190,9 +218,12 @@ def _role_in(invitation: Row) -> UUID | None:
 
 @mutation.field("getAuthTokensFromLoginToken")
 async def exchange_login_token(_: None, info: GraphQLResolveInfo, loginToken: str, origin: str) -> Row:
-    runtime = call_of(info).runtime
-    wrong = forbidden("Expected a login token", sub_code="INVALID_JWT_TOKEN_TYPE")
+    call = call_of(info)
+    runtime = call.runtime
+    wrong = forbidden("Expected a login token", "An error occurred.", "INVALID_JWT_TOKEN_TYPE")
     claims = runtime.tokens.read_argument(loginToken, "LOGIN", wrong)
+    if runtime.options.takes_login_tokens_once and claims["jti"] in runtime.spent_login_tokens:
+        raise unauthenticated("Login token has already been used", "UNAUTHENTICATED", NOT_SIGNED_IN)
     workspace = await workspace_of_origin(runtime, origin)
     if str(workspace["id"]) != claims["workspaceId"]:
         raise forbidden("Token is not valid for this workspace")
@@ -213,12 +244,23 @@ async def exchange_login_token(_: None, info: GraphQLResolveInfo, loginToken: st
             "impersonatedUserWorkspaceId": tie["id"],
         }
         seconds = IMPERSONATION_REFRESH_SECONDS
-    return {"tokens": await access_tokens(runtime, user["id"], workspace, session, seconds)}
+    elif workspace["isTwoFactorAuthenticationEnforced"]:
+        # Nobody has a second factor here; one who impersonates needs none (recorded on 2.21.0).
+        raise forbidden(
+            "Two factor authentication setup required",
+            "Two-factor authentication setup is required.",
+            "TWO_FACTOR_AUTHENTICATION_PROVISION_REQUIRED",
+        )
+    issued = await access_tokens(runtime, user["id"], workspace, session, seconds)
+    runtime.spent_login_tokens.add(claims["jti"])
+    await sessions.begin(call, user["id"], workspace, session)
+    return {"tokens": issued}
 
 
 @mutation.field("renewToken")
 async def renew_token(_: None, info: GraphQLResolveInfo, appToken: str) -> Row:
-    runtime = call_of(info).runtime
+    call = call_of(info)
+    runtime = call.runtime
     wrong = forbidden("Expected a refresh token", sub_code="INVALID_JWT_TOKEN_TYPE")
     claims = runtime.tokens.read_argument(appToken, "REFRESH", wrong)
     row = await runtime.db.one(
@@ -229,7 +271,7 @@ async def renew_token(_: None, info: GraphQLResolveInfo, appToken: str) -> Row:
         raise bad_input("This refresh token doesn't exist")
     user = await user_by_id(runtime.db, UUID(claims["sub"]))
     if user is None:
-        raise bad_input("User not found")
+        raise bad_input("User not found", "Invalid input provided.")
     # For a minute a renewed token may be used again: two tabs may race (recorded on 2.21.0).
     if row["stale"]:
         raise forbidden("This refresh token has been revoked.")
@@ -237,6 +279,7 @@ async def renew_token(_: None, info: GraphQLResolveInfo, appToken: str) -> Row:
         'UPDATE core."appToken" SET "revokedAt" = now() WHERE id = %s AND "revokedAt" IS NULL', row["id"]
     )
     if row["workspaceId"] is None:
+        await sessions.begin(call, user["id"])
         return {"tokens": await agnostic_tokens(runtime, user["id"], claims["authProvider"])}
     workspace = await workspace_by_id(runtime.db, row["workspaceId"])
     if workspace is None:
@@ -244,7 +287,9 @@ async def renew_token(_: None, info: GraphQLResolveInfo, appToken: str) -> Row:
     kept = ("authProvider", "isImpersonating", "impersonatorUserWorkspaceId", "impersonatedUserWorkspaceId")
     session = {key: claims[key] for key in kept if key in claims}
     seconds = runtime.options.refresh_token_seconds
-    return {"tokens": await access_tokens(runtime, user["id"], workspace, session, seconds)}
+    issued = await access_tokens(runtime, user["id"], workspace, session, seconds)
+    await sessions.begin(call, user["id"], workspace, session)
+    return {"tokens": issued}
 
 
 @mutation.field("impersonate")

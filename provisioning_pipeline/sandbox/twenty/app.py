@@ -1,11 +1,9 @@
 """The HTTP surface: Twenty's own paths, and `/sandbox/…` to watch and steer it from another process."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
 
 from graphql import GraphQLError, GraphQLSchema
 from starlette.applications import Starlette
@@ -15,10 +13,18 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from provisioning_pipeline.sandbox.faults import FaultKind, ScriptedFault
+from provisioning_pipeline.sandbox.twenty import sessions
 from provisioning_pipeline.sandbox.twenty.callers import identify
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError
-from provisioning_pipeline.sandbox.twenty.execution import Document, execute
-from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
+from provisioning_pipeline.sandbox.twenty.execution import Document, answer, entry_of
+from provisioning_pipeline.sandbox.twenty.http import (
+    Json,
+    UnreadableError,
+    client_config,
+    health,
+    not_found,
+    read_body,
+)
 from provisioning_pipeline.sandbox.twenty.runtime import Call, Runtime
 from provisioning_pipeline.sandbox.twenty.schemas import endpoints
 from provisioning_pipeline.sandbox.twenty.store import Session, open_pool, prepare
@@ -26,8 +32,10 @@ from provisioning_pipeline.sandbox.twenty.tokens import Tokens
 
 # Mutations that hand out tokens and leave everything else as it was.
 TOKEN_ONLY = frozenset(
-    ["signIn", "getLoginTokenFromCredentials", "getAuthTokensFromLoginToken", "renewToken", "impersonate"]
+    ["signIn", "getLoginTokenFromCredentials", "getAuthTokensFromLoginToken", "renewToken", "impersonate", "signOut"]
 )
+
+HANGING_LOOK_SECONDS = 0.02
 
 
 class CutAnswer(Response):
@@ -43,7 +51,7 @@ def create_app(runtime: Runtime, database_url: str) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        secret = await asyncio.to_thread(prepare, database_url)
+        secret = await asyncio.to_thread(prepare, database_url, runtime.options.traits)
         async with open_pool(database_url) as pool:
             runtime.db = Session(pool)
             runtime.tokens = Tokens(secret, runtime.options)
@@ -55,64 +63,66 @@ def create_app(runtime: Runtime, database_url: str) -> Starlette:
         return await _answer(runtime, served.metadata, request)
 
     async def on_client_config(_: Request) -> Response:
-        return _client_config(runtime.options)
+        return client_config(runtime.options)
 
     async def on_graphql(request: Request) -> Response:
         return await _answer(runtime, served.graphql, request)
 
     return Starlette(
         routes=[
-            Route("/metadata", on_metadata, methods=["POST"]),
-            Route("/graphql", on_graphql, methods=["POST"]),
-            Route("/healthz", _health, methods=["GET"]),
+            Route("/metadata", on_metadata, methods=["GET", "POST"]),
+            Route("/graphql", on_graphql, methods=["GET", "POST"]),
+            Route("/metadata", _preflight, methods=["OPTIONS"]),
+            Route("/graphql", _preflight, methods=["OPTIONS"]),
+            Route("/healthz", health, methods=["GET"]),
             Route("/client-config", on_client_config, methods=["GET"]),
             *_sandbox_routes(runtime),
         ],
+        exception_handlers={404: not_found, 405: not_found},
         lifespan=lifespan,
     )
 
 
-def _client_config(options: TwentyOptions) -> Response:
-    """The part of Twenty's public settings that a program needs (names read in the source of 2.21).
-
-    The version is that of the image; a server built without one tells none (source only).
-    """
-    return JSONResponse(
-        {
-            "appVersion": "2.21.0" if options.generation == "2.x" else None,
-            "authProviders": {"google": False, "magicLink": False, "password": True, "microsoft": False, "sso": []},
-            "isMultiWorkspaceEnabled": True,
-            "isEmailVerificationRequired": options.email_verification_required,
-            "captcha": {},
-        }
-    )
-
-
-async def _health(_: Request) -> Response:
-    return JSONResponse({"status": "ok", "info": {}, "error": {}, "details": {}})
+async def _preflight(_: Request) -> Response:
+    return Response(status_code=204)
 
 
 async def _answer(runtime: Runtime, schema: GraphQLSchema, request: Request) -> Response:
+    refused = sessions.refusal(runtime, request)
+    if refused is not None:
+        return refused
     try:
-        body = await request.json()
-        document = Document(str(body["query"]), body.get("operationName"))
+        body = await read_body(request)
+        variables = body.get("variables")
+        document = Document(body["query"], body.get("operationName"), variables if isinstance(variables, dict) else {})
+    except UnreadableError as error:
+        return error.answer
     except GraphQLError as error:
-        return JSONResponse({"errors": [{"message": error.message}]})
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return JSONResponse({"errors": [{"message": "Must provide query string."}]}, status_code=400)
+        return Json({"errors": [entry_of(error)]})
     runtime.calls.update(document.called_fields)
     fault = _draw(runtime, document)
     if runtime.faults.latency_seconds:
         await asyncio.sleep(runtime.faults.latency_seconds)
+    if not await _came_through(runtime, request):
+        return CutAnswer()
     if fault == "error":
-        return JSONResponse({"errors": [{"message": "Internal server error"}]}, status_code=500)
+        return Json({"errors": [{"message": "Internal server error"}]}, status_code=500)
     if fault == "refuse":
         refusal = {"errors": [{"message": "Too many requests"}]}
-        return JSONResponse(refusal, status_code=429, headers={"Retry-After": "1"})
+        return Json(refusal, status_code=429, headers={"Retry-After": "1"})
     if document.is_mutation:
         runtime.mutating_calls += sum(name not in TOKEN_ONLY for name in document.called_fields)
-    answer = await _run(runtime, schema, request, document, body)
-    return CutAnswer() if fault == "drop" else JSONResponse(answer)
+    answer = await _run(runtime, schema, request, document)
+    return CutAnswer() if fault == "drop" else answer
+
+
+async def _came_through(runtime: Runtime, request: Request) -> bool:
+    """Wait while the server hangs; False where the client, or the server, has gone away meanwhile."""
+    while runtime.faults.hanging:
+        if runtime.stopping or await request.is_disconnected():
+            return False
+        await asyncio.sleep(HANGING_LOOK_SECONDS)
+    return True
 
 
 def _draw(runtime: Runtime, document: Document) -> FaultKind | None:
@@ -124,16 +134,22 @@ def _draw(runtime: Runtime, document: Document) -> FaultKind | None:
     return None
 
 
-async def _run(
-    runtime: Runtime, schema: GraphQLSchema, request: Request, document: Document, body: dict[str, Any]
-) -> dict[str, Any]:
+async def _run(runtime: Runtime, schema: GraphQLSchema, request: Request, document: Document) -> Response:
     try:
         caller = await identify(runtime, request.headers.get("authorization"))
+        if caller.user is None and caller.api_key is None:
+            caller = await sessions.caller_of_cookie(runtime, request)
         document.check_root_fields()
+        sessions.check_origin(runtime, request, document.called_fields)
     except TwentyError as error:
         # Refused before GraphQL: such answers carry no `data` at all (recorded on 2.21.0).
-        return {"errors": [error.as_entry()]}
-    return await execute(schema, document, body, Call(runtime, caller))
+        return Json({"errors": [error.as_entry()]})
+    headers = request.headers
+    call = Call(runtime, caller, headers.get("user-agent"), request.cookies.get(sessions.COOKIE))
+    result = await answer(schema, document, call)
+    response = Json(result.body, result.status)
+    sessions.set_cookie(response, call)
+    return response
 
 
 def _sandbox_routes(runtime: Runtime) -> list[Route]:
@@ -159,6 +175,8 @@ def _sandbox_routes(runtime: Runtime) -> list[Route]:
         for name in ("latency_seconds", "error_rate", "drop_rate"):
             if name in wanted:
                 setattr(runtime.faults, name, float(wanted[name]))
+        if "hanging" in wanted:
+            runtime.faults.hanging = bool(wanted["hanging"])
         if "scripted" in wanted:
             runtime.faults.scripted = [ScriptedFault(**fault) for fault in wanted["scripted"]]
         return JSONResponse({"set": sorted(wanted)})

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from provisioning_pipeline.sandbox.twenty.errors import (
     TwentyError,
     forbidden,
     forbidden_resource,
     metadata_missing,
+    no_such_membership,
     not_a_member_any_more,
     permission_denied,
     unauthenticated,
@@ -108,7 +109,9 @@ async def _api_key(db: Session, claims: Row) -> Caller:
 
 async def _member(runtime: Runtime, claims: Row) -> Caller:
     db = runtime.db
-    workspace = await workspace_by_id(db, UUID(claims["workspaceId"]))
+    workspace_id, tie_id = UUID(claims["workspaceId"]), UUID(claims["userWorkspaceId"])
+    # One that SQL deleted goes on in the cache, for those who used it before (recorded on 2.21.0).
+    workspace = await workspace_by_id(db, workspace_id) or runtime.known_workspaces.get(workspace_id)
     if workspace is None:
         raise workspace_not_found()
     if claims.get("isImpersonating"):
@@ -117,18 +120,22 @@ async def _member(runtime: Runtime, claims: Row) -> Caller:
             runtime, UUID(claims["impersonatorUserWorkspaceId"]), UUID(claims["impersonatedUserWorkspaceId"])
         )
     user = await user_by_id(db, UUID(claims["sub"]))
-    if user is None:
-        friendly = "User does not have access to this workspace"
-        raise unauthenticated("User or user workspace not found", "USER_NOT_FOUND", friendly)
+    tie = await db.one('SELECT 1 AS found FROM core."userWorkspace" WHERE id = %s AND "deletedAt" IS NULL', tie_id)
+    # The cache outlives the row of a membership, which is why an old token works again once the person is back.
+    if user is None or (tie is None and tie_id not in runtime.known_ties):
+        raise no_such_membership()
     member_id = claims.get("workspaceMemberId")
-    if workspace["activationStatus"] not in NOT_YET and await member_of(db, workspace, user["id"]) is None:
-        raise not_a_member_any_more()
-    # The membership in the token is not looked up: the real server has it in a cache that outlives the row,
-    # which is why an old token works again once the person is back (recorded on 2.21.0).
+    if workspace["activationStatus"] not in NOT_YET:
+        # A record that SQL took away is still in the cache; one that went with its membership is not.
+        member = await member_of(db, workspace, user["id"])
+        if member is None and tie is None:
+            raise not_a_member_any_more()
+    runtime.known_ties.add(tie_id)
+    runtime.known_workspaces[workspace_id] = workspace
     return Caller(
         user=user,
         workspace=workspace,
-        user_workspace_id=UUID(claims["userWorkspaceId"]),
+        user_workspace_id=tie_id,
         workspace_member_id=UUID(member_id) if member_id else None,
         token_type="ACCESS",
         provider=claims["authProvider"],
@@ -159,10 +166,16 @@ def require_access_token(call: Call) -> None:
 async def role_of_caller(call: Call) -> Row | None:
     """The role of the member, or of the API key."""
     caller = call.caller
-    column = Identifier("apiKeyId" if caller.api_key else "userWorkspaceId")
-    target = caller.api_key["id"] if caller.api_key else caller.user_workspace_id
-    query = 'SELECT r.* FROM core."roleTarget" t JOIN core."role" r ON r.id = t."roleId" WHERE t.{} = %s'
-    return await call.db.one(SQL(query).format(column), target)
+    if caller.api_key is not None:
+        query = 'SELECT r.* FROM core."roleTarget" t JOIN core."role" r ON r.id = t."roleId" WHERE t."apiKeyId" = %s'
+        return await call.db.one(query, caller.api_key["id"])
+    return await role_of_tie(call.db, caller.user_workspace_id) if caller.user_workspace_id else None
+
+
+async def role_of_tie(db: Session, user_workspace_id: UUID) -> Row | None:
+    """The role that goes with a membership."""
+    query = 'SELECT r.* FROM core."roleTarget" t JOIN core."role" r ON r.id = t."roleId" WHERE t."userWorkspaceId" = %s'
+    return await db.one(query, user_workspace_id)
 
 
 async def has_settings_permission(call: Call) -> bool:

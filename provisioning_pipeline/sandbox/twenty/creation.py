@@ -15,7 +15,13 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     user_by_id,
     workspace_by_id,
 )
-from provisioning_pipeline.sandbox.twenty.errors import bad_input, forbidden, internal, workspace_not_found
+from provisioning_pipeline.sandbox.twenty.errors import (
+    bad_input,
+    forbidden,
+    internal,
+    rejected_argument,
+    workspace_not_found,
+)
 from provisioning_pipeline.sandbox.twenty.memberships import (
     ADMIN_ROLE,
     assign_role,
@@ -38,6 +44,8 @@ workflowAutomatedTrigger workflowRun workflowVersion workspaceMember
 """
 STANDARD_OBJECTS = _OBJECTS.split()
 
+LONGEST_NAME = 100
+
 
 @mutation.field("signUpInNewWorkspace")
 async def sign_up_in_new_workspace(_: None, info: GraphQLResolveInfo, input: Row | None = None) -> Row:
@@ -55,10 +63,12 @@ async def sign_up_in_new_workspace(_: None, info: GraphQLResolveInfo, input: Row
 
 async def create_workspace(runtime: Runtime, user: Row, display_name: str | None, subdomain: str | None) -> Row:
     """A workspace that waits for its activation. Not idempotent: every call makes one."""
+    if len(display_name or "") > LONGEST_NAME:
+        raise rejected_argument(f"displayName must be shorter than or equal to {LONGEST_NAME} characters")
     await _check_allowed(runtime, user)
     name = (display_name or "").strip()
     # 1.x asks for the name when the workspace is activated (source only).
-    if not name and runtime.options.generation == "2.x":
+    if not name and runtime.options.version != "1.x":
         raise bad_input("Workspace name is required")
     if subdomain is not None:
         await subdomains.check(runtime.db, subdomain)
@@ -110,7 +120,7 @@ async def activate_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Ro
     try:
         await asyncio.sleep(call.runtime.options.activation_seconds)
         async with db.transaction() as transaction:
-            await _build(transaction, workspace, user, name)
+            await _build(transaction, call.runtime.options, workspace, user, name)
     except BaseException:
         await db.run(_SET_STATUS, "PENDING_CREATION", workspace["id"])
         raise
@@ -122,7 +132,7 @@ async def activate_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Ro
 
 def _name_at_activation(options: TwentyOptions, data: Row) -> str | None:
     """Ignored by 2.x (recorded on 2.21.0); 1.x takes the workspace's name here and wants one (source only)."""
-    if options.generation == "2.x":
+    if options.version != "1.x":
         return None
     name = data.get("displayName")
     if not name:
@@ -133,9 +143,9 @@ def _name_at_activation(options: TwentyOptions, data: Row) -> str | None:
 async def _made_already(db: Session, options: TwentyOptions, workspace_id: UUID) -> Row:
     """What a second activation answers: 2.x the active workspace, 1.x a refusal (source only)."""
     found = await workspace_by_id(db, workspace_id)
-    if found is None or found["activationStatus"] != "ACTIVE":
+    if found is None or found["activationStatus"] not in ("ACTIVE", "CREATED"):
         raise internal("Workspace is already being created")
-    if options.generation == "1.x":
+    if options.version == "1.x":
         raise internal("Workspace is not pending creation")
     return found
 
@@ -154,7 +164,7 @@ async def _take_lock(db: Session, workspace_id: UUID) -> bool:
     return taken == 1
 
 
-async def _build(db: Session, workspace: Row, user: Row, name: str | None) -> None:
+async def _build(db: Session, options: TwentyOptions, workspace: Row, user: Row, name: str | None) -> None:
     schema = schema_name(workspace["id"])
     await db.run(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
     await db.run(
@@ -180,11 +190,14 @@ async def _build(db: Session, workspace: Row, user: Row, name: str | None) -> No
         workspace["id"],
         STANDARD_OBJECTS,
     )
-    admin = await _standard_role(db, workspace["id"], "Admin", ADMIN_ROLE, all_settings=True)
+    # In this order, in which `getRoles` shows them (recorded on 2.21.0).
     member = await _standard_role(db, workspace["id"], "Member", uuid4(), all_settings=False)
+    admin = await _standard_role(db, workspace["id"], "Admin", ADMIN_ROLE, all_settings=True)
     await db.run(
-        'UPDATE core."workspace" SET "activationStatus" = \'ACTIVE\', "databaseSchema" = %s,'
+        'UPDATE core."workspace" SET "activationStatus" = %s, "databaseSchema" = %s,'
         ' "defaultRoleId" = %s, "displayName" = COALESCE(%s, "displayName"), "updatedAt" = now() WHERE id = %s',
+        # Made but not paid for (source only, from 2.23 on).
+        "CREATED" if options.billing and options.traits.reversible else "ACTIVE",
         schema,
         member,
         name,

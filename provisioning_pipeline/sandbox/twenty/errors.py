@@ -83,6 +83,48 @@ def token_refused(message: str) -> TwentyError:
     return unauthenticated(message, "UNAUTHENTICATED", {"id": "z+7x/s", "message": NOT_SIGNED_IN})
 
 
+def no_such_membership() -> TwentyError:
+    """A token whose account or membership is gone, in a place where nobody has it in a cache (recorded on 2.21.0)."""
+    return unauthenticated(
+        "User or user workspace not found",
+        "USER_NOT_FOUND",
+        {"id": "l9dlVi", "message": "User does not have access to this workspace"},
+    )
+
+
+def no_role() -> TwentyError:
+    """A member without a role: nothing that asks for rights answers, `currentUser` neither (recorded on 2.21.0)."""
+    return internal(
+        "No role found for userWorkspace",
+        "Your role in this workspace could not be found. Please contact your workspace administrator.",
+    )
+
+
+def role_not_found() -> TwentyError:
+    """No such role in this workspace (source only)."""
+    return TwentyError(
+        "Role not found",
+        "NOT_FOUND",
+        "ROLE_NOT_FOUND",
+        "The role you are looking for could not be found. It may have been deleted or you may not have access to it.",
+    )
+
+
+def rejected_argument(message: str, friendly: Friendly = "An error occurred.") -> TwentyError:
+    """What the server's validation of arguments says (recorded on 2.21.0)."""
+    return TwentyError(message, "BAD_USER_INPUT", None, friendly)
+
+
+def not_found_by_id(message: str) -> TwentyError:
+    """What the framework's own exception for a bad request becomes on GraphQL (recorded on 2.21.0)."""
+    return TwentyError(message, "GRAPHQL_VALIDATION_FAILED")
+
+
+def malformed_uuid(value: str, friendly: Friendly = "An error occurred.") -> TwentyError:
+    """A string that reached PostgreSQL as an id (recorded on 2.21.0)."""
+    return internal(f'invalid input syntax for type uuid: "{value}"', friendly)
+
+
 def not_a_member_any_more() -> TwentyError:
     """A token whose owner was removed from the workspace."""
     return forbidden(

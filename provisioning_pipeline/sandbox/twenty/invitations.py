@@ -18,8 +18,9 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     require_workspace,
     user_by_email,
 )
-from provisioning_pipeline.sandbox.twenty.errors import internal, metadata_missing
+from provisioning_pipeline.sandbox.twenty.errors import internal, malformed_uuid, metadata_missing
 from provisioning_pipeline.sandbox.twenty.invitation_tokens import OURS, pending_invitation
+from provisioning_pipeline.sandbox.twenty.members import is_uuid
 from provisioning_pipeline.sandbox.twenty.options import Mail
 from provisioning_pipeline.sandbox.twenty.runtime import Call, Runtime, call_of
 from provisioning_pipeline.sandbox.twenty.store import Row, Session
@@ -59,6 +60,8 @@ async def find_workspace_invitations(_: None, info: GraphQLResolveInfo) -> list[
 async def delete_workspace_invitation(_: None, info: GraphQLResolveInfo, appTokenId: str) -> str:
     call = call_of(info)
     await require_settings_permission(call)
+    if not is_uuid(appTokenId):
+        raise malformed_uuid(appTokenId)
     deleted = await call.db.run(
         f'DELETE FROM core."appToken" WHERE id::text = %s AND "workspaceId" = %s AND {OURS}',
         appTokenId,
@@ -104,14 +107,15 @@ async def _send(call: Call, workspace: Row, emails: list[str], role_id: UUID | N
     db, workspace_id = call.db, workspace["id"]
     if role_id is not None:
         await memberships.check_assignable_to_users(db, role_id, workspace_id)
-    if as_onboarding:
+    if as_onboarding and (call.runtime.options.traits.invitations_limited or call.runtime.options.billing):
         await _check_onboarding_limit(db, workspace_id, len(emails))
     await _throttle(db, workspace_id, emails)
     results = await asyncio.gather(
         *(_invite(call.runtime, workspace_id, email, role_id, as_onboarding) for email in emails)
     )
     # Sending clears the step even when every invitation failed, and with no addresses at all.
-    await onboarding.end_invite_team(db, call.runtime.options, workspace_id)
+    sender = require_user(call)["id"]
+    await onboarding.end_invite_team(db, call.runtime.options, sender, workspace_id, invited=bool(emails))
     errors = [result for result in results if isinstance(result, str)]
     made = [result for result in results if not isinstance(result, str)]
     return {"success": not errors, "errors": errors, "result": made}

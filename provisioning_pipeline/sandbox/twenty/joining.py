@@ -7,7 +7,7 @@ from ariadne import MutationType
 from graphql import GraphQLResolveInfo
 
 from provisioning_pipeline.sandbox.twenty import onboarding
-from provisioning_pipeline.sandbox.twenty.accounts import check_email, check_password_strength, create_user
+from provisioning_pipeline.sandbox.twenty.accounts import check_credentials, check_password_strength, create_user
 from provisioning_pipeline.sandbox.twenty.callers import membership, user_by_email, workspace_by_id
 from provisioning_pipeline.sandbox.twenty.creation import create_workspace
 from provisioning_pipeline.sandbox.twenty.errors import bad_input, forbidden
@@ -37,7 +37,7 @@ async def sign_up_in_workspace(
 ) -> Row:
     call = call_of(info)
     db = call.db
-    check_email(email)
+    check_credentials(email, password)
     workspace = await _target(call, workspaceInviteHash, workspaceId)
     invitation = None
     if workspace is not None and workspacePersonalInviteToken:
@@ -45,6 +45,9 @@ async def sign_up_in_workspace(
     user = await user_by_email(db, email)
     await _check_access(call, user, workspace, invitation, by_link=bool(workspaceInviteHash))
     hashed = await _check_password(call.runtime, user, password)
+    if workspace is not None and not workspace["isPasswordAuthEnabled"]:
+        friendly = "OAuth access was denied."
+        raise forbidden("password auth is not enabled for this workspace", friendly, "OAUTH_ACCESS_DENIED")
     if workspace is None:
         workspace = await create_workspace(call.runtime, user or {"email": email, "id": None}, None, None)
     if invitation is not None:
@@ -99,7 +102,7 @@ async def _check_password(runtime: Runtime, user: Row | None, password: str) -> 
 
 
 async def _check_ready(call: Call, user: Row | None, workspace: Row) -> None:
-    if workspace["activationStatus"] == "ACTIVE":
+    if workspace["activationStatus"] in ("ACTIVE", "CREATED"):
         return
     if user is None or await membership(call.db, user["id"], workspace["id"]) is None:
         message = "Workspace is not ready to welcome new members"

@@ -17,12 +17,15 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     require_workspace,
     user_by_id,
     whole_schema,
+    workspace_by_id,
 )
 from provisioning_pipeline.sandbox.twenty.errors import (
-    bad_input,
     forbidden,
     internal,
+    malformed_uuid,
+    not_found_by_id,
     permission_denied,
+    rejected_argument,
 )
 from provisioning_pipeline.sandbox.twenty.memberships import (
     assign_role,
@@ -36,6 +39,23 @@ mutation = MutationType()
 member_type = ObjectType("WorkspaceMember")
 
 _SETTINGS = ("userEmail", "colorScheme", "locale", "avatarUrl", "timeZone")
+
+# The fields that every workspace has; others are refused (source only, but for the refusal, recorded on 2.21.0).
+_STANDARD = """
+createdAt updatedAt deletedAt createdBy updatedBy position searchVector name colorScheme locale avatarUrl userEmail
+jobTitle assignedTasks ownedOpportunities accountOwnerForCompanies messageParticipants blocklist
+calendarEventParticipants timelineActivities timeZone dateFormat timeFormat calendarStartDay numberFormat
+"""
+STANDARD_FIELDS = frozenset(_STANDARD.split())
+
+
+def is_uuid(text: str) -> bool:
+    """Whether PostgreSQL would take it as one."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def view(member: Row) -> Row:
@@ -65,6 +85,8 @@ async def write_member(call: Call, workspace: Row, member: Row, update: Row) -> 
     columns = columns_of(update)
     if not columns:
         return member
+    if any("\0" in value for value in columns.values() if isinstance(value, str)):
+        raise internal("Data validation error.")  # what PostgreSQL cannot store
     setters = SQL(", ").join(SQL("{} = %s").format(Identifier(column)) for column in columns)
     return await call.db.the(
         SQL('UPDATE {} SET {}, "updatedAt" = now() WHERE id = %s RETURNING *').format(
@@ -88,16 +110,28 @@ async def update_settings(_: None, info: GraphQLResolveInfo, input: Row) -> bool
         own = target["userId"] == call.caller.user["id"]
     if not own and not await has_settings_permission(call):
         raise permission_denied()
+    update = input["update"] if isinstance(input["update"], dict) else {}
+    _check_fields(update)
     member = await member_by_id(call, workspace, member_id)
     if member is None:
-        raise bad_input("Workspace member not found", sub_code="BAD_REQUEST")
-    update = input["update"] if isinstance(input["update"], dict) else {}
+        raise not_found_by_id("Workspace member not found")
     await write_member(call, workspace, member, update)
     name: dict[str, Any] = update.get("name") or {}
     # Only a name that says something clears the step, and only through this call (recorded on 2.21.0).
     if name.get("firstName") or name.get("lastName"):
-        await onboarding.clear(call.db, onboarding.CREATE_PROFILE, member["userId"], workspace["id"])
+        await onboarding.finish_profile(call.db, call.runtime.options, member["userId"], workspace["id"])
     return True
+
+
+def _check_fields(update: Row) -> None:
+    if not update:
+        raise rejected_argument("Update payload cannot be empty", "Add at least one field to update.")
+    for name in update:
+        if name not in STANDARD_FIELDS:
+            raise rejected_argument(
+                f"Cannot update custom workspaceMember field via this endpoint: {name}",
+                f'"{name}" is not a valid workspace member field.',
+            )
 
 
 @mutation.field("updateWorkspaceMemberRole")
@@ -132,11 +166,11 @@ async def update_role(_: None, info: GraphQLResolveInfo, workspaceMemberId: UUID
             ),
         )
         role = await call.db.one(
-            'SELECT * FROM core."role" WHERE id = %s AND "workspaceId" = %s AND "canBeAssignedToUsers"',
-            roleId,
-            workspace["id"],
+            'SELECT * FROM core."role" WHERE id = %s AND "workspaceId" = %s', roleId, workspace["id"]
         )
         if role is None:
+            raise internal("Could not find role for given roleId")
+        if not role["canBeAssignedToUsers"]:
             raise internal("Multiple validation errors occurred while creating role targets")
         await assign_role(call.db, workspace["id"], tie["id"], roleId)
     return view(member)
@@ -146,9 +180,11 @@ async def update_role(_: None, info: GraphQLResolveInfo, workspaceMemberId: UUID
 async def delete_user(_: None, info: GraphQLResolveInfo, workspaceMemberIdToDelete: str) -> Row:
     call = call_of(info)
     user, workspace = require_user(call), require_workspace(call)
+    if not is_uuid(workspaceMemberIdToDelete):
+        raise malformed_uuid(workspaceMemberIdToDelete, "Invalid input provided.")
     member = await member_by_id(call, workspace, workspaceMemberIdToDelete)
     if member is None:
-        raise bad_input("Workspace member to delete not found in workspace", sub_code="BAD_REQUEST")
+        raise not_found_by_id("Workspace member to delete not found in workspace")
     if member["userId"] != user["id"] and not await has_settings_permission(call):
         raise permission_denied()
     if await user_by_id(call.db, member["userId"]) is None:
@@ -157,6 +193,8 @@ async def delete_user(_: None, info: GraphQLResolveInfo, workspaceMemberIdToDele
     if tie is None:
         raise internal("User workspace not found.")
     await remove_from_workspace(call.db, tie, workspace)
+    if await workspace_by_id(call.db, workspace["id"]) is None:
+        call.runtime.known_workspaces.pop(workspace["id"], None)
     return tie
 
 
@@ -180,9 +218,12 @@ async def tie_of_member(member: Row, info: GraphQLResolveInfo) -> UUID | None:
 
 
 async def own_member(call: Call) -> Row | None:
-    """The caller's own record; None without a workspace and before activation."""
+    """The caller's own record; None without a workspace, before activation, and of half a member."""
     caller = call.caller
     if caller.user is None or caller.workspace is None:
         return None
-    member = await member_of(call.db, caller.workspace, caller.user["id"])
+    # A workspace that was built shows it whatever its status says by now (recorded on 2.21.0).
+    built = caller.workspace["databaseSchema"] is not None
+    workspace = caller.workspace | ({"activationStatus": "ACTIVE"} if built else {})
+    member = await member_of(call.db, workspace, caller.user["id"])
     return view(member) if member else None

@@ -10,7 +10,7 @@ from psycopg.sql import SQL
 
 from provisioning_pipeline.sandbox.twenty import onboarding
 from provisioning_pipeline.sandbox.twenty.callers import member_of, membership
-from provisioning_pipeline.sandbox.twenty.errors import TwentyError, forbidden, internal
+from provisioning_pipeline.sandbox.twenty.errors import TwentyError, forbidden, internal, no_role
 from provisioning_pipeline.sandbox.twenty.invitation_tokens import delete_invitation
 from provisioning_pipeline.sandbox.twenty.runtime import Runtime
 from provisioning_pipeline.sandbox.twenty.store import Row, Session, members_table
@@ -42,9 +42,10 @@ async def create_member(db: Session, user: Row, workspace: Row) -> None:
             user["locale"],
         )
     except psycopg.errors.UniqueViolation:
-        # Another record has the e-mail, and the membership that was made before this stays (source only).
+        # Another record has the e-mail, a soft-deleted one of the same person too, and the membership that was made
+        # before this stays (recorded on 2.21.0).
         raise internal(
-            "A duplicate entry was detected", "This User Email value is already in use. Please check your data."
+            "A duplicate entry was detected", "This record already exists. Please check your data and try again."
         ) from None
 
 
@@ -119,8 +120,7 @@ async def remove_from_workspace(db: Session, tie: Row, workspace: Row) -> None:
         return
     role = await db.one('SELECT 1 AS found FROM core."roleTarget" WHERE "userWorkspaceId" = %s', tie["id"])
     if role is None:
-        # Source only: somebody without a role cannot be removed.
-        raise internal("No role found for userWorkspace")
+        raise no_role()
     await check_not_last_admin(
         db,
         tie,

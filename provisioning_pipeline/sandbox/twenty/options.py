@@ -1,9 +1,8 @@
 """What a test or a demonstration may set on a stand-in Twenty."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-Generation = Literal["2.x", "1.x"]
+from provisioning_pipeline.sandbox.twenty.versions import TRAITS, Traits, Version
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class FurtherStep:
 
 @dataclass(frozen=True)
 class TwentyOptions:
-    """Settings of one stand-in. The defaults are those of a self-hosted 2.21.0, except that it is quick.
+    """Settings of one stand-in. The defaults are those of a self-hosted server, except that it is quick.
 
     Args:
         workspace_limit: how many workspaces the server may hold; 5 is a server without an enterprise key.
@@ -40,7 +39,11 @@ class TwentyOptions:
         lacking: root fields taken out of the schemas, as on a server of another version. What they would clear is
             set all the same.
         further_steps: onboarding steps of a newer version, in the order in which they are shown.
-        generation: "1.x" for the shape of an older server (source only, `schemas.py` and `onboarding.py`).
+        version: which Twenty it is (`versions.py`).
+        login_tokens_once: a login token is taken once. None: as the version has it, which is once from 2.38 on
+            (proposed for the real one, and to be met sooner or later).
+        billing: the server sells subscriptions, and no workspace has one: from 2.38 on `activateWorkspace` answers
+            CREATED, PLAN_REQUIRED is shown last, and BOOK_CALL before it (source only).
     """
 
     workspace_limit: int | None = None
@@ -56,7 +59,19 @@ class TwentyOptions:
     second_factor_for_other_workspaces: bool = True
     lacking: frozenset[str] = frozenset()
     further_steps: tuple[FurtherStep, ...] = ()
-    generation: Generation = "2.x"
+    version: Version = "2.21"
+    login_tokens_once: bool | None = None
+    billing: bool = False
+
+    @property
+    def traits(self) -> Traits:
+        """How its version behaves."""
+        return TRAITS[self.version]
+
+    @property
+    def takes_login_tokens_once(self) -> bool:
+        """Whether the exchange of a login token spends it."""
+        return self.traits.sessions if self.login_tokens_once is None else self.login_tokens_once
 
 
 @dataclass(frozen=True)

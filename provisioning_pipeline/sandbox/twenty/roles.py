@@ -13,7 +13,7 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     require_settings_permission,
     require_workspace,
 )
-from provisioning_pipeline.sandbox.twenty.errors import bad_input, internal
+from provisioning_pipeline.sandbox.twenty.errors import bad_input, internal, role_not_found
 from provisioning_pipeline.sandbox.twenty.members import view
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row, members_table
@@ -64,6 +64,23 @@ async def create_one_role(_: None, info: GraphQLResolveInfo, createRoleInput: Ro
         ),
         *values.values(),
     )
+
+
+@mutation.field("deleteOneRole")
+async def delete_one_role(_: None, info: GraphQLResolveInfo, roleId: UUID) -> str:
+    """Its holders get the workspace's default role (recorded on 2.21.0)."""
+    call = call_of(info)
+    workspace = require_workspace(call)
+    await require_settings_permission(call)
+    role = await call.db.one('SELECT * FROM core."role" WHERE id = %s AND "workspaceId" = %s', roleId, workspace["id"])
+    if role is None:
+        raise role_not_found()
+    async with call.db.transaction() as db:
+        await db.run(
+            'UPDATE core."roleTarget" SET "roleId" = %s WHERE "roleId" = %s', workspace["defaultRoleId"], roleId
+        )
+        await db.run('DELETE FROM core."role" WHERE id = %s', roleId)
+    return str(roleId)
 
 
 @query.field("apiKeys")

@@ -29,6 +29,13 @@ class Runtime:
     tokens: Tokens = field(init=False)
     # API keys may make 100 record calls a minute per workspace; the real server counts them in Redis.
     record_calls: dict[UUID, list[float]] = field(default_factory=dict)
+    # Rows that a token was used with. The real server has them in a cache that SQL does not change: such a token goes
+    # on working after the row was deleted in SQL, one that was never used does not (recorded on 2.21.0).
+    known_ties: set[UUID] = field(default_factory=set)
+    known_workspaces: dict[UUID, Row] = field(default_factory=dict)
+    # Login tokens that were taken, on a server that takes each once.
+    spent_login_tokens: set[str] = field(default_factory=set)
+    stopping: bool = False
 
     def workspace_urls(self, workspace: Row) -> Row:
         """Where a browser would find the workspace."""
@@ -66,6 +73,11 @@ class Call:
 
     runtime: Runtime
     caller: Caller
+    user_agent: str | None = None
+    session_cookie: str | None = None
+    """The cookie that came with the request."""
+    cookies: list[str] = field(default_factory=list)
+    """The cookies that go back with the answer."""
 
     @property
     def db(self) -> Session:

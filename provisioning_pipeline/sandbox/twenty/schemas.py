@@ -9,7 +9,10 @@ has `skipBookOnboardingStep` where 2.21 has `triggerInstallAppsOnboardingStep`.
 from dataclasses import dataclass
 
 from graphql import (
+    GraphQLArgument,
+    GraphQLBoolean,
     GraphQLEnumType,
+    GraphQLNonNull,
     GraphQLSchema,
     ObjectTypeDefinitionNode,
     ObjectTypeExtensionNode,
@@ -27,11 +30,13 @@ from provisioning_pipeline.sandbox.twenty import (
     onboarding,
     records,
     roles,
+    sessions,
     users,
     workspaces,
 )
 from provisioning_pipeline.sandbox.twenty.execution import build, schema_text
 from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
+from provisioning_pipeline.sandbox.twenty.versions import Version
 
 _CORE = (
     accounts.query,
@@ -66,16 +71,37 @@ impersonate generateApiKeyToken
 AUTH_FIELDS = frozenset(_AUTH.split())
 """Root fields that 1.x serves on `/graphql` alone."""
 
-_NEWER = """
+_SINCE_2_X = """
 checkWorkspaceSubdomainAvailability getWorkspaceCreationDefaults getInviteSuggestions triggerInstallAppsOnboardingStep
 """
-NEWER_FIELDS = frozenset(_NEWER.split())
+NEWER_FIELDS = frozenset(_SINCE_2_X.split())
 """Root fields that 1.x does not have."""
 
 _OLDER = """
 extend enum OnboardingStatus { BOOK_ONBOARDING }
 extend type Mutation { skipBookOnboardingStep: OnboardingStepSuccess! }
 """
+
+_NEWER = """
+extend enum OnboardingStatus { BOOK_CALL }
+extend enum WorkspaceActivationStatus { CREATED }
+extend type User { previousOnboardingStatus: OnboardingStatus }
+type OnboardingStepNavigation {
+  onboardingStatus: OnboardingStatus
+  previousOnboardingStatus: OnboardingStatus
+}
+extend type Mutation {
+  signOut(refreshToken: String): Boolean!
+  goBackToPreviousOnboardingStep: OnboardingStepNavigation!
+  completeBookCallOnboardingStep(
+    hasBookedCall: Boolean! = false
+    isAutoSkipped: Boolean! = false
+  ): OnboardingStepSuccess!
+}
+"""
+_NEWER_CORE = (onboarding.newer_mutation, sessions.mutation, users.newer_user_type)
+
+_GONE: dict[Version, frozenset[str]] = {"2.38": frozenset(), "2.47": frozenset({"triggerInstallAppsOnboardingStep"})}
 
 
 @dataclass(frozen=True)
@@ -89,7 +115,13 @@ class Endpoints:
 def endpoints(options: TwentyOptions) -> Endpoints:
     """The executable schemas of a server with these options."""
     further = _further_statuses(options)
-    if options.generation == "2.x":
+    if options.traits.reversible:
+        metadata = build(
+            "schema.graphql", (*_CORE, *_NEWER_CORE), options.lacking | _GONE[options.version], further + _NEWER
+        )
+        _may_be_skipped_by_the_server(metadata)
+        return Endpoints(metadata, graphql=build("records.graphql", _RECORDS, options.lacking))
+    if options.version != "1.x":
         return Endpoints(
             metadata=build("schema.graphql", _CORE, options.lacking, further),
             graphql=build("records.graphql", _RECORDS, options.lacking),
@@ -102,6 +134,15 @@ def endpoints(options: TwentyOptions) -> Endpoints:
     for schema in (metadata, graphql):
         _forget_what_is_newer(schema)
     return Endpoints(metadata, graphql)
+
+
+def _may_be_skipped_by_the_server(schema: GraphQLSchema) -> None:
+    """Give the steps that 2.21 has already the argument that 2.33 gave them."""
+    assert schema.mutation_type is not None
+    for name in ("skipSyncEmailOnboardingStep", "triggerInstallAppsOnboardingStep"):
+        if name in schema.mutation_type.fields:
+            by_server = GraphQLArgument(GraphQLNonNull(GraphQLBoolean), default_value=False)
+            schema.mutation_type.fields[name].args["isAutoSkipped"] = by_server
 
 
 def _further_statuses(options: TwentyOptions) -> str:

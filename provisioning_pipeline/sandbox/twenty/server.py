@@ -39,12 +39,16 @@ class StandInTwenty:
 
     def start(self) -> None:
         """Create what the database lacks, and serve."""
+        self._runtime.stopping = False
         self._server.start()
         self._runtime.port = int(self._server.url.rpartition(":")[2])
 
     def stop(self) -> None:
-        """Stop serving; the state stays in the database."""
+        """Stop serving; the state stays in the database, what it had in memory is forgotten."""
+        self._runtime.stopping = True
         self._server.stop()
+        self._runtime.known_ties.clear()
+        self._runtime.known_workspaces.clear()
 
     def restart(self) -> None:
         """Stop and start on the same port; tokens issued before stay good."""

@@ -13,6 +13,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg_pool import AsyncConnectionPool
 
+from provisioning_pipeline.sandbox.twenty.versions import Traits
+
 Row = dict[str, Any]
 Query = str | bytes | SQL | Composed
 
@@ -28,9 +30,10 @@ CREATE TABLE IF NOT EXISTS sandbox_twenty.invitation_sent (
 """
 
 
-def core_sql() -> str:
-    """The DDL of schema `core`; may be run again, and on a database that has part of it."""
-    return resources.files("provisioning_pipeline.sandbox.twenty").joinpath("core.sql").read_text("utf-8")
+def core_sql(*, newer: bool = False) -> str:
+    """The DDL of schema `core`, or what 2.38 adds to it; may be run again, and on a database that has part of it."""
+    name = "core_newer.sql" if newer else "core.sql"
+    return resources.files("provisioning_pipeline.sandbox.twenty").joinpath(name).read_text("utf-8")
 
 
 def schema_name(workspace_id: UUID) -> str:
@@ -48,12 +51,16 @@ def members_table(schema: str) -> Composed:
     return SQL("{}.{}").format(Identifier(schema), Identifier("workspaceMember"))
 
 
-def prepare(database_url: str) -> str:
+def prepare(database_url: str, traits: Traits) -> str:
     """Create what is missing and return the secret that signs this server's tokens."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         # One at a time: two servers starting on one database would race on the same catalogue rows.
         connection.execute("SELECT pg_advisory_lock(6002210)")
         connection.execute(core_sql().encode())
+        if traits.sessions:
+            # One by one: a value that is added to an enum has to be committed before it is used.
+            for statement in core_sql(newer=True).split(";\n\n"):
+                connection.execute(statement.encode())
         connection.execute(_OWN_TABLES)
         connection.execute(
             "INSERT INTO sandbox_twenty.secret (value) VALUES (%s) ON CONFLICT DO NOTHING",

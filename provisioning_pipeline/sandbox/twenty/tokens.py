@@ -1,5 +1,6 @@
 """Twenty's tokens: real JWTs, signed with a secret that outlives a restart."""
 
+import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,12 +9,24 @@ from uuid import UUID
 
 import jwt
 
-from provisioning_pipeline.sandbox.twenty.errors import TwentyError, token_refused, unauthenticated
+from provisioning_pipeline.sandbox.twenty.errors import TwentyError, forbidden, token_refused, unauthenticated
 from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
 AuthToken = dict[str, Any]
 
 IMPERSONATION_REFRESH_SECONDS = 24 * 3600
+
+
+KEY_ID = "stand-in"
+"""The real one signs with a key pair, whose id stands in the header; older tokens have none."""
+
+
+def _check_kind(claims: dict[str, Any]) -> None:
+    """Of a token without a key id the server asks first whose it is: a workspace's or a user's (recorded on 2.21.0)."""
+    if "workspaceId" not in claims and "userId" not in claims:
+        raise forbidden(
+            "Invalid token type", {"id": "XyOToQ", "message": "An error occurred."}, "INVALID_JWT_TOKEN_TYPE"
+        )
 
 
 @dataclass
@@ -29,12 +42,14 @@ class Tokens:
         payload = {key: str(value) if isinstance(value, UUID) else value for key, value in claims.items()}
         # Fractions are lawful in a NumericDate; they let a test use lifetimes below a second.
         payload |= {"iat": int(now), "exp": now + seconds}
-        token = jwt.encode(payload, self.secret, algorithm="HS256")
+        token = jwt.encode(payload, self.secret, algorithm="HS256", headers={"kid": KEY_ID})
         return {"token": token, "expiresAt": datetime.now(UTC) + timedelta(seconds=seconds)}
 
     def read(self, token: str) -> dict[str, Any]:
         """The claims of a token of ours that has not expired."""
         try:
+            if "kid" not in jwt.get_unverified_header(token):
+                _check_kind(jwt.decode(token, options={"verify_signature": False}))
             claims: dict[str, Any] = jwt.decode(
                 token, self.secret, algorithms=["HS256"], options={"verify_exp": False, "verify_iat": False}
             )
@@ -67,7 +82,13 @@ class Tokens:
 
     def login(self, email: str, workspace_id: UUID, provider: str = "password", **more: Any) -> AuthToken:
         """What is exchanged for a session in one workspace."""
-        claims = {"type": "LOGIN", "sub": email, "workspaceId": workspace_id, "authProvider": provider}
+        claims = {
+            "type": "LOGIN",
+            "sub": email,
+            "workspaceId": workspace_id,
+            "authProvider": provider,
+            "jti": secrets.token_hex(16),
+        }
         return self.sign(claims | more, self.options.login_token_seconds)
 
     def api_key(self, key_id: UUID, workspace_id: UUID, expires_at: datetime) -> str:

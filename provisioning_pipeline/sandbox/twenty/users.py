@@ -7,13 +7,23 @@ from graphql import GraphQLResolveInfo
 
 from provisioning_pipeline.sandbox.twenty import onboarding
 from provisioning_pipeline.sandbox.twenty.accounts import available_workspaces
-from provisioning_pipeline.sandbox.twenty.callers import membership, require_user, role_of_caller
+from provisioning_pipeline.sandbox.twenty.callers import (
+    NOT_YET,
+    membership,
+    require_user,
+    role_of_caller,
+    role_of_tie,
+)
+from provisioning_pipeline.sandbox.twenty.errors import internal, no_role
 from provisioning_pipeline.sandbox.twenty.members import own_member
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row
+from provisioning_pipeline.sandbox.twenty.versions import CONNECT_ACCOUNT
 
 query = QueryType()
 user_type = ObjectType("User")
+newer_user_type = ObjectType("User")
+"""What 2.38 tells besides."""
 user_workspace_type = ObjectType("UserWorkspace")
 
 # Order and content as recorded on 2.21.0.
@@ -32,7 +42,17 @@ MEMBER_FLAGS, ADMIN_FLAGS = _MEMBER.split(), _ADMIN.split()
 
 @query.field("currentUser")
 async def current_user(_: None, info: GraphQLResolveInfo) -> Row:
-    return require_user(call_of(info))
+    call = call_of(info)
+    user, workspace = require_user(call), call.caller.workspace
+    if workspace is None:
+        return user
+    # Of the membership as it is now: the one in the token may be an earlier one (recorded on 2.21.0).
+    tie = await membership(call.db, user["id"], workspace["id"])
+    if tie is None:
+        raise internal("Current user workspace not found")
+    if workspace["activationStatus"] not in NOT_YET and await role_of_tie(call.db, tie["id"]) is None:
+        raise no_role()
+    return user
 
 
 @user_type.field("hasPassword")
@@ -49,6 +69,14 @@ async def onboarding_status(user: Row, info: GraphQLResolveInfo) -> str | None:
     return await onboarding.status(call.db, call.runtime.options, user["id"], workspace["id"])
 
 
+@newer_user_type.field("previousOnboardingStatus")
+async def previous_onboarding_status(user: Row, info: GraphQLResolveInfo) -> str | None:
+    call = call_of(info)
+    if call.caller.workspace is None:
+        return None
+    return await onboarding.previous_status(call.db, call.runtime.options, user["id"], call.caller.workspace["id"])
+
+
 @user_type.field("userVars")
 async def user_vars(user: Row, info: GraphQLResolveInfo) -> dict[str, Any]:
     call = call_of(info)
@@ -56,7 +84,7 @@ async def user_vars(user: Row, info: GraphQLResolveInfo) -> dict[str, Any]:
         return {}
     variables = await onboarding.user_variables(call.db, user["id"], call.caller.workspace["id"])
     # Of all the onboarding keys the server shows this one only (recorded on 2.21.0).
-    return {key: value for key, value in variables.items() if key == onboarding.CONNECT_ACCOUNT}
+    return {key: value for key, value in variables.items() if key == CONNECT_ACCOUNT}
 
 
 @user_type.field("currentWorkspace")

@@ -15,7 +15,7 @@ from provisioning_pipeline.sandbox.twenty.callers import (
 )
 from provisioning_pipeline.sandbox.twenty.domains import workspace_of_origin
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError, bad_input
-from provisioning_pipeline.sandbox.twenty.memberships import soft_delete_workspace
+from provisioning_pipeline.sandbox.twenty.memberships import check_assignable_to_users, soft_delete_workspace
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row
 
@@ -25,7 +25,7 @@ workspace_type = ObjectType("Workspace")
 
 _SETTINGS = """
 allowImpersonation defaultRoleId displayName inviteHash isPasswordAuthEnabled isPublicInviteLinkEnabled
-logo subdomain
+isTwoFactorAuthenticationEnforced logo subdomain
 """
 _CHANGEABLE = frozenset(_SETTINGS.split())
 
@@ -95,6 +95,8 @@ async def update_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Row:
         raise TwentyError("This endpoint requires a user context. API keys are not supported.", "FORBIDDEN")
     await require_settings_permission(call)
     changes = {name: value for name, value in data.items() if name in _CHANGEABLE}
+    if changes.get("defaultRoleId") is not None:
+        await check_assignable_to_users(call.db, changes["defaultRoleId"], workspace["id"])
     wanted = changes.get("subdomain")
     if wanted is not None and wanted != workspace["subdomain"]:
         await subdomains.check(call.db, wanted)
@@ -117,6 +119,7 @@ async def delete_current_workspace(_: None, info: GraphQLResolveInfo) -> Row:
     workspace = require_workspace(call)
     await require_settings_permission(call)
     await soft_delete_workspace(call.db, workspace["id"])
+    call.runtime.known_workspaces.pop(workspace["id"], None)
     return workspace
 
 

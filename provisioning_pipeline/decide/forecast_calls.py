@@ -11,8 +11,8 @@ from provisioning_pipeline.model.tenant import Admin, Change, MemberPlan, Plan, 
 _NOT_AT_TWENTY: Final = frozenset({Change.ADOPT_DATABASE, Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
 """Done by SQL in the registry and in the tenant's own database."""
 
-_CONTRACT: Final = 24
-"""Once per server: 22 operations that are validated, /client-config, and our account signs in or up."""
+_CONTRACT: Final = 28
+"""Once per server: 26 operations that are validated, /client-config, and our account signs in or up."""
 
 _LOOK_AT_STEPS: Final = 1
 """Once per server where we have a workspace: what it says about its wizard, asked inside that workspace."""

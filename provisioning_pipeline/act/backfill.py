@@ -4,14 +4,20 @@ Everything goes through Twenty's own calls and without an e-mail. Each change is
 that a run that was killed anywhere is simply done again.
 """
 
+from collections.abc import Sequence
+
 from provisioning_pipeline.act.members.at_clerk import store_at_clerk
-from provisioning_pipeline.act.members.joining import close_invite_link, join_all
+from provisioning_pipeline.act.members.joining import join_all
 from provisioning_pipeline.act.members.leaving import LEAVING, leave
+from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.settling import settle
-from provisioning_pipeline.act.members.work import Work, guarded
+from provisioning_pipeline.act.members.work import Work, finding_about, guarded
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.decide.plan_members import synced
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import MemberPlan
 
 
 async def backfill_members(scope: Scope) -> None:
@@ -23,9 +29,7 @@ async def backfill_members(scope: Scope) -> None:
     scope.server.must_be_usable()
     link = await scope.link()
     door = scope.door = await open_door(scope, link)
-    if link.invite_link_opened:
-        await close_invite_link(scope, door)
-    work = Work(scope, door, await scope.server.database.roster(door.workspace_id), list(scope.plan.findings))
+    work = Work(scope, door, await put_right(scope, link, door), list(scope.plan.findings))
     staying = [member for member in scope.plan.members if not LEAVING & set(member.changes)]
     await join_all(work, staying)
     try:
@@ -33,8 +37,28 @@ async def backfill_members(scope: Scope) -> None:
     finally:
         # also when one person's call failed for good: who was settled needs no second look
         await scope.members.store(scope.client.name, scope.database_name, work.links, scope.run_id)
+    await _check_roles(work, staying)
     await store_at_clerk(work, staying)
     for member in scope.plan.members:
         if LEAVING & set(member.changes):
             await guarded(work, member, leave(work, member))
     scope.set(synced(work.findings))
+
+
+async def _check_roles(work: Work, members: Sequence[MemberPlan]) -> None:
+    """Whoever has another role than they are to have, by what the database says now, is told: nothing is ready then."""
+    if not members:
+        return
+    work.roster = await work.scope.server.database.records.roster(work.door.workspace_id)
+    told = {finding.person for finding in work.findings}
+    for member in members:
+        entry = work.entry(member)
+        if entry is None or entry.role == member.role or member.email in told:
+            continue
+        fault = Fault(
+            FaultKind.TENANT,
+            Reason.ROLE_DIFFERS,
+            f"they are to have the role {member.role} and have {entry.role or 'none'}: somebody changed it while the "
+            "run was at it. The next run sets it.",
+        )
+        work.findings.append(finding_about(work.scope, member, fault))

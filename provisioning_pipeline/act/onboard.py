@@ -59,7 +59,7 @@ async def _people(scope: Scope, link: Link, door: Door) -> dict[str, Account]:
     for row in await scope.members.of_tenant(scope.database_name):
         people.setdefault(row["twenty_user_id"], scope.account(row["email"], row["twenty_user_id"]))
     if scope.everyone:
-        for entry in (await scope.server.database.roster(door.workspace_id)).members:
+        for entry in (await scope.server.database.records.roster(door.workspace_id)).members:
             people.setdefault(entry.user_id, scope.account(entry.email, entry.user_id))
     return people
 

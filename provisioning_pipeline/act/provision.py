@@ -7,10 +7,14 @@ lost answer left behind is found by evidence and adopted.
 import time
 from dataclasses import replace
 
+from provisioning_pipeline.act.members.entering import Newcomer, enter, restorable, restore
 from provisioning_pipeline.act.members.joining import opened
+from provisioning_pipeline.act.members.left_over import put_right
+from provisioning_pipeline.act.members.work import about_person
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.transport import pause
 from provisioning_pipeline.clients.twenty.accounts import Created, Door
+from provisioning_pipeline.clients.twenty.roster import Roster
 from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
@@ -46,7 +50,9 @@ async def provision_workspace(scope: Scope) -> None:
             if fault.kind is not FaultKind.TENANT:
                 raise
             # the workspace goes on to its other steps; only its admin is missing
-            scope.set(is_false(ConditionType.LOGIN_PROVED, fault.reason, fault.message))
+            admin = scope.plan.admin
+            told = about_person(scope, admin.email, f"{admin.first_name} {admin.last_name}".strip(), fault)
+            scope.set(is_false(ConditionType.LOGIN_PROVED, fault.reason, told))
 
 
 # --- making it --------------------------------------------------------------------------------------------------
@@ -221,35 +227,53 @@ async def _linked(scope: Scope, admin: Admin) -> Admin:
 
 async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
     admin = await _linked(scope, admin)
-    member = await scope.server.database.member_state(door.workspace_id, admin.email)
-    account = scope.account(admin.email, member.user_id if member else None)
-    if member is None:
-        async with scope.change(Change.ADD_ADMIN, admin.email):
-            await _join(scope, door, admin)
+    roster = await put_right(scope, await scope.link(), door)
+    entry = roster.of(None, admin.email)
+    if entry is None or entry.workspace_member_id is None:
+        await _enter(scope, door, roster, admin)
+        entry = (await scope.server.database.records.roster(door.workspace_id)).of(None, admin.email)
+    account = scope.account(admin.email, entry.user_id if entry else None)
     seen = await scope.client.current_user(account, door)
     if seen.workspace_member_id is None:
         raise Fault(
             FaultKind.TENANT,
             Reason.WORKSPACE_INCOMPLETE,
-            f"{admin.email} belongs to workspace {door.workspace_id} but has no member record there. Remove the "
-            "person in Twenty's member settings; the next run adds them again.",
+            f"{admin.email} belongs to workspace {door.workspace_id} but has no member record there. The next run "
+            "mends that.",
         )
-    if member is None or member.role != ADMIN_ROLE:
+    if entry is None or entry.role != ADMIN_ROLE:
         async with scope.change(Change.SET_ROLE, f"{admin.email}: {ADMIN_ROLE}"):
             role = await scope.client.role_id(door, ADMIN_ROLE)
             await scope.client.set_role(door, seen.workspace_member_id, role)
+            state = await scope.server.database.member_state(door.workspace_id, admin.email)
+            if state is None or state.role != ADMIN_ROLE:
+                raise Fault(
+                    FaultKind.TENANT,
+                    Reason.ROLE_DIFFERS,
+                    f"{admin.email} was made Admin and is not: somebody changed it meanwhile. The next run sets it.",
+                )
     await scope.ledger.store_admin(scope.database_name, seen.user_id, admin.email)
 
 
-async def _join(scope: Scope, door: Door, admin: Admin) -> None:
-    account = scope.account(admin.email)
+async def _enter(scope: Scope, door: Door, roster: Roster, admin: Admin) -> None:
+    """Bring the admin in, or wholly in. Who is to be Admin may have any default role until then."""
+    entry = roster.of(None, admin.email)
+    record = restorable(roster, entry)
+    if record is not None:
+        await restore(scope, door, admin.email, record)
+        return
+    newcomer = Newcomer(
+        admin.email,
+        entry.user_id if entry else None,
+        admin.first_name,
+        admin.last_name,
+        Change.ADD_ADMIN,
+        admin.email,
+    )
     try:
-        if await scope.server.database.user_ids(admin.email):
-            # somebody has this e-mail here already: a wrong password is found out before anything is sent
-            await scope.client.check_password(account)
         invite_link = await scope.client.invite_link(door)
-        async with opened(scope, door, enabled=invite_link.enabled), scope.server.joining(admin.email):
-            await scope.client.join(account, invite_link.hash)
+        async with opened(scope, door, enabled=invite_link.enabled):
+            await enter(scope, door, roster, newcomer, invite_link.hash)
     except Fault as fault:
         if fault.reason is Reason.FOREIGN_PASSWORD:
             raise Fault(

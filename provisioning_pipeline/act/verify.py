@@ -25,7 +25,7 @@ LOGIN_REASONS = _KEPT_OUT | {
 }
 """Why a login failed; LoginProved that is false for another reason says that nobody could be made admin."""
 
-_ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER})
+_ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER})
 _CHANGES_EVERYBODY = _ENTERING | {
     Change.CREATE_WORKSPACE,
     Change.ADOPT_WORKSPACE,
@@ -202,7 +202,9 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             login,
             Reason.LOGIN_REFUSED,
             f"The login of {login.email} is refused: {fault.message}",
-            "If they were removed from the workspace in Twenty, invite them again there.",
+            f"`provisioning apply {scope.plan.tenant.slug}` mends it."
+            if fault.reason is Reason.HALF_MEMBER
+            else "If they were removed from the workspace in Twenty, invite them again there.",
         ) from None
     await scope.client.sign_out(account, door)
     if user.user_id != login.twenty_user_id:

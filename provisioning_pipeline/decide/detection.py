@@ -99,6 +99,7 @@ def _detected(row: dict[str, Any], twice: bool, slugs: set[str], policy: Detecti
             "open_intent": bool(row["open_intent"]),
             "clerk_org_id": row["clerk_org_id_link"],
             "invite_link_opened": bool(row["invite_link_opened"]),
+            "default_role_lent": bool(row["default_role_lent"]),
             "members_seen": bool(row["members_seen"]),
             "asked_admin_email": row["asked_admin_email"] or None,
         }

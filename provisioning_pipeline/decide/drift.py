@@ -15,6 +15,7 @@ _MEMBER_CAUSES: Mapping[Change, tuple[DriftCause, Actor]] = {
     Change.REMOVE_MEMBER: (DriftCause.CLERK, Actor.CLERK),
     Change.DEMOTE_MEMBER: (DriftCause.CLERK, Actor.CLERK),
     Change.DROP_LINK: (DriftCause.TWENTY, Actor.TWENTY),
+    Change.MEND_MEMBER: (DriftCause.TWENTY, Actor.TWENTY),
     Change.ADD_MEMBER: (DriftCause.CLERK, Actor.CLERK),
     Change.LINK_MEMBER: (DriftCause.TWENTY, Actor.TWENTY),
     # a role differs when it was changed on either side, and neither says which

@@ -53,6 +53,7 @@ _DEFAULT_SECONDS: Final[Mapping[Change, float]] = {
     Change.CREATE_WORKSPACE: 0.3,
     Change.ADD_ADMIN: 0.5,
     Change.ADD_MEMBER: 0.5,
+    Change.MEND_MEMBER: 0.5,
     Change.SET_NAME: 0.1,
     Change.SET_ROLE: 0.1,
     Change.DEMOTE_MEMBER: 0.1,

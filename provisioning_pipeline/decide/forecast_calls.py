@@ -11,8 +11,8 @@ from provisioning_pipeline.model.tenant import Admin, Change, MemberPlan, Plan, 
 _NOT_AT_TWENTY: Final = frozenset({Change.ADOPT_DATABASE, Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
 """Done by SQL in the registry and in the tenant's own database."""
 
-_CONTRACT: Final = 23
-"""Once per server: 21 operations that are validated, /client-config, and our account signs in or up."""
+_CONTRACT: Final = 28
+"""Once per server: 26 operations that are validated, /client-config, and our account signs in or up."""
 
 _LOOK_AT_STEPS: Final = 1
 """Once per server where we have a workspace: what it says about its wizard, asked inside that workspace."""
@@ -49,11 +49,14 @@ OF_TENANT: Final[Mapping[Change, int]] = {
     Change.ACTIVATE_WORKSPACE: 6,
     # updateWorkspace
     Change.CLOSE_INVITE_LINK: 1,
+    Change.RESTORE_DEFAULT_ROLE: 1,
 }
 """Calls for a change that a tenant has once. Adopting needs none: the server told all our workspaces before."""
 
 _OF_PERSON: Final[Mapping[Change, int]] = {
     Change.ADD_MEMBER: _JOIN,
+    # at most: whose record is only marked as deleted needs no call
+    Change.MEND_MEMBER: _JOIN,
     # updateWorkspaceMemberSettings
     Change.SET_NAME: 1,
     # updateWorkspaceMemberRole
@@ -86,6 +89,8 @@ _BY_OUR_ACCOUNT: Final = frozenset(
         Change.REMOVE_MEMBER,
         Change.DROP_LINK,
         Change.CLOSE_INVITE_LINK,
+        Change.RESTORE_DEFAULT_ROLE,
+        Change.MEND_MEMBER,
     }
 )
 """For these our account signs in to the workspace, once."""

@@ -12,7 +12,7 @@ import pandas as pd
 
 from provisioning_pipeline.decide.people import People, desired_members, gone_members
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.frames import BROKEN_RECORDS, records
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Change, Finding, MemberPlan
 
@@ -75,7 +75,8 @@ def _needs_a_look(rows: pd.DataFrame, policy: MemberPolicy) -> "pd.Series[bool]"
         | rows["linked_account"].isna()
         | (rows["linked_account"] != rows["account"])
         | ~rows["by_link"]
-        | (named & renamed)
+        | (named & (renamed | rows["record"].notna()))
+        | rows["record"].isin(BROKEN_RECORDS)
         | (rows["current_role"] != rows["target"])
         | (rows["email"].notna() & (rows["account_email"] != rows["email"]))
         | rows["contested"]
@@ -135,6 +136,7 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy)
     inside = bool(row["inside"])
     changes = [
         *_joining(row, inside=inside),
+        *([Change.MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
         *_naming(row),
         *([_role_change(row)] if inside and row["current_role"] != row["target"] else []),
         *([Change.STORE_AT_CLERK] if policy.store_external_id and not row["external_id"] else []),
@@ -208,7 +210,9 @@ def _joining(row: Mapping[str, Any], *, inside: bool) -> Iterator[Change]:
 
 def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
     named = row["first_name"] or row["last_name"]
-    if named and (row["first_name"], row["last_name"]) != (row["linked_first_name"], row["linked_last_name"]):
+    renamed = (row["first_name"], row["last_name"]) != (row["linked_first_name"], row["linked_last_name"])
+    # a record without any name has never got one: a member who joined while our account could not act
+    if named and (renamed or row["record"] == "nameless"):
         yield Change.SET_NAME
 
 

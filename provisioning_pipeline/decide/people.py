@@ -4,12 +4,12 @@ A Clerk user is a Twenty account by stored link, else by verified primary e-mail
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pandas as pd
 
-from provisioning_pipeline.model.frames import Columns
+from provisioning_pipeline.model.frames import HALF_MEMBERS, Columns, frame
 from provisioning_pipeline.model.people import Departure
 
 WORKPLACES: Final[Columns] = {
@@ -33,6 +33,7 @@ class People:
         service_users: server → user ids of our account there; they are never touched.
         complete: Clerk's answer is proved whole; otherwise nobody is missed.
         departures: (organization, Clerk user) → what a direct look at that person confirmed.
+        half_members: frame; whose member record is not as it should be.
     """
 
     workplaces: pd.DataFrame
@@ -45,6 +46,7 @@ class People:
     service_users: Mapping[str, tuple[str, ...]]
     complete: bool = True
     departures: Mapping[tuple[str, str], Departure] | None = None
+    half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
 
 
 def missing_at_clerk(people: People) -> list[tuple[str, str]]:
@@ -64,8 +66,9 @@ def desired_members(people: People) -> pd.DataFrame:
 
     Columns to read: those of `WORKPLACES`; `clerk_user_id`, `clerk_role`, the others of `CLERK_USERS`; `account`,
     `account_email`, `by_link`, `candidates`, `contested`, `is_service`: whose account it is, and what is in doubt;
-    `inside`, `current_role` in the workspace; `linked_account`, `linked_email`, `linked_first_name`,
-    `linked_last_name`, `linked_at`. What is not known is missing.
+    `inside`, `current_role`, `record` in the workspace, the last where the record is not as it should be;
+    `linked_account`, `linked_email`, `linked_first_name`, `linked_last_name`, `linked_at`. What is not known is
+    missing.
     """
     rows = people.memberships.rename(columns={"user_id": "clerk_user_id", "role": "clerk_role"}).drop_duplicates(
         ["organization_id", "clerk_user_id"]
@@ -78,6 +81,8 @@ def desired_members(people: People) -> pd.DataFrame:
     members = people.twenty_members.rename(columns={"user_id": "account", "role": "current_role"})
     members = members.drop_duplicates(["server", "workspace_id", "account"]).assign(inside=True)
     rows = rows.merge(members, on=["server", "workspace_id", "account"], how="left")
+    half = people.half_members.rename(columns={"user_id": "account"})[["server", "workspace_id", "account", "record"]]
+    rows = rows.merge(half, on=["server", "workspace_id", "account"], how="left")
     links = people.member_links.drop_duplicates(["database_name", "clerk_user_id"]).rename(
         columns={
             "twenty_user_id": "linked_account",

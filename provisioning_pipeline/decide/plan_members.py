@@ -1,7 +1,7 @@
 """Puts what was decided about members into the plans of their tenants."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -43,6 +43,8 @@ class KnownMembers:
         seen: database names whose members were compared at least once.
         links_open: database names whose invite link we opened and did not close.
         another_admin: who else could stand for a tenant's admin.
+        roles_lent: database names whose workspace has another default role because of us.
+        mending: database name → half members of ours about whom Clerk says nothing.
     """
 
     matches: Mapping[str, Match]
@@ -53,6 +55,8 @@ class KnownMembers:
     seen: frozenset[str]
     links_open: frozenset[str]
     another_admin: Callable[[TenantPlan], Admin | AdminUnknown]
+    roles_lent: frozenset[str] = frozenset()
+    mending: Mapping[str, tuple[MemberPlan, ...]] = field(default_factory=dict)
 
 
 def workplaces(entries: list[TenantPlan]) -> pd.DataFrame:
@@ -87,19 +91,23 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         return entry
     decision = known.decisions.get(name, NOTHING)
     organization = _organization_to_store(entry, known)
-    if decision is NOTHING and organization is None and name not in known.links_open:
+    mending = _without_decided(known.mending.get(name, ()), decision)
+    left_open = name in known.links_open or name in known.roles_lent
+    if decision is NOTHING and organization is None and not left_open and not mending:
         # the usual tenant of a fleet at rest
         condition = _condition(entry, known, (), ())
         return replace(entry, conditions=_with(entry.conditions, condition)) if condition else entry
     entry = _without_doubtful_admin(entry, decision)
     entry = _with_another_admin(entry, known, decision, link_admin)
-    members = tuple(_without_admin_twice(member, entry) for member in decision.members)
+    members = (*mending, *(_without_admin_twice(member, entry) for member in decision.members))
     changes = [change for member in members for change in member.changes]
     if name in known.links_open:
         changes.append(Change.CLOSE_INVITE_LINK)
+    if name in known.roles_lent:
+        changes.append(Change.RESTORE_DEFAULT_ROLE)
     if organization:
         changes.append(Change.STORE_AT_CLERK)
-    if {Change.ADD_MEMBER, Change.LINK_MEMBER} & set(changes):
+    if {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER} & set(changes):
         changes.append(Change.CLEAR_ONBOARDING)
     condition = _condition(entry, known, decision.findings, members)
     return replace(
@@ -117,7 +125,14 @@ def _before_proof(entry: TenantPlan) -> tuple[Change, ...]:
 
 
 def _proof(entry: TenantPlan, changes: list[Change]) -> tuple[Change, ...]:
-    return (Change.PROVE_LOGIN,) if Change.PROVE_LOGIN in entry.changes or Change.ADD_MEMBER in changes else ()
+    proved = Change.PROVE_LOGIN in entry.changes or {Change.ADD_MEMBER, Change.MEND_MEMBER} & set(changes)
+    return (Change.PROVE_LOGIN,) if proved else ()
+
+
+def _without_decided(mending: tuple[MemberPlan, ...], decision: MemberDecision) -> tuple[MemberPlan, ...]:
+    """Those about whom nothing was decided by Clerk's word after all."""
+    decided = {member.twenty_user_id for member in decision.members} | {found.person for found in decision.findings}
+    return tuple(member for member in mending if not {member.twenty_user_id, member.email} & decided)
 
 
 def _with_another_admin(
@@ -195,14 +210,14 @@ def _condition(
             return is_false(type_, reason, message)
         # what was known before stands until Clerk can be read again
         return None if name in known.seen else is_unknown(type_, reason, message)
-    if match.organization_id is None:
-        return is_true(
-            type_, Reason.NO_ORGANIZATION, "The tenant has no Clerk organization, so only its admin is kept."
-        )
     if members:
         count = len(members)
         return is_false(
             type_, Reason.WAITING, f"{count} member{'s' if count != 1 else ''} of it are to be set right by this run."
+        )
+    if match.organization_id is None:
+        return is_true(
+            type_, Reason.NO_ORGANIZATION, "The tenant has no Clerk organization, so only its admin is kept."
         )
     return synced(findings)
 

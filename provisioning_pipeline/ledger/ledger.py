@@ -46,6 +46,7 @@ class Link:
     admin_user_id: str | None
     admin_email: str | None
     invite_link_opened: bool = False
+    default_role_before: str | None = None
 
 
 class Ledger:
@@ -67,7 +68,7 @@ class Ledger:
                    l.admin_user_id::text AS admin_user_id, l.admin_email,
                    COALESCE(c.status = 'True', false) AS login_proved, i.id IS NOT NULL AS open_intent,
                    l.clerk_org_id, l.invite_link_opened, m.database_name IS NOT NULL AS members_seen,
-                   l.asked_admin_email
+                   l.asked_admin_email, l.default_role_before IS NOT NULL AS default_role_lent
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
@@ -98,7 +99,8 @@ class Ledger:
         rows = await self.database.fetch(
             """
             SELECT database_name, server, subdomain, workspace_id::text AS workspace_id, workspace_url,
-                   admin_user_id::text AS admin_user_id, admin_email, invite_link_opened
+                   admin_user_id::text AS admin_user_id, admin_email, invite_link_opened,
+                   default_role_before::text AS default_role_before
             FROM provisioning.tenant_link WHERE database_name = %s
             """,
             [database_name],

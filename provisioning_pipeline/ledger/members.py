@@ -257,3 +257,23 @@ class Members:
             "UPDATE provisioning.tenant_link SET invite_link_opened = %s WHERE database_name = %s",
             [opened, database_name],
         )
+
+    async def lend_default_role(self, database_name: str, own: str) -> str:
+        """Write down the workspace's own default role before another takes its place; the one that is to come back.
+
+        After a crash that is the one written down then, not the one that was lent.
+        """
+        rows = await self.database.fetch(
+            """
+            UPDATE provisioning.tenant_link SET default_role_before = COALESCE(default_role_before, %s)
+            WHERE database_name = %s RETURNING default_role_before::text AS own
+            """,
+            [own, database_name],
+        )
+        return str(rows[0]["own"])
+
+    async def default_role_is_back(self, database_name: str) -> None:
+        """The workspace has its own default role again."""
+        await self.database.execute(
+            "UPDATE provisioning.tenant_link SET default_role_before = NULL WHERE database_name = %s", [database_name]
+        )

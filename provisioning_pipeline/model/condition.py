@@ -94,6 +94,7 @@ class Reason(StrEnum):
     INVITED = "Invited"
     HALF_MEMBER = "HalfMember"
     ROLE_UNKNOWN = "RoleUnknown"
+    ROLE_DIFFERS = "RoleDiffers"
     MEMBERS_GONE = "MembersGone"
     LAST_ADMIN_KEPT = "LastAdminKept"
     WAITS_FOR_APPROVAL = "WaitsForApproval"

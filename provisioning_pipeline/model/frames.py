@@ -36,6 +36,7 @@ LINKS: Final[Columns] = {
     "clerk_org_id": "object",
     "invite_link_opened": "object",  # bool: we turned the public invite link on and have to turn it off again
     "members_seen": "object",  # bool: its members were compared with Clerk's at least once
+    "default_role_lent": "object",  # bool: we gave the workspace another default role and have to give its own back
     "asked_admin_email": "object",  # whom the tenant manager named as admin over HTTP, lower case
 }
 """Our own rows: which workspace on which server is whose."""
@@ -100,6 +101,18 @@ TWENTY_MEMBERS: Final[Columns] = {
     "role": "object",  # label of the role in that workspace; None when there is none
 }
 """Who belongs to which workspace, by Twenty's own rows; deleted memberships and accounts left out."""
+
+HALF_MEMBERS: Final[Columns] = {
+    "server": "object",
+    "workspace_id": "object",
+    "user_id": "object",
+    "email": "object",  # of the account, lower case
+    "record": "object",  # missing: there is none; deleted: it is marked as deleted; nameless: living, without any name
+}
+"""Memberships of our workspaces whose member record is not as it should be; with the first two nobody comes in."""
+
+BROKEN_RECORDS: Final = frozenset({"missing", "deleted"})
+"""States of a member record with which nobody comes in."""
 
 MEMBER_STATUSES: Final[Columns] = {
     "server": "object",

@@ -71,6 +71,7 @@ class Change(StrEnum):
     DEMOTE_MEMBER = "demote member"
     REMOVE_MEMBER = "remove member"
     CLOSE_INVITE_LINK = "close invite link"
+    RESTORE_DEFAULT_ROLE = "restore default role"
     STORE_AT_CLERK = "store at Clerk"
     CLEAR_ONBOARDING = "clear onboarding step"
     REMOVE_ROWS = "remove onboarding rows"
@@ -86,6 +87,7 @@ MEMBER_CHANGES = frozenset(
     {
         Change.ADD_MEMBER,
         Change.INVITE_MEMBER,
+        Change.MEND_MEMBER,
         Change.LINK_MEMBER,
         Change.DROP_LINK,
         Change.SET_NAME,
@@ -93,6 +95,7 @@ MEMBER_CHANGES = frozenset(
         Change.DEMOTE_MEMBER,
         Change.REMOVE_MEMBER,
         Change.CLOSE_INVITE_LINK,
+        Change.RESTORE_DEFAULT_ROLE,
         Change.STORE_AT_CLERK,
     }
 )

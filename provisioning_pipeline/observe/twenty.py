@@ -1,17 +1,26 @@
-"""The Twenty servers: every workspace and every onboarding row, one query each per server."""
+"""The Twenty servers: every workspace and every onboarding row, one query each per server; our members' records."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Row, database_name
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.clients.twenty.member_records import HalfMembers
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.frames import FLAGS, SERVERS, TWENTY_MEMBERS, TWENTY_USERS, WORKSPACES, frame
+from provisioning_pipeline.model.frames import (
+    FLAGS,
+    HALF_MEMBERS,
+    SERVERS,
+    TWENTY_MEMBERS,
+    TWENTY_USERS,
+    WORKSPACES,
+    frame,
+)
 from provisioning_pipeline.settings import TwentyServer
 
 
@@ -19,7 +28,8 @@ from provisioning_pipeline.settings import TwentyServer
 class TwentySnapshot:
     """All servers at one time.
 
-    `service_users` maps a server's name to the user ids of our account there.
+    `service_users` maps a server's name to the user ids of our account there. `half_members` is empty before
+    `with_half_members`; `unreadable` counts the workspaces per server whose member records we may not read.
     """
 
     servers: pd.DataFrame
@@ -28,6 +38,8 @@ class TwentySnapshot:
     members: pd.DataFrame
     users: pd.DataFrame
     service_users: Mapping[str, tuple[str, ...]]
+    half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
+    unreadable: Mapping[str, int] = field(default_factory=dict)
 
 
 async def twenty_servers(
@@ -112,22 +124,54 @@ async def with_users(
 
     A server that fails only now becomes a row with a reason: without its accounts nobody is known there.
     """
+    found = await _of_each(snapshot, lambda server: databases[server].users(emails, user_ids))
+    rows = [(name, *row) for name, seen in found.items() if not isinstance(seen, Fault) for row in seen]
+    return replace(_without_failed(snapshot, found), users=frame(TWENTY_USERS, rows))
+
+
+async def with_half_members(
+    snapshot: TwentySnapshot, databases: Mapping[str, TwentyDatabase], places: pd.DataFrame
+) -> TwentySnapshot:
+    """The snapshot with the memberships of these workspaces whose member record is not as it should be.
+
+    A server that fails only now becomes a row with a reason: whether its members are whole nobody knows.
+
+    Args:
+        places: `server` and `workspace_id` of our workspaces, of those that have one.
+    """
+    placed = places[places["workspace_id"].notna()]
+    ids = {str(server): sorted(group) for server, group in placed.groupby("server")["workspace_id"]}
+    found = await _of_each(snapshot, lambda server: databases[server].records.half_members(ids.get(server, [])))
+    seen = {name: half for name, half in found.items() if isinstance(half, HalfMembers)}
+    return replace(
+        _without_failed(snapshot, found),
+        half_members=frame(HALF_MEMBERS, [(name, *row) for name, half in seen.items() for row in half.rows]),
+        unreadable={name: half.unreadable for name, half in seen.items() if half.unreadable},
+    )
+
+
+_Read = TypeVar("_Read")
+
+
+async def _of_each(
+    snapshot: TwentySnapshot, read: Callable[[str], Coroutine[Any, Any, _Read]]
+) -> dict[str, _Read | Fault]:
+    """What reading says of every server that could be read so far, or why it cannot be read any more."""
     readable = list(snapshot.servers[snapshot.servers["reason"].isna()]["server"])
-    found = await all_of(_users(databases[name], emails, user_ids) for name in readable)
-    faults = {name: seen for name, seen in zip(readable, found, strict=True) if isinstance(seen, Fault)}
-    rows = [
-        (name, *row) for name, seen in zip(readable, found, strict=True) if not isinstance(seen, Fault) for row in seen
-    ]
-    servers = snapshot.servers.copy()
-    for name, fault in faults.items():
-        servers.loc[servers["server"] == name, ["reason", "message"]] = [fault.reason, fault.message]
-    return replace(snapshot, servers=servers, users=frame(TWENTY_USERS, rows))
+    found = await all_of(_or_fault(read(name)) for name in readable)
+    return dict(zip(readable, found, strict=True))
 
 
-async def _users(
-    database: TwentyDatabase, emails: Sequence[str], user_ids: Sequence[str]
-) -> list[tuple[str, str]] | Fault:
+async def _or_fault(reading: Coroutine[Any, Any, _Read]) -> _Read | Fault:
     try:
-        return await database.users(emails, user_ids)
+        return await reading
     except Fault as fault:
         return fault
+
+
+def _without_failed(snapshot: TwentySnapshot, found: Mapping[str, object]) -> TwentySnapshot:
+    servers = snapshot.servers.copy()
+    for name, fault in found.items():
+        if isinstance(fault, Fault):
+            servers.loc[servers["server"] == name, ["reason", "message"]] = [fault.reason, fault.message]
+    return replace(snapshot, servers=servers)

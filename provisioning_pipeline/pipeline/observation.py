@@ -20,7 +20,7 @@ from provisioning_pipeline.model.tenant_database import LastLook, Look
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, some_organizations, whole_instance
 from provisioning_pipeline.observe.tenant_databases import look_at
-from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_users
+from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_half_members, with_users
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.policy import database_policy, detection_policy
 
@@ -75,7 +75,10 @@ async def everything(connections: Connections) -> Seen:
     )
     registry, links, member_links, user_links, databases = ours
     detected = detect(databases, registry, links, detection_policy(settings))
-    looks = await _looks(connections, detected, written, last, looked_at)
+    twenty, looks = await both(
+        with_half_members(twenty, connections.twenty_databases, links),
+        _looks(connections, detected, written, last, looked_at),
+    )
     dropped = frozenset(last.keys() - written.keys())
     return Seen(detected, registry, twenty, clerk, member_links, user_links, taken_over, looks, looked_at, dropped)
 
@@ -112,6 +115,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool) -> 
     user_links = await members.user_links(sorted(set(clerk.users["user_id"])), accounts)
     ids = sorted({*accounts, *user_links["twenty_user_id"]})
     twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
+    twenty = await with_half_members(twenty, connections.twenty_databases, links)
     # whose account it is by e-mail may be linked to somebody who is not among these people
     rivals = await members.user_links([], sorted(set(twenty.users["user_id"])))
     return Seen(

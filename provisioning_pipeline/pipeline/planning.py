@@ -29,6 +29,7 @@ from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership
 from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan, TenantPlan, registry_status
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures
 from provisioning_pipeline.pipeline.connections import Connections
+from provisioning_pipeline.pipeline.half_members import mending
 from provisioning_pipeline.pipeline.observation import Seen, everything, some
 from provisioning_pipeline.pipeline.policy import database_policy, member_policy
 from provisioning_pipeline.settings import Settings
@@ -127,6 +128,7 @@ async def _decide(
         member_links=seen.member_links,
         service_users=seen.twenty.service_users,
         complete=clerk.doubt is None and clerk.fault is None,
+        half_members=seen.twenty.half_members,
     )
     missing = missing_at_clerk(people)
     looked_at = _in_turn(missing, seen.looked_at)
@@ -156,6 +158,8 @@ async def _decide(
         seen=frozenset(name for name, link in links.items() if link.get("members_seen")),
         links_open=frozenset(name for name, link in links.items() if link.get("invite_link_opened")),
         another_admin=lambda entry: planner.admin(by_name[entry.tenant.database_name], entry.tenant.clerk_org_id),
+        roles_lent=frozenset(name for name, link in links.items() if link.get("default_role_lent")),
+        mending=mending(seen, matches, by_name, planner, settings.member_default_role),
     )
     entries = [with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts]
     return Plan(
@@ -345,6 +349,11 @@ def _notes(seen: Seen, weighed: Weighed, missing: int) -> Iterator[str]:
     clerk = seen.clerk
     if clerk.fault:
         yield f"Members were not compared: {clerk.fault.message}"
+    for server, count in sorted(seen.twenty.unreadable.items()):
+        yield (
+            f'Whether members of {count} workspaces on Twenty server "{server}" are whole is not known: our user may '
+            "not read their member records. `provisioning preflight` says what to grant."
+        )
     if clerk.doubt and not seen.member_links.empty:
         yield f"Nobody was removed or demoted for being missing at Clerk: {clerk.doubt}"
     if missing > _MOST_LOOKED_AT:

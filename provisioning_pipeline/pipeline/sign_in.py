@@ -17,6 +17,7 @@ from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.frames import BROKEN_RECORDS
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
 from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, Step, TenantPlan
@@ -113,7 +114,7 @@ class SignIns:
     async def _made_ready(self, found: asyncio.Task[WorkspaceContext], session: Session) -> WorkspaceContext:
         context = await found
         try:
-            if context.twenty_user_id is not None and not await self._is_pending(context):
+            if context.twenty_user_id is not None and not await self._needs_work(context):
                 return context
             await settle_member(self._settings, context.database_name, session.user_id)
         except Fault as fault:
@@ -125,13 +126,16 @@ class SignIns:
         # what was just decided was decided from Clerk's word
         return await self._resolver.certain_context(session, ask_clerk=False)
 
-    async def _is_pending(self, context: WorkspaceContext) -> bool:
-        """Whether Twenty would show the member its wizard."""
+    async def _needs_work(self, context: WorkspaceContext) -> bool:
+        """Whether Twenty would show the member its wizard, or refuse them for want of a whole member record."""
         assert context.twenty_user_id is not None
         async with connect(self._settings, dry_run=True) as connections:
-            server = _server_of(connections, context)
-            flags = await server.database.flags(context.workspace_id)
-        return bool(pending_for(context.twenty_user_id, context.workspace_id, flags))
+            database = _server_of(connections, context).database
+            flags = await database.flags(context.workspace_id)
+            half = (await database.records.half_members([context.workspace_id])).rows
+        broken = {user for _, user, _, record in half if record in BROKEN_RECORDS}
+        pending = pending_for(context.twenty_user_id, context.workspace_id, flags)
+        return bool(pending) or context.twenty_user_id in broken
 
     async def _login(self, context: WorkspaceContext) -> TwentySignIn:
         if context.twenty_user_id is None:
@@ -196,7 +200,10 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         # of the whole tenant's logins only this one is proved: somebody waits
         quick = [step for step in steps if step is not Step.VERIFY_LOGINS]
         result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
-        failed = result.failed or not await _is_proved(scope, clerk_user_id)
+        synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
+        # nobody comes in with more than their role while it is being set right
+        differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
+        failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
         await _keep(connections, run_id, replace(result, outcomes=tuple(scope.outcomes)), whole=whole)
         if failed:
             raise _failed(result)

@@ -22,6 +22,7 @@ _MEMBERS: Mapping[Change, tuple[str, str]] = {
     Change.REMOVE_MEMBER: ("-", "remove {person}: {why}"),
     Change.DEMOTE_MEMBER: ("-", "demote {person} to {role}: {why}"),
     Change.ADD_MEMBER: ("+", "add {person} as {role}"),
+    Change.MEND_MEMBER: ("~", "mend {person}, whose member record is missing or marked as deleted"),
     Change.DROP_LINK: ("~", "forget the link of {person}, who is no longer in the workspace"),
     Change.LINK_MEMBER: ("~", "link {person}"),
     Change.SET_NAME: ("~", "name {person}: {name}"),
@@ -29,6 +30,7 @@ _MEMBERS: Mapping[Change, tuple[str, str]] = {
     Change.STORE_AT_CLERK: ("~", "store the user id of {person} at Clerk"),
 }
 """In the order in which they are shown: what takes something away first."""
+_LEFT_OVER = frozenset({Change.CLOSE_INVITE_LINK, Change.RESTORE_DEFAULT_ROLE})
 _SIGNS: Mapping[Change, str] = {
     Change.ADOPT_DATABASE: "+",
     Change.CREATE_WORKSPACE: "+",
@@ -76,6 +78,7 @@ def _member_lines(entry: TenantPlan) -> Iterator[PlanLine]:
     found = [(list(_MEMBERS).index(change), *_told_member(change, member)) for member in entry.members
              for change in _shown(member)]  # fmt: skip
     yield from (PlanLine(sign, text) for _, sign, text in sorted(found, key=lambda item: item[0]))
+    yield from (PlanLine("~", str(change)) for change in entry.changes if change in _LEFT_OVER)
     if entry.store_organization:
         yield PlanLine("~", f"store the workspace id at Clerk organization {entry.store_organization}")
 

@@ -78,7 +78,7 @@ async def test_every_read_needs_no_other_column_than_those_that_are_listed(url: 
         await database.members()
         await database.users()
         await database.users([SOMEBODY], [workspace])
-        await database.roster(workspace)
+        await database.records.roster(workspace)
         await database.has_invitation(workspace, SOMEBODY)
         await database.workspace_state(workspace)
         await database.flags(workspace)

@@ -351,17 +351,22 @@ async def test_a_roster_tells_whole_members_and_both_kinds_of_half_ones(core: Co
     core.sql('UPDATE core."user" SET "deletedAt" = now() WHERE id = %s', gone)
     core.member_table(made)
     record = core.member(made, whole, "Whole@x.test", "Ada", "Lovelace")
-    core.member(made, bare, "bare@x.test", deleted=True)
-    strays = {core.member(made, left, "Left@x.test"): left, core.member(made, gone, "gone@x.test"): gone}
+    deleted = core.member(made, bare, "bare@x.test", deleted=True)
+    others = {core.member(made, left, "Left@x.test"): left, core.member(made, gone, "gone@x.test"): gone}
     async with core.read() as database:
-        roster = await database.roster(made)
-        assert await database.roster(str(uuid4())) == Roster((), ())
+        roster = await database.records.roster(made)
+        assert await database.records.roster(str(uuid4())) == Roster((), ())
     assert set(roster.members) == {
         RosterEntry(whole, "whole@x.test", "Admin", record, "Ada", "Lovelace"),
         RosterEntry(bare, "bare@x.test", None, None, "", ""),
     }
-    assert {stray.workspace_member_id: stray.user_id for stray in roster.strays} == strays
-    assert {stray.email for stray in roster.strays} == {"left@x.test", "gone@x.test"}
+    assert {kept.id: kept.user_id for kept in roster.records} == others | {record: whole, deleted: bare}
+    assert [kept.id for kept in roster.records if kept.deleted] == [deleted] == [roster.records[-1].id]
+    assert roster.deleted_of({bare}) == roster.records[-1]
+    assert [roster.deleted_of(people) for people in ({whole}, {left}, {whole, bare}, set())] == [None] * 4
+    ways = [roster.in_the_way(" LEFT@x.test", accounts) for accounts in ({whole}, {left}, set())]
+    assert [way.user_id if way else None for way in ways] == [left, None, left]
+    assert roster.in_the_way("bare@x.test", {whole}) == roster.records[-1]
     found = [roster.of(whole, "bare@x.test"), roster.of(None, " BARE@x.test"), roster.of(left, "whole@x.test")]
     assert [entry.user_id if entry else None for entry in found] == [whole, bare, None]
 
@@ -378,10 +383,10 @@ async def test_a_roster_is_read_from_whatever_schema_there_is(core: Core) -> Non
     core.member_table(unnamed)
     other = core.member(unnamed, ada, "ada@x.test")
     async with core.read() as database:
-        rosters = [await database.roster(each) for each in (named, unnamed, nowhere)]
+        rosters = [await database.records.roster(each) for each in (named, unnamed, nowhere)]
     entries = [entry for roster in rosters for entry in roster.members]
     assert [entry.workspace_member_id for entry in entries] == [record, other, None]
-    assert [roster.strays for roster in rosters] == [(), (), ()]
+    assert [[kept.id for kept in roster.records] for roster in rosters] == [[record], [other], []]
 
 
 async def test_a_schema_that_may_not_be_read_is_no_empty_roster(core: Core) -> None:
@@ -391,7 +396,7 @@ async def test_a_schema_that_may_not_be_read_is_no_empty_roster(core: Core) -> N
     async with core.reader(grants) as database:
         assert len(await database.members([made])) == 1
         with pytest.raises(Fault, match="on those of the workspaces") as raised:
-            await database.roster(made)
+            await database.records.roster(made)
     assert raised.value.reason is Reason.SERVER_DATABASE_UNREACHABLE
 
 

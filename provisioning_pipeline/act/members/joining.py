@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from provisioning_pipeline.act.members.work import Work, guarded
+from provisioning_pipeline.act.members.default_role import joining_as
+from provisioning_pipeline.act.members.entering import Newcomer, enter, restorable, restore
+from provisioning_pipeline.act.members.work import Work, finding_about, guarded
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.accounts import Account, Door
-from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_unknown_user
+from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Change, MemberPlan
@@ -18,11 +19,32 @@ async def join_all(work: Work, members: Sequence[MemberPlan]) -> None:
     joining = [member for member in members if _is_to_join(work, member)]
     if not joining:
         return
-    scope = work.scope
-    invite_link = await scope.client.invite_link(work.door)
-    async with opened(scope, work.door, enabled=invite_link.enabled):
-        await all_of(guarded(work, member, _join(work, member, invite_link.hash)) for member in joining)
-    work.roster = await scope.server.database.roster(work.door.workspace_id)
+    scope, records = work.scope, work.scope.server.database.records
+    marked = [member for member in joining if restorable(work.roster, work.entry(member))]
+    if marked:
+        await all_of(guarded(work, member, _restore(work, member)) for member in marked)
+        work.roster = await records.roster(work.door.workspace_id)
+    outside = [member for member in joining if member not in marked]
+    if outside:
+        invite_link = await scope.client.invite_link(work.door)
+        async with opened(scope, work.door, enabled=invite_link.enabled):
+            for role in sorted({member.role for member in outside}):
+                group = [member for member in outside if member.role == role]
+                await _join_as(work, group, role, invite_link.hash)
+        work.roster = await records.roster(work.door.workspace_id)
+
+
+async def _join_as(work: Work, members: Sequence[MemberPlan], role: str, invite_hash: str) -> None:
+    """Bring in those who are to have this role, none of whom holds another for a moment that gives more."""
+    begun = False
+    try:
+        async with joining_as(work.scope, work.door, role):
+            begun = True
+            await all_of(guarded(work, member, _join(work, member, invite_hash)) for member in members)
+    except Fault as fault:
+        if begun or fault.kind is not FaultKind.TENANT:
+            raise
+        work.findings += [finding_about(work.scope, member, fault) for member in members]
 
 
 def _is_to_join(work: Work, member: MemberPlan) -> bool:
@@ -48,71 +70,34 @@ async def opened(scope: Scope, door: Door, *, enabled: bool) -> AsyncIterator[No
 
 
 async def close_invite_link(scope: Scope, door: Door) -> None:
+    """Turn the invite link off again, and forget that it was on because of us."""
     async with scope.change(Change.CLOSE_INVITE_LINK, door.workspace_id):
         await scope.client.close_invite_link(door)
     await scope.members.set_invite_link_opened(scope.database_name, opened=False)
 
 
+async def _restore(work: Work, member: MemberPlan) -> None:
+    record = restorable(work.roster, work.entry(member))
+    if record is not None:
+        await restore(work.scope, work.door, member.email, record)
+
+
 async def _join(work: Work, member: MemberPlan, invite_hash: str) -> None:
-    scope = work.scope
-    account = scope.account(member.email, member.twenty_user_id)
-    accounts = await scope.server.database.user_ids(member.email)
-    _must_not_be_blocked(work, member, accounts)
+    newcomer = Newcomer(
+        member.email,
+        member.twenty_user_id,
+        member.first_name,
+        member.last_name,
+        Change.ADD_MEMBER,
+        f"{member.email} as {member.role}",
+    )
     try:
-        if accounts:
-            # somebody has this e-mail here already: a wrong password is found out before anything is sent
-            await _check_password(work, member, account)
-        entry = work.entry(member)
-        if entry is not None:
-            async with scope.change(Change.MEND_MEMBER, f"{member.email}, who had no member record"):
-                await scope.server.database.retire_half_membership(work.door.workspace_id, entry.user_id)
-        async with (
-            scope.server.joining(member.email),
-            scope.change(Change.ADD_MEMBER, f"{member.email} as {member.role}"),
-        ):
-            await _join_once(scope, account, invite_hash, known=bool(accounts))
-        work.joined.add(member.email)
+        if await enter(work.scope, work.door, work.roster, newcomer, invite_hash):
+            work.joined.add(member.email)
     except Fault as fault:
         if fault.reason is not Reason.FOREIGN_PASSWORD:
             raise
         await _has_own_password(work, member)
-
-
-async def _join_once(scope: Scope, account: Account, invite_hash: str, *, known: bool) -> None:
-    """Join; when another process made the same new account meanwhile, join with that."""
-    try:
-        await scope.client.join(account, invite_hash)
-    except Fault as fault:
-        if known or fault.reason is not Reason.HALF_MEMBER or not await scope.server.database.user_ids(account.email):
-            raise
-        await scope.client.join(account, invite_hash)
-
-
-def _must_not_be_blocked(work: Work, member: MemberPlan, accounts: Sequence[str]) -> None:
-    """Twenty takes each e-mail once per workspace, also from a record whose account is another or gone."""
-    for stray in work.roster.strays:
-        if stray.email == member.email and stray.user_id not in accounts:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.HALF_MEMBER,
-                f"{member.email} cannot join: the workspace keeps a member record of another or a deleted account with "
-                f'this e-mail ({stray.workspace_member_id}). Delete it from "workspaceMember" in the workspace\'s '
-                "schema; the next run adds them.",
-            )
-
-
-async def _check_password(work: Work, member: MemberPlan, account: Account) -> None:
-    try:
-        await work.scope.client.check_password(account)
-    except TwentyFault as fault:
-        if not is_unknown_user(fault.error):
-            raise
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.ACCOUNT_AMBIGUOUS,
-            f"Twenty has an account of {member.email} in another spelling. Write its e-mail in lower case in "
-            'core."user"; the next run adds them.',
-        ) from None
 
 
 async def _has_own_password(work: Work, member: MemberPlan) -> None:
@@ -127,7 +112,7 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
             "PROVISIONING_MEMBERS_FOREIGN_PASSWORD=invite; the next run links them.",
         )
     if not await scope.server.database.has_invitation(work.door.workspace_id, member.email):
-        role = (await scope.client.roles(work.door)).get(member.role)
+        role = await scope.client.role_id(work.door, member.role)
         async with scope.change(Change.INVITE_MEMBER, f"{member.email} as {member.role}"):
             await scope.client.invite(work.door, member.email, role)
     raise Fault(

@@ -40,7 +40,8 @@ async def _settle_entry(work: Work, member: MemberPlan, entry: RosterEntry, reco
         async with scope.change(Change.LINK_MEMBER, f"{member.email} to {entry.user_id}"):
             pass
     if member.clerk_user_id is None:
-        await scope.members.store_taken_over(scope.database_name, entry.user_id, entry.email, scope.run_id)
+        if Change.ADD_MEMBER in member.changes:
+            await scope.members.store_taken_over(scope.database_name, entry.user_id, entry.email, scope.run_id)
         return
     if not {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME} & set(member.changes):
         # also somebody gone who was only lowered: the account may be linked to another by now
@@ -52,10 +53,10 @@ async def _set_role(work: Work, member: MemberPlan, entry: RosterEntry, record_i
     if entry.role == member.role:
         return
     lowering = entry.role == ADMIN_ROLE
-    if lowering and Change.DEMOTE_MEMBER not in member.changes:
+    if lowering and Change.DEMOTE_MEMBER not in member.changes and member.email not in work.joined:
         # became admin since the plan was made: taking that away is for a plan that has weighed it
         return
-    if lowering:
+    if lowering and member.email not in work.joined:
         must_leave_an_admin(work, member)
     scope = work.scope
     change = Change.DEMOTE_MEMBER if Change.DEMOTE_MEMBER in member.changes else Change.SET_ROLE

@@ -8,6 +8,7 @@ from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.clients.twenty.roster import Roster, RosterEntry
 from provisioning_pipeline.ledger.members import MemberLink
+from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Finding, MemberPlan
 
@@ -36,4 +37,25 @@ async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, Non
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
-        work.findings.append(Finding(fault.reason, member.email, fault.message))
+        work.findings.append(finding_about(work.scope, member, fault))
+
+
+def finding_about(scope: Scope, member: MemberPlan, fault: Fault) -> Finding:
+    """What befell one person: who and where, what happened, and what to do about it."""
+    name = f"{member.first_name} {member.last_name}".strip()
+    return Finding(fault.reason, member.email, about_person(scope, member.email, name, fault))
+
+
+def about_person(scope: Scope, email: str, name: str, fault: Fault) -> str:
+    """A refusal that is about one person, with who that is, in whose workspace, and what to do."""
+    who = f"{name} ({email})" if name else email
+    told = f"{who} in the workspace of {scope.plan.tenant.slug}: {fault.message}"
+    if fault.reason is not Reason.REFUSED_BY_TWENTY:
+        return told
+    if _NO_ADDRESS in fault.message:
+        return f"{told} Correct the address {email} at Clerk; the next run tries again."
+    return f"{told} Do what Twenty's words ask for, or look into its server log; the next run tries again."
+
+
+_NO_ADDRESS = "must be an email"
+"""What Twenty says of an address that is none to it (measured on 2.21.0)."""

@@ -194,6 +194,10 @@ class TwentyClient:
         variables = {"isPublicInviteLinkEnabled": enabled}
         await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE, variables)
 
+    async def set_default_role(self, door: Door, role_id: str) -> None:
+        """Give whoever joins the workspace from now on this role, as the service account; members keep theirs."""
+        await self._session.call_as(self.service_account, door, operations.SET_DEFAULT_ROLE, {"defaultRoleId": role_id})
+
     # --- members of a workspace, as the service account ------------------------------------------------------------
 
     async def login(self, account: Account, door: Door) -> Token:

@@ -51,6 +51,7 @@ COLUMNS: Final[Mapping[str, str]] = {
             "subdomain": "text",
             "activationStatus": "text",
             "databaseSchema": "text",
+            "defaultRoleId": "uuid",
             "createdAt": "time",
             "deletedAt": "time",
         },

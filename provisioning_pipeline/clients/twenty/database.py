@@ -1,6 +1,6 @@
 """Reads of a Twenty server's own database, for one workspace or for all, and one small repair.
 
-The bulk reads need schema `core` alone; `roster` reads the workspace's own schema, too.
+They need schema `core` alone; `records` reads the workspaces' own schemas, too.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -14,8 +14,7 @@ from psycopg import errors, sql
 from provisioning_pipeline.clients.onboarding_rows import remove_rows, rights_missing
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.twenty.contract import COLUMNS, MEASURED_VERSION
-from provisioning_pipeline.clients.twenty.roster import Roster, roster_of
-from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.clients.twenty.member_records import MemberRecords
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag
@@ -42,6 +41,14 @@ class MemberState:
 
 
 @dataclass(frozen=True, slots=True)
+class Role:
+    """A role of one workspace."""
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """What schema core has of that which we read.
 
@@ -65,6 +72,7 @@ class TwentyDatabase:
     def __init__(self, database: Database, repairs: Database | None = None) -> None:
         self._database = database
         self._repairs = repairs
+        self.records = MemberRecords(database, repairs, self._in_words)
 
     async def _fetch(self, query: LiteralString | sql.Composed, parameters: Sequence[object] = ()) -> list[Row]:
         async with self._in_words():
@@ -235,69 +243,6 @@ class TwentyDatabase:
             rows = await self._fetch_tuples(_SOME_USERS, [wanted, wanted, list(user_ids)])
         return [(user, email) for user, email in rows]
 
-    async def roster(self, workspace_id: str) -> Roster:
-        """Who belongs to one workspace, with the records that it keeps of them; empty for an unknown workspace."""
-        memberships = await self._fetch(_ROSTER, [workspace_id])
-        return roster_of(memberships, await self._member_records(workspace_id))
-
-    async def _member_records(self, workspace_id: str) -> list[Row]:
-        """Rows of the workspace's own member table that are not deleted; none where there is no such table."""
-        found = await self._fetch('SELECT "databaseSchema" AS schema FROM core.workspace WHERE id = %s', [workspace_id])
-        if not found:
-            return []
-        schema = found[0]["schema"] or schema_name(workspace_id)
-        columns = {row["name"] for row in await self._fetch(_COLUMNS, [schema, _MEMBER_TABLE])}
-        if not {"id", "userId"} <= columns:
-            return []
-
-        def text(column: str) -> sql.Composable:
-            return sql.SQL("m.{}::text").format(sql.Identifier(column)) if column in columns else sql.SQL("NULL::text")
-
-        living = sql.SQL('WHERE m."deletedAt" IS NULL') if "deletedAt" in columns else sql.SQL("")
-        query = sql.SQL(_MEMBER_RECORDS).format(
-            user_id=text("userId"),
-            email=text("userEmail"),
-            first_name=text("nameFirstName"),
-            last_name=text("nameLastName"),
-            table=sql.Identifier(schema, _MEMBER_TABLE),
-            living=living,
-            age=text("createdAt"),
-        )
-        async with self._in_words():
-            try:
-                return await self._database.fetch(query)
-            except (errors.UndefinedTable, errors.InvalidSchemaName):
-                # dropped since its columns were read
-                return []
-
-    async def retire_half_membership(self, workspace_id: str, user_id: str) -> None:
-        """Mark a membership without a member record as deleted, as Twenty does itself, so that joining makes both.
-
-        Nothing is written when there is a record after all. No call of Twenty's repairs or removes such a membership.
-
-        Raises:
-            Fault: HALF_MEMBER when our user may not write there, with the grant that is missing.
-        """
-        if any(record["user_id"] == user_id for record in await self._member_records(workspace_id)):
-            return
-        assert self._repairs is not None
-        try:
-            await self._repairs.execute(
-                """
-                UPDATE core."userWorkspace" SET "deletedAt" = now()
-                WHERE "workspaceId" = %s AND "userId" = %s AND "deletedAt" IS NULL
-                """,
-                [workspace_id, user_id],
-            )
-        except errors.InsufficientPrivilege as error:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.HALF_MEMBER,
-                f"User {user_id} has a membership of workspace {workspace_id} without a member record, and we may not "
-                f'mend it: {str(error).splitlines()[0]}. Grant our user UPDATE on core."userWorkspace"; the next run '
-                "mends it.",
-            ) from None
-
     async def rights_missing(self) -> tuple[str, ...]:
         """The rights that our user lacks to remove onboarding rows and put them back."""
         assert self._repairs is not None
@@ -347,6 +292,17 @@ class TwentyDatabase:
             [workspace_id],
         )
         return WorkspaceState(**rows[0]) if rows else None
+
+    async def default_role(self, workspace_id: str) -> Role | None:
+        """The role that the workspace gives to whoever joins; None when it has none, or is not there."""
+        rows = await self._fetch(
+            """
+            SELECT r.id::text AS id, r.label
+            FROM core.workspace w JOIN core.role r ON r.id = w."defaultRoleId" WHERE w.id = %s
+            """,
+            [workspace_id],
+        )
+        return Role(**rows[0]) if rows else None
 
     async def flags(self, workspace_id: str) -> tuple[Flag, ...]:
         """The onboarding rows that concern one workspace, at every level."""
@@ -424,15 +380,6 @@ _MEMBERS = """
     WHERE uw."deletedAt" IS NULL AND (%s::uuid[] IS NULL OR uw."workspaceId" = ANY(%s))
     ORDER BY uw."workspaceId", uw."userId", r."canUpdateAllSettings" DESC NULLS LAST, r.label
 """
-_ROSTER = """
-    SELECT DISTINCT ON (uw."userId") uw."userId"::text AS user_id, lower(u.email) AS email, r.label AS role
-    FROM core."userWorkspace" uw
-    JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
-    LEFT JOIN core."roleTarget" rt ON rt."userWorkspaceId" = uw.id
-    LEFT JOIN core.role r ON r.id = rt."roleId" AND r."workspaceId" = uw."workspaceId"
-    WHERE uw."deletedAt" IS NULL AND uw."workspaceId" = %s
-    ORDER BY uw."userId", r."canUpdateAllSettings" DESC NULLS LAST, r.label
-"""
 _USER_IDS = 'SELECT id::text AS id FROM core."user" WHERE email = %s AND "deletedAt" IS NULL'
 """By the unique index; the other reads every account."""
 _USER_IDS_ANY_CASE = 'SELECT id::text AS id FROM core."user" WHERE lower(email) = %s AND "deletedAt" IS NULL'
@@ -448,18 +395,3 @@ _SOME_USERS = """
 """The first part goes by the unique index, the second finds accounts with capitals, which Twenty itself never makes.
 
 Capitals of the Latin alphabet: the byte-wise comparison reads 40,000 accounts in half the time."""
-_MEMBER_TABLE = "workspaceMember"
-_COLUMNS = """
-    SELECT a.attname AS name
-    FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
-"""
-"""From the catalogue, because information_schema hides what may not be read, and that must be told."""
-_MEMBER_RECORDS: LiteralString = """
-    SELECT m.id::text AS id, {user_id} AS user_id, lower({email}) AS email,
-           COALESCE({first_name}, '') AS first_name, COALESCE({last_name}, '') AS last_name
-    FROM {table} m {living}
-    ORDER BY {age}, m.id
-"""

@@ -231,9 +231,8 @@ def without_record(system: str, email: str, workspace_id: str, fault: TwentyFaul
     return TwentyFault(
         FaultKind.TENANT,
         Reason.HALF_MEMBER,
-        f"{system}: {email} has a membership of workspace {workspace_id} but no member "
-        "record in it, so they cannot come in. Twenty has no call that repairs or removes this: delete the "
-        'person\'s row of core."userWorkspace" for this workspace by hand; the next run adds them again.',
+        f"{system}: {email} has a membership of workspace {workspace_id} but no member record in it, or one that is "
+        "marked as deleted, so they cannot come in. The next run mends that; `provisioning apply` does it now.",
         fault.error,
     )
 
@@ -255,9 +254,8 @@ def record_in_the_way(system: str, email: str, fault: TwentyFault) -> TwentyFaul
     return TwentyFault(
         FaultKind.TENANT,
         Reason.HALF_MEMBER,
-        f"{system}: {email} cannot join, because the workspace keeps a member record with this "
-        "e-mail that belongs to another or a deleted account. Twenty has no call that removes it: delete it "
-        'from "workspaceMember" in the workspace\'s schema by hand, together with the membership without a '
-        'record that this try left in core."userWorkspace", then run again.',
+        f"{system}: {email} cannot join, because the workspace keeps a member record with this e-mail that belongs to "
+        "another or a deleted account; a record that is marked as deleted counts, too. Twenty has no call that removes "
+        'it: delete it for good from "workspaceMember" in the workspace\'s schema; the next run adds them.',
         fault.error,
     )

@@ -145,6 +145,14 @@ UPDATE_WORKSPACE = Operation(
     "{ id isPublicInviteLinkEnabled }",
     needed=False,
 )
+SET_DEFAULT_ROLE = Operation(
+    "mutation",
+    "updateWorkspace",
+    Effect.WRITE,
+    {"defaultRoleId": "UUID!"},
+    "data: {defaultRoleId: $defaultRoleId}",
+    "{ id defaultRole { id } }",
+)
 IMPERSONATE = Operation(
     "mutation",
     "impersonate",
@@ -253,6 +261,7 @@ ALL: tuple[Operation, ...] = (
     CURRENT_USER,
     CURRENT_WORKSPACE,
     UPDATE_WORKSPACE,
+    SET_DEFAULT_ROLE,
     IMPERSONATE,
     GET_ROLES,
     UPDATE_WORKSPACE_MEMBER_ROLE,

@@ -1,9 +1,24 @@
 """Who belongs to one workspace: memberships and member records put side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Row
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """One record of the workspace's own member table, with or without a membership behind it.
+
+    A deleted record still holds its e-mail: Twenty's unique index counts it, so no other account can join with it.
+    """
+
+    id: str
+    user_id: str | None
+    email: str | None
+    first_name: str
+    last_name: str
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +38,11 @@ class RosterEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
-    """A member record whose person has no membership, or no account any more: the other half of a member.
-
-    When that person joins again, the record is used again. Somebody else with the same e-mail cannot join.
-    """
-
-    workspace_member_id: str
-    user_id: str | None
-    email: str | None
-    first_name: str
-    last_name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Roster:
-    """Who belongs to one workspace. E-mails are in lower case."""
+    """Who belongs to one workspace, and all records that it keeps of people. E-mails are in lower case."""
 
     members: tuple[RosterEntry, ...]
-    strays: tuple[Stray, ...]
+    records: tuple[MemberRecord, ...]
 
     def of(self, user_id: str | None, email: str) -> RosterEntry | None:
         """The membership of this account, or of the one with this e-mail where no account is known."""
@@ -49,25 +50,31 @@ class Roster:
         found = (entry for entry in self.members if (entry.user_id == user_id if user_id else entry.email == wanted))
         return next(found, None)
 
+    def deleted_of(self, accounts: Collection[str]) -> MemberRecord | None:
+        """The deleted record of one of these accounts, where none of them has a living one."""
+        own = [record for record in self.records if record.user_id in accounts]
+        return own[0] if own and all(record.deleted for record in own) else None
+
+    def in_the_way(self, email: str, accounts: Collection[str]) -> MemberRecord | None:
+        """The record, deleted or not, that holds this e-mail for an account that is none of these."""
+        wanted = email.strip().lower()
+        found = (record for record in self.records if record.email == wanted and record.user_id not in accounts)
+        return next(found, None)
+
 
 def roster_of(memberships: Sequence[Row], records: Sequence[Row]) -> Roster:
-    """Put together what the two tables say. Of several records of one person the first counts.
+    """Put together what the two tables say. Of several living records of one person the first counts.
 
     Args:
         memberships: user_id, email, role.
-        records: id, user_id, email, first_name, last_name.
+        records: id, user_id, email, first_name, last_name, deleted.
     """
-    by_user: dict[str, Row] = {}
+    living: dict[str, Row] = {}
     for record in records:
-        by_user.setdefault(record["user_id"], record)
-    members = tuple(_entry(row, by_user.get(row["user_id"], _NO_RECORD)) for row in memberships)
-    known = {member.user_id for member in members}
-    strays = tuple(
-        Stray(record["id"], record["user_id"], record["email"], record["first_name"], record["last_name"])
-        for record in records
-        if record["user_id"] not in known
-    )
-    return Roster(members, strays)
+        if not record["deleted"]:
+            living.setdefault(record["user_id"], record)
+    members = tuple(_entry(row, living.get(row["user_id"], _NO_RECORD)) for row in memberships)
+    return Roster(members, tuple(MemberRecord(**record) for record in records))
 
 
 _NO_RECORD: Row = {"id": None, "first_name": "", "last_name": ""}

@@ -1,0 +1,321 @@
+"""The records that each workspace keeps of its members, in its own schema, and what only SQL mends about them.
+
+Twenty keeps two rows for a member: the membership in core."userWorkspace", and a record in the workspace's own
+"workspaceMember". With one of them alone, or with a record that is marked as deleted, nobody comes in, and no call of
+Twenty's puts that right (measured on 2.21.0).
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, LiteralString, NoReturn
+
+from psycopg import Error, errors, sql
+
+from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.twenty.roster import MemberRecord, Roster, RosterEntry, roster_of
+from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+
+_SCHEMAS_AT_ONCE: Final = 200
+"""Each table of a query, and each of its indexes, takes a lock of PostgreSQL's, which has some thousands by default."""
+_CHANGED_MEANWHILE: Final = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HalfMembers:
+    """Memberships whose record is not as it should be.
+
+    Args:
+        rows: workspace id, user id, e-mail in lower case, and the state: `missing`, `deleted` or `nameless`.
+        unreadable: workspaces whose records our user may not read.
+    """
+
+    rows: list[tuple[str, str, str, str]]
+    unreadable: int
+
+
+class MemberRecords:
+    """The member records of all workspaces of one Twenty server.
+
+    Args:
+        database: for reads.
+        repairs: for writes; opened only when something is to be mended.
+        in_words: makes what PostgreSQL says about a database that is none of Twenty's a fault.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        repairs: Database | None,
+        in_words: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        self._database = database
+        self._repairs = repairs
+        self._in_words = in_words
+
+    # --- all workspaces -----------------------------------------------------------------------------------------
+
+    async def half_members(self, workspace_ids: Sequence[str]) -> HalfMembers:
+        """The memberships of these workspaces that have no living record, or one without any name.
+
+        One query for some hundreds of workspaces. Those that are not active, or have no such table, are left out.
+
+        Raises:
+            Fault: when the database cannot be read.
+        """
+        rows: list[tuple[str, str, str, str]] = []
+        unreadable = 0
+        for start in range(0, len(workspace_ids), _SCHEMAS_AT_ONCE):
+            found = await self._of_batch(workspace_ids[start : start + _SCHEMAS_AT_ONCE])
+            rows += found.rows
+            unreadable += found.unreadable
+        return HalfMembers(rows, unreadable)
+
+    async def _of_batch(self, workspace_ids: Sequence[str], tries: int = _TRIES) -> HalfMembers:
+        made_up = [schema_name(workspace_id) for workspace_id in workspace_ids]
+        async with self._in_words():
+            tables = await self._database.fetch(_TABLES, [list(workspace_ids), made_up, _MEMBER_TABLE])
+            readable = [table for table in tables if table["readable"]]
+            if not readable:
+                return HalfMembers([], len(tables))
+            ids = [table["workspace_id"] for table in readable]
+            try:
+                rows = await self._database.fetch_tuples(_half_members_of(readable), [ids])
+            except _CHANGED_MEANWHILE:
+                if tries <= 1:
+                    raise
+                # a workspace was deleted for good since its table was seen
+                return await self._of_batch(workspace_ids, tries - 1)
+        return HalfMembers([(row[0], row[1], row[2], row[3]) for row in rows], len(tables) - len(readable))
+
+    # --- one workspace ------------------------------------------------------------------------------------------
+
+    async def roster(self, workspace_id: str) -> Roster:
+        """Who belongs to one workspace, with the records that it keeps of them; empty for an unknown workspace."""
+        async with self._in_words():
+            memberships = await self._database.fetch(_ROSTER, [workspace_id])
+        return roster_of(memberships, await self._records(workspace_id))
+
+    async def _records(self, workspace_id: str) -> list[Row]:
+        """Rows of the workspace's own member table, deleted ones last; none where there is no such table."""
+        schema = await self._schema(workspace_id)
+        if schema is None:
+            return []
+        async with self._in_words():
+            columns = {row["name"] for row in await self._database.fetch(_COLUMNS, [schema, _MEMBER_TABLE])}
+            if not {"id", "userId"} <= columns:
+                return []
+            query = sql.SQL(_MEMBER_RECORDS).format(
+                user_id=_text("userId", columns),
+                email=_text("userEmail", columns),
+                first_name=_text("nameFirstName", columns),
+                last_name=_text("nameLastName", columns),
+                deleted=_deleted(columns),
+                table=sql.Identifier(schema, _MEMBER_TABLE),
+                age=_text("createdAt", columns),
+            )
+            try:
+                return await self._database.fetch(query)
+            except (errors.UndefinedTable, errors.InvalidSchemaName):
+                # dropped since its columns were read
+                return []
+
+    async def _schema(self, workspace_id: str) -> str | None:
+        async with self._in_words():
+            found = await self._database.fetch(
+                'SELECT "databaseSchema" AS schema FROM core.workspace WHERE id = %s', [workspace_id]
+            )
+        return (found[0]["schema"] or schema_name(workspace_id)) if found else None
+
+    # --- mending ------------------------------------------------------------------------------------------------
+
+    async def retire_membership(self, workspace_id: str, user_id: str) -> None:
+        """Mark a membership without a member record as deleted, so that joining makes both.
+
+        Nothing is written when there is a living record after all.
+
+        Raises:
+            Fault: HALF_MEMBER when our user may not write there, with the grant that is missing.
+        """
+        records = await self._records(workspace_id)
+        if any(record["user_id"] == user_id and not record["deleted"] for record in records):
+            return
+        async with self._writing('UPDATE ("deletedAt") ON core."userWorkspace"', user_id, workspace_id) as database:
+            await database.execute(
+                """
+                UPDATE core."userWorkspace" SET "deletedAt" = now()
+                WHERE "workspaceId" = %s AND "userId" = %s AND "deletedAt" IS NULL
+                """,
+                [workspace_id, user_id],
+            )
+
+    async def retired_lately(self, workspace_id: str, user_id: str) -> int:
+        """How many memberships of that person in that workspace were made within a day and are marked as deleted."""
+        async with self._in_words():
+            rows = await self._database.fetch(
+                """
+                SELECT count(*) AS found FROM core."userWorkspace"
+                WHERE "workspaceId" = %s AND "userId" = %s AND "deletedAt" IS NOT NULL
+                  AND "createdAt" > now() - interval '1 day'
+                """,
+                [workspace_id, user_id],
+            )
+        return int(rows[0]["found"])
+
+    async def restore(self, workspace_id: str, record: MemberRecord) -> bool:
+        """Take the mark of deletion off a person's own record; False when somebody else did, or removed it for good.
+
+        Raises:
+            Fault: HALF_MEMBER when our user may not write there, with the grant that is missing.
+        """
+        schema = await self._schema(workspace_id)
+        if schema is None:
+            return False
+        table = sql.Identifier(schema, _MEMBER_TABLE)
+        right = f'UPDATE ("deletedAt") ON "{schema}"."{_MEMBER_TABLE}"'
+        async with self._writing(right, str(record.user_id), workspace_id) as database:
+            touched = await database.execute(
+                sql.SQL(
+                    'UPDATE {} SET "deletedAt" = NULL WHERE id = %s AND "userId" = %s AND "deletedAt" IS NOT NULL'
+                ).format(table),
+                [record.id, record.user_id],
+            )
+        return touched > 0
+
+    async def insert(self, workspace_id: str, entry: RosterEntry, first_name: str, last_name: str) -> None:
+        """Make the record of somebody who has a membership without one; everything else gets the table's defaults.
+
+        For whom no join can be made: an account with a password of its own, or our own account, without which nobody
+        could give it its role back. Nothing is written when there is a record.
+
+        Raises:
+            Fault: HALF_MEMBER when our user may not write there, with the grant that is missing, or when PostgreSQL
+                refuses such a row.
+        """
+        schema = await self._schema(workspace_id)
+        if schema is None:
+            return
+        table = sql.Identifier(schema, _MEMBER_TABLE)
+        right = f'INSERT ON "{schema}"."{_MEMBER_TABLE}"'
+        async with self._writing(right, entry.user_id, workspace_id) as database:
+            await database.execute(
+                sql.SQL(
+                    """
+                    INSERT INTO {table} ("userId", "userEmail", "nameFirstName", "nameLastName")
+                    SELECT %s, %s, %s, %s WHERE NOT EXISTS (SELECT FROM {table} WHERE "userId" = %s)
+                    """
+                ).format(table=table),
+                [entry.user_id, entry.email, first_name, last_name, entry.user_id],
+            )
+
+    @asynccontextmanager
+    async def _writing(self, right: str, user_id: str, workspace_id: str) -> AsyncIterator[Database]:
+        """What PostgreSQL refuses to write for this person, as a fault."""
+        assert self._repairs is not None
+        who = f"User {user_id} is half a member of workspace {workspace_id}"
+        try:
+            yield self._repairs
+        except errors.InsufficientPrivilege as error:
+            _refuse(f"{who}, and we may not mend it: {_first_line(error)}. Grant our user {right}; the next run does.")
+        except (errors.IntegrityError, *_CHANGED_MEANWHILE) as error:
+            _refuse(
+                f"{who}, and PostgreSQL refuses what would mend it: {_first_line(error)}. Remove them in Twenty "
+                "(Settings > Members), or delete their membership; the next run adds them."
+            )
+
+
+def _refuse(message: str) -> NoReturn:
+    raise Fault(FaultKind.TENANT, Reason.HALF_MEMBER, message) from None
+
+
+def _first_line(error: Error) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def _text(column: str, columns: set[str]) -> sql.Composable:
+    return sql.SQL("m.{}::text").format(sql.Identifier(column)) if column in columns else sql.SQL("NULL::text")
+
+
+def _deleted(columns: set[str]) -> sql.Composable:
+    return sql.SQL('m."deletedAt" IS NOT NULL') if "deletedAt" in columns else sql.SQL("false")
+
+
+def _half_members_of(tables: Sequence[Mapping[str, object]]) -> sql.Composed:
+    """One query over the member tables of these workspaces, each with its id, schema and columns."""
+    arms = [_arm(str(table["workspace_id"]), str(table["schema"]), set(_names(table["columns"]))) for table in tables]
+    return sql.SQL(_HALF_MEMBERS).format(records=sql.SQL(" UNION ALL ").join(arms))
+
+
+def _names(columns: object) -> Sequence[str]:
+    assert isinstance(columns, list)
+    return columns
+
+
+def _arm(workspace_id: str, schema: str, columns: set[str]) -> sql.Composed:
+    named = (
+        sql.SQL("COALESCE(m.\"nameFirstName\", '') <> '' OR COALESCE(m.\"nameLastName\", '') <> ''")
+        if {"nameFirstName", "nameLastName"} <= columns
+        else sql.SQL("true")
+    )
+    return sql.SQL('SELECT {id}::uuid, m."userId"::text, {deleted}, {named} FROM {table} m').format(
+        id=sql.Literal(workspace_id),
+        deleted=_deleted(columns),
+        named=named,
+        table=sql.Identifier(schema, _MEMBER_TABLE),
+    )
+
+
+_MEMBER_TABLE: Final = "workspaceMember"
+_TABLES: Final = """
+    SELECT w.id::text AS workspace_id, n.nspname AS schema, array_agg(a.attname::text) AS columns,
+           has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS readable
+    FROM unnest(%s::uuid[], %s::text[]) AS wanted(id, made_up)
+    JOIN core.workspace w ON w.id = wanted.id AND w."deletedAt" IS NULL
+        AND w."activationStatus"::text NOT IN ('PENDING_CREATION', 'ONGOING_CREATION')
+    JOIN pg_catalog.pg_namespace n ON n.nspname = COALESCE(w."databaseSchema", wanted.made_up)
+    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = %s AND c.relkind IN ('r', 'p')
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+        AND a.attname IN ('id', 'userId', 'deletedAt', 'nameFirstName', 'nameLastName')
+    GROUP BY w.id, n.oid, n.nspname, c.oid
+    HAVING array_agg(a.attname::text) @> ARRAY['id', 'userId']
+"""
+"""From the catalogue, which also says what may be read: one table that may not must not hide all others."""
+_HALF_MEMBERS: LiteralString = """
+    WITH record (workspace_id, user_id, deleted, named) AS MATERIALIZED ({records}),
+    person AS (
+        SELECT workspace_id, user_id, bool_or(NOT deleted) AS living, bool_or(NOT deleted AND named) AS named
+        FROM record GROUP BY workspace_id, user_id
+    )
+    SELECT uw."workspaceId"::text, uw."userId"::text, lower(u.email),
+           CASE WHEN p.user_id IS NULL THEN 'missing' WHEN p.living THEN 'nameless' ELSE 'deleted' END
+    FROM core."userWorkspace" uw
+    JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
+    LEFT JOIN person p ON p.workspace_id = uw."workspaceId" AND p.user_id = uw."userId"::text
+    WHERE uw."deletedAt" IS NULL AND uw."workspaceId" = ANY(%s::uuid[]) AND p.named IS NOT TRUE
+"""
+_ROSTER: Final = """
+    SELECT DISTINCT ON (uw."userId") uw."userId"::text AS user_id, lower(u.email) AS email, r.label AS role
+    FROM core."userWorkspace" uw
+    JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
+    LEFT JOIN core."roleTarget" rt ON rt."userWorkspaceId" = uw.id
+    LEFT JOIN core.role r ON r.id = rt."roleId" AND r."workspaceId" = uw."workspaceId"
+    WHERE uw."deletedAt" IS NULL AND uw."workspaceId" = %s
+    ORDER BY uw."userId", r."canUpdateAllSettings" DESC NULLS LAST, r.label
+"""
+_COLUMNS: Final = """
+    SELECT a.attname AS name
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+"""
+"""From the catalogue, because information_schema hides what may not be read, and that must be told."""
+_MEMBER_RECORDS: LiteralString = """
+    SELECT m.id::text AS id, {user_id} AS user_id, lower({email}) AS email,
+           COALESCE({first_name}, '') AS first_name, COALESCE({last_name}, '') AS last_name, {deleted} AS deleted
+    FROM {table} m
+    ORDER BY deleted, {age}, m.id
+"""

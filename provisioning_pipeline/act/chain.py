@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psycopg import Error
@@ -23,6 +23,15 @@ _STEPS: Mapping[Step, tuple[Callable[[Scope], Awaitable[None]], ConditionType]] 
     Step.REPAIR_ONBOARDING: (repair_onboarding, ConditionType.ONBOARDING_COMPLETE),
     Step.VERIFY_LOGINS: (verify_login, ConditionType.LOGIN_PROVED),
 }
+_IN_FIRST_STEP = frozenset(
+    {
+        Change.CREATE_WORKSPACE,
+        Change.ADOPT_WORKSPACE,
+        Change.ACTIVATE_WORKSPACE,
+        Change.REJOIN_WORKSPACE,
+        Change.ADD_ADMIN,
+    }
+)
 ALL_STEPS: tuple[Step, ...] = tuple(_STEPS)
 """In the order in which they run."""
 
@@ -39,7 +48,7 @@ def server_steps(plan: TenantPlan) -> tuple[Step, ...]:
         return ()
     changes = set(plan.changes)
     steps: list[Step] = []
-    if changes & {Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE, Change.ADD_ADMIN}:
+    if changes & _IN_FIRST_STEP or (plan.address and plan.address.url is None):
         steps.append(Step.PROVISION_WORKSPACES)
     if changes & MEMBER_CHANGES:
         steps.append(Step.BACKFILL_MEMBERS)
@@ -60,6 +69,7 @@ class ChainResult:
         outcomes: what was attempted.
         failed: a step did not get through, so later steps were not begun.
         defect: an error that nobody foresaw, as `file:line ErrorName`; the run must fail for it in the end.
+        again_seconds: after how long another try can succeed, where that is known.
     """
 
     database_name: str
@@ -67,6 +77,7 @@ class ChainResult:
     outcomes: tuple[Outcome, ...]
     failed: bool
     defect: str | None = None
+    again_seconds: float | None = None
 
 
 def together(results: Sequence[ChainResult]) -> ChainResult:
@@ -78,6 +89,7 @@ def together(results: Sequence[ChainResult]) -> ChainResult:
         tuple(outcome for result in results for outcome in result.outcomes),
         failed=any(result.failed for result in results),
         defect=next((result.defect for result in results if result.defect), None),
+        again_seconds=next((result.again_seconds for result in results if result.again_seconds), None),
     )
 
 
@@ -102,7 +114,7 @@ async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
     except Fault as fault:
         scope.server.note(fault)
         scope.set(_failed_condition(scope, current, fault))
-        return _result(scope, failed=True)
+        return replace(_result(scope, failed=True), again_seconds=fault.again_seconds)
     except Error as error:
         # the ledger or Twenty's database refused a statement; the first line of such a text names no values
         scope.set(

@@ -5,6 +5,7 @@ lost answer left behind is found by evidence and adopted.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from provisioning_pipeline.act.members.entering import Newcomer, enter, restorable, restore
@@ -12,23 +13,28 @@ from provisioning_pipeline.act.members.joining import opened
 from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.work import about_person
 from provisioning_pipeline.act.scope import Scope, open_door
+from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.transport import pause
 from provisioning_pipeline.clients.twenty.accounts import Created, Door
+from provisioning_pipeline.clients.twenty.database import WorkspaceState
 from provisioning_pipeline.clients.twenty.roster import Roster
+from provisioning_pipeline.decide.standing import ACTIVE, UNFINISHED, demoted, removed, unpaid
 from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
-from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Admin, Change
 
-_UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
+_MADE = frozenset({"ACTIVE", "CREATED"})
 _LOST_ANSWERS = 3
 _NOTHING_MADE = frozenset(
     {Reason.SUBDOMAIN_TAKEN, Reason.SUBDOMAIN_REFUSED, Reason.SERVER_FULL, Reason.CREATION_RESTRICTED}
 )
 """Refusals that prove that no workspace was made; after any other the intent stays open."""
 _POLL_SECONDS = 0.5
+_PATIENCE_SECONDS = 20.0
+"""How long an activation that answers nobody is waited for: 2.21.0 takes 3 to 6 s for one."""
 
 
 async def provision_workspace(scope: Scope) -> None:
@@ -40,9 +46,11 @@ async def provision_workspace(scope: Scope) -> None:
     scope.server.must_be_usable()
     link = await scope.link()
     door = await open_door(scope, link) if link.workspace_id else await _make_workspace(scope)
-    await _activate(scope, door)
+    status = await _activate(scope, door)
     scope.door = door
-    scope.set(is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active."))
+    if Change.REJOIN_WORKSPACE in scope.plan.changes:
+        await _rejoin(scope, door)
+    scope.set(unpaid(door.workspace_id) if status == "CREATED" else ACTIVE)
     if isinstance(scope.plan.admin, Admin):
         try:
             await _add_admin(scope, door, scope.plan.admin)
@@ -159,11 +167,12 @@ async def _adopt_registered(scope: Scope, workspace_id: str) -> Door:
 # --- activating it ----------------------------------------------------------------------------------------------
 
 
-async def _activate(scope: Scope, door: Door) -> None:
+async def _activate(scope: Scope, door: Door) -> str:
+    """Make sure that the workspace is made; its status then, CREATED where a subscription is still missing."""
     status = await _status(scope, door)
-    if status == "ACTIVE":
-        return
-    if status not in _UNFINISHED:
+    if status in _MADE:
+        return status
+    if status not in UNFINISHED:
         raise Fault(
             FaultKind.TENANT,
             Reason.WORKSPACE_SUSPENDED,
@@ -176,43 +185,74 @@ async def _activate(scope: Scope, door: Door) -> None:
             if fault.kind is not FaultKind.BUSY:
                 raise
             answered = await _await_activation(scope, door)
-        if answered != "ACTIVE":
+        if answered not in _MADE:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.ACTIVATION_FAILED,
                 f"Twenty left workspace {door.workspace_id} in {answered} after activating it. Look into Twenty's "
                 "server log; the next run tries again.",
             )
+    return answered
 
 
 async def _await_activation(scope: Scope, door: Door) -> str:
-    """Somebody else is activating it, perhaps our own lost call: wait for the end."""
-    deadline = time.monotonic() + scope.activation_timeout_seconds
+    """Somebody else is activating it, perhaps our own lost call: wait as long as that usually takes.
+
+    Whoever is killed at it leaves it so; then the call has to be made again, and nobody waits until its time has come.
+    """
+    patience = min(_PATIENCE_SECONDS, scope.activation_timeout_seconds)
+    deadline = time.monotonic() + patience
     while True:
-        status = await _status(scope, door)
-        if status != "ONGOING_CREATION":
-            # a failed activation goes back to PENDING_CREATION and may be begun anew
+        state = await _state(scope, door)
+        if state.activation_status != "ONGOING_CREATION" or not state.free_in:
+            # a failed activation goes back to PENDING_CREATION, and both may be begun anew
             return await scope.client.activate_workspace(door)
         if time.monotonic() > deadline:
             raise Fault(
                 FaultKind.BUSY,
                 Reason.ACTIVATION_BUSY,
-                f"Twenty has been activating workspace {door.workspace_id} for over "
-                f"{scope.activation_timeout_seconds:g} s. It frees a crashed activation after 5 minutes; a later "
-                "run goes on.",
+                f"Twenty has been activating workspace {door.workspace_id} for over {patience:g} s, or was stopped at "
+                f"it. It takes the call again in {state.free_in:.0f} s; the first run after that makes it.",
+                again_seconds=state.free_in,
             )
         await pause(_POLL_SECONDS)
 
 
 async def _status(scope: Scope, door: Door) -> str:
+    return (await _state(scope, door)).activation_status
+
+
+async def _state(scope: Scope, door: Door) -> WorkspaceState:
     state = await scope.server.database.workspace_state(door.workspace_id)
     if state is None or state.deleted:
         raise Fault(
             FaultKind.TENANT,
             Reason.WORKSPACE_GONE,
-            f"Workspace {door.workspace_id} was deleted in Twenty. Nothing is made in its place by itself.",
+            f"Workspace {door.workspace_id} was deleted in Twenty. Nothing is made in its place by itself: "
+            f"`provisioning restart {scope.plan.tenant.slug}` lets the next run make a new one.",
         )
-    return state.activation_status
+    return state
+
+
+# --- our own account ------------------------------------------------------------------------------------------------
+
+
+async def _rejoin(scope: Scope, door: Door) -> None:
+    """Come back by the invitation of a workspace's admin: whoever has one joins by signing in."""
+    account = scope.client.service_account.email
+    async with scope.change(Change.REJOIN_WORKSPACE, f"{account} in {door.workspace_id}"):
+        await scope.client.current_user(scope.client.service_account, door, by_new_login=True)
+        users = await scope.server.database.user_ids(account)
+        rows = await scope.server.database.service_access(users, account, [door.workspace_id])
+        trouble = _without_rights(door.workspace_id, account, rows)
+        if trouble:
+            raise Fault(FaultKind.TENANT, trouble.reason, trouble.message)
+
+
+def _without_rights(workspace_id: str, account: str, rows: Sequence[Row]) -> Condition | None:
+    if not any(row["member"] for row in rows):
+        return removed(workspace_id, account)
+    return None if rows[0]["manages"] else demoted(workspace_id, account, rows[0]["role"])
 
 
 # --- its admin --------------------------------------------------------------------------------------------------

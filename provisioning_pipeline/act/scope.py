@@ -162,11 +162,14 @@ async def open_door(scope: Scope, link: Link) -> Door:
         raise Fault(
             FaultKind.TENANT,
             Reason.WORKSPACE_GONE,
-            f"Workspace {link.workspace_id} was deleted in Twenty. Nothing is made in its place by itself.",
+            f"Workspace {link.workspace_id} was deleted in Twenty. Nothing is made in its place by itself: "
+            f"`provisioning restart {scope.plan.tenant.slug}` lets the next run make a new one.",
         )
     if link.workspace_url and link.subdomain == state.subdomain:
         return Door(link.workspace_id, link.workspace_url)
     # renamed in Twenty since, so that the address of old leads nowhere
     door = await scope.client.door(link.workspace_id)
-    await scope.ledger.store_workspace_url(scope.database_name, state.subdomain, door.url)
+    if await scope.ledger.follow_addresses({scope.database_name: (state.subdomain, door.url)}):
+        async with scope.change(Change.FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
+            pass
     return door

@@ -21,10 +21,13 @@ LOGIN_REASONS = _KEPT_OUT | {
     Reason.LOGIN_REFUSED,
     Reason.WRONG_WORKSPACE,
     Reason.WIZARD_SHOWS,
+    Reason.WORKSPACE_UNPAID,
     Reason.WORKSPACE_GONE,
 }
 """Why a login failed; LoginProved that is false for another reason says that nobody could be made admin."""
 
+_UNPAID = "PLAN_REQUIRED"
+"""What Twenty shows to members of a workspace without the subscription that the server asks for (source only)."""
 _ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER})
 _CHANGES_EVERYBODY = _ENTERING | {
     Change.CREATE_WORKSPACE,
@@ -222,6 +225,15 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             Reason.WRONG_WORKSPACE,
             f"The login of {login.email} lands in workspace {user.workspace_id}, not in {door.workspace_id}.",
             "Compare the workspace's address in Twenty with the one that `provisioning status` tells.",
+        )
+    if user.onboarding_status == _UNPAID:
+        raise _failure(
+            scope,
+            login,
+            Reason.WORKSPACE_UNPAID,
+            f"{login.email} gets no further than the bill: workspace {door.workspace_id} has no subscription.",
+            "Have the customer pay there: unpaid, Twenty deletes it 7 days after its creation.",
+            status=user.onboarding_status,
         )
     if user.onboarding_status != COMPLETED:
         raise _failure(

@@ -199,6 +199,27 @@ def undo(
 
 
 @app.command()
+def restart(
+    tenant: Annotated[str, typer.Argument(help="Slug or database name.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a tenant whose workspace was deleted in Twenty start anew: the next run makes it a new, empty one.
+
+    Refused as long as the workspace stands, and where nobody can say whether it does. Writes to the ledger alone.
+
+    Exit codes: 0 done or not agreed to; 1 the ledger cannot be read or written to; 2 the workspace is not gone, no such
+    tenant, or nobody to ask.
+    """
+    from provisioning_pipeline.cli.restart import restart_and_show
+
+    settings = settings_or_exit()
+    with one_sentence():
+        code = restart_and_show(settings, tenant, yes=yes, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
 def status(
     tenant: Annotated[str | None, typer.Argument(help="Slug or database name; all tenants without.")] = None,
     as_json: AsJson = False,

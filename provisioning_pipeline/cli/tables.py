@@ -133,7 +133,7 @@ def forecast(console: Console, found: Forecast) -> None:
         lines.append(f"Subdomains that differ from slugs: {escape(named)}" + (f" and {more} more" if more > 0 else ""))
     lines += [
         f"[yellow]Twenty deletes workspace {aging.workspace_id} of {escape(aging.slug)} seven days after "
-        f"{aging.created_at:%Y-%m-%d %H:%M}: it was never activated.[/]"
+        f"{aging.created_at:%Y-%m-%d %H:%M}: it was never {'paid for' if aging.unpaid else 'activated'}.[/]"
         for aging in found.aging
     ]
     for line in lines:

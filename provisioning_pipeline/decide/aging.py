@@ -1,4 +1,5 @@
-"""Workspaces that Twenty's own clean-up will delete: one that is not activated within seven days goes (source only)."""
+"""Workspaces that Twenty's own clean-up will delete: one that is not activated, or not paid for, within seven days
+(source only)."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -12,10 +13,18 @@ _WARNED_AFTER = timedelta(days=5)
 
 
 def unactivated(workspaces: pd.DataFrame, slugs: Mapping[str, str]) -> tuple[AgingWorkspace, ...]:
-    """The workspaces that were never activated, oldest first; `slugs` by workspace id, else the subdomain is told."""
+    """The workspaces that were never activated or never paid for, oldest first.
+
+    Each is called by its slug in `slugs`, by workspace id, else by its subdomain.
+    """
     never = workspaces[workspaces["created_at"].notna() & ~workspaces["deleted"].astype(bool)]
     found = [
-        AgingWorkspace(slugs.get(row["workspace_id"], row["subdomain"]), row["workspace_id"], row["created_at"])
+        AgingWorkspace(
+            slugs.get(row["workspace_id"], row["subdomain"]),
+            row["workspace_id"],
+            row["created_at"],
+            unpaid=row["activation_status"] == "CREATED",
+        )
         for row in records(never)
     ]
     return tuple(sorted(found, key=lambda workspace: (workspace.created_at, workspace.workspace_id)))

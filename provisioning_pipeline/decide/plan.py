@@ -9,9 +9,11 @@ import pandas as pd
 
 from provisioning_pipeline.decide.admin import choose_admin
 from provisioning_pipeline.decide.detection import Detected, name_of
+from provisioning_pipeline.decide.display_name import display_name
 from provisioning_pipeline.decide.hand_made import failed_checks, old_display_name
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.placement import NoPlace, Placement
+from provisioning_pipeline.decide.standing import Standing, moved_to, standing_of
 from provisioning_pipeline.decide.subdomain import candidates
 from provisioning_pipeline.model.condition import (
     Condition,
@@ -27,8 +29,6 @@ from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
 from provisioning_pipeline.model.tenant_database import Look
 
-_UNFINISHED = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
-_ACTIVE = is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")
 _CLEARED = is_true(
     ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step was pending when a run last looked."
 )
@@ -43,6 +43,8 @@ class Observed:
         servers, workspaces, flags: frames.
         looks: database name → look into the tenant's own database, where it was worth one.
         service_users: server → user ids of our account there.
+        service_emails: server → the e-mail of our account there.
+        service_access: frame; in which workspaces our account may do something.
         organizations: database name → its organization at Clerk, or why none can be told.
         holders, users: who may be admin, for the organizations of tenants that lack one.
         member_links, taken_over: frame and rows; whose flags are looked at besides the admin's.
@@ -57,6 +59,8 @@ class Observed:
     flags: pd.DataFrame
     looks: Mapping[str, Look]
     service_users: Mapping[str, tuple[str, ...]]
+    service_emails: Mapping[str, str]
+    service_access: pd.DataFrame
     organizations: Mapping[str, Match]
     holders: Mapping[str, tuple[Membership, ...] | AdminUnknown]
     users: Mapping[str, User]
@@ -91,6 +95,7 @@ class Planner:
         self._observed = observed
         self._servers = {str(row["server"]): row for row in records(observed.servers)}
         self._workspaces = {(row["server"], row["workspace_id"]): row for row in records(observed.workspaces)}
+        self._access = {(row["server"], row["workspace_id"]): row for row in records(observed.service_access)}
         self._server_of = {row["workspace_id"]: row["server"] for row in records(observed.workspaces)}
         self._linked = {found.link["workspace_id"] for found in detected if found.link}
         self._named = Counter(found.registry["workspace_id"] for found in detected if found.registry)
@@ -142,11 +147,13 @@ class Planner:
                     ),
                 ),
             )
+        named = display_name(_wanted_name(found, look), found.tenant.slug, found.tenant.database_name)
         entry = replace(
             entry,
             adopt=found.adopt,
             conditions=_with(entry.conditions, _present(found.tenant.database_name)),
-            tenant=replace(entry.tenant, name=_display_name(found, look)),
+            tenant=replace(entry.tenant, name=named.text),
+            name_note=named.why,
         )
         place = self._registered_workspace(found) or self._under_way(link) or self._placement.place(found.tenant)
         adopting = (Change.ADOPT_DATABASE,) if found.adopt else ()
@@ -172,7 +179,9 @@ class Planner:
             workspace_id=known.workspace_id if known else None,
             subdomains=(known.subdomain,)
             if known
-            else candidates(found.tenant.slug, entry.tenant.name, found.tenant.database_name),
+            else candidates(
+                found.tenant.slug, entry.tenant.name, found.tenant.database_name, restarts=link.get("restarts") or 0
+            ),
             admin=admin,
             conditions=entry.conditions
             if isinstance(admin, Admin)
@@ -216,33 +225,51 @@ class Planner:
         trouble = self._server_trouble(server)
         if trouble:
             return replace(entry, conditions=_with(entry.conditions, trouble))
-        row = self._workspaces.get((server, workspace_id))
-        broken = _broken_workspace(row, server, workspace_id)
-        if broken:
-            return replace(entry, conditions=_with(entry.conditions, broken))
-        unfinished = row is not None and row["activation_status"] in _UNFINISHED
+        key = server, workspace_id
+        row = self._workspaces.get(key)
+        standing = standing_of(
+            row, self._access.get(key), server, workspace_id, self._observed.service_emails.get(server, "")
+        )
+        if row is not None and not row["deleted"] and (address := moved_to(link, row)):
+            entry = replace(entry, address=address, changes=(*entry.changes, Change.FOLLOW_ADDRESS))
+        if standing.closed:
+            return replace(
+                entry,
+                conditions=_with(entry.conditions, standing.condition),
+                look_again_seconds=standing.again_seconds,
+            )
+        return self._open(entry, found, link, standing)
+
+    def _open(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any], standing: Standing) -> TenantPlan:
+        """What is to be done in a workspace in which something can be done."""
+        server, workspace_id = str(link["server"]), str(link["workspace_id"])
+        unfinished = standing.unfinished
         admin_user = link.get("admin_user_id")
         organization = entry.tenant.clerk_org_id
         admin = self.admin(found, organization) if not admin_user else self._known_admin(found, organization)
         pending = self._pending(found.tenant.database_name, server, workspace_id, admin_user)
         changes: list[Change] = []
+        if standing.rejoins:
+            changes.append(Change.REJOIN_WORKSPACE)
         if unfinished:
             changes.append(Change.ACTIVATE_WORKSPACE)
         if not admin_user and isinstance(admin, Admin):
             changes.append(Change.ADD_ADMIN)
-        if unfinished or pending or Change.ADD_ADMIN in changes:
+        if unfinished or standing.rejoins or pending or Change.ADD_ADMIN in changes:
             changes.append(Change.CLEAR_ONBOARDING)
         if self._registry_is_behind(found, workspace_id):
             changes.append(Change.STORE_LINK)
-        if isinstance(admin, Admin) and (
-            not link["login_proved"] or {Change.ADD_ADMIN, Change.CLEAR_ONBOARDING} & set(changes)
+        if (
+            isinstance(admin, Admin)
+            and not standing.unpaid
+            and (not link["login_proved"] or {Change.ADD_ADMIN, Change.CLEAR_ONBOARDING} & set(changes))
         ):
             changes.append(Change.PROVE_LOGIN)
         return replace(
             entry,
-            changes=(*adopting, *changes),
+            changes=(*entry.changes, *changes),
             admin=admin,
-            conditions=_with(entry.conditions, *_existing_conditions(admin, pending, unfinished=unfinished)),
+            conditions=_with(entry.conditions, *_existing_conditions(admin, pending, standing)),
             pending=() if unfinished else pending,
         )
 
@@ -298,7 +325,7 @@ class Planner:
         )
 
 
-def _display_name(found: Detected, look: Look | None) -> str:
+def _wanted_name(found: Detected, look: Look | None) -> str:
     """A hand-made workspace keeps its name; else the registry's, or for want of a row the database's own."""
     workspaces = look.workspaces if look else ()
     if found.registry is None:
@@ -310,46 +337,12 @@ def _present(database_name: str) -> Condition:
     return is_true(ConditionType.DETECTED, Reason.DATABASE_PRESENT, f"Database {database_name} is on the cluster.")
 
 
-def _broken_workspace(row: Mapping[str, Any] | None, server: str, workspace_id: str) -> Condition | None:
-    ready = ConditionType.WORKSPACE_READY
-    if row is None or row["deleted"]:
-        return is_false(
-            ready,
-            Reason.WORKSPACE_GONE,
-            f'Workspace {workspace_id} was deleted on Twenty server "{server}". Nothing is made in its place by '
-            "itself: restore it in Twenty, or delete the tenant's row in provisioning.tenant_link to start anew.",
-        )
-    status = row["activation_status"]
-    if status in _UNFINISHED:
-        return None
-    if status != "ACTIVE":
-        return is_false(
-            ready,
-            Reason.WORKSPACE_SUSPENDED,
-            f"Twenty says {status} of workspace {workspace_id}. Reactivate it in Twenty's admin panel.",
-        )
-    if not row["has_metadata"]:
-        return is_false(
-            ready,
-            Reason.WORKSPACE_INCOMPLETE,
-            f"Workspace {workspace_id} says ACTIVE but has no object metadata: it was not made by Twenty's own "
-            "services and cannot be opened.",
-        )
-    return None
-
-
 def _existing_conditions(
-    admin: Admin | AdminUnknown, pending: Sequence[Sequence[str]], *, unfinished: bool
+    admin: Admin | AdminUnknown, pending: Sequence[Sequence[str]], standing: Standing
 ) -> list[Condition]:
-    if unfinished:
-        return [
-            is_false(
-                ConditionType.WORKSPACE_READY,
-                Reason.WAITING,
-                "The workspace exists and waits for its activation; this run goes on with it.",
-            )
-        ]
-    conditions = [_ACTIVE]
+    if standing.unfinished:
+        return [standing.condition]
+    conditions = [standing.condition]
     conditions.append(
         is_false(
             ConditionType.ONBOARDING_COMPLETE,
@@ -361,6 +354,9 @@ def _existing_conditions(
     )
     if isinstance(admin, AdminUnknown):
         conditions.append(is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message))
+    elif standing.unpaid:
+        # to be proved once it is paid for
+        conditions.append(is_unknown(ConditionType.LOGIN_PROVED, Reason.WORKSPACE_UNPAID, standing.condition.message))
     return conditions
 
 

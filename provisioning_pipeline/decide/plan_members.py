@@ -81,7 +81,7 @@ def workspace_usable(entry: TenantPlan) -> bool:
     return True
 
 
-_USABLE = frozenset({Reason.WORKSPACE_ACTIVE, Reason.WAITING})
+_USABLE = frozenset({Reason.WORKSPACE_ACTIVE, Reason.WAITING, Reason.WORKSPACE_UNPAID})
 
 
 def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None) -> TenantPlan:
@@ -125,6 +125,8 @@ def _before_proof(entry: TenantPlan) -> tuple[Change, ...]:
 
 
 def _proof(entry: TenantPlan, changes: list[Change]) -> tuple[Change, ...]:
+    if any(condition.reason is Reason.WORKSPACE_UNPAID for condition in entry.conditions):
+        return ()
     proved = Change.PROVE_LOGIN in entry.changes or {Change.ADD_MEMBER, Change.MEND_MEMBER} & set(changes)
     return (Change.PROVE_LOGIN,) if proved else ()
 
@@ -144,8 +146,8 @@ def _with_another_admin(
     admin = known.another_admin(entry)
     if isinstance(admin, AdminUnknown) or _doubt(admin, decision):
         return entry
-    changes = (*_before_proof(entry), Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
-    return replace(entry, admin=admin, changes=tuple(dict.fromkeys(changes)))
+    changes = [Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, *_proof(entry, [Change.ADD_MEMBER])]
+    return replace(entry, admin=admin, changes=tuple(dict.fromkeys([*_before_proof(entry), *changes])))
 
 
 _DOUBTS = frozenset({Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE})

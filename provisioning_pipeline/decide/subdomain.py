@@ -34,12 +34,14 @@ def is_valid(subdomain: str) -> bool:
     return _VALID.fullmatch(subdomain) is not None and not subdomain.startswith("api-") and subdomain not in RESERVED
 
 
-def candidates(slug: str, name: str, database_name: str) -> tuple[str, ...]:
+def candidates(slug: str, name: str, database_name: str, *, restarts: int = 0) -> tuple[str, ...]:
     """Subdomains for a tenant, best first; the last one holds a hash of the database name and so is its own.
 
-    The slug is used if it says anything in Latin letters or digits, else the name put into Latin letters.
+    The slug is used if it says anything in Latin letters or digits, else the name put into Latin letters. Twenty keeps
+    the subdomain of a deleted workspace, so after each of the tenant's `restarts` the hash is another one.
     """
-    digest = hashlib.sha256(database_name.encode()).hexdigest()
+    again = f" {restarts}" if restarts else ""
+    digest = hashlib.sha256(f"{database_name}{again}".encode()).hexdigest()
     base = _plain(slug) or _plain(anyascii(slug)) or _plain(anyascii(name)) or "tenant"
     wished = base[:LONGEST].strip("-")
     room = LONGEST - _HASH_LENGTH - 1

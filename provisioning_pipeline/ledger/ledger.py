@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import LiteralString
 
 import pandas as pd
@@ -68,7 +69,8 @@ class Ledger:
                    l.admin_user_id::text AS admin_user_id, l.admin_email,
                    COALESCE(c.status = 'True', false) AS login_proved, i.id IS NOT NULL AS open_intent,
                    l.clerk_org_id, l.invite_link_opened, m.database_name IS NOT NULL AS members_seen,
-                   l.asked_admin_email, l.default_role_before IS NOT NULL AS default_role_lent
+                   l.asked_admin_email, l.default_role_before IS NOT NULL AS default_role_lent, l.workspace_url,
+                   l.restarts
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
@@ -187,15 +189,37 @@ class Ledger:
         except errors.UniqueViolation:
             raise _another_tenants(workspace_id) from None
 
-    async def store_workspace_url(self, database_name: str, subdomain: str, workspace_url: str) -> None:
-        """Remember where the workspace is reached now."""
-        await self.database.execute(
-            """
-            UPDATE provisioning.tenant_link SET subdomain = %s, workspace_url = %s, updated_at = now()
-            WHERE database_name = %s
-            """,
-            [subdomain, workspace_url, database_name],
-        )
+    async def follow_addresses(self, moved: Mapping[str, tuple[str, str]]) -> list[str]:
+        """Remember where these tenants' workspaces are reached now: database name → (subdomain, URL); who was written.
+
+        Names may have gone round among them. Whose new subdomain another row still claims stays as it is; a later run
+        finds that claim settled.
+        """
+        if not moved:
+            return []
+        async with self.database.transaction() as connection:
+            cursor = await connection.execute(
+                """
+                SELECT database_name, server, subdomain FROM provisioning.tenant_link
+                WHERE database_name = ANY(%s) OR subdomain = ANY(%s) ORDER BY database_name FOR UPDATE
+                """,
+                [list(moved), [subdomain for subdomain, _ in moved.values()]],
+            )
+            free = _free_to_move(await cursor.fetchall(), {name: subdomain for name, (subdomain, _) in moved.items()})
+            # none of them stands in another's way while they change places
+            await connection.execute(
+                "UPDATE provisioning.tenant_link SET subdomain = NULL WHERE database_name = ANY(%s)", [free]
+            )
+            await connection.execute(
+                """
+                UPDATE provisioning.tenant_link l
+                SET subdomain = found.subdomain, workspace_url = found.url, updated_at = now()
+                FROM unnest(%s::text[], %s::text[], %s::text[]) AS found(name, subdomain, url)
+                WHERE l.database_name = found.name
+                """,
+                [free, [moved[name][0] for name in free], [moved[name][1] for name in free]],
+            )
+        return free
 
     async def drop_intent(self, intent: Intent, database_name: str, why: str) -> None:
         """Settle an intent that made nothing, and let go of its subdomain."""
@@ -236,11 +260,13 @@ class Ledger:
         first_wait: float,
         most_wait: float,
         tried: bool = True,
+        again: Mapping[str, float] = MappingProxyType({}),
     ) -> dict[str, Condition]:
         """Merge these conditions into the tenants' rows and derive Ready; `since` moves only when a status does.
 
         With `tried`, a tenant that is not ready has had its try: it is looked at again after a wait that doubles
-        from `first_wait` to `most_wait` seconds. Returns each tenant's Ready condition.
+        from `first_wait` to `most_wait` seconds; of those in `again`, after these seconds. Returns each tenant's Ready
+        condition.
         """
         names = list(found)
         ready: dict[str, Condition] = {}
@@ -285,6 +311,7 @@ class Ledger:
                     "first": first_wait,
                     "most": most_wait,
                     "tried": tried,
+                    "again": [again.get(name) for name in names],
                 },
             )
         return ready
@@ -411,6 +438,21 @@ class Ledger:
         )
 
 
+def _free_to_move(rows: Sequence[tuple[str, str, str]], wanted: Mapping[str, str]) -> list[str]:
+    """Which of the tenants can take the subdomains that they want: nobody holds them who does not move away as well.
+
+    `rows`: (database name, server, subdomain) of these tenants and of whoever holds one of these subdomains.
+    """
+    servers = {name: server for name, server, _ in rows}
+    free = set(servers) & set(wanted)
+    while True:
+        held = {(server, subdomain) for name, server, subdomain in rows if name not in free}
+        blocked = {name for name in free if (servers[name], wanted[name]) in held}
+        if not blocked:
+            return sorted(free)
+        free -= blocked
+
+
 def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> bool:
     """Whether it belongs into a tenant's timeline: another status or reason; for a new tenant only what does not hold,
     and Ready."""
@@ -479,7 +521,8 @@ _STORE_READY = """
         ready = found.ready,
         attempts = CASE WHEN found.ready THEN 0 WHEN %(tried)s THEN l.attempts + 1 ELSE l.attempts END,
         look_again_at = CASE WHEN found.ready THEN now() WHEN NOT %(tried)s THEN l.look_again_at
+            WHEN found.again IS NOT NULL THEN now() + make_interval(secs => found.again)
             ELSE now() + make_interval(secs => least(%(most)s, %(first)s * 2 ^ least(l.attempts, 20))) END
-    FROM unnest(%(names)s::text[], %(ready)s::bool[]) AS found(name, ready)
+    FROM unnest(%(names)s::text[], %(ready)s::bool[], %(again)s::float8[]) AS found(name, ready, again)
     WHERE l.database_name = found.name AND NOT (l.ready AND found.ready)
 """

@@ -68,8 +68,12 @@ class Reason(StrEnum):
     SUBDOMAIN_REFUSED = "SubdomainRefused"
     ACTIVATION_BUSY = "ActivationBusy"
     ACTIVATION_FAILED = "ActivationFailed"
+    WORKSPACE_UNPAID = "WorkspaceUnpaid"
     WORKSPACE_GONE = "WorkspaceGone"
+    DELETED_WORKSPACE_IN_USE = "DeletedWorkspaceInUse"
     WORKSPACE_SUSPENDED = "WorkspaceSuspended"
+    SERVICE_ACCOUNT_REMOVED = "ServiceAccountRemoved"
+    SERVICE_ACCOUNT_DEMOTED = "ServiceAccountDemoted"
     CONTRACT_UNPROVED = "ContractUnproved"
     PASSWORD_LOGIN_OFF = "PasswordLoginOff"  # noqa: S105  # a reason, no secret
     SECOND_FACTOR_REQUIRED = "SecondFactorRequired"

@@ -27,6 +27,7 @@ class Fault(Exception):
         message: what happened and what to do next; never holds a secret.
         effect_unknown: the call may have taken place although no answer came.
         away: nobody is at that address, or whoever is there answers nothing, so the next call would fail too.
+        again_seconds: after how long another try can succeed, where that is known.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Fault(Exception):
         *,
         effect_unknown: bool = False,
         away: bool = False,
+        again_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -44,6 +46,7 @@ class Fault(Exception):
         self.message = message
         self.effect_unknown = effect_unknown
         self.away = away
+        self.again_seconds = again_seconds
 
 
 class RunFault(Exception):

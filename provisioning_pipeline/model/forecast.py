@@ -25,11 +25,12 @@ class CutName:
 
 @dataclass(frozen=True, slots=True)
 class AgingWorkspace:
-    """A workspace that was never activated: Twenty's own clean-up deletes it seven days after `created_at`."""
+    """A workspace that was never activated, or never paid for: Twenty deletes it seven days after `created_at`."""
 
     slug: str
     workspace_id: str
     created_at: datetime
+    unpaid: bool = False
 
 
 @dataclass(frozen=True, slots=True)

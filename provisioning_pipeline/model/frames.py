@@ -38,6 +38,8 @@ LINKS: Final[Columns] = {
     "members_seen": "object",  # bool: its members were compared with Clerk's at least once
     "default_role_lent": "object",  # bool: we gave the workspace another default role and have to give its own back
     "asked_admin_email": "object",  # whom the tenant manager named as admin over HTTP, lower case
+    "workspace_url": "object",  # where one signs in to it, as Twenty said it
+    "restarts": "object",  # int: how many workspaces it had before and lost
 }
 """Our own rows: which workspace on which server is whose."""
 
@@ -48,9 +50,21 @@ WORKSPACES: Final[Columns] = {
     "activation_status": "object",
     "deleted": "object",  # bool
     "has_metadata": "object",  # bool: objectMetadata rows exist, so it was made by Twenty itself
-    "created_at": "object",  # datetime of one that was never activated, else None
+    "created_at": "object",  # datetime of one that was never activated or never paid for, else None
+    "free_at": "object",  # datetime at which Twenty takes the activation of one under way for crashed, else None
+    "free_in": "object",  # seconds until then by the clock of the server's database, at most 0 when it is past
 }
 """Every workspace of every reachable Twenty server."""
+
+SERVICE_ACCESS: Final[Columns] = {
+    "server": "object",
+    "workspace_id": "object",
+    "member": "object",  # bool: our account has a membership
+    "manages": "object",  # bool: by its role there it may change all settings
+    "role": "object",  # label of its role; None when there is none
+    "invited": "object",  # bool: it has an invitation that is still good, so that it joins by signing in
+}
+"""The workspaces of which our own account is a member, or to which it is invited."""
 
 FLAGS: Final[Columns] = {
     "server": "object",

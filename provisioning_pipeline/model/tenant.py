@@ -59,6 +59,10 @@ class Change(StrEnum):
     ADOPT_DATABASE = "adopt database"
     CREATE_WORKSPACE = "create workspace"
     ADOPT_WORKSPACE = "adopt workspace"
+    RESTART_TENANT = "start anew"
+    RETIRE_MEMBERSHIPS = "retire memberships"
+    FOLLOW_ADDRESS = "follow address"
+    REJOIN_WORKSPACE = "rejoin workspace"
     ACTIVATE_WORKSPACE = "activate workspace"
     ADD_ADMIN = "add admin"
     ADD_MEMBER = "add member"
@@ -182,6 +186,33 @@ class DatabasePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """Where a workspace is reached since it was renamed in Twenty. `url` is None where only Twenty can say it."""
+
+    subdomain: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """A workspace that was marked as deleted by SQL while it has members, none of whom can sign in to the server.
+
+    Args:
+        server, workspace_id, subdomain: which one.
+        members: how many memberships it still has.
+        database_name: of the tenant whose workspace it was, or None.
+        ours: it is a tenant's, or our own account is among its members: its memberships are retired.
+    """
+
+    server: str
+    workspace_id: str
+    subdomain: str
+    members: int
+    database_name: str | None
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TenantPlan:
     """Everything that acting for one tenant needs; small, and free of secrets.
 
@@ -199,6 +230,9 @@ class TenantPlan:
         store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
         database: what its own database needs; None when it was not looked into.
         pending: the names of pending onboarding steps, one tuple for each person of ours who has any.
+        name_note: why its workspace is not called what the registry says, as a clause; empty where it is.
+        address: where its workspace is reached since it was renamed in Twenty; None when it was not.
+        look_again_seconds: after how long there is something to be done; None: after the usual wait.
     """
 
     tenant: Tenant
@@ -214,6 +248,9 @@ class TenantPlan:
     store_organization: str | None = None
     database: DatabasePlan | None = None
     pending: tuple[tuple[str, ...], ...] = ()
+    name_note: str = ""
+    address: Address | None = None
+    look_again_seconds: float | None = None
 
     @property
     def needs_work(self) -> bool:
@@ -252,8 +289,9 @@ class Plan:
         clerk: how much of Clerk was read.
         dropped: databases that were looked into once and are no more.
         left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
-        unactivated: workspaces that were never activated, whoever made them.
+        unactivated: workspaces that were never activated or never paid for, whoever made them.
         room: server → workspaces that it could still take before this plan; None: no limit of ours.
+        retirements: workspaces that were deleted by SQL although they have members.
     """
 
     tenants: tuple[TenantPlan, ...]
@@ -268,6 +306,7 @@ class Plan:
     left: tuple[tuple[str, str], ...] = ()
     unactivated: tuple[AgingWorkspace, ...] = ()
     room: Mapping[str, int | None] = field(default_factory=dict)
+    retirements: tuple[Retirement, ...] = ()
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

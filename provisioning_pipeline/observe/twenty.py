@@ -16,6 +16,7 @@ from provisioning_pipeline.model.frames import (
     FLAGS,
     HALF_MEMBERS,
     SERVERS,
+    SERVICE_ACCESS,
     TWENTY_MEMBERS,
     TWENTY_USERS,
     WORKSPACES,
@@ -26,10 +27,14 @@ from provisioning_pipeline.settings import TwentyServer
 
 @dataclass(frozen=True)
 class TwentySnapshot:
-    """All servers at one time.
+    """All servers at one time; the frames are those of `model.frames`.
 
-    `service_users` maps a server's name to the user ids of our account there. `half_members` is empty before
-    `with_half_members`; `unreadable` counts the workspaces per server whose member records we may not read.
+    Args:
+        service_users: server → user ids of our account there.
+        deleted_in_use: server → workspaces that are marked as deleted although they have members.
+        lost_accounts: servers on which our account was deleted, with its last workspace.
+        half_members: empty before `with_half_members`.
+        unreadable: server → how many workspaces there have member records that we may not read.
     """
 
     servers: pd.DataFrame
@@ -38,6 +43,9 @@ class TwentySnapshot:
     members: pd.DataFrame
     users: pd.DataFrame
     service_users: Mapping[str, tuple[str, ...]]
+    service_access: pd.DataFrame
+    deleted_in_use: Mapping[str, Sequence[Row]]
+    lost_accounts: frozenset[str]
     half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
     unreadable: Mapping[str, int] = field(default_factory=dict)
 
@@ -59,6 +67,7 @@ async def twenty_servers(
     members: list[tuple[Any, ...]] = []
     users: list[tuple[Any, ...]] = []
     service_users: dict[str, tuple[str, ...]] = {}
+    service_access: list[Row] = []
     for server, seen in zip(servers, read, strict=True):
         name = database_name(server.database_url.get_secret_value())
         rows.append(
@@ -78,6 +87,7 @@ async def twenty_servers(
         members += [(server.name, *row) for row in seen.members]
         users += [(server.name, *row) for row in seen.users]
         service_users[server.name] = tuple(seen.service_users)
+        service_access += [{**row, "server": server.name} for row in seen.service_access]
     return TwentySnapshot(
         servers=frame(SERVERS, rows),
         workspaces=frame(WORKSPACES, workspaces),
@@ -85,6 +95,9 @@ async def twenty_servers(
         members=frame(TWENTY_MEMBERS, members),
         users=frame(TWENTY_USERS, users),
         service_users=service_users,
+        service_access=frame(SERVICE_ACCESS, service_access),
+        deleted_in_use={server.name: seen.deleted_in_use for server, seen in zip(servers, read, strict=True)},
+        lost_accounts=frozenset(server.name for server, seen in zip(servers, read, strict=True) if seen.lost_account),
     )
 
 
@@ -96,6 +109,9 @@ class _Seen:
     service_users: list[str]
     members: list[tuple[Any, ...]]
     users: list[tuple[Any, ...]]
+    service_access: list[Row]
+    deleted_in_use: list[Row]
+    lost_account: bool
     fault: Fault | None = None
 
 
@@ -106,12 +122,15 @@ async def _read(server: TwentyServer, database: TwentyDatabase, only: Sequence[s
         workspaces = await database.workspaces(only)
         flags = await database.onboarding_rows(only)
         service_users = await database.user_ids(server.service_email)
+        service_access = await database.service_access(service_users, server.service_email, only)
+        deleted_in_use = await database.deleted_in_use(service_users)
+        lost_account = not service_users and await database.was_deleted(server.service_email)
         members = await database.members(only)
         # of some tenants, whose accounts matter is known only after Clerk was read
         users = await database.users() if only is None else []
     except Fault as fault:
-        return _Seen(0, [], [], [], [], [], fault)
-    return _Seen(count, workspaces, flags, service_users, members, users)
+        return _Seen(0, [], [], [], [], [], [], [], lost_account=False, fault=fault)
+    return _Seen(count, workspaces, flags, service_users, members, users, service_access, deleted_in_use, lost_account)
 
 
 async def with_users(

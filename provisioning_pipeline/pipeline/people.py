@@ -73,7 +73,7 @@ async def twenty_now(connections: Connections) -> TwentyMembers:
     people = twenty.members[~twenty.members["user_id"].isin(ours)].merge(linked, on=["server", "workspace_id"])
     with_admin = people[people["role"] == ADMIN_ROLE]["slug"]
     living = twenty.workspaces[
-        (twenty.workspaces["activation_status"] == "ACTIVE") & ~twenty.workspaces["deleted"].astype(bool)
+        twenty.workspaces["activation_status"].isin(["ACTIVE", "CREATED"]) & ~twenty.workspaces["deleted"].astype(bool)
     ]
     slugs = linked.merge(living[["server", "workspace_id"]], on=["server", "workspace_id"])["slug"]
     without = sorted(slugs[~slugs.isin(with_admin)])

@@ -20,6 +20,7 @@ from provisioning_pipeline.decide.people import People, missing_at_clerk
 from provisioning_pipeline.decide.plan import Observed, Planner
 from provisioning_pipeline.decide.plan_databases import PeopleOfDatabase, people_of_databases, with_databases
 from provisioning_pipeline.decide.plan_members import KnownMembers, with_members, workplaces
+from provisioning_pipeline.decide.retirements import retirements_of, told
 from provisioning_pipeline.ledger.registry import Column
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
@@ -105,6 +106,8 @@ async def _decide(
             flags=seen.twenty.flags,
             looks=seen.looks,
             service_users=seen.twenty.service_users,
+            service_emails={server.name: server.service_email.strip().lower() for server in settings.servers},
+            service_access=seen.twenty.service_access,
             organizations=matches,
             holders=holders,
             users=users,
@@ -162,6 +165,10 @@ async def _decide(
         mending=mending(seen, matches, by_name, planner, settings.member_default_role),
     )
     entries = [with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts]
+    retirements = retirements_of(
+        seen.twenty.deleted_in_use,
+        {(link["server"], link["workspace_id"]): name for name, link in links.items() if link.get("workspace_id")},
+    )
     return Plan(
         with_databases(
             entries,
@@ -175,7 +182,8 @@ async def _decide(
         waiting=Waiting(weighed.waiting, weighed.people) if weighed.waiting else None,
         approved=weighed.approved,
         clerk=clerk_read(clerk),
-        notes=tuple(_notes(seen, weighed, len(missing))),
+        notes=(*_lost_accounts(settings, seen), *told(retirements), *_notes(seen, weighed, len(missing))),
+        retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),
         room={
@@ -239,11 +247,16 @@ def _left(seen: Seen, entries: Sequence[TenantPlan]) -> tuple[tuple[str, str], .
     homes = {
         entry.tenant.database_name: (entry.server, entry.workspace_id)
         for entry in entries
-        if entry.server in readable and entry.workspace_id
+        if entry.server in readable and entry.workspace_id and not _is_gone(entry)
     }
     of_ours = seen.twenty.members[seen.twenty.members["user_id"].isin([user for _, user in there])]
     inside = set(zip(of_ours["server"], of_ours["workspace_id"], of_ours["user_id"], strict=True))
     return tuple((name, user) for name, user in there if name in homes and (*homes[name], user) not in inside)
+
+
+def _is_gone(entry: TenantPlan) -> bool:
+    """Its workspace was deleted, which says nothing about who left it."""
+    return any(condition.reason is Reason.WORKSPACE_GONE for condition in entry.conditions)
 
 
 def _emails(taken_over: Sequence[Row]) -> list[tuple[str, str]]:
@@ -343,6 +356,15 @@ def _holders(
 def _member_counts(places: pd.DataFrame, members: pd.DataFrame) -> dict[str, int]:
     counts = members.merge(places, on=["server", "workspace_id"]).groupby("database_name").size()
     return {str(name): int(count) for name, count in counts.items()}
+
+
+def _lost_accounts(settings: Settings, seen: Seen) -> Iterator[str]:
+    for server in settings.servers:
+        if server.name in seen.twenty.lost_accounts:
+            yield (
+                f'The service account {server.service_email} of Twenty server "{server.name}" was deleted with its '
+                "last workspace. The next run that makes a workspace there signs it up anew."
+            )
 
 
 def _notes(seen: Seen, weighed: Weighed, missing: int) -> Iterator[str]:

@@ -153,6 +153,11 @@ def _twenty(connections: Connections, server: TwentyServer) -> Callable[[], Awai
         supported = f"{server.base_url}, version {version or 'not told'}, {contract}"
         if not await opened.database.has_any_user():
             return f"{supported}; no user yet: the first run signs {server.service_email} up as its admin"
+        if await opened.database.was_deleted(server.service_email):
+            return (
+                f"{supported}; {server.service_email} was deleted with its last workspace: the next run that makes a "
+                "workspace signs it up anew"
+            )
         await opened.client.service_token()
         if not await opened.database.is_server_admin(server.service_email):
             return (

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import MappingProxyType
 
 from psycopg import Error
 
@@ -38,6 +39,7 @@ from provisioning_pipeline.pipeline.connections import Connections, tenant_datab
 from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
 from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.plans import SavedPlan, must_be_as_saved, saved_plan
+from provisioning_pipeline.pipeline.retiring import retire
 from provisioning_pipeline.pipeline.scopes import scope_of
 from provisioning_pipeline.pipeline.totals import Totals
 from provisioning_pipeline.report import charts
@@ -153,6 +155,7 @@ class Reconciler:
             RunFault: when registry or ledger refuse.
         """
         try:
+            plan = await retire(self.connections, plan, self.run_id)
             await self._remember(plan)
             if plan.work:
                 self._loading = asyncio.create_task(asyncio.to_thread(charts.load))
@@ -223,6 +226,7 @@ class Reconciler:
     async def _write_down(self, plan: Plan) -> Plan:
         ledger = self.connections.ledger
         await ledger.ensure_links((entry.tenant for entry in plan.tenants), run_id=self.run_id)
+        await self._follow_addresses(plan)
         adoptions = {entry.tenant.database_name: await self._adopt(entry) for entry in plan.tenants if entry.adopt}
         entries = []
         for entry in plan.tenants:
@@ -235,7 +239,8 @@ class Reconciler:
         for idle in (True, False):
             # a tenant whose steps come next has not had its try yet
             found = {e.tenant.database_name: e.conditions for e in entries if (not steps_for(e)) is idle}
-            await self._store(found, tried=idle)
+            again = {e.tenant.database_name: e.look_again_seconds for e in entries if e.look_again_seconds is not None}
+            await self._store(found, tried=idle, again=again)
         outcomes = [outcome for adoption in adoptions.values() for outcome in adoption.outcomes]
         await ledger.add_outcomes(self.run_id, outcomes)
         await self._keep_what_was_read(plan)
@@ -368,9 +373,16 @@ class Reconciler:
     async def _keep(self, result: ChainResult, *, tried: bool) -> None:
         # outcomes first: what holds since stands after what was done, and a crash in between loses neither
         await self.connections.ledger.add_outcomes(self.run_id, result.outcomes)
-        await self._store({result.database_name: result.conditions}, tried=tried)
+        again = {} if result.again_seconds is None else {result.database_name: result.again_seconds}
+        await self._store({result.database_name: result.conditions}, tried=tried, again=again)
 
-    async def _store(self, found: dict[str, tuple[Condition, ...]], *, tried: bool) -> None:
+    async def _store(
+        self,
+        found: dict[str, tuple[Condition, ...]],
+        *,
+        tried: bool,
+        again: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         if not found:
             return
         settings = self.connections.settings
@@ -380,7 +392,25 @@ class Reconciler:
             first_wait=settings.retry_seconds,
             most_wait=settings.retry_most_seconds,
             tried=tried,
+            again=again,
         )
+
+    async def _follow_addresses(self, plan: Plan) -> None:
+        """Workspaces that were renamed in Twenty are reached elsewhere now; those of which only Twenty can say where
+        are looked up by the tenant's first step."""
+        begun = time.perf_counter()
+        moved = {
+            entry.tenant.database_name: (entry.address.subdomain, entry.address.url)
+            for entry in plan.tenants
+            if entry.address and entry.address.url
+        }
+        followed = await self.connections.ledger.follow_addresses(moved)
+        seconds = time.perf_counter() - begun
+        outcomes = [
+            Outcome(name, Change.FOLLOW_ADDRESS, OutcomeStatus.DONE, f"it is reached at {moved[name][1]} now", seconds)
+            for name in followed
+        ]
+        await self.connections.ledger.add_outcomes(self.run_id, outcomes)
 
     async def _adopt(self, entry: TenantPlan) -> ChainResult:
         begun = time.perf_counter()
@@ -404,10 +434,11 @@ class Reconciler:
         return ChainResult(name, (), (outcome,), failed=False)
 
     async def _make_servers_ready(self, plan: Plan) -> list[Judged]:
-        """Judge every server that will be written to, and sign our account up where there is no user at all.
+        """Judge every server that will be written to, and sign our account up where it has to be.
 
-        The first user of a server becomes its admin. A server that may not be written to comes to its stop, and is
-        not among those that are returned.
+        That is where there is no user at all, and where ours was deleted with its last workspace. The first user of a
+        server becomes its admin, and so does the next one where no admin is left. A server that may not be written to
+        comes to its stop, and is not among those that are returned.
         """
         wanted: dict[str, list[str]] = {}
         for entry in plan.work:
@@ -421,7 +452,9 @@ class Reconciler:
         """Judge one server; `inside` names databases of tenants in whose workspace something will be done."""
         server = self.connections.servers[name]
         try:
-            known = await server.database.has_any_user()
+            email = server.client.service_account.email
+            # Twenty deletes our account with its last workspace, like everybody's
+            known = await server.database.has_any_user() and not await server.database.was_deleted(email)
             # signing in writes nothing, so it need not wait for the verdict; what it refuses comes after that
             judged, refused = await both(
                 look_and_remember(self.connections, name, inside),

@@ -66,7 +66,10 @@ def _of_the_tenant(entry: TenantPlan) -> list[Change]:
 def _told(change: Change, entry: TenantPlan) -> str:
     """The change with what it will come to, where the plan knows it already."""
     if change is Change.CREATE_WORKSPACE and entry.subdomains:
-        return f"{change} {entry.subdomains[0]} on {entry.server}"
+        called = f', called "{entry.tenant.name}": {entry.name_note}' if entry.name_note else ""
+        return f"{change} {entry.subdomains[0]} on {entry.server}{called}"
+    if change is Change.FOLLOW_ADDRESS and entry.address:
+        return f"{change}: the workspace was renamed to {entry.address.subdomain} in Twenty"
     if change is Change.ADD_ADMIN and isinstance(entry.admin, Admin):
         return f"{change} {entry.admin.email}"
     if change is Change.REMOVE_ROWS and entry.database:

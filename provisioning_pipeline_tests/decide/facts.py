@@ -94,6 +94,12 @@ def servers(*rows: dict[str, Any]) -> pd.DataFrame:
     return frames.frame(frames.SERVERS, rows)
 
 
+def access(*rows: dict[str, Any]) -> pd.DataFrame:
+    """The frame of what our account may do; without any row it manages the usual workspace."""
+    whole = {"server": "eu", "workspace_id": WORKSPACE, "member": True, "manages": True, "role": "Admin"}
+    return frames.frame(frames.SERVICE_ACCESS, [whole | {"invited": False} | row for row in rows or ({},)])
+
+
 def observed(
     *,
     servers: Sequence[dict[str, Any]] = (server(),),
@@ -105,6 +111,8 @@ def observed(
     """What was observed; by default one server with one whole workspace."""
     given: dict[str, Any] = {
         "service_users": {"eu": (SERVICE,)},
+        "service_emails": {"eu": "ops@provisioning.test"},
+        "service_access": access(),
         "organizations": {},
         "holders": {},
         "users": {},

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provisioning_pipeline.clients.clerk.walk import Row
+from provisioning_pipeline.model.names import person_name
 
 WORKSPACE_ID_KEY = "twenty_workspace_id"
 """Where an organization's public metadata keeps its workspace; a session token can carry it from there."""
@@ -40,8 +41,8 @@ def user_row(entry: Mapping[str, Any]) -> Row:
     return (
         _text(entry["id"]),
         verified_email(entry),
-        (entry.get("first_name") or "").strip(),
-        (entry.get("last_name") or "").strip(),
+        person_name(entry.get("first_name") or ""),
+        person_name(entry.get("last_name") or ""),
         bool(entry.get("banned")),
         entry.get("external_id") or None,
     )

@@ -13,6 +13,7 @@ from psycopg import errors, sql
 
 from provisioning_pipeline.clients.onboarding_rows import remove_rows, rights_missing
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.twenty import standing
 from provisioning_pipeline.clients.twenty.contract import COLUMNS, MEASURED_VERSION
 from provisioning_pipeline.clients.twenty.member_records import MemberRecords
 from provisioning_pipeline.model.condition import Reason
@@ -21,15 +22,21 @@ from provisioning_pipeline.model.onboarding import Flag
 
 _CLOCK_TOLERANCE = timedelta(seconds=5)
 """The server process and its database may be two machines."""
+_ACTIVATION_IS_STALE = timedelta(minutes=5) + _CLOCK_TOLERANCE
+"""After so long without an end Twenty 2.21.0 takes the call that activates a workspace again."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceState:
-    """One workspace as its row says it."""
+    """One workspace as its row says it.
+
+    `free_in`: seconds until Twenty takes the activation of one under way for crashed, 0 when it does; None: no such.
+    """
 
     subdomain: str
     activation_status: str
     deleted: bool
+    free_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,9 @@ class TwentyDatabase:
         self._repairs = repairs
         self.records = MemberRecords(database, repairs, self._in_words)
 
-    async def _fetch(self, query: LiteralString | sql.Composed, parameters: Sequence[object] = ()) -> list[Row]:
+    async def _fetch(
+        self, query: LiteralString | sql.Composed, parameters: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[Row]:
         async with self._in_words():
             return await self._database.fetch(query, parameters)
 
@@ -130,7 +139,8 @@ class TwentyDatabase:
             FROM core.workspace w
             JOIN core."userWorkspace" uw ON uw."workspaceId" = w.id AND uw."deletedAt" IS NULL
             JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
-            WHERE lower(u.email) = %s AND w."activationStatus"::text = 'ACTIVE' AND w."deletedAt" IS NULL
+            WHERE lower(u.email) = %s AND w."activationStatus"::text IN ('ACTIVE', 'CREATED')
+              AND w."deletedAt" IS NULL
             ORDER BY w."createdAt", w.id LIMIT 1
             """,
             [email.lower()],
@@ -171,7 +181,7 @@ class TwentyDatabase:
         rows = await self._fetch(
             """
             SELECT count(*) AS found FROM core.workspace w JOIN pg_namespace n ON n.nspname = w."databaseSchema"
-            WHERE w."activationStatus"::text = 'ACTIVE' AND w."deletedAt" IS NULL
+            WHERE w."activationStatus"::text IN ('ACTIVE', 'CREATED') AND w."deletedAt" IS NULL
               AND NOT (has_schema_privilege(n.oid, 'USAGE') AND COALESCE((
                 SELECT has_table_privilege(c.oid, 'SELECT') FROM pg_class c
                 WHERE c.relnamespace = n.oid AND c.relname = 'workspaceMember'), true))
@@ -198,15 +208,23 @@ class TwentyDatabase:
         return int(rows[0]["made"]) + len(subdomains) - int(rows[0]["there"])
 
     async def workspaces(self, only: Sequence[str] | None = None) -> list[Row]:
-        """Workspaces, all or by id: workspace_id, subdomain, activation_status, deleted, has_metadata, created_at."""
+        """Workspaces, all or by id: the columns of `WORKSPACES` without the server.
+
+        An activation that was begun and never ended is Twenty's own for 5 minutes; then it takes the call again
+        (2.21.0, run against it).
+        """
         ids = None if only is None else list(only)
         return await self._fetch(
             """
             SELECT w.id::text AS workspace_id, w.subdomain, w."activationStatus"::text AS activation_status,
                    w."deletedAt" IS NOT NULL AS deleted, o."workspaceId" IS NOT NULL AS has_metadata,
                    -- of a fleet at rest nobody asks, and ten thousand times take long to read
-                   CASE WHEN w."activationStatus"::text IN ('PENDING_CREATION', 'ONGOING_CREATION')
-                       THEN w."createdAt" END AS created_at
+                   CASE WHEN w."activationStatus"::text IN ('PENDING_CREATION', 'ONGOING_CREATION', 'CREATED')
+                       THEN w."createdAt" END AS created_at,
+                   CASE WHEN w."activationStatus"::text = 'ONGOING_CREATION'
+                       THEN w."updatedAt" + %s END AS free_at,
+                   CASE WHEN w."activationStatus"::text = 'ONGOING_CREATION'
+                       THEN extract(epoch FROM w."updatedAt" + %s - clock_timestamp())::float8 END AS free_in
             FROM core.workspace w
             LEFT JOIN (
                 SELECT DISTINCT "workspaceId" FROM core."objectMetadata"
@@ -214,8 +232,43 @@ class TwentyDatabase:
             ) o ON o."workspaceId" = w.id
             WHERE %s::uuid[] IS NULL OR w.id = ANY(%s)
             """,
-            [ids, ids, ids, ids],
+            [_ACTIVATION_IS_STALE, _ACTIVATION_IS_STALE, ids, ids, ids, ids],
         )
+
+    async def service_access(self, user_ids: Sequence[str], email: str, only: Sequence[str] | None = None) -> list[Row]:
+        """Workspaces, all or these, that our account (by its ids and e-mail) belongs to or is invited to.
+
+        The columns of `SERVICE_ACCESS` without the server.
+        """
+        ids = None if only is None else list(only)
+        return await self._fetch(
+            standing.ACCESS, {"users": list(user_ids), "email": email.strip().lower(), "only": ids}
+        )
+
+    async def deleted_in_use(self, user_ids: Sequence[str]) -> list[Row]:
+        """Workspaces that are marked as deleted although they have members: workspace_id, subdomain, members, service.
+
+        Twenty's own deletion ends the memberships first. With one left, every sign-in of that person on this server
+        fails with a TypeError (2.21.0, run against it). `service`: one of these accounts is such a person.
+        """
+        return await self._fetch(standing.DELETED_IN_USE, [list(user_ids)])
+
+    async def retire_memberships(self, workspace_id: str) -> int:
+        """End the memberships of a workspace that is marked as deleted, as Twenty's own deletion does; how many.
+
+        Raises:
+            Fault: DELETED_WORKSPACE_IN_USE when our user may not write there, with the grant that is missing.
+        """
+        assert self._repairs is not None
+        return await standing.retire_memberships(self._repairs, workspace_id)
+
+    async def was_deleted(self, email: str) -> bool:
+        """Whether there was an account with this e-mail and there is none any more.
+
+        Twenty deletes an account with its last workspace, ours like everybody's.
+        """
+        rows = await self._fetch(standing.WAS_DELETED, [email.strip().lower()])
+        return bool(rows[0]["deleted"])
 
     async def onboarding_rows(self, only: Sequence[str] | None = None) -> list[Row]:
         """Onboarding rows, all or those of these workspaces and of their people: row_id, key, both ids, value."""
@@ -286,10 +339,12 @@ class TwentyDatabase:
         """One workspace, or None when it does not exist."""
         rows = await self._fetch(
             """
-            SELECT subdomain, "activationStatus"::text AS activation_status, "deletedAt" IS NOT NULL AS deleted
+            SELECT subdomain, "activationStatus"::text AS activation_status, "deletedAt" IS NOT NULL AS deleted,
+                   CASE WHEN "activationStatus"::text = 'ONGOING_CREATION'
+                       THEN greatest(0, extract(epoch FROM "updatedAt" + %s - clock_timestamp()))::float8 END AS free_in
             FROM core.workspace WHERE id = %s
             """,
-            [workspace_id],
+            [_ACTIVATION_IS_STALE, workspace_id],
         )
         return WorkspaceState(**rows[0]) if rows else None
 

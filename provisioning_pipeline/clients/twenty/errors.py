@@ -104,6 +104,11 @@ def is_second_factor(error: TwentyError) -> bool:
     )
 
 
+def is_of_deleted_workspace(error: TwentyError) -> bool:
+    """A sign-in fails because a workspace of that person is marked as deleted although their membership is not."""
+    return "null (reading 'workspaceDiscoverability')" in error.message
+
+
 def is_wrong_password(error: TwentyError) -> bool:
     """The account exists with another password."""
     return error.message.startswith("Wrong password") or "Incorrect login method" in error.message
@@ -143,6 +148,22 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
             f"{system} allows no further workspace, or no account that has none: {text}. Set "
             "IS_MULTIWORKSPACE_ENABLED=true there. From 2.38 on a server with workspaces signs up nobody new either, "
             "unless they are invited: invite the service account into a workspace there first.",
+            error,
+        )
+    if error.sub_code == "PERMISSION_DENIED":
+        return TwentyFault(
+            FaultKind.TENANT,
+            Reason.SERVICE_ACCOUNT_DEMOTED,
+            f"{system} refused {call}: {text}. The service account is no Admin of the workspace any more: have an "
+            "admin there make it Admin again (Settings > Members).",
+            error,
+        )
+    if is_of_deleted_workspace(error):
+        return TwentyFault(
+            FaultKind.TENANT,
+            Reason.DELETED_WORKSPACE_IN_USE,
+            f"{system} fails at {call}, because a workspace of that person was marked as deleted by SQL while their "
+            "membership stands. `provisioning plan` says which; the next run ends such memberships where it may.",
             error,
         )
     if error.sub_code == "SUBDOMAIN_ALREADY_TAKEN":
@@ -218,6 +239,16 @@ def service_account_refused(system: str, email: str, fault: TwentyFault) -> Faul
             Reason.CREDENTIALS_REFUSED,
             f"{system} refuses the password of the service account {email}. "
             "Correct PROVISIONING_TWENTY_SERVICE_PASSWORD (or its entry in PROVISIONING_TWENTY_SERVERS).",
+        )
+    if is_of_deleted_workspace(fault.error):
+        return Fault(FaultKind.SERVER, fault.reason, fault.message)
+    if is_no_member(fault.error):
+        return TwentyFault(
+            FaultKind.TENANT,
+            Reason.SERVICE_ACCOUNT_REMOVED,
+            f"{system}: the service account {email} is no member of the workspace any more. Have an admin there invite "
+            "it as Admin (Settings > Members).",
+            fault.error,
         )
     if is_password_login_off(fault.error) or is_second_factor(fault.error):
         return TwentyFault(

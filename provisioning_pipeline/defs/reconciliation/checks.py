@@ -57,10 +57,10 @@ def harm_budget_is_respected(workbench: Workbench) -> dg.AssetCheckResult:
 @dg.asset_check(
     asset=tenant_inventory,
     description="No workspace is about to be deleted by Twenty's own clean-up, which takes those that were not "
-    "activated within seven days.",
+    "activated, or not paid for, within seven days.",
 )
 def clean_up_is_not_near(workbench: Workbench) -> dg.AssetCheckResult:
-    """Passes when no workspace that was never activated is older than five days."""
+    """Passes when no workspace that was never activated or never paid for is older than five days."""
     from provisioning_pipeline.pipeline.health import clean_up_now
 
     return clean_up_result(workbench.with_dry_connections(clean_up_now))

@@ -41,6 +41,10 @@ def upgrade() -> None:
         ALTER TABLE provisioning.tenant_link ADD COLUMN default_role_before uuid;
         COMMENT ON COLUMN provisioning.tenant_link.default_role_before IS
             'The workspace''s own default role while we have another in its place for a join; null: it has its own.';
+
+        ALTER TABLE provisioning.tenant_link ADD COLUMN restarts integer NOT NULL DEFAULT 0;
+        COMMENT ON COLUMN provisioning.tenant_link.restarts IS
+            'How often an operator had the tenant get a new workspace in place of one that is gone.';
         """
     )
 
@@ -49,7 +53,7 @@ def downgrade() -> None:
     """Drop the same."""
     op.execute(
         """
-        ALTER TABLE provisioning.tenant_link DROP COLUMN default_role_before;
+        ALTER TABLE provisioning.tenant_link DROP COLUMN default_role_before, DROP COLUMN restarts;
         DROP TABLE provisioning.vouched_account, provisioning.certificate;
         """
     )

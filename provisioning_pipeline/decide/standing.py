@@ -1,0 +1,144 @@
+"""What can be done in a workspace that is there: how it stands itself, and how our own account stands in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
+from provisioning_pipeline.model.tenant import Address
+
+UNFINISHED: Final = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
+ACTIVE: Final = is_true(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_ACTIVE, "The workspace is active.")
+_READY: Final = ConditionType.WORKSPACE_READY
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a tenant's workspace stands.
+
+    Args:
+        condition: WorkspaceReady as it is now.
+        closed: nothing can be done in it through Twenty.
+        unfinished: it waits for its activation, which this run makes.
+        unpaid: it is made, and nobody gets further than the bill: no login can be proved.
+        rejoins: our account was removed from it and is invited again, so that it comes back by signing in.
+        again_seconds: after how long it can be gone on with, where that is known.
+    """
+
+    condition: Condition
+    closed: bool = False
+    unfinished: bool = False
+    unpaid: bool = False
+    rejoins: bool = False
+    again_seconds: float | None = None
+
+
+def standing_of(
+    row: Mapping[str, Any] | None, access: Mapping[str, Any] | None, server: str, workspace_id: str, account: str
+) -> Standing:
+    """How this workspace stands.
+
+    Args:
+        row: of `WORKSPACES`, or None where the server knows no such workspace.
+        access: our account's row of `SERVICE_ACCESS` there, or None where it is neither member nor invited.
+        account: the e-mail of our account.
+    """
+    if row is None or row["deleted"]:
+        return Standing(_gone(server, workspace_id), closed=True)
+    status = row["activation_status"]
+    if status == "ONGOING_CREATION" and (row["free_in"] or 0) > 0:
+        return Standing(_under_way(row, workspace_id), closed=True, again_seconds=row["free_in"])
+    if status in UNFINISHED:
+        waits = "The workspace exists and waits for its activation; this run goes on with it."
+        return Standing(is_false(_READY, Reason.WAITING, waits), unfinished=True)
+    if status not in ("ACTIVE", "CREATED"):
+        text = f"Twenty says {status} of workspace {workspace_id}. Reactivate it in Twenty's admin panel."
+        return Standing(is_false(_READY, Reason.WORKSPACE_SUSPENDED, text), closed=True)
+    if not row["has_metadata"]:
+        text = (
+            f"Workspace {workspace_id} says {status} but has no object metadata: it was not made by Twenty's own "
+            "services and cannot be opened."
+        )
+        return Standing(is_false(_READY, Reason.WORKSPACE_INCOMPLETE, text), closed=True)
+    return _with_access(access, workspace_id, account, status)
+
+
+def _with_access(access: Mapping[str, Any] | None, workspace_id: str, account: str, status: str) -> Standing:
+    if access is None or not (access["member"] or access["invited"]):
+        return Standing(removed(workspace_id, account), closed=True)
+    if not access["member"]:
+        text = f"{account} was removed from the workspace and is invited again; this run comes back by signing in."
+        return Standing(is_false(_READY, Reason.WAITING, text), rejoins=True)
+    if not access["manages"]:
+        return Standing(demoted(workspace_id, account, access["role"]), closed=True)
+    if status == "CREATED":
+        return Standing(unpaid(workspace_id), unpaid=True)
+    return Standing(ACTIVE)
+
+
+def _gone(server: str, workspace_id: str) -> Condition:
+    return is_false(
+        _READY,
+        Reason.WORKSPACE_GONE,
+        f'Workspace {workspace_id} was deleted on Twenty server "{server}", and no call of Twenty\'s brings it back. '
+        "Nothing is made in its place by itself: `provisioning restart TENANT` lets the next run make a new one.",
+    )
+
+
+def _under_way(row: Mapping[str, Any], workspace_id: str) -> Condition:
+    return is_unknown(
+        _READY,
+        Reason.ACTIVATION_BUSY,
+        f"Twenty has begun to activate workspace {workspace_id}. Unless that ends by itself, because the server was "
+        f"stopped meanwhile, Twenty takes the call again at {row['free_at']:%Y-%m-%d %H:%M:%S} UTC; the first run "
+        "after that makes it.",
+    )
+
+
+def unpaid(workspace_id: str) -> Condition:
+    """The server asks for a subscription, and this workspace has none: people can join, and see the bill."""
+    return is_false(
+        _READY,
+        Reason.WORKSPACE_UNPAID,
+        f"Workspace {workspace_id} is made and has no subscription (Twenty says CREATED), so that its members get no "
+        "further than the bill. Twenty deletes it 7 days after its creation. Have the customer pay there.",
+    )
+
+
+def removed(workspace_id: str, account: str) -> Condition:
+    """Our account is outside."""
+    return is_false(
+        _READY,
+        Reason.SERVICE_ACCOUNT_REMOVED,
+        f"The service account {account} is no member of workspace {workspace_id} any more, so that nothing can be done "
+        "there. Have an admin of the workspace invite it as Admin (Settings > Members); the next run comes back by "
+        "signing in.",
+    )
+
+
+def demoted(workspace_id: str, account: str, role: str | None) -> Condition:
+    """Our account is inside and may change nothing."""
+    return is_false(
+        _READY,
+        Reason.SERVICE_ACCOUNT_DEMOTED,
+        f"The service account {account} is {f'only {role}' if role else 'without a role'} in workspace {workspace_id}, "
+        "so that nothing can be done there. Have an admin of the workspace make it Admin again (Settings > Members); "
+        "the next run goes on.",
+    )
+
+
+def moved_to(link: Mapping[str, Any], row: Mapping[str, Any]) -> Address | None:
+    """The workspace's address if it was renamed in Twenty since the ledger learnt it, else None.
+
+    Twenty puts the subdomain before its own host, so where the old address begins with the old subdomain, only that
+    changes; else Twenty has to be asked.
+    """
+    old, new = link["subdomain"], row["subdomain"]
+    if old == new or not link["workspace_url"]:
+        return None
+    url = urlsplit(str(link["workspace_url"]))
+    first, dot, rest = url.netloc.partition(".")
+    if not dot or first != old:
+        return Address(new, None)
+    return Address(new, url._replace(netloc=f"{new}.{rest}").geturl())

@@ -4,7 +4,7 @@ Calls are counted as a run makes them when nothing goes wrong. What a plan canno
 turns out to be another Twenty, people whose password is not ours, subdomains that are taken.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +18,7 @@ from provisioning_pipeline.decide.forecast_calls import (
     twenty_calls,
     work_at_twenty,
 )
+from provisioning_pipeline.decide.forecast_pace import DEFAULT_SECONDS
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.forecast import Circumstances, CutName, Forecast, Harm, Limit
 from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Change, Plan, TenantPlan
@@ -49,30 +50,11 @@ def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
 
 # --- time -----------------------------------------------------------------------------------------------------------
 
-_DEFAULT_SECONDS: Final[Mapping[Change, float]] = {
-    Change.CREATE_WORKSPACE: 0.3,
-    Change.ADD_ADMIN: 0.5,
-    Change.ADD_MEMBER: 0.5,
-    Change.MEND_MEMBER: 0.5,
-    Change.SET_NAME: 0.1,
-    Change.SET_ROLE: 0.1,
-    Change.DEMOTE_MEMBER: 0.1,
-    Change.REMOVE_MEMBER: 1.0,
-    Change.DROP_LINK: 0.3,
-    Change.STORE_AT_CLERK: 0.2,
-    Change.CLEAR_ONBOARDING: 0.1,
-    Change.PROVE_LOGIN: 0.3,
-}
-"""Of one change, while nothing is known: one to three calls, of which a password costs Twenty's processor 0.1 s."""
-
 _SERVERS_READY_SECONDS: Final = 0.3
 """All servers are made ready at once."""
 
 _OWN_STEPS: Final = 4
 """Steps of our own account in a new workspace, cleared one after another."""
-
-_ONE_BY_ONE: Final = frozenset({Change.REMOVE_MEMBER, Change.DROP_LINK, Change.STORE_AT_CLERK})
-"""People whom these concern wait for each other; all others are worked on side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +67,11 @@ class _Time:
 
 
 def _time(work: list[Work], clerk_calls: int, circumstances: Circumstances) -> _Time:
-    """Tenants share the places; none is quicker than its own changes, one kind after another."""
-    each = [_seconds_of(tenant, circumstances) for tenant in work]
-    working = max(sum(each) / circumstances.tenant_concurrency, max(each, default=0.0))
+    """Servers work side by side, and each does what it has to do one thing after another."""
+    busy: defaultdict[str | None, float] = defaultdict(float)
+    for tenant in work:
+        busy[tenant.entry.server] += _seconds_of(tenant, circumstances)
+    working = max(busy.values(), default=0.0)
     ready = _SERVERS_READY_SECONDS if work else 0.0
     clerk = _clerk_seconds(clerk_calls, circumstances)
     return _Time(clerk, working, max(clerk, circumstances.reading_seconds + ready + working))
@@ -101,23 +85,11 @@ def _clerk_seconds(calls: int, circumstances: Circumstances) -> float:
 
 
 def _seconds_of(tenant: Work, circumstances: Circumstances) -> float:
+    known = circumstances.seconds_of_change.get(str(tenant.entry.server), {})
     return sum(
-        _seconds_of_one(change, circumstances) * _turns(change, people, circumstances.twenty_concurrency)
-        for change, people in _people_by_change(tenant, circumstances).items()
+        known.get(change, DEFAULT_SECONDS.get(change, 0.0)) * count
+        for change, count in _people_by_change(tenant, circumstances).items()
     )
-
-
-def _seconds_of_one(change: Change, circumstances: Circumstances) -> float:
-    if change is Change.ACTIVATE_WORKSPACE:
-        return circumstances.activation_seconds
-    return circumstances.seconds_of_change.get(change, _DEFAULT_SECONDS.get(change, 0.0))
-
-
-def _turns(change: Change, people: int, at_once: int) -> float:
-    """How many times the usual one the last of several people takes: they begin together and wait for the server."""
-    if change in _ONE_BY_ONE:
-        return people
-    return max(2 * people / (people + 1), people / at_once)
 
 
 def _people_by_change(tenant: Work, circumstances: Circumstances) -> Counter[Change]:
@@ -161,8 +133,8 @@ def _first_limit(
         )
     if time.work > _LONG_SECONDS and time.work > time.whole / 2:
         return Limit.TWENTY_CONCURRENCY, (
-            f"{calls} calls to Twenty take about {time.work:.0f} s with {circumstances.tenant_concurrency} tenants and "
-            f"{circumstances.twenty_concurrency} calls at once."
+            f"{calls} calls to Twenty take about {time.work:.0f} s, however many are under way at once: a server does "
+            "its work one thing after another."
         )
     return None, "No limit is reached."
 

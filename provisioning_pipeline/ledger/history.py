@@ -1,6 +1,6 @@
 """What the ledger keeps of runs: the drift that they found and what each was like."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
+from provisioning_pipeline.model.forecast import Timed
 from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunPoint, Source
 from provisioning_pipeline.model.run_record import RunRecord, record_from
 
@@ -170,16 +171,29 @@ class History:
         rows = await self.database.fetch("SELECT record FROM provisioning.run WHERE run_id = %s", [run_id])
         return record_from(rows[0]["record"] if rows else None)
 
-    async def seconds_of_changes(self) -> dict[str, float]:
-        """Change → median seconds of one, over what succeeded lately: one crowded run shall not make all look slow."""
-        rows = await self.database.fetch(
+    async def timed_changes(self, servers: Mapping[str, str]) -> list[Timed]:
+        """How long changes took in the last runs on each of these servers (name → base URL).
+
+        A run that knew the server under another address says nothing of it: the name may have been a sandbox's then.
+        """
+        rows = await self.database.fetch_tuples(
             """
-            SELECT change, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS seconds FROM (
-                SELECT change, seconds FROM provisioning.outcome WHERE status = 'done' ORDER BY at DESC LIMIT 5000
-            ) lately GROUP BY change
-            """
+            SELECT l.server, o.change, count(*)::int, avg(o.seconds)
+            FROM (
+                SELECT run_id, database_name, change, seconds FROM provisioning.outcome
+                WHERE status = 'done' ORDER BY id DESC LIMIT 5000
+            ) o
+            JOIN provisioning.tenant_link l USING (database_name)
+            JOIN provisioning.run r USING (run_id)
+            JOIN unnest(%s::text[], %s::text[]) AS known(server, shown) ON known.server = l.server
+            WHERE r.record IS NULL OR r.record->'settings'->>('Twenty server ' || l.server) IS NULL
+               OR r.record->'settings'->>('Twenty server ' || l.server) = known.shown
+               OR starts_with(r.record->'settings'->>('Twenty server ' || l.server), known.shown || ',')
+            GROUP BY l.server, o.run_id, o.change
+            """,
+            [list(servers), list(servers.values())],
         )
-        return {row["change"]: float(row["seconds"]) for row in rows}
+        return [Timed(*row) for row in rows]
 
     async def inhabited_servers(self) -> list[str]:
         """The servers on which a tenant of ours has its workspace."""

@@ -48,7 +48,7 @@ class Forecast:
 
     Args:
         clerk_calls, twenty_calls: HTTP calls in all, retries left out; for Clerk those of observing are among them.
-        seconds: wall-clock time, by the limits and by how long the last runs took for each change.
+        seconds: wall-clock time, by the limits and by how long the last runs on each server took for each change.
         first_limit: what is reached first, or None when nothing holds the run back.
         why: the first limit in words, with its figures.
         cut_names: subdomains that will differ from their slugs.
@@ -78,8 +78,8 @@ class Circumstances:
         twenty_concurrency, tenant_concurrency: as in the settings.
         harm_allowed: removals and demotions that a run may make in all.
         reading_seconds: that making this plan took.
-        activation_seconds: of one workspace, in the last runs.
-        seconds_of_change: change → median seconds of one in the last runs; defaults where it is missing.
+        seconds_of_change: server → change → what one adds to a run there, as the last runs showed; defaults where it
+            is missing.
         room: server → workspaces that it can still take; None: no limit of ours.
         inhabited: servers on which a workspace of ours is known before the run.
         members: database name → people of ours in its workspace besides the admin, before the run.
@@ -93,8 +93,17 @@ class Circumstances:
     tenant_concurrency: int
     harm_allowed: int
     reading_seconds: float = 0.0
-    activation_seconds: float = 3.0
-    seconds_of_change: Mapping[str, float] = field(default_factory=dict)
+    seconds_of_change: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     room: Mapping[str, int | None] = field(default_factory=dict)
     inhabited: frozenset[str] = frozenset()
     members: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One kind of change in one past run on one server: how many were made, and how long one took on average."""
+
+    server: str
+    change: str
+    count: int
+    seconds: float

@@ -5,13 +5,11 @@ from datetime import UTC, datetime
 
 from provisioning_pipeline.clients.limits import BURST
 from provisioning_pipeline.decide.forecast import forecast
+from provisioning_pipeline.decide.forecast_pace import paces
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.forecast import Circumstances, Forecast
-from provisioning_pipeline.model.tenant import Change, Plan
+from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.pipeline.connections import Connections
-
-_ACTIVATION_SECONDS = 3.0
-"""Of Twenty 2.21 on two cores, until a run has measured this one."""
 
 
 async def foretell(connections: Connections, plan: Plan, *, reading_seconds: float = 0.0) -> Forecast:
@@ -21,7 +19,7 @@ async def foretell(connections: Connections, plan: Plan, *, reading_seconds: flo
     history = connections.history
     names = [entry.tenant.database_name for entry in plan.work]
     known = bool(names) and await has_ledger(history.database)
-    seconds = await history.seconds_of_changes() if known else {}
+    timed = await history.timed_changes({server.name: server.base_url for server in settings.servers}) if known else []
     circumstances = Circumstances(
         now=datetime.now(UTC),
         observing_clerk_calls=connections.clerk_calls.by_name.total(),
@@ -31,8 +29,9 @@ async def foretell(connections: Connections, plan: Plan, *, reading_seconds: flo
         tenant_concurrency=settings.tenant_concurrency,
         harm_allowed=settings.harm_most,
         reading_seconds=reading_seconds,
-        activation_seconds=seconds.get(Change.ACTIVATE_WORKSPACE, _ACTIVATION_SECONDS),
-        seconds_of_change=seconds,
+        seconds_of_change=paces(
+            timed, tenant_concurrency=settings.tenant_concurrency, twenty_concurrency=settings.twenty_concurrency
+        ),
         room=plan.room,
         inhabited=frozenset(await history.inhabited_servers() if known else ()),
         members=await history.members_besides_admin(names) if known else {},

@@ -239,6 +239,8 @@ async def test_workspaces_are_read_all_or_by_id(core: Core) -> None:
             "deleted": False,
             "has_metadata": False,
             "created_at": None,
+            "free_at": None,
+            "free_in": None,
         }
     ]
 

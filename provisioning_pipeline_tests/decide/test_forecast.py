@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.decide.forecast import forecast
+from provisioning_pipeline.decide.forecast_pace import paces
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
-from provisioning_pipeline.model.forecast import AgingWorkspace, Circumstances, CutName, Harm, Limit
+from provisioning_pipeline.model.forecast import AgingWorkspace, Circumstances, CutName, Harm, Limit, Timed
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INVITE_TEAM
 from provisioning_pipeline.model.tenant import (
@@ -121,8 +122,9 @@ CIRCUMSTANCES = st.builds(
     tenant_concurrency=st.integers(1, 64),
     harm_allowed=st.integers(0, 50),
     reading_seconds=st.floats(0, 100),
-    activation_seconds=st.floats(0, 100),
-    seconds_of_change=st.dictionaries(st.sampled_from(Change), st.floats(0, 100)),
+    seconds_of_change=st.dictionaries(
+        st.sampled_from(["eu", "us"]), st.dictionaries(st.sampled_from(Change), st.floats(0, 100))
+    ),
     room=st.dictionaries(st.sampled_from(["eu", "us"]), st.none() | st.integers(-1, 3)),
     inhabited=st.frozensets(st.sampled_from(["eu", "us"])),
 )
@@ -235,28 +237,56 @@ def test_more_members_never_cost_less(members: int, more: int, circumstances: Ci
 # --- time ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_as_long_as_the_last_ones_were_for_the_same_changes() -> None:
-    quick, slow = (
+def test_a_run_is_as_long_as_the_last_ones_were_for_the_same_changes_on_the_same_server() -> None:
+    quick, slow, elsewhere = (
         forecast(
             Plan((new(members=3),)),
-            replace(AT_REST, activation_seconds=0.0, seconds_of_change=dict.fromkeys(Change, s)),
+            replace(AT_REST, seconds_of_change={server: dict.fromkeys(Change, seconds)}),
         ).seconds
-        for s in (0.1, 1.0)
+        for server, seconds in (("twenty", 0.1), ("twenty", 1.0), ("other", 100.0))
     )
     reading_and_servers = 0.5 + 0.3
     assert slow - reading_and_servers == pytest.approx(10 * (quick - reading_and_servers))
+    assert elsewhere == forecast(Plan((new(members=3),)), AT_REST).seconds
 
 
 def test_no_run_is_shorter_than_an_activation() -> None:
-    assert forecast(Plan((new(),)), replace(AT_REST, activation_seconds=100.0)).seconds > 100
+    slow = {"twenty": {Change.ACTIVATE_WORKSPACE: 100.0}}
+    assert forecast(Plan((new(),)), replace(AT_REST, seconds_of_change=slow)).seconds > 100
 
 
-def test_tenants_are_worked_on_side_by_side() -> None:
-    tenants = tuple(new(f"t{number}", members=3) for number in range(8))
-    one_by_one, at_once = (
-        forecast(Plan(tenants), replace(AT_REST, tenant_concurrency=count)).seconds for count in (1, 8)
+def test_a_fresh_real_server_is_foretold_what_one_took() -> None:
+    # five tenants of four people: 41 to 48 s on two cores, 19 s where nothing else ran on the machine
+    tenants = tuple(new(f"t{number}", members=3) for number in range(5))
+    assert 19 <= forecast(Plan(tenants), AT_REST).seconds <= 48
+
+
+def test_servers_work_side_by_side_and_each_does_one_thing_after_another() -> None:
+    here, there = (
+        tuple(new(f"{server}{number}", members=3, server=server) for number in range(4)) for server in ("eu", "us")
     )
-    assert one_by_one > 4 * at_once
+    one, both, twice = (forecast(Plan(tenants), AT_REST).seconds for tenants in (here, here + there, (*here, *here)))
+    assert both == pytest.approx(one)
+    assert twice > 1.9 * (one - 0.8)
+
+
+# --- what the last runs showed ------------------------------------------------------------------------------------
+
+
+def shown(*timed: Timed) -> dict[str, dict[str, float]]:
+    return paces(timed, tenant_concurrency=4, twenty_concurrency=8)
+
+
+def test_whatever_ran_side_by_side_shared_the_time_that_each_took() -> None:
+    activate, join = Change.ACTIVATE_WORKSPACE, Change.ADD_MEMBER
+    assert shown(Timed("eu", activate, 1, 5.0)) == {"eu": {activate: 5.0}}
+    assert shown(Timed("eu", activate, 40, 20.0), Timed("eu", join, 2, 1.0)) == {"eu": {activate: 5.0, join: 0.5}}
+
+
+def test_one_crowded_run_makes_nothing_look_slow_and_servers_share_no_figures() -> None:
+    runs = [Timed("eu", Change.SET_NAME, 1, seconds) for seconds in (0.1, 0.1, 9.0)]
+    found = shown(*runs, Timed("sandbox", Change.SET_NAME, 1, 0.001))
+    assert found == {"eu": {Change.SET_NAME: 0.1}, "sandbox": {Change.SET_NAME: 0.001}}
 
 
 # --- what stops it ------------------------------------------------------------------------------------------------
@@ -310,11 +340,12 @@ def test_clerk_is_the_limit_when_waiting_for_it_is_most_of_the_run() -> None:
 
 def test_twenty_is_the_limit_of_a_long_run() -> None:
     few, many = (Plan(tuple(new(f"t{number}", members=3) for number in range(count))) for count in (4, 400))
+    assert forecast(few, AT_REST).seconds < 60
     assert limit(few)[0] is None
     found, why = limit(many)
     assert found is Limit.TWENTY_CONCURRENCY
     assert f"{calls(*many.tenants)} calls to Twenty" in why
-    assert "4 tenants and 8 calls at once" in why
+    assert "one thing after another" in why
 
 
 def test_what_leaves_something_undone_comes_before_what_takes_time() -> None:

@@ -102,6 +102,8 @@ def _detected(row: dict[str, Any], twice: bool, slugs: set[str], policy: Detecti
             "default_role_lent": bool(row["default_role_lent"]),
             "members_seen": bool(row["members_seen"]),
             "asked_admin_email": row["asked_admin_email"] or None,
+            "workspace_url": row["workspace_url"],
+            "restarts": int(row["restarts"] or 0),
         }
         if linked
         else None,

@@ -8,8 +8,10 @@ from provisioning_pipeline.model.forecast import Circumstances
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INSTALL_APPS, INVITE_TEAM
 from provisioning_pipeline.model.tenant import Admin, Change, MemberPlan, Plan, TenantPlan
 
-_NOT_AT_TWENTY: Final = frozenset({Change.ADOPT_DATABASE, Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
-"""Done by SQL in the registry and in the tenant's own database."""
+_NOT_AT_TWENTY: Final = frozenset(
+    {Change.ADOPT_DATABASE, Change.FOLLOW_ADDRESS, Change.REMOVE_ROWS, Change.MEND_WORKSPACE}
+)
+"""Done by SQL in the registry, the ledger and the tenant's own database."""
 
 _CONTRACT: Final = 28
 """Once per server: 26 operations that are validated, /client-config, and our account signs in or up."""

@@ -180,7 +180,7 @@ class Planner:
             subdomains=(known.subdomain,)
             if known
             else candidates(
-                found.tenant.slug, entry.tenant.name, found.tenant.database_name, restarts=link.get("restarts") or 0
+                found.tenant.slug, entry.tenant.name, found.tenant.database_name, restarts=link.get("restarts", 0)
             ),
             admin=admin,
             conditions=entry.conditions

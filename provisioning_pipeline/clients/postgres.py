@@ -1,5 +1,6 @@
 """PostgreSQL: pooled connections whose failures are sentences and whose dry run is enforced by the server."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -12,6 +13,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+# where nobody set up logs (the command line), a database that is away is told once, by the fault; where somebody did,
+# the pool's warnings go there like all others
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 Row = dict[str, Any]
 _CONNECT_TIMEOUT_SECONDS = 5
@@ -82,6 +87,8 @@ class Database:
             if self._pool is None:
                 pool = AsyncConnectionPool(
                     self._url,
+                    # what its warnings call it
+                    name=self.system,
                     min_size=0,
                     max_size=self._most,
                     open=False,
@@ -111,10 +118,23 @@ class Database:
             pool = await self._opened()
             async with pool.connection() as connection:
                 yield connection
-        except (OperationalError, PoolTimeout) as error:
+        except PoolTimeout as error:
+            raise self._no_connection(await self._why_not(error)) from None
+        except OperationalError as error:
             if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
                 raise
             raise self._no_connection(error) from None
+
+    async def _why_not(self, waited: PoolTimeout) -> Exception:
+        """Why the pool had no connection to give: what the server says to a new one, else that all are in use."""
+        try:
+            connection = await AsyncConnection.connect(
+                self._url, connect_timeout=_CONNECT_TIMEOUT_SECONDS, application_name=_APPLICATION
+            )
+        except OperationalError as error:
+            return error
+        await connection.close()
+        return waited
 
     def _no_connection(self, error: Exception) -> Fault:
         return Fault(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -91,7 +92,7 @@ def _under_way(row: Mapping[str, Any], workspace_id: str) -> Condition:
         _READY,
         Reason.ACTIVATION_BUSY,
         f"Twenty has begun to activate workspace {workspace_id}. Unless that ends by itself, because the server was "
-        f"stopped meanwhile, Twenty takes the call again at {row['free_at']:%Y-%m-%d %H:%M:%S} UTC; the first run "
+        f"stopped meanwhile, Twenty takes the call again at {row['free_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; the first run "
         "after that makes it.",
     )
 

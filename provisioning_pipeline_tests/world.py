@@ -8,9 +8,13 @@ from typing import Any
 
 import httpx
 
+from provisioning_pipeline.act.chain import ChainResult
 from provisioning_pipeline.clients.twenty.accounts import derived_password
-from provisioning_pipeline.model.tenant import Plan
+from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.pipeline.apply import Applied, apply, dry_run
+from provisioning_pipeline.pipeline.connections import connect
+from provisioning_pipeline.pipeline.reconcile import Reconciler
+from provisioning_pipeline.pipeline.restart import gone, restart
 from provisioning_pipeline.sandbox.sandbox import Sandbox
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline.settings import PREFIX, Settings
@@ -62,6 +66,25 @@ class World:
     def plan_with(self, *tenants: str, **overrides: Any) -> Plan:
         """What a reconciliation would do with other settings."""
         return asyncio.run(dry_run(settings_of(self.sandbox.environment(), **overrides), tenants))
+
+    def restart(self, tenant: str, **overrides: Any) -> None:
+        """An operator lets the tenant start anew."""
+        settings = settings_of(self.sandbox.environment() | overrides.pop("environment", {}), **overrides)
+
+        async def look_and_restart() -> None:
+            await restart(settings, await gone(settings, tenant))
+
+        asyncio.run(look_and_restart())
+
+    def run_planned(self, entry: TenantPlan) -> ChainResult:
+        """The steps of one tenant as they were planned, whatever has happened since."""
+
+        async def run() -> ChainResult:
+            async with connect(self.settings, dry_run=False) as connections:
+                (result,) = await Reconciler(connections, "planned").run([entry])
+                return result
+
+        return asyncio.run(run())
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -165,13 +188,8 @@ class World:
 def real_login(server: StandInTwenty, email: str, password: str, origin: str) -> dict[str, Any]:
     """Sign in with a password and read `currentUser`."""
     with browser(server) as http:
-        login = read(
-            http,
-            "mutation($e:String!,$p:String!,$o:String!){getLoginTokenFromCredentials(email:$e,password:$p,origin:$o)"
-            "{loginToken{token}}}",
-            {"e": email, "p": password, "o": origin},
-        )
-        user = enter(http, login["getLoginTokenFromCredentials"]["loginToken"]["token"], origin)
+        token = login_of(http, email, password, origin)
+        user = read(http, _SEEN, {}, token)["currentUser"]
     return {
         "email": user["email"],
         "status": user["onboardingStatus"],
@@ -185,17 +203,33 @@ def browser(server: StandInTwenty) -> httpx.Client:
     return httpx.Client(base_url=server.base_url, timeout=10, verify=False)
 
 
+_SEEN = "query{currentUser{id email onboardingStatus currentWorkspace{id}}}"
+
+
+def login_of(http: httpx.Client, email: str, password: str, origin: str) -> str:
+    """An access token by password."""
+    login = read(
+        http,
+        "mutation($e:String!,$p:String!,$o:String!){getLoginTokenFromCredentials(email:$e,password:$p,origin:$o)"
+        "{loginToken{token}}}",
+        {"e": email, "p": password, "o": origin},
+    )
+    return _exchanged(http, login["getLoginTokenFromCredentials"]["loginToken"]["token"], origin)
+
+
 def enter(http: httpx.Client, login_token: str, origin: str) -> dict[str, Any]:
     """`currentUser` of whom this login token signs in, read as Twenty's front end reads it."""
+    return dict(read(http, _SEEN, {}, _exchanged(http, login_token, origin))["currentUser"])
+
+
+def _exchanged(http: httpx.Client, login_token: str, origin: str) -> str:
     tokens = read(
         http,
         "mutation($t:String!,$o:String!){getAuthTokensFromLoginToken(loginToken:$t,origin:$o)"
         "{tokens{accessOrWorkspaceAgnosticToken{token}}}}",
         {"t": login_token, "o": origin},
     )
-    token = tokens["getAuthTokensFromLoginToken"]["tokens"]["accessOrWorkspaceAgnosticToken"]["token"]
-    user = read(http, "query{currentUser{id email onboardingStatus currentWorkspace{id}}}", {}, token)["currentUser"]
-    return dict(user)
+    return str(tokens["getAuthTokensFromLoginToken"]["tokens"]["accessOrWorkspaceAgnosticToken"]["token"])
 
 
 def read(http: httpx.Client, document: str, variables: dict[str, Any], token: str = "") -> dict[str, Any]:

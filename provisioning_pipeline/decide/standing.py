@@ -91,9 +91,8 @@ def _under_way(row: Mapping[str, Any], workspace_id: str) -> Condition:
     return is_unknown(
         _READY,
         Reason.ACTIVATION_BUSY,
-        f"Twenty has begun to activate workspace {workspace_id}. Unless that ends by itself, because the server was "
-        f"stopped meanwhile, Twenty takes the call again at {row['free_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; the first run "
-        "after that makes it.",
+        f"Twenty has begun to activate workspace {workspace_id}. If it was stopped at that, it takes the call again at "
+        f"{row['free_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; the first run after that makes it.",
     )
 
 

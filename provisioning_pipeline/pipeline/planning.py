@@ -363,7 +363,7 @@ def _lost_accounts(settings: Settings, seen: Seen) -> Iterator[str]:
         if server.name in seen.twenty.lost_accounts:
             yield (
                 f'The service account {server.service_email} of Twenty server "{server.name}" was deleted with its '
-                "last workspace. The next run that makes a workspace there signs it up anew."
+                "last workspace. A run that makes a workspace there signs it up anew."
             )
 
 

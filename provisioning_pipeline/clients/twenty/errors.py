@@ -124,6 +124,15 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
             f"{system} is still activating this workspace; the next run looks again.",
             error,
         )
+    if "applicationId in cache" in text:
+        # a server that was killed while it made the workspace left a half-filled entry, which 2.21.0 never reads anew
+        return TwentyFault(
+            FaultKind.TENANT,
+            Reason.ACTIVATION_FAILED,
+            f"{system} cannot activate the workspace: {text}. It was stopped while it made it and remembers it half. "
+            "Empty its cache there (`yarn command:prod cache:flush` in the server's container); the next run goes on.",
+            error,
+        )
     if "valid enterprise key" in text:
         return TwentyFault(
             FaultKind.SERVER,

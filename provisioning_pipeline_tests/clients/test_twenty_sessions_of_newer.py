@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
-from provisioning_pipeline.clients.twenty import hanging
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import BOOK_CALL, CONNECT_ACCOUNT, INSTALL_APPS
@@ -184,40 +183,3 @@ async def test_where_the_service_account_is_inside_members_are_looked_at_by_impe
         set_up(server, door.workspace_id, setting)
         seen = await opened.current_user(person(ada.email, user_id=ada_id), door, by_new_login=True)
     assert (seen.user_id, seen.workspace_id) == (ada_id, door.workspace_id)
-
-
-# --- a server that hangs ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hanging, "PATIENCE_SECONDS", 0.3)
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_server_that_takes_calls_and_answers_none_is_given_up_once_for_everybody(special: Any) -> None:
-    server = special(TwentyOptions(activation_seconds=0))
-    async with ready(server) as opened:
-        door = await workspace(opened)
-        await opened.current_user(opened.service_account, door)
-        server.faults.hanging = True
-        with pytest.raises(Fault, match="takes calls and answers none") as first:
-            await opened.current_user(opened.service_account, door)
-        before = server.calls.total()
-        with pytest.raises(Fault, match="takes calls and answers none") as second:
-            await opened.create_workspace("Zenith", "zenith")
-        assert server.calls.total() == before
-        server.faults.hanging = False
-    assert (first.value.kind, first.value.reason, first.value.away) == (
-        FaultKind.TRANSIENT,
-        Reason.SERVER_UNREACHABLE,
-        True,
-    )
-    assert not second.value.effect_unknown
-
-
-@pytest.mark.usefixtures("impatient")
-async def test_a_call_that_takes_long_on_a_server_that_answers_is_waited_for(special: Any) -> None:
-    server = special(TwentyOptions(activation_seconds=1.0))
-    async with ready(server) as opened:
-        assert await workspace(opened)

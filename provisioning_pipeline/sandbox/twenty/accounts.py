@@ -55,9 +55,17 @@ def check_email(*emails: str, message: str = "email must be an email") -> None:
 
 def check_credentials(email: str, password: str) -> None:
     """What is asked of both before the resolver sees them (recorded on 2.21.0)."""
-    check_email(email)
-    if not password:
-        raise rejected_argument("password should not be empty")
+    wrong = ["email must be an email"] if _EMAIL.fullmatch(email) is None else []
+    wrong += ["email should not be empty"] if not email else []
+    wrong += ["password should not be empty"] if not password else []
+    if wrong:
+        raise rejected_argument(", ".join(wrong))
+
+
+def check_token_given(name: str, token: str) -> None:
+    """The same of a token that is an argument (recorded on 2.21.0)."""
+    if not token:
+        raise rejected_argument(f"{name} should not be empty")
 
 
 def check_password_strength(password: str) -> None:
@@ -171,6 +179,7 @@ async def _check_destination(call: Call, email: str) -> None:
 @mutation.field("signIn")
 async def sign_in(_: None, info: GraphQLResolveInfo, email: str, password: str, **_rest: Any) -> Row:
     call = call_of(info)
+    check_credentials(email, password)
     user = await _validate_login(call.runtime, email, password, workspace=None)
     await sessions.begin(call, user["id"])
     return {
@@ -184,13 +193,13 @@ async def get_login_token(
     _: None, info: GraphQLResolveInfo, email: str, password: str, origin: str, **_rest: Any
 ) -> Row:
     call = call_of(info)
+    check_credentials(email, password)
     workspace = await workspace_of_origin(call.runtime, origin)
     user = await _validate_login(call.runtime, email, password, workspace)
     return {"loginToken": call.tokens.login(user["email"], workspace["id"])}
 
 
 async def _validate_login(runtime: Runtime, email: str, password: str, workspace: Row | None) -> Row:
-    check_credentials(email, password)
     user = await user_by_email(runtime.db, email)
     if user is None:
         raise user_not_found()
@@ -220,6 +229,7 @@ def _role_in(invitation: Row) -> UUID | None:
 async def exchange_login_token(_: None, info: GraphQLResolveInfo, loginToken: str, origin: str) -> Row:
     call = call_of(info)
     runtime = call.runtime
+    check_token_given("loginToken", loginToken)
     wrong = forbidden("Expected a login token", "An error occurred.", "INVALID_JWT_TOKEN_TYPE")
     claims = runtime.tokens.read_argument(loginToken, "LOGIN", wrong)
     if runtime.options.takes_login_tokens_once and claims["jti"] in runtime.spent_login_tokens:
@@ -261,7 +271,8 @@ async def exchange_login_token(_: None, info: GraphQLResolveInfo, loginToken: st
 async def renew_token(_: None, info: GraphQLResolveInfo, appToken: str) -> Row:
     call = call_of(info)
     runtime = call.runtime
-    wrong = forbidden("Expected a refresh token", sub_code="INVALID_JWT_TOKEN_TYPE")
+    check_token_given("appToken", appToken)
+    wrong = forbidden("Expected a refresh token", "An error occurred.", "INVALID_JWT_TOKEN_TYPE")
     claims = runtime.tokens.read_argument(appToken, "REFRESH", wrong)
     row = await runtime.db.one(
         'SELECT *, "revokedAt" < now() - interval \'1 minute\' AS stale FROM core."appToken" WHERE id = %s',

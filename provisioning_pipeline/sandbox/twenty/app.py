@@ -60,13 +60,13 @@ def create_app(runtime: Runtime, database_url: str) -> Starlette:
     served = endpoints(runtime.options)
 
     async def on_metadata(request: Request) -> Response:
-        return await _answer(runtime, served.metadata, request)
+        return await _answer(runtime, served.metadata, served.metadata, request)
 
     async def on_client_config(_: Request) -> Response:
         return client_config(runtime.options)
 
     async def on_graphql(request: Request) -> Response:
-        return await _answer(runtime, served.graphql, request)
+        return await _answer(runtime, served.graphql, served.graphql_for_nobody, request)
 
     return Starlette(
         routes=[
@@ -87,7 +87,7 @@ async def _preflight(_: Request) -> Response:
     return Response(status_code=204)
 
 
-async def _answer(runtime: Runtime, schema: GraphQLSchema, request: Request) -> Response:
+async def _answer(runtime: Runtime, schema: GraphQLSchema, for_nobody: GraphQLSchema, request: Request) -> Response:
     refused = sessions.refusal(runtime, request)
     if refused is not None:
         return refused
@@ -112,8 +112,8 @@ async def _answer(runtime: Runtime, schema: GraphQLSchema, request: Request) -> 
         return Json(refusal, status_code=429, headers={"Retry-After": "1"})
     if document.is_mutation:
         runtime.mutating_calls += sum(name not in TOKEN_ONLY for name in document.called_fields)
-    answer = await _run(runtime, schema, request, document)
-    return CutAnswer() if fault == "drop" else answer
+    done = await _run(runtime, schema, for_nobody, request, document)
+    return CutAnswer() if fault == "drop" else done
 
 
 async def _came_through(runtime: Runtime, request: Request) -> bool:
@@ -134,7 +134,9 @@ def _draw(runtime: Runtime, document: Document) -> FaultKind | None:
     return None
 
 
-async def _run(runtime: Runtime, schema: GraphQLSchema, request: Request, document: Document) -> Response:
+async def _run(
+    runtime: Runtime, schema: GraphQLSchema, for_nobody: GraphQLSchema, request: Request, document: Document
+) -> Response:
     try:
         caller = await identify(runtime, request.headers.get("authorization"))
         if caller.user is None and caller.api_key is None:
@@ -146,7 +148,7 @@ async def _run(runtime: Runtime, schema: GraphQLSchema, request: Request, docume
         return Json({"errors": [error.as_entry()]})
     headers = request.headers
     call = Call(runtime, caller, headers.get("user-agent"), request.cookies.get(sessions.COOKIE))
-    result = await answer(schema, document, call)
+    result = await answer(for_nobody if caller.workspace is None else schema, document, call)
     response = Json(result.body, result.status)
     sessions.set_cookie(response, call)
     return response

@@ -13,8 +13,8 @@ from provisioning_pipeline.sandbox.twenty.errors import (
     no_such_membership,
     not_a_member_any_more,
     permission_denied,
+    tokens_workspace_not_found,
     unauthenticated,
-    workspace_not_found,
 )
 from provisioning_pipeline.sandbox.twenty.impersonation import check_impersonation
 from provisioning_pipeline.sandbox.twenty.runtime import Call, Caller, Runtime
@@ -93,7 +93,7 @@ async def whole_schema(db: Session, workspace: Row) -> str:
 async def _api_key(db: Session, claims: Row) -> Caller:
     workspace = await workspace_by_id(db, UUID(claims["sub"]))
     if workspace is None:
-        raise workspace_not_found()
+        raise tokens_workspace_not_found()
     key = await db.one(
         'SELECT * FROM core."apiKey" WHERE id = %s AND "workspaceId" = %s',
         UUID(claims["jti"]),
@@ -113,7 +113,7 @@ async def _member(runtime: Runtime, claims: Row) -> Caller:
     # One that SQL deleted goes on in the cache, for those who used it before (recorded on 2.21.0).
     workspace = await workspace_by_id(db, workspace_id) or runtime.known_workspaces.get(workspace_id)
     if workspace is None:
-        raise workspace_not_found()
+        raise tokens_workspace_not_found()
     if claims.get("isImpersonating"):
         # On every call: an impersonator who lost the right loses the session too (source only).
         await check_impersonation(

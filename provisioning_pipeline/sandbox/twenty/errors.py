@@ -69,8 +69,14 @@ def unauthenticated(message: str, sub_code: str, friendly: Friendly) -> TwentyEr
 
 
 def workspace_not_found() -> TwentyError:
-    """No workspace answers to this host, or the token's workspace is gone."""
+    """No workspace answers to this host."""
     return unauthenticated("Workspace not found", "WORKSPACE_NOT_FOUND", "Workspace not found.")
+
+
+def tokens_workspace_not_found() -> TwentyError:
+    """The token's workspace is gone: refused before the query is looked at."""
+    friendly = {"id": "EhVOPs", "message": "Workspace not found."}
+    return unauthenticated("Workspace not found", "WORKSPACE_NOT_FOUND", friendly)
 
 
 def user_not_found() -> TwentyError:

@@ -20,6 +20,7 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     workspace_by_id,
 )
 from provisioning_pipeline.sandbox.twenty.errors import (
+    TwentyError,
     forbidden,
     internal,
     malformed_uuid,
@@ -179,7 +180,11 @@ async def update_role(_: None, info: GraphQLResolveInfo, workspaceMemberId: UUID
 @mutation.field("deleteUserFromWorkspace")
 async def delete_user(_: None, info: GraphQLResolveInfo, workspaceMemberIdToDelete: str) -> Row:
     call = call_of(info)
-    user, workspace = require_user(call), require_workspace(call)
+    user = require_user(call)
+    if call.caller.workspace is None:
+        # The real one asks for the membership before it looks whether there is a workspace (recorded on 2.21.0).
+        raise TwentyError("Internal Server Error", "500")
+    workspace = call.caller.workspace
     if not is_uuid(workspaceMemberIdToDelete):
         raise malformed_uuid(workspaceMemberIdToDelete, "Invalid input provided.")
     member = await member_by_id(call, workspace, workspaceMemberIdToDelete)

@@ -96,7 +96,8 @@ async def update_workspace_member(_: None, info: GraphQLResolveInfo, id: UUID, d
         raise permission_denied()
     member = await member_by_id(call, workspace, id)
     if member is None:
-        raise bad_input("Record not found", "This record does not exist or has been deleted.", "RECORD_NOT_FOUND")
+        friendly = "This record does not exist or has been deleted."
+        raise TwentyError("Record not found", "NOT_FOUND", "RECORD_NOT_FOUND", friendly)
     # Unlike updateWorkspaceMemberSettings this clears no onboarding step.
     return view(await write_member(call, workspace, member, data))
 

@@ -103,11 +103,11 @@ async def create_api_key(_: None, info: GraphQLResolveInfo, input: Row) -> Row:
         message = f"Could not find workspace Standard applicationId in cache {workspace['id']}"
         raise internal(message, "Application not found.")
     role = await call.db.one(
-        'SELECT * FROM core."role" WHERE id = %s AND "workspaceId" = %s AND "canBeAssignedToApiKeys"',
-        input["roleId"],
-        workspace["id"],
+        'SELECT * FROM core."role" WHERE id = %s AND "workspaceId" = %s', input["roleId"], workspace["id"]
     )
     if role is None:
+        raise internal("Could not find role for given roleId")
+    if not role["canBeAssignedToApiKeys"]:
         raise internal("Multiple validation errors occurred while creating role targets")
     async with call.db.transaction() as db:
         key = await db.the(
@@ -135,7 +135,7 @@ async def generate_api_key_token(_: None, info: GraphQLResolveInfo, apiKeyId: UU
         'SELECT * FROM core."apiKey" WHERE id = %s AND "workspaceId" = %s', apiKeyId, workspace["id"]
     )
     if key is None:
-        raise internal(f"API Key with id {apiKeyId} not found")
+        raise internal(f"API Key with id {apiKeyId} not found", "API key not found.")
     return {"token": call.tokens.api_key(key["id"], workspace["id"], _moment(expiresAt))}
 
 

@@ -17,6 +17,7 @@ from graphql import (
     ObjectTypeDefinitionNode,
     ObjectTypeExtensionNode,
     TypeDefinitionNode,
+    build_schema,
     parse,
     print_ast,
 )
@@ -99,6 +100,8 @@ extend type Mutation {
   ): OnboardingStepSuccess!
 }
 """
+_NO_RECORDS = "type Query { search: Boolean } type Mutation { createFile: Boolean }"
+
 _NEWER_CORE = (onboarding.newer_mutation, sessions.mutation, users.newer_user_type)
 
 _GONE: dict[Version, frozenset[str]] = {"2.38": frozenset(), "2.47": frozenset({"triggerInstallAppsOnboardingStep"})}
@@ -110,6 +113,8 @@ class Endpoints:
 
     metadata: GraphQLSchema
     graphql: GraphQLSchema
+    graphql_for_nobody: GraphQLSchema
+    """What `/graphql` has for those without a workspace: records belong to one (recorded on 2.21.0)."""
 
 
 def endpoints(options: TwentyOptions) -> Endpoints:
@@ -120,12 +125,10 @@ def endpoints(options: TwentyOptions) -> Endpoints:
             "schema.graphql", (*_CORE, *_NEWER_CORE), options.lacking | _GONE[options.version], further + _NEWER
         )
         _may_be_skipped_by_the_server(metadata)
-        return Endpoints(metadata, graphql=build("records.graphql", _RECORDS, options.lacking))
+    elif options.version != "1.x":
+        metadata = build("schema.graphql", _CORE, options.lacking, further)
     if options.version != "1.x":
-        return Endpoints(
-            metadata=build("schema.graphql", _CORE, options.lacking, further),
-            graphql=build("records.graphql", _RECORDS, options.lacking),
-        )
+        return Endpoints(metadata, build("records.graphql", _RECORDS, options.lacking), build_schema(_NO_RECORDS))
     core, lacking = (*_CORE, onboarding.older_mutation), options.lacking | NEWER_FIELDS
     older = further + _OLDER
     both = older + _added(schema_text("schema.graphql"), schema_text("records.graphql"))
@@ -133,7 +136,7 @@ def endpoints(options: TwentyOptions) -> Endpoints:
     graphql = build("schema.graphql", (*core, *_RECORDS), lacking, both)
     for schema in (metadata, graphql):
         _forget_what_is_newer(schema)
-    return Endpoints(metadata, graphql)
+    return Endpoints(metadata, graphql, graphql)
 
 
 def _may_be_skipped_by_the_server(schema: GraphQLSchema) -> None:

@@ -14,8 +14,8 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     require_workspace,
 )
 from provisioning_pipeline.sandbox.twenty.domains import workspace_of_origin
-from provisioning_pipeline.sandbox.twenty.errors import TwentyError, bad_input
-from provisioning_pipeline.sandbox.twenty.memberships import check_assignable_to_users, soft_delete_workspace
+from provisioning_pipeline.sandbox.twenty.errors import TwentyError, bad_input, rejected_argument
+from provisioning_pipeline.sandbox.twenty.memberships import soft_delete_workspace
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row
 
@@ -27,6 +27,8 @@ _SETTINGS = """
 allowImpersonation defaultRoleId displayName inviteHash isPasswordAuthEnabled isPublicInviteLinkEnabled
 isTwoFactorAuthenticationEnforced logo subdomain
 """
+SHORTEST_HASH = 10
+
 _CHANGEABLE = frozenset(_SETTINGS.split())
 
 
@@ -37,6 +39,8 @@ async def current_workspace(_: None, info: GraphQLResolveInfo) -> Row:
 
 @query.field("findWorkspaceFromInviteHash")
 async def find_by_invite_hash(_: None, info: GraphQLResolveInfo, inviteHash: str) -> Row:
+    if len(inviteHash) < SHORTEST_HASH:
+        raise rejected_argument(f"inviteHash must be longer than or equal to {SHORTEST_HASH} characters")
     found = await call_of(info).db.one(
         'SELECT * FROM core."workspace" WHERE "inviteHash" = %s AND "deletedAt" IS NULL', inviteHash
     )
@@ -56,7 +60,12 @@ async def is_invite_hash_valid(_: None, info: GraphQLResolveInfo, inviteHash: st
 @query.field("getPublicWorkspaceDataByDomain")
 async def public_data(_: None, info: GraphQLResolveInfo, origin: str | None = None) -> Row:
     call = call_of(info)
-    workspace = await workspace_of_origin(call.runtime, origin or "")
+    try:
+        workspace = await workspace_of_origin(call.runtime, origin or "")
+    except TwentyError as error:
+        if error.extensions.get("subCode") != "WORKSPACE_NOT_FOUND":
+            raise
+        raise TwentyError(error.message, "NOT_FOUND", "WORKSPACE_NOT_FOUND", "Workspace not found.") from None
     # Google, Microsoft and magic links need credentials that the sandbox does not have.
     providers = {"google": False, "magicLink": False, "microsoft": False}
     return workspace | {"authProviders": providers | {"password": workspace["isPasswordAuthEnabled"]}}
@@ -95,8 +104,6 @@ async def update_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Row:
         raise TwentyError("This endpoint requires a user context. API keys are not supported.", "FORBIDDEN")
     await require_settings_permission(call)
     changes = {name: value for name, value in data.items() if name in _CHANGEABLE}
-    if changes.get("defaultRoleId") is not None:
-        await check_assignable_to_users(call.db, changes["defaultRoleId"], workspace["id"])
     wanted = changes.get("subdomain")
     if wanted is not None and wanted != workspace["subdomain"]:
         await subdomains.check(call.db, wanted)

@@ -5,8 +5,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from psycopg import sql
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.sandbox.clerk import ClerkOptions, StandInClerk
@@ -17,6 +19,21 @@ from provisioning_pipeline.tasks.certify.bench import Person
 
 _PRISTINE, _SAVED = "pristine", "saved"
 _TENANT = "twenty_tenant_certify"
+
+
+class GivenSettings(Settings):
+    """Settings that are exactly what is given: neither the environment nor a .env file has a say in them."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given to the constructor, and nothing else."""
+        return (init_settings,)
 
 
 class SandboxBench:
@@ -39,23 +56,21 @@ class SandboxBench:
     def settings(self, *, members_gone: str) -> Settings:
         """Settings of a standard installation; the server and the waits are the operator's."""
         theirs = self._operators
-        # validated as they stand: neither the environment nor a .env file has a say in them
-        return Settings.model_validate(
-            {
-                "registry_url": self._postgres.url(REGISTRY_DATABASE),
-                "tenant_cluster_url": self._postgres.url("postgres"),
-                "twenty_servers": [self._server.model_dump() | {"capacity": None, "tenants": None}],
-                "clerk_base_url": self._clerk.base_url,
-                "clerk_secret_key": self._clerk.secret_key,
-                "member_password_key": theirs.member_password_key,
-                "members_gone": members_gone,
-                "report_path": self._reports,
-                "request_timeout_seconds": theirs.request_timeout_seconds,
-                "activation_timeout_seconds": theirs.activation_timeout_seconds,
-                # one call after the other, so that every life makes the same calls in the same order
-                "twenty_concurrency": 1,
-            }
-        )
+        given: dict[str, Any] = {
+            "registry_url": self._postgres.url(REGISTRY_DATABASE),
+            "tenant_cluster_url": self._postgres.url("postgres"),
+            "twenty_servers": [self._server.model_dump() | {"capacity": None, "tenants": None}],
+            "clerk_base_url": self._clerk.base_url,
+            "clerk_secret_key": self._clerk.secret_key,
+            "member_password_key": theirs.member_password_key,
+            "members_gone": members_gone,
+            "report_path": self._reports,
+            "request_timeout_seconds": theirs.request_timeout_seconds,
+            "activation_timeout_seconds": theirs.activation_timeout_seconds,
+            # one call after the other, so that every life makes the same calls in the same order
+            "twenty_concurrency": 1,
+        }
+        return GivenSettings(**given)
 
     def begin(self, slug: str, name: str, people: tuple[Person, ...]) -> None:
         """One new tenant with its organization, and an empty ledger."""

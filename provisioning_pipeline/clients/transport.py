@@ -128,7 +128,7 @@ class Transport:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # every idle connection is looked at before each call
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
-            verify=_certificates(),
+            verify=certificates(),
         )
 
     async def __aenter__(self) -> Self:
@@ -210,7 +210,7 @@ class Transport:
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
     """Read once: each reading of the machine's certificates takes longer than a call."""
     return httpx.create_ssl_context()
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from provisioning_pipeline.model.contract import Contract, contract_from
 
@@ -24,7 +24,10 @@ class Standing(StrEnum):
     """There is no way to see it there; the report says why."""
 
 
+CLERK: Final = "Clerk"
+"""Topic of the behaviours that are Clerk's; all others are the server's."""
 _SPOIL = frozenset({Standing.FAILS, Standing.BLOCKED})
+_NOT_SEEN = frozenset({Standing.UNSEEN, Standing.BLOCKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,13 @@ class Certificate:
 
     @property
     def looked_at(self) -> int:
-        """How many behaviours were seen, however they stand."""
-        return sum(seen.standing not in (Standing.UNSEEN, Standing.BLOCKED) for seen in self.observations)
+        """How many behaviours of the server were seen, however they stand."""
+        return sum(seen.topic != CLERK and seen.standing not in _NOT_SEEN for seen in self.observations)
+
+    @property
+    def looked_at_clerk(self) -> int:
+        """How many behaviours of Clerk were seen, however they stand."""
+        return sum(seen.topic == CLERK and seen.standing not in _NOT_SEEN for seen in self.observations)
 
     @property
     def crashes(self) -> str:
@@ -133,16 +141,18 @@ class Certificate:
         """The certificate in a sentence or two, for a person."""
         name = f'Twenty server "{self.server}" ({self.on})'
         if self.holds:
+            clerk = f", and {self.looked_at_clerk} of Clerk" if self.looked_at_clerk else ""
             differ = self.count(Standing.DIFFERS)
-            noted = (
-                f" {differ} of them differ from the measured version in ways that do not matter here." if differ else ""
-            )
-            return f"{name} does what this program relies on: {self.looked_at} behaviours hold.{noted} {self.crashes}"
+            noted = f" {differ} differ from what was measured, in ways that do not matter here." if differ else ""
+            holds = f"{self.looked_at} behaviours hold{clerk}"
+            return f"{name} does what this program relies on: {holds}.{noted} {self.crashes}"
         told = [self.stopped] if self.stopped else []
         fails = [seen.behaviour for seen in self.observations if seen.standing is Standing.FAILS]
         blocked = self.count(Standing.BLOCKED)
         if fails:
-            told.append(f"{len(fails)} of {self.looked_at} behaviours do not hold: {'; '.join(fails)}.")
+            told.append(
+                f"{len(fails)} of {self.looked_at + self.looked_at_clerk} behaviours do not hold: {'; '.join(fails)}."
+            )
         if blocked:
             told.append(f"{blocked} could not be looked at because of trouble before them.")
         if self.crash_points:

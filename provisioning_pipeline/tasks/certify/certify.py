@@ -104,6 +104,10 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
             report.stopped = fault.message
         except Error as error:
             report.stopped = f"PostgreSQL refused: {str(error).splitlines()[0]}."
+        except BaseException:
+            # a defect of ours leaves nothing there either
+            await _clean(trial, linked)
+            raise
         progress.stage("removing what was made", None)
         cleaned = await _clean(trial, linked)
         certificate = Certificate(

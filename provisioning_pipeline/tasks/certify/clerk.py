@@ -18,7 +18,7 @@ from provisioning_pipeline.clients.clerk.jwks import KeysAway, PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
 from provisioning_pipeline.clients.transport import CallCounter
-from provisioning_pipeline.model.certificate import Observation, Standing
+from provisioning_pipeline.model.certificate import CLERK, Observation, Standing
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.session import CannotTell, Refused
 from provisioning_pipeline.settings import Settings
@@ -26,7 +26,6 @@ from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, subdomain
 from provisioning_pipeline.tasks.certify.seeing import Seen, Unexpected, must
 from provisioning_pipeline.tasks.certify.trial import Unseen
 
-_TOPIC = "Clerk"
 _DEVELOPMENT = "development"
 _ORGANIZATIONS, _MEMBERSHIPS, _USERS = "/organizations", "/organization_memberships", "/users"
 _LIMIT_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after")
@@ -100,7 +99,7 @@ async def _observe(name: str, expected: str, looking: Awaitable[Seen | str]) -> 
         text, standing = f"no usable answer: {type(error).__name__}", Standing.FAILS
     except (KeyError, TypeError, ValueError) as error:
         text, standing = f"the answer cannot be read: {type(error).__name__}: {error}", Standing.FAILS
-    return Observation(_TOPIC, name, expected, text, standing, round(time.monotonic() - begun, 2))
+    return Observation(CLERK, name, expected, text, standing, round(time.monotonic() - begun, 2))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from provisioning_pipeline.settings import Settings
 
 When = Literal["before", "after"]
 
+_PRELOADED = f"{__package__}.preloaded"
 _PROCESSES = multiprocessing.get_context("forkserver")
 """Each process is forked from one that has imported everything, and that holds no connection and no thread."""
 
@@ -63,7 +64,7 @@ class Ran:
 
 def warm_up() -> None:
     """Start the process that all others are forked from; it takes seconds, and need not be waited for."""
-    _PROCESSES.set_forkserver_preload([__name__])
+    _PROCESSES.set_forkserver_preload([_PRELOADED])
     process = _PROCESSES.Process(target=_nothing)
     process.start()
     process.join()

@@ -311,7 +311,7 @@ BEING = (
     refusal(
         "impersonation with a token that is none",
         lambda trial: _impersonation(trial, JUNK, _NOBODY),
-        "You must be authenticated to perform this action.",
+        "Token invalid.",
         "UNAUTHENTICATED",
         "UNAUTHENTICATED",
     ),

@@ -231,7 +231,7 @@ MAKING = (
     refusal(
         "an activation with a token that is none",
         lambda trial: trial.call(operations.ACTIVATE_WORKSPACE, {}, JUNK),
-        "You must be authenticated to perform this action.",
+        "Token invalid.",
         "UNAUTHENTICATED",
         "UNAUTHENTICATED",
     ),

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from psycopg import Error
 
 from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import TwentySession
+from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.certificates import Certificates
 from provisioning_pipeline.model.certificate import Certificate, CrashPoint, Observation, Standing
@@ -135,32 +138,24 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
 
 @asynccontextmanager
 async def _trial(settings: Settings, server: TwentyServer) -> AsyncIterator[Trial]:
-    from provisioning_pipeline.clients.twenty.client import TwentyClient
-    from provisioning_pipeline.clients.twenty.database import TwentyDatabase
-
     async with AsyncExitStack() as stack:
         reads = await stack.enter_async_context(server_database(server, read_only=True, most_connections=2))
         writes = await stack.enter_async_context(server_database(server, read_only=False))
-        session = TwentySession(
-            server,
-            timeout_seconds=settings.request_timeout_seconds,
-            dry_run=False,
-            counter=CallCounter(),
-            logins=True,
-            concurrency=settings.twenty_concurrency,
-        )
+        how: dict[str, Any] = {
+            "timeout_seconds": settings.request_timeout_seconds,
+            "dry_run": False,
+            "counter": CallCounter(),
+            "concurrency": settings.twenty_concurrency,
+        }
+        wire = TwentyWire(server, logins=True, **how)
+        session = TwentySession(server, logins=True, **how)
+        stack.push_async_callback(wire.close)
         stack.push_async_callback(session.close)
         client = await stack.enter_async_context(
-            TwentyClient(
-                server,
-                timeout_seconds=settings.request_timeout_seconds,
-                activation_timeout_seconds=settings.activation_timeout_seconds,
-                dry_run=False,
-                counter=CallCounter(),
-                concurrency=settings.twenty_concurrency,
-            )
+            TwentyClient(server, activation_timeout_seconds=settings.activation_timeout_seconds, **how)
         )
         yield Trial(
+            wire=wire,
             session=session,
             client=client,
             database=TwentyDatabase(reads, writes),

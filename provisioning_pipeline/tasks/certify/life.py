@@ -26,7 +26,7 @@ from provisioning_pipeline.tasks.certify.trial import Trial, Unseen
 _ACTIVATION = operations.ACTIVATE_WORKSPACE.name
 _CREATION = operations.SIGN_UP_IN_NEW_WORKSPACE.name
 _REMOVAL = operations.DELETE_USER_FROM_WORKSPACE.name
-_WRITES = frozenset({Effect.WRITE, Effect.CREATE})
+_WRITES = frozenset({Effect.WRITE, Effect.CREATE, Effect.EXCHANGE})
 State = dict[str, Any]
 
 
@@ -180,7 +180,7 @@ class Life:
 
     async def _set_back(self, workspace: Door) -> None:
         """The workspace as it was when it had just been activated, registry and ledger with it."""
-        roster = await self.trial.database.roster(workspace.workspace_id)
+        roster = await self.trial.database.records.roster(workspace.workspace_id)
         for entry in roster.members:
             if entry.email != self.trial.service.email and entry.workspace_member_id:
                 await self.trial.client.remove_member(workspace, entry.workspace_member_id)
@@ -202,13 +202,17 @@ class Life:
         members: list[Any] = []
         pending: list[Any] = []
         for row in found:
-            roster = await self.trial.database.roster(row["id"])
+            roster = await self.trial.database.records.roster(row["id"])
             names = {entry.user_id: entry.email for entry in roster.members}
             members += [
                 (entry.email, entry.role, entry.first_name, entry.last_name, entry.workspace_member_id is not None)
                 for entry in roster.members
             ]
-            members += [("record without a membership", stray.email) for stray in roster.strays]
+            members += [
+                ("record without a membership", record.email)
+                for record in roster.records
+                if record.user_id not in names
+            ]
             pending += [
                 (flag["key"], names.get(flag["user_id"], "the workspace"))
                 for flag in await self._onboarding(row["id"])

@@ -17,6 +17,7 @@ from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.clients.twenty.roster import RosterEntry
 from provisioning_pipeline.clients.twenty.session import TwentySession
+from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -51,13 +52,14 @@ class Trial:
     """A server on trial.
 
     Args:
-        session, client: the way to it, by single operations and by what this program does with them.
+        wire, session, client: the way to it, by single calls, with who is signed in, and by what this program does.
         database: for reads; `writes`: for states that no call of Twenty's brings about, in our own workspaces only.
         run: the mark of this certification.
         key: from which passwords of accounts are derived, so that a later run can remove what this one left.
         activation_seconds: the longest wait for an activation.
     """
 
+    wire: TwentyWire
     session: TwentySession
     client: TwentyClient
     database: TwentyDatabase
@@ -120,7 +122,7 @@ class Trial:
         Raises:
             TwentyFault: what Twenty refused.
         """
-        return await self.session.call(operation, variables or {}, token, self.activation_seconds)
+        return await self.wire.call(operation, variables or {}, token, self.activation_seconds)
 
     async def agnostic(self) -> Token:
         """A token of the service account that belongs to no workspace."""
@@ -156,7 +158,7 @@ class Trial:
     async def join(self, account: Account, place: Place) -> Any:
         """Have somebody join by the invite link; the token that comes of it is not used."""
         variables = {**account.credentials(), "workspaceInviteHash": place.invite_hash}
-        return await self.session.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
+        return await self.wire.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
 
     async def joined(self, place: Place | None = None) -> Account:
         """Somebody new who is a member.
@@ -176,7 +178,7 @@ class Trial:
         Raises:
             Blocked: when there is none.
         """
-        found = (await self.database.roster(place.door.workspace_id)).of(account.user_id, account.email)
+        found = (await self.database.records.roster(place.door.workspace_id)).of(account.user_id, account.email)
         if found is None:
             raise Blocked(f"{account.email} is no member, although Twenty let them join")
         return found

@@ -90,7 +90,7 @@ async def _without_record(trial: Trial) -> str:
     entry = await trial.entry(account, place)
     must(entry.workspace_member_id is None, "the roster shows a member record")
     assert account.user_id is not None
-    await trial.database.retire_half_membership(place.door.workspace_id, account.user_id)
+    await trial.database.records.retire_membership(place.door.workspace_id, account.user_id)
     await trial.join(account, place)
     seen = await trial.client.current_user(account, place.door, by_new_login=True)
     must(seen.user_id == account.user_id and seen.workspace_member_id, "they are not whole after it")
@@ -135,9 +135,18 @@ async def _deleted_record_blocks(trial: Trial) -> Seen:
         must(is_duplicate(fault.error), in_words(fault.error))
         text, differs = in_words(fault.error), False
     else:
-        text, differs = "they join all the same", True
-    await _delete_record(trial, place, account, 'DELETE FROM {} WHERE "userId" = %s')
-    return Seen(text, differs=differs)
+        return Seen("they join all the same", differs=True)
+    assert account.user_id is not None
+    workspace_id = place.door.workspace_id
+    record = (await trial.database.records.roster(workspace_id)).deleted_of({account.user_id})
+    must(record is not None, "the deleted record is not found again")
+    assert record is not None
+    await trial.database.records.restore(workspace_id, record)
+    await trial.join(account, place)
+    trial.session.forget(account, place.door)
+    seen = await trial.client.current_user(account, place.door, by_new_login=True)
+    must(seen.workspace_member_id == record.id, "they do not come in with their own record")
+    return Seen(f"{text}; once the mark is taken off they join with their own record", differs=differs)
 
 
 async def _no_role(trial: Trial) -> str:
@@ -201,7 +210,9 @@ HALVES = (
         _without_membership,
     ),
     Behaviour(
-        "a soft-deleted member record", "blocks joining with: A duplicate entry was detected", _deleted_record_blocks
+        "a soft-deleted member record",
+        "blocks joining with: A duplicate entry was detected; without its mark it is theirs again",
+        _deleted_record_blocks,
     ),
     Behaviour("a membership without a role", "is seen, and removed once it has one", _no_role),
 )

@@ -52,7 +52,7 @@ async def _join_with_other_password(trial: Trial) -> Seen:
     place, account = trial.in_main(), trial.with_other_password(await trial.joined(trial.in_other()))
     fault = await refused(trial.join(account, place))
     must(is_wrong_password(fault.error) and fault.reason is Reason.FOREIGN_PASSWORD, in_words(fault.error))
-    found = (await trial.database.roster(place.door.workspace_id)).of(None, account.email)
+    found = (await trial.database.records.roster(place.door.workspace_id)).of(None, account.email)
     must(found is None, "they became a member all the same")
     return Seen(in_words(fault.error), differs=not fault.error.message.startswith("Wrong password"))
 

@@ -6,6 +6,7 @@ from typing import Any
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account
 from provisioning_pipeline.model.onboarding import (
+    BOOK_CALL,
     COMPLETED,
     CONNECT_ACCOUNT,
     CREATE_PROFILE,
@@ -76,14 +77,31 @@ def _cleared_by(
     return see
 
 
+async def _by_its_call(trial: Trial, account: Account, place: Place, key: str) -> None:
+    call = await trial.client.step_call(key)
+    if call is None:
+        raise Unseen(_NO_SUCH_CALL)
+    await trial.client.clear_step(account, place.door, call)
+
+
 async def _skip_email(trial: Trial, account: Account, place: Place) -> None:
-    await trial.client.skip_sync_email(account, place.door)
+    await _by_its_call(trial, account, place, CONNECT_ACCOUNT)
 
 
 async def _install_apps(trial: Trial, account: Account, place: Place) -> None:
-    if operations.TRIGGER_INSTALL_APPS.document not in trial.operations:
+    await _by_its_call(trial, account, place, INSTALL_APPS)
+
+
+async def _book_call(trial: Trial) -> str:
+    """A step that shows only where billing asks for a plan; its row is in the way of nobody, and is cleared."""
+    place, account = trial.in_main(), await trial.joined()
+    assert account.user_id is not None
+    if await trial.client.step_call(BOOK_CALL) is None:
         raise Unseen(_NO_SUCH_CALL)
-    await trial.client.skip_install_apps(account, place.door)
+    await trial.set_flag(BOOK_CALL, account.user_id, place.door.workspace_id)
+    await _by_its_call(trial, account, place, BOOK_CALL)
+    must(BOOK_CALL not in await trial.pending(place, account.user_id), "its row is still there")
+    return "its row is gone"
 
 
 async def _name(trial: Trial, account: Account, place: Place) -> None:
@@ -97,7 +115,7 @@ async def _impersonated_skip(trial: Trial) -> str:
     await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.door.workspace_id)
     foreign = Account(account.email, trial.with_other_password(account).password, account.user_id)
     trial.session.forget(account, place.door)
-    await trial.client.skip_sync_email(foreign, place.door)
+    await _skip_email(trial, foreign, place)
     trial.session.forget(account, place.door)
     must(not await trial.pending(place, account.user_id), "its row is still there")
     return "cleared as that person, without their password"
@@ -139,7 +157,7 @@ async def _at_level(trial: Trial, *, wide: str) -> str:
     try:
         shown = await trial.status(account, place)
         must(shown == "SYNC_EMAIL", f"the wizard shows {shown}")
-        await trial.client.skip_sync_email(account, place.door)
+        await _skip_email(trial, account, place)
         still = await trial.status(account, place)
         must(still == "SYNC_EMAIL", f"the person's own call cleared it, which it does not on 2.21: {still}")
         await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.door.workspace_id, "false")
@@ -179,10 +197,10 @@ async def _drop(trial: Trial, user_id: str | None, workspace_id: str | None) -> 
 async def _completed(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     pending = await trial.pending(place, account.user_id)
-    if CONNECT_ACCOUNT in pending:
-        await trial.client.skip_sync_email(account, place.door)
-    if INSTALL_APPS in pending and operations.TRIGGER_INSTALL_APPS.document in trial.operations:
-        await trial.client.skip_install_apps(account, place.door)
+    for key in sorted(pending):
+        call = await trial.client.step_call(key)
+        if call is not None:
+            await trial.client.clear_step(account, place.door, call)
     await _name(trial, account, place)
     await _clear_workspace_wide(trial, place)
     left = await trial.pending(place, account.user_id)
@@ -216,6 +234,7 @@ FLAGS = (
         "is shown while its row is set, and cleared by a name",
         _cleared_by(CREATE_PROFILE, _name),
     ),
+    Behaviour("the step BOOK_CALL", "is cleared by its call where the server has it", _book_call),
     Behaviour("the step INVITE_TEAM", "is shown to everybody, and cleared by inviting nobody", _invite_team),
     Behaviour(
         "a step cleared by impersonation", "is cleared as that person, without their password", _impersonated_skip

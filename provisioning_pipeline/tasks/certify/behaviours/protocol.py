@@ -43,12 +43,14 @@ async def _probe_runs_nothing(trial: Trial) -> str:
 
 async def _keeps_no_cookie(trial: Trial) -> str:
     # a token-issuing call sets a cookie from 2.38 on; a call without a token that sent it back would be refused
-    await trial.call(operations.SIGN_IN, trial.service.credentials(), None)
+    token, _ = await trial.wire.call_for_token(operations.SIGN_IN, trial.service.credentials())
     try:
         await trial.call(skipped(operations.SIGN_IN), trial.service.credentials(), None)
     except Fault as fault:
         raise Unexpected(fault.message) from None
-    return "a call without a token is taken after a sign-in"
+    await trial.wire.end(token)
+    sets = "sets a cookie" if token.cookie else "sets none"
+    return f"the sign-in {sets}; a call without a token is taken after it"
 
 
 async def _junk_token(trial: Trial) -> Seen:

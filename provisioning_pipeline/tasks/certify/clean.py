@@ -152,7 +152,14 @@ async def restore_service_account(trial: Trial) -> str | None:
     if admins[0]["n"] == 0 and await _signed_up_again(trial):
         return f"{trial.service.email} went with its last workspace and was signed up again; it is server admin."
     try:
-        await trial.write('UPDATE core."user" SET "deletedAt" = NULL WHERE id = %s', rows[0]["id"])
+        await trial.write(
+            """
+            UPDATE core."user" SET "deletedAt" = NULL WHERE id = %s AND NOT EXISTS (
+                SELECT 1 FROM core."user" WHERE lower(email::text) = %s AND "deletedAt" IS NULL)
+            """,
+            rows[0]["id"],
+            trial.service.email,
+        )
     except Unseen as unseen:
         return (
             f"{trial.service.email} went with its last workspace, and {unseen}. Have somebody set "

@@ -101,14 +101,19 @@ async def _delete_record(trial: Trial, place: Place, account: Account, statement
     await trial.write(sql.SQL(statement).format(await trial.member_table(place)), account.user_id)
 
 
-async def _without_membership(trial: Trial) -> str:
-    place, account = trial.in_main(), await trial.joined()
-    member = await trial.member_id(account, place)
+async def _retire(trial: Trial, place: Place, account: Account) -> None:
     await trial.write(
-        'UPDATE core."userWorkspace" SET "deletedAt" = now() WHERE "userId" = %s AND "workspaceId" = %s',
+        'UPDATE core."userWorkspace" SET "deletedAt" = now() '
+        'WHERE "userId" = %s AND "workspaceId" = %s AND "deletedAt" IS NULL',
         account.user_id,
         place.door.workspace_id,
     )
+
+
+async def _without_membership(trial: Trial) -> str:
+    place, account = trial.in_main(), await trial.joined()
+    member = await trial.member_id(account, place)
+    await _retire(trial, place, account)
     try:
         await trial.client.remove_member(place.door, member)
     except Fault as fault:
@@ -124,11 +129,7 @@ async def _deleted_record_blocks(trial: Trial) -> Seen:
     place, account = trial.in_main(), await trial.joined(trial.in_other())
     await trial.join(account, place)
     await _delete_record(trial, place, account, 'UPDATE {} SET "deletedAt" = now() WHERE "userId" = %s')
-    await trial.write(
-        'UPDATE core."userWorkspace" SET "deletedAt" = now() WHERE "userId" = %s AND "workspaceId" = %s',
-        account.user_id,
-        place.door.workspace_id,
-    )
+    await _retire(trial, place, account)
     try:
         await trial.join(account, place)
     except TwentyFault as fault:
@@ -142,6 +143,8 @@ async def _deleted_record_blocks(trial: Trial) -> Seen:
     must(record is not None, "the deleted record is not found again")
     assert record is not None
     await trial.database.records.restore(workspace_id, record)
+    # each refused try leaves a membership without a role
+    await _retire(trial, place, account)
     await trial.join(account, place)
     trial.session.forget(account, place.door)
     seen = await trial.client.current_user(account, place.door, by_new_login=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account
+from provisioning_pipeline.clients.twenty.operations import STEP_CALLS
 from provisioning_pipeline.model.onboarding import (
     BOOK_CALL,
     COMPLETED,
@@ -61,6 +62,8 @@ def _cleared_by(
     key: str, clear: Callable[[Trial, Account, Place], Awaitable[Any]]
 ) -> Callable[[Trial], Awaitable[str]]:
     async def see(trial: Trial) -> str:
+        if key in STEP_CALLS and await trial.client.step_call(key) is None:
+            raise Unseen(_NO_SUCH_CALL)
         place, account = trial.in_main(), await trial.joined()
         assert account.user_id is not None
         await trial.drop_flags(account.user_id)

@@ -120,7 +120,7 @@ def _session_token(given: str | None) -> SecretStr | None:
     return SecretStr(text) if text else None
 
 
-class _SandboxMails:
+class SandboxMails:
     """The e-mails that a stand-in of the sandbox would have sent."""
 
     name = "the sandbox's list of e-mails"
@@ -142,7 +142,7 @@ def _mail(server: TwentyServer, logs: tuple[Path, ...]) -> MailWitness | None:
     if logs:
         return Logs(logs)
     try:
-        return _SandboxMails(server.base_url)
+        return SandboxMails(server.base_url)
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         # a real server has no such path
         return None

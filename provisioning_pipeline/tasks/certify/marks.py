@@ -7,7 +7,8 @@ DISPLAY_NAME = "Thrown away by provisioning certify"
 """Name of every workspace that is made; nobody else would call theirs so."""
 EMAIL_DOMAIN = "certify.example"
 """Reserved for documentation (RFC 2606): no mail is ever delivered there."""
-SUBDOMAIN = re.compile(r"certify-[0-9a-f]{8}-[a-z0-9]{1,8}")
+SUBDOMAIN = re.compile(r"certify-[0-9a-f]{8}-[a-z0-9]{1,8}(-[a-z0-9]{1,12})?")
+"""Of a workspace; with a second part where a run took another subdomain because the first was taken."""
 EMAIL = re.compile(r"certify-[0-9a-f]{8}-[a-z0-9]{1,8}@certify\.example")
 
 

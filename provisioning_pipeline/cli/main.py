@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -105,6 +106,53 @@ def preflight(as_json: AsJson = False) -> None:
     else:
         tables.checks(Console(), found)
     raise typer.Exit(ALL_READY if all(check.ok for check in found) else RUN_FAILED)
+
+
+@app.command()
+def certify(
+    server: Annotated[
+        str | None, typer.Option(help="Name of the server in the settings; needed where there are several.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+    skip_clerk: Annotated[bool, typer.Option("--skip-clerk", help="Look at Twenty alone.")] = False,
+    skip_crash_points: Annotated[
+        bool, typer.Option("--skip-crash-points", help="Look at behaviours alone; the verdict says so.")
+    ] = False,
+    session_token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN", help="A session token of your own, to be verified; - reads it from standard input."
+        ),
+    ] = None,
+    log: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="Log file of Twenty's server or worker, to see e-mails in."),
+    ] = None,
+) -> None:
+    """Prove on a Twenty server that everything this program relies on holds there.
+
+    Before first use, and before each upgrade of Twenty: on a server of the new version, with the settings of the old
+    one. It makes workspaces and accounts called certify-… (at most two workspaces at a time), tries every call with
+    right and wrong arguments, and kills the life of one tenant at every call to see the next run mend it. Then it
+    removes all of it, also after Ctrl-C; what a crash left is removed at the next start. No tenant is touched, no
+    e-mail sent.
+
+    At Clerk it reads; only on a development instance it writes, to an organization of its own.
+
+    The certificate is kept in the ledger: `provisioning preflight` and the report show it, and warn when the server has
+    changed since. A page is written beside the reports.
+
+    Exit codes: 0 all holds (or not agreed to); 1 something does not, or could not be looked at; 2 bad input or
+    settings, or nobody to ask.
+    """
+    from provisioning_pipeline.cli.certify import Options, certify_and_show
+
+    settings = settings_or_exit()
+    options = Options(server, yes, as_json, skip_clerk, skip_crash_points, session_token, tuple(log or ()))
+    with one_sentence():
+        code = certify_and_show(settings, options)
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -146,7 +146,8 @@ def checks(console: Console, found: Sequence[Check]) -> None:
     for name in ("", "system", "found"):
         table.add_column(name, overflow="fold")
     for check in found:
-        table.add_row("[green]✓[/]" if check.ok else "[red]✗[/]", check.system, escape(check.found))
+        sign = "[red]✗[/]" if not check.ok else "[yellow]![/]" if check.warning else "[green]✓[/]"
+        table.add_row(sign, check.system, escape(check.found))
     console.print(table)
 
 

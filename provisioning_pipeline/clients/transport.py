@@ -7,13 +7,15 @@ import asyncio
 import random
 import ssl
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
@@ -56,6 +58,21 @@ class CallCounter:
         taken = (self.by_name, self.mutating)
         self.by_name, self.mutating = Counter(), 0
         return taken
+
+
+Watcher = Callable[[str, Effect, Literal["before", "after"]], None]
+"""Is told of every call: its name, what it does, and whether it goes out now or has had its effect."""
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher` of every call that is sent from here on; "after" comes before the answer reaches anybody."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class DryRunViolation(Exception):
@@ -111,7 +128,7 @@ class Transport:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # every idle connection is looked at before each call
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
-            verify=_certificates(),
+            verify=certificates(),
         )
 
     async def __aenter__(self) -> Self:
@@ -170,6 +187,9 @@ class Transport:
         if self._limit is not None:
             await self._limit.turn()
         self.counter.add(name, effect)
+        watcher = _watcher.get()
+        if watcher:
+            watcher(name, effect, "before")
         try:
             response = await self._client.request(method, self.base_url + path, **arguments)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -177,6 +197,8 @@ class Transport:
         except (httpx.TransportError, httpx.DecodingError) as error:
             slow = isinstance(error, httpx.ReadTimeout)
             raise _NoAnswer(_words(error), effect_unknown=True, slow=slow) from None
+        if watcher:
+            watcher(name, effect, "after")
         if response.status_code == 429:
             wait = _retry_after(response)
             if self._limit is not None and wait is not None:
@@ -188,7 +210,7 @@ class Transport:
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
     """Read once: each reading of the machine's certificates takes longer than a call."""
     return httpx.create_ssl_context()
 

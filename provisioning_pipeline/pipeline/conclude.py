@@ -15,6 +15,7 @@ from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.model.history import Versions
+from provisioning_pipeline.pipeline.certification import certificates
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.reconcile import PHASES
 from provisioning_pipeline.pipeline.totals import Totals
@@ -168,6 +169,7 @@ async def _summary(
         ),
         history=tuple(point(earlier) for earlier in reversed(await history.last_runs(_RUNS_SHOWN))),
         run_url=f"{url}/runs/{run.run_id}" if url and record.in_dagster else None,
+        certificates=await certificates(ledger.database, [server.name for server in settings.servers]),
         **facts,
     )
 

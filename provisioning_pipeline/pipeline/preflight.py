@@ -13,6 +13,7 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
+from provisioning_pipeline.pipeline.certification import certificate_of
 from provisioning_pipeline.pipeline.connections import Connections, connect, tenant_database
 from provisioning_pipeline.pipeline.contracts import in_words
 from provisioning_pipeline.pipeline.contracts import look as look_at_contract
@@ -24,11 +25,12 @@ _LEDGER_AWAY = frozenset({Reason.REGISTRY_REFUSED, Reason.REGISTRY_UNREACHABLE})
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One system: what was found, or what is wrong and what to do."""
+    """One system: what was found, or what is wrong and what to do. `warning`: it works, but needs a look."""
 
     system: str
     ok: bool
     found: str
+    warning: bool = False
 
 
 async def preflight(settings: Settings) -> list[Check]:
@@ -43,7 +45,8 @@ async def preflight(settings: Settings) -> list[Check]:
             opened = connections.servers[server.name]
             checks.append((f"Twenty {server.name}, database", _twenty_database(server, opened)))
             checks.append((f"Twenty {server.name}", _twenty(connections, server)))
-        return await all_of(_check(system, look) for system, look in checks)
+        found = await all_of(_check(system, look) for system, look in checks)
+        return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
 
 
 async def _check(system: str, look: Callable[[], Awaitable[str]]) -> Check:
@@ -167,6 +170,17 @@ def _twenty(connections: Connections, server: TwentyServer) -> Callable[[], Awai
         return f"{supported}; {server.service_email} signs in and is server admin"
 
     return look
+
+
+async def _certificate(connections: Connections, name: str) -> Check:
+    """What the last certification said; not being certified is a warning and no fault."""
+    system = f"Twenty {name}, certificate"
+    try:
+        told = await certificate_of(connections, name)
+    except Fault as fault:
+        # the line of what is away says so; this one says what it means here
+        return Check(system, ok=True, found=f"not compared: {fault.message}", warning=True)
+    return Check(system, ok=True, found=told.sentence, warning=told.warning)
 
 
 async def _contract(connections: Connections, name: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from provisioning_pipeline.decide.certificate import Certified
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
     ConditionType,
@@ -114,6 +115,7 @@ class Summary:
         versions, settings: what the run was made with; settings by variable, secrets left out.
         looked_at: how many tenants the run looked at; None for older runs. `whole`: at all of them.
         run_url: the run in Dagster's web server, where one is known.
+        certificates: Twenty server → what its last certificate says.
     """
 
     run_id: str
@@ -142,6 +144,7 @@ class Summary:
     settings: Mapping[str, str] = field(default_factory=dict)
     looked_at: int | None = None
     run_url: str | None = None
+    certificates: Mapping[str, Certified] = field(default_factory=dict)
 
     def count(self, state: str) -> int:
         """How many tenants are in this state."""

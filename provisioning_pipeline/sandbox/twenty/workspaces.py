@@ -14,7 +14,7 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     require_workspace,
 )
 from provisioning_pipeline.sandbox.twenty.domains import workspace_of_origin
-from provisioning_pipeline.sandbox.twenty.errors import TwentyError, bad_input, rejected_argument
+from provisioning_pipeline.sandbox.twenty.errors import TwentyError, bad_input, internal, rejected_argument
 from provisioning_pipeline.sandbox.twenty.memberships import soft_delete_workspace
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row
@@ -125,6 +125,11 @@ async def delete_current_workspace(_: None, info: GraphQLResolveInfo) -> Row:
     call = call_of(info)
     workspace = require_workspace(call)
     await require_settings_permission(call)
+    if workspace["defaultRoleId"] is None:
+        # it is suspended first, which the table refuses before the activation (run on 2.21.0)
+        raise internal(
+            'new row for relation "workspace" violates check constraint "onboarded_workspace_requires_default_role"'
+        )
     await soft_delete_workspace(call.db, workspace["id"])
     call.runtime.known_workspaces.pop(workspace["id"], None)
     return workspace

@@ -1,0 +1,77 @@
+"""A certificate as one HTML page that needs nothing else: no network, no script."""
+
+from datetime import UTC
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from provisioning_pipeline.clients.files import write_whole
+from provisioning_pipeline.model.certificate import Certificate, Observation, Standing
+from provisioning_pipeline.report.page import Table
+
+_SIGNS = {
+    Standing.HOLDS: "✓ holds",
+    Standing.DIFFERS: "≈ differs",
+    Standing.FAILS: "✗ fails",
+    Standing.BLOCKED: "? blocked",
+    Standing.UNSEEN: "– unseen",
+}
+_COLUMNS = (("Behaviour", "name"), ("", "short"), ("Expected", "message"), ("Seen", "message"), ("s", "number"))
+
+
+def render(certificate: Certificate) -> str:
+    """The page. Everything that comes from outside is escaped; the same certificate gives the same page."""
+    topics = dict.fromkeys(seen.topic for seen in certificate.observations)
+    return (
+        _environment()
+        .get_template("certificate.html")
+        .render(
+            certificate=certificate,
+            began=f"{certificate.began_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+            broken=_observations("What does not hold", certificate.broken),
+            topics=[
+                (topic, _observations(topic, [seen for seen in certificate.observations if seen.topic == topic]))
+                for topic in topics
+            ],
+            crashes=_crashes(certificate),
+            counts=[(_SIGNS[standing], certificate.count(standing)) for standing in Standing],
+        )
+    )
+
+
+def write(certificate: Certificate, folder: Path) -> Path:
+    """Write the page of this certificate and return its absolute path.
+
+    Raises:
+        OSError: when the folder cannot be written to.
+    """
+    moment = f"{certificate.began_at.astimezone(UTC):%Y%m%d-%H%M%S}"
+    path = (folder / f"certificate-{certificate.server}-{moment}.html").resolve()
+    write_whole(path, render(certificate).encode())
+    return path
+
+
+def _observations(caption: str, seen: "tuple[Observation, ...] | list[Observation]") -> Table:
+    rows = tuple((one.behaviour, _SIGNS[one.standing], one.expected, one.seen, f"{one.seconds:.1f}") for one in seen)
+    return Table(caption, _COLUMNS, rows)
+
+
+def _crashes(certificate: Certificate) -> Table:
+    rows = tuple(
+        (point.moment, "✓ converges" if point.converges else "✗ differs", point.seen, f"{point.seconds:.1f}")
+        for point in certificate.crash_points
+    )
+    return Table(
+        "Crash points", (("Killed", "name"), ("", "short"), ("The next run's end", "message"), ("s", "number")), rows
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("provisioning_pipeline.report", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

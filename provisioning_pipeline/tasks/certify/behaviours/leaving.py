@@ -1,0 +1,221 @@
+"""Leaving: a removal is in effect at once, proved by tokens and logins, and half members are told and mended."""
+
+from typing import Any
+
+from psycopg import sql
+
+from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.accounts import Account
+from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_duplicate, is_no_member, is_without_record
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected, in_words, must, refusal, refused
+from provisioning_pipeline.tasks.certify.trial import Place, Trial
+
+_NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+async def _removal(trial: Trial) -> str:
+    place, account = trial.in_main(), await trial.joined(trial.in_other())
+    await trial.join(account, place)
+    token = await trial.token(account, place)
+    await trial.client.remove_member(place.door, await trial.member_id(account, place))
+    still = await trial.client.lets_in(account, place.door, token)
+    must(still is None, f"{still}")
+    other = await trial.client.current_user(account, trial.in_other().door, by_new_login=True)
+    must(other.workspace_id == trial.in_other().door.workspace_id, "they cannot come into their other workspace")
+    return "the token from before and a new login are refused; the other workspace stays open"
+
+
+async def _last_workspace(trial: Trial) -> str:
+    place, account = trial.in_main(), await trial.joined()
+    token = await trial.token(account, place)
+    await trial.client.remove_member(place.door, await trial.member_id(account, place))
+    still = await trial.client.lets_in(account, place.door, token)
+    must(still is None, f"{still}")
+    must(not await trial.database.user_ids(account.email), "the account is still there")
+    return "the account went with its last workspace; nothing lets them in"
+
+
+async def _joins_again(trial: Trial) -> str:
+    place, account = trial.in_main(), await trial.joined()
+    before = account.user_id
+    await trial.client.remove_member(place.door, await trial.member_id(account, place))
+    again = Account(account.email, account.password)
+    await trial.join(again, place)
+    entry = await trial.entry(again, place)
+    must(entry.workspace_member_id, "they have no member record")
+    return "a whole member again, " + ("the same account" if entry.user_id == before else "by a new account")
+
+
+async def _removed_is_not_impersonated(trial: Trial) -> Seen:
+    place, account = trial.in_main(), await trial.joined(trial.in_other())
+    await trial.join(account, place)
+    await trial.client.remove_member(place.door, await trial.member_id(account, place))
+    variables = {"userId": account.user_id, "workspaceId": place.door.workspace_id}
+    fault = await refused(trial.call(operations.IMPERSONATE, variables, await trial.own_token(place)))
+    must(is_no_member(fault.error), in_words(fault.error))
+    return Seen(in_words(fault.error))
+
+
+async def _twice(trial: Trial) -> str:
+    place, account = trial.in_main(), await trial.joined()
+    member = await trial.member_id(account, place)
+    await trial.client.remove_member(place.door, member)
+    await trial.client.remove_member(place.door, member)
+    return "the second is recognised as done already"
+
+
+async def _by_member(trial: Trial) -> Any:
+    place = trial.in_main()
+    account, other = await trial.joined(), await trial.joined()
+    variables = {"workspaceMemberIdToDelete": await trial.member_id(other, place)}
+    return await trial.call(operations.DELETE_USER_FROM_WORKSPACE, variables, await trial.token(account, place))
+
+
+async def _nobody(trial: Trial) -> Any:
+    variables = {"workspaceMemberIdToDelete": _NOBODY}
+    return await trial.call(operations.DELETE_USER_FROM_WORKSPACE, variables, await trial.own_token(trial.in_main()))
+
+
+async def _without_record(trial: Trial) -> str:
+    place, account = trial.in_main(), await trial.joined()
+    await _delete_record(trial, place, account, 'DELETE FROM {} WHERE "userId" = %s')
+    trial.session.forget(account, place.door)
+    variables = {**account.credentials(), "origin": place.door.url}
+    login = await trial.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, variables, None)
+    exchange = {"loginToken": login["loginToken"]["token"], "origin": place.door.url}
+    fault = await refused(trial.call(operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, exchange, None))
+    must(is_without_record(fault.error), in_words(fault.error))
+    entry = await trial.entry(account, place)
+    must(entry.workspace_member_id is None, "the roster shows a member record")
+    assert account.user_id is not None
+    await trial.database.records.retire_membership(place.door.workspace_id, account.user_id)
+    await trial.join(account, place)
+    seen = await trial.client.current_user(account, place.door, by_new_login=True)
+    must(seen.user_id == account.user_id and seen.workspace_member_id, "they are not whole after it")
+    return f"login {in_words(fault.error)}; whole again once the membership is retired and they join"
+
+
+async def _delete_record(trial: Trial, place: Place, account: Account, statement: str) -> None:
+    await trial.write(sql.SQL(statement).format(await trial.member_table(place)), account.user_id)
+
+
+async def _retire(trial: Trial, place: Place, account: Account) -> None:
+    await trial.write(
+        'UPDATE core."userWorkspace" SET "deletedAt" = now() '
+        'WHERE "userId" = %s AND "workspaceId" = %s AND "deletedAt" IS NULL',
+        account.user_id,
+        place.door.workspace_id,
+    )
+
+
+async def _without_membership(trial: Trial) -> str:
+    place, account = trial.in_main(), await trial.joined()
+    member = await trial.member_id(account, place)
+    await _retire(trial, place, account)
+    try:
+        await trial.client.remove_member(place.door, member)
+    except Fault as fault:
+        must(fault.reason is Reason.HALF_MEMBER, fault.message)
+    else:
+        raise Unexpected("the record was removed, although there is no membership")
+    await trial.join(account, place)
+    must(await trial.member_id(account, place) == member, "joining made another record")
+    return "no removal; joining makes the membership again and keeps the record"
+
+
+async def _deleted_record_blocks(trial: Trial) -> Seen:
+    place, account = trial.in_main(), await trial.joined(trial.in_other())
+    await trial.join(account, place)
+    await _delete_record(trial, place, account, 'UPDATE {} SET "deletedAt" = now() WHERE "userId" = %s')
+    await _retire(trial, place, account)
+    try:
+        await trial.join(account, place)
+    except TwentyFault as fault:
+        must(is_duplicate(fault.error), in_words(fault.error))
+        text, differs = in_words(fault.error), False
+    else:
+        return Seen("they join all the same", differs=True)
+    assert account.user_id is not None
+    workspace_id = place.door.workspace_id
+    record = (await trial.database.records.roster(workspace_id)).deleted_of({account.user_id})
+    must(record is not None, "the deleted record is not found again")
+    assert record is not None
+    await trial.database.records.restore(workspace_id, record)
+    # each refused try leaves a membership without a role
+    await _retire(trial, place, account)
+    await trial.join(account, place)
+    trial.session.forget(account, place.door)
+    seen = await trial.client.current_user(account, place.door, by_new_login=True)
+    must(seen.workspace_member_id == record.id, "they do not come in with their own record")
+    return Seen(f"{text}; once the mark is taken off they join with their own record", differs=differs)
+
+
+async def _no_role(trial: Trial) -> str:
+    place, account = trial.in_main(), await trial.joined()
+    member = await trial.member_id(account, place)
+    await trial.write(
+        'DELETE FROM core."roleTarget" WHERE "userWorkspaceId" IN (SELECT id FROM core."userWorkspace" '
+        'WHERE "userId" = %s AND "workspaceId" = %s)',
+        account.user_id,
+        place.door.workspace_id,
+    )
+    must((await trial.entry(account, place)).role is None, "the roster shows a role")
+    try:
+        await trial.client.remove_member(place.door, member)
+    except Fault as fault:
+        must(fault.reason is Reason.HALF_MEMBER, fault.message)
+        told = "is refused as half a member"
+    else:
+        return "a removal works without a role"
+    await trial.grant(account, place, "Member")
+    await trial.client.remove_member(place.door, member)
+    return f"a removal {told}, and works once they have a role"
+
+
+REMOVAL = (
+    Behaviour("a removal", "is proved: the token from before and a new login are refused", _removal),
+    Behaviour(
+        "a removal from the last workspace", "takes the account along, and nothing lets them in", _last_workspace
+    ),
+    Behaviour("somebody who was removed", "joins again as a whole member", _joins_again),
+    Behaviour(
+        "impersonating somebody who was removed",
+        "is refused because there is no such member",
+        _removed_is_not_impersonated,
+    ),
+    Behaviour("removing twice", "is removing once", _twice),
+    refusal(
+        "removing somebody as a Member",
+        _by_member,
+        "Entity performing the request does not have permission",
+        "FORBIDDEN",
+        "PERMISSION_DENIED",
+    ),
+    refusal(
+        "removing nobody",
+        _nobody,
+        "Workspace member to delete not found in workspace",
+        "GRAPHQL_VALIDATION_FAILED",
+        tells=lambda fault: fault.error.message.startswith("Workspace member to delete not found"),
+    ),
+)
+HALVES = (
+    Behaviour(
+        "a membership without a member record",
+        "lets nobody in, and is mended by retiring it and joining",
+        _without_record,
+    ),
+    Behaviour(
+        "a member record without a membership",
+        "cannot be removed, and is whole again after joining",
+        _without_membership,
+    ),
+    Behaviour(
+        "a soft-deleted member record",
+        "blocks joining with: A duplicate entry was detected; without its mark it is theirs again",
+        _deleted_record_blocks,
+    ),
+    Behaviour("a membership without a role", "is seen, and removed once it has one", _no_role),
+)

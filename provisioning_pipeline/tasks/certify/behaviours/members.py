@@ -1,0 +1,318 @@
+"""Members: joining by the invite link, roles, names, logins, and impersonation."""
+
+from typing import Any
+
+from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.accounts import Account, Token
+from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_no_member, is_unknown_user, is_wrong_password
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, in_words, must, refusal, refused
+from provisioning_pipeline.tasks.certify.trial import JUNK, Place, Trial
+
+_MEMBER_ROLE = "Member"
+_NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+async def _join(trial: Trial) -> str:
+    account = await trial.joined()
+    entry = await trial.entry(account, trial.in_main())
+    must(entry.workspace_member_id, "there is a membership and no member record")
+    must(
+        not await trial.database.has_invitation(trial.in_main().door.workspace_id, account.email),
+        "it left an invitation",
+    )
+    return f"an account, a membership and a member record, role {entry.role}"
+
+
+async def _default_role(trial: Trial) -> str:
+    place = trial.in_main()
+    account = await trial.joined()
+    rows = await trial.ask(
+        'SELECT r.label FROM core.workspace w JOIN core.role r ON r.id = w."defaultRoleId" WHERE w.id = %s',
+        place.door.workspace_id,
+    )
+    role = (await trial.entry(account, place)).role
+    must(rows and role == rows[0]["label"], f"the role is {role}, the default {rows[0]['label'] if rows else 'none'}")
+    return f"{role}, the workspace's default"
+
+
+async def _join_twice(trial: Trial) -> str:
+    place = trial.in_main()
+    account = await trial.joined()
+    before = await trial.entry(account, place)
+    await trial.join(account, place)
+    must(await trial.entry(account, place) == before, "the second time changed the membership")
+    rows = await trial.ask('SELECT count(*) AS n FROM core."userWorkspace" WHERE "userId" = %s', before.user_id)
+    must(rows[0]["n"] == 1, f"there are {rows[0]['n']} memberships")
+    return "one account, one membership"
+
+
+async def _join_with_other_password(trial: Trial) -> Seen:
+    place, account = trial.in_main(), trial.with_other_password(await trial.joined(trial.in_other()))
+    fault = await refused(trial.join(account, place))
+    must(is_wrong_password(fault.error) and fault.reason is Reason.FOREIGN_PASSWORD, in_words(fault.error))
+    found = (await trial.database.records.roster(place.door.workspace_id)).of(None, account.email)
+    must(found is None, "they became a member all the same")
+    return Seen(in_words(fault.error), differs=not fault.error.message.startswith("Wrong password"))
+
+
+async def _join_elsewhere(trial: Trial) -> str:
+    place = trial.in_main()
+    account = await trial.joined(trial.in_other())
+    await trial.join(account, place)
+    entry = await trial.entry(Account(account.email, account.password), place)
+    must(entry.user_id == account.user_id, "they got a second account")
+    must(entry.workspace_member_id, "they have no member record")
+    return "the same account in both"
+
+
+async def _link_off(trial: Trial) -> Seen:
+    place = trial.in_main()
+    member = await trial.joined()
+    await trial.client.close_invite_link(place.door)
+    try:
+        stranger = trial.person()
+        fault = await refused(trial.join(stranger, place))
+        must(fault.reason is Reason.INVITE_LINK_DISABLED, in_words(fault.error))
+        again = await refused(trial.join(member, place))
+        must(again.reason is Reason.INVITE_LINK_DISABLED, f"a member is {in_words(again.error)}")
+        must(not await trial.database.user_ids(stranger.email), "an account was made all the same")
+    finally:
+        await trial.client.open_invite_link(place.door)
+    link = await trial.client.invite_link(place.door)
+    must(link.enabled and link.hash == place.invite_hash, "the link is another one after it was off and on")
+    await trial.join(trial.person(), place)
+    return Seen(f"{in_words(fault.error)}; on again, the same link works")
+
+
+async def _link_by_member(trial: Trial) -> Any:
+    account = await trial.joined()
+    token = await trial.token(account, trial.in_main())
+    return await trial.call(operations.UPDATE_WORKSPACE, {"isPublicInviteLinkEnabled": False}, token)
+
+
+async def _roles(trial: Trial) -> str:
+    roles = trial.in_main().roles
+    must({ADMIN_ROLE, _MEMBER_ROLE} <= set(roles), f"there are {', '.join(sorted(roles)) or 'none'}")
+    return ", ".join(sorted(roles))
+
+
+async def _set_role(trial: Trial) -> str:
+    place = trial.in_main()
+    account = await trial.joined()
+    member = await trial.member_id(account, place)
+    for role in (ADMIN_ROLE, ADMIN_ROLE, _MEMBER_ROLE):
+        await trial.client.set_role(place.door, member, place.roles[role])
+        found = (await trial.entry(account, place)).role
+        must(found == role, f"after setting {role} it is {found}")
+    return "Admin, Admin again, Member: each in effect at once"
+
+
+async def _own_role(trial: Trial) -> Any:
+    place = trial.in_main()
+    return await _role(trial, place, await trial.own_token(place), place.own_member_id, place.roles[_MEMBER_ROLE])
+
+
+async def _role(trial: Trial, _: Place, token: Token | None, member: str, role: str) -> Any:
+    return await trial.call(
+        operations.UPDATE_WORKSPACE_MEMBER_ROLE, {"workspaceMemberId": member, "roleId": role}, token
+    )
+
+
+async def _role_by_member(trial: Trial) -> Any:
+    place = trial.in_main()
+    account = await trial.joined()
+    token, member = await trial.token(account, place), await trial.member_id(account, place)
+    return await _role(trial, place, token, member, place.roles[ADMIN_ROLE])
+
+
+async def _unknown_role(trial: Trial) -> Any:
+    place = trial.in_main()
+    member = await trial.member_id(await trial.joined(), place)
+    return await _role(trial, place, await trial.own_token(place), member, _NOBODY)
+
+
+async def _unknown_member(trial: Trial) -> Any:
+    place = trial.in_main()
+    return await _role(trial, place, await trial.own_token(place), _NOBODY, place.roles[_MEMBER_ROLE])
+
+
+async def _set_name(trial: Trial) -> str:
+    place = trial.in_main()
+    account = await trial.joined()
+    await trial.client.set_name(place.door, await trial.member_id(account, place), "Certified", "Person")
+    seen = await trial.client.current_user(account, place.door)
+    must((seen.first_name, seen.last_name) == ("Certified", "Person"), f"they are {seen.first_name} {seen.last_name}")
+    return "the member sees the name"
+
+
+async def _name_of_other_by_member(trial: Trial) -> Any:
+    place = trial.in_main()
+    account, other = await trial.joined(), await trial.joined()
+    update = {"name": {"firstName": "Not", "lastName": "Theirs"}}
+    variables = {"workspaceMemberId": await trial.member_id(other, place), "update": update}
+    return await trial.call(operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables, await trial.token(account, place))
+
+
+async def _login(trial: Trial) -> str:
+    place = trial.in_main()
+    account = await trial.joined()
+    seen = await trial.client.current_user(account, place.door, by_new_login=True)
+    must(seen.workspace_id == place.door.workspace_id, "it leads into another workspace")
+    must(seen.user_id == account.user_id and seen.workspace_member_id, "it is somebody else's")
+    return "the right person in the right workspace"
+
+
+async def _login_with_wrong_password(trial: Trial) -> Any:
+    place = trial.in_main()
+    account = trial.with_other_password(await trial.joined())
+    return await _credentials(trial, account, place)
+
+
+async def _credentials(trial: Trial, account: Account, place: Place) -> Any:
+    variables = {**account.credentials(), "origin": place.door.url}
+    return await trial.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, variables, None)
+
+
+async def _login_of_no_member(trial: Trial) -> Any:
+    return await _credentials(trial, await trial.joined(trial.in_other()), trial.in_main())
+
+
+async def _login_of_nobody(trial: Trial) -> Any:
+    return await _credentials(trial, trial.person(), trial.in_main())
+
+
+async def _impersonate(trial: Trial) -> str:
+    place = trial.in_main()
+    account = await trial.joined()
+    assert account.user_id is not None
+    token = await trial.client.impersonate(account.user_id, place.door)
+    entered = await trial.session.enter(Account(account.email, account.password), place.door, token.value)
+    trial.session.forget(account, place.door)
+    answer = await trial.call(operations.CURRENT_USER, {}, entered)
+    must(answer["id"] == account.user_id, "it leads in as somebody else")
+    return "exactly that person, without their password"
+
+
+async def _impersonation(trial: Trial, token: Token | None, user_id: str | None) -> Any:
+    variables = {"userId": user_id, "workspaceId": trial.in_main().door.workspace_id}
+    return await trial.call(operations.IMPERSONATE, variables, token)
+
+
+async def _impersonate_by_member(trial: Trial) -> Any:
+    account, other = await trial.joined(), await trial.joined()
+    return await _impersonation(trial, await trial.token(account, trial.in_main()), other.user_id)
+
+
+async def _impersonate_nobody(trial: Trial) -> Any:
+    return await _impersonation(trial, await trial.own_token(trial.in_main()), _NOBODY)
+
+
+async def _invitation(trial: Trial) -> str:
+    """An invitation put in place by SQL, so that no e-mail leaves."""
+    place, account = trial.in_main(), await trial.joined(trial.in_other())
+    await trial.write(
+        """
+        INSERT INTO core."appToken" ("workspaceId", type, value, context, "expiresAt")
+        VALUES (%s, 'INVITATION_TOKEN', %s, jsonb_build_object('email', %s::text), now() + interval '1 day')
+        """,
+        place.door.workspace_id,
+        f"certify-{trial.run}",
+        account.email,
+    )
+    withdrawn = await trial.client.withdraw_invitations(place.door, account.email)
+    must(withdrawn == 1, f"{withdrawn} invitations were found")
+    must(not await trial.database.has_invitation(place.door.workspace_id, account.email), "it is still open")
+    fault = await refused(_credentials(trial, account, place))
+    must(is_no_member(fault.error), in_words(fault.error))
+    return "listed, withdrawn, and good for nothing afterwards"
+
+
+def _denied(fault: TwentyFault) -> bool:
+    return fault.error.code == "FORBIDDEN"
+
+
+_NO_PERMISSION = ("Entity performing the request does not have permission", "FORBIDDEN", "PERMISSION_DENIED")
+
+JOINING = (
+    Behaviour("joining by the invite link", "makes account, membership and member record, and no invitation", _join),
+    Behaviour("the role of somebody who joins", "is the workspace's default role", _default_role),
+    Behaviour("joining twice", "is joining once", _join_twice),
+    Behaviour(
+        "joining with another password",
+        "is refused with Wrong password, and changes nothing",
+        _join_with_other_password,
+    ),
+    Behaviour("joining with an account from another workspace", "keeps the account", _join_elsewhere),
+    refusal(
+        "joining with an invite link that is none",
+        lambda trial: trial.call(
+            operations.SIGN_UP_IN_WORKSPACE,
+            {**trial.person().credentials(), "workspaceInviteHash": "certify-no-hash"},
+            None,
+        ),
+        "Workspace creation is restricted to admins",
+        "FORBIDDEN",
+        "FORBIDDEN_EXCEPTION",
+    ),
+    Behaviour("the invite link switched off", "refuses everybody, members too, and comes back the same", _link_off),
+    refusal("switching the invite link off as a Member", _link_by_member, *_NO_PERMISSION, tells=_denied),
+    Behaviour("an open invitation", "is listed, and lets nobody in once it is withdrawn", _invitation),
+)
+BEING = (
+    Behaviour("roles", f"{ADMIN_ROLE} and {_MEMBER_ROLE} are there", _roles),
+    Behaviour("setting a role", "is in effect at once; the same again changes nothing", _set_role),
+    refusal("setting a role as a Member", _role_by_member, *_NO_PERMISSION, tells=_denied),
+    refusal(
+        "setting a role that is none", _unknown_role, "Could not find role for given roleId", "INTERNAL_SERVER_ERROR"
+    ),
+    refusal("setting the role of nobody", _unknown_member, "Workspace member not found", "INTERNAL_SERVER_ERROR"),
+    refusal(
+        "lowering oneself, the last Admin", _own_role, "Cannot update self role", "FORBIDDEN", "CANNOT_UPDATE_SELF_ROLE"
+    ),
+    Behaviour("setting a name", "is what the member sees", _set_name),
+    refusal("setting another's name as a Member", _name_of_other_by_member, *_NO_PERMISSION, tells=_denied),
+    Behaviour("a login by password", "leads into that workspace as that person", _login),
+    refusal(
+        "a login with a wrong password",
+        _login_with_wrong_password,
+        "Wrong password",
+        "FORBIDDEN",
+        "FORBIDDEN_EXCEPTION",
+        tells=lambda fault: is_wrong_password(fault.error),
+    ),
+    refusal(
+        "a login of somebody who is no member",
+        _login_of_no_member,
+        "User is not a member of the workspace.",
+        "FORBIDDEN",
+        "FORBIDDEN_EXCEPTION",
+        tells=lambda fault: is_no_member(fault.error),
+    ),
+    refusal(
+        "a login of nobody",
+        _login_of_nobody,
+        "User not found",
+        "UNAUTHENTICATED",
+        "USER_NOT_FOUND",
+        tells=lambda fault: is_unknown_user(fault.error),
+    ),
+    Behaviour("impersonation", "leads in as exactly that person", _impersonate),
+    refusal("impersonation by a Member", _impersonate_by_member, *_NO_PERMISSION, tells=_denied),
+    refusal(
+        "impersonation of nobody",
+        _impersonate_nobody,
+        "User not found in workspace or impersonation not enabled",
+        "UNAUTHENTICATED",
+        "USER_WORKSPACE_NOT_FOUND",
+        tells=lambda fault: is_no_member(fault.error),
+    ),
+    refusal(
+        "impersonation with a token that is none",
+        lambda trial: _impersonation(trial, JUNK, _NOBODY),
+        "Token invalid.",
+        "UNAUTHENTICATED",
+        "UNAUTHENTICATED",
+    ),
+)

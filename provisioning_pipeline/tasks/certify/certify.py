@@ -1,0 +1,308 @@
+"""A whole certification: clean up what an earlier one left, look at everything, clean up, keep the certificate."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from psycopg import Error
+
+from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.clients.twenty.session import TwentySession
+from provisioning_pipeline.clients.twenty.wire import TwentyWire
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.certificates import Certificates
+from provisioning_pipeline.model.certificate import Certificate, CrashPoint, Observation, Standing
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.contract import Contract
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.pipeline.connections import Connections, connect, server_database
+from provisioning_pipeline.pipeline.contracts import look
+from provisioning_pipeline.settings import Settings, TwentyServer
+from provisioning_pipeline.tasks.certify import clean, killed
+from provisioning_pipeline.tasks.certify.behaviours import BEHAVIOURS
+from provisioning_pipeline.tasks.certify.bench import Bench
+from provisioning_pipeline.tasks.certify.clerk import ClerkTrial, look_at_clerk
+from provisioning_pipeline.tasks.certify.life import Life, LifeFailed
+from provisioning_pipeline.tasks.certify.mail import MailWitness
+from provisioning_pipeline.tasks.certify.marks import new_run
+from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected
+from provisioning_pipeline.tasks.certify.trial import Blocked, Trial, Unseen
+
+NEVER: Final = (
+    "Personal invitations by e-mail (sendInvitations with an address): a certification sends no e-mail.",
+    "Servers that are full, Redis or PostgreSQL of Twenty away, and a server that crashes during an activation: a "
+    "certification disturbs nobody.",
+    "Enterprise features, billing, captcha, e-mail verification, single sign-on: this program does not use them.",
+    "Kills at writes to registry and ledger: they do not depend on the server, and the project's tests have them.",
+)
+_EMAILS = ("Onboarding", "e-mail silence", "no e-mail goes to anybody because of what was done here")
+
+
+@dataclass
+class Progress:
+    """Told how it goes, so that a terminal can show it. Each is called from the certification's own loop."""
+
+    stage: Callable[[str, int | None], None] = lambda _name, _steps: None
+    seen: Callable[[Observation], None] = lambda _: None
+    cut: Callable[[CrashPoint], None] = lambda _: None
+
+
+@dataclass
+class Wanted:
+    """What a certification is to look at.
+
+    Args:
+        server: the server on trial, of the settings.
+        bench: where a tenant's life is tried; None: crash points are left out, for the reason in `without_bench`.
+        mail: who knows what e-mails left; None: nobody.
+        clerk: look at Clerk, too; with `session_token`, at that token. None: not at all.
+    """
+
+    server: TwentyServer
+    bench: Bench | None = None
+    without_bench: str = "crash points were left out"
+    mail: MailWitness | None = None
+    clerk: ClerkTrial | None = None
+
+
+@dataclass
+class _Report:
+    observations: list[Observation] = field(default_factory=list)
+    crash_points: list[CrashPoint] = field(default_factory=list)
+    not_looked_at: list[str] = field(default_factory=lambda: list(NEVER))
+    contract: Contract | None = None
+    stopped: str | None = None
+    interrupted: bool = False
+
+
+async def certify(settings: Settings, wanted: Wanted, progress: Progress | None = None) -> Certificate:
+    """Certify a server and keep the certificate. A cancellation ends the looking, never the cleaning.
+
+    Raises:
+        Fault: when the ledger cannot be reached, or the server or its database cannot be read at all.
+    """
+    progress = progress or Progress()
+    began_at, begun = datetime.now(UTC), time.monotonic()
+    report = _Report()
+    async with connect(settings, dry_run=False) as connections, _trial(settings, wanted.server) as trial:
+        await _prepare_ledger(connections)
+        linked = await _linked(connections)
+        progress.stage("looking for what an earlier certification left", None)
+        before = await _begin(trial, linked)
+        try:
+            await _look(connections, trial, wanted, report, progress)
+        except asyncio.CancelledError:
+            report.interrupted = True
+            report.stopped = "It was interrupted."
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+        except Fault as fault:
+            report.stopped = fault.message
+        except Error as error:
+            report.stopped = f"PostgreSQL refused: {str(error).splitlines()[0]}."
+        except BaseException:
+            # a defect of ours leaves nothing there either
+            await _clean(trial, linked)
+            raise
+        progress.stage("removing what was made", None)
+        cleaned = await _clean(trial, linked)
+        certificate = Certificate(
+            server=wanted.server.name,
+            base_url=wanted.server.base_url,
+            version=trial.session.version,
+            contract=report.contract,
+            began_at=began_at,
+            seconds=round(time.monotonic() - begun, 1),
+            observations=tuple(report.observations),
+            crash_points=tuple(report.crash_points),
+            not_looked_at=tuple(report.not_looked_at),
+            cleaning=(*before.told, *cleaned.told),
+            left_behind=tuple(cleaned.left),
+            stopped=report.stopped,
+        )
+        if not report.interrupted:
+            # an interruption says nothing about the server, and the certificate before it stays good
+            await Certificates(connections.ledger.database).store(certificate)
+    return certificate
+
+
+# --- before and after -------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _trial(settings: Settings, server: TwentyServer) -> AsyncIterator[Trial]:
+    async with AsyncExitStack() as stack:
+        reads = await stack.enter_async_context(server_database(server, read_only=True, most_connections=2))
+        writes = await stack.enter_async_context(server_database(server, read_only=False))
+        how: dict[str, Any] = {
+            "timeout_seconds": settings.request_timeout_seconds,
+            "dry_run": False,
+            "counter": CallCounter(),
+            "concurrency": settings.twenty_concurrency,
+        }
+        wire = TwentyWire(server, logins=True, **how)
+        session = TwentySession(server, logins=True, **how)
+        stack.push_async_callback(wire.close)
+        stack.push_async_callback(session.close)
+        client = await stack.enter_async_context(
+            TwentyClient(server, activation_timeout_seconds=settings.activation_timeout_seconds, **how)
+        )
+        yield Trial(
+            wire=wire,
+            session=session,
+            client=client,
+            database=TwentyDatabase(reads, writes),
+            reads=reads,
+            writes=writes,
+            run=new_run(),
+            key=settings.member_password_key,
+            activation_seconds=settings.activation_timeout_seconds,
+        )
+
+
+async def _prepare_ledger(connections: Connections) -> None:
+    if await schema.revision(connections.ledger.database) != schema.HEAD:
+        url = connections.settings.registry_url.get_secret_value()
+        await asyncio.to_thread(schema.migrate, url)
+
+
+async def _linked(connections: Connections) -> frozenset[str]:
+    """Workspaces of tenants: whatever they are called, they are never taken for ours to throw away."""
+    rows = await connections.ledger.database.fetch(
+        "SELECT workspace_id::text AS id FROM provisioning.tenant_link WHERE workspace_id IS NOT NULL"
+    )
+    return frozenset(row["id"] for row in rows)
+
+
+async def _begin(trial: Trial, linked: frozenset[str]) -> clean.Cleaned:
+    """Sign our account up on a server without any user, as a first run does, and remove what was left behind."""
+    if not await trial.database.has_any_user():
+        await trial.session.sign_up_service_account()
+        return clean.Cleaned([f"{trial.service.email} was signed up: there was no user on the server."])
+    restored = await clean.restore_service_account(trial)
+    found = await clean.remove_everything(trial, linked)
+    told = [f"Left by an earlier certification: {sentence}" for sentence in filter(None, (restored, *found.told))]
+    if found.left:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.WORKSPACE_INCOMPLETE,
+            f"What an earlier certification left on {trial.session.system} cannot be removed yet: "
+            f"{'; '.join(found.left)}. Twenty frees a crashed activation after 5 minutes; start again then.",
+        )
+    return clean.Cleaned(told)
+
+
+async def _clean(trial: Trial, linked: frozenset[str]) -> clean.Cleaned:
+    try:
+        return await clean.remove_everything(trial, linked)
+    except Fault as fault:
+        return clean.Cleaned([], [f"perhaps everything that was made ({fault.message.rstrip('.')})"])
+    except Error as error:
+        return clean.Cleaned([], [f"perhaps everything that was made (PostgreSQL: {str(error).splitlines()[0]})"])
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+async def _look(connections: Connections, trial: Trial, wanted: Wanted, report: _Report, progress: Progress) -> None:
+    warming = asyncio.create_task(asyncio.to_thread(killed.warm_up)) if wanted.bench else None
+    try:
+        progress.stage("behaviours", sum(map(len, BEHAVIOURS.values())))
+        for topic, behaviours in BEHAVIOURS.items():
+            for behaviour in behaviours:
+                seen = await _observe(topic, behaviour, trial)
+                report.observations.append(seen)
+                progress.seen(seen)
+        if trial.main is not None:
+            report.contract = (await look(connections, wanted.server.name)).contract
+        if trial.other is not None:
+            # the place is needed for the tenants whose lives are cut
+            await clean.delete_workspace(trial, trial.other.door.workspace_id)
+        if warming is not None:
+            await warming
+        await _cut(trial, wanted, report, progress)
+        _witness(wanted.mail, report, progress)
+        await _clerk(wanted.clerk, trial.run, report, progress)
+    finally:
+        if warming is not None:
+            with suppress(asyncio.CancelledError):
+                await warming
+
+
+async def _observe(topic: str, behaviour: Behaviour, trial: Trial) -> Observation:
+    begun = time.monotonic()
+    try:
+        found = await behaviour.see(trial)
+        seen = found if isinstance(found, Seen) else Seen(found)
+        text, standing = seen.text, Standing.DIFFERS if seen.differs else Standing.HOLDS
+    except Unexpected as unexpected:
+        text, standing = str(unexpected), Standing.FAILS
+    except Blocked as blocked:
+        text, standing = str(blocked), Standing.BLOCKED
+    except Unseen as unseen:
+        text, standing = str(unseen), Standing.UNSEEN
+    except Fault as fault:
+        text, standing = fault.message, Standing.FAILS
+    except Error as error:
+        text, standing = f"PostgreSQL refused: {str(error).splitlines()[0]}", Standing.FAILS
+    except (KeyError, TypeError, ValueError) as error:
+        # an answer of another shape than the one that this program reads
+        text, standing = f"the answer cannot be read: {type(error).__name__}: {error}", Standing.FAILS
+    seconds = round(time.monotonic() - begun, 2)
+    return Observation(topic, behaviour.name, behaviour.expected, text, standing, seconds)
+
+
+async def _cut(trial: Trial, wanted: Wanted, report: _Report, progress: Progress) -> None:
+    if wanted.bench is None:
+        report.not_looked_at.append(f"Crash points: {wanted.without_bench}.")
+        return
+    if trial.main is None:
+        report.not_looked_at.append("Crash points: no workspace could be made and activated.")
+        return
+    progress.stage("crash points", None)
+    life = Life(trial, wanted.bench, lambda number: progress.stage("crash points", number))
+    try:
+        async for point in life.crash_points():
+            report.crash_points.append(point)
+            progress.cut(point)
+    except LifeFailed as failed:
+        report.stopped = f"A tenant's life was not tried to its end: {failed}."
+
+
+def _witness(mail: MailWitness | None, report: _Report, progress: Progress) -> None:
+    if mail is None:
+        seen, standing = (
+            "neither the log nor the queue of the server can be seen from here (--log FILE)",
+            Standing.UNSEEN,
+        )
+    else:
+        ours, unknown = mail.sent()
+        standing = Standing.FAILS if ours else Standing.UNSEEN if unknown else Standing.HOLDS
+        seen = (
+            f"e-mails were sent to {', '.join(ours)}"
+            if ours
+            else f"{unknown} e-mails were sent meanwhile, and {mail.name} does not say to whom"
+            if unknown
+            else f"none in {mail.name}"
+        )
+    observation = Observation(*_EMAILS, seen, standing)
+    report.observations.append(observation)
+    progress.seen(observation)
+
+
+async def _clerk(clerk: ClerkTrial | None, run: str, report: _Report, progress: Progress) -> None:
+    if clerk is None:
+        report.not_looked_at.append("Clerk: left out (--skip-clerk).")
+        return
+    progress.stage("Clerk", None)
+    found: Sequence[Observation] = await look_at_clerk(clerk, run, report.not_looked_at.append)
+    for observation in found:
+        report.observations.append(observation)
+        progress.seen(observation)

@@ -1,0 +1,140 @@
+"""One run of the product in a process of its own, which kills itself with SIGKILL at a chosen call.
+
+Nothing that a dying process does in its last moment (closing, putting back, writing down) softens it.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+from provisioning_pipeline.clients.transport import Effect, watched
+from provisioning_pipeline.model.fault import Fault, RunFault
+from provisioning_pipeline.pipeline.apply import apply
+from provisioning_pipeline.settings import Settings
+
+When = Literal["before", "after"]
+
+_PRELOADED = f"{__package__}.preloaded"
+_PROCESSES = multiprocessing.get_context("forkserver")
+"""Each process is forked from one that has imported everything, and that holds no connection and no thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that a run made: its name, what it does, and how many of that name there were with it."""
+
+    name: str
+    effect: Effect
+    nth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a run is killed. `after` is after the effect and before the answer."""
+
+    call: Call
+    when: When
+
+    def __str__(self) -> str:
+        number = f" no. {self.call.nth}" if self.call.nth > 1 else ""
+        return f"{self.when} {self.call.name}{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a run ended.
+
+    Args:
+        calls: what it called, in order.
+        killed: at the cut; False when it went through, or ended by itself before the cut.
+        trouble: why it ended by itself before its end; None when it did not.
+    """
+
+    calls: tuple[Call, ...]
+    killed: bool
+    trouble: str | None
+
+
+def warm_up() -> None:
+    """Start the process that all others are forked from; it takes seconds, and need not be waited for."""
+    _PROCESSES.set_forkserver_preload([_PRELOADED])
+    process = _PROCESSES.Process(target=_nothing)
+    process.start()
+    process.join()
+
+
+def _nothing() -> None:
+    return None
+
+
+async def run(settings: Settings, tenant: str, cut: Cut | None = None) -> Ran:
+    """Reconcile one tenant, and die at `cut`. A run that is cancelled is killed, too."""
+    reader, writer = _PROCESSES.Pipe(duplex=False)
+    process = _PROCESSES.Process(target=_child, args=(settings, tenant, cut, writer), daemon=True)
+    await asyncio.to_thread(process.start)
+    writer.close()
+    draining = asyncio.ensure_future(asyncio.to_thread(_drain, reader))
+    try:
+        told = await asyncio.shield(draining)
+    finally:
+        if not draining.done():
+            process.kill()
+            await draining
+        await asyncio.to_thread(process.join)
+    calls = tuple(entry for entry in told if isinstance(entry, Call))
+    trouble = next((entry for entry in told if isinstance(entry, str)), None)
+    killed = process.exitcode == -signal.SIGKILL
+    if not killed and process.exitcode and trouble is None:
+        trouble = f"the process ended with code {process.exitcode}"
+    return Ran(calls, killed, trouble)
+
+
+def _drain(reader: "Connection[Any, Any]") -> list[Call | str]:
+    told: list[Call | str] = []
+    with reader:
+        while True:
+            try:
+                told.append(reader.recv())
+            except EOFError:
+                return told
+
+
+def _child(settings: Settings, tenant: str, cut: Cut | None, writer: "Connection[Any, Any]") -> None:
+    # Ctrl-C reaches the whole group: the parent decides what becomes of this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _be_quiet()
+    counted: Counter[str] = Counter()
+
+    def watch(name: str, effect: Effect, when: When) -> None:
+        if when == "before":
+            counted[name] += 1
+            writer.send(Call(name, effect, counted[name]))
+        if cut is not None and when == cut.when and (name, counted[name]) == (cut.call.name, cut.call.nth):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        with watched(watch):
+            applied = asyncio.run(apply(settings, [tenant], trigger="certify"))
+    except (Fault, RunFault) as fault:
+        writer.send(str(fault))
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the certificate has to say it
+        writer.send(f"{type(error).__name__}: {error}")
+        sys.exit(1)
+    unwell = [f"{line.reason}: {line.message}" for line in applied.tenants if line.state == "unwell"]
+    if unwell or applied.totals.defects:
+        writer.send("; ".join([*unwell, *applied.totals.defects]))
+
+
+def _be_quiet() -> None:
+    """What a run logs is not for the terminal of the certification."""
+    with Path(os.devnull).open("w") as nowhere:
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)

@@ -1,0 +1,91 @@
+"""What a behaviour is made of: what is expected, how it is looked at, and what may come of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from provisioning_pipeline.clients.twenty.errors import TwentyError, TwentyFault
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.tasks.certify.trial import Trial
+
+
+class Unexpected(Exception):
+    """What this program relies on does not hold; the text says what was seen instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen. `differs`: what is needed holds, and something else is not as on the measured version."""
+
+    text: str
+    differs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One thing that this program relies on.
+
+    Args:
+        name: what it is about, in a few words.
+        expected: what must be seen, in a clause.
+        see: does it and returns what was seen. It raises `Unexpected` for what must not be, `Unseen` where there is no
+            way to look, `Blocked` where something before it failed; a fault that it does not catch is unexpected too.
+    """
+
+    name: str
+    expected: str
+    see: Callable[[Trial], Awaitable[Seen | str]]
+
+
+def refusal(
+    name: str,
+    call: Callable[[Trial], Awaitable[Any]],
+    message: str,
+    code: str,
+    sub_code: str = "",
+    *,
+    tells: Callable[[TwentyFault], bool] | None = None,
+) -> Behaviour:
+    """A call that must be refused.
+
+    Args:
+        message, code, sub_code: as 2.21.0 refuses it, the message by its beginning. Another form is noted.
+        tells: what this program reads in the refusal; without it any refusal will do.
+    """
+    form = ", ".join(filter(None, (code, sub_code)))
+
+    async def see(trial: Trial) -> Seen:
+        fault = await refused(call(trial))
+        found = in_words(fault.error)
+        if tells is not None and not tells(fault):
+            raise Unexpected(f"{found}, which is not recognised for what it is")
+        same = fault.error.message.startswith(message) and (fault.error.code, fault.error.sub_code) == (code, sub_code)
+        return Seen(found, differs=not same)
+
+    return Behaviour(name, f"refused: {message} ({form})", see)
+
+
+async def refused(call: Awaitable[Any]) -> TwentyFault:
+    """The refusal that Twenty answers.
+
+    Raises:
+        Unexpected: when it is not refused.
+    """
+    try:
+        answer = await call
+    except TwentyFault as fault:
+        return fault
+    except Fault as fault:
+        raise Unexpected(fault.message) from None
+    raise Unexpected(f"it was not refused; the answer has {', '.join(answer) if isinstance(answer, dict) else answer}")
+
+
+def in_words(error: TwentyError) -> str:
+    """A refusal as Twenty words it, with its codes."""
+    return f"refused: {error.message} ({', '.join(filter(None, (error.code, error.sub_code)))})"
+
+
+def must(condition: object, otherwise: str) -> None:
+    """Raise `Unexpected` with these words unless that holds."""
+    if not condition:
+        raise Unexpected(otherwise)

@@ -1,0 +1,273 @@
+"""One server on trial: what is made there, and the calls and queries that every behaviour needs."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString, TypeVar
+
+from psycopg import errors, sql
+from pydantic import SecretStr
+
+from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.accounts import Account, Created, Door, Token, derived_password
+from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.roster import RosterEntry
+from provisioning_pipeline.clients.twenty.session import TwentySession
+from provisioning_pipeline.clients.twenty.wire import TwentyWire
+from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, email, subdomain
+
+T = TypeVar("T")
+JUNK = Token("certify-no-token", datetime.now(UTC) + timedelta(days=1))
+"""What is no token at all."""
+
+
+class Unseen(Exception):
+    """There is no way to look at it on this server; the text says why."""
+
+
+class Blocked(Exception):
+    """It cannot be looked at, because something that comes before it failed."""
+
+
+@dataclass
+class Place:
+    """An active workspace of ours, with what one needs to work in it."""
+
+    door: Door
+    invite_hash: str
+    roles: Mapping[str, str]
+    own_user_id: str
+    own_member_id: str
+
+
+@dataclass
+class Trial:
+    """A server on trial.
+
+    Args:
+        wire, session, client: the way to it, by single calls, with who is signed in, and by what this program does.
+        database: for reads; `writes`: for states that no call of Twenty's brings about, in our own workspaces only.
+        run: the mark of this certification.
+        key: from which passwords of accounts are derived, so that a later run can remove what this one left.
+        activation_seconds: the longest wait for an activation.
+    """
+
+    wire: TwentyWire
+    session: TwentySession
+    client: TwentyClient
+    database: TwentyDatabase
+    reads: Database
+    writes: Database
+    run: str
+    key: SecretStr
+    activation_seconds: float
+    main: Place | None = None
+    other: Place | None = None
+    begun_at: datetime | None = None
+    created: Created | None = None
+    token_before_activation: Token | None = None
+    operations: frozenset[str] = frozenset()
+    activations: list[float] = field(default_factory=list)
+    _people: int = 0
+
+    # --- who and where
+
+    @property
+    def service(self) -> Account:
+        """Our own account there."""
+        return self.session.service_account
+
+    def person(self) -> Account:
+        """Somebody who has no account yet; the password is derived, as for every account that this program makes."""
+        self._people += 1
+        address = email(self.run, f"b{self._people}")
+        return Account(address, derived_password(self.key, address))
+
+    def with_other_password(self, account: Account) -> Account:
+        """The same address with a password that is not the account's."""
+        return Account(account.email, derived_password(self.key, f"not {account.email}"), account.user_id)
+
+    def in_main(self) -> Place:
+        """The workspace in which most is tried.
+
+        Raises:
+            Blocked: when it could not be made.
+        """
+        if self.main is None:
+            raise Blocked("there is no active workspace to try it in")
+        return self.main
+
+    def in_other(self) -> Place:
+        """The second workspace.
+
+        Raises:
+            Blocked: when it could not be made.
+        """
+        if self.other is None:
+            raise Blocked("there is no second workspace to try it in")
+        return self.other
+
+    # --- calls
+
+    async def call(self, operation: Operation, variables: Mapping[str, Any] | None, token: Token | None) -> Any:
+        """Send an operation with exactly this token.
+
+        Raises:
+            TwentyFault: what Twenty refused.
+        """
+        return await self.wire.call(operation, variables or {}, token, self.activation_seconds)
+
+    async def agnostic(self) -> Token:
+        """A token of the service account that belongs to no workspace."""
+        return await setting_up("the service account could not sign in", self.session.service_token())
+
+    async def own_token(self, place: Place) -> Token:
+        """A token of the service account in that workspace."""
+        return await self.token(self.service, place)
+
+    async def token(self, account: Account, place: Place) -> Token:
+        """A token of that person in that workspace."""
+        return await setting_up(f"{account.email} could not sign in", self.session.member_token(account, place.door))
+
+    async def create(self, number: str) -> Created:
+        """Make a workspace, which counts as ours from now on."""
+        variables = {"displayName": DISPLAY_NAME, "subdomain": subdomain(self.run, number)}
+        answer = await self.session.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables)
+        door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
+        return Created(door, answer["loginToken"]["token"])
+
+    async def place(self, door: Door) -> Place:
+        """What there is to work with in an active workspace.
+
+        Raises:
+            Fault: when it cannot be read, or our account has no record in it.
+        """
+        link = await self.client.invite_link(door)
+        seen = await self.client.current_user(self.service, door)
+        if seen.workspace_member_id is None:
+            raise Blocked("the service account has no member record in the workspace that it made")
+        return Place(door, link.hash, await self.client.roles(door), seen.user_id, seen.workspace_member_id)
+
+    async def join(self, account: Account, place: Place) -> Any:
+        """Have somebody join by the invite link; the token that comes of it is not used."""
+        variables = {**account.credentials(), "workspaceInviteHash": place.invite_hash}
+        return await self.wire.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
+
+    async def joined(self, place: Place | None = None) -> Account:
+        """Somebody new who is a member.
+
+        Raises:
+            Blocked: when they could not join.
+        """
+        place, account = place or self.in_main(), self.person()
+        await setting_up("nobody could join the workspace", self.join(account, place))
+        return Account(account.email, account.password, (await self.entry(account, place)).user_id)
+
+    # --- questions
+
+    async def entry(self, account: Account, place: Place) -> RosterEntry:
+        """Their membership as the database has it.
+
+        Raises:
+            Blocked: when there is none.
+        """
+        found = (await self.database.records.roster(place.door.workspace_id)).of(account.user_id, account.email)
+        if found is None:
+            raise Blocked(f"{account.email} is no member, although Twenty let them join")
+        return found
+
+    async def member_id(self, account: Account, place: Place) -> str:
+        """The id of their member record.
+
+        Raises:
+            Blocked: when there is none.
+        """
+        found = (await self.entry(account, place)).workspace_member_id
+        if found is None:
+            raise Blocked(f"{account.email} has no member record, although Twenty let them join")
+        return found
+
+    async def pending(self, place: Place, user_id: str | None) -> set[str]:
+        """Keys of the rows that are pending for that person there, or for the whole workspace for None."""
+        flags = await self.database.flags(place.door.workspace_id)
+        return {
+            flag.key
+            for flag in flags
+            if flag.user_id == user_id and flag.workspace_id == place.door.workspace_id and flag.value is True
+        }
+
+    async def status(self, account: Account, place: Place) -> str | None:
+        """What their wizard shows."""
+        return (await self.client.current_user(account, place.door)).onboarding_status
+
+    async def ask(self, query: LiteralString, *parameters: object) -> list[Row]:
+        """Rows of the server's database."""
+        return await self.reads.fetch(query, parameters)
+
+    # --- states that no call brings about
+
+    async def write(self, query: LiteralString | sql.Composed, *parameters: object) -> None:
+        """Change rows of our own throw-away workspaces.
+
+        Raises:
+            Unseen: when our user may not write there.
+        """
+        try:
+            await self.writes.execute(query, parameters)
+        except errors.InsufficientPrivilege as error:
+            raise Unseen(f"our database user may not bring it about: {str(error).splitlines()[0]}") from None
+
+    async def set_flag(self, key: str, user_id: str | None, workspace_id: str | None, value: str = "true") -> None:
+        """Put an onboarding row in place."""
+        await self.write(
+            'INSERT INTO core."keyValuePair" (key, "userId", "workspaceId", value, type) '
+            "VALUES (%s, %s, %s, %s::jsonb, 'USER_VARIABLE')",
+            key,
+            user_id,
+            workspace_id,
+            value,
+        )
+
+    async def drop_flags(self, user_id: str) -> None:
+        """Remove every onboarding row of that person."""
+        await self.write(
+            'DELETE FROM core."keyValuePair" WHERE "userId" = %s AND key LIKE \'ONBOARDING%%\'',
+            user_id,
+        )
+
+    async def member_table(self, place: Place) -> sql.Identifier:
+        """The workspace's own table of member records."""
+        rows = await self.ask(
+            'SELECT "databaseSchema" AS name FROM core.workspace WHERE id = %s', place.door.workspace_id
+        )
+        return sql.Identifier(rows[0]["name"] or schema_name(place.door.workspace_id), "workspaceMember")
+
+    async def grant(self, account: Account, place: Place, role: str = ADMIN_ROLE) -> None:
+        """Give a member that role."""
+        member = await self.member_id(account, place)
+        await setting_up("no role could be set", self.client.set_role(place.door, member, place.roles[role]))
+
+    async def forget(self, accounts: Sequence[Account], place: Place) -> None:
+        """Take these people out again; whoever is out already stays out."""
+        for account in accounts:
+            with suppress(Blocked, Fault):
+                await self.client.remove_member(place.door, await self.member_id(account, place))
+
+
+async def setting_up(what: str, work: Awaitable[T]) -> T:
+    """Do what a behaviour needs before it can be looked at.
+
+    Raises:
+        Blocked: when that fails.
+    """
+    try:
+        return await work
+    except Fault as fault:
+        raise Blocked(f"{what}: {fault.message}") from None

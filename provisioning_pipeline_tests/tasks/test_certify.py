@@ -1,0 +1,217 @@
+"""Certifications of the sandbox: all holds in every version, nothing is left, and each broken behaviour is named."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+import pytest
+
+from provisioning_pipeline.model.certificate import Certificate
+from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
+from provisioning_pipeline.sandbox.twenty import TwentyOptions, creation, joining, members, subdomains
+from provisioning_pipeline.sandbox.twenty.errors import conflict
+from provisioning_pipeline.sandbox.twenty.options import Mail
+from provisioning_pipeline.sandbox.twenty.versions import Version
+from provisioning_pipeline_tests.tasks.certifying import broken, certified, left, service_accounts
+from provisioning_pipeline_tests.world import World, upgraded
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PLAYED: tuple[Version, ...] = tuple(version for version in get_args(Version) if version != "1.x")
+
+
+def world_of(options: TwentyOptions, *, tenants: int = 0) -> Sandbox:
+    return Sandbox(SandboxOptions(tenants=tenants, members=2, twenty=(options,)))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with world_of(TwentyOptions(activation_seconds=0.0)) as sandbox:
+        yield World(sandbox)
+
+
+@pytest.mark.parametrize("version", PLAYED)
+def test_everything_holds_in_every_version_and_an_empty_server_is_as_usable_as_before(version: Version) -> None:
+    # two places are all that a certification needs
+    options = TwentyOptions(version=version, activation_seconds=0.0, workspace_limit=2)
+    with world_of(options, tenants=1) as sandbox:
+        world = World(sandbox)
+
+        certificate = certified(world, crash_points=True, clerk=True)
+
+        assert broken(certificate) == {}
+        assert [point for point in certificate.crash_points if not point.converges] == []
+        assert len(certificate.crash_points) >= 25
+        assert certificate.looked_at >= 40
+        assert certificate.holds, certificate.verdict
+        assert left(world) == []
+        assert service_accounts(world) == [True]
+        assert world.sandbox.twenty[0].mails == []
+        # the organizations of the operator's own Clerk are those of its tenants
+        assert {found.name for found in sandbox.clerk.state.organizations.values()} == {sandbox.tenants[0].name}
+        applied = world.apply()
+        assert applied.summary.count("ready") == 1
+        assert certificate.in_short in applied.report.read_text()
+
+
+def test_a_second_certification_on_a_server_with_tenants_leaves_them_at_rest() -> None:
+    with world_of(TwentyOptions(activation_seconds=0.0), tenants=2) as sandbox:
+        world = World(sandbox)
+        world.apply()
+        before = world.workspaces()
+
+        for _ in range(2):
+            assert certified(world).holds
+
+        living = [workspace for workspace in world.workspaces() if not workspace.deleted]
+        assert living == before
+        assert left(world) == []
+        assert service_accounts(world) == [True]
+        assert world.plan().work == ()
+
+
+def test_beside_another_server_admin_the_service_account_is_brought_back_by_sql(world: World) -> None:
+    certified(world)
+    world.twenty(
+        'INSERT INTO core."user" (email, "canAccessFullAdminPanel", "canImpersonate") '
+        "VALUES ('boss@company.example', true, true) RETURNING id"
+    )
+
+    certificate = certified(world)
+
+    assert certificate.holds, certificate.verdict
+    assert service_accounts(world) == [True]
+    assert any("restored by SQL" in sentence for sentence in certificate.cleaning), certificate.cleaning
+    world.sandbox.add_tenant("first", members=1)
+    assert world.apply().summary.count("ready") == 1
+
+
+# --- what is broken is named ----------------------------------------------------------------------------------------
+
+
+def another_code(patch: pytest.MonkeyPatch) -> None:
+    """A subdomain that is taken is refused in another way, so that an adoption is not thought of."""
+    patch.setattr(subdomains, "taken", lambda: conflict("Subdomain is in use", "SUBDOMAIN_IN_USE", "In use."))
+
+
+def link_that_stays_open(patch: pytest.MonkeyPatch) -> None:
+    """Whoever has the invite link joins, also while it is off."""
+
+    async def nobody_is_refused(*_: object, **__: object) -> None:
+        return None
+
+    patch.setattr(joining, "_check_access", nobody_is_refused)
+
+
+def any_password(patch: pytest.MonkeyPatch) -> None:
+    """An account that exists is joined with any password."""
+    checked = joining._check_password
+
+    async def unchecked(runtime: Any, user: Any, password: str) -> str | None:
+        return await checked(runtime, user, password) if user is None else None
+
+    patch.setattr(joining, "_check_password", unchecked)
+
+
+def swapped_names(patch: pytest.MonkeyPatch) -> None:
+    """First and last names change places."""
+    named = members.columns_of
+
+    def swapped(update: Any) -> Any:
+        found = named(update)
+        first, last = found.get("nameFirstName"), found.get("nameLastName")
+        return found if first is None else found | {"nameFirstName": last, "nameLastName": first}
+
+    patch.setattr(members, "columns_of", swapped)
+
+
+def accounts_that_stay(patch: pytest.MonkeyPatch) -> None:
+    """An account stays when its last workspace goes."""
+    removed = members.remove_from_workspace
+
+    async def kept(db: Any, tie: Any, workspace: Any) -> None:
+        await removed(db, tie, workspace)
+        await db.run('UPDATE core."user" SET "deletedAt" = NULL WHERE id = %s', tie["userId"])
+
+    patch.setattr(members, "remove_from_workspace", kept)
+
+
+def greetings(patch: pytest.MonkeyPatch) -> None:
+    """Whoever joins is greeted by e-mail."""
+    added = joining.add_to_workspace
+
+    async def greeted(runtime: Any, user: Any, *rest: Any) -> None:
+        await added(runtime, user, *rest)
+        runtime.mails.append(Mail(user["email"], "Welcome"))
+
+    patch.setattr(joining, "add_to_workspace", greeted)
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (another_code, "adoption after a lost answer"),
+        (link_that_stays_open, "the invite link switched off"),
+        (any_password, "joining with another password"),
+        (swapped_names, "setting a name"),
+        (accounts_that_stay, "a removal from the last workspace"),
+        (greetings, "e-mail silence"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_is_broken_on_purpose_is_named_and_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Callable[[pytest.MonkeyPatch], None], named: str
+) -> None:
+    fault(monkeypatch)
+
+    certificate: Certificate = certified(world)
+
+    assert list(broken(certificate)) == [named], broken(certificate)
+    assert not certificate.holds
+    assert named in certificate.verdict
+    assert left(world) == []
+    assert service_accounts(world) == [True]
+
+
+def test_a_crash_that_does_not_heal_is_told_with_its_moment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    created = creation.create_workspace
+
+    async def made_yesterday(runtime: Any, *rest: Any) -> Any:
+        """The evidence by which a run finds the workspace that a lost answer left."""
+        workspace = await created(runtime, *rest)
+        query = 'UPDATE core."workspace" SET "createdAt" = now() - interval \'1 day\' WHERE id = %s'
+        await runtime.db.run(query, workspace["id"])
+        return workspace
+
+    monkeypatch.setattr(creation, "create_workspace", made_yesterday)
+
+    certificate = certified(world, crash_points=True)
+
+    assert list(broken(certificate)) == ["adoption after a lost answer"], broken(certificate)
+    unlike = [point for point in certificate.crash_points if not point.converges]
+    assert [point.moment for point in unlike] == ["after signUpInNewWorkspace"]
+    assert "workspaces: ['PENDING_CREATION', 'ACTIVE'], uncut ['ACTIVE']" in unlike[0].seen
+    assert left(world) == []
+
+
+# --- the certificate afterwards ---------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_after_the_certification_is_warned_about(world: World) -> None:
+    from provisioning_pipeline_tests.cli.test_cli import provisioning
+
+    environment = world.sandbox.environment()
+    never = provisioning("preflight", environment=environment)
+    assert never.returncode == 0
+    assert "never certified" in never.stdout
+
+    certificate = certified(world)
+
+    shown = provisioning("preflight", environment=environment)
+    assert certificate.in_short in shown.stdout
+    assert "contract has changed" not in shown.stdout
+    with upgraded(world, TwentyOptions(version="2.38", activation_seconds=0.0)):
+        warned = provisioning("preflight", environment=environment)
+    assert warned.returncode == 0
+    assert certificate.in_short in warned.stdout
+    assert "its contract has changed since" in warned.stdout
+    assert "provisioning certify --server twenty" in warned.stdout

@@ -1,0 +1,82 @@
+"""A certification that is stopped, or killed, leaves nothing once the next one has begun."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
+from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline_tests.tasks.certifying import certified, left, service_accounts
+from provisioning_pipeline_tests.world import World
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with Sandbox(SandboxOptions(tenants=1, members=2, twenty=(TwentyOptions(activation_seconds=0.0),))) as sandbox:
+        yield World(sandbox)
+
+
+def stopped_once_it_has_made_something(world: World, folder: Path, how: signal.Signals) -> tuple[int, str]:
+    """Start `provisioning certify`, send it that signal when somebody of its own is in a workspace, and see it end."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONING_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "provisioning_pipeline.cli", "certify", "--yes", "--skip-crash-points"],
+        env=clean | world.sandbox.environment() | {"COLUMNS": "200"},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    made = False
+    while not made:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+        made = any("@" in name for name in left_if_any(world))
+    process.send_signal(how)
+    said, _ = process.communicate(timeout=100)
+    return process.returncode, said
+
+
+def left_if_any(world: World) -> list[str]:
+    """What there is by now; schema core itself is made by the first look."""
+    there = world.twenty("SELECT to_regclass('core.workspace') IS NOT NULL")[0][0]
+    return left(world) if there else []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_certification_that_is_told_to_stop_removes_what_it_made_and_keeps_no_certificate(
+    world: World, tmp_path: Path, how: signal.Signals
+) -> None:
+    code, said = stopped_once_it_has_made_something(world, tmp_path, how)
+
+    assert code == 1, said
+    assert "It was interrupted." in said
+    assert "Traceback" not in said
+    assert left(world) == []
+    assert service_accounts(world) == [True]
+    assert world.registry("SELECT count(*) FROM provisioning.certificate")[0][0] == 0
+
+
+def test_what_a_killed_certification_left_is_removed_by_the_next(world: World, tmp_path: Path) -> None:
+    code, _ = stopped_once_it_has_made_something(world, tmp_path, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    remains = left(world)
+    assert any("@" in name for name in remains)
+    # a customer's own workspace may be called so, too
+    world.apply()
+    tenants = {workspace.id for workspace in world.workspaces() if not workspace.subdomain.startswith("certify-")}
+
+    certificate = certified(world)
+
+    assert certificate.holds, certificate.verdict
+    assert any("earlier certification" in sentence for sentence in certificate.cleaning)
+    assert left(world) == []
+    assert {workspace.id for workspace in world.workspaces() if not workspace.deleted} == tenants

@@ -22,10 +22,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "accounts.wrong_tokens: a signature cut short": (
             "the real one signs with ECDSA and fails on a signature of another length with a text of its own; "
             "the stand-in has a secret, and knows only right and wrong"
-        ),
-        "protocol.other_probes: no such type, near to one": (
-            "the hint names the nearest of the types that a server has, and the stand-in has few"
-        ),
+        )
     }
 }
 """What differs, and why it may. One call is not played: the real one leaves `POST {}` without an answer for more than a

@@ -218,12 +218,14 @@ class Answer:
 
 async def answer(schema: GraphQLSchema, document: Document, call: Call) -> Answer:
     """Validate and run; what comes back is the JSON of the answer."""
-    rules = list(specified_rules)
-    if call.caller.workspace is None and not call.runtime.options.introspection_for_anonymous:
-        rules.append(NoSchemaIntrospectionCustomRule)
-    refused = validate(schema, document.ast, rules)
+    known = call.caller.workspace is not None or call.runtime.options.introspection_for_anonymous
+    rules = specified_rules if known else (*specified_rules, NoSchemaIntrospectionCustomRule)
+    refused = [entry_of(error) for error in validate(schema, document.ast, rules)]
     if refused:
-        return Answer({"errors": [entry_of(error) for error in refused]})
+        if not known:
+            # Nor is a hint given to those who may not look at the schema (recorded on 2.21.0).
+            refused = [entry | {"message": entry["message"].partition(" Did you mean ")[0]} for entry in refused]
+        return Answer({"errors": refused})
     if document.operation is not None:
         variables = get_variable_values(schema, document.operation.variable_definitions or (), document.variables)
         if isinstance(variables, list):

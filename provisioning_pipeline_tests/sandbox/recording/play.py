@@ -1,5 +1,6 @@
 """All scenarios, in the order in which one leads to the next."""
 
+from contextlib import closing
 from typing import Any
 
 from provisioning_pipeline_tests.sandbox.recording import accounts, keys, members, protocol, settings, workspaces
@@ -53,8 +54,9 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 def play(base_url: str, database_url: str) -> dict[str, Any]:
     """What an empty server answers to everything, by label. It is not empty afterwards."""
-    recorder, stage = Recorder(base_url, database_url), Stage()
-    for scenario in SCENARIOS:
-        recorder.group = f"{scenario.__module__.rpartition('.')[2]}.{scenario.__name__}"
-        scenario(recorder, stage)
-    return recorder.answers
+    with closing(Recorder(base_url, database_url)) as recorder:
+        stage = Stage()
+        for scenario in SCENARIOS:
+            recorder.group = f"{scenario.__module__.rpartition('.')[2]}.{scenario.__name__}"
+            scenario(recorder, stage)
+        return recorder.answers

@@ -59,6 +59,12 @@ class Recorder:
         # Plain HTTP, and no cookies: what a token may do is asked of the token.
         self.http = httpx.Client(base_url=self.base_url, timeout=60, verify=False)
         self.port = httpx.URL(self.base_url).port
+        self.database = psycopg.connect(self.database_url, autocommit=True)
+
+    def close(self) -> None:
+        """Let go of both connections."""
+        self.http.close()
+        self.database.close()
 
     def ask(self, query: str, token: str | None = None, path: str = "/metadata", /, **variables: Any) -> httpx.Response:
         """One GraphQL call that is not kept."""
@@ -105,9 +111,8 @@ class Recorder:
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """What one statement gives, past the server."""
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode(), values or None)
-            return cursor.fetchall() if cursor.description else []
+        cursor = self.database.execute(statement.encode(), values or None)
+        return cursor.fetchall() if cursor.description else []
 
     def rows(self, label: str, statement: str, *values: Any) -> None:
         """Keep what the database holds."""

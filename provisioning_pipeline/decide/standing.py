@@ -68,6 +68,8 @@ def standing_of(
 def _with_access(access: Mapping[str, Any] | None, workspace_id: str, account: str, status: str) -> Standing:
     if access is None or not (access["member"] or access["invited"]):
         return Standing(removed(workspace_id, account), closed=True)
+    if access["kept_out"]:
+        return Standing(kept_out(Reason(access["kept_out"]), workspace_id, account), closed=True)
     if not access["member"]:
         text = f"{account} was removed from the workspace and is invited again; this run comes back by signing in."
         return Standing(is_false(_READY, Reason.WAITING, text), rejoins=True)
@@ -125,6 +127,23 @@ def demoted(workspace_id: str, account: str, role: str | None) -> Condition:
         f"The service account {account} is {f'only {role}' if role else 'without a role'} in workspace {workspace_id}, "
         "so that nothing can be done there. Have an admin of the workspace make it Admin again (Settings > Members); "
         "the next run goes on.",
+    )
+
+
+def kept_out(reason: Reason, workspace_id: str, account: str) -> Condition:
+    """A setting of the workspace lets no program sign in."""
+    setting = (
+        "lets nobody log in by password. An admin of the workspace turns Email and password on in Twenty (Settings > "
+        "Security), or lets admins bypass that it is off"
+        if reason is Reason.PASSWORD_LOGIN_OFF
+        else "enforces a second factor, which no program has. An admin of the workspace turns that off in Twenty "
+        "(Settings > Security)"
+    )
+    return is_false(
+        _READY,
+        reason,
+        f"The service account {account} cannot sign in to workspace {workspace_id}, so that nothing can be done there: "
+        f"it {setting}; the next run goes on.",
     )
 
 

@@ -63,6 +63,7 @@ SERVICE_ACCESS: Final[Columns] = {
     "manages": "object",  # bool: by its role there it may change all settings
     "role": "object",  # label of its role; None when there is none
     "invited": "object",  # bool: it has an invitation that is still good, so that it joins by signing in
+    "kept_out": "object",  # the `Reason` why a setting of the workspace keeps it from signing in; None: none does
 }
 """The workspaces of which our own account is a member, or to which it is invited."""
 

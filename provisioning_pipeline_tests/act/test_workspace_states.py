@@ -345,3 +345,42 @@ def test_a_workspace_without_its_subscription_is_made_and_not_ready(world: World
     world.apply(acme)
     assert world.conditions(acme)["Ready"] == READY
     at_rest(world, acme)
+
+
+# --- settings that keep programs out ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ('"isPasswordAuthEnabled" = false', Reason.PASSWORD_LOGIN_OFF),
+        ('"isTwoFactorAuthenticationEnforced" = true', Reason.SECOND_FACTOR_REQUIRED),
+    ],
+)
+def test_a_setting_that_keeps_us_out_is_seen_before_anybody_tries_and_gone_with_the_setting(
+    world: World, acme: str, setting: str, reason: Reason
+) -> None:
+    before = world.twenty("SELECT to_jsonb(w) FROM core.workspace w WHERE subdomain = %s", acme)
+    world.twenty(f"UPDATE core.workspace SET {setting} WHERE subdomain = %s RETURNING id", acme)
+    (entry,) = world.plan(acme).tenants
+    assert entry.changes == ()
+    assert "Settings > Security" in " ".join(told(world, acme))
+
+    at_rest(world, acme)
+
+    assert world.conditions(acme)["Ready"] == ("False", reason)
+    column = setting.split('"')[1]
+    was = before[0][0][column]
+    world.twenty(f'UPDATE core.workspace SET "{column}" = %s WHERE subdomain = %s RETURNING id', was, acme)
+    world.apply(acme)
+    assert world.conditions(acme)["Ready"] == READY
+
+
+def test_admins_who_may_bypass_that_password_login_is_off_let_us_in(world: World, acme: str) -> None:
+    world.twenty(
+        'UPDATE core.workspace SET "isPasswordAuthEnabled" = false, "isPasswordAuthBypassEnabled" = true '
+        "WHERE subdomain = %s RETURNING id",
+        acme,
+    )
+    at_rest(world, acme)
+    assert world.conditions(acme)["Ready"] == READY

@@ -97,7 +97,9 @@ def servers(*rows: dict[str, Any]) -> pd.DataFrame:
 def access(*rows: dict[str, Any]) -> pd.DataFrame:
     """The frame of what our account may do; without any row it manages the usual workspace."""
     whole = {"server": "eu", "workspace_id": WORKSPACE, "member": True, "manages": True, "role": "Admin"}
-    return frames.frame(frames.SERVICE_ACCESS, [whole | {"invited": False} | row for row in rows or ({},)])
+    return frames.frame(
+        frames.SERVICE_ACCESS, [whole | {"invited": False, "kept_out": None} | row for row in rows or ({},)]
+    )
 
 
 def observed(

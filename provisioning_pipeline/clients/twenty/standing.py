@@ -25,10 +25,19 @@ ACCESS: LiteralString = """
           AND (%(only)s::uuid[] IS NULL OR "workspaceId" = ANY(%(only)s))
     )
     SELECT workspace_id::text, ours.workspace_id IS NOT NULL AS member, COALESCE(ours.manages, false) AS manages,
-           ours.role, invited.workspace_id IS NOT NULL AS invited
-    FROM ours FULL JOIN invited USING (workspace_id)
+           ours.role, invited.workspace_id IS NOT NULL AS invited,
+           -- as JSON, because other versions may not have these columns
+           CASE WHEN to_jsonb(w)->>'isPasswordAuthEnabled' = 'false'
+                    AND NOT (COALESCE(ours.manages, false)
+                        AND COALESCE(to_jsonb(w)->>'isPasswordAuthBypassEnabled', 'false') = 'true')
+                THEN 'PasswordLoginOff'
+                WHEN to_jsonb(w)->>'isTwoFactorAuthenticationEnforced' = 'true' THEN 'SecondFactorRequired'
+           END AS kept_out
+    FROM ours FULL JOIN invited USING (workspace_id) JOIN core.workspace w ON w.id = workspace_id
 """
-"""Parameters: `users` and `email` of the account, `only`: workspace ids or NULL for all."""
+"""Parameters: `users` and `email` of the account, `only`: workspace ids or NULL for all.
+
+An Admin may log in by password where that is off, if the workspace lets admins bypass it (2.21.0, run against it)."""
 
 DELETED_IN_USE: LiteralString = """
     SELECT w.id::text AS workspace_id, w.subdomain, count(*)::int AS members,

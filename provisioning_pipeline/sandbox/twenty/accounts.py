@@ -206,7 +206,10 @@ async def _validate_login(runtime: Runtime, email: str, password: str, workspace
     if user is None:
         raise user_not_found()
     if workspace is not None and not workspace["isPasswordAuthEnabled"]:
-        raise forbidden("Email/Password auth is not enabled for this workspace")
+        tie = await tie_of(runtime.db, user["id"], workspace["id"])
+        # an Admin may bypass that, where the workspace lets them (run on 2.21.0)
+        if not (workspace["isPasswordAuthBypassEnabled"] and tie and tie["isAdmin"]):
+            raise forbidden("Email/Password auth is not enabled for this workspace")
     # Joining by invitation comes before the password is looked at (recorded on 2.21.0).
     if workspace is not None and await membership(runtime.db, user["id"], workspace["id"]) is None:
         invitation = await pending_invitation(runtime.db, workspace["id"], user["email"])

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS core."workspace" (
   "allowImpersonation" boolean NOT NULL DEFAULT true,
   "isPublicInviteLinkEnabled" boolean NOT NULL DEFAULT true,
   "isPasswordAuthEnabled" boolean NOT NULL DEFAULT true,
+  "isPasswordAuthBypassEnabled" boolean NOT NULL DEFAULT false,
   "isGoogleAuthEnabled" boolean NOT NULL DEFAULT true,
   "isMicrosoftAuthEnabled" boolean NOT NULL DEFAULT true,
   "isTwoFactorAuthenticationEnforced" boolean NOT NULL DEFAULT false,

@@ -36,6 +36,7 @@ async def backfill_members(scope: Scope) -> None:
         await all_of(settle(work, member) for member in staying)
     finally:
         # also when one person's call failed for good: who was settled needs no second look
+        await scope.accounts.store(scope.client.name, work.made, scope.run_id)
         await scope.members.store(scope.client.name, scope.database_name, work.links, scope.run_id)
     await _check_roles(work, staying)
     await store_at_clerk(work, staying)

@@ -12,6 +12,7 @@ from provisioning_pipeline.act.members.entering import Newcomer, enter, restorab
 from provisioning_pipeline.act.members.joining import opened
 from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.work import about_person
+from provisioning_pipeline.act.ownership import refused, unproved
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.transport import pause
@@ -23,7 +24,7 @@ from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
 from provisioning_pipeline.model.tenant import Admin, Change
 
 _MADE = frozenset({"ACTIVE", "CREATED"})
@@ -269,11 +270,17 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
     admin = await _linked(scope, admin)
     roster = await put_right(scope, await scope.link(), door)
     entry = roster.of(None, admin.email)
+    if entry is not None:
+        await _must_be_theirs(scope, entry.user_id, admin)
+    joined = False
     if entry is None or entry.workspace_member_id is None:
-        await _enter(scope, door, roster, admin)
+        joined = await _enter(scope, door, roster, admin)
         entry = (await scope.server.database.records.roster(door.workspace_id)).of(None, admin.email)
     account = scope.account(admin.email, entry.user_id if entry else None)
     seen = await scope.client.current_user(account, door)
+    if joined:
+        made = Origin(admin.email, ours=True, clerk_user_id=admin.clerk_user_id)
+        await scope.accounts.store(scope.client.name, [(seen.user_id, made)], scope.run_id)
     if seen.workspace_member_id is None:
         raise Fault(
             FaultKind.TENANT,
@@ -295,13 +302,20 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
     await scope.ledger.store_admin(scope.database_name, seen.user_id, admin.email)
 
 
-async def _enter(scope: Scope, door: Door, roster: Roster, admin: Admin) -> None:
-    """Bring the admin in, or wholly in. Who is to be Admin may have any default role until then."""
+async def _must_be_theirs(scope: Scope, user_id: str, admin: Admin, *, is_ours: bool | None = None) -> None:
+    """Nobody becomes the admin of a workspace by an account that proves nothing about its address."""
+    evidence = await unproved(scope, user_id, admin.clerk_user_id, is_ours=is_ours)
+    if evidence is not None:
+        raise refused(scope, evidence, "So they are not made the admin of this workspace.")
+
+
+async def _enter(scope: Scope, door: Door, roster: Roster, admin: Admin) -> bool:
+    """Bring the admin in, or wholly in; whether they joined. They may have any default role until they are Admin."""
     entry = roster.of(None, admin.email)
     record = restorable(roster, entry)
     if record is not None:
         await restore(scope, door, admin.email, record)
-        return
+        return False
     newcomer = Newcomer(
         admin.email,
         entry.user_id if entry else None,
@@ -313,9 +327,11 @@ async def _enter(scope: Scope, door: Door, roster: Roster, admin: Admin) -> None
     try:
         invite_link = await scope.client.invite_link(door)
         async with opened(scope, door, enabled=invite_link.enabled):
-            await enter(scope, door, roster, newcomer, invite_link.hash)
+            return await enter(scope, door, roster, newcomer, invite_link.hash)
     except Fault as fault:
         if fault.reason is Reason.FOREIGN_PASSWORD:
+            for user_id in await scope.server.database.user_ids(admin.email):
+                await _must_be_theirs(scope, user_id, admin, is_ours=False)
             raise Fault(
                 FaultKind.TENANT,
                 Reason.FOREIGN_PASSWORD,

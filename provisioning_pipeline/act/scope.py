@@ -13,6 +13,7 @@ from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.ledger.accounts import Accounts
 from provisioning_pipeline.ledger.ledger import Ledger, Link
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
@@ -81,6 +82,7 @@ class Scope:
     ledger: Ledger
     registry: Registry
     members: Members
+    accounts: Accounts
     removed_rows: RemovedRows
     clerk: ClerkClient
     run_id: str
@@ -92,6 +94,8 @@ class Scope:
     pending_statuses: tuple[str, ...]
     invites: bool = False
     everyone: bool = False
+    trusts_accounts: bool = False
+    revokes_api_keys: bool = False
     door: Door | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 The proof of a login is the same in the step, for a tenant that a run changed, and in a verification of the fleet.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioning_pipeline.act.scope import Scope, open_door
@@ -11,8 +11,9 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.ledger.proofs import COMPLETED, Proof, Proofs
-from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import Origin
 from provisioning_pipeline.model.tenant import AdminUnknown, Change
 
 _KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED})
@@ -28,6 +29,7 @@ LOGIN_REASONS = _KEPT_OUT | {
 
 _UNPAID = "PLAN_REQUIRED"
 """What Twenty shows to members of a workspace without the subscription that the server asks for (source only)."""
+_CAME_IN = frozenset({Reason.WRONG_WORKSPACE, Reason.WIZARD_SHOWS})
 _ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER})
 _CHANGES_EVERYBODY = _ENTERING | {
     Change.CREATE_WORKSPACE,
@@ -96,17 +98,22 @@ async def verify_login(scope: Scope) -> None:
     scope.server.must_be_usable()
     link = await scope.link()
     if not (link.admin_email and link.admin_user_id):
-        unknown = scope.plan.admin
-        if isinstance(unknown, AdminUnknown):
-            scope.set(is_false(ConditionType.LOGIN_PROVED, unknown.reason, unknown.message))
-        return
-    admin = Login(link.admin_user_id, link.admin_email)
-    proved = await prove_logins(scope, link, [admin, *await _others(scope, link.admin_user_id)])
+        unknown = _without_admin(scope)
+        if unknown is None:
+            return
+        logins = await _members(scope) if unknown.reason is Reason.ACCOUNT_UNPROVEN else []
+        if not logins:
+            scope.set(unknown)
+            return
+    else:
+        admin = Login(link.admin_user_id, link.admin_email)
+        logins = [admin, *await _others(scope, link.admin_user_id)]
+    proved = await prove_logins(scope, link, logins)
     if proved.failures:
         raise first_of(proved.failures)
     if proved.stopped:
         raise proved.stopped
-    await settle_proved(scope, link, len(proved.proofs))
+    await settle_proved(scope, link, len(proved.proofs), first=logins[0].email)
 
 
 async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Proved:
@@ -142,15 +149,18 @@ def first_of(failures: Sequence[LoginFailure]) -> Fault:
     return Fault(FaultKind.TENANT, first.reason, f"{first.seen} {first.advice}".rstrip() + more)
 
 
-async def settle_proved(scope: Scope, link: Link, logins: int) -> None:
-    """LoginProved is true: say so in the condition, and in the registry, for whom the tenant may be ready now."""
+async def settle_proved(scope: Scope, link: Link, logins: int, *, first: str) -> None:
+    """LoginProved is true: say so in the condition, and in the registry, for whom the tenant may be ready now.
+
+    `first` is the admin; a member where nobody may be admin whose account proves nothing.
+    """
     assert link.workspace_id is not None
-    others = f" So do those of {logins - 1} others." if logins > 1 else ""
+    others = f" So do those of {logins - 1} other{'s' if logins > 2 else ''}." if logins > 1 else ""
     scope.set(
         is_true(
             ConditionType.LOGIN_PROVED,
             Reason.LOGIN_COMPLETED,
-            f"A login of {link.admin_email} reads {COMPLETED} in workspace {link.workspace_id}.{others}",
+            f"A login of {first} reads {COMPLETED} in workspace {link.workspace_id}.{others}",
         )
     )
     await scope.registry.store(
@@ -160,6 +170,20 @@ async def settle_proved(scope: Scope, link: Link, logins: int) -> None:
         ready_status=scope.ready_status,
         pending_statuses=scope.pending_statuses,
     )
+
+
+def _without_admin(scope: Scope) -> Condition | None:
+    """Why the workspace has no admin, as it was planned, or as making somebody admin has just come to."""
+    unknown = scope.plan.admin
+    if isinstance(unknown, AdminUnknown):
+        return is_false(ConditionType.LOGIN_PROVED, unknown.reason, unknown.message)
+    return scope.conditions.get(ConditionType.LOGIN_PROVED)
+
+
+async def _members(scope: Scope) -> list[Login]:
+    """Every member of ours."""
+    members = await scope.members.of_tenant(scope.database_name)
+    return [Login(row["twenty_user_id"], row["email"]) for row in members]
 
 
 async def _others(scope: Scope, admin_user_id: str) -> list[Login]:
@@ -176,6 +200,14 @@ async def _others(scope: Scope, admin_user_id: str) -> list[Login]:
         for row in members
         if row["twenty_user_id"] != admin_user_id and (everybody or row["twenty_user_id"] in failed)
     ]
+
+
+def _origins(scope: Scope, found: Sequence[tuple[Login, "_Failed | None"]]) -> Iterator[tuple[str, Origin]]:
+    """What their logins tell of who made the accounts, of those who came in as the account that is theirs."""
+    for login, failed in found:
+        ours = scope.client.let_in_by_our_password(scope.account(login.email, login.twenty_user_id))
+        if ours is not None and (failed is None or failed.failure.reason in _CAME_IN):
+            yield login.twenty_user_id, Origin(login.email, ours)
 
 
 async def _look(scope: Scope, door: Door, login: Login, seen: dict[Login, "_Failed | None"]) -> None:
@@ -266,8 +298,9 @@ def _failure(
 async def _stored(
     scope: Scope, logins: Sequence[Login], seen: Mapping[Login, _Failed | None], stopped: Fault | None
 ) -> Proved:
-    """What was seen, in the order of the logins, once it is in the ledger."""
+    """What was seen, in the order of the logins, once it is in the ledger; and whose password is ours."""
     found = [(login, seen[login]) for login in logins if login in seen]
+    await scope.accounts.store(scope.client.name, list(_origins(scope, found)), scope.run_id)
     proofs = await Proofs(scope.ledger.database).store(
         [
             Proof(scope.database_name, login.twenty_user_id, login.email, failed.status if failed else COMPLETED)

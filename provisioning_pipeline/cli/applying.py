@@ -78,6 +78,14 @@ def show(applied: Applied) -> None:
         f"[bold]{escape(summary.verdict)}[/] {summary.actions} actions, {summary.mutating_calls} mutating calls, "
         f"{summary.seconds:.1f} s."
     )
+    reported = [line for line in applied.tenants if line.reported_message and line.state != "aside"]
+    if reported:
+        named = ", ".join(line.slug for line in reported[:_MOST_NAMED])
+        more = f" and {len(reported) - _MOST_NAMED} more" if len(reported) > _MOST_NAMED else ""
+        console.print(
+            f"[yellow]Members of {escape(named)}{more} have accounts that prove nothing about their addresses, and "
+            "keep the roles that they have: `provisioning status TENANT` says who.[/]"
+        )
     if applied.databases:
         named = ", ".join(line.slug for line in applied.databases[:_MOST_NAMED])
         more = f" and {len(applied.databases) - _MOST_NAMED} more" if len(applied.databases) > _MOST_NAMED else ""
@@ -105,6 +113,9 @@ def applied_json(applied: Applied) -> dict[str, object]:
             {"slug": line.slug, "reason": line.reason, "message": line.message}
             for line in applied.tenants
             if line.state == "unwell"
+        ],
+        "reported": [
+            {"slug": line.slug, "message": line.reported_message} for line in applied.tenants if line.reported_message
         ],
         "databases": [
             {"slug": line.slug, "reason": line.database_reason, "message": line.database_message}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from provisioning_pipeline.cli import demo, keys, sandbox, serving
+from provisioning_pipeline.cli import demo, keys, sandbox, serving, vouching
 from provisioning_pipeline.cli.exits import (
     ALL_READY,
     BAD_INPUT,
@@ -33,6 +33,7 @@ app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(keys.app, name="keys")
 app.command()(demo.demo)
 app.command()(serving.serve)
+app.command()(vouching.vouch)
 
 _NAME = re.compile(r"[^\s/\\'\";]{1,63}")
 

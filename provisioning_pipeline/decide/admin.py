@@ -1,12 +1,13 @@
 """Who is to be the admin of a tenant's workspace."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
+from provisioning_pipeline.decide.ownership import unproven_message
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import records
-from provisioning_pipeline.model.people import Membership, User
+from provisioning_pipeline.model.people import Evidence, Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
 
 
@@ -28,6 +29,15 @@ def admin_holders(
     return found, known
 
 
+Unproved = Callable[[str, str | None], Evidence | None]
+"""The account that somebody with this address, or this Clerk user, has there, if it is known to prove nothing."""
+
+
+def nobody_unproved(_email: str, _clerk_user_id: str | None) -> Evidence | None:
+    """Of no account is known that it proves nothing."""
+    return None
+
+
 def choose_admin(
     clerk_org_id: str | None,
     registry_email: str | None,
@@ -36,23 +46,26 @@ def choose_admin(
     users: Mapping[str, User],
     roles: str,
     asked_email: str | None = None,
+    unproved: Unproved = nobody_unproved,
+    server: str = "",
 ) -> Admin | AdminUnknown:
     """The Clerk organization's admin if the tenant has an organization, else the registry's admin.
 
     A tenant whose organization names nobody waits: the registry's word does not overrule Clerk's. `asked_email`, whom
     the tenant manager named when it asked for the tenant, is the first of an organization's admins to be chosen, and
-    beats the registry's where there is no organization.
+    beats the registry's where there is no organization. Nobody is chosen whose account on that server is `unproved`: it
+    may be anyone's who signed up under that address.
     """
     if clerk_org_id:
         members = holders.get(clerk_org_id, ())
         if isinstance(members, AdminUnknown):
             return members
-        return _chosen(clerk_org_id, members, users, roles, asked_email)
+        return _chosen(clerk_org_id, members, users, roles, asked_email, unproved, server)
     if asked_email and asked_email != (registry_email or "").strip().lower():
-        return Admin(asked_email, "", "")
+        return _unless_unproved(Admin(asked_email, "", ""), unproved, server)
     if registry_email and "@" in registry_email:
         first, _, last = (registry_name or "").strip().partition(" ")
-        return Admin(registry_email.strip().lower(), first, last.strip())
+        return _unless_unproved(Admin(registry_email.strip().lower(), first, last.strip()), unproved, server)
     return AdminUnknown(
         Reason.ADMIN_UNKNOWN,
         "Nobody is known as admin: the registry row has no clerk_org_id and names no admin user with an e-mail in "
@@ -61,9 +74,15 @@ def choose_admin(
 
 
 def _chosen(
-    organization: str, members: Sequence[Membership], users: Mapping[str, User], roles: str, asked_email: str | None
+    organization: str,
+    members: Sequence[Membership],
+    users: Mapping[str, User],
+    roles: str,
+    asked_email: str | None,
+    unproved: Unproved,
+    server: str,
 ) -> Admin | AdminUnknown:
-    """The one who was asked for, else the oldest one, of those with a verified e-mail."""
+    """The one who was asked for, else the oldest one, of those with a verified e-mail whose account is theirs."""
     active = [
         users[member.user_id]
         for member in sorted(members, key=lambda member: (member.created_at, member.user_id))
@@ -75,11 +94,24 @@ def _chosen(
             f"Clerk organization {organization} has no active member with role {roles}. "
             "Make someone its admin at Clerk; the next run adds them.",
         )
+    refused: AdminUnknown | None = None
     for user in sorted(active, key=lambda user: asked_email is None or user.verified_email != asked_email):
         if user.verified_email:
-            return Admin(user.verified_email, user.first_name, user.last_name, user.user_id)
-    return AdminUnknown(
+            admin = Admin(user.verified_email, user.first_name, user.last_name, user.user_id)
+            chosen = _unless_unproved(admin, unproved, server)
+            if isinstance(chosen, Admin):
+                return chosen
+            refused = refused or chosen
+    return refused or AdminUnknown(
         Reason.ADMIN_EMAIL_UNVERIFIED,
         f"The admin of Clerk organization {organization} has no verified primary e-mail. "
         "Have them verify it at Clerk; the next run adds them.",
     )
+
+
+def _unless_unproved(admin: Admin, unproved: Unproved, server: str) -> Admin | AdminUnknown:
+    evidence = unproved(admin.email, admin.clerk_user_id)
+    if evidence is None:
+        return admin
+    keeps = "So they are not made the admin of this workspace, and nobody else could be."
+    return AdminUnknown(Reason.ACCOUNT_UNPROVEN, unproven_message(server, evidence, keeps))

@@ -48,7 +48,8 @@ class Weighed:
 def weigh(decisions: Mapping[str, MemberDecision], members: Mapping[str, int], budget: Budget) -> Weighed:
     """Hold back what is beyond the budget: all that would harm a tenant over its share, or all if there is too much.
 
-    `members` is how many members each tenant's workspace has.
+    `members` is how many members each tenant's workspace has. A demotion that takes back only what our own join gave is
+    no harm: it is neither counted nor held back.
     """
     losing = harmed(decisions)
     total = sum(map(len, losing.values()))
@@ -86,13 +87,16 @@ def plan_name(harmful: Iterable[tuple[str, MemberPlan]]) -> str:
 
 
 def _harmful(members: Iterable[MemberPlan]) -> list[MemberPlan]:
-    return [member for member in members if HARMFUL_CHANGES & set(member.changes)]
+    return [member for member in members if HARMFUL_CHANGES & set(member.changes) and not member.undoes_our_join]
 
 
 def _held_back(decision: MemberDecision, name: str, budget: Budget) -> MemberDecision:
     kept: list[MemberPlan] = []
     findings = list(decision.findings)
     for member in decision.members:
+        if member.undoes_our_join:
+            kept.append(member)
+            continue
         harmful = [change for change in member.changes if change in HARMFUL_CHANGES]
         left = tuple(change for change in member.changes if change not in HARMFUL_CHANGES)
         if left:

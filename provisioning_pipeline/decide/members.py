@@ -10,10 +10,17 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
-from provisioning_pipeline.decide.people import People, desired_members, gone_members
+from provisioning_pipeline.decide.ownership import ONCE_PROVED, AccountKey, unproven_message
+from provisioning_pipeline.decide.people import (
+    People,
+    accounts_of,
+    desired_members,
+    gone_members,
+    with_account_among,
+)
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import BROKEN_RECORDS, records
-from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.people import ADMIN_ROLE, Evidence, Ownership
 from provisioning_pipeline.model.tenant import Change, Finding, MemberPlan
 
 
@@ -26,12 +33,14 @@ class MemberPolicy:
         default_role: label for every other Clerk role.
         gone: what happens to a linked person who is no longer an active member at Clerk.
         store_external_id: keep the Twenty user id at Clerk.
+        trusts_accounts: whoever has an account with a member's address counts as that member.
     """
 
     roles: Mapping[str, str]
     default_role: str
     gone: Literal["report", "demote", "remove"] = "report"
     store_external_id: bool = False
+    trusts_accounts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +61,40 @@ class MemberDecision:
 NOTHING: Final = MemberDecision()
 
 
-def decide_members(people: People, policy: MemberPolicy) -> dict[str, MemberDecision]:
-    """Database name → decision, for tenants in which anything is to be done or told. Nobody is in two changes' way."""
-    desired = desired_members(people)
-    desired = desired.assign(target=desired["clerk_role"].map(policy.roles).fillna(policy.default_role))
+def with_target(desired: pd.DataFrame, policy: MemberPolicy) -> pd.DataFrame:
+    """The rows of `desired_members` with `target`: the label of the role that the mapping gives."""
+    return desired.assign(target=desired["clerk_role"].map(policy.roles).fillna(policy.default_role))
+
+
+def accounts_that_matter(desired: pd.DataFrame) -> set[AccountKey]:
+    """The accounts of those who would get a role or a membership: they first have to prove that they are theirs.
+
+    Args:
+        desired: rows of `with_target`.
+    """
+    raised = (desired["current_role"] != desired["target"]) & (desired["current_role"] != ADMIN_ROLE)
+    return accounts_of(desired[(desired["inside"].isna() | raised) & ~desired["contested"] & ~desired["is_service"]])
+
+
+def decide_members(
+    people: People, policy: MemberPolicy, desired: pd.DataFrame | None = None
+) -> dict[str, MemberDecision]:
+    """Database name → decision, for tenants in which anything is to be done or told. Nobody is in two changes' way.
+
+    `desired` are the rows of `with_target`, where they are known already.
+    """
+    if desired is None:
+        desired = with_target(desired_members(people), policy)
     gone = gone_members(people, desired)
     builders: dict[str, _Builder] = {}
-    for row in records(desired[_needs_a_look(desired, policy)]):
-        _decide_one(builders.setdefault(row["database_name"], _Builder()), row, policy)
+    known = with_account_among(desired, set(people.accounts.evidence))
+    for row in records(desired[_needs_a_look(desired, policy) | known]):
+        _decide_one(builders.setdefault(row["database_name"], _Builder()), row, policy, people)
     for row in records(gone):
         _decide_gone(builders.setdefault(row["database_name"], _Builder()), row, policy)
     _keep_an_admin(builders, desired)
-    return {name: builder.decision() for name, builder in builders.items()}
+    found = {name: builder.decision() for name, builder in builders.items()}
+    return {name: decision for name, decision in found.items() if decision != NOTHING}
 
 
 def _needs_a_look(rows: pd.DataFrame, policy: MemberPolicy) -> "pd.Series[bool]":
@@ -107,8 +138,8 @@ class _Builder:
         self.harmed_admins = {}
         self.doubtful = set()
 
-    def find(self, reason: Reason, person: str, message: str) -> None:
-        self.findings.append(Finding(reason, person, message))
+    def find(self, reason: Reason, person: str, message: str, *, blocks: bool = True) -> None:
+        self.findings.append(Finding(reason, person, message, blocks))
 
     def decision(self) -> MemberDecision:
         order = list(Reason)
@@ -119,7 +150,7 @@ class _Builder:
         )
 
 
-def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy) -> None:
+def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy, people: People) -> None:
     clerk_user, email, account = row["clerk_user_id"], row["email"], row["account"]
     trouble = _account_trouble(row)
     if trouble:
@@ -134,11 +165,17 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy)
             "change the e-mail of the account in Twenty, or undo it at Clerk.",
         )
     inside = bool(row["inside"])
+    ownership = people.accounts.of(row["server"], account, clerk_user) if account else Ownership.PROVED
+    if ownership is Ownership.UNPROVED:
+        _tell_unproven(builder, row, people.accounts.evidence[row["server"], account])
+        builder.replace_admin.add(account)
+        if not inside:
+            return
     changes = [
         *_joining(row, inside=inside),
         *([Change.MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
         *_naming(row),
-        *([_role_change(row)] if inside and row["current_role"] != row["target"] else []),
+        *([_role_change(row)] if inside and _may_be_changed(row, ownership) else []),
         *([Change.STORE_AT_CLERK] if policy.store_external_id and not row["external_id"] else []),
     ]
     if policy.store_external_id and row["external_id"] and account and row["external_id"] != account:
@@ -160,8 +197,39 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy)
             role=row["target"],
             twenty_user_id=account,
             changes=tuple(changes),
-            why=f"their role at Clerk is {row['clerk_role']}" if Change.DEMOTE_MEMBER in changes else "",
+            why=_why(row, changes, ownership),
+            undoes_our_join=Change.DEMOTE_MEMBER in changes
+            and (row["database_name"], clerk_user) in people.raised_by_us,
         )
+
+
+def _tell_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence) -> None:
+    """Whoever is a member has what is theirs, more or less; whoever is none lacks it."""
+    inside, current, target = bool(row["inside"]), row["current_role"], row["target"]
+    if not inside:
+        keeps = f"So they are neither added as {target} nor invited."
+    elif current == target:
+        keeps = f"They keep the role {target}."
+    elif current == ADMIN_ROLE:
+        keeps = f"They get the role {target} instead of {current}, as Clerk says."
+    else:
+        keeps = f"They keep {f'the role {current}' if current else 'no role'}, although Clerk's makes them {target}."
+    message = unproven_message(row["server"], evidence, keeps)
+    builder.find(Reason.ACCOUNT_UNPROVEN, evidence.email, message, blocks=not inside)
+
+
+def _may_be_changed(row: Mapping[str, Any], ownership: Ownership) -> bool:
+    """Whether their role is to be another one, and may be: from Admin it can only go down, else perhaps up."""
+    if row["current_role"] == row["target"]:
+        return False
+    return row["current_role"] == ADMIN_ROLE or ownership is not Ownership.UNPROVED
+
+
+def _why(row: Mapping[str, Any], changes: list[Change], ownership: Ownership) -> str:
+    if Change.DEMOTE_MEMBER in changes:
+        return f"their role at Clerk is {row['clerk_role']}"
+    raises = {Change.ADD_MEMBER, Change.SET_ROLE} & set(changes)
+    return ONCE_PROVED if raises and ownership is Ownership.UNCHECKED else ""
 
 
 def _account_trouble(row: Mapping[str, Any]) -> Finding | None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import pandas as pd
 
+from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
 from provisioning_pipeline.model.frames import HALF_MEMBERS, Columns, frame
 from provisioning_pipeline.model.people import Departure
 
@@ -34,6 +35,8 @@ class People:
         complete: Clerk's answer is proved whole; otherwise nobody is missed.
         departures: (organization, Clerk user) → what a direct look at that person confirmed.
         half_members: frame; whose member record is not as it should be.
+        accounts: what the accounts that matter prove about their addresses.
+        raised_by_us: (database name, Clerk user) of Admins who hold that role only because our own join gave it.
     """
 
     workplaces: pd.DataFrame
@@ -47,6 +50,8 @@ class People:
     complete: bool = True
     departures: Mapping[tuple[str, str], Departure] | None = None
     half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
+    accounts: KnownAccounts = field(default_factory=KnownAccounts)
+    raised_by_us: frozenset[tuple[str, str]] = frozenset()
 
 
 def missing_at_clerk(people: People) -> list[tuple[str, str]]:
@@ -93,6 +98,17 @@ def desired_members(people: People) -> pd.DataFrame:
         }
     )
     return rows.merge(links, on=["database_name", "clerk_user_id"], how="left")
+
+
+def accounts_of(rows: pd.DataFrame) -> set[AccountKey]:
+    """(server, account) of everybody in these rows of `desired_members` who has an account."""
+    known = rows[rows["account"].notna()]
+    return set(zip(known["server"], known["account"], strict=True))
+
+
+def with_account_among(rows: pd.DataFrame, accounts: set[AccountKey]) -> "pd.Series[bool]":
+    """Which rows of `desired_members` are about one of these accounts."""
+    return _among(rows["server"], rows["account"], accounts)
 
 
 def gone_members(people: People, desired: pd.DataFrame) -> pd.DataFrame:

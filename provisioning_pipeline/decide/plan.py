@@ -1,7 +1,7 @@
 """Observed state and policy in, a plan per tenant out."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from provisioning_pipeline.model.condition import (
 )
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.onboarding import Flag, pending_for
-from provisioning_pipeline.model.people import Membership, User
+from provisioning_pipeline.model.people import Evidence, Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
 from provisioning_pipeline.model.tenant_database import Look
 
@@ -52,6 +52,7 @@ class Observed:
         twenty_members: frame; who everybody is.
         registry_stores: the registry has a column for the workspace id.
         admin_roles: the Clerk roles that make an admin, for people to read.
+        unproved: server, address, Clerk user → the account there that is known to prove nothing about its address.
     """
 
     servers: pd.DataFrame
@@ -70,6 +71,7 @@ class Observed:
     twenty_members: pd.DataFrame
     registry_stores: bool
     admin_roles: str
+    unproved: Callable[[str, str, str | None], Evidence | None] = lambda _server, _email, _user: None
 
 
 def databases_without_workspace(detected: Iterable[Detected]) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ class Planner:
         self._named = Counter(found.registry["workspace_id"] for found in detected if found.registry)
         self._flags, self._user_flags = _by_workspace_and_by_user(observed.flags)
         self._people = _people_with_flags(detected, observed)
+        self._with_members = frozenset(observed.member_links["database_name"])
         self._placement = Placement.over(
             observed.servers,
             (
@@ -160,9 +163,9 @@ class Planner:
         if isinstance(place, NoPlace):
             waiting = is_false(ConditionType.WORKSPACE_READY, place.reason, place.message)
             return replace(entry, changes=adopting, server=None, conditions=_with(entry.conditions, waiting))
-        admin = self.admin(found, entry.tenant.clerk_org_id)
         known = place if isinstance(place, _Registered) else None
         server = known.server if known else str(place)
+        admin = self.admin(found, entry.tenant.clerk_org_id, server)
         adding = (Change.ADD_ADMIN,) if isinstance(admin, Admin) else ()
         proving = (Change.PROVE_LOGIN,) if isinstance(admin, Admin) else ()
         return replace(
@@ -246,7 +249,7 @@ class Planner:
         unfinished = standing.unfinished
         admin_user = link.get("admin_user_id")
         organization = entry.tenant.clerk_org_id
-        admin = self.admin(found, organization) if not admin_user else self._known_admin(found, organization)
+        admin = (self._known_admin if admin_user else self.admin)(found, organization, server)
         pending = self._pending(found.tenant.database_name, server, workspace_id, admin_user)
         changes: list[Change] = []
         if standing.rejoins:
@@ -260,7 +263,7 @@ class Planner:
         if self._registry_is_behind(found, workspace_id):
             changes.append(Change.STORE_LINK)
         if (
-            isinstance(admin, Admin)
+            (isinstance(admin, Admin) or self._goes_on_without(admin, found))
             and not standing.unpaid
             and (not link["login_proved"] or {Change.ADD_ADMIN, Change.CLEAR_ONBOARDING} & set(changes))
         ):
@@ -269,13 +272,24 @@ class Planner:
             entry,
             changes=(*entry.changes, *changes),
             admin=admin,
-            conditions=_with(entry.conditions, *_existing_conditions(admin, pending, standing)),
+            conditions=_with(
+                entry.conditions,
+                *_existing_conditions(None if self._goes_on_without(admin, found) else admin, pending, standing),
+            ),
             pending=() if unfinished else pending,
         )
 
-    def _known_admin(self, found: Detected, organization: str | None) -> Admin | AdminUnknown:
+    def _known_admin(self, found: Detected, organization: str | None, server: str) -> Admin | AdminUnknown:
         email = (found.link or {}).get("admin_email")
-        return Admin(email, "", "") if email else self.admin(found, organization)
+        return Admin(email, "", "") if email else self.admin(found, organization, server)
+
+    def _goes_on_without(self, admin: Admin | AdminUnknown, found: Detected) -> bool:
+        """Whoever could be admin has an account that proves nothing: the logins of the members prove the workspace."""
+        return (
+            isinstance(admin, AdminUnknown)
+            and admin.reason is Reason.ACCOUNT_UNPROVEN
+            and found.tenant.database_name in self._with_members
+        )
 
     def _pending(
         self, database_name: str, server: str, workspace_id: str, admin_user: str | None
@@ -311,8 +325,8 @@ class Planner:
             return is_unknown(ConditionType.WORKSPACE_READY, Reason(row["reason"]), str(row["message"]))
         return None
 
-    def admin(self, found: Detected, organization: str | None) -> Admin | AdminUnknown:
-        """Who is to be its admin, by what Clerk and the registry say now."""
+    def admin(self, found: Detected, organization: str | None, server: str) -> Admin | AdminUnknown:
+        """Who is to be its admin on that server, by what Clerk and the registry say now."""
         registry = found.registry or {}
         return choose_admin(
             organization,
@@ -322,6 +336,8 @@ class Planner:
             self._observed.users,
             self._observed.admin_roles,
             (found.link or {}).get("asked_admin_email"),
+            lambda email, user: self._observed.unproved(server, email, user),
+            server,
         )
 
 
@@ -338,7 +354,7 @@ def _present(database_name: str) -> Condition:
 
 
 def _existing_conditions(
-    admin: Admin | AdminUnknown, pending: Sequence[Sequence[str]], standing: Standing
+    admin: Admin | AdminUnknown | None, pending: Sequence[Sequence[str]], standing: Standing
 ) -> list[Condition]:
     if standing.unfinished:
         return [standing.condition]

@@ -225,11 +225,13 @@ def _condition(
 
 
 def synced(findings: tuple[Finding, ...] | list[Finding]) -> Condition:
-    """MembersSynced: true when nothing about any member needs a person."""
+    """MembersSynced: true when nobody lacks what is theirs; what is only reported stands in it, with its reason."""
     if not findings:
         return _SYNCED
     order = list(Reason)
-    ranked = sorted(findings, key=lambda finding: (order.index(finding.reason), finding.person))
+    ranked = sorted(findings, key=lambda found: (not found.blocks, order.index(found.reason), found.person))
     told = " ".join(dict.fromkeys(finding.message for finding in ranked[:_MOST_NAMED]))
     more = len(ranked) - _MOST_NAMED
-    return is_false(ConditionType.MEMBERS_SYNCED, ranked[0].reason, told + (f" And {more} more." if more > 0 else ""))
+    told += f" And {more} more." if more > 0 else ""
+    first = ranked[0]
+    return (is_false if first.blocks else is_true)(ConditionType.MEMBERS_SYNCED, first.reason, told)

@@ -109,6 +109,16 @@ class Ledger:
         )
         return Link(**rows[0])
 
+    async def known_since(self, database_names: Sequence[str]) -> dict[str, datetime]:
+        """Database name → since when the ledger has known the tenant."""
+        if not await has_ledger(self.database):
+            return {}
+        rows = await self.database.fetch_tuples(
+            "SELECT database_name, created_at FROM provisioning.tenant_link WHERE database_name = ANY(%s)",
+            [list(database_names)],
+        )
+        return dict(rows)
+
     async def store_admin(self, database_name: str, user_id: str, email: str) -> None:
         """Remember who the admin is."""
         await self.database.execute(
@@ -484,7 +494,7 @@ def _another_tenants(workspace_id: str) -> Fault:
 _TENANT_ROW: LiteralString = """
     l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
            l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since,
-           d.reason AS database_reason, d.message AS database_message,
+           d.reason AS database_reason, d.message AS database_message, m.message AS reported_message,
            -- a sensor sees databases: a row without one waits for the schedule
            CASE WHEN NOT l.ready AND l.look_again_at > now() AND c.reason <> 'DatabaseMissing'
                THEN l.look_again_at END AS look_again_at
@@ -492,6 +502,8 @@ _TENANT_ROW: LiteralString = """
     LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
     LEFT JOIN provisioning.condition d ON d.database_name = l.database_name AND d.type = 'TenantDatabase'
         AND d.status <> 'True'
+    LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
+        AND m.status = 'True' AND m.reason = 'AccountUnproven'
 """
 
 _LINK = """

@@ -9,6 +9,7 @@ from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.frames import MEMBER_LINKS, USER_LINKS, frame
+from provisioning_pipeline.model.tenant import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,34 @@ class Members:
             """,
             [database_name, list(clerk_user_ids)],
         )
+
+    async def added(self, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
+        """(database name, e-mail) of those of these (…, …, role) whom a run that we still remember added as that."""
+        if not wanted or not await has_ledger(self.database):
+            return set()
+        names, emails, roles = [list(column) for column in zip(*wanted, strict=True)]
+        rows = await self.database.fetch_tuples(
+            """
+            SELECT DISTINCT w.name, w.email FROM unnest(%s::text[], %s::text[], %s::text[]) AS w(name, email, role)
+            JOIN provisioning.outcome o ON o.database_name = w.name AND o.change = %s AND o.status = 'done'
+                AND o.detail = w.email || ' as ' || w.role
+            """,
+            [names, emails, roles, Change.ADD_MEMBER],
+        )
+        return {(name, email) for name, email in rows}
+
+    async def was_demoted(self, database_name: str, email: str) -> bool:
+        """Whether a run that we still remember took the role Admin from this person in the tenant's workspace."""
+        rows = await self.database.fetch(
+            """
+            SELECT EXISTS (
+                SELECT FROM provisioning.outcome WHERE database_name = %s AND change = %s AND status = 'done'
+                    AND starts_with(detail, %s)
+            ) AS found
+            """,
+            [database_name, Change.DEMOTE_MEMBER, f"{email}: "],
+        )
+        return bool(rows[0]["found"])
 
     async def counts(self) -> Row:
         """How many user links and member links there are, and in how many tenants: users, members, tenants."""

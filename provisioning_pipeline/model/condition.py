@@ -94,6 +94,7 @@ class Reason(StrEnum):
     EMAIL_CHANGED = "EmailChanged"
     ACCOUNT_AMBIGUOUS = "AccountAmbiguous"
     ACCOUNT_CLAIMED_TWICE = "AccountClaimedTwice"
+    ACCOUNT_UNPROVEN = "AccountUnproven"
     FOREIGN_PASSWORD = "ForeignPassword"  # noqa: S105  # a reason, no secret
     INVITED = "Invited"
     HALF_MEMBER = "HalfMember"

@@ -59,6 +59,7 @@ _NEXT_STEPS: Mapping[Reason, str] = {
     Reason.EMAIL_CHANGED: "Change the account's e-mail in Twenty, or undo the change at Clerk.",
     Reason.ACCOUNT_AMBIGUOUS: "Delete or rename all but one of the accounts in Twenty.",
     Reason.ACCOUNT_CLAIMED_TWICE: "Merge or delete one of the two people at Clerk.",
+    Reason.ACCOUNT_UNPROVEN: "Ask whether the account is theirs; then `provisioning vouch`, or delete it in Twenty.",
     Reason.FOREIGN_PASSWORD: "Invite the person once in Twenty (Settings > Members); the next run links them.",
     Reason.INVITED: "Have the person accept Twenty's invitation.",
     Reason.HALF_MEMBER: 'Give our user UPDATE on core."userWorkspace"; the next run mends the member.',

@@ -1,6 +1,8 @@
 """People as Clerk knows them, and the one role of Twenty's that everything here depends on."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Final, Literal
 
 ADMIN_ROLE: Final = "Admin"
@@ -42,3 +44,48 @@ class Departure:
     def why(self) -> str:
         """What befell them, to go after a name."""
         return {"deleted": "was deleted", "banned": "is banned", "left": "is no longer a member"}[self.kind]
+
+
+class Ownership(StrEnum):
+    """What an account at Twenty proves about its address."""
+
+    PROVED = "proved"
+    """We made it, or its mailbox was verified, or an operator vouched for it."""
+    UNPROVED = "unproved"
+    """Somebody else made it, and nobody verified its mailbox: whoever has it need not be the person of that address."""
+    UNCHECKED = "unchecked"
+    """Nobody knows yet who made it; signing in with the password that we derive tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the ledger knows of who made an account.
+
+    Args:
+        email: of the account when that was seen, lower case; it holds for that address alone.
+        ours: our derived password let in.
+        clerk_user_id: for whom we made it; None when only a login told.
+    """
+
+    email: str
+    ours: bool
+    clerk_user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that tells whose an account at Twenty is.
+
+    Args:
+        email: of the account now, lower case.
+        verified: Twenty says that its mailbox was verified.
+        created_at: when somebody made it, by Twenty's word.
+        origin: what the ledger knows of who made it, if anything.
+        vouched_email: the address for which an operator vouched for this account, if any.
+    """
+
+    email: str
+    verified: bool
+    created_at: datetime
+    origin: Origin | None = None
+    vouched_email: str | None = None

@@ -108,6 +108,7 @@ class Refusal(StrEnum):
     WORKSPACE_CLAIM_WRONG = "workspace_claim_wrong"
     OTHER_TENANT = "other_tenant"
     IMPERSONATED = "impersonated"
+    ACCOUNT_UNPROVEN = "account_unproven"
 
 
 UNAUTHENTICATED = frozenset(

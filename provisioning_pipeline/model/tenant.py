@@ -74,6 +74,7 @@ class Change(StrEnum):
     SET_ROLE = "set role"
     DEMOTE_MEMBER = "demote member"
     REMOVE_MEMBER = "remove member"
+    REVOKE_API_KEY = "revoke API key"
     CLOSE_INVITE_LINK = "close invite link"
     RESTORE_DEFAULT_ROLE = "restore default role"
     STORE_AT_CLERK = "store at Clerk"
@@ -120,8 +121,9 @@ class MemberPlan:
         role: label of the role that they are to have.
         twenty_user_id: their account, where it is known.
         changes: in order; never empty.
-        why: for a harmful change, what Clerk said, for a person to read.
+        why: for a harmful change, what Clerk said, for a person to read; for another, on what it depends.
         changed_at: when Clerk says that it changed, in milliseconds since 1970; None when nobody knows.
+        undoes_our_join: a demotion takes back only what our own join gave, so that it harms nobody.
     """
 
     clerk_user_id: str | None
@@ -133,18 +135,21 @@ class MemberPlan:
     changes: tuple[Change, ...]
     why: str = ""
     changed_at: int | None = None
+    undoes_our_join: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something about one tenant's members that nobody could or may mend by itself.
 
-    `person` is an e-mail, or an id where there is none; `message` says what to do.
+    `person` is an e-mail, or an id where there is none; `message` says what to do. With `blocks=False` it is reported,
+    and the tenant is ready all the same: nobody lacks what is theirs.
     """
 
     reason: Reason
     person: str
     message: str
+    blocks: bool = True
 
 
 @dataclass(frozen=True, slots=True)

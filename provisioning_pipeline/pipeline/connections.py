@@ -10,6 +10,7 @@ from provisioning_pipeline.clients.postgres import Database, with_database
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.ledger.accounts import Accounts
 from provisioning_pipeline.ledger.contracts import Contracts
 from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
@@ -35,6 +36,7 @@ class Connections:
     history: History
     registry: Registry
     members: Members
+    accounts: Accounts
     marks: Marks
     looks: Looks
     hand_made: HandMadeWorkspaces
@@ -128,6 +130,7 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
             history=History(registry_database),
             registry=Registry(registry_database, settings.registry_table),
             members=Members(registry_database),
+            accounts=Accounts(registry_database),
             marks=Marks(registry_database),
             looks=Looks(registry_database),
             hand_made=HandMadeWorkspaces(registry_database),

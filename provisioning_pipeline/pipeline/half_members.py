@@ -28,7 +28,7 @@ def mending(
         ours = OurPeople(
             service=seen.twenty.service_users.get(links[name]["server"], ()),
             admin_user_id=links[name]["admin_user_id"] if without_organization else None,
-            admin=planner.admin(detected[name], None),
+            admin=planner.admin(detected[name], None, str(links[name]["server"])),
             taken_over={user for user in taken_over if (name, user) not in linked},
             default_role=default_role,
         )

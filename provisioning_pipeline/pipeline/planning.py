@@ -14,9 +14,10 @@ from provisioning_pipeline.decide.admin import admin_holders
 from provisioning_pipeline.decide.aging import unactivated
 from provisioning_pipeline.decide.hand_made import members_to_take_over
 from provisioning_pipeline.decide.harm import Budget, Weighed, harmed, weigh
-from provisioning_pipeline.decide.members import decide_members
+from provisioning_pipeline.decide.joins import lowered, raised_by_us
+from provisioning_pipeline.decide.members import accounts_that_matter, decide_members, with_target
 from provisioning_pipeline.decide.organizations import Match, claimants_of, match_organizations
-from provisioning_pipeline.decide.people import People, missing_at_clerk
+from provisioning_pipeline.decide.people import People, accounts_of, desired_members, missing_at_clerk
 from provisioning_pipeline.decide.plan import Observed, Planner
 from provisioning_pipeline.decide.plan_databases import PeopleOfDatabase, people_of_databases, with_databases
 from provisioning_pipeline.decide.plan_members import KnownMembers, with_members, workplaces
@@ -29,8 +30,10 @@ from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
 from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan, TenantPlan, registry_status
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures
+from provisioning_pipeline.pipeline.accounts import AskedAccounts
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.half_members import mending
+from provisioning_pipeline.pipeline.joins import joins_of
 from provisioning_pipeline.pipeline.observation import Seen, everything, some
 from provisioning_pipeline.pipeline.policy import database_policy, member_policy
 from provisioning_pipeline.settings import Settings
@@ -98,6 +101,8 @@ async def _decide(
     unread = _unread(clerk, matches)
     lacking = {found.tenant.database_name for found in seen.detected if not (found.link or {}).get("admin_user_id")}
     holders, users = _holders(clerk, matches, unread, roles, lacking)
+    accounts = AskedAccounts(connections, seen)
+    await accounts.ask(accounts.of_people(users.values(), _named_admins(seen, lacking)))
     planner = Planner(
         seen.detected,
         Observed(
@@ -117,6 +122,7 @@ async def _decide(
             twenty_members=seen.twenty.members,
             registry_stores=connections.registry.stores_workspaces(dict(columns)),
             admin_roles=", ".join(roles),
+            unproved=accounts.unproved,
         ),
     )
     drafts = [planner.tenant(found) for found in seen.detected]
@@ -136,11 +142,19 @@ async def _decide(
     missing = missing_at_clerk(people)
     looked_at = _in_turn(missing, seen.looked_at)
     people = replace(people, departures=await _departures(connections, looked_at))
-    decisions = decide_members(people, member_policy(settings))
+    policy = member_policy(settings)
+    desired = with_target(desired_members(people), policy)
+    await accounts.ask(accounts_that_matter(desired) | (await accounts.made_by_others() & accounts_of(desired)))
+    admins = lowered(desired)
+    await accounts.ask(accounts_of(admins))
+    joins = await joins_of(connections, admins, accounts.evidence)
+    people = replace(people, accounts=accounts.known, raised_by_us=raised_by_us(joins))
+    decisions = decide_members(people, policy, desired)
     replaced = {name for name, decision in decisions.items() if decision.replace_admin}
     others, known_users = _holders(clerk, matches, unread, roles, replaced)
     holders |= others
     users |= known_users
+    await accounts.ask(accounts.of_people(known_users.values()))
     weighed = weigh(
         decisions,
         _member_counts(places[places["database_name"].isin(harmed(decisions))], seen.twenty.members),
@@ -160,7 +174,9 @@ async def _decide(
         store_workspace_id=settings.clerk_store_workspace_id,
         seen=frozenset(name for name, link in links.items() if link.get("members_seen")),
         links_open=frozenset(name for name, link in links.items() if link.get("invite_link_opened")),
-        another_admin=lambda entry: planner.admin(by_name[entry.tenant.database_name], entry.tenant.clerk_org_id),
+        another_admin=lambda entry: planner.admin(
+            by_name[entry.tenant.database_name], entry.tenant.clerk_org_id, str(entry.server)
+        ),
         roles_lent=frozenset(name for name, link in links.items() if link.get("default_role_lent")),
         mending=mending(seen, matches, by_name, planner, settings.member_default_role),
     )
@@ -351,6 +367,17 @@ def _holders(
         doubt = AdminUnknown(Reason.CLERK_READ_INCOMPLETE, f"Who is admin is not known for certain: {clerk.doubt}")
         holders |= {name: doubt for name, held in holders.items() if not held}
     return holders, users
+
+
+def _named_admins(seen: Seen, tenants: Collection[str]) -> set[str]:
+    """The addresses of those whom the registry or a request names as admin of these tenants."""
+    named = (
+        email
+        for found in seen.detected
+        if found.tenant.database_name in tenants
+        for email in ((found.registry or {}).get("admin_email"), (found.link or {}).get("asked_admin_email"))
+    )
+    return {str(email).strip().lower() for email in named if email}
 
 
 def _member_counts(places: pd.DataFrame, members: pd.DataFrame) -> dict[str, int]:

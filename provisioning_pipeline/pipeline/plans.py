@@ -18,6 +18,8 @@ PLAN_ID = re.compile(r"plan-[0-9a-f]{12}")
 _MOST_TOLD = 40
 _POLICY = (
     "members_foreign_password",
+    "members_unproven",
+    "members_gone_api_keys",
     "onboarding_people",
     "tenant_databases",
     "mend_hand_made",

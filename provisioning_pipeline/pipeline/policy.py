@@ -17,6 +17,7 @@ def member_policy(settings: Settings) -> MemberPolicy:
         roles=settings.member_roles,
         default_role=settings.member_default_role,
         gone=settings.members_gone,
+        trusts_accounts=settings.members_unproven == "trust",
         store_external_id=settings.clerk_store_external_id and len(settings.servers) == 1,
     )
 

@@ -15,6 +15,7 @@ def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
         ledger=connections.ledger,
         registry=connections.registry,
         members=connections.members,
+        accounts=connections.accounts,
         removed_rows=connections.removed_rows,
         clerk=connections.clerk,
         run_id=run_id,
@@ -25,5 +26,7 @@ def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
         ready_status=settings.registry_ready_status,
         pending_statuses=settings.registry_pending_statuses,
         invites=settings.members_foreign_password == "invite",  # noqa: S105  # a policy, no secret
+        trusts_accounts=settings.members_unproven == "trust",
+        revokes_api_keys=settings.members_gone_api_keys == "revoke",
         everyone=settings.onboarding_people == "everyone",
     )

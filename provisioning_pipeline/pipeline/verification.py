@@ -296,7 +296,7 @@ class _Verification:
         if not (known and known.status is Status.FALSE and known.reason in LOGIN_REASONS):
             return
         if all(proof.completed for proof in await self._proofs.of([scope.database_name])):
-            await settle_proved(scope, await scope.link(), len(proved.proofs))
+            await settle_proved(scope, await scope.link(), len(proved.proofs), first=proved.proofs[0].email)
             await self._store(scope)
 
     async def _login_proved(self, scope: Scope) -> Condition | None:

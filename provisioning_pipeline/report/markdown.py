@@ -20,6 +20,7 @@ def render(summary: Summary) -> str:
         _unwell(summary),
         _refused(summary),
         _waiting(summary),
+        _reported(summary),
         _databases(summary),
         summary.undo or "",
         _taken_away(summary),
@@ -67,6 +68,13 @@ def _waiting(summary: Summary) -> str:
         f"#### What waits for approval\n\nRemovals and demotions of {summary.waiting.people:,} people: "
         f"`provisioning apply --approve {summary.waiting.name}`."
     )
+
+
+def _reported(summary: Summary) -> str:
+    rows = [(line.slug, line.reported_message) for line in summary.reported]
+    more = f"\n\n…and {len(rows) - _MOST_UNWELL} more." if len(rows) > _MOST_UNWELL else ""
+    head = ("tenant", "who, since when, and how to settle it")
+    return "#### Accounts that prove nothing\n\n" + table(head, rows[:_MOST_UNWELL]) + more if rows else ""
 
 
 def _databases(summary: Summary) -> str:

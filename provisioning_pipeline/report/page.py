@@ -133,6 +133,7 @@ def render(summary: Summary) -> str:
             done=_done(summary),
             failures=_failures(summary),
             away=_away(summary),
+            reported=_reported(summary),
             databases=_databases(summary),
             causes=_causes(summary),
             drift=_drift(summary),
@@ -299,6 +300,13 @@ def _away(summary: Summary) -> Table | None:
     away = summary.taken_away
     rows = [(line.tenant, line.change, line.detail) for line in away[:_MOST_READY_SHOWN]]
     return _table("Who was removed or demoted", columns, rows, len(away), "`reconciliation_outcomes` has them all.")
+
+
+def _reported(summary: Summary) -> Table | None:
+    columns = (("Tenant", "name"), ("Who, since when, and how to settle it", "message"))
+    found = summary.reported
+    rows = [(line.slug, line.reported_message) for line in found[:_MOST_ROWS]]
+    return _table("Members whose accounts prove nothing", columns, rows, len(found), _REST)
 
 
 def _databases(summary: Summary) -> Table | None:

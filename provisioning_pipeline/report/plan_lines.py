@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from provisioning_pipeline.model.condition import Reason, Status
+from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import MEMBER_CHANGES, Admin, Change, MemberPlan, TenantPlan
 
 
@@ -31,6 +31,8 @@ _MEMBERS: Mapping[Change, tuple[str, str]] = {
 }
 """In the order in which they are shown: what takes something away first."""
 _LEFT_OVER = frozenset({Change.CLOSE_INVITE_LINK, Change.RESTORE_DEFAULT_ROLE})
+_MOST_FOUND = 20
+_TOLD_WHY = frozenset({Change.ADD_MEMBER, Change.SET_ROLE})
 _SIGNS: Mapping[Change, str] = {
     Change.ADOPT_DATABASE: "+",
     Change.CREATE_WORKSPACE: "+",
@@ -52,11 +54,18 @@ def done_lines(entry: TenantPlan) -> tuple[PlanLine, ...]:
 
 def _troubles(entry: TenantPlan) -> Iterable[str]:
     """Each once, whatever conditions it settles. What this plan itself settles only waits for it, and is no trouble."""
-    return dict.fromkeys(
+    told = [
         f"{condition.reason}: {condition.message}"
         for condition in entry.conditions
-        if condition.status is not Status.TRUE and condition.reason is not Reason.WAITING
-    )
+        if condition.status is not Status.TRUE
+        and condition.reason is not Reason.WAITING
+        # made of the findings, which follow one by one
+        and not (condition.type is ConditionType.MEMBERS_SYNCED and entry.findings)
+    ]
+    # also while members are to be set right: what needs a person then is told in no condition
+    found = list(dict.fromkeys(f"{finding.reason}: {finding.message}" for finding in entry.findings))
+    more = [f"And {len(found) - _MOST_FOUND} more like these."] if len(found) > _MOST_FOUND else []
+    return dict.fromkeys([*told, *found[:_MOST_FOUND], *more])
 
 
 def _of_the_tenant(entry: TenantPlan) -> list[Change]:
@@ -95,7 +104,7 @@ def _told_member(change: Change, member: MemberPlan) -> tuple[str, str]:
     sign, words = _MEMBERS[change]
     name = f"{member.first_name} {member.last_name}".strip()
     told = words.format(person=member.email, role=member.role, name=name, why=member.why)
-    return sign, f"{told} ({member.why})" if change is Change.ADD_MEMBER and member.why else told
+    return sign, f"{told} ({member.why})" if change in _TOLD_WHY and member.why else told
 
 
 def duration(seconds: float) -> str:

@@ -24,6 +24,7 @@ class TenantLine:
     """One tenant in a table. `since` is when Ready got its present status; `conditions` may have been left out.
 
     `database_reason` and `database_message` say what is to be looked at in its own database, if anything is.
+    `reported_message` is about members of whom a person should know, although nothing is lacking.
     `look_again_at` is when it is tried again by itself; None when nothing is due, or nobody knows.
     """
 
@@ -41,6 +42,7 @@ class TenantLine:
     database_reason: Reason | None = None
     database_message: str = ""
     look_again_at: datetime | None = None
+    reported_message: str = ""
 
     @property
     def state(self) -> str:
@@ -201,6 +203,11 @@ class Summary:
         return [line for line in self.tenants if line.has_database_trouble]
 
     @property
+    def reported(self) -> list[TenantLine]:
+        """The tenants with members of whom a person should know, although nothing is lacking."""
+        return [line for line in self.tenants if line.reported_message and line.state != "aside"]
+
+    @property
     def undo(self) -> str | None:
         """How to put back what was removed by SQL, if anything was."""
         if not self.rows_removed:
@@ -274,6 +281,7 @@ def tenant_lines(
             database_reason=Reason(row["database_reason"]) if row.get("database_reason") else None,
             database_message=row.get("database_message") or "",
             look_again_at=row.get("look_again_at"),
+            reported_message=row.get("reported_message") or "",
             conditions=tuple(
                 sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
             ),

@@ -129,6 +129,19 @@ class Settings(GatewaySettings):
         "be added silently: `report`, or `invite` (Twenty sends them an e-mail).",
         examples=["report"],
     )
+    members_unproven: Literal["report", "trust"] = Field(
+        default="report",
+        description="Members whose Twenty account was not made here and whose mailbox nobody verified: `report` (they "
+        "keep the role that they have, unless you vouch for them) or `trust` (whoever signed up first under an "
+        "address counts as its owner).",
+        examples=["report"],
+    )
+    members_gone_api_keys: Literal["report", "revoke"] = Field(
+        default="report",
+        description="Living API keys of a workspace that were made while somebody who is removed could make keys. "
+        "Twenty does not record who made a key: `report` them, or `revoke` them all.",
+        examples=["report"],
+    )
     harm_share: float = Field(
         default=0.1,
         ge=0,
@@ -236,6 +249,12 @@ class Settings(GatewaySettings):
         description="Let a Clerk session that somebody else opened in the member's name (claim `act`) sign in to "
         "Twenty as that member.",
         examples=["false"],
+    )
+    unproven_sign_in: bool = Field(
+        default=True,
+        description="Let a member whose account proves nothing about its address (see PROVISIONING_MEMBERS_UNPROVEN) "
+        "sign in to Twenty over HTTP. Who signed that account up can use it, too.",
+        examples=["true"],
     )
     alert_webhook_url: SecretHttpUrl | None = Field(
         default=None,

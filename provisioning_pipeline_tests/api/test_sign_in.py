@@ -14,6 +14,7 @@ from provisioning_pipeline.pipeline import sign_in as signing_in
 from provisioning_pipeline_tests.api.logs import logging_as_json
 from provisioning_pipeline_tests.api.services import PROBLEM, caller, serving, small_world
 from provisioning_pipeline_tests.api.sign_ins import NEXT, Newcomer, SignIns, follow, refused, signed_in
+from provisioning_pipeline_tests.world import browser, read
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,30 @@ def test_who_has_a_password_of_their_own_is_signed_in_or_told(people: SignIns) -
     else:
         assert "password" in refused(answer, 403, "member_not_linked").lower()
     assert people.world.twenty('SELECT "passwordHash" FROM core."user" WHERE email = %s', somebody.email) == [(own,)]
+
+
+@pytest.mark.slow
+def test_signing_in_raises_nobody_whose_account_proves_nothing(people: SignIns) -> None:
+    """An insider joined by the invite link under the address of an admin at Clerk."""
+    somebody = people.newcomer(role="org:admin")
+    world, server = people.world, people.world.sandbox.twenty[0]
+    ((invite_hash,),) = world.twenty('SELECT "inviteHash" FROM core.workspace WHERE id = %s', people.workspace)
+    with browser(server) as http:
+        read(
+            http,
+            "mutation($e:String!,$p:String!,$h:String){signUpInWorkspace(email:$e,password:$p,workspaceInviteHash:$h)"
+            "{loginToken{token}}}",
+            {"e": somebody.email, "p": "Their0wn-Password!", "h": invite_hash},
+        )
+
+    for _ in range(2):
+        assert follow(people, signed_in(people.sign_in(somebody.user_id)))["email"] == somebody.email
+        assert world.members(people.tenant)[somebody.email][0] == "Member"
+
+    with serving(world.settings.model_copy(update={"unproven_sign_in": False})) as url:
+        strict = SignIns(world, url)
+        refused(strict.sign_in(somebody.user_id), 403, "account_unproven")
+        signed_in(strict.sign_in(world.clerk_user(people.admin)))
 
 
 @pytest.mark.slow

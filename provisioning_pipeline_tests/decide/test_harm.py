@@ -1,6 +1,7 @@
 """The budget: who waits, what goes on, and the name under which somebody agrees."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -52,6 +53,18 @@ def test_a_tenant_beyond_its_share_waits_as_a_whole_and_the_other_does_not() -> 
     assert weighed.people == 3
     assert [finding.reason for finding in weighed.decisions["acme"].findings] == [Reason.WAITS_FOR_APPROVAL] * 3
     assert all(str(weighed.waiting) in finding.message for finding in weighed.decisions["acme"].findings)
+
+
+def test_taking_back_what_our_own_join_gave_is_neither_counted_nor_held_back() -> None:
+    ours = tuple(replace(member(f"o{number}", Change.DEMOTE_MEMBER), undoes_our_join=True) for number in range(30))
+    decision = MemberDecision((*ours, *removing(3).members))
+
+    within = weigh({"acme": decision}, {"acme": 40}, BUDGET)
+    beyond = weigh({"acme": decision}, {"acme": 20}, BUDGET)
+
+    assert within.decisions == {"acme": decision}
+    assert beyond.people == 3
+    assert beyond.decisions["acme"].members == ours
 
 
 def test_beyond_the_most_of_a_run_everything_waits() -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from provisioning_pipeline.act.members.default_role import joining_as
 from provisioning_pipeline.act.members.entering import Newcomer, enter, restorable, restore
 from provisioning_pipeline.act.members.work import Work, finding_about, guarded
+from provisioning_pipeline.act.ownership import refused, unproved
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty.accounts import Door
@@ -50,7 +51,8 @@ async def _join_as(work: Work, members: Sequence[MemberPlan], role: str, invite_
 def _is_to_join(work: Work, member: MemberPlan) -> bool:
     entry = work.entry(member)
     if entry is None:
-        return Change.ADD_MEMBER in member.changes
+        # also the admin whom the step before could not bring in: they may be invited here
+        return bool({Change.ADD_MEMBER, Change.LINK_MEMBER} & set(member.changes))
     # who is only to be lowered may have left: making them whole would let them in
     return entry.workspace_member_id is None and set(member.changes) != {Change.DEMOTE_MEMBER}
 
@@ -101,8 +103,15 @@ async def _join(work: Work, member: MemberPlan, invite_hash: str) -> None:
 
 
 async def _has_own_password(work: Work, member: MemberPlan) -> None:
-    """An account of theirs that we did not make: only an invitation by e-mail can bring them in."""
+    """An account that we did not make: only an invitation by e-mail can bring them in, if it is theirs at all.
+
+    Twenty lets whoever has an account and an open invitation join by signing in, with the invitation's role.
+    """
     scope = work.scope
+    for user_id in await scope.server.database.user_ids(member.email):
+        evidence = await unproved(scope, user_id, member.clerk_user_id, is_ours=False)
+        if evidence is not None:
+            raise refused(scope, evidence, f"So they are neither added as {member.role} nor invited.")
     if not scope.invites:
         raise Fault(
             FaultKind.TENANT,

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 
+from provisioning_pipeline.act.members.keys import see_to_api_keys
 from provisioning_pipeline.act.members.work import Work
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
@@ -50,6 +51,7 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         )
     account = scope.account(entry.email, entry.user_id)
     token = await _token_before(scope, account, door)
+    keys = await see_to_api_keys(work, member, entry)
     async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
         # an open invitation would let them in again at their next login
         await scope.client.withdraw_invitations(door, entry.email)
@@ -59,10 +61,13 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         begun = time.perf_counter()
         await scope.client.remove_member(door, entry.workspace_member_id)
         await _prove(scope, account, door, token)
-        proof = f"old token and new login refused {time.perf_counter() - begun:.1f} s after the removal"
+        proof = (
+            "proved for sessions and logins: old token and new login refused "
+            f"{time.perf_counter() - begun:.1f} s after the removal"
+        )
         if member.changed_at is not None:
             proof += f", {datetime.now(UTC).timestamp() - member.changed_at / 1000:.1f} s after the change at Clerk"
-        learnt.append(proof)
+        learnt += [proof, keys]
 
 
 async def _prove(scope: Scope, account: Account, door: Door, token: Token | None) -> None:

@@ -2,10 +2,11 @@
 
 from provisioning_pipeline.act.members.leaving import must_leave_an_admin
 from provisioning_pipeline.act.members.work import Work, guarded
+from provisioning_pipeline.act.ownership import refused, unproved
 from provisioning_pipeline.clients.twenty.roster import RosterEntry
 from provisioning_pipeline.ledger.members import MemberLink
-from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import Change, MemberPlan
+from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
+from provisioning_pipeline.model.tenant import Change, Finding, MemberPlan
 
 
 async def settle(work: Work, member: MemberPlan) -> None:
@@ -25,6 +26,9 @@ async def settle(work: Work, member: MemberPlan) -> None:
 
 async def _settle_entry(work: Work, member: MemberPlan, entry: RosterEntry, record_id: str) -> None:
     scope = work.scope
+    if member.email in work.joined:
+        # joining takes our password and no other
+        work.made.append((entry.user_id, Origin(entry.email, ours=True, clerk_user_id=member.clerk_user_id)))
     if member.email in work.joined or {Change.SET_ROLE, Change.DEMOTE_MEMBER} & set(member.changes):
         await _set_role(work, member, entry, record_id)
     # a name that they changed in Twenty stays until Clerk's changes
@@ -52,6 +56,8 @@ async def _settle_entry(work: Work, member: MemberPlan, entry: RosterEntry, reco
 async def _set_role(work: Work, member: MemberPlan, entry: RosterEntry, record_id: str) -> None:
     if entry.role == member.role:
         return
+    if entry.role != ADMIN_ROLE and member.email not in work.joined and await _is_unproved(work, member, entry):
+        return
     lowering = entry.role == ADMIN_ROLE
     if lowering and Change.DEMOTE_MEMBER not in member.changes and member.email not in work.joined:
         # became admin since the plan was made: taking that away is for a plan that has weighed it
@@ -64,3 +70,14 @@ async def _set_role(work: Work, member: MemberPlan, entry: RosterEntry, record_i
     role = await scope.client.role_id(work.door, member.role)
     async with scope.change(change, f"{member.email}: {entry.role or 'no role'} → {member.role}{why}"):
         await scope.client.set_role(work.door, record_id, role)
+
+
+async def _is_unproved(work: Work, member: MemberPlan, entry: RosterEntry) -> bool:
+    """Whether they keep the role that they have, and are reported: their account need not be theirs."""
+    evidence = await unproved(work.scope, entry.user_id, member.clerk_user_id)
+    if evidence is None:
+        return False
+    has = f"the role {entry.role}" if entry.role else "no role"
+    fault = refused(work.scope, evidence, f"They keep {has}, although Clerk's makes them {member.role}.")
+    work.findings.append(Finding(fault.reason, evidence.email, fault.message, blocks=False))
+    return True

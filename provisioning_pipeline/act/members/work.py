@@ -10,6 +10,7 @@ from provisioning_pipeline.clients.twenty.roster import Roster, RosterEntry
 from provisioning_pipeline.ledger.members import MemberLink
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import Origin
 from provisioning_pipeline.model.tenant import Finding, MemberPlan
 
 
@@ -24,6 +25,9 @@ class Work:
     links: list[MemberLink] = field(default_factory=list)
     joined: set[str] = field(default_factory=set)
     """E-mails of those who joined just now, and so have the workspace's default role."""
+
+    made: list[tuple[str, Origin]] = field(default_factory=list)
+    """Accounts that came in by our password."""
 
     def entry(self, member: MemberPlan) -> RosterEntry | None:
         """Their row in the workspace, if they are in it."""

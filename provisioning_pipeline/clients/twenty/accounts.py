@@ -72,6 +72,16 @@ class InviteLink:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key of a workspace that is not revoked. Twenty does not record who made it (2.21 to 2.43)."""
+
+    id: str
+    name: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SeenUser:
     """What Twenty shows a signed-in person about themselves."""
 

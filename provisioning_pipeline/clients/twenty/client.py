@@ -3,12 +3,13 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Account, Created, Door, InviteLink, SeenUser, Token
+from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, Door, InviteLink, SeenUser, Token
 from provisioning_pipeline.clients.twenty.contract import Surface
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyFault,
@@ -268,7 +269,8 @@ class TwentyClient:
                 FaultKind.TENANT,
                 Reason.ROLE_UNKNOWN,
                 f"{self.system}: workspace {door.workspace_id} has no role {label}; it has "
-                f"{', '.join(sorted(roles)) or 'none'}.",
+                f"{', '.join(sorted(roles)) or 'none'}. Make that role there (Settings > Roles), or correct "
+                "PROVISIONING_MEMBER_ROLES or PROVISIONING_MEMBER_DEFAULT_ROLE; the next run gives it.",
             )
         return roles[label]
 
@@ -355,6 +357,19 @@ class TwentyClient:
         answer = await self._session.call_as(self.service_account, door, operations.FIND_WORKSPACE_INVITATIONS)
         return [str(entry["id"]) for entry in answer if str(entry["email"]).lower() == email.strip().lower()]
 
+    # --- API keys, as the service account -----------------------------------------------------------------------------
+
+    async def api_keys(self, door: Door) -> list[ApiKey]:
+        """The workspace's API keys that still work, oldest first."""
+        answer = await self._session.call_as(self.service_account, door, operations.API_KEYS)
+        keys = [ApiKey(key["id"], key["name"], _at(key["createdAt"]), _at(key["expiresAt"])) for key in answer]
+        now = datetime.now(UTC)
+        return sorted((key for key in keys if key.expires_at > now), key=lambda key: (key.created_at, key.id))
+
+    async def revoke_api_key(self, door: Door, key_id: str) -> None:
+        """Let an API key be refused from now on; revoking twice is revoking once."""
+        await self._session.call_as(self.service_account, door, operations.REVOKE_API_KEY, {"id": key_id})
+
     # --- proving that somebody is out ------------------------------------------------------------------------------
 
     async def lets_in(self, account: Account, door: Door, token: Token | None) -> str | None:
@@ -404,6 +419,10 @@ class TwentyClient:
         """A token of that person in that workspace, kept until it is about to expire or is forgotten."""
         return await self._session.member_token(account, door)
 
+    def let_in_by_our_password(self, account: Account) -> bool | None:
+        """Whether the last login of that person was by the password that we derive; None when there was none."""
+        return self._session.by_our_password.get(account.email)
+
     def forget(self, account: Account, door: Door) -> None:
         """Keep no token of that person in that workspace, so that the next call signs in anew."""
         self._session.forget(account, door)
@@ -444,6 +463,10 @@ class TwentyClient:
     async def invite_nobody(self, door: Door) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""
         await self._session.call_as(self.service_account, door, operations.SEND_INVITATIONS, {"emails": []})
+
+
+def _at(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 async def _refusal(way: str, attempt: Coroutine[Any, Any, None]) -> str | None:

@@ -37,8 +37,15 @@ COLUMNS: Final[Mapping[str, str]] = {
         },
         "objectMetadata": {"workspaceId": "uuid"},
         "role": {"id": "uuid", "label": "text", "workspaceId": "uuid", "canUpdateAllSettings": "boolean"},
-        "roleTarget": {"roleId": "uuid", "userWorkspaceId": "uuid"},
-        "user": {"id": "uuid", "email": "text", "canAccessFullAdminPanel": "boolean", "deletedAt": "time"},
+        "roleTarget": {"roleId": "uuid", "userWorkspaceId": "uuid", "createdAt": "time", "updatedAt": "time"},
+        "user": {
+            "id": "uuid",
+            "email": "text",
+            "isEmailVerified": "boolean",
+            "canAccessFullAdminPanel": "boolean",
+            "createdAt": "time",
+            "deletedAt": "time",
+        },
         "userWorkspace": {
             "id": "uuid",
             "userId": "uuid",

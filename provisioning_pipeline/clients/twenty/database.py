@@ -296,6 +296,48 @@ class TwentyDatabase:
             rows = await self._fetch_tuples(_SOME_USERS, [wanted, wanted, list(user_ids)])
         return [(user, email) for user, email in rows]
 
+    async def roles_given(
+        self, members: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[datetime, datetime, datetime]]:
+        """(workspace id, user id) → when they joined, and when their role was given and last changed.
+
+        Who has no role is left out.
+        """
+        workspaces, users = [list(column) for column in zip(*members, strict=True)] if members else ([], [])
+        rows = await self._fetch_tuples(
+            """
+            SELECT uw."workspaceId"::text, uw."userId"::text, uw."createdAt", max(rt."createdAt"), max(rt."updatedAt")
+            FROM unnest(%s::uuid[], %s::uuid[]) AS wanted(workspace, person)
+            JOIN core."userWorkspace" uw ON uw."workspaceId" = workspace AND uw."userId" = person
+                AND uw."deletedAt" IS NULL
+            JOIN core."roleTarget" rt ON rt."userWorkspaceId" = uw.id
+            GROUP BY 1, 2, 3
+            """,
+            [workspaces, users],
+        )
+        return {(workspace, user): (joined, given, changed) for workspace, user, joined, given, changed in rows}
+
+    async def member_since(self, workspace_id: str, user_id: str) -> datetime | None:
+        """When this account became a member of the workspace; None when it is none."""
+        rows = await self._fetch(
+            """
+            SELECT "createdAt" AS since FROM core."userWorkspace"
+            WHERE "workspaceId" = %s AND "userId" = %s AND "deletedAt" IS NULL ORDER BY "createdAt" LIMIT 1
+            """,
+            [workspace_id, user_id],
+        )
+        return rows[0]["since"] if rows else None
+
+    async def account_facts(self, user_ids: Sequence[str]) -> list[Row]:
+        """user_id, email in lower case, verified, created_at of those of these accounts that are not deleted."""
+        return await self._fetch(
+            """
+            SELECT id::text AS user_id, lower(email) AS email, "isEmailVerified" AS verified, "createdAt" AS created_at
+            FROM core."user" WHERE "deletedAt" IS NULL AND id = ANY(%s::uuid[])
+            """,
+            [list(user_ids)],
+        )
+
     async def rights_missing(self) -> tuple[str, ...]:
         """The rights that our user lacks to remove onboarding rows and put them back."""
         assert self._repairs is not None

@@ -249,6 +249,11 @@ SIGN_OUT = Operation(
 )
 """Read in the source of 2.38: ends the refresh token, and the session whose cookie comes along; 2.33 and later."""
 
+API_KEYS = Operation("query", "apiKeys", Effect.READ, selection="{ id name createdAt expiresAt }", needed=False)
+REVOKE_API_KEY = Operation(
+    "mutation", "revokeApiKey", Effect.WRITE, {"id": "UUID!"}, "input: { id: $id }", "{ id }", needed=False
+)
+
 ALL: tuple[Operation, ...] = (
     SIGN_UP,
     SIGN_IN,
@@ -276,5 +281,7 @@ ALL: tuple[Operation, ...] = (
     FIND_WORKSPACE_INVITATIONS,
     DELETE_WORKSPACE_INVITATION,
     SIGN_OUT,
+    API_KEYS,
+    REVOKE_API_KEY,
 )
 """Everything that is ever sent; a server must take all that is `needed` before anything is written to it."""

@@ -67,6 +67,8 @@ class TwentySession:
         self.system = self._wire.system
         self.service_account = Account(server.service_email.strip().lower(), server.service_password)
         self._tokens: dict[tuple[str, str], Token] = {}
+        self.by_our_password: dict[str, bool] = {}
+        """E-mail → whether the password that we derive let in at the last login."""
         self._contract_met = False
         self.version: str | None = None
         self._surface: Surface | None = None
@@ -360,7 +362,9 @@ class TwentySession:
             )
             if account.user_id is None or by_password:
                 raise
+            self.by_our_password[account.email] = False
             return await self.impersonation_token(account.user_id, door)
+        self.by_our_password[account.email] = True
         return issued(answer["loginToken"])
 
     async def impersonation_token(self, user_id: str, door: Door) -> Token:

@@ -38,6 +38,24 @@ def upgrade() -> None:
         COMMENT ON TABLE provisioning.vouched_account IS
             'Accounts that we did not make and that an operator says belong to the person with that e-mail.';
 
+        CREATE TABLE provisioning.account_origin (
+            server          text NOT NULL,
+            twenty_user_id  uuid NOT NULL,
+            email           text NOT NULL,
+            clerk_user_id   text,
+            ours            boolean NOT NULL,
+            run_id          text NOT NULL,
+            seen_at         timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (server, twenty_user_id)
+        );
+        CREATE INDEX account_origin_of_others ON provisioning.account_origin (server) WHERE NOT ours;
+        COMMENT ON TABLE provisioning.account_origin IS
+            'Accounts at Twenty of which we know who made them: our password lets in, or it does not.';
+        COMMENT ON COLUMN provisioning.account_origin.email IS
+            'Of the account when we knew it, lower case: what we know holds for that address alone.';
+        COMMENT ON COLUMN provisioning.account_origin.clerk_user_id IS
+            'For whom we made it; null: for nobody at Clerk, or a login told.';
+
         ALTER TABLE provisioning.tenant_link ADD COLUMN default_role_before uuid;
         COMMENT ON COLUMN provisioning.tenant_link.default_role_before IS
             'The workspace''s own default role while we have another in its place for a join; null: it has its own.';
@@ -54,6 +72,6 @@ def downgrade() -> None:
     op.execute(
         """
         ALTER TABLE provisioning.tenant_link DROP COLUMN default_role_before, DROP COLUMN restarts;
-        DROP TABLE provisioning.vouched_account, provisioning.certificate;
+        DROP TABLE provisioning.account_origin, provisioning.vouched_account, provisioning.certificate;
         """
     )

@@ -1,0 +1,116 @@
+"""`provisioning vouch`: an operator's word that an account at Twenty is its address's own."""
+
+import asyncio
+import getpass
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+
+if TYPE_CHECKING:
+    from provisioning_pipeline.ledger.accounts import Vouched
+
+
+def vouch(
+    email: Annotated[str | None, typer.Argument(help="The address of the account at Twenty.")] = None,
+    server: Annotated[str | None, typer.Option(help="The Twenty server, where several have such an account.")] = None,
+    why: Annotated[str | None, typer.Option(help="How you know that the account is theirs; it is recorded.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who vouches; without it your name on this machine.")] = None,
+    take_back: Annotated[bool, typer.Option("--take-back", help="Forget the vouches for this address.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List every account that somebody vouched for.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
+) -> None:
+    """Say that an account that was not made here belongs to the person with its address (reason AccountUnproven).
+
+    Ask that person first: anyone can sign up at Twenty under any address. The next run gives them the role that Clerk
+    says, Admin too. The word holds for this one account while it has this address. Take it back with --take-back: the
+    person keeps what they have then, and is not raised any more.
+    """
+    if list_all:
+        if email or take_back:
+            raise fail("--list goes alone.", BAD_INPUT)
+        _list(as_json=as_json)
+    elif email is None or "@" not in email:
+        raise fail("Give the address of one account, or --list.", BAD_INPUT)
+    elif take_back:
+        _take_back(email, server, as_json=as_json)
+    else:
+        reason = (why or "").strip()
+        if not reason or len(reason) > 500 or not reason.isprintable():
+            raise fail('Say how you know it, in up to 500 printable characters: --why "...".', BAD_INPUT)
+        _vouch(email, server, (by or getpass.getuser()).strip(), reason, as_json=as_json)
+
+
+def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) -> None:
+    from provisioning_pipeline.pipeline.vouching import NoSuchAccount
+    from provisioning_pipeline.pipeline.vouching import vouch as give
+
+    settings = settings_or_exit()
+    with one_sentence():
+        try:
+            given = asyncio.run(give(settings, email, server=server, by=by, why=why))
+        except NoSuchAccount as fault:
+            raise fail(str(fault), BAD_INPUT) from None
+    if as_json:
+        document = {"server": given.server, "twenty_user_id": given.twenty_user_id, "email": given.email}
+        typer.echo(json.dumps(document | {"created_at": given.created_at.isoformat(), "vouched_by": by, "why": why}))
+        return
+    typer.echo(
+        f"{by} vouches for {given.email} on {given.server} (account {given.twenty_user_id}, signed up "
+        f"{given.created_at:%Y-%m-%d %H:%M}). The next run gives them the role that Clerk says."
+    )
+    if given.verified:
+        typer.echo("Twenty says that its mailbox was verified, so it needed no vouch.")
+
+
+def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
+    from provisioning_pipeline.pipeline.vouching import take_back
+
+    settings = settings_or_exit()
+    with one_sentence():
+        taken = asyncio.run(take_back(settings, email, server=server))
+    if not taken:
+        raise fail(f"Nobody vouched for {email}; `provisioning vouch --list` shows whom.", BAD_INPUT)
+    if as_json:
+        typer.echo(json.dumps([_row(known) for known in taken], indent=2))
+        return
+    for known in taken:
+        typer.echo(f"Nobody vouches for {known.email} on {known.server} any more. They keep the role that they have.")
+
+
+def _list(*, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from provisioning_pipeline.pipeline.vouching import vouched
+
+    settings = settings_or_exit()
+    with one_sentence():
+        found = asyncio.run(vouched(settings))
+    if as_json:
+        typer.echo(json.dumps([_row(known) for known in found], indent=2))
+        return
+    if not found:
+        typer.echo("Nobody has vouched for any account.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("e-mail", "server", "vouched by", "when", "why"):
+        table.add_column(heading)
+    for known in found:
+        when = f"{known.vouched_at:%Y-%m-%d %H:%M}"
+        table.add_row(escape(known.email), escape(known.server), escape(known.vouched_by), when, escape(known.why))
+    Console().print(table)
+
+
+def _row(known: "Vouched") -> dict[str, str]:
+    return {
+        "email": known.email,
+        "server": known.server,
+        "twenty_user_id": known.twenty_user_id,
+        "vouched_by": known.vouched_by,
+        "why": known.why,
+        "vouched_at": known.vouched_at.isoformat(),
+    }

@@ -1,0 +1,68 @@
+"""What an account at Twenty proves about its address: sign-up there is open and verifies no mailbox."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Final
+
+from provisioning_pipeline.model.people import Evidence, Ownership
+
+AccountKey = tuple[str, str]
+"""(server, Twenty user id)."""
+ONCE_PROVED: Final = "if their account proves to be theirs"
+"""On what a raise depends whose account nobody has checked yet."""
+
+
+def ownership_of(evidence: Evidence, clerk_user_id: str | None = None) -> Ownership:
+    """What this account proves about the address that it has now, to be the account of that Clerk user.
+
+    What the ledger and an operator know holds for the address that the account had then: Twenty lets members change
+    their address and verifies no mailbox. An account that we made for this very Clerk user is theirs under any.
+    """
+    if evidence.vouched_email == evidence.email:
+        return Ownership.PROVED
+    origin = evidence.origin
+    if origin is not None and origin.email != evidence.email:
+        made_for_them = origin.ours and origin.clerk_user_id is not None and origin.clerk_user_id == clerk_user_id
+        return Ownership.PROVED if made_for_them else Ownership.UNPROVED
+    if evidence.verified:
+        return Ownership.PROVED
+    if origin is None:
+        return Ownership.UNCHECKED
+    return Ownership.PROVED if origin.ours else Ownership.UNPROVED
+
+
+@dataclass(frozen=True)
+class KnownAccounts:
+    """What is known of those accounts that were asked about, and what the operator decided about them.
+
+    Args:
+        evidence: of the accounts that were asked about; any other counts as unchecked.
+        trusts: the policy: every account counts as its address's own.
+    """
+
+    evidence: Mapping[AccountKey, Evidence] = field(default_factory=dict)
+    trusts: bool = False
+
+    def of(self, server: str, account: str, clerk_user_id: str | None = None) -> Ownership:
+        """What this account proves, to be the account of that Clerk user."""
+        if self.trusts:
+            return Ownership.PROVED
+        evidence = self.evidence.get((server, account))
+        return Ownership.UNCHECKED if evidence is None else ownership_of(evidence, clerk_user_id)
+
+    def unproved(self, server: str, account: str, clerk_user_id: str | None) -> Evidence | None:
+        """What is known of this account, if that proves nothing."""
+        ownership = self.of(server, account, clerk_user_id)
+        return self.evidence[server, account] if ownership is Ownership.UNPROVED else None
+
+
+def unproven_message(server: str, evidence: Evidence, keeps: str) -> str:
+    """Who and where, since when, what they keep, and how to settle it. `keeps` is a clause that ends the first half."""
+    made_at = evidence.created_at.astimezone(UTC)
+    return (
+        f'{evidence.email} has an account on Twenty server "{server}" that was not made here, and nobody verified its '
+        f"mailbox: anyone could have signed it up (on {made_at:%Y-%m-%d %H:%M} UTC). {keeps} If the person says that "
+        f'it is theirs: `provisioning vouch {evidence.email} --server {server} --why "..."`. If not, remove it from '
+        "its workspaces and delete it in Twenty; the next run makes one of their own."
+    )

@@ -10,7 +10,7 @@ from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.world import World
 
-REPORTED = {State.FOREIGN_PASSWORD: "ForeignPassword", State.CAPITALS: "AccountAmbiguous"}
+REPORTED = {State.FOREIGN_PASSWORD: "AccountUnproven", State.CAPITALS: "AccountAmbiguous"}
 """States in which nobody can be added silently; the person and what to do are named."""
 
 

@@ -157,14 +157,18 @@ def test_a_bare_database_is_adopted_and_says_that_its_admin_is_unknown(world: Wo
 
 
 @pytest.mark.slow
-def test_an_admin_with_a_password_of_their_own_is_reported_and_nothing_is_sent(world: World) -> None:
-    slug = add(world, "own-password")
+@pytest.mark.parametrize(("verified", "reason"), [(True, "ForeignPassword"), (False, "AccountUnproven")])
+def test_an_admin_with_a_password_of_their_own_is_reported_and_nothing_is_sent(
+    world: World, verified: bool, reason: str
+) -> None:
+    slug = add(world, f"own-password-{reason.lower()}")
     email = admin_email(world, slug)
     sign_up(world.sandbox.twenty[0], email, "their-own-password")
+    world.twenty('UPDATE core."user" SET "isEmailVerified" = %s WHERE email = %s RETURNING id', verified, email)
 
     world.apply(slug)
 
-    assert world.conditions(slug)["LoginProved"] == ("False", "ForeignPassword")
+    assert world.conditions(slug)["LoginProved"] == ("False", reason)
     assert world.conditions(slug)["OnboardingComplete"] == ("True", "StepsCleared")
     assert world.sandbox.twenty[0].mails == []
     world.sandbox.reset_counters()

@@ -180,7 +180,7 @@ def test_whoever_cannot_be_taken_over_is_told_and_the_tenant_stays_unwell(world:
     sign_up(server, email, "a-password-of-her-own-1")
     for _ in range(2):
         world.apply("flapping")
-        assert world.conditions("flapping")["Ready"] == ("False", "ForeignPassword")
+        assert world.conditions("flapping")["Ready"] == ("False", "AccountUnproven")
     tried = world.registry("SELECT attempts FROM provisioning.tenant_link WHERE slug = 'flapping'")[0][0]
     assert tried == 2, "each try counts, so that the waits grow"
 

@@ -34,7 +34,7 @@ from provisioning_pipeline.model.tenant import (
 )
 from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.pipeline import planning
-from provisioning_pipeline.pipeline.canaries import Tried, try_canaries
+from provisioning_pipeline.pipeline.canaries import Tried, is_proved, try_canaries
 from provisioning_pipeline.pipeline.connections import Connections, tenant_database
 from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
 from provisioning_pipeline.pipeline.forecasting import foretell
@@ -221,7 +221,20 @@ class Reconciler:
 
         tried = await try_canaries(work, judged, server, self.connections.contracts, run)
         server.stop = server.stop or tried.stop
+        if tried.results and is_proved(tried.results[-1]) and judged.contract.onboarding is None:
+            await self._prove_the_wizard(judged, tried)
         return tried
+
+    async def _prove_the_wizard(self, judged: Judged, tried: Tried) -> None:
+        """An empty server said nothing about its wizard; the workspace there now does, and the proof covers it."""
+        canary = tried.results[-1].database_name
+        try:
+            whole = await look_and_remember(self.connections, judged.server, (canary,))
+        except Fault as fault:
+            tried.told += f" Its wizard could not be read, so a later run proves that: {fault.message}"
+            return
+        if whole.contract.agrees_with(judged.contract):
+            await self.connections.contracts.prove(judged.server, whole.contract.fingerprint, canary)
 
     async def _write_down(self, plan: Plan) -> Plan:
         ledger = self.connections.ledger

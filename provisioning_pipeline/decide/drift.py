@@ -6,9 +6,24 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, Source
 from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, TenantPlan
 
-_PROVISIONING = (Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE, Change.ADD_ADMIN)
+_PROVISIONING = (
+    Change.CREATE_WORKSPACE,
+    Change.ADOPT_WORKSPACE,
+    Change.ACTIVATE_WORKSPACE,
+    Change.REJOIN_WORKSPACE,
+    Change.ADD_ADMIN,
+)
 _IN_DATABASE = (Change.REMOVE_ROWS, Change.MEND_WORKSPACE)
-_CHANGED_IN_TWENTY = frozenset({Reason.WORKSPACE_GONE, Reason.WORKSPACE_SUSPENDED, Reason.WORKSPACE_INCOMPLETE})
+_CHANGED_IN_TWENTY = frozenset(
+    {
+        Reason.WORKSPACE_GONE,
+        Reason.WORKSPACE_SUSPENDED,
+        Reason.WORKSPACE_INCOMPLETE,
+        Reason.WORKSPACE_UNPAID,
+        Reason.SERVICE_ACCOUNT_REMOVED,
+        Reason.SERVICE_ACCOUNT_DEMOTED,
+    }
+)
 _MOST_NAMED = 3
 
 _MEMBER_CAUSES: Mapping[Change, tuple[DriftCause, Actor]] = {
@@ -59,7 +74,10 @@ def _of(entry: TenantPlan, before: Before | None) -> Iterator[Drift]:
         detail = f"Still to do: {', '.join(left)}."
         yield Drift(name, DriftCause.UNFINISHED, Source.WORKSPACE, Actor.UNKNOWN, detail)
     yield from _members(entry, before)
-    if Change.CLEAR_ONBOARDING in changes:
+    if entry.address:
+        detail = f"The workspace was renamed to {entry.address.subdomain}."
+        yield Drift(name, DriftCause.TWENTY, Source.WORKSPACE, Actor.TWENTY, detail)
+    if Change.CLEAR_ONBOARDING in changes and Change.REJOIN_WORKSPACE not in changes:
         again = ConditionType.ONBOARDING_COMPLETE in before.held
         yield Drift(
             name,

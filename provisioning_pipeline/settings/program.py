@@ -327,7 +327,7 @@ class Settings(GatewaySettings):
     activation_timeout_seconds: float = Field(
         default=180.0,
         gt=0,
-        description="Longest wait for Twenty to activate a workspace.",
+        description="Longest wait for the answer to the call that activates a workspace.",
         examples=["180"],
     )
     lock_wait_seconds: float = Field(

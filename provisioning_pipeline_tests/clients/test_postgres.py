@@ -1,5 +1,7 @@
 """Postgres: failures in words, without the password, and dry runs that the server itself enforces."""
 
+import logging
+
 import psycopg
 import pytest
 from hypothesis import given
@@ -117,3 +119,40 @@ def test_another_database_of_the_same_server_has_any_name(name: str) -> None:
     assert database_name(other) == name
     assert without_secrets(other) == f"db:6543/{name}"
     assert CANARY in other
+
+
+async def test_a_database_that_goes_away_is_one_fault_and_its_pool_says_nothing_by_itself(
+    sandbox_postgres: SandboxPostgres, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as on the command line, where nobody set up logs
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    url = sandbox_postgres.create_database("leaving")
+    async with database(url) as opened:
+        await opened.fetch("SELECT 1 AS one")
+        sandbox_postgres.drop_database("leaving")
+        for _ in range(2):
+            with pytest.raises(Fault) as raised:
+                await opened.fetch("SELECT 1 AS one")
+            assert raised.value.reason is Reason.REGISTRY_UNREACHABLE
+    assert capfd.readouterr().err == ""
+
+
+async def test_where_logs_are_set_up_the_pools_warnings_are_in_them(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("psycopg.pool").warning("error connecting in '%s'", "The registry")
+    assert "The registry" in caplog.text
+
+
+async def test_a_pool_that_waits_in_vain_names_the_cause(
+    sandbox_postgres: SandboxPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sandbox_postgres.create_database("waiting")
+    async with database(url) as opened:
+        pool = await opened._opened()
+        monkeypatch.setattr(pool, "timeout", 0.01)
+        async with pool.connection(), pool.connection(), pool.connection(), pool.connection():
+            with pytest.raises(Fault, match="couldn't get a connection"):
+                await opened.fetch("SELECT 1 AS one")
+            monkeypatch.setattr(opened, "_url", sandbox_postgres.url("no_such_database"))
+            with pytest.raises(Fault, match='database "no_such_database" does not exist'):
+                await opened.fetch("SELECT 1 AS one")
+    sandbox_postgres.drop_database("waiting")

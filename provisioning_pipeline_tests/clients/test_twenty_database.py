@@ -442,3 +442,93 @@ async def test_missing_rights_are_told_with_what_to_grant(core: Core) -> None:
             await database.workspaces()
     assert raised.value.reason is Reason.SERVER_DATABASE_UNREACHABLE
     assert "c4nary" not in raised.value.message
+
+
+async def test_our_accounts_standing_is_read_with_its_roles_and_its_invitations(core: Core) -> None:
+    us = core.user(US)
+    managed, lowered, bare, invited = (core.workspace(name) for name in ("managed", "lowered", "bare", "invited"))
+    for workspace, label, manages in ((managed, "Admin", True), (lowered, "Member", False), (bare, None, False)):
+        core.sql('INSERT INTO core."userWorkspace" ("userId", "workspaceId") VALUES (%s, %s)', us, workspace)
+        if label:
+            core.sql(
+                'WITH r AS (INSERT INTO core.role (label, "workspaceId", "canUpdateAllSettings") VALUES (%s, %s, %s)'
+                ' RETURNING id) INSERT INTO core."roleTarget" ("workspaceId", "roleId", "userWorkspaceId")'
+                ' SELECT %s, r.id, uw.id FROM r, core."userWorkspace" uw WHERE uw."workspaceId" = %s',
+                *(label, workspace, manages, workspace, workspace),
+            )
+    for workspace, email, until in (
+        (invited, US.title(), NOW + timedelta(days=1)),
+        (bare, "else@x.test", NOW + timedelta(days=1)),
+        (lowered, US, NOW - timedelta(days=1)),
+    ):
+        core.sql(
+            'INSERT INTO core."appToken" (value, type, "workspaceId", context, "expiresAt")'
+            " VALUES (gen_random_uuid()::text, 'INVITATION_TOKEN', %s, jsonb_build_object('email', %s::text), %s)",
+            *(workspace, email, until),
+        )
+    async with core.read() as database:
+        rows = {row.pop("workspace_id"): row for row in await database.service_access([us], US)}
+        some = await database.service_access([us], US, [invited])
+        nobody = await database.service_access([], US)
+    assert rows == {
+        managed: {"member": True, "manages": True, "role": "Admin", "invited": False},
+        lowered: {"member": True, "manages": False, "role": "Member", "invited": False},
+        bare: {"member": True, "manages": False, "role": None, "invited": False},
+        invited: {"member": False, "manages": False, "role": None, "invited": True},
+    }
+    assert [row["workspace_id"] for row in some] == [row["workspace_id"] for row in nobody] == [invited]
+
+
+async def test_an_account_is_lost_only_when_every_one_with_its_e_mail_is_deleted(core: Core) -> None:
+    async with core.read() as database:
+        assert not await database.was_deleted(US)
+        core.user(US, deleted=True)
+        assert await database.was_deleted(US.upper())
+        core.user(US)
+        assert not await database.was_deleted(US)
+
+
+async def test_memberships_of_a_workspace_that_was_deleted_by_sql_are_found_and_ended(core: Core) -> None:
+    us, ada, gone = core.user(US), core.user("ada@x.test"), core.user("gone@x.test", deleted=True)
+    standing, deleted = core.workspace("standing", us, ada), core.workspace("deleted", us, ada, gone, deleted=True)
+    core.workspace("foreign", ada, deleted=True)
+    core.workspace("proper", deleted=True)
+    url = core.postgres.url(core.name)
+    repairs = Database(url, system="x", unreachable=Reason.SERVER_DATABASE_UNREACHABLE, read_only=False)
+    async with core.read() as database, repairs:
+        found = {row["subdomain"]: (row["members"], row["service"]) for row in await database.deleted_in_use([us])}
+        assert found == {"deleted": (2, True), "foreign": (1, False)}
+        mending = TwentyDatabase(database._database, repairs)
+        assert await mending.retire_memberships(standing) == 0
+        assert await mending.retire_memberships(deleted) == 3
+        assert await mending.retire_memberships(deleted) == 0
+        assert {row["subdomain"] for row in await database.deleted_in_use([us])} == {"foreign"}
+        assert len(await database.members([standing])) == 2
+
+
+async def test_without_the_right_to_end_memberships_the_grant_is_named(core: Core) -> None:
+    deleted = core.workspace("deleted", core.user(US), deleted=True)
+    grants = "GRANT USAGE ON SCHEMA core TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA core TO {role}"
+    async with core.reader(grants) as database:
+        url = database._database._url
+        repairs = Database(url, system="x", unreachable=Reason.SERVER_DATABASE_UNREACHABLE, read_only=False)
+        async with repairs:
+            with pytest.raises(Fault, match=r'Grant our user UPDATE on core."userWorkspace"') as raised:
+                await TwentyDatabase(database._database, repairs).retire_memberships(deleted)
+    assert (raised.value.kind, raised.value.reason) == (FaultKind.TENANT, Reason.DELETED_WORKSPACE_IN_USE)
+
+
+async def test_an_activation_that_never_ended_is_told_with_the_time_at_which_twenty_takes_it_again(core: Core) -> None:
+    made = core.workspace("begun", status="ONGOING_CREATION")
+    core.sql("UPDATE core.workspace SET \"updatedAt\" = now() - interval '4 minutes' WHERE id = %s RETURNING 1", made)
+    old = core.workspace("old", status="ONGOING_CREATION")
+    core.sql("UPDATE core.workspace SET \"updatedAt\" = now() - interval '1 hour' WHERE id = %s RETURNING 1", old)
+    async with core.read() as database:
+        rows = {row["subdomain"]: row for row in await database.workspaces()}
+        states = [await database.workspace_state(each) for each in (made, old)]
+    assert 50 < rows["begun"]["free_in"] <= 65
+    assert rows["begun"]["free_at"] > NOW
+    assert rows["old"]["free_in"] < 0
+    waits = [state.free_in for state in states if state]
+    assert waits[0]
+    assert waits[1] == 0

@@ -31,3 +31,9 @@ def test_two_days_before_the_clean_up_it_is_near() -> None:
 
 def test_a_fleet_without_workspaces_has_none() -> None:
     assert unactivated(frame(WORKSPACES, []), {}) == ()
+
+
+def test_a_workspace_that_was_never_paid_for_ages_like_one_that_was_never_activated() -> None:
+    rows = [workspace(activation_status="CREATED", created_at=NOW - timedelta(days=6))]
+    (found,) = near_clean_up(unactivated(frame(WORKSPACES, rows), {WORKSPACE: "acme"}), NOW)
+    assert (found.slug, found.unpaid) == ("acme", True)

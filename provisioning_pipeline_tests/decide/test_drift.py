@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from provisioning_pipeline.decide.drift import concerned, find_drift
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.history import Actor, Before, DriftCause, Source
-from provisioning_pipeline.model.tenant import AdminUnknown, Change, MemberPlan, Plan, Tenant, TenantPlan
+from provisioning_pipeline.model.tenant import Address, AdminUnknown, Change, MemberPlan, Plan, Tenant, TenantPlan
 
 NAME = "twenty_tenant_acme_1"
 HEALTHY = Before(ready=True, held=frozenset(ConditionType))
@@ -97,6 +97,14 @@ def test_a_workspace_that_went_away_in_twenty_is_told_once_while_it_stays_away()
     gone = entry(conditions=(is_false(ConditionType.WORKSPACE_READY, Reason.WORKSPACE_GONE, "Deleted."),))
     assert causes(gone, HEALTHY) == [(DriftCause.TWENTY, Source.WORKSPACE, Actor.TWENTY)]
     assert causes(gone, HALF_DONE) == []
+
+
+def test_a_renamed_workspace_and_an_account_that_comes_back_were_changed_in_twenty() -> None:
+    renamed = entry(Change.FOLLOW_ADDRESS, address=Address("new", "https://new.crm.test/"))
+    assert causes(renamed, HEALTHY) == [(DriftCause.TWENTY, Source.WORKSPACE, Actor.TWENTY)]
+    # that steps are cleared for whoever comes in says nothing of steps that somebody set
+    back = causes(entry(Change.REJOIN_WORKSPACE, Change.CLEAR_ONBOARDING), HEALTHY)
+    assert back == [(DriftCause.UNFINISHED, Source.WORKSPACE, Actor.UNKNOWN)]
 
 
 def test_a_server_that_is_away_is_nobodys_change() -> None:

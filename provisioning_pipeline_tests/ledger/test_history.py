@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,10 +14,10 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
-from provisioning_pipeline.model.forecast import AgingWorkspace, CutName, Forecast, Harm, Limit
+from provisioning_pipeline.model.forecast import AgingWorkspace, CutName, Forecast, Harm, Limit, Timed
 from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source, Versions, Waiting
 from provisioning_pipeline.model.run_record import RunRecord, record_from
-from provisioning_pipeline.model.tenant import Tenant
+from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
 T = TypeVar("T")
@@ -175,3 +176,35 @@ def test_what_a_session_showed_is_kept_once_an_hour_and_marks_its_tenant(url: st
         return len(first), len(later), bool(marked)
 
     assert run(url, work) == (1, 2, True)
+
+
+def test_times_of_changes_are_those_of_runs_that_knew_the_server_under_this_address(url: str) -> None:
+    async def work(history: History) -> list[Any]:
+        ledger = Ledger(history.database)
+        await ledger.ensure_links([Tenant(NAME, "acme", "Acme")])
+        await history.database.execute("UPDATE provisioning.tenant_link SET server = 'eu'")
+        for run_id, shown in (
+            ("here", "http://eu.test, capacity 5"),
+            ("bare", "http://eu.test"),
+            ("sandbox", "http://127.0.0.1:4000"),
+            ("longer", "http://eu.test:8443"),
+            ("unknown", None),
+        ):
+            settings = {"Twenty server eu": shown} if shown else {}
+            await history.begin_run(run_id, "operator")
+            await history.finish_run(finished(run_id, record=replace(RECORD, settings=settings)))
+            outcomes = [
+                Outcome(NAME, Change.SET_NAME, status, "", seconds)
+                for status, seconds in (
+                    (OutcomeStatus.DONE, 1.0),
+                    (OutcomeStatus.DONE, 3.0),
+                    (OutcomeStatus.FAILED, 9.0),
+                )
+            ]
+            await ledger.add_outcomes(run_id, outcomes)
+        assert await history.timed_changes({"us": "http://eu.test"}) == []
+        return await history.timed_changes({"eu": "http://eu.test"})
+
+    found = run(url, work)
+
+    assert found == [Timed("eu", Change.SET_NAME, 2, 2.0)] * 3

@@ -268,11 +268,11 @@ async def _one(database: Database, query: Any) -> Row:
 def cuts_of(calls: Sequence[Call]) -> list[Cut]:
     """Where to cut a run that makes these calls: before and after each that changes something.
 
-    A call that changes nothing leaves the same behind whether it was made or not, so it is cut once, and a row of such
-    calls once, where it begins: between two of them nothing happens anywhere else.
+    A call that changes nothing leaves the same behind whether it was made or not, so a row of such calls is cut once,
+    where it begins; those before the first write not at all, since nothing was done yet.
     """
     cuts: list[Cut] = []
-    after_a_write = True
+    after_a_write = False
     for call in calls:
         if call.effect in _WRITES:
             cuts += [Cut(call, "before"), Cut(call, "after")]

@@ -1,4 +1,4 @@
-"""PostgreSQL's advisory locks: one at a time per tenant, per server of which a place is claimed, and per request.
+"""PostgreSQL's advisory locks: one at a time per tenant, server of which a place is claimed, request, certification.
 
 Each lock has a connection of its own and lives as long as that: a killed process, a cancelled task and a broken
 connection let go at once, without a lease to wait for and without anything to clean up.
@@ -16,6 +16,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 _TENANTS = 730_155
 _SERVERS = 730_156
 _REQUESTS = 730_157
+_CERTIFICATIONS = 730_158
 """First keys of the two-part locks, so that nobody else's advisory locks meet ours."""
 
 
@@ -47,6 +48,16 @@ def request_lock(database: Database, name: str, *, wait_seconds: float) -> Abstr
     """
     busy = f"The same request has been at work for over {wait_seconds:g} s; send it again."
     return _lock(database, _REQUESTS, name, wait_seconds, busy)
+
+
+def certification_lock(database: Database, server: str) -> AbstractAsyncContextManager[None]:
+    """Hold the lock of a server's certification, which removes what another one has made.
+
+    Raises:
+        Fault: BUSY at once when another one is under way.
+    """
+    busy = f"A certification of {server} is under way already. Start again when it has ended."
+    return _lock(database, _CERTIFICATIONS, server, 0.0, busy)
 
 
 @asynccontextmanager

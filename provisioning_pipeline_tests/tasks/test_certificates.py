@@ -129,11 +129,12 @@ def test_a_run_is_cut_around_each_write_and_once_where_calls_that_change_nothing
     read, login = Call("read", Effect.READ, 1), Call("login", Effect.LOGIN, 1)
     create, write = Call("create", Effect.CREATE, 1), Call("write", Effect.WRITE, 1)
     again = Call("read", Effect.READ, 2)
-    assert cuts_of([read, login, create, again, login, write]) == [
-        Cut(read, "before"),
+    exchange = Call("exchange", Effect.EXCHANGE, 1)
+    assert cuts_of([read, login, create, again, login, exchange, write]) == [
         Cut(create, "before"),
         Cut(create, "after"),
         Cut(again, "before"),
+        Cut(exchange, "after"),
         Cut(write, "before"),
         Cut(write, "after"),
     ]

@@ -1,5 +1,6 @@
 """Certifications of the sandbox: all holds in every version, nothing is left, and each broken behaviour is named."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ from provisioning_pipeline.sandbox.twenty import TwentyOptions, creation, joinin
 from provisioning_pipeline.sandbox.twenty.errors import conflict
 from provisioning_pipeline.sandbox.twenty.options import Mail
 from provisioning_pipeline.sandbox.twenty.versions import Version
+from provisioning_pipeline_tests.cli.test_cli import provisioning
 from provisioning_pipeline_tests.tasks.certifying import broken, certified, left, service_accounts
 from provisioning_pipeline_tests.world import World, upgraded
 
@@ -197,21 +199,29 @@ def test_a_crash_that_does_not_heal_is_told_with_its_moment(world: World, monkey
 
 
 def test_an_upgrade_after_the_certification_is_warned_about(world: World) -> None:
-    from provisioning_pipeline_tests.cli.test_cli import provisioning
-
-    environment = world.sandbox.environment()
-    never = provisioning("preflight", environment=environment)
-    assert never.returncode == 0
-    assert "never certified" in never.stdout
+    never = shown_by_preflight(world)
+    assert never["warning"]
+    assert "never certified" in never["found"]
 
     certificate = certified(world)
 
-    shown = provisioning("preflight", environment=environment)
-    assert certificate.in_short in shown.stdout
-    assert "contract has changed" not in shown.stdout
+    assert shown_by_preflight(world) == {
+        "system": "Twenty twenty, certificate",
+        "ok": True,
+        "found": certificate.in_short,
+        "warning": False,
+    }
     with upgraded(world, TwentyOptions(version="2.38", activation_seconds=0.0)):
-        warned = provisioning("preflight", environment=environment)
-    assert warned.returncode == 0
-    assert certificate.in_short in warned.stdout
-    assert "its contract has changed since" in warned.stdout
-    assert "provisioning certify --server twenty" in warned.stdout
+        warned = shown_by_preflight(world)
+    assert (warned["ok"], warned["warning"]) == (True, True)
+    assert certificate.in_short in warned["found"]
+    assert "its contract has changed since" in warned["found"]
+    assert "`provisioning certify --server twenty` again" in warned["found"]
+
+
+def shown_by_preflight(world: World) -> dict[str, Any]:
+    """What preflight says of the certificate; it ends well, since that is no fault."""
+    done = provisioning("preflight", "--json", environment=world.sandbox.environment())
+    assert done.returncode == 0, done.stdout
+    (shown,) = (check for check in json.loads(done.stdout) if "certificate" in check["system"])
+    return dict(shown)

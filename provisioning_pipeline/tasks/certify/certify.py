@@ -17,6 +17,7 @@ from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.certificates import Certificates
+from provisioning_pipeline.ledger.locks import certification_lock
 from provisioning_pipeline.model.certificate import Certificate, CrashPoint, Observation, Standing
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract
@@ -41,7 +42,7 @@ NEVER: Final = (
     "Enterprise features, billing, captcha, e-mail verification, single sign-on: this program does not use them.",
     "Kills at writes to registry and ledger: they do not depend on the server, and the project's tests have them.",
 )
-_EMAILS = ("Onboarding", "e-mail silence", "no e-mail goes to anybody because of what was done here")
+_EMAILS = ("E-mails", "e-mail silence", "no e-mail goes to anybody because of what was done here")
 
 
 @dataclass
@@ -90,8 +91,11 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
     progress = progress or Progress()
     began_at, begun = datetime.now(UTC), time.monotonic()
     report = _Report()
-    async with connect(settings, dry_run=False) as connections, _trial(settings, wanted.server) as trial:
+    async with AsyncExitStack() as stack:
+        connections = await stack.enter_async_context(connect(settings, dry_run=False))
+        trial = await stack.enter_async_context(_trial(settings, wanted.server))
         await _prepare_ledger(connections)
+        await stack.enter_async_context(certification_lock(connections.ledger.database, wanted.server.name))
         linked = await _linked(connections)
         progress.stage("looking for what an earlier certification left", None)
         before = await _begin(trial, linked)

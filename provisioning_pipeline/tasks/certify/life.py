@@ -26,7 +26,7 @@ from provisioning_pipeline.tasks.certify.trial import Trial, Unseen
 _ACTIVATION = operations.ACTIVATE_WORKSPACE.name
 _CREATION = operations.SIGN_UP_IN_NEW_WORKSPACE.name
 _REMOVAL = operations.DELETE_USER_FROM_WORKSPACE.name
-_WRITES = frozenset({Effect.WRITE, Effect.CREATE, Effect.EXCHANGE})
+_WRITES = frozenset({Effect.WRITE, Effect.CREATE})
 State = dict[str, Any]
 
 
@@ -268,14 +268,17 @@ async def _one(database: Database, query: Any) -> Row:
 def cuts_of(calls: Sequence[Call]) -> list[Cut]:
     """Where to cut a run that makes these calls: before and after each that changes something.
 
-    A call that changes nothing leaves the same behind whether it was made or not, so it is cut once, and a row of such
-    calls once, where it begins: between two of them nothing happens anywhere else.
+    A call that changes nothing leaves the same behind whether it was made or not, so a row of such calls is cut once,
+    where it begins; those before the first write not at all, since nothing was done yet. The exchange of a login token
+    may use that up, so it is cut after it.
     """
     cuts: list[Cut] = []
-    after_a_write = True
+    after_a_write = False
     for call in calls:
         if call.effect in _WRITES:
             cuts += [Cut(call, "before"), Cut(call, "after")]
+        elif call.effect is Effect.EXCHANGE:
+            cuts.append(Cut(call, "after"))
         elif after_a_write:
             cuts.append(Cut(call, "before"))
         after_a_write = call.effect in _WRITES

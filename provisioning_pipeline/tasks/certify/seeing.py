@@ -82,7 +82,8 @@ async def refused(call: Awaitable[Any]) -> TwentyFault:
 
 def in_words(error: TwentyError) -> str:
     """A refusal as Twenty words it, with its codes."""
-    return f"refused: {error.message} ({', '.join(filter(None, (error.code, error.sub_code)))})"
+    codes = ", ".join(filter(None, (error.code, error.sub_code)))
+    return f"refused: {error.message}" + (f" ({codes})" if codes else "")
 
 
 def must(condition: object, otherwise: str) -> None:

@@ -1,8 +1,7 @@
 """One server on trial: what is made there, and the calls and queries that every behaviour needs."""
 
-from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, TypeVar
 
@@ -74,7 +73,6 @@ class Trial:
     created: Created | None = None
     token_before_activation: Token | None = None
     operations: frozenset[str] = frozenset()
-    activations: list[float] = field(default_factory=list)
     _people: int = 0
 
     # --- who and where
@@ -253,12 +251,6 @@ class Trial:
         """Give a member that role."""
         member = await self.member_id(account, place)
         await setting_up("no role could be set", self.client.set_role(place.door, member, place.roles[role]))
-
-    async def forget(self, accounts: Sequence[Account], place: Place) -> None:
-        """Take these people out again; whoever is out already stays out."""
-        for account in accounts:
-            with suppress(Blocked, Fault):
-                await self.client.remove_member(place.door, await self.member_id(account, place))
 
 
 async def setting_up(what: str, work: Awaitable[T]) -> T:

@@ -103,7 +103,6 @@ async def _activate(trial: Trial) -> Seen:
     begun = time.monotonic()
     status = await trial.client.activate_workspace(door)
     took = time.monotonic() - begun
-    trial.activations.append(took)
     trial.session.forget(trial.service, door)
     must(status == "ACTIVE", f"it answers {status}")
     trial.main = await trial.place(door)
@@ -133,9 +132,7 @@ async def _activate_at_once(trial: Trial) -> str:
             return "busy"
         return str(answer["activationStatus"])
 
-    begun = time.monotonic()
     answers = sorted(await asyncio.gather(one(), one()))
-    trial.activations.append(time.monotonic() - begun)
     trial.session.forget(trial.service, created.door)
     must("ACTIVE" in answers, f"the answers are {' and '.join(answers)}")
     trial.other = await trial.place(created.door)

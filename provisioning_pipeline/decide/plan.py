@@ -231,7 +231,12 @@ class Planner:
         key = server, workspace_id
         row = self._workspaces.get(key)
         standing = standing_of(
-            row, self._access.get(key), server, workspace_id, self._observed.service_emails.get(server, "")
+            row,
+            self._access.get(key),
+            server,
+            workspace_id,
+            found.tenant.slug,
+            self._observed.service_emails.get(server, ""),
         )
         if row is not None and not row["deleted"] and (address := moved_to(link, row)):
             entry = replace(entry, address=address, changes=(*entry.changes, Change.FOLLOW_ADDRESS))

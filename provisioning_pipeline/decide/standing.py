@@ -36,17 +36,23 @@ class Standing:
 
 
 def standing_of(
-    row: Mapping[str, Any] | None, access: Mapping[str, Any] | None, server: str, workspace_id: str, account: str
+    row: Mapping[str, Any] | None,
+    access: Mapping[str, Any] | None,
+    server: str,
+    workspace_id: str,
+    slug: str,
+    account: str,
 ) -> Standing:
     """How this workspace stands.
 
     Args:
         row: of `WORKSPACES`, or None where the server knows no such workspace.
         access: our account's row of `SERVICE_ACCESS` there, or None where it is neither member nor invited.
+        slug: of the tenant.
         account: the e-mail of our account.
     """
     if row is None or row["deleted"]:
-        return Standing(_gone(server, workspace_id), closed=True)
+        return Standing(_gone(server, workspace_id, slug), closed=True)
     status = row["activation_status"]
     if status == "ONGOING_CREATION" and (row["free_in"] or 0) > 0:
         return Standing(_under_way(row, workspace_id), closed=True, again_seconds=row["free_in"])
@@ -80,12 +86,12 @@ def _with_access(access: Mapping[str, Any] | None, workspace_id: str, account: s
     return Standing(ACTIVE)
 
 
-def _gone(server: str, workspace_id: str) -> Condition:
+def _gone(server: str, workspace_id: str, slug: str) -> Condition:
     return is_false(
         _READY,
         Reason.WORKSPACE_GONE,
         f'Workspace {workspace_id} was deleted on Twenty server "{server}", and no call of Twenty\'s brings it back. '
-        "Nothing is made in its place by itself: `provisioning restart TENANT` lets the next run make a new one.",
+        f"Nothing is made in its place by itself: `provisioning restart {slug}` lets the next run make a new one.",
     )
 
 

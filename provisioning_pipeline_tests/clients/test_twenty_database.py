@@ -471,10 +471,10 @@ async def test_our_accounts_standing_is_read_with_its_roles_and_its_invitations(
         some = await database.service_access([us], US, [invited])
         nobody = await database.service_access([], US)
     assert rows == {
-        managed: {"member": True, "manages": True, "role": "Admin", "invited": False},
-        lowered: {"member": True, "manages": False, "role": "Member", "invited": False},
-        bare: {"member": True, "manages": False, "role": None, "invited": False},
-        invited: {"member": False, "manages": False, "role": None, "invited": True},
+        managed: {"member": True, "manages": True, "role": "Admin", "invited": False, "kept_out": None},
+        lowered: {"member": True, "manages": False, "role": "Member", "invited": False, "kept_out": None},
+        bare: {"member": True, "manages": False, "role": None, "invited": False, "kept_out": None},
+        invited: {"member": False, "manages": False, "role": None, "invited": True, "kept_out": None},
     }
     assert [row["workspace_id"] for row in some] == [row["workspace_id"] for row in nobody] == [invited]
 

@@ -16,12 +16,12 @@ from provisioning_pipeline.model.tenant import Address, Change
 from provisioning_pipeline_tests.decide.facts import WORKSPACE, access, find, link, plans, row, workspace
 
 DB = "twenty_tenant_acme_0a1b2c3d"
-MANAGES = {"member": True, "manages": True, "role": "Admin", "invited": False}
+MANAGES = {"member": True, "manages": True, "role": "Admin", "invited": False, "kept_out": None}
 FREE_AT = datetime(2026, 11, 29, 12, 5, 5, tzinfo=UTC)
 
 
 def standing(access: dict[str, Any] | None = None, **other: Any) -> Any:
-    return standing_of(workspace(**other), MANAGES if access is None else access, "eu", WORKSPACE, "ops@x.test")
+    return standing_of(workspace(**other), MANAGES if access is None else access, "eu", WORKSPACE, "acme", "ops@x.test")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,10 @@ def test_nothing_is_done_in_a_workspace_that_is_closed_to_us(what: dict[str, Any
     assert found.condition.status is not Status.TRUE
 
 
+def test_whoever_lost_its_workspace_is_told_the_very_command() -> None:
+    assert "`provisioning restart acme`" in standing(deleted=True).condition.message
+
+
 def test_when_twenty_takes_the_activation_again_is_told_in_universal_time_and_kept_in_seconds() -> None:
     found = standing(activation_status="ONGOING_CREATION", free_in=60.0, free_at=FREE_AT)
     assert found.again_seconds == 60.0
@@ -61,7 +65,7 @@ def test_an_activation_whose_time_has_come_is_made_by_this_run(free_in: float | 
 
 
 def test_an_account_that_is_invited_again_comes_back() -> None:
-    found = standing({"member": False, "manages": False, "invited": True, "role": None})
+    found = standing(MANAGES | {"member": False, "manages": False, "invited": True, "role": None})
     assert (found.closed, found.rejoins, found.condition.reason) == (False, True, Reason.WAITING)
 
 

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.sandbox.clerk import ClerkOptions, StandInClerk
-from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.sandbox.postgres import PostgresUnavailableError, SandboxPostgres
 from provisioning_pipeline.sandbox.registry import REGISTRY_DATABASE, TABLES, SeededTenant, tenant_id, write_tenants
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify.bench import Person
 
+_FOLDER = "provisioning-certify-"
 _PRISTINE, _SAVED = "pristine", "saved"
 _TENANT = "twenty_tenant_certify"
 
@@ -127,9 +128,21 @@ def sandbox_bench(settings: Settings, server: TwentyServer) -> Iterator[SandboxB
     Raises:
         PostgresUnavailableError: when the embedded PostgreSQL does not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="provisioning-certify-"))
+    _remove_what_a_kill_left()
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
     try:
         with SandboxPostgres(folder / "postgres", keep=False) as postgres, StandInClerk(ClerkOptions()) as clerk:
             yield SandboxBench(postgres, clerk, folder / "reports", settings, server)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_what_a_kill_left() -> None:
+    """Stop the servers of benches whose process is gone, and remove their folders."""
+    for running in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/postgres/cluster/postmaster.pid"):
+        folder = running.parents[2]
+        # one that is alive refuses to be started again
+        with suppress(PostgresUnavailableError, OSError), SandboxPostgres(folder / "postgres", keep=False):
+            shutil.rmtree(folder / "reports", ignore_errors=True)
+        if not running.exists():
+            shutil.rmtree(folder, ignore_errors=True)

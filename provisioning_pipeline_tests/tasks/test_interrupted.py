@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from provisioning_pipeline.cli.certify_bench import sandbox_bench
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.tasks.certifying import certified, left, service_accounts
@@ -63,6 +65,33 @@ def test_a_certification_that_is_told_to_stop_removes_what_it_made_and_keeps_no_
     assert left(world) == []
     assert service_accounts(world) == [True]
     assert world.registry("SELECT count(*) FROM provisioning.certificate")[0][0] == 0
+
+
+def test_the_database_server_that_a_killed_certification_left_is_stopped_and_removed_and_a_living_one_is_not(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tmp_path.chmod(0o755)
+    orphan = tmp_path / "provisioning-certify-orphan"
+    script = (
+        "import os, signal, sys; from pathlib import Path; from provisioning_pipeline.sandbox.postgres import "
+        "SandboxPostgres; SandboxPostgres(Path(sys.argv[1]), keep=False).start(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    orphan.mkdir(mode=0o755)
+    subprocess.run([sys.executable, "-c", script, str(orphan / "postgres")], check=False)
+    server = int((orphan / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0])
+    os.kill(server, 0)
+
+    with (
+        sandbox_bench(world.settings, world.settings.servers[0]),
+        sandbox_bench(world.settings, world.settings.servers[0]),
+    ):
+        assert not orphan.exists()
+        assert len(list(tmp_path.glob("provisioning-certify-*"))) == 2
+
+    assert list(tmp_path.glob("provisioning-certify-*")) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
 
 
 def test_what_a_killed_certification_left_is_removed_by_the_next(world: World, tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ class Faults:
 
     Args:
         latency_seconds: added to every answer.
-        hanging: GraphQL takes calls and does not answer until this is off again, while `/healthz` says ok: a Twenty
-            whose Redis is away.
+        hanging: a Twenty whose Redis is away (measured on 2.21.0). `/healthz`, probes and sign-ins answer; what has
+            a token, the exchange of a login token and a join take calls and do not answer until this is off again.
+            What has a token is carried out then, even if its caller has long gone; a join is, at once.
         error_rate: share (0 to 1) of calls answered with HTTP 500 before their effect.
         drop_rate: share (0 to 1) of calls whose answer is lost after their effect took place.
         scripted: faults for named operations, used up in order.

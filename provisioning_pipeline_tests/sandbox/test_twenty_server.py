@@ -1,12 +1,23 @@
 """The stand-in Twenty as a server: restarts, faults, documents, and who watches and steers it."""
 
+from collections.abc import Callable
+
 import httpx
 import psycopg
 import pytest
 
 from provisioning_pipeline.sandbox.faults import Faults, ScriptedFault
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions, core_sql
-from provisioning_pipeline_tests.sandbox.twenty_fixtures import CREATE, INSTALL, SIGN_UP, Client, sql
+from provisioning_pipeline_tests.sandbox.twenty_fixtures import (
+    CREATE,
+    INSTALL,
+    JOIN,
+    SETTINGS,
+    SIGN_UP,
+    Client,
+    name_of,
+    sql,
+)
 
 
 def test_state_and_tokens_outlive_a_restart(database: str) -> None:
@@ -32,6 +43,44 @@ def test_a_lost_answer_has_had_its_effect(database: str) -> None:
             client.ask(CREATE, token, i=wanted)
         assert client.error(CREATE, token, i=wanted)["subCode"] == "SUBDOMAIN_ALREADY_TAKEN"
         assert sql(database, "SELECT count(*) FROM core.workspace") == [(1,)]
+
+
+def test_a_server_without_its_redis_answers_some_and_does_late_what_it_hangs_on(database: str) -> None:
+    faults = Faults()
+    with StandInTwenty(database, faults=faults) as server:
+        client = Client(server.base_url)
+        owner = client.found("owner@x.test", "acme")
+        link = client.invite_hash(owner)
+        name = name_of(client.me(owner)["workspaceMember"]["id"], "Late", "")
+        hurried = Client(server.base_url)
+        faults.hanging = True
+        assert httpx.get(f"{server.base_url}/healthz").json()["status"] == "ok"
+        assert client.get("{ __typename }") == "Query"
+        client.get(SIGN_UP, e="somebody@x.test")
+        hurried.http.timeout = httpx.Timeout(0.2)
+        for query, token, variables in (
+            ("{ __typename }", owner, {}),
+            (SETTINGS, owner, {"i": name}),
+            (JOIN, None, {"e": "joins@x.test", "p": "Passw0rd!", "h": link}),
+        ):
+            with pytest.raises(httpx.ReadTimeout):
+                hurried.ask(query, token, "/metadata", **variables)
+        members = f'SELECT "userEmail", "nameFirstName" FROM "{schema_of(database)}"."workspaceMember" ORDER BY 1'
+        until(lambda: sql(database, members) == [("joins@x.test", ""), ("owner@x.test", "")])
+        faults.hanging = False
+        client.me(owner)
+        until(lambda: sql(database, members) == [("joins@x.test", ""), ("owner@x.test", "Late")])
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Ask again until it is so; whoever waits in vain is stopped by the suite's own limit."""
+    while not true():
+        pass
+
+
+def schema_of(database: str) -> str:
+    """The schema of the one workspace."""
+    return str(sql(database, 'SELECT "databaseSchema" FROM core.workspace')[0][0])
 
 
 def test_an_error_and_a_refusal_come_before_any_effect(database: str) -> None:

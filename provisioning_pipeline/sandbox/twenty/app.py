@@ -37,6 +37,10 @@ TOKEN_ONLY = frozenset(
 
 HANGING_LOOK_SECONDS = 0.02
 
+# Of the calls without a token these hang with Redis away (recorded on 2.21.0): the one before its effect, and only
+# where nobody logged in of late, the other after it.
+EXCHANGE, JOIN = "getAuthTokensFromLoginToken", "signUpInWorkspace"
+
 
 class CutAnswer(Response):
     """Promises a body and ends without one, as a connection that breaks after the effect."""
@@ -103,7 +107,7 @@ async def _answer(runtime: Runtime, schema: GraphQLSchema, for_nobody: GraphQLSc
     fault = _draw(runtime, document)
     if runtime.faults.latency_seconds:
         await asyncio.sleep(runtime.faults.latency_seconds)
-    if not await _came_through(runtime, request):
+    if ("authorization" in request.headers or document.called_fields == [EXCHANGE]) and not await _answers(runtime):
         return CutAnswer()
     if fault == "error":
         return Json({"errors": [{"message": "Internal server error"}]}, status_code=500)
@@ -113,13 +117,15 @@ async def _answer(runtime: Runtime, schema: GraphQLSchema, for_nobody: GraphQLSc
     if document.is_mutation:
         runtime.mutating_calls += sum(name not in TOKEN_ONLY for name in document.called_fields)
     done = await _run(runtime, schema, for_nobody, request, document)
+    if document.called_fields == [JOIN] and not await _answers(runtime):
+        return CutAnswer()
     return CutAnswer() if fault == "drop" else done
 
 
-async def _came_through(runtime: Runtime, request: Request) -> bool:
-    """Wait while the server hangs; False where the client, or the server, has gone away meanwhile."""
+async def _answers(runtime: Runtime) -> bool:
+    """Wait while the server hangs, whether its caller still does or not; False where it is stopped meanwhile."""
     while runtime.faults.hanging:
-        if runtime.stopping or await request.is_disconnected():
+        if runtime.stopping:
             return False
         await asyncio.sleep(HANGING_LOOK_SECONDS)
     return True

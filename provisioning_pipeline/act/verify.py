@@ -237,7 +237,7 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             login,
             Reason.LOGIN_REFUSED,
             f"The login of {login.email} is refused: {fault.message}",
-            f"`provisioning apply {scope.plan.tenant.slug}` mends it."
+            f"`provisioning apply {scope.plan.tenant.slug}` does it now."
             if fault.reason is Reason.HALF_MEMBER
             else "If they were removed from the workspace in Twenty, invite them again there.",
         ) from None

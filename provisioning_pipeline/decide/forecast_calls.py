@@ -13,8 +13,8 @@ _NOT_AT_TWENTY: Final = frozenset(
 )
 """Done by SQL in the registry, the ledger and the tenant's own database."""
 
-_CONTRACT: Final = 28
-"""Once per server: 26 operations that are validated, /client-config, and our account signs in or up."""
+_CONTRACT: Final = 30
+"""Once per server: 28 operations that are validated, /client-config, and our account signs in or up."""
 
 _LOOK_AT_STEPS: Final = 1
 """Once per server where we have a workspace: what it says about its wizard, asked inside that workspace."""

@@ -62,7 +62,7 @@ _NEXT_STEPS: Mapping[Reason, str] = {
     Reason.ACCOUNT_UNPROVEN: "Ask whether the account is theirs; then `provisioning vouch`, or delete it in Twenty.",
     Reason.FOREIGN_PASSWORD: "Invite the person once in Twenty (Settings > Members); the next run links them.",
     Reason.INVITED: "Have the person accept Twenty's invitation.",
-    Reason.HALF_MEMBER: 'Give our user UPDATE on core."userWorkspace"; the next run mends the member.',
+    Reason.HALF_MEMBER: "Grant the right, or delete the record, that the message names; the next run goes on.",
     Reason.ROLE_DIFFERS: "Nothing at first: the next run sets it; then look who changes roles in Twenty.",
     Reason.ROLE_UNKNOWN: "Make the role in Twenty, or correct PROVISIONING_MEMBER_ROLES.",
     Reason.MEMBERS_GONE: "Remove them in Twenty, or set PROVISIONING_MEMBERS_GONE.",

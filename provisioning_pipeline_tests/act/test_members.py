@@ -472,3 +472,27 @@ def join(world: World, email: str, password: str, invite_hash: str) -> None:
         },
     ).json()
     assert "errors" not in answer, answer
+
+
+# --- refusals about one person ------------------------------------------------------------------------------------
+
+
+def test_one_address_that_twenty_refuses_is_named_with_its_person_and_the_others_join(world: World) -> None:
+    slug = ready(world, "refused", members=1)
+    clerk = world.sandbox.clerk
+    for email in ("dot..dot@refused.example", "fine@refused.example", "good@refused.example"):
+        user = clerk.add_user(email, first_name="Dot", last_name=email.partition("@")[0].title())
+        clerk.add_membership(world.organization(slug), user.id)
+
+    world.apply(slug)
+
+    assert {"fine@refused.example", "good@refused.example"} <= world.members(slug).keys()
+    assert world.conditions(slug)["MembersSynced"] == ("False", "RefusedByTwenty")
+    (told,) = world.registry(
+        "SELECT message FROM provisioning.condition WHERE database_name = %s AND type = 'MembersSynced'",
+        world.link(slug)["database_name"],
+    )[0]
+    assert told.startswith(f"Dot Dot..Dot (dot..dot@refused.example) in the workspace of {slug}: ")
+    assert "signUpInWorkspace: email must be an email" in told
+    assert told.endswith("Correct the address at Clerk.")
+    assert world.apply(slug).summary.actions == 0

@@ -54,11 +54,9 @@ def about_person(scope: Scope, email: str, name: str, fault: Fault) -> str:
     """A refusal that is about one person, with who that is, in whose workspace, and what to do."""
     who = f"{name} ({email})" if name else email
     told = f"{who} in the workspace of {scope.plan.tenant.slug}: {fault.message}"
-    if fault.reason is not Reason.REFUSED_BY_TWENTY:
-        return told
-    if _NO_ADDRESS in fault.message:
-        return f"{told} Correct the address {email} at Clerk; the next run tries again."
-    return f"{told} Do what Twenty's words ask for, or look into its server log; the next run tries again."
+    if fault.reason is Reason.REFUSED_BY_TWENTY and _NO_ADDRESS in fault.message:
+        return f"{told} Correct the address at Clerk."
+    return told
 
 
 _NO_ADDRESS = "must be an email"

@@ -272,7 +272,7 @@ def without_record(system: str, email: str, workspace_id: str, fault: TwentyFaul
         FaultKind.TENANT,
         Reason.HALF_MEMBER,
         f"{system}: {email} has a membership of workspace {workspace_id} but no member record in it, or one that is "
-        "marked as deleted, so they cannot come in. The next run mends that; `provisioning apply` does it now.",
+        "marked as deleted, so they cannot come in. The next run mends that.",
         fault.error,
     )
 

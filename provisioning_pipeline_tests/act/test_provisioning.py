@@ -168,7 +168,8 @@ def test_an_admin_with_a_password_of_their_own_is_reported_and_nothing_is_sent(
 
     world.apply(slug)
 
-    assert world.conditions(slug)["LoginProved"] == ("False", reason)
+    assert world.conditions(slug)["Ready"] == ("False", reason)
+    assert world.link(slug)["admin_email"] is None
     assert world.conditions(slug)["OnboardingComplete"] == ("True", "StepsCleared")
     assert world.sandbox.twenty[0].mails == []
     world.sandbox.reset_counters()

@@ -362,7 +362,8 @@ class TwentySession:
             )
             if account.user_id is None or by_password:
                 raise
-            self.by_our_password[account.email] = False
+            if not is_password_login_off(fault.error):
+                self.by_our_password[account.email] = False
             return await self.impersonation_token(account.user_id, door)
         self.by_our_password[account.email] = True
         return issued(answer["loginToken"])

@@ -154,7 +154,7 @@ def text_until(process: subprocess.Popen[str], word: str) -> str:
 @pytest.mark.slow
 def test_up_add_tenant_and_stop(tmp_path: Path) -> None:
     env_file = tmp_path / "sandbox.env"
-    with running("--tenants", "1", "--members", "1", "--env-file", str(env_file)) as process:
+    with running("--tenants", "1", "--members", "1", "--twenty", "2.38", "--env-file", str(env_file)) as process:
         shown = text_until(process, "Ctrl-C")
         settings = {name: value or "" for name, value in dotenv_values(env_file).items()}
         added = CliRunner().invoke(cli.app, ["add-tenant", "zebra", "--members", "1"], env=settings)
@@ -168,6 +168,7 @@ def test_up_add_tenant_and_stop(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
     assert f"set -a; . {env_file}; set +a; provisioning apply" in shown
     assert settings["PROVISIONING_CLERK_SECRET_KEY"] not in shown
+    assert f"{settings['PROVISIONING_TWENTY_BASE_URL']} (as 2.38)" in shown
     assert (added.exit_code, slugs) == (0, [("acme",), ("zebra",)])
     assert again.exit_code == 2
     assert "already" in again.output

@@ -23,8 +23,8 @@ def certified(server: str, last: Certificate | None, now: Contract | None) -> Ce
         return Certified(f"{last.in_short}; see why, then {command} again", warning=True)
     if now is not None and last.contract is not None and not last.contract.agrees_with(now):
         return Certified(
-            f"{last.in_short}, and its contract has changed since ({last.contract.fingerprint}, now "
-            f"{now.fingerprint}); {command} again",
+            f"{last.in_short}, and its contract with this release has changed since ({last.contract.fingerprint}, "
+            f"now {now.fingerprint}); {command} again",
             warning=True,
         )
     return Certified(last.in_short, warning=False)

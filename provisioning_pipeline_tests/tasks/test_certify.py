@@ -215,7 +215,7 @@ def test_an_upgrade_after_the_certification_is_warned_about(world: World) -> Non
         warned = shown_by_preflight(world)
     assert (warned["ok"], warned["warning"]) == (True, True)
     assert certificate.in_short in warned["found"]
-    assert "its contract has changed since" in warned["found"]
+    assert "its contract with this release has changed since" in warned["found"]
     assert "`provisioning certify --server twenty` again" in warned["found"]
 
 

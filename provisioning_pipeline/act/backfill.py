@@ -19,7 +19,6 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Change, MemberPlan
 
-
 _ROLE_CHANGES = frozenset({Change.ADD_MEMBER, Change.SET_ROLE, Change.DEMOTE_MEMBER})
 
 

@@ -17,7 +17,9 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.decide.plan_members import synced
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import MemberPlan
+from provisioning_pipeline.model.tenant import Change, MemberPlan
+
+_ROLE_CHANGES = frozenset({Change.ADD_MEMBER, Change.SET_ROLE, Change.DEMOTE_MEMBER})
 
 
 async def backfill_members(scope: Scope) -> None:
@@ -55,6 +57,9 @@ async def _check_roles(work: Work, members: Sequence[MemberPlan]) -> None:
     for member in members:
         entry = work.entry(member)
         if entry is None or entry.role == member.role or member.email in told:
+            continue
+        if member.email not in work.joined and not _ROLE_CHANGES & set(member.changes):
+            # who is to keep the role that they have
             continue
         fault = Fault(
             FaultKind.TENANT,

@@ -8,7 +8,16 @@ import pytest
 
 from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.pipeline.verification import verify
-from provisioning_pipeline_tests.act.test_members import join, nothing_to_do, outcomes, people, ready, sign_up
+from provisioning_pipeline_tests.act.test_members import (
+    REMOVE,
+    join,
+    leave,
+    nothing_to_do,
+    outcomes,
+    people,
+    ready,
+    sign_up,
+)
 from provisioning_pipeline_tests.world import World
 
 RUNS = 10
@@ -127,6 +136,29 @@ def test_our_own_account_comes_in_again_as_admin_and_does_what_is_due(world: Wor
     server = world.sandbox.twenty[0]
     assert server.mails == []
     assert_whole(world, slug, f"new@{slug}.example", "Member")
+
+
+@pytest.mark.slow
+@every_break
+def test_a_half_member_who_left_at_clerk_is_out_all_the_same(world: World, broken: str) -> None:
+    slug = ready(world, f"half-gone-{broken.split()[0]}", members=3)
+    third = people(world, slug)[2]
+    BREAK[broken](world, slug, third.lower())
+    leave(world, slug, third)
+
+    applied = world.apply(slug, **REMOVE)
+
+    (proof,) = outcomes(applied, "remove member")
+    assert "a new login is refused" in proof
+    workspace = world.link(slug)["workspace_id"]
+    living = world.twenty(
+        'SELECT u.email FROM core."userWorkspace" uw JOIN core."user" u ON u.id = uw."userId" '
+        'WHERE uw."workspaceId" = %s AND uw."deletedAt" IS NULL',
+        workspace,
+    )
+    assert third.lower() not in {email for (email,) in living}
+    assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
+    assert nothing_to_do(world, slug, **REMOVE)
 
 
 @pytest.mark.slow

@@ -42,14 +42,15 @@ async def leave(work: Work, member: MemberPlan) -> None:
 async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
     """Remove them and prove it: their token from before and a new login are both refused."""
     scope, door = work.scope, work.door
-    if entry.workspace_member_id is None:
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.HALF_MEMBER,
-            f"{member.email} has no member record in workspace {door.workspace_id}, so Twenty cannot remove them. "
-            'Delete their row of core."userWorkspace".',
-        )
     account = scope.account(entry.email, entry.user_id)
+    if entry.workspace_member_id is None:
+        # Twenty removes nobody without a member record; their membership ends as Twenty ends it itself
+        async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
+            await scope.client.withdraw_invitations(door, entry.email)
+            await scope.server.database.records.retire_membership(door.workspace_id, entry.user_id)
+            await _prove(scope, account, door, None)
+            learnt.append("they had no member record: their membership was ended by SQL, and a new login is refused")
+        return
     token = await _token_before(scope, account, door)
     keys = await see_to_api_keys(work, member, entry)
     async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:

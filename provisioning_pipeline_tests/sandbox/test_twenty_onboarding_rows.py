@@ -151,7 +151,8 @@ def test_what_is_shown_is_what_the_rows_say(office: Office, order: StepOrder) ->
         shown = office.shown(order)
         assert shown == expected(office, flags, order), f"case {case}: {flags}"
         met |= set(shown.values())
-    assert met == set(order.statuses) - {WORKSPACE_ACTIVATION, PLAN_REQUIRED}
+    # the last two are shown where the server sells subscriptions
+    assert met == set(order.statuses) - {WORKSPACE_ACTIVATION, PLAN_REQUIRED, "BOOK_CALL"}
 
 
 def test_without_the_rows_in_the_way_everybody_is_through_and_every_other_row_is_there(office: Office) -> None:

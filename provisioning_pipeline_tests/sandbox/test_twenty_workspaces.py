@@ -11,7 +11,8 @@ def test_subdomains(client: Client) -> None:
     for subdomain in ("ab", "-ab", "ab-", "A-b", "a_b", "x" * 31, "api-x", "admin", "new-york"):
         error = client.error(CREATE, token, i={"displayName": "X", "subdomain": subdomain})
         assert error["subCode"] == "SUBDOMAIN_NOT_VALID", subdomain
-    access = client.create(token, "chosen")
+    client.get(ACTIVATE, client.create(token, "chosen"))
+    access = client.login("chooser@subdomains.test", "chosen")
     again = {"displayName": "X", "subdomain": "chosen"}
     assert client.error(CREATE, token, i=again)["subCode"] == "SUBDOMAIN_ALREADY_TAKEN"
     keeper = client.create(token, "keeper")  # an account without a workspace would be deleted with it

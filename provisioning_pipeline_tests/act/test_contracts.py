@@ -203,7 +203,7 @@ def test_where_no_tenant_has_an_admin_nobody_goes_first_until_one_is_there() -> 
 
 
 def test_a_server_that_lacks_something_after_an_upgrade_is_not_written_to() -> None:
-    lacking = frozenset({"triggerInstallAppsOnboardingStep"})
+    lacking = frozenset({"signUpInWorkspace"})
     with world_with(KNOWN, tenants=1) as world:
         world.apply()
         add(world, "beta")
@@ -212,15 +212,15 @@ def test_a_server_that_lacks_something_after_an_upgrade_is_not_written_to() -> N
 
             (beta,) = applied.summary.unwell
             assert (beta.slug, beta.reason) == ("beta", "UnsupportedTwenty")
-            assert "Mutation.triggerInstallAppsOnboardingStep" in beta.message
+            assert "Mutation.signUpInWorkspace" in beta.message
             assert applied.broken
             assert world.sandbox.twenty[0].mutating_calls == 0
             ok, found = preflighted(world)
             assert not ok
-            assert "Mutation.triggerInstallAppsOnboardingStep" in found
+            assert "Mutation.signUpInWorkspace" in found
             (finding,) = checked(world)
             assert not finding.ok
-            assert "Mutation.triggerInstallAppsOnboardingStep" in finding.message
+            assert "Mutation.signUpInWorkspace" in finding.message
         assert world.apply().summary.unwell == []
 
 
@@ -254,7 +254,7 @@ def test_a_server_of_1_x_is_told_to_be_one_and_is_not_written_to() -> None:
         assert applied.broken
         assert {line.reason for line in applied.summary.unwell} == {"UnsupportedTwenty"}
         (sentence,) = applied.summary.refusals
-        for part in ("is a Twenty 1.x", "on /graphql", "Upgrade it to the 2.x line", "Mutation.signUpInNewWorkspace"):
+        for part in ("is a Twenty 1.x", "on /graphql", "Upgrade it to 2.21 or later", "Mutation.signUpInNewWorkspace"):
             assert part in sentence
         assert world.sandbox.twenty[0].mutating_calls == 0
         assert world.twenty('SELECT count(*) FROM core."user"')[0][0] == 0

@@ -60,6 +60,7 @@ COLUMNS: Final[Mapping[str, str]] = {
             "databaseSchema": "text",
             "defaultRoleId": "uuid",
             "createdAt": "time",
+            "updatedAt": "time",
             "deletedAt": "time",
         },
     }.items()

@@ -95,7 +95,14 @@ class TwentyDatabase:
     async def _in_words(self) -> AsyncIterator[None]:
         try:
             yield
-        except (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName) as error:
+        except (
+            errors.UndefinedTable,
+            errors.UndefinedColumn,
+            errors.InvalidSchemaName,
+            # a column is of another kind than the query takes it for
+            errors.UndefinedFunction,
+            errors.DatatypeMismatch,
+        ) as error:
             raise await self._not_twenty(str(error).splitlines()[0]) from None
         except errors.InsufficientPrivilege as error:
             raise Fault(
@@ -108,8 +115,13 @@ class TwentyDatabase:
 
     async def _not_twenty(self, refused: str) -> Fault:
         """What is missing of that which we read, all of it and not only what PostgreSQL met first."""
-        found = {row["name"] for row in await self._database.fetch(_CATALOGUE, [_TABLES])}
+        found = {row["name"]: row["kind"] for row in await self._database.fetch(_CATALOGUE, [_TABLES])}
         missing = [f"core.{name}" for name in COLUMNS if name not in found]
+        missing += [
+            f"core.{name} as {kind} (it is {found[name]})"
+            for name, kind in COLUMNS.items()
+            if found.get(name, kind) != kind
+        ]
         if found and missing:
             return Fault(
                 FaultKind.SERVER,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -128,7 +128,7 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
             crash_points=tuple(report.crash_points),
             not_looked_at=tuple(report.not_looked_at),
             cleaning=(*before.told, *cleaned.told),
-            left_behind=tuple(cleaned.left),
+            left_behind=(*cleaned.left, *(f"account {email}" for email in cleaned.accounts)),
             stopped=report.stopped,
         )
         if not report.interrupted:
@@ -193,6 +193,7 @@ async def _begin(trial: Trial, linked: frozenset[str]) -> clean.Cleaned:
     restored = await clean.restore_service_account(trial)
     found = await clean.remove_everything(trial, linked)
     told = [f"Left by an earlier certification: {sentence}" for sentence in filter(None, (restored, *found.told))]
+    # accounts without a workspace are taken in once there is one, and go with it
     if found.left:
         raise Fault(
             FaultKind.SERVER,
@@ -243,7 +244,7 @@ async def _look(connections: Connections, trial: Trial, wanted: Wanted, report: 
 async def _observe(topic: str, behaviour: Behaviour, trial: Trial) -> Observation:
     begun = time.monotonic()
     try:
-        found = await behaviour.see(trial)
+        found = await _to_its_end(behaviour.see(trial))
         seen = found if isinstance(found, Seen) else Seen(found)
         text, standing = seen.text, Standing.DIFFERS if seen.differs else Standing.HOLDS
     except Unexpected as unexpected:
@@ -261,6 +262,17 @@ async def _observe(topic: str, behaviour: Behaviour, trial: Trial) -> Observatio
         text, standing = f"the answer cannot be read: {type(error).__name__}: {error}", Standing.FAILS
     seconds = round(time.monotonic() - begun, 2)
     return Observation(topic, behaviour.name, behaviour.expected, text, standing, seconds)
+
+
+async def _to_its_end(seeing: Awaitable[Seen | str]) -> Seen | str:
+    """See it, and also when it is cancelled wait for its end: a call that is under way has its effect all the same,
+    perhaps after everything else was removed."""
+    task = asyncio.ensure_future(seeing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def _cut(trial: Trial, wanted: Wanted, report: _Report, progress: Progress) -> None:

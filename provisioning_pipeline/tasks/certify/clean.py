@@ -18,10 +18,11 @@ from provisioning_pipeline.tasks.certify.trial import Trial, Unseen
 
 @dataclass
 class Cleaned:
-    """What came of it: what was done, and what is still there."""
+    """What came of it: what was done, and which workspaces and accounts are still there."""
 
     told: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    accounts: list[str] = field(default_factory=list)
 
 
 _OURS = """
@@ -91,7 +92,7 @@ async def remove_everything(trial: Trial, linked: Collection[str]) -> Cleaned:
     restored = await restore_service_account(trial)
     if restored:
         cleaned.told.append(restored)
-    cleaned.left += [f"account {email}" for email in await _accounts(trial)]
+    cleaned.accounts += await _accounts(trial)
     return cleaned
 
 

@@ -21,6 +21,7 @@ from provisioning_pipeline.settings import Settings
 
 When = Literal["before", "after"]
 
+_MOST_SECONDS_TO_END = 60.0
 _PRELOADED = f"{__package__}.preloaded"
 _PROCESSES = multiprocessing.get_context("forkserver")
 """Each process is forked from one that has imported everything, and that holds no connection and no thread."""
@@ -75,7 +76,11 @@ def _nothing() -> None:
 
 
 async def run(settings: Settings, tenant: str, cut: Cut | None = None) -> Ran:
-    """Reconcile one tenant, and die at `cut`. A run that is cancelled is killed, too."""
+    """Reconcile one tenant, and die at `cut`.
+
+    One that is cancelled comes to its end first, since a call that is under way has its effect all the same; only one
+    that takes too long is killed.
+    """
     reader, writer = _PROCESSES.Pipe(duplex=False)
     process = _PROCESSES.Process(target=_child, args=(settings, tenant, cut, writer), daemon=True)
     await asyncio.to_thread(process.start)
@@ -85,6 +90,7 @@ async def run(settings: Settings, tenant: str, cut: Cut | None = None) -> Ran:
         told = await asyncio.shield(draining)
     finally:
         if not draining.done():
+            await asyncio.wait({draining}, timeout=_MOST_SECONDS_TO_END)
             process.kill()
             await draining
         await asyncio.to_thread(process.join)

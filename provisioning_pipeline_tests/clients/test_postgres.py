@@ -129,6 +129,7 @@ async def test_a_database_that_goes_away_is_one_fault_and_its_pool_says_nothing_
     url = sandbox_postgres.create_database("leaving")
     async with database(url) as opened:
         await opened.fetch("SELECT 1 AS one")
+        monkeypatch.setattr(await opened._opened(), "timeout", 0.2)
         sandbox_postgres.drop_database("leaving")
         for _ in range(2):
             with pytest.raises(Fault) as raised:

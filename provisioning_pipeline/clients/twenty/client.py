@@ -22,6 +22,7 @@ from provisioning_pipeline.clients.twenty.errors import (
 )
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.clients.twenty.session import TwentySession
+from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -46,7 +47,7 @@ class TwentyClient:
         logins: bool = False,
         concurrency: int = 8,
     ) -> None:
-        self._session = TwentySession(
+        wire = TwentyWire(
             server,
             timeout_seconds=timeout_seconds,
             dry_run=dry_run,
@@ -54,6 +55,7 @@ class TwentyClient:
             logins=logins,
             concurrency=concurrency,
         )
+        self._session = TwentySession(server, wire)
         self.name = server.name
         self.system = self._session.system
         self.service_account = self._session.service_account

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.transport import CallCounter, Effect
+from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
 from provisioning_pipeline.clients.twenty.contract import (
@@ -46,24 +46,8 @@ class TwentySession:
     `call` leaves that to its caller.
     """
 
-    def __init__(
-        self,
-        server: TwentyServer,
-        *,
-        timeout_seconds: float,
-        dry_run: bool,
-        counter: CallCounter,
-        logins: bool,
-        concurrency: int,
-    ) -> None:
-        self._wire = TwentyWire(
-            server,
-            timeout_seconds=timeout_seconds,
-            dry_run=dry_run,
-            counter=counter,
-            logins=logins,
-            concurrency=concurrency,
-        )
+    def __init__(self, server: TwentyServer, wire: TwentyWire) -> None:
+        self._wire = wire
         self.system = self._wire.system
         self.service_account = Account(server.service_email.strip().lower(), server.service_password)
         self._tokens: dict[tuple[str, str], Token] = {}

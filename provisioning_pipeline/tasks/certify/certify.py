@@ -152,8 +152,7 @@ async def _trial(settings: Settings, server: TwentyServer) -> AsyncIterator[Tria
             "concurrency": settings.twenty_concurrency,
         }
         wire = TwentyWire(server, logins=True, **how)
-        session = TwentySession(server, logins=True, **how)
-        stack.push_async_callback(wire.close)
+        session = TwentySession(server, wire)
         stack.push_async_callback(session.close)
         client = await stack.enter_async_context(
             TwentyClient(server, activation_timeout_seconds=settings.activation_timeout_seconds, **how)

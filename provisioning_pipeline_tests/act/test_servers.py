@@ -96,20 +96,20 @@ def test_a_missing_service_account_on_a_server_with_users_is_not_signed_up_by_it
 
         applied = world.apply(twenty_service_email="nobody@platform.test")
 
-        (late,) = applied.summary.unwell
-        assert late.reason == "ServiceAccountMissing"
+        reasons = {line.slug: line.reason for line in applied.summary.unwell}
+        assert reasons["late"] == "ServiceAccountMissing"
         assert world.twenty('SELECT count(*) FROM core."user" WHERE email = %s', "nobody@platform.test")[0][0] == 0
 
 
 @pytest.mark.slow
 def test_a_twenty_that_lacks_a_mutation_is_refused_by_name_and_nothing_is_written_to_it() -> None:
-    lacking = frozenset({"triggerInstallAppsOnboardingStep"})
+    lacking = frozenset({"signUpInWorkspace"})
     with world_with(TwentyOptions(lacking=lacking), tenants=2) as world:
         applied = world.apply()
 
         assert applied.broken
         assert {line.reason for line in applied.summary.unwell} == {"UnsupportedTwenty"}
-        assert "Mutation.triggerInstallAppsOnboardingStep" in applied.summary.refusals[0]
+        assert "Mutation.signUpInWorkspace" in applied.summary.refusals[0]
         assert world.sandbox.twenty[0].mutating_calls == 0
         assert world.twenty('SELECT count(*) FROM core."user"')[0][0] == 0
 

@@ -160,9 +160,9 @@ WRONG = {
     "unreachable Clerk": ("PROVISIONING_CLERK_BASE_URL", "http://127.0.0.1:9/v1", "Clerk at .* gave no usable answer"),
     "wrong Clerk key": ("PROVISIONING_CLERK_SECRET_KEY", CANARY, "Clerk refuses the secret key"),
     "unreachable Twenty": ("PROVISIONING_TWENTY_BASE_URL", "http://127.0.0.1:9", "gave no usable answer"),
-    "unknown Twenty": ("PROVISIONING_TWENTY_BASE_URL", "{clerk}", "no Twenty of the 2.x line"),
+    "unknown Twenty": ("PROVISIONING_TWENTY_BASE_URL", "{clerk}", "so no Twenty is there"),
     "wrong Twenty password": ("PROVISIONING_TWENTY_SERVICE_PASSWORD", CANARY, "refuses the password"),
-    "wrong Twenty database": ("PROVISIONING_TWENTY_DATABASE_URL", "{registry}", "not the database of a Twenty"),
+    "wrong Twenty database": ("PROVISIONING_TWENTY_DATABASE_URL", "{registry}", "not the database of a known Twenty"),
 }
 
 

@@ -165,9 +165,15 @@ def lacking(messages: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_MOST_NAMED: Final = 20
+"""A database that is another program's lacks everything, and nobody reads all of that."""
+
+
 def unsupported(system: str, missing: Iterable[str], *, version: str | None = None, older: bool = False) -> Fault:
     """The refusal to write to a server that lacks something; `older` where it was found to be one of 1.x."""
-    names = ", ".join(missing)
+    all_of_it = tuple(missing)
+    more = f" and {len(all_of_it) - _MOST_NAMED} more" if len(all_of_it) > _MOST_NAMED else ""
+    names = ", ".join(all_of_it[:_MOST_NAMED]) + more
     says = f"It says that it is {version}. " if version else ""
     what = (
         f"{system} is a Twenty 1.x: its sign-ups are on /graphql, and not on /metadata as in 2.x. Nothing was written "

@@ -52,6 +52,10 @@ class Customer:
         document = "mutation($e:[String!]!,$r:UUID){sendInvitations(emails:$e,roleId:$r){success errors}}"
         assert self._ask(document, e=[email], r=self._role(label))["sendInvitations"]["success"]
 
+    def set_default_role(self, label: str) -> None:
+        """Have whoever joins get this role."""
+        self._ask("mutation($r:UUID){updateWorkspace(data:{defaultRoleId:$r}){id}}", r=self._role(label))
+
     def rename(self, subdomain: str) -> None:
         """Have the workspace reached elsewhere."""
         self._ask("mutation($s:String!){updateWorkspace(data:{subdomain:$s}){id}}", s=subdomain)

@@ -16,8 +16,8 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import Origin
 from provisioning_pipeline.model.tenant import AdminUnknown, Change
 
-_KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED})
-"""A setting of the workspace keeps everybody out whom we sign in, so the fault says who has to change what."""
+_KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED, Reason.WRONG_WORKSPACE})
+"""A setting of the workspace keeps out whom we sign in, or its address is another's by now: the fault says it."""
 LOGIN_REASONS = _KEPT_OUT | {
     Reason.LOGIN_REFUSED,
     Reason.WRONG_WORKSPACE,

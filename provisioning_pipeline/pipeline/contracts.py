@@ -2,7 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
+from provisioning_pipeline.act.scope import Server
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.clients.twenty.contract import KNOWN, unsupported
@@ -189,7 +191,7 @@ async def _onboarding(
     doubt = None
     if known:
         try:
-            return await server.client.onboarding(Door(*known)), None
+            return await server.client.onboarding(await _door(server, *known)), None
         except Fault as fault:
             doubt = _doubt(fault)
             if fault.kind is not FaultKind.TENANT:
@@ -204,6 +206,14 @@ async def _onboarding(
         return await server.client.onboarding(await server.client.door(workspace_id)), None
     except Fault as fault:
         return None, _doubt(fault)
+
+
+async def _door(server: Server, workspace_id: str, url: str) -> Door:
+    """The workspace's address as it is now: what the ledger knows may be another's since."""
+    state = await server.database.workspace_state(workspace_id)
+    if state and (urlsplit(url).hostname or "").startswith(f"{state.subdomain}."):
+        return Door(workspace_id, url)
+    return await server.client.door(workspace_id)
 
 
 def _doubt(fault: Fault) -> str:

@@ -252,6 +252,29 @@ def test_workspaces_that_changed_names_are_both_followed(world: World, acme: str
     at_rest(world, acme, other)
 
 
+@pytest.mark.parametrize("newcomers_first", [True, False])
+def test_nobody_works_in_the_workspace_that_took_over_an_address(
+    world: World, acme: str, newcomers_first: bool
+) -> None:
+    other = f"{acme}-b"
+    world.sandbox.add_tenant(other, members=2)
+    world.apply(other)
+    one, two = Customer(world, acme), Customer(world, other)
+    one.rename(f"{acme}-c")
+    two.rename(acme)
+    two.set_default_role("Admin")
+    before = world.members(other)
+    newcomer = f"late@{acme}.example"
+    clerk = world.sandbox.clerk
+    clerk.add_membership(world.organization(acme), clerk.add_user(newcomer, first_name="Late", last_name="Comer").id)
+
+    world.apply(*((acme, other) if newcomers_first else (other, acme)))
+
+    assert world.members(other) == before
+    assert world.members(acme)[newcomer][0] == "Member"
+    at_rest(world, acme, other)
+
+
 def test_an_address_that_does_not_begin_with_the_subdomain_is_asked_of_twenty(world: World, acme: str) -> None:
     url = world.link(acme)["workspace_url"]
     world.registry(

@@ -150,6 +150,31 @@ def forget_tokens(server: StandInTwenty) -> None:
     server.restart()
 
 
+# --- an address that is another workspace's by now ----------------------------------------------------------------
+
+
+async def test_nobody_is_signed_in_to_the_workspace_that_took_over_an_address(server: StandInTwenty) -> None:
+    async with ready(server) as opened:
+        old, new, ada = await workspace(opened), await workspace(opened), person()
+        await joined(opened, ada, old)
+        await joined(opened, ada, new)
+    sql(server, "UPDATE core.workspace SET subdomain = subdomain || '-gone' WHERE id::text = %s", old.workspace_id)
+    subdomain = old.url.split("//")[1].split(".")[0]
+    sql(server, "UPDATE core.workspace SET subdomain = %s WHERE id::text = %s", subdomain, new.workspace_id)
+    async with client(server) as later:
+        for attempt in (
+            lambda: later.current_user(later.service_account, old),
+            lambda: later.invite_link(old),
+            lambda: later.current_user(ada, old),
+            lambda: later.login(ada, old),
+        ):
+            with pytest.raises(Fault, match=f"leads to workspace {new.workspace_id} by now") as raised:
+                await attempt()
+            assert (raised.value.kind, raised.value.reason) == (FaultKind.TENANT, Reason.WRONG_WORKSPACE)
+        seen = await later.current_user(later.service_account, await later.door(old.workspace_id))
+    assert seen.workspace_id == old.workspace_id
+
+
 # --- somebody whose password is not ours --------------------------------------------------------------------------
 
 

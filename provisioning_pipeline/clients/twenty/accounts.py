@@ -6,6 +6,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import jwt
 from pydantic import SecretStr
 
 _RENEW_BEFORE = timedelta(seconds=60)
@@ -22,6 +23,15 @@ class Token:
     expires_at: datetime
     refresh: str | None = None
     cookie: str | None = None
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The workspace that the token says it is for, whoever asked for it; None: it says none."""
+        try:
+            claims = jwt.decode(self.value, options={"verify_signature": False})
+        except jwt.InvalidTokenError:
+            return None
+        return claims.get("workspaceId")
 
     def is_fresh(self) -> bool:
         """Whether it will last for another minute."""

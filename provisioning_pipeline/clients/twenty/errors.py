@@ -266,6 +266,16 @@ def service_account_refused(system: str, email: str, fault: TwentyFault) -> Faul
     return fault
 
 
+def leads_elsewhere(system: str, url: str, workspace_id: str, led_to: str) -> Fault:
+    """The address of a workspace is another workspace's by now: customers may rename theirs at any time."""
+    return Fault(
+        FaultKind.TENANT,
+        Reason.WRONG_WORKSPACE,
+        f"{system}: {url} leads to workspace {led_to} by now, and not to {workspace_id}: they were renamed in Twenty. "
+        "Nothing was done there; the next run reads the addresses anew.",
+    )
+
+
 def without_record(system: str, email: str, workspace_id: str, fault: TwentyFault) -> TwentyFault:
     """The half member who has a membership and no member record, seen at a login."""
     return TwentyFault(

@@ -27,6 +27,7 @@ from provisioning_pipeline.clients.twenty.errors import (
     is_used_login_token,
     is_without_record,
     is_wrong_password,
+    leads_elsewhere,
     service_account_refused,
     without_record,
 )
@@ -299,7 +300,8 @@ class TwentySession:
 
         Raises:
             TwentyFault: HALF_MEMBER when the person has a membership without a member record.
-            Fault: transient with `effect_unknown` when the answer was lost: another login token is needed then.
+            Fault: transient with `effect_unknown` when the answer was lost: another login token is needed then;
+                WRONG_WORKSPACE when the address is another workspace's by now.
         """
         variables = {"loginToken": login_token, "origin": door.url}
         try:
@@ -308,7 +310,21 @@ class TwentySession:
             if not is_without_record(fault.error):
                 raise
             raise without_record(self.system, account.email, door.workspace_id, fault) from None
+        await self._must_lead_to(door, token)
         return await self._keep((account.email, door.workspace_id), token)
+
+    async def _must_lead_to(self, door: Door, token: Token) -> None:
+        """Twenty goes by the address alone, which may be another workspace's by now.
+
+        Raises:
+            Fault: WRONG_WORKSPACE.
+        """
+        led_to = token.workspace_id
+        if led_to is None:
+            led_to = str((await self._wire.call(operations.CURRENT_WORKSPACE, {}, token))["id"])
+        if led_to != door.workspace_id:
+            await self._wire.end(token)
+            raise leads_elsewhere(self.system, door.url, door.workspace_id, led_to)
 
     async def enter_by_gift(self, account: Account, door: Door, login_token: str) -> None:
         """Use the login token that came with another answer; where it leads nowhere, the next call signs in anew.
@@ -350,7 +366,10 @@ class TwentySession:
                 self.by_our_password[account.email] = False
             return await self.impersonation_token(account.user_id, door)
         self.by_our_password[account.email] = True
-        return issued(answer["loginToken"])
+        token = issued(answer["loginToken"])
+        if token.workspace_id not in (None, door.workspace_id):
+            raise leads_elsewhere(self.system, door.url, door.workspace_id, str(token.workspace_id))
+        return token
 
     async def impersonation_token(self, user_id: str, door: Door) -> Token:
         """The same for exactly this account, by the service account's impersonation.

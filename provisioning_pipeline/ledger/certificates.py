@@ -14,8 +14,12 @@ class Certificates:
         self.database = database
 
     async def store(self, certificate: Certificate) -> None:
-        """Keep a certificate, one that does not hold too; without a contract there is nothing to keep it for."""
-        if certificate.contract is None:
+        """Keep a certificate, one that does not hold too.
+
+        Nothing is kept without a contract, which there would be nothing to compare with, nor of a certification that
+        ended early: the certificate before it stays the last.
+        """
+        if certificate.contract is None or certificate.stopped:
             return
         await self.database.execute(
             """

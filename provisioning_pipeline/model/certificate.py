@@ -69,7 +69,8 @@ class Certificate:
         not_looked_at: what this certificate says nothing about, each with why.
         cleaning: what was removed and restored at the end, each in a sentence.
         left_behind: what could not be removed; the next start tries again.
-        stopped: why it ended early; None: it went through.
+        stopped: why it ended early; None: it went through. One that ended early is not kept.
+        planned: how many crash points there are; None: that did not become known.
     """
 
     server: str
@@ -84,6 +85,7 @@ class Certificate:
     cleaning: tuple[str, ...]
     left_behind: tuple[str, ...]
     stopped: str | None = None
+    planned: int | None = None
 
     @property
     def holds(self) -> bool:
@@ -119,8 +121,12 @@ class Certificate:
         """The crash points in one line."""
         if not self.crash_points:
             return "No crash point was tried."
-        converge = sum(point.converges for point in self.crash_points)
-        return f"{converge} of {len(self.crash_points)} crash points converge."
+        tried, converge = len(self.crash_points), sum(point.converges for point in self.crash_points)
+        if tried == self.planned:
+            return f"{converge} of {tried} crash points converge."
+        if self.planned is None:
+            return f"{tried} crash points were tried, of a number that was not known yet; {converge} of those converge."
+        return f"{tried} of {self.planned} crash points were tried; {converge} of those converge."
 
     @property
     def on(self) -> str:
@@ -146,7 +152,7 @@ class Certificate:
             noted = f" {differ} differ from what was measured, in ways that do not matter here." if differ else ""
             holds = f"{self.looked_at} behaviours hold{clerk}"
             return f"{name} does what this program relies on: {holds}.{noted} {self.crashes}"
-        told = [self.stopped] if self.stopped else []
+        told = [self.stopped, "The ledger keeps no certificate of this."] if self.stopped else []
         fails = [seen.behaviour for seen in self.observations if seen.standing is Standing.FAILS]
         blocked = self.count(Standing.BLOCKED)
         if fails:
@@ -190,4 +196,5 @@ def certificate_from(stored: Mapping[str, Any]) -> Certificate:
         cleaning=tuple(stored["cleaning"]),
         left_behind=tuple(stored["left_behind"]),
         stopped=stored["stopped"],
+        planned=stored.get("planned"),
     )

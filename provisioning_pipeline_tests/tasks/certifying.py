@@ -6,12 +6,14 @@ from contextlib import ExitStack
 from provisioning_pipeline.cli.certify import SandboxMails
 from provisioning_pipeline.cli.certify_bench import sandbox_bench
 from provisioning_pipeline.model.certificate import Certificate, Standing
-from provisioning_pipeline.tasks.certify.certify import Wanted, certify
+from provisioning_pipeline.tasks.certify.certify import Progress, Wanted, certify
 from provisioning_pipeline.tasks.certify.clerk import ClerkTrial
 from provisioning_pipeline_tests.world import World
 
 
-def certified(world: World, *, crash_points: bool = False, clerk: bool = False) -> Certificate:
+def certified(
+    world: World, *, crash_points: bool = False, clerk: bool = False, progress: Progress | None = None
+) -> Certificate:
     """One certification of the world's server."""
     server = world.settings.servers[0]
     with ExitStack() as stack:
@@ -21,7 +23,7 @@ def certified(world: World, *, crash_points: bool = False, clerk: bool = False) 
             mail=SandboxMails(server.base_url),
             clerk=ClerkTrial(world.settings) if clerk else None,
         )
-        return asyncio.run(certify(world.settings, wanted))
+        return asyncio.run(certify(world.settings, wanted, progress))
 
 
 def broken(certificate: Certificate) -> dict[str, str]:
@@ -39,6 +41,11 @@ def left(world: World) -> list[str]:
         'SELECT email::text FROM core."user" WHERE "deletedAt" IS NULL AND starts_with(email::text, \'certify-\')'
     )
     return [row[0] for row in (*workspaces, *accounts)]
+
+
+def kept(world: World) -> list[bool]:
+    """The certificates in the ledger, the oldest first: whether each holds."""
+    return [row[0] for row in world.registry("SELECT holds FROM provisioning.certificate ORDER BY id")]
 
 
 def service_accounts(world: World) -> list[bool]:

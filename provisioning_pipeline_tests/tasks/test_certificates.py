@@ -40,6 +40,7 @@ CERTIFICATE = Certificate(
     not_looked_at=("Invitations.",),
     cleaning=("2 workspaces were deleted.",),
     left_behind=(),
+    planned=1,
 )
 FAILED = replace(
     CERTIFICATE,
@@ -77,6 +78,17 @@ def test_a_certificate_is_read_back_as_it_was_written(certificate: Certificate) 
     assert certificate_from(json.loads(json.dumps(certificate.as_json()))) == certificate
 
 
+def test_crash_points_that_were_not_come_to_are_never_said_to_converge() -> None:
+    assert CERTIFICATE.crashes == "1 of 1 crash points converge."
+    stopped = replace(CERTIFICATE, stopped="It was interrupted.", planned=41)
+    assert stopped.crashes == "1 of 41 crash points were tried; 1 of those converge."
+    assert "1 of 41 crash points were tried" in stopped.verdict
+    assert "1 of 41" in certificate_page.render(stopped)
+    unknown = replace(stopped, planned=None)
+    assert "of a number that was not known yet" in unknown.verdict
+    assert "1 of ?" in certificate_page.render(unknown)
+
+
 def test_the_last_certificate_of_a_server_is_kept(sandbox_postgres: SandboxPostgres) -> None:
     url = sandbox_postgres.create_database("certificates")
     schema.migrate(url)
@@ -87,6 +99,8 @@ def test_the_last_certificate_of_a_server_is_kept(sandbox_postgres: SandboxPostg
             certificates = Certificates(database)
             await certificates.store(FAILED)
             await certificates.store(replace(CERTIFICATE, began_at=datetime(2026, 11, 30, tzinfo=UTC)))
+            stopped = replace(FAILED, stopped="It was interrupted.", began_at=datetime(2026, 12, 1, tzinfo=UTC))
+            await certificates.store(stopped)
             await certificates.store(replace(CERTIFICATE, server="us", contract=None))
             return [await certificates.last_of(name) for name in ("eu", "us")]
 

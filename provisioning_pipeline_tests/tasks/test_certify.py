@@ -1,19 +1,21 @@
 """Certifications of the sandbox: all holds in every version, nothing is left, and each broken behaviour is named."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import pytest
 
-from provisioning_pipeline.model.certificate import Certificate
+from provisioning_pipeline.model.certificate import Certificate, CrashPoint
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions, creation, joining, members, subdomains
 from provisioning_pipeline.sandbox.twenty.errors import conflict
 from provisioning_pipeline.sandbox.twenty.options import Mail
 from provisioning_pipeline.sandbox.twenty.versions import Version
+from provisioning_pipeline.tasks.certify.certify import Progress
 from provisioning_pipeline_tests.cli.test_cli import provisioning
-from provisioning_pipeline_tests.tasks.certifying import broken, certified, left, service_accounts
+from provisioning_pipeline_tests.tasks.certifying import broken, certified, kept, left, service_accounts
 from provisioning_pipeline_tests.world import World, upgraded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -43,6 +45,7 @@ def test_everything_holds_in_every_version_and_an_empty_server_is_as_usable_as_b
         assert broken(certificate) == {}
         assert [point for point in certificate.crash_points if not point.converges] == []
         assert len(certificate.crash_points) >= 25
+        assert f"{certificate.planned} of {certificate.planned} crash points converge." in certificate.verdict
         assert certificate.looked_at >= 40
         assert certificate.holds, certificate.verdict
         assert left(world) == []
@@ -192,6 +195,111 @@ def test_a_crash_that_does_not_heal_is_told_with_its_moment(world: World, monkey
     unlike = [point for point in certificate.crash_points if not point.converges]
     assert [point.moment for point in unlike] == ["after signUpInNewWorkspace"]
     assert "workspaces: ['PENDING_CREATION', 'ACTIVE'], uncut ['ACTIVE']" in unlike[0].seen
+    assert left(world) == []
+
+
+def test_a_life_that_comes_to_no_good_end_is_a_finding_and_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise conflict("The moon is full.", "MOON_FULL", "The moon is full.")
+
+    def break_it(stage: str, _: int | None) -> None:
+        if stage == "crash points":
+            monkeypatch.setattr(creation, "create_workspace", refuse)
+
+    certificate = certified(world, crash_points=True, progress=Progress(stage=break_it))
+
+    assert list(broken(certificate)) == ["a tenant's life that nobody cuts"]
+    assert "The moon is full." in broken(certificate)["a tenant's life that nobody cuts"]
+    assert ".." not in certificate.verdict
+    assert kept(world) == [False]
+    assert left(world) == []
+
+
+# --- what could not look is no certificate ----------------------------------------------------------------------------
+
+
+def take_a_place(world: World) -> None:
+    """Somebody else makes a workspace."""
+    world.twenty(
+        'INSERT INTO core.workspace (subdomain, "displayName", "activationStatus") '
+        "VALUES ('elsewhere-' || gen_random_uuid(), 'Elsewhere', 'ACTIVE') RETURNING id"
+    )
+
+
+def test_a_server_without_two_free_places_is_told_of_and_keeps_its_certificate() -> None:
+    with world_of(TwentyOptions(activation_seconds=0.0, workspace_limit=3), tenants=1) as sandbox:
+        world = World(sandbox)
+        world.apply()
+        before = certified(world)
+        assert before.holds, before.verdict
+        for free, found in ((1, "1"), (0, "none")):
+            take_a_place(world)
+
+            done = provisioning("certify", "--yes", "--skip-clerk", "--json", environment=sandbox.environment())
+
+            told = json.loads(done.stdout)
+            assert done.returncode == 1
+            assert told["verdict"] == (
+                'Twenty server "twenty" (2.21.0) is not certified. certify needs two free places on Twenty server '
+                f'"twenty"; it found {found} (Cannot create more than 3 workspaces without a valid enterprise key). '
+                "Delete workspaces there that nobody needs, or give it an enterprise key, or certify another server of "
+                "the same version and settings; then start `provisioning certify` again. The ledger keeps no "
+                "certificate of this."
+            )
+            assert {seen["standing"] for seen in told["observations"]} <= {"holds", "differs"}
+            missed = " ".join(told["not_looked_at"])
+            for name in ("a workspace name of blanks", "two activations at once", "e-mail silence", "Crash points."):
+                assert name in missed
+            assert ("Workspaces: making a workspace;" in missed) == (free == 0)
+            assert left(world) == []
+            assert service_accounts(world) == [True]
+            assert kept(world) == [True]
+            assert shown_by_preflight(world)["found"] == before.in_short
+
+
+def test_a_place_that_is_taken_meanwhile_is_no_crash_that_does_not_heal() -> None:
+    with world_of(TwentyOptions(activation_seconds=0.0, workspace_limit=2)) as sandbox:
+        world = World(sandbox)
+
+        certificate = certified(world, crash_points=True, progress=Progress(cut=lambda _: take_a_place(world)))
+
+        assert "certify needs two free places" in certificate.verdict
+        assert "it found 1 (it is full)" in certificate.verdict
+        assert [point.converges for point in certificate.crash_points] == [True]
+        assert "Crash points that were left." in certificate.not_looked_at
+        assert left(world) == []
+        assert kept(world) == []
+
+
+@pytest.mark.parametrize("tried", [1, 10])
+def test_one_that_is_interrupted_says_how_many_crash_points_there_were_and_keeps_nothing(
+    world: World, tried: int
+) -> None:
+    points: list[CrashPoint] = []
+
+    def interrupt(point: CrashPoint) -> None:
+        points.append(point)
+        if len(points) == tried:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+    certificate = certified(world, crash_points=True, progress=Progress(cut=interrupt))
+
+    assert len(certificate.crash_points) == tried
+    if tried == 1:
+        assert certificate.planned is None
+        assert "1 crash points were tried, of a number that was not known yet; 1 of those converge." in (
+            certificate.verdict
+        )
+    else:
+        assert certificate.planned is not None
+        assert certificate.planned >= 25
+        assert f"10 of {certificate.planned} crash points were tried; 10 of those converge." in certificate.verdict
+    assert "crash points converge" not in certificate.verdict
+    assert kept(world) == []
     assert left(world) == []
 
 

@@ -33,7 +33,7 @@ from provisioning_pipeline.tasks.certify.life import Life, LifeFailed
 from provisioning_pipeline.tasks.certify.mail import MailWitness
 from provisioning_pipeline.tasks.certify.marks import new_run
 from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected
-from provisioning_pipeline.tasks.certify.trial import Blocked, Trial, Unseen
+from provisioning_pipeline.tasks.certify.trial import Blocked, NoPlace, Trial, Unseen
 
 NEVER: Final = (
     "Personal invitations by e-mail (sendInvitations with an address): a certification sends no e-mail.",
@@ -42,7 +42,9 @@ NEVER: Final = (
     "Enterprise features, billing, captcha, e-mail verification, single sign-on: this program does not use them.",
     "Kills at writes to registry and ledger: they do not depend on the server, and the project's tests have them.",
 )
-_EMAILS = ("E-mails", "e-mail silence", "no e-mail goes to anybody because of what was done here")
+_WITHOUT_CLERK: Final = "Clerk: left out (--skip-clerk)."
+_LIFE: Final = ("Crash points", "a tenant's life that nobody cuts", "comes to a good end")
+_EMAILS: Final = ("E-mails", "e-mail silence", "no e-mail goes to anybody because of what was done here")
 
 
 @dataclass
@@ -77,13 +79,15 @@ class _Report:
     observations: list[Observation] = field(default_factory=list)
     crash_points: list[CrashPoint] = field(default_factory=list)
     not_looked_at: list[str] = field(default_factory=lambda: list(NEVER))
+    planned: int | None = None
     contract: Contract | None = None
     stopped: str | None = None
-    interrupted: bool = False
 
 
 async def certify(settings: Settings, wanted: Wanted, progress: Progress | None = None) -> Certificate:
-    """Certify a server and keep the certificate. A cancellation ends the looking, never the cleaning.
+    """Certify a server and keep the certificate, unless it ended early: what could not look certifies nothing.
+
+    A cancellation ends the looking, never the cleaning.
 
     Raises:
         Fault: when the ledger cannot be reached, or the server or its database cannot be read at all.
@@ -102,21 +106,24 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
         try:
             await _look(connections, trial, wanted, report, progress)
         except asyncio.CancelledError:
-            report.interrupted = True
             report.stopped = "It was interrupted."
             task = asyncio.current_task()
             assert task is not None
             task.uncancel()
         except Fault as fault:
             report.stopped = fault.message
+        except NoPlace as full:
+            report.stopped = str(full)
         except Error as error:
-            report.stopped = f"PostgreSQL refused: {str(error).splitlines()[0]}."
+            report.stopped = f"PostgreSQL refused: {str(error).splitlines()[0].rstrip('.')}."
         except BaseException:
             # a defect of ours leaves nothing there either
             await _clean(trial, linked)
             raise
         progress.stage("removing what was made", None)
         cleaned = await _clean(trial, linked)
+        if report.stopped:
+            report.not_looked_at += _missed(wanted, report)
         certificate = Certificate(
             server=wanted.server.name,
             base_url=wanted.server.base_url,
@@ -129,10 +136,11 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
             not_looked_at=tuple(report.not_looked_at),
             cleaning=(*before.told, *cleaned.told),
             left_behind=(*cleaned.left, *(f"account {email}" for email in cleaned.accounts)),
+            planned=report.planned,
             stopped=report.stopped,
         )
-        if not report.interrupted:
-            # an interruption says nothing about the server, and the certificate before it stays good
+        if not report.stopped:
+            # one that ended early says too little about the server, and the certificate before it stays good
             await Certificates(connections.ledger.database).store(certificate)
     return certificate
 
@@ -276,19 +284,46 @@ async def _to_its_end(seeing: Awaitable[Seen | str]) -> Seen | str:
 
 async def _cut(trial: Trial, wanted: Wanted, report: _Report, progress: Progress) -> None:
     if wanted.bench is None:
-        report.not_looked_at.append(f"Crash points: {wanted.without_bench}.")
+        report.not_looked_at.append(_without_bench(wanted))
         return
     if trial.main is None:
         report.not_looked_at.append("Crash points: no workspace could be made and activated.")
         return
     progress.stage("crash points", None)
     life = Life(trial, wanted.bench, lambda number: progress.stage("crash points", number))
+    begun = time.monotonic()
     try:
         async for point in life.crash_points():
             report.crash_points.append(point)
             progress.cut(point)
     except LifeFailed as failed:
-        report.stopped = f"A tenant's life was not tried to its end: {failed}."
+        found = Observation(*_LIFE, str(failed), Standing.FAILS, round(time.monotonic() - begun, 2))
+        report.observations.append(found)
+        progress.seen(found)
+    finally:
+        report.planned = life.total
+
+
+def _missed(wanted: Wanted, report: _Report) -> list[str]:
+    """What a certification that ended early had not come to."""
+    seen = {(one.topic, one.behaviour) for one in report.observations}
+    missed: list[str] = []
+    for topic, behaviours in BEHAVIOURS.items():
+        left = [behaviour.name for behaviour in behaviours if (topic, behaviour.name) not in seen]
+        if left:
+            missed.append(f"{topic}: {'; '.join(left)}.")
+    if wanted.bench is None:
+        missed.append(_without_bench(wanted))
+    elif report.planned is None or len(report.crash_points) < report.planned:
+        missed.append(f"Crash points{' that were left' if report.crash_points else ''}.")
+    if _EMAILS[:2] not in seen:
+        missed.append(f"{_EMAILS[0]}: {_EMAILS[1]}.")
+    missed.append("Clerk." if wanted.clerk else _WITHOUT_CLERK)
+    return [sentence for sentence in missed if sentence not in report.not_looked_at]
+
+
+def _without_bench(wanted: Wanted) -> str:
+    return f"Crash points: {wanted.without_bench}."
 
 
 def _witness(mail: MailWitness | None, report: _Report, progress: Progress) -> None:
@@ -314,7 +349,7 @@ def _witness(mail: MailWitness | None, report: _Report, progress: Progress) -> N
 
 async def _clerk(clerk: ClerkTrial | None, run: str, report: _Report, progress: Progress) -> None:
     if clerk is None:
-        report.not_looked_at.append("Clerk: left out (--skip-clerk).")
+        report.not_looked_at.append(_WITHOUT_CLERK)
         return
     progress.stage("Clerk", None)
     found: Sequence[Observation] = await look_at_clerk(clerk, run, report.not_looked_at.append)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from provisioning_pipeline.clients.transport import Effect, watched
+from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.pipeline.apply import apply
 from provisioning_pipeline.settings import Settings
@@ -56,11 +57,21 @@ class Ran:
         calls: what it called, in order.
         killed: at the cut; False when it went through, or ended by itself before the cut.
         trouble: why it ended by itself before its end; None when it did not.
+        full: the server refused it a workspace because it holds all that it may.
     """
 
     calls: tuple[Call, ...]
     killed: bool
     trouble: str | None
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why a run ended by itself, told by its process."""
+
+    text: str
+    reasons: frozenset[Reason] = frozenset()
 
 
 def warm_up() -> None:
@@ -95,15 +106,16 @@ async def run(settings: Settings, tenant: str, cut: Cut | None = None) -> Ran:
             await draining
         await asyncio.to_thread(process.join)
     calls = tuple(entry for entry in told if isinstance(entry, Call))
-    trouble = next((entry for entry in told if isinstance(entry, str)), None)
+    trouble = next((entry.text for entry in told if isinstance(entry, _Trouble)), None)
+    full = any(isinstance(entry, _Trouble) and Reason.SERVER_FULL in entry.reasons for entry in told)
     killed = process.exitcode == -signal.SIGKILL
     if not killed and process.exitcode and trouble is None:
         trouble = f"the process ended with code {process.exitcode}"
-    return Ran(calls, killed, trouble)
+    return Ran(calls, killed, trouble, full)
 
 
-def _drain(reader: "Connection[Any, Any]") -> list[Call | str]:
-    told: list[Call | str] = []
+def _drain(reader: "Connection[Any, Any]") -> list[Call | _Trouble]:
+    told: list[Call | _Trouble] = []
     with reader:
         while True:
             try:
@@ -128,15 +140,20 @@ def _child(settings: Settings, tenant: str, cut: Cut | None, writer: "Connection
     try:
         with watched(watch):
             applied = asyncio.run(apply(settings, [tenant], trigger="certify"))
-    except (Fault, RunFault) as fault:
-        writer.send(str(fault))
+    except Fault as fault:
+        writer.send(_Trouble(fault.message, frozenset({fault.reason})))
+        sys.exit(1)
+    except RunFault as fault:
+        writer.send(_Trouble(str(fault)))
         sys.exit(1)
     except Exception as error:  # noqa: BLE001  # whatever it is, the certificate has to say it
-        writer.send(f"{type(error).__name__}: {error}")
+        writer.send(_Trouble(f"{type(error).__name__}: {error}"))
         sys.exit(1)
-    unwell = [f"{line.reason}: {line.message}" for line in applied.tenants if line.state == "unwell"]
+    unwell = [line for line in applied.tenants if line.state == "unwell"]
     if unwell or applied.totals.defects:
-        writer.send("; ".join([*unwell, *applied.totals.defects]))
+        told = [f"{line.reason}: {line.message}" for line in unwell]
+        text = "; ".join([*told, *applied.totals.defects])
+        writer.send(_Trouble(text, frozenset(line.reason for line in unwell)))
 
 
 def _be_quiet() -> None:

@@ -41,12 +41,14 @@ class Life:
     Args:
         trial: the server; its service account takes people out again in between.
         bench: everything around it.
-        expected: how many crash points there will be, once known; for a progress bar.
+        expected: told how many crash points there will be, at first by estimate; for a progress bar.
+        total: how many there are; None: not known yet.
     """
 
     trial: Trial
     bench: Bench
     expected: Callable[[int], None]
+    total: int | None = None
     _flags: tuple[Row, ...] = ()
     _lives: int = 0
 
@@ -64,6 +66,7 @@ class Life:
 
         Raises:
             LifeFailed: when an uncut life does not come to a good end.
+            NoPlace: when the server has no place for the tenant.
         """
         slug, whole = await self._begin(), await self._uncut()
         ready = await self._state(slug)
@@ -79,21 +82,22 @@ class Life:
 
         begun = time.monotonic()
         slug = await self._begin()
-        killed = await run(self.bench.settings(members_gone="remove"), slug, last_of_making)
+        killed = await self._ran(slug, last_of_making)
         await asyncio.to_thread(self.bench.save)
         workspace = await self._workspace(slug)
         self._flags = tuple(await self._onboarding(workspace.workspace_id))
-        again = await run(self.bench.settings(members_gone="remove"), slug)
+        again = await self._ran(slug)
         yield await self._compared(last_of_making, slug, killed, again, ready, begun)
 
         following = _split(cuts_of(again.calls))[1]
-        self.expected(len(making) + 1 + len(following))
+        # looked at before the points that follow, so that a certification that is stopped can say how many there were
+        leaving, left = await self._leaving(slug, workspace)
+        self.total = len(making) + 1 + len(following) + len(leaving)
+        self.expected(self.total)
         for cut in following:
             begun = time.monotonic()
             await self._set_back(workspace)
             yield await self._tried(slug, cut, ready, begun)
-        leaving, left = await self._leaving(slug, workspace)
-        self.expected(len(making) + 1 + len(following) + len(leaving))
         for cut in leaving:
             begun = time.monotonic()
             await self._set_back(workspace)
@@ -118,9 +122,7 @@ class Life:
     # --- one point
 
     async def _tried(self, slug: str, cut: Cut, expected: State, begun: float) -> CrashPoint:
-        settings = self.bench.settings(members_gone="remove")
-        killed = await run(settings, slug, cut)
-        again = await run(settings, slug)
+        killed, again = await self._ran(slug, cut), await self._ran(slug)
         return await self._compared(cut, slug, killed, again, expected, begun)
 
     async def _compared(
@@ -138,9 +140,15 @@ class Life:
         return CrashPoint(str(cut), not unlike, "; ".join(unlike) or "as uncut", time.monotonic() - begun)
 
     async def _uncut(self, slug: str = "") -> Ran:
-        ran = await run(self.bench.settings(members_gone="remove"), slug or self._slug)
+        ran = await self._ran(slug or self._slug)
         if ran.trouble:
             raise LifeFailed(f"a run that nobody killed ended with {ran.trouble}")
+        return ran
+
+    async def _ran(self, slug: str, cut: Cut | None = None) -> Ran:
+        ran = await run(self.bench.settings(members_gone="remove"), slug, cut)
+        if ran.full:
+            await self.trial.must_have_places()
         return ran
 
     # --- the tenant and its workspace

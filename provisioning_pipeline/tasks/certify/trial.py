@@ -13,11 +13,13 @@ from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Created, Door, Token, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.clients.twenty.errors import TwentyFault
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.clients.twenty.roster import RosterEntry
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, email, subdomain
@@ -27,12 +29,20 @@ JUNK = Token("certify-no-token", datetime.now(UTC) + timedelta(days=1))
 """What is no token at all."""
 
 
+PLACES = 2
+"""How many workspaces a certification has on the server at a time."""
+
+
 class Unseen(Exception):
     """There is no way to look at it on this server; the text says why."""
 
 
 class Blocked(Exception):
     """It cannot be looked at, because something that comes before it failed."""
+
+
+class NoPlace(Exception):
+    """The server has not the two free places that a certification needs, so nothing more can be looked at there."""
 
 
 @dataclass
@@ -119,8 +129,9 @@ class Trial:
 
         Raises:
             TwentyFault: what Twenty refused.
+            NoPlace: when it refuses for want of a place.
         """
-        return await self.wire.call(operation, variables or {}, token, self.activation_seconds)
+        return await self._placed(self.wire.call(operation, variables or {}, token, self.activation_seconds))
 
     async def agnostic(self) -> Token:
         """A token of the service account that belongs to no workspace."""
@@ -135,11 +146,45 @@ class Trial:
         return await setting_up(f"{account.email} could not sign in", self.session.member_token(account, place.door))
 
     async def create(self, number: str) -> Created:
-        """Make a workspace, which counts as ours from now on."""
+        """Make a workspace, which counts as ours from now on.
+
+        Raises:
+            NoPlace: when there is no place for it.
+        """
         variables = {"displayName": DISPLAY_NAME, "subdomain": subdomain(self.run, number)}
-        answer = await self.session.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables)
+        answer = await self._placed(self.session.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables))
         door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
         return Created(door, answer["loginToken"]["token"])
+
+    async def _placed(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except TwentyFault as fault:
+            if fault.reason is Reason.SERVER_FULL:
+                await self.must_have_places(fault.error.message)
+            raise
+
+    async def must_have_places(self, refusal: str = "it is full") -> None:
+        """A call was refused because the server is full: that is no finding unless we have both places.
+
+        Args:
+            refusal: Twenty's words.
+
+        Raises:
+            NoPlace: when this certification has fewer than two workspaces there.
+        """
+        rows = await self.ask(
+            'SELECT count(*) AS n FROM core.workspace WHERE "deletedAt" IS NULL AND starts_with(subdomain, %s)',
+            subdomain(self.run, ""),
+        )
+        found = rows[0]["n"]
+        if found < PLACES:
+            raise NoPlace(
+                f"certify needs two free places on {self.session.system}; it found {found or 'none'} "
+                f"({refusal.rstrip('.')}). Delete "
+                "workspaces there that nobody needs, or give it an enterprise key, or certify another server of the "
+                f"same version and settings; then start `provisioning certify` again."
+            )
 
     async def place(self, door: Door) -> Place:
         """What there is to work with in an active workspace.

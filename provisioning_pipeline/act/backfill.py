@@ -11,6 +11,7 @@ from provisioning_pipeline.act.members.joining import join_all
 from provisioning_pipeline.act.members.leaving import LEAVING, leave
 from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.settling import settle
+from provisioning_pipeline.act.members.uninviting import withdraw_all
 from provisioning_pipeline.act.members.work import Work, finding_about, guarded
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.concurrency import all_of
@@ -23,7 +24,7 @@ _ROLE_CHANGES = frozenset({Change.ADD_MEMBER, Change.SET_ROLE, Change.DEMOTE_MEM
 
 
 async def backfill_members(scope: Scope) -> None:
-    """Add, link, name and give roles; then take away what was decided; then settle MembersSynced.
+    """Withdraw invitations; add, link, name and give roles; then take away what was decided; then settle MembersSynced.
 
     Raises:
         Fault: when the server, not one person, is the trouble. What one person meets becomes a finding.
@@ -33,6 +34,7 @@ async def backfill_members(scope: Scope) -> None:
     door = scope.door = await open_door(scope, link)
     work = Work(scope, door, await put_right(scope, link, door), list(scope.plan.findings))
     staying = [member for member in scope.plan.members if not LEAVING & set(member.changes)]
+    await withdraw_all(work)
     await join_all(work, staying)
     try:
         await all_of(settle(work, member) for member in staying)

@@ -93,6 +93,9 @@ class Scope:
     ready_status: str
     pending_statuses: tuple[str, ...]
     invites: bool = False
+    default_role: str = ""
+    """Label of the role with which people are invited; the one that is theirs comes once they are in."""
+
     everyone: bool = False
     trusts_accounts: bool = False
     revokes_api_keys: bool = False

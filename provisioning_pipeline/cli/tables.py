@@ -190,6 +190,7 @@ def plan_json(planned: Plan) -> dict[str, Any]:
                 "members": [
                     {"email": m.email, "role": m.role, "changes": list(m.changes), "why": m.why} for m in entry.members
                 ],
+                "withdrawals": [{"email": w.email, "why": w.why} for w in entry.withdrawals],
                 "findings": [{"reason": f.reason, "person": f.person, "message": f.message} for f in entry.findings],
                 "conditions": [
                     {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}

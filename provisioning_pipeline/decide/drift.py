@@ -124,6 +124,10 @@ def _members(entry: TenantPlan, before: Before) -> Iterator[Drift]:
     for member in entry.members:
         if found := _why(member, before):
             people.setdefault(found[:2], []).append(f"{found[2]} {member.email}")
+    if entry.withdrawals:
+        # why an invitation is to end is told in the plan; who brought it to that may be anybody
+        ended = people.setdefault((DriftCause.UNKNOWN, Actor.UNKNOWN), [])
+        ended += [f"{Change.WITHDRAW_INVITATION} {withdrawal.email}" for withdrawal in entry.withdrawals]
     for (cause, who), done in people.items():
         yield Drift(entry.tenant.database_name, cause, Source.MEMBERS, who, _listed(done))
 

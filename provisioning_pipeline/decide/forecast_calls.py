@@ -44,6 +44,9 @@ _NAMELESS: Final = 2
 _OWN_RECORD: Final = 1
 """currentUser of our account, before the first removal in a workspace: it must not be the one removed."""
 
+_WITHDRAWAL: Final = 2
+"""One invitation: findWorkspaceInvitations, deleteWorkspaceInvitation."""
+
 OF_TENANT: Final[Mapping[Change, int]] = {
     # signUpInNewWorkspace, and the exchange of its login token
     Change.CREATE_WORKSPACE: 2,
@@ -93,6 +96,7 @@ _BY_OUR_ACCOUNT: Final = frozenset(
         Change.CLOSE_INVITE_LINK,
         Change.RESTORE_DEFAULT_ROLE,
         Change.MEND_MEMBER,
+        Change.WITHDRAW_INVITATION,
     }
 )
 """For these our account signs in to the workspace, once."""
@@ -236,6 +240,7 @@ def _calls_of(tenant: Work, circumstances: Circumstances) -> int:
         + _doors(tenant)
         + _for_admin(tenant)
         + _for_members(tenant)
+        + _WITHDRAWAL * len(tenant.entry.withdrawals)
         + _for_pending(tenant.entry.pending)
         + _logins(tenant, circumstances)
     )

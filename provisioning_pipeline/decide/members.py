@@ -167,7 +167,7 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
     inside = bool(row["inside"])
     ownership = people.accounts.of(row["server"], account, clerk_user) if account else Ownership.PROVED
     if ownership is Ownership.UNPROVED:
-        _tell_unproven(builder, row, people.accounts.evidence[row["server"], account])
+        _tell_unproven(builder, row, people.accounts.evidence[row["server"], account], people)
         builder.replace_admin.add(account)
         if not inside:
             return
@@ -203,11 +203,13 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
         )
 
 
-def _tell_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence) -> None:
+def _tell_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence, people: People) -> None:
     """Whoever is a member has what is theirs, more or less; whoever is none lacks it."""
     inside, current, target = bool(row["inside"]), row["current_role"], row["target"]
     if not inside:
         keeps = f"So they are neither added as {target} nor invited."
+        if _is_invited_by_others(row, evidence, people):
+            keeps += _INVITED_BY_OTHERS
     elif current == target:
         keeps = f"They keep the role {target}."
     elif current == ADMIN_ROLE:
@@ -216,6 +218,18 @@ def _tell_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence
         keeps = f"They keep {f'the role {current}' if current else 'no role'}, although Clerk's makes them {target}."
     message = unproven_message(row["server"], evidence, keeps)
     builder.find(Reason.ACCOUNT_UNPROVEN, evidence.email, message, blocks=not inside)
+
+
+_INVITED_BY_OTHERS: Final = (
+    " Somebody else has invited this address to the workspace, though, and whoever has the account joins by signing "
+    "in: withdraw that in Twenty (Settings > Members) unless it is theirs."
+)
+
+
+def _is_invited_by_others(row: Mapping[str, Any], evidence: Evidence, people: People) -> bool:
+    known = people.invitations
+    found = (known["database_name"] == row["database_name"]) & (known["email"] == evidence.email)
+    return bool((found & ~known["ours"].astype(bool)).any())
 
 
 def _may_be_changed(row: Mapping[str, Any], ownership: Ownership) -> bool:

@@ -22,6 +22,17 @@ WORKPLACES: Final[Columns] = {
 """The tenants whose organization was read, each with its workspace."""
 
 
+INVITATIONS_OF_TENANTS: Final[Columns] = {
+    "database_name": "object",
+    "server": "object",
+    "workspace_id": "object",
+    "email": "object",  # lower case
+    "role": "object",  # label; None when it names none that is there
+    "ours": "object",  # bool: a run of ours sent it
+}
+"""The invitations that are still good, to the workspaces of those tenants."""
+
+
 @dataclass(frozen=True)
 class People:
     """Everything that is known about members; the frames are those of `model.frames`.
@@ -36,6 +47,7 @@ class People:
         departures: (organization, Clerk user) → what a direct look at that person confirmed.
         half_members: frame; whose member record is not as it should be.
         accounts: what the accounts that matter prove about their addresses.
+        invitations: frame with the columns of `INVITATIONS_OF_TENANTS`.
         raised_by_us: (database name, Clerk user) of Admins who hold that role only because our own join gave it.
     """
 
@@ -51,6 +63,7 @@ class People:
     departures: Mapping[tuple[str, str], Departure] | None = None
     half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
     accounts: KnownAccounts = field(default_factory=KnownAccounts)
+    invitations: pd.DataFrame = field(default_factory=lambda: frame(INVITATIONS_OF_TENANTS, []))
     raised_by_us: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -104,6 +117,11 @@ def accounts_of(rows: pd.DataFrame) -> set[AccountKey]:
     """(server, account) of everybody in these rows of `desired_members` who has an account."""
     known = rows[rows["account"].notna()]
     return set(zip(known["server"], known["account"], strict=True))
+
+
+def has_address(rows: pd.DataFrame, emails: set[str]) -> "pd.Series[bool]":
+    """Which rows of `desired_members` are about somebody who has one of these addresses, at Clerk or at Twenty."""
+    return rows["email"].isin(emails) | rows["account_email"].isin(emails)
 
 
 def with_account_among(rows: pd.DataFrame, accounts: set[AccountKey]) -> "pd.Series[bool]":

@@ -24,6 +24,7 @@ from provisioning_pipeline.model.tenant import (
     Finding,
     MemberPlan,
     TenantPlan,
+    Withdrawal,
 )
 
 _MOST_NAMED = 3
@@ -45,6 +46,7 @@ class KnownMembers:
         another_admin: who else could stand for a tenant's admin.
         roles_lent: database names whose workspace has another default role because of us.
         mending: database name → half members of ours about whom Clerk says nothing.
+        withdrawals: database name → invitations of ours that are to end.
     """
 
     matches: Mapping[str, Match]
@@ -57,6 +59,7 @@ class KnownMembers:
     another_admin: Callable[[TenantPlan], Admin | AdminUnknown]
     roles_lent: frozenset[str] = frozenset()
     mending: Mapping[str, tuple[MemberPlan, ...]] = field(default_factory=dict)
+    withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=dict)
 
 
 def workplaces(entries: list[TenantPlan]) -> pd.DataFrame:
@@ -92,7 +95,8 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
     decision = known.decisions.get(name, NOTHING)
     organization = _organization_to_store(entry, known)
     mending = _without_decided(known.mending.get(name, ()), decision)
-    left_open = name in known.links_open or name in known.roles_lent
+    withdrawals = _withdrawals(entry, known)
+    left_open = name in known.links_open or name in known.roles_lent or withdrawals
     if decision is NOTHING and organization is None and not left_open and not mending:
         # the usual tenant of a fleet at rest
         condition = _condition(entry, known, (), ())
@@ -105,6 +109,8 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         changes.append(Change.CLOSE_INVITE_LINK)
     if name in known.roles_lent:
         changes.append(Change.RESTORE_DEFAULT_ROLE)
+    if withdrawals:
+        changes.append(Change.WITHDRAW_INVITATION)
     if organization:
         changes.append(Change.STORE_AT_CLERK)
     if {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER} & set(changes):
@@ -115,9 +121,14 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         changes=tuple(dict.fromkeys([*_before_proof(entry), *changes, *_proof(entry, changes)])),
         members=members,
         findings=decision.findings,
+        withdrawals=withdrawals,
         store_organization=organization,
         conditions=_with(entry.conditions, condition) if condition else entry.conditions,
     )
+
+
+def _withdrawals(entry: TenantPlan, known: KnownMembers) -> tuple[Withdrawal, ...]:
+    return known.withdrawals.get(entry.tenant.database_name, ()) if entry.workspace_id else ()
 
 
 def _before_proof(entry: TenantPlan) -> tuple[Change, ...]:

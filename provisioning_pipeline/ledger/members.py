@@ -204,6 +204,26 @@ class Members:
         )
         return {(name, email) for name, email in rows}
 
+    async def invited(self, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these (database name, e-mail) whom a run of ours invited, and none uninvited since."""
+        if not wanted or not await has_ledger(self.database):
+            return set()
+        names, emails = [list(column) for column in zip(*wanted, strict=True)]
+        rows = await self.database.fetch_tuples(
+            """
+            SELECT w.name, w.email FROM unnest(%s::text[], %s::text[]) AS w(name, email)
+            CROSS JOIN LATERAL (
+                SELECT o.change FROM provisioning.outcome o
+                WHERE o.database_name = w.name AND o.status = 'done' AND (
+                    o.change = %s AND starts_with(o.detail, w.email || ' as ')
+                    OR o.change = %s AND starts_with(o.detail, w.email || ': '))
+                ORDER BY o.id DESC LIMIT 1
+            ) AS last WHERE last.change = %s
+            """,
+            [names, emails, Change.INVITE_MEMBER, Change.WITHDRAW_INVITATION, Change.INVITE_MEMBER],
+        )
+        return {(name, email) for name, email in rows}
+
     async def was_demoted(self, database_name: str, email: str) -> bool:
         """Whether a run that we still remember took the role Admin from this person in the tenant's workspace."""
         rows = await self.database.fetch(

@@ -67,6 +67,14 @@ SERVICE_ACCESS: Final[Columns] = {
 }
 """The workspaces of which our own account is a member, or to which it is invited."""
 
+INVITATIONS: Final[Columns] = {
+    "server": "object",
+    "workspace_id": "object",
+    "email": "object",  # of whom it invites, lower case
+    "role": "object",  # label of the role that it gives; None when it names none that is there
+}
+"""The personal invitations that are still good. Whoever has an account with that e-mail joins by signing in."""
+
 FLAGS: Final[Columns] = {
     "server": "object",
     "key": "object",

@@ -67,6 +67,7 @@ class Change(StrEnum):
     ADD_ADMIN = "add admin"
     ADD_MEMBER = "add member"
     INVITE_MEMBER = "invite member"
+    WITHDRAW_INVITATION = "withdraw invitation"
     MEND_MEMBER = "mend half member"
     LINK_MEMBER = "link member"
     DROP_LINK = "drop link"
@@ -92,6 +93,7 @@ MEMBER_CHANGES = frozenset(
     {
         Change.ADD_MEMBER,
         Change.INVITE_MEMBER,
+        Change.WITHDRAW_INVITATION,
         Change.MEND_MEMBER,
         Change.LINK_MEMBER,
         Change.DROP_LINK,
@@ -136,6 +138,14 @@ class MemberPlan:
     why: str = ""
     changed_at: int | None = None
     undoes_our_join: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """An open invitation of ours that is to end. `email` is that of whom it invites; `why` is a clause."""
+
+    email: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +242,7 @@ class TenantPlan:
         conditions: what observing already settled.
         members: what is to be done for its members.
         findings: what about its members needs a person.
+        withdrawals: invitations of ours to its workspace that are to end.
         store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
         database: what its own database needs; None when it was not looked into.
         pending: the names of pending onboarding steps, one tuple for each person of ours who has any.
@@ -250,6 +261,7 @@ class TenantPlan:
     conditions: tuple[Condition, ...]
     members: tuple[MemberPlan, ...] = ()
     findings: tuple[Finding, ...] = ()
+    withdrawals: tuple[Withdrawal, ...] = ()
     store_organization: str | None = None
     database: DatabasePlan | None = None
     pending: tuple[tuple[str, ...], ...] = ()

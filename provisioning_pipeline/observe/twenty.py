@@ -15,6 +15,7 @@ from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.frames import (
     FLAGS,
     HALF_MEMBERS,
+    INVITATIONS,
     SERVERS,
     SERVICE_ACCESS,
     TWENTY_MEMBERS,
@@ -44,6 +45,7 @@ class TwentySnapshot:
     users: pd.DataFrame
     service_users: Mapping[str, tuple[str, ...]]
     service_access: pd.DataFrame
+    invitations: pd.DataFrame
     deleted_in_use: Mapping[str, Sequence[Row]]
     lost_accounts: frozenset[str]
     half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
@@ -68,6 +70,7 @@ async def twenty_servers(
     users: list[tuple[Any, ...]] = []
     service_users: dict[str, tuple[str, ...]] = {}
     service_access: list[Row] = []
+    invitations: list[Row] = []
     for server, seen in zip(servers, read, strict=True):
         name = database_name(server.database_url.get_secret_value())
         rows.append(
@@ -88,6 +91,7 @@ async def twenty_servers(
         users += [(server.name, *row) for row in seen.users]
         service_users[server.name] = tuple(seen.service_users)
         service_access += [{**row, "server": server.name} for row in seen.service_access]
+        invitations += [{**row, "server": server.name} for row in seen.invitations]
     return TwentySnapshot(
         servers=frame(SERVERS, rows),
         workspaces=frame(WORKSPACES, workspaces),
@@ -96,6 +100,7 @@ async def twenty_servers(
         users=frame(TWENTY_USERS, users),
         service_users=service_users,
         service_access=frame(SERVICE_ACCESS, service_access),
+        invitations=frame(INVITATIONS, invitations),
         deleted_in_use={server.name: seen.deleted_in_use for server, seen in zip(servers, read, strict=True)},
         lost_accounts=frozenset(server.name for server, seen in zip(servers, read, strict=True) if seen.lost_account),
     )
@@ -110,6 +115,7 @@ class _Seen:
     members: list[tuple[Any, ...]]
     users: list[tuple[Any, ...]]
     service_access: list[Row]
+    invitations: list[Row]
     deleted_in_use: list[Row]
     lost_account: bool
     fault: Fault | None = None
@@ -123,14 +129,26 @@ async def _read(server: TwentyServer, database: TwentyDatabase, only: Sequence[s
         flags = await database.onboarding_rows(only)
         service_users = await database.user_ids(server.service_email)
         service_access = await database.service_access(service_users, server.service_email, only)
+        invitations = await database.invitations(only)
         deleted_in_use = await database.deleted_in_use(service_users)
         lost_account = not service_users and await database.was_deleted(server.service_email)
         members = await database.members(only)
         # of some tenants, whose accounts matter is known only after Clerk was read
         users = await database.users() if only is None else []
     except Fault as fault:
-        return _Seen(0, [], [], [], [], [], [], [], lost_account=False, fault=fault)
-    return _Seen(count, workspaces, flags, service_users, members, users, service_access, deleted_in_use, lost_account)
+        return _Seen(0, [], [], [], [], [], [], [], [], lost_account=False, fault=fault)
+    return _Seen(
+        count,
+        workspaces,
+        flags,
+        service_users,
+        members,
+        users,
+        service_access,
+        invitations,
+        deleted_in_use,
+        lost_account,
+    )
 
 
 async def with_users(

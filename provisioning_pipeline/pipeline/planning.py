@@ -14,10 +14,11 @@ from provisioning_pipeline.decide.admin import admin_holders
 from provisioning_pipeline.decide.aging import unactivated
 from provisioning_pipeline.decide.hand_made import members_to_take_over
 from provisioning_pipeline.decide.harm import Budget, Weighed, harmed, weigh
+from provisioning_pipeline.decide.invitations import withdrawals
 from provisioning_pipeline.decide.joins import lowered, raised_by_us
 from provisioning_pipeline.decide.members import accounts_that_matter, decide_members, with_target
 from provisioning_pipeline.decide.organizations import Match, claimants_of, match_organizations
-from provisioning_pipeline.decide.people import People, accounts_of, desired_members, missing_at_clerk
+from provisioning_pipeline.decide.people import People, accounts_of, desired_members, has_address, missing_at_clerk
 from provisioning_pipeline.decide.plan import Observed, Planner
 from provisioning_pipeline.decide.plan_databases import PeopleOfDatabase, people_of_databases, with_databases
 from provisioning_pipeline.decide.plan_members import KnownMembers, with_members, workplaces
@@ -33,6 +34,7 @@ from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures
 from provisioning_pipeline.pipeline.accounts import AskedAccounts
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.half_members import mending
+from provisioning_pipeline.pipeline.invitations import invitations_of_tenants
 from provisioning_pipeline.pipeline.joins import joins_of
 from provisioning_pipeline.pipeline.observation import Seen, everything, some
 from provisioning_pipeline.pipeline.policy import database_policy, member_policy
@@ -138,6 +140,7 @@ async def _decide(
         service_users=seen.twenty.service_users,
         complete=clerk.doubt is None and clerk.fault is None,
         half_members=seen.twenty.half_members,
+        invitations=await invitations_of_tenants(connections, places, seen.twenty.invitations),
     )
     missing = missing_at_clerk(people)
     looked_at = _in_turn(missing, seen.looked_at)
@@ -146,7 +149,8 @@ async def _decide(
     desired = with_target(desired_members(people), policy)
     await accounts.ask(accounts_that_matter(desired) | (await accounts.made_by_others() & accounts_of(desired)))
     admins = lowered(desired)
-    await accounts.ask(accounts_of(admins))
+    invited = desired[has_address(desired, set(people.invitations["email"]))]
+    await accounts.ask(accounts_of(admins) | accounts_of(invited))
     joins = await joins_of(connections, admins, accounts.evidence)
     people = replace(people, accounts=accounts.known, raised_by_us=raised_by_us(joins))
     decisions = decide_members(people, policy, desired)
@@ -179,6 +183,7 @@ async def _decide(
         ),
         roles_lent=frozenset(name for name, link in links.items() if link.get("default_role_lent")),
         mending=mending(seen, matches, by_name, planner, settings.member_default_role),
+        withdrawals=withdrawals(people, policy, desired),
     )
     entries = [with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts]
     retirements = retirements_of(

@@ -171,6 +171,7 @@ def _facts(entry: TenantPlan, places: Mapping[str, str]) -> dict[str, Any]:
         "workspace": entry.workspace_id,
         "admin": asdict(entry.admin) if isinstance(entry.admin, Admin) else None,
         "members": [_without(asdict(member), "why", "changed_at") for member in entry.members],
+        "withdrawn invitations": [withdrawal.email for withdrawal in entry.withdrawals],
         "pending steps": entry.pending,
         "organization": entry.store_organization,
         "rows": sorted(str(flag.row_id) for flag in database.rows) if database else [],

@@ -262,6 +262,7 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
         entry,
         changes=tuple(changes),
         members=members,
+        withdrawals=(),
         store_organization=None,
         database=None,
         adopt=False,

@@ -90,6 +90,8 @@ def _member_lines(entry: TenantPlan) -> Iterator[PlanLine]:
     found = [(list(_MEMBERS).index(change), *_told_member(change, member)) for member in entry.members
              for change in _shown(member)]  # fmt: skip
     yield from (PlanLine(sign, text) for _, sign, text in sorted(found, key=lambda item: item[0]))
+    for ended in entry.withdrawals:
+        yield PlanLine("-", f"withdraw our invitation of {ended.email}: {ended.why}")
     yield from (PlanLine("~", str(change)) for change in entry.changes if change in _LEFT_OVER)
     if entry.store_organization:
         yield PlanLine("~", f"store the workspace id at Clerk organization {entry.store_organization}")

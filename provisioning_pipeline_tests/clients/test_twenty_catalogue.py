@@ -80,6 +80,7 @@ async def test_every_read_needs_no_other_column_than_those_that_are_listed(url: 
         await database.users([SOMEBODY], [workspace])
         await database.records.roster(workspace)
         await database.has_invitation(workspace, SOMEBODY)
+        await database.invitations()
         await database.workspace_state(workspace)
         await database.flags(workspace)
         await database.member_state(workspace, SOMEBODY)

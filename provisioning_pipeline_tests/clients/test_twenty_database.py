@@ -423,7 +423,10 @@ async def test_an_invitation_counts_while_it_is_good(core: Core) -> None:
         found = {email: await database.has_invitation(one, email) for _, email, _, _ in rows}
         assert await database.has_invitation(one, " ADA@x.test")
         assert not await database.has_invitation(two, "ada@x.test")
+        listed = [(row["workspace_id"], row["email"], row["role"]) for row in await database.invitations()]
+        assert await database.invitations([two]) == []
     assert found == {"ada@x.test": True, "bob@x.test": True, "old@x.test": False, "other@x.test": False}
+    assert sorted(listed) == [(one, "ada@x.test", None), (one, "bob@x.test", None)]
 
 
 # --- what is no Twenty database -----------------------------------------------------------------------------------

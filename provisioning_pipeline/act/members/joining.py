@@ -12,6 +12,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Change, MemberPlan
 
 
@@ -105,7 +106,8 @@ async def _join(work: Work, member: MemberPlan, invite_hash: str) -> None:
 async def _has_own_password(work: Work, member: MemberPlan) -> None:
     """An account that we did not make: only an invitation by e-mail can bring them in, if it is theirs at all.
 
-    Twenty lets whoever has an account and an open invitation join by signing in, with the invitation's role.
+    Twenty lets whoever has an account and an open invitation join by signing in, with the invitation's role: so it
+    gives the least, and the role that is theirs comes once they are in and linked.
     """
     scope = work.scope
     for user_id in await scope.server.database.user_ids(member.email):
@@ -121,11 +123,23 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
             "PROVISIONING_MEMBERS_FOREIGN_PASSWORD=invite; the next run links them.",
         )
     if not await scope.server.database.has_invitation(work.door.workspace_id, member.email):
-        role = await scope.client.role_id(work.door, member.role)
-        async with scope.change(Change.INVITE_MEMBER, f"{member.email} as {member.role}"):
+        role = await scope.client.role_id(work.door, _role_of_invitations(scope, member))
+        async with scope.change(Change.INVITE_MEMBER, f"{member.email} as {scope.default_role}"):
             await scope.client.invite(work.door, member.email, role)
     raise Fault(
         FaultKind.TENANT,
         Reason.INVITED,
         f"{member.email} has a password of their own and was invited by e-mail; they are linked once they accept.",
     )
+
+
+def _role_of_invitations(scope: Scope, member: MemberPlan) -> str:
+    if scope.default_role == ADMIN_ROLE:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.FOREIGN_PASSWORD,
+            f"{member.email} already has an account on {scope.client.system} with a password of their own, and nobody "
+            f"is invited as {ADMIN_ROLE}, which PROVISIONING_MEMBER_DEFAULT_ROLE says. Set another there, or invite "
+            "them once in Twenty (Settings > Members); the next run links them.",
+        )
+    return scope.default_role

@@ -257,6 +257,13 @@ class TwentyDatabase:
             standing.ACCESS, {"users": list(user_ids), "email": email.strip().lower(), "only": ids}
         )
 
+    async def invitations(self, only: Sequence[str] | None = None) -> list[Row]:
+        """Personal invitations to workspaces, all or these, that are still good.
+
+        The columns of `INVITATIONS` without the server.
+        """
+        return await self._fetch(standing.INVITATIONS, {"only": None if only is None else list(only)})
+
     async def deleted_in_use(self, user_ids: Sequence[str]) -> list[Row]:
         """Workspaces that are marked as deleted although they have members: workspace_id, subdomain, members, service.
 

@@ -39,6 +39,16 @@ ACCESS: LiteralString = """
 
 An Admin may log in by password where that is off, if the workspace lets admins bypass it (2.21.0, run against it)."""
 
+INVITATIONS: LiteralString = """
+    SELECT t."workspaceId"::text AS workspace_id, lower(t.context->>'email') AS email, r.label AS role
+    FROM core."appToken" t
+    LEFT JOIN core.role r ON r.id::text = t.context->>'roleId' AND r."workspaceId" = t."workspaceId"
+    WHERE t.type IN ('INVITATION_TOKEN', 'ONBOARDING_INVITATION_TOKEN') AND t."deletedAt" IS NULL
+      AND t."expiresAt" > now() AND t."workspaceId" IS NOT NULL AND t.context->>'email' IS NOT NULL
+      AND (%(only)s::uuid[] IS NULL OR t."workspaceId" = ANY(%(only)s))
+"""
+"""Parameter: workspace ids or NULL for all."""
+
 DELETED_IN_USE: LiteralString = """
     SELECT w.id::text AS workspace_id, w.subdomain, count(*)::int AS members,
            bool_or(uw."userId" = ANY(%s::uuid[])) AS service

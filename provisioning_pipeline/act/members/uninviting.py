@@ -1,0 +1,22 @@
+"""Withdrawing invitations of ours by which nobody should come in any more."""
+
+from provisioning_pipeline.act.members.work import Work, about_person
+from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import Change, Finding, Withdrawal
+
+
+async def withdraw_all(work: Work) -> None:
+    """Withdraw what the plan says. One address's trouble becomes a finding; a server's trouble goes on."""
+    await all_of(_withdraw(work, withdrawal) for withdrawal in work.scope.plan.withdrawals)
+
+
+async def _withdraw(work: Work, withdrawal: Withdrawal) -> None:
+    scope, email = work.scope, withdrawal.email
+    try:
+        async with scope.change(Change.WITHDRAW_INVITATION, f"{email}: {withdrawal.why}"):
+            await scope.client.withdraw_invitations(work.door, email)
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        work.findings.append(Finding(fault.reason, email, about_person(scope, email, "", fault)))

@@ -149,8 +149,9 @@ async def test_a_pool_that_waits_in_vain_names_the_cause(
     url = sandbox_postgres.create_database("waiting")
     async with database(url) as opened:
         pool = await opened._opened()
-        monkeypatch.setattr(pool, "timeout", 0.01)
         async with pool.connection(), pool.connection(), pool.connection(), pool.connection():
+            # only now: the four may take their time on a busy machine
+            monkeypatch.setattr(pool, "timeout", 0.01)
             with pytest.raises(Fault, match="couldn't get a connection"):
                 await opened.fetch("SELECT 1 AS one")
             monkeypatch.setattr(opened, "_url", sandbox_postgres.url("no_such_database"))

@@ -21,7 +21,7 @@ from provisioning_pipeline_tests.decide.test_forecast import AT_REST
 from provisioning_pipeline_tests.decide.test_ownership import CEO, evidence
 from provisioning_pipeline_tests.decide.test_plan_members import entry, known
 
-VOUCHED = {"vouched_email": CEO}
+VOUCHED: dict[str, Any] = {"vouched_email": CEO}
 
 
 def invited(

@@ -113,6 +113,7 @@ def test_a_service_account_that_is_invited_with_too_few_rights_says_so(world: Wo
     assert world.conditions(acme)["Ready"] == ("False", Reason.SERVICE_ACCOUNT_DEMOTED)
 
 
+@pytest.mark.slow
 def test_the_account_that_went_with_its_last_workspace_is_signed_up_anew() -> None:
     with Sandbox(SandboxOptions(tenants=1, twenty=(TwentyOptions(activation_seconds=0.0),))) as sandbox:
         world = World(sandbox)
@@ -235,6 +236,7 @@ def test_a_subdomain_that_the_customer_changed_is_followed_while_nothing_else_is
     at_rest(world, acme)
 
 
+@pytest.mark.slow
 def test_workspaces_that_changed_names_are_both_followed(world: World, acme: str) -> None:
     other = f"{acme}-b"
     world.sandbox.add_tenant(other)
@@ -252,7 +254,7 @@ def test_workspaces_that_changed_names_are_both_followed(world: World, acme: str
     at_rest(world, acme, other)
 
 
-@pytest.mark.parametrize("newcomers_first", [True, False])
+@pytest.mark.parametrize("newcomers_first", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_nobody_works_in_the_workspace_that_took_over_an_address(
     world: World, acme: str, newcomers_first: bool
 ) -> None:

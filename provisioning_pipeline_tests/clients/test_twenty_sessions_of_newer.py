@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 EXCHANGE = "getAuthTokensFromLoginToken"
 
 
-@pytest.fixture(params=["2.38", "2.47"])
+@pytest.fixture(params=["2.38", pytest.param("2.47", marks=pytest.mark.slow)])
 def newer(request: pytest.FixtureRequest, special: Callable[[TwentyOptions], StandInTwenty]) -> StandInTwenty:
     return special(TwentyOptions(activation_seconds=0, version=request.param))
 

@@ -6,11 +6,17 @@ import pytest
 
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
-from provisioning_pipeline_tests.world import World
+from provisioning_pipeline_tests.world import World, browser, read
 
 
 @pytest.fixture(scope="module")
 def shared_world() -> Iterator[World]:
     """One sandbox without tenants; what a test leaves in it must not matter to the next."""
     with Sandbox(SandboxOptions(tenants=0, twenty=(TwentyOptions(activation_seconds=0.0),))) as sandbox:
-        yield World(sandbox)
+        world = World(sandbox)
+        # whoever signs up first becomes the server's admin, and any test may be the first on its worker
+        service = world.settings.servers[0]
+        with browser(sandbox.twenty[0]) as http:
+            document = "mutation($e:String!,$p:String!){signUp(email:$e,password:$p){tokens{refreshToken{token}}}}"
+            read(http, document, {"e": service.service_email, "p": service.service_password.get_secret_value()})
+        yield world

@@ -188,15 +188,15 @@ class Run:
             await self.release()
 
 
-ACTS = st.tuples(st.sampled_from([0, 1]), st.sampled_from(["take", "write", "write", "release", "end"]))
+ACTS = st.tuples(st.sampled_from([0, 1]), st.sampled_from(["write", "write", "take", "take over", "end", "release"]))
 
 
 @pytest.mark.slow
-@given(st.lists(ACTS, min_size=6, max_size=16))
+@given(st.lists(ACTS, min_size=8, max_size=24))
 def test_what_one_run_writes_under_a_lock_stands_together(
     sandbox_postgres: SandboxPostgres, url: str, acts: list[tuple[int, str]]
 ) -> None:
-    """`end` takes the sessions of whatever locks there are."""
+    """`end` takes the sessions of all locks that there are; who takes over, takes the lock after that."""
     sandbox_postgres.execute(NAME, "TRUNCATE log")
     faults: list[Fault] = []
 
@@ -204,10 +204,10 @@ def test_what_one_run_writes_under_a_lock_stands_together(
         asked: list[asyncio.Queue[str]] = [asyncio.Queue(), asyncio.Queue()]
         runs = [asyncio.create_task(Run(url, n).live(asked[n], faults), context=Context()) for n in (0, 1)]
         for number, act in [(0, "take"), *acts]:
-            if act == "end":
+            if act in ("end", "take over"):
                 end_holders(sandbox_postgres)
-            else:
-                asked[number].put_nowait(act)
+            if act != "end":
+                asked[number].put_nowait(act.removesuffix(" over"))
                 await asked[number].join()
         for queue in asked:
             queue.put_nowait("leave")

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -192,6 +192,8 @@ ACTS = st.tuples(st.sampled_from([0, 1]), st.sampled_from(["write", "write", "ta
 
 
 @pytest.mark.slow
+@example([(0, "write"), (1, "take over"), (1, "write"), (0, "write")])
+@example([(0, "write"), (1, "take over"), (1, "write"), (1, "release"), (0, "write")])
 @given(st.lists(ACTS, min_size=8, max_size=24))
 def test_what_one_run_writes_under_a_lock_stands_together(
     sandbox_postgres: SandboxPostgres, url: str, acts: list[tuple[int, str]]

@@ -9,8 +9,9 @@ import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import wraps
 from types import TracebackType
-from typing import Any, Final, LiteralString, Self, TypeVar
+from typing import Any, Final, LiteralString, ParamSpec, Self, TypeVar
 
 from psycopg import AsyncConnection, Error, OperationalError, errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -22,6 +23,7 @@ from provisioning_pipeline.clients.write_guard import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Row = dict[str, Any]
 Connection = AsyncConnection[TupleRow]
@@ -90,6 +92,22 @@ class ConnectionLost(Fault):
     def __init__(self, reason: Reason, message: str, *, committing: bool) -> None:
         super().__init__(FaultKind.TRANSIENT, reason, message, effect_unknown=committing)
         self.committing = committing
+
+
+def anew_if_lost(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Of a function that does everything in one transaction: done anew where a connection broke before the commit."""
+
+    @wraps(work)
+    async def tried(*arguments: P.args, **named: P.kwargs) -> T:
+        for _ in range(_TRIES - 1):
+            try:
+                return await work(*arguments, **named)
+            except ConnectionLost as lost:
+                if lost.committing:
+                    raise
+        return await work(*arguments, **named)
+
+    return tried
 
 
 class Database:
@@ -172,28 +190,21 @@ class Database:
 
         return await self._run(write, reads=False)
 
-    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` in one transaction; anew on another connection where one broke before the commit.
-
-        Raises:
-            Fault: as `transaction`.
-        """
-        return await self._run(work, reads=False)
-
     async def _run(self, work: Callable[[Connection], Awaitable[T]], *, reads: bool) -> T:
-        left = _TRIES
-        while True:
-            left -= 1
-            try:
-                # a single query needs no transaction where nothing has to be forbidden
-                begin = self.read_only or not reads
-                if not (reads or self.read_only):
-                    await may_write()
-                async with self._given(begin=begin) as connection:
-                    return await work(connection)
-            except ConnectionLost as lost:
-                if lost.committing or not left:
-                    raise
+        if reads and not self.read_only:
+            return await self._read(work)
+        return await self._in_transaction(work)
+
+    @anew_if_lost
+    async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        # a single query needs no transaction where nothing has to be forbidden
+        async with self._given(begin=False) as connection:
+            return await work(connection)
+
+    @anew_if_lost
+    async def _in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self.transaction() as connection:
+            return await work(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from provisioning_pipeline.clients.postgres import ConnectionLost, Database
+from provisioning_pipeline.clients.pooling import sessions_in_words
+from provisioning_pipeline.clients.postgres import ConnectionLost, Database, anew_if_lost
 from provisioning_pipeline.clients.postgres_refusals import Refusal, refusal_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -117,15 +118,17 @@ async def test_a_transaction_that_breaks_before_its_commit_is_made_anew_and_noth
     sandbox_postgres.execute("connections", "TRUNCATE t")
     tries = []
 
-    async def work(connection: psycopg.AsyncConnection[Any]) -> None:
+    @anew_if_lost
+    async def work(opened: Database) -> None:
         tries.append(1)
-        await connection.execute("INSERT INTO t VALUES (1)")
-        if len(tries) == 1:
-            end_all(sandbox_postgres)
-        await connection.execute("INSERT INTO t VALUES (2)")
+        async with opened.transaction() as connection:
+            await connection.execute("INSERT INTO t VALUES (1)")
+            if len(tries) == 1:
+                end_all(sandbox_postgres)
+            await connection.execute("INSERT INTO t VALUES (2)")
 
     async with database(shared) as opened:
-        await opened.transact(work)
+        await work(opened)
     assert len(tries) == 2
     assert sandbox_postgres.execute("connections", "SELECT n FROM t ORDER BY n") == [(1,), (2,)]
 
@@ -329,6 +332,35 @@ async def test_nothing_is_left_on_a_session_of_a_pooler(shared: str) -> None:
         assert others.execute(settings).fetchall() == before
         assert others.execute("SELECT name FROM pg_prepared_statements").fetchall() == []
         assert others.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'").fetchall() == []
+
+
+async def in_words(url: str, needed: int = 2) -> str:
+    async with database(url, read_only=True) as opened:
+        return await sessions_in_words(opened, needed=needed, reason=Reason.REGISTRY_REFUSED)
+
+
+async def test_a_pooler_and_what_it_must_have_are_told(shared: str) -> None:
+    assert await in_words(shared) == ""
+    with pooled(shared, sessions=2) as pooler:
+        assert "through a pooler that shares sessions, which must have 2 of them" in await in_words(pooler.url)
+
+
+@pytest.mark.slow
+async def test_a_pooler_that_cannot_serve_us_is_refused(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provisioning_pipeline.clients.pooling._SECONDS", 0.2)
+    with pooled(shared, sessions=1) as pooler:
+        with pytest.raises(Fault, match="raise its pool_size") as raised:
+            await in_words(pooler.url)
+        assert raised.value.reason is Reason.REGISTRY_REFUSED
+    with pooled(shared, statement_mode=True) as pooler, pytest.raises(Fault, match="pooler in statement mode"):
+        await in_words(pooler.url)
+
+
+async def test_too_few_connections_for_a_run_are_told(sandbox_postgres: SandboxPostgres, visitor: str) -> None:
+    sandbox_postgres.execute("postgres", f"ALTER ROLE {VISITOR} CONNECTION LIMIT 5")
+    assert await in_words(visitor, needed=5) == ""
+    told = await in_words(visitor, needed=6)
+    assert told == f"; role {VISITOR} allows 5 connections, and a run opens up to 6 there"
 
 
 async def test_a_pooler_that_allows_no_transactions_is_refused_in_words(shared: str) -> None:

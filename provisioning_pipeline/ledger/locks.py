@@ -17,7 +17,7 @@ from typing import Final, LiteralString
 
 from psycopg import Error, errors, sql
 
-from provisioning_pipeline.clients.postgres import Connection, Database, answers
+from provisioning_pipeline.clients.postgres import Connection, Database, anew_if_lost, answers
 from provisioning_pipeline.clients.write_guard import guarded_by, unguarded
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -206,6 +206,7 @@ class _Lock:
             return False
         return True
 
+    @anew_if_lost
     async def _regained(self) -> bool:
         connection = await self._database.connect_alone()
         try:

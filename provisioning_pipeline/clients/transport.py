@@ -21,6 +21,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from provisioning_pipeline.clients.limits import RateLimit
+from provisioning_pipeline.clients.write_guard import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
@@ -158,6 +159,7 @@ class Transport:
         Raises:
             Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
             DryRunViolation: for anything but a read in a dry run.
+            Fault: before a write, from whoever guards it: a lock under which it happens was lost.
         """
         if effect not in self._allowed:
             raise DryRunViolation(f"{name} would have been sent to {self.system} in a dry run")
@@ -186,6 +188,8 @@ class Transport:
     ) -> httpx.Response:
         if self._limit is not None:
             await self._limit.turn()
+        if effect in (Effect.WRITE, Effect.CREATE):
+            await may_write()
         self.counter.add(name, effect)
         watcher = _watcher.get()
         if watcher:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from psycopg import AsyncConnection, Error, errors, sql
 from psycopg.rows import TupleRow, dict_row
 
-from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
 from provisioning_pipeline.ledger.registry import Column, Registry, cast_sql
 from provisioning_pipeline.model.tenant_request import Conflict, Registration
 
@@ -24,6 +24,7 @@ _REFUSALS = (
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))"
 
 
+@anew_if_lost
 async def register(
     registry: Registry, asked: Registration, *, status: str, aside: Collection[str], linked: str | None = None
 ) -> tuple[bool, bool]:

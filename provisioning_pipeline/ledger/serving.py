@@ -21,6 +21,8 @@ _MOST_SECONDS = 5.0
 """Clerk waits 15 s for an answer; giving up on a query may take as long again."""
 _LET_HUNG_REST_SECONDS = 1.0
 _CONNECTIONS = 8
+_PATIENCE_SECONDS = 1.0
+"""Whoever asks a server waits for less than a run does."""
 
 
 class LedgerAway(Exception):
@@ -30,8 +32,7 @@ class LedgerAway(Exception):
 class LedgerAccess:
     """Pooled connections to the ledger for as long as a server runs.
 
-    A pool that lost its database tries again after waits that double up to minutes. So a pool that failed is given
-    up, and the next request begins with a new one.
+    Connections that failed or hung are given up together, and the next request begins with new ones.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
@@ -44,7 +45,9 @@ class LedgerAccess:
         self._hung_until = 0.0
 
     def _open(self) -> Database:
-        return ledger_database(self._settings, read_only=False, most_connections=_CONNECTIONS)
+        return ledger_database(
+            self._settings, read_only=False, most_connections=_CONNECTIONS, patience_seconds=_PATIENCE_SECONDS
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,16 +5,22 @@ from dataclasses import dataclass
 
 from psycopg import Error
 
-from provisioning_pipeline.act.scope import Server
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import rights_missing
+from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.pipeline.certification import certificate_of
-from provisioning_pipeline.pipeline.connections import Connections, connect, tenant_database
+from provisioning_pipeline.pipeline.connections import (
+    Connections,
+    connect,
+    connections_needed,
+    server_database,
+    tenant_database,
+)
 from provisioning_pipeline.pipeline.contracts import in_words
 from provisioning_pipeline.pipeline.contracts import look as look_at_contract
 from provisioning_pipeline.settings import Settings, TwentyServer
@@ -42,8 +48,7 @@ async def preflight(settings: Settings) -> list[Check]:
             ("Clerk", lambda: _clerk(connections)),
         ]
         for server in settings.servers:
-            opened = connections.servers[server.name]
-            checks.append((f"Twenty {server.name}, database", _twenty_database(server, opened)))
+            checks.append((f"Twenty {server.name}, database", _twenty_database(connections, server)))
             checks.append((f"Twenty {server.name}", _twenty(connections, server)))
         found = await all_of(_check(system, look) for system, look in checks)
         return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
@@ -78,7 +83,9 @@ async def _registry(connections: Connections) -> str:
     ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
     behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
     await _may_keep_a_ledger(registry.database)
-    return f"{version}; {table}; {ledger}{behind}"
+    needed = connections_needed(connections.settings).registry
+    sessions = await sessions_in_words(registry.database, needed=needed, reason=Reason.REGISTRY_REFUSED)
+    return f"{version}; {table}; {ledger}{behind}{sessions}"
 
 
 async def _may_keep_a_ledger(database: Database) -> None:
@@ -109,7 +116,9 @@ async def _cluster(connections: Connections) -> str:
         # one stands for all: a tenant manager makes them alike
         async with tenant_database(settings, found[0], read_only=True) as database:
             lacking = _lacking(await rights_missing(database))
-    return f"{version}; {len(found)} tenant databases{lacking and f'; in {found[0]}{lacking}'}"
+    needed = connections_needed(settings).cluster
+    sessions = await sessions_in_words(connections.cluster, needed=needed, reason=Reason.DATABASE_UNREACHABLE)
+    return f"{version}; {len(found)} tenant databases{lacking and f'; in {found[0]}{lacking}'}{sessions}"
 
 
 def _lacking(rights: Sequence[str]) -> str:
@@ -129,8 +138,16 @@ async def _clerk(connections: Connections) -> str:
     )
 
 
-def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Awaitable[str]]:
+def _twenty_database(connections: Connections, server: TwentyServer) -> Callable[[], Awaitable[str]]:
+    opened = connections.servers[server.name]
+
     async def look() -> str:
+        async with server_database(server, read_only=True) as database:
+            sessions = await sessions_in_words(
+                database,
+                needed=connections_needed(connections.settings).twenty,
+                reason=Reason.SERVER_DATABASE_UNREACHABLE,
+            )
         count = await opened.database.workspace_count()
         unreadable = await opened.database.unreadable_schemas()
         if unreadable:
@@ -141,7 +158,7 @@ def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Await
                 "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/operations.md).",
             )
         limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
-        return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}"
+        return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}{sessions}"
 
     return look
 

@@ -77,7 +77,8 @@ def _proxy_url(variable: str, text: str) -> str:
     url = text if "://" in text else f"http://{text}"
     try:
         parsed = httpx.URL(url)
-        scheme, usable = parsed.scheme, bool(parsed.raw_host) and parsed.path == "/" and " " not in url
+        scheme = parsed.scheme
+        usable = bool(parsed.raw_host) and parsed.path == "/" and (parsed.port or 1) in range(1, 65_536)
     except (httpx.InvalidURL, ValueError):
         scheme, usable = "", False
     if scheme.startswith("socks"):
@@ -85,7 +86,7 @@ def _proxy_url(variable: str, text: str) -> str:
             f"{variable}: names a SOCKS proxy, which this program does not speak: give one that starts with http:// or "
             "https://, or take the variable away from this program"
         )
-    if not usable or scheme not in _SCHEMES:
+    if not usable or scheme not in _SCHEMES or " " in url:
         raise ValueError(
             f"{variable}: must be a proxy like http://proxy.example.com:3128, with @ / : ? # and % in its user and "
             "password percent-encoded"

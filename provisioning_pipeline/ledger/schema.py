@@ -55,22 +55,22 @@ async def revision(database: Database) -> str | None:
         OtherLedger: when this version cannot work on it, nor bring it up to date.
     """
     try:
-        rows = await database.fetch(
-            "SELECT version_num, to_regclass('provisioning.certificate') IS NOT NULL AS whole "
-            "FROM provisioning.alembic_version"
-        )
+        return (await _state(database))[0]
     except UndefinedTable:
         return None
+
+
+async def _state(database: Database) -> tuple[str | None, bool]:
+    """The revision, and whether the newest table is there."""
+    rows = await database.fetch(
+        "SELECT version_num, to_regclass('provisioning.certificate') IS NOT NULL AS whole "
+        "FROM provisioning.alembic_version"
+    )
     found = [str(row["version_num"]) for row in rows]
     if not found and not await database.fetch(OTHER_TABLES):
-        return None
+        return None, False
     _must_be_known(found, database.where)
-    if found[0] >= HEAD and not rows[0]["whole"]:
-        raise OtherLedger(
-            f"The ledger in {database.where} says that it is at revision {found[0]}, but lacks tables of it: it was "
-            f"restored in part. Restore the schema {SCHEMA} whole."
-        )
-    return found[0]
+    return found[0], bool(rows[0]["whole"])
 
 
 def _must_be_known(found: Sequence[str], where: str) -> None:
@@ -108,16 +108,26 @@ async def has_ledger(database: Database) -> bool:
     """Whether the ledger's tables are there.
 
     Raises:
-        Fault: when they are those of an earlier version of this program.
+        Fault: when they are those of an earlier version of this program, or not all there.
         OtherLedger: as `revision`.
     """
-    found = await revision(database)
+    try:
+        found, whole = await _state(database)
+    except UndefinedTable:
+        return False
     if found is not None and found < HEAD:
         raise Fault(
             FaultKind.SERVER,
             Reason.REGISTRY_REFUSED,
             f"The ledger in {database.where} was made by an earlier version of this program. Run `provisioning "
             "migrate`: it keeps everything that is there.",
+        )
+    if found is not None and not whole:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"The ledger in {database.where} says that it is at revision {found}, but lacks tables of it: it was "
+            f"restored in part. Restore the schema {SCHEMA} whole, then run `provisioning migrate`.",
         )
     return found is not None
 

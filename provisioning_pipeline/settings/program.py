@@ -21,7 +21,6 @@ from provisioning_pipeline.settings.types import (
     Place,
     PostgresUrl,
     SecretHttpUrl,
-    SigningSecret,
     cleaned,
 )
 
@@ -109,7 +108,7 @@ class Settings(GatewaySettings):
         description="Share of these calls that a run may use; the rest is left to your own use of Clerk.",
         examples=["0.8"],
     )
-    clerk_webhook_secret: SigningSecret | None = Field(
+    clerk_webhook_secret: SecretStr | None = Field(
         default=None,
         description="Signing secret of the webhook endpoint at Clerk; without it no webhook is accepted.",
         examples=["whsec_..."],

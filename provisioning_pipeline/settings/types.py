@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -157,17 +156,6 @@ def _clerk_key(value: SecretStr) -> SecretStr:
     return value
 
 
-def _signing_secret(value: SecretStr) -> SecretStr:
-    try:
-        # without its padding it is taken, too, as by the library that checks signatures
-        usable = bool(b64decode(value.get_secret_value().removeprefix("whsec_") + "=="))
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be the signing secret as Clerk shows it: whsec_ and letters and digits in base64")
-    return value
-
-
 def _email(value: str) -> str:
     name, _, host = value.rpartition("@")
     if not name or not host or " " in value:
@@ -206,7 +194,6 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Place = Annotated[str, AfterValidator(_place)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
-SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_secret(checked_database_url))]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 Origin = Annotated[str, AfterValidator(_origin)]

@@ -87,8 +87,6 @@ def test_quotation_marks_are_refused_in_every_setting(load: Any, quoted: str) ->
         ({"KEEP_REPORTS_DAYS": "99999999"}, ["KEEP_REPORTS_DAYS: Input should be less than or equal to 36500"]),
         ({"ADOPT_DATABASES": "perhaps"}, ["ADOPT_DATABASES: must be true or false"]),
         ({"CLERK_SECRET_KEY": f"pk_live_{CANARY}"}, ["CLERK_SECRET_KEY: is Clerk's publishable key: the secret key b"]),
-        ({"CLERK_WEBHOOK_SECRET": "whsec_"}, ["CLERK_WEBHOOK_SECRET: must be the signing secret as Clerk shows it"]),
-        ({"CLERK_WEBHOOK_SECRET": f"whsec_{CANARY}x"}, ["CLERK_WEBHOOK_SECRET: must be the signing secret as Clerk"]),
         ({"TWENTY_SERVICE_EMAIL": "provisioner"}, ["TWENTY_SERVICE_EMAIL: must be an e-mail address"]),
         (
             {"TENANT_DATABASE_EXCLUDED": "a,b", "MEMBER_ROLES": "Admin", "CLERK_ISSUERS": "[", "TWENTY_SERVERS": "[1]"},

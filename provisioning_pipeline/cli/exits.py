@@ -52,5 +52,6 @@ def one_sentence() -> Iterator[None]:
     except Error as error:
         raise fail(f"PostgreSQL refused: {str(error).splitlines()[0]}.", RUN_FAILED) from None
     except OSError as error:
-        # a file of ours: the report, most likely
-        raise fail(f"{error.strerror}: {error.filename}", RUN_FAILED) from None
+        # a file of ours, most likely
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise fail(named, RUN_FAILED) from None

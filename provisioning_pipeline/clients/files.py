@@ -65,5 +65,8 @@ def _written_there(path: "UPath", content: bytes) -> str | None:
 def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if isinstance(error, ImportError):
+        # fsspec's, which names the package
+        return str(error).split("\n")[0].rstrip(".")
     # the words of a store may repeat its credentials
     return type(error).__name__

@@ -93,10 +93,9 @@ def load(plan_id: str, settings: Settings) -> SavedPlan:
     path = _path(plan_id, settings)
     try:
         content = path.read_bytes() if PLAN_ID.fullmatch(plan_id) and path.exists() else None
-    except OSError as error:
-        raise UnknownSavedPlan(
-            f"{path} cannot be read: {error.strerror or type(error).__name__}. {PREFIX}TABLES_PATH names that place."
-        ) from None
+    except (OSError, ImportError) as error:
+        why = getattr(error, "strerror", None) or (error if isinstance(error, ImportError) else type(error).__name__)
+        raise UnknownSavedPlan(f"{path} cannot be read: {why}. {PREFIX}TABLES_PATH names that place.") from None
     if content is None:
         raise UnknownSavedPlan(
             f"No plan called {plan_id} is kept in {settings.tables}/plans. `provisioning plan` makes one and tells its "

@@ -71,3 +71,7 @@ def test_another_kind_of_store_says_no_more_than_the_kind_of_its_error(monkeypat
 
     monkeypatch.setattr(type(place.fs), "_open", fail)
     assert "RuntimeError" in refused(place)
+
+
+def test_a_store_whose_package_is_missing_names_it() -> None:
+    assert "s3fs" in refused(UPath("s3://bucket/table.parquet"))

@@ -25,6 +25,7 @@ from provisioning_pipeline.clients.dagster import DagsterClient
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.marks import Marks
+from provisioning_pipeline.ledger.schema import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.pipeline.claims import report_claim
@@ -94,5 +95,9 @@ async def _make_ledger(settings: Settings, ledger: LedgerAccess) -> None:
         except (Fault, LedgerAway) as error:
             _LOG.warning("The ledger cannot be made or updated yet: %s", error)
             await asyncio.sleep(_TRY_LEDGER_EVERY_SECONDS)
+        except OtherLedger as error:
+            # known before the server was started, unless the ledger was away then: no wait helps
+            _LOG.error("%s", error)
+            return
         else:
             return

@@ -193,7 +193,7 @@ def apply(
     settings = settings_or_exit()
     with one_sentence():
         applied = apply_and_show(settings, tenants or (), as_json=as_json, approved=approve)
-    if applied.broken:
+    if applied.broken or applied.not_written:
         raise typer.Exit(RUN_FAILED)
     raise typer.Exit(SOME_UNWELL if applied.count("unwell") else ALL_READY)
 

@@ -68,8 +68,13 @@ def with_database(url: str, name: str) -> str:
 def without_secrets(url: str) -> str:
     """Host, port and database of a connection URL, for people."""
     parameters = conninfo_to_dict(url)
-    host, port = parameters.get("host") or "localhost", parameters.get("port") or 5432
-    return f"{host}:{port}/{parameters.get('dbname', '')}"
+    hosts = str(parameters.get("host") or "localhost").split(",")
+    ports = str(parameters.get("port") or "").split(",")
+    # one port for all of several hosts, or one for each
+    shown = [
+        f"{host}:{port or 5432}" for host, port in zip(hosts, ports if ports[1:] else ports * len(hosts), strict=False)
+    ]
+    return f"{','.join(shown)}/{parameters.get('dbname', '')}"
 
 
 async def _connect(url: str) -> Connection:

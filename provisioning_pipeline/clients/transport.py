@@ -5,14 +5,12 @@ Both clients are built on it, so that no call can change anything in a dry run, 
 
 import asyncio
 import random
-import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -20,6 +18,7 @@ from typing import Any, Literal, Self
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from provisioning_pipeline.clients.http import http_client, in_words, redirect_of, seconds_to_wait
 from provisioning_pipeline.clients.limits import RateLimit
 from provisioning_pipeline.clients.write_guard import may_write
 from provisioning_pipeline.model.condition import Reason
@@ -80,6 +79,7 @@ class DryRunViolation(Exception):
     """A dry run tried to send a call that is not a plain read. A defect above the transport."""
 
 
+_FOR_GOOD = frozenset({301, 308})
 _NEVER_TWICE = frozenset({Effect.CREATE, Effect.EXCHANGE})
 _ATTEMPTS = 4
 _ATTEMPTS_WITHOUT_ANSWER = 2
@@ -99,6 +99,7 @@ class Transport:
         logins: let logins through all the same; they change nothing that anyone else sees.
         counter: counts the calls that were sent.
         limit: how many calls may be sent, shared with everybody who holds the same one; None: as many as come.
+        setting: what to correct when the address is not the right one.
     """
 
     def __init__(
@@ -113,8 +114,10 @@ class Transport:
         logins: bool = False,
         headers: Mapping[str, str] | None = None,
         limit: RateLimit | None = None,
+        setting: str = "its base URL in the settings",
     ) -> None:
         self.base_url = base_url
+        self._setting = setting
         self.system = system
         self.counter = counter
         self._unreachable = unreachable
@@ -122,14 +125,14 @@ class Transport:
         self._allowed = frozenset(Effect)
         if dry_run:
             self._allowed = frozenset({Effect.READ, Effect.LOGIN, Effect.EXCHANGE} if logins else {Effect.READ})
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
-            headers=dict(headers or {}),
+        self._client = http_client(
+            base_url,
+            timeout_seconds=timeout_seconds,
+            headers=headers,
             # a session cookie that is sent back would make a call somebody else's (Twenty from 2.38 on refuses it)
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # every idle connection is looked at before each call
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
-            verify=certificates(),
         )
 
     async def __aenter__(self) -> Self:
@@ -150,14 +153,15 @@ class Transport:
         timeout_seconds: float | None = None,
         **arguments: Any,
     ) -> httpx.Response:
-        """Send one request and return its answer, whatever its status, except 429 and 5xx.
+        """Send one request and return its answer, whatever its status, except redirects, 429 and 5xx.
 
         Tried again with backoff (and `Retry-After`), except a `CREATE` or `EXCHANGE` that may have taken place; once
         only where no answer came in time. Cookies are never kept. A 429 that says when
         to come again stops everybody who shares the limit until then.
 
         Raises:
-            Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
+            Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place. Of kind
+                SERVER for a redirect that is meant to last.
             DryRunViolation: for anything but a read in a dry run.
             Fault: before a write, from whoever guards it: a lock under which it happens was lost.
         """
@@ -196,27 +200,37 @@ class Transport:
             watcher(name, effect, "before")
         try:
             response = await self._client.request(method, self.base_url + path, **arguments)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _NoAnswer(_words(error), effect_unknown=False, away=True) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            # a proxy that refuses to connect has sent nothing on
+            raise _NoAnswer(in_words(error, self.base_url), effect_unknown=False, away=True) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             slow = isinstance(error, httpx.ReadTimeout)
-            raise _NoAnswer(_words(error), effect_unknown=True, slow=slow) from None
+            raise _NoAnswer(in_words(error, self.base_url), effect_unknown=True, slow=slow) from None
         if watcher:
             watcher(name, effect, "after")
         if response.status_code == 429:
-            wait = _retry_after(response)
+            wait = seconds_to_wait(response)
             if self._limit is not None and wait is not None:
                 self._limit.hold(min(wait, _LONGEST_WAIT_SECONDS))
             raise _NoAnswer(_asked("rate limit (HTTP 429)", wait), effect_unknown=False, wait=wait)
         if response.status_code >= 500:
-            raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=_retry_after(response))
+            raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=seconds_to_wait(response))
+        location = redirect_of(response)
+        if location is not None:
+            raise self._sent_on(response.status_code, path, name, location)
         return response
 
-
-@cache
-def certificates() -> ssl.SSLContext:
-    """Read once: each reading of the machine's certificates takes longer than a call."""
-    return httpx.create_ssl_context()
+    def _sent_on(self, status: int, path: str, name: str, location: str) -> Fault:
+        """The fault of a redirect: who answers there is not the system that was configured, and gets no key of it."""
+        base = location.removesuffix(path)
+        what = f"set it to {base}" if base != location else "correct it"
+        return Fault(
+            FaultKind.SERVER if status in _FOR_GOOD else FaultKind.TRANSIENT,
+            self._unreachable,
+            f"{self.system} at {self.base_url} answers {name} with a redirect (HTTP {status}) to {location}, which is "
+            f"not followed. If that is where it is now, {what}: {self._setting}. If not, something in between "
+            "(a sign-in page, a load balancer) answers in its place.",
+        )
 
 
 class _NoAnswer(Exception):
@@ -259,19 +273,6 @@ def _wait(state: RetryCallState) -> float:
         return error.wait
     backoff = 0.2 * 2.0 ** (state.attempt_number - 1)
     return float(backoff * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    try:
-        return max(0.0, float(response.headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
-
-
-def _words(error: Exception) -> str:
-    # a header that cannot be sent is quoted whole by the HTTP library, with the key in it
-    text = "" if isinstance(error, httpx.LocalProtocolError) else str(error).split("\n")[0]
-    return f"{type(error).__name__}{': ' + text if text else ''}"
 
 
 async def pause(seconds: float) -> None:

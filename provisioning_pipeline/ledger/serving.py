@@ -12,6 +12,7 @@ from psycopg import Error
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.schema import OtherLedger, beside_later_versions
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import GatewaySettings
 
@@ -96,9 +97,10 @@ class LedgerAccess:
         database = self._database
         self._users[database] += 1
         try:
-            async with asyncio.timeout(_MOST_SECONDS):
-                return await work(database)
-        except (Fault, Error, TimeoutError) as error:
+            with beside_later_versions():
+                async with asyncio.timeout(_MOST_SECONDS):
+                    return await work(database)
+        except (Fault, OtherLedger, Error, TimeoutError) as error:
             if isinstance(error, Fault) and error.kind is FaultKind.BUSY:
                 raise
             _LOG.warning("The ledger could not be asked: %s", _told(error))
@@ -124,10 +126,10 @@ async def _close(database: Database) -> None:
     await database.__aexit__(None, None, None)
 
 
-def _told(error: Fault | Error | TimeoutError) -> str:
+def _told(error: Fault | OtherLedger | Error | TimeoutError) -> str:
     """For the log: without PostgreSQL's own texts, which repeat values."""
-    if isinstance(error, Fault):
-        return error.message
+    if isinstance(error, Fault | OtherLedger):
+        return str(error)
     if isinstance(error, TimeoutError):
         return f"no answer within {_MOST_SECONDS:g} s."
     return f"PostgreSQL refused with {type(error).__name__}."

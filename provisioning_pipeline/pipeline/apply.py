@@ -24,12 +24,14 @@ class Applied:
     """A finished run.
 
     `tenants` are those that the run looked at, the unwell first; the summary and its report cover the whole fleet.
+    Where the report could not be written, `not_written` says why.
     """
 
     summary: Summary
     tenants: tuple[TenantLine, ...]
     totals: Totals
-    report: Path
+    report: Path | None
+    not_written: str | None = None
 
     def count(self, state: str) -> int:
         """How many of the tenants that were looked at are in this state."""
@@ -104,8 +106,9 @@ async def apply(
             planned(plan)
         results = [*accepted.results, *await reconciler.run(plan.tenants, progress=progress)]
         totals = reconciler.totals(results, plan)
-        summary, report = await conclude(
+        concluded = await conclude(
             connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
         )
     looked_at = {entry.tenant.database_name for entry in plan.tenants}
-    return Applied(summary, tuple(line for line in summary.tenants if line.database_name in looked_at), totals, report)
+    lines = tuple(line for line in concluded.summary.tenants if line.database_name in looked_at)
+    return Applied(concluded.summary, lines, totals, concluded.report, concluded.not_written)

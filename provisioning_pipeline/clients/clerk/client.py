@@ -75,6 +75,7 @@ class ClerkClient:
             counter=counter,
             headers={"authorization": f"Bearer {key}", "clerk-api-version": API_VERSION},
             limit=shared_limit(key, max(1, int(requests_per_10_seconds * share))),
+            setting="PROVISIONING_CLERK_BASE_URL",
         )
         self._is_clerk = False
 

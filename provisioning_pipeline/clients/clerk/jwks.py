@@ -14,6 +14,8 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from provisioning_pipeline.clients.http import http_client, in_words, redirect_of
+
 _LOG = logging.getLogger(__name__)
 FRESH_SECONDS = 300.0
 """As Clerk's own verifiers keep keys."""
@@ -27,6 +29,10 @@ _LEAST_BITS = 2048
 
 class KeysAway(Exception):
     """No key is known that may still be trusted, and none can be read."""
+
+
+class _Redirected(ValueError):
+    """What answers sends somewhere else."""
 
 
 class PublicKeys:
@@ -136,11 +142,17 @@ class PublicKeys:
             # a client for each read: it happens every few minutes, and keeps no connection that could be dead by then
             async with (
                 asyncio.timeout(_TIMEOUT_SECONDS),
-                httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http,
+                http_client(self._url, timeout_seconds=_TIMEOUT_SECONDS) as http,
                 http.stream("GET", self._url, headers=self._headers) as response,
             ):
+                location = redirect_of(response)
+                if location is not None:
+                    raise _Redirected(f"a redirect (HTTP {response.status_code}) to {location}, which is not followed")
                 keys = _rsa_keys(response.status_code, await _some(response))
-        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
+        except httpx.HTTPError as error:
+            _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, in_words(error, self._url))
+            return
+        except (TimeoutError, ValueError, RecursionError) as error:
             _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, _told(error))
             return
         if {kid: key.public_numbers() for kid, key in keys.items()} != {

@@ -68,6 +68,7 @@ class TwentyWire:
             dry_run=dry_run,
             counter=counter,
             logins=logins,
+            setting="PROVISIONING_TWENTY_BASE_URL, or its base_url in PROVISIONING_TWENTY_SERVERS",
         )
         self._hanging = HangingServer(self.system)
         self._gate = asyncio.Semaphore(concurrency)

@@ -30,6 +30,12 @@ def run() -> None:
         # not IF NOT EXISTS: that needs the right to create schemas even where the schema stands already
         if connection.scalar(text("SELECT to_regnamespace('provisioning') IS NULL")):
             connection.execute(text("CREATE SCHEMA provisioning"))
+        elif connection.scalar(text("SELECT to_regclass('provisioning.alembic_version') IS NOT NULL")):
+            # under the lock, so that nobody changes it between this look and what follows
+            found = connection.scalars(text("SELECT version_num FROM provisioning.alembic_version")).all()
+            check = context.config.attributes.get("check")
+            if check and (found or connection.scalar(text(context.config.attributes["other_tables"]))):
+                check(found)
         context.configure(connection=connection, version_table_schema="provisioning", transactional_ddl=True)
         with context.begin_transaction():
             context.run_migrations()

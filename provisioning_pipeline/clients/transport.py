@@ -15,14 +15,17 @@ from enum import StrEnum
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from provisioning_pipeline.clients.limits import RateLimit
+from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault, read_whole
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+T = TypeVar("T")
 
 
 class Effect(StrEnum):
@@ -159,6 +162,31 @@ class Transport:
             Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
             DryRunViolation: for anything but a read in a dry run.
         """
+        return await self.ask(
+            method, path, name=name, effect=effect, read=_as_it_is, timeout_seconds=timeout_seconds, **arguments
+        )
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str,
+        effect: Effect,
+        read: Callable[[httpx.Response], T],
+        timeout_seconds: float | None = None,
+        **arguments: Any,
+    ) -> T:
+        """The same, and what `read` makes of the answer. One that it finds odd counts as none, like a 5xx.
+
+        Args:
+            read: raises `OddAnswer` for an answer that is not the system's own.
+
+        Raises:
+            OddAnswerFault: when only odd answers came.
+            Fault: as `send`, and what `read` raises.
+            DryRunViolation: for anything but a read in a dry run.
+        """
         if effect not in self._allowed:
             raise DryRunViolation(f"{name} would have been sent to {self.system} in a dry run")
         if timeout_seconds is not None:
@@ -170,20 +198,34 @@ class Transport:
             reraise=True,
         )
         try:
-            return await retrying(self._send_once, method, path, name, effect, arguments)
+            return await retrying(self._ask_once, method, path, name, effect, read, arguments)
         except _NoAnswer as failure:
+            told = f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}."
+            if failure.odd:
+                raise OddAnswerFault(
+                    self._unreachable,
+                    f"{told} Something in front of it (a proxy, a firewall, a login page) may have answered in its "
+                    "place: look there if it stays; the next run tries again.",
+                    why=failure.why,
+                    effect_unknown=effect is not Effect.READ,
+                ) from None
             raise Fault(
                 FaultKind.TRANSIENT,
                 self._unreachable,
-                f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}. "
-                "Check that it is up and reachable from here; the next run tries again.",
+                f"{told} Check that it is up and reachable from here; the next run tries again.",
                 effect_unknown=effect is not Effect.READ and failure.effect_unknown,
                 away=failure.away,
             ) from None
 
-    async def _send_once(
-        self, method: str, path: str, name: str, effect: Effect, arguments: dict[str, Any]
-    ) -> httpx.Response:
+    async def _ask_once(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        effect: Effect,
+        read: Callable[[httpx.Response], T],
+        arguments: dict[str, Any],
+    ) -> T:
         if self._limit is not None:
             await self._limit.turn()
         self.counter.add(name, effect)
@@ -191,7 +233,9 @@ class Transport:
         if watcher:
             watcher(name, effect, "before")
         try:
-            response = await self._client.request(method, self.base_url + path, **arguments)
+            response = await read_whole(self._client, method, self.base_url + path, arguments)
+        except OddAnswer as odd:
+            raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _NoAnswer(_words(error), effect_unknown=False, away=True) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
@@ -206,7 +250,10 @@ class Transport:
             raise _NoAnswer(_asked("rate limit (HTTP 429)", wait), effect_unknown=False, wait=wait)
         if response.status_code >= 500:
             raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=_retry_after(response))
-        return response
+        try:
+            return read(response)
+        except OddAnswer as odd:
+            raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
 
 
 @cache
@@ -224,13 +271,19 @@ class _NoAnswer(Exception):
         wait: float | None = None,
         away: bool = False,
         slow: bool = False,
+        odd: bool = False,
     ) -> None:
         super().__init__(why)
         self.why = why
+        self.odd = odd
         self.slow = slow
         self.away = away
         self.effect_unknown = effect_unknown
         self.wait = wait
+
+
+def _as_it_is(response: httpx.Response) -> httpx.Response:
+    return response
 
 
 def _asked(why: str, wait: float | None) -> str:

@@ -238,7 +238,9 @@ class Transport:
             raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _NoAnswer(_words(error), effect_unknown=False, away=True) from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except httpx.DecodingError:
+            raise _NoAnswer("a body that cannot be decompressed", effect_unknown=True, odd=True) from None
+        except httpx.TransportError as error:
             slow = isinstance(error, httpx.ReadTimeout)
             raise _NoAnswer(_words(error), effect_unknown=True, slow=slow) from None
         if watcher:

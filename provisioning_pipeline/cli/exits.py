@@ -35,7 +35,7 @@ def one_sentence() -> Iterator[None]:
     """Turn failures of the run into one sentence and an exit code."""
     from psycopg import Error
 
-    from provisioning_pipeline.model.fault import Fault
+    from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault
     from provisioning_pipeline.pipeline.observation import UnknownTenants
     from provisioning_pipeline.pipeline.planning import UnknownPlan
     from provisioning_pipeline.pipeline.plans import PlanChanged, UnknownSavedPlan
@@ -50,6 +50,8 @@ def one_sentence() -> Iterator[None]:
         raise fail(fault.message, RUN_FAILED) from None
     except Error as error:
         raise fail(f"PostgreSQL refused: {str(error).splitlines()[0]}.", RUN_FAILED) from None
+    except MemoryError:
+        raise fail(TOO_LITTLE_MEMORY, RUN_FAILED) from None
     except OSError as error:
         # a file of ours: the report, most likely
         raise fail(f"{error.strerror}: {error.filename}", RUN_FAILED) from None

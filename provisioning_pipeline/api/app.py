@@ -16,6 +16,7 @@ from provisioning_pipeline.api.health import health_router
 from provisioning_pipeline.api.keys import KeyGuard, either
 from provisioning_pipeline.api.metrics import FleetFigures, metrics_router
 from provisioning_pipeline.api.metrics import Requests as RequestFigures
+from provisioning_pipeline.api.names import EncodedNames
 from provisioning_pipeline.api.reports import report_router
 from provisioning_pipeline.api.request_log import RequestLog
 from provisioning_pipeline.api.sessions import session_router
@@ -81,6 +82,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     app.include_router(health_router(ledger, resolver, stopping))
     fleet = FleetFigures(figures, settings, ledger, resolver.looks)
     app.include_router(metrics_router(figures, fleet, guard=either(guard, reader(settings))))
+    app.add_middleware(EncodedNames)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestLog, count=RequestFigures(figures).count)
     return app

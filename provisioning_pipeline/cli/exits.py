@@ -36,7 +36,7 @@ def one_sentence() -> Iterator[None]:
     from psycopg import Error
 
     from provisioning_pipeline.ledger.schema import OtherLedger
-    from provisioning_pipeline.model.fault import Fault
+    from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault
     from provisioning_pipeline.pipeline.observation import UnknownTenants
     from provisioning_pipeline.pipeline.planning import UnknownPlan
     from provisioning_pipeline.pipeline.plans import PlanChanged, UnknownSavedPlan
@@ -51,6 +51,8 @@ def one_sentence() -> Iterator[None]:
         raise fail(fault.message, RUN_FAILED) from None
     except Error as error:
         raise fail(f"PostgreSQL refused: {str(error).splitlines()[0]}.", RUN_FAILED) from None
+    except MemoryError:
+        raise fail(TOO_LITTLE_MEMORY, RUN_FAILED) from None
     except OSError as error:
         # a file of ours, most likely
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -35,16 +35,13 @@ app.command()(demo.demo)
 app.command()(serving.serve)
 app.command()(vouching.vouch)
 
-_NAME = re.compile(r"[^\s/\\'\";]{1,63}")
+_NAME = re.compile(r"[^\x00]{1,255}")
 
 
 def _tenant_names(names: list[str] | None) -> list[str]:
     for name in names or []:
         if not _NAME.fullmatch(name):
-            message = (
-                f"{name!r} is no tenant name: give a slug or a database name, up to 63 characters, without spaces, "
-                "quotes or slashes."
-            )
+            message = f"{name!r} is no tenant name: give a slug or a database name, up to 255 characters."
             raise typer.BadParameter(message)
     return names or []
 
@@ -52,7 +49,9 @@ def _tenant_names(names: list[str] | None) -> list[str]:
 Tenants = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Slugs or database names; all tenants without any.", callback=_tenant_names, metavar="[TENANT]..."
+        help="Slugs or database names; all tenants without any. One that begins with a hyphen goes after `--`.",
+        callback=_tenant_names,
+        metavar="[TENANT]...",
     ),
 ]
 TenantsOrPlan = Annotated[

@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from provisioning_pipeline.clients.http import http_client, in_words, redirect_of, seconds_to_wait
 from provisioning_pipeline.clients.limits import RateLimit
+from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault, read_whole
 from provisioning_pipeline.clients.write_guard import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+T = TypeVar("T")
 
 
 class Effect(StrEnum):
@@ -165,6 +168,31 @@ class Transport:
             DryRunViolation: for anything but a read in a dry run.
             Fault: before a write, from whoever guards it: a lock under which it happens was lost.
         """
+        return await self.ask(
+            method, path, name=name, effect=effect, read=_as_it_is, timeout_seconds=timeout_seconds, **arguments
+        )
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str,
+        effect: Effect,
+        read: Callable[[httpx.Response], T],
+        timeout_seconds: float | None = None,
+        **arguments: Any,
+    ) -> T:
+        """The same, and what `read` makes of the answer. One that it finds odd counts as none, like a 5xx.
+
+        Args:
+            read: raises `OddAnswer` for an answer that is not the system's own.
+
+        Raises:
+            OddAnswerFault: when only odd answers came.
+            Fault: as `send`, and what `read` raises.
+            DryRunViolation: for anything but a read in a dry run.
+        """
         if effect not in self._allowed:
             raise DryRunViolation(f"{name} would have been sent to {self.system} in a dry run")
         if timeout_seconds is not None:
@@ -176,20 +204,34 @@ class Transport:
             reraise=True,
         )
         try:
-            return await retrying(self._send_once, method, path, name, effect, arguments)
+            return await retrying(self._ask_once, method, path, name, effect, read, arguments)
         except _NoAnswer as failure:
+            told = f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}."
+            if failure.odd:
+                raise OddAnswerFault(
+                    self._unreachable,
+                    f"{told} Something in front of it (a proxy, a firewall, a login page) may have answered in its "
+                    "place: look there if it stays; the next run tries again.",
+                    why=failure.why,
+                    effect_unknown=effect is not Effect.READ,
+                ) from None
             raise Fault(
                 FaultKind.TRANSIENT,
                 self._unreachable,
-                f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}. "
-                "Check that it is up and reachable from here; the next run tries again.",
+                f"{told} Check that it is up and reachable from here; the next run tries again.",
                 effect_unknown=effect is not Effect.READ and failure.effect_unknown,
                 away=failure.away,
             ) from None
 
-    async def _send_once(
-        self, method: str, path: str, name: str, effect: Effect, arguments: dict[str, Any]
-    ) -> httpx.Response:
+    async def _ask_once(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        effect: Effect,
+        read: Callable[[httpx.Response], T],
+        arguments: dict[str, Any],
+    ) -> T:
         if self._limit is not None:
             await self._limit.turn()
         if effect in (Effect.WRITE, Effect.CREATE):
@@ -199,11 +241,15 @@ class Transport:
         if watcher:
             watcher(name, effect, "before")
         try:
-            response = await self._client.request(method, self.base_url + path, **arguments)
+            response = await read_whole(self._client, method, self.base_url + path, arguments)
+        except OddAnswer as odd:
+            raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             # a proxy that refuses to connect has sent nothing on
             raise _NoAnswer(in_words(error, self.base_url), effect_unknown=False, away=True) from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except httpx.DecodingError:
+            raise _NoAnswer("a body that cannot be decompressed", effect_unknown=True, odd=True) from None
+        except httpx.TransportError as error:
             slow = isinstance(error, httpx.ReadTimeout)
             raise _NoAnswer(in_words(error, self.base_url), effect_unknown=True, slow=slow) from None
         if watcher:
@@ -218,7 +264,10 @@ class Transport:
         location = redirect_of(response)
         if location is not None:
             raise self._sent_on(response.status_code, path, name, location)
-        return response
+        try:
+            return read(response)
+        except OddAnswer as odd:
+            raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
 
     def _sent_on(self, status: int, path: str, name: str, location: str) -> Fault:
         """The fault of a redirect: who answers there is not the system that was configured, and gets no key of it."""
@@ -242,13 +291,19 @@ class _NoAnswer(Exception):
         wait: float | None = None,
         away: bool = False,
         slow: bool = False,
+        odd: bool = False,
     ) -> None:
         super().__init__(why)
         self.why = why
+        self.odd = odd
         self.slow = slow
         self.away = away
         self.effect_unknown = effect_unknown
         self.wait = wait
+
+
+def _as_it_is(response: httpx.Response) -> httpx.Response:
+    return response
 
 
 def _asked(why: str, wait: float | None) -> str:

@@ -435,6 +435,20 @@ class Ledger:
             {"only": only},
         )
 
+    async def shared_names(self, names: Sequence[str]) -> frozenset[str]:
+        """Which of these slugs stand for several tenants, by their slugs or by their database names."""
+        rows = await self.database.fetch(
+            """
+            SELECT name FROM (
+                SELECT slug AS name, database_name FROM provisioning.tenant_link WHERE slug = ANY(%(names)s)
+                UNION
+                SELECT database_name, database_name FROM provisioning.tenant_link WHERE database_name = ANY(%(names)s)
+            ) named GROUP BY name HAVING count(*) > 1
+            """,
+            {"names": list(names)},
+        )
+        return frozenset(row["name"] for row in rows)
+
     async def page(self, after: str, most: int, state: str | None, clerk_org_id: str | None) -> list[Row]:
         """The same, and clerk_org_id, of up to `most` tenants after this database name, by database name.
 

@@ -6,7 +6,6 @@ short. That says nothing about the system, so it is tried again like an HTTP 5xx
 
 import re
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -60,8 +59,6 @@ def in_words(response: httpx.Response) -> str:
 
 def looks_of(response: httpx.Response) -> str:
     """The same without the status."""
-    if response.is_redirect:
-        return f"a redirect to {_without_query(response.headers['location'])}"
     body = response.content[:512].lstrip()
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not body:
@@ -71,15 +68,6 @@ def looks_of(response: httpx.Response) -> str:
     if body[:1] in (b"{", b"["):
         return "other JSON than was asked for, or a part of it"
     return "a body that is no JSON"
-
-
-def _without_query(location: str) -> str:
-    """Where a redirect leads; its query and its user may hold secrets."""
-    try:
-        parts = urlsplit(plain_text(location))
-        return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.hostname else parts.path
-    except ValueError:
-        return "an address that is none"
 
 
 def plain_text(text: str) -> str:

@@ -210,7 +210,8 @@ class Transport:
             if failure.odd:
                 raise OddAnswerFault(
                     self._unreachable,
-                    f"{told} Something in front of it (a proxy, a firewall, a login page) may have answered in its "
+                    failure.message
+                    or f"{told} Something in front of it (a proxy, a firewall, a login page) may have answered in its "
                     "place: look there if it stays; the next run tries again.",
                     why=failure.why,
                     effect_unknown=effect is not Effect.READ,
@@ -263,22 +264,24 @@ class Transport:
             raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=seconds_to_wait(response))
         location = redirect_of(response)
         if location is not None:
-            raise self._sent_on(response.status_code, path, name, location)
+            message = self._sent_on(response.status_code, path, name, location)
+            if response.status_code in _FOR_GOOD:
+                raise Fault(FaultKind.SERVER, self._unreachable, message)
+            why = f"a redirect (HTTP {response.status_code}) to {location}"
+            raise _NoAnswer(why, effect_unknown=True, odd=True, message=message)
         try:
             return read(response)
         except OddAnswer as odd:
             raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
 
-    def _sent_on(self, status: int, path: str, name: str, location: str) -> Fault:
-        """The fault of a redirect: who answers there is not the system that was configured, and gets no key of it."""
+    def _sent_on(self, status: int, path: str, name: str, location: str) -> str:
+        """What a redirect means: who answers there is not the system that was configured, and gets no key of it."""
         base = location.removesuffix(path)
         what = f"set it to {base}" if base != location else "correct it"
-        return Fault(
-            FaultKind.SERVER if status in _FOR_GOOD else FaultKind.TRANSIENT,
-            self._unreachable,
+        return (
             f"{self.system} at {self.base_url} answers {name} with a redirect (HTTP {status}) to {location}, which is "
             f"not followed. If that is where it is now, {what}: {self._setting}. If not, something in between "
-            "(a sign-in page, a load balancer) answers in its place.",
+            "(a sign-in page, a load balancer) answers in its place."
         )
 
 
@@ -292,9 +295,11 @@ class _NoAnswer(Exception):
         away: bool = False,
         slow: bool = False,
         odd: bool = False,
+        message: str | None = None,
     ) -> None:
         super().__init__(why)
         self.why = why
+        self.message = message
         self.odd = odd
         self.slow = slow
         self.away = away

@@ -68,9 +68,8 @@ async def refusal(base_url: str) -> Fault:
         JSONResponse({"hello": "world"}),
         JSONResponse(["data"]),
         JSONResponse("data"),
-        PlainTextResponse("", 301, {"location": "https://elsewhere.test"}),
     ],
-    ids=["html", "404", "other json", "list", "string", "redirect"],
+    ids=["html", "404", "other json", "list", "string"],
 )
 async def test_what_speaks_no_graphql_is_no_twenty(
     response: Response, any_server: AnyServer, waits: list[float]

@@ -200,7 +200,7 @@ async def test_a_redirect_is_told_without_what_may_be_secret_in_it(waits: list[f
     bodies = Bodies()
     bodies.response = lambda: httpx.Response(302, headers={"location": "https://us:c4nary@sso.test/in?next=c4nary"})
     async with wire_to(bodies) as wire:
-        with pytest.raises(OddAnswerFault, match=r"redirect to https://sso\.test/in") as raised:
+        with pytest.raises(OddAnswerFault, match=r"redirect \(HTTP 302\) to https://sso\.test/in,") as raised:
             await wire.call(operations.CURRENT_USER, {}, None)
     assert "c4nary" not in raised.value.message
 

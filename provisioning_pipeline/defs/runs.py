@@ -81,12 +81,12 @@ def unfinished_runs(
 
 
 def tenants_of(run: dg.DagsterRun) -> frozenset[str] | None:
-    """The tenants that a reconciliation was launched for, as they were named; None: all of them."""
+    """The tenants that a run was launched for, as they were named; None: all of them."""
     return frozenset(_config_of(run).get("tenants") or ()) or None
 
 
 def changes_nothing(run: dg.DagsterRun) -> bool:
-    """Whether a reconciliation only shows a plan."""
+    """Whether a run only shows what it would do."""
     return bool(_config_of(run).get("dry_run"))
 
 
@@ -96,10 +96,10 @@ def looks_at_all(runs: Iterable[dg.DagsterRun]) -> bool:
 
 
 def _config_of(run: dg.DagsterRun) -> Mapping[str, Any]:
-    config: Any = run.run_config
-    for key in ("ops", "detect_tenants", "config"):
-        config = config.get(key) if isinstance(config, Mapping) else None
-    return config if isinstance(config, Mapping) else {}
+    """The configuration of the op of a job that has one."""
+    ops: Any = run.run_config.get("ops") if isinstance(run.run_config, Mapping) else None
+    configs = [op.get("config") for op in ops.values() if isinstance(op, Mapping)] if isinstance(ops, Mapping) else []
+    return next((config for config in configs if isinstance(config, Mapping)), {})
 
 
 def _with_a_process(settings: Settings, run_ids: Sequence[str]) -> frozenset[str]:

@@ -2,6 +2,8 @@
 
 import builtins
 import keyword
+from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -9,8 +11,13 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from provisioning_pipeline.definitions import build_defs, defs
 from provisioning_pipeline.defs.names import mapping_keys
 from provisioning_pipeline.model.tenant import Tenant
+from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
+from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline_tests.defs.conftest import world_of
+from provisioning_pipeline_tests.world import World
 
 ODD = [
     *sorted({*keyword.kwlist, *keyword.softkwlist, *DISALLOWED_NAMES}),
@@ -72,3 +79,81 @@ def test_a_key_that_looks_like_one_of_ours_is_hashed_itself() -> None:
     (ours,) = mapping_keys([tenant("a-b", "db_1")])
 
     check([tenant("a-b", "db_1"), tenant(ours, "db_2")])
+
+
+# --- real runs --------------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "lambda",
+    "None",
+    "type",
+    "",
+    "日本語",
+    "ACME",
+    "a/../b",
+    "x" * 63,
+    "e\u0301 🚀",
+    "con",
+    "<b>|%s{}\n",
+    "class",
+]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+    options = SandboxOptions(tenants=0, members=1, twenty=(TwentyOptions(activation_seconds=0.0),))
+    with Sandbox(options) as sandbox:
+        world = world_of(sandbox, monkeypatch)
+        monkeypatch.setenv("PROVISIONING_TABLES_PATH", str(tmp_path / "tables"))
+        for number, slug in enumerate(["acme", *HOSTILE]):
+            sandbox.add_tenant(f"t{number}", members=1)
+            world.registry("UPDATE tenant_registry SET slug = %s WHERE slug = %s RETURNING 1", slug, f"t{number}")
+        yield world
+
+
+def outcome(world: World) -> dict[str, tuple[str, str]]:
+    rows = world.registry(
+        "SELECT l.slug, c.status, c.reason FROM provisioning.tenant_link l JOIN provisioning.condition c "
+        "USING (database_name) WHERE c.type = 'Ready'"
+    )
+    return {slug: (status, reason) for slug, status, reason in rows}
+
+
+@pytest.mark.slow
+def test_a_run_reconciles_everybody_whatever_customers_are_called(world: World) -> None:
+    """One whose slug cannot be had is told so; the run, and everybody else, goes on."""
+    with dg.instance_for_test() as instance:
+        result = defs.resolve_job_def("reconcile_tenants").execute_in_process(
+            instance=instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+        assert result.success, [event for event in result.all_events if event.is_failure]
+    found = outcome(world)
+    assert found["acme"] == ("True", "AllTrue")
+    assert {slug: state for slug, state in found.items() if state[0] != "True"} == {}
+    assert set(found) == {"acme", *HOSTILE}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_same_with_a_process_for_each_step(world: World, tmp_path: Path) -> None:
+    names = [
+        row[0] for row in world.registry("SELECT database_name FROM tenant_registry WHERE slug IN ('lambda', '日本語')")
+    ]
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        result = dg.execute_job(
+            dg.reconstructable(in_processes),
+            instance=instance,
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "ops": {"detect_tenants": {"config": {"tenants": names}}},
+            },
+        )
+    assert result.success
+    assert {slug: state[0] for slug, state in outcome(world).items()} == {"lambda": "True", "日本語": "True"}
+
+
+def in_processes() -> dg.JobDefinition:
+    """The job as a code location with Dagster's own executor has it."""
+    return build_defs(executor=dg.multiprocess_executor).resolve_job_def("reconcile_tenants")

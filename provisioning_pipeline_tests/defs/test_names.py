@@ -132,7 +132,9 @@ def test_a_run_reconciles_everybody_whatever_customers_are_called(world: World) 
     found = outcome(world)
     assert found["acme"] == ("True", "AllTrue")
     assert {slug: state for slug, state in found.items() if state[0] != "True"} == {}
-    assert set(found) == {"acme", *HOSTILE}
+    # a row without a slug takes the one in the database's name
+    assert len(found) == 1 + len(HOSTILE)
+    assert set(found) >= {"acme", *HOSTILE} - {""}
 
 
 @pytest.mark.slow

@@ -33,21 +33,21 @@ class OpenTurns:
         )
         return {name: Turn(*columns) for name, *columns in await cursor.fetchall()}
 
-    async def see(self, names: Collection[str]) -> None:
-        """These are due; remember since when, and forget those that were not due for a week."""
+    async def see(self, due: Collection[str]) -> None:
+        """These are due, some of them since now; forget those that were not due for a week."""
         await self._connection.execute(
             """
             INSERT INTO provisioning.turn (database_name, due_since) SELECT name, %s FROM unnest(%s::text[]) name
             ON CONFLICT DO NOTHING
             """,
-            [self.now, list(names)],
+            [self.now, list(due)],
         )
         await self._connection.execute(
             """
             DELETE FROM provisioning.turn WHERE greatest(due_since, launched_at) < %s - make_interval(days => %s)
             AND NOT database_name = ANY(%s)
             """,
-            [self.now, _KEPT_DAYS, list(names)],
+            [self.now, _KEPT_DAYS, list(due)],
         )
 
     async def launch(self, turns: Mapping[str, Turn]) -> None:

@@ -65,8 +65,8 @@ async def next_launch(
                 waits=Waits(settings.retry_seconds, settings.retry_most_seconds),
                 most=most,
             )
-            if unseen := due.keys() - turns.keys():
-                await opened.see(unseen)
+            if free.keys() - turns.keys():
+                await opened.see(due.keys())
             text = "\n".join(
                 f"{name}:{due[name]}:{turn.attempts}:{turn.due_since.timestamp()}"
                 for name, turn in sorted(taken.turns.items())

@@ -200,8 +200,10 @@ def test_the_sensor_asks_for_new_databases_once_and_for_nothing_at_rest(
     again = tick(instance)
     assert isinstance(again, dg.RunRequest)
     assert first.run_key == again.run_key
+    assert world.registry("SELECT count(*) FROM provisioning.turn")[0][0] == 2
     reconcile(instance, tags=dict(first.tags), **first.run_config["ops"]["detect_tenants"]["config"])
 
+    assert world.registry("SELECT count(*) FROM provisioning.turn")[0][0] == 0
     assert isinstance(tick(instance), dg.SkipReason)
     world.sandbox.add_tenant("zeta", members=1)
     later = tick(instance)

@@ -22,6 +22,7 @@ from provisioning_pipeline.defs.onboarding.schedules import verify_daily
 from provisioning_pipeline.defs.operations.alerts import check_failed_alert, run_failed_alert
 from provisioning_pipeline.defs.operations.jobs import prune_history
 from provisioning_pipeline.defs.operations.schedules import prune_history_daily
+from provisioning_pipeline.defs.operations.sensors import runs_that_died
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
 from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
@@ -78,7 +79,7 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
             report_is_fresh,
         ],
         jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history, check_freshness],
-        sensors=[new_tenant_databases, clerk_changes, run_failed_alert, check_failed_alert],
+        sensors=[new_tenant_databases, clerk_changes, runs_that_died, run_failed_alert, check_failed_alert],
         schedules=[reconcile_tenants_hourly, verify_daily, prune_history_daily, check_freshness_hourly],
         resources={"workbench": Workbench(), TABLES: tables_io_manager, "io_manager": values_io_manager},
         executor=executor,

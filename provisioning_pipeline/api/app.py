@@ -47,7 +47,8 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     """
     ledger = LedgerAccess(settings)
     resolver = Resolver(settings, ledger, claim_disagrees=lambda context: report_claim(ledger, context))
-    dagster = DagsterClient(settings.graphql_url) if settings.graphql_url else None
+    location = settings.dagster_location
+    dagster = DagsterClient(settings.graphql_url, location=location) if settings.graphql_url else None
     figures = CollectorRegistry()
     guard = KeyGuard(settings, ledger)
 

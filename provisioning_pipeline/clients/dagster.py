@@ -1,7 +1,7 @@
 """Launches runs through the GraphQL endpoint of Dagster's web server. It has no authentication: keep it internal."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -40,8 +40,8 @@ class DagsterAway(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a job is."""
+class Place:
+    """Where a job is: names of its code location and repository."""
 
     location: str
     repository: str
@@ -52,12 +52,14 @@ class DagsterClient:
 
     Args:
         url: of its GraphQL endpoint.
+        location: the code location whose jobs are launched; None: the one that has them, or that the caller knows.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, location: str | None = None) -> None:
         self._url = url
+        self._location = location
         self._http: httpx.AsyncClient | None = None
-        self._places: dict[str, _Place] = {}
+        self._places: dict[tuple[str, Place | None], Place] = {}
         self._finding = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -70,13 +72,22 @@ class DagsterClient:
             await self._http.aclose()
             self._http = None
 
-    async def launch(self, job: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-        """Launch a run of a job, wherever it is loaded; the run's id. It is queued, and begins soon after.
+    async def launch(
+        self, job: str, config: Mapping[str, Any], tags: Mapping[str, str], *, known: Place | None = None
+    ) -> str:
+        """Launch a run of a job; the run's id. It is queued, and begins soon after.
+
+        Args:
+            job: its name.
+            config: of the run.
+            tags: of the run.
+            known: where the job is, if somebody knows; where several code locations have it, nothing else tells which
+                one is meant.
 
         Raises:
             DagsterAway: when that failed, or nobody knows whether it did.
         """
-        place = await self._place(job)
+        place = await self._place(job, known)
         answer = await self._ask(
             _LAUNCH,
             {
@@ -94,7 +105,7 @@ class DagsterClient:
         outcome = _mapping(answer.get("launchRun"))
         if outcome.get("__typename") != "LaunchRunSuccess":
             # the code location may have been renamed or reloaded since
-            self._places.pop(job, None)
+            self._places.clear()
             raise DagsterAway(f"Dagster did not launch {job}: {outcome.get('__typename')}.")
         return _run_id(outcome)
 
@@ -107,14 +118,26 @@ class DagsterClient:
         run = _mapping((await self._ask(_STATUS, {"runId": run_id})).get("runOrError"))
         return run.get("__typename") == "Run" and run.get("status") not in _ENDED
 
-    async def _place(self, job: str) -> _Place:
+    async def _place(self, job: str, known: Place | None) -> Place:
         async with self._finding:
-            if job not in self._places:
-                places = _places_of(await self._ask(_JOBS, {}), job)
-                if len(places) != 1:
-                    raise DagsterAway(f"Dagster has {len(places)} jobs called {job}; one is needed.")
-                self._places[job] = places[0]
-        return self._places[job]
+            if (job, known) not in self._places:
+                self._places[job, known] = self._chosen(_places_of(await self._ask(_JOBS, {}), job), job, known)
+        return self._places[job, known]
+
+    def _chosen(self, places: Sequence[Place], job: str, known: Place | None) -> Place:
+        """The one place that is meant; never another one, which works on other tenants."""
+        where = ""
+        if self._location is not None:
+            places = [place for place in places if place.location == self._location]
+            where = f" in code location {self._location}"
+        elif known is not None:
+            # another location may be the only one that is loaded just now
+            places = [place for place in places if place == known]
+            where = f" in code location {known.location}"
+        if len(places) == 1:
+            return places[0]
+        advice = " Set PROVISIONING_DAGSTER_LOCATION to the name of the code location." if len(places) > 1 else ""
+        raise DagsterAway(f"Dagster has {len(places)} jobs called {job}{where}; one is needed.{advice}")
 
     async def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         if self._http is None:
@@ -138,7 +161,7 @@ class DagsterClient:
         return data
 
 
-def _places_of(answer: Mapping[str, Any], job: str) -> list[_Place]:
+def _places_of(answer: Mapping[str, Any], job: str) -> list[Place]:
     """Where a job of this name is.
 
     Raises:
@@ -146,7 +169,7 @@ def _places_of(answer: Mapping[str, Any], job: str) -> list[_Place]:
     """
     try:
         return [
-            _Place(str(node["location"]["name"]), str(node["name"]))
+            Place(str(node["location"]["name"]), str(node["name"]))
             for node in _mapping(answer.get("repositoriesOrError")).get("nodes") or []
             if any(pipeline["name"] == job for pipeline in node["pipelines"])
         ]

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -10,6 +11,8 @@ from pydantic import PrivateAttr
 
 from provisioning_pipeline.act.chain import ALL_STEPS, ChainResult
 from provisioning_pipeline.clients.files import NotWritten
+from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.run_locks import hold_run_lock
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.tenant import Step, TenantPlan
 from provisioning_pipeline.pipeline.connections import Connections, connect
@@ -34,6 +37,7 @@ class Workbench(dg.ConfigurableResource[Any]):
     _settings: Settings | None = PrivateAttr(default=None)
     _reconcilers: dict[str, tuple[Reconciler, Any]] = PrivateAttr(default_factory=dict)
     _expected: list[TenantPlan] = PrivateAttr(default_factory=list)
+    _lock: "asyncio.Task[Any] | None" = PrivateAttr(default=None)
     _begun: dict[tuple[Step, str], "asyncio.Task[list[ChainResult]]"] = PrivateAttr(default_factory=dict)
 
     def settings(self) -> Settings:
@@ -49,11 +53,20 @@ class Workbench(dg.ConfigurableResource[Any]):
                 raise dg.Failure(description=str(error), allow_retries=False) from None
         return self._settings
 
-    def setup_for_execution(self, _context: dg.InitResourceContext) -> None:
-        """Start the event loop; nothing is connected yet."""
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Start the event loop, and on it hold the run's lock: sensors see by it that this process lives."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="workbench", daemon=True)
         self._thread.start()
+        # without settings the run says so itself, in its first step
+        with suppress(SettingsError):
+            if context.run is not None:
+                asyncio.run_coroutine_threadsafe(self._hold_lock(load_settings(), context.run.run_id), self._loop)
+
+    async def _hold_lock(self, settings: Settings, run_id: str) -> None:
+        self._lock = asyncio.current_task()
+        async with ledger_database(settings, read_only=True) as database:
+            await hold_run_lock(database, run_id)
 
     def teardown_after_execution(self, _context: dg.InitResourceContext) -> None:
         """Cancel what is still under way, close the connections, stop the loop."""
@@ -65,9 +78,10 @@ class Workbench(dg.ConfigurableResource[Any]):
         self._loop.close()
 
     async def _close(self) -> None:
-        for begun in self._begun.values():
-            begun.cancel()
-        await asyncio.gather(*self._begun.values(), return_exceptions=True)
+        begun = [task for task in (self._lock, *self._begun.values()) if task is not None]
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
         for _, manager in self._reconcilers.values():
             await manager.__aexit__(None, None, None)
         self._reconcilers.clear()

@@ -21,6 +21,7 @@ from provisioning_pipeline.ledger.marks import Marks
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.removed_rows import RemovedRows
+from provisioning_pipeline.ledger.turns import Turns
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.settings import Settings, TwentyServer
 
@@ -40,6 +41,7 @@ class Connections:
     members: Members
     accounts: Accounts
     marks: Marks
+    turns: Turns
     looks: Looks
     hand_made: HandMadeWorkspaces
     removed_rows: RemovedRows
@@ -166,6 +168,7 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
             members=Members(registry_database),
             accounts=Accounts(registry_database),
             marks=Marks(registry_database),
+            turns=Turns(registry_database),
             looks=Looks(registry_database),
             hand_made=HandMadeWorkspaces(registry_database),
             removed_rows=RemovedRows(registry_database),

@@ -208,6 +208,7 @@ class Reconciler:
                 entries.append(entry)
         waiting = {result.database_name: result.conditions for result in results if result.database_name not in done}
         await self._store(waiting, tried=True)
+        await self.connections.turns.end(list(waiting))
         told = tuple(of_server.told for of_server in tried)
         return Accepted(replace(plan, tenants=tuple(entries)), tuple(results), told)
 
@@ -275,6 +276,10 @@ class Reconciler:
             # who was asked for and is no more has been looked at too
             read = {*plan.asked, *(entry.tenant.database_name for entry in plan.tenants)}
             await self.connections.marks.clear(sorted(read - plan.unread), plan.looked_at)
+            # after the marks: one that stands keeps its turn. Those with steps keep theirs until they had them
+            await self.connections.turns.end(
+                sorted(read - {entry.tenant.database_name for entry in plan.tenants if steps_for(entry)})
+            )
 
     async def _keep_looks(self, plan: Plan) -> None:
         """What tells that a tenant database needs no other look, and which workspaces there are hand-made."""
@@ -388,6 +393,8 @@ class Reconciler:
         await self.connections.ledger.add_outcomes(self.run_id, result.outcomes)
         again = {} if result.again_seconds is None else {result.database_name: result.again_seconds}
         await self._store({result.database_name: result.conditions}, tried=tried, again=again)
+        if tried:
+            await self.connections.turns.end([result.database_name])
 
     async def _store(
         self,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
-from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient
+from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.proofs import Proofs
@@ -17,6 +17,7 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
 from provisioning_pipeline.ledger.timeline import Timelines
+from provisioning_pipeline.ledger.turns import CodeLocations
 from provisioning_pipeline.model.tenant_request import Caller, Registration
 from provisioning_pipeline.pipeline.conclude import tenants
 from provisioning_pipeline.pipeline.timeline import SeveralTenants
@@ -225,7 +226,9 @@ class Requests:
                 run_id, is_new = under_way, False
             else:
                 config = {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}}
-                run_id, is_new = await dagster.launch(JOB, config, {"trigger": TENANT_MANAGER, "tenant": name}), True
+                here = await self.ledger.ask(lambda database: CodeLocations(database).known())
+                tags = {"trigger": TENANT_MANAGER, "tenant": name}
+                run_id, is_new = await dagster.launch(JOB, config, tags, known=Place(*here) if here else None), True
             await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
         return run_id, is_new
 

@@ -233,6 +233,13 @@ class Settings(GatewaySettings):
         "PROVISIONING_DAGSTER_URL with /graphql. With neither, tenants are marked, and the sensor launches.",
         examples=["http://dagster-webserver:3000/graphql"],
     )
+    dagster_location: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of the code location whose runs `provisioning serve` launches. Unset: the one whose sensors "
+        "work on this ledger, or the only one that has the job.",
+        examples=["provisioning_pipeline"],
+    )
     api_url: HttpUrl | None = Field(
         default=None,
         description="Base URL of `provisioning serve`, so that assets in Dagster can link to the report's page.",

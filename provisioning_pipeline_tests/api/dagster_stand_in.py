@@ -26,6 +26,7 @@ class Run:
     tenants: list[str]
     tags: dict[str, str]
     status: str = "QUEUED"
+    location: str = ""
 
 
 @dataclass
@@ -93,16 +94,15 @@ class StandInDagster:
 
     def _launch(self, variables: dict[str, Any]) -> dict[str, Any]:
         params = variables["params"]
-        if params["selector"] != {
-            "repositoryLocationName": self.locations[0],
-            "repositoryName": "__repository__",
-            "jobName": JOB,
-        }:
+        location = params["selector"]["repositoryLocationName"]
+        expected = {"repositoryLocationName": location, "repositoryName": "__repository__", "jobName": JOB}
+        if location not in self.locations or params["selector"] != expected:
             return {"__typename": "PipelineNotFoundError"}
         run = Run(
             str(uuid.uuid4()),
             list(params["runConfigData"]["ops"]["detect_tenants"]["config"]["tenants"]),
             {tag["key"]: tag["value"] for tag in params["executionMetadata"]["tags"]},
+            location=location,
         )
         self.runs.append(run)
         self.arrived.set()

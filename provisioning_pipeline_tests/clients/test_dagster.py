@@ -151,12 +151,43 @@ def test_a_run_is_under_way_until_it_has_ended(dagster: StandInDagster, url: str
     ]
 
 
-@pytest.mark.parametrize(("locations", "jobs"), [([], 0), (["one", "two"], 2)])
-def test_the_job_has_to_be_in_one_place(dagster: StandInDagster, url: str, locations: list[str], jobs: int) -> None:
-    dagster.locations = locations
+# locations that have the job, the setting, the one of the ledger → where the run is launched; else why it is not
+PLACES = [
+    (["one"], None, None, "one"),
+    (["one", "two"], None, "two", "two"),
+    (["one", "two"], "two", None, "two"),
+    (["one", "two"], "two", "one", "two"),
+    ([], None, None, f"Dagster has 0 jobs called {JOB}; one is needed."),
+    (["one"], None, "two", f"Dagster has 0 jobs called {JOB} in code location two; one is needed."),
+    (["one"], "two", None, f"Dagster has 0 jobs called {JOB} in code location two; one is needed."),
+    (
+        ["one", "two"],
+        None,
+        None,
+        f"Dagster has 2 jobs called {JOB}; one is needed. Set PROVISIONING_DAGSTER_LOCATION to the name of the code "
+        "location.",
+    ),
+]
 
-    assert ask(url, launch_or_away) == [f"Dagster has {jobs} jobs called {JOB}; one is needed."]
-    assert dagster.runs == []
+
+@pytest.mark.parametrize(("locations", "setting", "known", "expected"), PLACES)
+def test_a_run_is_launched_in_its_own_code_location_or_not_at_all(
+    dagster: StandInDagster, url: str, locations: list[str], setting: str | None, known: str | None, expected: str
+) -> None:
+    dagster.locations = locations
+    place = client.Place(known, "__repository__") if known else None
+
+    async def work() -> str:
+        async with DagsterClient(url, location=setting) as made:
+            try:
+                return await made.launch(JOB, CONFIG, TAGS, known=place)
+            except DagsterAway as away:
+                return str(away)
+
+    told = asyncio.run(work())
+
+    assert [run.location for run in dagster.runs] == ([expected] if expected in locations else [])
+    assert told == (dagster.runs[0].id if dagster.runs else expected)
 
 
 def test_a_place_that_moved_is_found_anew(dagster: StandInDagster, url: str) -> None:

@@ -13,6 +13,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.clients.test_webhook import SECRET, Receiver, receiving
+from provisioning_pipeline_tests.defs.dagster_runs import THERE, made
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CANARY = "canary-password"
@@ -391,6 +392,42 @@ def test_checks_outlive_the_run_that_evaluated_them(of_checks: Sensor, receiver:
     of_checks.tick()
 
     assert len(receiver.received) == 1
+
+
+# --- another code location in the same Dagster -------------------------------------------------------------------
+
+
+def test_checks_of_another_code_location_are_not_ours(of_checks: Sensor, receiver: Receiver) -> None:
+    evaluated(of_checks.instance, all_tenants_are_ready=0)
+    of_checks.tick()
+    theirs = made(of_checks.instance, dg.DagsterRunStatus.STARTED, [], location=THERE)
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(CHECKS["all_tenants_are_ready"]), check_name="all_tenants_are_ready", passed=False
+    )
+    kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION.value
+    for _ in range(3):
+        event = dg.DagsterEvent(kind, "reconcile_tenants", event_specific_data=evaluation)
+        of_checks.instance.report_dagster_event(event, run_id=theirs)
+        assert "No check was evaluated" in of_checks.tick()
+    assert receiver.received == []
+
+    evaluated(of_checks.instance, all_tenants_are_ready=1)
+    of_checks.tick()
+    assert receiver.received[0]["text"].startswith("A check fails: all_tenants_are_ready")
+
+
+def test_a_failure_in_another_code_location_neither_alerts_nor_silences_ours(
+    of_runs: Sensor, receiver: Receiver
+) -> None:
+    instance = of_runs.instance
+    for location in (THERE, None, THERE, None):
+        run = instance.get_run_by_id(made(instance, dg.DagsterRunStatus.STARTED, [], location=location))
+        assert run is not None
+        instance.report_run_failed(run, "The process of this run is gone.")
+        of_runs.tick()
+
+    (message,) = receiver.received
+    assert "its process may have been killed" in message["text"]
 
 
 def test_both_run_by_themselves() -> None:

@@ -32,7 +32,7 @@ def clerk_changes(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Ski
     for trigger in sorted({mark.trigger for mark in marks.values()}, key=lambda trigger: trigger != TENANT_MANAGER):
         # in one notation, whatever time zone the connection has
         due = {name: mark.at.timestamp() for name, mark in marks.items() if mark.trigger == trigger}
-        answer = request_run(context.instance, due, settings, trigger=trigger)
+        answer = request_run(context, due, settings, trigger=trigger)
         if isinstance(answer, dg.RunRequest):
             break
     return answer

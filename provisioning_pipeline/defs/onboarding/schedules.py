@@ -3,13 +3,13 @@
 import dagster as dg
 
 from provisioning_pipeline.defs.onboarding.jobs import verify
-from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG
+from provisioning_pipeline.defs.scheduling import scheduled
 
 verify_daily = dg.ScheduleDefinition(
     name="verify_daily",
     job=verify,
     cron_schedule="41 3 * * *",
-    tags={TRIGGER_TAG: "schedule"},
+    execution_fn=scheduled(verify.name),
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Signs in once a day as every admin and some members of each tenant, others each time, whether or not "
     "anything has changed.",

@@ -9,11 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from pydantic import SecretStr
 
 from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
 from provisioning_pipeline.defs.operations.jobs import prune_history
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
+from provisioning_pipeline.defs.runs import Place, place_of_run, place_of_sensor
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.report.alert import (
@@ -32,6 +34,7 @@ from provisioning_pipeline.settings import PREFIX, Settings, SettingsError, load
 _TIMEOUT_SECONDS = 10.0
 _DAY_SECONDS = 86_400
 _FAILURES_LOOKED_AT = 25
+_PAGE = 100
 _OFF = f"No alert leaves: set {PREFIX}ALERT_WEBHOOK_URL to an incoming webhook of Slack to turn alerts on."
 
 
@@ -58,9 +61,10 @@ def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
     settings = _settings()
     if settings.alert_webhook_url is None:
         return dg.SkipReason(_OFF)
-    run_id, job = context.dagster_run.run_id, context.dagster_run.job_name
+    run = context.dagster_run
+    run_id, job = run.run_id, run.job_name
     causes = _causes(context.instance, run_id)
-    if _was_told_today(context.instance, job, run_id, causes):
+    if _was_told_today(context.instance, run, causes):
         return dg.SkipReason(f"Run {run_id} of {job} failed like one of today's that was told already.")
     _post(settings.alert_webhook_url, of_run(FailedRun(job, run_id, causes), _lines(settings), settings.dagster_url))
     return dg.SkipReason(f"Told that run {run_id} of {job} failed.")
@@ -154,13 +158,16 @@ def _why(event: dg.DagsterEvent) -> str:
 
 
 def _was_told_today(
-    instance: dg.DagsterInstance, job: str, run_id: str, causes: Sequence[tuple[str | None, str]]
+    instance: dg.DagsterInstance, failed: dg.DagsterRun, causes: Sequence[tuple[str | None, str]]
 ) -> bool:
-    """Whether an earlier run of the job failed in the same way on the same day (UTC)."""
-    filters = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.FAILURE])
+    """Whether an earlier run of the job, of the same code location, failed in the same way on the same day (UTC)."""
+    filters = dg.RunsFilter(job_name=failed.job_name, statuses=[dg.DagsterRunStatus.FAILURE])
     records = instance.get_run_records(filters, limit=_FAILURES_LOOKED_AT, order_by="update_timestamp")
-    ends = {record.dagster_run.run_id: record.end_time for record in records}
-    ended = ends.get(run_id)
+    here = place_of_run(failed)
+    ends = {
+        record.dagster_run.run_id: record.end_time for record in records if place_of_run(record.dagster_run) == here
+    }
+    ended = ends.get(failed.run_id)
     if ended is None:
         return False
     return any(
@@ -189,8 +196,9 @@ def _each_evaluated(context: dg.SensorEvaluationContext) -> Iterator[tuple[str, 
     repository = context.repository_def
     assert repository is not None, "Dagster gives a sensor its repository"
     graph = repository.asset_graph
+    others = _OtherLocations(context.instance, place_of_sensor(context))
     for key in sorted(graph.asset_check_keys):
-        record = context.instance.get_latest_asset_check_evaluation_record(key)
+        record = _last_evaluation(context.instance, key, others)
         evaluation = record.event.asset_check_evaluation if record and record.event else None
         if record is None or evaluation is None:
             continue
@@ -199,6 +207,37 @@ def _each_evaluated(context: dg.SensorEvaluationContext) -> Iterator[tuple[str, 
             key.name,
             (record.id, None if evaluation.passed else _failed(key.name, described, evaluation, record.run_id)),
         )
+
+
+class _OtherLocations:
+    """Whether a run is another code location's, whose checks have the same names. One that was deleted may be ours."""
+
+    def __init__(self, instance: dg.DagsterInstance, here: Place | None) -> None:
+        self._instance, self._here = instance, here
+        self._known: dict[str, bool] = {}
+
+    def have(self, run_id: str) -> bool:
+        if run_id not in self._known:
+            run = self._instance.get_run_by_id(run_id) if run_id else None
+            self._known[run_id] = run is not None and place_of_run(run) not in (self._here, None)
+        return self._known[run_id]
+
+
+def _last_evaluation(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, others: _OtherLocations
+) -> AssetCheckExecutionRecord | None:
+    """The last one in this code location."""
+    record = instance.get_latest_asset_check_evaluation_record(key)
+    if record is None or not others.have(record.run_id):
+        return record
+    cursor: int | None = record.id
+    while cursor is not None:
+        page = instance.event_log_storage.get_asset_check_execution_history(key, limit=_PAGE, cursor=cursor)
+        for found in page:
+            if found.event and found.event.asset_check_evaluation and not others.have(found.run_id):
+                return found
+        cursor = page[-1].id if page else None
+    return None
 
 
 def _failed(name: str, description: str, evaluation: dg.AssetCheckEvaluation, run_id: str) -> FailedCheck:

@@ -10,6 +10,8 @@ from datetime import datetime
 
 import dagster as dg
 
+from provisioning_pipeline.defs.runs import place_of_run
+
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _PAGE = 200
 
@@ -64,16 +66,8 @@ def _first(runs: Iterator[dg.DagsterRun]) -> list[dg.DagsterRun]:
 
 def _is_ours(run: dg.DagsterRun, mine: dg.DagsterRun, jobs: Collection[str]) -> bool:
     """Other code locations may have jobs of the same name; `__ASSET_JOB` is a job of each."""
-    theirs, here = _place(run), _place(mine)
+    theirs, here = place_of_run(run), place_of_run(mine)
     return theirs == here and (here is not None or run.job_name in jobs)
-
-
-def _place(run: dg.DagsterRun) -> tuple[str, str] | None:
-    """Code location and repository; None for a run that nobody launched from one."""
-    if run.remote_job_origin is None:
-        return None
-    repository = run.remote_job_origin.repository_origin
-    return repository.code_location_origin.location_name, repository.repository_name
 
 
 def _witnesses(instance: dg.DagsterInstance) -> set[str]:

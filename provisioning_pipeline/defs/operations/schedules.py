@@ -3,13 +3,13 @@
 import dagster as dg
 
 from provisioning_pipeline.defs.operations.jobs import prune_history
-from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG
+from provisioning_pipeline.defs.scheduling import scheduled
 
 prune_history_daily = dg.ScheduleDefinition(
     name="prune_history_daily",
     job=prune_history,
     cron_schedule="23 4 * * *",
-    tags={TRIGGER_TAG: "schedule"},
+    execution_fn=scheduled(prune_history.name),
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Removes once a day what is older than the settings PROVISIONING_KEEP_* say.",
 )

@@ -1,6 +1,5 @@
 """The ops of a reconciliation: detect_tenants → provision_workspaces → backfill_members → … → report."""
 
-import re
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from provisioning_pipeline.act.chain import steps_for
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.members.recording import recorded
+from provisioning_pipeline.defs.names import mapping_keys
 from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
 from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
@@ -198,20 +198,12 @@ def _kept(plan: Plan, settings: Settings, files: Files) -> str | None:
 
 
 def chunks(work: Sequence[TenantPlan], few: int, per_chunk: int) -> list[tuple[str, tuple[TenantPlan, ...]]]:
-    """One chunk per tenant, named after it, while they are few; else chunks of `per_chunk`.
-
-    Dagster allows only letters, digits and underscores in a mapping key; keys stay distinct.
-    """
+    """One chunk per tenant, named after it, while they are few; else chunks of `per_chunk`."""
     if len(work) > few:
         starts = range(0, len(work), per_chunk)
         return [(f"chunk_{n}", tuple(work[start : start + per_chunk])) for n, start in enumerate(starts, 1)]
-    named: dict[str, tuple[TenantPlan, ...]] = {}
-    for number, plan in enumerate(work, 1):
-        key = re.sub(r"[^A-Za-z0-9_]+", "_", plan.tenant.slug) or "tenant"
-        while key in named:
-            key = f"{key}_{number}"
-        named[key] = (plan,)
-    return list(named.items())
+    keys = mapping_keys([plan.tenant for plan in work])
+    return [(key, (plan,)) for key, plan in zip(keys, work, strict=True)]
 
 
 def _step(context: dg.OpExecutionContext, workbench: Workbench, step: Step, chunk: Chunk) -> dg.Output[Chunk]:

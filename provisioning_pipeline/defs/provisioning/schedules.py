@@ -3,13 +3,13 @@
 import dagster as dg
 
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
-from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG
+from provisioning_pipeline.defs.scheduling import scheduled
 
 reconcile_tenants_hourly = dg.ScheduleDefinition(
     name="reconcile_tenants_hourly",
     job=reconcile_tenants,
     cron_schedule="7 * * * *",
-    tags={TRIGGER_TAG: "schedule"},
+    execution_fn=scheduled(reconcile_tenants.name),
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Reconciles all tenants every hour: finds drift and lost triggers. Costs a fleet at rest only reads.",
 )

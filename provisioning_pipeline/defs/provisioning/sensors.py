@@ -25,4 +25,4 @@ def new_tenant_databases(context: dg.SensorEvaluationContext) -> dg.RunRequest |
     seen, due = asyncio.run(due_tenants(settings))
     if not due:
         return dg.SkipReason(f"{seen} tenant databases, none new and none due for another try.")
-    return request_run(context.instance, due, settings, trigger="sensor")
+    return request_run(context, due, settings, trigger="sensor")

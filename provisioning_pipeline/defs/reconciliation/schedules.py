@@ -4,6 +4,7 @@ import dagster as dg
 
 from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG
 from provisioning_pipeline.defs.reconciliation.checks import clean_up_is_not_near, report_is_fresh
+from provisioning_pipeline.defs.scheduling import scheduled
 
 check_freshness = dg.define_asset_job(
     name="check_freshness",
@@ -16,7 +17,7 @@ check_freshness_hourly = dg.ScheduleDefinition(
     name="check_freshness_hourly",
     job=check_freshness,
     cron_schedule="37 * * * *",
-    tags={TRIGGER_TAG: "schedule"},
+    execution_fn=scheduled(check_freshness.name),
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Asks every hour whether reports still come, so that a stopped schedule does not look like peace.",
 )

@@ -1,0 +1,55 @@
+"""The sensor that ends runs whose process is gone, so that the queue behind them moves on."""
+
+import asyncio
+
+import dagster as dg
+
+from provisioning_pipeline.defs.runs import place_of_sensor, unfinished_runs
+from provisioning_pipeline.settings import Settings
+
+
+@dg.sensor(
+    name="runs_that_died",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Marks runs of this code location as failed whose process is gone: killed together with all that would "
+    "have said so, by a restart of the machine, say. They hold up Dagster's queue otherwise. A run is dead when no "
+    "process holds its lock in the ledger and Dagster has heard nothing of it for five minutes.",
+)
+def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """End what nobody works on. A run that lives after all goes on, and its own end counts."""
+    from provisioning_pipeline.settings import load_settings
+
+    settings, instance = load_settings(), context.instance
+    here = place_of_sensor(context)
+    if here is not None:
+        asyncio.run(_remember(settings, here[0], here[1]))
+    ended: list[str] = []
+    for run in unfinished_runs(instance, here, settings).dead:
+        # it may have ended since it was looked at
+        now = instance.get_run_by_id(run.run_id)
+        if now is None or now.status is not run.status:
+            continue
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, "No process of this run is left that could still be canceled.")
+        else:
+            instance.report_run_failed(
+                run,
+                "The process of this run is gone: nobody holds its lock in the ledger, and Dagster has heard nothing "
+                "of it. It was killed, or its machine restarted. The next run goes on where it stopped.",
+            )
+        ended.append(run.run_id)
+    return dg.SkipReason(f"Ended {', '.join(ended)}: no process is left." if ended else "Every run has a process.")
+
+
+async def _remember(settings: Settings, location: str, repository: str) -> None:
+    """Tell the ledger which code location works on it: schedules and `provisioning serve` cannot see that."""
+    from provisioning_pipeline.ledger import schema
+    from provisioning_pipeline.ledger.database import ledger_database
+    from provisioning_pipeline.ledger.turns import CodeLocations
+
+    async with ledger_database(settings, read_only=False) as database:
+        locations = CodeLocations(database)
+        known = await locations.known()
+        if known != (location, repository) and await schema.revision(database) == schema.HEAD:
+            await locations.store(location, repository)

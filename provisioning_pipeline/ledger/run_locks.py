@@ -1,0 +1,71 @@
+"""Who is at work, by PostgreSQL's locks: a run of Dagster by a lock of its processes, a tenant by the tenant's lock.
+
+A killed process and a machine that restarts let go of their locks; what Dagster says of their run stays as it was.
+"""
+
+import asyncio
+from collections.abc import Collection
+from contextlib import suppress
+
+from psycopg import Error
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.model.fault import Fault
+
+_TENANTS = 730_155
+"""First key of the locks that `tenant_lock` takes."""
+_RUNS = 730_159
+"""First key of the locks of runs."""
+_EVERY_SECONDS = 10.0
+_AGAIN_SECONDS = 1.0
+
+
+async def hold_run_lock(database: Database, run_id: str) -> None:
+    """Hold the lock of a run until cancelled, and take it again whenever its connection is lost.
+
+    It is shared: each process of the run holds it. While the ledger is away nobody holds it, and the run goes on.
+    """
+    while True:
+        with suppress(Fault, Error):
+            async with database.own_connection() as connection:
+                # where the role or the server ends idle or slow sessions, and where a machine vanishes without a word
+                await connection.execute(
+                    """
+                    SELECT set_config(s.name, v.value, false) FROM pg_settings s
+                    JOIN (VALUES ('idle_session_timeout', '0'), ('statement_timeout', '0'), ('lock_timeout', '0'),
+                                 ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
+                                 ('tcp_keepalives_count', '3')) v(name, value) USING (name)
+                    """
+                )
+                await connection.execute("SELECT pg_advisory_lock_shared(%s, hashtext(%s))", [_RUNS, run_id])
+                while True:
+                    await asyncio.sleep(_EVERY_SECONDS)
+                    await connection.execute("SELECT 1")
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def runs_at_work(database: Database, run_ids: Collection[str]) -> frozenset[str]:
+    """Those of these runs of which a process lives."""
+    return await _held(database, _RUNS, run_ids)
+
+
+async def tenants_at_work(database: Database, names: Collection[str]) -> frozenset[str]:
+    """Those of these tenants at which a process is, of a run in Dagster or of the command line: database names."""
+    return await _held(database, _TENANTS, names)
+
+
+async def _held(database: Database, kind: int, names: Collection[str]) -> frozenset[str]:
+    if not names:
+        return frozenset()
+    rows = await database.fetch(
+        """
+        SELECT name FROM unnest(%s::text[]) name
+        -- the second key is shown without its sign
+        WHERE (hashtext(name)::bigint + 4294967296) %% 4294967296 IN (
+            SELECT objid::bigint FROM pg_locks
+            WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND classid = %s
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+        """,
+        [list(names), kind],
+    )
+    return frozenset(row["name"] for row in rows)

@@ -97,8 +97,8 @@ async def verify_login(scope: Scope) -> None:
     """
     scope.server.must_be_usable()
     link = await scope.link()
-    if not (link.admin_email and link.admin_user_id):
-        unknown = _without_admin(scope)
+    unknown = _without_admin(scope)
+    if not (link.admin_email and link.admin_user_id) or (unknown and link.admin_user_id == scope.plan.lost_admin):
         if unknown is None:
             return
         logins = await _members(scope) if unknown.reason is Reason.ACCOUNT_UNPROVEN else []

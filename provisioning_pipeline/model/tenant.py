@@ -249,6 +249,7 @@ class TenantPlan:
         name_note: why its workspace is not called what the registry says, as a clause; empty where it is.
         address: where its workspace is reached since it was renamed in Twenty; None when it was not.
         look_again_seconds: after how long there is something to be done; None: after the usual wait.
+        lost_admin: Twenty user id of the stored admin, who is no admin of the workspace any more; None: they are.
     """
 
     tenant: Tenant
@@ -268,6 +269,7 @@ class TenantPlan:
     name_note: str = ""
     address: Address | None = None
     look_again_seconds: float | None = None
+    lost_admin: str | None = None
 
     @property
     def needs_work(self) -> bool:
@@ -306,6 +308,7 @@ class Plan:
         clerk: how much of Clerk was read.
         dropped: databases that were looked into once and are no more.
         left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
+        given_up: (database name, Clerk user) of intents by which nobody got into a workspace.
         unactivated: workspaces that were never activated or never paid for, whoever made them.
         room: server → workspaces that it could still take before this plan; None: no limit of ours.
         retirements: workspaces that were deleted by SQL although they have members.
@@ -321,6 +324,7 @@ class Plan:
     clerk: ClerkRead | None = None
     dropped: frozenset[str] = frozenset()
     left: tuple[tuple[str, str], ...] = ()
+    given_up: tuple[tuple[str, str], ...] = ()
     unactivated: tuple[AgingWorkspace, ...] = ()
     room: Mapping[str, int | None] = field(default_factory=dict)
     retirements: tuple[Retirement, ...] = ()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from provisioning_pipeline.act.members.at_clerk import store_at_clerk
 from provisioning_pipeline.act.members.joining import join_all
+from provisioning_pipeline.act.members.last_look import who_may_enter
 from provisioning_pipeline.act.members.leaving import LEAVING, leave
 from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.settling import settle
@@ -36,6 +37,7 @@ async def backfill_members(scope: Scope) -> None:
     door = scope.door = await open_door(scope, link)
     work = Work(scope, door, await put_right(scope, link, door), list(scope.plan.findings))
     staying = [member for member in scope.plan.members if not LEAVING & set(member.changes)]
+    staying = await who_may_enter(work, staying)
     await withdraw_all(work)
     intents = [intent for member in staying if (intent := _intent(work, member))]
     await scope.members.begin(scope.database_name, intents, scope.run_id)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from provisioning_pipeline.act.members.entering import Newcomer, enter, restorable, restore
 from provisioning_pipeline.act.members.joining import opened
+from provisioning_pipeline.act.members.last_look import must_still_be_admin
 from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.work import about_person
 from provisioning_pipeline.act.ownership import refused, unproved
@@ -273,6 +274,7 @@ async def _linked(scope: Scope, admin: Admin) -> Admin:
 
 
 async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
+    await must_still_be_admin(scope, admin)
     admin = await _linked(scope, admin)
     roster = await put_right(scope, await scope.link(), door)
     entry = roster.of(None, admin.email)

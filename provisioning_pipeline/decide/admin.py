@@ -85,7 +85,7 @@ def _chosen(
     server: str,
     before: str | None,
 ) -> Admin | AdminUnknown:
-    """Who was admin before or was asked for, else the oldest, of those with a verified e-mail and an account of theirs."""
+    """Who was it before or was asked for, else the oldest, of those with a verified e-mail whose account is theirs."""
     active = [
         users[member.user_id]
         for member in sorted(members, key=lambda member: (member.created_at, member.user_id))

@@ -339,7 +339,7 @@ class Planner:
     def admin(
         self, found: Detected, organization: str | None, server: str, before: str | None = None
     ) -> Admin | AdminUnknown:
-        """Who is to be its admin there, by what Clerk and the registry say; the Clerk user who was it `before` first."""
+        """Who is to be its admin, by what Clerk and the registry say; the Clerk user who was it `before`, first."""
         registry = found.registry or {}
         return choose_admin(
             organization,

@@ -126,6 +126,7 @@ class MemberPlan:
         why: for a harmful change, what Clerk said, for a person to read; for another, on what it depends.
         changed_at: when Clerk says that it changed, in milliseconds since 1970; None when nobody knows.
         undoes_our_join: a demotion takes back only what our own join gave, so that it harms nobody.
+        departed: Clerk has them as an active member no more; else it is their role that changed.
     """
 
     clerk_user_id: str | None
@@ -138,14 +139,19 @@ class MemberPlan:
     why: str = ""
     changed_at: int | None = None
     undoes_our_join: bool = False
+    departed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """An open invitation of ours that is to end. `email` is that of whom it invites; `why` is a clause."""
+    """An open invitation of ours that is to end.
+
+    `email` is that of whom it invites; `why` is a clause; `departed`: no active member at Clerk has that address.
+    """
 
     email: str
     why: str
+    departed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

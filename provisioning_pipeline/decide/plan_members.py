@@ -169,7 +169,7 @@ def _with_another_admin(
     if isinstance(admin, Admin):
         changes = [Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, *_proof(entry, [Change.ADD_MEMBER])]
         changes = list(dict.fromkeys([*_before_proof(entry), *changes]))
-        return replace(entry, admin=admin, lost_admin=gone, changes=tuple(changes))
+        return replace(entry, admin=admin, lost_admin=link_admin, changes=tuple(changes))
     if gone is None:
         # the workspace has an admin of ours all the same
         return entry

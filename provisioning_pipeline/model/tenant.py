@@ -255,7 +255,7 @@ class TenantPlan:
         name_note: why its workspace is not called what the registry says, as a clause; empty where it is.
         address: where its workspace is reached since it was renamed in Twenty; None when it was not.
         look_again_seconds: after how long there is something to be done; None: after the usual wait.
-        lost_admin: Twenty user id of the stored admin, who is no admin of the workspace any more; None: they are.
+        lost_admin: Twenty user id of the stored admin, who does not stand for the tenant any more; None: they do.
     """
 
     tenant: Tenant

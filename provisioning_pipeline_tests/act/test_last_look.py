@@ -12,6 +12,9 @@ from provisioning_pipeline_tests.world import World
 REMOVE: dict[str, Any] = {"members_gone": "remove", "members_gone_api_keys": "revoke"}
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def world(shared_world: World) -> World:
     shared_world.sandbox.twenty[0].faults.scripted.clear()
@@ -66,7 +69,6 @@ def test_somebody_who_is_back_at_clerk_before_the_step_is_not_removed(world: Wor
     assert world.apply(slug, **REMOVE).summary.actions == 0
 
 
-@pytest.mark.slow
 def test_without_an_answer_of_clerk_nobody_is_removed(world: World) -> None:
     slug = "silent"
     third = ready(world, slug)[2]
@@ -80,7 +82,6 @@ def test_without_an_answer_of_clerk_nobody_is_removed(world: World) -> None:
     assert members_synced(result)[1] == "ClerkUnreachable"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["demoted", "lowered"])
 def test_an_admin_who_is_one_again_before_the_step_is_not_lowered(world: World, how: str) -> None:
     slug = f"again-{how}"
@@ -104,7 +105,6 @@ def test_an_admin_who_is_one_again_before_the_step_is_not_lowered(world: World, 
     assert members_synced(result)[1] == "Waiting"
 
 
-@pytest.mark.slow
 def test_nobody_who_has_left_before_the_step_is_let_in_and_the_others_are(world: World) -> None:
     slug = "too-late"
     ready(world, slug, members=1)
@@ -122,7 +122,6 @@ def test_nobody_who_has_left_before_the_step_is_let_in_and_the_others_are(world:
     assert members_synced(result)[0] == "True"
 
 
-@pytest.mark.slow
 def test_nobody_gets_more_than_their_role_of_now(world: World) -> None:
     slug = "lesser"
     _, second, _ = ready(world, slug)
@@ -138,7 +137,6 @@ def test_nobody_gets_more_than_their_role_of_now(world: World) -> None:
     assert (members[second][0], members[f"new@{slug}.example"][0]) == ("Member", "Member")
 
 
-@pytest.mark.slow
 def test_nobody_joins_by_an_address_that_is_no_longer_theirs(world: World) -> None:
     slug = "moved-on"
     ready(world, slug, members=1)
@@ -155,7 +153,6 @@ def test_nobody_joins_by_an_address_that_is_no_longer_theirs(world: World) -> No
     assert f"old@{slug}.example" not in world.members(slug)
 
 
-@pytest.mark.slow
 def test_whoever_is_no_admin_any_more_is_not_made_one(world: World) -> None:
     slug = "no-admin"
     first, second, third = ready(world, slug)

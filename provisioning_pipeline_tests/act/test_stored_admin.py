@@ -9,6 +9,9 @@ from provisioning_pipeline_tests.world import World, browser, login_of, read
 REMOVE: dict[str, Any] = {"members_gone": "remove"}
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def world(shared_world: World) -> World:
     shared_world.sandbox.twenty[0].faults.scripted.clear()
@@ -93,7 +96,6 @@ def settled(world: World, slug: str, admin: str, **settings: Any) -> None:
     assert world.mutating_calls() == 0
 
 
-@pytest.mark.slow
 def test_the_only_admin_left_and_was_removed_in_twenty_before_another_was_named(world: World) -> None:
     slug = ready(world, "late-heir")
     first, second = people(world, slug)
@@ -122,7 +124,6 @@ def test_a_stored_admin_whose_account_was_deleted_comes_back_and_is_followed(wor
     settled(world, slug, first)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("organization", [True, False])
 def test_a_stored_admin_who_was_made_member_in_twenty_is_admin_again(world: World, organization: bool) -> None:
     slug = ready(world, f"lowered-{organization}".lower(), organization=organization)
@@ -135,7 +136,6 @@ def test_a_stored_admin_who_was_made_member_in_twenty_is_admin_again(world: Worl
     assert world.members(slug)[admin][0] == "Admin"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("organization", [True, False])
 def test_a_stored_admin_who_was_made_member_and_whom_nobody_names_is_told(world: World, organization: bool) -> None:
     slug = ready(world, f"nameless-{organization}".lower())
@@ -154,7 +154,6 @@ def test_a_stored_admin_who_was_made_member_and_whom_nobody_names_is_told(world:
     settled(world, slug, second)
 
 
-@pytest.mark.slow
 def test_an_admin_whom_the_registry_names_anew_takes_the_place_of_the_old_one(world: World) -> None:
     slug = ready(world, "renamed-admin", organization=False)
     before = world.link(slug)["admin_email"]
@@ -169,7 +168,6 @@ def test_an_admin_whom_the_registry_names_anew_takes_the_place_of_the_old_one(wo
     assert world.apply(slug).summary.actions == 0
 
 
-@pytest.mark.slow
 def test_another_organization_in_the_registry_brings_its_own_admin(world: World) -> None:
     slug, other = ready(world, "moved-org"), "moved-to"
     before, _ = people(world, slug)
@@ -188,7 +186,6 @@ def test_another_organization_in_the_registry_brings_its_own_admin(world: World)
     settled(world, slug, heir, members_gone="remove", harm_share=1.0)
 
 
-@pytest.mark.slow
 def test_an_admin_who_signed_up_again_with_the_same_address_stays_the_admin(world: World) -> None:
     slug = ready(world, "anew")
     first, _ = people(world, slug)
@@ -203,7 +200,6 @@ def test_an_admin_who_signed_up_again_with_the_same_address_stays_the_admin(worl
     settled(world, slug, first, **REMOVE)
 
 
-@pytest.mark.slow
 def test_two_admins_who_swap_their_addresses_stay_who_they_are(world: World) -> None:
     slug = ready(world, "swapped")
     first, second = people(world, slug)
@@ -221,7 +217,6 @@ def test_two_admins_who_swap_their_addresses_stay_who_they_are(world: World) -> 
     assert world.link(slug)["admin_email"] == first
 
 
-@pytest.mark.slow
 def test_a_locked_admin_stays_and_a_banned_one_is_replaced(world: World) -> None:
     slug = ready(world, "lock-and-ban")
     first, second = people(world, slug)
@@ -237,7 +232,6 @@ def test_a_locked_admin_stays_and_a_banned_one_is_replaced(world: World) -> None
     settled(world, slug, second, **REMOVE)
 
 
-@pytest.mark.slow
 def test_a_workspace_without_any_admin_gets_its_own_back(world: World) -> None:
     slug = ready(world, "headless")
     first, second = people(world, slug)
@@ -252,7 +246,6 @@ def test_a_workspace_without_any_admin_gets_its_own_back(world: World) -> None:
     settled(world, slug, first)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["soft", "hard"])
 def test_an_admin_without_a_member_record_is_made_whole(world: World, how: str) -> None:
     slug = ready(world, f"recordless-{how}")
@@ -272,7 +265,6 @@ def test_an_admin_without_a_member_record_is_made_whole(world: World, how: str) 
     settled(world, slug, first)
 
 
-@pytest.mark.slow
 def test_an_admin_whose_account_is_marked_as_deleted_by_sql_is_told_or_comes_back(world: World) -> None:
     slug = ready(world, "marked-account")
     account = world.link(slug)["admin_user_id"]

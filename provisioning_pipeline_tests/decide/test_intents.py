@@ -148,7 +148,7 @@ FATES = st.sampled_from(["member", "left", "deleted", "banned"])
 
 
 @given(st.lists(st.tuples(STATES, FATES), min_size=1, max_size=5))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_wherever_a_run_was_killed_exactly_those_inside_are_missed(people: list[tuple[str, str]]) -> None:
     town, fates = town_with_boss(), dict[str, str | None]()
     for number, (state, fate) in enumerate(people):

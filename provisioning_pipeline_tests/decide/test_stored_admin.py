@@ -94,7 +94,7 @@ def test_whoever_can_stand_for_the_tenant_is_made_its_admin(loss: LostAdmin) -> 
     found = planned(loss, BEA)
     assert found.admin == BEA
     assert found.changes == (Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
-    assert found.lost_admin == (ADA if loss.harmed else None)
+    assert found.lost_admin == ADA
 
 
 def test_without_anybody_the_departed_one_is_neither_signed_in_nor_advised_to_be_invited() -> None:

@@ -239,7 +239,8 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             f"The login of {login.email} is refused: {fault.message}",
             f"`provisioning apply {scope.plan.tenant.slug}` does it now."
             if fault.reason is Reason.HALF_MEMBER
-            else "If they were removed from the workspace in Twenty, invite them again there.",
+            else f"If they were removed from the workspace in Twenty, `provisioning apply {scope.plan.tenant.slug}` adds "
+            "them again, or makes somebody else admin who is named by now.",
         ) from None
     await scope.client.sign_out(account, door)
     if user.user_id != login.twenty_user_id:

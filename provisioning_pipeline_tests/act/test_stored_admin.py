@@ -273,3 +273,21 @@ def test_an_admin_whose_account_is_marked_as_deleted_by_sql_is_told_or_comes_bac
     world.apply(slug)
 
     assert is_ready(world, slug) or world.conditions(slug)["LoginProved"][1] != "LoginRefused"
+
+
+def test_an_admin_who_changed_their_address_in_twenty_is_proved_by_the_new_one(world: World) -> None:
+    slug = ready(world, "new-address", organization=False)
+    first, new = world.link(slug)["admin_email"], "renamed@new-address.example"
+    world.twenty('UPDATE core."user" SET email = %s WHERE email = %s RETURNING id', new, first)
+    workspace = world.link(slug)["workspace_id"]
+    world.twenty(
+        'INSERT INTO core."keyValuePair" ("userId", "workspaceId", key, value, type) SELECT NULL, %s, '
+        "'ONBOARDING_INVITE_TEAM_PENDING', 'true', 'USER_VARIABLE' RETURNING id",
+        workspace,
+    )
+
+    world.apply(slug)
+
+    assert world.conditions(slug)["LoginProved"] == ("True", "LoginCompleted")
+    assert world.link(slug)["admin_email"] == new
+    assert list(world.members(slug)) == [new]

@@ -109,11 +109,7 @@ def test_an_organization_moves_to_the_tenant_that_has_it_now(url: str) -> None:
 
 def test_a_ledger_of_an_earlier_version_is_refused_in_words_until_it_is_migrated(url: str) -> None:
     async def work(members: Members) -> str:
-<<<<<<< HEAD
-        await members.database.execute("DROP TABLE provisioning.lock_signature")
-=======
         await members.database.execute("DROP TABLE provisioning.member_intent")
->>>>>>> 69c6e07 (wip)
         with pytest.raises(Fault) as caught:
             await members.member_links()
         return caught.value.message

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from provisioning_pipeline.act.members.entering import Newcomer, enter, restorable, restore
 from provisioning_pipeline.act.members.joining import opened
+from provisioning_pipeline.act.members.last_look import must_still_be_admin
 from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.work import about_person
 from provisioning_pipeline.act.ownership import refused, unproved
@@ -22,6 +23,7 @@ from provisioning_pipeline.clients.twenty.roster import Roster
 from provisioning_pipeline.decide.standing import ACTIVE, UNFINISHED, demoted, removed, unpaid
 from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
+from provisioning_pipeline.ledger.members import MemberIntent
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
@@ -260,18 +262,28 @@ def _without_rights(workspace_id: str, account: str, rows: Sequence[Row]) -> Con
 
 
 async def _linked(scope: Scope, admin: Admin) -> Admin:
-    """The same person by the e-mail of the account that they are linked to: Clerk may have a newer address."""
-    account = await scope.members.account_of(scope.client.name, admin.clerk_user_id) if admin.clerk_user_id else None
+    """The same person by the e-mail of the account that is theirs: Clerk may have a newer address."""
+    if admin.clerk_user_id is None:
+        return admin
+    account = await scope.members.account_of(scope.client.name, admin.clerk_user_id)
+    # or of the account by which a run that was killed let them in
+    theirs = (member for member in scope.plan.members if member.clerk_user_id == admin.clerk_user_id)
+    account = account or next((member.twenty_user_id for member in theirs), None)
     known = await scope.server.database.users([], [account]) if account else []
     return replace(admin, email=known[0][1]) if known else admin
 
 
 async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
+    await must_still_be_admin(scope, admin)
     admin = await _linked(scope, admin)
     roster = await put_right(scope, await scope.link(), door)
     entry = roster.of(None, admin.email)
     if entry is not None:
         await _must_be_theirs(scope, entry.user_id, admin)
+    if admin.clerk_user_id is not None:
+        # from here on they can be missed, wherever this run ends
+        intent = MemberIntent(admin.clerk_user_id, entry.user_id if entry else None, admin.email)
+        await scope.members.begin(scope.database_name, [intent], scope.run_id)
     joined = False
     if entry is None or entry.workspace_member_id is None:
         joined = await _enter(scope, door, roster, admin)

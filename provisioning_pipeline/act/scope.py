@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -73,6 +73,27 @@ class Server:
             raise self.creation_stop
 
 
+@dataclass(frozen=True, slots=True)
+class AtClerk:
+    """What Clerk said in the step itself of people who are to get something.
+
+    Args:
+        asked: the Clerk users whom it was asked about.
+        roles: Clerk user → their role in the organization, of all its members.
+        emails: Clerk user → their verified primary e-mail, if they have one.
+        banned: those who are banned.
+    """
+
+    asked: frozenset[str]
+    roles: Mapping[str, str]
+    emails: Mapping[str, str | None]
+    banned: frozenset[str]
+
+    def role(self, user: str) -> str | None:
+        """The role of an active member; None of anybody else."""
+        return self.roles.get(user) if user in self.emails and user not in self.banned else None
+
+
 @dataclass
 class Scope:
     """One tenant being worked on."""
@@ -96,6 +117,10 @@ class Scope:
     default_role: str = ""
     """Label of the role with which people are invited; the one that is theirs comes once they are in."""
 
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """Clerk role → label of the role in Twenty; every other one gives the default role."""
+
+    at_clerk: AtClerk | None = None
     everyone: bool = False
     trusts_accounts: bool = False
     revokes_api_keys: bool = False
@@ -112,6 +137,10 @@ class Scope:
     def client(self) -> TwentyClient:
         """The API of the tenant's server."""
         return self.server.client
+
+    def role_of(self, clerk_role: str) -> str:
+        """Label of the role in Twenty that a role at Clerk gives."""
+        return self.roles.get(clerk_role, self.default_role)
 
     def account(self, email: str, user_id: str | None = None) -> Account:
         """The account of a member: the service account itself, or one with a derived password."""

@@ -4,7 +4,7 @@ The proof of a login is the same in the step, for a tenant that a run changed, a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provisioning_pipeline.act.scope import Scope, open_door
 from provisioning_pipeline.clients.concurrency import all_of
@@ -97,8 +97,8 @@ async def verify_login(scope: Scope) -> None:
     """
     scope.server.must_be_usable()
     link = await scope.link()
-    if not (link.admin_email and link.admin_user_id):
-        unknown = _without_admin(scope)
+    unknown = _without_admin(scope)
+    if not (link.admin_email and link.admin_user_id) or (unknown and link.admin_user_id == scope.plan.lost_admin):
         if unknown is None:
             return
         logins = await _members(scope) if unknown.reason is Reason.ACCOUNT_UNPROVEN else []
@@ -113,7 +113,10 @@ async def verify_login(scope: Scope) -> None:
         raise first_of(proved.failures)
     if proved.stopped:
         raise proved.stopped
-    await settle_proved(scope, link, len(proved.proofs), first=logins[0].email)
+    first = proved.proofs[0]
+    if first.twenty_user_id == link.admin_user_id:
+        await scope.ledger.store_admin(scope.database_name, first.twenty_user_id, first.email)
+    await settle_proved(scope, link, len(proved.proofs), first=first.email)
 
 
 async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Proved:
@@ -132,6 +135,7 @@ async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Pro
             raise
         failures = [_failure(scope, login, fault.reason, fault.message, "Restore it there.") for login in logins]
         return await _stored(scope, logins, dict(zip(logins, failures, strict=True)), None)
+    logins = await _by_current_emails(scope, logins)
     seen: dict[Login, _Failed | None] = {}
     stopped = None
     try:
@@ -140,6 +144,12 @@ async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Pro
         scope.server.note(fault)
         stopped = fault
     return await _stored(scope, logins, seen, stopped)
+
+
+async def _by_current_emails(scope: Scope, logins: Sequence[Login]) -> list[Login]:
+    """The same people by the addresses that their accounts have now: they may have changed them in Twenty since."""
+    emails = dict(await scope.server.database.users([], [login.twenty_user_id for login in logins]))
+    return [replace(login, email=emails.get(login.twenty_user_id, login.email)) for login in logins]
 
 
 def first_of(failures: Sequence[LoginFailure]) -> Fault:
@@ -239,7 +249,8 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             f"The login of {login.email} is refused: {fault.message}",
             f"`provisioning apply {scope.plan.tenant.slug}` does it now."
             if fault.reason is Reason.HALF_MEMBER
-            else "If they were removed from the workspace in Twenty, invite them again there.",
+            else "If they were removed from the workspace in Twenty, "
+            f"`provisioning apply {scope.plan.tenant.slug}` adds them again, or makes whom Clerk names by now admin.",
         ) from None
     await scope.client.sign_out(account, door)
     if user.user_id != login.twenty_user_id:

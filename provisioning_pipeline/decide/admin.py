@@ -48,19 +48,21 @@ def choose_admin(
     asked_email: str | None = None,
     unproved: Unproved = nobody_unproved,
     server: str = "",
+    before: str | None = None,
 ) -> Admin | AdminUnknown:
     """The Clerk organization's admin if the tenant has an organization, else the registry's admin.
 
     A tenant whose organization names nobody waits: the registry's word does not overrule Clerk's. `asked_email`, whom
     the tenant manager named when it asked for the tenant, is the first of an organization's admins to be chosen, and
     beats the registry's where there is no organization. Nobody is chosen whose account on that server is `unproved`: it
-    may be anyone's who signed up under that address.
+    may be anyone's who signed up under that address. `before`, the Clerk user who was the admin until now, goes first
+    of all, if they still may.
     """
     if clerk_org_id:
         members = holders.get(clerk_org_id, ())
         if isinstance(members, AdminUnknown):
             return members
-        return _chosen(clerk_org_id, members, users, roles, asked_email, unproved, server)
+        return _chosen(clerk_org_id, members, users, roles, asked_email, unproved, server, before)
     if asked_email and asked_email != (registry_email or "").strip().lower():
         return _unless_unproved(Admin(asked_email, "", ""), unproved, server)
     if registry_email and "@" in registry_email:
@@ -81,8 +83,9 @@ def _chosen(
     asked_email: str | None,
     unproved: Unproved,
     server: str,
+    before: str | None,
 ) -> Admin | AdminUnknown:
-    """The one who was asked for, else the oldest one, of those with a verified e-mail whose account is theirs."""
+    """Who was it before or was asked for, else the oldest, of those with a verified e-mail whose account is theirs."""
     active = [
         users[member.user_id]
         for member in sorted(members, key=lambda member: (member.created_at, member.user_id))
@@ -95,7 +98,11 @@ def _chosen(
             "Make someone its admin at Clerk; the next run adds them.",
         )
     refused: AdminUnknown | None = None
-    for user in sorted(active, key=lambda user: asked_email is None or user.verified_email != asked_email):
+
+    def last(user: User) -> tuple[bool, bool]:
+        return user.user_id != before, asked_email is None or user.verified_email != asked_email
+
+    for user in sorted(active, key=last):
         if user.verified_email:
             admin = Admin(user.verified_email, user.first_name, user.last_name, user.user_id)
             chosen = _unless_unproved(admin, unproved, server)

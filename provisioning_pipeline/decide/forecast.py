@@ -13,6 +13,7 @@ from provisioning_pipeline.decide.aging import near_clean_up
 from provisioning_pipeline.decide.forecast_calls import (
     OF_TENANT,
     Work,
+    clerk_looks,
     clerk_writes,
     proofs,
     twenty_calls,
@@ -28,7 +29,9 @@ def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
     """What a run over this plan will need. The same plan under the same circumstances has the same forecast."""
     work = work_at_twenty(plan)
     calls = twenty_calls(work, circumstances)
-    clerk = circumstances.observing_clerk_calls + sum(clerk_writes(tenant.entry) for tenant in work)
+    clerk = circumstances.observing_clerk_calls + sum(
+        clerk_looks(tenant.entry) + clerk_writes(tenant.entry) for tenant in work
+    )
     time = _time(work, clerk, circumstances)
     harm = Harm(
         planned=sum(bool(HARMFUL_CHANGES & set(member.changes)) for entry in plan.work for member in entry.members),

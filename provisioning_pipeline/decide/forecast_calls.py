@@ -210,6 +210,33 @@ def clerk_writes(entry: TenantPlan) -> int:
     return (entry.store_organization is not None) + people
 
 
+_GIVING: Final = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER, Change.SET_ROLE})
+_IDS_PER_CALL: Final = 100
+
+
+def clerk_looks(entry: TenantPlan) -> int:
+    """The last look at Clerk in the steps: of those who get something, once for a tenant; of who loses something, each.
+
+    It is the list of the organization's members and those of them as users; for a loss the list narrowed to the person
+    and the user, or the list alone where only the role counts.
+    """
+    if entry.tenant.clerk_org_id is None or entry.server is None:
+        return 0
+    getting = sum(bool(member.clerk_user_id and _GIVING & set(member.changes)) for member in entry.members)
+    as_admin = isinstance(entry.admin, Admin) and entry.admin.clerk_user_id and Change.ADD_ADMIN in entry.changes
+    entering = max(getting, bool(as_admin))
+    lists = 1 + -(-entering // _IDS_PER_CALL) if entering else 0
+    uninvited = 2 * any(withdrawal.departed for withdrawal in entry.withdrawals)
+    return lists + uninvited + sum(_looks_at_loss(member) for member in entry.members)
+
+
+def _looks_at_loss(member: MemberPlan) -> int:
+    changes = set(member.changes)
+    if Change.REMOVE_MEMBER in changes or (Change.DROP_LINK in changes and member.why):
+        return 2
+    return (2 if member.departed else 1) * (Change.DEMOTE_MEMBER in changes)
+
+
 def twenty_calls(work: Iterable[Work], circumstances: Circumstances) -> int:
     by_server: dict[str | None, list[Work]] = {}
     for tenant in work:

@@ -36,7 +36,7 @@ def withdrawals(people: People, policy: MemberPolicy, desired: pd.DataFrame) -> 
         name, email = invitation["database_name"], invitation["email"]
         why = _why(invitation, members.get((name, email), ()), people, policy)
         if why:
-            found.setdefault(name, []).append(Withdrawal(email, why))
+            found.setdefault(name, []).append(Withdrawal(email, why, departed=why is _NOBODY))
     return {name: tuple(dict.fromkeys(ended)) for name, ended in found.items()}
 
 

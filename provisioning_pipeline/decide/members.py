@@ -339,6 +339,7 @@ def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy
         # an account that is somebody else's by now is not to be proved shut
         why="" if row["taken"] else f"{email} {row['why']} at Clerk",
         changed_at=row["changed_at"],
+        departed=True,
     )
 
 

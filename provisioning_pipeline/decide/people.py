@@ -49,6 +49,7 @@ class People:
         accounts: what the accounts that matter prove about their addresses.
         invitations: frame with the columns of `INVITATIONS_OF_TENANTS`.
         raised_by_us: (database name, Clerk user) of Admins who hold that role only because our own join gave it.
+        unlinked: (database name, Clerk user) of those in `member_links` whom only an intent names (`decide.intents`).
     """
 
     workplaces: pd.DataFrame
@@ -65,6 +66,7 @@ class People:
     accounts: KnownAccounts = field(default_factory=KnownAccounts)
     invitations: pd.DataFrame = field(default_factory=lambda: frame(INVITATIONS_OF_TENANTS, []))
     raised_by_us: frozenset[tuple[str, str]] = frozenset()
+    unlinked: frozenset[tuple[str, str]] = frozenset()
 
 
 def missing_at_clerk(people: People) -> list[tuple[str, str]]:
@@ -101,14 +103,18 @@ def desired_members(people: People) -> pd.DataFrame:
     rows = rows.merge(members, on=["server", "workspace_id", "account"], how="left")
     half = people.half_members.rename(columns={"user_id": "account"})[["server", "workspace_id", "account", "record"]]
     rows = rows.merge(half, on=["server", "workspace_id", "account"], how="left")
-    links = people.member_links.drop_duplicates(["database_name", "clerk_user_id"]).rename(
-        columns={
-            "twenty_user_id": "linked_account",
-            "first_name": "linked_first_name",
-            "last_name": "linked_last_name",
-            "email": "linked_email",
-            "created_at": "linked_at",
-        }
+    links = (
+        _stored_links(people)
+        .drop_duplicates(["database_name", "clerk_user_id"])
+        .rename(
+            columns={
+                "twenty_user_id": "linked_account",
+                "first_name": "linked_first_name",
+                "last_name": "linked_last_name",
+                "email": "linked_email",
+                "created_at": "linked_at",
+            }
+        )
     )
     return rows.merge(links, on=["database_name", "clerk_user_id"], how="left")
 
@@ -161,6 +167,15 @@ def gone_members(people: People, desired: pd.DataFrame) -> pd.DataFrame:
 
 
 # --- joins that they share ----------------------------------------------------------------------------------------
+
+
+def _stored_links(people: People) -> pd.DataFrame:
+    """Member links without those that only an intent tells of: these people are still to be linked."""
+    links = people.member_links
+    if not people.unlinked:
+        return links
+    keys = pd.Series(list(zip(links["database_name"], links["clerk_user_id"], strict=True)), index=links.index)
+    return links[~keys.isin(list(people.unlinked))]
 
 
 def _workplaces(people: People) -> pd.DataFrame:

@@ -268,7 +268,7 @@ class Planner:
         if self._registry_is_behind(found, workspace_id):
             changes.append(Change.STORE_LINK)
         if (
-            (isinstance(admin, Admin) or self._goes_on_without(admin, found))
+            (isinstance(admin, Admin) or self._goes_on_without(admin, found.tenant.database_name))
             and not standing.unpaid
             and (not link["login_proved"] or {Change.ADD_ADMIN, Change.CLEAR_ONBOARDING} & set(changes))
         ):
@@ -279,7 +279,9 @@ class Planner:
             admin=admin,
             conditions=_with(
                 entry.conditions,
-                *_existing_conditions(None if self._goes_on_without(admin, found) else admin, pending, standing),
+                *_existing_conditions(
+                    None if self._goes_on_without(admin, found.tenant.database_name) else admin, pending, standing
+                ),
             ),
             pending=() if unfinished else pending,
         )
@@ -288,12 +290,12 @@ class Planner:
         email = (found.link or {}).get("admin_email")
         return Admin(email, "", "") if email else self.admin(found, organization, server)
 
-    def _goes_on_without(self, admin: Admin | AdminUnknown, found: Detected) -> bool:
+    def _goes_on_without(self, admin: Admin | AdminUnknown, database_name: str) -> bool:
         """Whoever could be admin has an account that proves nothing: the logins of the members prove the workspace."""
         return (
             isinstance(admin, AdminUnknown)
             and admin.reason is Reason.ACCOUNT_UNPROVEN
-            and found.tenant.database_name in self._with_members
+            and database_name in self._with_members
         )
 
     def _pending(
@@ -330,8 +332,14 @@ class Planner:
             return is_unknown(ConditionType.WORKSPACE_READY, Reason(row["reason"]), str(row["message"]))
         return None
 
-    def admin(self, found: Detected, organization: str | None, server: str) -> Admin | AdminUnknown:
-        """Who is to be its admin on that server, by what Clerk and the registry say now."""
+    def goes_on_without(self, entry: TenantPlan, admin: Admin | AdminUnknown) -> bool:
+        """Whether its members prove its workspace while nobody can be admin."""
+        return self._goes_on_without(admin, entry.tenant.database_name)
+
+    def admin(
+        self, found: Detected, organization: str | None, server: str, before: str | None = None
+    ) -> Admin | AdminUnknown:
+        """Who is to be its admin, by what Clerk and the registry say; the Clerk user who was it `before`, first."""
         registry = found.registry or {}
         return choose_admin(
             organization,
@@ -343,6 +351,7 @@ class Planner:
             (found.link or {}).get("asked_admin_email"),
             lambda email, user: self._observed.unproved(server, email, user),
             server,
+            before,
         )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from provisioning_pipeline.decide.members import NOTHING, MemberDecision
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.people import WORKPLACES
+from provisioning_pipeline.decide.stored_admin import LostAdmin
 from provisioning_pipeline.model.condition import (
     Condition,
     ConditionType,
@@ -43,7 +44,9 @@ class KnownMembers:
         store_workspace_id: policy: keep it there.
         seen: database names whose members were compared at least once.
         links_open: database names whose invite link we opened and did not close.
-        another_admin: who else could stand for a tenant's admin.
+        another_admin: who else could stand for a tenant's admin; a Clerk user who may goes first.
+        lost_admins: database name → its stored admin, who does not stand for it any more.
+        goes_on_without: whether a tenant's members prove its workspace while nobody can be admin.
         roles_lent: database names whose workspace has another default role because of us.
         mending: database name → half members of ours about whom Clerk says nothing.
         withdrawals: database name → invitations of ours that are to end.
@@ -56,10 +59,12 @@ class KnownMembers:
     store_workspace_id: bool
     seen: frozenset[str]
     links_open: frozenset[str]
-    another_admin: Callable[[TenantPlan], Admin | AdminUnknown]
+    another_admin: Callable[[TenantPlan, str | None], Admin | AdminUnknown]
     roles_lent: frozenset[str] = frozenset()
     mending: Mapping[str, tuple[MemberPlan, ...]] = field(default_factory=dict)
     withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=dict)
+    lost_admins: Mapping[str, LostAdmin] = field(default_factory=dict)
+    goes_on_without: Callable[[TenantPlan, AdminUnknown], bool] = lambda _entry, _unknown: False
 
 
 def workplaces(entries: list[TenantPlan]) -> pd.DataFrame:
@@ -96,7 +101,7 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
     organization = _organization_to_store(entry, known)
     mending = _without_decided(known.mending.get(name, ()), decision)
     withdrawals = _withdrawals(entry, known)
-    left_open = name in known.links_open or name in known.roles_lent or withdrawals
+    left_open = name in known.links_open or name in known.roles_lent or withdrawals or name in known.lost_admins
     if decision is NOTHING and organization is None and not left_open and not mending:
         # the usual tenant of a fleet at rest
         condition = _condition(entry, known, (), ())
@@ -151,14 +156,28 @@ def _without_decided(mending: tuple[MemberPlan, ...], decision: MemberDecision) 
 def _with_another_admin(
     entry: TenantPlan, known: KnownMembers, decision: MemberDecision, link_admin: str | None
 ) -> TenantPlan:
-    """The stored admin left or was lowered at Clerk: somebody else stands for the tenant, if there is anybody."""
-    if link_admin is None or link_admin not in decision.replace_admin:
+    """The stored admin left, was lowered, or is outside: somebody stands for the tenant, who may be the same person."""
+    lost = known.lost_admins.get(entry.tenant.database_name)
+    replaced = link_admin is not None and link_admin in decision.replace_admin
+    if not replaced and lost is None:
         return entry
-    admin = known.another_admin(entry)
-    if isinstance(admin, AdminUnknown) or _doubt(admin, decision):
+    admin = known.another_admin(entry, None if replaced or lost is None else lost.clerk_user_id)
+    doubt = _doubt(admin, decision) if isinstance(admin, Admin) else None
+    if doubt:
+        admin = AdminUnknown(doubt.reason, doubt.message)
+    gone = lost.user_id if lost and lost.harmed else None
+    if isinstance(admin, Admin):
+        changes = [Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, *_proof(entry, [Change.ADD_MEMBER])]
+        changes = list(dict.fromkeys([*_before_proof(entry), *changes]))
+        return replace(entry, admin=admin, lost_admin=link_admin, changes=tuple(changes))
+    if gone is None:
+        # the workspace has an admin of ours all the same
         return entry
-    changes = [Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, *_proof(entry, [Change.ADD_MEMBER])]
-    return replace(entry, admin=admin, changes=tuple(dict.fromkeys([*_before_proof(entry), *changes])))
+    entry = replace(entry, admin=admin, lost_admin=gone)
+    if known.goes_on_without(entry, admin):
+        return entry
+    unknown = is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message)
+    return replace(entry, changes=_before_proof(entry), conditions=_with(entry.conditions, unknown))
 
 
 _DOUBTS = frozenset({Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE})

@@ -22,13 +22,13 @@ from provisioning_pipeline.clients.write_guard import guarded_by, unguarded
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
-_TENANTS = 730_155
+TENANTS = 730_155
 _SERVERS = 730_156
 _REQUESTS = 730_157
 _CERTIFICATIONS = 730_158
 """First keys of the two-part locks, so that nobody else's advisory locks meet ours."""
 
-_SIGN_OF_LIFE_SECONDS: Final = 10.0
+SIGN_OF_LIFE_SECONDS: Final = 10.0
 _NO_TIMEOUTS: LiteralString = """
     BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
     SET LOCAL statement_timeout = 0;
@@ -45,7 +45,7 @@ def tenant_lock(database: Database, database_name: str, *, wait_seconds: float) 
         Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
     """
     busy = f"Another run has been working on this tenant for over {wait_seconds:g} s; the next run looks again."
-    return _held(_Lock(database, _TENANTS, database_name, busy), wait_seconds)
+    return _held(_Lock(database, TENANTS, database_name, busy), wait_seconds)
 
 
 def server_lock(database: Database, server: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
@@ -76,6 +76,13 @@ def certification_lock(database: Database, server: str) -> AbstractAsyncContextM
     """
     busy = f"A certification of {server} is under way already. Start again when it has ended."
     return _held(_Lock(database, _CERTIFICATIONS, server, busy), 0.0)
+
+
+async def begin_to_hold(connection: Connection) -> None:
+    """Begin a transaction that stays open for as long as a lock in it is to be held, whatever timeouts our role has."""
+    await connection.execute(_NO_TIMEOUTS)
+    if connection.info.server_version >= 170_000:
+        await connection.execute("SET LOCAL transaction_timeout = 0")
 
 
 @asynccontextmanager
@@ -136,9 +143,7 @@ class _Lock:
     async def _try(self, connection: Connection, wait_seconds: float) -> bool:
         """Take the lock in a transaction that stays open; waits in the server's own queue, where who came first is
         first."""
-        await connection.execute(_NO_TIMEOUTS)
-        if connection.info.server_version >= 170_000:
-            await connection.execute("SET LOCAL transaction_timeout = 0")
+        await begin_to_hold(connection)
         if wait_seconds:
             milliseconds = sql.Literal(max(1, int(wait_seconds * 1000)))
             await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(milliseconds))
@@ -176,7 +181,7 @@ class _Lock:
         if first:
             self._signed = await self._sign()
         # asked after the signature was written: it stands there since a moment at which the lock was ours
-        if not self._connection.closed and await answers(self._connection, _SIGN_OF_LIFE_SECONDS):
+        if not self._connection.closed and await answers(self._connection, SIGN_OF_LIFE_SECONDS):
             return None
         if self._signed and not first and await self._regained():
             return None

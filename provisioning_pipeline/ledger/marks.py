@@ -193,13 +193,14 @@ async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, regist
             SELECT database_name FROM provisioning.tenant_link WHERE clerk_org_id = %s
             UNION ALL SELECT unnest(%s::text[])
             UNION ALL SELECT database_name FROM provisioning.member_link WHERE clerk_user_id = %s
+            UNION ALL SELECT database_name FROM provisioning.member_intent WHERE clerk_user_id = %s
             -- somebody who could not be linked yet, known by the events of their memberships
             UNION ALL SELECT database_name FROM provisioning.tenant_link WHERE clerk_org_id IN (
                 SELECT organization_id FROM provisioning.clerk_event WHERE user_id = %s))
         -- the same order in every process, so that two of them cannot deadlock
         ORDER BY database_name FOR UPDATE
         """,
-        [event.organization_id, list(registered), user_alone, user_alone],
+        [event.organization_id, list(registered), user_alone, user_alone, user_alone],
     )
     names = [str(row[0]) for row in await cursor.fetchall()]
     if names:

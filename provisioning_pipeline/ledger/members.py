@@ -8,7 +8,7 @@ import pandas as pd
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import SET_ASIDE
-from provisioning_pipeline.model.frames import MEMBER_LINKS, USER_LINKS, frame
+from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame
 from provisioning_pipeline.model.tenant import Change
 
 
@@ -23,8 +23,17 @@ class MemberLink:
     last_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class MemberIntent:
+    """A Clerk member who is about to get into a workspace. `twenty_user_id` is None: the account with this e-mail."""
+
+    clerk_user_id: str
+    twenty_user_id: str | None
+    email: str
+
+
 class Members:
-    """User links, member links and members taken over, in the registry's database."""
+    """User links, member links, member intents and members taken over, in the registry's database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -43,6 +52,57 @@ class Members:
             [names, names],
         )
         return frame(MEMBER_LINKS, rows)
+
+    async def intents(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Whom we began to let in and have not linked, in all tenants or in some; columns of `MEMBER_INTENTS`."""
+        if not await has_ledger(self.database):
+            return frame(MEMBER_INTENTS, [])
+        names = None if database_names is None else list(database_names)
+        rows = await self.database.fetch_tuples(
+            """
+            SELECT database_name, clerk_user_id, twenty_user_id::text, email,
+                   (extract(epoch FROM begun_at) * 1000)::bigint
+            FROM provisioning.member_intent WHERE %s::text[] IS NULL OR database_name = ANY(%s)
+            ORDER BY begun_at, database_name, clerk_user_id
+            """,
+            [names, names],
+        )
+        return frame(MEMBER_INTENTS, rows)
+
+    async def begin(self, database_name: str, intents: Sequence[MemberIntent], run_id: str) -> None:
+        """Write down who is about to be let in, before anything lets them in. Linking them settles it."""
+        if not intents:
+            return
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.member_intent AS known
+                (database_name, clerk_user_id, twenty_user_id, email, run_id)
+            SELECT %s, c, t, e, %s FROM unnest(%s::text[], %s::uuid[], %s::text[]) AS found(c, t, e) ORDER BY c
+            ON CONFLICT (database_name, clerk_user_id) DO UPDATE SET
+                twenty_user_id = excluded.twenty_user_id, email = excluded.email, begun_at = now(),
+                run_id = excluded.run_id
+            """,
+            [
+                database_name,
+                run_id,
+                [intent.clerk_user_id for intent in intents],
+                [intent.twenty_user_id for intent in intents],
+                [intent.email for intent in intents],
+            ],
+        )
+
+    async def give_up(self, people: Sequence[tuple[str, str]]) -> None:
+        """These (database name, Clerk user) did not get in after all."""
+        if not people:
+            return
+        names, users = [list(column) for column in zip(*people, strict=True)]
+        await self.database.execute(
+            """
+            DELETE FROM provisioning.member_intent i USING unnest(%s::text[], %s::text[]) AS gone(name, person)
+            WHERE i.database_name = gone.name AND i.clerk_user_id = gone.person
+            """,
+            [names, users],
+        )
 
     async def user_links(
         self, clerk_user_ids: Sequence[str] | None = None, twenty_user_ids: Sequence[str] = ()
@@ -176,18 +236,31 @@ class Members:
                     [link.last_name for link in links],
                 ],
             )
+            await connection.execute(
+                """
+                DELETE FROM provisioning.member_intent i
+                USING unnest(%s::text[], %s::uuid[], %s::text[]) AS found(c, t, e)
+                WHERE i.database_name = %s AND (i.clerk_user_id = c OR i.twenty_user_id = t OR i.email = e)
+                """,
+                [clerk, twenty, [link.email for link in links], database_name],
+            )
 
     async def drop(self, database_name: str, clerk_user_ids: Sequence[str]) -> None:
         """Forget that these people are members of the tenant, but not that Clerk knew them."""
+        users = list(clerk_user_ids)
         await self.database.execute(
             """
-            WITH gone AS (
+            WITH linked AS (
                 DELETE FROM provisioning.member_link WHERE database_name = %s AND clerk_user_id = ANY(%s)
                 RETURNING database_name, email
+            ), begun AS (
+                DELETE FROM provisioning.member_intent WHERE database_name = %s AND clerk_user_id = ANY(%s)
+                RETURNING database_name, email
             )
-            INSERT INTO provisioning.known_at_clerk (database_name, email) SELECT * FROM gone ON CONFLICT DO NOTHING
+            INSERT INTO provisioning.known_at_clerk (database_name, email)
+            SELECT * FROM linked UNION SELECT * FROM begun ON CONFLICT DO NOTHING
             """,
-            [database_name, list(clerk_user_ids)],
+            [database_name, users, database_name, users],
         )
 
     async def added(self, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:

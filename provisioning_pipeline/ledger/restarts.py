@@ -7,7 +7,7 @@ from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import Change, OutcomeStatus
 
-_FORGOTTEN = ("member_link", "login_proof")
+_FORGOTTEN = ("member_link", "member_intent", "login_proof")
 """Tables of what was so in the old workspace."""
 
 

@@ -9,12 +9,11 @@ from contextlib import suppress
 
 from psycopg import Error
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, answers
+from provisioning_pipeline.ledger.locks import SIGN_OF_LIFE_SECONDS, TENANTS, begin_to_hold
 from provisioning_pipeline.model.fault import Fault
 
-_TENANTS = 730_155
-"""First key of the locks that `tenant_lock` takes."""
-_RUNS = 730_159
+_RUNS = 730_161
 """First key of the locks of runs."""
 _EVERY_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0
@@ -27,20 +26,14 @@ async def hold_run_lock(database: Database, run_id: str) -> None:
     """
     while True:
         with suppress(Fault, Error):
-            async with database.own_connection() as connection:
-                # where the role or the server ends idle or slow sessions, and where a machine vanishes without a word
-                await connection.execute(
-                    """
-                    SELECT set_config(s.name, v.value, false) FROM pg_settings s
-                    JOIN (VALUES ('idle_session_timeout', '0'), ('statement_timeout', '0'), ('lock_timeout', '0'),
-                                 ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
-                                 ('tcp_keepalives_count', '3')) v(name, value) USING (name)
-                    """
-                )
-                await connection.execute("SELECT pg_advisory_lock_shared(%s, hashtext(%s))", [_RUNS, run_id])
-                while True:
+            connection = await database.connect_alone()
+            try:
+                await begin_to_hold(connection)
+                await connection.execute("SELECT pg_advisory_xact_lock_shared(%s, hashtext(%s))", [_RUNS, run_id])
+                while await answers(connection, SIGN_OF_LIFE_SECONDS):  # noqa: ASYNC110  # no event tells of a dead peer
                     await asyncio.sleep(_EVERY_SECONDS)
-                    await connection.execute("SELECT 1")
+            finally:
+                await connection.close()
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
@@ -51,7 +44,7 @@ async def runs_at_work(database: Database, run_ids: Collection[str]) -> frozense
 
 async def tenants_at_work(database: Database, names: Collection[str]) -> frozenset[str]:
     """Those of these tenants at which a process is, of a run in Dagster or of the command line: database names."""
-    return await _held(database, _TENANTS, names)
+    return await _held(database, TENANTS, names)
 
 
 async def _held(database: Database, kind: int, names: Collection[str]) -> frozenset[str]:

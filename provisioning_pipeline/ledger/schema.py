@@ -63,7 +63,8 @@ async def revision(database: Database) -> str | None:
 async def _state(database: Database) -> tuple[str | None, bool]:
     """The revision, and whether the newest table is there."""
     rows = await database.fetch(
-        "SELECT version_num, to_regclass('provisioning.turn') IS NOT NULL AS whole FROM provisioning.alembic_version"
+        "SELECT version_num, to_regclass('provisioning.member_intent') IS NOT NULL AS whole "
+        "FROM provisioning.alembic_version"
     )
     found = [str(row["version_num"]) for row in rows]
     if not found and not await database.fetch(OTHER_TABLES):

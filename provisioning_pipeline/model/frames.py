@@ -165,6 +165,15 @@ MEMBER_LINKS: Final[Columns] = {
 }
 """Our own rows: which Clerk member of a tenant is which member of its workspace. Nobody else is ever removed."""
 
+MEMBER_INTENTS: Final[Columns] = {
+    "database_name": "object",
+    "clerk_user_id": "object",
+    "twenty_user_id": "object",  # None: the account with this e-mail
+    "email": "object",  # of the Twenty account, lower case
+    "begun_at": "int64",  # milliseconds since 1970
+}
+"""Our own rows: Clerk members whom a run began to let into a workspace and has not linked. Oldest first."""
+
 SERVERS: Final[Columns] = {
     "server": "object",
     "database_name": "object",  # of the server's own database

@@ -126,6 +126,7 @@ class MemberPlan:
         why: for a harmful change, what Clerk said, for a person to read; for another, on what it depends.
         changed_at: when Clerk says that it changed, in milliseconds since 1970; None when nobody knows.
         undoes_our_join: a demotion takes back only what our own join gave, so that it harms nobody.
+        departed: Clerk has them as an active member no more; else it is their role that changed.
     """
 
     clerk_user_id: str | None
@@ -138,14 +139,19 @@ class MemberPlan:
     why: str = ""
     changed_at: int | None = None
     undoes_our_join: bool = False
+    departed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """An open invitation of ours that is to end. `email` is that of whom it invites; `why` is a clause."""
+    """An open invitation of ours that is to end.
+
+    `email` is that of whom it invites; `why` is a clause; `departed`: no active member at Clerk has that address.
+    """
 
     email: str
     why: str
+    departed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +255,7 @@ class TenantPlan:
         name_note: why its workspace is not called what the registry says, as a clause; empty where it is.
         address: where its workspace is reached since it was renamed in Twenty; None when it was not.
         look_again_seconds: after how long there is something to be done; None: after the usual wait.
+        lost_admin: Twenty user id of the stored admin, who does not stand for the tenant any more; None: they do.
     """
 
     tenant: Tenant
@@ -268,6 +275,7 @@ class TenantPlan:
     name_note: str = ""
     address: Address | None = None
     look_again_seconds: float | None = None
+    lost_admin: str | None = None
 
     @property
     def needs_work(self) -> bool:
@@ -306,6 +314,7 @@ class Plan:
         clerk: how much of Clerk was read.
         dropped: databases that were looked into once and are no more.
         left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
+        given_up: (database name, Clerk user) of intents by which nobody got into a workspace.
         unactivated: workspaces that were never activated or never paid for, whoever made them.
         room: server → workspaces that it could still take before this plan; None: no limit of ours.
         retirements: workspaces that were deleted by SQL although they have members.
@@ -321,6 +330,7 @@ class Plan:
     clerk: ClerkRead | None = None
     dropped: frozenset[str] = frozenset()
     left: tuple[tuple[str, str], ...] = ()
+    given_up: tuple[tuple[str, str], ...] = ()
     unactivated: tuple[AgingWorkspace, ...] = ()
     room: Mapping[str, int | None] = field(default_factory=dict)
     retirements: tuple[Retirement, ...] = ()

@@ -36,6 +36,7 @@ class Seen:
     Args:
         detected: the tenants to plan for.
         registry, member_links, user_links: frames of our own side.
+        intents: frame; whom runs began to let in and have not linked.
         taken_over: our rows about people of hand-made workspaces, also of those who left since.
         looks: database name → look, of the tenant databases that were worth one.
         dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
@@ -48,6 +49,7 @@ class Seen:
     clerk: ClerkSnapshot
     member_links: pd.DataFrame
     user_links: pd.DataFrame
+    intents: pd.DataFrame
     taken_over: list[Row]
     looks: Mapping[str, Look]
     looked_at: datetime
@@ -64,6 +66,7 @@ async def everything(connections: Connections) -> Seen:
             connections.ledger.links(),
             members.member_links(),
             members.user_links(),
+            members.intents(),
             _databases(connections, None),
         ]
     )
@@ -73,14 +76,16 @@ async def everything(connections: Connections) -> Seen:
         both(frames, both(members.taken_over(also_left=True), written_and_last)),
         both(theirs, whole_instance(connections.clerk)),
     )
-    registry, links, member_links, user_links, databases = ours
+    registry, links, member_links, user_links, intents, databases = ours
     detected = detect(databases, registry, links, detection_policy(settings))
     twenty, looks = await both(
         with_half_members(twenty, connections.twenty_databases, links),
         _looks(connections, detected, written, last, looked_at),
     )
     dropped = frozenset(last.keys() - written.keys())
-    return Seen(detected, registry, twenty, clerk, member_links, user_links, taken_over, looks, looked_at, dropped)
+    return Seen(
+        detected, registry, twenty, clerk, member_links, user_links, intents, taken_over, looks, looked_at, dropped
+    )
 
 
 async def some(connections: Connections, names: list[str], *, by_hand: bool) -> Seen:
@@ -91,7 +96,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool) -> 
     wanted = [*names, *(slug_of(name, ()) for name in names)]
     registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
     databases = [*names, *registry["database_name"], *links["database_name"]]
-    found, (twenty, member_links) = await both(
+    found, (twenty, (member_links, intents)) = await both(
         _databases(connections, databases),
         both(
             twenty_servers(
@@ -100,7 +105,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool) -> 
                 settings.tenant_database_pattern,
                 _uuids([*links["workspace_id"], *registry["workspace_id"]]),
             ),
-            members.member_links(databases),
+            both(members.member_links(databases), members.intents(databases)),
         ),
     )
     detected = _chosen(detect(found, registry, links, detection_policy(settings)), names, by_hand=by_hand)
@@ -110,9 +115,10 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool) -> 
         _organizations(connections, detected), _looks(connections, detected, written, {}, looked_at)
     )
     old = [member.email for look in looks.values() for place in look.workspaces for member in place.members]
-    emails = sorted({*clerk.users["email"].dropna(), *old})
-    accounts = sorted(set(member_links["twenty_user_id"]))
-    user_links = await members.user_links(sorted(set(clerk.users["user_id"])), accounts)
+    emails = sorted({*clerk.users["email"].dropna(), *intents["email"], *old})
+    ours = [member_links["twenty_user_id"], intents["twenty_user_id"].dropna(), links["admin_user_id"].dropna()]
+    accounts = sorted(set(pd.concat(ours)))
+    user_links = await members.user_links(sorted({*clerk.users["user_id"], *intents["clerk_user_id"]}), accounts)
     ids = sorted({*accounts, *user_links["twenty_user_id"]})
     twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
     twenty = await with_half_members(twenty, connections.twenty_databases, links)
@@ -125,6 +131,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool) -> 
         clerk,
         member_links,
         pd.concat([user_links, rivals], ignore_index=True).drop_duplicates(),
+        intents,
         taken_over,
         looks,
         looked_at,

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 from psycopg import Error
@@ -12,8 +13,10 @@ from psycopg import Error
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.decide.admin import admin_holders
 from provisioning_pipeline.decide.aging import unactivated
+from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.hand_made import members_to_take_over
 from provisioning_pipeline.decide.harm import Budget, Weighed, harmed, weigh
+from provisioning_pipeline.decide.intents import given_up, with_intents
 from provisioning_pipeline.decide.invitations import withdrawals
 from provisioning_pipeline.decide.joins import lowered, raised_by_us
 from provisioning_pipeline.decide.members import accounts_that_matter, decide_members, with_target
@@ -21,15 +24,16 @@ from provisioning_pipeline.decide.organizations import Match, claimants_of, matc
 from provisioning_pipeline.decide.people import People, accounts_of, desired_members, has_address, missing_at_clerk
 from provisioning_pipeline.decide.plan import Observed, Planner
 from provisioning_pipeline.decide.plan_databases import PeopleOfDatabase, people_of_databases, with_databases
-from provisioning_pipeline.decide.plan_members import KnownMembers, with_members, workplaces
+from provisioning_pipeline.decide.plan_members import KnownMembers, with_members, workplaces, workspace_usable
 from provisioning_pipeline.decide.retirements import retirements_of, told
+from provisioning_pipeline.decide.stored_admin import STORED_ADMINS, lost_admins
 from provisioning_pipeline.ledger.registry import Column
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault, FaultKind, RunFault
-from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.frames import frame, records
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
-from provisioning_pipeline.model.tenant import AdminUnknown, ClerkRead, Plan, TenantPlan, registry_status
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, ClerkRead, Plan, TenantPlan, registry_status
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures
 from provisioning_pipeline.pipeline.accounts import AskedAccounts
 from provisioning_pipeline.pipeline.connections import Connections
@@ -144,6 +148,7 @@ async def _decide(
         half_members=seen.twenty.half_members,
         invitations=await invitations_of_tenants(connections, places, seen.twenty.invitations),
     )
+    people = with_intents(people, seen.intents)
     missing = missing_at_clerk(people)
     looked_at = _in_turn(missing, seen.looked_at)
     people = replace(people, departures=await _departures(connections, looked_at))
@@ -156,11 +161,14 @@ async def _decide(
     joins = await joins_of(connections, admins, accounts.evidence)
     people = replace(people, accounts=accounts.known, raised_by_us=raised_by_us(joins))
     decisions = decide_members(people, policy, desired)
-    replaced = {name for name, decision in decisions.items() if decision.replace_admin}
+    by_name = {found.tenant.database_name: found for found in seen.detected}
+    links = {name: found.link or {} for name, found in by_name.items()}
+    lost = lost_admins(_stored_admins(drafts, links, unread, by_name, planner), people, desired)
+    replaced = {name for name, decision in decisions.items() if decision.replace_admin} | lost.keys()
     others, known_users = _holders(clerk, matches, unread, roles, replaced)
     holders |= others
     users |= known_users
-    await accounts.ask(accounts.of_people(known_users.values()))
+    await accounts.ask(accounts.of_people(known_users.values(), _named_admins(seen, lost)))
     weighed = weigh(
         decisions,
         _member_counts(places[places["database_name"].isin(harmed(decisions))], seen.twenty.members),
@@ -168,8 +176,6 @@ async def _decide(
     )
     if approved and not weighed.approved:
         raise _unknown_plan(approved, weighed)
-    by_name = {found.tenant.database_name: found for found in seen.detected}
-    links = {name: found.link or {} for name, found in by_name.items()}
     known = KnownMembers(
         matches=matches,
         unread=unread,
@@ -180,9 +186,11 @@ async def _decide(
         store_workspace_id=settings.clerk_store_workspace_id,
         seen=frozenset(name for name, link in links.items() if link.get("members_seen")),
         links_open=frozenset(name for name, link in links.items() if link.get("invite_link_opened")),
-        another_admin=lambda entry: planner.admin(
-            by_name[entry.tenant.database_name], entry.tenant.clerk_org_id, str(entry.server)
+        another_admin=lambda entry, before: planner.admin(
+            by_name[entry.tenant.database_name], entry.tenant.clerk_org_id, str(entry.server), before
         ),
+        lost_admins=lost,
+        goes_on_without=planner.goes_on_without,
         roles_lent=frozenset(name for name, link in links.items() if link.get("default_role_lent")),
         mending=mending(seen, matches, by_name, planner, settings.member_default_role),
         withdrawals=withdrawals(people, policy, desired),
@@ -209,6 +217,7 @@ async def _decide(
         retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),
+        given_up=given_up(seen.intents, people, seen.looked_at),
         room={
             row["server"]: None if row["capacity"] is None else max(0, row["capacity"] - row["workspaces"])
             for row in records(seen.twenty.servers)
@@ -259,6 +268,29 @@ async def _of_databases(
         name: replace(entry, at_clerk=None if known is None else (entry.at_clerk or frozenset()) | known)
         for name, entry in found.items()
     }
+
+
+def _stored_admins(
+    drafts: Sequence[TenantPlan],
+    links: Mapping[str, Mapping[str, Any]],
+    unread: Collection[str],
+    by_name: Mapping[str, Detected],
+    planner: Planner,
+) -> pd.DataFrame:
+    """The stored admins of whom it can be said now whether they stand for their tenants."""
+    rows = []
+    for entry in drafts:
+        name, organization = entry.tenant.database_name, entry.tenant.clerk_org_id
+        link = links[name]
+        if not link.get("admin_user_id") or not link.get("workspace_id") or name in unread:
+            continue
+        if entry.server is None or not workspace_usable(entry) or not by_name[name].eligible:
+            continue
+        named = None if organization else planner.admin(by_name[name], None, entry.server)
+        email = named.email if isinstance(named, Admin) else None
+        account = link["admin_user_id"], link["admin_email"]
+        rows.append((name, organization, entry.server, link["workspace_id"], *account, email))
+    return frame(STORED_ADMINS, rows)
 
 
 def _left(seen: Seen, entries: Sequence[TenantPlan]) -> tuple[tuple[str, str], ...]:

@@ -291,6 +291,7 @@ class Reconciler:
             if not entry.database and {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.ADD_ADMIN} & set(entry.changes)
         }
         await self.connections.members.mark_left(plan.left)
+        await self.connections.members.give_up(plan.given_up)
         await self.connections.hand_made.store_known_at_clerk(
             [(name, email) for name, seen in found.items() for email in seen.known_at_clerk]
         )

@@ -27,6 +27,7 @@ def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
         pending_statuses=settings.registry_pending_statuses,
         invites=settings.members_foreign_password == "invite",  # noqa: S105  # a policy, no secret
         default_role=settings.member_default_role,
+        roles=settings.member_roles,
         trusts_accounts=settings.members_unproven == "trust",
         revokes_api_keys=settings.members_gone_api_keys == "revoke",
         everyone=settings.onboarding_people == "everyone",

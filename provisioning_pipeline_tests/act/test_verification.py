@@ -159,7 +159,7 @@ def test_a_person_who_was_removed_in_twenty_is_refused_and_told_so(world: World)
     (failure,) = look(world, slug).failures
 
     assert (failure.email, failure.reason) == (someone, "LoginRefused")
-    assert "invite them again" in failure.advice
+    assert "adds them again" in failure.advice
     assert proofs(world, slug)[someone] == "LoginRefused"
     assert world.conditions(slug)["Ready"] == ("False", "LoginRefused")
 

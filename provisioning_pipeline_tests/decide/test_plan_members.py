@@ -48,7 +48,7 @@ def known(*members: MemberPlan, findings: tuple[Finding, ...] = (), replaces: st
         "store_workspace_id": True,
         "seen": frozenset(),
         "links_open": frozenset(),
-        "another_admin": lambda entry: NOBODY,
+        "another_admin": lambda entry, before: NOBODY,
     }
     return KnownMembers(**(given | other))
 
@@ -158,7 +158,7 @@ def test_nothing_is_kept_at_an_organization_that_clerk_did_not_name() -> None:
 
 
 def test_an_admin_who_cannot_stand_for_the_tenant_any_more_is_replaced() -> None:
-    told = known(replaces="acc", another_admin=lambda entry: BEA)
+    told = known(replaces="acc", another_admin=lambda entry, before: BEA)
     planned = with_members(entry(), told, "acc")
     assert planned.admin == BEA
     assert planned.changes == (Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
@@ -183,7 +183,7 @@ def test_nobody_is_made_admin_while_their_account_is_in_doubt(reason: Reason) ->
 
 @pytest.mark.parametrize("reason", DOUBTS)
 def test_nobody_whose_account_is_in_doubt_stands_in_for_the_admin(reason: Reason) -> None:
-    told = known(replaces="acc", findings=(Finding(reason, BEA.email, "?"),), another_admin=lambda entry: BEA)
+    told = known(replaces="acc", findings=(Finding(reason, BEA.email, "?"),), another_admin=lambda entry, before: BEA)
     planned = with_members(entry(), told, "acc")
     assert (planned.admin, planned.changes) == (entry().admin, ())
 
@@ -245,7 +245,7 @@ KNOWN = st.builds(
         *(member(user, *changes) for user, changes in sorted(plans.items())),
         findings=tuple(findings),
         replaces=replaces,
-        another_admin=lambda entry: another,
+        another_admin=lambda entry, before: another,
         links_open=opened,
         unread=unread,
     ),

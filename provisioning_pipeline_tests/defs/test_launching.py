@@ -33,7 +33,7 @@ QUEUED, NOT_STARTED, STARTING = (
 STARTED, CANCELING = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING
 FAILURE, CANCELED, SUCCESS = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS
 DAYS = 3 * 24 * 60.0
-TENANTS, RUNS = 730_155, 730_159
+TENANTS, RUNS = 730_155, 730_161
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
+from alembic import command
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.members import MemberLink, Members
+from provisioning_pipeline.ledger.members import MemberIntent, MemberLink, Members
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.frames import records
@@ -108,9 +109,80 @@ def test_an_organization_moves_to_the_tenant_that_has_it_now(url: str) -> None:
 
 def test_a_ledger_of_an_earlier_version_is_refused_in_words_until_it_is_migrated(url: str) -> None:
     async def work(members: Members) -> str:
-        await members.database.execute("DROP TABLE provisioning.lock_signature")
+        await members.database.execute("DROP TABLE provisioning.member_intent")
         with pytest.raises(Fault) as caught:
             await members.member_links()
         return caught.value.message
 
     assert "provisioning migrate" in run(url, work)
+
+
+def intents(rows: object) -> list[tuple[object, ...]]:
+    return [(row["database_name"], row["clerk_user_id"], row["twenty_user_id"], row["email"]) for row in records(rows)]
+
+
+def test_an_intent_stands_until_its_person_is_linked_dropped_or_given_up(url: str) -> None:
+    async def work(members: Members) -> list[list[tuple[object, ...]]]:
+        begun = [MemberIntent("user_1", None, "jane@one.example"), MemberIntent("user_2", JOHN, "john@one.example")]
+        await members.begin(ONE, begun, "r1")
+        await members.begin(ONE, begun[:1], "r2")
+        seen = [intents(await members.intents([ONE]))]
+        # somebody else has Jane's account by now
+        await members.store("eu", ONE, [link("user_3", JANE)], "r3")
+        await members.drop(ONE, ["user_2"])
+        seen.append(intents(await members.intents()))
+        await members.begin(TWO, begun, "r4")
+        await members.give_up([(TWO, "user_1"), (ONE, "user_2")])
+        return [*seen, intents(await members.intents())]
+
+    first, linked, given_up = run(url, work)
+    assert sorted(first) == [(ONE, "user_1", None, "jane@one.example"), (ONE, "user_2", JOHN, "john@one.example")]
+    assert linked == []
+    assert given_up == [(TWO, "user_2", JOHN, "john@one.example")]
+
+
+@pytest.mark.slow
+def test_an_upgrade_finds_whom_earlier_versions_let_in_and_never_linked(url: str) -> None:
+    command.downgrade(schema.alembic_config(url), "0006")
+    ids = [str(uuid.UUID(int=number)) for number in range(1, 7)]
+    admin, added, linked, dropped, reached, _ = ids
+
+    async def before(members: Members) -> None:
+        execute = members.database.execute
+        await execute(
+            "UPDATE provisioning.tenant_link SET server = 'eu', clerk_org_id = database_name, admin_user_id = %s, "
+            "admin_email = 'admin@one.example' WHERE database_name = %s",
+            [admin, ONE],
+        )
+        people = [(admin, "admin"), (added, "added"), (linked, "linked"), (dropped, "dropped"), (reached, "reached")]
+        for account, name in people:
+            await execute(
+                "INSERT INTO provisioning.account_origin VALUES ('eu', %s, %s, %s, true, 'r1')",
+                [account, f"{name}@one.example", None if name == "reached" else f"user_{name}"],
+            )
+        await execute("INSERT INTO provisioning.user_link VALUES ('eu', 'user_reached', %s, DEFAULT, 'r1')", [reached])
+        await execute("INSERT INTO provisioning.run (run_id, trigger) VALUES ('r1', 'operator')")
+        for name in ("added", "linked", "dropped", "unknown", "reached"):
+            await execute(
+                "INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds) "
+                "VALUES ('r1', %s, 'add member', 'done', %s, 1)",
+                [ONE, f"{name}@one.example as Member"],
+            )
+        await execute(
+            "INSERT INTO provisioning.member_link (database_name, clerk_user_id, twenty_user_id, email, first_name, "
+            "last_name, run_id) VALUES (%s, 'user_linked', %s, 'linked@one.example', '', '', 'r1')",
+            [ONE, linked],
+        )
+        await execute("INSERT INTO provisioning.known_at_clerk VALUES (%s, 'dropped@one.example')", [ONE])
+
+    async def found(members: Members) -> list[tuple[object, ...]]:
+        return sorted(intents(await members.intents()))
+
+    run(url, before)
+    schema.migrate(url)
+
+    assert run(url, found) == [
+        (ONE, "user_added", added, "added@one.example"),
+        (ONE, "user_admin", admin, "admin@one.example"),
+        (ONE, "user_reached", reached, "reached@one.example"),
+    ]

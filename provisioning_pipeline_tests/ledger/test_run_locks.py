@@ -107,4 +107,4 @@ async def has_ended(fleet: Fleet, backend: int) -> bool:
 
 def holders(fleet: Fleet) -> list[int]:
     """The backends that hold locks of runs."""
-    return [row[0] for row in fleet.sql("SELECT pid FROM pg_locks WHERE classid = 730159 AND locktype = 'advisory'")]
+    return [row[0] for row in fleet.sql("SELECT pid FROM pg_locks WHERE classid = 730161 AND locktype = 'advisory'")]

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from provisioning_pipeline.act.members.keys import see_to_api_keys
+from provisioning_pipeline.act.members.last_look import must_still_be_gone
 from provisioning_pipeline.act.members.work import Work
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
@@ -32,6 +33,8 @@ async def leave(work: Work, member: MemberPlan) -> None:
         must_leave_an_admin(work, member)
         await _remove(work, member, entry)
     if Change.DROP_LINK in member.changes:
+        if member.why:
+            await must_still_be_gone(scope, member)
         async with scope.change(Change.DROP_LINK, member.why or member.email):
             if member.why:
                 await _prove(scope, scope.account(member.email, member.twenty_user_id), work.door, None)
@@ -44,6 +47,7 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
     scope, door = work.scope, work.door
     account = scope.account(entry.email, entry.user_id)
     if entry.workspace_member_id is None:
+        await must_still_be_gone(scope, member)
         # Twenty removes nobody without a member record; their membership ends as Twenty ends it itself
         async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
             await scope.client.withdraw_invitations(door, entry.email)
@@ -52,6 +56,7 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
             learnt.append("they had no member record: their membership was ended by SQL, and a new login is refused")
         return
     token = await _token_before(scope, account, door)
+    await must_still_be_gone(scope, member)
     keys = await see_to_api_keys(work, member, entry)
     async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
         # an open invitation would let them in again at their next login

@@ -1,5 +1,6 @@
 """Role, name and link of people who are in the workspace, each compared with what is there now."""
 
+from provisioning_pipeline.act.members.last_look import must_still_be_gone, must_still_be_lowered
 from provisioning_pipeline.act.members.leaving import must_leave_an_admin
 from provisioning_pipeline.act.members.work import Work, guarded
 from provisioning_pipeline.act.ownership import refused, unproved
@@ -64,6 +65,7 @@ async def _set_role(work: Work, member: MemberPlan, entry: RosterEntry, record_i
         return
     if lowering and member.email not in work.joined:
         must_leave_an_admin(work, member)
+        await (must_still_be_gone if member.departed else must_still_be_lowered)(work.scope, member)
     scope = work.scope
     change = Change.DEMOTE_MEMBER if Change.DEMOTE_MEMBER in member.changes else Change.SET_ROLE
     why = f", since {member.why}" if lowering and member.why else ""

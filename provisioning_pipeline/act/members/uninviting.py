@@ -1,5 +1,6 @@
 """Withdrawing invitations of ours by which nobody should come in any more."""
 
+from provisioning_pipeline.act.members.last_look import still_invited
 from provisioning_pipeline.act.members.work import Work, about_person
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -8,7 +9,10 @@ from provisioning_pipeline.model.tenant import Change, Finding, Withdrawal
 
 async def withdraw_all(work: Work) -> None:
     """Withdraw what the plan says. One address's trouble becomes a finding; a server's trouble goes on."""
-    await all_of(_withdraw(work, withdrawal) for withdrawal in work.scope.plan.withdrawals)
+    planned = work.scope.plan.withdrawals
+    wanted = await still_invited(work.scope, [withdrawal.email for withdrawal in planned if withdrawal.departed])
+    # whose address is an active member's again may come in by it after all; the next run looks again
+    await all_of(_withdraw(work, withdrawal) for withdrawal in planned if withdrawal.email not in wanted)
 
 
 async def _withdraw(work: Work, withdrawal: Withdrawal) -> None:

@@ -1,4 +1,5 @@
-"""What faults from the field ask for: who wrote last under a lock, turns of due tenants, and whose ledger it is."""
+"""What faults from the field ask for: who wrote last under a lock, turns of due tenants, whose ledger it is, and whom a
+run was about to let in."""
 
 from alembic import op
 
@@ -9,14 +10,16 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add what is kept about locks and launches."""
+    """Add what is kept about locks, launches and memberships that were begun."""
     _add_lock_signatures()
     _add_launches()
+    _add_member_intents()
 
 
 def downgrade() -> None:
     """Drop the same."""
     op.execute("DROP TABLE provisioning.lock_signature, provisioning.turn, provisioning.code_location")
+    op.execute("DROP TABLE provisioning.member_intent")
 
 
 def _add_lock_signatures() -> None:
@@ -62,5 +65,56 @@ def _add_launches() -> None:
         );
         COMMENT ON TABLE provisioning.code_location IS
             'The code location of Dagster whose sensors work on this ledger.';
+        """
+    )
+
+
+def _add_member_intents() -> None:
+    """The table; and from what earlier versions wrote down, the people whom they let in and did not link."""
+    op.execute(
+        """
+        CREATE TABLE provisioning.member_intent (
+            database_name   text NOT NULL REFERENCES provisioning.tenant_link ON DELETE CASCADE,
+            clerk_user_id   text NOT NULL,
+            twenty_user_id  uuid,
+            email           text NOT NULL,
+            begun_at        timestamptz NOT NULL DEFAULT now(),
+            run_id          text NOT NULL,
+            PRIMARY KEY (database_name, clerk_user_id)
+        );
+        CREATE INDEX member_intent_of_user ON provisioning.member_intent (clerk_user_id);
+        COMMENT ON TABLE provisioning.member_intent IS
+            'Clerk members whom we began to let into a workspace and have not linked yet; they can be missed already.';
+        COMMENT ON COLUMN provisioning.member_intent.twenty_user_id IS 'Null: the account with this e-mail.';
+
+        INSERT INTO provisioning.member_intent (database_name, clerk_user_id, twenty_user_id, email, run_id)
+        SELECT DISTINCT ON (f.database_name, f.clerk_user_id)
+            f.database_name, f.clerk_user_id, f.twenty_user_id, f.email, f.run_id
+        FROM (
+            SELECT l.database_name, l.server, l.admin_user_id AS twenty_user_id, l.admin_email AS email,
+                   COALESCE(o.clerk_user_id, u.clerk_user_id) AS clerk_user_id, 'migration' AS run_id
+            FROM provisioning.tenant_link l
+            LEFT JOIN provisioning.account_origin o ON o.server = l.server AND o.twenty_user_id = l.admin_user_id
+            LEFT JOIN provisioning.user_link u ON u.server = l.server AND u.twenty_user_id = l.admin_user_id
+            WHERE l.admin_user_id IS NOT NULL AND l.admin_email IS NOT NULL AND l.clerk_org_id IS NOT NULL
+            UNION ALL
+            SELECT l.database_name, l.server, o.twenty_user_id, o.email,
+                   COALESCE(o.clerk_user_id, u.clerk_user_id), d.run_id
+            FROM (
+                SELECT database_name, split_part(detail, ' as ', 1) AS email, max(run_id) AS run_id
+                FROM provisioning.outcome
+                WHERE status = 'done' AND change IN ('add admin', 'add member', 'invite member') GROUP BY 1, 2
+            ) d
+            JOIN provisioning.tenant_link l ON l.database_name = d.database_name AND l.clerk_org_id IS NOT NULL
+            JOIN provisioning.account_origin o ON o.server = l.server AND o.email = d.email
+            LEFT JOIN provisioning.user_link u ON u.server = o.server AND u.twenty_user_id = o.twenty_user_id
+        ) f
+        WHERE f.clerk_user_id IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM provisioning.member_link m WHERE m.database_name = f.database_name
+              AND (m.clerk_user_id = f.clerk_user_id OR m.twenty_user_id = f.twenty_user_id OR m.email = f.email))
+          -- whose link was dropped left on purpose
+          AND NOT EXISTS (SELECT 1 FROM provisioning.known_at_clerk k
+              WHERE k.database_name = f.database_name AND k.email = f.email)
+        ORDER BY f.database_name, f.clerk_user_id, f.run_id = 'migration' DESC;
         """
     )

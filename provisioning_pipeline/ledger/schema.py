@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCHEMA = "provisioning"
-HEAD = "0006"
+HEAD = "0007"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 
 
@@ -40,7 +40,10 @@ async def has_ledger(database: Database) -> bool:
     rows = await database.fetch(
         """
         SELECT to_regclass('provisioning.alembic_version') IS NOT NULL AS found,
-               to_regclass('provisioning.certificate') IS NOT NULL AS current
+               EXISTS (
+                   SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('provisioning.tenant_link')
+                   AND attname = 'registered_at' AND NOT attisdropped
+               ) AS current
         """
     )
     if rows[0]["found"] and not rows[0]["current"]:

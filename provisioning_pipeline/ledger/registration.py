@@ -10,6 +10,7 @@ from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_query import ASKED_ADMIN_COLUMN, cast_sql
 from provisioning_pipeline.ledger.registry_table import REFUSALS, VIEW, Column
+from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.model.tenant_request import Conflict, Registration
 
@@ -37,10 +38,10 @@ async def register(
 
     Raises:
         Conflict: when slug, database or organization are another tenant's, or the table does not take the row.
-        Fault: when the database cannot be reached, or hides rows from our user.
+        Fault: when the database cannot be reached.
     """
     await registry.ensure_table()
-    columns = await registry.readable_columns()
+    columns = await must_show_all(registry, asked)
     status = await registry.spelling([status, *else_statuses])
     is_view = (await registry.described()).kind == VIEW
     async with registry.database.transaction() as connection:
@@ -67,6 +68,21 @@ async def register(
                 f"The registry {registry.table} does not take tenant {asked.slug}: {_told(error)}. "
                 "Register it there yourself, then ask again."
             ) from None
+
+
+async def must_show_all(registry: Registry, asked: Registration) -> dict[str, Column]:
+    """The columns of a table that shows us all of its rows: what we may not see cannot be registered twice.
+
+    Raises:
+        Conflict: when it hides some.
+    """
+    try:
+        return await registry.readable_columns()
+    except Fault as fault:
+        if fault.kind is not FaultKind.SERVER:
+            raise
+        message = f"The registry {registry.table} does not take tenant {asked.slug}: {fault.message}"
+        raise Conflict(message) from None
 
 
 def _told(error: Error) -> str:

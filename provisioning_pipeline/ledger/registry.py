@@ -32,6 +32,7 @@ from provisioning_pipeline.ledger.registry_table import (
     hidden,
     namesakes,
 )
+from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
@@ -212,14 +213,7 @@ class Registry:
         """
         if await self.columns():
             return
-        elsewhere = await namesakes(self.database, self.table.rpartition(".")[2])
-        if elsewhere:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
-                f"{self.database.where} shows our user no table {self.table}, but has {', '.join(elsewhere)}. Set "
-                f"PROVISIONING_REGISTRY_TABLE={elsewhere[0]}, and grant our user USAGE on that schema.",
-            )
+        await self.must_be_makeable()
         try:
             await create_table(self.database, self.table)
         except errors.InsufficientPrivilege as error:
@@ -230,6 +224,21 @@ class Registry:
                 f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema.",
             ) from None
         self._described = None
+
+    async def must_be_makeable(self) -> None:
+        """Refuse to make a second registry beside one that is only out of sight.
+
+        Raises:
+            Fault: when a table of that name is in a schema that is not searched.
+        """
+        elsewhere = await namesakes(self.database, self.table.rpartition(".")[2])
+        if elsewhere:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.REGISTRY_REFUSED,
+                f"{self.database.where} shows our user no table {self.table}, but has {', '.join(elsewhere)}. Set "
+                f"PROVISIONING_REGISTRY_TABLE={elsewhere[0]}, and grant our user USAGE on that schema.",
+            )
 
     def lacking(self, table: Table) -> list[tuple[str, str]]:
         """Our own columns that the table has not, each with its type."""
@@ -269,20 +278,21 @@ class Registry:
             self._statuses = await allowed_statuses(self.database, self.identifier, "status")
         return spelled(wanted, self._statuses, like)
 
-    async def adopt(self, tenant: Tenant, statuses: Sequence[str]) -> None:
-        """Add a row for a database that never had one, and remember that it has one now.
+    async def adopt(self, tenant: Tenant, status: str, else_statuses: Sequence[str] = ()) -> bool:
+        """Add a row for a database that never had one, and remember that it has one now; whether it was added.
 
         Required columns beyond those known here are a refusal, not a guess. `database_url`, when required, gets
         a URL without user and password. A row that the tenant manager adds at the same moment stands.
 
         Args:
-            statuses: what the row may say, the best first.
+            status: what the row says; one of `else_statuses` where the table does not know it.
 
         Raises:
             Fault: when the table does not take the row, or the tenant was known with one.
         """
         columns = await self.readable_columns()
-        status = await self.spelling(statuses)
+        remembers = await has_ledger(self.database)
+        status = await self.spelling([status, *else_statuses])
         offered: dict[str, sql.Composable] = {
             "id": sql.SQL("gen_random_uuid()"),
             "slug": sql.Literal(tenant.slug),
@@ -309,26 +319,15 @@ class Registry:
         )
         try:
             async with self.database.transaction() as connection:
-                if await _was_registered(connection, tenant.database_name):
+                if remembers and await _was_registered(connection, tenant.database_name):
                     raise self._adoption_refused(tenant, "its row was taken away meanwhile")
                 inserted = (await connection.execute(insert)).rowcount
                 if not await self._has_row(connection, tenant.database_name):
                     taken = f"slug {tenant.slug} may be another tenant's, or a trigger or a rule dropped the row"
                     raise self._adoption_refused(tenant, f"the table took no such row ({taken})")
-                await connection.execute(
-                    """
-                    UPDATE provisioning.tenant_link SET registered_at = COALESCE(registered_at, now())
-                    WHERE database_name = %s
-                    """,
-                    [tenant.database_name],
-                )
-            if not inserted:
-                raise Fault(
-                    FaultKind.BUSY,
-                    Reason.WAITING,
-                    f"The tenant manager has just registered database {tenant.database_name} itself; the next run goes "
-                    "by its row.",
-                )
+                if remembers:
+                    await connection.execute(_REMEMBER_ROW, [tenant.database_name])
+                return inserted > 0
         except REFUSALS as error:
             raise self._adoption_refused(tenant, str(error).splitlines()[0]) from None
 
@@ -481,6 +480,11 @@ def is_pending(status: object, pending: Sequence[str]) -> bool:
 
 def _may_touch(columns: Mapping[str, Column]) -> bool:
     return "updated_at" in columns and columns["updated_at"].writable
+
+
+_REMEMBER_ROW = """
+    UPDATE provisioning.tenant_link SET registered_at = COALESCE(registered_at, now()) WHERE database_name = %s
+"""
 
 
 async def _was_registered(connection: AsyncConnection[TupleRow], database_name: str) -> bool:

@@ -57,9 +57,14 @@ class Table:
     columns: dict[str, Column] = field(default_factory=dict)
 
     @property
+    def is_table(self) -> bool:
+        """A table of this database, and no view or foreign table."""
+        return self.kind in _TABLES
+
+    @property
     def alterable(self) -> bool:
-        """Whether a column can be added: on a view it cannot, and a foreign table's server would not know it."""
-        return self.owned and self.kind in _TABLES
+        """Whether we can add a column: to a view nobody can, and a foreign table's server would not know it."""
+        return self.owned and self.is_table
 
     def must_show(self, used: Collection[str], where: str) -> None:
         """Refuse a table of which our user sees only a part, or what was there once.

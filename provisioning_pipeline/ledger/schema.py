@@ -40,7 +40,7 @@ async def has_ledger(database: Database) -> bool:
     rows = await database.fetch(
         """
         SELECT to_regclass('provisioning.alembic_version') IS NOT NULL AS found,
-               EXISTS (
+               to_regclass('provisioning.certificate') IS NOT NULL AND EXISTS (
                    SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('provisioning.tenant_link')
                    AND attname = 'registered_at' AND NOT attisdropped
                ) AS current

@@ -3,13 +3,17 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from psycopg import Error
 
 from provisioning_pipeline.act.scope import Server
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
+from provisioning_pipeline.ledger.registry_table import namesakes
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
@@ -17,9 +21,12 @@ from provisioning_pipeline.pipeline.certification import certificate_of
 from provisioning_pipeline.pipeline.connections import Connections, connect, tenant_database
 from provisioning_pipeline.pipeline.contracts import in_words
 from provisioning_pipeline.pipeline.contracts import look as look_at_contract
+from provisioning_pipeline.pipeline.observation import registry_loss
+from provisioning_pipeline.pipeline.policy import detection_policy
 from provisioning_pipeline.settings import Settings, TwentyServer
 
 _OLDEST_POSTGRES = 150000
+_MOST_NAMED = 5
 _LEDGER_AWAY = frozenset({Reason.REGISTRY_REFUSED, Reason.REGISTRY_UNREACHABLE})
 
 
@@ -70,15 +77,81 @@ async def _registry(connections: Connections) -> str:
     registry = connections.registry
     version = await _version(registry.database)
     rows = await registry.rows()
-    columns = await registry.columns()
-    table = f"{registry.table} has {len(rows)} rows" if columns else f"{registry.table} will be created"
-    if columns and not registry.stores_workspaces(columns):
-        table += " and gets no workspace ids until our user may ALTER it or UPDATE its column twenty_workspace_id"
     revision = await schema.revision(registry.database)
     ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
     behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
     await _may_keep_a_ledger(registry.database)
-    return f"{version}; {table}; {ledger}{behind}"
+    if revision in (None, schema.HEAD):
+        loss = await registry_loss(connections)
+        if loss.doubt:
+            raise Fault(FaultKind.SERVER, Reason.REGISTRY_IN_DOUBT, loss.doubt)
+    if not await registry.columns():
+        await registry.must_be_makeable()
+        return f"{version}; {registry.table} will be created; {ledger}{behind}"
+    table = f"{registry.table} has {len(rows)} rows"
+    told = [*await _columns_to_come(registry), *await _rows_to_come(connections, rows, revision)]
+    return f"{version}; {'; '.join([table, *told])}; {ledger}{behind}"
+
+
+async def _columns_to_come(registry: Registry) -> list[str]:
+    """What the first run will change about the table itself, or who has to."""
+    table = await registry.described()
+    lacking = registry.lacking(table)
+    told = []
+    if lacking and table.alterable:
+        told.append(f"the first run adds {_in_words([f'column {name} ({type_})' for name, type_ in lacking])} to it")
+    elif lacking:
+        adding = ", ".join(f"ADD COLUMN {name} {type_}" for name, type_ in lacking)
+        below = "" if table.is_table else ", on the table below it, and show them in it"
+        told.append(
+            f"it gets no workspace ids until our user may ALTER it, or until its owner runs{below}: ALTER TABLE "
+            f"{table.name} {adding}; GRANT UPDATE ({', '.join([*dict(lacking), 'status'])}) ON {table.name} TO "
+            f'"{table.role}"'
+        )
+    unwritable = [
+        name
+        for name in ("status", *(names[0] for names, _ in OUR_COLUMNS))
+        if name in table.columns and not table.columns[name].writable
+    ]
+    if unwritable:
+        told.append(
+            f"it gets no {_in_words(unwritable)} from us until its owner runs: GRANT UPDATE ({', '.join(unwritable)}) "
+            f'ON {table.name} TO "{table.role}"'
+        )
+    others = [name for name in await namesakes(registry.database, registry.table.rpartition(".")[2])]
+    if "." not in registry.table and len(others) > 1:
+        told.append(
+            f"{_in_words(others)} have that name, and the search path says which is meant: set "
+            "PROVISIONING_REGISTRY_TABLE with its schema"
+        )
+    return told
+
+
+async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: str | None) -> list[str]:
+    """How many databases the first run will register."""
+    settings = connections.settings
+    if not settings.adopt_databases or revision not in (None, schema.HEAD):
+        return []
+    try:
+        found = await cluster.databases(
+            connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
+        )
+    except Fault:
+        # the cluster's own line says so
+        return []
+    links = await connections.ledger.links()
+    adopted = sum(entry.adopt for entry in detect(found, rows, links, detection_policy(settings)))
+    if not adopted:
+        return []
+    table = await connections.registry.described()
+    row = "a row for 1 database" if adopted == 1 else f"rows for {adopted} databases"
+    if table.takes_rows:
+        return [f"the next run adds {row} that it does not know (PROVISIONING_ADOPT_DATABASES)"]
+    return [f'{row} cannot be added until its owner runs: GRANT INSERT ON {table.name} TO "{table.role}"']
+
+
+def _in_words(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 async def _may_keep_a_ledger(database: Database) -> None:
@@ -101,15 +174,23 @@ async def _may_keep_a_ledger(database: Database) -> None:
 async def _cluster(connections: Connections) -> str:
     settings = connections.settings
     version = await _version(connections.cluster)
-    found = await cluster.database_names(
+    found = await cluster.databases(
         connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
     )
+    closed = sorted(found[found["trouble"].notna()]["database_name"])
+    opened = sorted(found[found["trouble"].isna()]["database_name"])
     lacking = ""
-    if found and settings.tenant_databases == "repair":
+    if opened and settings.tenant_databases == "repair":
         # one stands for all: a tenant manager makes them alike
-        async with tenant_database(settings, found[0], read_only=True) as database:
+        async with tenant_database(settings, opened[0], read_only=True) as database:
             lacking = _lacking(await rights_missing(database))
-    return f"{version}; {len(found)} tenant databases{lacking and f'; in {found[0]}{lacking}'}"
+    nobody = f"; nobody can connect to {_in_words(_some(closed))}, so nothing is done there" if closed else ""
+    return f"{version}; {len(found)} tenant databases{lacking and f'; in {opened[0]}{lacking}'}{nobody}"
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    more = len(names) - _MOST_NAMED
+    return [*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
 
 
 def _lacking(rights: Sequence[str]) -> str:

@@ -441,7 +441,10 @@ class Reconciler:
         try:
             if loss.doubt:
                 raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
-            await self.connections.registry.adopt(entry.tenant, self.connections.settings.new_statuses)
+            status, *others = self.connections.settings.new_statuses
+            if not await self.connections.registry.adopt(entry.tenant, status, others):
+                message = "The tenant manager has just registered it itself; the next run goes by its row."
+                raise Fault(FaultKind.BUSY, Reason.WAITING, message)
         except Fault as fault:
             outcome = Outcome(
                 name, Change.ADOPT_DATABASE, OutcomeStatus.FAILED, fault.message, time.perf_counter() - begun

@@ -12,7 +12,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.registry_loss import weigh_loss
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.proofs import Proofs
-from provisioning_pipeline.ledger.registration import register
+from provisioning_pipeline.ledger.registration import must_show_all, register
 from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
@@ -236,8 +236,9 @@ async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: R
     """No row is added to a registry that has lost many: they may be on their way back, with another status.
 
     Raises:
-        Conflict: when the tenant has no row, and the registry is in doubt.
+        Conflict: when the tenant has no row, and the registry is in doubt or hides rows from us.
     """
+    await must_show_all(registry, asked)
     if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
         return
     found = await known_rows(registry)

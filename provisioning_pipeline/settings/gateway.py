@@ -48,7 +48,7 @@ class GatewaySettings(BaseSettings):
         default=50,
         ge=0,
         description="Known registry rows that may be gone at once and count as taken away, in all. Beyond either "
-        "limit, and where the table is empty, the registry is in doubt until somebody says `provisioning apply --approve`.",
+        "limit, and where the table is empty, the registry is in doubt until `provisioning apply --approve`.",
         examples=["50"],
     )
     clerk_base_url: HttpUrl = Field(

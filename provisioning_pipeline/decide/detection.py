@@ -75,7 +75,8 @@ def detect(
     unnamed = Counter(slug_of(name, ()) for name in set(here["database_name"]) - set(rows["database_name"]))
     slugs |= {slug for slug, count in unnamed.items() if count > 1}
     found = records(joined)
-    fleet = _Fleet(twice, slugs, _withdrawn(found, policy), policy, loss)
+    withdrawn = _withdrawn(found, policy)
+    fleet = _Fleet(twice, slugs | withdrawn.keys(), withdrawn, policy, loss)
     return [_detected(row, fleet) for row in found]
 
 

@@ -87,8 +87,8 @@ class Resolver:
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
         self._members: MemberLooks | None = None
         self._loss_budget = LossBudget(settings.registry_lost_share, settings.registry_lost_most)
-        self._doubt: TTLCache[str, bool] = TTLCache(1, _REFUSED_SECONDS)
-        """Whether the registry is in doubt, for a moment: a whole fleet may ask."""
+        self._doubt: TTLCache[str, bool] = TTLCache(1, min(_REFUSED_SECONDS, settings.session_cache_seconds))
+        """That the registry is in doubt, for a moment: a whole fleet may ask."""
         self._suspended: LRUCache[str, bool] = LRUCache(_REMEMBERED)
         """Tenants whose row said so when it was last seen here."""
         self._told: TTLCache[str, bool] = TTLCache(_REMEMBERED, _TOLD_SECONDS)
@@ -226,16 +226,16 @@ class Resolver:
 
     async def _in_doubt(self, registry: Registry) -> bool:
         """Whether the registry has lost so many rows at once that a missing one says nothing."""
-        doubt = self._doubt.get(registry.table)
-        if doubt is None:
+        if registry.table not in self._doubt:
             found = await known_rows(registry)
             loss = weigh_loss(
                 registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=self._loss_budget
             )
-            if loss.doubt:
-                _LOG.warning("Sessions go by the ledger's last word: %s", loss.doubt)
-            doubt = self._doubt[registry.table] = loss.doubt is not None
-        return doubt
+            if loss.doubt is None:
+                return False
+            _LOG.warning("Sessions go by the ledger's last word: %s", loss.doubt)
+            self._doubt[registry.table] = True
+        return True
 
     def _was_suspended(self, database_name: str, registered: Sequence[RegisteredTenant]) -> bool:
         """Whether the tenant has no row now, and was suspended when it had one: no run may have seen that yet."""

@@ -118,7 +118,7 @@ async def _columns_to_come(registry: Registry) -> list[str]:
             f"it gets no {_in_words(unwritable)} from us until its owner runs: GRANT UPDATE ({', '.join(unwritable)}) "
             f'ON {table.name} TO "{table.role}"'
         )
-    others = [name for name in await namesakes(registry.database, registry.table.rpartition(".")[2])]
+    others = await namesakes(registry.database, registry.table.rpartition(".")[2])
     if "." not in registry.table and len(others) > 1:
         told.append(
             f"{_in_words(others)} have that name, and the search path says which is meant: set "

@@ -13,6 +13,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
+from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS
 from provisioning_pipeline.ledger.registry_table import namesakes
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -103,10 +104,10 @@ async def _columns_to_come(registry: Registry) -> list[str]:
     elif lacking:
         adding = ", ".join(f"ADD COLUMN {name} {type_}" for name, type_ in lacking)
         below = "" if table.is_table else ", on the table below it, and show them in it"
+        what = "workspace ids" if set(WORKSPACE_COLUMNS) & dict(lacking).keys() else _in_words(list(dict(lacking)))
         told.append(
-            f"it gets no workspace ids until our user may ALTER it, or until its owner runs{below}: ALTER TABLE "
-            f"{table.name} {adding}; GRANT UPDATE ({', '.join([*dict(lacking), 'status'])}) ON {table.name} TO "
-            f'"{table.role}"'
+            f"it gets no {what} until our user may ALTER it, or until its owner runs{below}: ALTER TABLE {table.name} "
+            f'{adding}; GRANT UPDATE ({", ".join([*dict(lacking), "status"])}) ON {table.name} TO "{table.role}"'
         )
     unwritable = [
         name

@@ -14,6 +14,7 @@ from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
 from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS
+from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
 from provisioning_pipeline.ledger.registry_table import namesakes
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -101,23 +102,21 @@ async def _columns_to_come(registry: Registry) -> list[str]:
     told = []
     if lacking and table.alterable:
         told.append(f"the first run adds {_in_words([f'column {name} ({type_})' for name, type_ in lacking])} to it")
-    elif lacking:
-        adding = ", ".join(f"ADD COLUMN {name} {type_}" for name, type_ in lacking)
-        below = "" if table.is_table else ", on the table below it, and show them in it"
-        what = "workspace ids" if set(WORKSPACE_COLUMNS) & dict(lacking).keys() else _in_words(list(dict(lacking)))
-        told.append(
-            f"it gets no {what} until our user may ALTER it, or until its owner runs{below}: ALTER TABLE {table.name} "
-            f'{adding}; GRANT UPDATE ({", ".join([*dict(lacking), "status"])}) ON {table.name} TO "{table.role}"'
-        )
+        lacking = []
     unwritable = [
         name
         for name in ("status", *(names[0] for names, _ in OUR_COLUMNS))
         if name in table.columns and not table.columns[name].writable
     ]
-    if unwritable:
+    if lacking or unwritable:
+        adding = ", ".join(f"ADD COLUMN {name} {type_}" for name, type_ in lacking)
+        below = "" if table.is_table else ", on the table below it, and show them in it"
+        alter = f"ALTER TABLE {table.name} {adding}; " if lacking else ""
+        names = [*unwritable, *dict(lacking)]
+        ids = "workspace ids" if set(WORKSPACE_COLUMNS) & set(names) else _in_words(names)
         told.append(
-            f"it gets no {_in_words(unwritable)} from us until its owner runs: GRANT UPDATE ({', '.join(unwritable)}) "
-            f'ON {table.name} TO "{table.role}"'
+            f"it gets no {ids} until our user may {'ALTER' if lacking else 'UPDATE'} it, or until its owner runs{below}"
+            f': {alter}GRANT UPDATE ({", ".join(names)}) ON {table.name} TO "{table.role}"'
         )
     others = await namesakes(registry.database, registry.table.rpartition(".")[2])
     if "." not in registry.table and len(others) > 1:
@@ -163,6 +162,14 @@ async def _may_keep_a_ledger(database: Database) -> None:
             ELSE has_schema_privilege(to_regnamespace('provisioning'), 'CREATE') END AS allowed, current_user AS name
         """
     )
+    hidden = await database.fetch(
+        """
+        SELECT c.oid::regclass::text AS name FROM pg_class c WHERE c.relnamespace = to_regnamespace('provisioning')
+        AND c.relkind IN ('r', 'p') AND row_security_active(c.oid) ORDER BY 1
+        """
+    )
+    if hidden:
+        raise hides_rows(", ".join(row["name"] for row in hidden), rows[0]["name"], database.where)
     if not rows[0]["allowed"]:
         raise Fault(
             FaultKind.SERVER,

@@ -180,3 +180,28 @@ def test_nothing_is_made_for_a_database_to_which_nobody_can_connect(world: World
         world.sandbox.postgres.execute("postgres", f"UPDATE pg_database SET datconnlimit = -1 WHERE datname = '{name}'")
         world.sandbox.postgres.execute("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         world.sandbox.postgres.drop_database(name)
+
+
+def test_an_admin_who_was_asked_for_over_http_outlives_the_ledger(world: World) -> None:
+    world.sandbox.add_tenant("eve")
+    world.registry("UPDATE tenant_registry SET clerk_org_id = NULL, admin_user_id = NULL WHERE slug = 'eve'")
+    database = world.registry("SELECT database_name FROM tenant_registry WHERE slug = 'eve'")[0][0]
+    world.registry("DELETE FROM global_users WHERE tenant_id = (SELECT id FROM tenant_registry WHERE slug = 'eve')")
+    world.registry(
+        "INSERT INTO provisioning.tenant_link (database_name, slug, asked_admin_email) "
+        "VALUES (%s, 'eve', 'eve@asked.example')",
+        database,
+    )
+    world.apply()
+    assert world.conditions("eve")["Ready"] == ("True", "AllTrue")
+    assert world.registry("SELECT twenty_admin_email FROM tenant_registry WHERE slug = 'eve'") == [
+        ("eve@asked.example",)
+    ]
+    workspaces = world.workspaces()
+
+    world.registry("DROP SCHEMA provisioning CASCADE")
+    world.apply()
+
+    assert world.conditions("eve")["Ready"] == ("True", "AllTrue")
+    assert world.sees("eve")["email"] == "eve@asked.example"
+    assert world.workspaces() == workspaces

@@ -30,6 +30,8 @@ class Applied:
     tenants: tuple[TenantLine, ...]
     totals: Totals
     report: Path
+    in_doubt: bool = False
+    """The registry had lost so many rows that tenants without one were left as they are."""
 
     def count(self, state: str) -> int:
         """How many of the tenants that were looked at are in this state."""
@@ -108,4 +110,5 @@ async def apply(
             connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
         )
     looked_at = {entry.tenant.database_name for entry in plan.tenants}
-    return Applied(summary, tuple(line for line in summary.tenants if line.database_name in looked_at), totals, report)
+    lines = tuple(line for line in summary.tenants if line.database_name in looked_at)
+    return Applied(summary, lines, totals, report, in_doubt=plan.registry_doubt is not None)

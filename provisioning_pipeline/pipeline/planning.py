@@ -219,6 +219,7 @@ async def _decide(
         retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),
+        registry_doubt=seen.loss.doubt,
         **_registry_news(seen),
         room={
             row["server"]: None if row["capacity"] is None else max(0, row["capacity"] - row["workspaces"])

@@ -183,10 +183,11 @@ def test_nothing_is_made_for_a_database_to_which_nobody_can_connect(world: World
 
 
 def test_an_admin_who_was_asked_for_over_http_outlives_the_ledger(world: World) -> None:
-    world.sandbox.add_tenant("eve")
-    world.registry("UPDATE tenant_registry SET clerk_org_id = NULL, admin_user_id = NULL WHERE slug = 'eve'")
-    database = world.registry("SELECT database_name FROM tenant_registry WHERE slug = 'eve'")[0][0]
-    world.registry("DELETE FROM global_users WHERE tenant_id = (SELECT id FROM tenant_registry WHERE slug = 'eve')")
+    database = "twenty_tenant_eve_0a1b2c3d"
+    world.sandbox.postgres.create_database(database)
+    world.registry(
+        "INSERT INTO tenant_registry (slug, name, database_name, database_url) VALUES ('eve', 'Eve', %s, '')", database
+    )
     world.registry(
         "INSERT INTO provisioning.tenant_link (database_name, slug, asked_admin_email) "
         "VALUES (%s, 'eve', 'eve@asked.example')",

@@ -181,7 +181,7 @@ class Twenty:
         if (seen["onboardingStatus"], seen["currentWorkspace"]["id"]) != ("COMPLETED", workspace_id):
             raise RuntimeError(f"the bare sequence left {seen['email']} at {seen['onboardingStatus']}")
 
-    async def call(self, operation: Operation, variables: Mapping[str, Any], token: str = "") -> Any:
+    async def call(self, operation: Operation[Any], variables: Mapping[str, Any], token: str = "") -> Any:
         """What the operation's one root field answers."""
         # as for the pipeline: an activation takes seconds and is no call that others should wait for
         async with nullcontext() if operation is operations.ACTIVATE_WORKSPACE else self._gate:

@@ -3,14 +3,16 @@
 10,000 databases take 75 GB, and making as many workspaces takes hours. So beside real tenants, which the pipeline
 made, a fleet is filled up with rows:
 
-- `pg_database` gets catalogue rows without files, copies of template0's row that nobody may connect to. What the
-  pipeline asks the catalogue costs the same; a connection to such a database is refused, and nothing connects to one.
+- `pg_database` gets rows that share the files of one database, a copy of the real tenant's: PostgreSQL keeps each
+  database in a folder named by its oid, and theirs are symbolic links to that one's. So a look connects to each and
+  reads the real catalogue. Nothing writes there, or it would write into all of them: a look only reads, there is
+  nothing in an empty database to repair, and autovacuum is off.
 - `tenant_registry` and `global_users` get a tenant and its people as a tenant manager writes them.
 - `provisioning.*` gets the tenant's link with its organization, conditions, outcomes and settled intent, its member
   links, and a user link per person. Texts are copied from a real tenant.
 - Twenty's `core` gets accounts, the workspace with object metadata and the roles Admin and Member, the service account
-  and the tenant's people as members, each with a role. Workspaces have no schema of their own, and accounts no
-  password: nobody could sign in.
+  and the tenant's people as members, each with a role. A workspace's own schema has one table, that of its members.
+  Accounts have no password: nobody could sign in.
 - The stand-in Clerk gets organizations (with the workspace id in their metadata), people and memberships.
 
 Everything agrees, so a reconciliation finds nothing to do; a benchmark must check that it does.
@@ -19,7 +21,8 @@ Everything agrees, so a reconciliation finds nothing to do; a benchmark must che
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -31,6 +34,7 @@ from provisioning_pipeline.settings import Settings
 
 SLUG_PREFIX = "row-"
 _FIRST_OID = 1_000_000_000
+_SHARED = "shared_by_rows"
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -70,12 +74,14 @@ def add_rows(settings: Settings, clerk: StandInClerk, count: int, *, members: in
     rows = _at_clerk(clerk, count, members, people or count * members)
     (server,) = settings.servers
     with psycopg.connect(settings.tenant_cluster_url.get_secret_value(), autocommit=True) as cluster:
-        _add_catalogue_rows(cluster, count)
+        _add_databases(cluster, count, settings.tenant_database_pattern)
     for url, statements in ((settings.registry_url, _REGISTRY_ROWS), (server.database_url, _TWENTY_ROWS)):
         # a client-side cursor takes several statements with parameters at once
         with psycopg.connect(url.get_secret_value(), autocommit=True, cursor_factory=psycopg.ClientCursor) as there:
             _copy(there, rows)
             there.execute(statements.encode(), {"service": server.service_email.lower(), "prefix": SLUG_PREFIX})
+            if url is server.database_url:
+                there.execute(_MEMBER_TABLES)
             there.execute("VACUUM ANALYZE")
 
 
@@ -163,16 +169,29 @@ def _copy_into(there: _Connection, table: str, rows: Iterable[Sequence[Any]]) ->
             copy.write_row(row)
 
 
-def _add_catalogue_rows(cluster: _Connection, count: int) -> None:
-    """Rows in pg_database that copy template0's, whatever columns this PostgreSQL has."""
+def _add_databases(cluster: _Connection, count: int, pattern: str) -> None:
+    """Rows in pg_database that copy the shared database's, whatever columns this PostgreSQL has, and its files."""
+    # it analyzes databases, and so writes to them
+    cluster.execute("ALTER SYSTEM SET autovacuum = off")
+    cluster.execute("SELECT pg_reload_conf()")
+    (model,) = _one(cluster, "SELECT min(datname) FROM pg_database WHERE datname ~ %s", pattern)
+    cluster.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+            sql.Identifier(_SHARED), sql.Identifier(str(model))
+        )
+    )
+    cluster.execute("CHECKPOINT")
+    oid, data = _one(
+        cluster, "SELECT oid, current_setting('data_directory') FROM pg_database WHERE datname = %s", _SHARED
+    )
+    for number in range(count):
+        (Path(str(data)) / "base" / str(_FIRST_OID + number + 1)).symlink_to(str(oid))
     columns = cluster.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'pg_database'::regclass AND attnum > 0 ORDER BY attnum"
     ).fetchall()
     given: dict[object, sql.Composable] = {
         "oid": sql.SQL("{} + row.number").format(_FIRST_OID),
         "datname": sql.SQL("row.name"),
-        "datistemplate": sql.SQL("false"),
-        "datallowconn": sql.SQL("false"),
     }
     names = [sql.Identifier(str(name)) for (name,) in columns]
     values = [given.get(name, sql.SQL("t.{}").format(sql.Identifier(str(name)))) for (name,) in columns]
@@ -180,11 +199,17 @@ def _add_catalogue_rows(cluster: _Connection, count: int) -> None:
     cluster.execute(
         sql.SQL(
             "INSERT INTO pg_database ({}) SELECT {} FROM pg_database t, "
-            "unnest(%s::text[]) WITH ORDINALITY AS row(name, number) WHERE t.datname = 'template0'"
+            "unnest(%s::text[]) WITH ORDINALITY AS row(name, number) WHERE t.datname = %s"
         ).format(sql.SQL(", ").join(names), sql.SQL(", ").join(values)),
-        [[_database_name(number) for number in range(count)]],
+        [[_database_name(number) for number in range(count)], _SHARED],
     )
     cluster.execute("VACUUM ANALYZE pg_database")
+
+
+def _one(cluster: _Connection, query: LiteralString, *parameters: str) -> tuple[Any, ...]:
+    row = cluster.execute(query, parameters).fetchone()
+    assert row is not None
+    return row
 
 
 _REGISTRY_ROWS = """
@@ -232,6 +257,7 @@ _TWENTY_ROWS = """
     CREATE TEMP TABLE own_role AS
     SELECT gen_random_uuid() AS own_id, e.number, e.workspace, r.* FROM extra e, model m
     JOIN core.role r ON r."workspaceId" = m.id AND r.label IN ('Admin', 'Member');
+    CREATE INDEX ON tie (number);
     ANALYZE tie;
     ANALYZE own_role;
 
@@ -255,4 +281,25 @@ _TWENTY_ROWS = """
     INSERT INTO core."objectMetadata" ("workspaceId", "nameSingular", "isActive")
     SELECT e.workspace, o."nameSingular", o."isActive"
     FROM extra e, model m JOIN core."objectMetadata" o ON o."workspaceId" = m.id;
+"""
+_MEMBER_TABLES = """
+    DO $$
+    DECLARE
+        model_schema text := (SELECT "databaseSchema" FROM model);
+        made record;
+    BEGIN
+        FOR made IN SELECT number, 'workspace_row_' || number + 1 AS schema FROM extra ORDER BY number LOOP
+            EXECUTE format(
+                'CREATE SCHEMA %1$I; CREATE TABLE %1$I."workspaceMember" (LIKE %2$I."workspaceMember" INCLUDING ALL)',
+                made.schema, model_schema);
+            EXECUTE format('
+                INSERT INTO %I."workspaceMember" ("userId", "userEmail", "nameFirstName", "nameLastName")
+                SELECT u.id, u.email, COALESCE(p.first_name, ''Our''), COALESCE(p.last_name, ''Account'')
+                FROM tie t JOIN core."user" u ON u.id = t.account LEFT JOIN person p ON p.twenty = u.id
+                WHERE t.number = %s', made.schema, made.number);
+            -- PostgreSQL holds a lock on each table until then
+            COMMIT;
+        END LOOP;
+    END
+    $$
 """

@@ -39,7 +39,7 @@ class Member:
     headers: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fleet:
     """Ready tenants that are being served.
 
@@ -51,6 +51,30 @@ class Fleet:
     environment: dict[str, str]
     members: Sequence[Member]
     _sandbox: Sandbox
+    _sessions_before: int = 0
+
+    def reset_counters(self) -> None:
+        """Count calls to Clerk and connections anew."""
+        self._sandbox.reset_counters()
+        self._sessions_before = self._sessions()
+
+    def clerk_calls(self) -> int:
+        """How often Clerk was called since."""
+        state = httpx.get(f"{self._sandbox.clerk.frontend_url}/sandbox/state").raise_for_status().json()
+        return sum(state["calls"].values())
+
+    def connections(self) -> int:
+        """How often the ledger's database was connected to since, by sessions that have ended."""
+        # the one that asks now is not counted before it ends
+        return self._sessions() - self._sessions_before - 1
+
+    def _sessions(self) -> int:
+        with psycopg.connect(self._sandbox.registry_url) as registry:
+            row = registry.execute(
+                "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def tokens(self, count: int) -> list[str]:
         """So many session tokens, no two of them the same, of the members in turn."""

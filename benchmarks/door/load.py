@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.stand_in import ROOT
 
+WARM_SECONDS = 2
+"""Load before each measurement."""
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
@@ -50,6 +52,8 @@ class Measured:
 
     Args:
         processor: seconds that the server computed; a busy machine hardly changes them.
+        clerk_calls: how often Clerk was called since the server started.
+        connections: how often PostgreSQL was connected to since then.
     """
 
     requests: int
@@ -57,6 +61,8 @@ class Measured:
     median: float
     p99: float
     processor: float = math.nan
+    clerk_calls: int = 0
+    connections: int = 0
 
     @property
     def per_second(self) -> float:

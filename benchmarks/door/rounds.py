@@ -6,11 +6,10 @@ from dataclasses import replace
 import httpx
 
 from benchmarks.door.fleet import Fleet
-from benchmarks.door.load import Load, Measured, Tokens, send
+from benchmarks.door.load import WARM_SECONDS, Load, Measured, Tokens, send
 from benchmarks.door.servers import Side, serving
 
 PATH = "/v1/auth/verify"
-_WARM_SECONDS = 2
 
 
 def measure(side: Side, fleet: Fleet, known: Sequence[str], new: Sequence[str], kind: Tokens, load: Load) -> Measured:
@@ -23,13 +22,15 @@ def measure(side: Side, fleet: Fleet, known: Sequence[str], new: Sequence[str], 
     Raises:
         RuntimeError: when it answers anything but what it should.
     """
+    fleet.reset_counters()
     with serving(side, fleet) as server:
         url = f"{server.address}{PATH}"
         _check(url, fleet, known)
-        send(Load(load.generator, load.connections, _WARM_SECONDS), url, known, Tokens.KNOWN)
+        send(Load(load.generator, load.connections, WARM_SECONDS), url, known, Tokens.KNOWN)
         before = server.processor()
         sent = send(load, url, known if kind is Tokens.KNOWN else new, kind)
-        return replace(sent, processor=server.processor() - before)
+        processor = server.processor() - before
+    return replace(sent, processor=processor, clerk_calls=fleet.clerk_calls(), connections=fleet.connections())
 
 
 def _check(url: str, fleet: Fleet, tokens: Sequence[str]) -> None:

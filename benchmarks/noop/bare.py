@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 
 import httpx
 import psycopg
+from psycopg import sql
 
 from provisioning_pipeline.clients.clerk.client import API_VERSION
 from provisioning_pipeline.settings import Settings
@@ -48,6 +49,9 @@ _TWENTY = (
     SELECT key, "userId"::text, "workspaceId"::text, value FROM core."keyValuePair" WHERE type = 'USER_VARIABLE'
     """,
 )
+_MEMBERS_OF = 'SELECT "userId", "deletedAt", "nameFirstName", "nameLastName" FROM {}."workspaceMember"'
+_SCHEMAS_AT_ONCE = 200
+"""As the pipeline: each table of a query takes a lock, of which PostgreSQL has some thousands."""
 
 
 async def read(settings: Settings) -> int:
@@ -66,6 +70,7 @@ async def read(settings: Settings) -> int:
             _fetch(cluster, _CATALOGUE),
             *(_fetch(registry, (query,)) for query in _REGISTRY),
             _fetch(server.database_url.get_secret_value(), _TWENTY),
+            _fetch_members(server.database_url.get_secret_value()),
         )
     return sum(counted)
 
@@ -97,3 +102,15 @@ async def _by_cursor(http: httpx.AsyncClient, path: str) -> int:
 async def _fetch(url: str, queries: Iterable[LiteralString]) -> int:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         return sum([len(await (await connection.execute(query)).fetchall()) for query in queries])
+
+
+async def _fetch_members(url: str) -> int:
+    """The member records, which each workspace has in a schema of its own."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        workspaces = await (await connection.execute('SELECT "databaseSchema" FROM core.workspace')).fetchall()
+        counted = 0
+        for start in range(0, len(workspaces), _SCHEMAS_AT_ONCE):
+            some = workspaces[start : start + _SCHEMAS_AT_ONCE]
+            arms = [sql.SQL(_MEMBERS_OF).format(sql.Identifier(schema)) for (schema,) in some]
+            counted += len(await (await connection.execute(sql.SQL(" UNION ALL ").join(arms))).fetchall())
+        return counted

@@ -1,4 +1,4 @@
-"""The two sides, each measured in a process of its own, so that its memory is its own too."""
+"""The sides, each measured in a process of its own, so that its memory is its own too."""
 
 import asyncio
 import cProfile
@@ -11,19 +11,16 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
-from unittest import mock
 
-import psycopg
-
+from benchmarks.counting import sent_to_postgres
 from benchmarks.noop import bare
 from benchmarks.stand_in import ROOT
-from provisioning_pipeline.pipeline.connections import connect
-from provisioning_pipeline.pipeline.planning import plan
+from provisioning_pipeline.pipeline.apply import apply, dry_run
 from provisioning_pipeline.settings import PREFIX, Settings, load_settings
 
 _BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -34,7 +31,8 @@ class Side(StrEnum):
     """Who reads."""
 
     BARE = "bare reads"
-    PIPELINE = "pipeline"
+    PLAN = "plan"
+    RUN = "whole run"
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class Measured:
         processor: seconds of it that this process computed; a busy machine hardly changes them.
         peak: most memory that the process ever had, in bytes, interpreter and libraries included.
         statements: SQL statements that were sent.
+        connections: how often PostgreSQL was connected to.
         found: what was read or decided, to be checked.
         profile: where the time went, as text; only under cProfile, which makes everything slower.
     """
@@ -54,6 +53,7 @@ class Measured:
     processor: float
     peak: int
     statements: int
+    connections: int
     found: dict[str, int]
     profile: str = ""
 
@@ -85,40 +85,33 @@ async def _bare(settings: Settings) -> dict[str, int]:
     return {"rows": await bare.read(settings)}
 
 
-async def _pipeline(settings: Settings) -> dict[str, int]:
-    async with connect(settings, dry_run=True) as connections:
-        made = await plan(connections)
-    findings = sum(len(entry.findings) for entry in made.tenants)
-    return {"tenants": len(made.tenants), "work": len(made.work), "findings": findings, "notes": len(made.notes)}
+async def _plan(settings: Settings) -> dict[str, int]:
+    plan = await dry_run(settings)
+    findings = sum(len(entry.findings) for entry in plan.tenants)
+    return {"tenants": len(plan.tenants), "work": len(plan.work), "findings": findings, "notes": len(plan.notes)}
 
 
-_ACTS: dict[Side, Act] = {Side.BARE: _bare, Side.PIPELINE: _pipeline}
+async def _run(settings: Settings) -> dict[str, int]:
+    applied = await apply(settings)
+    worked_on, calls = applied.totals.worked_on, applied.totals.mutating_calls
+    return {"tenants": applied.count("ready"), "work": worked_on, "actions": applied.summary.actions, "changes": calls}
+
+
+_ACTS: dict[Side, Act] = {Side.BARE: _bare, Side.PLAN: _plan, Side.RUN: _run}
 
 
 def _measure_here(side: Side, settings: Settings, profiler: cProfile.Profile | None) -> Measured:
     act = _ACTS[side]
     gc.collect()
-    with _statements() as statements:
+    with sent_to_postgres() as sent:
         begun, worked = time.perf_counter(), time.process_time()
         with profiler or nullcontext():
             found = asyncio.run(act(settings))
         seconds, processor = time.perf_counter() - begun, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_UNIT
-    return Measured(seconds, processor, peak, len(statements), found, _told(profiler) if profiler else "")
-
-
-@contextmanager
-def _statements() -> Iterator[list[None]]:
-    """One entry per statement that this process sends meanwhile."""
-    sent: list[None] = []
-    execute = psycopg.AsyncCursor.execute
-
-    async def counting(cursor: Any, *arguments: Any, **options: Any) -> Any:
-        sent.append(None)
-        return await execute(cursor, *arguments, **options)
-
-    with mock.patch.object(psycopg.AsyncCursor, "execute", counting):
-        yield sent
+    return Measured(
+        seconds, processor, peak, sent.statements, sent.connections, found, _told(profiler) if profiler else ""
+    )
 
 
 def _told(profiler: cProfile.Profile) -> str:

@@ -21,6 +21,7 @@ from unittest import mock
 
 import httpx
 
+from benchmarks.counting import Sent, sent_to_postgres
 from benchmarks.rows import SLUG_PREFIX
 from benchmarks.stand_in import StandIn, Wanted, stand_in
 from provisioning_pipeline.pipeline.apply import apply, dry_run
@@ -38,11 +39,15 @@ class Fleet:
         databases: tenant databases at the start.
         first_call: seconds from CREATE DATABASE to the first call at Twenty, one per new tenant.
         whole_run: seconds from CREATE DATABASE to the end of the run that made the tenant ready.
+        sent: what was sent to PostgreSQL meanwhile.
+        calls: what Clerk and Twenty were called meanwhile.
     """
 
     databases: int
     first_call: list[float] = field(default_factory=list)
     whole_run: list[float] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -107,24 +112,26 @@ class Pair:
         """Add one tenant to each fleet and time what follows; in turns, so that a busy machine hits both."""
         for opened in (self._small, self._large) if number % 2 else (self._large, self._small):
             with opened.sandbox.settings() as settings:
-                first_call, whole_run = _time(opened.sandbox, settings, f"measured-{number}")
-            opened.fleet.first_call.append(first_call)
-            opened.fleet.whole_run.append(whole_run)
+                _measure(opened.fleet, opened.sandbox, settings, f"measured-{number}")
 
 
-def _time(sandbox: StandIn, settings: Settings, slug: str) -> tuple[float, float]:
+def _measure(fleet: Fleet, sandbox: StandIn, settings: Settings, slug: str) -> None:
     watch = FirstCall(settings.servers[0].base_url)
     gc.collect()
     (added,) = sandbox.add_tenants([slug])
+    sandbox.reset_counters()
     begun = time.perf_counter()
-    with watch.watched():
+    with watch.watched(), sent_to_postgres() as sent:
         _, due = asyncio.run(due_tenants(settings))
         applied = asyncio.run(apply(settings, sorted(due), trigger="sensor"))
     ended = time.perf_counter()
     line = next(line for line in applied.summary.tenants if line.database_name == added.database_name)
     if list(due) != [added.database_name] or line.state != "ready" or watch.at is None:
         raise RuntimeError(f"{added.database_name} did not become ready by itself: the time would mean nothing")
-    return watch.at - begun, ended - begun
+    fleet.first_call.append(watch.at - begun)
+    fleet.whole_run.append(ended - begun)
+    fleet.sent.append(sent)
+    fleet.calls.append(sandbox.calls().total())
 
 
 async def _check(settings: Settings, databases: int, rows: int) -> None:

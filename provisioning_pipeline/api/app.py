@@ -16,6 +16,7 @@ from provisioning_pipeline.api.health import health_router
 from provisioning_pipeline.api.keys import KeyGuard, either
 from provisioning_pipeline.api.metrics import FleetFigures, metrics_router
 from provisioning_pipeline.api.metrics import Requests as RequestFigures
+from provisioning_pipeline.api.names import EncodedNames
 from provisioning_pipeline.api.reports import report_router
 from provisioning_pipeline.api.request_log import RequestLog
 from provisioning_pipeline.api.sessions import session_router
@@ -25,6 +26,7 @@ from provisioning_pipeline.clients.dagster import DagsterClient
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.marks import Marks
+from provisioning_pipeline.ledger.schema import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.pipeline.claims import report_claim
@@ -80,6 +82,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     app.include_router(health_router(ledger, resolver, stopping))
     fleet = FleetFigures(figures, settings, ledger, resolver.looks)
     app.include_router(metrics_router(figures, fleet, guard=either(guard, reader(settings))))
+    app.add_middleware(EncodedNames)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestLog, count=RequestFigures(figures).count)
     return app
@@ -94,5 +97,9 @@ async def _make_ledger(settings: Settings, ledger: LedgerAccess) -> None:
         except (Fault, LedgerAway) as error:
             _LOG.warning("The ledger cannot be made or updated yet: %s", error)
             await asyncio.sleep(_TRY_LEDGER_EVERY_SECONDS)
+        except OtherLedger as error:
+            # known before the server was started, unless the ledger was away then: no wait helps
+            _LOG.error("%s", error)
+            return
         else:
             return

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from provisioning_pipeline.api.names import in_path
 from provisioning_pipeline.model.session import Refusal, WorkspaceContext
 from provisioning_pipeline.pipeline.tenant_requests import TenantState
 
@@ -152,7 +153,10 @@ class Tenant(BaseModel):
     conditions: list[Condition]
     run_id: str | None = Field(description="The Dagster run that was launched for the last request, if any was.")
     look_again_at: datetime | None = Field(description="When it is tried again by itself.")
-    status_url: str = Field(description="Where to ask how far it is.")
+    status_url: str = Field(
+        description="Where to ask how far it is: by its slug, or by its database name where the slug is another "
+        "tenant's, too, or has slashes, per cent signs or control characters."
+    )
 
 
 class Tenants(BaseModel):
@@ -302,7 +306,7 @@ def tenant_document(state: TenantState, base_url: str) -> Tenant:
             ],
             "run_id": state.run_id,
             "look_again_at": None if line.state == "aside" else line.look_again_at,
-            "status_url": f"{base_url}/v1/tenants/{line.slug}",
+            "status_url": f"{base_url}/v1/tenants/{in_path(state.address)}",
         }
     )
 

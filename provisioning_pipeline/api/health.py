@@ -59,7 +59,8 @@ async def _ledger(ledger: LedgerAccess) -> str:
         found = await ledger.ask(revision, within=_SOON_SECONDS)
     except LedgerAway:
         return "cannot be read"
-    return _OK if found == schema.HEAD else "is missing or older than this program"
+    # a later version may have updated it meanwhile, which this one goes on with
+    return _OK if found is not None and found >= schema.HEAD else "is missing or older than this program"
 
 
 async def _keys(resolver: Resolver) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from provisioning_pipeline.api.documents import SessionDocument, TwentySignIn, session_document
 from provisioning_pipeline.api.limits import RateLimit
+from provisioning_pipeline.api.names import in_header
 from provisioning_pipeline.api.problems import responses
 from provisioning_pipeline.gateway.middleware import linked
 from provisioning_pipeline.gateway.problems import NO_STORE
@@ -25,18 +25,12 @@ _HEADERS: Mapping[str, str] = {
     "X-Twenty-Role": "Label of the role in Twenty that the role at Clerk stands for; encoded likewise.",
 }
 _VERIFY = "/v1/auth/verify"
-_PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 _REFUSALS = responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
 _SECURITY: dict[str, Any] = {"security": [{"clerkSession": []}, {"clerkCookie": []}]}
 Tenant = Annotated[
     str | None,
     Query(description="Slug or database name of the tenant that it has to be; another one's session: 403."),
 ]
-
-
-def _plain(name: str) -> str:
-    """A name as a header can carry it: spaces, per cent signs and what is no printable ASCII are percent-encoded."""
-    return quote(name, safe=_PLAIN)
 
 
 def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) -> APIRouter:
@@ -48,10 +42,10 @@ def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) ->
         request.scope["route"] = plain
         context = linked(await resolver.resolve(request.scope["headers"], request.query_params.get("tenant")))
         headers = {
-            "X-Tenant": _plain(context.tenant),
+            "X-Tenant": in_header(context.tenant),
             "X-Twenty-Workspace-Id": context.workspace_id,
             "X-Twenty-User-Id": context.twenty_user_id or "",
-            "X-Twenty-Role": _plain(context.role),
+            "X-Twenty-Role": in_header(context.role),
             **NO_STORE,
         }
         return Response(None, HTTPStatus.OK, headers)

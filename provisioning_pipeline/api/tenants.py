@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from provisioning_pipeline.api.documents import SLUG, PutTenant, Tenant, Tenants, tenant_document
 from provisioning_pipeline.api.keys import KeyGuard, KeyId
+from provisioning_pipeline.api.names import Name
 from provisioning_pipeline.api.problems import Problem, away, responses
 from provisioning_pipeline.gateway.problems import NO_STORE
 from provisioning_pipeline.model.fault import Fault
@@ -45,14 +46,6 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-Name = Annotated[
-    str,
-    Path(
-        pattern=r"^[A-Za-z0-9_$.-]{1,63}$",
-        description="Slug or database name; a new tenant's slug: lower-case letters, digits and hyphens.",
-        examples=["acme"],
-    ),
-]
 Wait = Annotated[float, Query(ge=0, le=_LONGEST_WAIT, description="Seconds to wait until it is ready.", examples=[30])]
 IdempotencyKey = Annotated[
     str | None,
@@ -155,14 +148,23 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
 
 async def _registration(requests: Requests, settings: Settings, slug: str, body: PutTenant) -> Registration:
     name = body.database_name
-    if name is None or (name == slug and not re.fullmatch(SLUG, slug)):
-        known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug))
-        return Registration(own_slug, body.name, known, body.clerk_org_id, body.admin_email)
-    if not re.fullmatch(SLUG, slug):
+    plain = re.fullmatch(SLUG, slug) is not None
+    if name is None or not plain:
+        # by what it has already: a registry may hold slugs that nobody can register here
+        try:
+            known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug))
+        except Problem as unknown:
+            if name is None or unknown.status != HTTPStatus.NOT_FOUND:
+                raise
+            known = own_slug = ""
+        if name in (None, known):
+            return Registration(own_slug, body.name, known, body.clerk_org_id, body.admin_email)
+    assert name is not None
+    if not plain:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            "A slug has lower-case letters, digits and hyphens, at most 63. By its database name a tenant is asked for "
-            "without `database_name` in the body.",
+            "A new tenant's slug has lower-case letters, digits and hyphens, at most 63. By its database name a tenant "
+            "is asked for without `database_name` in the body.",
         )
     if not settings.is_tenant_database(name):
         raise Problem(

@@ -94,7 +94,10 @@ def show(applied: Applied) -> None:
         )
     if summary.undo:
         console.print(escape(summary.undo), soft_wrap=True)
-    console.print(f"Report: {escape(str(applied.report))}", soft_wrap=True)
+    if applied.not_written:
+        console.print(f"[red]All was done, but the report is missing: {escape(applied.not_written)}[/]", soft_wrap=True)
+    else:
+        console.print(f"Report: {escape(str(applied.report))}", soft_wrap=True)
 
 
 def applied_json(applied: Applied) -> dict[str, object]:
@@ -108,7 +111,8 @@ def applied_json(applied: Applied) -> dict[str, object]:
         "mutating_calls": summary.mutating_calls,
         "rows_removed": summary.rows_removed,
         "seconds": round(summary.seconds, 3),
-        "report": str(applied.report),
+        "report": str(applied.report) if applied.report else None,
+        "report_missing_because": applied.not_written,
         "unwell": [
             {"slug": line.slug, "reason": line.reason, "message": line.message}
             for line in applied.tenants

@@ -35,14 +35,15 @@ def one_sentence() -> Iterator[None]:
     """Turn failures of the run into one sentence and an exit code."""
     from psycopg import Error
 
-    from provisioning_pipeline.model.fault import Fault
+    from provisioning_pipeline.ledger.schema import OtherLedger
+    from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault
     from provisioning_pipeline.pipeline.observation import UnknownTenants
     from provisioning_pipeline.pipeline.planning import UnknownPlan
     from provisioning_pipeline.pipeline.plans import PlanChanged, UnknownSavedPlan
 
     try:
         yield
-    except (PlanChanged, UnknownPlan, UnknownSavedPlan, UnknownTenants) as fault:
+    except (OtherLedger, PlanChanged, UnknownPlan, UnknownSavedPlan, UnknownTenants) as fault:
         raise fail(str(fault), BAD_INPUT) from None
     except RunFault as fault:
         raise fail(str(fault), RUN_FAILED) from None
@@ -50,6 +51,9 @@ def one_sentence() -> Iterator[None]:
         raise fail(fault.message, RUN_FAILED) from None
     except Error as error:
         raise fail(f"PostgreSQL refused: {str(error).splitlines()[0]}.", RUN_FAILED) from None
+    except MemoryError:
+        raise fail(TOO_LITTLE_MEMORY, RUN_FAILED) from None
     except OSError as error:
-        # a file of ours: the report, most likely
-        raise fail(f"{error.strerror}: {error.filename}", RUN_FAILED) from None
+        # a file of ours, most likely
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise fail(named, RUN_FAILED) from None

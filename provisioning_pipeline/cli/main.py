@@ -35,16 +35,13 @@ app.command()(demo.demo)
 app.command()(serving.serve)
 app.command()(vouching.vouch)
 
-_NAME = re.compile(r"[^\s/\\'\";]{1,63}")
+_NAME = re.compile(r"[^\x00]{1,255}")
 
 
 def _tenant_names(names: list[str] | None) -> list[str]:
     for name in names or []:
         if not _NAME.fullmatch(name):
-            message = (
-                f"{name!r} is no tenant name: give a slug or a database name, up to 63 characters, without spaces, "
-                "quotes or slashes."
-            )
+            message = f"{name!r} is no tenant name: give a slug or a database name, up to 255 characters."
             raise typer.BadParameter(message)
     return names or []
 
@@ -52,7 +49,9 @@ def _tenant_names(names: list[str] | None) -> list[str]:
 Tenants = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Slugs or database names; all tenants without any.", callback=_tenant_names, metavar="[TENANT]..."
+        help="Slugs or database names; all tenants without any. One that begins with a hyphen goes after `--`.",
+        callback=_tenant_names,
+        metavar="[TENANT]...",
     ),
 ]
 TenantsOrPlan = Annotated[
@@ -193,7 +192,7 @@ def apply(
     settings = settings_or_exit()
     with one_sentence():
         applied = apply_and_show(settings, tenants or (), as_json=as_json, approved=approve)
-    if applied.broken:
+    if applied.broken or applied.not_written:
         raise typer.Exit(RUN_FAILED)
     raise typer.Exit(SOME_UNWELL if applied.count("unwell") or applied.in_doubt else ALL_READY)
 

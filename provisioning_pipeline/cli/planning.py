@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from provisioning_pipeline.cli import tables
+from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.pipeline.apply import foretold
 from provisioning_pipeline.pipeline.plans import SavedPlan, keep, saved_plan
 from provisioning_pipeline.settings import Settings
@@ -33,9 +34,6 @@ def _kept(saved: SavedPlan, settings: Settings) -> str | None:
     """Keep the plan; why it could not be kept, or None. Looking at a plan needs no place to write to."""
     try:
         keep(saved, settings)
-    except OSError as error:
-        return (
-            f"The plan has no name to apply it by, because it cannot be kept in {settings.tables}: {error.strerror}. "
-            "Set PROVISIONING_TABLES_PATH."
-        )
+    except NotWritten as error:
+        return f"The plan has no name to apply it by: {error}"
     return None

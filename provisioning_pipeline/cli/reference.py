@@ -140,6 +140,7 @@ def configuration() -> str:
             parts.append(_section(name, field))
             if name == "twenty_servers":
                 parts.append(_server_section())
+    parts.append(_TAIL)
     return "\n\n".join(parts) + "\n"
 
 
@@ -227,11 +228,54 @@ _HEAD = """# Configuration
 
 Every setting is an environment variable. The same names may stand in a file `.env` in the folder from which the
 program is started; the environment wins. `.env.example` has them all. Lists are JSON. A value that is missing or
-malformed ends the program with one line per fault, which names the variable and never shows a value.
+malformed ends the program with exit code 2 and one line per fault, which names the variable and never shows a value;
+a run in Dagster fails with the same lines.
+
+White space, line ends and byte order marks around a value do not count, in any setting, inside of lists too: a
+Kubernetes secret made with `echo` and a file with Windows line ends are taken as they were meant. Line breaks and
+other control characters inside a value, and quotation marks around it (docker's `--env-file` keeps them), are refused.
+`.env` is in UTF-8, and a line in it that cannot be read is refused, too. In paths `~` is the home; variables like
+`$HOME` are not expanded, and refused.
 
 Secrets are the two passwords of a server (its service account's and the one in its database URL), the two other
 database URLs, Clerk's key and webhook secret, and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported
 or stored."""
+
+_TAIL = """## Database URLs
+
+A database URL begins with `postgresql://` or `postgres://` and is read as libpq reads it, in one way only. In user,
+password and database name write `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `?` as `%3F`, `#` as `%23`, `%` as `%25`
+and a space as `%20`; `python3 -c 'import urllib.parse; print(urllib.parse.quote(input(), safe=""))'` does it. Several
+hosts (`one:5432,two:5432`), sockets (`postgresql:///db?host=/var/run/postgresql`) and libpq's parameters are taken.
+Parameters of other programs (Prisma's `schema`, `connection_limit` and `pgbouncer`, `sslmode=no-verify`, JDBC's) are
+refused by name, with what to write instead. `key=value` strings are not taken.
+
+To have a server's certificate checked, add `sslmode=verify-full&sslrootcert=/path/to/ca.pem`, or `sslrootcert=system`
+for the authorities that the machine trusts. `sslmode=require`, as most providers give it, encrypts and checks nothing.
+`SSL_CERT_FILE` does not count here.
+
+## Proxies
+
+`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` hold for all connections over HTTP: to Twenty, Clerk, Clerk's
+keys, Dagster and the webhook of alerts. The spelling in lower case goes first. A proxy is a URL with http:// or
+https://, or a host and port; user and password in it are percent-encoded and never shown. SOCKS proxies are
+refused. `NO_PROXY` is a list of names (with all names below them), addresses, ranges (`10.0.0.0/8`, `fd00::/8`), each
+with or without a port and brackets, or `*`. A variable that cannot be used ends the program with exit code 2, as a
+setting does.
+
+## Certificates
+
+Over HTTPS whoever the machine trusts is trusted: the system's store (`/etc/ssl/certs` on most; a machine without one
+gets Mozilla's list). For a private certificate authority, or a certificate that is signed by itself, either
+
+- add it to the system's store (Debian and Ubuntu: a `.crt` file in `/usr/local/share/ca-certificates`, then
+  `update-ca-certificates`), which is best for containers too; or
+- set `SSL_CERT_FILE` to a PEM file with it. Clerk and other public servers then have to be in that file or in the
+  system's folder: `cat /etc/ssl/certs/ca-certificates.crt our-ca.pem > bundle.pem`; or
+- set `SSL_CERT_DIR` to a folder that `openssl rehash` has gone through.
+
+There is no setting that turns the check off. A file that is missing or holds no certificate ends the program with exit
+code 2. `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` are not read."""
 
 _ENV_HEAD = """# Copy to .env and fill in. Generated from provisioning_pipeline/settings by
 # `python -m provisioning_pipeline.cli.reference`; docs/configuration.md says more. Lists are JSON."""

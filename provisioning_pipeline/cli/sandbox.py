@@ -233,7 +233,9 @@ def session_token(
     _check_that_it_is_a_sandbox(base_url, key)
     try:
         organization_id = _organization_of(settings["PROVISIONING_REGISTRY_URL"], tenant)
-        with httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {key}"}, timeout=10) as clerk:
+        with httpx.Client(
+            base_url=base_url, headers={"Authorization": f"Bearer {key}"}, timeout=10, trust_env=False
+        ) as clerk:
             user_id = _member(_members(clerk, organization_id, tenant), tenant, email)
             wanted = {"user_id": user_id, "organization_id": organization_id, "seconds": seconds}
             control = clerk.base_url.copy_with(path="/sandbox/session-token")

@@ -1,11 +1,16 @@
 """`provisioning serve`: the HTTP door."""
 
+import asyncio
 import socket
+from contextlib import suppress
 from typing import Annotated
 
 import typer
+from psycopg import Error
 
-from provisioning_pipeline.cli.exits import BAD_INPUT, fail, settings_or_exit
+from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.settings import Settings
 
 _SHUTDOWN_SECONDS = 10
 _MOST_CONNECTIONS = 2000
@@ -42,6 +47,8 @@ def serve(
     from provisioning_pipeline.cli.logs import log_as_json
 
     settings = settings_or_exit()
+    with one_sentence():
+        asyncio.run(_must_know_the_ledger(settings))
     # uvicorn ends in good order, then hands the signal on: that is the end, not a failure
     signal.signal(signal.SIGTERM, lambda *_: _end())
     log_as_json()
@@ -71,6 +78,16 @@ def serve(
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         _end()
+
+
+async def _must_know_the_ledger(settings: Settings) -> None:
+    """Refuse a ledger of a later version before anybody is answered; one that is away now is waited for later."""
+    from provisioning_pipeline.ledger.database import ledger_database
+    from provisioning_pipeline.ledger.schema import revision
+
+    async with ledger_database(settings, read_only=True) as database:
+        with suppress(Fault, Error):
+            await revision(database)
 
 
 def _end() -> None:

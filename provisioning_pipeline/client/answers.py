@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -83,7 +84,7 @@ def refusal(answer: Answer) -> ProvisioningError:
     try:
         problem = _PROBLEM.validate_json(answer.body)
     except ValidationError:
-        problem = _Problem(title=_phrase(answer.status), detail=_FOREIGN)
+        problem = _Problem(title=_phrase(answer.status), detail=_FOREIGN + _elsewhere(answer))
     fields = "; ".join(f"{error.field}: {error.message}" for error in problem.errors)
     detail = " ".join(_sentence(words) for words in (problem.detail, fields) if words)
     error = ProvisioningError(answer.status, problem.title, detail, problem.request_id or _request_id(answer))
@@ -120,6 +121,19 @@ def _read(shape: TypeAdapter[T], answer: Answer, call: Call) -> T:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = ".".join(str(step) for step in first["loc"])
     raise unexpected(answer, call, f"{place}: {first['msg']}" if place else first["msg"])
+
+
+def _elsewhere(answer: Answer) -> str:
+    """Where a redirect leads, without user and query, which may hold secrets."""
+    if not 300 <= answer.status < 400 or "location" not in answer.headers:
+        return ""
+    try:
+        parts = urlsplit(answer.headers["location"])
+        return (
+            f" It sends on to {parts._replace(netloc=parts.netloc.rpartition('@')[2], query='', fragment='').geturl()}."
+        )
+    except ValueError:
+        return ""
 
 
 def _request_id(answer: Answer) -> str | None:

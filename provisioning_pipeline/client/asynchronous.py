@@ -26,7 +26,7 @@ class AsyncProvisioningClient:
     """
 
     def __init__(self, base_url: str, api_key: str, *, timeout_seconds: float = 30.0) -> None:
-        self._http = httpx.AsyncClient(**wire.options(base_url, api_key, timeout_seconds))
+        self._http = wire.connected(httpx.AsyncClient, wire.options(base_url, api_key, timeout_seconds))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._http.base_url)!r})"

@@ -32,7 +32,7 @@ class ProvisioningClient:
         timeout_seconds: how long one answer may take, on top of a call's `wait`.
 
     Raises:
-        ValueError: `base_url` or `api_key` cannot be one.
+        ValueError: `base_url` or `api_key` cannot be one, or the environment names a proxy that cannot be used.
 
     Every method raises:
         ProvisioningError: the server refused.
@@ -41,7 +41,7 @@ class ProvisioningClient:
     """
 
     def __init__(self, base_url: str, api_key: str, *, timeout_seconds: float = 30.0) -> None:
-        self._http = httpx.Client(**wire.options(base_url, api_key, timeout_seconds))
+        self._http = wire.connected(httpx.Client, wire.options(base_url, api_key, timeout_seconds))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._http.base_url)!r})"

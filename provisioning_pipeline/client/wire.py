@@ -1,6 +1,7 @@
 """What both clients tell httpx, and what they make of what it says."""
 
-from typing import Any, TypedDict
+import os
+from typing import Any, TypedDict, TypeVar
 
 import httpx
 
@@ -11,6 +12,12 @@ from provisioning_pipeline.client.conversation import NoAnswer
 _CONNECT_SECONDS = 5.0
 _BEARER = "Bearer "
 _NEVER_SENT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+
+
+_OF_CONNECTIONS = frozenset(
+    {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"}
+)
+C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 
 
 class Options(TypedDict):
@@ -36,6 +43,21 @@ def options(base_url: str, api_key: str, timeout_seconds: float) -> Options:
         },
         "timeout": httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
     }
+
+
+def connected(kind: type[C], found: Options) -> C:
+    """One of httpx's clients with these options.
+
+    Raises:
+        ValueError: the environment names a proxy or certificates that httpx cannot use.
+    """
+    try:
+        return kind(**found)
+    except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:
+        why = type(error).__name__
+    # not in the handler: the words of the error may hold the password of a proxy
+    variables = ", ".join(sorted(name for name in os.environ if name.upper() in _OF_CONNECTIONS))
+    raise ValueError(f"httpx cannot use what the environment says about proxies or certificates ({why}): {variables}")
 
 
 def arguments(call: Call, timeout: httpx.Timeout) -> dict[str, Any]:

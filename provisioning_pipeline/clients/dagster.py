@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import httpx
 
+from provisioning_pipeline.clients.http import http_client, in_words, redirect_of
+
 _TIMEOUT_SECONDS = 5.0
 _JOBS = """
 query Jobs {
@@ -116,13 +118,19 @@ class DagsterClient:
 
     async def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         if self._http is None:
-            self._http = httpx.AsyncClient(timeout=_TIMEOUT_SECONDS)
+            self._http = http_client(self._url, timeout_seconds=_TIMEOUT_SECONDS)
         try:
             response = await self._http.post(self._url, json={"query": query, "variables": dict(variables)})
             answer = response.json()
         except httpx.HTTPError as error:
-            raise DagsterAway(f"Dagster's web server does not answer ({type(error).__name__}).") from None
+            raise DagsterAway(f"Dagster's web server does not answer ({in_words(error, self._url)}).") from None
         except ValueError:
+            location = redirect_of(response)
+            if location is not None:
+                raise DagsterAway(
+                    f"Dagster's web server answers with a redirect (HTTP {response.status_code}) to {location}, which "
+                    "is not followed. Set PROVISIONING_DAGSTER_GRAPHQL_URL to where its GraphQL endpoint is."
+                ) from None
             raise DagsterAway(f"Dagster's web server answers HTTP {response.status_code} without JSON.") from None
         data = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(data, dict):

@@ -4,16 +4,15 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, LiteralString
 
-from psycopg import AsyncConnection, errors, sql
-from psycopg.rows import TupleRow
+from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Connection, Database, Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag
 
-Connection = AsyncConnection[TupleRow]
 _LOCK_SECONDS: Final = 5
 _CHANGED: Final = (
     errors.UndefinedTable,
@@ -226,20 +225,9 @@ def _in_words(database: Database) -> Iterator[None]:
     where = f"{database.system} ({database.where})"
     try:
         yield
-    except errors.LockNotAvailable:
-        raise Fault(
-            FaultKind.BUSY,
-            Reason.TENANT_BUSY,
-            f"{where}: somebody else has been changing the same rows for over {_LOCK_SECONDS} s; the next "
-            "run looks again.",
-        ) from None
     except _CHANGED as error:
         raise Fault(
             FaultKind.TENANT,
             Reason.OLDER_SCHEMA,
-            f"{where} has no such rows as this program knows them: {_first_line(error)}.",
+            f"{where} has no such rows as this program knows them: {first_line(error)}.",
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,26 +1,58 @@
-"""PostgreSQL: pooled connections whose failures are sentences and whose dry run is enforced by the server."""
+"""PostgreSQL: pooled connections whose failures are sentences and whose dry run is enforced by the server.
 
-import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+Nothing is ever set on a session: what holds for one transaction ends with it. So connections may come through a pooler
+that gives the same session to others, and what we read stays read-only all the same.
+"""
+
+import asyncio
+import select
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import wraps
 from types import TracebackType
-from typing import Any, LiteralString, Self
+from typing import Any, Final, LiteralString, ParamSpec, Self, TypeVar
 
-from psycopg import AsyncConnection, OperationalError, errors, sql
+from psycopg import AsyncConnection, Error, OperationalError, errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, dict_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from provisioning_pipeline.clients.postgres_refusals import Refusal, first_line, refusal_of
+from provisioning_pipeline.clients.write_guard import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
-# where nobody set up logs (the command line), a database that is away is told once, by the fault; where somebody did,
-# the pool's warnings go there like all others
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
-
+P = ParamSpec("P")
+T = TypeVar("T")
 Row = dict[str, Any]
-_CONNECT_TIMEOUT_SECONDS = 5
-_APPLICATION = "provisioning_pipeline"
+Connection = AsyncConnection[TupleRow]
+Query = LiteralString | sql.Composed
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+PATIENCE_SECONDS: Final = 20.0
+"""A server that answered before may be restarting: as long as that takes, nobody gives up."""
+_PLACE_SECONDS: Final = 30.0
+"""Longest wait for a connection that somebody else in this process uses."""
+_MOST_IDLE_SECONDS: Final = 300.0
+_TRUSTED_IDLE_SECONDS: Final = 5.0
+"""A connection that was idle for longer is asked for a sign of life: a firewall may have dropped it silently."""
+_SIGN_OF_LIFE_SECONDS: Final = 2.0
+_TRIES: Final = 3
+"""A statement under which the server goes down each time must not keep it down."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
+_CONNECTION_DEFAULTS: Final[Mapping[str, str | int]] = {
+    "connect_timeout": 5,
+    "application_name": "provisioning_pipeline",
+    "client_encoding": "UTF8",
+    # no firewall sees a connection of ours idle for long; one that is dead all the same is found out within a minute
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""For what the URL does not say itself."""
 
 
 def database_name(url: str) -> str:
@@ -36,31 +68,93 @@ def with_database(url: str, name: str) -> str:
 def without_secrets(url: str) -> str:
     """Host, port and database of a connection URL, for people."""
     parameters = conninfo_to_dict(url)
-    host, port = parameters.get("host") or "localhost", parameters.get("port") or 5432
-    return f"{host}:{port}/{parameters.get('dbname', '')}"
+    hosts = str(parameters.get("host") or "localhost").split(",")
+    ports = str(parameters.get("port") or "").split(",")
+    # one port for all of several hosts, or one for each
+    shown = [
+        f"{host}:{port or 5432}" for host, port in zip(hosts, ports if ports[1:] else ports * len(hosts), strict=False)
+    ]
+    return f"{','.join(shown)}/{parameters.get('dbname', '')}"
+
+
+async def _connect(url: str) -> Connection:
+    """One connection in autocommit mode.
+
+    Statements are never prepared: through a pooler, the next one may meet another session.
+    """
+    given = conninfo_to_dict(url)
+    ours = {name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in given}
+    return await AsyncConnection.connect(make_conninfo(url, **ours), autocommit=True, prepare_threshold=None)
+
+
+class ConnectionLost(Fault):
+    """A connection broke while it was used.
+
+    Args:
+        committing: at the end of a transaction that wrote, so that nobody knows whether it holds.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, committing: bool) -> None:
+        super().__init__(FaultKind.TRANSIENT, reason, message, effect_unknown=committing)
+        self.committing = committing
+
+
+def anew_if_lost(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Of a function that does everything in one transaction: done anew where a connection broke before the commit."""
+
+    @wraps(work)
+    async def tried(*arguments: P.args, **named: P.kwargs) -> T:
+        for _ in range(_TRIES - 1):
+            try:
+                return await work(*arguments, **named)
+            except ConnectionLost as lost:
+                if lost.committing:
+                    raise
+        return await work(*arguments, **named)
+
+    return tried
 
 
 class Database:
     """One database. Opened on first use; every statement commits by itself unless inside `transaction`.
+
+    A connection that its server or a firewall closed meanwhile is replaced before it is given out. A server that
+    answered before and restarts is waited for; one that never answered is reported at once.
 
     Args:
         url: connection URL; never shown.
         system: what to call it in error texts, for example `The tenant registry`.
         unreachable: the reason that stands for "no connection".
         read_only: PostgreSQL refuses every write on these connections.
+        most_connections: how many this process uses at once, those outside the pool aside.
+        patience_seconds: how long to wait for a server that restarts or has no connection free.
+        most_of_all: how many connections a run opens there at most, for the advice where there are too few.
     """
 
     def __init__(
-        self, url: str, *, system: str, unreachable: Reason, read_only: bool, most_connections: int = 4
+        self,
+        url: str,
+        *,
+        system: str,
+        unreachable: Reason,
+        read_only: bool,
+        most_connections: int = 4,
+        patience_seconds: float = PATIENCE_SECONDS,
+        most_of_all: int | None = None,
     ) -> None:
         self._url = url
         self.system = system
         self.where = without_secrets(url)
         self.name = database_name(url)
+        self.read_only = read_only
         self._unreachable = unreachable
-        self._read_only = read_only
+        self._patience = patience_seconds
+        self._most_of_all = most_of_all or most_connections
         self._most = most_connections
-        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] | None = None
+        self._places = asyncio.Semaphore(most_connections)
+        self._idle: list[tuple[Connection, float]] = []
+        self._answered = False
+        self._away_since: float | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -69,125 +163,282 @@ class Database:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
         self._closed = True
+        while self._idle:
+            await self._idle.pop()[0].close()
 
-    async def _opened(self) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
-        if self._closed:
-            message = f"{self.system} was used after it was closed"
-            raise RuntimeError(message)
-        if self._pool is None:
-            # a plain connection first: the pool would wait out its timeout and hide the cause
-            connection = await AsyncConnection.connect(
-                self._url, connect_timeout=_CONNECT_TIMEOUT_SECONDS, application_name=_APPLICATION
-            )
-            await connection.close()
-            if self._pool is None:
-                pool = AsyncConnectionPool(
-                    self._url,
-                    # what its warnings call it
-                    name=self.system,
-                    min_size=0,
-                    max_size=self._most,
-                    open=False,
-                    kwargs={
-                        "autocommit": True,
-                        "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-                        "application_name": _APPLICATION,
-                    },
-                    configure=self._configure,
-                )
-                self._pool = pool
-                await pool.open(wait=False)
-        return self._pool
+    # --- asking ---------------------------------------------------------------------------------------------------
 
-    async def _configure(self, connection: AsyncConnection[TupleRow]) -> None:
-        if self._read_only:
-            await connection.execute("SET default_transaction_read_only = on")
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        """A pooled connection in autocommit mode.
-
-        Raises:
-            Fault: transient, when the database cannot be reached or the connection breaks.
-        """
-        try:
-            pool = await self._opened()
-            async with pool.connection() as connection:
-                yield connection
-        except PoolTimeout as error:
-            raise self._no_connection(await self._why_not(error)) from None
-        except OperationalError as error:
-            if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
-                raise
-            raise self._no_connection(error) from None
-
-    async def _why_not(self, waited: PoolTimeout) -> Exception:
-        """Why the pool had no connection to give: what the server says to a new one, else that all are in use."""
-        try:
-            connection = await AsyncConnection.connect(
-                self._url, connect_timeout=_CONNECT_TIMEOUT_SECONDS, application_name=_APPLICATION
-            )
-        except OperationalError as error:
-            return error
-        await connection.close()
-        return waited
-
-    def _no_connection(self, error: Exception) -> Fault:
-        return Fault(
-            FaultKind.TRANSIENT,
-            self._unreachable,
-            f"{self.system} ({self.where}) cannot be reached: {_first_line(error)}. "
-            "Check host, port, user, password and database name in the settings.",
-        )
-
-    @asynccontextmanager
-    async def own_connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        """A connection outside the pool, closed at the end, with all that its session holds."""
-        try:
-            connection = await AsyncConnection.connect(
-                self._url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_SECONDS, application_name=_APPLICATION
-            )
-        except OperationalError as error:
-            raise self._no_connection(error) from None
-        try:
-            await self._configure(connection)
-            yield connection
-        finally:
-            await connection.close()
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        """A connection inside one transaction."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
-
-    async def fetch(
-        self, query: LiteralString | sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None
-    ) -> list[Row]:
+    async def fetch(self, query: Query, parameters: Parameters = None) -> list[Row]:
         """Run one query and return its rows as dictionaries."""
-        async with self.connection() as connection:
+
+        async def ask(connection: Connection) -> list[Row]:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(query, parameters)
             return await cursor.fetchall()
 
-    async def fetch_tuples(
-        self, query: LiteralString | sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None
-    ) -> list[TupleRow]:
+        return await self._run(ask, reads=_is_read(query))
+
+    async def fetch_tuples(self, query: Query, parameters: Parameters = None) -> list[TupleRow]:
         """Run one query and return its rows as tuples, which is cheaper where there are very many."""
-        async with self.connection() as connection:
+
+        async def ask(connection: Connection) -> list[TupleRow]:
             return await (await connection.execute(query, parameters)).fetchall()
 
-    async def execute(
-        self, query: LiteralString | sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None
-    ) -> int:
+        return await self._run(ask, reads=_is_read(query))
+
+    async def execute(self, query: Query, parameters: Parameters = None) -> int:
         """Run one statement and return how many rows it touched."""
-        async with self.connection() as connection:
+
+        async def write(connection: Connection) -> int:
             return (await connection.execute(query, parameters)).rowcount
 
+        return await self._run(write, reads=False)
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    async def _run(self, work: Callable[[Connection], Awaitable[T]], *, reads: bool) -> T:
+        if reads and not self.read_only:
+            return await self._read(work)
+        return await self._in_transaction(work)
+
+    @anew_if_lost
+    async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        # a single query needs no transaction where nothing has to be forbidden
+        async with self._given(begin=False) as connection:
+            return await work(connection)
+
+    @anew_if_lost
+    async def _in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self.transaction() as connection:
+            return await work(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside one transaction.
+
+        Raises:
+            Fault: transient, when the database cannot be reached or the connection breaks.
+        """
+        if not self.read_only:
+            await may_write()
+        async with self._given(begin=True) as connection:
+            yield connection
+
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    async def connect_alone(self) -> Connection:
+        """A connection outside the pool, in autocommit mode; the caller closes it.
+
+        Raises:
+            Fault: transient, when the database cannot be reached.
+        """
+        connection, _ = await self._ready(pooled=False)
+        return connection
+
+    @asynccontextmanager
+    async def _given(self, *, begin: bool) -> AsyncIterator[Connection]:
+        await self._take_a_place()
+        connection: Connection | None = None
+        committing = False
+        try:
+            async with AsyncExitStack() as stack:
+                connection = await self._begun(stack, begin=begin)
+                yield connection
+                committing = begin and not self.read_only
+        except Error as error:
+            fault = self.fault_of(error, connection, committing=committing)
+            if fault is None:
+                raise
+            raise fault from None
+        finally:
+            try:
+                if connection is not None:
+                    await self._give_back(connection)
+            finally:
+                self._places.release()
+
+    async def _take_a_place(self) -> None:
+        if self._closed:
+            message = f"{self.system} was used after it was closed"
+            raise RuntimeError(message)
+        try:
+            async with asyncio.timeout(_PLACE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Fault(
+                FaultKind.TRANSIENT,
+                self._unreachable,
+                f"{self.system} ({self.where}): all {self._most} connections of this process have been in use for over "
+                f"{_PLACE_SECONDS:g} s. Look at what holds them in pg_stat_activity; the next run tries again.",
+            ) from None
+
+    async def _begun(self, stack: AsyncExitStack, *, begin: bool) -> Connection:
+        """A connection that answers, inside a transaction if asked for. Nothing but BEGIN was sent on it yet."""
+        while True:
+            connection, fresh = await self._ready()
+            if not begin:
+                return connection
+            try:
+                await stack.enter_async_context(connection.transaction())
+            except Error as error:
+                await connection.close()
+                fault = self.fault_of(error, connection, committing=False)
+                if fresh or not isinstance(fault, ConnectionLost):
+                    raise fault or error from None
+            except BaseException:
+                await connection.close()
+                raise
+            else:
+                return connection
+
+    async def _ready(self, *, pooled: bool = True) -> tuple[Connection, bool]:
+        """A connection that answers, and whether it is new."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            while pooled and self._idle:
+                connection, since = self._idle.pop()
+                if await _is_alive(connection, time.monotonic() - since):
+                    return connection, False
+            try:
+                connection = await _connect(self._url)
+            except OperationalError as error:
+                if not await self._may_wait(error):
+                    raise self._refused(error) from None
+            else:
+                self._answered, self._away_since = True, None
+                await connection.set_read_only(True if self.read_only else None)
+                return connection, True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def _may_wait(self, error: OperationalError) -> bool:
+        refusal, _ = refusal_of(error)
+        if refusal is Refusal.FINAL or (refusal is Refusal.AWAY and not self._answered):
+            return False
+        if refusal is Refusal.FULL and self._idle:
+            # one of our own makes room
+            await self._idle.pop()[0].close()
+        # one wait for an outage, however many ask meanwhile
+        self._away_since = self._away_since or time.monotonic()
+        return time.monotonic() - self._away_since < self._patience
+
+    async def _give_back(self, connection: Connection) -> None:
+        if self._closed or connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
+            await connection.close()
+            return
+        now = time.monotonic()
+        self._idle.append((connection, now))
+        while now - self._idle[0][1] > _MOST_IDLE_SECONDS:
+            await self._idle.pop(0)[0].close()
+
+    # --- failures in words ----------------------------------------------------------------------------------------
+
+    def fault_of(self, error: Error, connection: Connection | None, *, committing: bool = False) -> Fault | None:
+        """What PostgreSQL's error means for a run; None: it is about the statement, which its caller knows."""
+        where, text = f"{self.system} ({self.where})", first_line(error)
+        if "statement pooling mode" in text:
+            return Fault(
+                FaultKind.SERVER,
+                self._unreachable,
+                f"{where} is reached through a pooler in statement mode, which allows no transactions: {text}. Set its "
+                "pool_mode to transaction or session for this database, or give the URL of the server itself.",
+            )
+        if connection is not None and connection.closed:
+            return ConnectionLost(
+                self._unreachable, f"{where} {_how_it_was_lost(error, committing)}", committing=committing
+            )
+        if isinstance(error, errors.QueryCanceled):
+            return Fault(
+                FaultKind.TRANSIENT,
+                self._unreachable,
+                f"{where} cancelled a statement of ours: {text}. Where that is a timeout, raise it for our user (ALTER "
+                "ROLE … SET statement_timeout), else look at who cancels statements there; the next run tries again.",
+            )
+        if isinstance(error, errors.LockNotAvailable):
+            return Fault(
+                FaultKind.BUSY,
+                Reason.TENANT_BUSY,
+                f"{where}: somebody else has been changing the same rows or tables for longer than lock_timeout lets "
+                "us wait; the next run looks again.",
+            )
+        if isinstance(error, errors.ReadOnlySqlTransaction) and not self.read_only:
+            return Fault(
+                FaultKind.SERVER,
+                self._unreachable,
+                f"{where} takes no writes: {text}. It is a standby, or default_transaction_read_only is on for our "
+                "user. Point the setting at the primary (target_session_attrs=read-write finds it among several "
+                "hosts), or have that setting taken off.",
+            )
+        if isinstance(error, OperationalError):
+            return Fault(
+                FaultKind.TRANSIENT,
+                self._unreachable,
+                f"{where} gave up a statement of ours: {text}. The next run tries again.",
+            )
+        return None
+
+    def _refused(self, error: OperationalError) -> Fault:
+        refusal, advice = refusal_of(error)
+        where, text = f"{self.system} ({self.where})", first_line(error)
+        if refusal is Refusal.FULL:
+            advice = (
+                f"A run opens up to {self._most_of_all} connections there: raise the limit of our role or of the "
+                "database, or lower PROVISIONING_TENANT_CONCURRENCY (docs/operations.md#connections)."
+            )
+        return Fault(FaultKind.TRANSIENT, self._unreachable, f"{where} cannot be reached: {text}. {advice}")
+
+
+_CLOSED_WHILE: Final[tuple[tuple[type[Error], str], ...]] = (
+    (errors.IdleSessionTimeout, "while it was idle"),
+    (errors.IdleInTransactionSessionTimeout, "while a transaction of ours was idle"),
+    (errors.AdminShutdown, "because the server stops or an administrator ended it"),
+    (errors.CrashShutdown, "because the server crashed"),
+    (errors.CannotConnectNow, "because the server stops"),
+)
+
+
+def _how_it_was_lost(error: Error, committing: bool) -> str:
+    why = next((words for kind, words in _CLOSED_WHILE if isinstance(error, kind)), "")
+    told = "; whether the last transaction holds is not known" if committing else ""
+    return (
+        f"closed our connection{' ' + why if why else ''}: {first_line(error)}{told}. The next run tries again; if it "
+        "stays, look at the server's log, and at firewalls and poolers on the way."
+    )
+
+
+def _is_read(query: Query) -> bool:
+    text = query if isinstance(query, str) else query.as_string()
+    return text.lstrip()[:6].upper() == "SELECT"
+
+
+async def _is_alive(connection: Connection, idle_seconds: float) -> bool:
+    """Whether the server still answers on an idle connection; it is closed if not."""
+    if connection.closed:
+        return False
+    if idle_seconds < _TRUSTED_IDLE_SECONDS and not _has_news(connection):
+        return True
+    return await answers(connection, _SIGN_OF_LIFE_SECONDS)
+
+
+def _has_news(connection: Connection) -> bool:
+    """Whether something came in on an idle connection: its end, most likely. Costs no round trip."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+async def answers(connection: Connection, within_seconds: float) -> bool:
+    """Whether the server answers on this connection in time; it is closed if not."""
+    asked = asyncio.ensure_future(connection.execute("SELECT 1"))
+    try:
+        await asyncio.wait({asked}, timeout=within_seconds)
+    finally:
+        if not asked.done():
+            # to give up on a silent server takes as long as the network does: nobody waits for that
+            asked.cancel()
+            asked.add_done_callback(lambda _: connection.pgconn.finish())
+    if not asked.done():
+        return False
+    if asked.cancelled() or asked.exception() is not None:
+        await connection.close()
+        return False
+    return True

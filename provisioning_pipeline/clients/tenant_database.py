@@ -10,20 +10,16 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, LiteralString
 
-from psycopg import AsyncConnection, Error, errors, sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import TupleRow
+from psycopg import Error, errors, sql
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Connection, Database, Row, with_database
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.onboarding import Flag
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
 
-Connection = AsyncConnection[TupleRow]
-
-APPLICATION: Final = "provisioning_pipeline"
-CONNECT_SECONDS: Final = 5
 STATEMENT_SECONDS: Final = 5.0
 
 # --- evidence -----------------------------------------------------------------------------------------------------
@@ -124,13 +120,23 @@ async def look(
         statement_seconds: how long one query may take.
     """
     found = Look(name, evidence, looked_at)
-    where = _conninfo(url, name, statement_seconds)
+    database = Database(
+        with_database(url, name),
+        system="The tenant's database",
+        unreachable=Reason.DATABASE_UNREACHABLE,
+        read_only=True,
+    )
     is_first = True
     while True:
         connection: Connection | None = None
         try:
-            connection = await AsyncConnection.connect(where, autocommit=True)
-            return await _inside(connection, found)
+            connection = await database.connect_alone()
+            await connection.execute(_begin(statement_seconds))
+            look = await _inside(connection, found)
+            await connection.rollback()
+            return look
+        except Fault as fault:
+            return _not_reached(found, fault)
         except Error as error:
             changed = connection is not None and (connection.broken or isinstance(error, _CHANGED))
             if not (changed and is_first):
@@ -141,26 +147,22 @@ async def look(
                 await connection.close()
 
 
-def _conninfo(url: str, name: str, statement_seconds: float) -> str:
-    """Everything that the session needs, sent with the connection's first message so that it costs no round trip."""
-    given = conninfo_to_dict(url).get("options") or ""
-    ours = f"-c default_transaction_read_only=on -c statement_timeout={max(1, round(statement_seconds * 1000))}ms"
-    return make_conninfo(
-        url,
-        dbname=name,
-        options=f"{given} {ours}".strip(),
-        connect_timeout=CONNECT_SECONDS,
-        client_encoding="UTF8",
-        application_name=APPLICATION,
-    )
+def _begin(statement_seconds: float) -> sql.Composed:
+    """A transaction that reads only and waits for nobody long; a pooler gives the session to others after it."""
+    milliseconds = sql.Literal(max(1, round(statement_seconds * 1000)))
+    return sql.SQL("BEGIN READ ONLY; SET LOCAL statement_timeout = {}").format(milliseconds)
 
 
-def _unread(found: Look, error: Error) -> Look:
-    text = _first_line(error)
-    if f'database "{found.database_name}" does not exist' in text:
+def _not_reached(found: Look, fault: Fault) -> Look:
+    if f'database "{found.database_name}" does not exist' in fault.message:
         return replace(
             found, vanished=True, reason=Reason.DATABASE_VANISHED, message="The database was dropped meanwhile."
         )
+    return replace(found, reason=Reason.DATABASE_UNREACHABLE, message=fault.message)
+
+
+def _unread(found: Look, error: Error) -> Look:
+    text = first_line(error)
     hint = "The next run looks again."
     if isinstance(error, errors.InsufficientPrivilege):
         hint = "Grant our user USAGE on schema core and on the workspaces' schemas, and SELECT on their tables."
@@ -377,7 +379,3 @@ def _records_query(schemas: Mapping[str, Sequence[str]], columns: Mapping[str, S
         "SELECT COALESCE(json_agg(json_build_array(workspace, person, first_name, last_name)), '[]') FROM ({}) found"
     )
     return query.format(sql.SQL(" UNION ALL ").join(parts)).as_bytes(None)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

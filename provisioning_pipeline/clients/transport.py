@@ -5,24 +5,27 @@ Both clients are built on it, so that no call can change anything in a dry run, 
 
 import asyncio
 import random
-import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from provisioning_pipeline.clients.http import http_client, in_words, redirect_of, seconds_to_wait
 from provisioning_pipeline.clients.limits import RateLimit
+from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault, read_whole
+from provisioning_pipeline.clients.write_guard import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+T = TypeVar("T")
 
 
 class Effect(StrEnum):
@@ -79,6 +82,7 @@ class DryRunViolation(Exception):
     """A dry run tried to send a call that is not a plain read. A defect above the transport."""
 
 
+_FOR_GOOD = frozenset({301, 308})
 _NEVER_TWICE = frozenset({Effect.CREATE, Effect.EXCHANGE})
 _ATTEMPTS = 4
 _ATTEMPTS_WITHOUT_ANSWER = 2
@@ -98,6 +102,7 @@ class Transport:
         logins: let logins through all the same; they change nothing that anyone else sees.
         counter: counts the calls that were sent.
         limit: how many calls may be sent, shared with everybody who holds the same one; None: as many as come.
+        setting: what to correct when the address is not the right one.
     """
 
     def __init__(
@@ -112,8 +117,10 @@ class Transport:
         logins: bool = False,
         headers: Mapping[str, str] | None = None,
         limit: RateLimit | None = None,
+        setting: str = "its base URL in the settings",
     ) -> None:
         self.base_url = base_url
+        self._setting = setting
         self.system = system
         self.counter = counter
         self._unreachable = unreachable
@@ -121,14 +128,14 @@ class Transport:
         self._allowed = frozenset(Effect)
         if dry_run:
             self._allowed = frozenset({Effect.READ, Effect.LOGIN, Effect.EXCHANGE} if logins else {Effect.READ})
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
-            headers=dict(headers or {}),
+        self._client = http_client(
+            base_url,
+            timeout_seconds=timeout_seconds,
+            headers=headers,
             # a session cookie that is sent back would make a call somebody else's (Twenty from 2.38 on refuses it)
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # every idle connection is looked at before each call
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
-            verify=certificates(),
         )
 
     async def __aenter__(self) -> Self:
@@ -149,14 +156,41 @@ class Transport:
         timeout_seconds: float | None = None,
         **arguments: Any,
     ) -> httpx.Response:
-        """Send one request and return its answer, whatever its status, except 429 and 5xx.
+        """Send one request and return its answer, whatever its status, except redirects, 429 and 5xx.
 
         Tried again with backoff (and `Retry-After`), except a `CREATE` or `EXCHANGE` that may have taken place; once
         only where no answer came in time. Cookies are never kept. A 429 that says when
         to come again stops everybody who shares the limit until then.
 
         Raises:
-            Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
+            Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place. Of kind
+                SERVER for a redirect that is meant to last.
+            DryRunViolation: for anything but a read in a dry run.
+            Fault: before a write, from whoever guards it: a lock under which it happens was lost.
+        """
+        return await self.ask(
+            method, path, name=name, effect=effect, read=_as_it_is, timeout_seconds=timeout_seconds, **arguments
+        )
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str,
+        effect: Effect,
+        read: Callable[[httpx.Response], T],
+        timeout_seconds: float | None = None,
+        **arguments: Any,
+    ) -> T:
+        """The same, and what `read` makes of the answer. One that it finds odd counts as none, like a 5xx.
+
+        Args:
+            read: raises `OddAnswer` for an answer that is not the system's own.
+
+        Raises:
+            OddAnswerFault: when only odd answers came.
+            Fault: as `send`, and what `read` raises.
             DryRunViolation: for anything but a read in a dry run.
         """
         if effect not in self._allowed:
@@ -170,49 +204,82 @@ class Transport:
             reraise=True,
         )
         try:
-            return await retrying(self._send_once, method, path, name, effect, arguments)
+            return await retrying(self._ask_once, method, path, name, effect, read, arguments)
         except _NoAnswer as failure:
+            told = f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}."
+            if failure.odd:
+                raise OddAnswerFault(
+                    self._unreachable,
+                    f"{told} Something in front of it (a proxy, a firewall, a login page) may have answered in its "
+                    "place: look there if it stays; the next run tries again.",
+                    why=failure.why,
+                    effect_unknown=effect is not Effect.READ,
+                ) from None
             raise Fault(
                 FaultKind.TRANSIENT,
                 self._unreachable,
-                f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}. "
-                "Check that it is up and reachable from here; the next run tries again.",
+                f"{told} Check that it is up and reachable from here; the next run tries again.",
                 effect_unknown=effect is not Effect.READ and failure.effect_unknown,
                 away=failure.away,
             ) from None
 
-    async def _send_once(
-        self, method: str, path: str, name: str, effect: Effect, arguments: dict[str, Any]
-    ) -> httpx.Response:
+    async def _ask_once(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        effect: Effect,
+        read: Callable[[httpx.Response], T],
+        arguments: dict[str, Any],
+    ) -> T:
         if self._limit is not None:
             await self._limit.turn()
+        if effect in (Effect.WRITE, Effect.CREATE):
+            await may_write()
         self.counter.add(name, effect)
         watcher = _watcher.get()
         if watcher:
             watcher(name, effect, "before")
         try:
-            response = await self._client.request(method, self.base_url + path, **arguments)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _NoAnswer(_words(error), effect_unknown=False, away=True) from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
+            response = await read_whole(self._client, method, self.base_url + path, arguments)
+        except OddAnswer as odd:
+            raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            # a proxy that refuses to connect has sent nothing on
+            raise _NoAnswer(in_words(error, self.base_url), effect_unknown=False, away=True) from None
+        except httpx.DecodingError:
+            raise _NoAnswer("a body that cannot be decompressed", effect_unknown=True, odd=True) from None
+        except httpx.TransportError as error:
             slow = isinstance(error, httpx.ReadTimeout)
-            raise _NoAnswer(_words(error), effect_unknown=True, slow=slow) from None
+            raise _NoAnswer(in_words(error, self.base_url), effect_unknown=True, slow=slow) from None
         if watcher:
             watcher(name, effect, "after")
         if response.status_code == 429:
-            wait = _retry_after(response)
+            wait = seconds_to_wait(response)
             if self._limit is not None and wait is not None:
                 self._limit.hold(min(wait, _LONGEST_WAIT_SECONDS))
             raise _NoAnswer(_asked("rate limit (HTTP 429)", wait), effect_unknown=False, wait=wait)
         if response.status_code >= 500:
-            raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=_retry_after(response))
-        return response
+            raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=seconds_to_wait(response))
+        location = redirect_of(response)
+        if location is not None:
+            raise self._sent_on(response.status_code, path, name, location)
+        try:
+            return read(response)
+        except OddAnswer as odd:
+            raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
 
-
-@cache
-def certificates() -> ssl.SSLContext:
-    """Read once: each reading of the machine's certificates takes longer than a call."""
-    return httpx.create_ssl_context()
+    def _sent_on(self, status: int, path: str, name: str, location: str) -> Fault:
+        """The fault of a redirect: who answers there is not the system that was configured, and gets no key of it."""
+        base = location.removesuffix(path)
+        what = f"set it to {base}" if base != location else "correct it"
+        return Fault(
+            FaultKind.SERVER if status in _FOR_GOOD else FaultKind.TRANSIENT,
+            self._unreachable,
+            f"{self.system} at {self.base_url} answers {name} with a redirect (HTTP {status}) to {location}, which is "
+            f"not followed. If that is where it is now, {what}: {self._setting}. If not, something in between "
+            "(a sign-in page, a load balancer) answers in its place.",
+        )
 
 
 class _NoAnswer(Exception):
@@ -224,13 +291,19 @@ class _NoAnswer(Exception):
         wait: float | None = None,
         away: bool = False,
         slow: bool = False,
+        odd: bool = False,
     ) -> None:
         super().__init__(why)
         self.why = why
+        self.odd = odd
         self.slow = slow
         self.away = away
         self.effect_unknown = effect_unknown
         self.wait = wait
+
+
+def _as_it_is(response: httpx.Response) -> httpx.Response:
+    return response
 
 
 def _asked(why: str, wait: float | None) -> str:
@@ -255,19 +328,6 @@ def _wait(state: RetryCallState) -> float:
         return error.wait
     backoff = 0.2 * 2.0 ** (state.attempt_number - 1)
     return float(backoff * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    try:
-        return max(0.0, float(response.headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
-
-
-def _words(error: Exception) -> str:
-    # a header that cannot be sent is quoted whole by the HTTP library, with the key in it
-    text = "" if isinstance(error, httpx.LocalProtocolError) else str(error).split("\n")[0]
-    return f"{type(error).__name__}{': ' + text if text else ''}"
 
 
 async def pause(seconds: float) -> None:

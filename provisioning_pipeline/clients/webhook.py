@@ -3,8 +3,10 @@
 import json
 from collections.abc import Mapping
 from http.client import HTTPException
+from ssl import SSLError
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import (
     HTTPDefaultErrorHandler,
     HTTPErrorProcessor,
@@ -17,6 +19,9 @@ from urllib.request import (
 )
 
 from pydantic import SecretStr
+
+from provisioning_pipeline.clients.http import certificates, in_words
+from provisioning_pipeline.settings import proxy_for
 
 
 class NotPosted(Exception):
@@ -44,30 +49,31 @@ def _refusal(url: SecretStr, message: Mapping[str, Any], timeout_seconds: float)
             headers={"Content-Type": "application/json; charset=utf-8"},
             method="POST",
         )
-        with _opener().open(request, timeout=timeout_seconds) as answer:
+        with _opener(url.get_secret_value()).open(request, timeout=timeout_seconds) as answer:
             answer.read()
     except HTTPError as error:
         error.close()
         return f"the webhook answered HTTP {error.code}"
     except (OSError, HTTPException, ValueError) as error:
+        if isinstance(getattr(error, "reason", None), SSLError):
+            return f"the webhook cannot be reached: {in_words(error, url.get_secret_value())}"
         # its words may quote the URL, its class does not
         cause = getattr(error, "reason", None)
         return f"the webhook cannot be reached: {type(cause if isinstance(cause, OSError) else error).__name__}"
     return None
 
 
-def _opener() -> OpenerDirector:
-    """Like urllib's own, with the proxies of the environment and without following redirects.
+def _opener(url: str) -> OpenerDirector:
+    """Like urllib's own, with the same proxy as all other connections and without following redirects.
 
     Not httpx, which writes each URL into its log.
     """
-    from httpx import create_ssl_context
-
+    proxy = proxy_for(url)
     opener = OpenerDirector()
     for handler in (
-        ProxyHandler(),
+        ProxyHandler({urlsplit(url).scheme: proxy.url.get_secret_value()} if proxy else {}),
         HTTPHandler(),
-        HTTPSHandler(context=create_ssl_context()),
+        HTTPSHandler(context=certificates()),
         HTTPDefaultErrorHandler(),
         HTTPErrorProcessor(),
         UnknownHandler(),

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from provisioning_pipeline.act.chain import ALL_STEPS, ChainResult
+from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.tenant import Step, TenantPlan
 from provisioning_pipeline.pipeline.connections import Connections, connect
@@ -82,7 +83,7 @@ class Workbench(dg.ConfigurableResource[Any]):
         def result() -> T:
             try:
                 return begun.result()
-            except (RunFault, Fault) as fault:
+            except (RunFault, Fault, NotWritten) as fault:
                 raise dg.Failure(description=str(fault), allow_retries=False) from None
 
         return result

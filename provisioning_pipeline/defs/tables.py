@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
-from provisioning_pipeline.clients.files import write_whole
+from provisioning_pipeline.clients.files import NotWritten, write_whole
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.tables import Column, Kind, Table
-from provisioning_pipeline.settings import SettingsError, load_settings
+from provisioning_pipeline.settings import PREFIX, SettingsError, load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from upath import UPath
 
 COLUMN_SCHEMA = "dagster/column_schema"
+SETTING = f"{PREFIX}TABLES_PATH"
 HISTORY = "history"
 VALUES = "values"
-_LOCAL = frozenset({"", "file", "local"})
+_IN_PROCESS = frozenset({"in_process", "execute_in_process_executor"})
+"""Executors whose steps share one process."""
 _ROWS_SHOWN = 10
 _LONGEST_CELL = 60
 
@@ -46,17 +48,17 @@ def keep(
 
     Raises:
         ValueError: when the columns are not those of the table, or a value is not of its column's kind.
-        OSError: when that place cannot be written to.
+        NotWritten: when that place cannot be written to.
     """
     from upath import UPath
 
     content = _parquet(table, frame)
     path = _in_history(UPath(base), [table.name], run_id)
     if history:
-        write_whole(path, content)
+        write_whole(path, content, setting=SETTING)
     if latest:
         path = UPath(base) / f"{table.name}.parquet"
-        write_whole(path, content)
+        write_whole(path, content, setting=SETTING)
     return str(path)
 
 
@@ -92,8 +94,11 @@ class Tables(dg.UPathIOManager):
     def dump_to_path(self, context: dg.OutputContext, obj: "pd.DataFrame", path: "UPath") -> None:
         """Write the run's own file in the history, then the latest."""
         content = _parquet(_table_of(context), obj)
-        write_whole(_in_history(self._base_path, context.asset_key.path, context.run_id), content)
-        write_whole(path, content)
+        write_whole(_in_history(self._base_path, context.asset_key.path, context.run_id), content, setting=SETTING)
+        write_whole(path, content, setting=SETTING)
+
+    def make_directory(self, path: "UPath") -> None:
+        """Made with the file, whose errors are sentences."""
 
     def load_from_path(
         self,
@@ -109,10 +114,18 @@ class Tables(dg.UPathIOManager):
 
 
 class Values(dg.UPathIOManager):
-    """Hands values from step to step as pickled files, one per run, step and output, as Dagster's default does."""
+    """Hands values from step to step as pickled files, one per run, step and output, as Dagster's default does.
+
+    Where one process runs all steps, a value that cannot be written stays in its memory: tenants need not wait for a
+    disk. The run then fails at its end, because it can never be executed again from the middle.
+    """
 
     def __init__(self) -> None:
         """Nothing is read yet, so the base class, which wants to know the place now, is not asked."""
+        self._in_memory: dict[str, bytes] = {}
+
+    def make_directory(self, path: "UPath") -> None:
+        """Made with the file, whose errors are sentences."""
 
     @cached_property
     def _base_path(self) -> "UPath":  # type: ignore[override]  # the base class has it from the beginning
@@ -120,12 +133,21 @@ class Values(dg.UPathIOManager):
 
     def dump_to_path(
         self,
-        context: dg.OutputContext,  # noqa: ARG002  # the base class gives it
+        context: dg.OutputContext,
         obj: Any,
         path: "UPath",
     ) -> None:
         """Write a value."""
-        write_whole(path, pickle.dumps(obj))
+        content = pickle.dumps(obj)
+        try:
+            write_whole(path, content, setting=SETTING)
+        except NotWritten as refusal:
+            if context.step_context.job_def.executor_def.name not in _IN_PROCESS:
+                raise dg.Failure(
+                    f"{refusal} Steps in processes of their own hand their values on there.", allow_retries=False
+                ) from None
+            context.log.warning(f"{refusal} The value stays in memory, and the run goes on.")
+            self._in_memory[str(path)] = content
 
     def load_from_path(
         self,
@@ -133,7 +155,8 @@ class Values(dg.UPathIOManager):
         path: "UPath",
     ) -> Any:
         """Read a value that a step of ours wrote."""
-        return pickle.loads(path.read_bytes())  # noqa: S301  # nobody but our own steps writes there
+        content = self._in_memory.get(str(path)) or path.read_bytes()
+        return pickle.loads(content)  # noqa: S301  # nobody but our own steps writes there
 
 
 @dg.io_manager(description="Tables as Parquet files below PROVISIONING_TABLES_PATH, the latest and one per run.")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.tenant import HandMade
@@ -42,6 +42,7 @@ class HandMadeWorkspaces:
             [names, emails],
         )
 
+    @anew_if_lost
     async def forget(self, database_names: Collection[str]) -> None:
         """Forget what was found in databases that are no more, and what was told of them."""
         if not database_names:
@@ -56,6 +57,7 @@ class HandMadeWorkspaces:
                 [names, ConditionType.TENANT_DATABASE],
             )
 
+    @anew_if_lost
     async def store(self, found: Mapping[str, Sequence[HandMade]]) -> None:
         """Remember these for each database that was looked into; those that are no longer there are forgotten."""
         if not found:

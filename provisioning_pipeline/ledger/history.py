@@ -7,7 +7,7 @@ from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.forecast import Timed
@@ -67,6 +67,7 @@ class History:
             for row in rows
         }
 
+    @anew_if_lost
     async def store_plan(self, run_id: str, drift: Sequence[Drift], record: RunRecord) -> None:
         """Remember what a run found before it did anything; a second time, of the same run, takes the first's place."""
         async with self.database.transaction() as connection:
@@ -89,6 +90,7 @@ class History:
                 "UPDATE provisioning.run SET record = %s WHERE run_id = %s", [Jsonb(record.as_json()), run_id]
             )
 
+    @anew_if_lost
     async def take_over(self, run_id: str, trigger: str, planned_by: str) -> None:
         """Give a run that was executed again from the middle the record and the drift of the run that planned."""
         async with self.database.transaction() as connection:
@@ -110,6 +112,7 @@ class History:
                 [run_id, planned_by, run_id],
             )
 
+    @anew_if_lost
     async def add_drift(self, found: Drift, run_id: str) -> None:
         """Remember one difference that was seen outside of a run, and mark its tenant; once an hour.
 

@@ -9,7 +9,7 @@ from typing import LiteralString
 import pandas as pd
 from psycopg import errors
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import exists, has_ledger
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
@@ -84,6 +84,7 @@ class Ledger:
         )
         return frame(LINKS, rows)
 
+    @anew_if_lost
     async def ensure_links(self, tenants: Iterable[Tenant], *, run_id: str | None = None) -> None:
         """Make sure that every tenant has a row; a new one remembers which run saw it first."""
         rows = [(tenant.database_name, tenant.slug) for tenant in tenants]
@@ -145,6 +146,7 @@ class Ledger:
         )
         return Intent(**rows[0]) if rows else None
 
+    @anew_if_lost
     async def begin_intent(
         self, database_name: str, server: str, subdomain: str, run_id: str, *, begun_at: datetime
     ) -> Intent | None:
@@ -181,6 +183,7 @@ class Ledger:
         )
         return [row["subdomain"] for row in rows]
 
+    @anew_if_lost
     async def adopt_workspace(
         self, database_name: str, server: str, subdomain: str, workspace_id: str, workspace_url: str
     ) -> None:
@@ -202,6 +205,7 @@ class Ledger:
         except errors.UniqueViolation:
             raise _another_tenants(workspace_id) from None
 
+    @anew_if_lost
     async def follow_addresses(self, moved: Mapping[str, tuple[str, str]]) -> list[str]:
         """Remember where these tenants' workspaces are reached now: database name → (subdomain, URL); who was written.
 
@@ -234,6 +238,7 @@ class Ledger:
             )
         return free
 
+    @anew_if_lost
     async def drop_intent(self, intent: Intent, database_name: str, why: str) -> None:
         """Settle an intent that made nothing, and let go of its subdomain."""
         async with self.database.transaction() as connection:
@@ -246,6 +251,7 @@ class Ledger:
                 [database_name],
             )
 
+    @anew_if_lost
     async def store_workspace(
         self, intent: Intent, database_name: str, workspace_id: str, workspace_url: str, how: str
     ) -> None:
@@ -265,6 +271,7 @@ class Ledger:
 
     # --- conditions ---------------------------------------------------------------------------------------------
 
+    @anew_if_lost
     async def store_conditions(
         self,
         found: Mapping[str, Sequence[Condition]],
@@ -430,6 +437,20 @@ class Ledger:
             """,
             {"only": only},
         )
+
+    async def shared_names(self, names: Sequence[str]) -> frozenset[str]:
+        """Which of these slugs stand for several tenants, by their slugs or by their database names."""
+        rows = await self.database.fetch(
+            """
+            SELECT name FROM (
+                SELECT slug AS name, database_name FROM provisioning.tenant_link WHERE slug = ANY(%(names)s)
+                UNION
+                SELECT database_name, database_name FROM provisioning.tenant_link WHERE database_name = ANY(%(names)s)
+            ) named GROUP BY name HAVING count(*) > 1
+            """,
+            {"names": list(names)},
+        )
+        return frozenset(row["name"] for row in rows)
 
     async def page(self, after: str, most: int, state: str | None, clerk_org_id: str | None) -> list[Row]:
         """The same, and clerk_org_id, of up to `most` tenants after this database name, by database name.

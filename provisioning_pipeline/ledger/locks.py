@@ -1,15 +1,24 @@
 """PostgreSQL's advisory locks: one at a time per tenant, server of which a place is claimed, request, certification.
 
-Each lock has a connection of its own and lives as long as that: a killed process, a cancelled task and a broken
-connection let go at once, without a lease to wait for and without anything to clean up.
+Each lock is held by a transaction on a connection of its own and lives as long as that: a killed process, a cancelled
+task and a broken connection let go at once, without a lease to wait for and without anything to clean up. A transaction
+keeps its session to itself through a pooler too, and leaves nothing behind on it.
+
+A connection may break while the work goes on. So before each write of that work the lock is asked whether it still
+holds. A lost one is taken again where nobody else has written under it in between, and ends the work otherwise.
 """
 
+import asyncio
+import time
+import uuid
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Final, LiteralString
 
-from psycopg import errors
+from psycopg import Error, errors, sql
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Connection, Database, anew_if_lost, answers
+from provisioning_pipeline.clients.write_guard import guarded_by, unguarded
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
@@ -19,54 +28,199 @@ _REQUESTS = 730_157
 _CERTIFICATIONS = 730_158
 """First keys of the two-part locks, so that nobody else's advisory locks meet ours."""
 
+_SIGN_OF_LIFE_SECONDS: Final = 10.0
+_NO_TIMEOUTS: LiteralString = """
+    BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL lock_timeout = 0;
+    SET LOCAL idle_in_transaction_session_timeout = 0
+"""
+"""A timeout of our role says nothing about who holds a lock. Read committed keeps no row from vacuum."""
+
 
 def tenant_lock(database: Database, database_name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
     """Hold the tenant's lock, waiting for another holder.
 
     Raises:
-        Fault: BUSY when it is still held after `wait_seconds`.
+        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
     """
     busy = f"Another run has been working on this tenant for over {wait_seconds:g} s; the next run looks again."
-    return _lock(database, _TENANTS, database_name, wait_seconds, busy)
+    return _held(_Lock(database, _TENANTS, database_name, busy), wait_seconds)
 
 
 def server_lock(database: Database, server: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
     """Hold a server's lock while one of its last places is claimed.
 
     Raises:
-        Fault: BUSY when it is still held after `wait_seconds`.
+        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
     """
     busy = f"Another run has been claiming a place on {server} for over {wait_seconds:g} s; the next run looks again."
-    return _lock(database, _SERVERS, server, wait_seconds, busy)
+    return _held(_Lock(database, _SERVERS, server, busy), wait_seconds)
 
 
 def request_lock(database: Database, name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
     """Hold a request's lock while it is looked for, carried out and kept.
 
     Raises:
-        Fault: BUSY when it is still held after `wait_seconds`.
+        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
     """
     busy = f"The same request has been at work for over {wait_seconds:g} s; send it again."
-    return _lock(database, _REQUESTS, name, wait_seconds, busy)
+    return _held(_Lock(database, _REQUESTS, name, busy), wait_seconds)
 
 
 def certification_lock(database: Database, server: str) -> AbstractAsyncContextManager[None]:
     """Hold the lock of a server's certification, which removes what another one has made.
 
     Raises:
-        Fault: BUSY at once when another one is under way.
+        Fault: BUSY at once when another one is under way, or before a write once it was lost.
     """
     busy = f"A certification of {server} is under way already. Start again when it has ended."
-    return _lock(database, _CERTIFICATIONS, server, 0.0, busy)
+    return _held(_Lock(database, _CERTIFICATIONS, server, busy), 0.0)
 
 
 @asynccontextmanager
-async def _lock(database: Database, kind: int, name: str, wait_seconds: float, busy: str) -> AsyncIterator[None]:
-    async with database.own_connection() as connection:
-        milliseconds = max(1, int(wait_seconds * 1000))
-        await connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{milliseconds}ms"])
+async def _held(lock: "_Lock", wait_seconds: float) -> AsyncIterator[None]:
+    try:
+        await lock.take(wait_seconds)
+        with guarded_by(lock.must_hold):
+            yield
+    finally:
+        await lock.release()
+
+
+class _Lock:
+    """One lock of one holder.
+
+    Before its first write the holder signs the ledger's row of that lock. Whoever gets a lost lock back and still finds
+    their own signature knows that nobody has written under it meanwhile.
+    """
+
+    def __init__(self, database: Database, kind: int, name: str, busy: str) -> None:
+        self._database = database
+        self._kind = kind
+        self._name = name
+        self._busy = busy
+        self._connection: Connection | None = None
+        self._signature = uuid.uuid4()
+        self._signed: bool | None = None
+        """None: not tried yet. False: nothing is known of who wrote last, so a lost lock stays lost."""
+        self._lost: Fault | None = None
+        self._asking = asyncio.Lock()
+
+    async def take(self, wait_seconds: float) -> None:
+        """Wait for the lock.
+
+        Raises:
+            Fault: BUSY when somebody else holds it all the time; transient when the database cannot be reached.
+        """
+        until = time.monotonic() + wait_seconds
+        while True:
+            connection = await self._database.connect_alone()
+            try:
+                if await self._try(connection, max(0.0, until - time.monotonic())):
+                    self._connection = connection
+                    return
+            except (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
+                # however the wait ended, somebody else holds it
+                pass
+            except Error as error:
+                # the connection may have broken while we waited
+                if not (connection.closed and time.monotonic() < until):
+                    raise (self._database.fault_of(error, connection) or error) from None
+                continue
+            finally:
+                if self._connection is None:
+                    await connection.close()
+            raise Fault(FaultKind.BUSY, Reason.TENANT_BUSY, self._busy)
+
+    async def _try(self, connection: Connection, wait_seconds: float) -> bool:
+        """Take the lock in a transaction that stays open; waits in the server's own queue, where who came first is
+        first."""
+        await connection.execute(_NO_TIMEOUTS)
+        if connection.info.server_version >= 170_000:
+            await connection.execute("SET LOCAL transaction_timeout = 0")
+        if wait_seconds:
+            milliseconds = sql.Literal(max(1, int(wait_seconds * 1000)))
+            await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(milliseconds))
+            await connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [self._kind, self._name])
+            return True
+        cursor = await connection.execute(
+            "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", [self._kind, self._name]
+        )
+        row = await cursor.fetchone()
+        return bool(row and row[0])
+
+    async def release(self) -> None:
+        """Let go, if it is still held."""
+        if self._connection is None:
+            return
+        with suppress(Error):
+            await self._connection.rollback()
+        await self._connection.close()
+
+    async def must_hold(self) -> None:
+        """Make sure before a write that nobody else may be writing.
+
+        Raises:
+            Fault: BUSY, from the first time on that the lock was found lost and could not be had back.
+        """
+        async with self._asking:
+            if self._lost is None:
+                self._lost = await self._why_lost()
+            if self._lost is not None:
+                raise self._lost
+
+    async def _why_lost(self) -> Fault | None:
+        assert self._connection is not None
+        first = self._signed is None
+        if first:
+            self._signed = await self._sign()
+        # asked after the signature was written: it stands there since a moment at which the lock was ours
+        if not self._connection.closed and await answers(self._connection, _SIGN_OF_LIFE_SECONDS):
+            return None
+        if self._signed and not first and await self._regained():
+            return None
+        return Fault(
+            FaultKind.BUSY,
+            Reason.TENANT_BUSY,
+            f"The connection that held the lock of {self._name} broke, so another run may have begun on it. This one "
+            "stopped before its next write; the next run goes on. If it stays, look at who ends connections of ours to "
+            f"{self._database.where}.",
+        )
+
+    async def _sign(self) -> bool:
+        """Whether the ledger knows now that we write under this lock."""
+        if self._database.read_only or self._kind == _REQUESTS:
+            return False
         try:
-            await connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [kind, name])
-        except errors.LockNotAvailable:
-            raise Fault(FaultKind.BUSY, Reason.TENANT_BUSY, busy) from None
-        yield
+            with unguarded():
+                await self._database.execute(
+                    """
+                    INSERT INTO provisioning.lock_signature AS l (kind, name, signature) VALUES (%s, %s, %s)
+                    ON CONFLICT (kind, name) DO UPDATE SET signature = excluded.signature, signed_at = now()
+                    """,
+                    [self._kind, self._name, self._signature],
+                )
+        except (errors.UndefinedTable, errors.InvalidSchemaName):
+            # a ledger of an earlier version, or none yet
+            return False
+        return True
+
+    @anew_if_lost
+    async def _regained(self) -> bool:
+        connection = await self._database.connect_alone()
+        try:
+            if await self._try(connection, 0.0):
+                cursor = await connection.execute(
+                    "SELECT signature FROM provisioning.lock_signature WHERE kind = %s AND name = %s",
+                    [self._kind, self._name],
+                )
+                if await cursor.fetchone() == (self._signature,):
+                    self._connection = connection
+                    return True
+        except Error as error:
+            raise (self._database.fault_of(error, connection) or error) from None
+        finally:
+            if self._connection is not connection:
+                await connection.close()
+        return False

@@ -7,7 +7,7 @@ from datetime import datetime
 from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason
@@ -58,6 +58,7 @@ class Marks:
         self.database = database
         self.registry = registry
 
+    @anew_if_lost
     async def receive(self, event: ClerkEvent) -> tuple[str, ...] | None:
         """Keep an event and mark the tenants that it concerns, both or neither.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.frames import MEMBER_LINKS, USER_LINKS, frame
@@ -122,6 +122,7 @@ class Members:
             [database_name, twenty_user_id, email, run_id],
         )
 
+    @anew_if_lost
     async def store(self, server: str, database_name: str, links: Sequence[MemberLink], run_id: str) -> None:
         """Remember who these members are, in one transaction. An account that was somebody else's is theirs now.
 
@@ -277,6 +278,7 @@ class Members:
         )
         return rows[0]["account"] if rows else None
 
+    @anew_if_lost
     async def store_organizations(self, found: Sequence[tuple[str, str]]) -> None:
         """Remember the organization of these tenants (database name, organization id); it is no other tenant's then."""
         if not found:

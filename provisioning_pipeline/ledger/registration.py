@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from psycopg import AsyncConnection, Error, errors, sql
 from psycopg.rows import TupleRow, dict_row
 
-from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_query import ASKED_ADMIN_COLUMN, cast_sql
 from provisioning_pipeline.ledger.registry_table import REFUSALS, VIEW, Column
@@ -18,6 +18,7 @@ _LOG = logging.getLogger(__name__)
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))"
 
 
+@anew_if_lost
 async def register(
     registry: Registry,
     asked: Registration,

@@ -9,7 +9,7 @@ import pandas as pd
 from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import TupleRow, dict_row
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.registry_query import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
@@ -278,6 +278,7 @@ class Registry:
             self._statuses = await allowed_statuses(self.database, self.identifier, "status")
         return spelled(wanted, self._statuses, like)
 
+    @anew_if_lost
     async def adopt(self, tenant: Tenant, status: str, else_statuses: Sequence[str] = ()) -> bool:
         """Add a row for a database that never had one, and remember that it has one now; whether it was added.
 
@@ -332,12 +333,8 @@ class Registry:
             raise self._adoption_refused(tenant, str(error).splitlines()[0]) from None
 
     async def _has_row(self, connection: AsyncConnection[TupleRow], database_name: str) -> bool:
-        cursor = await connection.execute(
-            sql.SQL("SELECT 1 FROM {} WHERE database_name::text = {}").format(
-                self.identifier, sql.Literal(database_name)
-            )
-        )
-        return await cursor.fetchone() is not None
+        query = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s").format(self.identifier)
+        return await (await connection.execute(query, [database_name])).fetchone() is not None
 
     def _adoption_refused(self, tenant: Tenant, why: str) -> Fault:
         return Fault(
@@ -482,20 +479,17 @@ def _may_touch(columns: Mapping[str, Column]) -> bool:
     return "updated_at" in columns and columns["updated_at"].writable
 
 
+_KNOWN_WITH_ROW = """
+    SELECT 1 FROM provisioning.tenant_link
+    WHERE database_name = %s AND (registered_at IS NOT NULL OR workspace_id IS NOT NULL)
+"""
 _REMEMBER_ROW = """
     UPDATE provisioning.tenant_link SET registered_at = COALESCE(registered_at, now()) WHERE database_name = %s
 """
 
 
 async def _was_registered(connection: AsyncConnection[TupleRow], database_name: str) -> bool:
-    cursor = await connection.execute(
-        """
-        SELECT 1 FROM provisioning.tenant_link
-        WHERE database_name = %s AND (registered_at IS NOT NULL OR workspace_id IS NOT NULL)
-        """,
-        [database_name],
-    )
-    return await cursor.fetchone() is not None
+    return await (await connection.execute(_KNOWN_WITH_ROW, [database_name])).fetchone() is not None
 
 
 def _cast(value: str, column: Column) -> sql.Composable:

@@ -3,7 +3,7 @@
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import Change, OutcomeStatus
 
@@ -17,6 +17,7 @@ class Restarts:
     def __init__(self, database: Database) -> None:
         self.database = database
 
+    @anew_if_lost
     async def restart(self, database_name: str, workspace_id: str, run_id: str, detail: str) -> bool:
         """Drop everything that was known of this workspace, in one transaction; False when it is not the tenant's.
 

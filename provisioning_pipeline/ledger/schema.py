@@ -1,13 +1,17 @@
 """Makes and updates the ledger's schema with Alembic."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import UndefinedTable
 
 from provisioning_pipeline.clients.postgres import Database, without_secrets
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -17,43 +21,115 @@ HEAD = "0007"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 
 
+OTHER_TABLES: Final = """
+SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning') AND relkind = 'r'
+AND relname <> 'alembic_version' LIMIT 1
+"""
+"""A row when the schema holds more than the table that says at which revision it is."""
+_KNOWN = frozenset(f"{number:04}" for number in range(1, int(HEAD) + 1))
+_later_is_fine: ContextVar[bool] = ContextVar("later_is_fine", default=False)
+
+
+class OtherLedger(RunFault):
+    """The ledger is none that this version of the program can work on; the text says which and what to do."""
+
+
+@contextmanager
+def beside_later_versions() -> Iterator[None]:
+    """Go on with a ledger that a later version has updated meanwhile, as a server does that was started before.
+
+    Migrations only add: what this version reads and writes stays where it is. A run that begins does not go on so,
+    because what it decides would be of another version than what the ledger says.
+    """
+    token = _later_is_fine.set(True)
+    try:
+        yield
+    finally:
+        _later_is_fine.reset(token)
+
+
 async def revision(database: Database) -> str | None:
-    """The revision of the ledger in this database, or None when there is no ledger yet."""
-    if not await exists(database):
+    """The revision of the ledger in this database, or None when there is no ledger yet.
+
+    Raises:
+        OtherLedger: when this version cannot work on it, nor bring it up to date.
+    """
+    try:
+        return (await _state(database))[0]
+    except UndefinedTable:
         return None
-    rows = await database.fetch("SELECT version_num FROM provisioning.alembic_version")
-    return str(rows[0]["version_num"]) if rows else None
+
+
+async def _state(database: Database) -> tuple[str | None, bool]:
+    """The revision, and whether the newest table is there."""
+    rows = await database.fetch(
+        "SELECT version_num, to_regclass('provisioning.lock_signature') IS NOT NULL AS whole "
+        "FROM provisioning.alembic_version"
+    )
+    found = [str(row["version_num"]) for row in rows]
+    if not found and not await database.fetch(OTHER_TABLES):
+        return None, False
+    _must_be_known(found, database.where)
+    return found[0], bool(rows[0]["whole"])
+
+
+def _must_be_known(found: Sequence[str], where: str) -> None:
+    """Refuse revisions that this version cannot bring up to date."""
+    if not found:
+        raise OtherLedger(
+            f"The ledger in {where} has no revision ({SCHEMA}.alembic_version is empty): it was restored in part. "
+            f"Restore the schema {SCHEMA} whole."
+        )
+    if len(found) > 1:
+        raise OtherLedger(
+            f"The ledger in {where} is at several revisions ({', '.join(sorted(found))}), so two versions of this "
+            f"program have changed it. Restore the schema {SCHEMA} from before that."
+        )
+    (only,) = found
+    if only in _KNOWN or (only.isdecimal() and _later_is_fine.get()):
+        return
+    made = "made by a later version of this program" if only.isdecimal() else "not made by this program"
+    raise OtherLedger(
+        f"The ledger in {where} is at revision {only}, and this version knows none after {HEAD}: it was {made}. "
+        "Nothing was changed. Install the version that the rest of your processes run."
+    )
 
 
 async def exists(database: Database) -> bool:
-    """Whether there is a ledger, of this version or of an earlier one."""
-    rows = await database.fetch("SELECT to_regclass('provisioning.alembic_version') IS NOT NULL AS found")
-    return bool(rows[0]["found"])
+    """Whether there is a ledger, of this version or of an earlier one.
+
+    Raises:
+        OtherLedger: as `revision`.
+    """
+    return await revision(database) is not None
 
 
 async def has_ledger(database: Database) -> bool:
     """Whether the ledger's tables are there.
 
     Raises:
-        Fault: when they are those of an earlier version of this program.
+        Fault: when they are those of an earlier version of this program, or not all there.
+        OtherLedger: as `revision`.
     """
-    rows = await database.fetch(
-        """
-        SELECT to_regclass('provisioning.alembic_version') IS NOT NULL AS found,
-               to_regclass('provisioning.certificate') IS NOT NULL AND EXISTS (
-                   SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('provisioning.tenant_link')
-                   AND attname = 'registered_at' AND NOT attisdropped
-               ) AS current
-        """
-    )
-    if rows[0]["found"] and not rows[0]["current"]:
+    try:
+        found, whole = await _state(database)
+    except UndefinedTable:
+        return False
+    if found is not None and found < HEAD:
         raise Fault(
             FaultKind.SERVER,
             Reason.REGISTRY_REFUSED,
             f"The ledger in {database.where} was made by an earlier version of this program. Run `provisioning "
             "migrate`: it keeps everything that is there.",
         )
-    return bool(rows[0]["found"])
+    if found is not None and not whole:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"The ledger in {database.where} says that it is at revision {found}, but lacks tables of it: it was "
+            f"restored in part. Restore the schema {SCHEMA} whole, then run `provisioning migrate`.",
+        )
+    return found is not None
 
 
 def migrate(url: str) -> None:
@@ -61,13 +137,17 @@ def migrate(url: str) -> None:
 
     Raises:
         Fault: when the database refuses, with the right that is missing.
+        OtherLedger: when it is of a later version, or was restored in part.
     """
     from alembic import command
     from psycopg import Error
     from sqlalchemy.exc import DBAPIError
 
+    config = alembic_config(url)
+    config.attributes["check"] = lambda found: _must_be_known(found, without_secrets(url))
+    config.attributes["other_tables"] = OTHER_TABLES
     try:
-        command.upgrade(alembic_config(url), "head")
+        command.upgrade(config, "head")
     except (DBAPIError, Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise Fault(

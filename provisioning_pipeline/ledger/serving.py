@@ -12,6 +12,7 @@ from psycopg import Error
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.schema import OtherLedger, beside_later_versions
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import GatewaySettings
 
@@ -21,6 +22,8 @@ _MOST_SECONDS = 5.0
 """Clerk waits 15 s for an answer; giving up on a query may take as long again."""
 _LET_HUNG_REST_SECONDS = 1.0
 _CONNECTIONS = 8
+_PATIENCE_SECONDS = 1.0
+"""Whoever asks a server waits for less than a run does."""
 
 
 class LedgerAway(Exception):
@@ -30,8 +33,7 @@ class LedgerAway(Exception):
 class LedgerAccess:
     """Pooled connections to the ledger for as long as a server runs.
 
-    A pool that lost its database tries again after waits that double up to minutes. So a pool that failed is given
-    up, and the next request begins with a new one.
+    Connections that failed or hung are given up together, and the next request begins with new ones.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
@@ -44,7 +46,9 @@ class LedgerAccess:
         self._hung_until = 0.0
 
     def _open(self) -> Database:
-        return ledger_database(self._settings, read_only=False, most_connections=_CONNECTIONS)
+        return ledger_database(
+            self._settings, read_only=False, most_connections=_CONNECTIONS, patience_seconds=_PATIENCE_SECONDS
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,9 +97,10 @@ class LedgerAccess:
         database = self._database
         self._users[database] += 1
         try:
-            async with asyncio.timeout(_MOST_SECONDS):
-                return await work(database)
-        except (Fault, Error, TimeoutError) as error:
+            with beside_later_versions():
+                async with asyncio.timeout(_MOST_SECONDS):
+                    return await work(database)
+        except (Fault, OtherLedger, Error, TimeoutError) as error:
             if isinstance(error, Fault) and error.kind is FaultKind.BUSY:
                 raise
             _LOG.warning("The ledger could not be asked: %s", _told(error))
@@ -121,10 +126,10 @@ async def _close(database: Database) -> None:
     await database.__aexit__(None, None, None)
 
 
-def _told(error: Fault | Error | TimeoutError) -> str:
+def _told(error: Fault | OtherLedger | Error | TimeoutError) -> str:
     """For the log: without PostgreSQL's own texts, which repeat values."""
-    if isinstance(error, Fault):
-        return error.message
+    if isinstance(error, Fault | OtherLedger):
+        return str(error)
     if isinstance(error, TimeoutError):
         return f"no answer within {_MOST_SECONDS:g} s."
     return f"PostgreSQL refused with {type(error).__name__}."

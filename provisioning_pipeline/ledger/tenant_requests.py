@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.locks import request_lock
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
@@ -56,6 +56,7 @@ class TenantRequests:
         )
         return _same(rows[0], caller) if rows else None
 
+    @anew_if_lost
     async def add(
         self, database_name: str, slug: str, caller: Caller, *, admin_email: str | None, mark: bool
     ) -> Request:

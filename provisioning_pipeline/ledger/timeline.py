@@ -6,7 +6,7 @@ from typing import LiteralString
 
 from psycopg.rows import dict_row
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _DETAILS = 3
@@ -31,6 +31,7 @@ class Timelines:
         )
         return (rows[0][0], rows[0][1]) if rows else (None, 0)
 
+    @anew_if_lost
     async def rows(self, database_name: str, *, until: datetime | None = None, most: int) -> dict[str, list[Row]]:
         """Table → up to `most` rows about this tenant, not younger than `until`, newest first; all of one moment.
 

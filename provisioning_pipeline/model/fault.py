@@ -51,3 +51,9 @@ class Fault(Exception):
 
 class RunFault(Exception):
     """The run itself cannot go on (registry out of reach, wrong Clerk key). One clear sentence."""
+
+
+TOO_LITTLE_MEMORY = (
+    "This machine has too little memory for what was to be done; nothing says that another system failed. Give the "
+    "process more memory (docs/operations.md says how much a fleet needs), then run again."
+)

@@ -24,12 +24,14 @@ class Applied:
     """A finished run.
 
     `tenants` are those that the run looked at, the unwell first; the summary and its report cover the whole fleet.
+    Where the report could not be written, `not_written` says why.
     """
 
     summary: Summary
     tenants: tuple[TenantLine, ...]
     totals: Totals
-    report: Path
+    report: Path | None
+    not_written: str | None = None
     in_doubt: bool = False
     """The registry had lost so many rows that tenants without one were left as they are."""
 
@@ -106,9 +108,16 @@ async def apply(
             planned(plan)
         results = [*accepted.results, *await reconciler.run(plan.tenants, progress=progress)]
         totals = reconciler.totals(results, plan)
-        summary, report = await conclude(
+        concluded = await conclude(
             connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
         )
     looked_at = {entry.tenant.database_name for entry in plan.tenants}
-    lines = tuple(line for line in summary.tenants if line.database_name in looked_at)
-    return Applied(summary, lines, totals, report, in_doubt=plan.registry_doubt is not None)
+    lines = tuple(line for line in concluded.summary.tenants if line.database_name in looked_at)
+    return Applied(
+        concluded.summary,
+        lines,
+        totals,
+        concluded.report,
+        concluded.not_written,
+        in_doubt=plan.registry_doubt is not None,
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import platform
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
@@ -24,6 +25,15 @@ from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_li
 from provisioning_pipeline.settings import PREFIX, Settings
 
 _RUNS_SHOWN = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """A finished run and its report; None: it could not be written, and `not_written` says why."""
+
+    summary: Summary
+    report: Path | None
+    not_written: str | None = None
 
 
 async def tenants(ledger: Ledger, *, with_conditions: bool = False, only: str | None = None) -> tuple[TenantLine, ...]:
@@ -46,8 +56,8 @@ async def conclude(
     totals: Totals,
     in_dagster: bool = False,
     continues: str | None = None,
-) -> tuple[Summary, Path]:
-    """Summarise the run, write its report, remember how it ended.
+) -> Concluded:
+    """Summarise the run, remember how it ended, write its report. A report that cannot be written undoes nothing.
 
     Args:
         in_dagster: Dagster knows the run by this id, so that a report can link to it.
@@ -91,9 +101,12 @@ async def conclude(
     summary = replace(summary, history=(*summary.history, point(run)))
     # what was done is remembered whether or not its report can be written
     await history.finish_run(run)
-    path = await asyncio.to_thread(page.write, summary, settings.report_path)
+    try:
+        path = await asyncio.to_thread(page.write, summary, settings.report_path)
+    except NotWritten as refusal:
+        return Concluded(summary, None, str(refusal))
     await history.store_report(run_id, str(path))
-    return summary, path
+    return Concluded(summary, path)
 
 
 async def last_summary(ledger: Ledger, removed_rows: RemovedRows, settings: Settings) -> Summary | None:

@@ -24,6 +24,8 @@ from provisioning_pipeline.ledger.removed_rows import RemovedRows
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.settings import Settings, TwentyServer
 
+_SHARED, _FOR_READS = 2, 4
+
 
 @dataclass(frozen=True)
 class Connections:
@@ -53,6 +55,28 @@ class Connections:
         return {name: server.database for name, server in self.servers.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionsNeeded:
+    """How many connections one run opens at most at the same time, to the server of each database."""
+
+    registry: int
+    cluster: int
+    twenty: int
+
+
+def connections_needed(settings: Settings) -> ConnectionsNeeded:
+    """What limits on roles, databases and servers must leave for one run."""
+    tenants, databases = settings.tenant_concurrency, settings.tenant_database_connections
+    limited = any(server.capacity is not None for server in settings.servers)
+    return ConnectionsNeeded(
+        # those that are shared, and a lock for each tenant, for each tenant database that is repaired, and for each
+        # place that is claimed on a server whose places are limited
+        registry=(tenants + _SHARED) + tenants + databases + (tenants if limited else 0),
+        cluster=_FOR_READS + databases,
+        twenty=_FOR_READS + 1,
+    )
+
+
 def server_database(server: TwentyServer, *, read_only: bool, most_connections: int = 1) -> Database:
     """A Twenty server's own database. Opened on first use."""
     return Database(
@@ -61,6 +85,7 @@ def server_database(server: TwentyServer, *, read_only: bool, most_connections: 
         unreachable=Reason.SERVER_DATABASE_UNREACHABLE,
         read_only=read_only,
         most_connections=most_connections,
+        most_of_all=_FOR_READS + 1,
     )
 
 
@@ -72,6 +97,7 @@ def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Databa
         unreachable=Reason.DATABASE_UNREACHABLE,
         read_only=read_only,
         most_connections=1,
+        most_of_all=connections_needed(settings).cluster,
     )
 
 
@@ -82,9 +108,14 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
     With `logins`, a dry run may sign in to Twenty: that proves a password and changes nothing that anyone sees.
     """
     async with AsyncExitStack() as stack:
-        # one lock for each tenant that is worked on, and two for everything else
+        # one for each tenant that is worked on, and two for everything else
         registry_database = await stack.enter_async_context(
-            ledger_database(settings, read_only=dry_run, most_connections=settings.tenant_concurrency + 2)
+            ledger_database(
+                settings,
+                read_only=dry_run,
+                most_connections=settings.tenant_concurrency + _SHARED,
+                most_of_all=connections_needed(settings).registry,
+            )
         )
         cluster = await stack.enter_async_context(
             Database(
@@ -92,6 +123,7 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
                 system="The tenant cluster",
                 unreachable=Reason.DATABASE_UNREACHABLE,
                 read_only=True,
+                most_of_all=connections_needed(settings).cluster,
             )
         )
         twenty_calls, clerk_calls = CallCounter(), CallCounter()
@@ -119,7 +151,9 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
                     concurrency=settings.twenty_concurrency,
                 )
             )
-            database = await stack.enter_async_context(server_database(server, read_only=True, most_connections=4))
+            database = await stack.enter_async_context(
+                server_database(server, read_only=True, most_connections=_FOR_READS)
+            )
             repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
             servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
         yield Connections(

@@ -27,7 +27,7 @@ from provisioning_pipeline.decide.retirements import retirements_of, told
 from provisioning_pipeline.ledger.registry import is_pending
 from provisioning_pipeline.ledger.registry_table import Column
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
@@ -74,6 +74,8 @@ async def plan(
         raise RunFault(fault.message) from None
     except Error as error:
         raise RunFault(f"PostgreSQL refused to be read: {str(error).splitlines()[0]}.") from None
+    except MemoryError:
+        raise RunFault(TOO_LITTLE_MEMORY) from None
 
 
 _RARE = (50_000, 20, 100)

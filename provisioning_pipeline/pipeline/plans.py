@@ -77,26 +77,32 @@ def keep(plan: SavedPlan, settings: Settings) -> None:
     """Write it where tables are kept. A plan with the same name is the same plan, looked at again.
 
     Raises:
-        OSError: when that place cannot be written to.
+        NotWritten: when that place cannot be written to.
     """
     document = asdict(plan) | {"made_at": plan.made_at.isoformat()}
-    write_whole(_path(plan.id, settings), json.dumps(document, ensure_ascii=False, indent=1).encode())
+    content = json.dumps(document, ensure_ascii=False, indent=1).encode()
+    write_whole(_path(plan.id, settings), content, setting=f"{PREFIX}TABLES_PATH")
 
 
 def load(plan_id: str, settings: Settings) -> SavedPlan:
     """The plan of this name.
 
     Raises:
-        UnknownSavedPlan: when there is none.
+        UnknownSavedPlan: when there is none, or it cannot be read.
     """
     path = _path(plan_id, settings)
-    if not PLAN_ID.fullmatch(plan_id) or not path.exists():
+    try:
+        content = path.read_bytes() if PLAN_ID.fullmatch(plan_id) and path.exists() else None
+    except (OSError, ImportError) as error:
+        why = getattr(error, "strerror", None) or (error if isinstance(error, ImportError) else type(error).__name__)
+        raise UnknownSavedPlan(f"{path} cannot be read: {why}. {PREFIX}TABLES_PATH names that place.") from None
+    if content is None:
         raise UnknownSavedPlan(
             f"No plan called {plan_id} is kept in {settings.tables}/plans. `provisioning plan` makes one and tells its "
             f"name; plans are kept for {settings.keep_reports_days} days."
         )
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(content)
         made_at, asked = datetime.fromisoformat(document["made_at"]), tuple(document["asked"])
         return SavedPlan(**document | {"made_at": made_at, "asked": asked})
     except (ValueError, TypeError, KeyError):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 from psycopg import Error
 
-from provisioning_pipeline.act.scope import Server
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import rights_missing
+from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
@@ -20,7 +20,13 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.pipeline.certification import certificate_of
-from provisioning_pipeline.pipeline.connections import Connections, connect, tenant_database
+from provisioning_pipeline.pipeline.connections import (
+    Connections,
+    connect,
+    connections_needed,
+    server_database,
+    tenant_database,
+)
 from provisioning_pipeline.pipeline.contracts import in_words
 from provisioning_pipeline.pipeline.contracts import look as look_at_contract
 from provisioning_pipeline.pipeline.observation import registry_loss
@@ -51,8 +57,7 @@ async def preflight(settings: Settings) -> list[Check]:
             ("Clerk", lambda: _clerk(connections)),
         ]
         for server in settings.servers:
-            opened = connections.servers[server.name]
-            checks.append((f"Twenty {server.name}, database", _twenty_database(server, opened)))
+            checks.append((f"Twenty {server.name}, database", _twenty_database(connections, server)))
             checks.append((f"Twenty {server.name}", _twenty(connections, server)))
         found = await all_of(_check(system, look) for system, look in checks)
         return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
@@ -87,12 +92,14 @@ async def _registry(connections: Connections) -> str:
         loss = await registry_loss(connections)
         if loss.doubt:
             raise Fault(FaultKind.SERVER, Reason.REGISTRY_IN_DOUBT, loss.doubt)
+    needed = connections_needed(connections.settings).registry
+    sessions = await sessions_in_words(registry.database, needed=needed, reason=Reason.REGISTRY_REFUSED)
     if not await registry.columns():
         await registry.must_be_makeable()
-        return f"{version}; {registry.table} will be created; {ledger}{behind}"
+        return f"{version}; {registry.table} will be created; {ledger}{behind}{sessions}"
     table = f"{registry.table} has {len(rows)} rows"
     told = [*await _columns_to_come(registry), *await _rows_to_come(connections, rows, revision)]
-    return f"{version}; {'; '.join([table, *told])}; {ledger}{behind}"
+    return f"{version}; {'; '.join([table, *told])}; {ledger}{behind}{sessions}"
 
 
 async def _columns_to_come(registry: Registry) -> list[str]:
@@ -192,8 +199,10 @@ async def _cluster(connections: Connections) -> str:
         # one stands for all: a tenant manager makes them alike
         async with tenant_database(settings, opened[0], read_only=True) as database:
             lacking = _lacking(await rights_missing(database))
+    needed = connections_needed(settings).cluster
+    sessions = await sessions_in_words(connections.cluster, needed=needed, reason=Reason.DATABASE_UNREACHABLE)
     nobody = f"; nobody can connect to {_in_words(_some(closed))}, so nothing is done there" if closed else ""
-    return f"{version}; {len(found)} tenant databases{lacking and f'; in {opened[0]}{lacking}'}{nobody}"
+    return f"{version}; {len(found)} tenant databases{lacking and f'; in {opened[0]}{lacking}'}{nobody}{sessions}"
 
 
 def _some(names: Sequence[str]) -> list[str]:
@@ -218,8 +227,16 @@ async def _clerk(connections: Connections) -> str:
     )
 
 
-def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Awaitable[str]]:
+def _twenty_database(connections: Connections, server: TwentyServer) -> Callable[[], Awaitable[str]]:
+    opened = connections.servers[server.name]
+
     async def look() -> str:
+        async with server_database(server, read_only=True) as database:
+            sessions = await sessions_in_words(
+                database,
+                needed=connections_needed(connections.settings).twenty,
+                reason=Reason.SERVER_DATABASE_UNREACHABLE,
+            )
         count = await opened.database.workspace_count()
         unreadable = await opened.database.unreadable_schemas()
         if unreadable:
@@ -230,7 +247,7 @@ def _twenty_database(server: TwentyServer, opened: Server) -> Callable[[], Await
                 "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/operations.md).",
             )
         limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
-        return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}"
+        return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}{sessions}"
 
     return look
 

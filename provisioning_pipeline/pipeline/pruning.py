@@ -22,8 +22,8 @@ _RUN_ID = r"[0-9A-Za-z][0-9A-Za-z_-]*"
 _REPORT = re.compile(rf"reconciliation-{_RUN_ID}\.html")
 _PLAN = re.compile(rf"{PLAN_ID.pattern}\.json")
 _TABLE = re.compile(rf"{_RUN_ID}\.parquet")
-_UNFINISHED = re.compile(r"\.[0-9A-Za-z_-]+\.parquet\.[0-9a-f]{32}")
-"""What a process that was killed while it wrote a table left."""
+_UNFINISHED = re.compile(r"\.[0-9A-Za-z_-]+\.(parquet|html|json)\.[0-9a-f]{32}")
+"""What a process that was killed while it wrote a table, a report or a plan left."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -66,14 +66,16 @@ def prune_files(settings: Settings, *, now: datetime, dry_run: bool) -> PrunedFi
 
     base = UPath(settings.tables)
     before = now - timedelta(days=settings.keep_reports_days)
-    reports = sorted(_files(UPath(settings.report_path), _REPORT), key=lambda found: found[0])
+    shown = UPath(settings.report_path)
+    reports = sorted(_files(shown, _REPORT), key=lambda found: found[0])
     tables = [
         *_files(base, _UNFINISHED),
+        *_files(base / "plans", _UNFINISHED),
         *_files_below(base / "history", _UNFINISHED),
         *_files_below(base / "history", _TABLE),
     ]
     return PrunedFiles(
-        reports=_remove(reports[:-1], before, dry_run=dry_run),
+        reports=_remove([*_files(shown, _UNFINISHED), *reports[:-1]], before, dry_run=dry_run),
         plans=_remove(_files(base / "plans", _PLAN), before, dry_run=dry_run),
         tables=_remove(tables, before, dry_run=dry_run),
         values=_remove(_values(base / "values"), now - timedelta(days=settings.keep_dagster_days), dry_run=dry_run),

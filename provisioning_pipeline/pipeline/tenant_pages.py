@@ -8,7 +8,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.proofs import Proofs
 from provisioning_pipeline.ledger.tenant_requests import TenantRequests
-from provisioning_pipeline.pipeline.tenant_requests import TenantState
+from provisioning_pipeline.pipeline.tenant_requests import TenantState, address_of
 from provisioning_pipeline.report.summary import tenant_lines
 
 
@@ -35,6 +35,7 @@ async def tenant_page(
     lines = {line.database_name: line for line in tenant_lines(found[:limit], await ledger.conditions(names))}
     statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in await Proofs(database).of(names)}
     waiting = await TenantRequests(database).waiting(names)
+    shared = await ledger.shared_names([line.slug for line in lines.values()])
     return TenantPage(
         tuple(
             TenantState(
@@ -42,6 +43,7 @@ async def tenant_page(
                 organizations[name],
                 statuses.get((name, lines[name].admin_user_id or "")),
                 waiting=name in waiting,
+                address=address_of(lines[name], shared),
             )
             for name in names
         ),

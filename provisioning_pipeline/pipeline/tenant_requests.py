@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -43,6 +44,8 @@ class TenantState:
         clerk_org_id: its Clerk organization, where one is known.
         onboarding_status: what the last real login of its admin read; None before there was one.
         waiting: a run is still to look at it, or is at it for the last request.
+        address: the name under which it is asked for over HTTP: its slug, or its database name where the slug may
+            lead elsewhere.
         run_id: the Dagster run that was launched for the request, or found at work, or the last such one; None: none,
             or nobody knows.
     """
@@ -51,6 +54,7 @@ class TenantState:
     clerk_org_id: str | None
     onboarding_status: str | None
     waiting: bool
+    address: str
     run_id: str | None = None
 
     @property
@@ -306,8 +310,24 @@ async def _state(database: Database, settings: Settings, name: str) -> TenantSta
         named = (row["clerk_org_id"] for row in rows if row["database_name"] == line.database_name)
         organization = next((found for found in named if found), None)
     return TenantState(
-        line, organization, await _onboarding_status(database, line), waiting=line.database_name in waiting
+        line,
+        organization,
+        await _onboarding_status(database, line),
+        waiting=line.database_name in waiting,
+        address=address_of(line, await Ledger(database).shared_names([line.slug])),
     )
+
+
+_LED_ASTRAY = re.compile(r"[\x00-\x1f\x7f/\\%]|^\.{0,2}$")
+"""Such parts of a path are decoded, merged or cut by proxies and browsers."""
+_LONGEST_ADDRESS = 255
+
+
+def address_of(line: TenantLine, shared: Collection[str]) -> str:
+    """The name by which a tenant is asked for; `shared` are those that stand for several tenants."""
+    slug = line.slug
+    leads_there = slug not in shared and len(slug) <= _LONGEST_ADDRESS and not _LED_ASTRAY.search(slug)
+    return slug if leads_there else line.database_name
 
 
 async def _onboarding_status(database: Database, line: TenantLine) -> str | None:

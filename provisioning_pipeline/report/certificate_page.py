@@ -48,7 +48,7 @@ def write(certificate: Certificate, folder: Path) -> Path:
     """
     moment = f"{certificate.began_at.astimezone(UTC):%Y%m%d-%H%M%S}"
     path = (folder / f"certificate-{certificate.server}-{moment}.html").resolve()
-    write_whole(path, render(certificate).encode())
+    write_whole(path, render(certificate).encode(), setting="PROVISIONING_REPORT_PATH")
     return path
 
 

@@ -157,10 +157,10 @@ def write(summary: Summary, folder: Path, *, name: str | None = None) -> Path:
     """Write the page of this run and return its absolute path; under its id, or another name.
 
     Raises:
-        OSError: when the folder cannot be written to.
+        NotWritten: when the folder cannot be written to.
     """
     path = (folder / f"reconciliation-{name or summary.run_id}.html").resolve()
-    write_whole(path, render(summary).encode())
+    write_whole(path, render(summary).encode(), setting="PROVISIONING_REPORT_PATH")
     return path
 
 

@@ -5,7 +5,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-FaultKind = Literal["error", "drop", "refuse"]
+from starlette.responses import Response
+
+from provisioning_pipeline.sandbox.odd_answers import ODD_ANSWERS
+
+FaultKind = Literal["error", "drop", "refuse", "odd", "odd after"]
 
 
 @dataclass
@@ -13,13 +17,24 @@ class ScriptedFault:
     """One fault for a named operation: let `skip` calls pass, then hit `times` of them.
 
     `error` answers HTTP 500 before anything happened; `drop` lets the effect take place and then cuts the
-    connection without an answer; `refuse` answers HTTP 429 with `Retry-After: 1`.
+    connection without an answer; `refuse` answers HTTP 429 with `Retry-After: 1`; `odd` answers what `answer` names
+    among `ODD_ANSWERS` before anything happened, `odd after` once the effect took place.
     """
 
     operation: str
     kind: FaultKind
     times: int = 1
     skip: int = 0
+    answer: str = "html"
+
+    def __post_init__(self) -> None:
+        if self.answer not in ODD_ANSWERS:
+            message = f"no odd answer is called {self.answer}"
+            raise TypeError(message)
+
+    def odd_answer(self) -> Response:
+        """What is answered in place of the right answer."""
+        return ODD_ANSWERS[self.answer].response(self.operation)
 
 
 @dataclass
@@ -48,14 +63,14 @@ class Faults:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
 
-    def draw(self, operation: str) -> FaultKind | None:
+    def draw(self, operation: str) -> ScriptedFault | None:
         """The fault that this call meets, if any; scripted ones first."""
-        kind = self._scripted(operation) or self._drawn()
-        if kind:
-            self.injected[kind] += 1
-        return kind
+        fault = self._scripted(operation) or self._drawn(operation)
+        if fault:
+            self.injected[fault.kind] += 1
+        return fault
 
-    def _scripted(self, operation: str) -> FaultKind | None:
+    def _scripted(self, operation: str) -> ScriptedFault | None:
         for fault in self.scripted:
             if fault.operation != operation or fault.times == 0:
                 continue
@@ -63,13 +78,13 @@ class Faults:
                 fault.skip -= 1
                 return None
             fault.times -= 1
-            return fault.kind
+            return fault
         return None
 
-    def _drawn(self) -> FaultKind | None:
+    def _drawn(self, operation: str) -> ScriptedFault | None:
         roll = self._random.random()
         if roll < self.error_rate:
-            return "error"
+            return ScriptedFault(operation, "error")
         if roll < self.error_rate + self.drop_rate:
-            return "drop"
+            return ScriptedFault(operation, "drop")
         return None

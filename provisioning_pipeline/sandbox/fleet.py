@@ -80,7 +80,8 @@ class OverHttp:
     """A directory on the Backend API of a stand-in that runs elsewhere."""
 
     def __init__(self, base_url: str, secret_key: str) -> None:
-        self._client = httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {secret_key}"}, timeout=10)
+        headers = {"Authorization": f"Bearer {secret_key}"}
+        self._client = httpx.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False)
 
     def close(self) -> None:
         self._client.close()

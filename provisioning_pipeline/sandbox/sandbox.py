@@ -150,7 +150,7 @@ class Sandbox:
         """Start counting calls anew at every stand-in."""
         self.clerk.reset_counters()
         for server in self.twenty:
-            httpx.post(f"{server.base_url}/sandbox/reset").raise_for_status()
+            httpx.post(f"{server.base_url}/sandbox/reset", trust_env=False).raise_for_status()
 
     # --- parts
 

@@ -1,11 +1,11 @@
 """Settings: their kinds, those that a gateway needs, and all of the program's."""
 
-from provisioning_pipeline.settings.gateway import PREFIX, GatewaySettings
+from provisioning_pipeline.settings.environment import Proxy, proxy_for
+from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings, SettingsError
+from provisioning_pipeline.settings.gateway import GatewaySettings
 from provisioning_pipeline.settings.program import (
     SINGLE_SERVER,
-    MissingTwentySettings,
     Settings,
-    SettingsError,
     TwentyServer,
     load_gateway_settings,
     load_settings,
@@ -16,9 +16,11 @@ __all__ = [
     "SINGLE_SERVER",
     "GatewaySettings",
     "MissingTwentySettings",
+    "Proxy",
     "Settings",
     "SettingsError",
     "TwentyServer",
     "load_gateway_settings",
     "load_settings",
+    "proxy_for",
 ]

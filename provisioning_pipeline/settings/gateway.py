@@ -1,13 +1,15 @@
 """What it takes to tell a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
 
+from typing import Any
+
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import registry_status
-from provisioning_pipeline.settings.types import HeaderSecret, HttpUrl, IssuerUrl, PostgresUrl
-
-PREFIX = "PROVISIONING_"
+from provisioning_pipeline.settings.faults import PREFIX
+from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
+from provisioning_pipeline.settings.types import ClerkKey, HttpUrl, IssuerUrl, Names, Origin, PostgresUrl, cleaned
 
 
 class GatewaySettings(BaseSettings):
@@ -16,10 +18,12 @@ class GatewaySettings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=".env",
+        env_file_encoding=ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     registry_url: PostgresUrl = Field(
@@ -32,7 +36,7 @@ class GatewaySettings(BaseSettings):
         description="The tenant manager's table, with its schema if that is not on the search path.",
         examples=["public.tenant_registry"],
     )
-    registry_excluded_statuses: tuple[str, ...] = Field(
+    registry_excluded_statuses: Names = Field(
         default=("suspended", "deleted", "archived", "deprovisioned", "cancelled"),
         description="Registry statuses whose tenants are left alone, as a JSON list.",
         examples=['["suspended", "deleted"]'],
@@ -56,7 +60,7 @@ class GatewaySettings(BaseSettings):
         description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
         examples=["https://api.clerk.com/v1"],
     )
-    clerk_secret_key: HeaderSecret = Field(description="Clerk's secret key.", examples=["sk_live_..."])
+    clerk_secret_key: ClerkKey = Field(description="Clerk's secret key.", examples=["sk_live_..."])
     clerk_requests_per_10_seconds: int = Field(
         default=1000,
         ge=1,
@@ -75,7 +79,7 @@ class GatewaySettings(BaseSettings):
         "https://api.clerk.com/v1/jwks is asked with the secret key. Only with one issuer.",
         examples=["https://api.clerk.com/v1/jwks"],
     )
-    clerk_authorized_parties: tuple[str, ...] = Field(
+    clerk_authorized_parties: tuple[Origin, ...] = Field(
         default=(),
         description="Origins whose session tokens are accepted (their claim `azp`), as a JSON list. Set it: without "
         "any, a token that was made for another application of the same Clerk instance is accepted too.",
@@ -119,6 +123,24 @@ class GatewaySettings(BaseSettings):
     request_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # ours reads the same
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file; both are read in the same way."""
+        file = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
+        return init_settings, Environment(settings_cls), DotEnv(settings_cls, env_file=file), file_secret_settings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _cleaned(cls, value: Any) -> Any:
+        return cleaned(value)
 
     @field_validator("registry_excluded_statuses", mode="after")
     @classmethod

@@ -1,45 +1,57 @@
 """Every setting of the program, read from the environment and `.env`."""
 
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from provisioning_pipeline.settings.gateway import PREFIX, GatewaySettings
-from provisioning_pipeline.settings.types import HeaderSecret, HttpUrl, Pattern, Place, PostgresUrl, SecretHttpUrl
+from provisioning_pipeline.settings.environment import environment_faults
+from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings, SettingsError, fault_lines
+from provisioning_pipeline.settings.gateway import GatewaySettings
+from provisioning_pipeline.settings.sources import file_faults
+from provisioning_pipeline.settings.types import (
+    Email,
+    Folder,
+    HeaderSecret,
+    HttpUrl,
+    Names,
+    Pattern,
+    Place,
+    PostgresUrl,
+    SecretHttpUrl,
+    cleaned,
+)
 
 Kind = TypeVar("Kind", bound=GatewaySettings)
+_MOST_DAYS = 36_500
+"""Beyond a century a date has no place in a calendar any more."""
 SINGLE_SERVER = "twenty"
 """Name of the server that the single TWENTY settings describe."""
-
-
-class SettingsError(Exception):
-    """Settings are missing or malformed. `faults` holds one line each, naming the variable; never a value."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = tuple(faults)
 
 
 class TwentyServer(BaseModel):
     """One Twenty server: where it is, its own database, and our account on it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; kept in the ledger.")
     base_url: HttpUrl = Field(description="Base URL of the server.")
     database_url: PostgresUrl = Field(
         description="Its own database; read, and written to for half members and rows that no call clears."
     )
-    service_email: str = Field(min_length=3, description="E-mail of our service account there.")
+    service_email: Email = Field(min_length=3, description="E-mail of our service account there.")
     service_password: SecretStr = Field(min_length=8, max_length=50, description="Its password (8 to 50 characters).")
     capacity: int | None = Field(
         default=None, ge=0, description="Most workspaces it may hold; none = no limit of ours."
     )
     tenants: Pattern | None = Field(default=None, description="Regular expression over slugs that belong here.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _cleaned(cls, value: Any) -> Any:
+        return cleaned(value)
 
 
 class Settings(GatewaySettings):
@@ -59,7 +71,7 @@ class Settings(GatewaySettings):
         description="Database of that server; read, and written to for half members and rows that no call clears.",
         examples=["postgresql://reader:secret@db.example.com:5432/twenty"],
     )
-    twenty_service_email: str | None = Field(
+    twenty_service_email: Email | None = Field(
         default=None,
         min_length=3,
         description="E-mail of the service account: a server admin that creates and owns every workspace.",
@@ -200,7 +212,7 @@ class Settings(GatewaySettings):
         "never change it once accounts exist.",
         examples=["the output of: openssl rand -hex 32"],
     )
-    report_path: Path = Field(
+    report_path: Folder = Field(
         default=Path("reports"), description="Folder for the reports.", examples=["/var/lib/provisioning/reports"]
     )
     tables_path: Place | None = Field(
@@ -269,30 +281,43 @@ class Settings(GatewaySettings):
         examples=["3"],
     )
     keep_outcomes_days: int = Field(
-        default=90, ge=1, description="Runs, what they did and what drift they found are kept so long.", examples=["90"]
+        default=90,
+        ge=1,
+        le=_MOST_DAYS,
+        description="Runs, what they did and what drift they found are kept so long.",
+        examples=["90"],
     )
     keep_timelines_days: int = Field(
-        default=365, ge=1, description="Changes of conditions in tenants' timelines are kept so long.", examples=["365"]
+        default=365,
+        ge=1,
+        le=_MOST_DAYS,
+        description="Changes of conditions in tenants' timelines are kept so long.",
+        examples=["365"],
     )
     keep_reports_days: int = Field(
-        default=30, ge=1, description="Report files and saved plans are kept so long.", examples=["30"]
+        default=30, ge=1, le=_MOST_DAYS, description="Report files and saved plans are kept so long.", examples=["30"]
     )
     keep_removed_rows_days: int = Field(
         default=90,
         ge=1,
+        le=_MOST_DAYS,
         description="Rows that were removed by SQL are kept so long; after that no `provisioning undo` brings them "
         "back.",
         examples=["90"],
     )
     keep_dagster_days: int = Field(
-        default=30, ge=1, description="Finished runs and their events are kept so long in Dagster.", examples=["30"]
+        default=30,
+        ge=1,
+        le=_MOST_DAYS,
+        description="Finished runs and their events are kept so long in Dagster.",
+        examples=["30"],
     )
     tenant_database_pattern: Pattern = Field(
         default="^twenty_tenant_.+",
         description="Regular expression (PostgreSQL) that tells a tenant database by its name.",
         examples=["^twenty_tenant_.+"],
     )
-    tenant_database_excluded: tuple[str, ...] = Field(
+    tenant_database_excluded: Names = Field(
         default=("twenty_tenant_template",),
         description="Databases that match but are no tenants, as a JSON list.",
         examples=['["twenty_tenant_template"]'],
@@ -302,7 +327,7 @@ class Settings(GatewaySettings):
         description="Register a tenant database that the registry does not know.",
         examples=["true"],
     )
-    registry_pending_statuses: tuple[str, ...] = Field(
+    registry_pending_statuses: Names = Field(
         default=("pending", "creating", "provisioning"),
         description="Registry statuses that become the ready status once a tenant is ready, as a JSON list.",
         examples=['["pending", "provisioning"]'],
@@ -418,14 +443,6 @@ class Settings(GatewaySettings):
         return (single, *self.twenty_servers)
 
 
-class MissingTwentySettings(ValueError):
-    """The single Twenty server is described in part, or no server at all."""
-
-    def __init__(self, missing: Sequence[str]) -> None:
-        super().__init__(", ".join(missing))
-        self.missing = tuple(missing)
-
-
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings.
 
@@ -445,31 +462,13 @@ def load_gateway_settings() -> GatewaySettings:
 
 
 def _load(kind: type[Kind], overrides: dict[str, Any]) -> Kind:
-    from pydantic_settings import SettingsError as UnreadableSettings
-
+    file = overrides.get("_env_file", kind.model_config.get("env_file"))
+    faults = [*environment_faults(), *(file_faults(Path(file)) if file else ())]
+    if faults:
+        raise SettingsError(faults)
     try:
         return kind(**overrides)
     except ValidationError as error:
-        raise SettingsError(_fault_lines(error)) from None
-    except UnreadableSettings as error:
-        named = re.search(r'field "(\w+)"', str(error))
-        variable = PREFIX + (named.group(1).upper() if named else "?")
-        raise SettingsError([f"{variable}: must be JSON, see docs/configuration.md"]) from None
-
-
-def _fault_lines(error: ValidationError) -> list[str]:
-    lines: list[str] = []
-    for fault in error.errors(include_url=False, include_input=False):
-        cause = (fault.get("ctx") or {}).get("error")
-        if isinstance(cause, MissingTwentySettings):
-            lines += [f"{name}: is missing (or set {PREFIX}TWENTY_SERVERS)" for name in cause.missing]
-            continue
-        path = [str(part) for part in fault["loc"]]
-        message = str(cause) if cause else fault["msg"]
-        if not path:
-            lines.append(message)
-            continue
-        variable = PREFIX + path[0].upper()
-        inside = "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path[1:])
-        lines.append(f"{variable}{inside}: {'is missing' if fault['type'] == 'missing' else message}")
-    return lines
+        faults = fault_lines(error)
+    # not in the handler: the values hang on the exception that is handled there
+    raise SettingsError(faults)

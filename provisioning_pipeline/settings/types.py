@@ -1,49 +1,138 @@
 """The kinds of values that settings have, each with its check. A fault names what is wanted, never the value."""
 
 import re
+import unicodedata
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AnyHttpUrl, SecretStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, SecretStr
+
+from provisioning_pipeline.settings.database_url import checked_database_url
+
+_INVISIBLE = "\ufeff\u200b\u2060"
+"""A byte order mark and spaces without width: what an editor, or a copy from a web page, leaves at the ends."""
+_CONTROL = frozenset({"Cc", "Zl", "Zp"})
+_QUOTES: Mapping[str, str] = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:://|::)")
+
+
+def stripped(text: str) -> str:
+    """Without white space, line ends and byte order marks around it; files and `echo` leave those."""
+    before = None
+    while text != before:
+        before, text = text, text.strip().strip(_INVISIBLE)
+    return text
+
+
+def cleaned(value: Any) -> Any:
+    """A value as every setting takes it, before anything else is asked of it, inside of lists and objects, too.
+
+    Raises:
+        ValueError: when it holds what no setting may hold.
+    """
+    if isinstance(value, str):
+        return _cleaned_text(value)
+    if isinstance(value, SecretStr):
+        return SecretStr(_cleaned_text(value.get_secret_value()))
+    if isinstance(value, Mapping):
+        return {cleaned(key): cleaned(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(cleaned(inner) for inner in value)
+    return value
+
+
+def _cleaned_text(text: str) -> str:
+    text = stripped(text)
+    if any(unicodedata.category(character) in _CONTROL or character in _INVISIBLE for character in text):
+        raise ValueError("holds a line break or another control character: write it in one line of plain text")
+    if any(unicodedata.category(character) == "Cs" for character in text):
+        raise ValueError("is not in UTF-8: write it anew in that encoding")
+    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
+        raise ValueError(
+            "stands in quotation marks, which would count as a part of it: write it without (docker's --env-file and "
+            "Kubernetes keep them, a shell and a file .env do not)"
+        )
+    return text
 
 
 def _http_url(value: str) -> str:
-    try:
-        TypeAdapter(AnyHttpUrl).validate_python(value)
-    except ValidationError:
-        message = "must be a URL that starts with http:// or https://"
-        raise ValueError(message) from None
-    if "@" in value.split("/", 3)[2]:
-        message = "must not hold a user or password: it is shown in reports"
-        raise ValueError(message)
+    _must_be_http(value)
+    # a password with a raw / in it moves the @ into the path
+    if "@" in value:
+        raise ValueError("must not hold a user or password: it is shown in reports")
+    if "?" in value or "#" in value:
+        raise ValueError("must end before any ? or #: paths are added to it")
     return value.rstrip("/")
 
 
-def _place(value: str) -> str:
-    if re.match(r"[a-z0-9+.-]+://[^/@]*:[^/@]*@", value, re.IGNORECASE):
-        message = "must not hold a password: it is shown in reports. Give fsspec its credentials by its own means"
-        raise ValueError(message)
-    return value
+def _must_be_http(value: str) -> None:
+    import httpx
+
+    try:
+        url = httpx.URL(value)
+        # as the connection will have it; encoding the host is what fails for names that cannot be looked up
+        usable = url.scheme in ("http", "https") and bool(url.raw_host) and (url.port or 1) in range(1, 65_536)
+    except (httpx.InvalidURL, ValueError):
+        usable = False
+    if not usable or not value.isprintable() or " " in value:
+        raise ValueError("must be a URL that starts with http:// or https:// and names a host")
 
 
 def _secret_http_url(value: SecretStr) -> SecretStr:
-    return SecretStr(_http_url(value.get_secret_value().strip()))
-
-
-def _postgres_url(value: SecretStr) -> SecretStr:
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
     text = value.get_secret_value()
+    _must_be_http(text)
+    # the path may hold one: incoming webhooks of Teams do
+    if "@" in re.split(r"[/?#]", text.split("://", 1)[1], maxsplit=1)[0]:
+        raise ValueError("must not hold a user or password: no request would carry them")
+    return SecretStr(text.rstrip("/"))
+
+
+def _origin(value: str) -> str:
+    # as a browser writes it, and so Clerk's claim `azp`
+    return value.rstrip("/")
+
+
+def _path(value: str) -> str:
+    """A path of this machine, with `~` expanded."""
+    if "$" in value:
+        raise ValueError("holds a $: variables are not expanded here. Write the whole path, or one that begins with ~")
     try:
-        parameters = conninfo_to_dict(text) if text.startswith(("postgresql://", "postgres://")) else {}
-    except ProgrammingError:
-        parameters = {}
-    if not parameters.get("dbname"):
-        message = "must be a URL like postgresql://user:password@host:5432/database, with a database name"
-        raise ValueError(message)
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError("begins with ~ and a user who is not known on this machine: write the whole path") from None
+
+
+def _place(value: str) -> str:
+    """A folder, or a URL that fsspec knows."""
+    scheme = _SCHEME.match(value)
+    if scheme is None:
+        return _path(value)
+    # a password with a raw / in it moves the @ behind the host
+    if re.search(r":[^/]", value[scheme.end() :].split("@")[0]) and "@" in value:
+        raise ValueError(
+            "must not hold a password: it is shown in reports. Give fsspec its credentials by its own means"
+        )
+    _must_be_known(scheme[1].lower())
+    if scheme[1].lower() in ("file", "local"):
+        head, path = value[: scheme.end()], value[scheme.end() :]
+        return head + _path(path) if path.startswith("~") else value
     return value
+
+
+def _must_be_known(scheme: str) -> None:
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ValueError:
+        known = "a folder, file://, s3://, gs:// or abfs://"
+        raise ValueError(f"begins with a scheme that fsspec does not know: give {known}, for example") from None
+    except ImportError:
+        # its package is missing here; another process of ours may have it, and writing says so
+        return
 
 
 def _regular_expression(value: str) -> str:
@@ -56,19 +145,30 @@ def _regular_expression(value: str) -> str:
 
 
 def _header_secret(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value().strip()
+    text = value.get_secret_value()
     if not text or not text.isascii() or not text.isprintable():
-        message = "must be one line of plain characters"
-        raise ValueError(message)
-    return SecretStr(text)
+        raise ValueError("must be one line of plain characters")
+    return value
+
+
+def _clerk_key(value: SecretStr) -> SecretStr:
+    if value.get_secret_value().startswith("pk_"):
+        raise ValueError("is Clerk's publishable key: the secret key begins with sk_")
+    return value
+
+
+def _email(value: str) -> str:
+    name, _, host = value.rpartition("@")
+    if not name or not host or " " in value:
+        raise ValueError("must be an e-mail address")
+    return value
 
 
 def _issuer(value: str) -> str:
     url = _http_url(value)
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
-        message = "must start with https://: whoever answers there says which keys sign sessions"
-        raise ValueError(message)
+        raise ValueError("must start with https://: whoever answers there says which keys sign sessions")
     return url
 
 
@@ -79,10 +179,23 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _secret(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
+    return lambda value: SecretStr(check(value.get_secret_value()))
+
+
+ClerkKey = Annotated[SecretStr, AfterValidator(_header_secret), AfterValidator(_clerk_key)]
+Email = Annotated[str, AfterValidator(_email)]
+Folder = Annotated[Path, AfterValidator(lambda path: Path(_path(str(path))))]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Place = Annotated[str, AfterValidator(_place)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_secret(checked_database_url))]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
+Origin = Annotated[str, AfterValidator(_origin)]
 IssuerUrl = Annotated[str, AfterValidator(_issuer)]

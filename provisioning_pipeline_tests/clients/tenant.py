@@ -37,11 +37,11 @@ class Tenant:
         return list(self.postgres.execute(self.name, statement, values or None))
 
     def write(self, *statements: str) -> None:
-        """In one session, whose counts are there for everybody when it ends."""
+        """In one session, whose counts are there for everybody before it ends."""
         with self.postgres.connect(self.name) as connection:
             for statement in statements:
-                connection.execute("SELECT pg_stat_force_next_flush()")
                 connection.execute(statement.encode())
+                connection.execute("SELECT pg_stat_force_next_flush()")
 
     def hand_made(self, *members: SeededMember, slug: str = "acme", **options: Any) -> HandMadeWorkspace:
         with self.postgres.connect(self.name) as connection:

@@ -153,7 +153,6 @@ USER = {"id": "user_1", "banned": False}
         pytest.param({"data": [], "total_count": 7}, USER, id="a count without rows"),
         pytest.param({"data": [membership(1), membership(2)], "total_count": 2}, None, id="a filter that was ignored"),
         pytest.param(NOT_LISTED, {"id": "user_2", "banned": True}, id="another user"),
-        pytest.param(NOT_LISTED, [], id="no user object"),
     ],
 )
 async def test_an_answer_that_contradicts_itself_proves_nothing(any_server: AnyServer, listed: Any, user: Any) -> None:

@@ -46,7 +46,9 @@ async def test_a_wrong_key_ends_the_run_and_is_not_shown(clerk: StandInClerk, ca
 
 
 @every_call
-async def test_a_base_url_without_v1_is_recognised_and_gives_the_hint(clerk: StandInClerk, call: Call) -> None:
+async def test_a_base_url_without_v1_is_recognised_and_gives_the_hint(
+    clerk: StandInClerk, waits: list[float], call: Call
+) -> None:
     async with client(clerk.base_url.removesuffix("/v1"), clerk.secret_key, dry_run=False) as opened:
         with pytest.raises(Fault, match="needs /v1 at its end") as raised:
             await call(opened)
@@ -81,7 +83,9 @@ async def test_clerks_own_error_codes_are_told(any_server: AnyServer, call: Call
     "body", [[], {}, "text", None, {"data": []}, {"total_count": 1}, {"data": {}, "total_count": 1}]
 )
 @pytest.mark.parametrize("call", ["organizations", "memberships", "organization_memberships", "users", "look_at"])
-async def test_json_that_is_not_clerks_is_a_fault_and_no_crash(any_server: AnyServer, body: Any, call: str) -> None:
+async def test_json_that_is_not_clerks_is_a_fault_and_no_crash(
+    any_server: AnyServer, waits: list[float], body: Any, call: str
+) -> None:
     async def answer(_: Request) -> Response:
         return JSONResponse(body)
 
@@ -91,7 +95,7 @@ async def test_json_that_is_not_clerks_is_a_fault_and_no_crash(any_server: AnySe
     assert raised.value.reason is Reason.CLERK_UNREACHABLE
 
 
-async def test_a_server_that_is_not_clerk_is_told_so(any_server: AnyServer) -> None:
+async def test_a_server_that_is_not_clerk_is_told_so(any_server: AnyServer, waits: list[float]) -> None:
     async def answer(_: Request) -> Response:
         return PlainTextResponse("<html>hello</html>")
 

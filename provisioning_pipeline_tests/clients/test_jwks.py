@@ -329,6 +329,41 @@ async def test_good_keys_among_garbage_are_known(keys: PublicKeys, clerk: Clerk)
         assert await keys.get(kid) is None
 
 
+GARBLED: dict[str, Callable[[], Any]] = {
+    "cut short": lambda: jwk(FIRST, n=jwk(FIRST)["n"][:20]),
+    "without n": lambda: {name: value for name, value in jwk(FIRST).items() if name != "n"},
+    "n that is no text": lambda: jwk(FIRST, n=5),
+    "without an id": lambda: jwk(FIRST, kid=""),
+    "a text": lambda: "ins_1",
+    "nothing": lambda: None,
+}
+
+
+@pytest.mark.parametrize("garbled", GARBLED.values(), ids=GARBLED)
+async def test_a_set_with_a_garbled_key_locks_nobody_out_while_the_known_keys_are_good(
+    keys: PublicKeys, clerk: Clerk, clock: Clock, garbled: Callable[[], Any]
+) -> None:
+    await keys.get("ins_1")
+    clerk.answer = lambda: JSONResponse({"keys": [garbled(), jwk(SECOND, "ins_2")]})
+
+    assert same(await keys.get("ins_2"), SECOND)
+    assert same(await keys.get("ins_1"), FIRST)
+    for _ in range(5):
+        clock.now += FRESH_SECONDS + 1
+        await keys.doubted()
+    # not for ever: a key that Clerk withdrew must go some day
+    assert await keys.get("ins_1") is None
+    assert same(await keys.get("ins_2"), SECOND)
+
+
+async def test_a_key_that_is_gone_from_a_set_without_fault_is_gone(keys: PublicKeys, clerk: Clerk) -> None:
+    await keys.get("ins_1")
+    clerk.publishes(elliptic() | {"kid": "ins_3"}, jwk(SECOND, "ins_2"))
+
+    assert same(await keys.get("ins_2"), SECOND)
+    assert await keys.get("ins_1") is None
+
+
 async def test_of_two_keys_with_one_id_one_is_known(keys: PublicKeys, clerk: Clerk) -> None:
     clerk.publishes(jwk(FIRST), jwk(SECOND))
 

@@ -1,6 +1,7 @@
 """Postgres: failures in words, without the password, and dry runs that the server itself enforces."""
 
 import logging
+from contextlib import AsyncExitStack
 
 import psycopg
 import pytest
@@ -121,7 +122,7 @@ def test_another_database_of_the_same_server_has_any_name(name: str) -> None:
     assert CANARY in other
 
 
-async def test_a_database_that_goes_away_is_one_fault_and_its_pool_says_nothing_by_itself(
+async def test_a_database_that_goes_away_is_one_fault_and_says_nothing_by_itself(
     sandbox_postgres: SandboxPostgres, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # as on the command line, where nobody set up logs
@@ -129,32 +130,20 @@ async def test_a_database_that_goes_away_is_one_fault_and_its_pool_says_nothing_
     url = sandbox_postgres.create_database("leaving")
     async with database(url) as opened:
         await opened.fetch("SELECT 1 AS one")
-        monkeypatch.setattr(await opened._opened(), "timeout", 0.2)
         sandbox_postgres.drop_database("leaving")
         for _ in range(2):
-            with pytest.raises(Fault) as raised:
+            with pytest.raises(Fault, match='database "leaving" does not exist') as raised:
                 await opened.fetch("SELECT 1 AS one")
             assert raised.value.reason is Reason.REGISTRY_UNREACHABLE
     assert capfd.readouterr().err == ""
 
 
-async def test_where_logs_are_set_up_the_pools_warnings_are_in_them(caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("psycopg.pool").warning("error connecting in '%s'", "The registry")
-    assert "The registry" in caplog.text
-
-
-async def test_a_pool_that_waits_in_vain_names_the_cause(
+async def test_who_waits_in_vain_for_a_connection_of_this_process_is_told(
     sandbox_postgres: SandboxPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = sandbox_postgres.create_database("waiting")
-    async with database(url) as opened:
-        pool = await opened._opened()
-        async with pool.connection(), pool.connection(), pool.connection(), pool.connection():
-            # only now: the four may take their time on a busy machine
-            monkeypatch.setattr(pool, "timeout", 0.01)
-            with pytest.raises(Fault, match="couldn't get a connection"):
-                await opened.fetch("SELECT 1 AS one")
-            monkeypatch.setattr(opened, "_url", sandbox_postgres.url("no_such_database"))
-            with pytest.raises(Fault, match='database "no_such_database" does not exist'):
-                await opened.fetch("SELECT 1 AS one")
-    sandbox_postgres.drop_database("waiting")
+    async with database(sandbox_postgres.url()) as opened, AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(opened.transaction())
+        monkeypatch.setattr("provisioning_pipeline.clients.postgres._PLACE_SECONDS", 0.01)
+        with pytest.raises(Fault, match="all 4 connections of this process have been in use"):
+            await opened.fetch("SELECT 1 AS one")

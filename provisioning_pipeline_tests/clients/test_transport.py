@@ -210,6 +210,45 @@ class NotedLimit(RateLimit):
         self.holds.append(seconds)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        (
+            "https://u:c4nary@new.test/things?token=c4nary#c4nary",
+            "to https://new.test/things, which is not followed. If",
+        ),
+        ("https://new.test:8443/things", "set it to https://new.test:8443: PROVISIONING_X"),
+        ("//new.test/login", "to http://new.test/login, which"),
+        ("/sign-in?c4nary", "/sign-in, which"),
+        ("https://[c4nary", "an address that cannot be read"),
+    ],
+)
+async def test_a_redirect_is_told_and_not_followed(
+    remote: Remote, waits: list[float], status: int, location: str, told: str
+) -> None:
+    remote.script = [error(status, location=location)]
+    sender = Transport(
+        remote.base_url,
+        system="The remote",
+        unreachable=Reason.SERVER_UNREACHABLE,
+        timeout_seconds=5,
+        dry_run=False,
+        counter=CallCounter(),
+        setting="PROVISIONING_X",
+    )
+    async with sender:
+        with pytest.raises(Fault) as raised:
+            await sender.send("POST", "/things", name="makeThing", effect=Effect.CREATE)
+    assert told in raised.value.message
+    assert f"HTTP {status}" in raised.value.message
+    assert "PROVISIONING_X" in raised.value.message
+    assert "c4nary" not in raised.value.message
+    assert not raised.value.effect_unknown
+    assert raised.value.kind is (FaultKind.SERVER if status in (301, 308) else FaultKind.TRANSIENT)
+    assert waits == []
+
+
 async def test_every_try_takes_a_turn_of_the_shared_limit(remote: Remote, waits: list[float]) -> None:
     limit = NotedLimit()
     remote.script = [error(500), Cut]

@@ -72,13 +72,17 @@ async def refusal(base_url: str) -> Fault:
     ],
     ids=["html", "404", "other json", "list", "string", "redirect"],
 )
-async def test_what_speaks_no_graphql_is_no_twenty(response: Response, any_server: AnyServer) -> None:
+async def test_what_speaks_no_graphql_is_no_twenty(
+    response: Response, any_server: AnyServer, waits: list[float]
+) -> None:
     base_url = any_server.answers(response)
     fault = await refusal(base_url)
     assert f"{base_url}/metadata answers HTTP {response.status_code} without GraphQL" in fault.message
 
 
-async def test_a_graphql_server_that_is_not_twenty_is_told_what_it_lacks(any_server: AnyServer) -> None:
+async def test_a_graphql_server_that_is_not_twenty_is_told_what_it_lacks(
+    any_server: AnyServer, waits: list[float]
+) -> None:
     query = QueryType()
     query.set_field("hello", lambda *_: "world")
     application = graphql_server(make_executable_schema("type Query { hello: String }", query))
@@ -102,7 +106,9 @@ def older_twenty() -> GraphQLSchema:
     )
 
 
-async def test_an_older_twenty_is_told_fields_and_arguments_that_it_lacks(any_server: AnyServer) -> None:
+async def test_an_older_twenty_is_told_fields_and_arguments_that_it_lacks(
+    any_server: AnyServer, waits: list[float]
+) -> None:
     fault = await refusal(any_server.answers(graphql_server(older_twenty())))
     for name in ("signUpInNewWorkspace.input", "User.onboardingStatus", "Mutation.signUpInWorkspace", "inviteHash"):
         assert name in fault.message

@@ -108,7 +108,7 @@ def test_an_organization_moves_to_the_tenant_that_has_it_now(url: str) -> None:
 
 def test_a_ledger_of_an_earlier_version_is_refused_in_words_until_it_is_migrated(url: str) -> None:
     async def work(members: Members) -> str:
-        await members.database.execute("DROP TABLE provisioning.certificate")
+        await members.database.execute("DROP TABLE provisioning.lock_signature")
         with pytest.raises(Fault) as caught:
             await members.member_links()
         return caught.value.message

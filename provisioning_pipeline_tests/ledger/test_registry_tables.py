@@ -9,6 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_statuses import spelled
 from provisioning_pipeline.model.condition import Reason
@@ -283,3 +284,39 @@ def test_a_column_waits_for_nobody_who_holds_the_table(place: Place, monkeypatch
     place.ask(lambda registry: registry.ensure_our_columns(), as_owner=True)
     columns = place.sql("SELECT attname FROM pg_attribute WHERE attrelid = 'tenant_registry'::regclass AND attnum > 2")
     assert [name for (name,) in columns] == ["twenty_workspace_id", "twenty_admin_user_id", "twenty_admin_email"]
+
+
+# --- a ledger of before ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_ledger_of_before_remembers_who_had_a_row(sandbox_postgres: SandboxPostgres) -> None:
+    from alembic import command
+
+    name = f"before_{uuid.uuid4().hex[:8]}"
+    url = sandbox_postgres.create_database(name)
+    try:
+        schema.migrate(url)
+        config = schema.alembic_config(url)
+        command.downgrade(config, "0006")
+        told = {"a": "RegistryRow", "b": "Adopted", "c": "TenantSuspended", "d": "TenantGone", "e": "NotRegistered"}
+        for database, reason in told.items():
+            sandbox_postgres.execute(
+                name, "INSERT INTO provisioning.tenant_link (database_name, slug) VALUES (%s, %s)", [database, database]
+            )
+            sandbox_postgres.execute(
+                name,
+                "INSERT INTO provisioning.condition (database_name, type, status, reason, message, run_id) "
+                "VALUES (%s, 'Registered', 'True', %s, '', 'r1')",
+                [database, reason],
+            )
+        schema.migrate(url)
+        rows = sandbox_postgres.execute(
+            name,
+            "SELECT database_name, registered_at IS NOT NULL, registry_row_gone_at IS NOT NULL "
+            "FROM provisioning.tenant_link ORDER BY 1",
+        )
+        expected = [("a", True, False), ("b", True, False), ("c", True, False), ("d", True, True), ("e", False, False)]
+        assert rows == expected
+    finally:
+        sandbox_postgres.drop_database(name)

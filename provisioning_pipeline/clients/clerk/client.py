@@ -5,11 +5,10 @@ Limits as in Clerk's OpenAPI of 2026-05-12: 500 objects on a page (more silently
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-import orjson
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.rows import (
@@ -32,6 +31,7 @@ from provisioning_pipeline.clients.clerk.walk import (
 )
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.limits import shared_limit
+from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault, in_words, json_of, plain_text
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -43,7 +43,8 @@ _CALLS_AT_ONCE = 4
 _OLDEST_FIRST = "+created_at"
 _SYSTEM = "Clerk"
 _MEMBERS = "GET /organizations/{id}/memberships"
-_ABSENT: Final = object()
+_OTHER_JSON: Final = "JSON of another shape than Clerk's"
+T = TypeVar("T")
 
 
 class ClerkClient:
@@ -75,6 +76,7 @@ class ClerkClient:
             counter=counter,
             headers={"authorization": f"Bearer {key}", "clerk-api-version": API_VERSION},
             limit=shared_limit(key, max(1, int(requests_per_10_seconds * share))),
+            setting="PROVISIONING_CLERK_BASE_URL",
         )
         self._is_clerk = False
 
@@ -87,9 +89,22 @@ class ClerkClient:
         await self._transport.__aexit__(kind, error, trace)
 
     async def instance(self) -> dict[str, Any]:
-        """The instance behind the key: `id` and `environment_type` (production, development, …)."""
-        answer = await self._get("/instance", "GET /instance")
-        return answer if isinstance(answer, dict) else {}
+        """The instance behind the key: `id` and `environment_type` (production, development, …).
+
+        Raises:
+            Fault: of kind SERVER when what answers is not Clerk.
+        """
+        try:
+            found = await self._ask("/instance", "GET /instance", _object)
+        except OddAnswerFault as fault:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.CLERK_UNREACHABLE,
+                f"What answers at {self._transport.base_url} is not Clerk: {fault.why}. Check "
+                "PROVISIONING_CLERK_BASE_URL: it is taken as it is, and api.clerk.com needs /v1 at its end.",
+            ) from None
+        assert found is not None
+        return found
 
     # --- lists
 
@@ -120,7 +135,7 @@ class ClerkClient:
         """Every user, as rows of CLERK_USERS."""
 
         async def count() -> int:
-            return _total(await self._get("/users/count", "GET /users/count"), "GET /users/count")
+            return await self._get("/users/count", "GET /users/count", _total)
 
         async def after(cursor: str | None) -> Page | None:
             parameters: dict[str, Any] = {"limit": MOST_PER_PAGE, "order_by": _OLDEST_FIRST}
@@ -128,14 +143,13 @@ class ClerkClient:
             absent = (400, 404, 422) if cursor else ()
             if cursor:
                 parameters["starting_after"] = cursor
-            data = await self._get("/users", "GET /users", parameters, absent=absent)
-            return None if data is _ABSENT else page_of(_list(data, "GET /users"), user_row)
+            return await self._get_if_there("/users", "GET /users", _page_of_users, parameters, absent=absent)
 
         return await by_cursor("users", count, after)
 
     async def some_users(self, user_ids: Iterable[str]) -> Walk:
         """The users with these ids, as rows of CLERK_USERS; deleted ones are missing."""
-        return await self._by_ids("users", "user_id", user_ids, lambda answer: _list(answer, "GET /users"), user_row)
+        return await self._by_ids("users", "user_id", user_ids, _page_of_users)
 
     async def known_emails(self, emails: Iterable[str]) -> frozenset[str]:
         """Those of these e-mails that anybody at Clerk has, verified or not; all in lower case."""
@@ -144,8 +158,7 @@ class ClerkClient:
         for start in range(0, len(wanted), MOST_IDS_PER_CALL):
             chunk = wanted[start : start + MOST_IDS_PER_CALL]
             parameters = {"email_address": chunk, "limit": MOST_PER_PAGE}
-            answer = await self._get("/users", "GET /users", parameters)
-            known.update(email for user in _list(answer, "GET /users") for email in all_emails(user))
+            known.update(await self._get("/users", "GET /users", _emails, parameters))
         return frozenset(known & set(wanted))
 
     async def some_organizations(self, organization_ids: Iterable[str]) -> Walk:
@@ -154,18 +167,20 @@ class ClerkClient:
             "organizations",
             "organization_id",
             organization_ids,
-            lambda answer: _data(answer, "GET /organizations"),
-            organization_row,
+            lambda answer: page_of(_data(answer), organization_row),
         )
 
     async def organization_by_slug(self, slug: str) -> Row | None:
         """The organization with exactly this slug, as a row of ORGANIZATIONS; None when there is none."""
         name = "GET /organizations/{slug}"
-        answer = await self._get(_path("organizations", slug), name, absent=(404,)) if slug else None
-        if answer is _ABSENT:
+        if not slug:
+            return None
+        answer = await self._get_if_there(_path("organizations", slug), name, _object)
+        if answer is None:
             await self._prove_clerk()
+            return None
         # the same path takes ids, so that what was found need not have that slug
-        if not isinstance(answer, dict) or answer.get("slug") != slug:
+        if answer.get("slug") != slug:
             return None
         page = page_of([answer], organization_row)
         return next(iter(page.rows.values()), None)
@@ -190,24 +205,24 @@ class ClerkClient:
             Fault: when Clerk could not be asked.
         """
         listed, user = await both(
-            self._get(
+            self._get_if_there(
                 _members_path(organization_id),
                 _MEMBERS,
+                lambda answer: (_data(answer), _total(answer)),
                 {"user_id": user_id, "limit": 1},
-                absent=(404,),
             ),
-            self._get(_path("users", user_id), "GET /users/{id}", absent=(404,)),
+            self._get_if_there(_path("users", user_id), "GET /users/{id}", _object),
         )
-        if listed is _ABSENT:
+        if listed is None:
             await self._prove_clerk()
             return False
-        entries = _data(listed, _MEMBERS)
-        if _total(listed, _MEMBERS) != len(entries) or any(_user_of(entry) != user_id for entry in entries):
+        entries, total = listed
+        if total != len(entries) or any(_user_of(entry) != user_id for entry in entries):
             return False  # the list was not narrowed to this person, so nothing follows from it
         member = bool(entries)
-        if user is _ABSENT:
+        if user is None:
             return False if member else Departure("deleted", None)
-        if not isinstance(user, dict) or user.get("id") != user_id:
+        if user.get("id") != user_id:
             return False
         if user.get("banned") is True:
             changed_at = user.get("updated_at")
@@ -225,11 +240,9 @@ class ClerkClient:
         """
         name = "PATCH /organizations/{id}/metadata"
         path = _path("organizations", organization_id, "metadata")
-        response = await self._patch(path, name, {"public_metadata": {WORKSPACE_ID_KEY: workspace_id}})
-        if response.status_code == 404:
+        status, _ = await self._patch(path, name, {"public_metadata": {WORKSPACE_ID_KEY: workspace_id}}, (404,))
+        if status == 404:
             raise await self._organization_missing(organization_id)
-        if response.status_code >= 400:
-            raise _fault(response, name)
 
     async def store_external_id(self, user_id: str, external_id: str | None) -> None:
         """Keep an id of ours as the user's `external_id`; None takes it away.
@@ -239,19 +252,18 @@ class ClerkClient:
             DryRunViolation: in a dry run.
         """
         name = "PATCH /users/{id}"
-        response = await self._patch(_path("users", user_id), name, {"external_id": external_id})
-        if response.status_code == 404:
+        body = {"external_id": external_id}
+        status, codes = await self._patch(_path("users", user_id), name, body, (404, 409, 422))
+        if status == 404:
             await self._prove_clerk()
             raise Fault(FaultKind.TENANT, Reason.MEMBERS_GONE, f"Clerk knows no user {user_id} any more.")
-        if response.status_code in (409, 422):
+        if status in (409, 422):
             raise Fault(
                 FaultKind.TENANT,
                 Reason.EXTERNAL_ID_TAKEN,
-                f"Clerk does not take {external_id} as the external id of {user_id} ({_codes(response)}): "
+                f"Clerk does not take {external_id} as the external id of {user_id} ({codes}): "
                 "another user has it. Take it away from that one, or leave it.",
             )
-        if response.status_code >= 400:
-            raise _fault(response, name)
 
     # --- the wire
 
@@ -263,19 +275,21 @@ class ClerkClient:
         parse: Parse,
         missing: Callable[[], Awaitable[Fault]] | None = None,
     ) -> Walk:
+        def read(answer: Any) -> tuple[Page, int]:
+            return page_of(_data(answer), parse), _total(answer)
+
         async def page_at(offset: int) -> tuple[Page, int]:
             parameters = {"limit": MOST_PER_PAGE, "offset": offset, "order_by": _OLDEST_FIRST}
-            answer = await self._get(path, call, parameters, absent=(404,) if missing else ())
-            if missing and answer is _ABSENT:
+            if missing is None:
+                return await self._get(path, call, read, parameters)
+            found = await self._get_if_there(path, call, read, parameters)
+            if found is None:
                 raise await missing()
-            total = _total(answer, call)
-            return page_of(_data(answer, call), parse), total
+            return found
 
         return await by_offset(name, page_at)
 
-    async def _by_ids(
-        self, name: str, parameter: str, ids: Iterable[str], data: Callable[[Any], list[Any]], parse: Parse
-    ) -> Walk:
+    async def _by_ids(self, name: str, parameter: str, ids: Iterable[str], page: Callable[[Any], Page]) -> Walk:
         wanted = list(dict.fromkeys(filter(None, ids)))
         chunks = iter(range(0, len(wanted), MOST_IDS_PER_CALL))
         pages: dict[int, Page] = {}
@@ -283,17 +297,16 @@ class ClerkClient:
         async def read_on() -> None:
             for start in chunks:
                 chunk = wanted[start : start + MOST_IDS_PER_CALL]
-                answer = await self._get(f"/{name}", f"GET /{name}", {parameter: chunk, "limit": MOST_IDS_PER_CALL})
-                pages[start] = page_of(data(answer), parse)
+                asked = {parameter: chunk, "limit": MOST_IDS_PER_CALL}
+                pages[start] = await self._get(f"/{name}", f"GET /{name}", page, asked)
 
         await all_of(read_on() for _ in range(_CALLS_AT_ONCE))
         return by_ids(name, [pages[start] for start in sorted(pages)], frozenset(wanted))
 
     async def _prove_clerk(self) -> None:
-        """Raise unless Clerk is there: a base URL that is not Clerk's answers 404 to everything."""
+        """Raise unless Clerk is there: a base URL that is not Clerk's answers oddly to everything."""
         if not self._is_clerk:
             await self.instance()
-            self._is_clerk = True
 
     async def _organization_missing(self, organization_id: str) -> Fault:
         await self._prove_clerk()
@@ -304,21 +317,73 @@ class ClerkClient:
         )
 
     async def _get(
-        self, path: str, name: str, parameters: Mapping[str, Any] | None = None, *, absent: Container[int] = ()
-    ) -> Any:
-        response = await self._transport.send("GET", path, name=name, effect=Effect.READ, params=dict(parameters or {}))
-        if response.status_code in absent:
-            return _ABSENT
-        if response.status_code >= 400:
-            raise _fault(response, name)
-        try:
-            # three times quicker than the standard library over a hundred thousand rows
-            return orjson.loads(response.content)
-        except ValueError:
-            raise _not_clerk(name) from None
+        self, path: str, name: str, read: Callable[[Any], T], parameters: Mapping[str, Any] | None = None
+    ) -> T:
+        """What `read` makes of Clerk's answer, which is asked for again while it is odd.
 
-    async def _patch(self, path: str, name: str, body: Mapping[str, Any]) -> httpx.Response:
-        return await self._transport.send("PATCH", path, name=name, effect=Effect.WRITE, json=body)
+        Raises:
+            Fault: of kind SERVER when what answers is not Clerk; transient when only this was answered oddly.
+        """
+        found = await self._get_if_there(path, name, read, parameters, absent=())
+        assert found is not None
+        return found
+
+    async def _get_if_there(
+        self,
+        path: str,
+        name: str,
+        read: Callable[[Any], T],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        absent: Container[int] = (404,),
+    ) -> T | None:
+        """The same; None when Clerk itself, and nobody in front of it, refuses with one of these statuses."""
+        try:
+            return await self._ask(path, name, read, parameters, absent=absent)
+        except OddAnswerFault:
+            await self._prove_clerk()
+            raise
+
+    async def _ask(
+        self,
+        path: str,
+        name: str,
+        read: Callable[[Any], T],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        absent: Container[int] = (),
+    ) -> T | None:
+        def answer(response: httpx.Response) -> T | None:
+            if response.is_success:
+                found = read(json_of(response))
+                self._is_clerk = True
+                return found
+            codes = _codes(response)
+            if response.status_code not in absent:
+                raise _refusal(response, name, codes)
+            return None
+
+        return await self._transport.ask(
+            "GET", path, name=name, effect=Effect.READ, read=answer, params=dict(parameters or {})
+        )
+
+    async def _patch(self, path: str, name: str, body: Mapping[str, Any], expected: Container[int]) -> tuple[int, str]:
+        """Write; the status that Clerk answers, if it is a success or one of these refusals, and its error codes."""
+
+        def answer(response: httpx.Response) -> tuple[int, str]:
+            if response.is_success:
+                _object(json_of(response))
+                return response.status_code, ""
+            codes = _codes(response)
+            if response.status_code not in expected:
+                raise _refusal(response, name, codes)
+            return response.status_code, codes
+
+        try:
+            return await self._transport.ask("PATCH", path, name=name, effect=Effect.WRITE, read=answer, json=body)
+        except OddAnswerFault:
+            await self._prove_clerk()
+            raise
 
 
 def _path(*parts: str) -> str:
@@ -329,21 +394,38 @@ def _members_path(organization_id: str) -> str:
     return _path("organizations", organization_id, "memberships")
 
 
-def _total(answer: Any, name: str) -> int:
+def _total(answer: Any) -> int:
     total = answer.get("total_count") if isinstance(answer, dict) else None
-    if not isinstance(total, int):
-        raise _not_clerk(name)
+    if not isinstance(total, int) or isinstance(total, bool) or total < 0:
+        raise OddAnswer(_OTHER_JSON)
     return total
 
 
-def _data(answer: Any, name: str) -> list[Any]:
-    return _list(answer.get("data") if isinstance(answer, dict) else None, name)
+def _data(answer: Any) -> list[Any]:
+    return _list(answer.get("data") if isinstance(answer, dict) else None)
 
 
-def _list(answer: Any, name: str) -> list[Any]:
+def _list(answer: Any) -> list[Any]:
     if not isinstance(answer, list):
-        raise _not_clerk(name)
+        raise OddAnswer(_OTHER_JSON)
     return answer
+
+
+def _object(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise OddAnswer(_OTHER_JSON)
+    return answer
+
+
+def _page_of_users(answer: Any) -> Page:
+    return page_of(_list(answer), user_row)
+
+
+def _emails(answer: Any) -> set[str]:
+    try:
+        return {email for user in _list(answer) for email in all_emails(user)}
+    except (KeyError, TypeError, AttributeError):
+        raise OddAnswer(_OTHER_JSON) from None
 
 
 def _user_of(membership: Any) -> str | None:
@@ -351,15 +433,8 @@ def _user_of(membership: Any) -> str | None:
     return person.get("user_id") if isinstance(person, dict) else None
 
 
-def _not_clerk(name: str) -> Fault:
-    return Fault(
-        FaultKind.SERVER,
-        Reason.CLERK_UNREACHABLE,
-        f"The answer to {name} is not Clerk's. Check PROVISIONING_CLERK_BASE_URL.",
-    )
-
-
-def _fault(response: httpx.Response, name: str) -> Fault:
+def _refusal(response: httpx.Response, name: str, codes: str) -> Exception:
+    """What Clerk's own refusal asks of us."""
     status = response.status_code
     if status == 401:
         return Fault(
@@ -368,22 +443,23 @@ def _fault(response: httpx.Response, name: str) -> Fault:
             f"Clerk refuses the secret key (HTTP {status}). Correct PROVISIONING_CLERK_SECRET_KEY.",
         )
     if status == 404:
-        return Fault(
-            FaultKind.SERVER,
-            Reason.CLERK_UNREACHABLE,
-            f"Clerk knows no {name} (HTTP 404). Check PROVISIONING_CLERK_BASE_URL: it is taken as it is, and "
-            "api.clerk.com needs /v1 at its end.",
-        )
+        # of a list that Clerk has, or of a path of which it only seems that Clerk is behind it
+        return OddAnswer(f"HTTP 404, as if Clerk had no {name}")
     return Fault(
         FaultKind.TENANT,
         Reason.CLERK_UNREACHABLE,
-        f"Clerk refused {name} (HTTP {status}): {_codes(response)}.",
+        f"Clerk refused {name} (HTTP {status}): {codes}.",
     )
 
 
 def _codes(response: httpx.Response) -> str:
+    """The codes of a refusal of Clerk's own.
+
+    Raises:
+        OddAnswer: when somebody else refused.
+    """
     try:
-        errors: Iterable[Mapping[str, Any]] = response.json()["errors"]
-        return ", ".join(str(error.get("code")) for error in errors)
-    except (ValueError, KeyError, TypeError):
-        return "no reason given"
+        codes = [error["code"] for error in json_of(response)["errors"]]
+    except (OddAnswer, KeyError, TypeError):
+        raise OddAnswer(in_words(response)) from None
+    return plain_text(", ".join(map(str, codes))) or "no reason given"

@@ -14,6 +14,8 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from provisioning_pipeline.clients.http import http_client, in_words, redirect_of
+
 _LOG = logging.getLogger(__name__)
 FRESH_SECONDS = 300.0
 """As Clerk's own verifiers keep keys."""
@@ -23,10 +25,16 @@ _RETRY_SECONDS = 2.0
 _TIMEOUT_SECONDS = 5.0
 _MOST_BYTES = 200_000
 _LEAST_BITS = 2048
+_MOST_BITS = 16384
+"""With a larger one each signature would take seconds."""
 
 
 class KeysAway(Exception):
     """No key is known that may still be trusted, and none can be read."""
+
+
+class _Redirected(ValueError):
+    """What answers sends somewhere else."""
 
 
 class PublicKeys:
@@ -53,6 +61,7 @@ class PublicKeys:
         self._clock = clock
         self._keys: dict[str, RSAPublicKey] = {}
         self._read_at: float | None = None
+        self._whole_at: float | None = None
         self._tried_at: float | None = None
         self._doubted_at: float | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -136,19 +145,32 @@ class PublicKeys:
             # a client for each read: it happens every few minutes, and keeps no connection that could be dead by then
             async with (
                 asyncio.timeout(_TIMEOUT_SECONDS),
-                httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http,
+                http_client(self._url, timeout_seconds=_TIMEOUT_SECONDS) as http,
                 http.stream("GET", self._url, headers=self._headers) as response,
             ):
-                keys = _rsa_keys(response.status_code, await _some(response))
-        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
+                location = redirect_of(response)
+                if location is not None:
+                    raise _Redirected(f"a redirect (HTTP {response.status_code}) to {location}, which is not followed")
+                keys, whole = _rsa_keys(response.status_code, await _some(response))
+        except httpx.HTTPError as error:
+            _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, in_words(error, self._url))
+            return
+        except (TimeoutError, ValueError, RecursionError) as error:
             _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, _told(error))
             return
+        now = self._clock()
+        if whole:
+            self._whole_at = now
+        elif self._whole_at is not None and now - self._whole_at <= FRESH_SECONDS + self._stale_seconds:
+            # a key that is missing from it may be the one that was garbled
+            keys = {**self._keys, **keys}
+            _LOG.warning("Some of Clerk's keys at %s cannot be understood: those known before stay", self._url)
         if {kid: key.public_numbers() for kid, key in keys.items()} != {
             kid: key.public_numbers() for kid, key in self._keys.items()
         }:
             self.generation += 1
             self._keys = keys
-        self._read_at = self._clock()
+        self._read_at = now
 
 
 async def _some(response: httpx.Response) -> bytes:
@@ -161,8 +183,8 @@ async def _some(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _rsa_keys(status: int, body: bytes) -> dict[str, RSAPublicKey]:
-    """The usable keys of an answer, by id.
+def _rsa_keys(status: int, body: bytes) -> tuple[dict[str, RSAPublicKey], bool]:
+    """The usable keys of an answer, by id, and whether all else in it are keys of another kind or use.
 
     Raises:
         ValueError: when it holds none.
@@ -173,26 +195,35 @@ def _rsa_keys(status: int, body: bytes) -> dict[str, RSAPublicKey]:
     document = json.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None
     found: dict[str, RSAPublicKey] = {}
+    whole = True
     for entry in entries if isinstance(entries, list) else []:
+        if _is_of_another_kind(entry):
+            continue
         key = _rsa_key(entry)
-        if key is not None:
+        if key is None:
+            whole = False
+        else:
             found[entry["kid"]] = key
     if not found:
         message = "no RSA key for signatures is among the answer"
         raise ValueError(message)
-    return found
+    return found, whole
+
+
+def _is_of_another_kind(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in ("kid", "kty")):
+        return False
+    return bool(entry["kty"] != "RSA" or entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256")
 
 
 def _rsa_key(entry: Any) -> RSAPublicKey | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str) or not entry["kid"]:
         return None
-    if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
-        return None
     try:
         key = jwt.PyJWK(entry, algorithm="RS256").key
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError):
         return None
-    return key if isinstance(key, RSAPublicKey) and key.key_size >= _LEAST_BITS else None
+    return key if isinstance(key, RSAPublicKey) and _LEAST_BITS <= key.key_size <= _MOST_BITS else None
 
 
 def _told(error: Exception) -> str:

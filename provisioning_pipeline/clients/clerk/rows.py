@@ -19,8 +19,8 @@ def organization_row(entry: Mapping[str, Any]) -> Row:
     return (
         _text(entry["id"]),
         _text(entry["name"]),
-        entry.get("slug") or None,
-        None if workspace_id is None else str(workspace_id),
+        _text_or_none(entry.get("slug")),
+        None if workspace_id is None else _storable(str(workspace_id)),
     )
 
 
@@ -31,7 +31,7 @@ def membership_row(entry: Mapping[str, Any]) -> Row | None:
     if not person or not person.get("user_id"):
         return None
     created_at = entry["created_at"]
-    if not isinstance(created_at, int):
+    if not isinstance(created_at, int) or isinstance(created_at, bool):
         raise TypeError(created_at)
     return _text(entry["organization"]["id"]), _text(person["user_id"]), _text(entry["role"]), created_at
 
@@ -40,11 +40,11 @@ def user_row(entry: Mapping[str, Any]) -> Row:
     """CLERK_USERS: user_id, email, first_name, last_name, banned, external_id."""
     return (
         _text(entry["id"]),
-        verified_email(entry),
+        _text_or_none(verified_email(entry)),
         person_name(entry.get("first_name") or ""),
         person_name(entry.get("last_name") or ""),
         bool(entry.get("banned")),
-        entry.get("external_id") or None,
+        _text_or_none(entry.get("external_id")),
     )
 
 
@@ -66,4 +66,15 @@ def all_emails(user: Mapping[str, Any]) -> list[str]:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(value)
-    return value
+    return _storable(value)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return _text(value) if value else None
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        # PostgreSQL holds all but this
+        raise ValueError(text)
+    return text

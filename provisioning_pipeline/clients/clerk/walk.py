@@ -5,11 +5,13 @@ leaves while somebody else joins shifts the list, and the count stays right alth
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.odd_answers import OddAnswerFault
 
 MOST_PER_PAGE = 500
 _PAGES_AT_ONCE = 4
@@ -98,7 +100,8 @@ def by_ids(name: str, pages: Sequence[Page], asked: frozenset[str]) -> Walk:
 async def _twice_when_in_doubt(name: str, walk: Callable[[], Awaitable[Walk]]) -> Walk:
     found = await walk()
     if found.doubt is not None:  # a list that changes while it is read is normal, twice in a row is not
-        found = await walk()
+        with suppress(OddAnswerFault):
+            found = await walk()
     return Walk(found.rows, _in_words(name, found.doubt))
 
 
@@ -110,6 +113,8 @@ class _Read:
     pages: dict[int, Page] = field(default_factory=dict)
     counts: set[int] = field(default_factory=set)
     ended: bool = False
+    unread: str | None = None
+    """Why a page could not be read, of the last one that could not."""
 
     def add(self, offset: int, page: Page, count: int) -> None:
         self.pages[offset] = page
@@ -136,10 +141,15 @@ async def _all_offsets(fetch: PageAt) -> Walk:
 async def _read_on(fetch: PageAt, offsets: Iterator[int], read: _Read) -> None:
     """Take the next page from the shared offsets until there is none."""
     while not read.ended and (offset := next(offsets, None)) is not None:
-        read.add(offset, *await fetch(offset))
+        try:
+            read.add(offset, *await fetch(offset))
+        except OddAnswerFault as fault:
+            read.unread = fault.why
 
 
 def _doubt(read: _Read, distinct: int) -> str | None:
+    if read.unread:
+        return f"a page of it could not be read ({read.unread})"
     if len(read.counts) > 1:
         return f"its count changed between {min(read.counts)} and {max(read.counts)} while it was read"
     offsets = sorted(read.pages)
@@ -157,23 +167,32 @@ def _doubt(read: _Read, distinct: int) -> str | None:
 async def _all_after(count: Callable[[], Awaitable[int]], fetch: PageAfter) -> Walk:
     before = await count()
     rows: dict[str, Row | None] = {}
-    odd, known, cursor, lost = 0, -1, None, False
+    odd, known, cursor, lost = 0, -1, None, None
     while len(rows) > known and (known < 0 or (cursor is not None and len(rows) + odd < before)):
-        page = await fetch(cursor)
+        try:
+            page = await fetch(cursor)
+        except OddAnswerFault as fault:
+            if cursor is None:
+                raise
+            lost = f"a page of it could not be read ({fault.why})"
+            break
         if page is None:
-            lost = True
+            lost = "the one after whom it was to go on was deleted while it was read"
             break
         known = len(rows)
         rows.update(page.rows)
         odd += len(page.odd)
         cursor = page.last_id
-    after = await count()
-    if odd:
+    try:
+        after = await count()
+    except OddAnswerFault as fault:
+        lost, after = f"its count could not be read ({fault.why})", before
+    if lost:
+        doubt: str | None = lost
+    elif odd:
         doubt = _odd(odd)
     elif before != after:
         doubt = f"its count changed from {before} to {after} while it was read"
-    elif lost:
-        doubt = "the one after whom it was to go on was deleted while it was read"
     else:
         doubt = _miscounted(len(rows), after)
     return Walk(_kept(rows), doubt)

@@ -29,9 +29,10 @@ class Token:
         """The workspace that the token says it is for, whoever asked for it; None: it says none."""
         try:
             claims = jwt.decode(self.value, options={"verify_signature": False})
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
             return None
-        return claims.get("workspaceId")
+        workspace_id = claims.get("workspaceId")
+        return workspace_id if isinstance(workspace_id, str) else None
 
     def is_fresh(self) -> bool:
         """Whether it will last for another minute."""

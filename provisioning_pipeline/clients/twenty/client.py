@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from provisioning_pipeline.clients.odd_answers import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, Door, InviteLink, SeenUser, Token
+from provisioning_pipeline.clients.twenty.answers import SeenWorkspace, Success
 from provisioning_pipeline.clients.twenty.contract import Surface
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyFault,
@@ -140,8 +142,7 @@ class TwentyClient:
         """
         variables = {"displayName": display_name, "subdomain": subdomain}
         answer = await self._session.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables)
-        door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
-        return Created(door, answer["loginToken"]["token"])
+        return Created(_door(answer.workspace), answer.login_token.token)
 
     async def enter(self, created: Created) -> None:
         """Use the login token of a workspace that was just made; without it, the next call signs in by password."""
@@ -155,8 +156,8 @@ class TwentyClient:
         """
         if workspace_id not in self._doors:
             _, answer = await self._session.sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
-            for entry in answer["availableWorkspaces"]["availableWorkspacesForSignIn"]:
-                self._doors[entry["id"]] = Door(entry["id"], entry["workspaceUrls"]["subdomainUrl"])
+            for entry in answer.available_workspaces.available_workspaces_for_sign_in:
+                self._doors[entry.id] = _door(entry)
         if workspace_id not in self._doors:
             raise Fault(
                 FaultKind.TENANT,
@@ -178,12 +179,23 @@ class TwentyClient:
             timeout_seconds=self._activation_timeout,
         )
         await self.sign_out(self.service_account, door)
-        return str(answer["activationStatus"])
+        return answer.activation_status
 
     async def invite_link(self, door: Door) -> InviteLink:
-        """What lets one join the workspace without an e-mail, as the service account sees it."""
+        """What lets one join the workspace without an e-mail, as the service account sees it.
+
+        Raises:
+            Fault: INVITE_LINK_DISABLED when the workspace has none.
+        """
         answer = await self._session.call_as(self.service_account, door, operations.CURRENT_WORKSPACE)
-        return InviteLink(str(answer["inviteHash"]), bool(answer["isPublicInviteLinkEnabled"]))
+        if not answer.invite_hash:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.INVITE_LINK_DISABLED,
+                f"{self.system}: workspace {door.workspace_id} has no invite link, so nobody can join without an "
+                "e-mail. Make one in Twenty under Settings > Members; the next run goes on.",
+            )
+        return InviteLink(answer.invite_hash, answer.is_public_invite_link_enabled)
 
     async def open_invite_link(self, door: Door) -> None:
         """Let people join by the invite link, as the service account; its hash stays the same."""
@@ -248,15 +260,14 @@ class TwentyClient:
             if not is_duplicate(fault.error):
                 raise
             raise record_in_the_way(self.system, account.email, fault) from None
-        door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
-        await self._session.enter_by_gift(account, door, answer["loginToken"]["token"])
+        await self._session.enter_by_gift(account, _door(answer.workspace), answer.login_token.token)
 
     async def roles(self, door: Door) -> dict[str, str]:
         """The ids of the workspace's roles by label, read once by this client."""
         async with self._reading_roles[door.workspace_id]:
             if door.workspace_id not in self._roles:
                 answer = await self._session.call_as(self.service_account, door, operations.GET_ROLES)
-                self._roles[door.workspace_id] = {str(role["label"]): str(role["id"]) for role in answer}
+                self._roles[door.workspace_id] = {role.label: role.id for role in answer}
         return self._roles[door.workspace_id]
 
     async def role_id(self, door: Door, label: str) -> str:
@@ -335,7 +346,7 @@ class TwentyClient:
         # in another case Twenty would invite somebody who is a member already
         variables = {"emails": [email.strip().lower()], "roleId": role_id}
         answer = await self._session.call_as(self.service_account, door, operations.SEND_INVITATIONS, variables)
-        refused = [text for text in map(str, answer["errors"]) if "already" not in text]
+        refused = [plain_text(text) for text in answer.errors if "already" not in text]
         if refused:
             raise Fault(
                 FaultKind.TENANT,
@@ -357,14 +368,14 @@ class TwentyClient:
 
     async def _invitations(self, door: Door, email: str) -> list[str]:
         answer = await self._session.call_as(self.service_account, door, operations.FIND_WORKSPACE_INVITATIONS)
-        return [str(entry["id"]) for entry in answer if str(entry["email"]).lower() == email.strip().lower()]
+        return [entry.id for entry in answer if entry.email.lower() == email.strip().lower()]
 
     # --- API keys, as the service account -----------------------------------------------------------------------------
 
     async def api_keys(self, door: Door) -> list[ApiKey]:
         """The workspace's API keys that still work, oldest first."""
         answer = await self._session.call_as(self.service_account, door, operations.API_KEYS)
-        keys = [ApiKey(key["id"], key["name"], _at(key["createdAt"]), _at(key["expiresAt"])) for key in answer]
+        keys = [ApiKey(key.id, key.name, key.created_at, key.expires_at) for key in answer]
         now = datetime.now(UTC)
         return sorted((key for key in keys if key.expires_at > now), key=lambda key: (key.created_at, key.id))
 
@@ -438,21 +449,22 @@ class TwentyClient:
         if by_new_login:
             await self.sign_out(account, door)
         answer = await self._session.call_as(account, door, operations.CURRENT_USER)
-        member = answer["workspaceMember"] or {}
+        member = answer.workspace_member
+        name = member.name if member else None
         return SeenUser(
-            user_id=answer["id"],
-            onboarding_status=answer["onboardingStatus"],
-            workspace_id=(answer["currentWorkspace"] or {}).get("id"),
-            workspace_member_id=member.get("id"),
-            first_name=(member.get("name") or {}).get("firstName") or "",
-            last_name=(member.get("name") or {}).get("lastName") or "",
+            user_id=answer.id,
+            onboarding_status=answer.onboarding_status,
+            workspace_id=answer.current_workspace.id if answer.current_workspace else None,
+            workspace_member_id=member.id if member else None,
+            first_name=(name.first_name if name else None) or "",
+            last_name=(name.last_name if name else None) or "",
         )
 
-    async def step_call(self, key: str) -> Operation | None:
+    async def step_call(self, key: str) -> Operation[Success] | None:
         """What this server has to clear the onboarding step of this key for the person who calls; None: nothing."""
         return await self._session.first_taken(operations.STEP_CALLS.get(key, ()))
 
-    async def clear_step(self, account: Account, door: Door, call: Operation) -> None:
+    async def clear_step(self, account: Account, door: Door, call: Operation[Success]) -> None:
         """Clear a step of that person by a call that `step_call` named; nothing is installed or booked."""
         await self._session.call_as(account, door, call)
 
@@ -467,8 +479,8 @@ class TwentyClient:
         await self._session.call_as(self.service_account, door, operations.SEND_INVITATIONS, {"emails": []})
 
 
-def _at(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+def _door(workspace: SeenWorkspace) -> Door:
+    return Door(workspace.id, workspace.workspace_urls.subdomain_url)
 
 
 async def _refusal(way: str, attempt: Coroutine[Any, Any, None]) -> str | None:

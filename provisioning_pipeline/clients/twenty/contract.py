@@ -11,7 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from provisioning_pipeline.clients.odd_answers import OddAnswer
 from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.answers import TEXT, complaints_of, field_of
+from provisioning_pipeline.clients.twenty.errors import TwentyError
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -186,12 +189,35 @@ def unsupported(system: str, missing: Iterable[str], *, version: str | None = No
     return Fault(FaultKind.SERVER, Reason.UNSUPPORTED_TWENTY, what)
 
 
+_OF_VALIDATION: Final = frozenset({"", "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "BAD_USER_INPUT"})
+
+
+def lacking_by(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the answer to a probe says is missing; empty when the server takes the operation.
+
+    Raises:
+        OddAnswer: when it says nothing about that: another complaint than of validation, or no answer at all.
+    """
+    complaints = complaints_of(answer)
+    if not complaints:
+        field_of(answer, "__typename", TEXT)
+        return ()
+    errors = [TwentyError.of(complaint) for complaint in complaints]
+    if any(error.code not in _OF_VALIDATION or error.message in _NO_COMPLAINT for error in errors):
+        why = f"a check of one operation failed ({errors[0].code or errors[0].message or 'no reason given'})"
+        raise OddAnswer(why)
+    return lacking(error.message for error in errors)
+
+
+_NO_COMPLAINT: Final = frozenset({"", "Internal server error", "Too many requests"})
+
+
 def onboarding_of(answer: Mapping[str, Any]) -> Onboarding | None:
     """What introspection with `READ_ONBOARDING` told; None when it told nothing."""
-    data = answer.get("data") or {}
     try:
-        statuses = [value["name"] for value in data["__type"]["enumValues"]]
-        mutations = [field["name"] for field in data["__schema"]["mutationType"]["fields"]]
+        data = answer["data"]
+        statuses = [str(value["name"]) for value in data["__type"]["enumValues"]]
+        mutations = [str(field["name"]) for field in data["__schema"]["mutationType"]["fields"]]
     except (KeyError, TypeError):
         return None
     return Onboarding(frozenset(statuses), frozenset(name for name in mutations if name.endswith(_ONBOARDING_MUTATION)))
@@ -209,9 +235,9 @@ def check_config(system: str, config: Mapping[str, Any]) -> None:
     wrong = []
     if config.get("isEmailVerificationRequired"):
         wrong.append("IS_EMAIL_VERIFICATION_REQUIRED=false (new members would get an e-mail and could not sign in)")
-    if (config.get("captcha") or {}).get("provider"):
+    if _part(config, "captcha").get("provider"):
         wrong.append("no CAPTCHA_DRIVER (no program can sign in past a captcha)")
-    if (config.get("authProviders") or {}).get("password") is False:
+    if _part(config, "authProviders").get("password") is False:
         wrong.append("AUTH_PASSWORD_ENABLED=true (the service account signs in by password)")
     if wrong:
         raise Fault(
@@ -219,3 +245,8 @@ def check_config(system: str, config: Mapping[str, Any]) -> None:
             Reason.UNSUPPORTED_TWENTY,
             f"{system} cannot be provisioned as it is set up. Nothing was written to it. It needs {'; '.join(wrong)}.",
         )
+
+
+def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = config.get(name)
+    return part if isinstance(part, dict) else {}

@@ -1,8 +1,11 @@
 """Twenty's GraphQL errors as ours. Twenty answers HTTP 200 with `errors[]`; texts as recorded on 2.21.0."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from provisioning_pipeline.clients.odd_answers import plain_text
+from provisioning_pipeline.clients.twenty.answers import complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
@@ -16,16 +19,24 @@ class TwentyError:
     sub_code: str
 
     @staticmethod
-    def read(answer: dict[str, Any]) -> "TwentyError | None":
-        """The first error of an answer, if it has one."""
-        errors = answer.get("errors")
-        if not errors:
-            return None
-        extensions = errors[0].get("extensions") or {}
+    def read(answer: Mapping[str, Any]) -> "TwentyError | None":
+        """The first error of an answer, if it has one.
+
+        Raises:
+            OddAnswer: when its errors are none of GraphQL's.
+        """
+        errors = complaints_of(answer)
+        return TwentyError.of(errors[0]) if errors else None
+
+    @staticmethod
+    def of(error: Mapping[str, Any]) -> "TwentyError":
+        """One entry of `errors[]`."""
+        extensions = error.get("extensions")
+        extensions = extensions if isinstance(extensions, dict) else {}
         return TwentyError(
-            message=str(errors[0].get("message", "")),
-            code=str(extensions.get("code", "")),
-            sub_code=str(extensions.get("subCode", "")),
+            message=plain_text(str(error.get("message", ""))),
+            code=plain_text(str(extensions.get("code", ""))),
+            sub_code=plain_text(str(extensions.get("subCode", ""))),
         )
 
 

@@ -7,15 +7,37 @@ Each operation has one root field, because Twenty allows a root field once per d
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import TypeAdapter
 
 from provisioning_pipeline.clients.transport import Effect
+from provisioning_pipeline.clients.twenty.answers import (
+    NOTHING,
+    TEXT,
+    YES_OR_NO,
+    Activated,
+    CurrentUser,
+    CurrentWorkspace,
+    Invited,
+    Joined,
+    LoginToken,
+    SeenApiKey,
+    SeenInvitation,
+    SeenRole,
+    SignedIn,
+    SignedInWithWorkspaces,
+    Success,
+    WithId,
+)
 from provisioning_pipeline.model.onboarding import BOOK_CALL, CONNECT_ACCOUNT, INSTALL_APPS
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Operation:
-    """One root field with its arguments and what is asked back.
+class Operation(Generic[T_co]):
+    """One root field with its arguments, what is asked back, and what an answer to that is.
 
     Without a `needed` one no workspace can be made, activated, joined, signed in to or read, so a server that lacks it
     is refused. What another one does is done otherwise where it is lacking, or reported.
@@ -28,6 +50,7 @@ class Operation:
     arguments: str = ""
     selection: str = ""
     needed: bool = True
+    answer: TypeAdapter[T_co] = field(kw_only=True, compare=False, repr=False)
 
     @property
     def document(self) -> str:
@@ -75,6 +98,7 @@ SIGN_UP = Operation(
     "email: $email, password: $password",
     _TOKENS,
     needed=False,
+    answer=TypeAdapter(SignedIn),
 )
 SIGN_IN = Operation(
     "mutation",
@@ -83,6 +107,7 @@ SIGN_IN = Operation(
     {"email": "String!", "password": "String!"},
     "email: $email, password: $password",
     _TOKENS,
+    answer=TypeAdapter(SignedIn),
 )
 SIGN_IN_AND_LIST_WORKSPACES = Operation(
     "mutation",
@@ -92,6 +117,7 @@ SIGN_IN_AND_LIST_WORKSPACES = Operation(
     "email: $email, password: $password",
     "{ tokens { accessOrWorkspaceAgnosticToken { token expiresAt } refreshToken { token } } "
     "availableWorkspaces { availableWorkspacesForSignIn { id workspaceUrls { subdomainUrl } } } }",
+    answer=TypeAdapter(SignedInWithWorkspaces),
 )
 SIGN_UP_IN_NEW_WORKSPACE = Operation(
     "mutation",
@@ -100,6 +126,7 @@ SIGN_UP_IN_NEW_WORKSPACE = Operation(
     {"displayName": "String", "subdomain": "String"},
     "input: {displayName: $displayName, subdomain: $subdomain}",
     _LOGIN_AND_WORKSPACE,
+    answer=TypeAdapter(Joined),
 )
 SIGN_UP_IN_WORKSPACE = Operation(
     "mutation",
@@ -108,6 +135,7 @@ SIGN_UP_IN_WORKSPACE = Operation(
     {"email": "String!", "password": "String!", "workspaceInviteHash": "String"},
     "email: $email, password: $password, workspaceInviteHash: $workspaceInviteHash",
     _LOGIN_AND_WORKSPACE,
+    answer=TypeAdapter(Joined),
 )
 GET_LOGIN_TOKEN_FROM_CREDENTIALS = Operation(
     "mutation",
@@ -116,6 +144,7 @@ GET_LOGIN_TOKEN_FROM_CREDENTIALS = Operation(
     {"email": "String!", "password": "String!", "origin": "String!"},
     "email: $email, password: $password, origin: $origin",
     "{ loginToken { token expiresAt } }",
+    answer=TypeAdapter(LoginToken),
 )
 GET_AUTH_TOKENS_FROM_LOGIN_TOKEN = Operation(
     "mutation",
@@ -124,17 +153,31 @@ GET_AUTH_TOKENS_FROM_LOGIN_TOKEN = Operation(
     {"loginToken": "String!", "origin": "String!"},
     "loginToken: $loginToken, origin: $origin",
     _TOKENS,
+    answer=TypeAdapter(SignedIn),
 )
-ACTIVATE_WORKSPACE = Operation("mutation", "activateWorkspace", Effect.WRITE, {}, "data: {}", "{ id activationStatus }")
+ACTIVATE_WORKSPACE = Operation(
+    "mutation",
+    "activateWorkspace",
+    Effect.WRITE,
+    {},
+    "data: {}",
+    "{ id activationStatus }",
+    answer=TypeAdapter(Activated),
+)
 CURRENT_USER = Operation(
     "query",
     "currentUser",
     Effect.READ,
     selection="""{ id email onboardingStatus currentWorkspace { id }
          workspaceMember { id name { firstName lastName } } }""",
+    answer=TypeAdapter(CurrentUser),
 )
 CURRENT_WORKSPACE = Operation(
-    "query", "currentWorkspace", Effect.READ, selection="{ id inviteHash isPublicInviteLinkEnabled }"
+    "query",
+    "currentWorkspace",
+    Effect.READ,
+    selection="{ id inviteHash isPublicInviteLinkEnabled }",
+    answer=TypeAdapter(CurrentWorkspace),
 )
 UPDATE_WORKSPACE = Operation(
     "mutation",
@@ -144,6 +187,7 @@ UPDATE_WORKSPACE = Operation(
     "data: {isPublicInviteLinkEnabled: $isPublicInviteLinkEnabled}",
     "{ id isPublicInviteLinkEnabled }",
     needed=False,
+    answer=TypeAdapter(WithId),
 )
 SET_DEFAULT_ROLE = Operation(
     "mutation",
@@ -152,6 +196,7 @@ SET_DEFAULT_ROLE = Operation(
     {"defaultRoleId": "UUID!"},
     "data: {defaultRoleId: $defaultRoleId}",
     "{ id defaultRole { id } }",
+    answer=TypeAdapter(WithId),
 )
 IMPERSONATE = Operation(
     "mutation",
@@ -161,8 +206,11 @@ IMPERSONATE = Operation(
     "userId: $userId, workspaceId: $workspaceId",
     "{ loginToken { token expiresAt } }",
     needed=False,
+    answer=TypeAdapter(LoginToken),
 )
-GET_ROLES = Operation("query", "getRoles", Effect.READ, selection="{ id label canUpdateAllSettings }")
+GET_ROLES = Operation(
+    "query", "getRoles", Effect.READ, selection="{ id label canUpdateAllSettings }", answer=TypeAdapter(list[SeenRole])
+)
 UPDATE_WORKSPACE_MEMBER_ROLE = Operation(
     "mutation",
     "updateWorkspaceMemberRole",
@@ -170,6 +218,7 @@ UPDATE_WORKSPACE_MEMBER_ROLE = Operation(
     {"workspaceMemberId": "UUID!", "roleId": "UUID!"},
     "workspaceMemberId: $workspaceMemberId, roleId: $roleId",
     "{ id }",
+    answer=TypeAdapter(WithId),
 )
 UPDATE_WORKSPACE_MEMBER_SETTINGS = Operation(
     "mutation",
@@ -178,6 +227,7 @@ UPDATE_WORKSPACE_MEMBER_SETTINGS = Operation(
     {"workspaceMemberId": "UUID!", "update": "JSON!"},
     "input: {workspaceMemberId: $workspaceMemberId, update: $update}",
     needed=False,
+    answer=YES_OR_NO,
 )
 DELETE_USER_FROM_WORKSPACE = Operation(
     "mutation",
@@ -187,9 +237,12 @@ DELETE_USER_FROM_WORKSPACE = Operation(
     "workspaceMemberIdToDelete: $workspaceMemberIdToDelete",
     "{ id }",
     needed=False,
+    answer=TypeAdapter(WithId),
 )
 _SUCCESS = "{ success }"
-SKIP_SYNC_EMAIL = Operation("mutation", "skipSyncEmailOnboardingStep", Effect.WRITE, {}, "", _SUCCESS, needed=False)
+SKIP_SYNC_EMAIL = Operation(
+    "mutation", "skipSyncEmailOnboardingStep", Effect.WRITE, {}, "", _SUCCESS, needed=False, answer=TypeAdapter(Success)
+)
 SKIP_SYNC_EMAIL_UNRECORDED = replace(SKIP_SYNC_EMAIL, arguments="isAutoSkipped: true")
 INSTALL_NO_APPS = Operation(
     "mutation",
@@ -199,6 +252,7 @@ INSTALL_NO_APPS = Operation(
     "universalIdentifiers: []",
     _SUCCESS,
     needed=False,
+    answer=TypeAdapter(Success),
 )
 INSTALL_NO_APPS_UNRECORDED = replace(INSTALL_NO_APPS, arguments="universalIdentifiers: [], isAutoSkipped: true")
 COMPLETE_BOOK_CALL_UNRECORDED = Operation(
@@ -209,8 +263,9 @@ COMPLETE_BOOK_CALL_UNRECORDED = Operation(
     "hasBookedCall: false, isAutoSkipped: true",
     _SUCCESS,
     needed=False,
+    answer=TypeAdapter(Success),
 )
-STEP_CALLS: Mapping[str, tuple[Operation, ...]] = {
+STEP_CALLS: Mapping[str, tuple[Operation[Success], ...]] = {
     CONNECT_ACCOUNT: (SKIP_SYNC_EMAIL_UNRECORDED, SKIP_SYNC_EMAIL),
     INSTALL_APPS: (INSTALL_NO_APPS_UNRECORDED, INSTALL_NO_APPS),
     BOOK_CALL: (COMPLETE_BOOK_CALL_UNRECORDED,),
@@ -227,9 +282,15 @@ SEND_INVITATIONS = Operation(
     "emails: $emails, roleId: $roleId",
     "{ success errors }",
     needed=False,
+    answer=TypeAdapter(Invited),
 )
 FIND_WORKSPACE_INVITATIONS = Operation(
-    "query", "findWorkspaceInvitations", Effect.READ, selection="{ id email }", needed=False
+    "query",
+    "findWorkspaceInvitations",
+    Effect.READ,
+    selection="{ id email }",
+    needed=False,
+    answer=TypeAdapter(list[SeenInvitation]),
 )
 DELETE_WORKSPACE_INVITATION = Operation(
     "mutation",
@@ -238,6 +299,7 @@ DELETE_WORKSPACE_INVITATION = Operation(
     {"appTokenId": "String!"},
     "appTokenId: $appTokenId",
     needed=False,
+    answer=TEXT,
 )
 SIGN_OUT = Operation(
     "mutation",
@@ -246,15 +308,30 @@ SIGN_OUT = Operation(
     {"refreshToken": "String"},
     "refreshToken: $refreshToken",
     needed=False,
+    answer=NOTHING,
 )
 """Read in the source of 2.38: ends the refresh token, and the session whose cookie comes along; 2.33 and later."""
 
-API_KEYS = Operation("query", "apiKeys", Effect.READ, selection="{ id name createdAt expiresAt }", needed=False)
+API_KEYS = Operation(
+    "query",
+    "apiKeys",
+    Effect.READ,
+    selection="{ id name createdAt expiresAt }",
+    needed=False,
+    answer=TypeAdapter(list[SeenApiKey]),
+)
 REVOKE_API_KEY = Operation(
-    "mutation", "revokeApiKey", Effect.WRITE, {"id": "UUID!"}, "input: { id: $id }", "{ id }", needed=False
+    "mutation",
+    "revokeApiKey",
+    Effect.WRITE,
+    {"id": "UUID!"},
+    "input: { id: $id }",
+    "{ id }",
+    needed=False,
+    answer=TypeAdapter(WithId | None),
 )
 
-ALL: tuple[Operation, ...] = (
+ALL: tuple[Operation[Any], ...] = (
     SIGN_UP,
     SIGN_IN,
     SIGN_IN_AND_LIST_WORKSPACES,

@@ -1,18 +1,20 @@
 """How an operation is sent to one Twenty server, with a token or without, and how its answer is read."""
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 
+from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault, in_words, json_of, looks_of
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Token
+from provisioning_pipeline.clients.twenty.answers import IssuedToken, SignedIn, complaints_of, field_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError, classify
 from provisioning_pipeline.clients.twenty.hanging import HangingServer
 from provisioning_pipeline.clients.twenty.operations import Operation
@@ -28,18 +30,24 @@ CONTRACT_CHECK = "contract check"
 """Name under which the calls are counted that only ask what the server is, and whether it answers."""
 _UNGATED = frozenset({CONTRACT_CHECK, operations.ACTIVATE_WORKSPACE.name})
 """One takes seconds of waiting, the other runs nothing: neither keeps anybody else waiting at the gate."""
-_NO_GRAPHQL_HERE = frozenset({401, 403, 404, 405})
-"""Twenty answers its GraphQL errors with HTTP 200; these come from something else at that address."""
+_GRAPHQL_STATUSES = frozenset({200, 201, 202, 400, 422})
+"""Twenty answers its GraphQL errors with HTTP 200, and variables that do not fit with 400; any other status is that of
+something else at that address."""
 _ANSWERS = "query Answers { __typename }"
 _SESSION_COOKIES = ("__Host-twenty-session", "twenty-session")
 """Read in the source of 2.38: the first where SERVER_URL is https."""
+_SENT_BACK = re.compile(r"[\x21-\x7e]+")
+
+
+T = TypeVar("T")
+S = TypeVar("S", bound=SignedIn)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Answer:
-    """A GraphQL answer, and the session cookie that came with it, as it is sent back."""
+class Answer(Generic[T]):
+    """What an answer holds, and the session cookie that came with it, as it is sent back."""
 
-    body: dict[str, Any]
+    value: T
     cookie: str | None
 
 
@@ -68,6 +76,7 @@ class TwentyWire:
             dry_run=dry_run,
             counter=counter,
             logins=logins,
+            setting="PROVISIONING_TWENTY_BASE_URL, or its base_url in PROVISIONING_TWENTY_SERVERS",
         )
         self._hanging = HangingServer(self.system)
         self._gate = asyncio.Semaphore(concurrency)
@@ -78,46 +87,46 @@ class TwentyWire:
 
     async def call(
         self,
-        operation: Operation,
+        operation: Operation[T],
         variables: Mapping[str, Any],
         token: Token | None,
         timeout_seconds: float | None = None,
-    ) -> Any:
+    ) -> T:
         """Send an operation with this token, or without any; what its root field answers.
 
         Raises:
             TwentyFault: what Twenty refused, classified.
-            Fault: transient when no answer came, UNSUPPORTED_TWENTY when something else answers at that address.
+            Fault: transient when no answer came, or none that could be used.
         """
-        answer = await self._asked(operation, variables, token, timeout_seconds)
-        return answer.body["data"][operation.name]
+        return (await self._asked(operation, variables, token, timeout_seconds)).value
 
-    async def call_for_token(self, operation: Operation, variables: Mapping[str, Any]) -> tuple[Token, Any]:
+    async def call_for_token(self, operation: Operation[S], variables: Mapping[str, Any]) -> tuple[Token, S]:
         """Send an operation that issues a token; that token, and what its root field answers.
 
         Raises:
             Fault: as `call`.
         """
         answer = await self._asked(operation, variables, None)
-        field = answer.body["data"][operation.name]
-        tokens = field["tokens"]
-        token = issued(tokens["accessOrWorkspaceAgnosticToken"])
-        return replace(token, refresh=tokens["refreshToken"]["token"], cookie=answer.cookie), field
+        tokens = answer.value.tokens
+        token = replace(issued(tokens.access), refresh=tokens.refresh_token.token, cookie=answer.cookie)
+        return token, answer.value
 
     async def _asked(
         self,
-        operation: Operation,
+        operation: Operation[T],
         variables: Mapping[str, Any],
         token: Token | None,
         timeout_seconds: float | None = None,
-    ) -> Answer:
-        answer = await self.post(
-            operation.document, variables, operation.name, operation.effect, token, timeout_seconds
+    ) -> Answer[T]:
+        def read(body: Mapping[str, Any]) -> T:
+            error = TwentyError.read(body)
+            if error:
+                raise classify(error, call=operation.name, system=self.system)
+            return field_of(body, operation.name, operation.answer)
+
+        return await self.post(
+            operation.document, variables, operation.name, operation.effect, token, read, timeout_seconds
         )
-        error = TwentyError.read(answer.body)
-        if error:
-            raise classify(error, call=operation.name, system=self.system)
-        return answer
 
     async def end(self, token: Token) -> None:
         """End a login of ours on a server that lists it among the person's devices; older ones keep no such list."""
@@ -131,6 +140,7 @@ class TwentyWire:
                 operations.SIGN_OUT.name,
                 operations.SIGN_OUT.effect,
                 token,
+                read=lambda _: None,
                 cookie=token.cookie,
             )
 
@@ -141,23 +151,29 @@ class TwentyWire:
         name: str,
         effect: Effect,
         token: Token | None,
+        read: Callable[[Mapping[str, Any]], T],
         timeout_seconds: float | None = None,
         path: str = _PATH,
         cookie: str | None = None,
-    ) -> Answer:
-        """Send a document; what Twenty answers, its errors too.
+    ) -> Answer[T]:
+        """Send a document; what `read` makes of Twenty's answer, its errors too.
 
         Raises:
-            Fault: as `call`.
+            Fault: as `call`, and what `read` raises; an `OddAnswer` is tried again first.
         """
         headers = _bearer(token) | ({"cookie": cookie} if cookie else {})
+
+        def answer(response: httpx.Response) -> Answer[T]:
+            return Answer(read(self._graphql(response)), _session_cookie(response))
+
         async with nullcontext() if name in _UNGATED else self._gate:
-            response = await self._hanging.watch(
-                self._transport.send(
+            return await self._hanging.watch(
+                self._transport.ask(
                     "POST",
                     path,
                     name=name,
                     effect=effect,
+                    read=answer,
                     timeout_seconds=timeout_seconds,
                     json={"query": document, "variables": dict(variables)},
                     headers=headers,
@@ -165,11 +181,19 @@ class TwentyWire:
                 (lambda: self._answers(token)) if token else None,
                 writes=effect is not Effect.READ,
             )
+
+    def _graphql(self, response: httpx.Response) -> dict[str, Any]:
+        """The GraphQL answer in a response.
+
+        Raises:
+            OddAnswer: when it is none.
+            Fault: of kind SERVER when Twenty takes our calls for a browser's.
+        """
         try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if isinstance(answer, dict) and answer.get("error") == "CSRF_ORIGIN_MISMATCH":
+            body = json_of(response)
+        except OddAnswer:
+            body = None
+        if isinstance(body, dict) and body.get("error") == "CSRF_ORIGIN_MISMATCH":
             raise Fault(
                 FaultKind.SERVER,
                 Reason.UNSUPPORTED_TWENTY,
@@ -177,29 +201,41 @@ class TwentyWire:
                 "adds the cookie of a session, which this program never keeps. Let the base URL in the settings lead "
                 "past that proxy, or let it pass cookies as they come.",
             )
-        graphql = isinstance(answer, dict) and ({"data", "errors"} & answer.keys())
-        if not graphql or response.status_code in _NO_GRAPHQL_HERE:
+        if (
+            not isinstance(body, dict)
+            or not {"data", "errors"} & body.keys()
+            or response.status_code not in _GRAPHQL_STATUSES
+        ):
+            raise OddAnswer(f"HTTP {response.status_code} without GraphQL, but with {looks_of(response)}")
+        return body
+
+    async def must_speak_graphql(self) -> None:
+        """Ask what every GraphQL server answers, to tell one odd answer from an address where no Twenty is.
+
+        Raises:
+            Fault: of kind SERVER when that gets no GraphQL answer either.
+        """
+        try:
+            await self.post(_ANSWERS, {}, CONTRACT_CHECK, Effect.READ, None, complaints_of)
+        except OddAnswerFault as fault:
             raise Fault(
                 FaultKind.SERVER,
                 Reason.UNSUPPORTED_TWENTY,
-                f"{self.system}: {self._transport.base_url}{path} answers HTTP {response.status_code} without "
-                "GraphQL, so no Twenty is there. Check the base URL in the settings.",
-            )
-        return Answer(dict(answer), _session_cookie(response))
+                f"{self.system}: {self._transport.base_url}{_PATH} answers {fault.why}, so no Twenty is there. Check "
+                "the base URL in the settings.",
+            ) from None
 
     async def server_config(self) -> dict[str, Any]:
         """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
         async with self._gate:
-            response = await self._hanging.watch(
-                self._transport.send("GET", _CONFIG_PATH, name=CONTRACT_CHECK, effect=Effect.READ),
-                None,
-                writes=False,
-            )
-        try:
-            config = response.json() if response.status_code == 200 else {}
-        except ValueError:
-            config = {}
-        return config if isinstance(config, dict) else {}
+            with suppress(OddAnswerFault):
+                # a server without that path answers with its front page
+                return await self._hanging.watch(
+                    self._transport.ask("GET", _CONFIG_PATH, name=CONTRACT_CHECK, effect=Effect.READ, read=_config),
+                    None,
+                    writes=False,
+                )
+        return {}
 
     async def _answers(self, token: Token) -> object:
         """Ask what a server that is well answers at once."""
@@ -208,9 +244,18 @@ class TwentyWire:
         )
 
 
-def issued(token: Mapping[str, Any]) -> Token:
+def issued(token: IssuedToken) -> Token:
     """A token as Twenty writes it."""
-    return Token(token["token"], datetime.fromisoformat(token["expiresAt"].replace("Z", "+00:00")))
+    return Token(token.token, token.expires_at)
+
+
+def _config(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return {}
+    found = json_of(response) if response.status_code == httpx.codes.OK else None
+    if not isinstance(found, dict):
+        raise OddAnswer(in_words(response))
+    return found
 
 
 def _bearer(token: Token | None) -> dict[str, str]:
@@ -224,6 +269,6 @@ def _session_cookie(response: httpx.Response) -> str | None:
         with suppress(CookieError):
             cookies.load(header)
         for name in _SESSION_COOKIES:
-            if name in cookies and cookies[name].value:
+            if name in cookies and cookies[name].value and _SENT_BACK.fullmatch(cookies[name].coded_value):
                 return f"{name}={cookies[name].coded_value}"
     return None

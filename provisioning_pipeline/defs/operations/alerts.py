@@ -15,7 +15,7 @@ from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand
 from provisioning_pipeline.defs.operations.jobs import prune_history
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.report.alert import (
     Alert,
     FailedCheck,
@@ -124,7 +124,7 @@ def _lines(settings: Settings) -> Sequence[TenantLine] | None:
 
     try:
         return asyncio.run(read())
-    except Fault:
+    except (Fault, RunFault):
         return None
 
 

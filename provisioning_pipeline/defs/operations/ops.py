@@ -11,7 +11,7 @@ from pydantic import Field
 
 from provisioning_pipeline.defs.operations.dagster_runs import delete_runs, old_runs
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.settings import Settings
 
 JOBS = frozenset({"reconcile_tenants", "repair_onboarding", "verify", "prune_history", "check_freshness"})
@@ -48,7 +48,7 @@ def prune(context: dg.OpExecutionContext, config: PruneConfig, workbench: Workbe
     for name, part in parts.items():
         try:
             found |= part()
-        except Fault as fault:
+        except (Fault, RunFault) as fault:
             refusals.append(f"{name}: {fault}")
         except OSError as error:
             refusals.append(f"{name}: {type(error).__name__}, {error.strerror or 'no further words'}")

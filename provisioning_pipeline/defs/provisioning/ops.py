@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,15 +11,16 @@ from pydantic import Field
 
 from provisioning_pipeline.act.chain import steps_for
 from provisioning_pipeline.clients.concurrency import both
+from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.members.recording import recorded
 from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
 from provisioning_pipeline.defs.reconciliation import metadata
-from provisioning_pipeline.defs.reconciliation.recording import fleet_recorded, plan_recorded, run_recorded
+from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
 from provisioning_pipeline.pipeline.apply import plan_and_foretell
-from provisioning_pipeline.pipeline.conclude import conclude
+from provisioning_pipeline.pipeline.conclude import Concluded, conclude
 from provisioning_pipeline.pipeline.connections import Connections
 from provisioning_pipeline.pipeline.health import Health, health_now
 from provisioning_pipeline.pipeline.newest import Events, newest_events
@@ -29,7 +29,6 @@ from provisioning_pipeline.pipeline.people import PeopleAfter, people_after
 from provisioning_pipeline.pipeline.plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
 from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler
 from provisioning_pipeline.pipeline.totals import Totals
-from provisioning_pipeline.report.summary import Summary
 from provisioning_pipeline.settings import Settings
 
 TRIGGER_TAG = "trigger"
@@ -59,6 +58,7 @@ class RunFacts:
     begun: float
     totals: Totals
     clerk: ClerkRead | None = None
+    not_written: tuple[str, ...] = ()
 
 
 class DetectTenantsConfig(dg.Config):
@@ -132,6 +132,7 @@ def detected(
     """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done; None: all of it."""
     begun = time.time()
     settings = workbench.settings()
+    files = Files(settings.tables, context.run_id)
     saved = _saved(asked, settings)
     tenants = saved.asked if saved else asked.tenants
     if asked.dry_run:
@@ -145,9 +146,9 @@ def detected(
         planned, foretold = workbench.with_dry_connections(look)
         context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
         # what a run of another job does of a plan cannot be applied by name
-        name = _kept(planned, settings) if part is None else None
-        yield plan_recorded(settings.tables, context.run_id, planned, foretold, name)
-        facts = RunFacts(dry_run=True, begun=begun, totals=Totals())
+        name = _kept(planned, settings, files) if part is None else None
+        yield plan_recorded(files, planned, foretold, name)
+        facts = RunFacts(dry_run=True, begun=begun, totals=Totals(), not_written=tuple(files.not_written))
         yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, foretold))
         return
 
@@ -164,13 +165,13 @@ def detected(
     work = [entry for entry in planned.work if steps_for(entry)]
     if len(work) <= settings.step_per_tenant_limit:
         workbench.expect(context.run_id, work, here=context.job_def.executor_def.name in _IN_PROCESS)
-    yield plan_recorded(settings.tables, context.run_id, whole, forecast)
+    yield plan_recorded(files, whole, forecast)
     for sentence in accepted.told:
         context.log.info(sentence)
     context.log.info(f"{len(work)} of {len(planned.tenants)} tenants need work.")
     for key, plans in chunks(work, settings.step_per_tenant_limit, settings.tenants_per_chunk):
         yield dg.DynamicOutput(Chunk(plans, Totals()), mapping_key=key, output_name="chunks")
-    facts = RunFacts(dry_run=False, begun=begun, totals=totals, clerk=planned.clerk)
+    facts = RunFacts(False, begun, totals, planned.clerk, tuple(files.not_written))
     yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, forecast))
 
 
@@ -185,10 +186,14 @@ def _saved(asked: Asked, settings: Settings) -> SavedPlan | None:
         raise dg.Failure(str(fault), allow_retries=False) from None
 
 
-def _kept(plan: Plan, settings: Settings) -> str:
-    """The name under which the plan can be applied."""
+def _kept(plan: Plan, settings: Settings, files: Files) -> str | None:
+    """The name under which the plan can be applied; None: it could not be kept."""
     saved = saved_plan(plan, settings)
-    keep(saved, settings)
+    try:
+        keep(saved, settings)
+    except NotWritten as refusal:
+        files.not_written.append(str(refusal))
+        return None
     return saved.id
 
 
@@ -278,13 +283,15 @@ def report_reconciliation(
     workbench: Workbench,
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     """The end of a run; nothing is written after a dry one."""
+    files = Files(workbench.settings().tables, context.run_id, list(facts.not_written))
     if facts.dry_run:
+        files.fail_if_any_is_missing()
         return
     totals = sum((chunk.totals for chunk in done), facts.totals)
     # a run that was executed again from the middle began later than the one that planned
     begun = max(facts.begun, _started(context))
 
-    async def end(reconciler: Reconciler) -> tuple[Summary, Path]:
+    async def end(reconciler: Reconciler) -> Concluded:
         return await conclude(
             reconciler.connections,
             run_id=context.run_id,
@@ -295,19 +302,22 @@ def report_reconciliation(
             continues=context.run.root_run_id,
         )
 
-    summary, path = workbench.with_reconciler(context.run_id, end)
+    concluded = workbench.with_reconciler(context.run_id, end)
+    if concluded.not_written:
+        files.not_written.append(concluded.not_written)
     whole = facts.clerk if facts.clerk is not None and facts.clerk.whole else None
     # read while Dagster writes the events before it
     fleet = workbench.begin_with_reconciler(context.run_id, _fleet(context.run_id)) if whole else None
-    yield from run_recorded(workbench.settings(), summary, path)
+    yield from run_recorded(files, workbench.settings(), concluded.summary, concluded.report)
     if whole and fleet:
         (people, onboarding), (health, events) = fleet()
         yield from recorded(whole, people)
         yield from onboarding_recorded(onboarding)
-        yield from fleet_recorded(workbench.settings(), context.run_id, health, events)
+        yield from fleet_recorded(files, health, events)
     in_chunks = {plan.tenant.database_name for chunk in done for plan in chunk.plans}
     # those that went first on their server are in no chunk
     _fail_beyond_threshold(totals, facts.totals.worked_on + len(in_chunks), workbench)
+    files.fail_if_any_is_missing()
 
 
 def _started(context: dg.OpExecutionContext) -> float:

@@ -1,11 +1,13 @@
 """What a run records about the fleet as a whole."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.reconciliation import checks, metadata
 from provisioning_pipeline.defs.recording import evaluation
 from provisioning_pipeline.defs.tables import keep, metadata_of
@@ -24,45 +26,76 @@ if TYPE_CHECKING:
 Recorded = Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]
 
 
+@dataclass
+class Files:
+    """Where a run's tables are kept. One that cannot be written is missing from its asset, and never stops the run.
+
+    Args:
+        base: a folder, or a URL that fsspec knows.
+        run_id: names the files in the history.
+        not_written: a sentence for each file that is missing; the run fails with them once its work is done.
+    """
+
+    base: str
+    run_id: str
+    not_written: list[str] = field(default_factory=list)
+
+    def record(
+        self,
+        table: Table,
+        frame: "pd.DataFrame",
+        shown: dict[str, Any],
+        *,
+        latest: bool = True,
+        history: bool = True,
+    ) -> dg.AssetMaterialization:
+        """Keep the table; its asset's event, with the path, or with why there is none."""
+        path = None
+        try:
+            path = keep(self.base, table, frame, self.run_id, latest=latest, history=history)
+        except NotWritten as refusal:
+            self.not_written.append(str(refusal))
+            shown = shown | {"not_written": str(refusal)}
+        return dg.AssetMaterialization(table.name, metadata=metadata_of(frame, table.columns, path) | shown)
+
+    def fail_if_any_is_missing(self) -> None:
+        """End the run as failed where a file of it is missing.
+
+        Raises:
+            dagster.Failure: with what could not be written.
+        """
+        if self.not_written:
+            raise dg.Failure(
+                f"All was done, but not all is recorded. {' '.join(self.not_written)}", allow_retries=False
+            )
+
+
 def plan_recorded(
-    base: str, run_id: str, plan: Plan, forecast: Forecast | None, plan_id: str | None = None
+    files: Files, plan: Plan, forecast: Forecast | None, plan_id: str | None = None
 ) -> dg.AssetMaterialization:
-    """The plan that a run works on, or that a dry run shows. `base` is where tables are kept."""
+    """The plan that a run works on, or that a dry run shows."""
     frame, shown = tables.plan(plan), metadata.of_plan(plan, forecast, plan_id)
     # the latest is of all tenants
-    path = keep(base, tables.PLAN, frame, run_id, latest=not plan.asked)
-    return _materialized(tables.PLAN, frame, path, shown)
+    return files.record(tables.PLAN, frame, shown, latest=not plan.asked)
 
 
-def run_recorded(settings: Settings, summary: Summary, path: Path) -> Recorded:
+def run_recorded(files: Files, settings: Settings, summary: Summary, report: Path | None) -> Recorded:
     """Outcomes, inventory and report of a run, and the check that needs nothing else."""
-    base, run_id = settings.tables, summary.run_id
-    yield _kept(base, run_id, tables.OUTCOMES, tables.outcomes(summary.outcomes), metadata.of_outcomes(summary))
+    yield files.record(tables.OUTCOMES, tables.outcomes(summary.outcomes), metadata.of_outcomes(summary))
     inventory = metadata.of_inventory(summary.tenants)
     frame = tables.inventory(summary.tenants)
     # it is of the whole fleet, however few the run looked at: each run's own would fill a disk
-    path_of_table = keep(base, tables.INVENTORY, frame, run_id, history=summary.whole)
-    yield _materialized(tables.INVENTORY, frame, path_of_table, inventory)
-    yield dg.AssetMaterialization(
-        "reconciliation_report", metadata=metadata.of_report(summary, str(path), settings.api_url)
-    )
+    yield files.record(tables.INVENTORY, frame, inventory, history=summary.whole)
+    if report:
+        shown = metadata.of_report(summary, str(report), settings.api_url)
+        yield dg.AssetMaterialization("reconciliation_report", metadata=shown)
     yield evaluation("tenant_inventory", checks.ready_result(summary.tenants))
 
 
-def fleet_recorded(settings: Settings, run_id: str, health: Health, events: Mapping[str, Sequence[Event]]) -> Recorded:
+def fleet_recorded(files: Files, health: Health, events: Mapping[str, Sequence[Event]]) -> Recorded:
     """What only a run over all tenants can say: what is left in one part tells nothing of the rest."""
-    yield _kept(settings.tables, run_id, tables.TIMELINE, tables.timeline(events), {})
+    yield files.record(tables.TIMELINE, tables.timeline(events), {})
     yield evaluation("reconciliation_plan", checks.drift_result(health.left))
     yield evaluation("reconciliation_outcomes", checks.harm_result(health.harm))
     yield evaluation("tenant_inventory", checks.clean_up_result(health.clean_up))
     yield evaluation("reconciliation_report", checks.fresh_result(health.fresh))
-
-
-def _kept(
-    base: str, run_id: str, table: Table, frame: "pd.DataFrame", shown: dict[str, Any]
-) -> dg.AssetMaterialization:
-    return _materialized(table, frame, keep(base, table, frame, run_id), shown)
-
-
-def _materialized(table: Table, frame: "pd.DataFrame", path: str, shown: dict[str, Any]) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(table.name, metadata=metadata_of(frame, table.columns, path) | shown)

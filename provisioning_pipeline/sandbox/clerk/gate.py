@@ -74,13 +74,16 @@ class Gate:
             self.mutating_calls += mutates
             if self.faults.latency_seconds:
                 await asyncio.sleep(self.faults.latency_seconds)
-            fault = self.faults.draw(operation)
+            drawn = self.faults.draw(operation)
+            fault = drawn.kind if drawn else None
             try:
                 if not public:
                     self._check_key(request)
                 self._check_rate(request, mutates=mutates)
                 if fault == "refuse":
                     raise too_many_requests(1)
+                if drawn and fault == "odd":
+                    return drawn.odd_answer()
                 if fault == "error":
                     raise ClerkRefusalError(500, "internal_clerk_error", "Internal server error")
                 body = await _json_body(request) if mutates else {}
@@ -90,6 +93,8 @@ class Gate:
                 if fault == "drop":
                     return LostAnswer()
                 return refused(refusal)
+            if drawn and fault == "odd after":
+                return drawn.odd_answer()
             return LostAnswer() if fault == "drop" else _answered(content)
 
         return answer

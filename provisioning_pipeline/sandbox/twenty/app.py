@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from provisioning_pipeline.sandbox.faults import FaultKind, ScriptedFault
+from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.twenty import sessions
 from provisioning_pipeline.sandbox.twenty.callers import identify
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError
@@ -104,11 +104,14 @@ async def _answer(runtime: Runtime, schema: GraphQLSchema, for_nobody: GraphQLSc
     except GraphQLError as error:
         return Json({"errors": [entry_of(error)]})
     runtime.calls.update(document.called_fields)
-    fault = _draw(runtime, document)
+    drawn = _draw(runtime, document)
+    fault = drawn.kind if drawn else None
     if runtime.faults.latency_seconds:
         await asyncio.sleep(runtime.faults.latency_seconds)
     if ("authorization" in request.headers or document.called_fields == [EXCHANGE]) and not await _answers(runtime):
         return CutAnswer()
+    if drawn and fault == "odd":
+        return drawn.odd_answer()
     if fault == "error":
         return Json({"errors": [{"message": "Internal server error"}]}, status_code=500)
     if fault == "refuse":
@@ -119,6 +122,8 @@ async def _answer(runtime: Runtime, schema: GraphQLSchema, for_nobody: GraphQLSc
     done = await _run(runtime, schema, for_nobody, request, document)
     if document.called_fields == [JOIN] and not await _answers(runtime):
         return CutAnswer()
+    if drawn and fault == "odd after":
+        return drawn.odd_answer()
     return CutAnswer() if fault == "drop" else done
 
 
@@ -131,7 +136,7 @@ async def _answers(runtime: Runtime) -> bool:
     return True
 
 
-def _draw(runtime: Runtime, document: Document) -> FaultKind | None:
+def _draw(runtime: Runtime, document: Document) -> ScriptedFault | None:
     # a document whose fields are all skipped runs nothing: it meets faults of no operation, only random ones
     for name in document.called_fields or ["nothing"]:
         fault = runtime.faults.draw(name)

@@ -17,6 +17,7 @@ from provisioning_pipeline.clients.clerk.client import API_VERSION, ClerkClient
 from provisioning_pipeline.clients.clerk.jwks import KeysAway, PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
+from provisioning_pipeline.clients.http import http_client
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.model.certificate import CLERK, Observation, Standing
 from provisioning_pipeline.model.fault import Fault
@@ -63,7 +64,7 @@ async def look_at_clerk(clerk: ClerkTrial, run: str, not_looked_at: Callable[[st
     headers = {"authorization": f"Bearer {key}", "clerk-api-version": API_VERSION}
     timeout = settings.request_timeout_seconds
     async with (
-        httpx.AsyncClient(timeout=timeout, headers=headers) as http,
+        http_client(settings.clerk_base_url, timeout_seconds=timeout, headers=headers) as http,
         ClerkClient(
             settings.clerk_base_url,
             settings.clerk_secret_key,

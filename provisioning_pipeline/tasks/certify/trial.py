@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Created, Door, Token, derived_password
+from provisioning_pipeline.clients.twenty.answers import Joined
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.errors import TwentyFault
@@ -124,7 +125,7 @@ class Trial:
 
     # --- calls
 
-    async def call(self, operation: Operation, variables: Mapping[str, Any] | None, token: Token | None) -> Any:
+    async def call(self, operation: Operation[T], variables: Mapping[str, Any] | None, token: Token | None) -> T:
         """Send an operation with exactly this token.
 
         Raises:
@@ -153,8 +154,8 @@ class Trial:
         """
         variables = {"displayName": DISPLAY_NAME, "subdomain": subdomain(self.run, number)}
         answer = await self._placed(self.session.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables))
-        door = Door(answer["workspace"]["id"], answer["workspace"]["workspaceUrls"]["subdomainUrl"])
-        return Created(door, answer["loginToken"]["token"])
+        door = Door(answer.workspace.id, answer.workspace.workspace_urls.subdomain_url)
+        return Created(door, answer.login_token.token)
 
     async def _placed(self, call: Awaitable[T]) -> T:
         try:
@@ -198,7 +199,7 @@ class Trial:
             raise Blocked("the service account has no member record in the workspace that it made")
         return Place(door, link.hash, await self.client.roles(door), seen.user_id, seen.workspace_member_id)
 
-    async def join(self, account: Account, place: Place) -> Any:
+    async def join(self, account: Account, place: Place) -> Joined:
         """Have somebody join by the invite link; the token that comes of it is not used."""
         variables = {**account.credentials(), "workspaceInviteHash": place.invite_hash}
         return await self.wire.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)

@@ -27,8 +27,8 @@ async def _token_lives(trial: Trial) -> Seen:
 
 async def _agnostic_knows_no_workspace(trial: Trial) -> str:
     answer = await trial.call(operations.CURRENT_USER, {}, await trial.agnostic())
-    must(not answer["currentWorkspace"], "it belongs to a workspace")
-    must(answer["email"].lower() == trial.service.email, f"it is {answer['email']}'s")
+    must(not answer.current_workspace, "it belongs to a workspace")
+    must(answer.email.lower() == trial.service.email, f"it is {answer.email}'s")
     return "is ours and belongs to no workspace"
 
 

@@ -84,7 +84,7 @@ async def _without_record(trial: Trial) -> str:
     trial.session.forget(account, place.door)
     variables = {**account.credentials(), "origin": place.door.url}
     login = await trial.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, variables, None)
-    exchange = {"loginToken": login["loginToken"]["token"], "origin": place.door.url}
+    exchange = {"loginToken": login.login_token.token, "origin": place.door.url}
     fault = await refused(trial.call(operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, exchange, None))
     must(is_without_record(fault.error), in_words(fault.error))
     entry = await trial.entry(account, place)

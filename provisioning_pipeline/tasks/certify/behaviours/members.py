@@ -191,7 +191,7 @@ async def _impersonate(trial: Trial) -> str:
     entered = await trial.session.enter(Account(account.email, account.password), place.door, token.value)
     trial.session.forget(account, place.door)
     answer = await trial.call(operations.CURRENT_USER, {}, entered)
-    must(answer["id"] == account.user_id, "it leads in as somebody else")
+    must(answer.id == account.user_id, "it leads in as somebody else")
     return "exactly that person, without their password"
 
 

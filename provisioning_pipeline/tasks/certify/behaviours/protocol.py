@@ -1,7 +1,10 @@
 """What holds of every call: probes that run nothing, tokens that are refused, sessions that are not kept."""
 
+from pydantic import TypeAdapter
+
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.answers import WithId
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking
 from provisioning_pipeline.clients.twenty.errors import is_dead_token
 from provisioning_pipeline.clients.twenty.operations import Operation
@@ -10,7 +13,7 @@ from provisioning_pipeline.tasks.certify.operations import skipped
 from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected, in_words, must, refusal, refused
 from provisioning_pipeline.tasks.certify.trial import JUNK, Trial
 
-_NO_SUCH = Operation("mutation", "certifyNoSuchOperation", Effect.READ, selection="{ id }")
+_NO_SUCH = Operation("mutation", "certifyNoSuchOperation", Effect.READ, selection="{ id }", answer=TypeAdapter(WithId))
 
 
 async def _settings(trial: Trial) -> Seen:

@@ -90,7 +90,7 @@ async def _pending_refuses_joins(trial: Trial) -> Seen:
     if trial.token_before_activation is None:
         raise Blocked("nobody could enter it")
     link = await trial.call(operations.CURRENT_WORKSPACE, {}, trial.token_before_activation)
-    variables = {**trial.person().credentials(), "workspaceInviteHash": link["inviteHash"]}
+    variables = {**trial.person().credentials(), "workspaceInviteHash": link.invite_hash}
     fault = await refused(trial.call(operations.SIGN_UP_IN_WORKSPACE, variables, None))
     members = await trial.database.members([door.workspace_id])
     must(len(members) == 1, "somebody became a member all the same")
@@ -130,7 +130,7 @@ async def _activate_at_once(trial: Trial) -> str:
         except Fault as fault:
             must(fault.kind is FaultKind.BUSY, f"one of two calls at once is refused otherwise: {fault.message}")
             return "busy"
-        return str(answer["activationStatus"])
+        return answer.activation_status
 
     answers = sorted(await asyncio.gather(one(), one()))
     trial.session.forget(trial.service, created.door)
@@ -146,7 +146,7 @@ async def _token_from_before(trial: Trial) -> Seen:
     if trial.token_before_activation is None:
         raise Blocked("there is no token from before")
     answer = await trial.call(operations.CURRENT_USER, {}, trial.token_before_activation)
-    knows = answer["workspaceMember"] is not None
+    knows = answer.workspace_member is not None
     return Seen("still works" + ("" if knows else ", and knows no member record"), differs=False)
 
 

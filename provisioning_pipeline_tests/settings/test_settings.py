@@ -6,19 +6,9 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.settings import PREFIX, Settings, SettingsError, load_settings
+from provisioning_pipeline.settings import PREFIX
+from provisioning_pipeline_tests.settings.complete import CANARY, COMPLETE, faults_of
 
-CANARY = "c4nary-s3cret"
-COMPLETE = {
-    "REGISTRY_URL": f"postgresql://u:{CANARY}@db:5432/registry",
-    "TENANT_CLUSTER_URL": f"postgresql://u:{CANARY}@db:5432/postgres",
-    "TWENTY_BASE_URL": "https://crm.example.com/",
-    "TWENTY_DATABASE_URL": f"postgresql://u:{CANARY}@db/twenty",
-    "TWENTY_SERVICE_EMAIL": "provisioner@example.com",
-    "TWENTY_SERVICE_PASSWORD": CANARY,
-    "CLERK_SECRET_KEY": f"sk_live_{CANARY}",
-    "MEMBER_PASSWORD_KEY": f"{CANARY}{CANARY}",
-}
 SINGLE = ("TWENTY_BASE_URL", "TWENTY_DATABASE_URL", "TWENTY_SERVICE_EMAIL", "TWENTY_SERVICE_PASSWORD")
 SERVER: dict[str, Any] = {
     "name": "eu",
@@ -27,42 +17,6 @@ SERVER: dict[str, Any] = {
     "service_email": "provisioner@example.com",
     "service_password": CANARY,
 }
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing but what a test sets: no `.env`, no variables of the machine."""
-    import os
-
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Load settings from a complete environment with these changes; None takes a variable away."""
-
-    def load_with(**changes: str | None) -> Settings:
-        for name, value in {**COMPLETE, **changes}.items():
-            if value is not None:
-                monkeypatch.setenv(PREFIX + name, value)
-        return load_settings()
-
-    return load_with
-
-
-def faults_of(load: Any, **changes: str | None) -> tuple[str, ...]:
-    """The lines about this environment; no line may show a secret or break."""
-    with pytest.raises(SettingsError) as refused:
-        load(**changes)
-    faults = refused.value.faults
-    shown = str(refused.value) + repr(refused.value) + repr(refused.value.__cause__)
-    assert CANARY not in shown
-    for fault in faults:
-        assert len(fault.splitlines()) == 1
-        assert "pydantic" not in fault
-    return faults
 
 
 def test_a_complete_environment_is_enough(load: Any) -> None:

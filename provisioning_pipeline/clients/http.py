@@ -1,0 +1,147 @@
+"""The one place where connections over HTTP are made: proxies, certificates, and words for what goes wrong."""
+
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from http.cookiejar import CookieJar
+from math import isnan
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from provisioning_pipeline.settings import proxy_for
+
+_CONNECT_SECONDS = 5.0
+_LONGEST_LOCATION = 200
+_VERIFY_WORDS: Mapping[int, str] = {
+    9: "is not valid yet: compare the clocks of both machines",
+    10: "has expired: have it renewed there",
+    62: "is for another host name: correct the URL, or the certificate there",
+    64: "is for another address: correct the URL, or the certificate there",
+}
+"""OpenSSL's code → what is wrong with a certificate; others are a matter of whom this machine trusts."""
+_NOT_TRUSTED = (
+    "comes from nobody whom this machine trusts ({}): add its certificate authority to the system's store, or name a "
+    "file with it in SSL_CERT_FILE (docs/configuration.md, Certificates)"
+)
+
+
+def http_client(
+    url: str,
+    *,
+    timeout_seconds: float,
+    headers: Mapping[str, str] | None = None,
+    limits: httpx.Limits | None = None,
+    cookies: CookieJar | None = None,
+) -> httpx.AsyncClient:
+    """A client for one address. Redirects are never followed: what is behind one is not what was configured.
+
+    The proxy of the environment is chosen here, once: httpx reads the same variables with each client, and fails in the
+    middle of it on many values that other programs take.
+
+    Raises:
+        ValueError: when the variable that names the proxy cannot be used; `load_settings` finds that before.
+    """
+    proxy = proxy_for(url)
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
+        headers=dict(headers or {}),
+        cookies=cookies,
+        limits=limits or httpx.Limits(max_connections=64, max_keepalive_connections=8),
+        verify=certificates(),
+        proxy=_proxy(proxy.url.get_secret_value()) if proxy else None,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _proxy(url: str) -> httpx.Proxy:
+    return httpx.Proxy(url, ssl_context=certificates() if url.startswith("https:") else None)
+
+
+@cache
+def certificates() -> ssl.SSLContext:
+    """Whom this machine trusts: the system's store, or what SSL_CERT_FILE and SSL_CERT_DIR put in its place.
+
+    Read once: each reading takes longer than a call. A machine without a store gets Mozilla's list, from certifi.
+    """
+    context = ssl.create_default_context()
+    if not _has_a_store(context):
+        import certifi
+
+        context.load_verify_locations(cafile=certifi.where())
+    return context
+
+
+def _has_a_store(context: ssl.SSLContext) -> bool:
+    paths = ssl.get_default_verify_paths()
+    in_folder = paths.capath is not None and any(Path(paths.capath).glob("*.[0-9]"))
+    return bool(context.cert_store_stats()["x509"]) or in_folder
+
+
+def in_words(error: Exception, url: str) -> str:
+    """Why no answer came from this URL, without a line break or anything secret."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            words = _VERIFY_WORDS.get(cause.verify_code) or _NOT_TRUSTED.format(cause.verify_message)
+            return f"its certificate {words}"
+        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            return "it does not speak TLS: the URL has to start with http://, or the port is another one"
+    # a header that cannot be sent is quoted whole by the HTTP library, with the key in it
+    text = "" if isinstance(error, httpx.LocalProtocolError) else str(error).split("\n")[0]
+    words = f"{type(error).__name__}{': ' + text if text else ''}"
+    proxy = proxy_for(url)
+    return f"{words} (through the proxy that {proxy.variable} names)" if proxy else words
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        reason = getattr(cause, "reason", None)
+        cause = cause.__cause__ or cause.__context__ or (reason if isinstance(reason, BaseException) else None)
+    return found
+
+
+def redirect_of(response: httpx.Response) -> str | None:
+    """Where a redirect leads, without user, query and fragment, which may hold secrets; None: it is no redirect."""
+    if not response.has_redirect_location:
+        return None
+    try:
+        parts = urlsplit(urljoin(str(response.request.url), response.headers["location"]))
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an address that cannot be read"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    shown = f"{parts.scheme}://{host}{port}{parts.path}"
+    return "".join(character for character in shown if character.isprintable())[:_LONGEST_LOCATION]
+
+
+def seconds_to_wait(response: httpx.Response) -> float | None:
+    """The seconds that the other side asks to wait; None: none, or nothing that can be read.
+
+    A date counts from the answer's own, so that the two machines' clocks need not agree.
+    """
+    asked = response.headers.get("retry-after", "").strip()
+    with suppress(ValueError):
+        seconds = float(asked)
+        return None if isnan(seconds) else max(0.0, seconds)
+    try:
+        until = _in_utc(parsedate_to_datetime(asked))
+    except ValueError:
+        return None
+    try:
+        now = _in_utc(parsedate_to_datetime(response.headers.get("date", "")))
+    except ValueError:
+        now = datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _in_utc(moment: datetime) -> datetime:
+    # a date with -0000 for its zone is read without one
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

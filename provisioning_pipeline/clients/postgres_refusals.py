@@ -1,0 +1,151 @@
+"""What PostgreSQL, or a pooler before it, says when it gives or keeps no connection, and what an operator does then.
+
+libpq passes on no SQLSTATE of a refused connection, so these are told by their English texts; in another language the
+advice is the general one.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Refusal(Enum):
+    """What a refused connection asks of us."""
+
+    AWAY = "nobody answers there; if somebody did before, they may be restarting"
+    STARTING = "somebody answers and asks us to come again"
+    FULL = "no connection is free now"
+    FINAL = "as the settings and the server are now, no other try succeeds"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    texts: tuple[str, ...]
+    refusal: Refusal
+    advice: str
+
+
+_GENERAL: Final = "Check host, port, user, password and database name in the settings."
+_KNOWN: Final = (
+    _Known(
+        (
+            "too many connections for",
+            "connection slots are reserved",
+            "too many clients already",
+            "no more connections",
+        ),
+        Refusal.FULL,
+        "",
+    ),
+    _Known(
+        (
+            "is starting up",
+            "is shutting down",
+            "in recovery mode",
+            "not yet accepting connections",
+            "the server is being",
+        ),
+        Refusal.STARTING,
+        "The server is starting, stopping or recovering: wait until it is up; the next run tries again.",
+    ),
+    _Known(
+        ("hot standby mode is disabled",),
+        Refusal.FINAL,
+        "That server is a standby that takes no queries. Point the setting at the primary.",
+    ),
+    _Known(
+        ("session is not", "server is in hot standby", "server is not in hot standby"),
+        Refusal.FINAL,
+        "No server that the URL names is of the kind that its target_session_attrs asks for.",
+    ),
+    _Known(
+        ("no pg_hba.conf entry", "pg_hba.conf rejects"),
+        Refusal.FINAL,
+        "The server answers, and its pg_hba.conf does not let this user into this database from here. Have its "
+        "administrator add an entry; where the text says `no encryption`, set sslmode=require in the URL.",
+    ),
+    _Known(
+        ("password authentication failed", "no password supplied", "authentication failed", "no such user", "sasl"),
+        Refusal.FINAL,
+        "The server answers. Check user and password in the settings, and whether the password has expired.",
+    ),
+    _Known(
+        ("permission denied for database",),
+        Refusal.FINAL,
+        "The server answers. Have the database's owner GRANT CONNECT ON DATABASE to our user.",
+    ),
+    _Known(
+        ("not permitted to log in",),
+        Refusal.FINAL,
+        "The server answers. Have its administrator give our role LOGIN.",
+    ),
+    _Known(
+        ("not currently accepting connections", "cannot connect to invalid database"),
+        Refusal.FINAL,
+        "The server answers, and lets nobody into this database: it was shut with ALLOW_CONNECTIONS false, or a DROP "
+        "DATABASE was interrupted. Have its administrator open or drop it.",
+    ),
+    _Known(
+        ("unsupported startup parameter", "startup packet"),
+        Refusal.FINAL,
+        "A pooler stands before the server and does not pass on what the URL asks for. Take that parameter out of the "
+        "URL, or name it in the pooler's ignore_startup_parameters.",
+    ),
+    _Known(
+        ("cannot connect to server", "server_login_retry", "query_wait_timeout", "pgbouncer"),
+        Refusal.STARTING,
+        "A pooler answers, and reaches no server behind it or has no connection free. Look at the pooler's log.",
+    ),
+    _Known(
+        ("role ",),
+        Refusal.FINAL,
+        "The server answers. Check the user in the settings.",
+    ),
+    _Known(
+        ("does not exist", "no such database"),
+        Refusal.FINAL,
+        "The server answers. Check the database name in the settings, or create the database.",
+    ),
+    _Known(
+        (
+            "name or service not known",
+            "translate host name",
+            "resolve host",
+            "name resolution",
+            "nodename nor servname",
+        ),
+        Refusal.AWAY,
+        "Check the host name in the settings, and the name service of this machine.",
+    ),
+    _Known(
+        ("certificate", "ssl", "tls"),
+        Refusal.FINAL,
+        "The server answers. Check sslmode and sslrootcert in the URL against what the server offers.",
+    ),
+    _Known(
+        ("connection refused", "timeout expired", "no route to host", "unreachable", "timed out", "no such file"),
+        Refusal.AWAY,
+        "Check host and port in the settings, that the server runs, and the firewalls on the way.",
+    ),
+    _Known(
+        ("server closed the connection", "connection reset", "connection is lost", "eof detected", "terminating"),
+        Refusal.AWAY,
+        "Something on the way, or the server itself, ended the connection while it was being made. Look at its log.",
+    ),
+)
+
+
+def refusal_of(error: Exception) -> tuple[Refusal, str]:
+    """What kind of refusal this is and what to do about it; no advice for `FULL`, which depends on who asks."""
+    # names of hosts, users and databases may hold any word
+    text = re.sub(r'"[^"]*"', '""', first_line(error)).lower()
+    for known in _KNOWN:
+        if any(part in text for part in known.texts):
+            return known.refusal, known.advice
+    return Refusal.FINAL, _GENERAL
+
+
+def first_line(error: Exception) -> str:
+    """The first line of PostgreSQL's text, without a full stop."""
+    return (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")

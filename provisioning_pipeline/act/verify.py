@@ -173,13 +173,17 @@ async def settle_proved(scope: Scope, link: Link, logins: int, *, first: str) ->
             f"A login of {first} reads {COMPLETED} in workspace {link.workspace_id}.{others}",
         )
     )
-    await scope.registry.store(
+    changed = await scope.registry.store(
         scope.database_name,
         link.workspace_id,
         link.admin_user_id,
         ready_status=scope.ready_status,
         pending_statuses=scope.pending_statuses,
     )
+    stored = Change.STORE_LINK in scope.plan.changes and changed
+    if stored and Change.STORE_LINK not in {outcome.change for outcome in scope.outcomes}:
+        async with scope.change(Change.STORE_LINK, f"status {scope.ready_status} in {scope.registry.table}"):
+            pass
 
 
 def _without_admin(scope: Scope) -> Condition | None:

@@ -194,7 +194,7 @@ def apply(
         applied = apply_and_show(settings, tenants or (), as_json=as_json, approved=approve)
     if applied.broken or applied.not_written:
         raise typer.Exit(RUN_FAILED)
-    raise typer.Exit(SOME_UNWELL if applied.count("unwell") else ALL_READY)
+    raise typer.Exit(SOME_UNWELL if applied.count("unwell") or applied.in_doubt else ALL_READY)
 
 
 @app.command()

@@ -52,6 +52,8 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "registry_excluded_statuses",
         "registry_pending_statuses",
         "registry_ready_status",
+        "registry_lost_share",
+        "registry_lost_most",
     ),
     "Twenty": (*_SINGLE_SERVER, "twenty_capacity", "twenty_servers", "service_member_name", "member_password_key"),
     "Clerk": (

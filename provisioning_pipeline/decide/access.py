@@ -33,6 +33,8 @@ def decide_access(
     registered: Sequence[RegisteredTenant],
     departure: Departure | None,
     policy: AccessPolicy,
+    *,
+    in_doubt: bool = False,
 ) -> WorkspaceContext:
     """The workspace of this session's organization, and who its holder is there.
 
@@ -40,6 +42,7 @@ def decide_access(
         linked: the tenant that the ledger gives the organization to.
         registered: registry rows of the organization, and of `linked`.
         departure: what Clerk says about the member, if they are gone.
+        in_doubt: the registry has lost so many rows that a missing one says nothing; the ledger's last word holds.
 
     Raises:
         Refused: with words of 403.
@@ -54,7 +57,7 @@ def decide_access(
             raise _suspended()
         raise Refused(Refusal.NO_WORKSPACE, "The session's organization has no workspace here.")
     # a tenant with a workspace had a row: where that was taken away, the tenant was
-    if linked.database_name not in active:
+    if linked.database_name not in active and not (in_doubt and linked.database_name not in aside):
         raise _suspended()
     named = {row.clerk_org_id for row in registered if row.database_name == linked.database_name}
     # a tenant that was set aside claims nothing: its customer may have come back as another tenant

@@ -2,18 +2,23 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
-from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.decide.registry_loss import RegistryLoss
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
+from provisioning_pipeline.model.frames import CLOSED, INVALID, records
 from provisioning_pipeline.model.tenant import Tenant, registry_status
 
 _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The registry has a row for it.")
+_OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email")
 _NAMED = re.compile(r"^twenty_tenant_(?P<slug>.+?)(?:_(?P<hash>[0-9a-f]{8}))?$")
+
+
+_NOTHING_LOST = RegistryLoss()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,16 @@ class Detected:
 
 
 def detect(
-    databases: pd.DataFrame, registry: pd.DataFrame, links: pd.DataFrame, policy: DetectionPolicy
+    databases: pd.DataFrame,
+    registry: pd.DataFrame,
+    links: pd.DataFrame,
+    policy: DetectionPolicy,
+    loss: RegistryLoss = _NOTHING_LOST,
 ) -> list[Detected]:
-    """Join the three frames on `database_name`, in order of that name. Duplicated rows do not multiply."""
+    """Join the three frames on `database_name`, in order of that name. Duplicated rows do not multiply.
+
+    `loss` is what the registry has lost since a run last looked.
+    """
     twice = set(registry.loc[registry["database_name"].duplicated(keep=False), "database_name"])
     named = registry[registry["database_name"].notna() & (registry["database_name"] != "")]
     rows = named.drop_duplicates("database_name").assign(in_registry=True)
@@ -62,33 +74,56 @@ def detect(
     slugs = {row["slug"] for row in records(rows) if row["slug"]}
     unnamed = Counter(slug_of(name, ()) for name in set(here["database_name"]) - set(rows["database_name"]))
     slugs |= {slug for slug, count in unnamed.items() if count > 1}
-    return [_detected(row, row["database_name"] in twice, slugs, policy) for row in records(joined)]
+    found = records(joined)
+    withdrawn = _withdrawn(found, policy)
+    fleet = _Fleet(twice, slugs | withdrawn.keys(), withdrawn, policy, loss)
+    return [_detected(row, fleet) for row in found]
 
 
-def _detected(row: dict[str, Any], twice: bool, slugs: set[str], policy: DetectionPolicy) -> Detected:
+@dataclass(frozen=True, slots=True)
+class _Fleet:
+    """What deciding about one tenant needs to know of all.
+
+    Args:
+        twice: database names that several registry rows have.
+        slugs: those that somebody has.
+        withdrawn: slug → database name of a tenant that was registered and is suspended or without its row now.
+    """
+
+    twice: set[str]
+    slugs: set[str]
+    withdrawn: dict[str, str]
+    policy: DetectionPolicy
+    loss: RegistryLoss
+
+
+def _withdrawn(rows: Iterable[dict[str, Any]], policy: DetectionPolicy) -> dict[str, str]:
+    return {
+        row["slug_link"]: str(row["database_name"])
+        for row in rows
+        if row["registered"]
+        and row["slug_link"]
+        and (not row["in_registry"] or registry_status(row["status"]) in policy.excluded_statuses)
+    }
+
+
+def _detected(row: dict[str, Any], fleet: _Fleet) -> Detected:
     database_name = str(row["database_name"])
     registered, present, linked = bool(row["in_registry"]), bool(row["on_cluster"]), bool(row["linked"])
-    slug = (row["slug"] if registered else None) or row["slug_link"] or slug_of(database_name, slugs)
+    slug = (row["slug"] if registered else None) or row["slug_link"] or slug_of(database_name, fleet.slugs)
     tenant = Tenant(
         database_name=database_name,
         slug=slug,
         name=(row["name"] or slug) if registered else name_of(slug),
         clerk_org_id=row["clerk_org_id"] or None,
     )
-    detected = _database_condition(database_name, registered=registered, present=present)
-    registration, may_work = (
-        _registration(row, registered, twice, policy)
-        if registered or present
-        else (is_false(ConditionType.REGISTERED, Reason.TENANT_GONE, "Its registry row is gone."), False)
-    )
+    conditions, may_work = _conditions(row, registered=registered, present=present, fleet=fleet)
     return Detected(
         tenant=tenant,
-        adopt=present and not registered and policy.adopt_databases,
-        eligible=present and may_work,
-        conditions=(detected, registration),
-        registry={name: row[name] for name in ("status", "workspace_id", "admin_email", "admin_name")}
-        if registered
-        else None,
+        adopt=may_work and not registered,
+        eligible=may_work,
+        conditions=conditions,
+        registry={name: row[name] for name in _OF_REGISTRY} if registered else None,
         link={
             "server": row["server"],
             "subdomain": row["subdomain"],
@@ -104,10 +139,35 @@ def _detected(row: dict[str, Any], twice: bool, slugs: set[str], policy: Detecti
             "asked_admin_email": row["asked_admin_email"] or None,
             "workspace_url": row["workspace_url"],
             "restarts": int(row["restarts"] or 0),
+            "registered": bool(row["registered"]),
+            "registry_row_gone": bool(row["registry_row_gone"]),
         }
         if linked
         else None,
     )
+
+
+def _conditions(
+    row: dict[str, Any], *, registered: bool, present: bool, fleet: _Fleet
+) -> tuple[tuple[Condition, ...], bool]:
+    """Detected and Registered, and whether the tenant may be worked on."""
+    name = str(row["database_name"])
+    trouble = _database_trouble(name, row["trouble"]) if present else None
+    detected = trouble or _database_condition(name, registered=registered, present=present)
+    if not registered and name in fleet.loss.kept:
+        # what was known of it stays, until somebody knows whether its row was taken away
+        return ((detected,) if present else ()), False
+    if not registered and not present:
+        gone = is_false(ConditionType.REGISTERED, Reason.TENANT_GONE, "Its registry row is gone.")
+        return (detected, gone), False
+    if registered:
+        registration, may_work = _registration(row, twice=name in fleet.twice, policy=fleet.policy)
+    else:
+        registration, may_work = _without_row(row, fleet)
+        if trouble and may_work:
+            message = "It has no registry row, and is not adopted while nobody can connect to it."
+            registration = is_false(ConditionType.REGISTERED, Reason.NOT_REGISTERED, message)
+    return (detected, registration), may_work and present and trouble is None
 
 
 def _database_condition(name: str, *, registered: bool, present: bool) -> Condition:
@@ -117,8 +177,8 @@ def _database_condition(name: str, *, registered: bool, present: bool) -> Condit
         return is_false(
             ConditionType.DETECTED,
             Reason.DATABASE_MISSING,
-            f"The registry has a row, but there is no database {name}: its creation broke off or has not ended. "
-            "Let the tenant manager create it again, or remove the row.",
+            f"The registry has a row, but there is no database {name} (or it is marked as a template): its creation "
+            "broke off or has not ended. Let the tenant manager create it again, or remove the row.",
         )
     return is_false(
         ConditionType.DETECTED,
@@ -128,39 +188,84 @@ def _database_condition(name: str, *, registered: bool, present: bool) -> Condit
     )
 
 
-def _registration(
-    row: dict[str, Any], registered: bool, twice: bool, policy: DetectionPolicy
-) -> tuple[Condition, bool]:
-    registered_type = ConditionType.REGISTERED
+def _database_trouble(name: str, trouble: str | None) -> Condition | None:
+    """Why a database that is there is no place for a tenant now."""
+    if trouble == INVALID:
+        return is_false(
+            ConditionType.DETECTED,
+            Reason.DATABASE_INVALID,
+            f"Database {name} is what an interrupted DROP DATABASE left: nobody can connect to it ever again. Drop it "
+            "(DROP DATABASE, as its owner), and create it anew if the tenant is to stay.",
+        )
+    if trouble == CLOSED:
+        return is_false(
+            ConditionType.DETECTED,
+            Reason.DATABASE_CLOSED,
+            f"Database {name} takes no connections (ALLOW_CONNECTIONS false, or CONNECTION LIMIT 0), so nothing is "
+            f"done for its tenant. Have its owner open it: ALTER DATABASE ... WITH ALLOW_CONNECTIONS true.",
+        )
+    return None
+
+
+def _registration(row: dict[str, Any], *, twice: bool, policy: DetectionPolicy) -> tuple[Condition, bool]:
+    """What a registry row says, and whether its tenant may be worked on."""
     if twice:
         return (
             is_false(
-                registered_type,
+                ConditionType.REGISTERED,
                 Reason.REGISTRY_AMBIGUOUS,
                 "Several registry rows name this database. Keep one of them.",
             ),
             False,
         )
-    if registered:
-        status = registry_status(row["status"])
-        if status in policy.excluded_statuses:
-            return (
-                is_false(
-                    registered_type,
-                    Reason.TENANT_SUSPENDED,
-                    f"The registry says {status}, so nothing is done for this tenant.",
-                ),
-                False,
-            )
-        return _REGISTERED, True
-    if policy.adopt_databases:
+    status = registry_status(row["status"])
+    if status in policy.excluded_statuses:
         return (
-            is_true(registered_type, Reason.ADOPTED, "It had no registry row and was adopted into the registry."),
+            is_false(
+                ConditionType.REGISTERED,
+                Reason.TENANT_SUSPENDED,
+                f"The registry says {status}, so nothing is done for this tenant.",
+            ),
+            False,
+        )
+    return _REGISTERED, True
+
+
+def _without_row(row: dict[str, Any], fleet: _Fleet) -> tuple[Condition, bool]:
+    """A database without a registry row is adopted only if it never had one, and nobody with a row had its name."""
+    if row["registered"]:
+        return (
+            is_false(
+                ConditionType.REGISTERED,
+                Reason.REGISTRY_ROW_GONE,
+                "Its registry row was taken away, so it counts as suspended although its database is there. Have the "
+                "tenant manager put the row back if the customer is to come back; else drop the database.",
+            ),
+            False,
+        )
+    if fleet.loss.doubt is not None:
+        return is_unknown(ConditionType.REGISTERED, Reason.REGISTRY_IN_DOUBT, fleet.loss.doubt), False
+    namesake = fleet.withdrawn.get(slug_of(str(row["database_name"]), ()))
+    if namesake is not None:
+        return (
+            is_false(
+                ConditionType.REGISTERED,
+                Reason.NOT_REGISTERED,
+                f"The database has no registry row and the name of a tenant that is suspended or was taken out of the "
+                f"registry ({namesake}), so it is not adopted by itself. Register it if it is to be worked on.",
+            ),
+            False,
+        )
+    if fleet.policy.adopt_databases:
+        return (
+            is_true(
+                ConditionType.REGISTERED, Reason.ADOPTED, "It had no registry row and was adopted into the registry."
+            ),
             True,
         )
     return (
         is_false(
-            registered_type,
+            ConditionType.REGISTERED,
             Reason.NOT_REGISTERED,
             "The database has no registry row, and PROVISIONING_ADOPT_DATABASES is off. Register it, or turn "
             "adoption on.",

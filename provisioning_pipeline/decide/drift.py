@@ -90,7 +90,7 @@ def _of(entry: TenantPlan, before: Before | None) -> Iterator[Drift]:
         detail = f"In its own database: {', '.join(in_database)}."
         yield Drift(name, DriftCause.TENANT_DATABASE, Source.DATABASE, Actor.TENANT_MANAGER, detail)
     if Change.STORE_LINK in changes and before.ready:
-        detail = "The registry does not say which workspace it has."
+        detail = "The registry does not say which workspace it has, or not that it is ready."
         yield Drift(name, DriftCause.TENANT_MANAGER, Source.REGISTRY, Actor.TENANT_MANAGER, detail)
     if changes == {Change.PROVE_LOGIN}:
         yield Drift(name, DriftCause.UNFINISHED, Source.LOGIN, Actor.UNKNOWN, "Its login is not proved.")

@@ -51,6 +51,7 @@ class Observed:
         everyone: policy: everybody's flags are.
         twenty_members: frame; who everybody is.
         registry_stores: the registry has a column for the workspace id.
+        is_pending: whether a registry status is to become the ready one once its tenant is ready.
         admin_roles: the Clerk roles that make an admin, for people to read.
         unproved: server, address, Clerk user → the account there that is known to prove nothing about its address.
     """
@@ -72,6 +73,7 @@ class Observed:
     registry_stores: bool
     admin_roles: str
     unproved: Callable[[str, str, str | None], Evidence | None] = lambda _server, _email, _user: None
+    is_pending: Callable[[object], bool] = lambda _status: False
 
 
 def databases_without_workspace(detected: Iterable[Detected]) -> tuple[str, ...]:
@@ -265,7 +267,8 @@ class Planner:
             changes.append(Change.ADD_ADMIN)
         if unfinished or standing.rejoins or pending or Change.ADD_ADMIN in changes:
             changes.append(Change.CLEAR_ONBOARDING)
-        if self._registry_is_behind(found, workspace_id):
+        behind = found.registry is not None and self._observed.is_pending(found.registry["status"])
+        if self._registry_is_behind(found, workspace_id) or (behind and link["login_proved"]):
             changes.append(Change.STORE_LINK)
         if (
             (isinstance(admin, Admin) or self._goes_on_without(admin, found.tenant.database_name))
@@ -348,11 +351,16 @@ class Planner:
             self._observed.holders,
             self._observed.users,
             self._observed.admin_roles,
-            (found.link or {}).get("asked_admin_email"),
+            asked_admin(found),
             lambda email, user: self._observed.unproved(server, email, user),
             server,
             before,
         )
+
+
+def asked_admin(found: Detected) -> str | None:
+    """Whom the tenant manager named as admin over HTTP; from the registry where the ledger was lost."""
+    return (found.link or {}).get("asked_admin_email") or (found.registry or {}).get("twenty_admin_email")
 
 
 def _wanted_name(found: Detected, look: Look | None) -> str:

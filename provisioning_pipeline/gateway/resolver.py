@@ -3,19 +3,21 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from cachetools import TLRUCache, TTLCache
+from cachetools import LRUCache, TLRUCache, TTLCache
 
 from provisioning_pipeline.clients.clerk.jwks import PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
+from provisioning_pipeline.decide.registry_loss import LossBudget, weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
 from provisioning_pipeline.gateway.looks import MemberLooks
+from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.sessions import registered_for, tenant_of
@@ -29,6 +31,7 @@ from provisioning_pipeline.model.session import (
     Session,
     WorkspaceContext,
 )
+from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.settings import GatewaySettings
 
 _LOG = logging.getLogger(__name__)
@@ -83,6 +86,11 @@ class Resolver:
         self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
         self._members: MemberLooks | None = None
+        self._loss_budget = LossBudget(settings.registry_lost_share, settings.registry_lost_most)
+        self._doubt: TTLCache[str, bool] = TTLCache(1, min(_REFUSED_SECONDS, settings.session_cache_seconds))
+        """That the registry is in doubt, for a moment: a whole fleet may ask."""
+        self._suspended: LRUCache[str, bool] = LRUCache(_REMEMBERED)
+        """Tenants whose row said so when it was last seen here."""
         self._told: TTLCache[str, bool] = TTLCache(_REMEMBERED, _TOLD_SECONDS)
         """Tenants of whose wrong claims somebody was told a moment ago."""
 
@@ -189,28 +197,56 @@ class Resolver:
         return self._answers.setdefault(key, answer)
 
     async def _ask(self, session: Session, look: _Look) -> Answer:
-        async def known(database: Database) -> tuple[LinkedTenant | None, tuple[RegisteredTenant, ...]]:
+        async def known(database: Database) -> tuple[LinkedTenant | None, tuple[RegisteredTenant, ...], bool]:
             linked = await tenant_of(database, session.organization_id, session.user_id)
             # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
             registry = Registry(database, self._settings.registry_table)
             name = linked.database_name if linked else None
-            return linked, await registered_for(registry, session.organization_id, name)
+            registered = await registered_for(registry, session.organization_id, name)
+            lost = name is not None and name not in {row.database_name for row in registered}
+            return linked, registered, lost and await self._in_doubt(registry)
 
         try:
-            linked, registered = await self._ledger.ask(known)
+            linked, registered, in_doubt = await self._ledger.ask(known)
         except LedgerAway:
             raise CannotTell(LEDGER_AWAY) from None
+        if linked is not None and self._was_suspended(linked.database_name, registered):
+            return Refused(Refusal.TENANT_SUSPENDED, "The session's tenant is suspended or gone.")
         try:
             # once without Clerk: who is refused in any case costs no call
-            context = decide_access(session, linked, registered, None, self._policy)
+            context = decide_access(session, linked, registered, None, self._policy, in_doubt=in_doubt)
             if look is _Look.NOT:
                 return context
             certain = look is _Look.MUST
             must = certain or context.twenty_user_id is None
             departure = await self._departure(session, must=must, certain=certain)
-            return decide_access(session, linked, registered, departure, self._policy)
+            return decide_access(session, linked, registered, departure, self._policy, in_doubt=in_doubt)
         except Refused as refused:
             return refused
+
+    async def _in_doubt(self, registry: Registry) -> bool:
+        """Whether the registry has lost so many rows at once that a missing one says nothing."""
+        if registry.table not in self._doubt:
+            found = await known_rows(registry)
+            loss = weigh_loss(
+                registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=self._loss_budget
+            )
+            if loss.doubt is None:
+                return False
+            _LOG.warning("Sessions go by the ledger's last word: %s", loss.doubt)
+            self._doubt[registry.table] = True
+        return True
+
+    def _was_suspended(self, database_name: str, registered: Sequence[RegisteredTenant]) -> bool:
+        """Whether the tenant has no row now, and was suspended when it had one: no run may have seen that yet."""
+        own = [row for row in registered if row.database_name == database_name]
+        if not own:
+            return database_name in self._suspended
+        if any(registry_status(row.status) in self._policy.excluded_statuses for row in own):
+            self._suspended[database_name] = True
+        else:
+            self._suspended.pop(database_name, None)
+        return False
 
     async def _departure(self, session: Session, *, must: bool, certain: bool) -> Departure | None:
         """How the member is gone, as Clerk says now; None: they are not, as far as it can be told.

@@ -70,7 +70,10 @@ class Ledger:
                    COALESCE(c.status = 'True', false) AS login_proved, i.id IS NOT NULL AS open_intent,
                    l.clerk_org_id, l.invite_link_opened, m.database_name IS NOT NULL AS members_seen,
                    l.asked_admin_email, l.default_role_before IS NOT NULL AS default_role_lent, l.workspace_url,
-                   l.restarts
+                   l.restarts,
+                   -- a tenant with a workspace had a registry row, whoever wrote its link
+                   l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL AS registered,
+                   l.registry_row_gone_at IS NOT NULL AS registry_row_gone
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'

@@ -1,40 +1,40 @@
 """Registers a tenant in the tenant manager's own table, because the tenant manager asked for it."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from psycopg import AsyncConnection, Error, errors, sql
 from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
-from provisioning_pipeline.ledger.registry import Column, Registry, cast_sql
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.registry_query import ASKED_ADMIN_COLUMN, cast_sql
+from provisioning_pipeline.ledger.registry_table import REFUSALS, VIEW, Column
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.model.tenant_request import Conflict, Registration
 
 _LOG = logging.getLogger(__name__)
-_REFUSALS = (
-    errors.IntegrityError,
-    errors.DataError,
-    errors.InsufficientPrivilege,
-    # a trigger of the tenant manager's says no; or the table is a view that takes no rows
-    errors.RaiseException,
-    errors.ObjectNotInPrerequisiteState,
-    errors.FeatureNotSupported,
-    errors.WrongObjectType,
-)
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))"
 
 
 @anew_if_lost
 async def register(
-    registry: Registry, asked: Registration, *, status: str, aside: Collection[str], linked: str | None = None
+    registry: Registry,
+    asked: Registration,
+    *,
+    status: str,
+    aside: Collection[str],
+    linked: str | None = None,
+    else_statuses: Sequence[str] = (),
 ) -> tuple[bool, bool]:
     """Make the registry say what was asked; whether anything had to be changed, and whether the tenant is set aside.
 
     A row that is there keeps its status and whatever the request does not name.
 
     Args:
-        status: of a new row.
-        aside: statuses whose rows claim no organization.
+        status: of a new row; one of `else_statuses` where the table does not know it.
+        aside: statuses whose rows claim no organization, as policies compare them.
         linked: the organization that the ledger gives to the tenant, if any.
 
     Raises:
@@ -42,9 +42,14 @@ async def register(
         Fault: when the database cannot be reached.
     """
     await registry.ensure_table()
-    columns = await registry.columns()
+    columns = await must_show_all(registry, asked)
+    status = await registry.spelling([status, *else_statuses])
+    is_view = (await registry.described()).kind == VIEW
     async with registry.database.transaction() as connection:
         await connection.execute(_ONE_AT_A_TIME)
+        if is_view:
+            # a policy of a table below, which would hide a rival's row, is an error then
+            await connection.execute("SET LOCAL row_security = off")
         rows = await _rows_like(connection, registry, columns, asked)
         own = _own_row(rows, asked)
         _must_be_free(rows, asked, aside)
@@ -57,13 +62,28 @@ async def register(
             changed = await _update(connection, registry, columns, asked)
             # somebody has changed it in the registry, and no run has read it yet
             moved = linked is not None and bool(own["clerk_org_id"]) and own["clerk_org_id"] != linked
-            return changed or moved, own["status"] in aside
-        except _REFUSALS as error:
+            return changed or moved, registry_status(own["status"]) in aside
+        except REFUSALS as error:
             _LOG.warning("The registry does not take tenant %s: %s.", asked.slug, type(error).__name__)
             raise Conflict(
                 f"The registry {registry.table} does not take tenant {asked.slug}: {_told(error)}. "
                 "Register it there yourself, then ask again."
             ) from None
+
+
+async def must_show_all(registry: Registry, asked: Registration) -> dict[str, Column]:
+    """The columns of a table that shows us all of its rows: what we may not see cannot be registered twice.
+
+    Raises:
+        Conflict: when it hides some.
+    """
+    try:
+        return await registry.readable_columns()
+    except Fault as fault:
+        if fault.kind is not FaultKind.SERVER:
+            raise
+        message = f"The registry {registry.table} does not take tenant {asked.slug}: {fault.message}"
+        raise Conflict(message) from None
 
 
 def _told(error: Error) -> str:
@@ -84,7 +104,7 @@ async def _rows_like(
     await cursor.execute(
         sql.SQL(
             "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id, "
-            "lower(btrim({state})) AS status FROM {table} WHERE slug::text = %s OR database_name::text = %s "
+            "{state} AS status FROM {table} WHERE slug::text = %s OR database_name::text = %s "
             "OR {organization} = %s"
         ).format(organization=organization, state=state, table=registry.identifier),
         [asked.slug, asked.database_name, asked.clerk_org_id],
@@ -106,7 +126,7 @@ def _must_be_free(rows: list[Row], asked: Registration, aside: Collection[str]) 
         return
     for row in rows:
         others = row["clerk_org_id"] == asked.clerk_org_id and row["database_name"] != asked.database_name
-        if others and row["status"] not in aside:
+        if others and registry_status(row["status"]) not in aside:
             raise Conflict(f"Clerk organization {asked.clerk_org_id} is tenant {row['slug']}'s in the registry.")
 
 
@@ -133,6 +153,7 @@ async def _insert(
         "database_name": sql.Literal(asked.database_name),
         "status": sql.Literal(status),
         "clerk_org_id": sql.Literal(asked.clerk_org_id),
+        ASKED_ADMIN_COLUMN: sql.Literal(asked.admin_email),
         "database_url": sql.Literal(f"postgresql:///{asked.database_name}"),
         "created_at": sql.SQL("now()"),
         "updated_at": sql.SQL("now()"),
@@ -145,6 +166,7 @@ async def _insert(
         )
     _must_know_organizations(registry, columns, asked)
     always = {"slug", "name", "database_name", "status"} | ({"clerk_org_id"} if asked.clerk_org_id else set())
+    always |= {ASKED_ADMIN_COLUMN} if asked.admin_email else set()
     used = [name for name in offered if name in columns and (name in always or columns[name].required)]
     await connection.execute(
         sql.SQL("INSERT INTO {table} ({names}) VALUES ({values})").format(
@@ -153,35 +175,62 @@ async def _insert(
             values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
         )
     )
+    there = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s AND slug::text = %s").format(registry.identifier)
+    if await (await connection.execute(there, [asked.database_name, asked.slug])).fetchone() is None:
+        raise Conflict(
+            f"The registry {registry.table} was given a row for tenant {asked.slug} and has none: a trigger, a rule or "
+            "a policy of it drops or changes the row. Register the tenant there yourself, then ask again."
+        )
 
 
 async def _update(
     connection: AsyncConnection[TupleRow], registry: Registry, columns: dict[str, Column], asked: Registration
 ) -> bool:
     _must_know_organizations(registry, columns, asked)
-    given = {"name": asked.name, "clerk_org_id": asked.clerk_org_id}
+    given = {"name": asked.name, "clerk_org_id": asked.clerk_org_id, ASKED_ADMIN_COLUMN: asked.admin_email}
     changes = {
         name: cast_sql(sql.Literal(value), columns[name])
         for name, value in given.items()
-        if value is not None and name in columns
+        # a column of ours is written where we may: the ledger has it in any case
+        if value is not None and name in columns and (name != ASKED_ADMIN_COLUMN or columns[name].writable)
     }
     if not changes:
         return False
     touched = sql.SQL(", updated_at = now()") if "updated_at" in columns else sql.SQL("")
+    differs = {
+        name: sql.SQL("{} IS DISTINCT FROM {}").format(
+            _comparable(sql.Identifier(name), columns[name]), _comparable(value, columns[name])
+        )
+        for name, value in changes.items()
+    }
+    own = sql.SQL("database_name::text = {}").format(sql.Literal(asked.database_name))
     cursor = await connection.execute(
-        sql.SQL("UPDATE {table} SET {changes}{touched} WHERE database_name::text = {own} AND ({differs})").format(
+        sql.SQL("UPDATE {table} SET {changes}{touched} WHERE {own} AND ({differs})").format(
             table=registry.identifier,
             changes=sql.SQL(", ").join(
                 sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in changes.items()
             ),
             touched=touched,
-            own=sql.Literal(asked.database_name),
-            differs=sql.SQL(" OR ").join(
-                sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier(name), value) for name, value in changes.items()
-            ),
+            own=own,
+            differs=sql.SQL(" OR ").join(differs.values()),
         )
     )
+    # a trigger may put a name into its own form; an organization is taken as it is or not at all
+    kept = [differs[name] for name in changes if not cursor.rowcount or name != "name"]
+    left = sql.SQL("SELECT 1 FROM {} WHERE {} AND ({})").format(
+        registry.identifier, own, sql.SQL(" OR ").join([sql.SQL("false"), *kept])
+    )
+    if await (await connection.execute(left)).fetchone() is not None:
+        raise Conflict(
+            f"The registry {registry.table} was given {', '.join(changes)} of tenant {asked.slug} and keeps what it "
+            "had: a trigger, a rule or a policy of it drops the change. Change it there yourself, then ask again."
+        )
     return cursor.rowcount > 0
+
+
+def _comparable(value: sql.Composable, column: Column) -> sql.Composable:
+    """A value in a comparison: json cannot be compared."""
+    return sql.SQL("{}::jsonb").format(value) if column.type == "json" else value
 
 
 def _must_know_organizations(registry: Registry, columns: dict[str, Column], asked: Registration) -> None:

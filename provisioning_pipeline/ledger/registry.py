@@ -1,33 +1,50 @@
 """The tenant manager's own table. It belongs to the tenant manager: we read what is there, add rows only for adopted
-databases, and write only our workspace id, our admin's id and the status of a tenant that became ready."""
+databases, and write only our own columns and the status of a tenant that became ready."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
-from psycopg import errors, sql
+from psycopg import AsyncConnection, errors, sql
+from psycopg.rows import TupleRow, dict_row
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.ledger.registry_query import (
+    ADMIN_COLUMNS,
+    ASKED_ADMIN_COLUMN,
+    MUST_HAVE,
+    PEOPLE,
+    USED,
+    USED_OF_PEOPLE,
+    WORKSPACE_COLUMNS,
+    cast_sql,
+    rows_query,
+)
+from provisioning_pipeline.ledger.registry_statuses import allowed_statuses, spelled
+from provisioning_pipeline.ledger.registry_table import (
+    REFUSALS,
+    VIEW,
+    Column,
+    Table,
+    create_table,
+    describe,
+    hidden,
+    namesakes,
+)
+from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
-from provisioning_pipeline.model.tenant import Tenant
+from provisioning_pipeline.model.tenant import Tenant, registry_status
 
-_WORKSPACE_COLUMNS = ("twenty_workspace_id", "workspace_id")
-_ADMIN_COLUMNS = ("twenty_admin_user_id",)
-_MUST_HAVE = ("database_name", "slug")
-_NAMED = "{row}.database_name::text = ANY(%(names)s) OR {row}.slug::text = ANY(%(names)s)"
-_RIVALS = " OR r.clerk_org_id = ANY(ARRAY(SELECT o.clerk_org_id FROM {table} o WHERE {named}))"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of the table: its type, whether an insert must give it a value, and whether we may update it."""
-
-    name: str
-    type: str
-    required: bool
-    writable: bool
+OUR_COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
+    (WORKSPACE_COLUMNS, "uuid"),
+    (ADMIN_COLUMNS, "uuid"),
+    ((ASKED_ADMIN_COLUMN,), "text"),
+)
+"""Our own columns: the names that one may have, the first for a new one; and its type."""
+_LOCK_WAIT = "3s"
 
 
 class Registry:
@@ -42,26 +59,28 @@ class Registry:
         self.database = database
         self.table = table
         self.identifier = sql.Identifier(*table.split("."))
-        self._columns: dict[str, Column] | None = None
+        self._described: Table | None = None
+        self._statuses: tuple[str, ...] | None = None
+
+    async def described(self) -> Table:
+        """What kind of table it is. Read once; our own changes renew it."""
+        if self._described is None:
+            self._described = await describe(self.database, self.identifier)
+        return self._described
 
     async def columns(self) -> dict[str, Column]:
-        """The columns that the table has; empty when there is no such table. Read once; our own changes renew it."""
-        if self._columns is None:
-            rows = await self.database.fetch(
-                """
-                SELECT a.attname AS name,
-                       -- a cast to the other name of bpchar would cut to one character
-                       CASE WHEN a.atttypid = 'bpchar'::regtype THEN 'bpchar'
-                           ELSE format_type(a.atttypid, NULL) END AS type,
-                       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required,
-                       has_column_privilege(a.attrelid, a.attnum, 'UPDATE') AS writable
-                FROM pg_attribute a
-                WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
-                """,
-                [self.identifier.as_string()],
-            )
-            self._columns = {row["name"]: Column(**row) for row in rows}
-        return self._columns
+        """The columns that the table has; empty when there is no such table."""
+        return (await self.described()).columns
+
+    async def readable_columns(self) -> dict[str, Column]:
+        """The same, of a table that shows our user all of its rows; empty when there is no such table.
+
+        Raises:
+            Fault: when rows or columns are hidden from our user: a part of the registry looks like the whole.
+        """
+        table = await self.described()
+        table.must_show(USED, self.database.where)
+        return table.columns
 
     async def rows(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows, all or by slug or database name; columns of `REGISTRY`, None where the table lacks one.
@@ -69,23 +88,56 @@ class Registry:
         With those asked for come the rows that name the same Clerk organization: they dispute it.
 
         Raises:
-            Fault: when the table exists without the columns that make it a tenant registry.
+            Fault: when the table exists without the columns that make it a tenant registry, or hides rows from us.
         """
-        columns = await self.columns()
+        columns = await self.readable_columns()
         if not columns:
             return frame(REGISTRY, [])
         self._must_be_registry(columns)
         people = await self._people_columns()
         if only is None:
-            return frame(REGISTRY, await self.database.fetch(self._select(columns, people, some=False)))
-        found = await self.database.fetch(self._select(columns, people, some=True), {"names": list(only)})
-        return frame(REGISTRY, found)
+            return frame(REGISTRY, await self._read(rows_query(self.table, columns, people, some=False)))
+        return frame(
+            REGISTRY, await self._read(rows_query(self.table, columns, people, some=True), {"names": list(only)})
+        )
+
+    async def names(self) -> sql.Composed | None:
+        """A query for the database names of all rows; None: there is no such table.
+
+        Raises:
+            Fault: as `rows` does.
+        """
+        columns = await self.readable_columns()
+        if not columns:
+            return None
+        self._must_be_registry(columns)
+        return sql.SQL("SELECT DISTINCT database_name::text AS name FROM {} WHERE database_name IS NOT NULL").format(
+            self.identifier
+        )
+
+    async def _read(
+        self, query: sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> list[Row]:
+        """Rows of the table. Through a view PostgreSQL itself says when a policy of a table below would hide some."""
+        table = await self.described()
+        if table.kind != VIEW:
+            return await self.database.fetch(query, parameters)
+        try:
+            async with self.database.transaction() as connection:
+                await connection.execute("SET LOCAL row_security = off")
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(query, parameters)
+                return await cursor.fetchall()
+        except errors.InsufficientPrivilege as error:
+            if "row-level security" not in str(error):
+                raise
+            raise hidden(f"the tables below view {table.name}", table.role, self.database.where) from None
 
     async def databases_of(self, organization_id: str) -> list[str]:
         """The database names of the rows that carry this Clerk organization; none where the table cannot say."""
-        if not {"database_name", "clerk_org_id"} <= (await self.columns()).keys():
+        if not {"database_name", "clerk_org_id"} <= (await self.readable_columns()).keys():
             return []
-        rows = await self.database.fetch(
+        rows = await self._read(
             sql.SQL(
                 "SELECT database_name::text AS database_name FROM {} "
                 "WHERE clerk_org_id::text = %s AND database_name IS NOT NULL"
@@ -96,10 +148,10 @@ class Registry:
 
     async def named(self, name: str) -> list[Row]:
         """database_name, slug and clerk_org_id of the rows with this slug or database name."""
-        columns = await self.columns()
-        if not set(_MUST_HAVE) <= columns.keys():
+        columns = await self.readable_columns()
+        if not set(MUST_HAVE) <= columns.keys():
             return []
-        return await self.database.fetch(
+        return await self._read(
             sql.SQL(
                 "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id "
                 "FROM {table} WHERE (slug::text = %s OR database_name::text = %s) AND database_name IS NOT NULL"
@@ -116,15 +168,15 @@ class Registry:
         None where the table has no such column.
 
         Raises:
-            Fault: when there is no such table, or it is no tenant registry: nobody knows who is suspended then.
+            Fault: when there is no such table, it is no tenant registry or hides rows: nobody knows who is suspended.
         """
-        columns = await self.columns()
+        columns = await self.readable_columns()
         self._must_be_registry(columns)
         parts = {
             name: sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
             for name in ("clerk_org_id", "status")
         }
-        return await self.database.fetch(
+        return await self._read(
             sql.SQL(
                 "SELECT database_name::text AS database_name, {clerk} AS clerk_org_id, {status} AS status FROM {table} "
                 "WHERE ({clerk} = %s OR database_name::text = %s) AND database_name IS NOT NULL"
@@ -135,10 +187,10 @@ class Registry:
     @staticmethod
     def stores_workspaces(columns: dict[str, Column]) -> bool:
         """Whether the table has a column for the workspace id, and we may write to it."""
-        return any(name in columns and columns[name].writable for name in _WORKSPACE_COLUMNS)
+        return any(name in columns and columns[name].writable for name in WORKSPACE_COLUMNS)
 
     def _must_be_registry(self, columns: dict[str, Column]) -> None:
-        missing = [name for name in _MUST_HAVE if name not in columns]
+        missing = [name for name in MUST_HAVE if name not in columns]
         if missing:
             raise Fault(
                 FaultKind.SERVER,
@@ -149,101 +201,21 @@ class Registry:
 
     async def _people_columns(self) -> dict[str, str]:
         """The columns of the table of people, with their types; empty when there is no such table."""
-        table = sql.Identifier(*self.table.split(".")[:-1], "global_users")
-        rows = await self.database.fetch(
-            """
-            SELECT attname AS name, format_type(atttypid, NULL) AS type FROM pg_attribute
-            WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
-            """,
-            [table.as_string()],
-        )
-        return {row["name"]: row["type"] for row in rows}
-
-    def _select(self, columns: dict[str, Column], people: dict[str, str], *, some: bool) -> sql.Composed:
-        def text(name: str) -> sql.Composable:
-            return sql.SQL("r.{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL")
-
-        workspace = next((name for name in _WORKSPACE_COLUMNS if name in columns), "")
-        persons, named, owner = self._people(columns, people, some=some)
-        return sql.SQL(
-            """
-            WITH chosen AS MATERIALIZED (
-                SELECT * FROM {table} r WHERE {chosen}
-            ), persons AS MATERIALIZED ({persons})
-            SELECT r.database_name::text AS database_name, r.slug::text AS slug, {name} AS name,
-                   {status} AS status, {clerk} AS clerk_org_id, {workspace} AS workspace_id,
-                   lower(COALESCE(named.email, owner.email)) AS admin_email,
-                   CASE WHEN named.email IS NOT NULL THEN named.name ELSE owner.name END AS admin_name
-            FROM chosen r {named} {owner}
-            """
-        ).format(
-            name=text("name"),
-            status=text("status"),
-            clerk=text("clerk_org_id"),
-            workspace=text(workspace),
-            table=self.identifier,
-            chosen=self._chosen(columns) if some else sql.SQL("true"),
-            persons=persons,
-            named=named,
-            owner=owner,
-        )
-
-    def _chosen(self, columns: dict[str, Column]) -> sql.Composed:
-        """Whether a row is one of those asked for, or names the same organization as one of them."""
-        named = sql.SQL(_NAMED).format(row=sql.Identifier("r"))
-        if "clerk_org_id" not in columns:
-            return named
-        others = sql.SQL(_NAMED).format(row=sql.Identifier("o"))
-        return named + sql.SQL(_RIVALS).format(table=self.identifier, named=others)
-
-    def _people(
-        self, columns: dict[str, Column], people: dict[str, str], *, some: bool
-    ) -> tuple[sql.Composable, sql.Composable, sql.Composable]:
-        """The people of the chosen rows, and joins for a row's admin: the one that it names, else its owner or admin.
-
-        One pass over the people and two plain joins, so that a large registry is read quickly, whole or in part.
-        """
-        nobody = sql.SQL("SELECT NULL::text AS id, NULL::text AS tenant_id, NULL::text AS email, NULL::text AS name")
-        join = "LEFT JOIN ({}) {} ON {}"
-        no_named = sql.SQL(join).format(nobody, sql.Identifier("named"), sql.SQL("true"))
-        if not {"id", "email", "tenant_id", "role"} <= set(people) or "id" not in columns:
-            return nobody, no_named, sql.SQL(join).format(nobody, sql.Identifier("owner"), sql.SQL("true"))
-        names = [sql.Identifier("u", part) for part in ("first_name", "last_name") if part in people]
-        chosen = [_equals("tenant_id", people["tenant_id"], "id", columns["id"].type, some=some)]
-        if "admin_user_id" in columns:
-            chosen.append(_equals("id", people["id"], "admin_user_id", columns["admin_user_id"].type, some=some))
-        persons = sql.SQL(
-            """
-            SELECT u.id::text AS id, u.tenant_id::text AS tenant_id, u.email::text AS email, u.role::text AS role,
-                   {full} AS name
-            FROM {users} u WHERE {active} AND ({chosen})
-            """
-        ).format(
-            full=sql.SQL("concat_ws(' ', {})").format(sql.SQL(", ").join(names)) if names else sql.SQL("''"),
-            users=sql.Identifier(*self.table.split(".")[:-1], "global_users"),
-            active=sql.SQL("u.is_active IS NOT FALSE") if "is_active" in people else sql.SQL("true"),
-            chosen=sql.SQL(" OR ").join(chosen),
-        )
-        named = no_named
-        if "admin_user_id" in columns:
-            named = sql.SQL("LEFT JOIN persons named ON named.id = r.admin_user_id::text").format()
-        owner = sql.SQL(
-            """
-            LEFT JOIN (
-                SELECT DISTINCT ON (u.tenant_id) u.tenant_id, u.email, u.name FROM persons u
-                WHERE u.email IS NOT NULL AND lower(u.role) IN ('owner', 'admin')
-                ORDER BY u.tenant_id, lower(u.role) DESC, u.email
-            ) owner ON owner.tenant_id = r.id::text
-            """
-        )
-        return persons, named, owner
+        people = await describe(self.database, sql.Identifier(*self.table.split(".")[:-1], PEOPLE))
+        people.must_show(USED_OF_PEOPLE, self.database.where)
+        return {name: column.type for name, column in people.columns.items()}
 
     async def ensure_table(self) -> None:
-        """Create the table where there is none, in the shape that the tenant manager uses."""
+        """Create the table where there is none, in the shape that the tenant manager uses.
+
+        Raises:
+            Fault: when it may not be made, or a table of that name is in a schema that is not searched.
+        """
         if await self.columns():
             return
+        await self.must_be_makeable()
         try:
-            await self._create_table()
+            await create_table(self.database, self.table)
         except errors.InsufficientPrivilege as error:
             raise Fault(
                 FaultKind.SERVER,
@@ -251,66 +223,77 @@ class Registry:
                 f"{self.database.where} has no table {self.table}, and none could be made: "
                 f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema.",
             ) from None
-        self._columns = None
+        self._described = None
 
-    async def _create_table(self) -> None:
-        # a user called like our schema would get the tenant manager's table made inside it
-        (row,) = await self.database.fetch(
-            "SELECT COALESCE((SELECT s FROM unnest(current_schemas(false)) WITH ORDINALITY AS p(s, n) "
-            "WHERE s <> 'provisioning' ORDER BY n LIMIT 1), 'public') AS schema"
-        )
-        identifier = self.identifier if "." in self.table else sql.Identifier(row["schema"], self.table)
-        await self.database.execute(
-            sql.SQL(
-                """
-                CREATE TABLE IF NOT EXISTS {} (
-                    id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-                    slug                text NOT NULL UNIQUE,
-                    name                text NOT NULL,
-                    database_name       text NOT NULL UNIQUE,
-                    database_url        text,
-                    status              text NOT NULL DEFAULT 'provisioning',
-                    plan                text,
-                    admin_user_id       uuid,
-                    clerk_org_id        text,
-                    twenty_workspace_id uuid,
-                    twenty_admin_user_id uuid,
-                    created_at          timestamptz NOT NULL DEFAULT now(),
-                    updated_at          timestamptz NOT NULL DEFAULT now()
-                )
-                """
-            ).format(identifier)
-        )
-
-    async def ensure_our_columns(self) -> None:
-        """Add the columns for workspace id and admin user id, if the table lacks them and we may."""
-        columns = await self.columns()
-        if not columns:
-            return
-        for candidates in (_WORKSPACE_COLUMNS, _ADMIN_COLUMNS):
-            if any(name in columns for name in candidates):
-                continue
-            try:
-                await self.database.execute(
-                    sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} uuid").format(
-                        self.identifier, sql.Identifier(candidates[0])
-                    )
-                )
-            except errors.InsufficientPrivilege:
-                # the tenant manager keeps its table to itself; our own schema has both ids in any case
-                return
-            self._columns = None
-
-    async def adopt(self, tenant: Tenant, status: str) -> None:
-        """Add a row for a database that has none.
-
-        Required columns beyond those known here are a refusal, not a guess. `database_url`, when required, gets
-        a URL without user and password.
+    async def must_be_makeable(self) -> None:
+        """Refuse to make a second registry beside one that is only out of sight.
 
         Raises:
-            Fault: when the table does not take the row.
+            Fault: when a table of that name is in a schema that is not searched.
         """
-        columns = await self.columns()
+        elsewhere = await namesakes(self.database, self.table.rpartition(".")[2])
+        if elsewhere:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.REGISTRY_REFUSED,
+                f"{self.database.where} shows our user no table {self.table}, but has {', '.join(elsewhere)}. Set "
+                f"PROVISIONING_REGISTRY_TABLE={elsewhere[0]}, and grant our user USAGE on that schema.",
+            )
+
+    def lacking(self, table: Table) -> list[tuple[str, str]]:
+        """Our own columns that the table has not, each with its type."""
+        if not table.columns:
+            return []
+        return [(names[0], type_) for names, type_ in OUR_COLUMNS if not set(names) & table.columns.keys()]
+
+    async def ensure_our_columns(self) -> None:
+        """Add our own columns, if the table lacks them and we may.
+
+        Where the tenant manager keeps its table to itself, our own schema has both ids in any case.
+        """
+        table = await self.described()
+        lacking = self.lacking(table)
+        if not lacking or not table.alterable:
+            return
+        try:
+            async with self.database.transaction() as connection:
+                # everybody else's questions would queue behind ours: a restore of the tenant manager's goes first
+                await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_WAIT)))
+                await connection.execute(
+                    sql.SQL("ALTER TABLE {} {}").format(
+                        self.identifier,
+                        sql.SQL(", ").join(
+                            sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(name), sql.SQL(type_))
+                            for name, type_ in lacking
+                        ),
+                    )
+                )
+        except (*REFUSALS, errors.LockNotAvailable):
+            return
+        self._described = None
+
+    async def spelling(self, wanted: Sequence[str], like: str | None = None) -> str:
+        """The first of these statuses that the table takes, as the table spells it."""
+        if self._statuses is None:
+            self._statuses = await allowed_statuses(self.database, self.identifier, "status")
+        return spelled(wanted, self._statuses, like)
+
+    @anew_if_lost
+    async def adopt(self, tenant: Tenant, status: str, else_statuses: Sequence[str] = ()) -> bool:
+        """Add a row for a database that never had one, and remember that it has one now; whether it was added.
+
+        Required columns beyond those known here are a refusal, not a guess. `database_url`, when required, gets
+        a URL without user and password. A row that the tenant manager adds at the same moment stands.
+
+        Args:
+            status: what the row says; one of `else_statuses` where the table does not know it.
+
+        Raises:
+            Fault: when the table does not take the row, or the tenant was known with one.
+        """
+        columns = await self.readable_columns()
+        remembers = await has_ledger(self.database)
+        status = await self.spelling([status, *else_statuses])
         offered: dict[str, sql.Composable] = {
             "id": sql.SQL("gen_random_uuid()"),
             "slug": sql.Literal(tenant.slug),
@@ -326,20 +309,32 @@ class Registry:
         if unknown:
             raise self._adoption_refused(tenant, f"it requires {', '.join(sorted(unknown))}")
         used = [name for name in offered if name in columns and (name in always or columns[name].required)]
+        insert = sql.SQL(
+            "INSERT INTO {table} ({names}) SELECT {values} "
+            "WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE database_name::text = {name}) ON CONFLICT DO NOTHING"
+        ).format(
+            table=self.identifier,
+            names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
+            values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
+            name=offered["database_name"],
+        )
         try:
-            await self.database.execute(
-                sql.SQL(
-                    "INSERT INTO {table} ({names}) SELECT {values} "
-                    "WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE database_name = {name})"
-                ).format(
-                    table=self.identifier,
-                    names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
-                    values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
-                    name=offered["database_name"],
-                )
-            )
-        except (errors.IntegrityError, errors.DataError, errors.InsufficientPrivilege) as error:
+            async with self.database.transaction() as connection:
+                if remembers and await _was_registered(connection, tenant.database_name):
+                    raise self._adoption_refused(tenant, "its row was taken away meanwhile")
+                inserted = (await connection.execute(insert)).rowcount
+                if not await self._has_row(connection, tenant.database_name):
+                    taken = f"slug {tenant.slug} may be another tenant's, or a trigger or a rule dropped the row"
+                    raise self._adoption_refused(tenant, f"the table took no such row ({taken})")
+                if remembers:
+                    await connection.execute(_REMEMBER_ROW, [tenant.database_name])
+                return inserted > 0
+        except REFUSALS as error:
             raise self._adoption_refused(tenant, str(error).splitlines()[0]) from None
+
+    async def _has_row(self, connection: AsyncConnection[TupleRow], database_name: str) -> bool:
+        query = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s").format(self.identifier)
+        return await (await connection.execute(query, [database_name])).fetchone() is not None
 
     def _adoption_refused(self, tenant: Tenant, why: str) -> Fault:
         return Fault(
@@ -347,6 +342,29 @@ class Registry:
             Reason.ADOPTION_REFUSED,
             f"Database {tenant.database_name} has no row in {self.table}, and none could be added: {why}. "
             "Let the tenant manager register it.",
+        )
+
+    async def store_asked_admins(self, asked: Mapping[str, str]) -> None:
+        """Write whom the tenant manager named as admin over HTTP beside the rows: database name → e-mail.
+
+        So that it outlives the ledger. A table without that column is left alone.
+        """
+        column = (await self.columns()).get(ASKED_ADMIN_COLUMN)
+        if not asked or column is None or not column.writable:
+            return
+        await self.database.execute(
+            sql.SQL(
+                """
+                UPDATE {table} r SET {column} = {email}
+                FROM unnest(%s::text[], %s::text[]) AS asked(name, email)
+                WHERE r.database_name::text = asked.name AND r.{column}::text IS DISTINCT FROM asked.email
+                """
+            ).format(
+                table=self.identifier,
+                column=sql.Identifier(ASKED_ADMIN_COLUMN),
+                email=cast_sql(sql.Identifier("asked", "email"), column),
+            ),
+            [list(asked), list(asked.values())],
         )
 
     async def store(
@@ -361,57 +379,118 @@ class Registry:
         """Write workspace id, admin id and, for a tenant that became ready, its status. True when a row changed.
 
         A table that we may not write to is left alone: the ledger has both ids in any case.
+
+        Raises:
+            Fault: when the row is gone, or does not take what is written.
         """
         columns = {name: column for name, column in (await self.columns()).items() if column.writable}
-        assignments: list[tuple[str, sql.Composable]] = []
-        workspace = next((name for name in _WORKSPACE_COLUMNS if name in columns), None)
-        if workspace:
-            assignments.append((workspace, _cast(workspace_id, columns[workspace])))
-        admin = next((name for name in _ADMIN_COLUMNS if name in columns), None)
-        if admin and admin_user_id:
-            assignments.append((admin, _cast(admin_user_id, columns[admin])))
-        if ready_status is not None and "status" in columns:
-            pending = sql.SQL("CASE WHEN status::text = ANY({}) OR status IS NULL THEN {} ELSE status END").format(
-                sql.Literal(list(pending_statuses)), _cast(ready_status, columns["status"])
-            )
-            assignments.append(("status", pending))
-        if not assignments:
+        wanted = {next((name for name in WORKSPACE_COLUMNS if name in columns), ""): workspace_id}
+        if admin_user_id:
+            wanted[next((name for name in ADMIN_COLUMNS if name in columns), "")] = admin_user_id
+        wanted.pop("", None)
+        sets_status = ready_status is not None and "status" in columns
+        if not wanted and not sets_status:
             return False
-        changes = sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in assignments
+        row = await self._row(database_name, [*wanted, *(["status"] if sets_status else [])])
+        changed = {name: value for name, value in wanted.items() if (row[name] or "").lower() != value.lower()}
+        assignments = {name: _cast(value, columns[name]) for name, value in changed.items()}
+        if sets_status and is_pending(row["status"], pending_statuses):
+            assert ready_status is not None
+            changed["status"] = await self.spelling([ready_status], row["status"])
+            # the tenant manager may have suspended it since it was read
+            assignments["status"] = sql.SQL(
+                "CASE WHEN status::text IS NOT DISTINCT FROM {} THEN {} ELSE status END"
+            ).format(sql.Literal(row["status"]), _cast(changed["status"], columns["status"]))
+        if not changed:
+            return False
+        await self._update(database_name, changed, assignments, row.get("status"))
+        return True
+
+    async def _row(self, database_name: str, names: Sequence[str]) -> Row:
+        """These columns of a tenant's row, as texts."""
+        rows = await self._read(
+            sql.SQL("SELECT {} FROM {} WHERE database_name::text = {}").format(
+                sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(name)) for name in names),
+                self.identifier,
+                sql.Literal(database_name),
+            )
         )
-        differs = sql.SQL(" OR ").join(
-            sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier(name), value) for name, value in assignments
-        )
-        touched = sql.SQL(", updated_at = now()") if "updated_at" in columns else sql.SQL("")
-        statement = sql.SQL("UPDATE {} SET {}{} WHERE database_name = {} AND ({})").format(
-            self.identifier, changes, touched, sql.Literal(database_name), differs
-        )
-        try:
-            return await self.database.execute(statement) > 0
-        except (errors.DataError, errors.IntegrityError) as error:
+        if not rows:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.REGISTRY_REFUSED,
-                f"{self.table} does not take the workspace id or the status {ready_status!r}: "
-                f"{str(error).splitlines()[0]}. Set PROVISIONING_REGISTRY_READY_STATUS to a status that it knows.",
+                f"{self.table} has no row for database {database_name} any more, so its workspace could not be written "
+                "there. The next run looks whether the row was taken away.",
+            )
+        return rows[0]
+
+    async def _update(
+        self, database_name: str, changed: Mapping[str, str], assignments: Mapping[str, sql.Composable], status: object
+    ) -> None:
+        """Change a row, and see that it took the change: a trigger or a rule may drop it without a word."""
+        columns = await self.columns()
+        touched = sql.SQL(", updated_at = now()") if _may_touch(columns) else sql.SQL("")
+        taken = [
+            sql.SQL("{}::text IS DISTINCT FROM {}").format(sql.Identifier(name), sql.Literal(status))
+            if name == "status"
+            else sql.SQL("{} IS NOT DISTINCT FROM {}").format(sql.Identifier(name), assignments[name])
+            for name in changed
+        ]
+        statement = sql.SQL("UPDATE {} SET {}{} WHERE database_name::text = {} RETURNING {} AS taken").format(
+            self.identifier,
+            sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in assignments.items()
+            ),
+            touched,
+            sql.Literal(database_name),
+            sql.SQL(" AND ").join(taken),
+        )
+        what = ", ".join(f"{name} {value!r}" for name, value in changed.items())
+        with self._refused(what):
+            rows = await self.database.fetch(statement)
+        if not rows or not rows[0]["taken"]:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.REGISTRY_REFUSED,
+                f"{self.table} was given {what} for database {database_name} and keeps what it had: a trigger, a rule "
+                "or a policy of it drops the change. Let our user's changes of these columns through.",
+            )
+
+    @contextmanager
+    def _refused(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except REFUSALS as error:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.REGISTRY_REFUSED,
+                f"{self.table} does not take {what}: {str(error).splitlines()[0]}. Set "
+                "PROVISIONING_REGISTRY_READY_STATUS to a status that it knows.",
             ) from None
 
 
-def _equals(person: str, person_type: str, chosen: str, chosen_type: str, *, some: bool) -> sql.Composed:
-    """Whether a person's column is among the chosen rows' values; as texts only if the types differ: it is slower.
+def is_pending(status: object, pending: Sequence[str]) -> bool:
+    """Whether a tenant of this status becomes ready once it is: it says so, or says nothing."""
+    said = registry_status(status)
+    return not said or said in {registry_status(word) for word in pending}
 
-    A few values are compared as an array, which an index can serve; many are hashed.
-    """
-    cast = sql.SQL("" if person_type == chosen_type else "::text")
-    among = sql.SQL("u.{}{} = ANY(ARRAY(SELECT {}{} FROM chosen))" if some else "u.{}{} IN (SELECT {}{} FROM chosen)")
-    return among.format(sql.Identifier(person), cast, sql.Identifier(chosen), cast)
+
+def _may_touch(columns: Mapping[str, Column]) -> bool:
+    return "updated_at" in columns and columns["updated_at"].writable
+
+
+_KNOWN_WITH_ROW = """
+    SELECT 1 FROM provisioning.tenant_link
+    WHERE database_name = %s AND (registered_at IS NOT NULL OR workspace_id IS NOT NULL)
+"""
+_REMEMBER_ROW = """
+    UPDATE provisioning.tenant_link SET registered_at = COALESCE(registered_at, now()) WHERE database_name = %s
+"""
+
+
+async def _was_registered(connection: AsyncConnection[TupleRow], database_name: str) -> bool:
+    return await (await connection.execute(_KNOWN_WITH_ROW, [database_name])).fetchone() is not None
 
 
 def _cast(value: str, column: Column) -> sql.Composable:
     return cast_sql(sql.Literal(value), column)
-
-
-def cast_sql(value: sql.Composable, column: Column) -> sql.Composable:
-    """A value as this column's type."""
-    return sql.SQL("{}::" + column.type).format(value)

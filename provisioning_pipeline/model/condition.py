@@ -33,6 +33,8 @@ class Reason(StrEnum):
     DATABASE_PRESENT = "DatabasePresent"
     DATABASE_MISSING = "DatabaseMissing"
     DATABASE_VANISHED = "DatabaseVanished"
+    DATABASE_INVALID = "DatabaseInvalid"
+    DATABASE_CLOSED = "DatabaseClosed"
     # TenantDatabase
     DATABASE_UNREACHABLE = "DatabaseUnreachable"
     NO_SCHEMA_YET = "NoSchemaYet"
@@ -49,6 +51,8 @@ class Reason(StrEnum):
     ADOPTION_REFUSED = "AdoptionRefused"
     TENANT_SUSPENDED = "TenantSuspended"
     TENANT_GONE = "TenantGone"
+    REGISTRY_ROW_GONE = "RegistryRowGone"
+    REGISTRY_IN_DOUBT = "RegistryInDoubt"
     REGISTRY_AMBIGUOUS = "RegistryAmbiguous"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     REGISTRY_REFUSED = "RegistryRefused"
@@ -123,7 +127,7 @@ class Reason(StrEnum):
 TOLD_ONLY = frozenset({ConditionType.TENANT_DATABASE})
 """Told to people, and no part of Ready: a login proves what happens in Twenty, whatever old rows lie elsewhere."""
 
-SET_ASIDE = frozenset({Reason.TENANT_SUSPENDED, Reason.TENANT_GONE})
+SET_ASIDE = frozenset({Reason.TENANT_SUSPENDED, Reason.TENANT_GONE, Reason.REGISTRY_ROW_GONE})
 """Reasons for which nothing is wanted of a tenant: it is neither ready nor unwell."""
 
 

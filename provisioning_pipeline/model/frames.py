@@ -8,8 +8,14 @@ import pandas as pd
 Columns = Mapping[str, str]
 """Column name → dtype."""
 
-DATABASES: Final[Columns] = {"database_name": "object"}
-"""Tenant databases on the cluster, by name; the template is not among them."""
+INVALID, CLOSED = "invalid", "closed"
+"""States of a database to which nobody can connect: its DROP was interrupted, or it takes no connections."""
+
+DATABASES: Final[Columns] = {
+    "database_name": "object",
+    "trouble": "object",  # INVALID or CLOSED; None where one can connect
+}
+"""Tenant databases on the cluster; templates are not among them."""
 
 REGISTRY: Final[Columns] = {
     "database_name": "object",  # text, the join key
@@ -20,6 +26,7 @@ REGISTRY: Final[Columns] = {
     "admin_name": "object",
     "clerk_org_id": "object",
     "workspace_id": "object",  # what the registry believes; uuid as text
+    "twenty_admin_email": "object",  # whom the tenant manager named as admin over HTTP, in a column of ours
 }
 """Rows of the tenant manager's registry. `database_url` is never read."""
 
@@ -40,6 +47,8 @@ LINKS: Final[Columns] = {
     "asked_admin_email": "object",  # whom the tenant manager named as admin over HTTP, lower case
     "workspace_url": "object",  # where one signs in to it, as Twenty said it
     "restarts": "object",  # int: how many workspaces it had before and lost
+    "registered": "object",  # bool: the tenant had a registry row at least once
+    "registry_row_gone": "object",  # bool: a run took it as settled that this row was taken away
 }
 """Our own rows: which workspace on which server is whose."""
 

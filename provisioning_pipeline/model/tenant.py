@@ -318,6 +318,10 @@ class Plan:
         unactivated: workspaces that were never activated or never paid for, whoever made them.
         room: server → workspaces that it could still take before this plan; None: no limit of ours.
         retirements: workspaces that were deleted by SQL although they have members.
+        registry_doubt: why a registry that lost rows is not believed, in one sentence; None: it is.
+        registered: database names of tenants whose registry row the ledger does not know of yet.
+        row_gone: those of which it is settled now that their row was taken away.
+        asked_admins: (database name, e-mail) of admins who were named over HTTP and do not stand in the registry yet.
     """
 
     tenants: tuple[TenantPlan, ...]
@@ -334,6 +338,10 @@ class Plan:
     unactivated: tuple[AgingWorkspace, ...] = ()
     room: Mapping[str, int | None] = field(default_factory=dict)
     retirements: tuple[Retirement, ...] = ()
+    registry_doubt: str | None = None
+    registered: tuple[str, ...] = ()
+    row_gone: tuple[str, ...] = ()
+    asked_admins: tuple[tuple[str, str], ...] = ()
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

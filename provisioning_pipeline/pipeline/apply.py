@@ -32,6 +32,8 @@ class Applied:
     totals: Totals
     report: Path | None
     not_written: str | None = None
+    in_doubt: bool = False
+    """The registry had lost so many rows that tenants without one were left as they are."""
 
     def count(self, state: str) -> int:
         """How many of the tenants that were looked at are in this state."""
@@ -111,4 +113,11 @@ async def apply(
         )
     looked_at = {entry.tenant.database_name for entry in plan.tenants}
     lines = tuple(line for line in concluded.summary.tenants if line.database_name in looked_at)
-    return Applied(concluded.summary, lines, totals, concluded.report, concluded.not_written)
+    return Applied(
+        concluded.summary,
+        lines,
+        totals,
+        concluded.report,
+        concluded.not_written,
+        in_doubt=plan.registry_doubt is not None,
+    )

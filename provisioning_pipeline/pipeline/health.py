@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.decide.aging import near_clean_up, unactivated
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.history import Drift
 from provisioning_pipeline.model.tenant import HARMFUL_CHANGES
 from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.pipeline.conclude import tenants
 from provisioning_pipeline.pipeline.connections import Connections
+from provisioning_pipeline.pipeline.observation import registry_loss
 from provisioning_pipeline.report.summary import TenantLine
 
 
@@ -28,13 +30,17 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class HarmDone:
-    """Removals and demotions of a run: done, allowed without a yes, whether somebody said yes, and how many wait."""
+    """Removals and demotions of a run: done, allowed without a yes, whether somebody said yes, and how many wait.
+
+    `registry_doubt` is why registry rows that are gone now are not believed to be taken away, or None.
+    """
 
     done: int
     allowed: int
     approved: bool
     waiting: int
     waiting_name: str | None
+    registry_doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,15 @@ async def harm_now(connections: Connections) -> HarmDone | None:
         approved=run.record.approved,
         waiting=waiting.people if waiting else 0,
         waiting_name=waiting.name if waiting else None,
+        registry_doubt=await _registry_doubt(connections),
     )
+
+
+async def _registry_doubt(connections: Connections) -> str | None:
+    try:
+        return (await registry_loss(connections)).doubt
+    except Fault as fault:
+        return fault.message
 
 
 async def clean_up_now(connections: Connections) -> CleanUp:

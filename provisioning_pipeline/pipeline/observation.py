@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -15,6 +15,8 @@ from provisioning_pipeline.decide.detection import Detected, detect, slug_of
 from provisioning_pipeline.decide.looks import due
 from provisioning_pipeline.decide.organizations import claimants_of
 from provisioning_pipeline.decide.plan import databases_without_workspace
+from provisioning_pipeline.decide.registry_loss import RegistryLoss, weigh_loss
+from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.model.tenant_database import LastLook, Look
 from provisioning_pipeline.observe import cluster
@@ -22,7 +24,7 @@ from provisioning_pipeline.observe.clerk import ClerkSnapshot, some_organization
 from provisioning_pipeline.observe.tenant_databases import look_at
 from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_half_members, with_users
 from provisioning_pipeline.pipeline.connections import Connections
-from provisioning_pipeline.pipeline.policy import database_policy, detection_policy
+from provisioning_pipeline.pipeline.policy import database_policy, detection_policy, loss_budget
 
 
 class UnknownTenants(RunFault):
@@ -41,6 +43,7 @@ class Seen:
         looks: database name → look, of the tenant databases that were worth one.
         dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
         looked_at: when reading began, by the clock of the ledger's database.
+        loss: what the registry has lost since a run last looked.
     """
 
     detected: list[Detected]
@@ -54,10 +57,34 @@ class Seen:
     looks: Mapping[str, Look]
     looked_at: datetime
     dropped: frozenset[str] = frozenset()
+    loss: RegistryLoss = field(default_factory=RegistryLoss)
 
 
-async def everything(connections: Connections) -> Seen:
-    """Everything at once: pages and whole tables, however many tenants there are."""
+async def registry_loss(connections: Connections, approved: str | None = None) -> RegistryLoss:
+    """What the registry has lost since a run last looked, and whether that is believed.
+
+    Raises:
+        Fault: when registry, ledger or cluster cannot be read.
+    """
+    settings = connections.settings
+    found = await known_rows(connections.registry)
+    # a database that is gone as well says the same, of its own
+    there = set((await _databases(connections, found.lost))["database_name"]) if found.lost else set()
+    return weigh_loss(
+        connections.registry.table,
+        known=found.known,
+        lost=found.lost,
+        rows=found.rows,
+        dropped=set(found.lost) - there,
+        budget=loss_budget(settings, approved),
+    )
+
+
+async def everything(connections: Connections, approved: str | None = None) -> Seen:
+    """Everything at once: pages and whole tables, however many tenants there are.
+
+    `approved` is the name of a loss of registry rows that somebody agreed to.
+    """
     settings, members = connections.settings, connections.members
     looked_at = await connections.marks.now()
     frames = all_of(
@@ -77,18 +104,40 @@ async def everything(connections: Connections) -> Seen:
         both(theirs, whole_instance(connections.clerk)),
     )
     registry, links, member_links, user_links, intents, databases = ours
-    detected = detect(databases, registry, links, detection_policy(settings))
+    known = _known(links)
+    lost = known - set(registry["database_name"])
+    # by what was read for this plan: a table that is being loaded says something else a moment later
+    loss = weigh_loss(
+        connections.registry.table,
+        known=len(known),
+        lost=lost,
+        rows=not registry.empty if await connections.registry.columns() else None,
+        dropped=lost - set(databases["database_name"]),
+        budget=loss_budget(settings, approved),
+    )
+    detected = detect(databases, registry, links, detection_policy(settings), loss)
     twenty, looks = await both(
         with_half_members(twenty, connections.twenty_databases, links),
         _looks(connections, detected, written, last, looked_at),
     )
     dropped = frozenset(last.keys() - written.keys())
     return Seen(
-        detected, registry, twenty, clerk, member_links, user_links, intents, taken_over, looks, looked_at, dropped
+        detected,
+        registry,
+        twenty,
+        clerk,
+        member_links,
+        user_links,
+        intents,
+        taken_over,
+        looks,
+        looked_at,
+        dropped,
+        loss,
     )
 
 
-async def some(connections: Connections, names: list[str], *, by_hand: bool) -> Seen:
+async def some(connections: Connections, names: list[str], *, by_hand: bool, approved: str | None = None) -> Seen:
     """Only what concerns these tenants."""
     settings, members = connections.settings, connections.members
     looked_at = await connections.marks.now()
@@ -108,7 +157,11 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool) -> 
             both(members.member_links(databases), members.intents(databases)),
         ),
     )
-    detected = _chosen(detect(found, registry, links, detection_policy(settings)), names, by_hand=by_hand)
+    loss = await registry_loss(connections, approved)
+    # rows that are back since these were read
+    back = _known(links) - set(registry["database_name"]) - loss.lost
+    loss = replace(loss, kept=loss.kept | back)
+    detected = _chosen(detect(found, registry, links, detection_policy(settings), loss), names, by_hand=by_hand)
     chosen = [entry.tenant.database_name for entry in detected]
     written, taken_over = await both(evidence(connections.cluster, chosen), members.taken_over(chosen, also_left=True))
     clerk, looks = await both(
@@ -135,7 +188,13 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool) -> 
         taken_over,
         looks,
         looked_at,
+        loss=loss,
     )
+
+
+def _known(links: pd.DataFrame) -> set[str]:
+    """The tenants that had a registry row when a run last looked."""
+    return set(links[(links["registered"] == True) & (links["registry_row_gone"] != True)]["database_name"])  # noqa: E712
 
 
 async def _looks(

@@ -1,7 +1,7 @@
 """Observe and decide: from the outside world to a plan. Reads only, in a dry run and in a real one alike."""
 
 import gc
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -22,12 +22,13 @@ from provisioning_pipeline.decide.joins import lowered, raised_by_us
 from provisioning_pipeline.decide.members import accounts_that_matter, decide_members, with_target
 from provisioning_pipeline.decide.organizations import Match, claimants_of, match_organizations
 from provisioning_pipeline.decide.people import People, accounts_of, desired_members, has_address, missing_at_clerk
-from provisioning_pipeline.decide.plan import Observed, Planner
+from provisioning_pipeline.decide.plan import Observed, Planner, asked_admin
 from provisioning_pipeline.decide.plan_databases import PeopleOfDatabase, people_of_databases, with_databases
 from provisioning_pipeline.decide.plan_members import KnownMembers, with_members, workplaces, workspace_usable
 from provisioning_pipeline.decide.retirements import retirements_of, told
 from provisioning_pipeline.decide.stored_admin import STORED_ADMINS, lost_admins
-from provisioning_pipeline.ledger.registry import Column
+from provisioning_pipeline.ledger.registry import is_pending
+from provisioning_pipeline.ledger.registry_table import Column
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import frame, records
@@ -65,7 +66,11 @@ async def plan(
     names = sorted({name.strip() for name in tenants}) or None
     try:
         with _rare_garbage_collection():
-            seen = await (everything(connections) if names is None else some(connections, names, by_hand=by_hand))
+            seen = await (
+                everything(connections, approved)
+                if names is None
+                else some(connections, names, by_hand=by_hand, approved=approved)
+            )
             columns = await connections.registry.columns()
             return replace(await _decide(connections, seen, columns, approved), asked=tuple(tenants))
     except Fault as fault:
@@ -129,6 +134,7 @@ async def _decide(
             everyone=settings.onboarding_people == "everyone",
             twenty_members=seen.twenty.members,
             registry_stores=connections.registry.stores_workspaces(dict(columns)),
+            is_pending=_pending_statuses(settings, columns),
             admin_roles=", ".join(roles),
             unproved=accounts.unproved,
         ),
@@ -174,7 +180,7 @@ async def _decide(
         _member_counts(places[places["database_name"].isin(harmed(decisions))], seen.twenty.members),
         Budget(settings.harm_share, settings.harm_most, approved),
     )
-    if approved and not weighed.approved:
+    if approved and not (weighed.approved or seen.loss.approved):
         raise _unknown_plan(approved, weighed)
     known = KnownMembers(
         matches=matches,
@@ -213,11 +219,18 @@ async def _decide(
         waiting=Waiting(weighed.waiting, weighed.people) if weighed.waiting else None,
         approved=weighed.approved,
         clerk=clerk_read(clerk),
-        notes=(*_lost_accounts(settings, seen), *told(retirements), *_notes(seen, weighed, len(missing))),
+        notes=(
+            *([seen.loss.doubt] if seen.loss.doubt else []),
+            *_lost_accounts(settings, seen),
+            *told(retirements),
+            *_notes(seen, weighed, len(missing)),
+        ),
         retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),
         given_up=given_up(seen.intents, people, seen.looked_at),
+        registry_doubt=seen.loss.doubt,
+        **_registry_news(seen),
         room={
             row["server"]: None if row["capacity"] is None else max(0, row["capacity"] - row["workspaces"])
             for row in records(seen.twenty.servers)
@@ -227,6 +240,29 @@ async def _decide(
             {link["workspace_id"]: found.tenant.slug for found in seen.detected if (link := found.link)},
         ),
     )
+
+
+def _pending_statuses(settings: Settings, columns: Mapping[str, Column]) -> Callable[[object], bool]:
+    """Whether a ready tenant's status is to be put right: never where we may not write it, or it would stay pending."""
+    status, pending = columns.get("status"), settings.registry_pending_statuses
+    if status is None or not status.writable or is_pending(settings.registry_ready_status, pending):
+        return lambda _: False
+    return lambda said: is_pending(said, pending)
+
+
+def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
+    """What the ledger does not know yet about registry rows, and the registry about admins who were asked for."""
+    registered, row_gone, asked = [], [], []
+    for found in seen.detected:
+        name, link, row = found.tenant.database_name, found.link or {}, found.registry
+        if row is not None and (not link.get("registered") or link.get("registry_row_gone")):
+            registered.append(name)
+        if row is None and link.get("registered") and not link.get("registry_row_gone") and name not in seen.loss.kept:
+            row_gone.append(name)
+        email = link.get("asked_admin_email")
+        if row is not None and email and email != row["twenty_admin_email"]:
+            asked.append((name, str(email)))
+    return {"registered": tuple(registered), "row_gone": tuple(row_gone), "asked_admins": tuple(asked)}
 
 
 async def _of_databases(
@@ -351,11 +387,16 @@ def _matches(settings: Settings, seen: Seen) -> dict[str, Match]:
     ours = {claimant.database_name for claimant in claimants}
     aside = seen.registry["status"].map(registry_status).isin(settings.registry_excluded_statuses)
     others = seen.registry[~seen.registry["database_name"].isin(ours) & ~aside]
+    # a tenant that lost its row for a moment keeps its organization
+    kept = [link for found in seen.detected if found.tenant.database_name in seen.loss.kept and (link := found.link)]
     return match_organizations(
         claimants,
         seen.clerk.organizations,
         adopt_by_slug=settings.adopt_by_slug,
-        claimed_elsewhere=list(others["clerk_org_id"].dropna()),
+        claimed_elsewhere=[
+            *others["clerk_org_id"].dropna(),
+            *(link["clerk_org_id"] for link in kept if link["clerk_org_id"]),
+        ],
     )
 
 
@@ -414,7 +455,7 @@ def _named_admins(seen: Seen, tenants: Collection[str]) -> set[str]:
         email
         for found in seen.detected
         if found.tenant.database_name in tenants
-        for email in ((found.registry or {}).get("admin_email"), (found.link or {}).get("asked_admin_email"))
+        for email in ((found.registry or {}).get("admin_email"), asked_admin(found))
     )
     return {str(email).strip().lower() for email in named if email}
 

@@ -3,12 +3,18 @@
 from provisioning_pipeline.decide.detection import DetectionPolicy
 from provisioning_pipeline.decide.members import MemberPolicy
 from provisioning_pipeline.decide.plan_databases import DatabasePolicy
-from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.decide.registry_loss import LossBudget
+from provisioning_pipeline.settings import GatewaySettings, Settings
 
 
 def detection_policy(settings: Settings) -> DetectionPolicy:
     """Which databases are tenants."""
     return DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
+
+
+def loss_budget(settings: GatewaySettings, approved: str | None = None) -> LossBudget:
+    """How many lost registry rows are believed."""
+    return LossBudget(settings.registry_lost_share, settings.registry_lost_most, approved)
 
 
 def member_policy(settings: Settings) -> MemberPolicy:

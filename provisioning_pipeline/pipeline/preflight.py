@@ -3,13 +3,19 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from psycopg import Error
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
+from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS
+from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
+from provisioning_pipeline.ledger.registry_table import namesakes
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
@@ -23,9 +29,12 @@ from provisioning_pipeline.pipeline.connections import (
 )
 from provisioning_pipeline.pipeline.contracts import in_words
 from provisioning_pipeline.pipeline.contracts import look as look_at_contract
+from provisioning_pipeline.pipeline.observation import registry_loss
+from provisioning_pipeline.pipeline.policy import detection_policy
 from provisioning_pipeline.settings import Settings, TwentyServer
 
 _OLDEST_POSTGRES = 150000
+_MOST_NAMED = 5
 _LEDGER_AWAY = frozenset({Reason.REGISTRY_REFUSED, Reason.REGISTRY_UNREACHABLE})
 
 
@@ -75,17 +84,81 @@ async def _registry(connections: Connections) -> str:
     registry = connections.registry
     version = await _version(registry.database)
     rows = await registry.rows()
-    columns = await registry.columns()
-    table = f"{registry.table} has {len(rows)} rows" if columns else f"{registry.table} will be created"
-    if columns and not registry.stores_workspaces(columns):
-        table += " and gets no workspace ids until our user may ALTER it or UPDATE its column twenty_workspace_id"
     revision = await schema.revision(registry.database)
     ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
     behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
     await _may_keep_a_ledger(registry.database)
+    if revision in (None, schema.HEAD):
+        loss = await registry_loss(connections)
+        if loss.doubt:
+            raise Fault(FaultKind.SERVER, Reason.REGISTRY_IN_DOUBT, loss.doubt)
     needed = connections_needed(connections.settings).registry
     sessions = await sessions_in_words(registry.database, needed=needed, reason=Reason.REGISTRY_REFUSED)
-    return f"{version}; {table}; {ledger}{behind}{sessions}"
+    if not await registry.columns():
+        await registry.must_be_makeable()
+        return f"{version}; {registry.table} will be created; {ledger}{behind}{sessions}"
+    table = f"{registry.table} has {len(rows)} rows"
+    told = [*await _columns_to_come(registry), *await _rows_to_come(connections, rows, revision)]
+    return f"{version}; {'; '.join([table, *told])}; {ledger}{behind}{sessions}"
+
+
+async def _columns_to_come(registry: Registry) -> list[str]:
+    """What the first run will change about the table itself, or who has to."""
+    table = await registry.described()
+    lacking = registry.lacking(table)
+    told = []
+    if lacking and table.alterable:
+        told.append(f"the first run adds {_in_words([f'column {name} ({type_})' for name, type_ in lacking])} to it")
+        lacking = []
+    unwritable = [
+        name
+        for name in ("status", *(names[0] for names, _ in OUR_COLUMNS))
+        if name in table.columns and not table.columns[name].writable
+    ]
+    if lacking or unwritable:
+        adding = ", ".join(f"ADD COLUMN {name} {type_}" for name, type_ in lacking)
+        below = "" if table.is_table else ", on the table below it, and show them in it"
+        alter = f"ALTER TABLE {table.name} {adding}; " if lacking else ""
+        names = [*unwritable, *dict(lacking)]
+        ids = "workspace ids" if set(WORKSPACE_COLUMNS) & set(names) else _in_words(names)
+        told.append(
+            f"it gets no {ids} until our user may {'ALTER' if lacking else 'UPDATE'} it, or until its owner runs{below}"
+            f': {alter}GRANT UPDATE ({", ".join(names)}) ON {table.name} TO "{table.role}"'
+        )
+    others = await namesakes(registry.database, registry.table.rpartition(".")[2])
+    if "." not in registry.table and len(others) > 1:
+        told.append(
+            f"{_in_words(others)} have that name, and the search path says which is meant: set "
+            "PROVISIONING_REGISTRY_TABLE with its schema"
+        )
+    return told
+
+
+async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: str | None) -> list[str]:
+    """How many databases the first run will register."""
+    settings = connections.settings
+    if not settings.adopt_databases or revision not in (None, schema.HEAD):
+        return []
+    try:
+        found = await cluster.databases(
+            connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
+        )
+    except Fault:
+        # the cluster's own line says so
+        return []
+    links = await connections.ledger.links()
+    adopted = sum(entry.adopt for entry in detect(found, rows, links, detection_policy(settings)))
+    if not adopted:
+        return []
+    table = await connections.registry.described()
+    row = "a row for 1 database" if adopted == 1 else f"rows for {adopted} databases"
+    if table.takes_rows:
+        return [f"the next run adds {row} that it does not know (PROVISIONING_ADOPT_DATABASES)"]
+    return [f'{row} cannot be added until its owner runs: GRANT INSERT ON {table.name} TO "{table.role}"']
+
+
+def _in_words(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 async def _may_keep_a_ledger(database: Database) -> None:
@@ -96,6 +169,14 @@ async def _may_keep_a_ledger(database: Database) -> None:
             ELSE has_schema_privilege(to_regnamespace('provisioning'), 'CREATE') END AS allowed, current_user AS name
         """
     )
+    hidden = await database.fetch(
+        """
+        SELECT c.oid::regclass::text AS name FROM pg_class c WHERE c.relnamespace = to_regnamespace('provisioning')
+        AND c.relkind IN ('r', 'p') AND row_security_active(c.oid) ORDER BY 1
+        """
+    )
+    if hidden:
+        raise hides_rows(", ".join(row["name"] for row in hidden), rows[0]["name"], database.where)
     if not rows[0]["allowed"]:
         raise Fault(
             FaultKind.SERVER,
@@ -108,17 +189,25 @@ async def _may_keep_a_ledger(database: Database) -> None:
 async def _cluster(connections: Connections) -> str:
     settings = connections.settings
     version = await _version(connections.cluster)
-    found = await cluster.database_names(
+    found = await cluster.databases(
         connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
     )
+    closed = sorted(found[found["trouble"].notna()]["database_name"])
+    opened = sorted(found[found["trouble"].isna()]["database_name"])
     lacking = ""
-    if found and settings.tenant_databases == "repair":
+    if opened and settings.tenant_databases == "repair":
         # one stands for all: a tenant manager makes them alike
-        async with tenant_database(settings, found[0], read_only=True) as database:
+        async with tenant_database(settings, opened[0], read_only=True) as database:
             lacking = _lacking(await rights_missing(database))
     needed = connections_needed(settings).cluster
     sessions = await sessions_in_words(connections.cluster, needed=needed, reason=Reason.DATABASE_UNREACHABLE)
-    return f"{version}; {len(found)} tenant databases{lacking and f'; in {found[0]}{lacking}'}{sessions}"
+    nobody = f"; nobody can connect to {_in_words(_some(closed))}, so nothing is done there" if closed else ""
+    return f"{version}; {len(found)} tenant databases{lacking and f'; in {opened[0]}{lacking}'}{nobody}{sessions}"
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    more = len(names) - _MOST_NAMED
+    return [*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
 
 
 def _lacking(rights: Sequence[str]) -> str:

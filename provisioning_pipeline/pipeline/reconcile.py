@@ -17,8 +17,10 @@ from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.decide.drift import concerned, find_drift
+from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.model.condition import Condition, ConditionType, is_false
+from provisioning_pipeline.ledger.registrations import known_rows, store_registered
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.run_record import RunRecord
@@ -38,6 +40,7 @@ from provisioning_pipeline.pipeline.canaries import Tried, is_proved, try_canari
 from provisioning_pipeline.pipeline.connections import Connections, tenant_database
 from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
 from provisioning_pipeline.pipeline.forecasting import foretell
+from provisioning_pipeline.pipeline.observation import registry_loss
 from provisioning_pipeline.pipeline.plans import SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.pipeline.retiring import retire
 from provisioning_pipeline.pipeline.scopes import scope_of
@@ -111,7 +114,9 @@ class Reconciler:
             if await schema.revision(ledger.database) != schema.HEAD:
                 url = self.connections.settings.registry_url.get_secret_value()
                 await asyncio.to_thread(schema.migrate, url)
-            await registry.ensure_table()
+            # a table that is being restored comes back by itself; one of ours would stand in its way
+            if await registry.columns() or (await known_rows(registry)).known == 0:
+                await registry.ensure_table()
             await registry.ensure_our_columns()
             await self.connections.history.begin_run(self.run_id, trigger)
         except Fault as fault:
@@ -240,8 +245,13 @@ class Reconciler:
     async def _write_down(self, plan: Plan) -> Plan:
         ledger = self.connections.ledger
         await ledger.ensure_links((entry.tenant for entry in plan.tenants), run_id=self.run_id)
+        await store_registered(ledger.database, seen=plan.registered, gone=plan.row_gone)
         await self._follow_addresses(plan)
-        adoptions = {entry.tenant.database_name: await self._adopt(entry) for entry in plan.tenants if entry.adopt}
+        adopted = [entry for entry in plan.tenants if entry.adopt]
+        # a run reads for minutes, and adopts by what is so now
+        loss = await registry_loss(self.connections) if adopted else RegistryLoss()
+        adoptions = {entry.tenant.database_name: await self._adopt(entry, loss) for entry in adopted}
+        await self.connections.registry.store_asked_admins(dict(plan.asked_admins))
         entries = []
         for entry in plan.tenants:
             adoption = adoptions.get(entry.tenant.database_name)
@@ -433,12 +443,16 @@ class Reconciler:
         ]
         await self.connections.ledger.add_outcomes(self.run_id, outcomes)
 
-    async def _adopt(self, entry: TenantPlan) -> ChainResult:
+    async def _adopt(self, entry: TenantPlan, loss: RegistryLoss) -> ChainResult:
         begun = time.perf_counter()
         name = entry.tenant.database_name
-        status = (self.connections.settings.registry_pending_statuses or ("provisioning",))[-1]
         try:
-            await self.connections.registry.adopt(entry.tenant, status)
+            if loss.doubt:
+                raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
+            status, *others = self.connections.settings.new_statuses
+            if not await self.connections.registry.adopt(entry.tenant, status, others):
+                message = "The tenant manager has just registered it itself; the next run goes by its row."
+                raise Fault(FaultKind.BUSY, Reason.WAITING, message)
         except Fault as fault:
             outcome = Outcome(
                 name, Change.ADOPT_DATABASE, OutcomeStatus.FAILED, fault.message, time.perf_counter() - begun

@@ -10,16 +10,19 @@ from weakref import WeakValueDictionary
 
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.decide.registry_loss import weigh_loss
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.proofs import Proofs
-from provisioning_pipeline.ledger.registration import register
+from provisioning_pipeline.ledger.registration import must_show_all, register
+from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
 from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.ledger.turns import CodeLocations
-from provisioning_pipeline.model.tenant_request import Caller, Registration
+from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.pipeline.conclude import tenants
+from provisioning_pipeline.pipeline.policy import loss_budget
 from provisioning_pipeline.pipeline.timeline import SeveralTenants
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.settings import Settings
@@ -103,11 +106,14 @@ class Requests:
                 return (earlier, False) if earlier else await keep_first(database, requests)
 
         async def keep_first(database: Database, requests: TenantRequests) -> tuple[Request | None, bool]:
+            # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
+            registry = Registry(database, settings.registry_table)
+            await _must_not_be_in_doubt(registry, settings, asked)
             changed, is_aside = await register(
-                # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
-                Registry(database, settings.registry_table),
+                registry,
                 asked,
-                status=(settings.registry_pending_statuses or ("provisioning",))[-1],
+                status=settings.new_statuses[0],
+                else_statuses=settings.new_statuses[1:],
                 aside=frozenset(settings.registry_excluded_statuses),
                 linked=(await Timelines(database).organization_and_members(asked.database_name))[0],
             )
@@ -231,6 +237,22 @@ class Requests:
                 run_id, is_new = await dagster.launch(JOB, config, tags, known=Place(*here) if here else None), True
             await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
         return run_id, is_new
+
+
+async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: Registration) -> None:
+    """No row is added to a registry that has lost many: they may be on their way back, with another status.
+
+    Raises:
+        Conflict: when the tenant has no row, and the registry is in doubt or hides rows from us.
+    """
+    await must_show_all(registry, asked)
+    if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
+        return
+    found = await known_rows(registry)
+    budget = loss_budget(settings)
+    loss = weigh_loss(registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=budget)
+    if loss.doubt:
+        raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}")
 
 
 async def place_of(ledger: LedgerAccess, settings: Settings, name: str) -> tuple[str, str]:

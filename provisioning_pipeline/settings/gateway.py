@@ -41,6 +41,20 @@ class GatewaySettings(BaseSettings):
         description="Registry statuses whose tenants are left alone, as a JSON list.",
         examples=['["suspended", "deleted"]'],
     )
+    registry_lost_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Known registry rows that may be gone at once and count as taken away: share of all, at least one.",
+        examples=["0.1"],
+    )
+    registry_lost_most: int = Field(
+        default=50,
+        ge=0,
+        description="Known registry rows that may be gone at once and count as taken away, in all. Beyond either "
+        "limit, and where the table is empty, the registry is in doubt until `provisioning apply --approve`.",
+        examples=["50"],
+    )
     clerk_base_url: HttpUrl = Field(
         default="https://api.clerk.com/v1",
         description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",

@@ -424,6 +424,11 @@ class Settings(GatewaySettings):
         """Where tables, plans and the values between Dagster steps are kept: a folder or a URL that fsspec knows."""
         return self.tables_path or str(self.report_path / "tables")
 
+    @property
+    def new_statuses(self) -> tuple[str, ...]:
+        """What a row that we add to the registry may say, the best first: its table may not know them all."""
+        return self.registry_pending_statuses[::-1] or ("provisioning",)
+
     @cached_property
     def servers(self) -> tuple[TwentyServer, ...]:
         """Every configured Twenty server; the single one is called `twenty`."""

@@ -447,6 +447,17 @@ async def test_missing_rights_are_told_with_what_to_grant(core: Core) -> None:
     assert "c4nary" not in raised.value.message
 
 
+async def test_rows_that_are_hidden_from_us_make_no_empty_server(core: Core) -> None:
+    core.sql(
+        "GRANT USAGE ON SCHEMA core TO PUBLIC; GRANT SELECT ON ALL TABLES IN SCHEMA core TO PUBLIC;"
+        'ALTER TABLE core."userWorkspace" ENABLE ROW LEVEL SECURITY'
+    )
+    async with core.reader() as database:
+        with pytest.raises(Fault, match=r'hides rows of core\."userWorkspace" from our user') as raised:
+            await database.workspace_count()
+    assert raised.value.reason is Reason.SERVER_DATABASE_UNREACHABLE
+
+
 async def test_our_accounts_standing_is_read_with_its_roles_and_its_invitations(core: Core) -> None:
     us = core.user(US)
     managed, lowered, bare, invited = (core.workspace(name) for name in ("managed", "lowered", "bare", "invited"))

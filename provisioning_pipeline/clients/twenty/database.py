@@ -184,8 +184,21 @@ class TwentyDatabase:
         return [row["id"] for row in rows]
 
     async def workspace_count(self) -> int:
-        """How many workspaces Twenty counts towards its limit: those not deleted."""
-        rows = await self._fetch('SELECT count(*) AS found FROM core.workspace WHERE "deletedAt" IS NULL')
+        """How many workspaces Twenty counts towards its limit: those not deleted.
+
+        Raises:
+            Fault: when row-level security hides rows from our user, so that this and all else would be a part.
+        """
+        rows = await self._fetch(_WORKSPACE_COUNT, [_TABLES])
+        hidden = rows[0]["hidden"]
+        if hidden:
+            tables = ", ".join(f'core."{name}"' for name in hidden)
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.SERVER_DATABASE_UNREACHABLE,
+                f"{self._database.system} ({self._database.where}) hides rows of {tables} from our user by row-level "
+                "security, so what is there is not known for certain. Let an administrator give it BYPASSRLS.",
+            )
         return int(rows[0]["found"])
 
     async def unreadable_schemas(self) -> int:
@@ -463,6 +476,13 @@ class TwentyDatabase:
 
 _TABLES = sorted({name.partition(".")[0] for name in COLUMNS})
 _ACTIVATION_STATUS = "workspace.activationStatus"
+_WORKSPACE_COUNT = """
+    SELECT count(*) AS found, (
+        SELECT array_agg(c.relname ORDER BY c.relname) FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = to_regnamespace('core') AND c.relname = ANY(%s) AND row_security_active(c.oid)
+    ) AS hidden
+    FROM core.workspace WHERE "deletedAt" IS NULL
+"""
 _CATALOGUE = """
     SELECT c.relname || '.' || a.attname AS name,
            CASE t.typcategory WHEN 'S' THEN 'text' WHEN 'E' THEN 'text' WHEN 'D' THEN 'time' WHEN 'B' THEN 'boolean'

@@ -45,7 +45,7 @@ def no_drift_is_left(workbench: Workbench) -> dg.AssetCheckResult:
 @dg.asset_check(
     asset=reconciliation_outcomes,
     description="The last run over all tenants took away from no more people than the budget allows, or than were "
-    "approved by name; and none waits for approval.",
+    "approved by name; none waits for approval; and the registry has not lost more rows than are believed.",
 )
 def harm_budget_is_respected(workbench: Workbench) -> dg.AssetCheckResult:
     """Fails when more was taken away than allowed; warns while something waits for approval."""
@@ -112,13 +112,14 @@ def harm_result(harm: HarmDone | None) -> dg.AssetCheckResult:
     over = harm.done > harm.allowed and not harm.approved
     return _result(
         "harm_budget_is_respected",
-        passed=not over and not harm.waiting,
+        passed=not over and not harm.waiting and not harm.registry_doubt,
         severity=dg.AssetCheckSeverity.ERROR if over else dg.AssetCheckSeverity.WARN,
         metadata={
             "removed_or_demoted": harm.done,
             "allowed": harm.allowed,
             "waiting_for_approval": harm.waiting,
             "approve_with": f"provisioning apply --approve {harm.waiting_name}" if harm.waiting_name else "Nothing.",
+            "registry": harm.registry_doubt or "It has the rows that were known.",
         },
     )
 

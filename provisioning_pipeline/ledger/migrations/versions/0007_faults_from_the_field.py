@@ -1,5 +1,5 @@
-"""What faults from the field ask for: who wrote last under a lock, turns of due tenants, whose ledger it is, and whom a
-run was about to let in."""
+"""What faults from the field ask for: who wrote last under a lock, turns of due tenants, whose ledger it is, whom a run
+was about to let in, and which tenants had a registry row."""
 
 from alembic import op
 
@@ -10,14 +10,16 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add what is kept about locks, launches and memberships that were begun."""
+    """Add what is kept about locks, launches, memberships that were begun and registry rows."""
     _add_lock_signatures()
     _add_launches()
     _add_member_intents()
+    _remember_registry_rows()
 
 
 def downgrade() -> None:
     """Drop the same."""
+    op.execute("ALTER TABLE provisioning.tenant_link DROP COLUMN registered_at, DROP COLUMN registry_row_gone_at")
     op.execute("DROP TABLE provisioning.lock_signature, provisioning.turn, provisioning.code_location")
     op.execute("DROP TABLE provisioning.member_intent")
 
@@ -116,5 +118,28 @@ def _add_member_intents() -> None:
           AND NOT EXISTS (SELECT 1 FROM provisioning.known_at_clerk k
               WHERE k.database_name = f.database_name AND k.email = f.email)
         ORDER BY f.database_name, f.clerk_user_id, f.run_id = 'migration' DESC;
+        """
+    )
+
+
+def _remember_registry_rows() -> None:
+    """Which tenants had a registry row, by what the ledger of old says of it: adopted is only what never had one."""
+    op.execute(
+        """
+        ALTER TABLE provisioning.tenant_link ADD COLUMN registered_at timestamptz;
+        COMMENT ON COLUMN provisioning.tenant_link.registered_at IS
+            'When a run first saw a registry row of the tenant, ours or the tenant manager''s; null: it never had one.';
+        ALTER TABLE provisioning.tenant_link ADD COLUMN registry_row_gone_at timestamptz;
+        COMMENT ON COLUMN provisioning.tenant_link.registry_row_gone_at IS
+            'When a run took it as settled that the row was taken away; null: the row is there, or never was.';
+
+        UPDATE provisioning.tenant_link l SET registered_at = l.created_at
+        WHERE l.workspace_id IS NOT NULL OR EXISTS (
+            SELECT 1 FROM provisioning.condition c WHERE c.database_name = l.database_name AND c.type = 'Registered'
+            AND c.reason IN ('RegistryRow', 'Adopted', 'TenantSuspended', 'TenantGone', 'RegistryAmbiguous'));
+        UPDATE provisioning.tenant_link l SET registry_row_gone_at = now()
+        WHERE l.registered_at IS NOT NULL AND EXISTS (
+            SELECT 1 FROM provisioning.condition c WHERE c.database_name = l.database_name AND c.type = 'Registered'
+            AND c.reason = 'TenantGone');
         """
     )

@@ -1,0 +1,189 @@
+"""What kind of table the tenant manager's registry is, and whether our user sees all of it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from psycopg import errors, sql
+
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+
+VIEW, MATERIALIZED_VIEW = "v", "m"
+_TABLES = frozenset({"r", "p"})
+REFUSALS = (
+    errors.IntegrityError,
+    errors.DataError,
+    errors.InsufficientPrivilege,
+    # a trigger of the tenant manager's says no; or the table is a view that takes no rows
+    errors.RaiseException,
+    errors.ObjectNotInPrerequisiteState,
+    errors.FeatureNotSupported,
+    errors.WrongObjectType,
+)
+"""How a table says that it does not take a row or a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table: its type, whether an insert must give it a value, and what we may do with it."""
+
+    name: str
+    type: str
+    required: bool
+    writable: bool
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as PostgreSQL's catalogue describes it to our user.
+
+    Args:
+        name: with its schema, quoted; empty when there is no such table.
+        kind: as `pg_class.relkind` has it.
+        role: our user.
+        owned: we may alter it.
+        hides_rows: row-level security applies to us, and no policy shows us every row.
+        takes_rows: we may insert into it.
+    """
+
+    name: str = ""
+    kind: str = "r"
+    role: str = ""
+    owned: bool = False
+    hides_rows: bool = False
+    takes_rows: bool = True
+    columns: dict[str, Column] = field(default_factory=dict)
+
+    @property
+    def is_table(self) -> bool:
+        """A table of this database, and no view or foreign table."""
+        return self.kind in _TABLES
+
+    @property
+    def alterable(self) -> bool:
+        """Whether we can add a column: to a view nobody can, and a foreign table's server would not know it."""
+        return self.owned and self.is_table
+
+    def must_show(self, used: Collection[str], where: str) -> None:
+        """Refuse a table of which our user sees only a part, or what was there once.
+
+        Raises:
+            Fault: with the statement that lets our user see all of it.
+        """
+        if self.hides_rows:
+            raise hidden(self.name, self.role, where)
+        if self.kind == MATERIALIZED_VIEW:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.REGISTRY_REFUSED,
+                f"{self.name} in {where} is a materialized view: it says who was a tenant, and who was suspended, when "
+                "it was last refreshed. Set PROVISIONING_REGISTRY_TABLE to the table itself, or to a plain view of it.",
+            )
+        unreadable = sorted(name for name in used if name in self.columns and not self.columns[name].readable)
+        if unreadable:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.REGISTRY_REFUSED,
+                f"User {self.role} may not read {', '.join(unreadable)} of {self.name} in {where}, so who is a tenant "
+                f"and who is suspended is not known. Have its owner run: GRANT SELECT ({', '.join(unreadable)}) ON "
+                f'{self.name} TO "{self.role}".',
+            )
+
+
+def hidden(table: str, role: str, where: str) -> Fault:
+    """Row-level security keeps rows from our user: an answer would be a part, and look like the whole."""
+    return Fault(
+        FaultKind.SERVER,
+        Reason.REGISTRY_REFUSED,
+        f"Row-level security hides rows of {table} in {where} from user {role}, so who is a tenant and who is "
+        f'suspended is not known for certain. Have an administrator run: ALTER ROLE "{role}" BYPASSRLS; or have the '
+        f'table\'s owner run: CREATE POLICY provisioning ON {table} TO "{role}" USING (true) WITH CHECK (true).',
+    )
+
+
+async def describe(database: Database, identifier: sql.Identifier) -> Table:
+    """The table of this name on the search path; one without a name when there is none."""
+    rows = await database.fetch(_DESCRIBE, [identifier.as_string()])
+    if not rows:
+        return Table()
+    facts = ("name", "kind", "role", "owned", "hides_rows", "takes_rows")
+    columns = {
+        row["column_name"]: Column(
+            row["column_name"], row["type"], row["required"], row["writable"], readable=row["readable"]
+        )
+        for row in rows
+    }
+    return Table(**{fact: rows[0][fact] for fact in facts}, columns=columns)
+
+
+async def namesakes(database: Database, name: str) -> list[str]:
+    """Every table and view of this name, whatever its schema, each with its schema."""
+    rows = await database.fetch(
+        """
+        SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'f', 'm') AND n.nspname <> 'provisioning'
+          AND n.nspname !~ '^pg_(temp|toast)' ORDER BY 1
+        """,
+        [name],
+    )
+    return [row["name"] for row in rows]
+
+
+async def create_table(database: Database, table: str) -> None:
+    """Make the table in the shape that the tenant manager uses."""
+    # a user called like our schema would get the tenant manager's table made inside it
+    (row,) = await database.fetch(
+        "SELECT COALESCE((SELECT s FROM unnest(current_schemas(false)) WITH ORDINALITY AS p(s, n) "
+        "WHERE s <> 'provisioning' ORDER BY n LIMIT 1), 'public') AS schema"
+    )
+    identifier = sql.Identifier(*table.split(".")) if "." in table else sql.Identifier(row["schema"], table)
+    await database.execute(
+        sql.SQL(
+            """
+            CREATE TABLE IF NOT EXISTS {} (
+                id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+                slug                text NOT NULL UNIQUE,
+                name                text NOT NULL,
+                database_name       text NOT NULL UNIQUE,
+                database_url        text,
+                status              text NOT NULL DEFAULT 'provisioning',
+                plan                text,
+                admin_user_id       uuid,
+                clerk_org_id        text,
+                twenty_workspace_id uuid,
+                twenty_admin_user_id uuid,
+                twenty_admin_email  text,
+                created_at          timestamptz NOT NULL DEFAULT now(),
+                updated_at          timestamptz NOT NULL DEFAULT now()
+            )
+            """
+        ).format(identifier)
+    )
+
+
+_DESCRIBE = """
+    SELECT c.oid::regclass::text AS name, c.relkind::text AS kind, current_user AS role,
+           pg_has_role(c.relowner, 'USAGE') AS owned,
+           row_security_active(c.oid) AND NOT shown.everything AS hides_rows,
+           has_table_privilege(c.oid, 'INSERT') OR has_any_column_privilege(c.oid, 'INSERT') AS takes_rows,
+           a.attname AS column_name,
+           -- a cast to the other name of bpchar would cut to one character
+           CASE WHEN a.atttypid = 'bpchar'::regtype THEN 'bpchar' ELSE format_type(a.atttypid, NULL) END AS type,
+           a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required,
+           a.attgenerated = '' AND has_column_privilege(c.oid, a.attnum, 'UPDATE')
+               AND CASE WHEN c.relkind IN ('v', 'f') THEN pg_column_is_updatable(c.oid, a.attnum, true)
+                   ELSE c.relkind <> 'm' END AS writable,
+           has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
+    FROM pg_class c
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    CROSS JOIN LATERAL (
+        -- policies that show us everything hide nothing
+        SELECT COALESCE(bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true'), false)
+               AND COALESCE(bool_and(p.polpermissive), true) AS everything
+        FROM pg_policy p WHERE p.polrelid = c.oid AND p.polcmd IN ('r', '*') AND EXISTS (
+            SELECT 1 FROM unnest(p.polroles) AS named(role) WHERE named.role = 0 OR pg_has_role(named.role, 'USAGE'))
+    ) shown
+    WHERE c.oid = to_regclass(%s)
+"""

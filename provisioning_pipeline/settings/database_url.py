@@ -88,8 +88,12 @@ def checked_database_url(text: str) -> str:
         # with a password among them, a parameter that is not known may be a piece of it
         _check_parameter(name, value if equals else None, may_be_named="password" not in parts["query"])
     url = text.removesuffix(parts["query"]) + query if query else text
-    if not _read_by_libpq(url).get("dbname"):
+    read = _read_by_libpq(url)
+    if not read.get("dbname"):
         raise ValueError(f"must be {_FORM}, with a database name")
+    authorities = str(read.get("sslrootcert") or "system")
+    if str(read.get("sslmode")).startswith("verify-") and authorities != "system" and not Path(authorities).is_file():
+        raise ValueError("has the parameter sslrootcert with a file that is not there: name one, or write system")
     return url
 
 

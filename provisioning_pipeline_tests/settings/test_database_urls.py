@@ -98,6 +98,7 @@ def test_what_libpq_knows_is_taken(url: str) -> None:
         ("postgresql://u:p@db/x?ssl=1", "parameter ssl, which takes only true here: write sslmode="),
         ("postgresql://u:p@db/x?currentSchema=core", "parameter currentschema, which is a parameter of JDBC"),
         ("postgresql://u:p@db/x?connect_timeout=10s", "parameter connect_timeout with a value that is no whole number"),
+        ("postgresql://u:p@db/x?sslmode=verify-ca&sslrootcert=/nowhere/ca.pem", "sslrootcert with a file that is not"),
         ("postgresql://u:p@db/x?sslmode", "parameter sslmode without a value"),
         ("postgresql://u:p@db/x?colour=red", "parameter colour that libpq does not know"),
         (f"postgresql://db/x?password=a&{CANARY[:3]}=red", "has a parameter that libpq does not know"),

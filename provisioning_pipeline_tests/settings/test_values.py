@@ -152,6 +152,7 @@ def test_other_addresses_are_taken(load: Any, url: str) -> None:
 
 def test_a_tilde_in_a_path_is_the_home(load: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "root.crt").write_text("")
     settings = load(
         REPORT_PATH="~/reports",
         TABLES_PATH="~/tables",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -103,6 +104,22 @@ def test_old_files_of_ours_go_and_the_newest_report_and_everything_else_stay(fle
     assert sorted(set(before) - set(files(folder))) == sorted(old)
     assert not (folder / "tables/values" / RUN.format(1)).exists()
     assert prune_there(fleet, folder) == PrunedFiles(0, 0, 0, 0)
+
+
+def test_what_a_killed_process_left_unfinished_goes_with_the_rest(fleet: Fleet, folder: Path) -> None:
+    unfinished = uuid4().hex
+    left = [
+        f".reconciliation-r1.html.{unfinished}",
+        f".certificate-eu-20260801-120000.html.{unfinished}",
+        f"tables/plans/.plan-0123456789ab.json.{unfinished}",
+        f"tables/.tenant_inventory.parquet.{unfinished}",
+    ]
+    for name in left:
+        put(folder / name, 31)
+    put(folder / "reconciliation-newest.html", 31)
+
+    assert prune_there(fleet, folder) == PrunedFiles(reports=2, plans=0, tables=2, values=0)
+    assert files(folder) == ["reconciliation-newest.html"]
 
 
 def test_where_nothing_was_written_yet_nothing_is_pruned(fleet: Fleet, folder: Path) -> None:

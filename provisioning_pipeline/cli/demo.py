@@ -46,8 +46,8 @@ def demo(
     played = (TwentyOptions(version=twenty.value),)
     with Sandbox(SandboxOptions(tenants=TENANTS, broken=True, twenty=played)) as sandbox:
         environment = sandbox.environment() | {"PROVISIONING_REPORT_PATH": str(report_path)}
-        settings = settings_from(environment)
         with one_sentence():
+            settings = settings_from(environment)
             applied = apply_and_show(settings, (), as_json=False)
         if ui:
             environment |= {"PROVISIONING_DAGSTER_URL": f"http://127.0.0.1:{port}"}
@@ -60,12 +60,16 @@ def demo(
 
 
 def settings_from(environment: dict[str, str]) -> "Settings":
-    """Settings from these variables alone: nothing of the shell or of `.env` may leak into a demonstration."""
+    """Settings from these variables alone: nothing of the shell or of `.env` may leak into a demonstration.
+
+    It stays on this machine, so no proxy is asked either.
+    """
     import os
 
     from provisioning_pipeline.settings import PREFIX, load_settings
+    from provisioning_pipeline.settings.environment import PROXIES
 
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+    for name in [name for name in os.environ if name.startswith(PREFIX) or name.lower() in PROXIES]:
         del os.environ[name]
     os.environ.update(environment)
     return load_settings(_env_file=None)

@@ -43,6 +43,8 @@ def one_sentence() -> Iterator[None]:
 
     try:
         yield
+    except SettingsError as error:
+        raise fail("\n".join(error.faults), BAD_INPUT) from None
     except (OtherLedger, PlanChanged, UnknownPlan, UnknownSavedPlan, UnknownTenants) as fault:
         raise fail(str(fault), BAD_INPUT) from None
     except RunFault as fault:

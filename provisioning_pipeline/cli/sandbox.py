@@ -337,7 +337,12 @@ def _settings() -> dict[str, str]:
 
     from dotenv import dotenv_values
 
-    found = {**dotenv_values(".env"), **os.environ}
+    from provisioning_pipeline.settings.sources import ENCODING, file_faults
+
+    faults = file_faults(Path(".env"))
+    if faults:
+        _fail("\n".join(faults), BAD_INPUT)
+    found = {**dotenv_values(".env", encoding=ENCODING), **os.environ}
     values = {name: found.get(name) or "" for name in NEEDED}
     missing = [name for name, value in values.items() if not value]
     if missing:

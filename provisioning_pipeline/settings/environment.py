@@ -18,6 +18,8 @@ from pydantic import SecretStr
 
 from provisioning_pipeline.settings.types import stripped
 
+PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+"""Variables that name a proxy, in lower case."""
 _SCHEMES = ("http", "https")
 _DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 _ENTRY = re.compile(r"(?:[a-z]+://)?(?:\[(?P<address>[^\]]*)\]|(?P<host>[^\[\]:]*))(?::(?P<port>[0-9]+))?")

@@ -68,6 +68,9 @@ class HangingServer:
             if not under_way.done():
                 under_way.cancel()
                 await asyncio.gather(under_way, return_exceptions=True)
+            elif not under_way.cancelled():
+                # who waits may have been cancelled as it failed, and asyncio logs an error that nobody looked at
+                under_way.exception()
 
     def _fault(self, *, effect_unknown: bool) -> Fault:
         return Fault(

@@ -5,6 +5,7 @@ that gives the same session to others, and what we read stays read-only all the 
 """
 
 import asyncio
+import logging
 import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,6 +25,9 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
 P = ParamSpec("P")
+# what befalls a connection is told once, by the fault; psycopg's own words go where somebody set up logs
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+
 T = TypeVar("T")
 Row = dict[str, Any]
 Connection = AsyncConnection[TupleRow]

@@ -247,7 +247,11 @@ class Database:
             async with AsyncExitStack() as stack:
                 connection = await self._begun(stack, begin=begin)
                 yield connection
-                committing = begin and not self.read_only
+                if begin and not self.read_only:
+                    if _has_news(connection):
+                        # its end, most likely: found out before the commit is sent, it is known that nothing holds
+                        await connection.execute("SELECT 1")
+                    committing = True
         except Error as error:
             fault = self.fault_of(error, connection, committing=committing)
             if fault is None:

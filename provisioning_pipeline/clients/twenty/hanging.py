@@ -68,6 +68,9 @@ class HangingServer:
             if not under_way.done():
                 under_way.cancel()
                 await asyncio.gather(under_way, return_exceptions=True)
+            elif not under_way.cancelled():
+                # whoever waited may be cancelled with it: nobody else asks for its error
+                under_way.exception()
 
     def _fault(self, *, effect_unknown: bool) -> Fault:
         return Fault(

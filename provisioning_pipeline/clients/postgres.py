@@ -5,6 +5,7 @@ that gives the same session to others, and what we read stays read-only all the 
 """
 
 import asyncio
+import logging
 import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,6 +25,9 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
 P = ParamSpec("P")
+# what befalls a connection is told once, by the fault; psycopg's own words go where somebody set up logs
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+
 T = TypeVar("T")
 Row = dict[str, Any]
 Connection = AsyncConnection[TupleRow]
@@ -243,7 +247,11 @@ class Database:
             async with AsyncExitStack() as stack:
                 connection = await self._begun(stack, begin=begin)
                 yield connection
-                committing = begin and not self.read_only
+                if begin and not self.read_only:
+                    if _has_news(connection):
+                        # its end, most likely: found out before the commit is sent, it is known that nothing holds
+                        await connection.execute("SELECT 1")
+                    committing = True
         except Error as error:
             fault = self.fault_of(error, connection, committing=committing)
             if fault is None:

@@ -98,8 +98,8 @@ async def _held(lock: "_Lock", wait_seconds: float) -> AsyncIterator[None]:
 class _Lock:
     """One lock of one holder.
 
-    Before its first write the holder signs the ledger's row of that lock. Whoever gets a lost lock back and still finds
-    their own signature knows that nobody has written under it meanwhile.
+    Before its first write the holder signs the ledger's row of that lock. Whoever gets a lost lock back and finds the
+    signature that was there before knows that nobody has written under it meanwhile.
     """
 
     def __init__(self, database: Database, kind: int, name: str, busy: str) -> None:
@@ -109,8 +109,10 @@ class _Lock:
         self._busy = busy
         self._connection: Connection | None = None
         self._signature = uuid.uuid4()
-        self._signed: bool | None = None
-        """None: not tried yet. False: nothing is known of who wrote last, so a lost lock stays lost."""
+        self._last: uuid.UUID | None = None
+        """Whose signature stands there; None: nobody's."""
+        self._can_sign = kind != _REQUESTS and not database.read_only
+        """Without signatures nothing is known of who wrote last, so a lost lock stays lost."""
         self._lost: Fault | None = None
         self._asking = asyncio.Lock()
 
@@ -125,6 +127,8 @@ class _Lock:
             connection = await self._database.connect_alone()
             try:
                 if await self._try(connection, max(0.0, until - time.monotonic())):
+                    if self._can_sign:
+                        self._can_sign, self._last = await self._found(connection)
                     self._connection = connection
                     return
             except (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
@@ -176,15 +180,13 @@ class _Lock:
                 raise self._lost
 
     async def _why_lost(self) -> Fault | None:
-        assert self._connection is not None
-        first = self._signed is None
-        if first:
-            self._signed = await self._sign()
-        # asked after the signature was written: it stands there since a moment at which the lock was ours
-        if not self._connection.closed and await answers(self._connection, SIGN_OF_LIFE_SECONDS):
-            return None
-        if self._signed and not first and await self._regained():
-            return None
+        if await self._is_ours() or (self._can_sign and await self._regained()):
+            if not self._can_sign or self._last == self._signature:
+                return None
+            await self._sign()
+            # asked once more: the signature was written while the lock was ours
+            if await self._is_ours():
+                return None
         return Fault(
             FaultKind.BUSY,
             Reason.TENANT_BUSY,
@@ -193,36 +195,40 @@ class _Lock:
             f"{self._database.where}.",
         )
 
-    async def _sign(self) -> bool:
-        """Whether the ledger knows now that we write under this lock."""
-        if self._database.read_only or self._kind == _REQUESTS:
-            return False
-        try:
-            with unguarded():
-                await self._database.execute(
-                    """
-                    INSERT INTO provisioning.lock_signature AS l (kind, name, signature) VALUES (%s, %s, %s)
-                    ON CONFLICT (kind, name) DO UPDATE SET signature = excluded.signature, signed_at = now()
-                    """,
-                    [self._kind, self._name, self._signature],
-                )
-        except (errors.UndefinedTable, errors.InvalidSchemaName):
-            # a ledger of an earlier version, or none yet
-            return False
-        return True
+    async def _is_ours(self) -> bool:
+        assert self._connection is not None
+        return not self._connection.closed and await answers(self._connection, SIGN_OF_LIFE_SECONDS)
+
+    async def _found(self, connection: Connection) -> tuple[bool, uuid.UUID | None]:
+        """Whether there are signatures, and whose stands there; none in a ledger of an earlier version."""
+        cursor = await connection.execute("SELECT to_regclass('provisioning.lock_signature') IS NOT NULL")
+        if await cursor.fetchone() != (True,):
+            return False, None
+        cursor = await connection.execute(
+            "SELECT signature FROM provisioning.lock_signature WHERE kind = %s AND name = %s", [self._kind, self._name]
+        )
+        row = await cursor.fetchone()
+        return True, row[0] if row else None
+
+    async def _sign(self) -> None:
+        """Let others know that we write under this lock."""
+        with unguarded():
+            await self._database.execute(
+                """
+                INSERT INTO provisioning.lock_signature AS l (kind, name, signature) VALUES (%s, %s, %s)
+                ON CONFLICT (kind, name) DO UPDATE SET signature = excluded.signature, signed_at = now()
+                """,
+                [self._kind, self._name, self._signature],
+            )
+        self._last = self._signature
 
     @anew_if_lost
     async def _regained(self) -> bool:
         connection = await self._database.connect_alone()
         try:
-            if await self._try(connection, 0.0):
-                cursor = await connection.execute(
-                    "SELECT signature FROM provisioning.lock_signature WHERE kind = %s AND name = %s",
-                    [self._kind, self._name],
-                )
-                if await cursor.fetchone() == (self._signature,):
-                    self._connection = connection
-                    return True
+            if await self._try(connection, 0.0) and await self._found(connection) == (True, self._last):
+                self._connection = connection
+                return True
         except Error as error:
             raise (self._database.fault_of(error, connection) or error) from None
         finally:

@@ -268,7 +268,11 @@ class Registry:
                         ),
                     )
                 )
-        except (*REFUSALS, errors.LockNotAvailable):
+        except REFUSALS:
+            return
+        except Fault as fault:
+            if fault.kind is not FaultKind.BUSY:
+                raise
             return
         self._described = None
 

@@ -71,9 +71,9 @@ def connections_needed(settings: Settings) -> ConnectionsNeeded:
     tenants, databases = settings.tenant_concurrency, settings.tenant_database_connections
     limited = any(server.capacity is not None for server in settings.servers)
     return ConnectionsNeeded(
-        # those that are shared, and a lock for each tenant, for each tenant database that is repaired, and for each
-        # place that is claimed on a server whose places are limited
-        registry=(tenants + _SHARED) + tenants + databases + (tenants if limited else 0),
+        # those that are shared; a lock of the run in Dagster, one for each tenant, for each tenant database that is
+        # repaired, and for each place that is claimed on a server whose places are limited
+        registry=(tenants + _SHARED) + 1 + tenants + databases + (tenants if limited else 0),
         cluster=_FOR_READS + databases,
         twenty=_FOR_READS + 1,
     )

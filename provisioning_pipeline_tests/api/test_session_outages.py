@@ -212,6 +212,27 @@ def test_a_door_that_opens_before_its_ledger(own_postgres: SandboxPostgres) -> N
             own_postgres.start()
 
 
+@pytest.mark.parametrize("timeout", ["0", "20ms"])
+def test_connections_that_the_server_closes_are_no_outage(
+    lobby: Lobby, own_postgres: SandboxPostgres, timeout: str
+) -> None:
+    acme = lobby.tenant("acme")
+    user = lobby.member(acme)
+    name = lobby.fleet.name
+    lobby.fleet.sql(f"ALTER DATABASE \"{name}\" SET idle_session_timeout = '{timeout}'")
+    lobby.fleet.leave()
+    there = "datname = %s AND application_name = 'provisioning_pipeline'"
+    for number in range(6):
+        assert status(lobby, VERIFY, acme, user) == 200
+        # those from before know no timeout
+        if timeout == "0" or number == 0:
+            own_postgres.execute(
+                "postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {there}", [name]
+            )
+        while own_postgres.execute("postgres", f"SELECT count(*) FROM pg_stat_activity WHERE {there}", [name])[0][0]:
+            pass
+
+
 def test_a_registry_table_that_is_gone_lets_nobody_in(lobby: Lobby) -> None:
     acme = lobby.tenant("acme", status="suspended")
     user = lobby.member(acme)

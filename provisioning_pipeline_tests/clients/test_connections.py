@@ -148,6 +148,46 @@ async def test_what_broke_is_told_for_what_it_is(sandbox_postgres: SandboxPostgr
                 await read_slowly(opened, sandbox_postgres)
 
 
+class Firewall:
+    """Passes bytes on, and from `forget` on those of new connections only, without a word to either side."""
+
+    def __init__(self, port: int) -> None:
+        self.server, self.passing = port, {0}
+
+    def forget(self) -> None:
+        self.passing = {max(self.passing) + 1}
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, requests = await asyncio.open_connection("127.0.0.1", self.server)
+        mine = max(self.passing)
+
+        async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                if mine in self.passing:
+                    target.write(data)
+            target.close()
+
+        await asyncio.gather(pass_on(reader, requests), pass_on(answers, writer), return_exceptions=True)
+
+
+@pytest.mark.slow
+async def test_a_connection_that_a_firewall_forgot_is_replaced(
+    sandbox_postgres: SandboxPostgres, shared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioning_pipeline.clients.postgres._TRUSTED_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("provisioning_pipeline.clients.postgres._SIGN_OF_LIFE_SECONDS", 0.1)
+    firewall = Firewall(sandbox_postgres.port)
+    listening = await asyncio.start_server(firewall, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with database(shared.replace(f":{sandbox_postgres.port}/", f":{port}/")) as opened:
+        await read(opened)
+        firewall.forget()
+        async with asyncio.timeout(5):
+            await read(opened)
+            await write(opened)
+    listening.close()
+
+
 @pytest.mark.slow
 async def test_a_server_that_restarts_is_waited_for() -> None:
     with running_cluster() as postgres:

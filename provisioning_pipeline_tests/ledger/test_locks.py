@@ -69,9 +69,14 @@ async def another_run(url: str) -> AsyncIterator[None]:
         yield
 
 
-async def write_as_another_run(url: str) -> None:
-    async with opened(url) as database, tenant_lock(database, "acme", wait_seconds=0):
+async def write_under(lock: Any, database: Database) -> None:
+    async with lock:
         await write(database)
+
+
+async def write_as_another_run(url: str) -> None:
+    async with opened(url) as database:
+        await write_under(tenant_lock(database, "acme", wait_seconds=0), database)
 
 
 async def must_be_busy(work: Any) -> None:
@@ -91,11 +96,12 @@ LOCKS: dict[str, Callable[[Database], Any]] = {
 
 
 @pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
-async def test_a_lock_that_was_lost_before_the_first_write_ends_the_work(
+async def test_a_lock_that_was_lost_to_somebody_else_ends_the_work(
     sandbox_postgres: SandboxPostgres, url: str, lock: Callable[[Database], Any]
 ) -> None:
-    async with opened(url) as database, lock(database):
+    async with opened(url) as database, opened(url) as other, lock(database):
         end_holders(sandbox_postgres)
+        await asyncio.create_task(write_under(lock(other), other), context=Context())
         assert await database.fetch("SELECT 1 AS one") == [{"one": 1}]
         for _ in range(2):
             await must_be_busy(write(database))
@@ -116,6 +122,7 @@ async def test_no_call_that_changes_something_goes_out_after_a_lock_was_lost(
     transport._client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200)))
     async with transport, opened(url) as database, tenant_lock(database, "acme", wait_seconds=1):
         end_holders(sandbox_postgres)
+        await asyncio.create_task(write_as_another_run(url), context=Context())
         for effect in (Effect.WRITE, Effect.CREATE):
             await must_be_busy(transport.send("POST", "/", name="change", effect=effect))
         # in a task that was begun under the lock, too
@@ -128,8 +135,7 @@ async def test_a_lost_lock_is_had_back_where_nobody_wrote_meanwhile(
     sandbox_postgres: SandboxPostgres, url: str
 ) -> None:
     async with opened(url) as database, tenant_lock(database, "acme", wait_seconds=1):
-        await write(database)
-        for _ in range(2):
+        for _ in range(3):
             end_holders(sandbox_postgres)
             async with another_run(url):
                 pass
@@ -140,12 +146,14 @@ async def test_a_lost_lock_is_had_back_where_nobody_wrote_meanwhile(
                 pass
 
 
+@pytest.mark.parametrize("wrote", [True, False])
 @pytest.mark.parametrize("gone", [True, False])
 async def test_a_lost_lock_stays_lost_where_somebody_else_has_it_or_wrote_under_it(
-    sandbox_postgres: SandboxPostgres, url: str, *, gone: bool
+    sandbox_postgres: SandboxPostgres, url: str, *, gone: bool, wrote: bool
 ) -> None:
     async with opened(url) as database, tenant_lock(database, "acme", wait_seconds=1):
-        await write(database)
+        if wrote:
+            await write(database)
         end_holders(sandbox_postgres)
         async with AsyncExitStack() as other:
             if gone:

@@ -17,6 +17,8 @@ SILENT_SECONDS = 300.0
 """A run that has begun, whose lock nobody holds and of which Dagster heard nothing for so long, has no process."""
 NEVER_BEGAN_SECONDS = 6 * 3600.0
 """So long a run may take to start once it has left the queue: a machine that has to be made for it takes its time."""
+_LOOK_SECONDS = 20.0
+"""So long a tick may look at runs that seem dead, of the 60 s that Dagster gives it."""
 _NOT_BEGUN = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
 _BEGUN = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _UNFINISHED = [dg.DagsterRunStatus.QUEUED, *_NOT_BEGUN, *_BEGUN]
@@ -70,13 +72,16 @@ def unfinished_runs(
     locked = _with_a_process(settings, asked)
     at_work: list[dg.DagsterRun] = []
     dead: list[dg.DagsterRun] = []
-    for record in ours:
+    deadline = time.monotonic() + _LOOK_SECONDS
+    # oldest first, so that what a tick has no time for comes with the next
+    for record in reversed(ours):
         run = record.dagster_run
         if run.run_id in locked:
             at_work.append(run)
         elif place_of_run(run) == here:
             # one started by hand from a program may be anybody's: only its lock says that it works on this ledger
-            (dead if _is_dead(instance, record) else at_work).append(run)
+            is_dead = time.monotonic() < deadline and _is_dead(instance, record)
+            (dead if is_dead else at_work).append(run)
     return Unfinished(tuple(at_work), tuple(dead))
 
 
@@ -117,15 +122,10 @@ def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     status = record.dagster_run.status
     if status is dg.DagsterRunStatus.QUEUED:
         return False
-    silent = time.time() - _last_heard_of(instance, record)
-    return silent > (NEVER_BEGAN_SECONDS if status in _NOT_BEGUN else SILENT_SECONDS)
-
-
-def _last_heard_of(instance: dg.DagsterInstance, record: dg.RunRecord) -> float:
-    """Dagster's timestamp of a run tells when its status changed; its events, when it last did anything."""
+    before = time.time() - (NEVER_BEGAN_SECONDS if status in _NOT_BEGUN else SILENT_SECONDS)
+    # of when its status changed; that costs nothing
+    if max(record.create_timestamp.timestamp(), record.update_timestamp.timestamp()) > before:
+        return False
+    # of when it last did anything
     events = instance.get_records_for_run(record.dagster_run.run_id, limit=1, ascending=False).records
-    return max(
-        record.create_timestamp.timestamp(),
-        record.update_timestamp.timestamp(),
-        *(event.event_log_entry.timestamp for event in events),
-    )
+    return all(event.event_log_entry.timestamp <= before for event in events)

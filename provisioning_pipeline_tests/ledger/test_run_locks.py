@@ -8,7 +8,7 @@ import pytest
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import run_locks
 from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.ledger.locks import request_lock, tenant_lock
+from provisioning_pipeline.ledger.locks import begin_to_hold, request_lock, tenant_lock
 from provisioning_pipeline.ledger.run_locks import hold_run_lock, runs_at_work, tenants_at_work
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
@@ -90,6 +90,21 @@ async def test_a_server_that_ends_idle_sessions_does_not_end_the_lock(fleet: Fle
         assert holders(fleet) == before
         process.cancel()
         await asyncio.wait([process])
+
+
+@pytest.mark.anyio
+async def test_a_machine_that_vanishes_lets_go_within_a_minute(fleet: Fleet) -> None:
+    """The server asks for a sign of life itself: nobody is left who could end the connection."""
+    async with database(fleet) as own:
+        connection = await own.connect_alone()
+        await begin_to_hold(connection)
+        shown = [
+            await (await connection.execute(f"SHOW tcp_keepalives_{name}".encode())).fetchone()
+            for name in ("idle", "interval", "count")
+        ]
+        await connection.close()
+    idle, interval, count = (int(row[0]) for row in shown if row)
+    assert 0 < idle + interval * count <= 60
 
 
 async def none_at_work(ledger: Database) -> bool:

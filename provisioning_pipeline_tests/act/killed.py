@@ -91,7 +91,7 @@ def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: 
         return at_boundary
 
     boundaries: list[tuple[type, str, Callable[..., str | None]]] = [
-        (Transport, "_send_once", _call),
+        (Transport, "_ask_once", _call),
         (Database, "execute", _words),
         *((owner, method, _transaction(method)) for owner, methods in _TRANSACTIONS.items() for method in methods),
     ]

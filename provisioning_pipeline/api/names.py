@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _IN_A_HEADER = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 _OF_TENANTS = ("/v1/tenants/", "/tenants/")
 
+AnyName = Annotated[str, BeforeValidator(unquote), Path(description="Slug or database name, percent-encoded.")]
 Name = Annotated[
     str,
     BeforeValidator(unquote),
@@ -45,5 +46,5 @@ class EncodedNames:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http" and scope["path"].startswith(_OF_TENANTS) and scope.get("raw_path"):
-            scope = {**scope, "path": scope["raw_path"].partition(b"?")[0].decode("ascii", "replace")}
+            scope["path"] = scope["raw_path"].partition(b"?")[0].decode("ascii", "replace")
         await self._app(scope, receive, send)

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from provisioning_pipeline.api.access import reader
 from provisioning_pipeline.api.documents import TimelinePage
 from provisioning_pipeline.api.keys import KeyGuard, either
-from provisioning_pipeline.api.names import Name
+from provisioning_pipeline.api.names import AnyName
 from provisioning_pipeline.api.problems import Problem, away, responses
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.timeline import Position, position_from
@@ -104,7 +104,7 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
         return HTMLResponse(found, headers=_PAGE)
 
     @router.get("/tenants/{name}", dependencies=people, **_HTML)
-    async def tenant_page(name: Name, request: Request) -> Response:
+    async def tenant_page(name: AnyName, request: Request) -> Response:
         """A tenant, by slug or database name, and what happened to it: a page."""
         found = await _timeline(ledger, name, request)
         limit = _limit(request) if "limit" in request.query_params else None
@@ -118,7 +118,7 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
         openapi_extra={**_PAGING, "security": [{"apiKey": []}, {"reportPassword": []}]},
         tags=["tenants"],
     )
-    async def tenant_timeline(slug: Name, request: Request) -> Response:
+    async def tenant_timeline(slug: AnyName, request: Request) -> Response:
         """The same for a machine; `next` is what to give as `before` for older events."""
         return JSONResponse(_document(await _timeline(ledger, slug, request)), headers=_PRIVATE)
 
@@ -134,6 +134,9 @@ async def _ask(ledger: LedgerAccess, work: Callable[[Database], Awaitable[T]]) -
 
 async def _timeline(ledger: LedgerAccess, name: str, request: Request) -> Timeline:
     most, begin = _limit(request), _begin(request)
+    if "\x00" in name:
+        # PostgreSQL holds no such name
+        raise _missing(_NO_TENANT)
     try:
         found = await _ask(ledger, lambda database: timeline(database, name, most=most, begin=begin))
     except SeveralTenants as several:

@@ -28,11 +28,19 @@ class OddAnswer(Exception):
 
 
 class OddAnswerFault(Fault):
-    """No usable answer came, although somebody answered; `why` is that of the last one."""
+    """No usable answer came, although somebody answered.
 
-    def __init__(self, reason: Reason, message: str, *, why: str, effect_unknown: bool) -> None:
+    Args:
+        why: what came last.
+        redirected: that was a redirect, and `message` says where to.
+    """
+
+    def __init__(
+        self, reason: Reason, message: str, *, why: str, effect_unknown: bool, redirected: bool = False
+    ) -> None:
         super().__init__(FaultKind.TRANSIENT, reason, message, effect_unknown=effect_unknown)
         self.why = why
+        self.redirected = redirected
 
 
 def json_of(response: httpx.Response) -> Any:

@@ -82,7 +82,6 @@ class DryRunViolation(Exception):
     """A dry run tried to send a call that is not a plain read. A defect above the transport."""
 
 
-_FOR_GOOD = frozenset({301, 308})
 _NEVER_TWICE = frozenset({Effect.CREATE, Effect.EXCHANGE})
 _ATTEMPTS = 4
 _ATTEMPTS_WITHOUT_ANSWER = 2
@@ -163,8 +162,7 @@ class Transport:
         to come again stops everybody who shares the limit until then.
 
         Raises:
-            Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place. Of kind
-                SERVER for a redirect that is meant to last.
+            Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
             DryRunViolation: for anything but a read in a dry run.
             Fault: before a write, from whoever guards it: a lock under which it happens was lost.
         """
@@ -215,6 +213,7 @@ class Transport:
                     "place: look there if it stays; the next run tries again.",
                     why=failure.why,
                     effect_unknown=effect is not Effect.READ,
+                    redirected=failure.message is not None,
                 ) from None
             raise Fault(
                 FaultKind.TRANSIENT,
@@ -265,8 +264,7 @@ class Transport:
         location = redirect_of(response)
         if location is not None:
             message = self._sent_on(response.status_code, path, name, location)
-            if response.status_code in _FOR_GOOD:
-                raise Fault(FaultKind.SERVER, self._unreachable, message)
+            # also of one that is meant to last: whether a server is the right one is asked once, and not by each call
             why = f"a redirect (HTTP {response.status_code}) to {location}"
             raise _NoAnswer(why, effect_unknown=True, odd=True, message=message)
         try:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from provisioning_pipeline.cli.main import _tenant_names
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.cli.test_cli import provisioning
@@ -89,3 +90,18 @@ def test_a_tenant_is_named_by_its_database_too_and_a_stranger_is_bad_input(fleet
 
 def test_no_events_at_all_is_bad_input(fleet: Fleet) -> None:
     assert provisioning("status", "acme", "--events", "0", environment=fleet.environment()).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "slug", ["日本語", "-leading", "--help", "a/b", "..", 'it\'s "it"', "tab\tnew\nline", "%2F", " "]
+)
+def test_a_tenant_is_shown_whatever_it_is_called(fleet: Fleet, slug: str) -> None:
+    fleet.link(slug)
+    shown = provisioning("status", "--json", "--", slug, environment=fleet.environment())
+    fleet.sql("DELETE FROM provisioning.tenant_link WHERE slug = %s", slug)
+
+    assert shown.returncode == 0, shown.stderr
+    assert slug in json.dumps(json.loads(shown.stdout), ensure_ascii=False).replace("\\t", "\t").replace(
+        "\\n", "\n"
+    ).replace('\\"', '"')
+    assert _tenant_names([slug]) == [slug]

@@ -68,15 +68,21 @@ async def refusal(base_url: str) -> Fault:
         JSONResponse({"hello": "world"}),
         JSONResponse(["data"]),
         JSONResponse("data"),
+        PlainTextResponse("", 301, {"location": "https://elsewhere.test"}),
     ],
-    ids=["html", "404", "other json", "list", "string"],
+    ids=["html", "404", "other json", "list", "string", "redirect"],
 )
 async def test_what_speaks_no_graphql_is_no_twenty(
     response: Response, any_server: AnyServer, waits: list[float]
 ) -> None:
     base_url = any_server.answers(response)
     fault = await refusal(base_url)
-    assert f"{base_url}/metadata answers HTTP {response.status_code} without GraphQL" in fault.message
+    told = (
+        "with a redirect (HTTP 301) to https://elsewhere.test, which is not followed"
+        if response.status_code == 301
+        else f"{base_url}/metadata answers HTTP {response.status_code} without GraphQL"
+    )
+    assert told in fault.message
 
 
 async def test_a_graphql_server_that_is_not_twenty_is_told_what_it_lacks(

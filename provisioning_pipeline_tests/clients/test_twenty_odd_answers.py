@@ -135,7 +135,7 @@ def reads(body: Mapping[str, Any], operation: Operation[Any]) -> None:
         check_config("eu", body)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.sampled_from(ALL), SHAPED, SHAPED, st.booleans())
 def test_any_json_is_an_answer_or_odd_and_nothing_else(
     operation: Operation[Any], value: Any, errors: Any, failed: bool

@@ -100,7 +100,9 @@ class ClerkClient:
             raise Fault(
                 FaultKind.SERVER,
                 Reason.CLERK_UNREACHABLE,
-                f"What answers at {self._transport.base_url} is not Clerk: {fault.why}. Check "
+                fault.message
+                if fault.redirected
+                else f"What answers at {self._transport.base_url} is not Clerk: {fault.why}. Check "
                 "PROVISIONING_CLERK_BASE_URL: it is taken as it is, and api.clerk.com needs /v1 at its end.",
             ) from None
         assert found is not None

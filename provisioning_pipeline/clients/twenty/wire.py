@@ -221,8 +221,10 @@ class TwentyWire:
             raise Fault(
                 FaultKind.SERVER,
                 Reason.UNSUPPORTED_TWENTY,
-                f"{self.system}: {self._transport.base_url}{_PATH} answers {fault.why}, so no Twenty is there. Check "
-                "the base URL in the settings.",
+                fault.message
+                if fault.redirected
+                else f"{self.system}: {self._transport.base_url}{_PATH} answers {fault.why}, so no Twenty is there. "
+                "Check the base URL in the settings.",
             ) from None
 
     async def server_config(self) -> dict[str, Any]:

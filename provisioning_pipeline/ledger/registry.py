@@ -268,7 +268,9 @@ class Registry:
                         ),
                     )
                 )
-        except (*REFUSALS, errors.LockNotAvailable):
+        except (*REFUSALS, Fault) as error:
+            if isinstance(error, Fault) and error.kind is not FaultKind.BUSY:
+                raise
             return
         self._described = None
 

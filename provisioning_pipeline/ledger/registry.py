@@ -268,10 +268,8 @@ class Registry:
                         ),
                     )
                 )
-        except REFUSALS:
-            return
-        except Fault as fault:
-            if fault.kind is not FaultKind.BUSY:
+        except (*REFUSALS, Fault) as error:
+            if isinstance(error, Fault) and error.kind is not FaultKind.BUSY:
                 raise
             return
         self._described = None

@@ -368,6 +368,13 @@ class Database:
                 f"{where}: somebody else has been changing the same rows or tables for longer than lock_timeout lets "
                 "us wait; the next run looks again.",
             )
+        if isinstance(error, errors.CharacterNotInRepertoire | errors.UntranslatableCharacter):
+            return Fault(
+                FaultKind.SERVER,
+                self._unreachable,
+                f"{where} holds text that cannot be read as UTF-8, or takes none that is: {text}. Correct that row, or "
+                "move everything to a database with ENCODING 'UTF8'.",
+            )
         if isinstance(error, errors.ReadOnlySqlTransaction) and not self.read_only:
             return Fault(
                 FaultKind.SERVER,

@@ -100,6 +100,21 @@ async def test_a_connection_that_breaks_is_a_fault_and_the_next_one_works(sandbo
         assert await opened.fetch("SELECT 1 AS one") == [{"one": 1}]
 
 
+async def test_text_that_is_not_utf_8_is_told_and_not_quoted(sandbox_postgres: SandboxPostgres) -> None:
+    sandbox_postgres.execute(
+        "postgres", "CREATE DATABASE any_bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C' STRATEGY file_copy"
+    )
+    # Latin-1, which UTF-8 does not know
+    sandbox_postgres.execute(
+        "any_bytes", "SET client_encoding = SQL_ASCII; CREATE TABLE t AS SELECT E'M\\xfcller' AS n"
+    )
+    async with database(sandbox_postgres.url("any_bytes")) as opened:
+        with pytest.raises(Fault, match="holds text that cannot be read as UTF-8") as raised:
+            await opened.fetch("SELECT n FROM t")
+    assert "ller" not in raised.value.message
+    sandbox_postgres.drop_database("any_bytes")
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

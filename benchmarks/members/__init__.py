@@ -12,8 +12,9 @@ cleared onboarding, and a look at what they see. Two ways take turns:
 - pipeline: one whole run, with its reading of Clerk, its plan, its ledger and its report.
 
 Goals: the bare calls take at least 0.95 of the pipeline's time, and the pipeline calls nothing for a member that the
-bare sequence does not. A stand-in does the work of Twenty's database and
-passwords and little else, so the pipeline's own time weighs more here than beside a real server.
+bare sequence does not; of each tenant it asks Clerk once more before anybody gets access. A stand-in does the work of
+Twenty's database and passwords and little else, so the pipeline's own time weighs more here than beside a real
+server.
 
 Last comes a run in which everything is new, workspaces too, with an activation that takes 2 s. After each run of the
 pipeline its result is checked: everybody linked, no e-mail sent, and a second run with nothing to do. The exit code is

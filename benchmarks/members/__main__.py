@@ -53,7 +53,7 @@ def _measure(repeat: int, tenants: int, members: int) -> Rounds:
                 f"round {number} of {repeat}, {way}: {measured.seconds:.2f} s, "
                 f"{measured.members_per_second:.1f} members a second"
             )
-    return Rounds(found)
+    return Rounds(found, tenants)
 
 
 if __name__ == "__main__":

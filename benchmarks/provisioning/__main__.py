@@ -64,7 +64,7 @@ def _measure_ways(repeat: int) -> figures.Ways:
                 measured = measure(way, instance, tenants=TENANTS, activation_seconds=ACTIVATION_SECONDS)
                 rounds[way].append(measured)
                 _progress.print(f"round {number} of {repeat}, {way}: {measured.seconds:.2f} s")
-    return figures.Ways(rounds)
+    return figures.Ways(rounds, TENANTS)
 
 
 def _measure_fleets(samples: int, large_fleet: int) -> tuple[Fleet, Fleet]:

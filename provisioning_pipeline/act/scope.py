@@ -82,12 +82,14 @@ class AtClerk:
         roles: Clerk user → their role in the organization, of all its members.
         emails: Clerk user → their verified primary e-mail, if they have one.
         banned: those who are banned.
+        asked_at: when, by the monotonic clock.
     """
 
     asked: frozenset[str]
     roles: Mapping[str, str]
     emails: Mapping[str, str | None]
     banned: frozenset[str]
+    asked_at: float
 
     def role(self, user: str) -> str | None:
         """The role of an active member; None of anybody else."""

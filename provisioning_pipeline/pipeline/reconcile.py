@@ -11,7 +11,7 @@ from types import MappingProxyType
 from psycopg import Error
 
 from provisioning_pipeline.act.chain import ChainResult, run_steps, server_steps, steps_for, stopped, together
-from provisioning_pipeline.act.scope import Scope
+from provisioning_pipeline.act.scope import AtClerk, Scope
 from provisioning_pipeline.act.tenant_database import TenantDatabase, repair_tenant_database
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.client import TwentyClient
@@ -97,6 +97,8 @@ class Reconciler:
         self.forecast: Forecast | None = None
         """What was foretold, once a plan was accepted."""
         self._phases: dict[str, float] = {}
+        self._at_clerk: dict[str, AtClerk] = {}
+        """By database name, what a tenant's last step was told by Clerk: in Dagster the next one begins soon after."""
         at_once = self.connections.settings.tenant_concurrency
         self._gate = asyncio.Semaphore(at_once)
         self._databases = asyncio.Semaphore(self.connections.settings.tenant_database_connections)
@@ -351,12 +353,15 @@ class Reconciler:
 
     async def _chain(self, scope: Scope, steps: Sequence[Step]) -> ChainResult:
         """The steps in order, up to the first that fails. Between two of them another tenant may take the place."""
+        scope.at_clerk = self._at_clerk.get(scope.database_name)
         for step in steps:
             async with self._gate:
                 with self._timed(step):
                     result = await run_steps(scope, [step])
             if result.failed:
                 break
+        if scope.at_clerk is not None:
+            self._at_clerk[scope.database_name] = scope.at_clerk
         return result
 
     async def _repair_database(self, name: str, plan: DatabasePlan) -> ChainResult:

@@ -4,6 +4,7 @@ Nobody loses anything who is back, and nobody gets anything who has left. Withou
 what the plan gives is given: it was decided from a reading that was proved whole.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure
 from provisioning_pipeline.model.tenant import Admin, Change, Finding, MemberPlan
 
+_GOOD_SECONDS = 30.0
+"""So long an answer serves the steps that give something; before something is taken away Clerk is asked each time."""
 _GIVING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER, Change.SET_ROLE})
 
 
@@ -151,12 +154,14 @@ async def still_invited(scope: Scope, emails: Sequence[str]) -> frozenset[str]:
 
 
 async def _at_clerk(scope: Scope, members: Sequence[MemberPlan]) -> AtClerk | None:
-    """What Clerk says of these people now, asked once for all steps of a tenant; None when it gives no whole answer."""
+    """What Clerk says of these people now, or said to a step a moment ago; None when it gives no whole answer."""
     organization = scope.plan.tenant.clerk_org_id
     if organization is None or not members:
         return None
     wanted = {member.clerk_user_id for member in members if member.clerk_user_id}
-    if scope.at_clerk is None or not wanted <= scope.at_clerk.asked:
+    known = scope.at_clerk
+    if known is None or not wanted <= known.asked or time.monotonic() - known.asked_at > _GOOD_SECONDS:
+        asked_at = time.monotonic()
         try:
             walk = await scope.clerk.organization_memberships(organization)
             users = await scope.clerk.some_users(sorted(wanted))
@@ -169,5 +174,6 @@ async def _at_clerk(scope: Scope, members: Sequence[MemberPlan]) -> AtClerk | No
             roles={user: role for _, user, role, _ in walk.rows},
             emails={user: email for user, email, *_ in users.rows},
             banned=frozenset(user for user, _, _, _, banned, _ in users.rows if banned),
+            asked_at=asked_at,
         )
     return scope.at_clerk

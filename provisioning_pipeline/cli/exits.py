@@ -17,7 +17,9 @@ SOME_UNWELL = 3
 
 def fail(message: str, code: int) -> typer.Exit:
     """Say it on standard error and return what to raise."""
-    print(message, file=sys.stderr)
+    from provisioning_pipeline.cli.terminal import printable
+
+    print(printable(message), file=sys.stderr)
     return typer.Exit(code)
 
 

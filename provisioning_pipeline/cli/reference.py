@@ -237,6 +237,9 @@ other control characters inside a value, and quotation marks around it (docker's
 `.env` is in UTF-8, and a line in it that cannot be read is refused, too. In paths `~` is the home; variables like
 `$HOME` are not expanded, and refused.
 
+A variable that begins with `PROVISIONING_` and is no setting is ignored: most likely it is misspelt, and a default
+holds in its place. Each command says so on standard error, with the setting that seems to be meant.
+
 Secrets are the two passwords of a server (its service account's and the one in its database URL), the two other
 database URLs, Clerk's key and webhook secret, and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported
 or stored."""

@@ -182,7 +182,7 @@ def _limits(field: FieldInfo) -> str:
         for name, word in _BOUNDS.items():
             value = getattr(bound, name, None)
             if value is not None and (name, value) != ("min_length", 1):
-                words.append(f"{word} {value:g}")
+                words.append(f"{word} {value:.12g}")
     return ", ".join(words)
 
 

@@ -49,6 +49,11 @@ class Detected:
     registry: dict[str, Any] | None
     link: dict[str, Any] | None
 
+    @property
+    def is_gone(self) -> bool:
+        """Neither a database nor a registry row has its name any more."""
+        return any(known.reason is Reason.TENANT_GONE for known in self.conditions)
+
 
 def detect(
     databases: pd.DataFrame,

@@ -266,6 +266,7 @@ class TenantPlan:
         address: where its workspace is reached since it was renamed in Twenty; None when it was not.
         look_again_seconds: after how long there is something to be done; None: after the usual wait.
         lost_admin: Twenty user id of the stored admin, who does not stand for the tenant any more; None: they do.
+        renamed_from: what its database was called when its workspace was made; None: it was not renamed.
     """
 
     tenant: Tenant
@@ -286,6 +287,7 @@ class TenantPlan:
     address: Address | None = None
     look_again_seconds: float | None = None
     lost_admin: str | None = None
+    renamed_from: str | None = None
 
     @property
     def needs_work(self) -> bool:

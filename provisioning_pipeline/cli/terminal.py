@@ -7,8 +7,12 @@ from typing import IO, Final
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-_STEERS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_STEERS: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 """Control characters with the escape among them, what turns the direction of a line, and what no encoding holds.
+
+Also spaces without width: two addresses that differ would look alike.
 
 Line ends and tabs stay: sentences have them.
 """

@@ -13,7 +13,18 @@ from provisioning_pipeline.model.condition import Condition, ConditionType, Reas
 from provisioning_pipeline.pipeline.preflight import Check
 from provisioning_pipeline.report.summary import TenantLine
 
-STEERING = ("\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\rready", "\x08\x08", "\u202eydaer", "\u2066", "\u2028", "\x00")
+STEERING = (
+    "\x1b]0;title\x07",
+    "\x1b[2J",
+    "\x9b31m",
+    "\rready",
+    "\x08\x08",
+    "\u202eydaer",
+    "\u2066",
+    "\u2028",
+    "\x00",
+    "\u200b",
+)
 
 
 def unwell(text: str) -> TenantLine:

@@ -161,9 +161,13 @@ async def _adopt_left_behind(scope: Scope, intent: Intent) -> Door | None:
 async def _adopt_registered(scope: Scope, workspace_id: str) -> Door:
     """Link the workspace that the registry names; the service account must be a member of it."""
     subdomain = scope.plan.subdomains[0]
-    async with scope.change(Change.ADOPT_WORKSPACE, f"{subdomain} on {scope.client.name}, named by the registry"):
+    before = scope.plan.renamed_from
+    told = f"{subdomain} on {scope.client.name}, named by the registry"
+    async with scope.change(Change.ADOPT_WORKSPACE, f"{told}; its database was called {before}" if before else told):
         door = await scope.client.door(workspace_id)
-        await scope.ledger.adopt_workspace(scope.database_name, scope.client.name, subdomain, workspace_id, door.url)
+        await scope.ledger.adopt_workspace(
+            scope.database_name, scope.client.name, subdomain, workspace_id, door.url, renamed_from=before
+        )
     return door
 
 

@@ -22,7 +22,11 @@ OrganizationId = Annotated[str, StringConstraints(pattern=r"^org_[A-Za-z0-9_-]{1
 Email = Annotated[
     str,
     StringConstraints(
-        strip_whitespace=True, to_lower=True, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$"
+        strip_whitespace=True,
+        to_lower=True,
+        max_length=254,
+        # the Kelvin sign would become a plain k, and the address somebody else's
+        pattern=r"^[^@\s\x00-\x1f\u212a]+@[^@\s\x00-\x1f\u212a]+$",
     ),
 ]
 

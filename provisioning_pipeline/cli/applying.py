@@ -5,12 +5,12 @@ import json
 from collections.abc import Collection
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from provisioning_pipeline.act.chain import ChainResult, steps_for
 from provisioning_pipeline.cli import tables
+from provisioning_pipeline.cli.terminal import Terminal
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.pipeline.apply import Applied
 from provisioning_pipeline.pipeline.apply import apply as reconcile
@@ -28,7 +28,7 @@ def apply_and_show(
     `tenants` may be the name of one saved plan.
     """
     saved = _saved(settings, tenants)
-    errors = Console(stderr=True, quiet=as_json)
+    errors = Terminal(stderr=True, quiet=as_json)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -68,7 +68,7 @@ def _saved(settings: Settings, tenants: Collection[str]) -> SavedPlan | None:
 
 def show(applied: Applied) -> None:
     """The end of a run for a person."""
-    console = Console()
+    console = Terminal()
     summary = applied.summary
     tables.tenants(console, applied.tenants)
     console.print()

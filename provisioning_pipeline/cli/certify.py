@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, fail
+from provisioning_pipeline.cli.terminal import Terminal
 from provisioning_pipeline.model.certificate import Certificate, CrashPoint, Observation, Standing
 from provisioning_pipeline.report import certificate_page
 from provisioning_pipeline.settings import Settings, TwentyServer
@@ -55,7 +56,7 @@ def certify_and_show(settings: Settings, options: Options) -> int:
         typer.Exit: when no such server is configured, or there is nobody to be asked.
     """
     server = _server(settings, options.server)
-    errors = Console(stderr=True)
+    errors = Terminal(stderr=True)
     if not options.yes and not _agreed(errors, server):
         errors.print("Nothing was done.")
         return ALL_READY
@@ -66,7 +67,7 @@ def certify_and_show(settings: Settings, options: Options) -> int:
     if options.as_json:
         print(json.dumps(certificate.as_json() | {"page": str(path)}, indent=2))
     else:
-        show(Console(), certificate, path)
+        show(Terminal(), certificate, path)
     return ALL_READY if certificate.holds else RUN_FAILED
 
 
@@ -150,7 +151,7 @@ def _mail(server: TwentyServer, logs: tuple[Path, ...]) -> MailWitness | None:
 
 def _run(settings: Settings, wanted: Wanted, *, quiet: bool) -> Certificate:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as bar:
+    with Progress(*columns, console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
         task: TaskID = bar.add_task("beginning", total=None)
         stage = ""
 

@@ -8,8 +8,7 @@ import typer
 from provisioning_pipeline.cli.sandbox import TwentyVersion
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.settings import Settings
 
 TENANTS = 4
@@ -33,15 +32,14 @@ def demo(
 
     Everything runs on this machine: PostgreSQL, a stand-in Twenty and a stand-in Clerk. No setting is read.
     """
-    from rich.console import Console
-
     from provisioning_pipeline.cli.applying import apply_and_show
     from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
     from provisioning_pipeline.cli.sandbox import served
+    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
     from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
-    console = Console()
+    console = Terminal()
     console.print("Starting PostgreSQL, Twenty and Clerk stand-ins with 5 tenants, one of them broken …")
     played = (TwentyOptions(version=twenty.value),)
     with Sandbox(SandboxOptions(tenants=TENANTS, broken=True, twenty=played)) as sandbox:
@@ -75,7 +73,7 @@ def settings_from(environment: dict[str, str]) -> "Settings":
     return load_settings(_env_file=None)
 
 
-def _dagster(environment: dict[str, str], data: Path, port: int, console: "Console") -> None:
+def _dagster(environment: dict[str, str], data: Path, port: int, console: "Terminal") -> None:
     import os
     import signal
     import subprocess

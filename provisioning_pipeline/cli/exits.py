@@ -17,12 +17,19 @@ SOME_UNWELL = 3
 
 def fail(message: str, code: int) -> typer.Exit:
     """Say it on standard error and return what to raise."""
-    print(message, file=sys.stderr)
+    from provisioning_pipeline.cli.terminal import printable
+
+    print(printable(message), file=sys.stderr)
     return typer.Exit(code)
 
 
 def settings_or_exit() -> Settings:
-    """The settings; a fault in them ends the program with one line per fault."""
+    """The settings; a fault in them ends the program with one line per fault. What is misspelt is said first."""
+    from provisioning_pipeline.cli.terminal import printable
+    from provisioning_pipeline.settings.unknown import unknown_variables
+
+    for line in unknown_variables():
+        print(printable(line), file=sys.stderr)
     try:
         return load_settings()
     except SettingsError as error:

@@ -47,9 +47,10 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     """List the keys: whose they are, until when, and when they were last used (to the minute)."""
     from datetime import UTC, datetime
 
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from provisioning_pipeline.cli.terminal import Terminal
 
     now = datetime.now(UTC)
     found = _with_keys(lambda keys: keys.all())
@@ -77,7 +78,7 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     for key in found:
         days = [f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)]
         table.add_row(key.id, escape(key.name), key.state(now), *days)
-    Console().print(table)
+    Terminal().print(table)
 
 
 @app.command()

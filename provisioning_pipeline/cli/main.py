@@ -93,9 +93,8 @@ def preflight(as_json: AsJson = False) -> None:
     import asyncio
     import dataclasses
 
-    from rich.console import Console
-
     from provisioning_pipeline.cli import tables
+    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.pipeline.preflight import preflight as look
 
     settings = settings_or_exit()
@@ -104,7 +103,7 @@ def preflight(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
     else:
-        tables.checks(Console(), found)
+        tables.checks(Terminal(), found)
     raise typer.Exit(ALL_READY if all(check.ok for check in found) else RUN_FAILED)
 
 
@@ -281,9 +280,8 @@ def status(
     """
     import asyncio
 
-    from rich.console import Console
-
     from provisioning_pipeline.cli import tables
+    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.pipeline.conclude import tenants as read
     from provisioning_pipeline.pipeline.connections import connect
     from provisioning_pipeline.pipeline.timeline import timelines
@@ -310,9 +308,9 @@ def status(
     elif not chosen:
         typer.echo("Nothing is recorded yet: `provisioning apply` looks for tenants.")
     elif tenant is None:
-        tables.tenants(Console(), [found.tenant for found in chosen])
+        tables.tenants(Terminal(), [found.tenant for found in chosen])
         typer.echo(f"\n{verdict_of([found.tenant for found in chosen])}")
     else:
         for found in chosen:
-            tables.tenant(Console(), found.tenant)
-            tables.timeline(Console(), found)
+            tables.tenant(Terminal(), found.tenant)
+            tables.timeline(Terminal(), found)

@@ -5,10 +5,10 @@ import json
 from collections.abc import Collection
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.markup import escape
 
 from provisioning_pipeline.cli import tables
+from provisioning_pipeline.cli.terminal import Terminal
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.pipeline.apply import foretold
 from provisioning_pipeline.pipeline.plans import SavedPlan, keep, saved_plan
@@ -24,7 +24,7 @@ def plan_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool
         document = {"plan_id": None if refusal else saved.id, **tables.plan_json(plan), "forecast": asdict(forecast)}
         print(json.dumps(document, indent=2, default=str))
         return
-    console = Console()
+    console = Terminal()
     tables.plan(console, plan)
     tables.forecast(console, forecast)
     console.print(escape(refusal) if refusal else f"Exactly this: `provisioning apply {saved.id}`", soft_wrap=True)

@@ -182,7 +182,7 @@ def _limits(field: FieldInfo) -> str:
         for name, word in _BOUNDS.items():
             value = getattr(bound, name, None)
             if value is not None and (name, value) != ("min_length", 1):
-                words.append(f"{word} {value:g}")
+                words.append(f"{word} {value:.12g}")
     return ", ".join(words)
 
 
@@ -236,6 +236,9 @@ Kubernetes secret made with `echo` and a file with Windows line ends are taken a
 other control characters inside a value, and quotation marks around it (docker's `--env-file` keeps them), are refused.
 `.env` is in UTF-8, and a line in it that cannot be read is refused, too. In paths `~` is the home; variables like
 `$HOME` are not expanded, and refused.
+
+A variable that begins with `PROVISIONING_` and is no setting is ignored: most likely it is misspelt, and a default
+holds in its place. Each command says so on standard error, with the setting that seems to be meant.
 
 Secrets are the two passwords of a server (its service account's and the one in its database URL), the two other
 database URLs, Clerk's key and webhook secret, and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported

@@ -6,6 +6,7 @@ import json
 import typer
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, fail
+from provisioning_pipeline.cli.terminal import printable
 from provisioning_pipeline.cli.undo import at_a_terminal
 from provisioning_pipeline.pipeline.restart import Gone, NotGone, gone
 from provisioning_pipeline.pipeline.restart import restart as start_anew
@@ -20,7 +21,7 @@ def restart_and_show(settings: Settings, tenant: str, *, yes: bool, as_json: boo
     """
     try:
         found = asyncio.run(gone(settings, tenant))
-        typer.echo(_seen(found), err=as_json)
+        typer.echo(printable(_seen(found)), err=as_json)
         if not (yes or _agreed(found)):
             _end(found, None, "Nothing was changed.", as_json=as_json)
             return ALL_READY
@@ -49,7 +50,7 @@ def _seen(found: Gone) -> str:
 def _agreed(found: Gone) -> bool:
     if not at_a_terminal():
         raise fail("There is no terminal to ask at, so nothing was changed. Give --yes to agree.", BAD_INPUT)
-    return typer.confirm(f"Give {found.slug} a new, empty workspace?", err=True)
+    return typer.confirm(printable(f"Give {found.slug} a new, empty workspace?"), err=True)
 
 
 def _end(found: Gone, run_id: str | None, sentence: str, *, as_json: bool) -> None:
@@ -65,4 +66,4 @@ def _end(found: Gone, run_id: str | None, sentence: str, *, as_json: bool) -> No
         }
         print(json.dumps(document, indent=2))
     else:
-        typer.echo(sentence)
+        typer.echo(printable(sentence))

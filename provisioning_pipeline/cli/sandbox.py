@@ -11,8 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     import httpx
-    from rich.console import Console
 
+    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 
 BAD_INPUT = 2
@@ -74,8 +74,7 @@ def up(
     ] = "http://127.0.0.1:3000",
 ) -> None:
     """Start the sandbox and keep it running until Ctrl-C."""
-    from rich.console import Console
-
+    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
     from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
@@ -89,11 +88,11 @@ def up(
             TwentyOptions(version=twenty.value, activation_seconds=activation_seconds, workspace_limit=workspace_limit),
         ),
     )
-    _run(Sandbox(options), options, env_file, Console(), dagster_url)
+    _run(Sandbox(options), options, env_file, Terminal(), dagster_url)
 
 
 def _run(
-    sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Console", dagster_url: str
+    sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Terminal", dagster_url: str
 ) -> None:
     import signal
     import threading
@@ -139,7 +138,7 @@ def served(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _tell(
-    sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Console", api_url: str
+    sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Terminal", api_url: str
 ) -> None:
     from rich.markup import escape
     from rich.table import Table

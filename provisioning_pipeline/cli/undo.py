@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, fail
+from provisioning_pipeline.cli.terminal import Terminal
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
 from provisioning_pipeline.pipeline.undo import Fate, Undoable, Undone, UnknownRun, removed_rows
 from provisioning_pipeline.pipeline.undo import undo as put_back
@@ -31,7 +32,7 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
         undoable = asyncio.run(removed_rows(settings, run_id))
     except UnknownRun as fault:
         raise fail(str(fault), BAD_INPUT) from None
-    console = Console(stderr=as_json)
+    console = Terminal(stderr=as_json)
     if not undoable.rows:
         _end(undoable, Undone(()), as_json=as_json, sentence=_nothing(undoable))
         return ALL_READY
@@ -60,7 +61,7 @@ def _agreed(count: int) -> bool:
 
 def _put_back(settings: Settings, undoable: Undoable, *, quiet: bool) -> Undone:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as bar:
+    with Progress(*columns, console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
         task = bar.add_task("putting back", total=len(undoable.rows))
         return asyncio.run(put_back(settings, undoable.run_id, lambda _: bar.update(task, advance=1)))
 
@@ -152,7 +153,7 @@ def _end(undoable: Undoable, undone: Undone, *, as_json: bool, sentence: str) ->
     if as_json:
         print(json.dumps(_as_json(undoable, undone, sentence)))
         return
-    console = Console()
+    console = Terminal()
     numbers = {row.id: number for number, row in enumerate(undoable.rows, 1)}
     for told in undone.rows:
         if told.fate is not Fate.PUT_BACK:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from provisioning_pipeline.cli.terminal import Terminal
 from provisioning_pipeline.pipeline.verification import NotLookedAt, TenantVerified, Verified
 from provisioning_pipeline.pipeline.verification import verify as look
 from provisioning_pipeline.settings import Settings
@@ -18,7 +19,7 @@ _MOST_NAMED = 3
 
 def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int | None, as_json: bool) -> Verified:
     """Verify and show how it goes; with `as_json` only one object on standard output."""
-    errors = Console(stderr=True, quiet=as_json)
+    errors = Terminal(stderr=True, quiet=as_json)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task("looking", total=None)
@@ -31,7 +32,7 @@ def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int
     if as_json:
         print(json.dumps(verified_json(verified)))
     else:
-        show(Console(), verified)
+        show(Terminal(), verified)
     return verified
 
 

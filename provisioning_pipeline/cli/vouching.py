@@ -81,10 +81,10 @@ def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.pipeline.vouching import vouched
 
     settings = settings_or_exit()
@@ -102,7 +102,7 @@ def _list(*, as_json: bool) -> None:
     for known in found:
         when = f"{known.vouched_at:%Y-%m-%d %H:%M}"
         table.add_row(escape(known.email), escape(known.server), escape(known.vouched_by), when, escape(known.why))
-    Console().print(table)
+    Terminal().print(table)
 
 
 def _row(known: "Vouched") -> dict[str, str]:

@@ -4,8 +4,9 @@ A proxy, a login page or a half-started server may answer in the place of the sy
 short. That says nothing about the system, so it is tried again like an HTTP 5xx.
 """
 
+import json
 import re
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httpx
 import orjson
@@ -16,6 +17,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 MOST_BYTES: Final = 64 * 1024 * 1024
 """A page of 500 users with all the metadata that Clerk allows is a quarter of that."""
 _NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]+")
+_HALVES = re.compile("[\ud800-\udfff]")
 _LONGEST_TEXT = 1000
 
 
@@ -57,7 +59,28 @@ def json_of(response: httpx.Response) -> Any:
         if "memory" in str(error).lower():
             # the library says so by the same exception as "this is no JSON"
             raise MemoryError(str(error)) from None
+    try:
+        return _without_halves(json.loads(response.content, parse_constant=_no_number))
+    except (ValueError, RecursionError):
         raise OddAnswer(in_words(response)) from None
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(word)
+
+
+def _without_halves(value: Any) -> Any:
+    """Half an emoji, as a program leaves it that cuts texts, is JSON and no text: it becomes a replacement character.
+
+    The quick library refuses the whole answer for it, and everybody on a page with it.
+    """
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_halves(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_without_halves(key): _without_halves(inner) for key, inner in value.items()}
+    return value
 
 
 def in_words(response: httpx.Response) -> str:

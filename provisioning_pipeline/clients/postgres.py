@@ -6,6 +6,7 @@ that gives the same session to others, and what we read stays read-only all the 
 
 import asyncio
 import logging
+import os
 import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -14,12 +15,13 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, Final, LiteralString, ParamSpec, Self, TypeVar
 
-from psycopg import AsyncConnection, Error, OperationalError, errors, sql
+from psycopg import AsyncConnection, AsyncCursor, DataError, Error, IsolationLevel, OperationalError, errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres_refusals import Refusal, first_line, refusal_of
+from provisioning_pipeline.clients.postgres_times import AnyTime
 from provisioning_pipeline.clients.write_guard import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -86,6 +88,8 @@ async def _connect(url: str) -> Connection:
 
     Statements are never prepared: through a pooler, the next one may meet another session.
     """
+    # sent as every client may send it: psycopg reads times in this form alone, and a role may be given another one
+    os.environ["PGDATESTYLE"] = "ISO"
     given = conninfo_to_dict(url)
     ours = {name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in given}
     return await AsyncConnection.connect(make_conninfo(url, **ours), autocommit=True, prepare_threshold=None)
@@ -176,20 +180,31 @@ class Database:
     async def fetch(self, query: Query, parameters: Parameters = None) -> list[Row]:
         """Run one query and return its rows as dictionaries."""
 
-        async def ask(connection: Connection) -> list[Row]:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(query, parameters)
-            return await cursor.fetchall()
-
-        return await self._run(ask, reads=_is_read(query))
+        return await self._fetched(lambda connection: connection.cursor(row_factory=dict_row), query, parameters)
 
     async def fetch_tuples(self, query: Query, parameters: Parameters = None) -> list[TupleRow]:
         """Run one query and return its rows as tuples, which is cheaper where there are very many."""
 
-        async def ask(connection: Connection) -> list[TupleRow]:
-            return await (await connection.execute(query, parameters)).fetchall()
+        return await self._fetched(lambda connection: connection.cursor(), query, parameters)
 
-        return await self._run(ask, reads=_is_read(query))
+    async def _fetched(
+        self, opened: Callable[[Connection], AsyncCursor[T]], query: Query, given: Parameters
+    ) -> list[T]:
+        reads = _is_read(query)
+
+        async def ask(connection: Connection) -> list[T]:
+            cursor = await opened(connection).execute(query, given)
+            try:
+                return await cursor.fetchall()
+            except DataError:
+                if not reads:
+                    raise
+            # one odd time must not hide all other rows; reading every time with this takes four times as long
+            cursor = opened(connection)
+            cursor.adapters.register_loader("timestamptz", AnyTime)
+            return await (await cursor.execute(query, given)).fetchall()
+
+        return await self._run(ask, reads=reads)
 
     async def execute(self, query: Query, parameters: Parameters = None) -> int:
         """Run one statement and return how many rows it touched."""
@@ -254,6 +269,9 @@ class Database:
                     committing = True
         except Error as error:
             fault = self.fault_of(error, connection, committing=committing)
+            if isinstance(error, errors.ReadOnlySqlTransaction) and connection is not None:
+                # a standby by now: the next connection may lead to the new primary
+                await connection.close()
             if fault is None:
                 raise
             raise fault from None
@@ -314,6 +332,8 @@ class Database:
             else:
                 self._answered, self._away_since = True, None
                 await connection.set_read_only(True if self.read_only else None)
+                # a role may be given another: behind a lock, a snapshot from before the lock would be read
+                await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
                 return connection, True
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

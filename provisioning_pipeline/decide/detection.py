@@ -11,7 +11,7 @@ import pandas as pd
 from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
-from provisioning_pipeline.model.tenant import Tenant, registry_status
+from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
 
 _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The registry has a row for it.")
 _OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email")
@@ -49,6 +49,11 @@ class Detected:
     registry: dict[str, Any] | None
     link: dict[str, Any] | None
 
+    @property
+    def is_gone(self) -> bool:
+        """Neither a database nor a registry row has its name any more."""
+        return any(known.reason is Reason.TENANT_GONE for known in self.conditions)
+
 
 def detect(
     databases: pd.DataFrame,
@@ -76,7 +81,8 @@ def detect(
     slugs |= {slug for slug, count in unnamed.items() if count > 1}
     found = records(joined)
     withdrawn = _withdrawn(found, policy)
-    fleet = _Fleet(twice, slugs | withdrawn.keys(), withdrawn, policy, loss)
+    otherwise = _written_otherwise(set(here["database_name"]), set(rows["database_name"]))
+    fleet = _Fleet(twice, slugs | withdrawn.keys(), withdrawn, otherwise, policy, loss)
     return [_detected(row, fleet) for row in found]
 
 
@@ -88,13 +94,21 @@ class _Fleet:
         twice: database names that several registry rows have.
         slugs: those that somebody has.
         withdrawn: slug → database name of a tenant that was registered and is suspended or without its row now.
+        otherwise: a database without a row → the same name in the row of no database, and the other way round.
     """
 
     twice: set[str]
     slugs: set[str]
     withdrawn: dict[str, str]
+    otherwise: dict[str, str]
     policy: DetectionPolicy
     loss: RegistryLoss
+
+
+def _written_otherwise(present: set[str], registered: set[str]) -> dict[str, str]:
+    rows = {folded_name(name): name for name in registered - present}
+    pairs = [(name, rows[found]) for name in present - registered if (found := folded_name(name)) in rows]
+    return dict(pairs) | {row: name for name, row in pairs}
 
 
 def _withdrawn(rows: Iterable[dict[str, Any]], policy: DetectionPolicy) -> dict[str, str]:
@@ -153,7 +167,9 @@ def _conditions(
     """Detected and Registered, and whether the tenant may be worked on."""
     name = str(row["database_name"])
     trouble = _database_trouble(name, row["trouble"]) if present else None
-    detected = trouble or _database_condition(name, registered=registered, present=present)
+    detected = trouble or _database_condition(
+        name, registered=registered, present=present, otherwise=fleet.otherwise.get(name)
+    )
     if not registered and name in fleet.loss.kept:
         # what was known of it stays, until somebody knows whether its row was taken away
         return ((detected,) if present else ()), False
@@ -170,9 +186,16 @@ def _conditions(
     return (detected, registration), may_work and present and trouble is None
 
 
-def _database_condition(name: str, *, registered: bool, present: bool) -> Condition:
+def _database_condition(name: str, *, registered: bool, present: bool, otherwise: str | None) -> Condition:
     if present:
         return is_true(ConditionType.DETECTED, Reason.DATABASE_PRESENT, f"Database {name} is on the cluster.")
+    if registered and otherwise:
+        return is_false(
+            ConditionType.DETECTED,
+            Reason.DATABASE_MISSING,
+            f"The registry has a row, but there is no database {name!r}. There is {otherwise}, which PostgreSQL makes "
+            "of that name. Have the tenant manager write it so into the row.",
+        )
     if registered:
         return is_false(
             ConditionType.DETECTED,
@@ -232,7 +255,19 @@ def _registration(row: dict[str, Any], *, twice: bool, policy: DetectionPolicy) 
 
 
 def _without_row(row: dict[str, Any], fleet: _Fleet) -> tuple[Condition, bool]:
-    """A database without a registry row is adopted only if it never had one, and nobody with a row had its name."""
+    """A database without a registry row is adopted only if it never had one, and no row has or had its name."""
+    otherwise = fleet.otherwise.get(str(row["database_name"]))
+    if otherwise is not None:
+        return (
+            is_false(
+                ConditionType.REGISTERED,
+                Reason.REGISTRY_AMBIGUOUS,
+                f"The registry has no row for this database, but one for {otherwise!r}: that name in small letters, "
+                "cut to PostgreSQL's 63 bytes, is this one's. So it is not adopted. Have the tenant manager correct "
+                "database_name in that row.",
+            ),
+            False,
+        )
     if row["registered"]:
         return (
             is_false(

@@ -9,10 +9,11 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
+from provisioning_pipeline.model.names import shows_nothing
+
 LONGEST: Final = 100
 _MORE: Final = "…"
 _JOINER: Final = "\u200d"
-_SHOWS_NOTHING: Final = frozenset({"Zs", "Zl", "Zp", "Cf"})
 _NO_TEXT: Final = frozenset({"Cc", "Cs"})
 _CONTINUES: Final = frozenset({"Mn", "Me", "Mc"})
 
@@ -49,7 +50,7 @@ def _cleaned(name: str) -> str:
     """The name without what is no text, and nothing at all where nothing of it can be seen."""
     text = "".join(" " if unicodedata.category(letter) in _NO_TEXT else letter for letter in name).strip(" \t\ufeff")
     text = text.strip()
-    return "" if all(unicodedata.category(letter) in _SHOWS_NOTHING for letter in text) else text
+    return "" if shows_nothing(text) else text
 
 
 def _cut(name: str) -> str:

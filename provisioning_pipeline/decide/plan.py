@@ -90,6 +90,7 @@ class _Registered:
     server: str
     workspace_id: str
     subdomain: str
+    renamed_from: str | None
 
 
 class Planner:
@@ -101,7 +102,10 @@ class Planner:
         self._workspaces = {(row["server"], row["workspace_id"]): row for row in records(observed.workspaces)}
         self._access = {(row["server"], row["workspace_id"]): row for row in records(observed.service_access)}
         self._server_of = {row["workspace_id"]: row["server"] for row in records(observed.workspaces)}
-        self._linked = {found.link["workspace_id"] for found in detected if found.link}
+        self._linked = {found.link["workspace_id"] for found in detected if found.link and not found.is_gone}
+        self._left_by = {
+            found.link["workspace_id"]: found.tenant.database_name for found in detected if found.link and found.is_gone
+        }
         self._named = Counter(found.registry["workspace_id"] for found in detected if found.registry)
         self._flags, self._user_flags = _by_workspace_and_by_user(observed.flags)
         self._people = _people_with_flags(detected, observed)
@@ -182,6 +186,7 @@ class Planner:
             ),
             server=server,
             workspace_id=known.workspace_id if known else None,
+            renamed_from=known.renamed_from if known else None,
             subdomains=(known.subdomain,)
             if known
             else candidates(
@@ -201,7 +206,10 @@ class Planner:
         return NoPlace(trouble.reason, trouble.message) if trouble else str(link["server"])
 
     def _registered_workspace(self, found: Detected) -> "_Registered | NoPlace | None":
-        """The workspace that the registry names although we have no link to it: the ledger was lost.
+        """The workspace that the registry names although it is not linked to this tenant.
+
+        The ledger was lost, or the tenant's database was renamed: nobody has the old name any more, and the row went on
+        to name the workspace.
 
         While a server cannot be read nobody knows whether the workspace is there, so nothing is made meanwhile.
         """
@@ -216,7 +224,11 @@ class Planner:
         server = self._server_of.get(workspace_id)
         if server is not None:
             row = self._workspaces[(server, workspace_id)]
-            return None if row["deleted"] else _Registered(server, workspace_id, row["subdomain"])
+            return (
+                None
+                if row["deleted"]
+                else _Registered(server, workspace_id, row["subdomain"], self._left_by.get(workspace_id))
+            )
         troubles = (self._server_trouble(name) for name in self._servers)
         trouble = next((trouble for trouble in troubles if trouble), None)
         return NoPlace(trouble.reason, trouble.message) if trouble else None

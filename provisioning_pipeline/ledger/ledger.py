@@ -10,6 +10,7 @@ import pandas as pd
 from psycopg import errors
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.ledger.renaming import take_over
 from provisioning_pipeline.ledger.schema import exists, has_ledger
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
@@ -185,15 +186,26 @@ class Ledger:
 
     @anew_if_lost
     async def adopt_workspace(
-        self, database_name: str, server: str, subdomain: str, workspace_id: str, workspace_url: str
+        self,
+        database_name: str,
+        server: str,
+        subdomain: str,
+        workspace_id: str,
+        workspace_url: str,
+        *,
+        renamed_from: str | None = None,
     ) -> None:
         """Link a workspace that is known to be the tenant's.
+
+        With it comes what is known of its people where the tenant had another name, `renamed_from`, before.
 
         Raises:
             Fault: when it is already another tenant's.
         """
         try:
             async with self.database.transaction() as connection:
+                if renamed_from:
+                    await take_over(connection, database_name, renamed_from, workspace_id)
                 await connection.execute(_LINK, [server, subdomain, workspace_id, workspace_url, database_name])
                 await connection.execute(
                     """

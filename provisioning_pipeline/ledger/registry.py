@@ -30,13 +30,14 @@ from provisioning_pipeline.ledger.registry_table import (
     create_table,
     describe,
     hidden,
+    lookalikes,
     namesakes,
 )
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
-from provisioning_pipeline.model.tenant import Tenant, registry_status
+from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
 
 OUR_COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
     (WORKSPACE_COLUMNS, "uuid"),
@@ -85,7 +86,8 @@ class Registry:
     async def rows(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows, all or by slug or database name; columns of `REGISTRY`, None where the table lacks one.
 
-        With those asked for come the rows that name the same Clerk organization: they dispute it.
+        With those asked for come the rows that name the same Clerk organization: they dispute it; and those that write
+        the same database's name otherwise.
 
         Raises:
             Fault: when the table exists without the columns that make it a tenant registry, or hides rows from us.
@@ -96,10 +98,15 @@ class Registry:
         self._must_be_registry(columns)
         people = await self._people_columns()
         if only is None:
-            return frame(REGISTRY, await self._read(rows_query(self.table, columns, people, some=False)))
-        return frame(
-            REGISTRY, await self._read(rows_query(self.table, columns, people, some=True), {"names": list(only)})
-        )
+            found = await self._read(rows_query(self.table, columns, people, some=False))
+        else:
+            named = {"names": list(only), "written": sorted({folded_name(name) for name in only})}
+            found = await self._read(rows_query(self.table, columns, people, some=True), named)
+        for row in found:
+            # not by the database, whose locale may know no capitals but A to Z, or make another letter of I
+            for address in ("admin_email", "twenty_admin_email"):
+                row[address] = row[address] and row[address].lower()
+        return frame(REGISTRY, found)
 
     async def names(self) -> sql.Composed | None:
         """A query for the database names of all rows; None: there is no such table.
@@ -209,7 +216,7 @@ class Registry:
         """Create the table where there is none, in the shape that the tenant manager uses.
 
         Raises:
-            Fault: when it may not be made, or a table of that name is in a schema that is not searched.
+            Fault: when it may not be made, or there is a registry already, as `must_be_makeable` says.
         """
         if await self.columns():
             return
@@ -226,18 +233,19 @@ class Registry:
         self._described = None
 
     async def must_be_makeable(self) -> None:
-        """Refuse to make a second registry beside one that is only out of sight.
+        """Refuse to make a second registry beside one that is only out of sight, or goes by another name.
 
         Raises:
-            Fault: when a table of that name is in a schema that is not searched.
+            Fault: when a table of that name is in a schema that is not searched, or another one looks like a registry.
         """
-        elsewhere = await namesakes(self.database, self.table.rpartition(".")[2])
+        elsewhere = await namesakes(self.database, self.table.rpartition(".")[2]) or await lookalikes(self.database)
         if elsewhere:
             raise Fault(
                 FaultKind.SERVER,
                 Reason.REGISTRY_REFUSED,
                 f"{self.database.where} shows our user no table {self.table}, but has {', '.join(elsewhere)}. Set "
-                f"PROVISIONING_REGISTRY_TABLE={elsewhere[0]}, and grant our user USAGE on that schema.",
+                f"PROVISIONING_REGISTRY_TABLE={elsewhere[0]}, and grant our user USAGE on that schema; or make the "
+                "table yourself, if it is to be a second one.",
             )
 
     def lacking(self, table: Table) -> list[tuple[str, str]]:

@@ -15,11 +15,15 @@ PEOPLE = "global_users"
 USED_OF_PEOPLE = ("id", "email", "tenant_id", "role", "first_name", "last_name", "is_active")
 JSON_TYPES = frozenset({"json", "jsonb"})
 _NAMED = "{row}.database_name::text = ANY(%(names)s) OR {row}.slug::text = ANY(%(names)s)"
+_WRITTEN_OTHERWISE = (
+    " OR lower(btrim(r.database_name::text, E' \\t\\r\\n') COLLATE \"C\")::name::text = ANY(%(written)s)"
+)
+"""As PostgreSQL writes the name of a database that was made without quotes."""
 _RIVALS = " OR r.clerk_org_id = ANY(ARRAY(SELECT o.clerk_org_id FROM {table} o WHERE {named}))"
 
 
 def rows_query(table: str, columns: Mapping[str, Column], people: Mapping[str, str], *, some: bool) -> sql.Composed:
-    """The rows of the registry with the admin that it names; with `some`, those named by the parameter `names`."""
+    """The rows of the registry with the admin that it names; with `some`, those that `names` and `written` name."""
     identifier = sql.Identifier(*table.split("."))
 
     def text(name: str) -> sql.Composable:
@@ -34,8 +38,7 @@ def rows_query(table: str, columns: Mapping[str, Column], people: Mapping[str, s
         ), persons AS MATERIALIZED ({persons})
         SELECT r.database_name::text AS database_name, r.slug::text AS slug, {name} AS name,
                {status} AS status, {clerk} AS clerk_org_id, {workspace} AS workspace_id,
-               lower({asked}) AS twenty_admin_email,
-               lower(COALESCE(named.email, owner.email)) AS admin_email,
+               {asked} AS twenty_admin_email, COALESCE(named.email, owner.email) AS admin_email,
                CASE WHEN named.email IS NOT NULL THEN named.name ELSE owner.name END AS admin_name
         FROM chosen r {named} {owner}
         """
@@ -57,7 +60,7 @@ def rows_query(table: str, columns: Mapping[str, Column], people: Mapping[str, s
 
 def _chosen(identifier: sql.Identifier, columns: Mapping[str, Column]) -> sql.Composed:
     """Whether a row is one of those asked for, or names the same organization as one of them."""
-    named = sql.SQL(_NAMED).format(row=sql.Identifier("r"))
+    named = sql.SQL(_NAMED + _WRITTEN_OTHERWISE).format(row=sql.Identifier("r"))
     if "clerk_org_id" not in columns:
         return named
     others = sql.SQL(_NAMED).format(row=sql.Identifier("o"))
@@ -99,8 +102,8 @@ def _people(
         """
         LEFT JOIN (
             SELECT DISTINCT ON (u.tenant_id) u.tenant_id, u.email, u.name FROM persons u
-            WHERE u.email IS NOT NULL AND lower(u.role) IN ('owner', 'admin')
-            ORDER BY u.tenant_id, lower(u.role) DESC, u.email
+            WHERE u.email IS NOT NULL AND lower(u.role COLLATE "C") IN ('owner', 'admin')
+            ORDER BY u.tenant_id, lower(u.role COLLATE "C") DESC, u.email
         ) owner ON owner.tenant_id = r.id::text
         """
     )

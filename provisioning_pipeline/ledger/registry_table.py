@@ -131,6 +131,21 @@ async def namesakes(database: Database, name: str) -> list[str]:
     return [row["name"] for row in rows]
 
 
+async def lookalikes(database: Database) -> list[str]:
+    """Every table and view with the columns that make a tenant registry, whatever its name, each with its schema."""
+    rows = await database.fetch(
+        """
+        SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'f') AND NOT c.relispartition
+          AND n.nspname NOT IN ('provisioning', 'information_schema') AND n.nspname !~ '^pg_' AND 2 = (
+            SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname IN ('database_name', 'slug')
+              AND NOT a.attisdropped)
+        ORDER BY 1
+        """
+    )
+    return [row["name"] for row in rows]
+
+
 async def create_table(database: Database, table: str) -> None:
     """Make the table in the shape that the tenant manager uses."""
     # a user called like our schema would get the tenant manager's table made inside it

@@ -22,7 +22,7 @@ _NEXT_STEPS: Mapping[Reason, str] = {
     Reason.TENANT_GONE: "Remove the workspace in Twenty if the customer left.",
     Reason.REGISTRY_ROW_GONE: "Drop the database if the customer left; else have the registry row put back.",
     Reason.REGISTRY_IN_DOUBT: "Have the registry's rows put back, or approve their loss under the name that is told.",
-    Reason.REGISTRY_AMBIGUOUS: "Keep one registry row per database and per workspace.",
+    Reason.REGISTRY_AMBIGUOUS: "Keep one registry row per database and per workspace, under the database's own name.",
     Reason.REGISTRY_UNREACHABLE: "Check PROVISIONING_REGISTRY_URL and that server.",
     Reason.REGISTRY_REFUSED: "Grant the right that the message names, or set PROVISIONING_REGISTRY_READY_STATUS.",
     Reason.NO_SERVER_FOR_TENANT: "Add a Twenty server, or widen a server's rule `tenants`.",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from provisioning_pipeline.model.condition import Condition, Reason
 from provisioning_pipeline.model.forecast import AgingWorkspace
@@ -42,6 +43,15 @@ class AdminUnknown:
 def registry_status(said: object) -> str:
     """A registry's word for the status of a tenant, as policies compare it: in lower case, without blanks around it."""
     return str(said or "").strip().lower()
+
+
+_MOST_BYTES: Final = 63
+
+
+def folded_name(database_name: str) -> str:
+    """What PostgreSQL makes of a database's name that is written without quotes: in small letters, cut to 63 bytes."""
+    small = "".join(letter.lower() if letter.isascii() else letter for letter in database_name.strip())
+    return small.encode("utf-8", "replace")[:_MOST_BYTES].decode("utf-8", "ignore")
 
 
 class Step(StrEnum):
@@ -256,6 +266,7 @@ class TenantPlan:
         address: where its workspace is reached since it was renamed in Twenty; None when it was not.
         look_again_seconds: after how long there is something to be done; None: after the usual wait.
         lost_admin: Twenty user id of the stored admin, who does not stand for the tenant any more; None: they do.
+        renamed_from: what its database was called when its workspace was made; None: it was not renamed.
     """
 
     tenant: Tenant
@@ -276,6 +287,7 @@ class TenantPlan:
     address: Address | None = None
     look_again_seconds: float | None = None
     lost_admin: str | None = None
+    renamed_from: str | None = None
 
     @property
     def needs_work(self) -> bool:

@@ -99,7 +99,8 @@ def load(plan_id: str, settings: Settings) -> SavedPlan:
     if content is None:
         raise UnknownSavedPlan(
             f"No plan called {plan_id} is kept in {settings.tables}/plans. `provisioning plan` makes one and tells its "
-            f"name; plans are kept for {settings.keep_reports_days} days."
+            f"name; plans are kept for {settings.keep_reports_days} days. A tenant that is called so is applied by its "
+            "database name."
         )
     try:
         document = json.loads(content)

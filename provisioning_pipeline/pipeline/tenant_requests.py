@@ -23,7 +23,7 @@ from provisioning_pipeline.ledger.turns import CodeLocations
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.pipeline.conclude import tenants
 from provisioning_pipeline.pipeline.policy import loss_budget
-from provisioning_pipeline.pipeline.timeline import SeveralTenants
+from provisioning_pipeline.pipeline.timeline import SeveralTenants, one_of
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.settings import Settings
 
@@ -293,11 +293,7 @@ async def _line(database: Database, name: str, *, with_conditions: bool) -> Tena
     Raises:
         SeveralTenants: when several have the slug.
     """
-    found = await tenants(Ledger(database), with_conditions=with_conditions, only=name)
-    found = tuple(line for line in found if line.database_name == name) or found
-    if len(found) > 1:
-        raise SeveralTenants(tuple(sorted(line.database_name for line in found)))
-    return found[0] if found else None
+    return one_of(await tenants(Ledger(database), with_conditions=with_conditions, only=name), name)
 
 
 async def _state(database: Database, settings: Settings, name: str) -> TenantState | None:

@@ -4,11 +4,14 @@ In every function `most` is how many events there are to be at most, and `begin`
 newest.
 """
 
+from collections.abc import Sequence
+
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide import timeline as decide
 from provisioning_pipeline.decide.timeline import Position
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.timeline import Timelines
+from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.pipeline.conclude import tenants
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.report.timeline_page import Timeline
@@ -23,6 +26,21 @@ class SeveralTenants(Exception):
     def __init__(self, database_names: tuple[str, ...]) -> None:
         super().__init__(", ".join(database_names))
         self.database_names = database_names
+
+
+def one_of(found: Sequence[TenantLine], name: str) -> TenantLine | None:
+    """The tenant with this database name, else the one with this slug; None when there is none.
+
+    A tenant that is gone leaves its slug to the next customer, and is asked for by its database name.
+
+    Raises:
+        SeveralTenants: when several have this slug.
+    """
+    found = [line for line in found if line.database_name == name] or found
+    found = [line for line in found if line.reason is not Reason.TENANT_GONE] or found
+    if len(found) > 1:
+        raise SeveralTenants(tuple(sorted(line.database_name for line in found)))
+    return found[0] if found else None
 
 
 async def timelines(
@@ -41,11 +59,8 @@ async def timeline(
     Raises:
         SeveralTenants: when several have this slug.
     """
-    found = await tenants(Ledger(ledger), with_conditions=True, only=name)
-    found = tuple(line for line in found if line.database_name == name) or found
-    if len(found) > 1:
-        raise SeveralTenants(tuple(sorted(line.database_name for line in found)))
-    return await _timeline(ledger, found[0], most, begin) if found else None
+    line = one_of(await tenants(Ledger(ledger), with_conditions=True, only=name), name)
+    return await _timeline(ledger, line, most, begin) if line else None
 
 
 async def _timeline(ledger: Database, line: TenantLine, most: int, begin: Position | None) -> Timeline:

@@ -17,6 +17,8 @@ _LONGEST_BLOCK = 3000
 _LONGEST_TEXT = 40_000
 _MOST_BLOCKS = 50
 _DAY_SECONDS = 86_400.0
+_CALLS_EVERYBODY = re.compile(r"(?<![\w.+-])@(?=(?:channel|here|everyone|all)\b)", re.IGNORECASE)
+"""In plain text; Mattermost and others that take the same JSON go by it."""
 _LOOK_AT_CHECKS = "No tenant is unwell. Next: look at what the check found, in Dagster beside its asset."
 _UNREADABLE = "The ledger cannot be read, so nothing can be said about tenants. Next: check the registry's database."
 
@@ -132,13 +134,15 @@ def payload(alert: Alert) -> dict[str, Any]:
         shown = [*shown[: _MOST_BLOCKS - 1], f"…and {len(shown) - _MOST_BLOCKS + 1} more paragraphs."]
     return {
         "text": _cut("\n".join([alert.headline, *alert.paragraphs]), _LONGEST_TEXT),
-        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text}} for text in shown],
+        # verbatim: otherwise Slack looks for addresses, channels and people in plain words, too
+        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}} for text in shown],
     }
 
 
 def escaped(text: str) -> str:
-    """Text from outside on one line, so that Slack makes neither links nor mentions of it."""
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+    """Text from outside on one line, so that nobody makes links of it, or mentions that call everybody."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return " ".join(_CALLS_EVERYBODY.sub("@\u2060", plain).split())
 
 
 def _counts(lines: Sequence[TenantLine] | None) -> dict[str, int]:

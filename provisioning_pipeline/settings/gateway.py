@@ -1,6 +1,6 @@
 """What it takes to tell a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -10,6 +10,13 @@ from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
 from provisioning_pipeline.settings.types import ClerkKey, HttpUrl, IssuerUrl, Names, Origin, PostgresUrl, cleaned
+
+MOST_SECONDS: Final = 3_153_600_000
+"""A century: beyond that a moment has no place in a calendar any more."""
+MOST_WAIT_SECONDS: Final = 2_000_000
+"""PostgreSQL counts the milliseconds of a wait in 32 bits."""
+MOST_COUNT: Final = 1_000_000_000
+"""As many as fit into every integer on the way."""
 
 
 class GatewaySettings(BaseSettings):
@@ -51,6 +58,7 @@ class GatewaySettings(BaseSettings):
     registry_lost_most: int = Field(
         default=50,
         ge=0,
+        le=MOST_COUNT,
         description="Known registry rows that may be gone at once and count as taken away, in all. Beyond either "
         "limit, and where the table is empty, the registry is in doubt until `provisioning apply --approve`.",
         examples=["50"],
@@ -64,6 +72,7 @@ class GatewaySettings(BaseSettings):
     clerk_requests_per_10_seconds: int = Field(
         default=1000,
         ge=1,
+        le=MOST_COUNT,
         description="Backend API calls that Clerk allows in 10 s (1000 in production, 100 in development).",
         examples=["1000"],
     )
@@ -88,6 +97,7 @@ class GatewaySettings(BaseSettings):
     clerk_keys_stale_seconds: float = Field(
         default=3600.0,
         ge=0,
+        le=MOST_SECONDS,
         description="While Clerk's public keys cannot be read anew, known ones are trusted for so long.",
         examples=["3600"],
     )
@@ -121,7 +131,11 @@ class GatewaySettings(BaseSettings):
         examples=["Member"],
     )
     request_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Longest wait for one answer of Clerk or Twenty.", examples=["30"]
+        default=30.0,
+        gt=0,
+        le=MOST_WAIT_SECONDS,
+        description="Longest wait for one answer of Clerk or Twenty.",
+        examples=["30"],
     )
 
     @classmethod

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, V
 
 from provisioning_pipeline.settings.environment import environment_faults
 from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings, SettingsError, fault_lines
-from provisioning_pipeline.settings.gateway import GatewaySettings
+from provisioning_pipeline.settings.gateway import MOST_COUNT, MOST_SECONDS, MOST_WAIT_SECONDS, GatewaySettings
 from provisioning_pipeline.settings.sources import file_faults
 from provisioning_pipeline.settings.types import (
     Email,
@@ -27,6 +27,7 @@ from provisioning_pipeline.settings.types import (
 Kind = TypeVar("Kind", bound=GatewaySettings)
 _MOST_DAYS = 36_500
 """Beyond a century a date has no place in a calendar any more."""
+_MOST_HOURS = _MOST_DAYS * 24
 SINGLE_SERVER = "twenty"
 """Name of the server that the single TWENTY settings describe."""
 
@@ -44,7 +45,7 @@ class TwentyServer(BaseModel):
     service_email: Email = Field(min_length=3, description="E-mail of our service account there.")
     service_password: SecretStr = Field(min_length=8, max_length=50, description="Its password (8 to 50 characters).")
     capacity: int | None = Field(
-        default=None, ge=0, description="Most workspaces it may hold; none = no limit of ours."
+        default=None, ge=0, le=MOST_COUNT, description="Most workspaces it may hold; none = no limit of ours."
     )
     tenants: Pattern | None = Field(default=None, description="Regular expression over slugs that belong here.")
 
@@ -87,6 +88,7 @@ class Settings(GatewaySettings):
     twenty_capacity: int | None = Field(
         default=None,
         ge=0,
+        le=MOST_COUNT,
         description="Most workspaces on that server; unset = no limit of ours (Twenty itself allows 5 without a key).",
         examples=["5"],
     )
@@ -164,6 +166,7 @@ class Settings(GatewaySettings):
     harm_most: int = Field(
         default=50,
         ge=0,
+        le=MOST_COUNT,
         description="Removals and demotions that a run may make in all. Beyond either limit they wait for "
         "`provisioning apply --approve`.",
         examples=["50"],
@@ -180,6 +183,7 @@ class Settings(GatewaySettings):
     full_look_seconds: float = Field(
         default=86400,
         ge=0,
+        le=MOST_SECONDS,
         description="A tenant database that nothing wrote to is looked into again after this time.",
         examples=["86400"],
     )
@@ -203,6 +207,7 @@ class Settings(GatewaySettings):
     verify_sample: int = Field(
         default=3,
         ge=0,
+        le=MOST_COUNT,
         description="Members of each tenant, besides its admin, whose login a verification proves; others each time.",
         examples=["3"],
     )
@@ -254,12 +259,14 @@ class Settings(GatewaySettings):
     key_requests_per_minute: int = Field(
         default=600,
         ge=1,
+        le=MOST_COUNT,
         description="Requests that one API key may send in a minute to one process of `provisioning serve`.",
         examples=["600"],
     )
     sign_ins_per_minute: int = Field(
         default=10,
         ge=1,
+        le=MOST_COUNT,
         description="One-time sign-ins to Twenty that one member may ask for in a minute of one process.",
         examples=["10"],
     )
@@ -284,6 +291,7 @@ class Settings(GatewaySettings):
     report_fresh_hours: float = Field(
         default=3.0,
         gt=0,
+        le=_MOST_HOURS,
         description="The check report_is_fresh fails when no run over all tenants has finished for so long.",
         examples=["3"],
     )
@@ -359,18 +367,21 @@ class Settings(GatewaySettings):
     activation_timeout_seconds: float = Field(
         default=180.0,
         gt=0,
+        le=MOST_WAIT_SECONDS,
         description="Longest wait for the answer to the call that activates a workspace.",
         examples=["180"],
     )
     lock_wait_seconds: float = Field(
         default=120.0,
         ge=0,
+        le=MOST_WAIT_SECONDS,
         description="Longest wait for another process that works on the same tenant.",
         examples=["120"],
     )
     step_per_tenant_limit: int = Field(
         default=20,
         ge=0,
+        le=MOST_COUNT,
         description="Up to this many tenants each get Dagster steps of their own; more go in chunks.",
         examples=["20"],
     )
@@ -385,10 +396,18 @@ class Settings(GatewaySettings):
         examples=["0.5"],
     )
     retry_seconds: float = Field(
-        default=60.0, gt=0, description="First wait before a failed tenant is tried again.", examples=["60"]
+        default=60.0,
+        gt=0,
+        le=MOST_SECONDS,
+        description="First wait before a failed tenant is tried again.",
+        examples=["60"],
     )
     retry_most_seconds: float = Field(
-        default=3600.0, gt=0, description="Longest wait between two tries of a tenant.", examples=["3600"]
+        default=3600.0,
+        gt=0,
+        le=MOST_SECONDS,
+        description="Longest wait between two tries of a tenant.",
+        examples=["3600"],
     )
 
     @field_validator("twenty_servers", mode="after")

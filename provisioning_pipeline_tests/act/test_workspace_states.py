@@ -47,6 +47,27 @@ def at_rest(world: World, *slugs: str) -> None:
     assert (applied.summary.actions, applied.summary.mutating_calls) == (0, 0)
 
 
+# --- what its database is called -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_renamed_database_keeps_its_workspace_and_its_members(world: World, acme: str) -> None:
+    before, members = world.link(acme), world.members(acme)
+    old, new = before["database_name"], f"{before['database_name']}_blue"
+    world.sandbox.postgres.execute("postgres", f'ALTER DATABASE "{old}" RENAME TO "{new}"')
+    world.registry("UPDATE tenant_registry SET database_name = %s WHERE slug = %s RETURNING slug", new, acme)
+
+    applied = world.apply()
+
+    assert applied.summary.mutating_calls == 0
+    rows = world.registry(
+        "SELECT database_name, workspace_id::text FROM provisioning.tenant_link WHERE slug = %s", acme
+    )
+    assert dict(rows) == {old: None, new: before["workspace_id"]}
+    assert world.members(new) == members
+    at_rest(world)
+
+
 # --- what a workspace is called -----------------------------------------------------------------------------------
 
 

@@ -36,6 +36,7 @@ class TestBodies:
             {"admin_email": SECRET},
             {"admin_email": f"{SECRET}@x@y"},
             {"admin_email": f"{SECRET}\x00@acme.test"},
+            {"admin_email": f"{SECRET}\N{KELVIN SIGN}@acme.test"},
             {"admin_email": "a" * 250 + "@acme.test"},
             {"password": SECRET},
             {"name": "Acme", "slug": SECRET},

@@ -84,6 +84,13 @@ async def test_a_user_is_told_with_the_verified_primary_address_only(clerk: Stan
         {"primary_email_address_id": None, "email_addresses": [{"id": None, "email_address": "a@x.test"}]},
         {"primary_email_address_id": "idn_1", "email_addresses": [{"id": "idn_1", "verification": None}]},
         {"primary_email_address_id": "idn_2", "email_addresses": [{"email_address": "a@x.test"}, {"id": "idn_1"}]},
+        # in lower case it is kate@x.test, who may be somebody else
+        {
+            "primary_email_address_id": "idn_1",
+            "email_addresses": [
+                {"id": "idn_1", "email_address": "\N{KELVIN SIGN}ate@x.test", "verification": {"status": "verified"}}
+            ],
+        },
     ],
 )
 def test_a_user_without_a_proved_address_has_none(user: dict[str, Any]) -> None:

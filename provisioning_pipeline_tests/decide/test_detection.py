@@ -71,6 +71,31 @@ def test_two_rows_for_one_database_are_nobodys_to_choose() -> None:
     assert answers(found)[REGISTERED] == (Status.FALSE, Reason.REGISTRY_AMBIGUOUS)
 
 
+@pytest.mark.parametrize("status", ["active", "suspended"])
+@pytest.mark.parametrize(
+    ("written", "made"),
+    [
+        ("Twenty_Tenant_Acme_0A1B2C3D", DB),
+        (f" {DB}\n", DB),
+        (f"twenty_tenant_{'x' * 60}_0a1b2c3d", f"twenty_tenant_{'x' * 49}"),
+        (f"twenty_tenant_{'é' * 30}_0a1b2c3d", f"twenty_tenant_{'é' * 24}"),
+    ],
+)
+def test_a_database_whose_row_writes_its_name_otherwise_is_not_adopted(written: str, made: str, status: str) -> None:
+    by_name = {found.tenant.database_name: found for found in find([made], [row(written, slug="acme", status=status)])}
+    assert not any(found.eligible or found.adopt for found in by_name.values())
+    assert answers(by_name[made])[REGISTERED] == (Status.FALSE, Reason.REGISTRY_AMBIGUOUS)
+    assert repr(written) in condition(by_name[made], REGISTERED).message
+    assert answers(by_name[written])[DETECTED] == (Status.FALSE, Reason.DATABASE_MISSING)
+    assert made in condition(by_name[written], DETECTED).message
+
+
+def test_names_that_differ_in_capitals_are_two_tenants_where_both_databases_are_there() -> None:
+    both = ["twenty_tenant_Acme_0a1b2c3d", DB]
+    found = find(both, [row(both[0], slug="Acme"), row(both[1], slug="acme")])
+    assert [entry.eligible for entry in found] == [True, True]
+
+
 def test_a_tenant_that_is_gone_keeps_its_link_and_is_not_worked_on() -> None:
     found = one([], [], [link(DB)])
     assert (found.eligible, found.adopt, found.registry) == (False, False, None)

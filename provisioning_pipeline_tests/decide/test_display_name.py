@@ -38,7 +38,10 @@ def test_a_name_that_twenty_takes_stays_as_it_is(wanted: str) -> None:
     assert display_name(wanted, "acme", DB).why == ""
 
 
-@pytest.mark.parametrize("blank", ["", "   ", "\u00a0", "\u3000", "\u2028", "\ufeff", "\u200b", "\0", "\u200d\u2060"])
+@pytest.mark.parametrize(
+    "blank",
+    ["", "   ", "\u00a0", "\u3000", "\u2028", "\ufeff", "\u200b", "\0", "\u200d\u2060", "\u3164", "\u2800\u200b"],
+)
 def test_a_name_that_shows_nothing_is_replaced_by_the_slug_and_said(blank: str) -> None:
     found = display_name(blank, "acme", DB)
     assert (found.text, "blank" in found.why) == ("acme", True)
@@ -82,4 +85,6 @@ def test_no_name_of_a_person_holds_what_twenty_refuses(name: str) -> None:
 def test_names_of_people_stay_as_they_are() -> None:
     assert person_name(" Ángela ") == "Ángela"
     assert person_name("山田") == "山田"
+    assert person_name("\u3164") == person_name("\u200b \u2800") == ""
+    assert person_name("한\u3164글") == "한\u3164글"
     assert person_name("Ann\0e") == "Ann e"

@@ -166,6 +166,22 @@ def test_a_workspace_that_is_somebody_elses_by_our_own_link_is_not_adopted() -> 
     assert Change.CREATE_WORKSPACE in second.changes
 
 
+def test_a_renamed_database_keeps_its_workspace() -> None:
+    found = find(["new"], [row("new", workspace_id=WORKSPACE)], [link("old")])
+    renamed, gone = plans(found)
+    assert renamed.changes == (Change.ADOPT_WORKSPACE, *REST)
+    assert (renamed.workspace_id, renamed.renamed_from) == (WORKSPACE, "old")
+    assert gone.changes == ()
+
+
+@pytest.mark.parametrize("old", [{"databases": ["old", "new"]}, {"registry": [row("old", slug="old")]}])
+def test_a_workspace_of_a_tenant_of_whom_anything_is_left_is_not_another_ones(old: dict[str, Any]) -> None:
+    rows = [row("new", workspace_id=WORKSPACE), *old.get("registry", [])]
+    found = find(old.get("databases", ["new"]), rows, [link("old")])
+    (new,) = [entry for entry in plans(found) if entry.tenant.database_name == "new"]
+    assert (new.workspace_id, new.renamed_from) == (None, None)
+
+
 def test_two_tenants_never_get_one_workspace_whatever_the_registry_says() -> None:
     found = find(["one", "two"], [row("one", workspace_id=WORKSPACE), row("two", workspace_id=WORKSPACE)])
     assert [entry.workspace_id for entry in plans(found)].count(WORKSPACE) <= 1

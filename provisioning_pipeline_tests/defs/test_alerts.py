@@ -146,7 +146,8 @@ def test_a_failed_run_is_one_message_with_its_cause_the_unwell_and_the_run(of_ru
     assert "beta, gamma\nNext: Raise `capacity`" in message["text"]
     assert f"<https://dagster.test/runs/{run_id}|Run {run_id[:8]}>" in message["text"]
     assert "acme" not in message["text"]
-    assert message["blocks"][0]["text"] == {"type": "mrkdwn", "text": "*reconcile_tenants failed*"}
+    text = {"type": "mrkdwn", "text": "*reconcile_tenants failed*", "verbatim": True}
+    assert message["blocks"][0]["text"] == text
 
 
 def test_no_words_of_an_exception_and_no_message_of_a_tenant_reach_the_webhook(

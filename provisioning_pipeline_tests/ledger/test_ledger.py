@@ -138,6 +138,41 @@ def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
         run(url, work)
 
 
+def test_a_renamed_tenant_takes_over_what_is_known_of_its_workspace(url: str) -> None:
+    schema.migrate(url)
+    workspace, person = str(uuid.uuid4()), str(uuid.uuid4())
+
+    async def work(ledger: Ledger) -> Any:
+        await with_tenants(ledger)
+        address = ("eu", "acme", workspace, "http://acme.localhost/")
+        await ledger.adopt_workspace(ACME.database_name, *address)
+        await ledger.database.execute(
+            "INSERT INTO provisioning.member_link (database_name, clerk_user_id, twenty_user_id, email, first_name, "
+            "last_name, run_id) VALUES (%s, 'user_1', %s, 'ada@acme.test', 'Ada', '', 'r1')",
+            [ACME.database_name, person],
+        )
+        await ledger.adopt_workspace(BETA.database_name, *address, renamed_from=ACME.database_name)
+        members = await ledger.database.fetch("SELECT database_name FROM provisioning.member_link")
+        links = [await ledger.link(name) for name in (ACME.database_name, BETA.database_name)]
+        return [row["database_name"] for row in members], [link.workspace_id for link in links]
+
+    assert run(url, work) == ([BETA.database_name], [None, workspace])
+
+
+def test_a_workspace_is_taken_over_only_from_the_tenant_that_has_it(url: str) -> None:
+    schema.migrate(url)
+    workspace = str(uuid.uuid4())
+
+    async def work(ledger: Ledger) -> None:
+        await with_tenants(ledger)
+        address = ("eu", "acme", workspace, "http://acme.localhost/")
+        await ledger.adopt_workspace(ACME.database_name, *address)
+        await ledger.adopt_workspace(BETA.database_name, *address, renamed_from="somebody_else")
+
+    with pytest.raises(Fault, match="already linked to another tenant"):
+        run(url, work)
+
+
 def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: str) -> None:
     schema.migrate(url)
     parts = [type_ for type_ in ConditionType if type_ is not ConditionType.READY]

@@ -14,7 +14,7 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_statuses import spelled
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant import Tenant, registry_status
+from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
 ACME = Tenant("twenty_tenant_acme", "acme", "Acme")
@@ -263,6 +263,40 @@ def test_no_second_registry_is_made_beside_one_in_another_schema(place: Place) -
     place.sql(f"CREATE SCHEMA other; CREATE TABLE other.tenant_registry ({COLUMNS})")
     with pytest.raises(Fault, match=r"PROVISIONING_REGISTRY_TABLE=other\.tenant_registry"):
         place.ask(lambda registry: registry.ensure_table(), as_owner=True)
+
+
+def test_no_second_registry_is_made_beside_one_of_another_name(place: Place) -> None:
+    place.sql(
+        f"CREATE TABLE tenants ({COLUMNS}); CREATE TABLE dropped ({COLUMNS}); ALTER TABLE dropped DROP COLUMN slug"
+    )
+    with pytest.raises(Fault, match=r"has public\.tenants\. Set PROVISIONING_REGISTRY_TABLE=public\.tenants"):
+        place.ask(lambda registry: registry.ensure_table(), as_owner=True)
+    assert place.sql("SELECT to_regclass('tenant_registry')::text") == [(None,)]
+
+
+@pytest.mark.parametrize("collation", ["C", "ucs_basic"])
+def test_addresses_are_in_small_letters_whatever_letters_the_database_knows(place: Place, collation: str) -> None:
+    place.sql(
+        f"CREATE TABLE tenant_registry (id int, {COLUMNS}, status text); GRANT ALL ON tenant_registry TO READER;"
+        f'CREATE TABLE global_users (id int, tenant_id int, email text COLLATE "{collation}", role text);'
+        "GRANT ALL ON global_users TO READER;"
+        "INSERT INTO tenant_registry VALUES (1, 'acme', 'Acme', 'twenty_tenant_acme');"
+        "INSERT INTO global_users VALUES (1, 1, 'IRMA.JÜRGENS@BÜCHER.EXAMPLE', 'ADMIN')"
+    )
+    rows = place.ask(lambda registry: registry.rows())
+    assert rows["admin_email"].tolist() == ["irma.jürgens@bücher.example"]
+
+
+def test_some_rows_come_with_those_that_write_the_same_database_otherwise(place: Place) -> None:
+    long = f"twenty_tenant_{'é' * 40}"
+    place.sql(
+        f"{USUAL} INSERT INTO tenant_registry (slug, database_name) VALUES ('acme', 'Twenty_Tenant_Acme'),"
+        f" ('beta', E' twenty_tenant_beta\\n'), ('long', '{long}'), ('other', 'twenty_tenant_other')"
+    )
+    asked = ["twenty_tenant_acme", "twenty_tenant_beta", folded_name(long)]
+    assert len(folded_name(long).encode()) <= 63
+    rows = place.ask(lambda registry: registry.rows(asked))
+    assert sorted(rows["slug"]) == ["acme", "beta", "long"]
 
 
 def test_no_column_is_added_to_a_view(place: Place) -> None:

@@ -11,7 +11,8 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.timeline import position_from
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.history import Actor, Event, Source
-from provisioning_pipeline.pipeline.timeline import SeveralTenants, timeline, timelines
+from provisioning_pipeline.pipeline.timeline import SeveralTenants, one_of, timeline, timelines
+from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.report.timeline_page import Timeline
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
@@ -138,3 +139,20 @@ def test_a_tenants_life_can_be_read_from_its_timeline() -> None:
         oldest_first = [event.what for event in reversed(found.events)]
         assert oldest_first[0].startswith("A new tenant")
         assert oldest_first.index("Ready.") < oldest_first.index("Set aside: TenantSuspended.")
+
+
+def test_a_tenant_that_is_gone_leaves_its_slug_to_the_next_customer() -> None:
+    def line(name: str, reason: Reason) -> TenantLine:
+        return TenantLine("acme", name, None, None, None, None, None, reason, "", None, ())
+
+    gone, suspended, ready = (
+        line("db_1", Reason.TENANT_GONE),
+        line("db_2", Reason.TENANT_SUSPENDED),
+        line("db_3", Reason.ALL_TRUE),
+    )
+    assert one_of([gone, ready], "acme") is ready
+    assert one_of([gone, ready], "db_1") is gone
+    assert one_of([gone], "acme") is gone
+    assert one_of([], "acme") is None
+    with pytest.raises(SeveralTenants):
+        one_of([suspended, ready, gone], "acme")

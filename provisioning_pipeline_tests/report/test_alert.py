@@ -180,6 +180,17 @@ def test_nothing_from_outside_becomes_a_mention_or_a_link() -> None:
     assert "s: &lt;@U1&gt; a b" in text
 
 
+@pytest.mark.parametrize("slug", ["@channel", "x @Here", "(@everyone)", "@all"])
+def test_plain_words_call_nobody_and_become_no_links(slug: str) -> None:
+    message = payload(
+        of_run(FailedRun("verify", "r1", ()), [line(f"{slug} ada@everyone.example https://a.test")], None)
+    )
+
+    assert slug not in message["text"]
+    assert "ada@everyone.example https://a.test" in message["text"]
+    assert all(block["text"]["verbatim"] for block in message["blocks"])
+
+
 def test_the_same_is_said_in_text_and_blocks() -> None:
     message = payload(Alert("verify failed", ("Why.", "Who.")))
 

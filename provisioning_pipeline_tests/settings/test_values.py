@@ -215,3 +215,15 @@ def test_a_line_that_cannot_be_read_is_named_and_not_passed_over(load: Any, line
     Path(".env").write_text(f"{PREFIX}TENANT_CONCURRENCY=7\n{line}\n")
     (fault,) = faults_of(load)
     assert fault.startswith(".env: line 2 is not NAME=value")
+
+
+def numbers() -> list[str]:
+    kinds = {int, float, int | None, float | None}
+    return [name.upper() for name, field in Settings.model_fields.items() if field.annotation in kinds]
+
+
+@pytest.mark.parametrize("name", numbers())
+def test_no_number_is_so_large_that_something_behind_it_overflows(load: Any, name: str) -> None:
+    for number in ("1e308", "99999999999999999999", "3153600001"):
+        (fault,) = faults_of(load, **{name: number})
+        assert name in fault

@@ -11,6 +11,8 @@ from provisioning_pipeline.model.names import person_name
 
 WORKSPACE_ID_KEY = "twenty_workspace_id"
 """Where an organization's public metadata keeps its workspace; a session token can carry it from there."""
+_KELVIN = "\N{KELVIN SIGN}"
+"""The one letter beyond ASCII whose lower case is a letter of ASCII: a plain k."""
 
 
 def organization_row(entry: Mapping[str, Any]) -> Row:
@@ -49,12 +51,16 @@ def user_row(entry: Mapping[str, Any]) -> Row:
 
 
 def verified_email(user: Mapping[str, Any]) -> str | None:
-    """The primary e-mail in lower case if Clerk verified it."""
+    """The primary e-mail in lower case if Clerk verified it.
+
+    None also for one that is somebody else's in lower case.
+    """
     primary = user.get("primary_email_address_id")
     for address in (user.get("email_addresses") or []) if primary else []:
         if address.get("id") == primary:
             status = (address.get("verification") or {}).get("status")
-            return address["email_address"].strip().lower() or None if status == "verified" else None
+            email = address["email_address"].strip() if status == "verified" else ""
+            return None if _KELVIN in email else email.lower() or None
     return None
 
 

@@ -1,0 +1,59 @@
+"""Variables that look like settings and are none."""
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from provisioning_pipeline.cli.exits import settings_or_exit
+from provisioning_pipeline.settings.unknown import unknown_variables
+
+SECRET = "c4nary-s3cret"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("PROVISIONING_MEMBERS_GON", "PROVISIONING_MEMBERS_GONE"),
+        ("PROVISIONING_REGISTRY_EXCLUDED_STATUS", "PROVISIONING_REGISTRY_EXCLUDED_STATUSES"),
+        ("PROVISIONING_CLERK_SECRETKEY", "PROVISIONING_CLERK_SECRET_KEY"),
+        ("provisioning_adopt_database", "PROVISIONING_ADOPT_DATABASES"),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_setting_that_is_meant(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, SECRET)
+    assert unknown_variables() == [f"{name} is no setting, so it is ignored. Is {meant} meant?"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PROVISIONING_MEMBERS_GONE",
+        "PROVISIONING_SERVICE_HOST",
+        "PROVISIONING_SERVICE_PORT_HTTP",
+        "PROVISIONING_PORT",
+        "PROVISIONING_PORT_8000_TCP_ADDR",
+        "XPROVISIONING_MEMBERS_GON",
+    ],
+)
+def test_settings_and_what_kubernetes_adds_are_no_news(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "report")
+    assert unknown_variables() == []
+
+
+def test_a_command_says_it_first_also_where_the_settings_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(".env").write_text(f"PROVISIONING_CLERK_SECRET_KEYS={SECRET}\n# a word\n", encoding="utf-8-sig")
+    monkeypatch.setenv("PROVISIONING_WHATEVER", SECRET)
+    with pytest.raises(typer.Exit):
+        settings_or_exit()
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == [
+        "PROVISIONING_WHATEVER is no setting, so it is ignored. docs/configuration.md has them all.",
+        ".env: PROVISIONING_CLERK_SECRET_KEYS is no setting, so it is ignored. Is PROVISIONING_CLERK_SECRET_KEY meant?",
+    ]
+    assert "PROVISIONING_CLERK_SECRET_KEY: is missing" in said
+    assert SECRET not in "".join(said)

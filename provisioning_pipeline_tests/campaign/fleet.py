@@ -21,7 +21,7 @@ from provisioning_pipeline.sandbox.sandbox import SERVICE_EMAIL, Sandbox, Sandbo
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.api.services import key_of
 from provisioning_pipeline_tests.campaign.drawing import FleetScript
-from provisioning_pipeline_tests.campaign.processes import Cut, Run, start
+from provisioning_pipeline_tests.campaign.processes import Cut, Run, start, warm_up
 from provisioning_pipeline_tests.campaign.proxy import Proxy
 from provisioning_pipeline_tests.world import settings_of
 
@@ -95,6 +95,8 @@ class Fleet:
         """Clerk user → the address that their account at Twenty has."""
         self.touched: set[tuple[str, str]] = set()
         """Database and e-mail of those whose membership this episode changed on purpose; `*` for all of a tenant."""
+        self.settings: dict[str, str] = {}
+        """Settings that differ from those of the campaign."""
         self.mails_expected = 0
         self.answers: list[str] = []
         """What the HTTP API answered to the tenant manager."""
@@ -108,6 +110,7 @@ class Fleet:
     # --- living
 
     def __enter__(self) -> Self:
+        warm_up()
         with ExitStack() as stack:
             options = SandboxOptions(
                 tenants=self.script.tenants,
@@ -157,7 +160,7 @@ class Fleet:
         }
         if self.real:
             environment["PROVISIONING_TWENTY_DATABASE_URL"] = self.real.database_url
-        return environment
+        return environment | self.settings
 
     @property
     def service_email(self) -> str:
@@ -290,6 +293,13 @@ class Fleet:
                 time.sleep(0.05)
         return url
 
+    def stop_serving(self) -> None:
+        """Kill the process that serves; the next request begins another."""
+        if self._serving is not None:
+            self._serving.kill()
+            self._serving.wait(10)
+        self._serving = None
+
     def api_key(self) -> str:
         """The tenant manager's key to the HTTP API."""
         if self._key is None:
@@ -315,11 +325,8 @@ class Fleet:
         self.clerk.forget()
         shutil.rmtree(self.folder / "runs", ignore_errors=True)
         shutil.rmtree(self.folder / "reports", ignore_errors=True)
-        if self._serving is not None and self._serving.alive:
-            # its output went with the folder
-            self._serving.kill()
-            self._serving.wait(10)
-        self._serving = None
+        # its output went with the folder
+        self.stop_serving()
 
     def calm(self) -> None:
         """No more trouble: faults off, servers up, and five minutes pass for activations that were cut off."""

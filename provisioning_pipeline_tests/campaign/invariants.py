@@ -1,4 +1,4 @@
-"""What must hold once a fleet is quiet: each a function that names what does not, by SQL and HTTP of the campaign's own.
+"""What must hold once a fleet is quiet: each a function that names what does not, by the campaign's own SQL and HTTP.
 
 None of them asks the program's code: the ledger is read as rows, Twenty as rows and by real logins, Clerk as the
 stand-in keeps it, and calls as the proxies saw them.
@@ -127,7 +127,8 @@ def wizards_are_silent(quiet: Quiet) -> Iterator[str]:
                     yield f"{member.email} cannot log in to {tenant.slug}: {error}"
                     continue
                 if user["onboardingStatus"] != "COMPLETED" or user["currentWorkspace"]["id"] != home.id:
-                    yield f"{member.email} in {tenant.slug} sees {user['onboardingStatus']} in {user['currentWorkspace']}"
+                    sees = f"{user['onboardingStatus']} in {user['currentWorkspace']}"
+                    yield f"{member.email} in {tenant.slug} sees {sees}"
 
 
 def no_mail(quiet: Quiet) -> Iterator[str]:
@@ -310,9 +311,7 @@ def nothing_is_left_behind(quiet: Quiet) -> Iterator[str]:
 
 def one_writer_at_a_time(quiet: Quiet) -> Iterator[str]:
     """No two processes had calls that change something under way for one workspace at the same time."""
-    hashes = {
-        invite: workspace for invite, workspace in quiet.fleet.core('SELECT "inviteHash", id::text FROM core.workspace')
-    }
+    hashes = dict(quiet.fleet.core('SELECT "inviteHash", id::text FROM core.workspace'))
 
     def of(call: Call) -> str | None:
         return call.workspace_id or hashes.get(call.invite_hash or "") or call.subdomain

@@ -19,9 +19,9 @@ _MOST_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a run kills itself: at a boundary, counted from 0."""
+    """Where a run kills itself: at a boundary, counted from 0, or at the first of that name."""
 
-    boundary: int
+    boundary: int | str
     when: When
 
 
@@ -82,6 +82,17 @@ class Run:
             self.process.join()
 
 
+def warm_up() -> None:
+    """Start the process that all others are forked from: that takes seconds, in which no script should be running."""
+    process = _FORK_SERVER.Process(target=_nothing)
+    process.start()
+    process.join()
+
+
+def _nothing() -> None:
+    return None
+
+
 def start(
     name: str,
     slot: str,
@@ -97,6 +108,8 @@ def start(
     `defect` names one of the planted defects of the program.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for ending in (".out", ".err"):
+        (folder / f"{name}{ending}").touch()
     process = _FORK_SERVER.Process(
         target=_child, args=(name, arguments, environment, str(folder), cut, defect), daemon=True
     )

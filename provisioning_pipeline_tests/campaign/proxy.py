@@ -131,6 +131,8 @@ class Proxy:
             await self._live(receive, send)
             return
         body = await _body_of(receive)
+        if body is None:
+            return
         _, slot, rest = scope["path"].split("/", 2)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         call = described(slot, scope["method"], f"/{rest}", headers, body)
@@ -285,10 +287,13 @@ def _shortened(kind: str, content: bytes) -> bytes:
     return json.dumps(said).encode()
 
 
-async def _body_of(receive: Receive) -> bytes:
+async def _body_of(receive: Receive) -> bytes | None:
+    """The whole body; None of a caller who died while sending it."""
     body = b""
     while True:
         message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += message.get("body", b"")
         if not message.get("more_body"):
             return body

@@ -95,7 +95,8 @@ def sessions_terminated(fleet: Fleet, action: Action) -> str:
 
 def lock_sessions_terminated(fleet: Fleet, _: Action) -> str:
     found = fleet.cluster(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid BETWEEN 730155 AND 730158"
+        "SELECT pg_terminate_backend(pid) FROM pg_locks"
+        " WHERE locktype = 'advisory' AND classid BETWEEN 730155 AND 730158"
     )
     return f"{len(found)} sessions that hold or wait for locks of ours are terminated"
 

@@ -44,7 +44,7 @@ class Campaign:
         while numbers:
             fleet_number = numbers[0] // EPISODES_PER_FLEET
             of_fleet = [number for number in numbers if number // EPISODES_PER_FLEET == fleet_number]
-            self._fleet(fleet_number, of_fleet)
+            self._fleet(fleet_number, list(of_fleet))
             numbers = numbers[len(of_fleet) :]
         found = Counter(violation.invariant for one in self.violated for violation in one.violations)
         kinds = ", ".join(f"{name} {times}" for name, times in found.most_common())

@@ -283,7 +283,7 @@ class Fleet:
                 _SERVING,
                 ("serve", "--port", str(self._port)),
                 self.environment(_SERVING),
-                self.folder / "runs",
+                self.folder / "serve",
             )
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline and self._serving.alive:
@@ -325,8 +325,6 @@ class Fleet:
         self.clerk.forget()
         shutil.rmtree(self.folder / "runs", ignore_errors=True)
         shutil.rmtree(self.folder / "reports", ignore_errors=True)
-        # its output went with the folder
-        self.stop_serving()
 
     def calm(self) -> None:
         """No more trouble: faults off, servers up, and five minutes pass for activations that were cut off."""

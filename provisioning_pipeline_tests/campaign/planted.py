@@ -441,14 +441,17 @@ def run_that_never_ends() -> None:
     setattr(Reconciler, "plan", waiting)  # noqa: B010
 
 
-def creation_without_intent() -> None:
-    """Nothing is written down before a workspace is made, so a run that dies then leaves one that nobody knows."""
-    from provisioning_pipeline.ledger.ledger import Ledger
+def creation_made_twice() -> None:
+    """A lost answer is taken for no effect, and the workspace is made again at another address."""
+    from provisioning_pipeline.clients.twenty.client import TwentyClient
 
-    async def nothing(*_: object, **__: object) -> None:
-        return None
+    create = TwentyClient.create_workspace
 
-    setattr(Ledger, "begin_intent", nothing)  # noqa: B010
+    async def twice(self: TwentyClient, display_name: str, subdomain: str) -> Any:
+        await create(self, display_name, f"{subdomain}-0badcafe")
+        return await create(self, display_name, subdomain)
+
+    setattr(TwentyClient, "create_workspace", twice)  # noqa: B010
 
 
 DEFECTS_OF_THE_PROGRAM: Mapping[str, Callable[[], None]] = {
@@ -459,6 +462,6 @@ DEFECTS_OF_THE_PROGRAM: Mapping[str, Callable[[], None]] = {
         secret_in_the_output,
         error_that_nobody_foresaw,
         run_that_never_ends,
-        creation_without_intent,
+        creation_made_twice,
     )
 }

@@ -1,5 +1,7 @@
 """What the campaign's processes are forked with: imported once, since each import takes longer than their work."""
 
+import gc
+
 from provisioning_pipeline.api import app
 from provisioning_pipeline.cli import applying, main, planning, verify
 from provisioning_pipeline.clients.transport import certificates
@@ -12,3 +14,6 @@ __all__ = ["app", "applying", "main", "planning", "preflight", "processes", "sch
 
 charts.load()
 certificates()
+# what is there by now stays: a process that looks through it would copy all of it
+gc.collect()
+gc.freeze()

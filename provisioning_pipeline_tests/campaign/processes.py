@@ -19,9 +19,9 @@ _MOST_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a run kills itself: at a boundary, counted from 0, or at the first of that name."""
+    """Where a run kills itself: at a boundary, counted from 0."""
 
-    boundary: int | str
+    boundary: int
     when: When
 
 

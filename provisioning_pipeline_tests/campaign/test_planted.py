@@ -10,7 +10,6 @@ from provisioning_pipeline_tests.campaign.episodes import settle
 from provisioning_pipeline_tests.campaign.fleet import Fleet
 from provisioning_pipeline_tests.campaign.invariants import INVARIANTS, Quiet, violations
 from provisioning_pipeline_tests.campaign.planted import DEFECTS_OF_THE_WORLD, planted
-from provisioning_pipeline_tests.campaign.processes import Cut
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 BY_NAME = {invariant.__name__: invariant for invariant in INVARIANTS}
@@ -88,8 +87,7 @@ def test_a_run_that_never_ends_is_reported(fleet: Fleet) -> None:
     assert reported(fleet) == {"runs_end_well"}
 
 
-def test_a_creation_without_intent_is_reported(fleet: Fleet) -> None:
-    cut = Cut("signUpInNewWorkspace", "after")
-    fleet.run("apply", "--json", cut=cut, defect="creation_without_intent").wait()
+def test_a_creation_that_is_made_twice_is_reported(fleet: Fleet) -> None:
+    fleet.run("apply", "--json", defect="creation_made_twice").wait()
 
     assert "one_workspace_per_tenant" in reported(fleet)

@@ -19,11 +19,13 @@ def main() -> int:
     parser.add_argument("--evidence", type=Path, help="folder for what violated episodes leave")
     parser.add_argument("--twenty", help="base URL of a real, empty Twenty server of yours")
     parser.add_argument("--twenty-database", help="URL of its database")
+    parser.add_argument("--twenty-empty", help="command that empties it and starts it again; run before each fleet")
     parser.add_argument("--verbose", action="store_true", help="print every action")
     given = parser.parse_args()
-    if bool(given.twenty) != bool(given.twenty_database):
-        parser.error("--twenty and --twenty-database go together")
-    real = RealTwenty(given.twenty.rstrip("/"), given.twenty_database) if given.twenty else None
+    of_twenty = (given.twenty, given.twenty_database, given.twenty_empty)
+    if any(of_twenty) and not all(of_twenty):
+        parser.error("--twenty, --twenty-database and --twenty-empty go together")
+    real = RealTwenty(given.twenty.rstrip("/"), given.twenty_database, given.twenty_empty) if given.twenty else None
     evidence = given.evidence or Path(tempfile.mkdtemp(prefix="campaign-evidence-"))
     campaign = Campaign(
         given.seed, evidence, real=real, verbose=given.verbose, tell=lambda text: print(text, flush=True)

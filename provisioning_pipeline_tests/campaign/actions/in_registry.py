@@ -14,7 +14,6 @@ from provisioning_pipeline_tests.campaign.drawing import Action
 from provisioning_pipeline_tests.campaign.fleet import NOBODY, Fleet, Tenant
 from provisioning_pipeline_tests.campaign.seeing import EXCLUDED
 
-MOST_TENANTS = 8
 _INSERT = "INSERT INTO tenant_registry SELECT * FROM jsonb_populate_recordset(NULL::tenant_registry, %s::jsonb)"
 
 
@@ -70,7 +69,7 @@ def create_database(fleet: Fleet, name: str) -> None:
 
 def tenant_added(fleet: Fleet, action: Action) -> str:
     """Row first and database a moment later, or the other way round."""
-    if len(fleet.tenants) >= MOST_TENANTS:
+    if len(fleet.tenants) >= fleet.most_tenants:
         return NOBODY
     tenant = new_tenant(fleet, "new")
     new_organization(fleet, tenant, 1 + int(action.person * 3))
@@ -192,7 +191,7 @@ def organization_changed(fleet: Fleet, action: Action) -> str:
 
 
 def database_without_row(fleet: Fleet, _: Action) -> str:
-    if len(fleet.tenants) >= MOST_TENANTS:
+    if len(fleet.tenants) >= fleet.most_tenants:
         return NOBODY
     tenant = new_tenant(fleet, "found")
     tenant.had_row = False
@@ -201,7 +200,7 @@ def database_without_row(fleet: Fleet, _: Action) -> str:
 
 
 def row_without_database(fleet: Fleet, _: Action) -> str:
-    if len(fleet.tenants) >= MOST_TENANTS:
+    if len(fleet.tenants) >= fleet.most_tenants:
         return NOBODY
     tenant = new_tenant(fleet, "rowonly")
     tenant.lacks = "database"
@@ -212,7 +211,7 @@ def row_without_database(fleet: Fleet, _: Action) -> str:
 
 def half_made_database(fleet: Fleet, action: Action) -> str:
     """A DROP that was interrupted, or a database that takes no connections; nobody registered it."""
-    if len(fleet.tenants) >= MOST_TENANTS:
+    if len(fleet.tenants) >= fleet.most_tenants:
         return NOBODY
     tenant = new_tenant(fleet, "half")
     tenant.had_row, tenant.lacks = False, "whole database"

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from provisioning_pipeline.sandbox import hand_made
-from provisioning_pipeline.sandbox.preexisting import _REMOVE, FOREIGN_PASSWORD, Workspace
+from provisioning_pipeline.sandbox.preexisting import _REMOVE, _SET_ROLE, FOREIGN_PASSWORD, Workspace
 from provisioning_pipeline_tests.campaign.drawing import Action
 from provisioning_pipeline_tests.campaign.fleet import NOBODY, Fleet, Tenant
 
 STEPS = (hand_made.INSTALL_APPS, hand_made.CONNECT_ACCOUNT, hand_made.CREATE_PROFILE, hand_made.INVITE_TEAM)
+_SET_WORKSPACE = "mutation($data: UpdateWorkspaceInput!) { updateWorkspace(data: $data) { id } }"
 _INVITE = "mutation($emails: [String!]!) { sendInvitations(emails: $emails) { success } }"
 
 
@@ -72,15 +73,10 @@ def role_changed(fleet: Fleet, action: Action) -> str:
     found = member(fleet, action)
     if found is None:
         return NOBODY
-    tenant, workspace, _, email, tie = found
+    tenant, workspace, user, email, _ = found
     label = "Admin" if action.choice < 0.5 else "Member"
-    fleet.core(
-        'UPDATE core."roleTarget" SET "roleId" = (SELECT id FROM core.role WHERE label = %s AND "workspaceId" = %s)'
-        ' WHERE "userWorkspaceId" = %s',
-        label,
-        workspace,
-        tie,
-    )
+    with signed_in(fleet, workspace) as place:
+        place.server.call(_SET_ROLE, place.service, member=place.member_id(user), role=place.roles[label])
     return f"{email} becomes {label} in the workspace of {tenant.slug}"
 
 
@@ -104,13 +100,8 @@ def default_role_changed(fleet: Fleet, action: Action) -> str:
         return NOBODY
     tenant, workspace = found
     label = "Admin" if action.choice < 0.5 else "Member"
-    fleet.core(
-        'UPDATE core.workspace SET "defaultRoleId" ='
-        ' (SELECT id FROM core.role WHERE label = %s AND "workspaceId" = %s) WHERE id = %s',
-        label,
-        workspace,
-        workspace,
-    )
+    with signed_in(fleet, workspace) as place:
+        place.server.call(_SET_WORKSPACE, place.service, data={"defaultRoleId": place.roles[label]})
     return f"the default role of {tenant.slug} becomes {label}"
 
 
@@ -179,7 +170,8 @@ def invite_link_closed(fleet: Fleet, action: Action) -> str:
     if found is None:
         return NOBODY
     tenant, workspace = found
-    fleet.core('UPDATE core.workspace SET "isPublicInviteLinkEnabled" = false WHERE id = %s', workspace)
+    with signed_in(fleet, workspace) as place:
+        place.server.call(_SET_WORKSPACE, place.service, data={"isPublicInviteLinkEnabled": False})
     return f"the invite link of {tenant.slug} is closed"
 
 

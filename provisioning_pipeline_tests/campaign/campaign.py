@@ -87,6 +87,8 @@ class Campaign:
             f"{len(played.log)} actions, {played.kills} killed, {played.quiet_runs} quiet runs, "
             f"{played.ready} of {played.tenants} tenants ready, {played.seconds:.1f} s"
         )
+        if self.verbose and played.excuses:
+            self.tell(f"    not ready: {'; '.join(played.excuses)}")
         if self.verbose or played.violations:
             for line in played.log:
                 self.tell(f"    {line}")

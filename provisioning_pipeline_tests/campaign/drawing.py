@@ -78,8 +78,11 @@ TROUBLES: Mapping[str, int] = {
     "lock sessions terminated": 3,
 }
 
+PUT_RIGHT = "all put right"
+"""Somebody sees to everything that needs a person. Two in five begin with it, else fleets would end up idle."""
+
 _KINDS = {**RUNS, **REQUESTS, **CHANGES, **TROUBLES}
-KINDS = tuple(_KINDS)
+KINDS = (*_KINDS, PUT_RIGHT)
 POLICIES = ("remove", "remove", "report", "demote")
 """What a fleet's settings say of members who are gone."""
 
@@ -140,8 +143,10 @@ def draw_fleet(seed: int, number: int) -> FleetScript:
 def draw_episode(seed: int, number: int) -> Episode:
     """The script of this number: four to twelve actions, and a run among the first of them."""
     draw = random.Random(f"{seed} episode {number}")
-    kinds = draw.choices(KINDS, list(_KINDS.values()), k=draw.randint(3, 11))
+    kinds = draw.choices(list(_KINDS), list(_KINDS.values()), k=draw.randint(3, 11))
     kinds.insert(draw.randint(0, min(2, len(kinds))), draw.choices(list(RUNS), list(RUNS.values()))[0])
+    if draw.random() < 0.4:
+        kinds.insert(0, PUT_RIGHT)
     return Episode(
         seed,
         number,

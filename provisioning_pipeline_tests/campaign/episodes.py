@@ -11,7 +11,7 @@ from provisioning_pipeline.sandbox.clerk.errors import ClerkRefusalError
 from provisioning_pipeline_tests.campaign.actions import ACTIONS
 from provisioning_pipeline_tests.campaign.drawing import Action, Episode
 from provisioning_pipeline_tests.campaign.fleet import Fleet
-from provisioning_pipeline_tests.campaign.invariants import Quiet, Violation, violations
+from provisioning_pipeline_tests.campaign.invariants import Quiet, Violation, excuse, violations
 from provisioning_pipeline_tests.campaign.seeing import see
 
 MOST_QUIET_RUNS = 5
@@ -33,6 +33,8 @@ class Played:
     quiet_runs: int
     ready: int
     tenants: int
+    excuses: tuple[str, ...]
+    """Why tenants are not ready that need not be."""
 
 
 def play(fleet: Fleet, episode: Episode) -> Played:
@@ -58,6 +60,9 @@ def play(fleet: Fleet, episode: Episode) -> Played:
         len(quiet.runs),
         sum(quiet.seen.is_ready(tenant) for tenant in quiet.seen.tenants),
         len(quiet.seen.tenants),
+        tuple(
+            why for tenant in quiet.seen.tenants if not quiet.seen.is_ready(tenant) and (why := excuse(quiet, tenant))
+        ),
     )
 
 

@@ -5,7 +5,7 @@ An action returns a sentence about what it did, for the evidence.
 
 from collections.abc import Callable, Mapping
 
-from provisioning_pipeline_tests.campaign.actions import at_clerk, in_registry, in_twenty, runs, troubles
+from provisioning_pipeline_tests.campaign.actions import at_clerk, in_registry, in_twenty, put_right, runs, troubles
 from provisioning_pipeline_tests.campaign.drawing import Action
 from provisioning_pipeline_tests.campaign.fleet import Fleet
 
@@ -15,4 +15,5 @@ ACTIONS: Mapping[str, Callable[[Fleet, Action], str]] = {
     **in_twenty.ACTIONS,
     **in_registry.ACTIONS,
     **troubles.ACTIONS,
+    **put_right.ACTIONS,
 }

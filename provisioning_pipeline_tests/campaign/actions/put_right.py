@@ -1,0 +1,65 @@
+"""What a person does who sees to everything that no run can put right."""
+
+from collections.abc import Callable
+
+from provisioning_pipeline_tests.campaign.actions.at_clerk import ADMIN, join, newcomer, set_email
+from provisioning_pipeline_tests.campaign.actions.in_registry import create_database, new_organization, restore
+from provisioning_pipeline_tests.campaign.drawing import PUT_RIGHT, Action
+from provisioning_pipeline_tests.campaign.fleet import Fleet, Tenant
+from provisioning_pipeline_tests.campaign.seeing import EXCLUDED
+
+
+def put_right(fleet: Fleet, _: Action) -> str:
+    """Rows, statuses, databases, organizations, admins, addresses and suspensions, of every tenant."""
+    done = [f"{tenant.slug}: {what}" for tenant in fleet.tenants for what in _of_tenant(fleet, tenant)]
+    state = fleet.sandbox.clerk.state
+    for user, address in list(fleet.changed_emails.items()):
+        del fleet.changed_emails[user]
+        if user in state.users:
+            set_email(fleet, user, address)
+            done.append(f"{address} has their old address")
+    for user in state.users_in_order():
+        if user.banned:
+            fleet.sandbox.clerk.ban_user(user.id, banned=False)
+            done.append(f"{user.primary_email} is banned no more")
+    return "; ".join(done) or "nothing is to be put right"
+
+
+def _of_tenant(fleet: Fleet, tenant: Tenant) -> list[str]:
+    done: list[str] = []
+    fleet.touched.add((tenant.database, "*"))
+    if tenant.kept_row is not None:
+        row, tenant.kept_row = tenant.kept_row, None
+        tenant.organization = row["clerk_org_id"]
+        restore(fleet, [row])
+        done.append("row restored")
+    registered = fleet.row(tenant)
+    if registered is None:
+        return done
+    if registered["status"].strip().lower() in EXCLUDED:
+        fleet.registry("UPDATE tenant_registry SET status = 'active' WHERE database_name = %s", tenant.database)
+        done.append("active again")
+    if tenant.lacks == "database":
+        create_database(fleet, tenant.database)
+        tenant.lacks = ""
+        done.append("database made")
+    if tenant.organization not in fleet.sandbox.clerk.state.organizations:
+        organization = new_organization(fleet, tenant, 2)
+        fleet.registry(
+            "UPDATE tenant_registry SET clerk_org_id = %s WHERE database_name = %s", organization, tenant.database
+        )
+        done.append("organization made")
+    elif not any(one.role == ADMIN for one in fleet.sandbox.clerk.state.members_of(tenant.organization or "")):
+        join(fleet, tenant, newcomer(fleet, tenant), ADMIN)
+        done.append("admin named")
+    if tenant.home is not None:
+        rows = fleet.core(
+            "UPDATE core.workspace SET \"activationStatus\" = 'ACTIVE' WHERE id = %s"
+            " AND \"activationStatus\" = 'SUSPENDED' RETURNING 1",
+            tenant.home,
+        )
+        done += ["workspace active again"] * len(rows)
+    return done
+
+
+ACTIONS: dict[str, Callable[[Fleet, Action], str]] = {PUT_RIGHT: put_right}

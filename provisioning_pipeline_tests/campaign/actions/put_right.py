@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from provisioning_pipeline_tests.campaign.actions.at_clerk import ADMIN, join, newcomer, set_email
+from provisioning_pipeline_tests.campaign.actions.at_clerk import ADMIN, join, newcomer, set_email, touch_user
 from provisioning_pipeline_tests.campaign.actions.in_registry import create_database, new_organization, restore
 from provisioning_pipeline_tests.campaign.drawing import PUT_RIGHT, Action
 from provisioning_pipeline_tests.campaign.fleet import Fleet, Tenant
@@ -11,23 +11,29 @@ from provisioning_pipeline_tests.campaign.seeing import EXCLUDED
 
 def put_right(fleet: Fleet, _: Action) -> str:
     """Rows, statuses, databases, organizations, admins, addresses and suspensions, of every tenant."""
-    done = [f"{tenant.slug}: {what}" for tenant in fleet.tenants for what in _of_tenant(fleet, tenant)]
+    done: list[str] = []
+    for tenant in fleet.tenants:
+        of_tenant = _of_tenant(fleet, tenant)
+        if of_tenant:
+            fleet.touched.add((tenant.database, "*"))
+            done.append(f"{tenant.slug}: {', '.join(of_tenant)}")
     state = fleet.sandbox.clerk.state
     for user, address in list(fleet.changed_emails.items()):
         del fleet.changed_emails[user]
         if user in state.users:
             set_email(fleet, user, address)
+            touch_user(fleet, user)
             done.append(f"{address} has their old address")
     for user in state.users_in_order():
         if user.banned:
             fleet.sandbox.clerk.ban_user(user.id, banned=False)
+            touch_user(fleet, user.id)
             done.append(f"{user.primary_email} is banned no more")
     return "; ".join(done) or "nothing is to be put right"
 
 
 def _of_tenant(fleet: Fleet, tenant: Tenant) -> list[str]:
     done: list[str] = []
-    fleet.touched.add((tenant.database, "*"))
     if tenant.kept_row is not None:
         row, tenant.kept_row = tenant.kept_row, None
         tenant.organization = row["clerk_org_id"]

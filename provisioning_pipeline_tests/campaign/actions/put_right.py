@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from provisioning_pipeline.sandbox.preexisting import _REMOVE
 from provisioning_pipeline_tests.campaign.actions.at_clerk import ADMIN, join, newcomer, set_email, touch_user
 from provisioning_pipeline_tests.campaign.actions.in_registry import create_database, new_organization, restore
+from provisioning_pipeline_tests.campaign.actions.in_twenty import signed_in
 from provisioning_pipeline_tests.campaign.drawing import PUT_RIGHT, Action
 from provisioning_pipeline_tests.campaign.fleet import Fleet, Tenant
-from provisioning_pipeline_tests.campaign.seeing import EXCLUDED
+from provisioning_pipeline_tests.campaign.seeing import EXCLUDED, see
 
 
 def put_right(fleet: Fleet, _: Action) -> str:
@@ -24,6 +26,8 @@ def put_right(fleet: Fleet, _: Action) -> str:
             set_email(fleet, user, address)
             touch_user(fleet, user)
             done.append(f"{address} has their old address")
+    if fleet.script.gone != "remove":
+        done += _departed_removed(fleet)
     for user in state.users_in_order():
         if user.banned:
             fleet.sandbox.clerk.ban_user(user.id, banned=False)
@@ -65,6 +69,26 @@ def _of_tenant(fleet: Fleet, tenant: Tenant) -> list[str]:
             tenant.home,
         )
         done += ["workspace active again"] * len(rows)
+    return done
+
+
+def _departed_removed(fleet: Fleet) -> list[str]:
+    """As the reason MembersGone says: who left is removed in Twenty."""
+    done: list[str] = []
+    seen = see(fleet)
+    for tenant in seen.tenants:
+        home, people = seen.home(tenant), seen.people(tenant)
+        if home is None or not people or home.status != "ACTIVE":
+            continue
+        current = {fleet.changed_emails.get(one.user_id) or one.email for one in people}
+        inside = seen.inside(home.id, fleet.service_email)
+        gone = [member for email, member in inside.items() if email in tenant.members - current and member.record]
+        if gone:
+            with signed_in(fleet, home.id) as place:
+                for member in gone:
+                    place.server.call(_REMOVE, place.service, member=place.member_id(member.user_id))
+                    fleet.touched.add((tenant.database, member.email))
+                    done.append(f"{member.email} is removed from {tenant.slug}")
     return done
 
 

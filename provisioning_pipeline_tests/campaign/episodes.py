@@ -11,7 +11,13 @@ from provisioning_pipeline.sandbox.clerk.errors import ClerkRefusalError
 from provisioning_pipeline_tests.campaign.actions import ACTIONS
 from provisioning_pipeline_tests.campaign.drawing import Action, Episode
 from provisioning_pipeline_tests.campaign.fleet import Fleet
-from provisioning_pipeline_tests.campaign.invariants import Quiet, Violation, excuse, violations
+from provisioning_pipeline_tests.campaign.invariants import (
+    Quiet,
+    Violation,
+    excuse,
+    violations,
+    well_tenants_become_ready,
+)
 from provisioning_pipeline_tests.campaign.seeing import see
 
 MOST_QUIET_RUNS = 5
@@ -75,15 +81,17 @@ def attempt(fleet: Fleet, action: Action) -> str:
 
 
 def settle(fleet: Fleet, before: dict[tuple[str, str], str] | None = None) -> Quiet:
-    """Quiet runs until one does nothing, then the state that they left."""
+    """Quiet runs until one does nothing and leaves nobody who should be ready, then the state that they left."""
     since, runs = time.monotonic(), []
     while True:
         last = time.monotonic()
         run = fleet.run("apply", "--json")
         run.wait()
         runs.append(run)
-        if run.document.get("actions") == 0 or len(runs) == MOST_QUIET_RUNS:
-            return Quiet(fleet, see(fleet), before or {}, tuple(runs), since, last)
+        quiet = Quiet(fleet, see(fleet), before or {}, tuple(runs), since, last)
+        at_rest = run.document.get("actions") == 0 and not list(well_tenants_become_ready(quiet))
+        if at_rest or len(runs) == MOST_QUIET_RUNS:
+            return quiet
 
 
 def memberships(fleet: Fleet) -> dict[tuple[str, str], str]:

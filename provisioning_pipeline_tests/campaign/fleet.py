@@ -154,8 +154,8 @@ class Fleet:
         environment = self.sandbox.environment() | {
             "PROVISIONING_TWENTY_BASE_URL": self.twenty.url(slot),
             "PROVISIONING_CLERK_BASE_URL": f"{self.clerk.url(slot)}/v1",
-            "PROVISIONING_REQUEST_TIMEOUT_SECONDS": "30" if self.real else "2",
-            "PROVISIONING_ACTIVATION_TIMEOUT_SECONDS": "60" if self.real else "3",
+            "PROVISIONING_REQUEST_TIMEOUT_SECONDS": "30" if self.real else "5",
+            "PROVISIONING_ACTIVATION_TIMEOUT_SECONDS": "60" if self.real else "6",
             "PROVISIONING_LOCK_WAIT_SECONDS": "4",
             "PROVISIONING_SESSION_CACHE_SECONDS": "0",
             "PROVISIONING_SIGN_INS_PER_MINUTE": "1000",

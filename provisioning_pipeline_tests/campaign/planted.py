@@ -46,10 +46,10 @@ def _plain_member(fleet: Fleet, workspace_id: str) -> tuple[str, str, str]:
 
 
 def _changed(fleet: Fleet, where: str, change: str, back: str, *values: object) -> Iterator[None]:
-    run = fleet.registry if where == "registry" else fleet.core
-    run(change, *values)
+    url = fleet.sandbox.registry_url if where == "registry" else fleet.twenty_database_url
+    fleet.sql(url, change, values)
     yield
-    run(back, *values)
+    fleet.sql(url, back, values)
 
 
 def second_workspace(fleet: Fleet) -> Iterator[None]:

@@ -239,7 +239,7 @@ def _workspace_of(authorization: str) -> str | None:
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (IndexError, ValueError):
         return None
-    return claims.get("workspaceId") if isinstance(claims, dict) else None
+    return str(claims["workspaceId"]) if isinstance(claims, dict) and claims.get("workspaceId") else None
 
 
 def _instead(kind: str) -> tuple[int, dict[str, str], bytes | None]:

@@ -121,7 +121,7 @@ def see(fleet: Fleet) -> Seen:
         found = [one for one in workspaces.values() if one.id == tenant.home or tenant.owns(one.subdomain)]
         if found and tenant.home is None:
             tenant.home = found[0].id
-        homes[tenant.database] = sorted(found, key=lambda one, home=tenant.home: one.id != home)  # type: ignore[misc]
+        homes[tenant.database] = sorted(found, key=lambda one, home=tenant.home: one.id != home)
     has_ledger = fleet.registry("SELECT to_regclass('provisioning.tenant_link') IS NOT NULL")[0][0]
     conditions: dict[str, list[tuple[str, str, str, str]]] = {}
     if has_ledger:
@@ -205,9 +205,7 @@ def _members(fleet: Fleet, workspaces: dict[str, Workspace]) -> tuple[Member, ..
         ' JOIN core."user" u ON u.id = uw."userId" LEFT JOIN core."roleTarget" t ON t."userWorkspaceId" = uw.id'
         ' LEFT JOIN core.role r ON r.id = t."roleId" WHERE uw."deletedAt" IS NULL'
     )
-    return tuple(
-        Member(*row, record=(workspaces[row[0]].schema, row[1]) in records) for row in rows if row[0] in workspaces
-    )
+    return tuple(Member(*row, (workspaces[row[0]].schema, row[1]) in records) for row in rows if row[0] in workspaces)
 
 
 def _organizations(fleet: Fleet) -> dict[str, tuple[AtClerk, ...]]:

@@ -20,11 +20,11 @@ def put_right(fleet: Fleet, _: Action) -> str:
             fleet.touched.add((tenant.database, "*"))
             done.append(f"{tenant.slug}: {', '.join(of_tenant)}")
     state = fleet.sandbox.clerk.state
-    for user, address in list(fleet.changed_emails.items()):
-        del fleet.changed_emails[user]
-        if user in state.users:
-            set_email(fleet, user, address)
-            touch_user(fleet, user)
+    for user_id, address in list(fleet.changed_emails.items()):
+        del fleet.changed_emails[user_id]
+        if user_id in state.users:
+            set_email(fleet, user_id, address)
+            touch_user(fleet, user_id)
             done.append(f"{address} has their old address")
     if fleet.script.gone != "remove":
         done += _departed_removed(fleet)

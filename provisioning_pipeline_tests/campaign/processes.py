@@ -14,7 +14,8 @@ from provisioning_pipeline_tests.act.killed import When, die_at
 
 _FORK_SERVER = multiprocessing.get_context("forkserver")
 _FORK_SERVER.set_forkserver_preload([f"{__package__}.preloaded"])
-_MOST_SECONDS = 90.0
+_MOST_SECONDS = 240.0
+"""A real server on a busy machine takes minutes for what a stand-in does in one second."""
 
 
 @dataclass(frozen=True)

@@ -126,10 +126,24 @@ def row_deleted(fleet: Fleet, action: Action) -> str:
     if found is None or not found[0].had_row:
         return NOBODY
     tenant, row = found
-    tenant.kept_row = row
     fleet.touched.add((tenant.database, "*"))
+    if tenant.database in known_with_a_row(fleet):
+        tenant.kept_row = row
+    else:
+        # to the program it is a database that never had one, which it may adopt
+        tenant.had_row, tenant.organization = False, None
     fleet.registry("DELETE FROM tenant_registry WHERE database_name = %s", tenant.database)
     return f"the row of {tenant.slug} ({row['status']}) is deleted"
+
+
+def known_with_a_row(fleet: Fleet) -> set[str]:
+    """The databases of which the ledger wrote down that they have a registry row."""
+    if not fleet.registry("SELECT to_regclass('provisioning.condition') IS NOT NULL")[0][0]:
+        return set()
+    rows = fleet.registry(
+        "SELECT database_name FROM provisioning.condition WHERE type = 'Registered' AND reason = 'RegistryRow'"
+    )
+    return {name for (name,) in rows}
 
 
 def row_restored(fleet: Fleet, action: Action) -> str:
@@ -159,6 +173,9 @@ def restore(fleet: Fleet, rows: list[dict[str, Any]]) -> None:
 def table_emptied(fleet: Fleet, action: Action) -> str:
     """A reload in two transactions: for a moment, or for as long as a run takes, there is no row."""
     rows = [row for (row,) in fleet.registry("SELECT to_jsonb(t) FROM tenant_registry t")]
+    known, there = known_with_a_row(fleet), {name for (name,) in fleet.cluster("SELECT datname FROM pg_database")}
+    if any(row["database_name"] in there - known for row in rows):
+        return "no run has seen all of its rows yet"
     whole_run = action.choice < 0.6
     fleet.registry("DELETE FROM tenant_registry")
     if whole_run:

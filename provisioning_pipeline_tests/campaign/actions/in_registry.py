@@ -141,7 +141,8 @@ def known_with_a_row(fleet: Fleet) -> set[str]:
     if not fleet.registry("SELECT to_regclass('provisioning.condition') IS NOT NULL")[0][0]:
         return set()
     rows = fleet.registry(
-        "SELECT database_name FROM provisioning.condition WHERE type = 'Registered' AND reason = 'RegistryRow'"
+        "SELECT database_name FROM provisioning.condition WHERE type = 'Registered'"
+        " AND reason IN ('RegistryRow', 'TenantSuspended')"
     )
     return {name for (name,) in rows}
 

@@ -200,7 +200,17 @@ def real_login(server: StandInTwenty, email: str, password: str, origin: str) ->
 
 def browser(server: StandInTwenty) -> httpx.Client:
     """Somebody's browser before a Twenty server."""
-    return httpx.Client(base_url=server.base_url, timeout=10, verify=False)
+    return browser_of(server.base_url)
+
+
+def browser_of(base_url: str) -> httpx.Client:
+    """Somebody's browser before the Twenty server at this address."""
+    return httpx.Client(base_url=base_url, timeout=10, verify=False)
+
+
+def enter_by_password(http: httpx.Client, email: str, password: str, origin: str) -> dict[str, Any]:
+    """`currentUser` of whom this password signs in."""
+    return dict(read(http, _SEEN, {}, login_of(http, email, password, origin))["currentUser"])
 
 
 _SEEN = "query{currentUser{id email onboardingStatus currentWorkspace{id}}}"

@@ -69,6 +69,12 @@ def _apply_all(environment: dict[str, str]) -> None:
 
 
 def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: When, writer: Any) -> None:
+    die_at(boundary, when, writer.send)
+    asyncio.run(apply(settings_of(environment), [tenant]))
+
+
+def die_at(boundary: int | str, when: When, tell: Callable[[str], object]) -> None:
+    """From now on this process kills itself at a boundary, and tells its name before."""
     count = -1
 
     def wrapped(
@@ -82,10 +88,10 @@ def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: 
             count += 1
             here = boundary in (count, label)
             if here and when == "before":
-                _die(writer, label)
+                _die(tell, label)
             result = await original(self, *args, **kwargs)
             if here:
-                _die(writer, label)
+                _die(tell, label)
             return result
 
         return at_boundary
@@ -97,7 +103,6 @@ def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: 
     ]
     for owner, method, name in boundaries:
         setattr(owner, method, wrapped(getattr(owner, method), name))
-    asyncio.run(apply(settings_of(environment), [tenant]))
 
 
 def _call(method: str, path: str, name: str, *_: object) -> str | None:
@@ -113,6 +118,6 @@ def _words(query: object, *_: object) -> str:
     return " ".join(text.split())[:50]
 
 
-def _die(writer: Any, label: str) -> None:
-    writer.send(label)
+def _die(tell: Callable[[str], object], label: str) -> None:
+    tell(label)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,7 @@
 """`python -m provisioning_pipeline_tests.campaign --episodes 500 [--seed S] [--episode N]`."""
 
 import argparse
+import logging
 import signal
 import sys
 import tempfile
@@ -23,6 +24,9 @@ def main() -> int:
     parser.add_argument("--twenty-empty", help="command that empties it and starts it again; run before each fleet")
     parser.add_argument("--verbose", action="store_true", help="print every action")
     given = parser.parse_args()
+    # the stand-ins' own words about the faults that they are given
+    for name in ("uvicorn.error", "psycopg.pool"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # ended in good order it takes PostgreSQL and all processes with it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     of_twenty = (given.twenty, given.twenty_database, given.twenty_empty)

@@ -101,6 +101,8 @@ class Fleet:
         """Database and e-mail of those whose membership this episode changed on purpose; `*` for all of a tenant."""
         self.settings: dict[str, str] = {}
         """Settings that differ from those of the campaign."""
+        self.row_deleted = False
+        """A known registry row was deleted in this episode."""
         self.mails_expected = 0
         self.answers: list[str] = []
         """What the HTTP API answered to the tenant manager."""
@@ -331,6 +333,7 @@ class Fleet:
         self.log.clear()
         self.violations.clear()
         self.answers.clear()
+        self.row_deleted = False
         self.touched.clear()
         self.twenty.forget()
         self.clerk.forget()

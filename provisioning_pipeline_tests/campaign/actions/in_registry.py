@@ -125,10 +125,12 @@ def row_deleted(fleet: Fleet, action: Action) -> str:
     found = registered(fleet, action)
     if found is None or not found[0].had_row:
         return NOBODY
+    if fleet.row_deleted:
+        return "a registry that loses several rows at once is in doubt, and its sessions pass"
     tenant, row = found
     fleet.touched.add((tenant.database, "*"))
     if tenant.database in known_with_a_row(fleet):
-        tenant.kept_row = row
+        tenant.kept_row, fleet.row_deleted = row, True
     else:
         # to the program it is a database that never had one, which it may adopt
         tenant.had_row, tenant.organization = False, None

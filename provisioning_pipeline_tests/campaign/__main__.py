@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="print every action")
     given = parser.parse_args()
     # the stand-ins' own words about the faults that they are given
-    for name in ("uvicorn.error", "psycopg.pool"):
+    for name in ("uvicorn.error", "psycopg.pool", "provisioning_pipeline.sandbox"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # ended in good order it takes PostgreSQL and all processes with it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

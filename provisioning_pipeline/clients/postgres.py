@@ -340,7 +340,7 @@ class Database:
 
     async def _may_wait(self, error: OperationalError) -> bool:
         refusal, _ = refusal_of(error)
-        if refusal is Refusal.FINAL or (refusal is Refusal.AWAY and not self._answered):
+        if refusal is Refusal.FINAL or (refusal in (Refusal.AWAY, Refusal.UNKNOWN) and not self._answered):
             return False
         if refusal is Refusal.FULL and self._idle:
             # one of our own makes room

@@ -1,7 +1,7 @@
 """What PostgreSQL, or a pooler before it, says when it gives or keeps no connection, and what an operator does then.
 
-libpq passes on no SQLSTATE of a refused connection, so these are told by their English texts; in another language the
-advice is the general one.
+libpq passes on no SQLSTATE of a refused connection, so these are told by their English texts. In another language the
+advice is the general one, and a server that answered before is waited for, whatever it says: it may be restarting.
 """
 
 import re
@@ -17,6 +17,7 @@ class Refusal(Enum):
     STARTING = "somebody answers and asks us to come again"
     FULL = "no connection is free now"
     FINAL = "as the settings and the server are now, no other try succeeds"
+    UNKNOWN = "nobody knows what it says; if it answered before, it may be restarting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def refusal_of(error: Exception) -> tuple[Refusal, str]:
     for known in _KNOWN:
         if any(part in text for part in known.texts):
             return known.refusal, known.advice
-    return Refusal.FINAL, _GENERAL
+    return Refusal.UNKNOWN, _GENERAL
 
 
 def first_line(error: Exception) -> str:

@@ -136,7 +136,11 @@ async def look(
             await connection.rollback()
             return look
         except Fault as fault:
-            return _not_reached(found, fault)
+            if await _is_gone(url, name):
+                return replace(
+                    found, vanished=True, reason=Reason.DATABASE_VANISHED, message="The database was dropped meanwhile."
+                )
+            return replace(found, reason=Reason.DATABASE_UNREACHABLE, message=fault.message)
         except Error as error:
             changed = connection is not None and (connection.broken or isinstance(error, _CHANGED))
             if not (changed and is_first):
@@ -153,12 +157,15 @@ def _begin(statement_seconds: float) -> sql.Composed:
     return sql.SQL("BEGIN READ ONLY; SET LOCAL statement_timeout = {}").format(milliseconds)
 
 
-def _not_reached(found: Look, fault: Fault) -> Look:
-    if f'database "{found.database_name}" does not exist' in fault.message:
-        return replace(
-            found, vanished=True, reason=Reason.DATABASE_VANISHED, message="The database was dropped meanwhile."
-        )
-    return replace(found, reason=Reason.DATABASE_UNREACHABLE, message=fault.message)
+async def _is_gone(url: str, name: str) -> bool:
+    """Whether the cluster has no such database any more; what it says of that itself depends on its language."""
+    async with Database(
+        url, system="The tenant cluster", unreachable=Reason.DATABASE_UNREACHABLE, read_only=True
+    ) as cluster:
+        try:
+            return not await cluster.fetch("SELECT 1 AS one FROM pg_database WHERE datname = %s", [name])
+        except (Fault, Error):
+            return False
 
 
 def _unread(found: Look, error: Error) -> Look:

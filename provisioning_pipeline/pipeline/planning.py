@@ -72,6 +72,9 @@ async def plan(
                 else some(connections, names, by_hand=by_hand, approved=approved)
             )
             columns = await connections.registry.columns()
+            if not columns and seen.loss.doubt is None:
+                # a run would make the table; a plan says beforehand where it would refuse to
+                await connections.registry.must_be_makeable()
             return replace(await _decide(connections, seen, columns, approved), asked=tuple(tenants))
     except Fault as fault:
         raise RunFault(fault.message) from None

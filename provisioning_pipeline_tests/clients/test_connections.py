@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from provisioning_pipeline.clients import postgres
 from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import ConnectionLost, Database, anew_if_lost
 from provisioning_pipeline.clients.postgres_refusals import Refusal, refusal_of
@@ -283,7 +284,8 @@ TEXTS = {
     'connection to server at "tls.example", port 5432 failed: Connection refused': (Refusal.AWAY, NOBODY_ANSWERS),
     'connection to server at "db", port 5432 failed: No route to host': (Refusal.AWAY, NOBODY_ANSWERS),
     "connection timeout expired": (Refusal.AWAY, NOBODY_ANSWERS),
-    "something else": (Refusal.FINAL, "Check host, port, user, password and database name"),
+    "something else": (Refusal.UNKNOWN, "Check host, port, user, password and database name"),
+    "FATAL:  das Datenbanksystem startet": (Refusal.UNKNOWN, "Check host, port, user, password and database name"),
 }
 
 
@@ -305,6 +307,26 @@ async def test_a_server_that_never_answered_is_told_at_once(monkeypatch: pytest.
         with pytest.raises(Fault, match=r"refused.*Check host and port"):
             await opened.fetch("SELECT 1")
     assert paused == []
+
+
+async def test_a_server_of_another_language_is_waited_for_while_it_starts(
+    sandbox_postgres: SandboxPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = postgres._connect
+    said = ["", "FATAL:  das Datenbanksystem startet", "FATAL:  le système de bases de données se lance", ""]
+
+    async def connect(url: str) -> postgres.Connection:
+        text = said.pop(0)
+        if text:
+            raise psycopg.OperationalError(f"connection failed: {text}")
+        return await real(url)
+
+    monkeypatch.setattr(postgres, "_connect", connect)
+    monkeypatch.setattr(postgres, "_FIRST_PAUSE_SECONDS", 0.0)
+    async with database(sandbox_postgres.url()) as opened:
+        await (await opened.connect_alone()).close()
+        assert await opened.fetch("SELECT 1 AS one") == [{"one": 1}]
+    assert said == []
 
 
 async def test_a_place_that_comes_free_at_the_server_is_waited_for(

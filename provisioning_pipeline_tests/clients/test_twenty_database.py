@@ -546,3 +546,17 @@ async def test_an_activation_that_never_ended_is_told_with_the_time_at_which_twe
     waits = [state.free_in for state in states if state]
     assert waits[0]
     assert waits[1] == 0
+
+
+@pytest.mark.parametrize("at", ["infinity", "-infinity", "15000-01-01", "2100-01-01"])
+async def test_one_workspace_of_an_odd_time_keeps_none_of_the_others_from_being_read(core: Core, at: str) -> None:
+    odd = core.workspace("odd", status="ONGOING_CREATION")
+    core.workspace("other", status="PENDING_CREATION")
+    core.sql('UPDATE core.workspace SET "createdAt" = %s, "updatedAt" = %s WHERE id = %s RETURNING 1', at, at, odd)
+    async with core.read() as database:
+        rows = {row["subdomain"]: row for row in await database.workspaces()}
+        state = await database.workspace_state(odd)
+    assert {"odd", "other"} <= rows.keys()
+    assert rows["odd"]["free_in"] <= 310
+    assert state
+    assert 0 <= (state.free_in or 0) <= 310

@@ -246,10 +246,13 @@ class TwentyDatabase:
                    -- of a fleet at rest nobody asks, and ten thousand times take long to read
                    CASE WHEN w."activationStatus"::text IN ('PENDING_CREATION', 'ONGOING_CREATION', 'CREATED')
                        THEN w."createdAt" END AS created_at,
+                   -- a time that is not yet, or no time at all, is now
                    CASE WHEN w."activationStatus"::text = 'ONGOING_CREATION'
-                       THEN w."updatedAt" + %s END AS free_at,
+                       THEN least(greatest(w."updatedAt", 'epoch'), now()) + %s END AS free_at,
                    CASE WHEN w."activationStatus"::text = 'ONGOING_CREATION'
-                       THEN extract(epoch FROM w."updatedAt" + %s - clock_timestamp())::float8 END AS free_in
+                       THEN extract(
+                           epoch FROM least(greatest(w."updatedAt", 'epoch'), now()) + %s - clock_timestamp()
+                       )::float8 END AS free_in
             FROM core.workspace w
             LEFT JOIN (
                 SELECT DISTINCT "workspaceId" FROM core."objectMetadata"
@@ -415,7 +418,9 @@ class TwentyDatabase:
             """
             SELECT subdomain, "activationStatus"::text AS activation_status, "deletedAt" IS NOT NULL AS deleted,
                    CASE WHEN "activationStatus"::text = 'ONGOING_CREATION'
-                       THEN greatest(0, extract(epoch FROM "updatedAt" + %s - clock_timestamp()))::float8 END AS free_in
+                       THEN greatest(0, extract(
+                           epoch FROM least(greatest("updatedAt", 'epoch'), now()) + %s - clock_timestamp()
+                       ))::float8 END AS free_in
             FROM core.workspace WHERE id = %s
             """,
             [_ACTIVATION_IS_STALE, workspace_id],

@@ -75,7 +75,7 @@ def assert_whole(world: World, slug: str, email: str, role: str) -> None:
 # --- ours ---------------------------------------------------------------------------------------------------------
 
 
-@every_break
+@pytest.mark.parametrize("broken", ["marked as deleted", pytest.param("deleted for good", marks=pytest.mark.slow)])
 def test_a_broken_record_of_a_member_is_noticed_while_nothing_else_is_due_and_mended(world: World, broken: str) -> None:
     slug = ready(world, f"member-{broken.split()[0]}", members=2)
     second = people(world, slug)[1].lower()

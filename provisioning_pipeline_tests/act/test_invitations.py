@@ -72,6 +72,7 @@ def as_an_earlier_version_sent_it(world: World, slug: str, email: str) -> None:
     assert invitations(world, slug) == [(email, "Admin")]
 
 
+@pytest.mark.slow
 def test_a_word_that_is_taken_back_ends_the_invitation(world: World) -> None:
     slug = "taken-back"
     vp = invited_vp(world, slug)

@@ -88,6 +88,7 @@ def test_an_insider_who_joined_as_the_ceo_never_becomes_admin(world: World) -> N
     assert world.sandbox.twenty[0].mails == []
 
 
+@pytest.mark.slow
 def test_plan_and_report_name_them(world: World) -> None:
     from provisioning_pipeline.report.plan_lines import lines_of
 

@@ -211,6 +211,7 @@ def test_nobody_starts_anew_whose_workspace_stands_or_of_whom_nobody_can_say(wor
 # --- deleted by SQL -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_memberships_of_a_workspace_that_was_deleted_by_sql_are_ended_before_anybody_signs_in(
     world: World, acme: str
 ) -> None:
@@ -275,7 +276,8 @@ def test_workspaces_that_changed_names_are_both_followed(world: World, acme: str
     at_rest(world, acme, other)
 
 
-@pytest.mark.parametrize("newcomers_first", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("newcomers_first", [True, False])
 def test_nobody_works_in_the_workspace_that_took_over_an_address(
     world: World, acme: str, newcomers_first: bool
 ) -> None:
@@ -323,6 +325,7 @@ def stop_at_activation(world: World, slug: str, ago: timedelta) -> str:
     return workspace
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_an_activation_that_was_stopped_and_it_is_called_again_when_its_time_has_come(
     world: World, acme: str
 ) -> None:
@@ -371,6 +374,7 @@ def test_an_activation_that_stops_while_a_run_is_at_it_is_given_up_soon_and_trie
 # --- not paid for -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_workspace_without_its_subscription_is_made_and_not_ready(world: World, acme: str) -> None:
     workspace = world.link(acme)["workspace_id"]
     world.sandbox.postgres.execute(

@@ -251,6 +251,7 @@ def test_a_client_that_knows_2_x_only_meets_an_older_server(older: StandInTwenty
     assert "APPS_INSTALLATION" not in statuses
 
 
+@pytest.mark.slow
 def test_where_an_older_server_has_its_fields(older: StandInTwenty) -> None:
     client = Older(older.base_url)
     owner, _ = client.settle("ada@fields.test", "Fields Ltd")

@@ -12,6 +12,8 @@ from provisioning_pipeline.ledger.restarts import Restarts
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.pipeline.connections import Connections, connect
 from provisioning_pipeline.pipeline.observation import UnknownTenants
+from provisioning_pipeline.pipeline.timeline import SeveralTenants, one_of
+from provisioning_pipeline.report.summary import tenant_lines
 from provisioning_pipeline.settings import Settings
 
 TRIGGER = "operator"
@@ -82,10 +84,14 @@ async def _gone(connections: Connections, tenant: str) -> Gone:
     if await schema.revision(connections.ledger.database) != schema.HEAD:
         raise RunFault("The ledger is of another version of this program: run `provisioning migrate` first.")
     rows = await connections.ledger.tenant_rows(tenant)
-    if len(rows) != 1:
-        named = f"Several tenants are called {tenant!r}: give the database name" if rows else f"No tenant is {tenant!r}"
-        raise UnknownTenants(f"{named}. `provisioning status` lists them.")
-    row = rows[0]
+    try:
+        line = one_of(tenant_lines(rows), tenant)
+    except SeveralTenants:
+        several = f"Several tenants are called {tenant!r}: give the database name. `provisioning status` lists them."
+        raise UnknownTenants(several) from None
+    if line is None:
+        raise UnknownTenants(f"No tenant is {tenant!r}. `provisioning status` lists them.")
+    row = next(row for row in rows if row["database_name"] == line.database_name)
     if not row["workspace_id"]:
         raise NotGone(f"{row['slug']} has no workspace; `provisioning apply {row['slug']}` makes one.")
     server = connections.servers.get(row["server"])

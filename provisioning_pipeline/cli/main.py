@@ -1,7 +1,9 @@
 """`provisioning`: the command line. Heavy imports stand inside the commands, so that --help is quick."""
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +65,15 @@ TenantsOrPlan = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+@app.callback()
+def _what_the_terminal_lacks() -> None:
+    """A letter that the terminal's encoding lacks becomes a question mark, and no error after the work was done."""
+    for stream in (sys.stdout, sys.stderr):
+        # one that a test put in its place may not be a file
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @app.command()

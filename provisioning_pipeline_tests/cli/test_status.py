@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
-from provisioning_pipeline.cli.main import _tenant_names
+from provisioning_pipeline.cli.main import _tenant_names, app
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.cli.test_cli import provisioning
@@ -105,3 +106,11 @@ def test_a_tenant_is_shown_whatever_it_is_called(fleet: Fleet, slug: str) -> Non
         "\\n", "\n"
     ).replace('\\"', '"')
     assert _tenant_names([slug]) == [slug]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_letters_shows_question_marks(fleet: Fleet, encoding: str) -> None:
+    shown = CliRunner(charset=encoding).invoke(app, ["status"], env=fleet.environment() | {"COLUMNS": "200"})
+    assert (shown.exit_code, shown.exception) == (0, None)
+    assert "acme" in shown.stdout
+    assert "?" in shown.stdout

@@ -96,7 +96,9 @@ class Fleet:
         self.log: list[str] = []
         self.violations: list[str] = []
         self.changed_emails: dict[str, str] = {}
-        """Clerk user → the address that their account at Twenty has."""
+        """Clerk user → the address that they had before it was changed, and not yet changed back."""
+        self.earlier_emails: dict[str, set[str]] = {}
+        """Clerk user → every address that they had once: their account at Twenty has that with which they came in."""
         self.touched: set[tuple[str, str]] = set()
         """Database and e-mail of those whose membership this episode changed on purpose; `*` for all of a tenant."""
         self.settings: dict[str, str] = {}

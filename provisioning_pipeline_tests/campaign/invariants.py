@@ -110,7 +110,7 @@ def wizards_are_silent(quiet: Quiet) -> Iterator[str]:
                 continue
             inside = seen.inside(home.id, quiet.fleet.service_email)
             for person in people:
-                member = inside.get(account_email(quiet.fleet, person))
+                member = inside.get(account_email(quiet, person))
                 if member is None or not person.countable:
                     continue
                 pending = [
@@ -147,7 +147,7 @@ def nobody_strange_is_inside(quiet: Quiet) -> Iterator[str]:
         if home is None:
             continue
         people = seen.people(tenant) or ()
-        current = {account_email(fleet, person) for person in people if person.countable}
+        current = {account_email(quiet, person) for person in people if person.countable}
         for email, member in seen.inside(home.id, fleet.service_email).items():
             if email in current or email in tenant.strangers:
                 continue
@@ -169,7 +169,7 @@ def every_member_is_inside(quiet: Quiet) -> Iterator[str]:
         for person in people:
             if not person.countable:
                 continue
-            member = inside.get(account_email(quiet.fleet, person))
+            member = inside.get(account_email(quiet, person))
             if member is None:
                 yield f"{person.email} is a member of {tenant.slug} at Clerk, and not in its workspace"
             elif not member.record:
@@ -184,7 +184,7 @@ def roles_are_as_mapped(quiet: Quiet) -> Iterator[str]:
             continue
         inside = quiet.seen.inside(home.id, quiet.fleet.service_email)
         for person in people:
-            member = inside.get(account_email(quiet.fleet, person))
+            member = inside.get(account_email(quiet, person))
             if member and person.countable and member.role != person.mapped:
                 yield f"{member.email} in {tenant.slug} is {member.role}, and {person.role} at Clerk"
 
@@ -196,7 +196,7 @@ def an_admin_of_clerk_is_admin(quiet: Quiet) -> Iterator[str]:
         if home is None:
             continue
         inside = quiet.seen.inside(home.id, quiet.fleet.service_email)
-        admins = {account_email(quiet.fleet, one) for one in people if one.countable and one.mapped == "Admin"}
+        admins = {account_email(quiet, one) for one in people if one.countable and one.mapped == "Admin"}
         if not any(email in admins and member.role == "Admin" for email, member in inside.items()):
             yield f"{tenant.slug} is ready, and no Admin of it is an admin at Clerk"
         link = quiet.seen.links.get(tenant.database, {})
@@ -372,9 +372,11 @@ def ready_with_people(quiet: Quiet) -> Iterator[tuple[Tenant, tuple[AtClerk, ...
             yield tenant, people
 
 
-def account_email(fleet: Fleet, person: AtClerk) -> str:
-    """The address of their account at Twenty: the old one while that at Clerk is changed."""
-    return fleet.changed_emails.get(person.user_id) or person.email or ""
+def account_email(quiet: Quiet, person: AtClerk) -> str:
+    """The address of their account at Twenty: that which they had at Clerk when they came in."""
+    inside = {member.email for member in quiet.seen.members}
+    had = [person.email or "", *quiet.fleet.earlier_emails.get(person.user_id, ())]
+    return next((email for email in had if email in inside), had[0])
 
 
 def writes_into(call: Call, workspace_id: str) -> bool:
@@ -400,7 +402,7 @@ def excuse(quiet: Quiet, tenant: Tenant) -> str | None:
     if home and home.status not in ("ACTIVE", "PENDING_CREATION", "ONGOING_CREATION"):
         return "its workspace is suspended"
     inside = seen.inside(home.id, fleet.service_email) if home else {}
-    current = {account_email(fleet, one) for one in people if one.countable}
+    current = {account_email(quiet, one) for one in people if one.countable}
     if fleet.script.gone != "remove" and any(email in tenant.members - current for email in inside):
         return "somebody is gone, and policy only reports it"
     return None

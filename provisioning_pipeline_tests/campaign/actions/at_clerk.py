@@ -36,12 +36,12 @@ def touch_user(fleet: Fleet, user_id: str) -> None:
     organizations = {one.organization_id for one in state.memberships_of(user_id)}
     for tenant in fleet.tenants:
         if tenant.organization in organizations:
-            fleet.touched.add((tenant.database, account_of(fleet, user_id)))
+            fleet.touched.update((tenant.database, email) for email in addresses_of(fleet, user_id))
 
 
-def account_of(fleet: Fleet, user_id: str) -> str:
-    """The address of their account at Twenty."""
-    return fleet.changed_emails.get(user_id) or email_of(fleet, user_id)
+def addresses_of(fleet: Fleet, user_id: str) -> set[str]:
+    """The addresses that their account at Twenty may have."""
+    return {email_of(fleet, user_id), *fleet.earlier_emails.get(user_id, ())}
 
 
 def newcomer(fleet: Fleet, tenant: Tenant) -> str:
@@ -186,6 +186,7 @@ def email_changed_back(fleet: Fleet, action: Action) -> str:
 
 def set_email(fleet: Fleet, user_id: str, address: str) -> None:
     """Give somebody another primary address; the old one goes."""
+    fleet.earlier_emails.setdefault(user_id, set()).add(email_of(fleet, user_id))
     state = fleet.sandbox.clerk.state
     with state.lock:
         user = state.user(user_id)

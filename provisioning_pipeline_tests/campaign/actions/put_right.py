@@ -80,7 +80,7 @@ def _departed_removed(fleet: Fleet) -> list[str]:
         home, people = seen.home(tenant), seen.people(tenant)
         if home is None or not people or home.status != "ACTIVE":
             continue
-        current = {fleet.changed_emails.get(one.user_id) or one.email for one in people}
+        current = {one.email for one in people}.union(*(fleet.earlier_emails.get(one.user_id, ()) for one in people))
         inside = seen.inside(home.id, fleet.service_email)
         gone = [member for email, member in inside.items() if email in tenant.members - current and member.record]
         if gone:

@@ -56,7 +56,7 @@ def test_killed_after_the_boundaries_that_matter_most_leaves_one_ready_workspace
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_every_boundary_leaves_one_ready_workspace_per_tenant(world: World, when: When) -> None:
     with_first_tenant(world)

@@ -350,7 +350,7 @@ def test_while_somebody_is_at_work_on_the_workspace_a_new_member_is_asked_to_com
     monkeypatch.setattr(signing_in, "_LOCK_SECONDS", 0.1)
     name, somebody = people.world.link(people.tenant)["database_name"], people.newcomer()
     with people.world.sandbox.postgres.connect("tenant_manager") as other:
-        other.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [locks._TENANTS, name])
+        other.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [locks.TENANTS, name])
         linked = people.sign_in(people.world.clerk_user(people.admin))
         new = people.sign_in(somebody.user_id)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import UndefinedTable
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
 from provisioning_pipeline.clients.postgres import Database, without_secrets
 from provisioning_pipeline.model.condition import Reason
@@ -61,11 +61,26 @@ async def revision(database: Database) -> str | None:
 
 
 async def _state(database: Database) -> tuple[str | None, bool]:
-    """The revision, and whether the newest table is there."""
-    rows = await database.fetch(
-        "SELECT version_num, to_regclass('provisioning.member_intent') IS NOT NULL AS whole "
-        "FROM provisioning.alembic_version"
-    )
+    """The revision, and whether the newest table is there.
+
+    Raises:
+        Fault: when our user may not read them.
+    """
+    try:
+        rows = await database.fetch(
+            "SELECT version_num, to_regclass('provisioning.member_intent') IS NOT NULL AS whole "
+            "FROM provisioning.alembic_version"
+        )
+    except InsufficientPrivilege as error:
+        (role,) = await database.fetch("SELECT quote_ident(current_user) AS name")
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"Our user may not read the ledger in {database.where}, because schema {SCHEMA} belongs to somebody else. "
+            f"Have its owner run: GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role['name']}; "
+            f"GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO {role['name']}; "
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role['name']}.",
+        ) from error
     found = [str(row["version_num"]) for row in rows]
     if not found and not await database.fetch(OTHER_TABLES):
         return None, False

@@ -166,7 +166,8 @@ async def _may_keep_a_ledger(database: Database) -> None:
         """
         SELECT CASE WHEN to_regnamespace('provisioning') IS NULL
             THEN has_database_privilege(current_database(), 'CREATE')
-            ELSE has_schema_privilege(to_regnamespace('provisioning'), 'CREATE') END AS allowed, current_user AS name
+            ELSE has_schema_privilege(to_regnamespace('provisioning'), 'CREATE') END AS allowed, current_user AS name,
+            to_regnamespace('provisioning') IS NOT NULL AS stands
         """
     )
     hidden = await database.fetch(
@@ -177,6 +178,14 @@ async def _may_keep_a_ledger(database: Database) -> None:
     )
     if hidden:
         raise hides_rows(", ".join(row["name"] for row in hidden), rows[0]["name"], database.where)
+    if not rows[0]["allowed"] and rows[0]["stands"]:
+        # CREATE SCHEMA IF NOT EXISTS would do nothing here
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"User {rows[0]['name']} may not add tables to schema provisioning in {database.where}, which the next "
+            f'version may need. Have its owner run: GRANT USAGE, CREATE ON SCHEMA provisioning TO "{rows[0]["name"]}".',
+        )
     if not rows[0]["allowed"]:
         raise Fault(
             FaultKind.SERVER,

@@ -75,6 +75,21 @@ def test_others_are_told_the_statement_that_the_owner_runs_and_it_helps(place: P
     assert "the next run adds a row for 1 database" in found
 
 
+def test_a_schema_of_somebody_else_is_told_with_a_statement_that_helps(place: Place) -> None:
+    place.sql(f"{USUAL}; GRANT ALL ON tenant_registry TO {place.role}; CREATE SCHEMA provisioning")
+    place.sql("CREATE TABLE provisioning.alembic_version (version_num text)")
+    check = place.line(as_owner=False)
+    assert not check.ok
+    grants = re.search(r"GRANT USAGE, CREATE ON SCHEMA provisioning TO .*(?=\.$)", check.found)
+    assert grants
+    place.sql(grants.group())
+    assert place.line(as_owner=False).ok
+    place.sql(f"REVOKE CREATE ON SCHEMA provisioning FROM {place.role}")
+    check = place.line(as_owner=False)
+    assert f'GRANT USAGE, CREATE ON SCHEMA provisioning TO "{place.role}"' in check.found
+    assert not check.ok
+
+
 @pytest.mark.slow
 def test_a_column_that_may_not_be_written_is_told_with_its_grant(place: Place) -> None:
     place.sql(

@@ -397,7 +397,7 @@ def excuse(quiet: Quiet, tenant: Tenant) -> str | None:
         return "it has no organization at Clerk"
     if not any(one.countable and one.mapped == "Admin" for one in people):
         return "nobody can be its admin"
-    if any(one.user_id in fleet.changed_emails or (not one.verified and not one.banned) for one in people):
+    if any(account_email(quiet, one) != one.email or (not one.verified and not one.banned) for one in people):
         return "an e-mail changed"
     if home and home.status not in ("ACTIVE", "PENDING_CREATION", "ONGOING_CREATION"):
         return "its workspace is suspended"

@@ -97,7 +97,7 @@ SCENES = {
         somebody_leaves,
         left,
         {"members_gone": "remove"},
-        ("deleteUserFromWorkspace", "WITH gone AS ( DELETE FROM provisioning.member_lin"),
+        ("deleteUserFromWorkspace", "WITH linked AS ( DELETE FROM provisioning.member_l"),
     ),
 }
 

@@ -361,7 +361,7 @@ def test_a_database_dropped_meanwhile_stops_nobody(world: World) -> None:
         connection.autocommit = True
         connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(dropped)))
         first = world.apply("dropped", "beside-the-drop", **FULL)
-        assert told(world, "dropped")[:2] == ("Unknown", "DatabaseUnreachable")
+        assert world.conditions("dropped")["Detected"] == ("False", "DatabaseClosed")
         assert onboarding_rows(world, other) == []
         assert not first.totals.defects
         connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(dropped)))

@@ -143,7 +143,7 @@ def together(tenants: Tenants, *asks: Callable[[], httpx.Response]) -> Iterator[
     """All at once: none gets to store its request before all of them have come."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-        " AND (query LIKE '%%provisioning.tenant_link%%' OR query LIKE '%%pg_advisory_lock%%')"
+        " AND (query LIKE '%%provisioning.tenant_link%%' OR query LIKE '%%pg_advisory_xact_lock%%')"
     )
     with ThreadPoolExecutor(len(asks)) as pool, tenants.postgres.connect(tenants.name) as other:
         with other.transaction():

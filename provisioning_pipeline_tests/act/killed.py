@@ -89,10 +89,12 @@ def die_at(boundary: int | str, when: When, tell: Callable[[str], object]) -> No
             here = boundary in (count, label)
             if here and when == "before":
                 _die(tell, label)
-            result = await original(self, *args, **kwargs)
-            if here:
-                _die(tell, label)
-            return result
+            try:
+                return await original(self, *args, **kwargs)
+            finally:
+                # an answer that refuses was an answer, too
+                if here:
+                    _die(tell, label)
 
         return at_boundary
 

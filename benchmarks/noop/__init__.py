@@ -17,6 +17,7 @@ that is not counted goes first, because a stand-in makes its answers on the firs
 
 Goals of the whole run: at most 1.5 times the bare reads, at least 1,000 tenants a second, less than 1 GB at the peak,
 and no more calls than pages, nor connections, nor statements than one for each hundred workspaces, whose member
-records are in a schema each: a second, ten times smaller fleet is measured beside the large one. With `--profile`, one more run under cProfile says where the time goes. The exit code is 1 when a
-goal is missed; with `--only-counts` times and memory are shown and not judged, for a machine that has other work.
+records are in a schema each: a second, ten times smaller fleet is measured beside the large one. With `--profile`,
+one more run under cProfile says where the time goes. The exit code is 1 when a goal is missed; with `--only-counts`
+times and memory are shown and not judged, for a machine that has other work.
 """

@@ -128,7 +128,10 @@ async def _bare(fleet: Fleet, at_once: int, queries: Sequence[Query]) -> None:
         for name in waiting:
             connection = await psycopg.AsyncConnection.connect(fleet.url, dbname=name, autocommit=True)
             for query in queries:
-                await (await connection.execute(*query)).fetchall()
+                cursor = await connection.execute(*query)
+                # a look reads in a transaction, whose beginning has no rows
+                if cursor.description:
+                    await cursor.fetchall()
             await connection.close()
 
     await all_of(one_after_another() for _ in range(at_once))

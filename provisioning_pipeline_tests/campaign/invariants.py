@@ -366,6 +366,9 @@ def violations(quiet: Quiet) -> list[Violation]:
 
 def ready_with_people(quiet: Quiet) -> Iterator[tuple[Tenant, tuple[AtClerk, ...]]]:
     """The tenants that the ledger calls ready and the registry wants, with the people of their organization."""
+    if not any(quiet.seen.organizations.values()):
+        # a Clerk without a single membership is in doubt, and removes nobody
+        return
     for tenant in quiet.seen.tenants:
         people = quiet.seen.people(tenant)
         if people is not None and quiet.seen.is_ready(tenant) and quiet.seen.is_open(tenant):

@@ -194,7 +194,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool, app
 
 def _known(links: pd.DataFrame) -> set[str]:
     """The tenants that had a registry row when a run last looked."""
-    return set(links[(links["registered"] == True) & (links["registry_row_gone"] != True)]["database_name"])  # noqa: E712
+    return set(links[(links["registered"] == True) & (links["registry_row_gone"] != True)]["database_name"])  # noqa: E712  # None too
 
 
 async def _looks(

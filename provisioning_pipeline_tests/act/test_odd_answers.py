@@ -60,7 +60,7 @@ def test_one_odd_answer_of_twenty_keeps_nobody_from_being_ready(
     world: World, operation: str, answer: str, kind: str
 ) -> None:
     slugs = three(world)
-    world.sandbox.twenty[0].faults.scripted = [ScriptedFault(operation, kind, answer=answer)]  # type: ignore[arg-type]
+    world.sandbox.twenty[0].faults.scripted = [ScriptedFault(operation, kind, answer=answer)]
     world.apply(*slugs)
     assert ready(world, slugs) == slugs
     assert one_workspace_each(world, slugs)

@@ -409,7 +409,7 @@ def intent_never_settled() -> None:
         await self.database.execute("UPDATE provisioning.intent SET settled_at = NULL")
         return result
 
-    setattr(Ledger, "store_workspace", unsettled)  # noqa: B010
+    setattr(Ledger, "store_workspace", unsettled)  # noqa: B010  # as above
 
 
 def secret_in_the_output() -> None:
@@ -428,7 +428,7 @@ def error_that_nobody_foresaw() -> None:
         message = "planted"
         raise LookupError(message)
 
-    setattr(Reconciler, "plan", broken)  # noqa: B010
+    setattr(Reconciler, "plan", broken)  # noqa: B010  # as above
 
 
 def run_that_never_ends() -> None:
@@ -438,7 +438,7 @@ def run_that_never_ends() -> None:
     async def waiting(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    setattr(Reconciler, "plan", waiting)  # noqa: B010
+    setattr(Reconciler, "plan", waiting)  # noqa: B010  # as above
 
 
 def creation_made_twice() -> None:
@@ -451,7 +451,7 @@ def creation_made_twice() -> None:
         await create(self, display_name, f"{subdomain}-0badcafe")
         return await create(self, display_name, subdomain)
 
-    setattr(TwentyClient, "create_workspace", twice)  # noqa: B010
+    setattr(TwentyClient, "create_workspace", twice)  # noqa: B010  # as above
 
 
 DEFECTS_OF_THE_PROGRAM: Mapping[str, Callable[[], None]] = {

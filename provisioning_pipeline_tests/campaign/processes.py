@@ -142,5 +142,5 @@ def _child(
     from provisioning_pipeline.cli.main import app
 
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # the process ends with it
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # as above
     app(list(arguments))

@@ -128,7 +128,7 @@ def see(fleet: Fleet) -> Seen:
         for name, *rest in fleet.registry(
             "SELECT database_name, type, status, reason, message FROM provisioning.condition"
         ):
-            conditions.setdefault(name, []).append(tuple(rest))  # type: ignore[arg-type]
+            conditions.setdefault(name, []).append(tuple(rest))
     linked: dict[str, set[str]] = {}
     if has_ledger:
         for name, user in fleet.registry("SELECT database_name, clerk_user_id FROM provisioning.member_link"):

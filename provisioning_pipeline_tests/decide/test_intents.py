@@ -32,7 +32,7 @@ class KilledTown(Town):
     def seen(self, **other: object) -> People:
         return with_intents(self.people(**other), self.frame())
 
-    def frame(self):  # type: ignore[no-untyped-def]
+    def frame(self):
         return frames.frame(frames.MEMBER_INTENTS, self.intents)
 
     def acme(self, fates: dict[str, str | None], gone: str = "remove") -> MemberDecision:
@@ -121,7 +121,7 @@ def somebody_else_s_by_now(town: KilledTown) -> None:
 
 
 @pytest.mark.parametrize("case", [nobody_joined, two_accounts, our_own_account, somebody_else_s_by_now])
-def test_nobody_loses_anything_by_an_intent_that_proves_nothing(case) -> None:  # type: ignore[no-untyped-def]
+def test_nobody_loses_anything_by_an_intent_that_proves_nothing(case) -> None:
     town = town_with_boss()
     case(town)
     people = witnessed(town.seen(), {"ada": "deleted"})

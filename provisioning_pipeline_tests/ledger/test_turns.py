@@ -31,7 +31,7 @@ def launch(fleet: Fleet, *names: str, asker: str = "sensor", busy: tuple[str, ..
 
 
 def turns(fleet: Fleet) -> dict[str, int]:
-    return dict(fleet.sql("SELECT database_name, attempts FROM provisioning.turn ORDER BY 1"))  # type: ignore[arg-type]
+    return dict(fleet.sql("SELECT database_name, attempts FROM provisioning.turn ORDER BY 1"))
 
 
 def end(fleet: Fleet, *names: str) -> None:

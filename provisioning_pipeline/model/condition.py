@@ -39,6 +39,8 @@ class Reason(StrEnum):
     DATABASE_UNREACHABLE = "DatabaseUnreachable"
     NO_SCHEMA_YET = "NoSchemaYet"
     DATABASE_REFUSED = "DatabaseRefused"
+    TENANT_DATABASE_UNSAFE = "TenantDatabaseUnsafe"
+    TENANT_DATABASE_TOO_LARGE = "TenantDatabaseTooLarge"
     OLDER_SCHEMA = "OlderSchema"
     HAND_MADE_WORKSPACE = "HandMadeWorkspace"
     ROWS_REPORTED = "RowsReported"

@@ -16,6 +16,8 @@ _NEXT_STEPS: Mapping[Reason, str] = {
     Reason.DATABASE_INVALID: "Drop the database; let the tenant manager create it anew if the tenant is to stay.",
     Reason.DATABASE_CLOSED: "Have the database's owner run ALTER DATABASE ... WITH ALLOW_CONNECTIONS true.",
     Reason.DATABASE_UNREACHABLE: "Give our user CONNECT and SELECT there (docs/operations.md, database privileges).",
+    Reason.TENANT_DATABASE_UNSAFE: "Have the owner of that database take away what the sentence names.",
+    Reason.TENANT_DATABASE_TOO_LARGE: "Have the owner of that database remove what the sentence names.",
     Reason.NOT_REGISTERED: "Register it, or set PROVISIONING_ADOPT_DATABASES=true.",
     Reason.ADOPTION_REFUSED: "Let the tenant manager register the database.",
     Reason.TENANT_SUSPENDED: "Nothing: the registry has set it aside.",

@@ -73,7 +73,7 @@ def unproven_message(server: str, evidence: Evidence, keeps: str) -> str:
     return (
         f'{evidence.email} has an account on Twenty server "{server}" that was not made here: anyone could have signed '
         f"it up (on {made_at:%Y-%m-%d %H:%M} UTC), and whoever did has its password. {keeps} If the person says that "
-        "it is theirs, have them reset its password in Twenty, which ends every other one, then: `provisioning vouch "
-        f'{evidence.email} --server {server} --why "..."`. If not, remove it from its workspaces and delete it in '
+        f"it is theirs, have them reset its password in Twenty, then: `provisioning vouch {evidence.email} --server "
+        f'{server} --why "..."`. If not, remove it from its workspaces and delete it in '
         "Twenty; the next run makes one of their own."
     )

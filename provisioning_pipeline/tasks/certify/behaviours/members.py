@@ -1,5 +1,6 @@
 """Members: joining by the invite link, roles, names, logins, and impersonation."""
 
+from dataclasses import replace
 from typing import Any
 
 from provisioning_pipeline.clients.twenty import operations
@@ -88,13 +89,13 @@ async def _link_off(trial: Trial) -> Seen:
 
 async def _link_renewed(trial: Trial) -> Seen:
     place = trial.in_other()
-    renewed = await trial.client.invite_links.renew(place.door)
+    before = replace(place)
+    place.invite_hash = await trial.client.invite_links.renew(place.door)
     link = await trial.client.invite_links.read(place.door)
-    must(link.hash == renewed and link.enabled, "the workspace says another link, or that it is off")
+    must(link.hash == place.invite_hash and link.enabled, "the workspace says another link, or that it is off")
     stranger = trial.person()
-    fault = await refused(trial.join(stranger, place))
+    fault = await refused(trial.join(stranger, before))
     must(not await trial.database.user_ids(stranger.email), "an account was made all the same")
-    place.invite_hash = renewed
     await trial.join(stranger, place)
     must((await trial.entry(stranger, place)).workspace_member_id, "they have no member record")
     return Seen(f"the one of before: {in_words(fault.error)}; by the new one they join")

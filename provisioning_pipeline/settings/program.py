@@ -198,6 +198,33 @@ class Settings(GatewaySettings):
         description="Add people of a tenant's hand-made workspace whom Clerk does not know at all to its proper one.",
         examples=["true"],
     )
+    take_over_domains: Names = Field(
+        default=(),
+        description="Domains from whose addresses people may be taken over into any tenant, as a JSON list, besides "
+        "those that a tenant is known by: of its members at Clerk and its admins, public mailbox providers aside.",
+        examples=['["acme.com"]'],
+    )
+    take_over_per_tenant: int = Field(
+        default=10,
+        ge=0,
+        le=MOST_COUNT,
+        description="People who are taken over into one tenant without an approval, over all runs.",
+        examples=["10"],
+    )
+    take_over_most: int = Field(
+        default=50,
+        ge=0,
+        le=MOST_COUNT,
+        description="People whom one run takes over without an approval. Beyond either limit they wait for "
+        "`provisioning apply --approve`.",
+        examples=["50"],
+    )
+    tenant_manager_roles: Names = Field(
+        default=(),
+        description="Roles of PostgreSQL that are the tenant manager's, as a JSON list; superusers are. From a tenant "
+        "database of any other role's nobody is taken over. Unset: the owner of the registry's table.",
+        examples=['["tenant_manager"]'],
+    )
     mend_hand_made: bool = Field(
         default=False,
         description="Set a workspace in a tenant database that is whole, but was left in PENDING_CREATION by a "

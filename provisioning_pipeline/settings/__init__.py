@@ -4,12 +4,11 @@ from provisioning_pipeline.settings.environment import Proxy, proxy_for
 from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings, SettingsError
 from provisioning_pipeline.settings.gateway import GatewaySettings
 from provisioning_pipeline.settings.program import (
-    SINGLE_SERVER,
     Settings,
-    TwentyServer,
     load_gateway_settings,
     load_settings,
 )
+from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER, TwentyServer
 
 __all__ = [
     "PREFIX",

@@ -9,6 +9,7 @@ from provisioning_pipeline.settings.program import (
     load_settings,
 )
 from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER, TwentyServer
+from provisioning_pipeline.settings.types import Readers
 
 __all__ = [
     "PREFIX",
@@ -16,6 +17,7 @@ __all__ = [
     "GatewaySettings",
     "MissingTwentySettings",
     "Proxy",
+    "Readers",
     "Settings",
     "SettingsError",
     "TwentyServer",

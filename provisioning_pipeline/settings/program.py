@@ -21,6 +21,7 @@ from provisioning_pipeline.settings.types import (
     Pattern,
     Place,
     PostgresUrl,
+    Readers,
     ReportPassword,
     SecretHttpUrl,
     ServicePassword,
@@ -204,6 +205,12 @@ class Settings(GatewaySettings):
         "object store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` "
         "beside the reports. Steps on several machines need a place that all of them reach.",
         examples=["s3://company-provisioning/tables"],
+    )
+    files_readable_by: Readers = Field(
+        default="owner",
+        description="Who on this machine may read reports, tables, plans and the values between Dagster steps, which "
+        "hold e-mail addresses: `owner` (the user that a run is of), `group` (its group, too) or `everyone`.",
+        examples=["group"],
     )
     dagster_url: HttpUrl | None = Field(
         default=None,

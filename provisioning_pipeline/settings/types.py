@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
@@ -234,6 +234,8 @@ ClerkKey = Annotated[SecretStr, AfterValidator(_header_secret), AfterValidator(_
 Email = Annotated[str, AfterValidator(_email)]
 Folder = Annotated[Path, AfterValidator(lambda path: Path(_path(str(path))))]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
+Readers = Literal["owner", "group", "everyone"]
+"""Who on this machine may read what this program writes, besides root."""
 Hosts = Annotated[tuple[str, ...], AfterValidator(_hosts)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]

@@ -45,6 +45,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Tenants and registry": (
         "registry_url",
         "tenant_cluster_url",
+        "tenant_database_user",
         "registry_table",
         "tenant_database_pattern",
         "tenant_database_excluded",

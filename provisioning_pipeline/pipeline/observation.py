@@ -210,8 +210,7 @@ async def _looks(
     policy = database_policy(settings, (await connections.registry.described()).owner)
     wanted = due(eligible, written, last, policy.text, now, settings.full_look_seconds)
     names = sorted({*wanted, *databases_without_workspace(detected)} & written.keys())
-    cluster_url = settings.tenant_cluster_url.get_secret_value()
-    looks = await look_at(cluster_url, written, names, now, settings.tenant_database_connections)
+    looks = await look_at(settings.tenant_cluster_url_for, written, names, now, settings.tenant_database_connections)
     return {look.database_name: look for look in looks}
 
 

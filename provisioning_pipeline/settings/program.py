@@ -11,6 +11,7 @@ from provisioning_pipeline.settings.environment import environment_faults
 from provisioning_pipeline.settings.faults import SettingsError, fault_lines
 from provisioning_pipeline.settings.gateway import MOST_COUNT, MOST_SECONDS, MOST_WAIT_SECONDS, GatewaySettings
 from provisioning_pipeline.settings.sources import file_faults
+from provisioning_pipeline.settings.tenant_cluster import TenantClusterSettings
 from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER, TwentyServer, checked_servers
 from provisioning_pipeline.settings.types import (
     Email,
@@ -34,13 +35,9 @@ _MOST_DAYS = 36_500
 _MOST_HOURS = _MOST_DAYS * 24
 
 
-class Settings(GatewaySettings):
+class Settings(TenantClusterSettings):
     """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
-    tenant_cluster_url: PostgresUrl = Field(
-        description="Any database of the cluster that holds the tenant databases.",
-        examples=["postgresql://provisioning:secret@db.example.com:5432/postgres"],
-    )
     twenty_base_url: HttpUrl | None = Field(
         default=None,
         description="Base URL of the one Twenty server (or use PROVISIONING_TWENTY_SERVERS).",

@@ -32,18 +32,21 @@ _BEGIN: LiteralString = """
     SET LOCAL lock_timeout = {lock};
 """
 _OWNERS: LiteralString = """(
-    SELECT pg_get_userbyid(d.datdba), pg_get_userbyid(n.nspowner)
+    SELECT o.rolname
     FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = 'core'
-    WHERE d.datname = current_database()
+    JOIN pg_catalog.pg_roles o ON o.oid IN (d.datdba, n.nspowner)
+    WHERE d.datname = current_database() AND NOT o.rolsuper AND o.rolname <> 'pg_database_owner'
 )"""
+"""A superuser is no stranger anywhere, and pg_database_owner is another name for the first."""
 _TABLES: LiteralString = """(
-    SELECT n.nspname, c.relname, c.relkind, pg_get_userbyid(c.relowner), row_security_active(c.oid),
+    SELECT n.nspname, c.relname, c.relkind, CASE WHEN NOT o.rolsuper THEN o.rolname END, row_security_active(c.oid),
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid),
            a.attname, t.typname, tn.nspname, a.attgenerated <> '',
            -- what runs when a value is read: enums and domains have functions of PostgreSQL's own
            t.typtype IN ('b', 'd', 'e') AND t.typcategory NOT IN ('A', 'C', 'R') AND COALESCE(r.rolsuper, false)
     FROM pg_catalog.pg_namespace n
     LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = ANY({tables}::name[])
+    LEFT JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
     LEFT JOIN pg_catalog.pg_attribute a
         ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname = ANY({columns}::name[])
     LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -59,13 +62,14 @@ class Table:
     """One relation.
 
     Args:
+        owner: a role; None for a superuser.
         columns: name → name of its type, of those that were asked for.
         unsafe: why it is not read, in words that follow its name or that of one of its columns.
     """
 
     schema: str
     name: str
-    owner: str
+    owner: str | None
     columns: dict[str, str] = field(default_factory=dict)
     unsafe: list[str] = field(default_factory=list)
 
@@ -89,8 +93,8 @@ class Catalogue:
 
     @property
     def owners(self) -> frozenset[str]:
-        """The roles that own these tables."""
-        return frozenset(table.owner for table in self.tables.values())
+        """The roles that own these tables, superusers left out."""
+        return frozenset(table.owner for table in self.tables.values() if table.owner is not None)
 
 
 async def begin(
@@ -99,7 +103,7 @@ async def begin(
     """Begin to look: a transaction of one snapshot that can write nothing, and what schema core has.
 
     What is set holds for the transaction alone, since a pooler gives the session to others after it. The roles that own
-    the database and schema core come beside; without such a schema nothing of it is in the catalogue.
+    the database and schema core come beside, superusers left out; without such a schema the catalogue is empty.
 
     Args:
         tables: name → the columns that matter.
@@ -118,7 +122,7 @@ async def begin(
     lines: tuple[list[Line], list[Line]] = ([], [])
     async for number, line in copied(connection, sql.SQL("").join(statements)):
         lines[number].append(line)
-    owners = frozenset(owner for line in lines[0] for owner in line if owner is not None)
+    owners = frozenset(owner for (owner,) in lines[0] if owner is not None)
     return owners, _catalogue(lines[1], tables)
 
 
@@ -164,7 +168,7 @@ def _catalogue(lines: Iterable[Line], wanted: Mapping[str, Sequence[str]]) -> Ca
             continue
         table = found.get((schema, name))
         if table is None:
-            table = found[schema, name] = Table(schema, name, owner or "")
+            table = found[schema, name] = Table(schema, name, owner)
             if kind != "r":
                 table.unsafe.append(f"{table.shown} is {_KINDS.get(kind or '', 'no table')}")
             if hides == "t":

@@ -60,7 +60,7 @@ class Look:
         reason, message: why it could not be read, or not in full; None and empty when all is well.
         workspaces: those that are not deleted, by id.
         flags: onboarding rows, pending or not, each with its `row_id`.
-        owners: the roles that own the database, its schema core and the tables that were read.
+        owners: roles that own the database, its schema core or what was read of it, superusers left out.
     """
 
     database_name: str

@@ -47,7 +47,6 @@ async def test_a_hand_made_workspace_is_found_with_its_people_and_what_it_lacks(
                 ),
             ),
         ),
-        owners=frozenset({"postgres"}),
     )
 
 

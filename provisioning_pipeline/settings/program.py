@@ -156,6 +156,14 @@ class Settings(TenantClusterSettings):
     tenant_database_connections: int = Field(
         default=8, ge=1, le=64, description="Tenant databases looked into at once.", examples=["8"]
     )
+    tenant_database_rows: int = Field(
+        default=10_000,
+        ge=1_000,
+        le=100_000,
+        description="Rows that matter of one table in a tenant's own database, and 800 bytes for each of all tables "
+        "together. A database with more is told and not read; a run takes memory by it.",
+        examples=["10000"],
+    )
     full_look_seconds: float = Field(
         default=86400,
         ge=0,

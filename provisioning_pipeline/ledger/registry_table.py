@@ -43,6 +43,7 @@ class Table:
         name: with its schema, quoted; empty when there is no such table.
         kind: as `pg_class.relkind` has it.
         role: our user.
+        owner: the role that owns it.
         owned: we may alter it.
         hides_rows: row-level security applies to us, and no policy shows us every row.
         takes_rows: we may insert into it.
@@ -51,6 +52,7 @@ class Table:
     name: str = ""
     kind: str = "r"
     role: str = ""
+    owner: str = ""
     owned: bool = False
     hides_rows: bool = False
     takes_rows: bool = True
@@ -108,7 +110,7 @@ async def describe(database: Database, identifier: sql.Identifier) -> Table:
     rows = await database.fetch(_DESCRIBE, [identifier.as_string()])
     if not rows:
         return Table()
-    facts = ("name", "kind", "role", "owned", "hides_rows", "takes_rows")
+    facts = ("name", "kind", "role", "owner", "owned", "hides_rows", "takes_rows")
     columns = {
         row["column_name"]: Column(
             row["column_name"], row["type"], row["required"], row["writable"], readable=row["readable"]
@@ -180,6 +182,7 @@ async def create_table(database: Database, table: str) -> None:
 
 _DESCRIBE = """
     SELECT c.oid::regclass::text AS name, c.relkind::text AS kind, current_user AS role,
+           pg_get_userbyid(c.relowner) AS owner,
            pg_has_role(c.relowner, 'USAGE') AS owned,
            row_security_active(c.oid) AND NOT shown.everything AS hides_rows,
            has_table_privilege(c.oid, 'INSERT') OR has_any_column_privilege(c.oid, 'INSERT') AS takes_rows,

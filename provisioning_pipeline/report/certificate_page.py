@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.certificate import Certificate, Observation, Standing
 from provisioning_pipeline.report.page import Table
+from provisioning_pipeline.settings import Readers
 
 _SIGNS = {
     Standing.HOLDS: "✓ holds",
@@ -40,15 +41,18 @@ def render(certificate: Certificate) -> str:
     )
 
 
-def write(certificate: Certificate, folder: Path) -> Path:
+def write(certificate: Certificate, folder: Path, *, readers: Readers = "owner") -> Path:
     """Write the page of this certificate and return its absolute path.
+
+    Args:
+        readers: who on this machine may read it.
 
     Raises:
         OSError: when the folder cannot be written to.
     """
     moment = f"{certificate.began_at.astimezone(UTC):%Y%m%d-%H%M%S}"
     path = (folder / f"certificate-{certificate.server}-{moment}.html").resolve()
-    write_whole(path, render(certificate).encode(), setting="PROVISIONING_REPORT_PATH")
+    write_whole(path, render(certificate).encode(), setting="PROVISIONING_REPORT_PATH", readers=readers)
     return path
 
 

@@ -12,6 +12,7 @@ from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.history import RunPoint
 from provisioning_pipeline.report import charts
 from provisioning_pipeline.report.summary import Summary, TenantLine, UnwellGroup
+from provisioning_pipeline.settings import Readers
 
 _MOST_READY_SHOWN = 500
 _MOST_ROWS = 100
@@ -153,14 +154,17 @@ def render(summary: Summary) -> str:
     )
 
 
-def write(summary: Summary, folder: Path, *, name: str | None = None) -> Path:
+def write(summary: Summary, folder: Path, *, name: str | None = None, readers: Readers = "owner") -> Path:
     """Write the page of this run and return its absolute path; under its id, or another name.
+
+    Args:
+        readers: who on this machine may read it.
 
     Raises:
         NotWritten: when the folder cannot be written to.
     """
     path = (folder / f"reconciliation-{name or summary.run_id}.html").resolve()
-    write_whole(path, render(summary).encode(), setting="PROVISIONING_REPORT_PATH")
+    write_whole(path, render(summary).encode(), setting="PROVISIONING_REPORT_PATH", readers=readers)
     return path
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from provisioning_pipeline.clients import tenant_database
+from provisioning_pipeline.clients.postgres import Connection
+from provisioning_pipeline.clients.tenant_reader import TenantReader
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Look
 from provisioning_pipeline.observe import tenant_databases
@@ -48,13 +51,13 @@ async def test_every_state_is_a_look_of_its_own_in_the_order_of_the_names(postgr
 async def test_there_are_never_more_connections_than_allowed(
     postgres: SandboxPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside, opened, seen = tenant_database._inside, list[tenant_database.Connection](), list[int]()
+    inside, opened, seen = tenant_database._inside, list[Connection](), list[int]()
 
-    async def counted(connection: tenant_database.Connection, found: Look) -> Look:
+    async def counted(reader: TenantReader, *rest: Any) -> Look:
         # by our side of them: the server takes a moment to notice that one was closed
-        opened.append(connection)
+        opened.append(reader.connection)
         seen.append(sum(not one.closed for one in opened))
-        return await inside(connection, found)
+        return await inside(reader, *rest)
 
     monkeypatch.setattr(tenant_database, "_inside", counted)
     for at_once in (1, 3):
@@ -70,10 +73,10 @@ async def test_one_that_is_dropped_in_the_middle_leaves_the_others_alone(
     postgres.create_database(victim)
     inside = tenant_database._inside
 
-    async def dropped_first(connection: tenant_database.Connection, found: Look) -> Look:
+    async def dropped_first(reader: TenantReader, found: Look, *rest: Any) -> Look:
         if found.database_name == victim:
             postgres.drop_database(victim)
-        return await inside(connection, found)
+        return await inside(reader, found, *rest)
 
     monkeypatch.setattr(tenant_database, "_inside", dropped_first)
     found = await look_at(lambda _: postgres.url(), {}, [BARE, victim, WHOLE], AT, at_once=2)
@@ -93,9 +96,9 @@ async def test_the_same_name_twice_is_one_look(postgres: SandboxPostgres, monkey
     looked = list[str]()
     look = tenant_databases.look
 
-    async def noted(url: str, name: str, evidence: str, looked_at: datetime) -> Look:
+    async def noted(url: str, name: str, *rest: Any, **options: Any) -> Look:
         looked.append(name)
-        return await look(url, name, evidence, looked_at)
+        return await look(url, name, *rest, **options)
 
     monkeypatch.setattr(tenant_databases, "look", noted)
     assert len(await look_at(lambda _: postgres.url(), {}, [BARE, BARE], AT, at_once=2)) == 2

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from provisioning_pipeline.api.names import in_path
+from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.model.session import Refusal, WorkspaceContext
 from provisioning_pipeline.pipeline.tenant_requests import TenantState
 
@@ -60,7 +61,9 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What happened, and what to do.")
-    code: Refusal | None = Field(default=None, description="Why a session is refused, as one word.")
+    code: Refusal | KeyRefusal | None = Field(
+        default=None, description="Why a session, or a service with an API key, is refused, as one word."
+    )
     request_id: str | None = Field(default=None, description="As in X-Request-Id and in the server's log.")
     errors: list[dict[str, str]] | None = Field(default=None, description="The fields that are wrong, and how.")
 

@@ -98,10 +98,10 @@ class Registry:
         self._must_be_registry(columns)
         people = await self._people_columns()
         if only is None:
-            found = await self._read(rows_query(self.table, columns, people, some=False))
+            found = await self.read(rows_query(self.table, columns, people, some=False))
         else:
             named = {"names": list(only), "written": sorted({folded_name(name) for name in only})}
-            found = await self._read(rows_query(self.table, columns, people, some=True), named)
+            found = await self.read(rows_query(self.table, columns, people, some=True), named)
         for row in found:
             # not by the database, whose locale may know no capitals but A to Z, or make another letter of I
             for address in ("admin_email", "twenty_admin_email"):
@@ -122,10 +122,12 @@ class Registry:
             self.identifier
         )
 
-    async def _read(
-        self, query: sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None
-    ) -> list[Row]:
-        """Rows of the table. Through a view PostgreSQL itself says when a policy of a table below would hide some."""
+    async def read(self, query: sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Row]:
+        """Rows of a query over the table.
+
+        Raises:
+            Fault: when a policy of a table below a view would hide some, as PostgreSQL itself says.
+        """
         table = await self.described()
         if table.kind != VIEW:
             return await self.database.fetch(query, parameters)
@@ -144,7 +146,7 @@ class Registry:
         """The database names of the rows that carry this Clerk organization; none where the table cannot say."""
         if not {"database_name", "clerk_org_id"} <= (await self.readable_columns()).keys():
             return []
-        rows = await self._read(
+        rows = await self.read(
             sql.SQL(
                 "SELECT database_name::text AS database_name FROM {} "
                 "WHERE clerk_org_id::text = %s AND database_name IS NOT NULL"
@@ -158,7 +160,7 @@ class Registry:
         columns = await self.readable_columns()
         if not set(MUST_HAVE) <= columns.keys():
             return []
-        return await self._read(
+        return await self.read(
             sql.SQL(
                 "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id "
                 "FROM {table} WHERE (slug::text = %s OR database_name::text = %s) AND database_name IS NOT NULL"
@@ -183,7 +185,7 @@ class Registry:
             name: sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
             for name in ("clerk_org_id", "status")
         }
-        return await self._read(
+        return await self.read(
             sql.SQL(
                 "SELECT database_name::text AS database_name, {clerk} AS clerk_org_id, {status} AS status FROM {table} "
                 "WHERE ({clerk} = %s OR database_name::text = %s) AND database_name IS NOT NULL"
@@ -418,7 +420,7 @@ class Registry:
 
     async def _row(self, database_name: str, names: Sequence[str]) -> Row:
         """These columns of a tenant's row, as texts."""
-        rows = await self._read(
+        rows = await self.read(
             sql.SQL("SELECT {} FROM {} WHERE database_name::text = {}").format(
                 sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(name)) for name in names),
                 self.identifier,

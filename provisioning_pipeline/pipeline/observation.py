@@ -16,8 +16,10 @@ from provisioning_pipeline.decide.looks import due
 from provisioning_pipeline.decide.organizations import claimants_of
 from provisioning_pipeline.decide.plan import databases_without_workspace
 from provisioning_pipeline.decide.registry_loss import RegistryLoss, weigh_loss
+from provisioning_pipeline.ledger.organizations import claims
 from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.organization import Claim
 from provisioning_pipeline.model.tenant_database import LastLook, Look
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, some_organizations, whole_instance
@@ -44,6 +46,7 @@ class Seen:
         dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
         looked_at: when reading began, by the clock of the ledger's database.
         loss: what the registry has lost since a run last looked.
+        claims: which tenants have the organizations in question, also tenants that are not planned for.
     """
 
     detected: list[Detected]
@@ -58,6 +61,7 @@ class Seen:
     looked_at: datetime
     dropped: frozenset[str] = frozenset()
     loss: RegistryLoss = field(default_factory=RegistryLoss)
+    claims: Sequence[Claim] = ()
 
 
 async def registry_loss(connections: Connections, approved: str | None = None) -> RegistryLoss:
@@ -97,10 +101,11 @@ async def everything(connections: Connections, approved: str | None = None) -> S
             _databases(connections, None),
         ]
     )
+    claimed_and_taken_over = both(claims(connections.registry), members.taken_over(also_left=True))
     written_and_last = both(evidence(connections.cluster), connections.looks.last())
     theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
-    (ours, (taken_over, (written, last))), (twenty, clerk) = await both(
-        both(frames, both(members.taken_over(also_left=True), written_and_last)),
+    (ours, ((claimed, taken_over), (written, last))), (twenty, clerk) = await both(
+        both(frames, both(claimed_and_taken_over, written_and_last)),
         both(theirs, whole_instance(connections.clerk)),
     )
     registry, links, member_links, user_links, intents, databases = ours
@@ -134,6 +139,7 @@ async def everything(connections: Connections, approved: str | None = None) -> S
         looked_at,
         dropped,
         loss,
+        claimed,
     )
 
 
@@ -175,6 +181,9 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool, app
     ids = sorted({*accounts, *user_links["twenty_user_id"]})
     twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
     twenty = await with_half_members(twenty, connections.twenty_databases, links)
+    # an organization that one of these tenants may get can be another tenant's, which nobody asked for
+    named = {claim for found in claimants_of(detected) if (claim := found.registered or found.linked)}
+    claimed = await claims(connections.registry, sorted({*named, *clerk.organizations["organization_id"]}))
     # whose account it is by e-mail may be linked to somebody who is not among these people
     rivals = await members.user_links([], sorted(set(twenty.users["user_id"])))
     return Seen(
@@ -189,6 +198,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool, app
         looks,
         looked_at,
         loss=loss,
+        claims=claimed,
     )
 
 

@@ -221,3 +221,14 @@ def test_a_role_that_no_header_can_carry(sandbox_postgres: SandboxPostgres) -> N
         assert answer.status_code == 200
         assert unquote(answer.headers["X-Twenty-Role"]) == "Członek zespołu"
         assert lobby.ask(SESSION, token).json()["role"] == "Członek zespołu"
+
+
+def test_a_row_of_another_tenant_locks_nobody_out_whom_the_ledger_linked_first(lobby: Lobby) -> None:
+    """The tenant's own row names no organization, as where it was found by its slug or its metadata."""
+    tenant, other = lobby.tenant("silent"), lobby.tenant("rival")
+    set_organization = "UPDATE tenant_registry SET clerk_org_id = %s WHERE database_name = %s"
+    lobby.fleet.sql(set_organization, None, tenant.database_name)
+    lobby.fleet.sql(set_organization, tenant.organization, other.database_name)
+
+    user = lobby.member(tenant)
+    must_pass(lobby.ask(VERIFY, lobby.token(tenant, user)), lobby, tenant, user)

@@ -9,6 +9,7 @@ import pytest
 from provisioning_pipeline_tests.api.services import accepted, caller, key_of, problem, serving, small_world
 from provisioning_pipeline_tests.world import World
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 EVIL = "twenty_tenant_evil"
 
 
@@ -56,7 +57,6 @@ def attack() -> Iterator[Attack]:
         yield Attack(world)
 
 
-@pytest.mark.slow
 def test_the_customers_organization_is_not_to_be_had_for_a_tenant_of_ones_own(attack: Attack) -> None:
     answer = attack.put("evil", database_name=EVIL, clerk_org_id=attack.organization)
 
@@ -65,7 +65,6 @@ def test_the_customers_organization_is_not_to_be_had_for_a_tenant_of_ones_own(at
     attack.must_have_failed()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tenants", [(), ("evil",)], ids=["all tenants", "the attacker's alone"])
 def test_nor_is_a_run_led_astray_by_a_row_that_names_it(attack: Attack, tenants: tuple[str, ...]) -> None:
     """As a key could write it under an earlier version, or whoever may write to the registry."""
@@ -83,7 +82,6 @@ def test_nor_is_a_run_led_astray_by_a_row_that_names_it(attack: Attack, tenants:
     assert attack.world.conditions("evil")["MembersSynced"] == ("False", "OrganizationAmbiguous")
 
 
-@pytest.mark.slow
 def test_the_customers_workspace_gets_no_other_organization(attack: Attack) -> None:
     told = problem(attack.put(attack.victim, clerk_org_id=attack.own_organization), 409)
 
@@ -106,7 +104,6 @@ def test_the_customers_workspace_gets_no_other_organization(attack: Attack) -> N
     attack.must_have_failed()
 
 
-@pytest.mark.slow
 def test_an_organization_of_ones_own_is_still_to_be_had(attack: Attack) -> None:
     attack.world.sandbox.postgres.create_database("twenty_tenant_honest")
 

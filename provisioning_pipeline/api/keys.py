@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from cachetools import TTLCache
 from fastapi import Request
 
+from provisioning_pipeline.api.authorization import authorization_of
 from provisioning_pipeline.api.limits import RateLimit
 from provisioning_pipeline.api.problems import Problem, away
 from provisioning_pipeline.clients.postgres import Database
@@ -75,7 +76,7 @@ class KeyGuard:
         return holder
 
     async def _caller(self, request: Request) -> ApiKey:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        scheme, _, key = authorization_of(request, _ASK).partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Problem(HTTPStatus.UNAUTHORIZED, _NO_KEY, _ASK)
         key = key.strip()
@@ -130,7 +131,7 @@ def either(
     holder = guard.may(Scope.READ, with_all=with_all)
 
     async def let_through(request: Request) -> Reach:
-        if request.headers.get("authorization", "").lower().startswith("bearer "):
+        if authorization_of(request, _ASK).lower().startswith("bearer "):
             return (await holder(request)).reach
         await reader(request)
         return EVERY_TENANT

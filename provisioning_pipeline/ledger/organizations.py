@@ -1,19 +1,24 @@
 """Which tenants have which Clerk organizations, by ledger and registry; and how an organization gets to a tenant."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
 
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import anew_if_lost
+from provisioning_pipeline.ledger.lock_holders import logging_holders_of
+from provisioning_pipeline.ledger.locks import alone
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_query import MUST_HAVE
 from provisioning_pipeline.ledger.registry_table import VIEW, Column
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.organization import Claim
 
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))"
-"""Taken first in each transaction that gives an organization to a tenant, whether by a key or by a run."""
+_ONE_AT_A_TIME: Final = "alembic_version"
+"""The table whose lock those take who give an organization: it has one row that only migrations change."""
+_LOCK_SECONDS = 20.0
 
 
 async def claims(registry: Registry, organizations: Sequence[str] | None = None) -> list[Claim]:
@@ -29,10 +34,27 @@ async def claims(registry: Registry, organizations: Sequence[str] | None = None)
     return [Claim(**row) for row in rows]
 
 
-async def see_all(connection: AsyncConnection[TupleRow], registry: Registry) -> None:
-    """Make a policy of a table below a view, which would hide a rival's row, an error in this transaction."""
-    if (await registry.described()).kind == VIEW:
-        await connection.execute("SET LOCAL row_security = off")
+@asynccontextmanager
+async def alone_with_organizations(
+    registry: Registry, *, own_path: bool, wait_seconds: float
+) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    """A transaction in which nobody else gives an organization to a tenant, whether by a key or by a run.
+
+    A policy of a table below a view, which would hide a rival's row, is an error in it. `own_path` as in
+    `Database.transaction`.
+
+    Raises:
+        Fault: BUSY when others are inside for too long.
+    """
+    is_view = (await registry.described()).kind == VIEW
+    async with (
+        logging_holders_of(registry.database, _ONE_AT_A_TIME),
+        registry.database.transaction(own_path=own_path) as connection,
+    ):
+        await alone(connection, _ONE_AT_A_TIME, wait_seconds=wait_seconds)
+        if is_view:
+            await connection.execute("SET LOCAL row_security = off")
+        yield connection
 
 
 async def claims_in(
@@ -55,7 +77,9 @@ def _query(registry: Registry, columns: Mapping[str, Column]) -> sql.Composed:
     rows: sql.Composable = sql.SQL("SELECT NULL::text AS name, NULL::text AS named, NULL::text AS status WHERE false")
     if set(MUST_HAVE) <= columns.keys():
         named, status = (
-            sql.SQL("NULLIF({}::text, '')").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
+            sql.SQL("NULLIF({}::text, ''::text)").format(sql.Identifier(name))
+            if name in columns
+            else sql.SQL("NULL::text")
             for name in ("clerk_org_id", "status")
         )
         rows = sql.SQL("SELECT database_name::text AS name, {} AS named, {} AS status FROM {}").format(
@@ -99,9 +123,8 @@ async def store_organizations(
     changed = await _changed(registry, found)
     if not changed:
         return frozenset()
-    async with registry.database.transaction() as connection:
-        await connection.execute(ONE_AT_A_TIME)
-        await see_all(connection, registry)
+    own_path = (await registry.described()).runs_code
+    async with alone_with_organizations(registry, own_path=own_path, wait_seconds=_LOCK_SECONDS) as connection:
         known = await claims_in(connection, registry, columns, sorted(set(changed.values())))
         named = {(claim.organization_id, claim.database_name) for claim in known if claim.named}
         refused = frozenset(
@@ -120,8 +143,8 @@ async def store_organizations(
         by_row = [(organization, name) in named for name, organization in zip(names, organizations, strict=True)]
         await connection.execute(
             """
-            UPDATE provisioning.tenant_link l SET clerk_org_id = NULL, organization_moved_at = now()
-            FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
+            UPDATE provisioning.tenant_link l SET clerk_org_id = NULL, organization_moved_at = pg_catalog.now()
+            FROM pg_catalog.unnest(%s::text[], %s::text[]) AS found(name, organization)
             WHERE l.clerk_org_id = found.organization AND l.database_name <> found.name
             """,
             [names, organizations],
@@ -130,8 +153,8 @@ async def store_organizations(
             """
             UPDATE provisioning.tenant_link l SET
                 clerk_org_id = found.organization, organization_moved_at = NULL, organization_named = found.by_row,
-                updated_at = now()
-            FROM unnest(%s::text[], %s::text[], %s::boolean[]) AS found(name, organization, by_row)
+                updated_at = pg_catalog.now()
+            FROM pg_catalog.unnest(%s::text[], %s::text[], %s::boolean[]) AS found(name, organization, by_row)
             WHERE l.database_name = found.name AND l.clerk_org_id IS DISTINCT FROM found.organization
             """,
             [names, organizations, by_row],
@@ -152,6 +175,7 @@ async def _note_named(registry: Registry, columns: Mapping[str, Column], found: 
             """
         ).format(registry.identifier),
         [list(found)],
+        own_path=(await registry.described()).runs_code,
     )
 
 
@@ -161,7 +185,8 @@ async def _changed(registry: Registry, found: Mapping[str, str]) -> dict[str, st
         return {}
     rows = await registry.database.fetch_tuples(
         """
-        SELECT found.name, found.organization FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
+        SELECT found.name, found.organization
+        FROM pg_catalog.unnest(%s::text[], %s::text[]) AS found(name, organization)
         JOIN provisioning.tenant_link l ON l.database_name = found.name
         WHERE l.clerk_org_id IS DISTINCT FROM found.organization
         """,

@@ -58,7 +58,7 @@ async def must_have_room(
         return
     cursor = await connection.execute(
         sql.SQL(
-            "SELECT count(*) FROM ({unseen}) u WHERE u.database_name <> ALL(%s) AND EXISTS ("
+            "SELECT pg_catalog.count(*) FROM ({unseen}) u WHERE u.database_name <> ALL(%s) AND EXISTS ("
             "SELECT 1 FROM {table} r WHERE r.database_name::text = u.database_name)"
         ).format(unseen=sql.SQL(_UNSEEN), table=registry.identifier),
         [caller.api_key_id, list(databases.present)],

@@ -7,7 +7,7 @@ from psycopg import AsyncConnection, Error, errors, sql
 from psycopg.rows import TupleRow
 
 from provisioning_pipeline.clients.postgres import anew_if_lost
-from provisioning_pipeline.ledger.organizations import ONE_AT_A_TIME, see_all
+from provisioning_pipeline.ledger.organizations import alone_with_organizations
 from provisioning_pipeline.ledger.registered_by_key import NOT_LIMITED, Databases, must_have_room, remember
 from provisioning_pipeline.ledger.registration_conflicts import known_of, must_not_conflict
 from provisioning_pipeline.ledger.registry import Registry
@@ -18,6 +18,7 @@ from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 
 _LOG = logging.getLogger(__name__)
+_LOCK_SECONDS = 3.0
 
 
 @anew_if_lost
@@ -44,14 +45,13 @@ async def register(
     Raises:
         Conflict: when slug, database or organization are another tenant's, the tenant has another organization, its
             key has registered too many tenants without a database, or the table does not take the row.
-        Fault: when the database cannot be reached.
+        Fault: when the database cannot be reached; BUSY when others register, or change that row, for too long.
     """
     await registry.ensure_table()
     columns = await must_show_all(registry, asked)
     status = await registry.spelling([status, *else_statuses])
-    async with registry.database.transaction() as connection:
-        await connection.execute(ONE_AT_A_TIME)
-        await see_all(connection, registry)
+    # triggers of the tenant manager's may rely on our role's own search path
+    async with alone_with_organizations(registry, own_path=True, wait_seconds=_LOCK_SECONDS) as connection:
         known = await known_of(connection, registry, columns, asked)
         must_not_conflict(known, asked, caller, aside)
         own, link = known.row(asked), known.link(asked)
@@ -104,7 +104,7 @@ async def _insert(
     status: str,
 ) -> None:
     offered: dict[str, sql.Composable] = {
-        "id": sql.SQL("gen_random_uuid()"),
+        "id": sql.SQL("pg_catalog.gen_random_uuid()"),
         "slug": sql.Literal(asked.slug),
         "name": sql.Literal(asked.name or asked.slug),
         "database_name": sql.Literal(asked.database_name),
@@ -112,8 +112,8 @@ async def _insert(
         "clerk_org_id": sql.Literal(asked.clerk_org_id),
         ASKED_ADMIN_COLUMN: sql.Literal(asked.admin_email),
         "database_url": sql.Literal(f"postgresql:///{asked.database_name}"),
-        "created_at": sql.SQL("now()"),
-        "updated_at": sql.SQL("now()"),
+        "created_at": sql.SQL("pg_catalog.now()"),
+        "updated_at": sql.SQL("pg_catalog.now()"),
     }
     unknown = sorted(name for name, column in columns.items() if column.required and name not in offered)
     if unknown:
@@ -153,11 +153,9 @@ async def _update(
     }
     if not changes:
         return False
-    touched = sql.SQL(", updated_at = now()") if "updated_at" in columns else sql.SQL("")
+    touched = sql.SQL(", updated_at = pg_catalog.now()") if "updated_at" in columns else sql.SQL("")
     differs = {
-        name: sql.SQL("{} IS DISTINCT FROM {}").format(
-            _comparable(sql.Identifier(name), columns[name]), _comparable(value, columns[name])
-        )
+        name: sql.SQL("{} IS DISTINCT FROM {}").format(_comparable(sql.Identifier(name)), _comparable(value))
         for name, value in changes.items()
     }
     own = sql.SQL("database_name::text = {}").format(sql.Literal(asked.database_name))
@@ -185,9 +183,9 @@ async def _update(
     return cursor.rowcount > 0
 
 
-def _comparable(value: sql.Composable, column: Column) -> sql.Composable:
-    """A value in a comparison: json cannot be compared."""
-    return sql.SQL("{}::jsonb").format(value) if column.type == "json" else value
+def _comparable(value: sql.Composable) -> sql.Composable:
+    """A value in a comparison: as text, for which no operator but PostgreSQL's own is ever chosen."""
+    return sql.SQL("({})::text").format(value)
 
 
 def _must_know_organizations(registry: Registry, columns: dict[str, Column], asked: Registration) -> None:

@@ -15,7 +15,7 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
 from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS
 from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
-from provisioning_pipeline.ledger.registry_table import namesakes
+from provisioning_pipeline.ledger.registry_table import namesakes, open_schemas
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
@@ -98,7 +98,11 @@ async def _registry(connections: Connections) -> str:
         await registry.must_be_makeable()
         return f"{version}; {registry.table} will be created; {ledger}{behind}{sessions}"
     table = f"{registry.table} has {len(rows)} rows"
-    told = [*await _columns_to_come(registry), *await _rows_to_come(connections, rows, revision)]
+    told = [
+        *await _columns_to_come(registry),
+        *await _rows_to_come(connections, rows, revision),
+        *await _open_schemas(registry),
+    ]
     return f"{version}; {'; '.join([table, *told])}; {ledger}{behind}{sessions}"
 
 
@@ -132,6 +136,13 @@ async def _columns_to_come(registry: Registry) -> list[str]:
             "PROVISIONING_REGISTRY_TABLE with its schema"
         )
     return told
+
+
+async def _open_schemas(registry: Registry) -> list[str]:
+    """Where every role could plant what the registry's own triggers and views may find under an unqualified name."""
+    names = await open_schemas(registry.database)
+    revoke = "; ".join(f"REVOKE CREATE ON SCHEMA {name} FROM PUBLIC" for name in names)
+    return [f"every role may make functions in {_in_words(names)} there. Have its owner run: {revoke}"] if names else []
 
 
 async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: str | None) -> list[str]:

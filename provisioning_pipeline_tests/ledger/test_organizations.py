@@ -159,7 +159,7 @@ def test_a_run_that_read_before_a_key_registered_gives_nothing_away(tenants: Ten
 def test_what_is_stored_already_takes_no_lock(tenants: Tenants) -> None:
     tenants.add("acme", "org_1")
     with tenants.postgres.connect(tenants.name) as other, other.transaction():
-        other.execute("SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))")
+        other.execute("LOCK TABLE provisioning.alembic_version IN SHARE UPDATE EXCLUSIVE MODE")
         assert stored(tenants, acme="org_1") == set()
 
 

@@ -23,6 +23,7 @@ from provisioning_pipeline.sandbox.registry import TABLES
 
 CALLER = Caller("0123456789ab", None, "")
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
+KEEPS_LEDGER = "GRANT USAGE ON SCHEMA provisioning TO {0}; GRANT ALL ON ALL TABLES IN SCHEMA provisioning TO {0}"
 NAMELESS = Registration("acme", None, "twenty_tenant_acme", None, None)
 
 
@@ -78,18 +79,19 @@ class Table:
         return found
 
 
-_LEDGER = "registration_ledger"
-"""A ledger that every role of the server may use, beside no registry: each test gets a copy."""
+@pytest.fixture(scope="module")
+def migrated(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    """A database with a ledger and nothing else, to be copied."""
+    name = f"registration_{uuid.uuid4().hex[:8]}"
+    schema.migrate(sandbox_postgres.create_database(name))
+    yield name
+    sandbox_postgres.drop_database(name)
 
 
 @pytest.fixture
-def table(sandbox_postgres: SandboxPostgres) -> Iterator[Table]:
+def table(sandbox_postgres: SandboxPostgres, migrated: str) -> Iterator[Table]:
     name = f"registration_{uuid.uuid4().hex[:8]}"
-    if _LEDGER not in sandbox_postgres.databases():
-        schema.migrate(sandbox_postgres.create_database(_LEDGER))
-        for kind in ("USAGE ON SCHEMA provisioning", "ALL ON ALL TABLES IN SCHEMA provisioning"):
-            sandbox_postgres.execute(_LEDGER, f"GRANT {kind} TO PUBLIC")
-    sandbox_postgres.create_database(name, template=_LEDGER)
+    sandbox_postgres.create_database(name, template=migrated)
     try:
         yield Table(sandbox_postgres, name)
     finally:
@@ -259,7 +261,7 @@ def test_no_right_to_write(usual: Table, rights: str, known: bool) -> None:
     try:
         if known:
             usual.register(NAMELESS)
-        usual.sql(f"GRANT {rights} ON tenant_registry TO {role}")
+        usual.sql(f"GRANT {rights} ON tenant_registry TO {role}; {KEEPS_LEDGER.format(role)}")
         url = make_conninfo(usual.url, user=role, password="reader")
 
         told = usual.refused(ACME, url=url)
@@ -279,6 +281,7 @@ def test_rows_that_are_hidden_from_us(usual: Table) -> None:
     usual.register(NAMELESS)
     usual.sql(
         f"CREATE ROLE {role} LOGIN PASSWORD 'reader'; GRANT ALL ON tenant_registry TO {role};"
+        f"{KEEPS_LEDGER.format(role)};"
         "ALTER TABLE tenant_registry ENABLE ROW LEVEL SECURITY"
     )
     try:

@@ -45,9 +45,13 @@ async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, Non
 
 
 def finding_about(scope: Scope, member: MemberPlan, fault: Fault) -> Finding:
-    """What befell one person: who and where, what happened, and what to do about it."""
+    """What befell one person: who and where, what happened, and what to do about it.
+
+    A person whom the tenant's own database alone names makes no tenant unwell: any address may stand there.
+    """
     name = f"{member.first_name} {member.last_name}".strip()
-    return Finding(fault.reason, member.email, about_person(scope, member.email, name, fault))
+    told = about_person(scope, member.email, name, fault)
+    return Finding(fault.reason, member.email, told, blocks=member.clerk_user_id is not None)
 
 
 def about_person(scope: Scope, email: str, name: str, fault: Fault) -> str:

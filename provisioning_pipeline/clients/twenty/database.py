@@ -439,6 +439,19 @@ class TwentyDatabase:
         )
         return Role(**rows[0]) if rows else None
 
+    async def shares_invite_link(self, workspace_id: str) -> bool:
+        """Whether another workspace has the same invite link, which Twenty allows: who joins by it may land there."""
+        rows = await self._fetch(
+            """
+            SELECT EXISTS (
+                SELECT FROM core.workspace w JOIN core.workspace o ON o."inviteHash" = w."inviteHash" AND o.id <> w.id
+                WHERE w.id = %s AND o."deletedAt" IS NULL
+            ) AS found
+            """,
+            [workspace_id],
+        )
+        return bool(rows[0]["found"])
+
     async def flags(self, workspace_id: str) -> tuple[Flag, ...]:
         """The onboarding rows that concern one workspace, at every level."""
         return tuple(Flag(**row) for row in await self.onboarding_rows([workspace_id]))

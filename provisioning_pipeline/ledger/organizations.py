@@ -144,7 +144,7 @@ async def store_organizations(
         await connection.execute(
             """
             UPDATE provisioning.tenant_link l SET clerk_org_id = NULL, organization_moved_at = pg_catalog.now()
-            FROM pg_catalog.unnest(%s::text[], %s::text[]) AS found(name, organization)
+            FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])) AS found(name, organization)
             WHERE l.clerk_org_id = found.organization AND l.database_name <> found.name
             """,
             [names, organizations],
@@ -154,7 +154,9 @@ async def store_organizations(
             UPDATE provisioning.tenant_link l SET
                 clerk_org_id = found.organization, organization_moved_at = NULL, organization_named = found.by_row,
                 updated_at = pg_catalog.now()
-            FROM pg_catalog.unnest(%s::text[], %s::text[], %s::boolean[]) AS found(name, organization, by_row)
+            FROM ROWS FROM (
+                pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::boolean[])
+            ) AS found(name, organization, by_row)
             WHERE l.database_name = found.name AND l.clerk_org_id IS DISTINCT FROM found.organization
             """,
             [names, organizations, by_row],
@@ -186,7 +188,7 @@ async def _changed(registry: Registry, found: Mapping[str, str]) -> dict[str, st
     rows = await registry.database.fetch_tuples(
         """
         SELECT found.name, found.organization
-        FROM pg_catalog.unnest(%s::text[], %s::text[]) AS found(name, organization)
+        FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
         JOIN provisioning.tenant_link l ON l.database_name = found.name
         WHERE l.clerk_org_id IS DISTINCT FROM found.organization
         """,

@@ -11,7 +11,7 @@ from provisioning_pipeline.clients.postgres import anew_if_lost
 from provisioning_pipeline.ledger.lock_holders import logging_holders_of
 from provisioning_pipeline.ledger.locks import alone
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_query import MUST_HAVE
+from provisioning_pipeline.ledger.registry_query import MUST_HAVE, text_sql
 from provisioning_pipeline.ledger.registry_table import VIEW, Column
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.organization import Claim
@@ -77,7 +77,7 @@ def _query(registry: Registry, columns: Mapping[str, Column]) -> sql.Composed:
     rows: sql.Composable = sql.SQL("SELECT NULL::text AS name, NULL::text AS named, NULL::text AS status WHERE false")
     if set(MUST_HAVE) <= columns.keys():
         named, status = (
-            sql.SQL("NULLIF({}::text, ''::text)").format(sql.Identifier(name))
+            sql.SQL("NULLIF({}, ''::text)").format(text_sql(sql.Identifier(name), columns[name]))
             if name in columns
             else sql.SQL("NULL::text")
             for name in ("clerk_org_id", "status")
@@ -173,9 +173,9 @@ async def _note_named(registry: Registry, columns: Mapping[str, Column], found: 
             """
             UPDATE provisioning.tenant_link l SET organization_named = true FROM {} r
             WHERE NOT l.organization_named AND l.database_name = ANY(%s)
-              AND r.database_name::text = l.database_name AND r.clerk_org_id::text = l.clerk_org_id
+              AND r.database_name::text = l.database_name AND {} = l.clerk_org_id
             """
-        ).format(registry.identifier),
+        ).format(registry.identifier, text_sql(sql.Identifier("r", "clerk_org_id"), columns["clerk_org_id"])),
         [list(found)],
         own_path=(await registry.described()).runs_code,
     )

@@ -37,8 +37,14 @@ class Databases:
 NOT_LIMITED: Final = Databases(None)
 
 
-async def unseen(database: Database, caller: Caller) -> Sequence[str]:
-    """Database names of the tenants that this key registered, and of which no run has seen the database."""
+async def unseen(database: Database, asked: Registration, caller: Caller) -> Sequence[str]:
+    """Database names of the tenants that this key registered, and of which no run has seen the database.
+
+    None where the tenant that is asked for is known already: it is not one more.
+    """
+    known = "SELECT 1 FROM provisioning.tenant_link WHERE database_name = %s"
+    if await database.fetch_tuples(known, [asked.database_name]):
+        return []
     return [row[0] for row in await database.fetch_tuples(_UNSEEN, [caller.api_key_id])]
 
 

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS
+from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS, text_sql
 from provisioning_pipeline.ledger.registry_table import Column
 from provisioning_pipeline.model.api_key import Reach
 from provisioning_pipeline.model.key_refusal import KeyRefusal
@@ -50,7 +50,7 @@ async def known_of(
     """Read it, under the lock that whoever gives an organization to a tenant holds."""
     workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), "")
     organization, status, workspace_id = (
-        sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
+        text_sql(sql.Identifier(name), columns[name]) if name in columns else sql.SQL("NULL::text")
         for name in ("clerk_org_id", "status", workspace)
     )
     cursor = connection.cursor(row_factory=dict_row)

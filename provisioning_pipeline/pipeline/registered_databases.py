@@ -24,7 +24,7 @@ async def databases_of(ledger: LedgerAccess, settings: Settings, asked: Registra
         Fault: when the cluster has to be asked, and cannot be.
     """
     most = settings.key_tenants_without_database
-    names = await ledger.ask(lambda database: unseen(database, caller))
+    names = await ledger.ask(lambda database: unseen(database, asked, caller))
     if len(names) < most:
         return Databases(most)
     try:

@@ -190,3 +190,5 @@ def test_while_the_cluster_is_away_it_is_told_that_nobody_knows(fleet: Service) 
 
         assert "cannot be told at present" in told
         assert "127.0.0.1" not in told
+        # nobody has to be asked about one that is registered
+        accepted(door.put("a", name="A"))

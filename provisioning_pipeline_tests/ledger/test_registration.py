@@ -375,6 +375,12 @@ class TestConflicts:
 
         assert "is tenant acme's in the ledger" in told
 
+    def test_an_organization_in_json_is_the_same_one(self, acme: Table) -> None:
+        acme.sql("ALTER TABLE tenant_registry ALTER clerk_org_id TYPE jsonb USING to_jsonb(clerk_org_id)")
+
+        assert "is tenant acme's" in acme.refused(Registration("other", None, "twenty_tenant_2", "org_1", None))
+        assert acme.register(ACME) is False
+
     def test_it_keeps_slug_and_database(self, acme: Table) -> None:
         acme.sql("UPDATE tenant_registry SET status = 'suspended'")
 

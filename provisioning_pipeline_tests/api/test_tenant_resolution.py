@@ -79,6 +79,16 @@ def claimed_by_another(lobby: Lobby) -> Tenant:
     return made
 
 
+def moved_by_the_registrys_owner(lobby: Lobby) -> Tenant:
+    """Taken out of its row and written into another one's; no run has read it yet."""
+    made = claimed_by_another(lobby)
+    lobby.fleet.sql("UPDATE tenant_registry SET clerk_org_id = NULL WHERE database_name = %s", made.database_name)
+    lobby.fleet.sql(
+        "UPDATE provisioning.tenant_link SET organization_named = true WHERE database_name = %s", made.database_name
+    )
+    return made
+
+
 def claims_another(lobby: Lobby) -> Tenant:
     made, other = lobby.tenant("disputed"), lobby.tenant("rival")
     lobby.fleet.sql(
@@ -109,6 +119,7 @@ NOWHERE: dict[Callable[[Lobby], Tenant], str] = {
     not_made_yet: "workspace_not_ready",
     workspace_gone: "workspace_not_ready",
     claimed_by_another: "organization_disputed",
+    moved_by_the_registrys_owner: "organization_disputed",
     claims_another: "organization_disputed",
     registered_twice: "organization_disputed",
 }

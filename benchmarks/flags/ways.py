@@ -11,7 +11,6 @@ from typing import Any
 from unittest import mock
 
 import psycopg
-from psycopg import sql
 
 from benchmarks.flags.fleet import LEDGER, PATTERN, Fleet
 from provisioning_pipeline.clients import tenant_catalogue, tenant_reader
@@ -108,11 +107,11 @@ def full_looks(fleet: Fleet, at_once: int, repeat: int, progress: Callable[[str]
     return rounds
 
 
-async def _messages_of_a_look(fleet: Fleet) -> list[sql.Composable]:
+async def _messages_of_a_look(fleet: Fleet) -> list[bytes]:
     """What a look sends. All databases are copies of one another, so it is the same for each."""
-    sent: list[sql.Composable] = []
+    sent: list[bytes] = []
 
-    def noting(connection: Connection, statements: sql.Composable, *others: Any) -> Any:
+    def noting(connection: Connection, statements: bytes, *others: Any) -> Any:
         sent.append(statements)
         return copied(connection, statements, *others)
 
@@ -124,7 +123,7 @@ async def _messages_of_a_look(fleet: Fleet) -> list[sql.Composable]:
     return sent
 
 
-async def _bare(fleet: Fleet, at_once: int, messages: Sequence[sql.Composable]) -> None:
+async def _bare(fleet: Fleet, at_once: int, messages: Sequence[bytes]) -> None:
     waiting = iter(fleet.names)
 
     async def one_after_another() -> None:

@@ -210,9 +210,13 @@ async def _looks(
     policy = database_policy(settings, (await connections.registry.described()).owner)
     wanted = due(eligible, written, last, policy.text, now, settings.full_look_seconds)
     names = sorted({*wanted, *databases_without_workspace(detected)} & written.keys())
-    cluster_url = settings.tenant_cluster_url.get_secret_value()
     looks = await look_at(
-        cluster_url, written, names, now, settings.tenant_database_connections, settings.tenant_database_rows
+        settings.tenant_cluster_url_for,
+        written,
+        names,
+        now,
+        settings.tenant_database_connections,
+        settings.tenant_database_rows,
     )
     return {look.database_name: look for look in looks}
 

@@ -37,7 +37,7 @@ def postgres(sandbox_postgres: SandboxPostgres) -> Iterator[SandboxPostgres]:
 
 async def test_every_state_is_a_look_of_its_own_in_the_order_of_the_names(postgres: SandboxPostgres) -> None:
     names = [BARE, WHOLE, GONE, PARTIAL]
-    found = await look_at(postgres.url(), {WHOLE: "one", BARE: "two"}, names, AT, at_once=3)
+    found = await look_at(lambda _: postgres.url(), {WHOLE: "one", BARE: "two"}, names, AT, at_once=3)
     assert [(look.database_name, look.evidence, look.reason, look.vanished) for look in found] == [
         (BARE, "two", Reason.NO_SCHEMA_YET, False),
         (WHOLE, "one", None, False),
@@ -62,7 +62,7 @@ async def test_there_are_never_more_connections_than_allowed(
     monkeypatch.setattr(tenant_database, "_inside", counted)
     for at_once in (1, 3):
         seen.clear()
-        await look_at(postgres.url(), {}, [WHOLE, BARE, PARTIAL, GONE] * 5, AT, at_once=at_once)
+        await look_at(lambda _: postgres.url(), {}, [WHOLE, BARE, PARTIAL, GONE] * 5, AT, at_once=at_once)
         assert 1 <= max(seen) <= at_once
 
 
@@ -79,13 +79,15 @@ async def test_one_that_is_dropped_in_the_middle_leaves_the_others_alone(
         return await inside(reader, found, *rest)
 
     monkeypatch.setattr(tenant_database, "_inside", dropped_first)
-    found = await look_at(postgres.url(), {}, [BARE, victim, WHOLE], AT, at_once=2)
+    found = await look_at(lambda _: postgres.url(), {}, [BARE, victim, WHOLE], AT, at_once=2)
     assert [look.vanished for look in found] == [False, True, False]
     assert [look.reason for look in found] == [Reason.NO_SCHEMA_YET, Reason.DATABASE_VANISHED, None]
 
 
 async def test_a_cluster_that_is_away_is_said_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = await look_at(f"postgresql://u:c4nary@127.0.0.1:{free_port()}/postgres", {}, [WHOLE, BARE], AT, at_once=8)
+    found = await look_at(
+        lambda _: f"postgresql://u:c4nary@127.0.0.1:{free_port()}/postgres", {}, [WHOLE, BARE], AT, at_once=8
+    )
     assert {look.reason for look in found} == {Reason.DATABASE_UNREACHABLE}
     assert "c4nary" not in repr(found)
 
@@ -99,6 +101,6 @@ async def test_the_same_name_twice_is_one_look(postgres: SandboxPostgres, monkey
         return await look(url, name, *rest, **options)
 
     monkeypatch.setattr(tenant_databases, "look", noted)
-    assert len(await look_at(postgres.url(), {}, [BARE, BARE], AT, at_once=2)) == 2
+    assert len(await look_at(lambda _: postgres.url(), {}, [BARE, BARE], AT, at_once=2)) == 2
     assert looked == [BARE]
-    assert await look_at(postgres.url(), {}, [], AT, at_once=2) == []
+    assert await look_at(lambda _: postgres.url(), {}, [], AT, at_once=2) == []

@@ -28,7 +28,7 @@ def documented(title: str) -> str:
 
 def tenant_role(postgres: SandboxPostgres, database: str = "postgres") -> str:
     """The URL of a database as the role for tenant databases, which is made in this cluster where it is not yet."""
-    if not postgres.execute("postgres", "SELECT FROM pg_roles WHERE rolname = %s", [TENANT_ROLE]):
+    if not postgres.execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = %s", [TENANT_ROLE]):
         postgres.execute("postgres", documented(ONCE))
     return url_as(postgres, TENANT_ROLE, TENANT_PASSWORD, database)
 
@@ -50,7 +50,7 @@ def tenant_owner(postgres: SandboxPostgres, database: str) -> str:
     """
     role, password = f"owner_of_{database}"[:63], "the-owner-s-own"
     name = sql.Identifier(role)
-    if not postgres.execute("postgres", "SELECT FROM pg_roles WHERE rolname = %s", [role]):
+    if not postgres.execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = %s", [role]):
         postgres.execute("postgres", sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(password)))
     postgres.execute("postgres", sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), name))
     owned = postgres.execute(

@@ -39,8 +39,8 @@ def test_the_documented_statements_make_a_role_that_may_do_nothing_else(postgres
     may = dict(
         postgres.execute(
             DATABASE,
-            "SELECT c.relname, array_agg(a.privilege_type ORDER BY a.privilege_type)::text FROM pg_class c, aclexplode(c.relacl) a "
-            "WHERE a.grantee = %s::regrole GROUP BY 1",
+            "SELECT c.relname, array_agg(a.privilege_type ORDER BY a.privilege_type)::text "
+            "FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = %s::regrole GROUP BY 1",
             [TENANT_ROLE],
         )
     )

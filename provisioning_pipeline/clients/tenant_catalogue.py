@@ -182,5 +182,7 @@ def _catalogue(lines: Iterable[Line], wanted: Mapping[str, Sequence[str]]) -> Ca
             table.unsafe.append(f'{table.shown}."{column}" is a generated column')
         if own != "t":
             theirs = f"{shown(of_schema or '')}.{shown(of_type or '')}"
-            table.unsafe.append(f'{table.shown}."{column}" has the type {theirs}, which is none of PostgreSQL\'s own')
+            table.unsafe.append(
+                f'{table.shown}."{column}" has the type {theirs}, which is no plain one of PostgreSQL\'s own'
+            )
     return Catalogue(frozenset(schemas), found)

@@ -38,6 +38,8 @@ _Keep = Callable[[Values], bool]
 """Takes one row, and says whether it was kept."""
 
 _TABLES_AT_ONCE: Final = 100
+_MOST_STEPS: Final = 100
+"""Twenty has six. Who is to see which is decided for each person and each of them."""
 
 
 class TooLarge(Exception):
@@ -88,6 +90,8 @@ class TenantReader:
         if (of_members := next((name for name in ROLES if name in whole), None)) and "role" in whole:
             keep[of_members] = _into(roles_of_members, role_of_member_row)
         await self._read([(table, keep[name]) for name, table in whole.items() if name in keep])
+        if len({flag.key for flag in flags}) > _MOST_STEPS:
+            raise TooLarge(f'core."keyValuePair" has more than {_MOST_STEPS} kinds of onboarding rows')
         return (
             CoreRows(
                 workspaces=workspaces,

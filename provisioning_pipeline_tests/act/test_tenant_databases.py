@@ -10,7 +10,7 @@ from psycopg import sql
 from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace
-from provisioning_pipeline.sandbox.registry import SeededMember
+from provisioning_pipeline.sandbox.registry import REGISTRY_DATABASE, SeededMember
 from provisioning_pipeline.sandbox.twenty import core_sql
 from provisioning_pipeline_tests.act.test_provisioning import sign_up
 from provisioning_pipeline_tests.world import World
@@ -347,19 +347,25 @@ def test_the_rows_that_were_removed_are_kept_whole(world: World) -> None:
 
 @pytest.fixture
 def cutting(world: World) -> Iterator[str]:
-    """A tenant in whose database the first deletion of a session cuts the session's own connection."""
+    """A tenant whose database loses our connection once the rows are written down and before they are deleted."""
     database, _ = old_tenant(world, "cut")
-    with connect(world, database) as connection:
-        connection.execute(
+    with connect(world, REGISTRY_DATABASE) as ledger:
+        ledger.execute(
             """
-            CREATE FUNCTION core.cut() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-            BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN OLD; END $$;
-            CREATE TRIGGER cut AFTER DELETE ON core."keyValuePair" FOR EACH ROW EXECUTE FUNCTION core.cut();
+            CREATE FUNCTION provisioning.cut() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = NEW.database_name;
+                RETURN NEW;
+            END $$
             """
         )
+        ledger.execute(
+            "CREATE TRIGGER cut AFTER INSERT ON provisioning.removed_row FOR EACH ROW "
+            f"WHEN (NEW.database_name = '{database}') EXECUTE FUNCTION provisioning.cut()"
+        )
     yield database
-    with connect(world, database) as connection:
-        connection.execute('DROP TRIGGER IF EXISTS cut ON core."keyValuePair"')
+    with connect(world, REGISTRY_DATABASE) as ledger:
+        ledger.execute("DROP FUNCTION IF EXISTS provisioning.cut CASCADE")
 
 
 def test_a_connection_cut_in_the_middle_leaves_nothing_half_done_and_the_next_run_heals(
@@ -376,8 +382,8 @@ def test_a_connection_cut_in_the_middle_leaves_nothing_half_done_and_the_next_ru
     assert told(world, "cut")[0] != "True"
     written = world.registry("SELECT DISTINCT status FROM provisioning.removed_row WHERE database_name = %s", cutting)
     assert written == [("removing",)], "whether a deletion took place whose connection broke, only a look can tell"
-    with connect(world, cutting) as connection:
-        connection.execute('DROP TRIGGER cut ON core."keyValuePair"')
+    with connect(world, REGISTRY_DATABASE) as ledger:
+        ledger.execute("DROP FUNCTION provisioning.cut CASCADE")
     world.apply("cut", **FULL)
     assert onboarding_rows(world, cutting) == []
 

@@ -58,7 +58,7 @@ class Site:
             "twenty_database_url": self.postgres.url(self.server),
             "twenty_service_email": "provisioner@platform.test",
             "twenty_service_password": "nobody-signs-in",
-            "member_password_key": "k" * 32,
+            "member_password_key": "undone-by-the-key-of-a-test",
         }
         return {PREFIX + name.upper(): value for name, value in values.items()}
 

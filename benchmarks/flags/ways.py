@@ -76,7 +76,7 @@ async def _observe(fleet: Fleet, at_once: int, only: Sequence[str] | None) -> tu
         written, last = await evidence(cluster, only), await looks.last()
         now = datetime.now(UTC)
         wanted = due(names, written, last, POLICY, now, FULL_LOOK_SECONDS)
-        found = await look_at(fleet.url, written, wanted, now, at_once)
+        found = await look_at(lambda _: fleet.url, written, wanted, now, at_once)
         _must_be_whole(found)
         await looks.store(
             {
@@ -99,7 +99,7 @@ def full_looks(fleet: Fleet, at_once: int, repeat: int, progress: Callable[[str]
             if way is Way.BARE:
                 asyncio.run(_bare(fleet, at_once, queries))
             else:
-                _must_be_whole(asyncio.run(look_at(fleet.url, {}, fleet.names, datetime.now(UTC), at_once)))
+                _must_be_whole(asyncio.run(look_at(lambda _: fleet.url, {}, fleet.names, datetime.now(UTC), at_once)))
             seconds = time.perf_counter() - begun
             progress(f"{f'round {number} of {repeat}' if number else 'warming up'}, {way}: {seconds:.2f} s")
             if number:
@@ -117,7 +117,7 @@ async def _queries_of_a_look(fleet: Fleet) -> list[Query]:
         return await execute(cursor, *arguments, **options)
 
     with mock.patch.object(psycopg.AsyncCursor, "execute", noting):
-        _must_be_whole(await look_at(fleet.url, {}, fleet.names[:1], datetime.now(UTC), 1))
+        _must_be_whole(await look_at(lambda _: fleet.url, {}, fleet.names[:1], datetime.now(UTC), 1))
     return sent
 
 

@@ -67,8 +67,9 @@ _PAGING: dict[str, Any] = {
 }
 _NO_RUN = "No run has finished yet. Launch the job reconcile_tenants in Dagster, or run `provisioning apply`."
 _NO_REPORT = (
-    "There is no report of such a run here: no run has this id, its file was removed, or it was written on another "
-    "machine or under another PROVISIONING_REPORT_PATH. /reports/latest has the last run's."
+    "There is no report of such a run here: no run has this id, its file was removed, it was written on another "
+    "machine or under another PROVISIONING_REPORT_PATH, or by another user alone (PROVISIONING_FILES_READABLE_BY). "
+    "/reports/latest has the last run's."
 )
 _NO_TENANT = "The ledger knows no such tenant. `provisioning status` lists them."
 

@@ -63,7 +63,7 @@ def certify_and_show(settings: Settings, options: Options) -> int:
     with ExitStack() as stack:
         wanted = _wanted(settings, server, options, stack)
         certificate = _run(settings, wanted, quiet=options.as_json)
-    path = certificate_page.write(certificate, settings.report_path)
+    path = certificate_page.write(certificate, settings.report_path, readers=settings.files_readable_by)
     if options.as_json:
         print(json.dumps(certificate.as_json() | {"page": str(path)}, indent=2))
     else:

@@ -61,6 +61,7 @@ class SandboxBench:
             "registry_url": self._postgres.url(REGISTRY_DATABASE),
             "tenant_cluster_url": self._postgres.url("postgres"),
             "twenty_servers": [self._server.model_dump() | {"capacity": None, "tenants": None}],
+            "allow_http_hosts": theirs.allow_http_hosts,
             "clerk_base_url": self._clerk.base_url,
             "clerk_secret_key": self._clerk.secret_key,
             "member_password_key": theirs.member_password_key,

@@ -45,6 +45,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Tenants and registry": (
         "registry_url",
         "tenant_cluster_url",
+        "tenant_database_user",
         "registry_table",
         "tenant_database_pattern",
         "tenant_database_excluded",
@@ -59,6 +60,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Clerk": (
         "clerk_secret_key",
         "clerk_base_url",
+        "allow_http_hosts",
         "clerk_requests_per_10_seconds",
         "clerk_share",
         "clerk_webhook_secret",
@@ -71,6 +73,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "member_default_role",
         "members_gone",
         "members_gone_api_keys",
+        "renew_invite_link",
         "members_foreign_password",
         "members_unproven",
         "harm_share",
@@ -242,7 +245,9 @@ holds in its place. Each command says so on standard error, with the setting tha
 
 Secrets are the two passwords of a server (its service account's and the one in its database URL), the two other
 database URLs, Clerk's key and webhook secret, and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported
-or stored."""
+or stored. The URLs of Clerk, Twenty and the alerts carry some of them, and so begin with `https://`, but for this
+machine (`localhost`, names below `.localhost`, `127.0.0.0/8`, `::1`) and for hosts that `PROVISIONING_ALLOW_HTTP_HOSTS`
+names."""
 
 _TAIL = """## Database URLs
 

@@ -19,7 +19,7 @@ import dagster as dg
 from provisioning_pipeline.clients.files import NotWritten, write_whole
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.tables import Column, Kind, Table
-from provisioning_pipeline.settings import PREFIX, SettingsError, load_settings
+from provisioning_pipeline.settings import PREFIX, Readers, Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,14 @@ _LONGEST_CELL = 60
 
 
 def keep(
-    base: str, table: Table, frame: "pd.DataFrame", run_id: str, *, latest: bool = True, history: bool = True
+    base: str,
+    table: Table,
+    frame: "pd.DataFrame",
+    run_id: str,
+    *,
+    latest: bool = True,
+    history: bool = True,
+    readers: Readers = "owner",
 ) -> str:
     """Write a table as the latest one, into the history, or both, for an op; the path of what was written.
 
@@ -45,6 +52,7 @@ def keep(
         base: a folder, or a URL that fsspec knows.
         frame: the columns of the table, in any order; anything may be missing.
         run_id: names the file in the history; the same run writes it again.
+        readers: who on this machine may read it.
 
     Raises:
         ValueError: when the columns are not those of the table, or a value is not of its column's kind.
@@ -55,10 +63,10 @@ def keep(
     content = _parquet(table, frame)
     path = _in_history(UPath(base), [table.name], run_id)
     if history:
-        write_whole(path, content, setting=SETTING)
+        write_whole(path, content, setting=SETTING, readers=readers)
     if latest:
         path = UPath(base) / f"{table.name}.parquet"
-        write_whole(path, content, setting=SETTING)
+        write_whole(path, content, setting=SETTING, readers=readers)
     return str(path)
 
 
@@ -94,8 +102,10 @@ class Tables(dg.UPathIOManager):
     def dump_to_path(self, context: dg.OutputContext, obj: "pd.DataFrame", path: "UPath") -> None:
         """Write the run's own file in the history, then the latest."""
         content = _parquet(_table_of(context), obj)
-        write_whole(_in_history(self._base_path, context.asset_key.path, context.run_id), content, setting=SETTING)
-        write_whole(path, content, setting=SETTING)
+        readers = _settings().files_readable_by
+        history = _in_history(self._base_path, context.asset_key.path, context.run_id)
+        write_whole(history, content, setting=SETTING, readers=readers)
+        write_whole(path, content, setting=SETTING, readers=readers)
 
     def make_directory(self, path: "UPath") -> None:
         """Made with the file, whose errors are sentences."""
@@ -140,7 +150,7 @@ class Values(dg.UPathIOManager):
         """Write a value."""
         content = pickle.dumps(obj)
         try:
-            write_whole(path, content, setting=SETTING)
+            write_whole(path, content, setting=SETTING, readers=_settings().files_readable_by)
         except NotWritten as refusal:
             if context.step_context.job_def.executor_def.name not in _IN_PROCESS:
                 raise dg.Failure(
@@ -193,8 +203,12 @@ def read(path: "UPath") -> "pd.DataFrame":
 def _base() -> "UPath":
     from upath import UPath
 
+    return UPath(_settings().tables)
+
+
+def _settings() -> Settings:
     try:
-        return UPath(load_settings().tables)
+        return load_settings()
     except SettingsError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
 

@@ -49,6 +49,7 @@ class Table:
         name: the same, quoted, for people; empty when there is no such table.
         kind: as `pg_class.relkind` has it.
         role: our user.
+        owner: the role that owns it.
         owned: we may alter it.
         hides_rows: row-level security applies to us, and no policy shows us every row.
         takes_rows: we may insert into it.
@@ -58,6 +59,7 @@ class Table:
     name: str = ""
     kind: str = "r"
     role: str = ""
+    owner: str = ""
     owned: bool = False
     hides_rows: bool = False
     takes_rows: bool = True
@@ -128,7 +130,7 @@ async def describe(database: Database, identifier: sql.Identifier) -> Table:
         rows = await cursor.fetchall()
     if not rows:
         return Table(identifier)
-    facts = ("name", "kind", "role", "owned", "hides_rows", "takes_rows")
+    facts = ("name", "kind", "role", "owner", "owned", "hides_rows", "takes_rows")
     columns = {
         row["column_name"]: Column(
             row["column_name"],
@@ -229,7 +231,7 @@ _RESOLVE = """
 """By our role's own search path, as the setting is meant; what follows in that transaction has the fixed one."""
 _DESCRIBE = """
     SELECT n.nspname AS schema, c.relname AS relation, c.oid::regclass::text AS name, c.relkind::text AS kind,
-           current_user AS role, pg_has_role(c.relowner, 'USAGE') AS owned,
+           current_user AS role, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
            row_security_active(c.oid) AND NOT shown.everything AS hides_rows,
            has_table_privilege(c.oid, 'INSERT') OR has_any_column_privilege(c.oid, 'INSERT') AS takes_rows,
            a.attname AS column_name,

@@ -102,7 +102,7 @@ async def conclude(
     # what was done is remembered whether or not its report can be written
     await history.finish_run(run)
     try:
-        path = await asyncio.to_thread(page.write, summary, settings.report_path)
+        path = await asyncio.to_thread(page.write, summary, settings.report_path, readers=settings.files_readable_by)
     except NotWritten as refusal:
         return Concluded(summary, None, str(refusal))
     await history.store_report(run_id, str(path))
@@ -123,7 +123,13 @@ async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
     if summary is None:
         return None
     # the run's own file stays as it was written at its end
-    return summary, await asyncio.to_thread(page.write, summary, connections.settings.report_path, name="latest")
+    return summary, await asyncio.to_thread(
+        page.write,
+        summary,
+        connections.settings.report_path,
+        name="latest",
+        readers=connections.settings.files_readable_by,
+    )
 
 
 def shown(settings: Settings) -> dict[str, str]:

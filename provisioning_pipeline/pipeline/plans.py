@@ -81,7 +81,7 @@ def keep(plan: SavedPlan, settings: Settings) -> None:
     """
     document = asdict(plan) | {"made_at": plan.made_at.isoformat()}
     content = json.dumps(document, ensure_ascii=False, indent=1).encode()
-    write_whole(_path(plan.id, settings), content, setting=f"{PREFIX}TABLES_PATH")
+    write_whole(_path(plan.id, settings), content, setting=f"{PREFIX}TABLES_PATH", readers=settings.files_readable_by)
 
 
 def load(plan_id: str, settings: Settings) -> SavedPlan:

@@ -31,6 +31,7 @@ from provisioning_pipeline.pipeline.contracts import in_words
 from provisioning_pipeline.pipeline.contracts import look as look_at_contract
 from provisioning_pipeline.pipeline.observation import registry_loss
 from provisioning_pipeline.pipeline.policy import detection_policy
+from provisioning_pipeline.pipeline.shut_out import told_shut_out
 from provisioning_pipeline.settings import Settings, TwentyServer
 
 _OLDEST_POSTGRES = 150000
@@ -60,7 +61,11 @@ async def preflight(settings: Settings) -> list[Check]:
             checks.append((f"Twenty {server.name}, database", _twenty_database(connections, server)))
             checks.append((f"Twenty {server.name}", _twenty(connections, server)))
         found = await all_of(_check(system, look) for system, look in checks)
-        return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
+        return [
+            *found,
+            *await _members(connections),
+            *[await _certificate(connections, server.name) for server in settings.servers],
+        ]
 
 
 async def _check(system: str, look: Callable[[], Awaitable[str]]) -> Check:
@@ -296,6 +301,12 @@ def _twenty(connections: Connections, server: TwentyServer) -> Callable[[], Awai
         return f"{supported}; {server.service_email} signs in and is server admin"
 
     return look
+
+
+async def _members(connections: Connections) -> list[Check]:
+    """Who is refused at the door until somebody vouches; nothing where nobody is, or nobody can say."""
+    told = await told_shut_out(connections)
+    return [Check("Accounts of members", ok=True, found=told, warning=True)] if told else []
 
 
 async def _certificate(connections: Connections, name: str) -> Check:

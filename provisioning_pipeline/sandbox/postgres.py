@@ -109,6 +109,8 @@ class SandboxPostgres:
             tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
             message = f"Postgres did not start in {self.data}; the end of its log:\n{tail}"
             raise PostgresUnavailableError(message) from error
+        # nobody may open it before it has its mode: it holds the password
+        self._notes.touch(mode=0o600)
         self._notes.write_text(json.dumps({"port": self._port, "password": self._password, "owner_pid": os.getpid()}))
         self._notes.chmod(0o600)
         SandboxPostgres._running.add(self.data)

@@ -4,12 +4,12 @@ from provisioning_pipeline.settings.environment import Proxy, proxy_for
 from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings, SettingsError
 from provisioning_pipeline.settings.gateway import GatewaySettings
 from provisioning_pipeline.settings.program import (
-    SINGLE_SERVER,
     Settings,
-    TwentyServer,
     load_gateway_settings,
     load_settings,
 )
+from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER, TwentyServer
+from provisioning_pipeline.settings.types import Readers
 
 __all__ = [
     "PREFIX",
@@ -17,6 +17,7 @@ __all__ = [
     "GatewaySettings",
     "MissingTwentySettings",
     "Proxy",
+    "Readers",
     "Settings",
     "SettingsError",
     "TwentyServer",

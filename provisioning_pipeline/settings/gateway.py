@@ -9,7 +9,17 @@ from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
-from provisioning_pipeline.settings.types import ClerkKey, HttpUrl, IssuerUrl, Names, Origin, PostgresUrl, cleaned
+from provisioning_pipeline.settings.types import (
+    ClerkKey,
+    Hosts,
+    HttpUrl,
+    IssuerUrl,
+    Names,
+    Origin,
+    PostgresUrl,
+    cleaned,
+    encrypted,
+)
 
 MOST_SECONDS: Final = 3_153_600_000
 """A century: beyond that a moment has no place in a calendar any more."""
@@ -62,6 +72,12 @@ class GatewaySettings(BaseSettings):
         description="Known registry rows that may be gone at once and count as taken away, in all. Beyond either "
         "limit, and where the table is empty, the registry is in doubt until `provisioning apply --approve`.",
         examples=["50"],
+    )
+    allow_http_hosts: Hosts = Field(
+        default=(),
+        description="Hosts that Clerk's, Twenty's and the alerts' URLs may name with http://, as a JSON list. Keys, "
+        "passwords and session tokens are readable to everybody on the way there. This machine needs no mention.",
+        examples=['["twenty.internal"]'],
     )
     clerk_base_url: HttpUrl = Field(
         default="https://api.clerk.com/v1",
@@ -155,6 +171,13 @@ class GatewaySettings(BaseSettings):
     @classmethod
     def _cleaned(cls, value: Any) -> Any:
         return cleaned(value)
+
+    @field_validator("clerk_base_url", mode="after")
+    @classmethod
+    def _clerk_encrypted(cls, url: str, info: ValidationInfo) -> str:
+        # the field of the exceptions stands before all fields of URLs, so that it is known here
+        encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
+        return url
 
     @field_validator("registry_excluded_statuses", mode="after")
     @classmethod

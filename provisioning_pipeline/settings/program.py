@@ -5,63 +5,39 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings.environment import environment_faults
-from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings, SettingsError, fault_lines
+from provisioning_pipeline.settings.faults import SettingsError, fault_lines
 from provisioning_pipeline.settings.gateway import MOST_COUNT, MOST_SECONDS, MOST_WAIT_SECONDS, GatewaySettings
 from provisioning_pipeline.settings.sources import file_faults
+from provisioning_pipeline.settings.tenant_cluster import TenantClusterSettings
+from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER, TwentyServer, checked_servers
 from provisioning_pipeline.settings.types import (
     Email,
     Folder,
-    HeaderSecret,
     HttpUrl,
+    MemberPasswordKey,
     Names,
     Pattern,
     Place,
     PostgresUrl,
+    Readers,
+    ReportPassword,
     SecretHttpUrl,
-    cleaned,
+    ServicePassword,
+    encrypted,
 )
 
 Kind = TypeVar("Kind", bound=GatewaySettings)
 _MOST_DAYS = 36_500
 """Beyond a century a date has no place in a calendar any more."""
 _MOST_HOURS = _MOST_DAYS * 24
-SINGLE_SERVER = "twenty"
-"""Name of the server that the single TWENTY settings describe."""
 
 
-class TwentyServer(BaseModel):
-    """One Twenty server: where it is, its own database, and our account on it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; kept in the ledger.")
-    base_url: HttpUrl = Field(description="Base URL of the server.")
-    database_url: PostgresUrl = Field(
-        description="Its own database; read, and written to for half members and rows that no call clears."
-    )
-    service_email: Email = Field(min_length=3, description="E-mail of our service account there.")
-    service_password: SecretStr = Field(min_length=8, max_length=50, description="Its password (8 to 50 characters).")
-    capacity: int | None = Field(
-        default=None, ge=0, le=MOST_COUNT, description="Most workspaces it may hold; none = no limit of ours."
-    )
-    tenants: Pattern | None = Field(default=None, description="Regular expression over slugs that belong here.")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _cleaned(cls, value: Any) -> Any:
-        return cleaned(value)
-
-
-class Settings(GatewaySettings):
+class Settings(TenantClusterSettings):
     """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
-    tenant_cluster_url: PostgresUrl = Field(
-        description="Any database of the cluster that holds the tenant databases.",
-        examples=["postgresql://provisioning:secret@db.example.com:5432/postgres"],
-    )
     twenty_base_url: HttpUrl | None = Field(
         default=None,
         description="Base URL of the one Twenty server (or use PROVISIONING_TWENTY_SERVERS).",
@@ -78,7 +54,7 @@ class Settings(GatewaySettings):
         description="E-mail of the service account: a server admin that creates and owns every workspace.",
         examples=["provisioner@example.com"],
     )
-    twenty_service_password: SecretStr | None = Field(
+    twenty_service_password: ServicePassword | None = Field(
         default=None,
         min_length=8,
         max_length=50,
@@ -143,11 +119,12 @@ class Settings(GatewaySettings):
         "be added silently: `report`, or `invite` (Twenty sends them an e-mail).",
         examples=["report"],
     )
-    members_unproven: Literal["report", "trust"] = Field(
+    members_unproven: Literal["report", "trust-mailbox", "trust"] = Field(
         default="report",
-        description="Members whose Twenty account was not made here and whose mailbox nobody verified: `report` (they "
-        "keep the role that they have, unless you vouch for them) or `trust` (whoever signed up first under an "
-        "address counts as its owner).",
+        description="Members whose Twenty account was not made here: `report` (they keep the role that they have, "
+        "unless you vouch for them), `trust-mailbox` (those whose mailbox Twenty calls verified count as their "
+        "addresses' owners; the admin of any workspace on the server can bring that about without the mailbox) or "
+        "`trust` (whoever signed up first under an address counts as its owner).",
         examples=["report"],
     )
     members_gone_api_keys: Literal["report", "revoke"] = Field(
@@ -155,6 +132,13 @@ class Settings(GatewaySettings):
         description="Living API keys of a workspace that were made while somebody who is removed could make keys. "
         "Twenty does not record who made a key: `report` them, or `revoke` them all.",
         examples=["report"],
+    )
+    renew_invite_link: Literal["removals", "never"] = Field(
+        default="removals",
+        description="When a workspace gets another public invite link, so that with the one of before nobody joins any "
+        "more: after `removals` of members, who could all read it, or `never`. A link that is off and that we turn on "
+        "for a join is renewed in any case.",
+        examples=["removals"],
     )
     harm_share: float = Field(
         default=0.1,
@@ -180,6 +164,14 @@ class Settings(GatewaySettings):
     tenant_database_connections: int = Field(
         default=8, ge=1, le=64, description="Tenant databases looked into at once.", examples=["8"]
     )
+    tenant_database_rows: int = Field(
+        default=10_000,
+        ge=1_000,
+        le=100_000,
+        description="Rows that matter of one table in a tenant's own database, and 800 bytes for each of all tables "
+        "together. A database with more is told and not read; a run takes memory by it.",
+        examples=["10000"],
+    )
     full_look_seconds: float = Field(
         default=86400,
         ge=0,
@@ -198,6 +190,33 @@ class Settings(GatewaySettings):
         description="Add people of a tenant's hand-made workspace whom Clerk does not know at all to its proper one.",
         examples=["true"],
     )
+    take_over_domains: Names = Field(
+        default=(),
+        description="Domains from whose addresses people may be taken over into any tenant, as a JSON list, besides "
+        "those that a tenant is known by: of its members at Clerk and its admins, public mailbox providers aside.",
+        examples=['["acme.com"]'],
+    )
+    take_over_per_tenant: int = Field(
+        default=10,
+        ge=0,
+        le=MOST_COUNT,
+        description="People who are taken over into one tenant without an approval, over all runs.",
+        examples=["10"],
+    )
+    take_over_most: int = Field(
+        default=50,
+        ge=0,
+        le=MOST_COUNT,
+        description="People whom one run takes over without an approval. Beyond either limit they wait for "
+        "`provisioning apply --approve`.",
+        examples=["50"],
+    )
+    tenant_manager_roles: Names = Field(
+        default=(),
+        description="Roles of PostgreSQL that are the tenant manager's, as a JSON list; superusers are. From a tenant "
+        "database of any other role's nobody is taken over. Unset: the owner of the registry's table.",
+        examples=['["tenant_manager"]'],
+    )
     mend_hand_made: bool = Field(
         default=False,
         description="Set a workspace in a tenant database that is whole, but was left in PENDING_CREATION by a "
@@ -211,7 +230,7 @@ class Settings(GatewaySettings):
         description="Members of each tenant, besides its admin, whose login a verification proves; others each time.",
         examples=["3"],
     )
-    member_password_key: SecretStr = Field(
+    member_password_key: MemberPasswordKey = Field(
         min_length=16,
         description="Secret from which the passwords of accounts that we create are derived; "
         "never change it once accounts exist.",
@@ -226,6 +245,12 @@ class Settings(GatewaySettings):
         "object store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` "
         "beside the reports. Steps on several machines need a place that all of them reach.",
         examples=["s3://company-provisioning/tables"],
+    )
+    files_readable_by: Readers = Field(
+        default="owner",
+        description="Who on this machine may read reports, tables, plans and the values between Dagster steps, which "
+        "hold e-mail addresses: `owner` (the user that a run is of), `group` (its group, too) or `everyone`.",
+        examples=["group"],
     )
     dagster_url: HttpUrl | None = Field(
         default=None,
@@ -250,8 +275,9 @@ class Settings(GatewaySettings):
         description="Base URL of `provisioning serve`, so that assets in Dagster can link to the report's page.",
         examples=["https://provisioning.example.com"],
     )
-    report_password: HeaderSecret | None = Field(
+    report_password: ReportPassword | None = Field(
         default=None,
+        min_length=12,
         description="Password (any user name) for reports and timelines that `provisioning serve` shows; without it "
         "only callers on the same machine see them.",
         examples=["a-long-random-password"],
@@ -277,10 +303,11 @@ class Settings(GatewaySettings):
         examples=["false"],
     )
     unproven_sign_in: bool = Field(
-        default=True,
-        description="Let a member whose account proves nothing about its address (see PROVISIONING_MEMBERS_UNPROVEN) "
-        "sign in to Twenty over HTTP. Who signed that account up can use it, too.",
-        examples=["true"],
+        default=False,
+        description="Dangerous: let a member whose account proves nothing about its address (see "
+        "PROVISIONING_MEMBERS_UNPROVEN) sign in to Twenty over HTTP. Who signed that account up has its password, and "
+        "sees everything that the member does there.",
+        examples=["false"],
     )
     alert_webhook_url: SecretHttpUrl | None = Field(
         default=None,
@@ -410,24 +437,19 @@ class Settings(GatewaySettings):
         examples=["3600"],
     )
 
+    @field_validator("twenty_base_url", "alert_webhook_url", mode="after")
+    @classmethod
+    def _encrypted(cls, url: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
+        if url is not None:
+            text = url.get_secret_value() if isinstance(url, SecretStr) else url
+            encrypted(text, but_for=info.data.get("allow_http_hosts", ()))
+        return url
+
     @field_validator("twenty_servers", mode="after")
     @classmethod
     def _some_twenty(cls, servers: tuple[TwentyServer, ...], info: ValidationInfo) -> tuple[TwentyServer, ...]:
         # on the field, not on the model: its faults are then told together with those of the other fields
-        single = ("twenty_base_url", "twenty_database_url", "twenty_service_email", "twenty_service_password")
-        missing = [PREFIX + name.upper() for name in single if name in info.data and info.data[name] is None]
-        if missing and (len(missing) < len(single) or not servers):
-            raise MissingTwentySettings(missing)
-        names = [server.name for server in servers] + ([] if missing else [SINGLE_SERVER])
-        if len(names) != len(set(names)):
-            message = "two servers have the same name"
-            raise ValueError(message)
-        single_base = info.data.get("twenty_base_url")
-        bases = [server.base_url for server in servers] + ([single_base] if single_base else [])
-        if len(bases) != len(set(bases)):
-            message = "two servers have the same base_url, so their workspaces would be counted twice"
-            raise ValueError(message)
-        return servers
+        return checked_servers(servers, info.data)
 
     @property
     def graphql_url(self) -> str | None:

@@ -2,13 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from provisioning_pipeline.settings.database_url import checked_database_url
 
@@ -164,6 +164,12 @@ def _email(value: str) -> str:
     return value
 
 
+def _database_user(value: str) -> str:
+    if re.search(r"[{}]", value.replace("{database}", "")):
+        raise ValueError("may hold {database}, which stands for the database's name, and no other braces")
+    return value
+
+
 def _issuer(value: str) -> str:
     url = _http_url(value)
     parts = urlsplit(url)
@@ -173,10 +179,53 @@ def _issuer(value: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
+    name = _host(host)
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def encrypted(url: str, *, but_for: Collection[str]) -> None:
+    """Refuse a URL of http:// off this machine: keys, passwords and tokens would cross the network readable.
+
+    Args:
+        but_for: host names in lower case that may be spoken to all the same.
+
+    Raises:
+        ValueError: what to do, without the URL.
+    """
+    import httpx
+
+    parts = httpx.URL(url)
+    if parts.scheme == "https" or _is_loopback(parts.host) or _host(parts.host) in but_for:
+        return
+    raise ValueError(
+        "must start with https://: over http:// our keys and passwords cross the network readable. If that network is "
+        "yours alone, name the host in PROVISIONING_ALLOW_HTTP_HOSTS"
+    )
+
+
+def _host(name: str) -> str:
+    return name.lower().rstrip(".")
+
+
+def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not value or re.search(r"[/@*,\s]|^\[|[^:]:\d+$", value) for value in values):
+        raise ValueError('must be names of hosts alone, without http://, port or *, such as ["twenty.internal"]')
+    return tuple(dict.fromkeys(_host(value) for value in values))
+
+
+def _varied(least: int, advice: str) -> Callable[[SecretStr], SecretStr]:
+    """A secret of so many different characters at least: fewer are soon tried through."""
+
+    def check(value: SecretStr) -> SecretStr:
+        if len(set(value.get_secret_value())) < least:
+            message = f"is guessed too soon: it has fewer than {least} different characters. {advice}"
+            raise ValueError(message)
+        return value
+
+    return check
 
 
 def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -188,9 +237,13 @@ def _secret(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
 
 
 ClerkKey = Annotated[SecretStr, AfterValidator(_header_secret), AfterValidator(_clerk_key)]
+DatabaseUser = Annotated[str, Field(min_length=1), AfterValidator(_database_user)]
 Email = Annotated[str, AfterValidator(_email)]
 Folder = Annotated[Path, AfterValidator(lambda path: Path(_path(str(path))))]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
+Readers = Literal["owner", "group", "everyone"]
+"""Who on this machine may read what this program writes, besides root."""
+Hosts = Annotated[tuple[str, ...], AfterValidator(_hosts)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Place = Annotated[str, AfterValidator(_place)]
@@ -199,3 +252,20 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_secret(checked_database_url))
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 Origin = Annotated[str, AfterValidator(_origin)]
 IssuerUrl = Annotated[str, AfterValidator(_issuer)]
+ReportPassword = Annotated[
+    SecretStr, AfterValidator(_header_secret), AfterValidator(_varied(5, "Make one with: openssl rand -hex 16"))
+]
+ServicePassword = Annotated[
+    SecretStr, AfterValidator(_varied(4, "Give the account another one in Twenty, and set that here"))
+]
+MemberPasswordKey = Annotated[
+    SecretStr,
+    AfterValidator(
+        _varied(
+            6,
+            "Make one with: openssl rand -hex 32. Where accounts were made with this one already, read first what "
+            "another one means for them: docs/operations.md, The member password key",
+        )
+    ),
+]
+"""Only what is clear nonsense is refused: accounts that were made with a key depend on it."""

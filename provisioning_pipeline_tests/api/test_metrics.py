@@ -174,7 +174,7 @@ def test_it_starts_without_the_ledger(tenants: Tenants, settings: Settings) -> N
 
 
 def test_who_may_read_it(tenants: Tenants) -> None:
-    settings = tenants.settings(report_password="open sesame")
+    settings = tenants.settings(report_password="open wide, sesame")
     key = key_of(settings)
     with serving(settings) as url:
         assert read(url, Authorization=f"Bearer {key}").status_code == 200

@@ -389,7 +389,7 @@ class TwentyDatabase:
         """
         assert self._repairs is not None
         try:
-            return await remove_rows(self._repairs, planned, keep)
+            return await remove_rows(self._repairs, planned, keep, owner_is_trusted=True)
         except errors.InsufficientPrivilege as error:
             raise Fault(
                 FaultKind.TENANT,
@@ -438,6 +438,19 @@ class TwentyDatabase:
             [workspace_id],
         )
         return Role(**rows[0]) if rows else None
+
+    async def shares_invite_link(self, workspace_id: str) -> bool:
+        """Whether another workspace has the same invite link, which Twenty allows: who joins by it may land there."""
+        rows = await self._fetch(
+            """
+            SELECT EXISTS (
+                SELECT FROM core.workspace w JOIN core.workspace o ON o."inviteHash" = w."inviteHash" AND o.id <> w.id
+                WHERE w.id = %s AND o."deletedAt" IS NULL
+            ) AS found
+            """,
+            [workspace_id],
+        )
+        return bool(rows[0]["found"])
 
     async def flags(self, workspace_id: str) -> tuple[Flag, ...]:
         """The onboarding rows that concern one workspace, at every level."""

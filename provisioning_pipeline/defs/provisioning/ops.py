@@ -132,7 +132,7 @@ def detected(
     """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done; None: all of it."""
     begun = time.time()
     settings = workbench.settings()
-    files = Files(settings.tables, context.run_id)
+    files = Files(settings.tables, context.run_id, settings.files_readable_by)
     saved = _saved(asked, settings)
     tenants = saved.asked if saved else asked.tenants
     if asked.dry_run:
@@ -275,7 +275,8 @@ def report_reconciliation(
     workbench: Workbench,
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     """The end of a run; nothing is written after a dry one."""
-    files = Files(workbench.settings().tables, context.run_id, list(facts.not_written))
+    settings = workbench.settings()
+    files = Files(settings.tables, context.run_id, settings.files_readable_by, list(facts.not_written))
     if facts.dry_run:
         files.fail_if_any_is_missing()
         return
@@ -300,7 +301,7 @@ def report_reconciliation(
     whole = facts.clerk if facts.clerk is not None and facts.clerk.whole else None
     # read while Dagster writes the events before it
     fleet = workbench.begin_with_reconciler(context.run_id, _fleet(context.run_id)) if whole else None
-    yield from run_recorded(files, workbench.settings(), concluded.summary, concluded.report)
+    yield from run_recorded(files, settings, concluded.summary, concluded.report)
     if whole and fleet:
         (people, onboarding), (health, events) = fleet()
         yield from recorded(whole, people)

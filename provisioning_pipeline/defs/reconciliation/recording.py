@@ -18,7 +18,7 @@ from provisioning_pipeline.pipeline.health import Health
 from provisioning_pipeline.report import tables
 from provisioning_pipeline.report.summary import Summary
 from provisioning_pipeline.report.tables import Table
-from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.settings import Readers, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +33,13 @@ class Files:
     Args:
         base: a folder, or a URL that fsspec knows.
         run_id: names the files in the history.
+        readers: who on this machine may read them.
         not_written: a sentence for each file that is missing; the run fails with them once its work is done.
     """
 
     base: str
     run_id: str
+    readers: Readers = "owner"
     not_written: list[str] = field(default_factory=list)
 
     def record(
@@ -52,7 +54,7 @@ class Files:
         """Keep the table; its asset's event, with the path, or with why there is none."""
         path = None
         try:
-            path = keep(self.base, table, frame, self.run_id, latest=latest, history=history)
+            path = keep(self.base, table, frame, self.run_id, latest=latest, history=history, readers=self.readers)
         except NotWritten as refusal:
             self.not_written.append(str(refusal))
             shown = shown | {"not_written": str(refusal)}

@@ -1,13 +1,13 @@
 """`provisioning keys`: the API keys of services."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.api_keys import ApiKeys
@@ -38,8 +38,8 @@ def create(
         raise fail("Give a name of up to 100 printable characters.", BAD_INPUT)
     made, key = _with_keys(lambda keys: keys.create(name.strip(), days=days))
     until = f"until {made.expires_at:%Y-%m-%d}" if made.expires_at else "until it is revoked"
-    typer.echo(f"Key {made.id} for {made.name}, valid {until}. It is not shown again:", err=True)
-    typer.echo(key)
+    say(f"Key {made.id} for {made.name}, valid {until}. It is not shown again:", err=True)
+    say(key)
 
 
 @app.command("list")
@@ -47,10 +47,7 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     """List the keys: whose they are, until when, and when they were last used (to the minute)."""
     from datetime import UTC, datetime
 
-    from rich.markup import escape
     from rich.table import Table
-
-    from provisioning_pipeline.cli.terminal import Terminal
 
     now = datetime.now(UTC)
     found = _with_keys(lambda keys: keys.all())
@@ -67,17 +64,17 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
             }
             for key in found
         ]
-        typer.echo(json.dumps(rows, indent=2))
+        say_json(rows, indent=2)
         return
     if not found:
-        typer.echo("There is no key yet: `provisioning keys create NAME` makes one.")
+        say("There is no key yet: `provisioning keys create NAME` makes one.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("id", "name", "state", "created", "expires", "last used"):
         table.add_column(heading)
     for key in found:
         days = [f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)]
-        table.add_row(key.id, escape(key.name), key.state(now), *days)
+        table.add_row(key.id, plain(key.name), key.state(now), *days)
     Terminal().print(table)
 
 
@@ -87,7 +84,7 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `provisi
     revoked = _with_keys(lambda keys: keys.revoke(key_id))
     if revoked is None:
         raise fail(f"There is no key {key_id!r}; `provisioning keys list` shows them.", BAD_INPUT)
-    typer.echo(f"Key {revoked.id} ({revoked.name}) is revoked.")
+    say(f"Key {revoked.id} ({revoked.name}) is revoked.")
 
 
 def _with_keys(work: "Callable[[ApiKeys], Awaitable[T]]") -> T:

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.certificate import Certificate, Observation, Standing
 from provisioning_pipeline.report.page import Table
+from provisioning_pipeline.report.readable import readable
 from provisioning_pipeline.settings import Readers
 
 _SIGNS = {
@@ -78,4 +79,5 @@ def _environment() -> Environment:
         autoescape=select_autoescape(default=True, default_for_string=True),
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=readable,
     )

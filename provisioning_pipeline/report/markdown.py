@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from provisioning_pipeline.model.visible import unsteered
 from provisioning_pipeline.report.page import counts, forecast_against_made
 from provisioning_pipeline.report.summary import Summary, TenantLine, UnwellGroup
 
@@ -138,5 +139,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    escaped = re.sub(r"([\\|\[])", r"\\\1", str(text)).replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\|\[])", r"\\\1", unsteered(str(text))).replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(escaped.split())

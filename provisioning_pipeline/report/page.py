@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.history import RunPoint
 from provisioning_pipeline.report import charts
+from provisioning_pipeline.report.readable import readable
 from provisioning_pipeline.report.summary import Summary, TenantLine, UnwellGroup
 from provisioning_pipeline.settings import Readers
 
@@ -217,6 +218,7 @@ def _environment() -> Environment:
         autoescape=select_autoescape(default=True, default_for_string=True),
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=readable,
     )
 
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from provisioning_pipeline.model.history import Event
 from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.report.readable import readable
 from provisioning_pipeline.report.summary import TenantLine
 
 _VERDICTS = {"ready": "is ready", "unwell": "needs a look", "aside": "is set aside"}
@@ -66,6 +67,7 @@ def render(timeline: Timeline, *, limit: int | None = None) -> str:
         autoescape=select_autoescape(default=True, default_for_string=True),
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=readable,
     )
     return environment.get_template("timeline.html").render(
         timeline=timeline,

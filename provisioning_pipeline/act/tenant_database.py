@@ -108,7 +108,7 @@ async def _activate(work: TenantDatabase) -> tuple[int, int, str]:
 def _refused(plan: DatabasePlan, error: Error) -> Condition:
     rights = [
         *(['the right to read, lock and delete rows of core."keyValuePair"'] if plan.rows else []),
-        *(["the right to change core.workspace"] if plan.activate else []),
+        *(["UPDATE on the whole of core.workspace"] if plan.activate else []),
     ]
     policies = [
         *(["PROVISIONING_TENANT_DATABASES=report"] if plan.rows else []),

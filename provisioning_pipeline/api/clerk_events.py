@@ -1,4 +1,4 @@
-"""Reads Clerk's events: which organization or which user one is about. Nothing else in them is used."""
+"""Reads Clerk's events: which organization or which user one is about, and whether that user is banned, no more."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -43,7 +43,8 @@ def clerk_event(event_id: str, body: object) -> ClerkEvent | None:
             user_id = _word(data.get("id"))
         case _:
             return None
-    return ClerkEvent(event_id, type_, organization_id, user_id, _time(event.get("timestamp")))
+    gone = type_.startswith("user.") and data.get("banned") is True
+    return ClerkEvent(event_id, type_, organization_id, user_id, _time(event.get("timestamp")), gone)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from cachetools import TTLCache
 from fastapi import Request
 
+from provisioning_pipeline.api.authorization import authorization_of
 from provisioning_pipeline.api.limits import RateLimit
 from provisioning_pipeline.api.problems import Problem, away
 from provisioning_pipeline.clients.postgres import Database
@@ -50,7 +51,7 @@ class KeyGuard:
         Raises:
             Problem: 401 without a valid key, 429 beyond the limits, 503 when the ledger cannot tell.
         """
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        scheme, _, key = authorization_of(request, _ASK).partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Problem(HTTPStatus.UNAUTHORIZED, _NO_KEY, _ASK)
         key = key.strip()
@@ -97,7 +98,7 @@ def either(guard: KeyGuard, reader: Callable[[Request], Awaitable[None]]) -> Cal
     """What lets through who has an API key, and who may read reports."""
 
     async def let_through(request: Request) -> None:
-        if request.headers.get("authorization", "").lower().startswith("bearer "):
+        if authorization_of(request, _ASK).lower().startswith("bearer "):
             await guard.caller(request)
         else:
             await reader(request)

@@ -45,6 +45,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Tenants and registry": (
         "registry_url",
         "tenant_cluster_url",
+        "tenant_database_user",
         "registry_table",
         "tenant_database_pattern",
         "tenant_database_excluded",
@@ -72,6 +73,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "member_default_role",
         "members_gone",
         "members_gone_api_keys",
+        "renew_invite_link",
         "members_foreign_password",
         "members_unproven",
         "harm_share",

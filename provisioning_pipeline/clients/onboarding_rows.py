@@ -1,19 +1,29 @@
-"""Onboarding rows out of a database and back, by SQL: of a tenant's own database, or of a Twenty server's."""
+"""Onboarding rows out of a database and back, by SQL: of a tenant's own database, or of a Twenty server's.
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Final, LiteralString
+Before a table of a tenant's own database is touched, `held_table` has made sure that nothing of its owner's will run.
+"""
+
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, LiteralString
 
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
+from provisioning_pipeline.clients.held_table import HeldTable, held
 from provisioning_pipeline.clients.postgres import Connection, Database, Row
 from provisioning_pipeline.clients.postgres_refusals import first_line
+from provisioning_pipeline.clients.table_safety import Write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag
 
-_LOCK_SECONDS: Final = 5
+_PAIRS, _WORKSPACE, _STATUS = "keyValuePair", "workspace", "activationStatus"
+_LONGEST_ROW: Final = 4096
+"""Characters of a whole row as JSON; one of Twenty's has a tenth of that."""
 _CHANGED: Final = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
@@ -23,35 +33,50 @@ _CHANGED: Final = (
 )
 
 _STILL_AS_PLANNED: LiteralString = """
-    SELECT to_jsonb(k) AS row
-    FROM core."keyValuePair" k
+    SELECT CASE WHEN {size} <= {longest} THEN (
+        SELECT CASE WHEN length(j.row) <= {longest} THEN j.row END
+        FROM (SELECT to_jsonb(r)::text AS row FROM (SELECT {whole}) r) j) END
+    FROM {table} k
     JOIN jsonb_to_recordset(%s) AS planned(row_id text, key text, user_id text, workspace_id text, type text)
-        ON k.id = planned.row_id::uuid AND k.key = planned.key AND k.type::text = planned.type
-        AND k."userId"::text IS NOT DISTINCT FROM planned.user_id
-        AND k."workspaceId"::text IS NOT DISTINCT FROM planned.workspace_id
-    WHERE to_jsonb(k.value) = 'true'
+        ON k.id = planned.row_id::uuid AND {key}::text = planned.key AND {type}::text = planned.type
+        AND {user}::text IS NOT DISTINCT FROM planned.user_id
+        AND {workspace}::text IS NOT DISTINCT FROM planned.workspace_id
+    WHERE to_jsonb({value}) = 'true'
     ORDER BY k.id  -- the same order in every process, so that two of them cannot deadlock
     FOR UPDATE OF k
 """
 _STILL_PENDING: LiteralString = """
-    SELECT jsonb_build_object('id', w.id, 'activationStatus', w."activationStatus") AS row  -- no more: it has secrets
-    FROM core.workspace w
-    WHERE w.id = ANY(%s::uuid[]) AND w."activationStatus"::text = 'PENDING_CREATION'
-        AND to_jsonb(w)->>'deletedAt' IS NULL
-    ORDER BY w.id
-    FOR UPDATE OF w
+    SELECT k.id::text, {status}::text FROM {table} k
+    WHERE k.id = ANY(%s::uuid[]) AND {status}::text = 'PENDING_CREATION' AND {deleted} IS NULL
+    ORDER BY k.id
+    FOR UPDATE OF k
 """
 _INSERT: LiteralString = """
-    INSERT INTO core."keyValuePair" AS k ({columns})
-    SELECT {columns} FROM jsonb_populate_recordset(NULL::core."keyValuePair", %s) r
+    INSERT INTO {table} ({columns})
+    SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, %s) r
     -- a hand-made table may have no unique index that says so
-    WHERE NOT EXISTS (SELECT FROM core."keyValuePair" there WHERE there.id = r.id) AND NOT EXISTS (
-        SELECT FROM core."keyValuePair" there
-        WHERE there.key = r.key AND COALESCE(there."userId"::text, '') = COALESCE(r."userId"::text, '')
-            AND COALESCE(there."workspaceId"::text, '') = COALESCE(r."workspaceId"::text, ''))
+    WHERE NOT EXISTS (SELECT FROM {table} k WHERE k.id = r.id) AND NOT EXISTS (
+        SELECT FROM {table} k
+        WHERE {key}::text = {new_key}::text AND COALESCE({user}::text, '') = COALESCE({new_user}::text, '')
+            AND COALESCE({workspace}::text, '') = COALESCE({new_workspace}::text, ''))
     ON CONFLICT DO NOTHING
-    RETURNING k.id::text
+    RETURNING id::text
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of rows that were to be put back, by their ids. In the place of any other one is a newer row.
+
+    Args:
+        inserted: those that are there now because of us.
+        there: those that were there already.
+        dangling: row → its column that refers to something that is gone.
+    """
+
+    inserted: frozenset[str] = frozenset()
+    there: frozenset[str] = frozenset()
+    dangling: dict[str, str] = field(default_factory=dict)
 
 
 async def rights_missing(database: Database) -> tuple[str, ...]:
@@ -60,17 +85,23 @@ async def rights_missing(database: Database) -> tuple[str, ...]:
     Raises:
         Fault: when the database cannot be reached.
     """
-    rows = await database.fetch(
-        """
-        SELECT needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE', 'INSERT']) WITH ORDINALITY AS n(needed, place)
-        WHERE NOT has_table_privilege(to_regclass('core."keyValuePair"'), needed) ORDER BY place
-        """
-    )
-    return tuple(row["needed"] for row in rows)
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        cursor = await connection.execute(
+            """
+            SELECT needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE', 'INSERT']) WITH ORDINALITY AS n(needed, place)
+            WHERE NOT has_table_privilege(to_regclass('core."keyValuePair"'), needed) ORDER BY place
+            """
+        )
+        return tuple(needed for (needed,) in await cursor.fetchall())
 
 
 async def remove_rows(
-    database: Database, planned: Sequence[Flag], keep: Callable[[list[Row]], Awaitable[None]]
+    database: Database,
+    planned: Sequence[Flag],
+    keep: Callable[[list[Row]], Awaitable[None]],
+    *,
+    owner_is_trusted: bool = False,
 ) -> list[Row]:
     """Delete those of the planned onboarding rows that are still exactly as planned, all or none of them.
 
@@ -82,31 +113,49 @@ async def remove_rows(
         planned: as they were read.
         keep: gets the whole rows and writes them down elsewhere, before they are deleted; when it raises, nothing is
             deleted. Not called when there is nothing to delete.
+        owner_is_trusted: it is a Twenty server's own database.
 
     Returns:
         The whole rows that are deleted now, each column by its name.
 
     Raises:
         Fault: when the database cannot be reached or the connection breaks (then the rows are there, or all of them
-            gone), when a row is held by somebody else, or the table is not one that this program knows.
+            gone), when a row is held by somebody else, or the table is not one that this program knows, or one through
+            which its owner could run code as us.
         psycopg.Error: whatever else PostgreSQL refuses, such as InsufficientPrivilege.
     """
     wanted = [_as_json(flag) for flag in planned if flag.row_id is not None and flag.value is True]
     if not wanted:
         return []
-    with _in_words(database):
-        async with database.transaction() as connection:
-            await _wait_no_longer(connection)
-            cursor = await connection.execute(_STILL_AS_PLANNED, [Jsonb(wanted)])
-            rows: list[Row] = [row for (row,) in await cursor.fetchall()]
-            if not rows:
-                return []
-            await keep(rows)
-            cursor = await connection.execute(
-                'DELETE FROM core."keyValuePair" WHERE id = ANY(%s::uuid[])', [[row["id"] for row in rows]]
-            )
-            _must_be_all(database, 'core."keyValuePair"', cursor.rowcount, rows)
-        return rows
+    async with (
+        _transaction(database) as connection,
+        held(database, connection, _PAIRS, Write.DELETE, owner_is_trusted=owner_is_trusted) as table,
+    ):
+        table.must_have_uuids()
+        sizes = [
+            sql.SQL("COALESCE(pg_column_size({}), 0)").format(table.identifier("k", name)) for name in table.columns
+        ]
+        whole = [sql.SQL("{} AS {}").format(table.value(name), table.identifier(name)) for name in table.columns]
+        query = sql.SQL(_STILL_AS_PLANNED).format(
+            table=table.relation,
+            size=sql.SQL(" + ").join(sizes),
+            longest=sql.Literal(_LONGEST_ROW),
+            whole=sql.SQL(", ").join(whole),
+            key=table.value("key"),
+            type=table.value("type"),
+            user=table.value("userId"),
+            workspace=table.value("workspaceId"),
+            value=table.value("value"),
+        )
+        cursor = await connection.execute(query, [Jsonb(wanted)])
+        rows = [_parsed(table, text) for (text,) in await cursor.fetchall()]
+        if not rows:
+            return []
+        await keep(rows)
+        delete = sql.SQL("DELETE FROM {} WHERE id = ANY(%s::uuid[])").format(table.relation)
+        cursor = await connection.execute(delete, [[row["id"] for row in rows]])
+        _must_be_all(table, cursor.rowcount, rows)
+    return rows
 
 
 async def activate_workspaces(
@@ -128,23 +177,62 @@ async def activate_workspaces(
     """
     if not planned:
         return []
-    with _in_words(database):
-        async with database.transaction() as connection:
-            await _wait_no_longer(connection)
-            cursor = await connection.execute(_STILL_PENDING, [list(planned)])
-            rows: list[Row] = [row for (row,) in await cursor.fetchall()]
-            if not rows:
-                return []
-            await keep(rows)
-            cursor = await connection.execute(
-                "UPDATE core.workspace SET \"activationStatus\" = 'ACTIVE' WHERE id = ANY(%s::uuid[])",
-                [[row["id"] for row in rows]],
-            )
-            _must_be_all(database, "core.workspace", cursor.rowcount, rows)
-        return rows
+    async with (
+        _transaction(database) as connection,
+        held(database, connection, _WORKSPACE, Write.UPDATE, {_STATUS}) as table,
+    ):
+        table.must_have_uuids()
+        query = sql.SQL(_STILL_PENDING).format(
+            table=table.relation,
+            status=table.value(_STATUS),
+            deleted=table.value("deletedAt") if "deletedAt" in table.columns else sql.NULL,
+        )
+        cursor = await connection.execute(query, [list(planned)])
+        # no more of them than this: a workspace has secrets
+        rows: list[Row] = [{"id": row_id, _STATUS: status} for row_id, status in await cursor.fetchall()]
+        if not rows:
+            return []
+        await keep(rows)
+        await _set_status(connection, table, rows, "ACTIVE")
+    return rows
 
 
-async def restore_rows(database: Database, rows: Sequence[Row]) -> set[str]:
+async def restore_status(
+    database: Database, workspace_id: str, before: str, made_by_us: str, *, owner_is_trusted: bool = False
+) -> str | None:
+    """Set a workspace's activation status back, where it still is what a run made it.
+
+    Returns:
+        The status that it had until now; None: there is no such workspace any more.
+
+    Raises:
+        Fault: as `remove_rows`.
+        psycopg.Error: as `remove_rows`.
+    """
+    async with (
+        _transaction(database) as connection,
+        held(database, connection, _WORKSPACE, Write.UPDATE, {_STATUS}, owner_is_trusted=owner_is_trusted) as table,
+    ):
+        table.must_have_uuids()
+        query = sql.SQL("SELECT {}::text FROM {} k WHERE k.id = %s::uuid FOR UPDATE OF k").format(
+            table.value(_STATUS), table.relation
+        )
+        found = await (await connection.execute(query, [workspace_id])).fetchone()
+        if found is None:
+            return None
+        now = str(found[0])
+        if now == made_by_us and now != before:
+            await _set_status(connection, table, [{"id": workspace_id}], before)
+    return now
+
+
+async def _set_status(connection: Connection, table: HeldTable, rows: Sequence[Row], status: str) -> None:
+    update = sql.SQL('UPDATE {} SET "activationStatus" = %s WHERE id = ANY(%s::uuid[])').format(table.relation)
+    cursor = await connection.execute(update, [status, [row["id"] for row in rows]])
+    _must_be_all(table, cursor.rowcount, rows)
+
+
+async def restore_rows(database: Database, rows: Sequence[Row], *, owner_is_trusted: bool = False) -> Restored:
     """Put whole rows of `core."keyValuePair"` back as they were, in one transaction. Safe to do twice.
 
     Left out are rows that are there already, rows in whose place, by key and level, is another one now, and rows of a
@@ -153,46 +241,54 @@ async def restore_rows(database: Database, rows: Sequence[Row]) -> set[str]:
     Args:
         rows: as `remove_rows` returned them. A column that the table no longer has is dropped, a new one gets its
             default.
-
-    Returns:
-        The ids of the rows that were inserted.
+        owner_is_trusted: it is a Twenty server's own database.
 
     Raises:
         Fault: as `remove_rows`.
         psycopg.Error: as `remove_rows`.
     """
     if not rows:
-        return set()
-    with _in_words(database):
-        async with database.transaction() as connection:
-            await _wait_no_longer(connection)
-            try:
-                async with connection.transaction():
-                    return await _insert(connection, rows)
-            except errors.ForeignKeyViolation:
-                return await _insert_one_by_one(connection, rows)
-
-
-async def _insert_one_by_one(connection: Connection, rows: Sequence[Row]) -> set[str]:
-    inserted: set[str] = set()
-    for row in rows:
-        with suppress(errors.ForeignKeyViolation):
-            async with connection.transaction():
-                inserted |= await _insert(connection, [row])
-    return inserted
-
-
-async def _insert(connection: Connection, rows: Sequence[Row]) -> set[str]:
-    cursor = await connection.execute(
-        """
-        SELECT attname FROM pg_attribute
-        WHERE attrelid = 'core."keyValuePair"'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
-        """
-    )
+        return Restored()
     known = {column for row in rows for column in row}
-    columns = [sql.Identifier(name) for (name,) in await cursor.fetchall() if name in known]
-    query = sql.SQL(_INSERT).format(columns=sql.SQL(", ").join(columns))
-    return {str(row_id) for (row_id,) in await (await connection.execute(query, [Jsonb(list(rows))])).fetchall()}
+    dangling: dict[str, str] = {}
+    async with (
+        _transaction(database) as connection,
+        held(database, connection, _PAIRS, Write.INSERT, known, owner_is_trusted=owner_is_trusted) as table,
+    ):
+        table.must_have_uuids()
+        # a key that is looked up at the end only would keep all of them out
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        try:
+            async with connection.transaction():
+                inserted = await _insert(connection, table, rows, known)
+        except errors.ForeignKeyViolation:
+            inserted = set()
+            for row in rows:
+                try:
+                    async with connection.transaction():
+                        inserted |= await _insert(connection, table, [row], known)
+                except errors.ForeignKeyViolation as error:
+                    dangling[str(row["id"])] = table.key_columns.get(error.diag.constraint_name or "", "")
+        there = sql.SQL("SELECT k.id::text FROM {} k WHERE k.id = ANY(%s::uuid[])").format(table.relation)
+        cursor = await connection.execute(there, [[row["id"] for row in rows]])
+        found = {str(row_id) for (row_id,) in await cursor.fetchall()}
+    return Restored(frozenset(inserted), frozenset(found - inserted), dangling)
+
+
+async def _insert(connection: Connection, table: HeldTable, rows: Sequence[Row], known: set[str]) -> set[str]:
+    columns = [name for name, column in table.columns.items() if name in known and not column.is_generated]
+    query = sql.SQL(_INSERT).format(
+        table=table.relation,
+        columns=sql.SQL(", ").join(table.identifier(name) for name in columns),
+        **{name: table.value(column) for name, column in _LEVEL.items()},
+        **{f"new_{name}": table.value(column, of="r") for name, column in _LEVEL.items()},
+    )
+    cursor = await connection.execute(query, [Jsonb(list(rows))])
+    return {str(row_id) for (row_id,) in await cursor.fetchall()}
+
+
+_LEVEL: Final = {"key": "key", "user": "userId", "workspace": "workspaceId"}
+"""What makes two rows the same one."""
 
 
 def _as_json(flag: Flag) -> Row:
@@ -205,29 +301,50 @@ def _as_json(flag: Flag) -> Row:
     }
 
 
-def _must_be_all(database: Database, table: str, touched: int, rows: Sequence[Row]) -> None:
+def _parsed(table: HeldTable, text: str | None) -> Row:
+    """A whole row, as it can be kept.
+
+    Raises:
+        Fault: when it is too large, or holds what JSON cannot say here.
+    """
+    try:
+        row: dict[str, Any] = json.loads(text or "", parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.TENANT_DATABASE_TOO_LARGE,
+            f'{table.where}: a row of core."{table.name}" is longer than {_LONGEST_ROW:,} characters or holds values '
+            "that cannot be kept, so none was changed. Have the owner of that database remove it.",
+        ) from None
+    return row
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
+def _must_be_all(table: HeldTable, touched: int, rows: Sequence[Row]) -> None:
     if touched != len(rows):
         raise Fault(
             FaultKind.TENANT,
             Reason.ROWS_CHANGED,
-            f"{database.system} ({database.where}) lets us change {touched} of {len(rows)} rows of {table}, so none "
-            "was changed. Look for a trigger or a row policy on that table.",
+            f'{table.where} lets us change {touched} of {len(rows)} rows of core."{table.name}", so none was changed. '
+            "Look for a trigger or a row policy on that table.",
         )
 
 
-async def _wait_no_longer(connection: Connection) -> None:
-    await connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_LOCK_SECONDS}s"])
-
-
-@contextmanager
-def _in_words(database: Database) -> Iterator[None]:
-    """PostgreSQL's refusals as faults."""
-    where = f"{database.system} ({database.where})"
+@asynccontextmanager
+async def _transaction(database: Database) -> AsyncIterator[Connection]:
+    """One transaction, with PostgreSQL's refusals as faults."""
     try:
-        yield
+        async with database.transaction() as connection:
+            yield connection
     except _CHANGED as error:
         raise Fault(
             FaultKind.TENANT,
             Reason.OLDER_SCHEMA,
-            f"{where} has no such rows as this program knows them: {first_line(error)}.",
+            f"{database.system} ({database.where}) has no such rows as this program knows them: {first_line(error)}.",
         ) from None

@@ -1,5 +1,6 @@
 """Puts what a look into a tenant database found into the plan of its tenant."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,6 +11,14 @@ from provisioning_pipeline.decide.hand_made import failed_checks, members_to_tak
 from provisioning_pipeline.decide.looks import evidence_under
 from provisioning_pipeline.decide.people import People
 from provisioning_pipeline.decide.plan_members import workspace_usable
+from provisioning_pipeline.decide.take_over import (
+    Candidates,
+    TakeOver,
+    TakeOverPolicy,
+    TakeOvers,
+    known_domains,
+    take_over,
+)
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
 from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -24,6 +33,9 @@ from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorksp
 
 _ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _MOST_NAMED = 3
+_UNREAD = frozenset({Reason.DATABASE_UNREACHABLE, Reason.TENANT_DATABASE_UNSAFE, Reason.TENANT_DATABASE_TOO_LARGE})
+"""Nothing of it was read. The first may pass by itself; the others stay until somebody writes there."""
+_NO_ONE = TakeOver()
 
 
 @dataclass(frozen=True)
@@ -34,20 +46,25 @@ class DatabasePolicy:
         rows: onboarding rows are removed, or only told.
         everyone: also rows of people who are not ours.
         mend: a whole workspace that was left in PENDING_CREATION is set to ACTIVE.
-        take_over: people of a hand-made workspace whom Clerk does not know become members of the proper one.
+        take_over: which people of a hand-made workspace whom Clerk does not know become members of the proper one.
         default_role: label of the role in Twenty that they get.
+        most_rows: of one table that are read in each.
     """
 
     rows: Literal["repair", "report"]
     everyone: bool
     mend: bool
-    take_over: bool
+    take_over: TakeOverPolicy
     default_role: str
+    most_rows: int = 10_000
 
     @property
     def text(self) -> str:
         """What of the policy a look depends on; another text makes every database worth another look."""
-        return f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={self.take_over}"
+        return (
+            f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={self.take_over.text} "
+            f"most_rows={self.most_rows}"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,24 +76,32 @@ class PeopleOfDatabase:
         at_clerk: whom Clerk knows at all; None when Clerk could not be asked.
         inside: who is in the tenant's workspace, was taken over once, or was once known to Clerk; and our own accounts.
         unread: who the tenant's members at Clerk are could not be read.
+        domains: those that the tenant is known by, of its members at Clerk and its admins.
+        taken_over: how many came over from it so far.
     """
 
     ours: frozenset[str] = frozenset()
     at_clerk: frozenset[str] | None = frozenset()
     inside: frozenset[str] = frozenset()
     unread: bool = False
+    domains: frozenset[str] = frozenset()
+    taken_over: int = 0
 
 
 def people_of_databases(
     looks: Mapping[str, Look],
     entries: Sequence[TenantPlan],
     people: People,
-    named: Sequence[tuple[str, str]],
+    admins: Sequence[tuple[str, str]],
+    taken_over: Sequence[tuple[str, str]],
     never: Sequence[tuple[str, str]],
 ) -> dict[str, PeopleOfDatabase]:
     """Database name → people, of every database that was looked into.
 
-    `named` are further (database name, e-mail) of ours, `never` those who are not to be taken over whatever Clerk says.
+    Args:
+        admins: (database name, e-mail) of the tenants' admins.
+        taken_over: the same of those who came over from hand-made workspaces before, also of those who left since.
+        never: the same of those who are not to be taken over whatever Clerk says.
     """
     columns = ["database_name", "email"]
     looked = [entry for entry in entries if entry.tenant.database_name in looks]
@@ -89,13 +114,22 @@ def people_of_databases(
     at_clerk = places.merge(people.memberships, on="organization_id").merge(known, on="user_id")[columns]
     inside = places.merge(people.twenty_members, on=["server", "workspace_id"])
     inside = inside.merge(people.twenty_users, on=["server", "user_id"])[columns]
-    ours = _by_database(
-        [at_clerk, people.member_links[columns], pd.DataFrame(named, columns=columns, dtype=object)], looks
-    )
-    insiders = _by_database([inside, pd.DataFrame(never, columns=columns, dtype=object)], looks)
+    vouched = [at_clerk, people.member_links[columns], pd.DataFrame(admins, columns=columns, dtype=object)]
+    before = pd.DataFrame(taken_over, columns=columns, dtype=object)
+    known_by, ours = _by_database(vouched, looks), _by_database([*vouched, before], looks)
+    insiders = _by_database([inside, before, pd.DataFrame(never, columns=columns, dtype=object)], looks)
     everybody = frozenset(known["email"])
-    nobody: frozenset[str] = frozenset()
-    return {name: PeopleOfDatabase(ours.get(name, nobody), everybody, insiders.get(name, nobody)) for name in looks}
+    none: frozenset[str] = frozenset()
+    return {
+        name: PeopleOfDatabase(
+            ours.get(name, none),
+            everybody,
+            insiders.get(name, none),
+            domains=known_domains(known_by.get(name, none)),
+            taken_over=int((before["database_name"] == name).sum()),
+        )
+        for name in looks
+    }
 
 
 def _by_database(frames: Sequence[pd.DataFrame], looks: Mapping[str, Look]) -> dict[str, frozenset[str]]:
@@ -110,28 +144,49 @@ def with_databases(
     people: Mapping[str, PeopleOfDatabase],
     policy: DatabasePolicy,
     served: Collection[str] = (),
-) -> tuple[TenantPlan, ...]:
-    """The plans, with the part of those databases that were looked into; `served` are Twenty servers' own."""
-    nobody = PeopleOfDatabase()
-    return tuple(
-        with_database(entry, looks[name], people.get(name, nobody), policy, served=name in served)
-        if (name := entry.tenant.database_name) in looks
-        else entry
-        for entry in entries
-    )
+) -> tuple[tuple[TenantPlan, ...], TakeOvers]:
+    """The plans, with the part of those databases that were looked into, and who comes over from all of them.
+
+    `served` are Twenty servers' own databases.
+    """
+    looked = [entry for entry in entries if entry.tenant.database_name in looks]
+    offered = {
+        name: Candidates(found, looks[name].owners, people[name].domains, people[name].taken_over)
+        for entry in looked
+        if (name := entry.tenant.database_name) not in served
+        and _may_come_over(entry, people[name])
+        and (found := _candidates(entry, looks[name], people[name]))
+    }
+    overs = take_over(offered, policy.take_over)
+    planned = {
+        entry.tenant.database_name: with_database(
+            entry,
+            looks[entry.tenant.database_name],
+            people[entry.tenant.database_name],
+            policy,
+            overs.by_database.get(entry.tenant.database_name, TakeOver()),
+            served=entry.tenant.database_name in served,
+        )
+        for entry in looked
+    }
+    return tuple(planned.get(entry.tenant.database_name, entry) for entry in entries), overs
 
 
 def with_database(
-    entry: TenantPlan, look: Look, people: PeopleOfDatabase, policy: DatabasePolicy, *, served: bool = False
+    entry: TenantPlan,
+    look: Look,
+    people: PeopleOfDatabase,
+    policy: DatabasePolicy,
+    over: TakeOver = _NO_ONE,
+    *,
+    served: bool = False,
 ) -> TenantPlan:
     """The tenant's plan with what is to be done in its database, and by reason of what is there.
 
     Where a Twenty server works on this very database (`served`), all of it is Twenty's: a workspace without metadata
     may be one that Twenty has begun, and its people are Twenty's accounts. It is only told what was made by hand.
     """
-    workspaces = [found for found in look.workspaces if not served or found.activation_status not in _ACTIVATING]
-    # its own workspace is Twenty's to repair, also where Twenty works on this very database
-    workspaces = [found for found in workspaces if found.workspace_id != entry.workspace_id]
+    workspaces = _workspaces(entry, look, served=served)
     rows = () if served else _rows(workspaces, look.flags, people, everyone=policy.everyone)
     left_pending = [
         found for found in workspaces if found.activation_status == "PENDING_CREATION" and not failed_checks(found)
@@ -143,9 +198,12 @@ def with_database(
     )
     repaired = rows if policy.rows == "repair" else ()
     mended = tuple(found.workspace_id for found in left_pending) if policy.mend else ()
-    members, waits = ((), False) if served else _taken_over(entry, workspaces, people, policy)
+    members = tuple(_member(found, entry, policy) for found in over.people)
+    waits = over.waits or (policy.take_over.wanted and not served and _waits(entry, look, people))
     uncertain = people.unread and any(flag.value is True for flag in look.flags)
     after = _at_rest(look, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
+    if over.told:
+        after = replace(after, message=f"{after.message} {over.told}")
     plan = DatabasePlan(
         evidence=evidence_under(policy.text, look.evidence),
         looked_at=look.looked_at,
@@ -181,26 +239,44 @@ def with_database(
 def _rows(
     workspaces: Sequence[FoundWorkspace], flags: Sequence[Flag], people: PeopleOfDatabase, *, everyone: bool
 ) -> tuple[Flag, ...]:
+    of_places: defaultdict[str | None, list[Flag]] = defaultdict(list)
+    of_people: defaultdict[str | None, list[Flag]] = defaultdict(list)
+    for flag in flags:
+        if flag.workspace_id is None:
+            of_people[flag.user_id].append(flag)
+        else:
+            of_places[flag.workspace_id].append(flag)
     found: dict[str | None, Flag] = {}
     for workspace in workspaces:
         users = {member.user_id for member in workspace.members if everyone or member.email in people.ours}
-        for flag in rows_in_the_way(users, workspace.workspace_id, flags):
+        # only what may concern it: the owner of a database may write very many of both
+        near = [
+            *of_places.get(workspace.workspace_id, ()),
+            *(flag for user in users for flag in of_people.get(user, ())),
+        ]
+        for flag in rows_in_the_way(users, workspace.workspace_id, near):
             found.setdefault(flag.row_id, flag)
     return tuple(found.values())
 
 
-def _taken_over(
-    entry: TenantPlan, workspaces: Sequence[FoundWorkspace], people: PeopleOfDatabase, policy: DatabasePolicy
-) -> tuple[tuple[MemberPlan, ...], bool]:
-    """Who is to be added to the proper workspace, and whether somebody may be but not in this run."""
-    if not policy.take_over:
-        return (), False
+def _workspaces(entry: TenantPlan, look: Look, *, served: bool) -> list[FoundWorkspace]:
+    workspaces = [found for found in look.workspaces if not served or found.activation_status not in _ACTIVATING]
+    # its own workspace is Twenty's to repair, also where Twenty works on this very database
+    return [found for found in workspaces if found.workspace_id != entry.workspace_id]
+
+
+def _candidates(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> tuple[FoundMember, ...]:
     planned = {member.email for member in entry.members}
-    candidates = members_to_take_over(workspaces, people.at_clerk or (), people.inside | planned)
-    usable = entry.server is not None and workspace_usable(entry)
-    if people.at_clerk is None or not usable:
-        return (), bool(candidates)
-    return tuple(_member(found, entry, policy) for found in candidates), False
+    return members_to_take_over(_workspaces(entry, look, served=False), people.at_clerk or (), people.inside | planned)
+
+
+def _may_come_over(entry: TenantPlan, people: PeopleOfDatabase) -> bool:
+    return people.at_clerk is not None and entry.server is not None and workspace_usable(entry)
+
+
+def _waits(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> bool:
+    """Whether people may come over, but not in this run: Clerk does not say, or there is no workspace for them."""
+    return not _may_come_over(entry, people) and bool(_candidates(entry, look, people))
 
 
 def _member(found: FoundMember, entry: TenantPlan, policy: DatabasePolicy) -> MemberPlan:
@@ -243,7 +319,7 @@ def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
 def _at_rest(
     look: Look, hand_made: Sequence[HandMade], left_pending: Sequence[FoundWorkspace], rows: Sequence[Flag]
 ) -> Condition:
-    if look.reason is Reason.DATABASE_UNREACHABLE or look.vanished:
+    if look.reason in _UNREAD or look.vanished:
         return is_unknown(_TYPE, look.reason or Reason.DATABASE_VANISHED, look.message)
     if look.reason is Reason.NO_SCHEMA_YET:
         return is_true(_TYPE, look.reason, look.message)

@@ -1,4 +1,4 @@
-"""Where a request carries its session token: the Authorization header, or Clerk's cookie."""
+"""Where a request carries its session token: the Authorization header, or one of Clerk's cookies."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,23 +12,26 @@ _MOST_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The token to verify, and others that came along: they must be of the same session.
+    """What a request carries that may be a session token; nothing of it is verified yet.
 
-    One in the header goes first: a program put it there, while a browser sends cookies by itself.
+    Args:
+        bearer: the one in the header; a program put it there, while a browser sends cookies by itself.
+        cookies: those in cookies of Clerk's names, in the order in which they came. Every page of a sibling host may
+            have set one of them, so that a name proves nothing.
     """
 
-    token: str
-    others: tuple[str, ...] = ()
+    bearer: str | None
+    cookies: tuple[str, ...] = ()
 
 
 def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
-    """The session token of a request.
+    """The session tokens of a request.
 
     Args:
         headers: as ASGI has them, names in lower case.
 
     Raises:
-        Refused: when there is none, or no telling which one is meant.
+        Refused: when there is none, or the header is not one token.
     """
     bearers: list[str] = []
     cookies: list[str] = []
@@ -39,10 +42,9 @@ def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
             cookies += _session_cookies(value)
     if len(bearers) > 1:
         raise Refused(Refusal.TOKENS_DISAGREE, "The request has more than one Authorization header.")
-    found = tuple(dict.fromkeys([*bearers, *cookies]))
-    if not found:
+    if not bearers and not cookies:
         raise Refused(Refusal.NO_SESSION, "Send Clerk's session token: Authorization: Bearer, or the cookie __session.")
-    return Credentials(found[0], found[1:])
+    return Credentials(next(iter(bearers), None), tuple(dict.fromkeys(cookies)))
 
 
 def _bearer(value: bytes) -> str:

@@ -18,7 +18,8 @@ class ClerkWorkspaceMiddleware:
     """Lets requests through whose Clerk session leads to a workspace; `workspace_of(request)` tells it.
 
     Others are answered with 401, 403 or 503 as problem details and never reach the application; websockets are closed
-    before they open. Pure ASGI: it goes around any Starlette or FastAPI application.
+    before they open, also those that the page of another origin opens by a cookie. Pure ASGI: it goes around any
+    Starlette or FastAPI application.
 
     Args:
         app: the application behind it.
@@ -46,7 +47,8 @@ class ClerkWorkspaceMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            context = linked(await self._resolver.resolve(scope["headers"]))
+            websocket = scope["type"] == "websocket"
+            context = linked(await self._resolver.resolve(scope["headers"], websocket=websocket))
         except (Refused, CannotTell) as refused:
             await _refuse(refused, scope, receive, send)
             return

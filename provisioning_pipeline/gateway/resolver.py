@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import Self
@@ -17,6 +17,7 @@ from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, deci
 from provisioning_pipeline.decide.registry_loss import LossBudget, weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
 from provisioning_pipeline.gateway.looks import MemberLooks
+from provisioning_pipeline.gateway.origins import must_be_of_own_page
 from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
@@ -41,6 +42,7 @@ _REFUSED_SECONDS = 3.0
 """A refusal is remembered for less long: whoever was just let in should not wait."""
 LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
 
+Headers = Sequence[tuple[bytes, bytes]]
 Key = tuple[str, str, str]
 Answer = WorkspaceContext | Refused
 ClaimDisagrees = Callable[[WorkspaceContext], Awaitable[bool]]
@@ -107,38 +109,64 @@ class Resolver:
         if self._own_ledger:
             await self._ledger.__aexit__(None, None, None)
 
-    async def resolve(self, headers: Iterable[tuple[bytes, bytes]], tenant: str | None = None) -> WorkspaceContext:
+    async def resolve(
+        self, headers: Headers, tenant: str | None = None, *, websocket: bool = False
+    ) -> WorkspaceContext:
         """The workspace of a request with these headers.
 
         Args:
             headers: as ASGI has them.
             tenant: the tenant, by slug or database name, whose workspace it has to be; None: any.
+            websocket: it opens a websocket, also where its headers do not say so.
 
         Raises:
             Refused: when there is no valid session, or when it leads to no workspace, or to another tenant's.
             CannotTell: when Clerk's keys or the ledger cannot be read.
         """
-        session = await self.session(headers)
+        session = await self.session(headers, websocket=websocket)
         context = await self.context(session)
         if tenant is not None and tenant not in (context.tenant, context.database_name):
             raise Refused(Refusal.OTHER_TENANT, "The session belongs to another tenant.")
         return context
 
-    async def session(self, headers: Iterable[tuple[bytes, bytes]]) -> Session:
+    async def session(self, headers: Headers, *, websocket: bool = False) -> Session:
         """The session of a request with these headers.
 
         Raises:
-            Refused: when there is no valid one, or no telling which one is meant.
+            Refused: when there is no valid one, no telling which one is meant, or when the page of another origin
+                opens a websocket by a cookie.
             CannotTell: when Clerk's keys cannot be read.
         """
         if not self.verifier.keys:
             raise CannotTell("No session is accepted: PROVISIONING_CLERK_ISSUERS is not set.", retry_seconds=60)
         credentials = credentials_of(headers)
-        session = await self.verifier.verify(credentials.token)
-        for other in credentials.others:
-            if not await self.verifier.same_session(other, session):
-                raise Refused(Refusal.TOKENS_DISAGREE, "The request carries tokens of different sessions.")
+        if credentials.bearer is not None:
+            session = await self.verifier.verify(credentials.bearer)
+        else:
+            must_be_of_own_page(headers, self._settings.clerk_authorized_parties, websocket=websocket)
+            session = await self._first_good(credentials.cookies)
+        for cookie in credentials.cookies:
+            if await self.verifier.contradicts(cookie, session):
+                raise Refused(
+                    Refusal.TOKENS_DISAGREE, "The request carries sessions of different users or organizations."
+                )
         return session
+
+    async def _first_good(self, tokens: Sequence[str]) -> Session:
+        """The first session among these tokens: others may be of another instance, or planted by a sibling host.
+
+        Raises:
+            Refused: when none is good, for the reason that tells most of the user's own token.
+            CannotTell: when Clerk's keys cannot be read.
+        """
+        refusals: list[Refused] = []
+        for token in tokens:
+            try:
+                return await self.verifier.verify(token)
+            except Refused as refused:
+                refusals.append(refused)
+        signed = (refused for refused in refusals if refused.why is not Refusal.INVALID_TOKEN)
+        raise next(signed, refusals[0])
 
     async def context(self, session: Session) -> WorkspaceContext:
         """The workspace of a verified session.

@@ -15,6 +15,10 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 
 CLERK = "clerk"
 """The trigger of a run that Clerk's events ask for."""
+USER_UPDATED = "user.updated"
+MOST_UPDATES_PER_HOUR = 10
+"""So many changes of themselves in an hour of the clock have a member's tenants looked at. Runs on a schedule see the
+rest; without a limit anybody who edits their own profile again and again has runs made for as long as they please."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class ClerkEvent:
         organization_id: whose organization; None for an event about a user alone.
         user_id: which user; None for an event about an organization alone.
         happened_at: when Clerk says that it happened.
+        gone: Clerk says of the user that they are banned.
     """
 
     event_id: str
@@ -34,6 +39,7 @@ class ClerkEvent:
     organization_id: str | None
     user_id: str | None
     happened_at: datetime | None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,12 @@ class Marks:
         """Keep an event and mark the tenants that it concerns, both or neither.
 
         An event about an organization concerns the tenants that the ledger or the registry gives it to; one about a
-        user alone concerns the tenants of which that user is a linked member. A registry row that the ledger does not
-        know yet gets no mark: it is due for its first look in any case. An event that concerns nobody is kept too.
+        user alone concerns the tenants of which that user is a linked member, or a member by Clerk's last event about
+        both. A registry row that the ledger does not know yet gets no mark: it is due for its first look in any case.
+        An event that concerns nobody is kept too, and so is the change of a user who has changed too often
+        (`MOST_UPDATES_PER_HOUR`).
 
-        Returns the database names of the tenants concerned, sorted; None when this event had arrived before.
+        Returns the database names of the tenants that were marked, sorted; None when this event had arrived before.
 
         Raises:
             Fault: when the ledger cannot be reached, or is missing or too old to be told.
@@ -110,6 +118,17 @@ class Marks:
         rows = await self.database.fetch("SELECT now() AS now")
         found: datetime = rows[0]["now"]
         return found
+
+    async def mark(self, database_name: str, trigger: str) -> None:
+        """Ask for a look at a tenant. A mark that is there already keeps its trigger, and is as young as this one."""
+        await self.database.execute(
+            """
+            UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()),
+                marked_by = CASE WHEN marked_at IS NULL THEN %s ELSE marked_by END
+            WHERE database_name = %s
+            """,
+            [trigger, database_name],
+        )
 
     async def clear(self, names: Sequence[str], before: datetime) -> None:
         """Take the marks off tenants that were looked at; a mark set after `before` stays.
@@ -194,15 +213,22 @@ async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, regist
             UNION ALL SELECT unnest(%s::text[])
             UNION ALL SELECT database_name FROM provisioning.member_link WHERE clerk_user_id = %s
             UNION ALL SELECT database_name FROM provisioning.member_intent WHERE clerk_user_id = %s
-            -- somebody who could not be linked yet, known by the events of their memberships
+            -- somebody who could not be linked yet, and has not left since
             UNION ALL SELECT database_name FROM provisioning.tenant_link WHERE clerk_org_id IN (
-                SELECT organization_id FROM provisioning.clerk_event WHERE user_id = %s))
+                SELECT organization_id FROM (
+                    SELECT DISTINCT ON (organization_id) organization_id, type FROM provisioning.clerk_event
+                    WHERE user_id = %s AND organization_id IS NOT NULL
+                    ORDER BY organization_id, COALESCE(happened_at, received_at) DESC,
+                        type = 'organizationMembership.deleted' DESC
+                ) newest WHERE type <> 'organizationMembership.deleted'))
         -- the same order in every process, so that two of them cannot deadlock
         ORDER BY database_name FOR UPDATE
         """,
         [event.organization_id, list(registered), user_alone, user_alone, user_alone],
     )
     names = [str(row[0]) for row in await cursor.fetchall()]
+    if event.type == USER_UPDATED and not event.gone and await _has_changed_too_often(connection, event):
+        return ()
     if names:
         # the older of two events may be the last to end; a mark never moves back
         await connection.execute(
@@ -213,3 +239,16 @@ async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, regist
             [names],
         )
     return tuple(names)
+
+
+async def _has_changed_too_often(connection: AsyncConnection[TupleRow], event: ClerkEvent) -> bool:
+    # after the tenants are locked: whatever marked them before is there to be counted
+    cursor = await connection.execute(
+        """
+        SELECT count(*) FROM provisioning.clerk_event
+        WHERE user_id = %s AND type = %s AND received_at >= date_trunc('hour', now())
+        """,
+        [event.user_id, USER_UPDATED],
+    )
+    row = await cursor.fetchone()
+    return row is not None and row[0] > MOST_UPDATES_PER_HOUR

@@ -107,6 +107,7 @@ class Refusal(StrEnum):
     LOGIN_DISABLED = "login_disabled"
     WORKSPACE_CLAIM_WRONG = "workspace_claim_wrong"
     OTHER_TENANT = "other_tenant"
+    FOREIGN_ORIGIN = "foreign_origin"
     IMPERSONATED = "impersonated"
     ACCOUNT_UNPROVEN = "account_unproven"
 

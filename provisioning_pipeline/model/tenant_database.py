@@ -60,6 +60,7 @@ class Look:
         reason, message: why it could not be read, or not in full; None and empty when all is well.
         workspaces: those that are not deleted, by id.
         flags: onboarding rows, pending or not, each with its `row_id`.
+        owners: roles that own the database, its schema core or what was read of it, superusers left out.
     """
 
     database_name: str
@@ -70,6 +71,7 @@ class Look:
     message: str = ""
     workspaces: tuple[FoundWorkspace, ...] = ()
     flags: tuple[Flag, ...] = ()
+    owners: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def server_database(server: TwentyServer, *, read_only: bool, most_connections: 
 def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Database:
     """A tenant's own database on the tenant cluster. Opened on first use."""
     return Database(
-        with_database(settings.tenant_cluster_url.get_secret_value(), name),
+        with_database(settings.tenant_cluster_url_for(name), name),
         system=f"The tenant database {name}",
         unreachable=Reason.DATABASE_UNREACHABLE,
         read_only=read_only,

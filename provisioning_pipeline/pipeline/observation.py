@@ -208,10 +208,17 @@ async def _looks(
     """Look into those databases that somebody wrote to since the last look, and those that wait for a workspace."""
     settings = connections.settings
     eligible = [entry.tenant.database_name for entry in detected if entry.eligible]
-    wanted = due(eligible, written, last, database_policy(settings).text, now, settings.full_look_seconds)
+    policy = database_policy(settings, (await connections.registry.described()).owner)
+    wanted = due(eligible, written, last, policy.text, now, settings.full_look_seconds)
     names = sorted({*wanted, *databases_without_workspace(detected)} & written.keys())
-    cluster_url = settings.tenant_cluster_url.get_secret_value()
-    looks = await look_at(cluster_url, written, names, now, settings.tenant_database_connections)
+    looks = await look_at(
+        settings.tenant_cluster_url_for,
+        written,
+        names,
+        now,
+        settings.tenant_database_connections,
+        settings.tenant_database_rows,
+    )
     return {look.database_name: look for look in looks}
 
 

@@ -27,6 +27,7 @@ from provisioning_pipeline.decide.plan_databases import PeopleOfDatabase, people
 from provisioning_pipeline.decide.plan_members import KnownMembers, with_members, workplaces, workspace_usable
 from provisioning_pipeline.decide.retirements import retirements_of, told
 from provisioning_pipeline.decide.stored_admin import STORED_ADMINS, lost_admins
+from provisioning_pipeline.decide.take_over import MOST_CONSIDERED, TakeOvers
 from provisioning_pipeline.ledger.registry import is_pending
 from provisioning_pipeline.ledger.registry_table import Column
 from provisioning_pipeline.model.condition import Reason
@@ -43,6 +44,7 @@ from provisioning_pipeline.pipeline.invitations import invitations_of_tenants
 from provisioning_pipeline.pipeline.joins import joins_of
 from provisioning_pipeline.pipeline.observation import Seen, everything, some
 from provisioning_pipeline.pipeline.policy import database_policy, member_policy
+from provisioning_pipeline.pipeline.shut_out import shut_out_of_plan
 from provisioning_pipeline.settings import Settings
 
 
@@ -183,8 +185,6 @@ async def _decide(
         _member_counts(places[places["database_name"].isin(harmed(decisions))], seen.twenty.members),
         Budget(settings.harm_share, settings.harm_most, approved),
     )
-    if approved and not (weighed.approved or seen.loss.approved):
-        raise _unknown_plan(approved, weighed)
     known = KnownMembers(
         matches=matches,
         unread=unread,
@@ -203,20 +203,24 @@ async def _decide(
         roles_lent=frozenset(name for name, link in links.items() if link.get("default_role_lent")),
         mending=mending(seen, matches, by_name, planner, settings.member_default_role),
         withdrawals=withdrawals(people, policy, desired),
+        renews_invite_link=settings.renew_invite_link == "removals",
     )
     entries = [with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts]
     retirements = retirements_of(
         seen.twenty.deleted_in_use,
         {(link["server"], link["workspace_id"]): name for name, link in links.items() if link.get("workspace_id")},
     )
+    planned, overs = with_databases(
+        entries,
+        seen.looks,
+        await _of_databases(connections, seen, entries, people, unread),
+        database_policy(settings, (await connections.registry.described()).owner, approved),
+        set(seen.twenty.servers["database_name"]),
+    )
+    if approved and not (weighed.approved or seen.loss.approved or overs.approved):
+        raise _unknown_plan(approved, weighed, overs)
     return Plan(
-        with_databases(
-            entries,
-            seen.looks,
-            await _of_databases(connections, seen, entries, people, unread),
-            database_policy(settings),
-            set(seen.twenty.servers["database_name"]),
-        ),
+        planned,
         looked_at=seen.looked_at,
         unread=frozenset(unread),
         waiting=Waiting(weighed.waiting, weighed.people) if weighed.waiting else None,
@@ -226,7 +230,8 @@ async def _decide(
             *([seen.loss.doubt] if seen.loss.doubt else []),
             *_lost_accounts(settings, seen),
             *told(retirements),
-            *_notes(seen, weighed, len(missing)),
+            *_notes(seen, weighed, overs, len(missing)),
+            *shut_out_of_plan(weighed.decisions, refused=not settings.unproven_sign_in),
         ),
         retirements=retirements,
         dropped=seen.dropped,
@@ -284,16 +289,17 @@ async def _of_databases(
     ]
     service = [server.service_email.strip().lower() for server in connections.settings.servers]
     never = [
-        *_emails(seen.taken_over),
         *await connections.hand_made.known_at_clerk(list(seen.looks)),
         *((name, email) for name in seen.looks for email in service),
     ]
-    found = people_of_databases(seen.looks, entries, people, [*named, *_emails(seen.taken_over)], never)
+    found = people_of_databases(seen.looks, entries, people, named, _emails(seen.taken_over), never)
     found = {name: replace(entry, unread=name in unread) for name, entry in found.items()}
     strangers = {
         member.email
         for name, look in seen.looks.items()
-        for member in members_to_take_over(look.workspaces, found[name].at_clerk or (), found[name].inside)
+        for member in members_to_take_over(look.workspaces, found[name].at_clerk or (), found[name].inside)[
+            :MOST_CONSIDERED
+        ]
     }
     if not strangers or not connections.settings.take_over_members:
         return found
@@ -477,7 +483,7 @@ def _lost_accounts(settings: Settings, seen: Seen) -> Iterator[str]:
             )
 
 
-def _notes(seen: Seen, weighed: Weighed, missing: int) -> Iterator[str]:
+def _notes(seen: Seen, weighed: Weighed, overs: TakeOvers, missing: int) -> Iterator[str]:
     clerk = seen.clerk
     if clerk.fault:
         yield f"Members were not compared: {clerk.fault.message}"
@@ -498,12 +504,19 @@ def _notes(seen: Seen, weighed: Weighed, missing: int) -> Iterator[str]:
             f"{weighed.people} removals and demotions are beyond the budget of a run and wait: look at `provisioning "
             f"plan`, then run `provisioning apply --approve {weighed.waiting}`."
         )
+    if overs.waiting:
+        yield (
+            f"{overs.people} people of hand-made workspaces in tenant databases are more than a run takes over by "
+            "itself, and wait: look at `provisioning plan`, then run `provisioning apply --approve "
+            f"{overs.waiting}`."
+        )
 
 
-def _unknown_plan(approved: str, weighed: Weighed) -> UnknownPlan:
+def _unknown_plan(approved: str, weighed: Weighed, overs: TakeOvers) -> UnknownPlan:
+    waiting = [f"{each.waiting} ({each.people} people)" for each in (weighed, overs) if each.waiting]
     now = (
-        f"What waits now is {weighed.waiting} ({weighed.people} people): look at it with `provisioning plan`."
-        if weighed.waiting
+        f"What waits now is {' and '.join(waiting)}: look at it with `provisioning plan`."
+        if waiting
         else "Nothing waits for approval now."
     )
     return UnknownPlan(f"No plan called {approved} waits, so nothing was done. {now}")

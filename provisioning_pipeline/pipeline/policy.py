@@ -4,6 +4,7 @@ from provisioning_pipeline.decide.detection import DetectionPolicy
 from provisioning_pipeline.decide.members import MemberPolicy
 from provisioning_pipeline.decide.plan_databases import DatabasePolicy
 from provisioning_pipeline.decide.registry_loss import LossBudget
+from provisioning_pipeline.decide.take_over import TakeOverPolicy
 from provisioning_pipeline.settings import GatewaySettings, Settings
 
 
@@ -28,12 +29,25 @@ def member_policy(settings: Settings) -> MemberPolicy:
     )
 
 
-def database_policy(settings: Settings) -> DatabasePolicy:
-    """What may be done by SQL in tenant databases, and who comes over from hand-made workspaces."""
+def database_policy(settings: Settings, registry_owner: str, approved: str | None = None) -> DatabasePolicy:
+    """What may be done by SQL in tenant databases, and who comes over from hand-made workspaces.
+
+    The settings say which roles are the tenant manager's, else it is `registry_owner`, the role that owns the
+    registry's table (empty where there is none).
+    """
+    managers = settings.tenant_manager_roles or ((registry_owner,) if registry_owner else ())
     return DatabasePolicy(
         rows=settings.tenant_databases,
         everyone=settings.onboarding_people == "everyone",
         mend=settings.mend_hand_made,
-        take_over=settings.take_over_members,
+        take_over=TakeOverPolicy(
+            wanted=settings.take_over_members,
+            domains=frozenset(domain.lower() for domain in settings.take_over_domains),
+            managers=frozenset(managers),
+            per_tenant=settings.take_over_per_tenant,
+            most=settings.take_over_most,
+            approved=approved,
+        ),
         default_role=settings.member_default_role,
+        most_rows=settings.tenant_database_rows,
     )

@@ -1,19 +1,16 @@
 """Puts back what a run removed or changed by SQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
-from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, Error, errors
-from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
+from psycopg import Error, errors
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.onboarding_rows import restore_rows
+from provisioning_pipeline.clients.onboarding_rows import restore_rows, restore_status
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.removed_rows import (
@@ -32,10 +29,11 @@ MADE_BY_US = "ACTIVE"
 """The activation status that a run sets."""
 _MOST_NAMED = 5
 _SHORTEST_BEGINNING = 8
-_LOCK_WAIT = "5s"
 _MAY_BE_BACK = "Rows may be back already although the ledger does not say so; undoing it again is safe."
-_GRANTS = {ONBOARDING_TABLE: ("keyValuePair", "INSERT"), WORKSPACE_TABLE: ("workspace", "UPDATE")}
-"""Table → as PostgreSQL calls it when it denies permission, and the privilege that putting back needs."""
+_GRANTS = {"keyValuePair": 'UPDATE and INSERT on core."keyValuePair"'} | {
+    name: f'UPDATE on core."{name}"' for name in ("user", "workspace")
+}
+"""Table, as PostgreSQL calls it when it denies permission → what putting back needs: UPDATE to lock it."""
 
 
 class UnknownRun(RunFault):
@@ -222,7 +220,7 @@ async def _put_back(connections: Connections, rows: Sequence[RemovedRow]) -> lis
     except Fault as fault:
         return [Told(row, Fate.NOT_PUT_BACK, fault.message) for row in rows]
     except Error as error:
-        why = _refused(error) + _grant(error, first.table_name)
+        why = _refused(error) + _grant(error)
         return [Told(row, Fate.NOT_PUT_BACK, why) for row in rows]
 
 
@@ -230,88 +228,47 @@ def _refused(error: Error) -> str:
     return f"PostgreSQL refused: {str(error).splitlines()[0]}."
 
 
-def _grant(error: Error, table_name: str) -> str:
-    """The grant that would help, where it is this table that we may not write to."""
-    name, privilege = _GRANTS.get(table_name, ("", ""))
-    if not name or not isinstance(error, errors.InsufficientPrivilege):
+def _grant(error: Error) -> str:
+    """The grant that would help, where it is a table that we may not write to or lock."""
+    if not isinstance(error, errors.InsufficientPrivilege):
         return ""
     # a schema or another table may be what is denied
     denied = str(error).splitlines()[0].split()
-    return f" Grant {privilege} on {table_name} there and undo again." if name in denied else ""
+    needed = next((grant for name, grant in _GRANTS.items() if name in denied), None)
+    return f" Grant {needed} there and undo again." if needed else ""
 
 
 async def _put_pairs_back(database: Database, rows: Sequence[RemovedRow]) -> list[Told]:
-    inserted = await restore_rows(database, [row.row for row in rows])
-    left = [row for row in rows if row.row_id not in inserted]
-    why = await _why_not(database, left) if left else {}
-    return [why.get(row.id) or Told(row, Fate.PUT_BACK) for row in rows]
-
-
-async def _why_not(database: Database, rows: Sequence[RemovedRow]) -> dict[int, Told]:
-    """Our own id → why that row was not inserted."""
-    there = await _ids(database, _PAIRS, {row.row_id for row in rows})
-    gone = await _gone(database, rows)
-    found = {}
+    trusted = rows[0].server is not None
+    restored = await restore_rows(database, [row.row for row in rows], owner_is_trusted=trusted)
+    found = []
     for row in rows:
-        if row.row_id in there:
-            found[row.id] = Told(row, Fate.THERE_ALREADY, "It was never gone, or it came back.")
-        elif row.id in gone:
-            found[row.id] = Told(row, Fate.NOT_PUT_BACK, gone[row.id])
+        if row.row_id in restored.inserted:
+            found.append(Told(row, Fate.PUT_BACK))
+        elif row.row_id in restored.there:
+            found.append(Told(row, Fate.THERE_ALREADY, "It was never gone, or it came back."))
+        elif row.row_id in restored.dangling:
+            found.append(Told(row, Fate.NOT_PUT_BACK, _dangling(row, restored.dangling[row.row_id])))
         else:
-            found[row.id] = Told(row, Fate.THERE_ALREADY, "Another row with this key has taken its place.")
+            found.append(Told(row, Fate.THERE_ALREADY, "Another row with this key has taken its place."))
     return found
 
 
-async def _gone(database: Database, rows: Sequence[RemovedRow]) -> dict[int, str]:
-    """Our own id → whose row it was, where that user or workspace is no longer there."""
-    users = await _ids(database, _USERS, {row.row.get("userId") for row in rows})
-    workspaces = await _ids(database, _WORKSPACES, {row.row.get("workspaceId") for row in rows})
-    found = {}
-    for row in rows:
-        user, workspace = row.row.get("userId"), row.row.get("workspaceId")
-        if user and user not in users:
-            found[row.id] = f"There is no user {user} any more."
-        elif workspace and workspace not in workspaces:
-            found[row.id] = f"There is no workspace {workspace} any more."
-    return found
-
-
-_PAIRS: LiteralString = 'SELECT id::text FROM core."keyValuePair" WHERE id = ANY(%s::uuid[])'
-_USERS: LiteralString = 'SELECT id::text FROM core."user" WHERE id = ANY(%s::uuid[])'
-_WORKSPACES: LiteralString = "SELECT id::text FROM core.workspace WHERE id = ANY(%s::uuid[])"
-
-
-async def _ids(database: Database, query: LiteralString, wanted: Iterable[str | None]) -> set[str]:
-    """Those of these ids that the query finds."""
-    return {str(found[0]) for found in await database.fetch_tuples(query, [sorted(filter(None, wanted))])}
+def _dangling(row: RemovedRow, column: str) -> str:
+    """Whose row it was, where that user or workspace is no longer there."""
+    named = {"userId": "user", "workspaceId": "workspace"}.get(column)
+    if named is None:
+        return "What it refers to is no longer there."
+    return f"There is no {named} {row.row[column]} any more."
 
 
 async def _set_back(database: Database, row: RemovedRow) -> Told:
-    before = str(row.row["activationStatus"])
-    async with database.transaction() as connection:
-        await connection.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_WAIT])
-        now = await _activation_status(connection, row.row_id)
-        if now is None:
-            return Told(row, Fate.NOT_PUT_BACK, f"There is no workspace {row.row_id} any more.")
-        if now == before:
-            return Told(row, Fate.THERE_ALREADY, f"It is {before}.")
-        if now != MADE_BY_US:
-            return Told(row, Fate.NOT_PUT_BACK, f"Somebody has set it to {now} since, so it is left alone.")
-        await connection.execute(
-            """
-            UPDATE core.workspace
-            SET "activationStatus" = (jsonb_populate_record(NULL::core.workspace, %s))."activationStatus"
-            WHERE id = %s
-            """,
-            [Jsonb({"activationStatus": before}), row.row_id],
-        )
+    before, trusted = str(row.row["activationStatus"]), row.server is not None
+    now = await restore_status(database, row.row_id, before, MADE_BY_US, owner_is_trusted=trusted)
+    if now is None:
+        return Told(row, Fate.NOT_PUT_BACK, f"There is no workspace {row.row_id} any more.")
+    if now == before:
+        return Told(row, Fate.THERE_ALREADY, f"It is {before}.")
+    if now != MADE_BY_US:
+        return Told(row, Fate.NOT_PUT_BACK, f"Somebody has set it to {now} since, so it is left alone.")
     return Told(row, Fate.PUT_BACK)
-
-
-async def _activation_status(connection: AsyncConnection[Any], workspace_id: str) -> str | None:
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(
-        'SELECT "activationStatus"::text AS status FROM core.workspace WHERE id = %s FOR UPDATE', [workspace_id]
-    )
-    found = await cursor.fetchone()
-    return str(found["status"]) if found else None

@@ -11,6 +11,7 @@ from provisioning_pipeline.settings.environment import environment_faults
 from provisioning_pipeline.settings.faults import SettingsError, fault_lines
 from provisioning_pipeline.settings.gateway import MOST_COUNT, MOST_SECONDS, MOST_WAIT_SECONDS, GatewaySettings
 from provisioning_pipeline.settings.sources import file_faults
+from provisioning_pipeline.settings.tenant_cluster import TenantClusterSettings
 from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER, TwentyServer, checked_servers
 from provisioning_pipeline.settings.types import (
     Email,
@@ -34,13 +35,9 @@ _MOST_DAYS = 36_500
 _MOST_HOURS = _MOST_DAYS * 24
 
 
-class Settings(GatewaySettings):
+class Settings(TenantClusterSettings):
     """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
-    tenant_cluster_url: PostgresUrl = Field(
-        description="Any database of the cluster that holds the tenant databases.",
-        examples=["postgresql://provisioning:secret@db.example.com:5432/postgres"],
-    )
     twenty_base_url: HttpUrl | None = Field(
         default=None,
         description="Base URL of the one Twenty server (or use PROVISIONING_TWENTY_SERVERS).",
@@ -122,11 +119,12 @@ class Settings(GatewaySettings):
         "be added silently: `report`, or `invite` (Twenty sends them an e-mail).",
         examples=["report"],
     )
-    members_unproven: Literal["report", "trust"] = Field(
+    members_unproven: Literal["report", "trust-mailbox", "trust"] = Field(
         default="report",
-        description="Members whose Twenty account was not made here and whose mailbox nobody verified: `report` (they "
-        "keep the role that they have, unless you vouch for them) or `trust` (whoever signed up first under an "
-        "address counts as its owner).",
+        description="Members whose Twenty account was not made here: `report` (they keep the role that they have, "
+        "unless you vouch for them), `trust-mailbox` (those whose mailbox Twenty calls verified count as their "
+        "addresses' owners; the admin of any workspace on the server can bring that about without the mailbox) or "
+        "`trust` (whoever signed up first under an address counts as its owner).",
         examples=["report"],
     )
     members_gone_api_keys: Literal["report", "revoke"] = Field(
@@ -134,6 +132,13 @@ class Settings(GatewaySettings):
         description="Living API keys of a workspace that were made while somebody who is removed could make keys. "
         "Twenty does not record who made a key: `report` them, or `revoke` them all.",
         examples=["report"],
+    )
+    renew_invite_link: Literal["removals", "never"] = Field(
+        default="removals",
+        description="When a workspace gets another public invite link, so that with the one of before nobody joins any "
+        "more: after `removals` of members, who could all read it, or `never`. A link that is off and that we turn on "
+        "for a join is renewed in any case.",
+        examples=["removals"],
     )
     harm_share: float = Field(
         default=0.1,
@@ -159,6 +164,14 @@ class Settings(GatewaySettings):
     tenant_database_connections: int = Field(
         default=8, ge=1, le=64, description="Tenant databases looked into at once.", examples=["8"]
     )
+    tenant_database_rows: int = Field(
+        default=10_000,
+        ge=1_000,
+        le=100_000,
+        description="Rows that matter of one table in a tenant's own database, and 800 bytes for each of all tables "
+        "together. A database with more is told and not read; a run takes memory by it.",
+        examples=["10000"],
+    )
     full_look_seconds: float = Field(
         default=86400,
         ge=0,
@@ -176,6 +189,33 @@ class Settings(GatewaySettings):
         default=True,
         description="Add people of a tenant's hand-made workspace whom Clerk does not know at all to its proper one.",
         examples=["true"],
+    )
+    take_over_domains: Names = Field(
+        default=(),
+        description="Domains from whose addresses people may be taken over into any tenant, as a JSON list, besides "
+        "those that a tenant is known by: of its members at Clerk and its admins, public mailbox providers aside.",
+        examples=['["acme.com"]'],
+    )
+    take_over_per_tenant: int = Field(
+        default=10,
+        ge=0,
+        le=MOST_COUNT,
+        description="People who are taken over into one tenant without an approval, over all runs.",
+        examples=["10"],
+    )
+    take_over_most: int = Field(
+        default=50,
+        ge=0,
+        le=MOST_COUNT,
+        description="People whom one run takes over without an approval. Beyond either limit they wait for "
+        "`provisioning apply --approve`.",
+        examples=["50"],
+    )
+    tenant_manager_roles: Names = Field(
+        default=(),
+        description="Roles of PostgreSQL that are the tenant manager's, as a JSON list; superusers are. From a tenant "
+        "database of any other role's nobody is taken over. Unset: the owner of the registry's table.",
+        examples=['["tenant_manager"]'],
     )
     mend_hand_made: bool = Field(
         default=False,
@@ -263,10 +303,11 @@ class Settings(GatewaySettings):
         examples=["false"],
     )
     unproven_sign_in: bool = Field(
-        default=True,
-        description="Let a member whose account proves nothing about its address (see PROVISIONING_MEMBERS_UNPROVEN) "
-        "sign in to Twenty over HTTP. Who signed that account up can use it, too.",
-        examples=["true"],
+        default=False,
+        description="Dangerous: let a member whose account proves nothing about its address (see "
+        "PROVISIONING_MEMBERS_UNPROVEN) sign in to Twenty over HTTP. Who signed that account up has its password, and "
+        "sees everything that the member does there.",
+        examples=["false"],
     )
     alert_webhook_url: SecretHttpUrl | None = Field(
         default=None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from provisioning_pipeline.settings.database_url import checked_database_url
 
@@ -164,6 +164,12 @@ def _email(value: str) -> str:
     return value
 
 
+def _database_user(value: str) -> str:
+    if re.search(r"[{}]", value.replace("{database}", "")):
+        raise ValueError("may hold {database}, which stands for the database's name, and no other braces")
+    return value
+
+
 def _issuer(value: str) -> str:
     url = _http_url(value)
     parts = urlsplit(url)
@@ -231,6 +237,7 @@ def _secret(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
 
 
 ClerkKey = Annotated[SecretStr, AfterValidator(_header_secret), AfterValidator(_clerk_key)]
+DatabaseUser = Annotated[str, Field(min_length=1), AfterValidator(_database_user)]
 Email = Annotated[str, AfterValidator(_email)]
 Folder = Annotated[Path, AfterValidator(lambda path: Path(_path(str(path))))]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]

@@ -78,6 +78,22 @@ def test_an_event_that_carries_little_is_about_those_whom_it_names(
     assert clerk_event("msg_1", body) == ClerkEvent("msg_1", body["type"], *whom, None)
 
 
+@pytest.mark.parametrize(
+    ("type_", "banned", "gone"),
+    [
+        ("user.updated", True, True),
+        ("user.updated", False, False),
+        ("user.updated", "true", False),
+        ("user.updated", None, False),
+        ("organization.updated", True, False),
+    ],
+)
+def test_who_is_banned_is_told(type_: str, banned: object, gone: bool) -> None:
+    event = clerk_event("msg_1", {"type": type_, "data": {"id": "x_1", "banned": banned}})
+    assert event is not None
+    assert event.gone is gone
+
+
 @pytest.mark.parametrize("type_", ["session.created", "organizationInvitation.created", "users.created", "user"])
 def test_other_types_are_left_alone(type_: str) -> None:
     assert clerk_event("msg_1", {"type": type_, "data": {"id": "user_1"}}) is None

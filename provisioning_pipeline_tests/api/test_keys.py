@@ -109,6 +109,20 @@ def test_without_a_key_it_says_what_to_give(shared_url: str) -> None:
         assert "provisioning keys create" in str(refusal(answer)["detail"])
 
 
+def test_two_keys_in_one_request_are_none(shared_url: str, settings: Settings) -> None:
+    """A proxy may have looked at the one, and we at the other."""
+    key, other = key_of(settings), key_of(settings)
+    assert ask(shared_url, f"Bearer {key}").status_code == 200
+
+    with caller(shared_url) as http:
+        for one, two in ((key, key), (key, other), (key, "wrong"), ("wrong", key)):
+            sent = [("Authorization", f"Bearer {one}"), ("Authorization", f"Bearer {two}")]
+            refused = http.get("/v1/tenants", headers=sent)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+            assert "more than one Authorization header" in refused.json()["detail"]
+            assert ask(shared_url, f"Bearer {one}, Bearer {two}").status_code == 401
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -239,6 +239,12 @@ UNFIT: dict[str, tuple[dict[str, Any], int, str]] = {
     "machine token": ({"sub": "mch_2xhFjEI5X2qWRvtV13BzSj8H6Dk"}, 401, "not_a_session"),
     "template token": ({"sid": REMOVED, "aud": "hasura"}, 401, "not_a_session"),
     "NUL in sub": ({"sub": "user_\0"}, 401, "not_a_session"),
+    "blank behind sub": ({"sub": "user_1 "}, 401, "not_a_session"),
+    "blank before sub": ({"sub": " user_1"}, 401, "not_a_session"),
+    "another blank in sub": ({"sub": "user_\u00a01"}, 401, "not_a_session"),
+    "sub of other letters": ({"sub": "user_\u0430"}, 401, "not_a_session"),
+    "sub too long": ({"sub": "user_" + "x" * 200}, 401, "not_a_session"),
+    "blank behind sid": ({"sid": "sess_1 "}, 401, "not_a_session"),
     "half a pair in sub": ({"sub": "user_\ud800"}, 401, "not_a_session"),
     "pending": ({"sts": "pending"}, 401, "session_pending"),
     "state unknown": ({"sts": "revoked"}, 401, "session_pending"),
@@ -249,6 +255,7 @@ UNFIT: dict[str, tuple[dict[str, Any], int, str]] = {
     "organization without id": ({"o": {"rol": "admin"}}, 403, "no_organization"),
     "organization as text": ({"o": "org_1"}, 403, "no_organization"),
     "organization with NUL": ({"o": {"id": "org_\0", "rol": "admin"}}, 403, "no_organization"),
+    "organization with a blank": ({"o": {"id": "org_1 ", "rol": "admin"}}, 403, "no_organization"),
     "organization too long": ({"o": {"id": "org_" + "x" * 300, "rol": "admin"}}, 403, "no_organization"),
 }
 TIMES = ("exp", "iat", "nbf")

@@ -5,6 +5,7 @@ import json
 import string
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +19,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from provisioning_pipeline.clients.clerk.jwks import DOUBT_SECONDS, FRESH_SECONDS, PublicKeys
-from provisioning_pipeline.clients.clerk.session_token import LEEWAY_SECONDS, MOST_CHARACTERS, SessionVerifier
+from provisioning_pipeline.clients.clerk.session_token import (
+    LATELY_SECONDS,
+    LEEWAY_SECONDS,
+    MOST_CHARACTERS,
+    SessionVerifier,
+)
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session
 from provisioning_pipeline_tests.clients.conftest import AnyServer
 
@@ -217,10 +223,13 @@ def test_nobody_elses_signature_ever_passes(any_server: AnyServer, changes: dict
 
 
 @given(st.text(max_size=60) | garbled(GOOD))
-def test_garbage_is_of_no_session(any_server: AnyServer, found: str) -> None:
-    same = in_a_world(any_server, lambda world: world.verifier.same_session(found, SESSION))
+def test_garbage_contradicts_nobody(any_server: AnyServer, found: str) -> None:
+    """Whoever can set a cookie, for example from a sibling host, would lock its owner out with it."""
+    somebody_else = replace(SESSION, user_id="user_2")
 
-    assert not same or same_bytes(found, GOOD)
+    contradicts = in_a_world(any_server, lambda world: world.verifier.contradicts(found, somebody_else))
+
+    assert not contradicts or same_bytes(found, GOOD)
 
 
 # --- what is said -----------------------------------------------------------------------------------------------
@@ -310,8 +319,9 @@ async def test_a_rotation_also_empties_what_is_remembered_of_tokens_that_come_al
     new = token(NEW_KEY, jti="new")
     assert await world.verdict(new) == SESSION
 
-    assert not await world.verifier.same_session(GOOD, SESSION)
-    assert await world.verifier.same_session(new, SESSION)
+    somebody_else = replace(SESSION, user_id="user_2")
+    assert not await world.verifier.contradicts(GOOD, somebody_else)
+    assert await world.verifier.contradicts(new, somebody_else)
 
 
 async def test_a_rotation_that_keeps_the_old_key_forgets_nobody(world: World) -> None:
@@ -419,20 +429,31 @@ async def test_a_key_that_was_taken_back_serves_no_token_that_is_remembered(worl
 # --- other tokens that came along -------------------------------------------------------------------------------
 
 
-async def test_tokens_of_one_session(world: World) -> None:
+async def test_which_tokens_contradict_a_session(world: World) -> None:
     session = await world.verifier.verify(GOOD)
-    alike = [token(jti="2"), token(exp=int(BEGIN) - 1000), token(o={"id": "org_1", "rol": "member"})]
-    unlike = [
+    of_nobody_else = [
+        token(jti="2"),
         token(sid="sess_2"),
-        token(sub="user_2"),
-        token(o={"id": "org_2", "rol": "admin"}),
-        token(iss=OTHER_ISSUER),
-        token(azp="https://evil.example"),
-        token(STRANGER),
+        token(o={"id": "org_1", "rol": "member"}),
         token(o=None),
+        token(azp="https://evil.example"),
+        token(STRANGER, sub="user_2"),
+        token(sub="user_2", exp=int(BEGIN) - LATELY_SECONDS),
+        token(sub="user_2", sid=None),
+        token(sub="user_2", exp=None),
+        token(sub="mch_2"),
         "nonsense",
         "",
     ]
+    of_others = [
+        token(sub="user_2"),
+        token(sub="user_2", exp=int(BEGIN) - LATELY_SECONDS + 1),
+        token(sub="user_2", o=None),
+        token(sub="user_2", sts="pending"),
+        token(sub="user_2", azp="https://evil.example"),
+        token(o={"id": "org_2", "rol": "admin"}),
+        token(iss=OTHER_ISSUER),
+    ]
 
-    assert [await world.verifier.same_session(one, session) for one in alike] == [True] * len(alike)
-    assert [await world.verifier.same_session(one, session) for one in unlike] == [False] * len(unlike)
+    assert [await world.verifier.contradicts(one, session) for one in of_nobody_else] == [False] * len(of_nobody_else)
+    assert [await world.verifier.contradicts(one, session) for one in of_others] == [True] * len(of_others)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.decide.hand_made import failed_checks, members_to_take_over, old_display_name
 from provisioning_pipeline.decide.looks import evidence_under
-from provisioning_pipeline.decide.plan_databases import DatabasePolicy, PeopleOfDatabase, with_database
+from provisioning_pipeline.decide.plan_databases import DatabasePolicy, PeopleOfDatabase, with_databases
+from provisioning_pipeline.decide.take_over import TakeOverPolicy
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -17,7 +18,8 @@ from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorksp
 from provisioning_pipeline_tests.decide.facts import condition, find, found_workspace, look, plans, row, workspace
 
 DB, KEYS = "tenant_acme", ("ONBOARDING_A_PENDING", "ONBOARDING_B_PENDING")
-REPAIR = DatabasePolicy("repair", everyone=False, mend=False, take_over=True, default_role="Member")
+ANYBODY = TakeOverPolicy(domains=frozenset({"acme.example", "elsewhere.example"}))
+REPAIR = DatabasePolicy("repair", everyone=False, mend=False, take_over=ANYBODY, default_role="Member")
 ADA, BOB, EVE = "ada@acme.example", "bob@acme.example", "eve@elsewhere.example"
 
 
@@ -36,6 +38,14 @@ def flag(key: str, email: str | None, place: str | None = "old", *, value: objec
 def entry(**other: object) -> TenantPlan:
     """A tenant whose workspace is about to be made."""
     return replace(plans(find([DB], [row(DB)]), workspaces=[workspace()])[0], **other)
+
+
+def with_database(
+    entry: TenantPlan, look: Look, people: PeopleOfDatabase, policy: DatabasePolicy, *, served: bool = False
+) -> TenantPlan:
+    """The plan of one tenant that is alone in its run."""
+    planned, _ = with_databases([entry], {DB: look}, {DB: people}, policy, [DB] if served else [])
+    return planned[0]
 
 
 def told(planned: TenantPlan) -> Condition:
@@ -134,7 +144,10 @@ def test_who_comes_over_is_planned_like_a_member() -> None:
     assert {Change.ADD_MEMBER, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN} <= set(planned.changes)
     at_clerk = replace(entry(), tenant=replace(entry().tenant, clerk_org_id="org_1"))
     assert {each.role for each in with_database(at_clerk, looked, people(), REPAIR).members} == {"Member"}
-    assert with_database(entry(), looked, people(), replace(REPAIR, take_over=False)).members == ()
+    assert (
+        with_database(entry(), looked, people(), replace(REPAIR, take_over=replace(ANYBODY, wanted=False))).members
+        == ()
+    )
 
 
 @pytest.mark.parametrize("reason", ["Clerk is away", "no server"])
@@ -178,7 +191,7 @@ def test_after_the_planned_rows_are_gone_nothing_is_pending_for_ours_and_nobody_
     flags: list[Flag], ours: frozenset[str], everyone: bool
 ) -> None:
     looked = look(DB, workspaces=(hand_made(member(ADA), member(BOB), member(EVE)),), flags=tuple(flags))
-    policy = replace(REPAIR, everyone=everyone, take_over=False)
+    policy = replace(REPAIR, everyone=everyone, take_over=replace(ANYBODY, wanted=False))
     planned = with_database(entry(), looked, people(*ours), policy)
     assert planned.database is not None
     rows = planned.database.rows
@@ -217,6 +230,8 @@ def test_a_workspace_left_pending_is_mended_only_by_policy_and_only_when_it_is_w
     ("looked", "status", "settled"),
     [
         (look(DB, reason=Reason.DATABASE_UNREACHABLE, message="why"), Status.UNKNOWN, False),
+        (look(DB, reason=Reason.TENANT_DATABASE_UNSAFE, message="why"), Status.UNKNOWN, True),
+        (look(DB, reason=Reason.TENANT_DATABASE_TOO_LARGE, message="why"), Status.UNKNOWN, True),
         (look(DB, reason=Reason.NO_SCHEMA_YET, message="why"), Status.TRUE, True),
         (look(DB, reason=Reason.OLDER_SCHEMA, message="why"), Status.UNKNOWN, True),
         (look(DB, vanished=True, reason=Reason.DATABASE_VANISHED, message="why"), Status.UNKNOWN, True),

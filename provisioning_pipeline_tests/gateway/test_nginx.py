@@ -331,6 +331,10 @@ def test_a_websocket_is_let_through_with_its_identity(
         assert answer.read(7) == b"\x81\x05hello"
 
     assert identity(application)["X-Tenant"] == ["acme"]
+    # what the verifier tells the page of another origin by
+    (asked,) = verifier.requests
+    found = [asked.values(name) for name in ("origin", "sec-websocket-version", "host")]
+    assert found == [["https://app.example.com"], ["13"], ["app.example.com"]]
 
 
 def test_a_websocket_without_a_session_is_none(gateway: Gateway, verifier: Verifier, application: Application) -> None:
@@ -358,6 +362,7 @@ def upgrading(gateway: Gateway, session: str, protocol: str) -> Iterator[BinaryI
         f"X-Tenant: {FORGED}",
         "Connection: Upgrade",
         f"Upgrade: {protocol}",
+        "Origin: https://app.example.com",
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ]

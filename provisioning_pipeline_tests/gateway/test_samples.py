@@ -23,7 +23,7 @@ def test_traefik_protects_every_router(traefik: Any) -> None:
         verify = traefik["middlewares"][name]["forwardAuth"]
         assert verify["address"].startswith("http://127.0.0.1:8000/v1/auth/verify")
         assert verify["authResponseHeaders"] == IDENTITY
-        assert verify["authRequestHeaders"] == ["Authorization", "Cookie"]
+        assert verify["authRequestHeaders"] == ["Authorization", "Cookie", "Origin", "Sec-WebSocket-Version"]
         assert verify["trustForwardHeader"] is False
         assert router["service"] in traefik["services"]
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.marks import ClerkEvent, Mark, Marks
+from provisioning_pipeline.ledger.marks import MOST_UPDATES_PER_HOUR, ClerkEvent, Mark, Marks
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
@@ -17,6 +17,7 @@ from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 
 T = TypeVar("T")
+NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -63,6 +64,76 @@ def test_a_users_event_marks_every_tenant_of_that_member(fleet: Fleet) -> None:
 
     assert ask(fleet, lambda marks: marks.receive(about(user="user_1"))) == ("one", "two")
     assert fleet.marked() == ["one", "two"]
+
+
+def membership(kind: str, event_id: str, *, minutes: int | None = None) -> ClerkEvent:
+    """An event about user_1 in org_1 so many minutes after noon; None: Clerk does not say when."""
+    at = None if minutes is None else NOON + timedelta(minutes=minutes)
+    return ClerkEvent(event_id, f"organizationMembership.{kind}", "org_1", "user_1", at)
+
+
+def updated(event_id: str = "update", *, gone: bool = False) -> ClerkEvent:
+    return ClerkEvent(event_id, "user.updated", None, "user_1", None, gone)
+
+
+@pytest.mark.parametrize(
+    ("told", "concerned"),
+    [
+        ([], ()),
+        ([("created", 0)], ("acme",)),
+        ([("created", 0), ("updated", 1)], ("acme",)),
+        ([("created", 0), ("deleted", 1)], ()),
+        ([("created", None), ("deleted", None)], ()),
+        ([("created", 0), ("deleted", 1), ("created", 2)], ("acme",)),
+        # they arrive in another order than they happened
+        ([("deleted", 1), ("created", 0)], ()),
+        ([("created", 2), ("deleted", 1)], ("acme",)),
+        ([("deleted", 0), ("updated", 0)], ()),
+    ],
+    ids=str,
+)
+def test_who_has_left_marks_a_tenant_no_more(
+    fleet: Fleet, told: list[tuple[str, int | None]], concerned: tuple[str, ...]
+) -> None:
+    fleet.link("acme", "org_1")
+    fleet.link("beta", "org_2")
+
+    async def go(marks: Marks) -> tuple[str, ...] | None:
+        for number, (kind, minutes) in enumerate(told):
+            await marks.receive(membership(kind, f"msg_{number}", minutes=minutes))
+        return await marks.receive(updated())
+
+    assert ask(fleet, go) == concerned
+
+
+def test_a_member_who_changes_again_and_again_marks_so_often_an_hour(fleet: Fleet) -> None:
+    fleet.link("acme", "org_1", users=["user_1", "user_2"])
+
+    async def go(marks: Marks) -> list[tuple[str, ...] | None]:
+        return [await marks.receive(updated(f"msg_{number}")) for number in range(MOST_UPDATES_PER_HOUR + 5)]
+
+    assert ask(fleet, go) == [("acme",)] * MOST_UPDATES_PER_HOUR + [()] * 5
+    assert len(fleet.events()) == MOST_UPDATES_PER_HOUR + 5
+    fleet.unmark()
+    # what is no change of their own is never left out, and neither are others' changes
+    other = ClerkEvent("msg_other", "user.updated", None, "user_2", None)
+    deleted = ClerkEvent("msg_deleted", "user.deleted", None, "user_1", None)
+    for event in (other, deleted, membership("updated", "msg_member"), updated("msg_banned", gone=True)):
+        assert ask(fleet, lambda marks, event=event: marks.receive(event)) == ("acme",), event
+    assert ask(fleet, lambda marks: marks.receive(updated("msg_more"))) == ()
+    # the next hour is another one
+    fleet.sql("UPDATE provisioning.clerk_event SET received_at = received_at - interval '1 hour'")
+    assert ask(fleet, lambda marks: marks.receive(updated("msg_later"))) == ("acme",)
+
+
+def test_many_changes_at_once_mark_no_more_often(fleet: Fleet) -> None:
+    """Several processes serve, and each takes its share."""
+    fleet.link("acme", "org_1", users=["user_1"])
+
+    async def storm(marks: Marks) -> list[tuple[str, ...] | None]:
+        return list(await asyncio.gather(*(marks.receive(updated(f"msg_{number}")) for number in range(40))))
+
+    assert sorted(ask(fleet, storm), reverse=True) == [("acme",)] * MOST_UPDATES_PER_HOUR + [()] * 30
 
 
 def test_an_event_about_nobody_known_marks_nobody_and_is_kept(fleet: Fleet) -> None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from provisioning_pipeline.clients import tenant_database
+from provisioning_pipeline.clients.postgres import Connection
+from provisioning_pipeline.clients.tenant_reader import TenantReader
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Look
 from provisioning_pipeline.observe import tenant_databases
@@ -34,7 +37,7 @@ def postgres(sandbox_postgres: SandboxPostgres) -> Iterator[SandboxPostgres]:
 
 async def test_every_state_is_a_look_of_its_own_in_the_order_of_the_names(postgres: SandboxPostgres) -> None:
     names = [BARE, WHOLE, GONE, PARTIAL]
-    found = await look_at(postgres.url(), {WHOLE: "one", BARE: "two"}, names, AT, at_once=3)
+    found = await look_at(lambda _: postgres.url(), {WHOLE: "one", BARE: "two"}, names, AT, at_once=3)
     assert [(look.database_name, look.evidence, look.reason, look.vanished) for look in found] == [
         (BARE, "two", Reason.NO_SCHEMA_YET, False),
         (WHOLE, "one", None, False),
@@ -48,18 +51,18 @@ async def test_every_state_is_a_look_of_its_own_in_the_order_of_the_names(postgr
 async def test_there_are_never_more_connections_than_allowed(
     postgres: SandboxPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside, opened, seen = tenant_database._inside, list[tenant_database.Connection](), list[int]()
+    inside, opened, seen = tenant_database._inside, list[Connection](), list[int]()
 
-    async def counted(connection: tenant_database.Connection, found: Look) -> Look:
+    async def counted(reader: TenantReader, *rest: Any) -> Look:
         # by our side of them: the server takes a moment to notice that one was closed
-        opened.append(connection)
+        opened.append(reader.connection)
         seen.append(sum(not one.closed for one in opened))
-        return await inside(connection, found)
+        return await inside(reader, *rest)
 
     monkeypatch.setattr(tenant_database, "_inside", counted)
     for at_once in (1, 3):
         seen.clear()
-        await look_at(postgres.url(), {}, [WHOLE, BARE, PARTIAL, GONE] * 5, AT, at_once=at_once)
+        await look_at(lambda _: postgres.url(), {}, [WHOLE, BARE, PARTIAL, GONE] * 5, AT, at_once=at_once)
         assert 1 <= max(seen) <= at_once
 
 
@@ -70,19 +73,21 @@ async def test_one_that_is_dropped_in_the_middle_leaves_the_others_alone(
     postgres.create_database(victim)
     inside = tenant_database._inside
 
-    async def dropped_first(connection: tenant_database.Connection, found: Look) -> Look:
+    async def dropped_first(reader: TenantReader, found: Look, *rest: Any) -> Look:
         if found.database_name == victim:
             postgres.drop_database(victim)
-        return await inside(connection, found)
+        return await inside(reader, found, *rest)
 
     monkeypatch.setattr(tenant_database, "_inside", dropped_first)
-    found = await look_at(postgres.url(), {}, [BARE, victim, WHOLE], AT, at_once=2)
+    found = await look_at(lambda _: postgres.url(), {}, [BARE, victim, WHOLE], AT, at_once=2)
     assert [look.vanished for look in found] == [False, True, False]
     assert [look.reason for look in found] == [Reason.NO_SCHEMA_YET, Reason.DATABASE_VANISHED, None]
 
 
 async def test_a_cluster_that_is_away_is_said_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = await look_at(f"postgresql://u:c4nary@127.0.0.1:{free_port()}/postgres", {}, [WHOLE, BARE], AT, at_once=8)
+    found = await look_at(
+        lambda _: f"postgresql://u:c4nary@127.0.0.1:{free_port()}/postgres", {}, [WHOLE, BARE], AT, at_once=8
+    )
     assert {look.reason for look in found} == {Reason.DATABASE_UNREACHABLE}
     assert "c4nary" not in repr(found)
 
@@ -91,11 +96,11 @@ async def test_the_same_name_twice_is_one_look(postgres: SandboxPostgres, monkey
     looked = list[str]()
     look = tenant_databases.look
 
-    async def noted(url: str, name: str, evidence: str, looked_at: datetime) -> Look:
+    async def noted(url: str, name: str, *rest: Any, **options: Any) -> Look:
         looked.append(name)
-        return await look(url, name, evidence, looked_at)
+        return await look(url, name, *rest, **options)
 
     monkeypatch.setattr(tenant_databases, "look", noted)
-    assert len(await look_at(postgres.url(), {}, [BARE, BARE], AT, at_once=2)) == 2
+    assert len(await look_at(lambda _: postgres.url(), {}, [BARE, BARE], AT, at_once=2)) == 2
     assert looked == [BARE]
-    assert await look_at(postgres.url(), {}, [], AT, at_once=2) == []
+    assert await look_at(lambda _: postgres.url(), {}, [], AT, at_once=2) == []

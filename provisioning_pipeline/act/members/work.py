@@ -26,6 +26,9 @@ class Work:
     joined: set[str] = field(default_factory=set)
     """E-mails of those who joined just now, and so have the workspace's default role."""
 
+    left: list[MemberPlan] = field(default_factory=list)
+    """Who is out of the workspace, of those who were to leave it."""
+
     made: list[tuple[str, Origin]] = field(default_factory=list)
     """Accounts that came in by our password."""
 
@@ -45,9 +48,13 @@ async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, Non
 
 
 def finding_about(scope: Scope, member: MemberPlan, fault: Fault) -> Finding:
-    """What befell one person: who and where, what happened, and what to do about it."""
+    """What befell one person: who and where, what happened, and what to do about it.
+
+    A person whom the tenant's own database alone names makes no tenant unwell: any address may stand there.
+    """
     name = f"{member.first_name} {member.last_name}".strip()
-    return Finding(fault.reason, member.email, about_person(scope, member.email, name, fault))
+    told = about_person(scope, member.email, name, fault)
+    return Finding(fault.reason, member.email, told, blocks=member.clerk_user_id is not None)
 
 
 def about_person(scope: Scope, email: str, name: str, fault: Fault) -> str:

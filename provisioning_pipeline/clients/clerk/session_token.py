@@ -3,6 +3,7 @@
 The same key also signs machine tokens, tokens of JWT templates and OAuth tokens; none of them is a session.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Se
 MOST_CHARACTERS = 8192
 """Clerk keeps a session token in a cookie, which browsers cut at 4,096."""
 LEEWAY_SECONDS: Final = 5
+LATELY_SECONDS: Final = 300
+"""A token that ran out so lately still says whose browser it came from: a page at rest renews its own late."""
 _REMEMBERED = 20_000
+_ID = re.compile(r"[!-~]{1,200}")
+"""Clerk's ids are words of plain letters; no other form of theirs is documented, so no more is taken for granted."""
 _WORKSPACE_CLAIM = "twenty_workspace_id"
 _RS256: Final = RSAAlgorithm(RSAAlgorithm.SHA256)
 _INVALID = "The session token is not valid."
@@ -27,12 +32,24 @@ _Times = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class _Holder:
+    """Whose session a token is of, and in which organization and role; None: in none."""
+
+    issuer: str
+    user_id: str
+    session_id: str
+    organization_id: str | None
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Verified:
-    """What a token says whose signature fits, by which keys, of which generation."""
+    """What a token says whose signature fits, by which keys, of which generation; `holder` of a user's session."""
 
     keys: PublicKeys
     generation: int
     said: Session | Refused
+    holder: _Holder | None
     times: _Times
 
 
@@ -82,17 +99,24 @@ class SessionVerifier:
             raise Refused(said.why, said.detail)
         return said
 
-    async def same_session(self, token: str, session: Session) -> bool:
-        """Whether another token that came along was signed for the same session and organization, expired or not.
+    async def contradicts(self, token: str, session: Session) -> bool:
+        """Whether another token that came along was signed for another user, or for another organization.
+
+        It counts while it is good, and a little longer (`LATELY_SECONDS`). What Clerk has not signed as the session of
+        a user, and what ran out long ago, contradicts nothing: anybody may have planted it.
 
         Raises:
             CannotTell: when no public key is known.
         """
         try:
-            said = (await self._verified_now(token, self._verified.get(token))).said
+            known = await self._verified_now(token, self._verified.get(token))
         except Refused:
             return False
-        return isinstance(said, Session) and _identity(said) == _identity(session)
+        other, (_, _, expires) = known.holder, known.times
+        if other is None or self._clock() >= expires + LATELY_SECONDS:
+            return False
+        same_user = (other.issuer, other.user_id) == (session.issuer, session.user_id)
+        return not same_user or other.organization_id not in (None, session.organization_id)
 
     async def _verified_now(self, token: str, known: _Verified | None) -> _Verified:
         """A token as the keys of now verify it, which may be as it is remembered."""
@@ -117,31 +141,29 @@ class SessionVerifier:
         except KeysAway:
             raise CannotTell(_KEYS_AWAY) from None
         times = _times(claims)
+        holder: _Holder | None = None
         try:
-            said: Session | Refused = self._session(claims)
+            holder = _holder(claims)
+            said: Session | Refused = self._session(claims, holder)
         except Refused as refused:
             said = refused
-        return _Verified(keys, keys.generation, said, times)
+        return _Verified(keys, keys.generation, said, holder, times)
 
-    def _session(self, claims: Mapping[str, Any]) -> Session:
-        user_id, session_id = claims.get("sub"), claims.get("sid")
-        if not (_is_word(user_id) and user_id.startswith("user_") and _is_word(session_id)):
-            raise Refused(Refusal.NOT_A_SESSION, "The token is not one of a user's session.")
+    def _session(self, claims: Mapping[str, Any], holder: _Holder) -> Session:
         party = claims.get("azp")
         if self._parties and not (isinstance(party, str) and party in self._parties):
             raise Refused(Refusal.WRONG_PARTY, "The session token was made for another application.")
         if claims.get("sts", "active") != "active":
             raise Refused(Refusal.SESSION_PENDING, "The session is pending: its user has something to do at Clerk.")
-        organization_id, role = _organization(claims)
-        if organization_id is None:
+        if holder.organization_id is None:
             raise Refused(Refusal.NO_ORGANIZATION, "The session has no active organization.")
         workspace_id = claims.get(_WORKSPACE_CLAIM)
         return Session(
-            user_id=user_id,
-            session_id=session_id,
-            organization_id=organization_id,
-            role=role,
-            issuer=claims["iss"],
+            user_id=holder.user_id,
+            session_id=holder.session_id,
+            organization_id=holder.organization_id,
+            role=holder.role,
+            issuer=holder.issuer,
             expires_at=int(claims["exp"]),
             workspace_id=None if workspace_id is None else str(workspace_id),
             impersonator=_impersonator(claims),
@@ -198,6 +220,19 @@ def _times(claims: Mapping[str, Any]) -> _Times:
     return issued, begins, expires
 
 
+def _holder(claims: Mapping[str, Any]) -> _Holder:
+    """Whose session it is.
+
+    Raises:
+        Refused: when it is none of a user's, or of a version that is not known.
+    """
+    user_id, session_id = claims.get("sub"), claims.get("sid")
+    if not (_is_id(user_id) and user_id.startswith("user_") and _is_id(session_id)):
+        raise Refused(Refusal.NOT_A_SESSION, "The token is not one of a user's session.")
+    organization_id, role = _organization(claims)
+    return _Holder(claims["iss"], user_id, session_id, organization_id, role)
+
+
 def _organization(claims: Mapping[str, Any]) -> tuple[str | None, str]:
     """The active organization and the role in it. Version 2 has them in `o`, version 1 in claims of their own."""
     match claims.get("v"):
@@ -210,7 +245,7 @@ def _organization(claims: Mapping[str, Any]) -> tuple[str | None, str]:
         case _:
             raise Refused(Refusal.INVALID_TOKEN, "The session token is of a version that is not known here.")
     name = role if _is_word(role) else ""
-    return (found if _is_word(found) else None), name if not name or name.startswith("org:") else f"org:{name}"
+    return (found if _is_id(found) else None), name if not name or name.startswith("org:") else f"org:{name}"
 
 
 def _impersonator(claims: Mapping[str, Any]) -> str | None:
@@ -222,10 +257,11 @@ def _impersonator(claims: Mapping[str, Any]) -> str | None:
     return subject if _is_word(subject) else "unknown"
 
 
-def _identity(session: Session) -> tuple[str, ...]:
-    return session.issuer, session.user_id, session.session_id, session.organization_id
-
-
 def _is_word(value: Any) -> TypeGuard[str]:
     # what a database does not take as text (NUL, half a surrogate pair) is not printable either
     return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
+
+
+def _is_id(value: Any) -> TypeGuard[str]:
+    # a blank at its end would be another id for us and the same one for Clerk
+    return isinstance(value, str) and _ID.fullmatch(value) is not None

@@ -1,0 +1,174 @@
+"""Reads the tables of one tenant's database, no further than a limit."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Final, TypeVar
+
+from psycopg import sql
+
+from provisioning_pipeline.clients.copying import comes_raw, copied, copy_of
+from provisioning_pipeline.clients.core_tables import READ, ROLES, is_whole
+from provisioning_pipeline.clients.postgres import Connection
+from provisioning_pipeline.clients.tenant_catalogue import Catalogue, Table
+from provisioning_pipeline.clients.tenant_rows import (
+    Values,
+    flag_row,
+    membership_row,
+    record_row,
+    role_of_member_row,
+    role_row,
+    user_row,
+    word,
+    workspace_row,
+)
+from provisioning_pipeline.model.core_rows import (
+    CoreRows,
+    MembershipRow,
+    RecordRow,
+    RoleOfMemberRow,
+    RoleRow,
+    UserRow,
+    WorkspaceRow,
+)
+from provisioning_pipeline.model.onboarding import Flag
+
+T = TypeVar("T")
+_Keep = Callable[[Values], bool]
+"""Takes one row, and says whether it was kept."""
+
+_TABLES_AT_ONCE: Final = 100
+_MOST_STEPS: Final = 100
+"""Twenty has six. Who is to see which is decided for each person and each of them."""
+
+
+class TooLarge(Exception):
+    """There is more than is read of one tenant; the text names the table."""
+
+
+class TenantReader:
+    """Reads over one connection, inside one transaction.
+
+    Args:
+        most_rows: of one table that are kept.
+        reading: the table that comes just now, for people.
+    """
+
+    def __init__(self, connection: Connection, most_rows: int) -> None:
+        self.connection, self.most_rows = connection, most_rows
+        self.reading = "the catalogue"
+
+    async def core(self, tables: Mapping[str, Table]) -> tuple[CoreRows, list[Flag]]:
+        """What schema core says, by these tables of it; nothing of one that lacks a column that is needed.
+
+        Raises:
+            TooLarge: when a table has too many rows.
+            psycopg.Error: what PostgreSQL refuses, or that the connection broke.
+        """
+        workspaces: list[WorkspaceRow] = []
+        users: list[UserRow] = []
+        memberships: list[MembershipRow] = []
+        roles: list[RoleRow] = []
+        roles_of_members: list[RoleOfMemberRow] = []
+        flags: list[Flag] = []
+        with_metadata: set[str] = set()
+
+        def note_metadata(values: Values) -> bool:
+            with_metadata.add(word(values.get("workspaceId")) or "")
+            return False
+
+        whole = {name: tables[name] for name in READ if name in tables and is_whole(tables[name])}
+        type_of_value = whole["keyValuePair"].columns["value"] if "keyValuePair" in whole else ""
+        keep: dict[str, _Keep] = {
+            "workspace": _into(workspaces, workspace_row),
+            "user": _into(users, user_row),
+            "userWorkspace": _into(memberships, membership_row),
+            "role": _into(roles, role_row),
+            "keyValuePair": _into(flags, lambda values: flag_row(values, type_of_value)),
+            "objectMetadata": note_metadata,
+        }
+        if (of_members := next((name for name in ROLES if name in whole), None)) and "role" in whole:
+            keep[of_members] = _into(roles_of_members, role_of_member_row)
+        await self._read([(table, keep[name]) for name, table in whole.items() if name in keep])
+        if len({flag.key for flag in flags}) > _MOST_STEPS:
+            raise TooLarge(f'core."keyValuePair" has more than {_MOST_STEPS} kinds of onboarding rows')
+        return (
+            CoreRows(
+                workspaces=workspaces,
+                users=users,
+                memberships=memberships,
+                roles=roles if "role" in whole else None,
+                roles_of_members=roles_of_members,
+                with_metadata=with_metadata,
+            ),
+            flags,
+        )
+
+    async def records(self, schemas: Mapping[str, Sequence[str]], there: Catalogue) -> list[RecordRow]:
+        """The member records of workspaces.
+
+        Args:
+            schemas: workspace → those of its own.
+            there: which schemas there are, with which tables.
+
+        Raises:
+            TooLarge: when a table has too many rows.
+            psycopg.Error: what PostgreSQL refuses, or that the connection broke.
+        """
+        records: list[RecordRow] = []
+        tables = {table.schema: table for table in there.tables.values() if "userId" in table.columns}
+        parts = [
+            (tables[schema], _into(records, partial(record_row, workspace)))
+            for workspace, own in schemas.items()
+            for schema in own
+            if schema in tables
+        ]
+        for begin in range(0, len(parts), _TABLES_AT_ONCE):
+            await self._read(parts[begin : begin + _TABLES_AT_ONCE])
+        return records
+
+    async def end(self) -> None:
+        """End the transaction: a pooler gives the session to others.
+
+        Raises:
+            psycopg.Error: that the connection broke.
+        """
+        async for _ in copied(self.connection, b"ROLLBACK"):
+            pass
+
+    async def _read(self, parts: Sequence[tuple[Table, _Keep]]) -> None:
+        if not parts:
+            return
+        columns = [tuple(table.columns) for table, _ in parts]
+        places = ((table.schema, table.name, names) for (table, _), names in zip(parts, columns, strict=True))
+        message = _message(tuple(places), comes_raw(self.connection))
+
+        def begins(number: int) -> None:
+            self.reading = parts[number][0].shown
+
+        kept: Counter[int] = Counter()
+        async for number, line in copied(self.connection, message, begins):
+            keep = parts[number][1]
+            kept[number] += keep(dict(zip(columns[number], line, strict=True)))
+            if kept[number] > self.most_rows:
+                raise TooLarge(f"{self.reading} has more than {self.most_rows:,} rows")
+
+
+@lru_cache(maxsize=64)
+def _message(places: tuple[tuple[str, str, tuple[str, ...]], ...], raw: bool) -> bytes:
+    """What reads these columns of these tables. Most tenant databases are copies of one another, so few are made."""
+    tables = (
+        sql.SQL("{} ({})").format(sql.Identifier(schema, name), sql.SQL(", ").join(map(sql.Identifier, columns)))
+        for schema, name, columns in places
+    )
+    return sql.SQL("; ").join(copy_of(table, raw=raw) for table in tables).as_bytes()
+
+
+def _into(rows: list[T], make: Callable[[Values], T | None]) -> _Keep:
+    def keep(values: Values) -> bool:
+        row = make(values)
+        if row is not None:
+            rows.append(row)
+        return row is not None
+
+    return keep

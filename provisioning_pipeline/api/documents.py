@@ -11,7 +11,6 @@ from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.model.session import Refusal, WorkspaceContext
 from provisioning_pipeline.pipeline.tenant_requests import TenantState
 
-SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 _WORKSPACE = "20202020-1c25-4d02-bf25-6aeccf7ea419"
 _USER = "20202020-9e3b-46d4-a556-88b9ddc2b034"
 

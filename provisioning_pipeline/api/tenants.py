@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from provisioning_pipeline.api.documents import SLUG, PutTenant, Tenant, Tenants, tenant_document
+from provisioning_pipeline.api.documents import PutTenant, Tenant, Tenants, tenant_document
 from provisioning_pipeline.api.keys import KeyGuard
 from provisioning_pipeline.api.names import Name
 from provisioning_pipeline.api.problems import Problem, away, responses
@@ -18,6 +17,7 @@ from provisioning_pipeline.gateway.problems import NO_STORE
 from provisioning_pipeline.model.api_key import ApiKey, Reach, Scope
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.slug import is_slug
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.pipeline.tenant_pages import tenant_page
 from provisioning_pipeline.pipeline.tenant_requests import OutOfReach, Requests, TenantState, UnknownTenant, place_of
@@ -166,7 +166,7 @@ async def _registration(
     requests: Requests, settings: Settings, slug: str, body: PutTenant, reach: Reach
 ) -> Registration:
     name = body.database_name
-    plain = re.fullmatch(SLUG, slug) is not None
+    plain = is_slug(slug)
     if name is None or not plain:
         # by what it has already: a registry may hold slugs that nobody can register here
         try:

@@ -1,13 +1,13 @@
 """`provisioning keys`: the API keys of services."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json
 from provisioning_pipeline.model.api_key import EVERY_SCOPE, Reach, Scope
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def create(
     made, key = _with_keys(lambda keys: keys.create(name.strip(), days=days, scopes=scopes, reach=reach))
     until = f"until {made.expires_at:%Y-%m-%d}" if made.expires_at else "until it is revoked"
     may = f"{_scopes(made)} of {made.reach}"
-    typer.echo(f"Key {made.id} for {made.name}, {may}, valid {until}. It is not shown again:", err=True)
-    typer.echo(key)
+    say(f"Key {made.id} for {made.name}, {may}, valid {until}. It is not shown again:", err=True)
+    say(key)
 
 
 @app.command("list")
@@ -81,10 +81,7 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     """
     from datetime import UTC, datetime
 
-    from rich.markup import escape
     from rich.table import Table
-
-    from provisioning_pipeline.cli.terminal import Terminal
 
     now = datetime.now(UTC)
     found = _with_keys(lambda keys: keys.all())
@@ -104,17 +101,17 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
             }
             for key in found
         ]
-        typer.echo(json.dumps(rows, indent=2))
+        say_json(rows, indent=2)
         return
     if not found:
-        typer.echo("There is no key yet: `provisioning keys create NAME` makes one.")
+        say("There is no key yet: `provisioning keys create NAME` makes one.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("id", "name", "state", "may", "with", "created", "expires", "last used"):
         table.add_column(heading)
     for key in found:
         days = [f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)]
-        table.add_row(key.id, escape(key.name), key.state(now), _scopes(key), escape(str(key.reach)), *days)
+        table.add_row(key.id, plain(key.name), key.state(now), _scopes(key), plain(str(key.reach)), *days)
     Terminal().print(table)
 
 
@@ -124,7 +121,7 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `provisi
     revoked = _with_keys(lambda keys: keys.revoke(key_id))
     if revoked is None:
         raise fail(f"There is no key {key_id!r}; `provisioning keys list` shows them.", BAD_INPUT)
-    typer.echo(f"Key {revoked.id} ({revoked.name}) is revoked.")
+    say(f"Key {revoked.id} ({revoked.name}) is revoked.")
 
 
 @app.command("refusals")
@@ -146,15 +143,12 @@ def list_refusals(
 
     found = _in_ledger(lambda database: refusals(database, most=limit, key_id=key_id))
     if as_json:
-        typer.echo(json.dumps([_refusal(one) for one in found], indent=2))
+        say_json([_refusal(one) for one in found], indent=2)
         return
     if not found:
-        typer.echo("Nothing was refused.")
+        say("Nothing was refused.")
         return
-    from rich.markup import escape
     from rich.table import Table
-
-    from provisioning_pipeline.cli.terminal import Terminal
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("last", "times", "why", "key", "from", "tenant", "asked", "told"):
@@ -162,7 +156,7 @@ def list_refusals(
     for one in found:
         kind = one.kind
         texts = (kind.reason, kind.api_key_id, kind.address, kind.tenant, kind.route, one.detail)
-        table.add_row(f"{one.last_at:%Y-%m-%d %H:%M}", str(one.times), *(escape(text) or "-" for text in texts))
+        table.add_row(f"{one.last_at:%Y-%m-%d %H:%M}", str(one.times), *(plain(text) or "-" for text in texts))
     Terminal().print(table)
 
 

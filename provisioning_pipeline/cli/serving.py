@@ -9,6 +9,7 @@ import typer
 from psycopg import Error
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.terminal import say
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings
 
@@ -53,7 +54,7 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: _end())
     log_as_json()
     listener = _listen(host, port)
-    typer.echo(f"Listening on http://{_shown(listener)}. Ctrl-C ends it.")
+    say(f"Listening on http://{_shown(listener)}. Ctrl-C ends it.")
     server: uvicorn.Server | None = None
     app = create_app(settings, stopping=lambda: server is not None and server.should_exit)
     server = uvicorn.Server(

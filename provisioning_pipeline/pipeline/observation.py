@@ -11,11 +11,12 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.tenant_database import evidence
-from provisioning_pipeline.decide.detection import Detected, detect, slug_of
+from provisioning_pipeline.decide.detection import Detected, detect
 from provisioning_pipeline.decide.looks import due
 from provisioning_pipeline.decide.organizations import claimants_of
 from provisioning_pipeline.decide.plan import databases_without_workspace
 from provisioning_pipeline.decide.registry_loss import RegistryLoss, weigh_loss
+from provisioning_pipeline.decide.slugs import namesakes_of
 from provisioning_pipeline.ledger.organizations import claims
 from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.model.fault import RunFault
@@ -148,7 +149,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool, app
     settings, members = connections.settings, connections.members
     looked_at = await connections.marks.now()
     # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
-    wanted = [*names, *(slug_of(name, ()) for name in names)]
+    wanted = [*names, *(slug for name in names for slug in namesakes_of(name))]
     registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
     databases = [*names, *registry["database_name"], *links["database_name"]]
     found, (twenty, (member_links, intents)) = await both(

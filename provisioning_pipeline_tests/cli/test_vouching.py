@@ -19,6 +19,9 @@ CEO = "ceo@acme.example"
 def world() -> Iterator[World]:
     with Sandbox(SandboxOptions(tenants=0, twenty=(TwentyOptions(activation_seconds=0.0),))) as sandbox:
         made = World(sandbox)
+        # whoever signs up first becomes the server's admin
+        service = made.settings.servers[0]
+        sign_up(made, service.service_email, service.service_password.get_secret_value())
         sign_up(made, CEO, "Their0wn-Password!")
         yield made
 

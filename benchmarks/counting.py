@@ -11,7 +11,8 @@ import psycopg
 
 @dataclass
 class Sent:
-    """What PostgreSQL was sent: statements, and how often it was connected to."""
+    """What PostgreSQL was sent: statements, those that begin and end transactions aside, and how often it was
+    connected to."""
 
     statements: int = 0
     connections: int = 0
@@ -24,7 +25,8 @@ def sent_to_postgres() -> Iterator[Sent]:
     execute, connect = psycopg.AsyncCursor.execute, psycopg.AsyncConnection.connect
 
     async def executing(cursor: Any, *arguments: Any, **options: Any) -> Any:
-        sent.statements += 1
+        # of what ends a transaction nothing is seen here
+        sent.statements += not (isinstance(arguments[0], str) and arguments[0].startswith("BEGIN"))
         return await execute(cursor, *arguments, **options)
 
     async def connecting(*arguments: Any, **options: Any) -> Any:

@@ -43,7 +43,8 @@ from provisioning_pipeline.defs.reconciliation.checks import (
 )
 from provisioning_pipeline.defs.reconciliation.schedules import check_freshness, check_freshness_hourly
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.defs.tables import tables_io_manager, values_io_manager
+from provisioning_pipeline.defs.tables import tables_io_manager
+from provisioning_pipeline.defs.values import values_io_manager
 
 
 def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.Definitions:

@@ -17,6 +17,7 @@ from provisioning_pipeline.api.keys import KeyGuard, either
 from provisioning_pipeline.api.metrics import FleetFigures, metrics_router
 from provisioning_pipeline.api.metrics import Requests as RequestFigures
 from provisioning_pipeline.api.names import EncodedNames
+from provisioning_pipeline.api.refusals import RefusalLog
 from provisioning_pipeline.api.reports import report_router
 from provisioning_pipeline.api.request_log import RequestLog
 from provisioning_pipeline.api.sessions import session_router
@@ -51,11 +52,13 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     dagster = DagsterClient(settings.graphql_url, location=location) if settings.graphql_url else None
     figures = CollectorRegistry()
     guard = KeyGuard(settings, ledger)
+    refusals = RefusalLog(ledger)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(ledger)
+            stack.push_async_callback(refusals.close)
             await stack.enter_async_context(resolver)
             if dagster:
                 await stack.enter_async_context(dagster)
@@ -71,9 +74,11 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # a redirect would send who asks, with key and body, to http:// and to whatever Host was named
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    problems.install(app)
+    problems.install(app, refusals.note)
     openapi.install(app, version("provisioning-pipeline"))
     # what is asked for most stands first: routes are tried in turn
     app.include_router(session_router(settings, resolver, SignIns(settings, resolver)))
@@ -82,7 +87,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     app.include_router(report_router(settings, ledger, guard))
     app.include_router(health_router(ledger, resolver, stopping))
     fleet = FleetFigures(figures, settings, ledger, resolver.looks)
-    app.include_router(metrics_router(figures, fleet, guard=either(guard, reader(settings))))
+    app.include_router(metrics_router(figures, fleet, guard=either(guard, reader(settings), with_all=True)))
     app.add_middleware(EncodedNames)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestLog, count=RequestFigures(figures).count)

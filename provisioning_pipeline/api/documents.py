@@ -7,10 +7,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from provisioning_pipeline.api.names import in_path
+from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.model.session import Refusal, WorkspaceContext
 from provisioning_pipeline.pipeline.tenant_requests import TenantState
 
-SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 _WORKSPACE = "20202020-1c25-4d02-bf25-6aeccf7ea419"
 _USER = "20202020-9e3b-46d4-a556-88b9ddc2b034"
 
@@ -60,7 +60,9 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What happened, and what to do.")
-    code: Refusal | None = Field(default=None, description="Why a session is refused, as one word.")
+    code: Refusal | KeyRefusal | None = Field(
+        default=None, description="Why a session, or a service with an API key, is refused, as one word."
+    )
     request_id: str | None = Field(default=None, description="As in X-Request-Id and in the server's log.")
     errors: list[dict[str, str]] | None = Field(default=None, description="The fields that are wrong, and how.")
 

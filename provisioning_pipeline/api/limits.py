@@ -9,6 +9,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from provisioning_pipeline.api.problems import Problem
+from provisioning_pipeline.model.key_refusal import KeyRefusal
 
 
 class RateLimit:
@@ -17,12 +18,14 @@ class RateLimit:
     Args:
         per_minute: requests of one caller.
         what: what is limited, for the refusal.
+        why: as which word the refusal of a service is kept, if at all.
     """
 
-    def __init__(self, per_minute: int, what: str) -> None:
+    def __init__(self, per_minute: int, what: str, why: KeyRefusal | None = None) -> None:
         self._item = RateLimitItemPerMinute(per_minute)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._what = what
+        self._why = why
 
     def take(self, caller: str) -> None:
         """Count one request.
@@ -53,4 +56,5 @@ class RateLimit:
             HTTPStatus.TOO_MANY_REQUESTS,
             f"Too many {self._what}: {self._item.amount} in a minute are allowed. Come again later.",
             {"Retry-After": str(seconds)},
+            why=self._why,
         )

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from provisioning_pipeline.api.problems import responses
 from provisioning_pipeline.ledger.fleet import READY_BUCKETS, Fleet, fleet
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.model.api_key import Scope
 from provisioning_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -144,9 +145,9 @@ class FleetFigures(Collector):
 
 
 def metrics_router(
-    registry: CollectorRegistry, figures: FleetFigures, *, guard: Callable[[Request], Awaitable[None]]
+    registry: CollectorRegistry, figures: FleetFigures, *, guard: Callable[[Request], Awaitable[object]]
 ) -> APIRouter:
-    """`GET /metrics`, for who may read reports or has an API key."""
+    """`GET /metrics`, for who may read reports, or has an API key that may read all tenants."""
     router = APIRouter()
 
     @router.get(
@@ -159,7 +160,7 @@ def metrics_router(
             HTTPStatus.TOO_MANY_REQUESTS,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ),
-        openapi_extra={"security": [{"apiKey": []}, {"reportPassword": []}]},
+        openapi_extra={"security": [{"apiKey": [Scope.READ]}, {"reportPassword": []}]},
         tags=["operations"],
     )
     async def metrics(_: Request) -> Response:

@@ -18,7 +18,8 @@ _SCHEMES: dict[str, dict[str, str]] = {
     "apiKey": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key of a service: `provisioning keys create NAME`.",
+        "description": "An API key of a service: `provisioning keys create NAME`. The names beside it are the scopes "
+        "that the key has to have. A key may be for one tenant, or for those whose slugs begin alike.",
     },
     "clerkSession": {
         "type": "http",
@@ -67,7 +68,7 @@ def install(app: FastAPI, version: str) -> None:
             # FastAPI leaves what is null out of examples
             for model in (Tenant, SessionDocument):
                 schemas[model.__name__]["examples"] = model.model_json_schema()["examples"]
-            schemas["Refusal"] = schemas["Problem"].pop("$defs")["Refusal"]
+            schemas |= schemas["Problem"].pop("$defs")
             _use_problems(document)
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)

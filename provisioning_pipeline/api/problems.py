@@ -1,6 +1,6 @@
 """Errors over HTTP as problem details (RFC 9457). None repeats anything of the request."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +14,7 @@ from provisioning_pipeline.api.request_log import request_id
 from provisioning_pipeline.gateway.problems import problem_response, refusal_response
 from provisioning_pipeline.gateway.resolver import LEDGER_AWAY
 from provisioning_pipeline.ledger.serving import LedgerAway
+from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.model.session import CannotTell, Refused
 
 RETRY_SECONDS = 5
@@ -34,10 +35,20 @@ class Problem(Exception):
         status: the HTTP status.
         detail: what happened and what to do, for the caller.
         headers: more headers of the answer, such as `Retry-After`.
+        why: of a service that was refused, which is kept; told in the answer, but for a 404, which says no more of a
+            tenant that the caller may not know of than of none.
     """
 
-    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        why: KeyRefusal | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.why = why
         self.status = status
         self.detail = detail
         self.headers = headers
@@ -60,9 +71,19 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of this application a problem document."""
-    app.add_exception_handler(Problem, _told)
+def install(app: FastAPI, keep: Callable[[Request, Problem], None]) -> None:
+    """Make every error of this application a problem document; `keep` is told of each service that was refused."""
+
+    async def told(request: Request, problem: Exception) -> JSONResponse:
+        assert isinstance(problem, Problem)
+        if problem.why is None:
+            return _document(problem.status, problem.detail, problem.headers)
+        request.state.refused = problem.why.value
+        keep(request, problem)
+        code = {} if problem.status is HTTPStatus.NOT_FOUND else {"code": problem.why.value}
+        return _document(problem.status, problem.detail, problem.headers, **code)
+
+    app.add_exception_handler(Problem, told)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(CannotTell, _refused)
     app.add_exception_handler(LedgerAway, _away)
@@ -79,11 +100,6 @@ def _document(
     status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, **members: Any
 ) -> JSONResponse:
     return problem_response(status, detail, headers, request_id=request_id(), **members)
-
-
-async def _told(_: Request, problem: Exception) -> JSONResponse:
-    assert isinstance(problem, Problem)
-    return _document(problem.status, problem.detail, problem.headers)
 
 
 async def _refused(request: Request, refused: Exception) -> JSONResponse:

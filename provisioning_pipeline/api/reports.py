@@ -5,7 +5,7 @@ import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -18,6 +18,8 @@ from provisioning_pipeline.api.problems import Problem, away, responses
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.timeline import Position, position_from
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach, Scope
+from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.pipeline import reports
 from provisioning_pipeline.pipeline.timeline import MOST_EVENTS, SeveralTenants, timeline
 from provisioning_pipeline.report import page, timeline_page
@@ -78,7 +80,8 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
     """The routes that people read; a tenant's timeline is for services too."""
     router = APIRouter(tags=["reports"])
     read = reader(settings)
-    people, both = [Depends(read)], [Depends(either(guard, read))]
+    people = [Depends(read)]
+    seen_by = Annotated[Reach, Depends(either(guard, read))]
     # one report at a time: to draw one takes a processor, which webhooks need too
     drawer = ThreadPoolExecutor(1, thread_name_prefix="drawing")
 
@@ -107,21 +110,20 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
     @router.get("/tenants/{name}", dependencies=people, **_HTML)
     async def tenant_page(name: AnyName, request: Request) -> Response:
         """A tenant, by slug or database name, and what happened to it: a page."""
-        found = await _timeline(ledger, name, request)
+        found = await _timeline(ledger, name, request, EVERY_TENANT)
         limit = _limit(request) if "limit" in request.query_params else None
         return await drawn(lambda: timeline_page.render(found, limit=limit))
 
     @router.get(
         "/v1/tenants/{slug}/timeline",
-        dependencies=both,
         response_model=TimelinePage,
         responses=_PROBLEMS,
-        openapi_extra={**_PAGING, "security": [{"apiKey": []}, {"reportPassword": []}]},
+        openapi_extra={**_PAGING, "security": [{"apiKey": [Scope.READ]}, {"reportPassword": []}]},
         tags=["tenants"],
     )
-    async def tenant_timeline(slug: AnyName, request: Request) -> Response:
+    async def tenant_timeline(slug: AnyName, request: Request, reach: seen_by) -> Response:
         """The same for a machine; `next` is what to give as `before` for older events."""
-        return JSONResponse(_document(await _timeline(ledger, slug, request)), headers=_PRIVATE)
+        return JSONResponse(_document(await _timeline(ledger, slug, request, reach)), headers=_PRIVATE)
 
     return router
 
@@ -133,7 +135,7 @@ async def _ask(ledger: LedgerAccess, work: Callable[[Database], Awaitable[T]]) -
         raise away() from None
 
 
-async def _timeline(ledger: LedgerAccess, name: str, request: Request) -> Timeline:
+async def _timeline(ledger: LedgerAccess, name: str, request: Request, reach: Reach) -> Timeline:
     most, begin = _limit(request), _begin(request)
     if "\x00" in name:
         # PostgreSQL holds no such name
@@ -141,12 +143,17 @@ async def _timeline(ledger: LedgerAccess, name: str, request: Request) -> Timeli
     try:
         found = await _ask(ledger, lambda database: timeline(database, name, most=most, begin=begin))
     except SeveralTenants as several:
+        if not reach.covers(name):
+            raise _missing(_NO_TENANT, KeyRefusal.OUT_OF_REACH) from None
         names = ", ".join(several.database_names)
         raise Problem(
             HTTPStatus.CONFLICT, f"Several tenants have this slug; ask for one by its database name: {names}."
         ) from None
     if found is None:
         raise _missing(_NO_TENANT)
+    if not reach.covers(found.tenant.slug):
+        # the answer to a name that nobody has
+        raise _missing(_NO_TENANT, KeyRefusal.OUT_OF_REACH)
     return found
 
 
@@ -168,8 +175,8 @@ def _begin(request: Request) -> Position | None:
         ) from None
 
 
-def _missing(detail: str) -> Problem:
-    return Problem(HTTPStatus.NOT_FOUND, detail)
+def _missing(detail: str, why: KeyRefusal | None = None) -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, detail, why=why)
 
 
 def _document(found: Timeline) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -10,15 +9,18 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from provisioning_pipeline.api.documents import SLUG, PutTenant, Tenant, Tenants, tenant_document
-from provisioning_pipeline.api.keys import KeyGuard, KeyId
+from provisioning_pipeline.api.documents import PutTenant, Tenant, Tenants, tenant_document
+from provisioning_pipeline.api.keys import KeyGuard
 from provisioning_pipeline.api.names import Name
 from provisioning_pipeline.api.problems import Problem, away, responses
 from provisioning_pipeline.gateway.problems import NO_STORE
+from provisioning_pipeline.model.api_key import ApiKey, Reach, Scope
 from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.slug import is_slug
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.pipeline.tenant_pages import tenant_page
-from provisioning_pipeline.pipeline.tenant_requests import Requests, TenantState, UnknownTenant, place_of
+from provisioning_pipeline.pipeline.tenant_requests import OutOfReach, Requests, TenantState, UnknownTenant, place_of
 from provisioning_pipeline.pipeline.timeline import SeveralTenants
 from provisioning_pipeline.settings import Settings
 
@@ -28,9 +30,11 @@ _LONGEST_WAIT = 60
 _NO_TENANT = (
     "There is no such tenant: GET /v1/tenants lists them. A new one is registered by PUT with its `database_name`."
 )
-_KEY_SECURITY: dict[str, Any] = {"security": [{"apiKey": []}]}
+_READS: dict[str, Any] = {"security": [{"apiKey": [Scope.READ]}]}
+_WRITES: dict[str, Any] = {"security": [{"apiKey": [Scope.WRITE]}]}
 _COMMON = responses(
     HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -62,7 +66,8 @@ IdempotencyKey = Annotated[
 def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> APIRouter:
     """The routes that want an API key."""
     router = APIRouter(tags=["tenants"])
-    key = Annotated[KeyId, Depends(guard.caller)]
+    reading = Annotated[ApiKey, Depends(guard.may(Scope.READ))]
+    writing = Annotated[ApiKey, Depends(guard.may(Scope.WRITE))]
 
     @router.put(
         "/v1/tenants/{slug}",
@@ -72,12 +77,12 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
             **_ACCEPTED,
             **responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
         },
-        openapi_extra=_KEY_SECURITY,
+        openapi_extra=_WRITES,
     )
     async def put_tenant(
         request: Request,
         slug: Name,
-        key_id: key,
+        key: writing,
         body: Annotated[PutTenant | None, Body()] = None,
         wait: Wait = 0,
         idempotency_key: IdempotencyKey = None,
@@ -85,34 +90,40 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         """Register or update a tenant, and have it made ready. Asking again is safe; for a tenant that is ready it
         starts nothing. What the body leaves out stays as it is; a new tenant needs its `database_name`."""
         request.state.tenant = slug
-        caller = _caller(key_id, idempotency_key, "PUT", slug, body)
-        registration = await _registration(requests, settings, slug, body or PutTenant())
-        state = await _told(lambda: requests.put(registration, caller, wait=wait))
+        caller = _caller(key, idempotency_key, "PUT", slug, body)
+        registration = await _registration(requests, settings, slug, body or PutTenant(), key.reach)
+        if not key.reach.covers(registration.slug):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                f"The API key is for {key.reach}, and registers no other.",
+                why=KeyRefusal.OUT_OF_REACH,
+            )
+        state = await _told(lambda: requests.put(registration, caller, wait=wait), key.reach)
         return _answer(state, request, settings)
 
     @router.post(
         "/v1/tenants/{slug}/reconcile",
         response_model=Tenant,
         responses={**_ONE, **_ACCEPTED},
-        openapi_extra=_KEY_SECURITY,
+        openapi_extra=_WRITES,
     )
     async def reconcile_tenant(
         request: Request,
         slug: Name,
-        key_id: key,
+        key: writing,
         wait: Wait = 0,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Have a tenant looked at, ready or not; what differs from what should be is put right."""
         request.state.tenant = slug
-        caller = _caller(key_id, idempotency_key, "POST", slug, None)
-        state = await _told(lambda: requests.reconcile(slug, caller, wait=wait))
+        caller = _caller(key, idempotency_key, "POST", slug, None)
+        state = await _told(lambda: requests.reconcile(slug, caller, wait=wait), key.reach)
         return _answer(state, request, settings)
 
-    @router.get("/v1/tenants", response_model=Tenants, responses=_COMMON, openapi_extra=_KEY_SECURITY)
+    @router.get("/v1/tenants", response_model=Tenants, responses=_COMMON, openapi_extra=_READS)
     async def list_tenants(
         request: Request,
-        _: key,
+        key: reading,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
         state: Annotated[Literal["ready", "unwell", "aside"] | None, Query(description="Only these.")] = None,
@@ -120,11 +131,16 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
             str | None, Query(pattern=r"^[!-~]{1,200}$", description="Only this organization's.")
         ] = None,
     ) -> Response:
-        """Every tenant, a page at a time, by database name."""
+        """Every tenant that the key is for, a page at a time, by database name."""
         try:
             page = await requests.ledger.ask(
                 lambda database: tenant_page(
-                    database, limit=limit, cursor=cursor, state=state, clerk_org_id=clerk_org_id
+                    database,
+                    limit=limit,
+                    cursor=cursor,
+                    state=state,
+                    clerk_org_id=clerk_org_id,
+                    reach=key.reach,
                 )
             )
         except ValueError:
@@ -132,27 +148,29 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         items = [tenant_document(tenant, _base(request, settings)) for tenant in page.tenants]
         return JSONResponse(Tenants(items=items, next=page.next).model_dump(mode="json"), headers=NO_STORE)
 
-    @router.get("/v1/tenants/{slug}", response_model=Tenant, responses=_ONE, openapi_extra=_KEY_SECURITY)
+    @router.get("/v1/tenants/{slug}", response_model=Tenant, responses=_ONE, openapi_extra=_READS)
     async def get_tenant(
         request: Request,
         slug: Name,
-        _: key,
+        key: reading,
     ) -> Response:
         """One tenant as it stands."""
         request.state.tenant = slug
-        state = await _told(lambda: requests.state(slug))
+        state = await _told(lambda: requests.state(slug, key.reach), key.reach)
         return JSONResponse(tenant_document(state, _base(request, settings)).model_dump(mode="json"), headers=NO_STORE)
 
     return router
 
 
-async def _registration(requests: Requests, settings: Settings, slug: str, body: PutTenant) -> Registration:
+async def _registration(
+    requests: Requests, settings: Settings, slug: str, body: PutTenant, reach: Reach
+) -> Registration:
     name = body.database_name
-    plain = re.fullmatch(SLUG, slug) is not None
+    plain = is_slug(slug)
     if name is None or not plain:
         # by what it has already: a registry may hold slugs that nobody can register here
         try:
-            known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug))
+            known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug, reach), reach)
         except Problem as unknown:
             if name is None or unknown.status != HTTPStatus.NOT_FOUND:
                 raise
@@ -171,20 +189,24 @@ async def _registration(requests: Requests, settings: Settings, slug: str, body:
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "`database_name` is none that this program works on: see PROVISIONING_TENANT_DATABASE_PATTERN and "
             "PROVISIONING_TENANT_DATABASE_EXCLUDED.",
+            why=KeyRefusal.NOT_A_TENANT_DATABASE,
         )
     return Registration(slug, body.name, name, body.clerk_org_id, body.admin_email)
 
 
-def _caller(key_id: str, idempotency_key: str | None, method: str, slug: str, body: PutTenant | None) -> Caller:
+def _caller(key: ApiKey, idempotency_key: str | None, method: str, slug: str, body: PutTenant | None) -> Caller:
     asked = json.dumps([method, slug, body.model_dump() if body else None], sort_keys=True)
-    return Caller(key_id, idempotency_key, hashlib.sha256(asked.encode()).hexdigest())
+    return Caller(key.id, idempotency_key, hashlib.sha256(asked.encode()).hexdigest(), key.reach)
 
 
-async def _told(work: Callable[[], Awaitable[T]]) -> T:
+async def _told(work: Callable[[], Awaitable[T]], reach: Reach) -> T:
     try:
         return await work()
-    except UnknownTenant:
-        raise Problem(HTTPStatus.NOT_FOUND, _NO_TENANT) from None
+    except UnknownTenant as unknown:
+        # one answer, whether there is none or the key is not for it
+        why = KeyRefusal.OUT_OF_REACH if isinstance(unknown, OutOfReach) else None
+        told = _NO_TENANT if reach.everywhere else f"{_NO_TENANT} The API key sees {reach} alone."
+        raise Problem(HTTPStatus.NOT_FOUND, told, why=why) from None
     except SeveralTenants as several:
         names = ", ".join(several.database_names)
         raise Problem(
@@ -193,7 +215,7 @@ async def _told(work: Callable[[], Awaitable[T]]) -> T:
     except Fault as busy:
         raise away(busy.message) from None
     except Conflict as conflict:
-        raise Problem(HTTPStatus.CONFLICT, str(conflict)) from None
+        raise Problem(HTTPStatus.CONFLICT, str(conflict), why=conflict.why) from None
 
 
 def _answer(state: TenantState, request: Request, settings: Settings) -> Response:

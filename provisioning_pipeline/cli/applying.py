@@ -1,16 +1,14 @@
 """Runs a reconciliation in the terminal: progress while it works, a table and the report at the end."""
 
 import asyncio
-import json
 from collections.abc import Collection
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from provisioning_pipeline.act.chain import ChainResult, steps_for
 from provisioning_pipeline.cli import tables
-from provisioning_pipeline.cli.terminal import Terminal
+from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.pipeline.apply import Applied
 from provisioning_pipeline.pipeline.apply import apply as reconcile
@@ -42,7 +40,7 @@ def apply_and_show(
             bar.update(task, total=sum(bool(steps_for(entry)) for entry in plan.work), description="working")
 
         def progress(entry: TenantPlan, result: ChainResult) -> None:
-            bar.update(task, advance=1, description=f"{escape(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
+            bar.update(task, advance=1, description=f"{plain(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
 
         applied = asyncio.run(
             reconcile(
@@ -50,7 +48,7 @@ def apply_and_show(
             )
         )
     if as_json:
-        print(json.dumps(applied_json(applied)))
+        say_json(applied_json(applied))
     else:
         show(applied)
     return applied
@@ -73,9 +71,9 @@ def show(applied: Applied) -> None:
     tables.tenants(console, applied.tenants)
     console.print()
     for sentence in (*summary.refusals, *(f"An error that nobody foresaw: {defect}" for defect in summary.defects)):
-        console.print(f"[red]{escape(sentence)}[/]")
+        console.print(f"[red]{plain(sentence)}[/]")
     console.print(
-        f"[bold]{escape(summary.verdict)}[/] {summary.actions} actions, {summary.mutating_calls} mutating calls, "
+        f"[bold]{plain(summary.verdict)}[/] {summary.actions} actions, {summary.mutating_calls} mutating calls, "
         f"{summary.seconds:.1f} s."
     )
     reported = [line for line in applied.tenants if line.reported_message and line.state != "aside"]
@@ -83,21 +81,21 @@ def show(applied: Applied) -> None:
         named = ", ".join(line.slug for line in reported[:_MOST_NAMED])
         more = f" and {len(reported) - _MOST_NAMED} more" if len(reported) > _MOST_NAMED else ""
         console.print(
-            f"[yellow]Members of {escape(named)}{more} have accounts that prove nothing about their addresses, and "
+            f"[yellow]Members of {plain(named)}{more} have accounts that prove nothing about their addresses, and "
             "keep the roles that they have: `provisioning status TENANT` says who.[/]"
         )
     if applied.databases:
         named = ", ".join(line.slug for line in applied.databases[:_MOST_NAMED])
         more = f" and {len(applied.databases) - _MOST_NAMED} more" if len(applied.databases) > _MOST_NAMED else ""
         console.print(
-            f"[yellow]Look into the own databases of {escape(named)}{more}: `provisioning status TENANT` says why.[/]"
+            f"[yellow]Look into the own databases of {plain(named)}{more}: `provisioning status TENANT` says why.[/]"
         )
     if summary.undo:
-        console.print(escape(summary.undo), soft_wrap=True)
+        console.print(plain(summary.undo), soft_wrap=True)
     if applied.not_written:
-        console.print(f"[red]All was done, but the report is missing: {escape(applied.not_written)}[/]", soft_wrap=True)
+        console.print(f"[red]All was done, but the report is missing: {plain(applied.not_written)}[/]", soft_wrap=True)
     else:
-        console.print(f"Report: {escape(str(applied.report))}", soft_wrap=True)
+        console.print(f"Report: {plain(str(applied.report))}", soft_wrap=True)
 
 
 def applied_json(applied: Applied) -> dict[str, object]:

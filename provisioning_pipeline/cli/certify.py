@@ -1,7 +1,6 @@
 """`provisioning certify`: asks, shows how it goes, and ends with a verdict, a table, a page, and the exit code."""
 
 import asyncio
-import json
 import signal
 import sys
 from contextlib import ExitStack
@@ -9,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import typer
 from pydantic import SecretStr
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, fail
-from provisioning_pipeline.cli.terminal import Terminal
+from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
 from provisioning_pipeline.model.certificate import Certificate, CrashPoint, Observation, Standing
 from provisioning_pipeline.report import certificate_page
 from provisioning_pipeline.settings import Settings, TwentyServer
@@ -65,7 +61,7 @@ def certify_and_show(settings: Settings, options: Options) -> int:
         certificate = _run(settings, wanted, quiet=options.as_json)
     path = certificate_page.write(certificate, settings.report_path, readers=settings.files_readable_by)
     if options.as_json:
-        print(json.dumps(certificate.as_json() | {"page": str(path)}, indent=2))
+        say_json(certificate.as_json() | {"page": str(path)}, indent=2)
     else:
         show(Terminal(), certificate, path)
     return ALL_READY if certificate.holds else RUN_FAILED
@@ -81,16 +77,16 @@ def _server(settings: Settings, name: str | None) -> TwentyServer:
     return settings.servers[names.index(name)]
 
 
-def _agreed(errors: Console, server: TwentyServer) -> bool:
+def _agreed(errors: Terminal, server: TwentyServer) -> bool:
     errors.print(
-        f"This makes workspaces and accounts to throw away on {escape(server.base_url)} (server "
-        f'"{escape(server.name)}", as {escape(server.service_email)}), at most two workspaces at a time, called '
+        f"This makes workspaces and accounts to throw away on {plain(server.base_url)} (server "
+        f'"{plain(server.name)}", as {plain(server.service_email)}), at most two workspaces at a time, called '
         "certify-…, and removes them at the end. No tenant is touched and no e-mail is sent. It takes a few minutes.",
         soft_wrap=True,
     )
     if not sys.stdin.isatty():
         raise fail("There is no terminal to ask at, so nothing was done. Give --yes to agree.", BAD_INPUT)
-    return typer.confirm("Go on?", err=True)
+    return agreed("Go on?")
 
 
 def _wanted(settings: Settings, server: TwentyServer, options: Options, stack: ExitStack) -> Wanted:
@@ -163,14 +159,14 @@ def _run(settings: Settings, wanted: Wanted, *, quiet: bool) -> Certificate:
             bar.update(task, total=steps)
 
         def seen(observation: Observation) -> None:
-            bar.update(task, advance=1, description=f"{stage}: {escape(observation.behaviour)}")
+            bar.update(task, advance=1, description=f"{stage}: {plain(observation.behaviour)}")
             if observation.standing in (Standing.FAILS, Standing.BLOCKED):
                 bar.console.print(_line(observation), soft_wrap=True)
 
         def cut(point: CrashPoint) -> None:
-            bar.update(task, advance=1, description=f"{stage}: {escape(point.moment)}")
+            bar.update(task, advance=1, description=f"{stage}: {plain(point.moment)}")
             if not point.converges:
-                bar.console.print(f"[red]✗[/] killed {escape(point.moment)}: {escape(point.seen)}", soft_wrap=True)
+                bar.console.print(f"[red]✗[/] killed {plain(point.moment)}: {plain(point.seen)}", soft_wrap=True)
 
         return asyncio.run(_until_told_to_stop(settings, wanted, Told(begin, seen, cut)))
 
@@ -186,12 +182,10 @@ async def _until_told_to_stop(settings: Settings, wanted: Wanted, told: Told) ->
 
 
 def _line(seen: Observation) -> str:
-    return (
-        f"{_GLYPHS[seen.standing]} {escape(seen.behaviour)}: expected {escape(seen.expected)}; seen {escape(seen.seen)}"
-    )
+    return f"{_GLYPHS[seen.standing]} {plain(seen.behaviour)}: expected {plain(seen.expected)}; seen {plain(seen.seen)}"
 
 
-def show(console: Console, certificate: Certificate, page: Path) -> None:
+def show(console: Terminal, certificate: Certificate, page: Path) -> None:
     """The whole certificate for a person."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("", "behaviour", "expected", "seen"):
@@ -200,18 +194,18 @@ def show(console: Console, certificate: Certificate, page: Path) -> None:
     for seen in certificate.observations:
         if seen.topic != topic:
             topic = seen.topic
-            table.add_row("", f"[bold]{escape(topic)}[/]", "", "")
-        table.add_row(_GLYPHS[seen.standing], escape(seen.behaviour), escape(seen.expected), escape(seen.seen))
+            table.add_row("", f"[bold]{plain(topic)}[/]", "", "")
+        table.add_row(_GLYPHS[seen.standing], plain(seen.behaviour), plain(seen.expected), plain(seen.seen))
     console.print(table)
     console.print()
     for point in certificate.crash_points:
         if not point.converges:
-            console.print(f"[red]✗ killed {escape(point.moment)}[/]: {escape(point.seen)}", soft_wrap=True)
+            console.print(f"[red]✗ killed {plain(point.moment)}[/]: {plain(point.seen)}", soft_wrap=True)
     for sentence in certificate.not_looked_at:
-        console.print(f"[dim]Not looked at: {escape(sentence)}[/]", soft_wrap=True)
+        console.print(f"[dim]Not looked at: {plain(sentence)}[/]", soft_wrap=True)
     for sentence in certificate.cleaning:
-        console.print(f"[dim]{escape(sentence)}[/]", soft_wrap=True)
+        console.print(f"[dim]{plain(sentence)}[/]", soft_wrap=True)
     contract = f"contract {certificate.contract.fingerprint}, " if certificate.contract else ""
     colour = "green" if certificate.holds else "red"
-    console.print(f"[bold {colour}]{escape(certificate.verdict)}[/]", soft_wrap=True)
-    console.print(f"{contract}{certificate.seconds:.0f} s. Page: {escape(str(page))}", soft_wrap=True)
+    console.print(f"[bold {colour}]{plain(certificate.verdict)}[/]", soft_wrap=True)
+    console.print(f"{contract}{certificate.seconds:.0f} s. Page: {plain(str(page))}", soft_wrap=True)

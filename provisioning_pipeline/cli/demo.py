@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from provisioning_pipeline.cli.sandbox import TwentyVersion
+from provisioning_pipeline.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.settings import Settings
 
 TENANTS = 4
@@ -35,7 +35,6 @@ def demo(
     from provisioning_pipeline.cli.applying import apply_and_show
     from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
     from provisioning_pipeline.cli.sandbox import served
-    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
     from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 

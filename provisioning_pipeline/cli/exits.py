@@ -1,11 +1,11 @@
 """Exit codes, and the one way in which commands end badly."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
 
+from provisioning_pipeline.cli.terminal import say
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 
@@ -15,26 +15,23 @@ BAD_INPUT = 2
 SOME_UNWELL = 3
 
 
-def fail(message: str, code: int) -> typer.Exit:
-    """Say it on standard error and return what to raise."""
-    from provisioning_pipeline.cli.terminal import printable
-
-    print(printable(message), file=sys.stderr)
+def fail(message: str | Iterable[str], code: int) -> typer.Exit:
+    """Say it, or each of several, on a line of standard error, and return what to raise."""
+    say(*((message,) if isinstance(message, str) else message), err=True)
     return typer.Exit(code)
 
 
 def settings_or_exit() -> Settings:
     """The settings; a fault in them ends the program with one line per fault. What is misspelt is said first."""
-    from provisioning_pipeline.cli.terminal import printable
     from provisioning_pipeline.settings.unknown import unknown_variables
 
     for line in unknown_variables():
-        print(printable(line), file=sys.stderr)
+        say(line, err=True)
     try:
         return load_settings()
     except SettingsError as error:
         lines = [*error.faults, "See docs/configuration.md, or `provisioning sandbox up --env-file FILE` to try."]
-        raise fail("\n".join(lines), BAD_INPUT) from None
+        raise fail(lines, BAD_INPUT) from None
 
 
 @contextmanager
@@ -51,8 +48,10 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        raise fail("\n".join(error.faults), BAD_INPUT) from None
-    except (OtherLedger, PlanChanged, UnknownPlan, UnknownSavedPlan, UnknownTenants) as fault:
+        raise fail(error.faults, BAD_INPUT) from None
+    except PlanChanged as fault:
+        raise fail(str(fault).split("\n"), BAD_INPUT) from None
+    except (OtherLedger, UnknownPlan, UnknownSavedPlan, UnknownTenants) as fault:
         raise fail(str(fault), BAD_INPUT) from None
     except RunFault as fault:
         raise fail(str(fault), RUN_FAILED) from None

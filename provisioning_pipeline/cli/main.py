@@ -1,7 +1,6 @@
 """`provisioning`: the command line. Heavy imports stand inside the commands, so that --help is quick."""
 
 import io
-import json
 import re
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from provisioning_pipeline.cli.exits import (
     one_sentence,
     settings_or_exit,
 )
+from provisioning_pipeline.cli.terminal import Terminal, clean_what_python_prints, say, say_json
 
 app = typer.Typer(
     name="provisioning",
@@ -70,6 +70,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 @app.callback()
 def _what_the_terminal_lacks() -> None:
     """A letter that the terminal's encoding lacks becomes a question mark, and no error after the work was done."""
+    clean_what_python_prints()
     for stream in (sys.stdout, sys.stderr):
         # one that a test put in its place may not be a file
         if isinstance(stream, io.TextIOWrapper):
@@ -95,7 +96,7 @@ def migrate() -> None:
 
     with one_sentence():
         before, where = asyncio.run(run())
-        typer.echo(f"The ledger in {where} is at revision {schema.HEAD} (was: {before or 'none'}).")
+        say(f"The ledger in {where} is at revision {schema.HEAD} (was: {before or 'none'}).")
 
 
 @app.command()
@@ -105,14 +106,13 @@ def preflight(as_json: AsJson = False) -> None:
     import dataclasses
 
     from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.pipeline.preflight import preflight as look
 
     settings = settings_or_exit()
     with one_sentence():
         found = asyncio.run(look(settings))
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
+        say_json([dataclasses.asdict(check) for check in found], indent=2)
     else:
         tables.checks(Terminal(), found)
     raise typer.Exit(ALL_READY if all(check.ok for check in found) else RUN_FAILED)
@@ -292,7 +292,6 @@ def status(
     import asyncio
 
     from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.pipeline.conclude import tenants as read
     from provisioning_pipeline.pipeline.connections import connect
     from provisioning_pipeline.pipeline.shut_out import told_shut_out
@@ -317,14 +316,14 @@ def status(
         rows = [tables.tenant_json(found.tenant) for found in chosen]
         if tenant is not None:
             rows = [row | tables.timeline_json(found) for row, found in zip(rows, chosen, strict=True)]
-        typer.echo(json.dumps(rows, indent=2))
+        say_json(rows, indent=2)
     elif not chosen:
-        typer.echo("Nothing is recorded yet: `provisioning apply` looks for tenants.")
+        say("Nothing is recorded yet: `provisioning apply` looks for tenants.")
     elif tenant is None:
         tables.tenants(Terminal(), [found.tenant for found in chosen])
-        typer.echo(f"\n{verdict_of([found.tenant for found in chosen])}")
+        say("", verdict_of([found.tenant for found in chosen]))
         if shut_out:
-            typer.echo(shut_out)
+            say(shut_out)
     else:
         for found in chosen:
             tables.tenant(Terminal(), found.tenant)

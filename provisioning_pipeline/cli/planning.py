@@ -1,14 +1,11 @@
 """Shows a plan in the terminal, with its forecast and the name under which it can be applied."""
 
 import asyncio
-import json
 from collections.abc import Collection
 from dataclasses import asdict
 
-from rich.markup import escape
-
 from provisioning_pipeline.cli import tables
-from provisioning_pipeline.cli.terminal import Terminal
+from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.pipeline.apply import foretold
 from provisioning_pipeline.pipeline.plans import SavedPlan, keep, saved_plan
@@ -22,12 +19,12 @@ def plan_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool
     refusal = _kept(saved, settings)
     if as_json:
         document = {"plan_id": None if refusal else saved.id, **tables.plan_json(plan), "forecast": asdict(forecast)}
-        print(json.dumps(document, indent=2, default=str))
+        say_json(document, indent=2)
         return
     console = Terminal()
     tables.plan(console, plan)
     tables.forecast(console, forecast)
-    console.print(escape(refusal) if refusal else f"Exactly this: `provisioning apply {saved.id}`", soft_wrap=True)
+    console.print(plain(refusal) if refusal else f"Exactly this: `provisioning apply {saved.id}`", soft_wrap=True)
 
 
 def _kept(saved: SavedPlan, settings: Settings) -> str | None:

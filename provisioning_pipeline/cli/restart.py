@@ -1,12 +1,9 @@
 """Lets a tenant whose workspace is gone start anew, after asking."""
 
 import asyncio
-import json
-
-import typer
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, fail
-from provisioning_pipeline.cli.terminal import printable
+from provisioning_pipeline.cli.terminal import agreed, say, say_json
 from provisioning_pipeline.cli.undo import at_a_terminal
 from provisioning_pipeline.pipeline.restart import Gone, NotGone, gone
 from provisioning_pipeline.pipeline.restart import restart as start_anew
@@ -21,7 +18,7 @@ def restart_and_show(settings: Settings, tenant: str, *, yes: bool, as_json: boo
     """
     try:
         found = asyncio.run(gone(settings, tenant))
-        typer.echo(printable(_seen(found)), err=as_json)
+        say(_seen(found), err=as_json)
         if not (yes or _agreed(found)):
             _end(found, None, "Nothing was changed.", as_json=as_json)
             return ALL_READY
@@ -50,7 +47,7 @@ def _seen(found: Gone) -> str:
 def _agreed(found: Gone) -> bool:
     if not at_a_terminal():
         raise fail("There is no terminal to ask at, so nothing was changed. Give --yes to agree.", BAD_INPUT)
-    return typer.confirm(printable(f"Give {found.slug} a new, empty workspace?"), err=True)
+    return agreed(f"Give {found.slug} a new, empty workspace?")
 
 
 def _end(found: Gone, run_id: str | None, sentence: str, *, as_json: bool) -> None:
@@ -64,6 +61,6 @@ def _end(found: Gone, run_id: str | None, sentence: str, *, as_json: bool) -> No
             "run_id": run_id,
             "verdict": sentence,
         }
-        print(json.dumps(document, indent=2))
+        say_json(document, indent=2)
     else:
-        typer.echo(printable(sentence))
+        say(sentence)

@@ -1,7 +1,7 @@
 """`provisioning sandbox`: a whole fleet on this machine, to try the pipeline on without any account."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from provisioning_pipeline.cli.exits import fail
+from provisioning_pipeline.cli.terminal import Terminal, plain, say
+
 if TYPE_CHECKING:
     import httpx
 
-    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 
 BAD_INPUT = 2
@@ -74,7 +76,6 @@ def up(
     ] = "http://127.0.0.1:3000",
 ) -> None:
     """Start the sandbox and keep it running until Ctrl-C."""
-    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
     from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
@@ -114,7 +115,8 @@ def _run(
                 asked_to_stop.wait()
                 console.print("Stopping.")
     except (PostgresUnavailableError, OSError) as error:
-        _fail(f"The sandbox could not start: {error}", FAILED)
+        # with the end of a log
+        _fail(f"The sandbox could not start: {error}".splitlines(), FAILED)
 
 
 @contextmanager
@@ -140,7 +142,6 @@ def served(environment: Mapping[str, str]) -> Iterator[str]:
 def _tell(
     sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Terminal", api_url: str
 ) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="The sandbox is running", title_justify="left", show_header=False, box=None)
@@ -151,14 +152,14 @@ def _tell(
     count = sandbox.tenant_count()
     table.add_row("Tenants", f"{count} in the registry ({options.fleet})")
     kept = "kept" if options.data is not None else "removed at the end"
-    table.add_row("Data", escape(f"{sandbox.data} ({kept})"))
+    table.add_row("Data", plain(f"{sandbox.data} ({kept})"))
     console.print(table)
     console.print()
     if env_file is None:
         console.print("Start it with --env-file FILE to get the settings for the other commands.")
     else:
         console.print("Next, in another terminal:")
-        shown = escape(str(env_file))
+        shown = plain(str(env_file))
         source = shown if "/" in shown else f"./{shown}"
         console.print(f"  set -a; . {source}; set +a; provisioning apply", soft_wrap=True)
         console.print("  provisioning sandbox add-tenant SLUG")
@@ -204,7 +205,7 @@ def add_tenant(
         _fail(f"The sandbox's database refused: {str(error).splitlines()[0]}", FAILED)
     except httpx.HTTPStatusError as error:
         _fail(f"The sandbox's Clerk refused with status {error.response.status_code}.", FAILED)
-    typer.echo(f"Added {added.slug}: database {added.database_name}, admin {added.admin_email}.")
+    say(f"Added {added.slug}: database {added.database_name}, admin {added.admin_email}.")
 
 
 @app.command("session-token")
@@ -245,7 +246,7 @@ def session_token(
         _fail(f"The sandbox's Clerk refused with status {error.response.status_code}.", FAILED)
     except httpx.TransportError:
         _fail("The sandbox's Clerk gave no answer.", FAILED)
-    typer.echo(answer.json()["token"])
+    say(answer.json()["token"])
 
 
 def _check_that_it_is_a_sandbox(clerk_base_url: str, secret_key: str) -> None:
@@ -340,7 +341,7 @@ def _settings() -> dict[str, str]:
 
     faults = file_faults(Path(".env"))
     if faults:
-        _fail("\n".join(faults), BAD_INPUT)
+        _fail(faults, BAD_INPUT)
     found = {**dotenv_values(".env", encoding=ENCODING), **os.environ}
     values = {name: found.get(name) or "" for name in NEEDED}
     missing = [name for name, value in values.items() if not value]
@@ -353,6 +354,5 @@ def _settings() -> dict[str, str]:
     return values
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
+def _fail(message: str | Iterable[str], code: int) -> NoReturn:
+    raise fail(message, code)

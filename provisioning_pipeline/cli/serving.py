@@ -9,6 +9,7 @@ import typer
 from psycopg import Error
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.terminal import say
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings
 
@@ -53,7 +54,7 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: _end())
     log_as_json()
     listener = _listen(host, port)
-    typer.echo(f"Listening on http://{_shown(listener)}. Ctrl-C ends it.")
+    say(f"Listening on http://{_shown(listener)}. Ctrl-C ends it.")
     server: uvicorn.Server | None = None
     app = create_app(settings, stopping=lambda: server is not None and server.should_exit)
     server = uvicorn.Server(
@@ -67,6 +68,7 @@ def serve(
             limit_concurrency=_MOST_CONNECTIONS,
             # the quicker httptools takes headers of any length into memory
             http="h11",
+            ws="none",
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from provisioning_pipeline.cli.terminal import Terminal, plain
 from provisioning_pipeline.model.condition import Status
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import Plan
+from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.pipeline.preflight import Check
 from provisioning_pipeline.report.plan_lines import duration, lines_of
 from provisioning_pipeline.report.summary import TenantLine
@@ -21,7 +21,7 @@ _STATUS_GLYPHS = {Status.TRUE: "[green]✓[/]", Status.FALSE: "[red]✗[/]", Sta
 _MOST_ROWS = 60
 
 
-def tenants(console: Console, lines: Sequence[TenantLine]) -> None:
+def tenants(console: Terminal, lines: Sequence[TenantLine]) -> None:
     """One row per tenant, the unwell first with what to do; long fleets are cut, never the unwell."""
     unwell = sum(line.state == "unwell" for line in lines)
     shown = lines[: max(_MOST_ROWS, unwell)]
@@ -34,15 +34,15 @@ def tenants(console: Console, lines: Sequence[TenantLine]) -> None:
             if line.state == "ready"
             else f"{line.reason}: {line.message}"
         )
-        table.add_row(f"[bold]{escape(line.slug)}[/]", _GLYPHS[line.state], escape(known))
+        table.add_row(f"[bold]{plain(line.slug)}[/]", _GLYPHS[line.state], plain(known))
     console.print(table)
     if len(shown) < len(lines):
         console.print(f"[dim]…and {len(lines) - len(shown)} more; --json lists them all.[/]")
 
 
-def tenant(console: Console, line: TenantLine) -> None:
+def tenant(console: Terminal, line: TenantLine) -> None:
     """One tenant with every condition."""
-    console.print(f"[bold]{escape(line.slug)}[/]  {_GLYPHS[line.state]}")
+    console.print(f"[bold]{plain(line.slug)}[/]  {_GLYPHS[line.state]}")
     facts = {
         "database": line.database_name,
         "server": line.server,
@@ -52,7 +52,7 @@ def tenant(console: Console, line: TenantLine) -> None:
     }
     for name, value in facts.items():
         if value:
-            console.print(f"  {name:<10} {escape(value)}", soft_wrap=True)
+            console.print(f"  {name:<10} {plain(value)}", soft_wrap=True)
     table = Table(box=None, header_style="dim")
     for name in ("", "condition", "reason", "since", "message"):
         table.add_column(name, overflow="fold")
@@ -63,12 +63,12 @@ def tenant(console: Console, line: TenantLine) -> None:
             condition.type,
             condition.reason,
             f"{stored.since:%Y-%m-%d %H:%M}",
-            escape(condition.message),
+            plain(condition.message),
         )
     console.print(table)
 
 
-def timeline(console: Console, found: Timeline) -> None:
+def timeline(console: Terminal, found: Timeline) -> None:
     """What happened to one tenant, newest last."""
     more = "  [dim]…there are earlier events; --events N shows more[/]" if found.next else ""
     console.print(f"\n[bold]timeline[/]{more}", soft_wrap=True)
@@ -77,11 +77,10 @@ def timeline(console: Console, found: Timeline) -> None:
     for name in ("who", "what", "run"):
         table.add_column(name, overflow="fold")
     for event in reversed(found.events):
-        # what comes from outside must not steer the terminal
-        what = "".join(letter if letter.isprintable() else "�" for letter in event.what)
+        what = visible(event.what)
         table.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",
-            event.who,
+            plain(event.who),
             Text(f"✗ {what}", "red") if event.failed else Text(what),
             Text((event.run_id or "")[:8]),
         )
@@ -97,17 +96,17 @@ _SIGNS = {"+": "[green]+[/]", "~": "[yellow]~[/]", "-": "[red]-[/]", "!": "[red]
 _MOST_LINES = 12
 
 
-def plan(console: Console, planned: Plan) -> None:
+def plan(console: Terminal, planned: Plan) -> None:
     """What would be done, per tenant, and what waits."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("tenant", "server", "what would be done"):
         table.add_column(name, overflow="fold")
     told = [(entry, found) for entry in planned.tenants if (found := lines_of(entry))]
     for entry, found in told[:_MOST_ROWS]:
-        lines = [f"{_SIGNS[line.sign]} {escape(line.text)}" for line in found[:_MOST_LINES]]
+        lines = [f"{_SIGNS[line.sign]} {plain(line.text)}" for line in found[:_MOST_LINES]]
         if len(found) > _MOST_LINES:
             lines.append(f"[dim]…and {len(found) - _MOST_LINES} more lines[/]")
-        table.add_row(f"[bold]{escape(entry.tenant.slug)}[/]", entry.server or "", "\n".join(lines))
+        table.add_row(f"[bold]{plain(entry.tenant.slug)}[/]", plain(entry.server or ""), "\n".join(lines))
     if told:
         console.print(table)
     if len(told) > _MOST_ROWS:
@@ -115,24 +114,24 @@ def plan(console: Console, planned: Plan) -> None:
     if at_rest := len(planned.tenants) - len(told):
         console.print(f"[dim]{at_rest} tenants need nothing.[/]")
     for note in planned.notes:
-        console.print(f"[red]{escape(note)}[/]")
+        console.print(f"[red]{plain(note)}[/]")
     console.print(f"{len(planned.work)} of {len(planned.tenants)} tenants would be worked on. Nothing was changed.")
 
 
-def forecast(console: Console, found: Forecast) -> None:
+def forecast(console: Terminal, found: Forecast) -> None:
     """What the run will take, and where it may stop."""
     lines = [
         f"[bold]Forecast[/]: {found.clerk_calls} calls to Clerk, {found.twenty_calls} to Twenty, about "
-        f"{duration(found.seconds)}. {escape(found.why)}",
+        f"{duration(found.seconds)}. {plain(found.why)}",
         f"Removals and demotions: {found.harm.planned} of {found.harm.allowed} that a run may make by itself"
         + (f", {found.harm.waiting} wait for approval." if found.harm.waiting else "."),
     ]
     if found.cut_names:
         named = ", ".join(f"{cut.slug} → {cut.subdomain}" for cut in found.cut_names[:_MOST_LINES])
         more = len(found.cut_names) - _MOST_LINES
-        lines.append(f"Subdomains that differ from slugs: {escape(named)}" + (f" and {more} more" if more > 0 else ""))
+        lines.append(f"Subdomains that differ from slugs: {plain(named)}" + (f" and {more} more" if more > 0 else ""))
     lines += [
-        f"[yellow]Twenty deletes workspace {aging.workspace_id} of {escape(aging.slug)} seven days after "
+        f"[yellow]Twenty deletes workspace {aging.workspace_id} of {plain(aging.slug)} seven days after "
         f"{aging.created_at:%Y-%m-%d %H:%M}: it was never {'paid for' if aging.unpaid else 'activated'}.[/]"
         for aging in found.aging
     ]
@@ -140,14 +139,14 @@ def forecast(console: Console, found: Forecast) -> None:
         console.print(line, soft_wrap=True)
 
 
-def checks(console: Console, found: Sequence[Check]) -> None:
+def checks(console: Terminal, found: Sequence[Check]) -> None:
     """One row per system."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("", "system", "found"):
         table.add_column(name, overflow="fold")
     for check in found:
         sign = "[red]✗[/]" if not check.ok else "[yellow]![/]" if check.warning else "[green]✓[/]"
-        table.add_row(sign, check.system, escape(check.found))
+        table.add_row(sign, check.system, plain(check.found))
     console.print(table)
 
 

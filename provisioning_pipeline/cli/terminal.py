@@ -1,26 +1,27 @@
-"""What commands print for people: names and messages come from outside, and steer no terminal."""
+"""The one place from which anything is printed: names and messages come from outside, and steer no terminal.
 
-import re
-from collections.abc import Iterable
-from typing import IO, Final
-
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-
-_STEERS: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
-)
-"""Control characters with the escape among them, what turns the direction of a line, and what no encoding holds.
-
-Also spaces without width: two addresses that differ would look alike.
-
-Line ends and tabs stay: sentences have them.
+Every command writes through `Terminal`, `say`, `say_json` or `agreed`; ruff refuses any other way.
 """
 
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+from typing import IO, Any
 
-def printable(text: str) -> str:
-    """Text as a terminal may show it, with a mark for each character that would steer it."""
-    return _STEERS.sub("\ufffd", text)
+import typer
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
+from rich.segment import Segment
+
+from provisioning_pipeline.model.visible import unsteered, visible
+
+
+def plain(text: str) -> str:
+    """Text from outside as a part of markup: on one line, and without markup of its own."""
+    return escape(visible(text))
 
 
 class Terminal(Console):
@@ -32,4 +33,45 @@ class Terminal(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of something to print; colours and cursor movements of ours are no text."""
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else printable(text), style, control)
+            yield Segment(text if control else unsteered(text), style, control)
+
+
+def say(*sentences: str, err: bool = False) -> None:
+    """Print each sentence on a line of its own, as it is: no markup, no wrapping."""
+    typer.echo("\n".join(map(visible, sentences)), err=err)
+
+
+def say_json(document: Any, *, indent: int | None = None) -> None:
+    """Print one document for a machine. Whatever is not ASCII is escaped, and DEL, which JSON leaves, too."""
+    typer.echo(json.dumps(document, indent=indent, default=str).replace("\x7f", "\\u007f"))
+
+
+def agreed(question: str) -> bool:
+    """Ask on standard error."""
+    return typer.confirm(visible(question), err=True)
+
+
+def clean_what_python_prints() -> None:
+    """Have warnings that nobody logs, and errors that nobody foresaw, printed in the same way."""
+    logging.lastResort = _LastResort(logging.WARNING)
+    sys.excepthook = _print_error
+
+
+class _LastResort(logging.StreamHandler[Any]):
+    """Python's own, which writes to the standard error of now."""
+
+    def __init__(self, level: int) -> None:
+        logging.Handler.__init__(self, level)
+
+    @property
+    def stream(self) -> Any:
+        """Not the one of the import."""
+        return sys.stderr
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of a log."""
+        return unsteered(super().format(record))
+
+
+def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(unsteered("".join(traceback.format_exception(kind, error, trace))))

@@ -5,13 +5,10 @@ import json
 import sys
 from typing import Any
 
-import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, fail
-from provisioning_pipeline.cli.terminal import Terminal
+from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
 from provisioning_pipeline.pipeline.undo import Fate, Undoable, Undone, UnknownRun, removed_rows
 from provisioning_pipeline.pipeline.undo import undo as put_back
@@ -56,7 +53,7 @@ def _agreed(count: int) -> bool:
     if not at_a_terminal():
         message = "There is no terminal to ask at, so nothing was put back. Give --yes to agree."
         raise fail(message, BAD_INPUT)
-    return typer.confirm(f"Put {'this row' if count == 1 else f'these {count} rows'} back?", err=True)
+    return agreed(f"Put {'this row' if count == 1 else f'these {count} rows'} back?")
 
 
 def _put_back(settings: Settings, undoable: Undoable, *, quiet: bool) -> Undone:
@@ -95,13 +92,13 @@ def _warning(settings: Settings, undoable: Undoable) -> str:
     return " ".join(told)
 
 
-def _show_rows(console: Console, undoable: Undoable) -> None:
+def _show_rows(console: Terminal, undoable: Undoable) -> None:
     """Two lines per row. Nothing is wrapped, so that ids can be copied."""
     shown: list[tuple[str, ...]] = [("", "tenant", "where", "key", "value", "removed at")]
     shown += [_cells(undoable, row, number) for number, row in enumerate(undoable.rows[:_MOST_ROWS], 1)]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = [
-        escape("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        plain("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
         for cells in shown
     ]
     indent = " " * (widths[0] + 2)
@@ -109,7 +106,7 @@ def _show_rows(console: Console, undoable: Undoable) -> None:
     for line, row in zip(lines[1:], undoable.rows, strict=False):
         told = _told(row)
         whose = "  ".join(f"{name} {told[name]}" for name in ("user", "workspace") if told[name])
-        console.print(f"{line}\n[dim]{indent}{escape(whose)}[/]", soft_wrap=True, highlight=False)
+        console.print(f"{line}\n[dim]{indent}{plain(whose)}[/]", soft_wrap=True, highlight=False)
     if len(undoable.rows) > _MOST_ROWS:
         console.print(f"[dim]…and {len(undoable.rows) - _MOST_ROWS} more.[/]")
 
@@ -151,7 +148,7 @@ def _totals(undone: Undone) -> str:
 
 def _end(undoable: Undoable, undone: Undone, *, as_json: bool, sentence: str) -> None:
     if as_json:
-        print(json.dumps(_as_json(undoable, undone, sentence)))
+        say_json(_as_json(undoable, undone, sentence))
         return
     console = Terminal()
     numbers = {row.id: number for number, row in enumerate(undoable.rows, 1)}
@@ -163,8 +160,8 @@ def _end(undoable: Undoable, undone: Undone, *, as_json: bool, sentence: str) ->
             )
             # a run that is still at work may have removed more since they were shown
             number = f"{numbers[told.row.id]}. " if told.row.id in numbers else ""
-            console.print(f"[{colour}]{escape(number + what)}[/]", soft_wrap=True)
-    console.print(f"[bold]{escape(sentence)}[/]", soft_wrap=True)
+            console.print(f"[{colour}]{plain(number + what)}[/]", soft_wrap=True)
+    console.print(f"[bold]{plain(sentence)}[/]", soft_wrap=True)
 
 
 def _as_json(undoable: Undoable, undone: Undone, sentence: str) -> dict[str, Any]:

@@ -1,15 +1,12 @@
 """Runs a verification in the terminal: progress while it works, the failures in a table and the totals at the end."""
 
 import asyncio
-import json
 from collections.abc import Collection, Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from provisioning_pipeline.cli.terminal import Terminal
+from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
 from provisioning_pipeline.pipeline.verification import NotLookedAt, TenantVerified, Verified
 from provisioning_pipeline.pipeline.verification import verify as look
 from provisioning_pipeline.settings import Settings
@@ -26,17 +23,17 @@ def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int
 
         def progress(done: TenantVerified, count: int) -> None:
             mark = "?" if done.not_looked_at else "✗" if done.failures else "✓"
-            bar.update(task, total=count, advance=1, description=f"{escape(done.slug)} {mark}")
+            bar.update(task, total=count, advance=1, description=f"{plain(done.slug)} {mark}")
 
         verified = asyncio.run(look(settings, tenants, sample=sample, progress=progress))
     if as_json:
-        print(json.dumps(verified_json(verified)))
+        say_json(verified_json(verified))
     else:
         show(Terminal(), verified)
     return verified
 
 
-def show(console: Console, verified: Verified) -> None:
+def show(console: Terminal, verified: Verified) -> None:
     """The end of a verification for a person."""
     if verified.failures:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -44,16 +41,16 @@ def show(console: Console, verified: Verified) -> None:
             table.add_column(name, overflow="fold")
         for failure in verified.failures:
             cells = (failure.email, f"{failure.reason}: {failure.seen}", failure.advice)
-            table.add_row(f"[bold]{escape(failure.slug)}[/]", *map(escape, cells))
+            table.add_row(f"[bold]{plain(failure.slug)}[/]", *map(plain, cells))
         console.print(table)
         console.print()
     for server in verified.servers:
         if not server.ok:
-            console.print(f"[yellow]! {escape(server.message)}[/]")
+            console.print(f"[yellow]! {plain(server.message)}[/]")
     for sentence in missed_in_words(verified.not_looked_at):
-        console.print(f"[yellow]? {escape(sentence)}[/]")
+        console.print(f"[yellow]? {plain(sentence)}[/]")
     for defect in verified.defects:
-        console.print(f"[red]An error that nobody foresaw: {escape(defect)}[/]")
+        console.print(f"[red]An error that nobody foresaw: {plain(defect)}[/]")
     console.print(f"[bold]{totals(verified)}[/]")
 
 

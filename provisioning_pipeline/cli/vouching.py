@@ -2,12 +2,12 @@
 
 import asyncio
 import getpass
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say, say_json
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
@@ -78,7 +78,7 @@ def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) 
         if why is not None and found:
             if not yes and not at_a_terminal():
                 raise fail("There is no terminal to ask at, so nothing was changed. Give --yes to agree.", BAD_INPUT)
-            if not yes and not typer.confirm(f"Vouch for all {len(found)} of them?", err=True):
+            if not yes and not agreed(f"Vouch for all {len(found)} of them?"):
                 why = None
             else:
                 asyncio.run(vouch_for_all(settings, found, by=by, why=why))
@@ -94,26 +94,23 @@ def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) 
             }
             for member in found
         ]
-        typer.echo(json.dumps(rows, indent=2))
+        say_json(rows, indent=2)
     elif why is not None and found:
-        typer.echo(f"{by} vouches for {len(found)}. The next run gives them the roles that Clerk says.")
+        say(f"{by} vouches for {len(found)}. The next run gives them the roles that Clerk says.")
 
 
 def _show(found: "list[ShutOut]", tenant: str) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from provisioning_pipeline.cli.terminal import Terminal
-
     if not found:
-        typer.echo(f"Every account of the members of {tenant} that was checked is proved to be theirs.")
+        say(f"Every account of the members of {tenant} that was checked is proved to be theirs.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("e-mail", "name at Clerk", "server", "signed up"):
         table.add_column(heading)
     for member in found:
         table.add_row(
-            escape(member.email), escape(member.name), escape(member.server), f"{member.created_at:%Y-%m-%d %H:%M}"
+            plain(member.email), plain(member.name), plain(member.server), f"{member.created_at:%Y-%m-%d %H:%M}"
         )
     Terminal().print(table)
 
@@ -130,14 +127,14 @@ def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) 
             raise fail(str(fault), BAD_INPUT) from None
     if as_json:
         document = {"server": given.server, "twenty_user_id": given.twenty_user_id, "email": given.email}
-        typer.echo(json.dumps(document | {"created_at": given.created_at.isoformat(), "vouched_by": by, "why": why}))
+        say_json(document | {"created_at": given.created_at.isoformat(), "vouched_by": by, "why": why})
         return
-    typer.echo(
+    say(
         f"{by} vouches for {given.email} on {given.server} (account {given.twenty_user_id}, signed up "
         f"{given.created_at:%Y-%m-%d %H:%M}). The next run gives them the role that Clerk says."
     )
     if given.verified:
-        typer.echo("Twenty says that its mailbox was verified, so it needed no vouch.")
+        say("Twenty says that its mailbox was verified, so it needed no vouch.")
 
 
 def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
@@ -149,34 +146,32 @@ def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
     if not taken:
         raise fail(f"Nobody vouched for {email}; `provisioning vouch --list` shows whom.", BAD_INPUT)
     if as_json:
-        typer.echo(json.dumps([_row(known) for known in taken], indent=2))
+        say_json([_row(known) for known in taken], indent=2)
         return
     for known in taken:
-        typer.echo(f"Nobody vouches for {known.email} on {known.server} any more. They keep the role that they have.")
+        say(f"Nobody vouches for {known.email} on {known.server} any more. They keep the role that they have.")
 
 
 def _list(*, as_json: bool) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.pipeline.vouching import vouched
 
     settings = settings_or_exit()
     with one_sentence():
         found = asyncio.run(vouched(settings))
     if as_json:
-        typer.echo(json.dumps([_row(known) for known in found], indent=2))
+        say_json([_row(known) for known in found], indent=2)
         return
     if not found:
-        typer.echo("Nobody has vouched for any account.")
+        say("Nobody has vouched for any account.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("e-mail", "server", "vouched by", "when", "why"):
         table.add_column(heading)
     for known in found:
         when = f"{known.vouched_at:%Y-%m-%d %H:%M}"
-        table.add_row(escape(known.email), escape(known.server), escape(known.vouched_by), when, escape(known.why))
+        table.add_row(plain(known.email), plain(known.server), plain(known.vouched_by), when, plain(known.why))
     Terminal().print(table)
 
 

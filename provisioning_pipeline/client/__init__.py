@@ -5,13 +5,14 @@
 
 from provisioning_pipeline.client.asynchronous import AsyncProvisioningClient
 from provisioning_pipeline.client.blocking import ProvisioningClient
-from provisioning_pipeline.client.errors import NotReady, ProvisioningError, UnexpectedAnswer, Unreachable
+from provisioning_pipeline.client.errors import NotAllowed, NotReady, ProvisioningError, UnexpectedAnswer, Unreachable
 from provisioning_pipeline.client.tenant import Condition, Event, Tenant
 
 __all__ = [
     "AsyncProvisioningClient",
     "Condition",
     "Event",
+    "NotAllowed",
     "NotReady",
     "ProvisioningClient",
     "ProvisioningError",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from provisioning_pipeline.client.calls import Call
-from provisioning_pipeline.client.errors import ProvisioningError, UnexpectedAnswer
+from provisioning_pipeline.client.errors import NotAllowed, ProvisioningError, UnexpectedAnswer
 from provisioning_pipeline.client.tenant import Event, Tenant
 
 T = TypeVar("T")
@@ -55,6 +55,7 @@ class _Problem:
     title: str
     detail: str
     request_id: str | None = None
+    code: str | None = None
     errors: tuple[_FieldError, ...] = ()
 
 
@@ -87,7 +88,9 @@ def refusal(answer: Answer) -> ProvisioningError:
         problem = _Problem(title=_phrase(answer.status), detail=_FOREIGN + _elsewhere(answer))
     fields = "; ".join(f"{error.field}: {error.message}" for error in problem.errors)
     detail = " ".join(_sentence(words) for words in (problem.detail, fields) if words)
-    error = ProvisioningError(answer.status, problem.title, detail, problem.request_id or _request_id(answer))
+    kind = NotAllowed if answer.status == HTTPStatus.FORBIDDEN and problem.code else ProvisioningError
+    error = kind(answer.status, problem.title, detail, problem.request_id or _request_id(answer))
+    error.code = problem.code
     error.retry_after_seconds = retry_after_seconds(answer)
     return error
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
 
 _ADVICE = {
     401: "Check api_key; `provisioning keys create NAME` makes a new one.",
+    403: "Use a key with that scope, and for that tenant: `provisioning keys list` shows what each may do.",
     404: "Check the name; put_tenant registers a tenant.",
     409: "Asking again gives the same answer: change what conflicts.",
     422: "Correct what it names, then ask again.",
@@ -26,6 +27,7 @@ class ProvisioningError(Exception):
         detail: what happened, in sentences.
         request_id: by which the server's log names the call; None when the answer has none.
         retry_after_seconds: how long the server asked to wait; None when it did not say.
+        code: why the server refused, as one word, such as `organization_taken`; None when it has none, or is older.
     """
 
     def __init__(self, status: int | None, title: str, detail: str, request_id: str | None = None) -> None:
@@ -35,6 +37,7 @@ class ProvisioningError(Exception):
         self.detail = detail
         self.request_id = request_id
         self.retry_after_seconds: float | None = None
+        self.code: str | None = None
 
     def __str__(self) -> str:
         kind = self.title if self.status is None else f"{self.title} (HTTP {self.status})"
@@ -57,6 +60,10 @@ class ProvisioningError(Exception):
 
 class Unreachable(ProvisioningError):
     """No answer came. The request may have taken effect all the same; asking again is safe."""
+
+
+class NotAllowed(ProvisioningError):
+    """The key is valid, but lacks the scope for the call, or is for other tenants; `code` says which."""
 
 
 class UnexpectedAnswer(ProvisioningError):

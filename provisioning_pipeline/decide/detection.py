@@ -1,21 +1,19 @@
 """Which tenants there are: the databases of the cluster joined with the registry and our own links."""
 
-import re
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from provisioning_pipeline.decide.registry_loss import RegistryLoss
+from provisioning_pipeline.decide.slugs import name_of, namesakes_of, slug_of, slugs_of
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
 
 _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The registry has a row for it.")
 _OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email")
-_NAMED = re.compile(r"^twenty_tenant_(?P<slug>.+?)(?:_(?P<hash>[0-9a-f]{8}))?$")
 
 
 _NOTHING_LOST = RegistryLoss()
@@ -76,13 +74,15 @@ def detect(
         .merge(ours, on="database_name", how="outer", suffixes=("", "_link"))
         .sort_values("database_name")
     )
-    slugs = {row["slug"] for row in records(rows) if row["slug"]}
-    unnamed = Counter(slug_of(name, ()) for name in set(here["database_name"]) - set(rows["database_name"]))
-    slugs |= {slug for slug, count in unnamed.items() if count > 1}
     found = records(joined)
     withdrawn = _withdrawn(found, policy)
+    known = {str(row["database_name"]): _known_slug(row) for row in found}
+    # one that is gone takes its slug with it
+    living = {_known_slug(row) for row in found if row["in_registry"] or row["on_cluster"]}
+    taken = {slug for slug in living if slug} | withdrawn.keys()
+    slugs = slugs_of([name for name, slug in known.items() if not slug], taken)
     otherwise = _written_otherwise(set(here["database_name"]), set(rows["database_name"]))
-    fleet = _Fleet(twice, slugs | withdrawn.keys(), withdrawn, otherwise, policy, loss)
+    fleet = _Fleet(twice, slugs, withdrawn, otherwise, policy, loss)
     return [_detected(row, fleet) for row in found]
 
 
@@ -92,13 +92,14 @@ class _Fleet:
 
     Args:
         twice: database names that several registry rows have.
-        slugs: those that somebody has.
-        withdrawn: slug → database name of a tenant that was registered and is suspended or without its row now.
+        slugs: database name → slug, for those that nobody gave one.
+        withdrawn: slug, as it is and as one is derived now, → database name of a tenant that was registered and is
+            suspended or without its row now.
         otherwise: a database without a row → the same name in the row of no database, and the other way round.
     """
 
     twice: set[str]
-    slugs: set[str]
+    slugs: Mapping[str, str]
     withdrawn: dict[str, str]
     otherwise: dict[str, str]
     policy: DetectionPolicy
@@ -111,10 +112,16 @@ def _written_otherwise(present: set[str], registered: set[str]) -> dict[str, str
     return dict(pairs) | {row: name for name, row in pairs}
 
 
+def _known_slug(row: dict[str, Any]) -> str | None:
+    """What the registry calls it, else what our link does: whoever was called so before stays so."""
+    return (row["slug"] if row["in_registry"] else None) or row["slug_link"] or None
+
+
 def _withdrawn(rows: Iterable[dict[str, Any]], policy: DetectionPolicy) -> dict[str, str]:
     return {
-        row["slug_link"]: str(row["database_name"])
+        slug: str(row["database_name"])
         for row in rows
+        for slug in (slug_of(row["slug_link"] or ""), row["slug_link"])
         if row["registered"]
         and row["slug_link"]
         and (not row["in_registry"] or registry_status(row["status"]) in policy.excluded_statuses)
@@ -124,7 +131,7 @@ def _withdrawn(rows: Iterable[dict[str, Any]], policy: DetectionPolicy) -> dict[
 def _detected(row: dict[str, Any], fleet: _Fleet) -> Detected:
     database_name = str(row["database_name"])
     registered, present, linked = bool(row["in_registry"]), bool(row["on_cluster"]), bool(row["linked"])
-    slug = (row["slug"] if registered else None) or row["slug_link"] or slug_of(database_name, fleet.slugs)
+    slug = _known_slug(row) or fleet.slugs[database_name]
     tenant = Tenant(
         database_name=database_name,
         slug=slug,
@@ -256,7 +263,8 @@ def _registration(row: dict[str, Any], *, twice: bool, policy: DetectionPolicy) 
 
 def _without_row(row: dict[str, Any], fleet: _Fleet) -> tuple[Condition, bool]:
     """A database without a registry row is adopted only if it never had one, and no row has or had its name."""
-    otherwise = fleet.otherwise.get(str(row["database_name"]))
+    name = str(row["database_name"])
+    otherwise = fleet.otherwise.get(name)
     if otherwise is not None:
         return (
             is_false(
@@ -280,7 +288,7 @@ def _without_row(row: dict[str, Any], fleet: _Fleet) -> tuple[Condition, bool]:
         )
     if fleet.loss.doubt is not None:
         return is_unknown(ConditionType.REGISTERED, Reason.REGISTRY_IN_DOUBT, fleet.loss.doubt), False
-    namesake = fleet.withdrawn.get(slug_of(str(row["database_name"]), ()))
+    namesake = next((fleet.withdrawn[slug] for slug in namesakes_of(name) if slug in fleet.withdrawn), None)
     if namesake is not None:
         return (
             is_false(
@@ -307,18 +315,3 @@ def _without_row(row: dict[str, Any], fleet: _Fleet) -> tuple[Condition, bool]:
         ),
         False,
     )
-
-
-def slug_of(database_name: str, taken: Collection[str]) -> str:
-    """A slug for a database that nobody named, free among `taken`. Only for adoption: parsed names may be cut."""
-    match = _NAMED.match(database_name)
-    slug = (match.group("slug") if match else database_name).strip("_-").lower() or database_name
-    if slug not in taken:
-        return slug
-    tail = (match.group("hash") if match else None) or database_name[-8:]
-    return f"{slug}-{tail}"
-
-
-def name_of(slug: str) -> str:
-    """A display name for a tenant that nobody named."""
-    return re.sub(r"[-_]+", " ", slug).strip().title() or slug

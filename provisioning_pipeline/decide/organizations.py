@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
-from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
 from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.organization import Claim
+from provisioning_pipeline.model.tenant import TenantPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Claimant:
         registered: what the registry says, or None.
         linked: what our own link says, or None.
         workspace_id: the tenant's workspace, or None.
+        given_up: the registry said once what our link says, and says nothing any more.
     """
 
     database_name: str
@@ -27,10 +30,12 @@ class Claimant:
     registered: str | None
     linked: str | None
     workspace_id: str | None
+    given_up: bool = False
 
 
-def claimants_of(detected: Iterable[Detected]) -> list[Claimant]:
+def claimants_of(detected: Iterable[Detected], claims: Iterable[Claim] = ()) -> list[Claimant]:
     """The tenants that may be worked on, each with what is known of its organization."""
+    given_up = {claim.database_name for claim in claims if claim.given_up}
     return [
         Claimant(
             found.tenant.database_name,
@@ -38,6 +43,7 @@ def claimants_of(detected: Iterable[Detected]) -> list[Claimant]:
             found.tenant.clerk_org_id,
             (found.link or {}).get("clerk_org_id"),
             (found.link or {}).get("workspace_id"),
+            found.tenant.database_name in given_up,
         )
         for found in detected
         if found.eligible
@@ -61,19 +67,20 @@ def match_organizations(
     organizations: pd.DataFrame,
     *,
     adopt_by_slug: bool,
-    claimed_elsewhere: Iterable[str] = (),
+    elsewhere: Iterable[Claim] = (),
 ) -> dict[str, Match]:
     """Database name → match: by the registry, else our link, else the organization's metadata, else its slug.
 
-    A slug only proposes, unless `adopt_by_slug`. A stronger claim beats a weaker one; an organization that two tenants
-    claim in the same way is nobody's: no workspace is shared. `claimed_elsewhere` are registry rows of tenants that are
-    not looked at now, one entry per claim.
+    A slug only proposes, unless `adopt_by_slug`. Between tenants, one that our ledger linked, and whose registry row
+    never named an organization, keeps what it has, whatever other rows say; then comes the registry, then links whose
+    rows gave the organization up, then metadata. An organization that two tenants claim in the same way is nobody's:
+    no workspace is shared. `elsewhere` are standing claims of tenants that are not looked at now.
     """
     rows = records(organizations)
     by_workspace = _unique((row["workspace_id"], row["organization_id"]) for row in rows)
     by_slug = _unique((row["slug"], row["organization_id"]) for row in rows)
     disputed = {row["workspace_id"] for row in rows if row["workspace_id"]} - by_workspace.keys()
-    claims = _Claims(claimants, by_workspace, claimed_elsewhere)
+    claims = _Claims(claimants, by_workspace, elsewhere)
     open_slugs = Counter(claimant.slug for claimant in claimants if claims.of(claimant) is None)
 
     def match(claimant: Claimant) -> Match:
@@ -90,19 +97,25 @@ def match_organizations(
     return {claimant.database_name: match(claimant) for claimant in claimants}
 
 
+_BY_LINK, _BY_REGISTRY, _BY_LINK_GIVEN_UP, _BY_METADATA = _STRENGTHS = range(4)
+"""The strongest first."""
+
+
 class _Claims:
-    """Who claims which organization, and how strongly: 0 by the registry, 1 by our link, 2 by its metadata."""
+    """Who claims which organization, and how strongly."""
 
     def __init__(
-        self, claimants: Sequence[Claimant], by_workspace: Mapping[str, str], claimed_elsewhere: Iterable[str]
+        self, claimants: Sequence[Claimant], by_workspace: Mapping[str, str], elsewhere: Iterable[Claim]
     ) -> None:
         self._by_workspace = by_workspace
-        self._counts = Counter((0, organization) for organization in claimed_elsewhere)
+        self._counts = Counter((_strength(claim), claim.organization_id) for claim in elsewhere)
         self._counts.update(claim for claimant in claimants if (claim := self._claim(claimant)))
 
     def _claim(self, claimant: Claimant) -> tuple[int, str] | None:
+        link = _BY_LINK_GIVEN_UP if claimant.given_up else _BY_LINK
         told = self._by_workspace.get(claimant.workspace_id or "")
-        ways = enumerate((claimant.registered, claimant.linked, told))
+        # a tenant's own row is the last word about that tenant, though not about another one's members
+        ways = ((_BY_REGISTRY, claimant.registered), (link, claimant.linked), (_BY_METADATA, told))
         return next(((strength, organization) for strength, organization in ways if organization), None)
 
     def of(self, claimant: Claimant) -> str | None:
@@ -112,18 +125,47 @@ class _Claims:
 
     def anybody(self, organization: str) -> bool:
         """Whether any tenant claims it."""
-        return any(self._counts[(strength, organization)] for strength in range(3))
+        return any(self._counts[(strength, organization)] for strength in _STRENGTHS)
 
     def settle(self, claimant: Claimant, organization: str) -> Match:
         """Theirs, if nobody else claims it as strongly or more."""
         claim = self._claim(claimant)
-        strength = claim[0] if claim else 0
+        strength = claim[0] if claim else _BY_LINK
+        if strength > _BY_LINK and self._counts[(_BY_LINK, organization)]:
+            return _ambiguous(
+                f"Clerk organization {organization} is another tenant's already, and its row never said otherwise."
+            )
         if any(self._counts[(stronger, organization)] for stronger in range(strength)):
-            return _ambiguous(f"Clerk organization {organization} was this tenant's and is claimed by another one now.")
+            return _ambiguous(f"Clerk organization {organization} is another tenant's in the registry.")
         tenants = self._counts[(strength, organization)]
         if tenants > 1:
             return _ambiguous(f"Clerk organization {organization} is claimed by {tenants} tenants, so it is nobody's.")
         return Match(organization)
+
+
+def _strength(claim: Claim) -> int:
+    if claim.named:
+        return _BY_REGISTRY
+    return _BY_LINK_GIVEN_UP if claim.given_up else _BY_LINK
+
+
+def without_organization(entry: TenantPlan) -> TenantPlan:
+    """The plan of a tenant whose organization became another tenant's since it was read: nothing is done, and told."""
+    match = _ambiguous(f"Clerk organization {entry.tenant.clerk_org_id} became another tenant's while this run read.")
+    assert match.reason is not None
+    told = is_false(ConditionType.MEMBERS_SYNCED, match.reason, match.message)
+    others = (known for known in entry.conditions if known.type is not told.type)
+    return replace(
+        entry,
+        tenant=replace(entry.tenant, clerk_org_id=None),
+        changes=(),
+        server=None,
+        database=None,
+        members=(),
+        withdrawals=(),
+        store_organization=None,
+        conditions=(*others, told),
+    )
 
 
 def _propose(organization: str, tenants: int, *, adopt: bool) -> Match:

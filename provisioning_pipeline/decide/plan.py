@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from provisioning_pipeline.decide.admin import choose_admin
-from provisioning_pipeline.decide.detection import Detected, name_of
+from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.display_name import display_name
 from provisioning_pipeline.decide.hand_made import failed_checks, old_display_name
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.placement import NoPlace, Placement
+from provisioning_pipeline.decide.slugs import name_of
 from provisioning_pipeline.decide.standing import Standing, moved_to, standing_of
 from provisioning_pipeline.decide.subdomain import candidates
 from provisioning_pipeline.model.condition import (

@@ -15,6 +15,7 @@ from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.run_locks import hold_run_lock
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.tenant import Step, TenantPlan
+from provisioning_pipeline.model.visible import unsteered
 from provisioning_pipeline.pipeline.connections import Connections, connect
 from provisioning_pipeline.pipeline.reconcile import Reconciler
 from provisioning_pipeline.pipeline.totals import Totals
@@ -98,7 +99,7 @@ class Workbench(dg.ConfigurableResource[Any]):
             try:
                 return begun.result()
             except (RunFault, Fault, NotWritten) as fault:
-                raise dg.Failure(description=str(fault), allow_retries=False) from None
+                raise dg.Failure(description=unsteered(str(fault)), allow_retries=False) from None
 
         return result
 

@@ -1,13 +1,11 @@
-"""Where tables are kept: Parquet files below one folder or URL, and beside them the values between steps.
+"""Where tables are kept: Parquet files below one folder or URL.
 
-`<base>/<asset>.parquet` is the latest, `<base>/history/<asset>/<run>.parquet` what each run wrote, and
-`<base>/values/<run>` what its steps hand on. The base is the setting PROVISIONING_TABLES_PATH, read when it is first
-used in a run.
+`<base>/<asset>.parquet` is the latest, and `<base>/history/<asset>/<run>.parquet` what each run wrote. The base is the
+setting PROVISIONING_TABLES_PATH, read when it is first used in a run.
 """
 
 import io
 import json
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
-from provisioning_pipeline.clients.files import NotWritten, write_whole
+from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.tables import Column, Kind, Table
 from provisioning_pipeline.settings import PREFIX, Readers, Settings, SettingsError, load_settings
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 COLUMN_SCHEMA = "dagster/column_schema"
 SETTING = f"{PREFIX}TABLES_PATH"
 HISTORY = "history"
-VALUES = "values"
-_IN_PROCESS = frozenset({"in_process", "execute_in_process_executor"})
-"""Executors whose steps share one process."""
 _ROWS_SHOWN = 10
 _LONGEST_CELL = 60
 
@@ -97,12 +92,12 @@ class Tables(dg.UPathIOManager):
 
     @cached_property
     def _base_path(self) -> "UPath":  # type: ignore[override]  # the base class has it from the beginning
-        return _base()
+        return place()
 
     def dump_to_path(self, context: dg.OutputContext, obj: "pd.DataFrame", path: "UPath") -> None:
         """Write the run's own file in the history, then the latest."""
         content = _parquet(_table_of(context), obj)
-        readers = _settings().files_readable_by
+        readers = settings_now().files_readable_by
         history = _in_history(self._base_path, context.asset_key.path, context.run_id)
         write_whole(history, content, setting=SETTING, readers=readers)
         write_whole(path, content, setting=SETTING, readers=readers)
@@ -123,62 +118,10 @@ class Tables(dg.UPathIOManager):
         return metadata_of(obj, _table_of(context).columns)
 
 
-class Values(dg.UPathIOManager):
-    """Hands values from step to step as pickled files, one per run, step and output, as Dagster's default does.
-
-    Where one process runs all steps, a value that cannot be written stays in its memory: tenants need not wait for a
-    disk. The run then fails at its end, because it can never be executed again from the middle.
-    """
-
-    def __init__(self) -> None:
-        """Nothing is read yet, so the base class, which wants to know the place now, is not asked."""
-        self._in_memory: dict[str, bytes] = {}
-
-    def make_directory(self, path: "UPath") -> None:
-        """Made with the file, whose errors are sentences."""
-
-    @cached_property
-    def _base_path(self) -> "UPath":  # type: ignore[override]  # the base class has it from the beginning
-        return _base() / VALUES
-
-    def dump_to_path(
-        self,
-        context: dg.OutputContext,
-        obj: Any,
-        path: "UPath",
-    ) -> None:
-        """Write a value."""
-        content = pickle.dumps(obj)
-        try:
-            write_whole(path, content, setting=SETTING, readers=_settings().files_readable_by)
-        except NotWritten as refusal:
-            if context.step_context.job_def.executor_def.name not in _IN_PROCESS:
-                raise dg.Failure(
-                    f"{refusal} Steps in processes of their own hand their values on there.", allow_retries=False
-                ) from None
-            context.log.warning(f"{refusal} The value stays in memory, and the run goes on.")
-            self._in_memory[str(path)] = content
-
-    def load_from_path(
-        self,
-        context: dg.InputContext,  # noqa: ARG002  # the base class gives it
-        path: "UPath",
-    ) -> Any:
-        """Read a value that a step of ours wrote."""
-        content = self._in_memory.get(str(path)) or path.read_bytes()
-        return pickle.loads(content)  # noqa: S301  # nobody but our own steps writes there
-
-
 @dg.io_manager(description="Tables as Parquet files below PROVISIONING_TABLES_PATH, the latest and one per run.")
 def tables_io_manager(_context: dg.InitResourceContext) -> dg.IOManager:
     """One for each run, so that the settings are those of the run."""
     return Tables()
-
-
-@dg.io_manager(description="Values between steps below PROVISIONING_TABLES_PATH, so that any machine can go on.")
-def values_io_manager(_context: dg.InitResourceContext) -> dg.IOManager:
-    """One for each run, so that the settings are those of the run."""
-    return Values()
 
 
 def read(path: "UPath") -> "pd.DataFrame":
@@ -200,13 +143,23 @@ def read(path: "UPath") -> "pd.DataFrame":
     return typed
 
 
-def _base() -> "UPath":
+def place() -> "UPath":
+    """The folder or URL below which tables and values lie, by the settings of now.
+
+    Raises:
+        dagster.Failure: with one line per fault in the settings.
+    """
     from upath import UPath
 
-    return UPath(_settings().tables)
+    return UPath(settings_now().tables)
 
 
-def _settings() -> Settings:
+def settings_now() -> Settings:
+    """The settings, read anew: an I/O manager belongs to one run.
+
+    Raises:
+        dagster.Failure: with one line per fault.
+    """
     try:
         return load_settings()
     except SettingsError as error:

@@ -1,9 +1,28 @@
 """API keys in the ledger: made, listed, revoked, looked up. The keys themselves are not there."""
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Final
+
+from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.model.api_key import ApiKey, hash_of, new_key
+from provisioning_pipeline.model.api_key import (
+    EVERY_SCOPE,
+    EVERY_TENANT,
+    ApiKey,
+    Reach,
+    Scope,
+    hash_of,
+    new_key,
+)
+
+_KEYS: Final = """
+    SELECT k.id, k.name, k.hash, k.created_at, k.expires_at, k.last_used_at, k.revoked_at,
+           s.scopes, s.tenant, s.tenant_prefix, now() AS now
+    FROM provisioning.api_key k LEFT JOIN provisioning.api_key_scope s ON s.key_id = k.id
+    WHERE %(id)s::text IS NULL OR k.id = %(id)s ORDER BY k.created_at, k.id
+"""
 
 
 class ApiKeys:
@@ -12,41 +31,52 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def create(self, name: str, *, days: int | None) -> tuple[ApiKey, str]:
+    async def create(
+        self,
+        name: str,
+        *,
+        days: int | None,
+        scopes: Collection[Scope] = EVERY_SCOPE,
+        reach: Reach = EVERY_TENANT,
+    ) -> tuple[ApiKey, str]:
         """A new key that is valid for so many days, or until it is revoked; the key itself is returned this once."""
         key_id, key = new_key()
-        rows = await self.database.fetch(
-            """
-            INSERT INTO provisioning.api_key (id, name, hash, expires_at)
-            VALUES (%s, %s, %s, now() + make_interval(days => %s)) RETURNING *
-            """,
-            [key_id, name, hash_of(key), days],
-        )
-        return _key(rows[0]), key
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                """
+                INSERT INTO provisioning.api_key (id, name, hash, expires_at)
+                VALUES (%s, %s, %s, now() + make_interval(days => %s))
+                """,
+                [key_id, name, hash_of(key), days],
+            )
+            await connection.execute(
+                """
+                INSERT INTO provisioning.api_key_scope (key_id, scopes, tenant, tenant_prefix) VALUES (%s, %s, %s, %s)
+                """,
+                [key_id, sorted(scopes), reach.tenant, reach.tenant_prefix],
+            )
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(_KEYS, {"id": key_id})
+            row = await cursor.fetchone()
+            assert row is not None
+        return _key(row), key
 
     async def all(self) -> list[ApiKey]:
         """Every key that ever was, oldest first."""
-        return [
-            _key(row) for row in await self.database.fetch("SELECT * FROM provisioning.api_key ORDER BY created_at, id")
-        ]
+        return [_key(row) for row in await self.database.fetch(_KEYS, {"id": None})]
 
     async def revoke(self, key_id: str) -> ApiKey | None:
         """Let a key be refused from now on; None when there is none with this id. Revoking twice is revoking once."""
-        rows = await self.database.fetch(
-            """
-            UPDATE provisioning.api_key SET revoked_at = COALESCE(revoked_at, now()) WHERE id = %s RETURNING *
-            """,
-            [key_id],
+        await self.database.execute(
+            "UPDATE provisioning.api_key SET revoked_at = COALESCE(revoked_at, now()) WHERE id = %s", [key_id]
         )
+        rows = await self.database.fetch(_KEYS, {"id": key_id})
         return _key(rows[0]) if rows else None
 
     async def find(self, key_id: str) -> tuple[ApiKey | None, datetime]:
         """The key with this id, if there is one, and the time of the database by which it expires."""
-        rows = await self.database.fetch(
-            "SELECT k.*, t.now FROM (SELECT now() AS now) t LEFT JOIN provisioning.api_key k ON k.id = %s", [key_id]
-        )
-        now: datetime = rows[0].pop("now")
-        return (_key(rows[0]) if rows[0]["id"] else None), now
+        rows = await self.database.fetch(_KEYS, {"id": key_id})
+        return (_key(rows[0]), rows[0]["now"]) if rows else (None, datetime.now(UTC))
 
     async def note_use(self, key_id: str) -> None:
         """Remember that it was used, to the minute: a key that nobody uses any more can be revoked."""
@@ -60,4 +90,16 @@ class ApiKeys:
 
 
 def _key(row: Row) -> ApiKey:
-    return ApiKey(**row | {"hash": bytes(row["hash"])})
+    known = {scope.value for scope in Scope}
+    return ApiKey(
+        row["id"],
+        row["name"],
+        bytes(row["hash"]),
+        row["created_at"],
+        row["expires_at"],
+        row["last_used_at"],
+        row["revoked_at"],
+        # a scope of a later version gives nothing here
+        EVERY_SCOPE if row["scopes"] is None else frozenset(Scope(word) for word in row["scopes"] if word in known),
+        Reach(row["tenant"], row["tenant_prefix"]),
+    )

@@ -12,6 +12,7 @@ from psycopg import errors
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.renaming import take_over
 from provisioning_pipeline.ledger.schema import exists, has_ledger
+from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
     Condition,
@@ -464,10 +465,12 @@ class Ledger:
         )
         return frozenset(row["name"] for row in rows)
 
-    async def page(self, after: str, most: int, state: str | None, clerk_org_id: str | None) -> list[Row]:
+    async def page(
+        self, after: str, most: int, state: str | None, clerk_org_id: str | None, reach: Reach = EVERY_TENANT
+    ) -> list[Row]:
         """The same, and clerk_org_id, of up to `most` tenants after this database name, by database name.
 
-        All of them, or those in one state (`ready`, `unwell`, `aside`), or of one Clerk organization.
+        All of them that are in reach, or those in one state (`ready`, `unwell`, `aside`), or of one Clerk organization.
         """
         if not await has_ledger(self.database):
             return []
@@ -476,11 +479,21 @@ class Ledger:
             SELECT l.clerk_org_id, {_TENANT_ROW}
             WHERE l.database_name > %(after)s COLLATE "C"
               AND (%(organization)s::text IS NULL OR l.clerk_org_id = %(organization)s)
+              AND (%(tenant)s::text IS NULL OR l.slug = %(tenant)s)
+              AND (%(prefix)s::text IS NULL OR starts_with(l.slug, %(prefix)s))
               AND (%(state)s::text IS NULL OR %(state)s = CASE
                   WHEN c.status = 'True' THEN 'ready' WHEN c.reason = ANY(%(aside)s) THEN 'aside' ELSE 'unwell' END)
             ORDER BY l.database_name COLLATE "C" LIMIT %(most)s
             """,
-            {"after": after, "most": most, "organization": clerk_org_id, "state": state, "aside": sorted(SET_ASIDE)},
+            {
+                "after": after,
+                "most": most,
+                "organization": clerk_org_id,
+                "state": state,
+                "aside": sorted(SET_ASIDE),
+                "tenant": reach.tenant,
+                "prefix": reach.tenant_prefix,
+            },
         )
 
 

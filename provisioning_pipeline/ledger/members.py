@@ -351,30 +351,6 @@ class Members:
         )
         return rows[0]["account"] if rows else None
 
-    @anew_if_lost
-    async def store_organizations(self, found: Sequence[tuple[str, str]]) -> None:
-        """Remember the organization of these tenants (database name, organization id); it is no other tenant's then."""
-        if not found:
-            return
-        names, organizations = [list(column) for column in zip(*found, strict=True)]
-        async with self.database.transaction() as connection:
-            await connection.execute(
-                """
-                UPDATE provisioning.tenant_link l SET clerk_org_id = NULL
-                FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
-                WHERE l.clerk_org_id = found.organization AND l.database_name <> found.name
-                """,
-                [names, organizations],
-            )
-            await connection.execute(
-                """
-                UPDATE provisioning.tenant_link l SET clerk_org_id = found.organization, updated_at = now()
-                FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
-                WHERE l.database_name = found.name AND l.clerk_org_id IS DISTINCT FROM found.organization
-                """,
-                [names, organizations],
-            )
-
     async def set_invite_link_opened(self, database_name: str, *, opened: bool) -> None:
         """Write down that the public invite link is open because of us, before it is; or that it no longer is."""
         await self.database.execute(

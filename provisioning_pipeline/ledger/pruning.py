@@ -21,6 +21,7 @@ _OUTCOMES: dict[str, tuple[LiteralString, LiteralString]] = {
     "drift": ("id", f"at < {_OLD} AND run_id IS DISTINCT FROM {_NEWEST_RUN}"),
     "intent": ("id", f"settled_at < {_OLD}"),
     "tenant_request": ("id", f"asked_at < {_OLD}"),
+    "refusal": ("id", f"last_at < {_OLD}"),
 }
 _RUNS: dict[str, tuple[LiteralString, LiteralString]] = {
     # after all that names it, so that a timeline can say who was behind it; and as long as rows that it removed can be

@@ -2,24 +2,22 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from psycopg import AsyncConnection, Error, errors, sql
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import TupleRow
 
-from provisioning_pipeline.clients.postgres import Row, anew_if_lost
-from provisioning_pipeline.ledger.lock_holders import logging_holders_of
-from provisioning_pipeline.ledger.locks import alone
+from provisioning_pipeline.clients.postgres import anew_if_lost
+from provisioning_pipeline.ledger.organizations import alone_with_organizations
+from provisioning_pipeline.ledger.registered_by_key import NOT_LIMITED, Databases, must_have_room, remember
+from provisioning_pipeline.ledger.registration_conflicts import known_of, must_not_conflict
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_query import ASKED_ADMIN_COLUMN, cast_sql
-from provisioning_pipeline.ledger.registry_table import REFUSALS, VIEW, Column
+from provisioning_pipeline.ledger.registry_table import REFUSALS, Column
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import registry_status
-from provisioning_pipeline.model.tenant_request import Conflict, Registration
+from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 
 _LOG = logging.getLogger(__name__)
-_ONE_AT_A_TIME: Final = "alembic_version"
-"""The table whose lock those take who register: it has one row that only migrations change."""
 _LOCK_SECONDS = 3.0
 
 
@@ -27,49 +25,45 @@ _LOCK_SECONDS = 3.0
 async def register(
     registry: Registry,
     asked: Registration,
+    caller: Caller,
     *,
     status: str,
     aside: Collection[str],
-    linked: str | None = None,
     else_statuses: Sequence[str] = (),
+    databases: Databases = NOT_LIMITED,
 ) -> tuple[bool, bool]:
     """Make the registry say what was asked; whether anything had to be changed, and whether the tenant is set aside.
 
-    A row that is there keeps its status and whatever the request does not name.
+    A row that is there keeps its status and whatever the request does not name. The ledger, which has to be there,
+    remembers which key added a row.
 
     Args:
         status: of a new row; one of `else_statuses` where the table does not know it.
-        aside: statuses whose rows claim no organization, as policies compare them.
-        linked: the organization that the ledger gives to the tenant, if any.
+        aside: statuses of tenants that are left alone, as policies compare them.
+        databases: how many tenants without a database the key may have registered.
 
     Raises:
-        Conflict: when slug, database or organization are another tenant's, or the table does not take the row.
+        Conflict: when slug, database or organization are another tenant's, the tenant has another organization, its
+            key has registered too many tenants without a database, or the table does not take the row.
         Fault: when the database cannot be reached; BUSY when others register, or change that row, for too long.
     """
     await registry.ensure_table()
     columns = await must_show_all(registry, asked)
     status = await registry.spelling([status, *else_statuses])
-    is_view = (await registry.described()).kind == VIEW
     # triggers of the tenant manager's may rely on our role's own search path
-    async with (
-        logging_holders_of(registry.database, _ONE_AT_A_TIME),
-        registry.database.transaction(own_path=True) as connection,
-    ):
-        await alone(connection, _ONE_AT_A_TIME, wait_seconds=_LOCK_SECONDS)
-        if is_view:
-            # a policy of a table below, which would hide a rival's row, is an error then
-            await connection.execute("SET LOCAL row_security = off")
-        rows = await _rows_like(connection, registry, columns, asked)
-        own = _own_row(rows, asked)
-        _must_be_free(rows, asked, aside)
-        # the registry is trusted: what it says now beats what a run has read
-        _must_be_its_own((own or {}).get("clerk_org_id") or linked, asked)
+    async with alone_with_organizations(registry, own_path=True, wait_seconds=_LOCK_SECONDS) as connection:
+        known = await known_of(connection, registry, columns, asked)
+        must_not_conflict(known, asked, caller, aside)
+        own, link = known.row(asked), known.link(asked)
         try:
             if own is None:
+                await must_have_room(connection, registry, asked, caller, databases)
                 await _insert(connection, registry, columns, asked, status)
+                await remember(connection, asked, caller)
                 return True, False
             changed = await _update(connection, registry, columns, asked)
-            # somebody has changed it in the registry, and no run has read it yet
+            linked = link["clerk_org_id"] if link else None
+            # its owner has changed it in the registry, and no run has read it yet
             moved = linked is not None and bool(own["clerk_org_id"]) and own["clerk_org_id"] != linked
             return changed or moved, registry_status(own["status"]) in aside
         except REFUSALS as error:
@@ -100,52 +94,6 @@ def _told(error: Error) -> str:
     if isinstance(error, errors.DataError):
         return f"a value does not fit its column ({type(error).__name__})"
     return str(error).splitlines()[0]
-
-
-async def _rows_like(
-    connection: AsyncConnection[TupleRow], registry: Registry, columns: dict[str, Column], asked: Registration
-) -> list[Row]:
-    organization, state = (
-        sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
-        for name in ("clerk_org_id", "status")
-    )
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(
-        sql.SQL(
-            "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id, "
-            "{state} AS status FROM {table} WHERE slug::text = %s OR database_name::text = %s "
-            "OR {organization} = %s"
-        ).format(organization=organization, state=state, table=registry.identifier),
-        [asked.slug, asked.database_name, asked.clerk_org_id],
-    )
-    return await cursor.fetchall()
-
-
-def _own_row(rows: list[Row], asked: Registration) -> Row | None:
-    for row in rows:
-        if row["database_name"] == asked.database_name and row["slug"] != asked.slug:
-            raise Conflict(f"Database {asked.database_name} is registered as tenant {row['slug']}.")
-        if row["slug"] == asked.slug and row["database_name"] != asked.database_name:
-            raise Conflict(f"Tenant {asked.slug} is registered with database {row['database_name']}.")
-    return next((row for row in rows if row["slug"] == asked.slug), None)
-
-
-def _must_be_free(rows: list[Row], asked: Registration, aside: Collection[str]) -> None:
-    if asked.clerk_org_id is None:
-        return
-    for row in rows:
-        others = row["clerk_org_id"] == asked.clerk_org_id and row["database_name"] != asked.database_name
-        if others and registry_status(row["status"]) not in aside:
-            raise Conflict(f"Clerk organization {asked.clerk_org_id} is tenant {row['slug']}'s in the registry.")
-
-
-def _must_be_its_own(known: str | None, asked: Registration) -> None:
-    """A tenant's organization is not changed over HTTP: whoever holds a key would hold every workspace."""
-    if asked.clerk_org_id is not None and known and known != asked.clerk_org_id:
-        raise Conflict(
-            f"Tenant {asked.slug} has another Clerk organization already, which decides who gets into its workspace. "
-            "Change it in the registry itself, then ask again."
-        )
 
 
 async def _insert(

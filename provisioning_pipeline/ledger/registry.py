@@ -102,7 +102,7 @@ class Registry:
         people = await self._people()
         query = rows_query(await self.described(), people, some=only is not None)
         named = None if only is None else {"names": list(only), "written": sorted({folded_name(name) for name in only})}
-        found = await self._read(query, named, own_path=people.runs_code)
+        found = await self.read(query, named, own_path=people.runs_code)
         if len(found) > MOST_ROWS:
             raise Fault(
                 FaultKind.SERVER,
@@ -130,14 +130,18 @@ class Registry:
             self.identifier
         )
 
-    async def _read(
+    async def read(
         self,
         query: sql.Composed,
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         own_path: bool = False,
     ) -> list[Row]:
-        """Rows of the table. Through a view PostgreSQL itself says when a policy of a table below would hide some."""
+        """Rows of a query over the table; `own_path` as in `Database.transaction`.
+
+        Raises:
+            Fault: when a policy of a table below a view would hide some, as PostgreSQL itself says.
+        """
         table = await self.described()
         if table.kind != VIEW:
             return await self.database.fetch(query, parameters, own_path=own_path or table.runs_code)
@@ -156,7 +160,7 @@ class Registry:
         """The database names of the rows that carry this Clerk organization; none where the table cannot say."""
         if not {"database_name", "clerk_org_id"} <= (await self.readable_columns()).keys():
             return []
-        rows = await self._read(
+        rows = await self.read(
             sql.SQL(
                 "SELECT database_name::text AS database_name FROM {} "
                 "WHERE clerk_org_id::text = %s AND database_name IS NOT NULL"
@@ -170,7 +174,7 @@ class Registry:
         columns = await self.readable_columns()
         if not set(MUST_HAVE) <= columns.keys():
             return []
-        return await self._read(
+        return await self.read(
             sql.SQL(
                 "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id "
                 "FROM {table} WHERE (slug::text = %s OR database_name::text = %s) AND database_name IS NOT NULL"
@@ -195,7 +199,7 @@ class Registry:
             name: sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
             for name in ("clerk_org_id", "status")
         }
-        return await self._read(
+        return await self.read(
             sql.SQL(
                 "SELECT database_name::text AS database_name, {clerk} AS clerk_org_id, {status} AS status FROM {table} "
                 "WHERE ({clerk} = %s OR database_name::text = %s) AND database_name IS NOT NULL"
@@ -432,7 +436,7 @@ class Registry:
 
     async def _row(self, database_name: str, names: Sequence[str]) -> Row:
         """These columns of a tenant's row, as texts."""
-        rows = await self._read(
+        rows = await self.read(
             sql.SQL("SELECT {} FROM {} WHERE database_name::text = {}").format(
                 sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(name)) for name in names),
                 self.identifier,

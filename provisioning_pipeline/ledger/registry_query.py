@@ -38,7 +38,7 @@ def rows_query(registry: Table, people: Table, *, some: bool) -> sql.Composed:
     columns = registry.columns
 
     def text(name: str) -> sql.Composable:
-        return _text(sql.Identifier("r", name), columns[name]) if name in columns else sql.SQL("NULL::text")
+        return text_sql(sql.Identifier("r", name), columns[name]) if name in columns else sql.SQL("NULL::text")
 
     workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), "")
     persons, named, owner = _people(columns, people, some=some)
@@ -135,7 +135,7 @@ def _equals(person: str, person_type: str, chosen: str, chosen_type: str, *, som
     return among.format(sql.Identifier(person), cast, sql.Identifier(chosen), cast)
 
 
-def _text(name: sql.Identifier, column: Column) -> sql.Composable:
+def text_sql(name: sql.Identifier, column: Column) -> sql.Composable:
     """A column as text; of JSON the text that it is, and nothing of an object."""
     if column.type in JSON_TYPES:
         return sql.SQL(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCHEMA = "provisioning"
-HEAD = "0007"
+HEAD = "0008"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 
 
@@ -74,7 +74,7 @@ async def _state(database: Database) -> tuple[str | None, bool]:
     """
     try:
         rows = await database.fetch(
-            "SELECT version_num, to_regclass('provisioning.member_intent') IS NOT NULL AS whole "
+            "SELECT version_num, to_regclass('provisioning.refusal') IS NOT NULL AS whole "
             "FROM provisioning.alembic_version"
         )
     except InsufficientPrivilege as error:

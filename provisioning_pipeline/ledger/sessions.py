@@ -18,7 +18,7 @@ async def tenant_of(database: Database, organization_id: str, user_id: str) -> L
                        AND x.type = 'Ready' AND x.reason = ANY(%s))
                ) AS slug_is_its_own, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
                r.reason AS ready_reason, w.status AS workspace_status, w.reason AS workspace_reason,
-               m.twenty_user_id::text AS twenty_user_id
+               m.twenty_user_id::text AS twenty_user_id, l.organization_named
         FROM provisioning.tenant_link l
         LEFT JOIN provisioning.condition r ON r.database_name = l.database_name AND r.type = 'Ready'
         LEFT JOIN provisioning.condition w ON w.database_name = l.database_name AND w.type = 'WorkspaceReady'

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.locks import request_lock
+from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
 TENANT_MANAGER = "tenant-manager"
@@ -161,5 +162,8 @@ class TenantRequests:
 
 def _same(row: Row, caller: Caller) -> Request:
     if row["fingerprint"] != caller.fingerprint:
-        raise Conflict("This Idempotency-Key was used for another request. Use a new key for a new request.")
+        raise Conflict(
+            "This Idempotency-Key was used for another request. Use a new key for a new request.",
+            KeyRefusal.REQUEST_DIFFERS,
+        )
     return Request(row["id"], row["database_name"], row["run_id"])

@@ -1,4 +1,4 @@
-"""API keys of services: what one looks like, and what is kept of it."""
+"""API keys of services: what one looks like, what it may do, and what is kept of it."""
 
 import hashlib
 import hmac
@@ -6,15 +6,56 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 PREFIX = "pvk"
 """So that a scanner for leaked secrets can find one."""
 _FORM = re.compile(rf"{PREFIX}_([0-9a-f]{{12}})_[0-9A-Za-z_-]{{43}}")
 
 
+class Scope(StrEnum):
+    """What a key may do with the tenants in its reach."""
+
+    READ = "tenants:read"
+    WRITE = "tenants:write"
+
+
+EVERY_SCOPE = frozenset(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The tenants that a key is for: all, the one with this slug, or those whose slugs begin so."""
+
+    tenant: str | None = None
+    tenant_prefix: str | None = None
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is every tenant."""
+        return self.tenant is None and self.tenant_prefix is None
+
+    def covers(self, slug: str) -> bool:
+        """Whether the tenant with this slug is among them."""
+        if self.tenant is not None:
+            return slug == self.tenant
+        return self.tenant_prefix is None or slug.startswith(self.tenant_prefix)
+
+    def __str__(self) -> str:
+        if self.tenant is not None:
+            return f"tenant {self.tenant}"
+        return "all tenants" if self.tenant_prefix is None else f"tenants {self.tenant_prefix}..."
+
+
+EVERY_TENANT = Reach()
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is kept of a key: everything but the key. `hash` is of the whole key."""
+    """What is kept of a key: everything but the key. `hash` is of the whole key.
+
+    A key of a version without scopes has all of them, for every tenant.
+    """
 
     id: str
     name: str
@@ -23,6 +64,8 @@ class ApiKey:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    scopes: frozenset[Scope] = EVERY_SCOPE
+    reach: Reach = EVERY_TENANT
 
     def state(self, now: datetime) -> str:
         """`active`, `revoked` or `expired`."""

@@ -61,6 +61,7 @@ class LinkedTenant:
         ready_reason: why it is, or is not, ready: a `Reason`, or a word of another version; None before anybody looked.
         workspace_status, workspace_reason: of its condition WorkspaceReady, likewise.
         twenty_user_id: the person's account; None for somebody who is not linked.
+        organization_named: the tenant's registry row has named the organization, now or once.
     """
 
     database_name: str
@@ -73,6 +74,7 @@ class LinkedTenant:
     workspace_status: str | None
     workspace_reason: str | None
     twenty_user_id: str | None
+    organization_named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
+from provisioning_pipeline.model.key_refusal import KeyRefusal
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -25,12 +28,23 @@ class Caller:
         api_key_id: whose key it is.
         idempotency_key: the caller's own name for the request; None: it has none.
         fingerprint: hash of what is asked; the same for the same request.
+        reach: the tenants that the key is for.
     """
 
     api_key_id: str
     idempotency_key: str | None
     fingerprint: str
+    reach: Reach = EVERY_TENANT
 
 
 class Conflict(Exception):
-    """A request that contradicts what is already there; its text says what, and what to do."""
+    """A request that contradicts what is already there.
+
+    Args:
+        told: what contradicts it, and what to do.
+        why: the same as one word.
+    """
+
+    def __init__(self, told: str, why: KeyRefusal = KeyRefusal.REGISTRY_REFUSED) -> None:
+        super().__init__(told)
+        self.why = why

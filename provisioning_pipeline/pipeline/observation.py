@@ -11,13 +11,16 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.tenant_database import evidence
-from provisioning_pipeline.decide.detection import Detected, detect, slug_of
+from provisioning_pipeline.decide.detection import Detected, detect
 from provisioning_pipeline.decide.looks import due
 from provisioning_pipeline.decide.organizations import claimants_of
 from provisioning_pipeline.decide.plan import databases_without_workspace
 from provisioning_pipeline.decide.registry_loss import RegistryLoss, weigh_loss
+from provisioning_pipeline.decide.slugs import namesakes_of
+from provisioning_pipeline.ledger.organizations import claims
 from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.organization import Claim
 from provisioning_pipeline.model.tenant_database import LastLook, Look
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, some_organizations, whole_instance
@@ -44,6 +47,7 @@ class Seen:
         dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
         looked_at: when reading began, by the clock of the ledger's database.
         loss: what the registry has lost since a run last looked.
+        claims: which tenants have the organizations in question, also tenants that are not planned for.
     """
 
     detected: list[Detected]
@@ -58,6 +62,7 @@ class Seen:
     looked_at: datetime
     dropped: frozenset[str] = frozenset()
     loss: RegistryLoss = field(default_factory=RegistryLoss)
+    claims: Sequence[Claim] = ()
 
 
 async def registry_loss(connections: Connections, approved: str | None = None) -> RegistryLoss:
@@ -97,10 +102,11 @@ async def everything(connections: Connections, approved: str | None = None) -> S
             _databases(connections, None),
         ]
     )
+    claimed_and_taken_over = both(claims(connections.registry), members.taken_over(also_left=True))
     written_and_last = both(evidence(connections.cluster), connections.looks.last())
     theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
-    (ours, (taken_over, (written, last))), (twenty, clerk) = await both(
-        both(frames, both(members.taken_over(also_left=True), written_and_last)),
+    (ours, ((claimed, taken_over), (written, last))), (twenty, clerk) = await both(
+        both(frames, both(claimed_and_taken_over, written_and_last)),
         both(theirs, whole_instance(connections.clerk)),
     )
     registry, links, member_links, user_links, intents, databases = ours
@@ -134,6 +140,7 @@ async def everything(connections: Connections, approved: str | None = None) -> S
         looked_at,
         dropped,
         loss,
+        claimed,
     )
 
 
@@ -142,7 +149,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool, app
     settings, members = connections.settings, connections.members
     looked_at = await connections.marks.now()
     # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
-    wanted = [*names, *(slug_of(name, ()) for name in names)]
+    wanted = [*names, *(slug for name in names for slug in namesakes_of(name))]
     registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
     databases = [*names, *registry["database_name"], *links["database_name"]]
     found, (twenty, (member_links, intents)) = await both(
@@ -175,6 +182,9 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool, app
     ids = sorted({*accounts, *user_links["twenty_user_id"]})
     twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
     twenty = await with_half_members(twenty, connections.twenty_databases, links)
+    # an organization that one of these tenants may get can be another tenant's, which nobody asked for
+    named = {claim for found in claimants_of(detected) if (claim := found.registered or found.linked)}
+    claimed = await claims(connections.registry, sorted({*named, *clerk.organizations["organization_id"]}))
     # whose account it is by e-mail may be linked to somebody who is not among these people
     rivals = await members.user_links([], sorted(set(twenty.users["user_id"])))
     return Seen(
@@ -189,6 +199,7 @@ async def some(connections: Connections, names: list[str], *, by_hand: bool, app
         looks,
         looked_at,
         loss=loss,
+        claims=claimed,
     )
 
 

@@ -35,7 +35,7 @@ from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault, FaultKin
 from provisioning_pipeline.model.frames import frame, records
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure, Membership, User
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, ClerkRead, Plan, TenantPlan, registry_status
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, ClerkRead, Plan, TenantPlan
 from provisioning_pipeline.observe.clerk import ClerkSnapshot, departures
 from provisioning_pipeline.pipeline.accounts import AskedAccounts
 from provisioning_pipeline.pipeline.connections import Connections
@@ -43,7 +43,7 @@ from provisioning_pipeline.pipeline.half_members import mending
 from provisioning_pipeline.pipeline.invitations import invitations_of_tenants
 from provisioning_pipeline.pipeline.joins import joins_of
 from provisioning_pipeline.pipeline.observation import Seen, everything, some
-from provisioning_pipeline.pipeline.policy import database_policy, member_policy
+from provisioning_pipeline.pipeline.policy import database_policy, member_policy, standing_claims
 from provisioning_pipeline.pipeline.shut_out import shut_out_of_plan
 from provisioning_pipeline.settings import Settings
 
@@ -238,6 +238,7 @@ async def _decide(
         left=_left(seen, entries),
         given_up=given_up(seen.intents, people, seen.looked_at),
         registry_doubt=seen.loss.doubt,
+        kept_rows=frozenset(seen.loss.kept),
         **_registry_news(seen),
         room={
             row["server"]: None if row["capacity"] is None else max(0, row["capacity"] - row["workspaces"])
@@ -392,20 +393,14 @@ def _in_turn(missing: list[tuple[str, str]], now: datetime) -> list[tuple[str, s
 
 
 def _matches(settings: Settings, seen: Seen) -> dict[str, Match]:
-    claimants = claimants_of(seen.detected)
+    claimants = claimants_of(seen.detected, seen.claims)
     ours = {claimant.database_name for claimant in claimants}
-    aside = seen.registry["status"].map(registry_status).isin(settings.registry_excluded_statuses)
-    others = seen.registry[~seen.registry["database_name"].isin(ours) & ~aside]
-    # a tenant that lost its row for a moment keeps its organization
-    kept = [link for found in seen.detected if found.tenant.database_name in seen.loss.kept and (link := found.link)]
+    stands = standing_claims(settings, seen.loss.kept)
     return match_organizations(
         claimants,
         seen.clerk.organizations,
         adopt_by_slug=settings.adopt_by_slug,
-        claimed_elsewhere=[
-            *others["clerk_org_id"].dropna(),
-            *(link["clerk_org_id"] for link in kept if link["clerk_org_id"]),
-        ],
+        elsewhere=[claim for claim in seen.claims if claim.database_name not in ours and stands(claim)],
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.model.tenant import Admin, Plan, TenantPlan
+from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.report.plan_lines import done_lines
 from provisioning_pipeline.settings import PREFIX, Settings
 
@@ -127,7 +128,7 @@ def must_be_as_saved(saved: SavedPlan, now: SavedPlan) -> None:
     raise PlanChanged(
         f"{saved.id} of {saved.made_at:%Y-%m-%d %H:%M UTC} no longer fits, so nothing was done. Since then "
         "(- was in the plan, + is new):\n"
-        + "\n".join(f"  {line}" for line in told)
+        + "\n".join(f"  {visible(line)}" for line in told)
         + "\nLook at it with `provisioning plan`, which tells the name of the plan as it is now."
     )
 

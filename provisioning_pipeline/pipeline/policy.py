@@ -1,10 +1,13 @@
 """The operator's decisions, from the settings, in the form in which deciding takes them."""
 
+from collections.abc import Callable, Collection
+
 from provisioning_pipeline.decide.detection import DetectionPolicy
 from provisioning_pipeline.decide.members import MemberPolicy
 from provisioning_pipeline.decide.plan_databases import DatabasePolicy
 from provisioning_pipeline.decide.registry_loss import LossBudget
 from provisioning_pipeline.decide.take_over import TakeOverPolicy
+from provisioning_pipeline.model.organization import Claim
 from provisioning_pipeline.settings import GatewaySettings, Settings
 
 
@@ -16,6 +19,12 @@ def detection_policy(settings: Settings) -> DetectionPolicy:
 def loss_budget(settings: GatewaySettings, approved: str | None = None) -> LossBudget:
     """How many lost registry rows are believed."""
     return LossBudget(settings.registry_lost_share, settings.registry_lost_most, approved)
+
+
+def standing_claims(settings: Settings, kept: Collection[str] = ()) -> Callable[[Claim], bool]:
+    """Which claims to organizations stand; `kept` are database names whose registry rows were lost for a moment."""
+    aside = frozenset(settings.registry_excluded_statuses)
+    return lambda claim: claim.stands(aside, kept)
 
 
 def member_policy(settings: Settings) -> MemberPolicy:

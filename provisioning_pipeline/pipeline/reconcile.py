@@ -17,8 +17,10 @@ from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.decide.drift import concerned, find_drift
+from provisioning_pipeline.decide.organizations import without_organization
 from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.organizations import store_organizations
 from provisioning_pipeline.ledger.registrations import known_rows, store_registered
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
@@ -42,6 +44,7 @@ from provisioning_pipeline.pipeline.contracts import Judged, look_and_remember
 from provisioning_pipeline.pipeline.forecasting import foretell
 from provisioning_pipeline.pipeline.observation import registry_loss
 from provisioning_pipeline.pipeline.plans import SavedPlan, must_be_as_saved, saved_plan
+from provisioning_pipeline.pipeline.policy import standing_claims
 from provisioning_pipeline.pipeline.retiring import retire
 from provisioning_pipeline.pipeline.scopes import scope_of
 from provisioning_pipeline.pipeline.totals import Totals
@@ -255,7 +258,7 @@ class Reconciler:
         adoptions = {entry.tenant.database_name: await self._adopt(entry, loss) for entry in adopted}
         await self.connections.registry.store_asked_admins(dict(plan.asked_admins))
         entries = []
-        for entry in plan.tenants:
+        for entry in await self._with_organizations(plan):
             adoption = adoptions.get(entry.tenant.database_name)
             if adoption and adoption.failed:
                 conditions = (*entry.conditions, *adoption.conditions)
@@ -273,15 +276,18 @@ class Reconciler:
         await self._keep_looks(plan)
         return replace(plan, tenants=tuple(entries))
 
-    async def _keep_what_was_read(self, plan: Plan) -> None:
-        """Which organization is whose; and the marks of tenants that were looked at come off."""
-        await self.connections.members.store_organizations(
-            [
-                (entry.tenant.database_name, entry.tenant.clerk_org_id)
-                for entry in plan.tenants
-                if entry.tenant.clerk_org_id
-            ]
+    async def _with_organizations(self, plan: Plan) -> list[TenantPlan]:
+        """Write down which organization is whose; a tenant whose organization is another one's by now waits."""
+        found = {entry.tenant.database_name: entry.tenant.clerk_org_id for entry in plan.tenants}
+        lost = await store_organizations(
+            self.connections.registry,
+            {name: organization for name, organization in found.items() if organization},
+            stands=standing_claims(self.connections.settings, plan.kept_rows),
         )
+        return [without_organization(entry) if entry.tenant.database_name in lost else entry for entry in plan.tenants]
+
+    async def _keep_what_was_read(self, plan: Plan) -> None:
+        """The marks of tenants that were looked at come off."""
         if plan.looked_at is not None:
             await self.connections.marks.forget_events(plan.looked_at - _KEPT_EVENTS)
             await self.connections.marks.catch_up(plan.looked_at)

@@ -8,6 +8,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.proofs import Proofs
 from provisioning_pipeline.ledger.tenant_requests import TenantRequests
+from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.pipeline.tenant_requests import TenantState, address_of
 from provisioning_pipeline.report.summary import tenant_lines
 
@@ -21,15 +22,21 @@ class TenantPage:
 
 
 async def tenant_page(
-    database: Database, *, limit: int, cursor: str | None, state: str | None, clerk_org_id: str | None
+    database: Database,
+    *,
+    limit: int,
+    cursor: str | None,
+    state: str | None,
+    clerk_org_id: str | None,
+    reach: Reach = EVERY_TENANT,
 ) -> TenantPage:
-    """Up to `limit` tenants after `cursor`, all or those in one state or of one organization.
+    """Up to `limit` tenants in reach after `cursor`, all or those in one state or of one organization.
 
     Raises:
         ValueError: when the cursor is none.
     """
     ledger = Ledger(database)
-    found = await ledger.page(_after(cursor), limit + 1, state, clerk_org_id)
+    found = await ledger.page(_after(cursor), limit + 1, state, clerk_org_id, reach)
     organizations = {row["database_name"]: row.pop("clerk_org_id") for row in found}
     names = [row["database_name"] for row in found[:limit]]
     lines = {line.database_name: line for line in tenant_lines(found[:limit], await ledger.conditions(names))}

@@ -20,9 +20,12 @@ from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
 from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.ledger.turns import CodeLocations
+from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
+from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.pipeline.conclude import tenants
 from provisioning_pipeline.pipeline.policy import loss_budget
+from provisioning_pipeline.pipeline.registered_databases import databases_of
 from provisioning_pipeline.pipeline.timeline import SeveralTenants, one_of
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.settings import Settings
@@ -70,6 +73,10 @@ class UnknownTenant(Exception):
     """The ledger knows no tenant of this name."""
 
 
+class OutOfReach(UnknownTenant):
+    """There is such a tenant, but the caller's key is not for it: told as if there were none."""
+
+
 class Requests:
     """Takes requests for tenants.
 
@@ -99,8 +106,10 @@ class Requests:
         Raises:
             Conflict: when it contradicts another tenant, or an earlier request under the same key.
             LedgerAway: when the ledger cannot be asked.
+            Fault: when the tenant cluster has to be asked, and cannot be.
         """
         settings = self._settings
+        databases = await databases_of(self.ledger, settings, asked, caller)
 
         async def keep(database: Database) -> tuple[Request | None, bool]:
             requests = TenantRequests(database)
@@ -115,10 +124,11 @@ class Requests:
             changed, is_aside = await register(
                 registry,
                 asked,
+                caller,
                 status=settings.new_statuses[0],
                 else_statuses=settings.new_statuses[1:],
                 aside=frozenset(settings.registry_excluded_statuses),
-                linked=(await Timelines(database).organization_and_members(asked.database_name))[0],
+                databases=databases,
             )
             state = await _state(database, settings, asked.database_name)
             as_it_should_be = "aside" if is_aside else "ready"
@@ -131,7 +141,7 @@ class Requests:
             return request, wanted
 
         request, wanted = await self.ledger.ask(keep)
-        return await self._answer(asked.database_name, request, wait, launch=wanted)
+        return await self._answer(asked.database_name, request, wait, reach=caller.reach, launch=wanted)
 
     async def reconcile(self, name: str, caller: Caller, *, wait: float) -> TenantState:
         """Have a tenant looked at, ready or not.
@@ -149,35 +159,37 @@ class Requests:
                 earlier = await requests.earlier(caller)
                 if earlier:
                     return earlier, False
-                database_name, slug = await _place_of(database, self._settings, name)
+                database_name, slug = await _place_of(database, self._settings, name, caller.reach)
                 return await requests.add(database_name, slug, caller, admin_email=None, mark=True), True
 
         request, wanted = await self.ledger.ask(keep)
-        return await self._answer(request.database_name, request, wait, launch=wanted)
+        return await self._answer(request.database_name, request, wait, reach=caller.reach, launch=wanted)
 
-    async def state(self, name: str) -> TenantState:
-        """A tenant, by slug or database name, with the last run that was launched for it by request.
+    async def state(self, name: str, reach: Reach) -> TenantState:
+        """A tenant in reach, by slug or database name, with the last run that was launched for it by request.
 
         Raises:
-            UnknownTenant: when nobody has it.
+            UnknownTenant: when there is none.
             SeveralTenants: when several have the slug.
             LedgerAway: when the ledger cannot be asked.
         """
 
         async def look(database: Database) -> TenantState:
-            state = await _must_be_known(database, self._settings, name)
+            state = await _must_be_known(database, self._settings, name, reach)
             return replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
 
         return await self.ledger.ask(look)
 
-    async def _answer(self, name: str, request: Request | None, wait: float, *, launch: bool) -> TenantState:
+    async def _answer(
+        self, name: str, request: Request | None, wait: float, *, reach: Reach, launch: bool
+    ) -> TenantState:
         """How far it is, after at most so many seconds; sooner when it is ready, or its run has ended without that."""
         launched = False
         if request and launch:
             run_id, launched = await self._launch(request)
             request = replace(request, run_id=run_id)
         clock = asyncio.get_running_loop().time
-        state, ended = await self._look(name, request, launched=launched)
+        state, ended = await self._look(name, request, reach, launched=launched)
         # those who wait ask the ledger again and again; beyond some they are told to come again instead
         if state.ready or ended or not wait or self._waiting >= _MOST_WAITING:
             return state
@@ -189,12 +201,14 @@ class Requests:
                 pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
                 with suppress(LedgerAway):
                     # the request is kept: a ledger that is away for a moment only makes the answer older
-                    state, ended = await self._look(name, request, launched=launched)
+                    state, ended = await self._look(name, request, reach, launched=launched)
         finally:
             self._waiting -= 1
         return state
 
-    async def _look(self, name: str, request: Request | None, *, launched: bool) -> tuple[TenantState, bool]:
+    async def _look(
+        self, name: str, request: Request | None, reach: Reach, *, launched: bool
+    ) -> tuple[TenantState, bool]:
         """The tenant now, and whether there is nothing to wait for.
 
         `launched`: the run was launched for this very request, so that its end is the answer.
@@ -205,7 +219,7 @@ class Requests:
             requests = TenantRequests(database)
             # before the tenant is read: what a run that has ended left is there by then
             ended = launched and await requests.has_ended(run_id)
-            state = await _must_be_known(database, self._settings, name)
+            state = await _must_be_known(database, self._settings, name, reach)
             last = run_id if request else await requests.last_run(state.line.database_name)
             return replace(state, run_id=last), ended or not state.waiting
 
@@ -255,22 +269,22 @@ async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: R
     budget = loss_budget(settings)
     loss = weigh_loss(registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=budget)
     if loss.doubt:
-        raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}")
+        raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}", KeyRefusal.REGISTRY_IN_DOUBT)
 
 
-async def place_of(ledger: LedgerAccess, settings: Settings, name: str) -> tuple[str, str]:
-    """Database name and slug of the tenant with this slug or database name, by the ledger or else the registry.
+async def place_of(ledger: LedgerAccess, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
+    """Database name and slug of the tenant in reach with this slug or database name, by ledger or else registry.
 
     Raises:
         UnknownTenant: when neither knows it.
         SeveralTenants: when several have the slug.
         LedgerAway: when the ledger cannot be asked.
     """
-    return await ledger.ask(lambda database: _place_of(database, settings, name))
+    return await ledger.ask(lambda database: _place_of(database, settings, name, reach))
 
 
-async def _place_of(database: Database, settings: Settings, name: str) -> tuple[str, str]:
-    line = await _line(database, name, with_conditions=False)
+async def _place_of(database: Database, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
+    line = await _line(database, name, reach, with_conditions=False)
     if line is not None:
         return line.database_name, line.slug
     # nobody has looked at it yet
@@ -278,31 +292,40 @@ async def _place_of(database: Database, settings: Settings, name: str) -> tuple[
     rows = [row for row in rows if row["database_name"] == name] or rows
     if not rows:
         raise UnknownTenant(name)
+    if not all(reach.covers(row["slug"]) for row in rows):
+        raise OutOfReach(name)
     if len(rows) > 1:
         raise SeveralTenants(tuple(sorted(row["database_name"] for row in rows)))
     return rows[0]["database_name"], rows[0]["slug"]
 
 
-async def _must_be_known(database: Database, settings: Settings, name: str) -> TenantState:
-    state = await _state(database, settings, name)
+async def _must_be_known(database: Database, settings: Settings, name: str, reach: Reach) -> TenantState:
+    state = await _state(database, settings, name, reach)
     if state is None:
         raise UnknownTenant(name)
     return state
 
 
-async def _line(database: Database, name: str, *, with_conditions: bool) -> TenantLine | None:
+async def _line(database: Database, name: str, reach: Reach, *, with_conditions: bool) -> TenantLine | None:
     """The tenant of this database name, or else the one with this slug; None: the ledger knows none.
 
     Raises:
         SeveralTenants: when several have the slug.
+        OutOfReach: when it is, or they are, out of reach.
     """
-    return one_of(await tenants(Ledger(database), with_conditions=with_conditions, only=name), name)
+    found = await tenants(Ledger(database), with_conditions=with_conditions, only=name)
+    if not reach.everywhere and found and not any(reach.covers(line.slug) for line in found):
+        raise OutOfReach(name)
+    line = one_of(found, name)
+    if line is not None and not reach.covers(line.slug):
+        raise OutOfReach(name)
+    return line
 
 
-async def _state(database: Database, settings: Settings, name: str) -> TenantState | None:
+async def _state(database: Database, settings: Settings, name: str, reach: Reach = EVERY_TENANT) -> TenantState | None:
     # before the tenant is read: what a run that has ended left is there by then
     waiting = await TenantRequests(database).waiting([name])
-    line = await _line(database, name, with_conditions=True)
+    line = await _line(database, name, reach, with_conditions=True)
     if line is None:
         return None
     organization, _ = await Timelines(database).organization_and_members(line.database_name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.visible import unsteered
 from provisioning_pipeline.report.summary import TenantLine
 
 _MOST_NAMED = 5
@@ -141,7 +142,7 @@ def payload(alert: Alert) -> dict[str, Any]:
 
 def escaped(text: str) -> str:
     """Text from outside on one line, so that nobody makes links of it, or mentions that call everybody."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    plain = unsteered(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(_CALLS_EVERYBODY.sub("@\u2060", plain).split())
 
 

@@ -289,6 +289,14 @@ class Settings(TenantClusterSettings):
         description="Requests that one API key may send in a minute to one process of `provisioning serve`.",
         examples=["600"],
     )
+    key_tenants_without_database: int = Field(
+        default=20,
+        ge=1,
+        le=MOST_COUNT,
+        description="Tenants whose database does not exist that one API key may have registered at a time; one more is "
+        "refused with 409 until their databases are there, or their rows are gone.",
+        examples=["20"],
+    )
     sign_ins_per_minute: int = Field(
         default=10,
         ge=1,

@@ -25,12 +25,12 @@ from provisioning_pipeline_tests.world import World
 PROBLEM = "application/problem+json"
 
 
-def key_of(settings: Settings, name: str = "tenant-manager", *, days: int | None = None) -> str:
-    """A new API key, as `provisioning keys create` makes it."""
+def key_of(settings: Settings, name: str = "tenant-manager", *, days: int | None = None, **limits: Any) -> str:
+    """A new API key, as `provisioning keys create` makes it; `limits` as `ApiKeys.create` has them."""
 
     async def create() -> str:
         async with ledger_database(settings, read_only=False) as database:
-            return (await ApiKeys(database).create(name, days=days))[1]
+            return (await ApiKeys(database).create(name, days=days, **limits))[1]
 
     return asyncio.run(create())
 

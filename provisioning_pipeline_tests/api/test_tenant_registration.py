@@ -178,9 +178,11 @@ class TestConflicts:
         assert service.tenants.row(other)["name"] == "Other"
 
 
-def test_the_organization_of_a_suspended_tenant_is_free(service: Service) -> None:
+def test_the_organization_of_a_suspended_tenant_is_no_keys_to_give(service: Service) -> None:
     service.tenants.add("gone", "org_1", status="Suspended")
 
-    accepted(service.put("acme", database_name="twenty_tenant_acme", clerk_org_id="org_1"))
+    answer = service.put("acme", database_name="twenty_tenant_acme", clerk_org_id="org_1")
 
-    assert service.tenants.row("twenty_tenant_acme")["clerk_org_id"] == "org_1"
+    assert "That tenant is set aside, and keeps it" in problem(answer, 409)
+    assert answer.json()["code"] == "organization_taken"
+    assert service.tenants.row("twenty_tenant_acme") == {}

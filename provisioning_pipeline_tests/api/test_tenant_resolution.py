@@ -79,6 +79,16 @@ def claimed_by_another(lobby: Lobby) -> Tenant:
     return made
 
 
+def moved_by_the_registrys_owner(lobby: Lobby) -> Tenant:
+    """Taken out of its row and written into another one's; no run has read it yet."""
+    made = claimed_by_another(lobby)
+    lobby.fleet.sql("UPDATE tenant_registry SET clerk_org_id = NULL WHERE database_name = %s", made.database_name)
+    lobby.fleet.sql(
+        "UPDATE provisioning.tenant_link SET organization_named = true WHERE database_name = %s", made.database_name
+    )
+    return made
+
+
 def claims_another(lobby: Lobby) -> Tenant:
     made, other = lobby.tenant("disputed"), lobby.tenant("rival")
     lobby.fleet.sql(
@@ -109,6 +119,7 @@ NOWHERE: dict[Callable[[Lobby], Tenant], str] = {
     not_made_yet: "workspace_not_ready",
     workspace_gone: "workspace_not_ready",
     claimed_by_another: "organization_disputed",
+    moved_by_the_registrys_owner: "organization_disputed",
     claims_another: "organization_disputed",
     registered_twice: "organization_disputed",
 }
@@ -221,3 +232,14 @@ def test_a_role_that_no_header_can_carry(sandbox_postgres: SandboxPostgres) -> N
         assert answer.status_code == 200
         assert unquote(answer.headers["X-Twenty-Role"]) == "Członek zespołu"
         assert lobby.ask(SESSION, token).json()["role"] == "Członek zespołu"
+
+
+def test_a_row_of_another_tenant_locks_nobody_out_whom_the_ledger_linked_first(lobby: Lobby) -> None:
+    """The tenant's own row names no organization, as where it was found by its slug or its metadata."""
+    tenant, other = lobby.tenant("silent"), lobby.tenant("rival")
+    set_organization = "UPDATE tenant_registry SET clerk_org_id = %s WHERE database_name = %s"
+    lobby.fleet.sql(set_organization, None, tenant.database_name)
+    lobby.fleet.sql(set_organization, tenant.organization, other.database_name)
+
+    user = lobby.member(tenant)
+    must_pass(lobby.ask(VERIFY, lobby.token(tenant, user)), lobby, tenant, user)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -23,10 +24,10 @@ def keys(fleet: Fleet, *arguments: str) -> Done:
     return provisioning("keys", *arguments, environment=fleet.environment())
 
 
-def listed(fleet: Fleet) -> list[dict[str, str | None]]:
+def listed(fleet: Fleet) -> list[dict[str, Any]]:
     done = keys(fleet, "list", "--json")
     assert done.returncode == 0
-    found: list[dict[str, str | None]] = json.loads(done.stdout)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 
 
@@ -96,6 +97,75 @@ def test_an_unknown_key_is_told(fleet: Fleet) -> None:
 
     assert done.returncode == 2
     assert "There is no key '0123456789ab'" in done.stderr
+
+
+def test_a_list_shows_what_each_key_may_do(fleet: Fleet) -> None:
+    for arguments in (
+        ["all"],
+        ["reader", "--scope", "tenants:read"],
+        ["both", "--scope", "tenants:read", "--scope", "tenants:write", "--tenant", "acme"],
+        ["europe", "--tenant-prefix", "eu-[x]"],
+    ):
+        done = keys(fleet, "create", *arguments)
+        assert done.returncode == 0, done.stderr
+    assert "tenants:read, tenants:write of tenants eu-[x]..." in done.stderr
+    keys(fleet, "create", "earlier")
+    fleet.sql(
+        "DELETE FROM provisioning.api_key_scope s USING provisioning.api_key k WHERE k.id = s.key_id"
+        " AND k.name = 'earlier'"
+    )
+
+    both = ["tenants:read", "tenants:write"]
+    assert {row["name"]: (row["scopes"], row["tenant"], row["tenant_prefix"]) for row in listed(fleet)} == {
+        "all": (both, None, None),
+        "reader": (["tenants:read"], None, None),
+        "both": (both, "acme", None),
+        "europe": (both, None, "eu-[x]"),
+        "earlier": (both, None, None),
+    }
+    lines = keys(fleet, "list").stdout.splitlines()
+    (reader,) = [line for line in lines if "reader" in line]
+    assert "tenants:read " in reader
+    assert "tenants:write" not in reader
+    assert "all tenants" in reader
+    assert any("tenants eu-[x]..." in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--tenant", "acme", "--tenant-prefix", "eu-"],
+        pytest.param(["--tenant", ""], marks=pytest.mark.slow),
+        pytest.param(["--tenant-prefix", "a\x1b[31m"], marks=pytest.mark.slow),
+        pytest.param(["--scope", "tenants:delete"], marks=pytest.mark.slow),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(fleet: Fleet, arguments: list[str]) -> None:
+    assert keys(fleet, "create", "tenant-manager", *arguments).returncode == 2
+    assert listed(fleet) == []
+
+
+def test_what_services_were_refused_is_listed(fleet: Fleet) -> None:
+    assert "Nothing was refused." in keys(fleet, "refusals").stdout
+    for key_id, address, tenant, reason, times in (
+        ("0123456789ab", "10.0.0.1", "[bold]acme", "organization_taken", 3),
+        ("", "10.0.0.2", "", "wrong_key", 40),
+    ):
+        fleet.sql(
+            "INSERT INTO provisioning.refusal (hour, reason, status, api_key_id, address, route, tenant, detail,"
+            " request_id, first_at, last_at, times) VALUES (now(), %s, 409, %s, %s, 'PUT /v1/tenants/{slug}', %s,"
+            " 'As it was told.', 'r-1', now(), now(), %s)",
+            *(reason, key_id, address, tenant, times),
+        )
+
+    table = keys(fleet, "refusals").stdout
+    assert "[bold]acme" in table
+    assert "wrong_key" in table
+    found = json.loads(keys(fleet, "refusals", "--json", "--key", "0123456789ab").stdout)
+    assert [(one["reason"], one["times"], one["address"], one["tenant"], one["request_id"]) for one in found] == [
+        ("organization_taken", 3, "10.0.0.1", "[bold]acme", "r-1")
+    ]
+    assert json.loads(keys(fleet, "refusals", "--json", "--limit", "1").stdout)[0]["api_key_id"] is None
 
 
 @pytest.mark.slow

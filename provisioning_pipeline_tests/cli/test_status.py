@@ -52,7 +52,7 @@ def test_nothing_from_outside_steers_the_terminal(fleet: Fleet) -> None:
     shown = provisioning("status", "acme", environment=fleet.environment()).stdout
     assert "[bold]second[/]" in shown
     assert "\x1b" not in shown
-    assert "�[31mthird�line" in shown
+    assert "\\x1b[31mthird\\nline" in shown
     assert "fourth\\" in shown
 
 

@@ -12,6 +12,7 @@ import pytest
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from provisioning_pipeline.client import (
+    NotAllowed,
     NotReady,
     ProvisioningClient,
     ProvisioningError,
@@ -316,6 +317,14 @@ def test_a_door_that_restarts_is_reached(connect: Connect, server: LoopbackServe
 
 
 # --- errors -----------------------------------------------------------------------------------------------------
+
+
+def test_a_key_that_may_not_is_an_error_of_its_own(client: Client, door: Door):
+    body = {"title": "Forbidden", "detail": "The API key lacks the scope tenants:write.", "code": "scope_missing"}
+    door.before += [says(JSONResponse(body, 403, media_type="application/problem+json"))]
+    with pytest.raises(NotAllowed, match="provisioning keys list") as raised:
+        client.put_tenant("acme", **ACME)
+    assert (raised.value.status, raised.value.code) == (403, "scope_missing")
 
 
 def test_a_refusal_says_what_to_do(client: Client, door: Door):

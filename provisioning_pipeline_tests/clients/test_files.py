@@ -1,7 +1,7 @@
 """A file is written whole or not at all; what cannot be written is told with its place, and leaves nothing behind."""
 
-import ast
 import os
+import re
 import resource
 import stat
 from collections.abc import Iterator
@@ -157,13 +157,11 @@ def test_no_other_function_writes_files() -> None:
     """The sandbox, and the demo in its folder, is for trials; the reference is the developers'."""
     package = Path(provisioning_pipeline.__file__).parent
     elsewhere = {"cli/reference.py", "cli/demo.py", "clients/files.py"}
+    writes = re.compile(r"\.(write_text|write_bytes|mkdir|makedirs|touch)\(")
     found = [
-        f"{name}:{call.lineno}"
+        name
         for path in sorted(package.rglob("*.py"))
         if (name := str(path.relative_to(package))) not in elsewhere and not name.startswith("sandbox/")
-        for call in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and call.func.attr in {"write_text", "write_bytes", "mkdir", "makedirs", "touch"}
+        if writes.search(path.read_text("utf-8"))
     ]
     assert found == []

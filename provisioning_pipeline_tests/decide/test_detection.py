@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.detection import Detected, name_of, slug_of
+from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline_tests.decide.facts import EXCLUDED, condition, find, link, row
 
@@ -138,29 +138,6 @@ def test_an_adopted_database_does_not_take_a_slug_that_somebody_has() -> None:
 def test_two_adopted_databases_of_one_name_get_different_slugs() -> None:
     found = find([DB, "twenty_tenant_acme_ffffffff"])
     assert len({each.tenant.slug for each in found}) == 2
-
-
-@pytest.mark.parametrize(
-    ("database_name", "slug"),
-    [
-        ("twenty_tenant_acme_0a1b2c3d", "acme"),
-        ("twenty_tenant_acme-west_0a1b2c3d", "acme-west"),
-        ("twenty_tenant_acme", "acme"),
-        ("twenty_tenant__0a1b2c3d", "0a1b2c3d"),
-        ("twenty_tenant_ACME_0a1b2c3d", "acme"),
-        ("crm_of_zenith", "crm_of_zenith"),
-        ("twenty_tenant_-", "twenty_tenant_-"),
-    ],
-)
-def test_slugs_of_databases_that_nobody_named(database_name: str, slug: str) -> None:
-    assert slug_of(database_name, ()) == slug
-
-
-@given(st.text(min_size=1), st.sets(st.text(max_size=5)))
-def test_a_slug_is_never_empty_and_neither_is_a_name(database_name: str, taken: set[str]) -> None:
-    slug = slug_of(database_name, taken)
-    assert slug
-    assert name_of(slug)
 
 
 # --- over any fleet -----------------------------------------------------------------------------------------------

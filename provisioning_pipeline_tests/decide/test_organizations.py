@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from provisioning_pipeline.decide.organizations import Claimant, Match, match_organizations
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.organization import Claim
 
 Row = tuple[str, str, str | None, str | None]
 
@@ -25,10 +26,19 @@ def organization(number: int, slug: str | None = None, workspace: str | None = N
     return (f"org_{number}", f"Organization {number}", slug, workspace)
 
 
-def matched(*claimants: Claimant, at_clerk: list[Row], adopt: bool = False, elsewhere: Any = ()) -> dict[str, Match]:
-    """What is found for these."""
+def elsewhere_by(way: str, organization_id: str) -> Claim:
+    """What a tenant that is not looked at claims: by its `row`, by our `link`, or by a link that is `given up`."""
+    named = organization_id if way == "row" else None
+    return Claim(organization_id, "theirs", way != "row", True, named, "active", given_up=way == "given up")
+
+
+def matched(
+    *claimants: Claimant, at_clerk: list[Row], adopt: bool = False, elsewhere: Any = (), way: str = "row"
+) -> dict[str, Match]:
+    """What is found for these; `elsewhere` are organizations of tenants that are not looked at, by this way."""
     rows = frames.frame(frames.ORGANIZATIONS, at_clerk)
-    return match_organizations(claimants, rows, adopt_by_slug=adopt, claimed_elsewhere=elsewhere)
+    claims = [elsewhere_by(way, organization_id) for organization_id in elsewhere]
+    return match_organizations(claimants, rows, adopt_by_slug=adopt, elsewhere=claims)
 
 
 EVERYTHING = [
@@ -80,7 +90,8 @@ def test_what_two_organizations_say_of_themselves_proves_nothing(adopt: bool) ->
     assert (match.organization_id, match.reason) == (None, Reason.ORGANIZATION_AMBIGUOUS)
 
 
-SURE: list[dict[str, Any]] = [{"registered": "org_1"}, {"linked": "org_1"}, {"workspace_id": "ws"}]
+SURE: list[dict[str, Any]] = [{"linked": "org_1"}, {"registered": "org_1"}, {"workspace_id": "ws"}]
+"""The strongest first: whom the ledger has linked and whose row says nothing else keeps it."""
 
 
 @pytest.mark.parametrize("one", range(3))
@@ -97,11 +108,63 @@ def test_an_organization_that_two_tenants_claim_is_the_stronger_claims_or_nobody
         assert "org_1" in match.message
 
 
-@pytest.mark.parametrize("known", SURE)
+@pytest.mark.parametrize("known", SURE[1:])
 def test_a_claim_of_a_tenant_that_is_not_looked_at_counts(known: dict[str, Any]) -> None:
     rows = [organization(1, workspace="ws")]
-    match = matched(tenant("acme", **known), at_clerk=rows, elsewhere=["org_1"])["acme"]
-    assert match.reason is Reason.ORGANIZATION_AMBIGUOUS
+    for way in ("row", "link"):
+        match = matched(tenant("acme", **known), at_clerk=rows, elsewhere=["org_1"], way=way)["acme"]
+        assert match.reason is Reason.ORGANIZATION_AMBIGUOUS
+
+
+def test_another_tenants_row_takes_nothing_from_whom_the_ledger_linked_first() -> None:
+    victim, newcomer = tenant("acme", linked="org_1"), tenant("evil", registered="org_1")
+    matches = matched(victim, newcomer, at_clerk=[organization(1)])
+    assert matches["acme"] == Match("org_1")
+    assert matches["evil"].reason is Reason.ORGANIZATION_AMBIGUOUS
+    # looked at alone, either of them
+    assert matched(victim, at_clerk=[organization(1)], elsewhere=["org_1"]) == {"acme": Match("org_1")}
+    alone = matched(newcomer, at_clerk=[organization(1)], elsewhere=["org_1"], way="link")["evil"]
+    assert alone == matches["evil"]
+    assert "is another tenant's already" in alone.message
+
+
+def test_two_rows_of_the_registry_make_it_nobodys_even_if_one_tenant_is_linked() -> None:
+    """Only the registry's owner can have written both, and only its owner can say which one is meant."""
+    linked, other = tenant("acme", registered="org_1", linked="org_1"), tenant("other", registered="org_1")
+    matches = matched(linked, other, at_clerk=[organization(1)])
+    assert {match.reason for match in matches.values()} == {Reason.ORGANIZATION_AMBIGUOUS}
+
+
+def test_a_tenants_own_row_gives_up_what_it_was_linked_to() -> None:
+    moved = tenant("acme", registered="org_2", linked="org_1")
+    matches = matched(moved, tenant("heir", registered="org_1"), at_clerk=[organization(1), organization(2)])
+    assert matches == {"acme": Match("org_2"), "heir": Match("org_1")}
+
+
+def test_what_the_registrys_owner_took_out_of_one_row_and_wrote_into_another_has_moved() -> None:
+    old, new = tenant("acme", linked="org_1", given_up=True), tenant("heir", registered="org_1")
+    matches = matched(old, new, at_clerk=[organization(1)])
+    assert matches["heir"] == Match("org_1")
+    assert matches["acme"].reason is Reason.ORGANIZATION_AMBIGUOUS
+    assert matched(new, at_clerk=[organization(1)], elsewhere=["org_1"], way="given up") == {"heir": Match("org_1")}
+
+
+def test_what_was_only_taken_out_of_its_row_stays() -> None:
+    rows = [organization(1, slug="other", workspace="ws")]
+    matches = matched(
+        tenant("acme", linked="org_1", given_up=True),
+        tenant("other", workspace_id="ws"),
+        at_clerk=rows,
+        adopt=True,
+    )
+    assert matches["acme"] == Match("org_1")
+    assert matches["other"].reason is Reason.ORGANIZATION_AMBIGUOUS
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_slug_never_goes_against_a_link_of_a_tenant_that_is_not_looked_at(adopt: bool) -> None:
+    rows = [organization(1, slug="acme")]
+    assert matched(tenant("acme"), at_clerk=rows, adopt=adopt, elsewhere=["org_1"], way="link")["acme"] == Match()
 
 
 @pytest.mark.parametrize("adopt", [False, True])
@@ -139,6 +202,7 @@ CLAIMANTS = st.lists(
         MAYBE_ID,
         MAYBE_ID,
         st.sampled_from([None, "ws1", "ws2"]),
+        st.booleans(),
     ),
     unique_by=lambda claimant: claimant.database_name,
 )
@@ -162,7 +226,13 @@ def test_no_two_tenants_ever_get_the_same_organization(
     assert list(matches) == [claimant.database_name for claimant in claimants]
     taken = [match.organization_id for match in matches.values() if match.organization_id]
     assert len(taken) == len(set(taken))
-    assert not set(taken) & set(elsewhere)
+    linked_first = {claimant.linked for claimant in claimants if not claimant.registered}
+    assert not set(taken) & set(elsewhere) - linked_first
+    for claimant in claimants:
+        sole_link = [other.linked for other in claimants if not other.registered].count(claimant.linked) == 1
+        if claimant.linked and not claimant.registered and not claimant.given_up and sole_link:
+            # whatever the others claim
+            assert matches[claimant.database_name] == Match(claimant.linked)
     for match in matches.values():
         assert (match.reason is None) == (match.message == "")
         assert not (match.reason and match.organization_id)

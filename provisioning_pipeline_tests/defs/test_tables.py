@@ -1,6 +1,5 @@
-"""Tables and values between steps: what lies where, and what comes back."""
+"""Tables: what lies where, and what comes back."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +16,8 @@ from provisioning_pipeline.defs.tables import (
     metadata_of,
     read,
     tables_io_manager,
-    values_io_manager,
 )
+from provisioning_pipeline.defs.values import values_io_manager
 from provisioning_pipeline.report.tables import Column, Table
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -36,25 +35,6 @@ CAT = Table(
 
 class Temper(StrEnum):
     MILD = "mild"
-
-
-@pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Settings that name a folder of this test."""
-    nowhere = "postgresql://nobody@127.0.0.1:9/none"
-    for name, value in {
-        "REGISTRY_URL": nowhere,
-        "TENANT_CLUSTER_URL": nowhere,
-        "TWENTY_BASE_URL": "http://127.0.0.1:9",
-        "TWENTY_DATABASE_URL": nowhere,
-        "TWENTY_SERVICE_EMAIL": "service@platform.test",
-        "TWENTY_SERVICE_PASSWORD": "a password of the service",
-        "CLERK_SECRET_KEY": "sk_test_0",
-        "MEMBER_PASSWORD_KEY": "sixteen characters",
-        "TABLES_PATH": str(tmp_path / "tables"),
-    }.items():
-        monkeypatch.setenv(f"PROVISIONING_{name}", value)
-    return str(tmp_path / "tables")
 
 
 def cats(*rows: tuple[Any, Any, Any, Any]) -> pd.DataFrame:
@@ -203,54 +183,3 @@ def test_a_preview_is_short_and_cannot_break_out_of_its_table() -> None:
     assert text.count("\n| a\\|b") == 10
     assert max(len(line) for line in text.splitlines()) < 200
     assert metadata_of(cats(), CAT.columns)["preview"].value == "No row."
-
-
-# --- values between steps ---------------------------------------------------------------------------------------
-
-
-@dg.op(out=dg.DynamicOut(list[str]))
-def fan_out() -> Iterator[dg.DynamicOutput[list[str]]]:
-    for name in ("a", "b"):
-        yield dg.DynamicOutput([name], mapping_key=name)
-
-
-@dg.op(config_schema={"broken": dg.Noneable(str)})
-def work(context: dg.OpExecutionContext, chunk: list[str]) -> list[str]:
-    if context.op_config["broken"] in chunk:
-        raise dg.Failure("Broken.", allow_retries=False)
-    return [*chunk, "done"]
-
-
-@dg.op
-def gather(done: list[list[str]]) -> list[list[str]]:
-    return sorted(done)
-
-
-@dg.job(resource_defs={"io_manager": values_io_manager}, executor_def=dg.in_process_executor)
-def chunks() -> None:
-    gather(fan_out().map(work).collect())
-
-
-def config(broken: str | None) -> dict[str, Any]:
-    return QUIET | {"ops": {"work": {"config": {"broken": broken}}}}
-
-
-def test_a_run_goes_on_from_where_it_failed_with_the_values_of_the_run_before(base: str) -> None:
-    with dg.instance_for_test() as instance:
-        first = dg.execute_job(dg.reconstructable(chunks), instance, run_config=config("b"))
-        assert not first.success
-        values = Path(base) / "values"
-        assert sorted(path.name for path in (values / first.run_id / "work[a]").iterdir()) == ["result"]
-
-        again = dg.execute_job(
-            dg.reconstructable(chunks),
-            instance,
-            run_config=config(None),
-            reexecution_options=dg.ReexecutionOptions.from_failure(first.run_id, instance),
-        )
-
-        assert again.success
-        assert [event.step_key for event in again.all_events if event.is_step_success] == ["work[b]", "gather"]
-        with again as result:
-            assert result.output_for_node("gather") == [["a", "done"], ["b", "done"]]
-        assert sorted(path.name for path in values.iterdir()) == sorted([first.run_id, again.run_id])

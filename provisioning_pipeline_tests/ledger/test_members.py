@@ -95,21 +95,9 @@ def test_a_dropped_link_is_gone_in_that_tenant_alone(url: str) -> None:
     assert run(url, work) == [TWO]
 
 
-def test_an_organization_moves_to_the_tenant_that_has_it_now(url: str) -> None:
-    async def work(members: Members) -> list[tuple[str, str | None]]:
-        await members.store_organizations([(ONE, "org_1"), (TWO, "org_2")])
-        await members.store_organizations([(TWO, "org_1")])
-        rows = await members.database.fetch(
-            "SELECT database_name, clerk_org_id FROM provisioning.tenant_link ORDER BY database_name"
-        )
-        return [(row["database_name"], row["clerk_org_id"]) for row in rows]
-
-    assert run(url, work) == [(ONE, None), (TWO, "org_1")]
-
-
 def test_a_ledger_of_an_earlier_version_is_refused_in_words_until_it_is_migrated(url: str) -> None:
     async def work(members: Members) -> str:
-        await members.database.execute("DROP TABLE provisioning.member_intent")
+        await members.database.execute("DROP TABLE provisioning.refusal")
         with pytest.raises(Fault) as caught:
             await members.member_links()
         return caught.value.message

@@ -31,9 +31,21 @@ STATEMENTS = {
     "VALUES ('d', 's', {name}, {at}, {name})",
     "tenant_request": "INSERT INTO provisioning.tenant_request (database_name, api_key_id, fingerprint, run_id, "
     "asked_at) VALUES ('d', 'k', '', {name}, {at})",
+    "refusal": "INSERT INTO provisioning.refusal (hour, reason, status, api_key_id, address, route, tenant, detail, "
+    "request_id, first_at, last_at, times) VALUES ({at}, 'wrong_key', 401, '', '', '', '', '', {name}, {at}, {at}, 1)",
     "clerk_event": "INSERT INTO provisioning.clerk_event (event_id, type, received_at) VALUES ({name}, 't', {at})",
 }
-TABLES = ("run", "outcome", "drift", "condition_change", "removed_row", "intent", "tenant_request", "clerk_event")
+TABLES = (
+    "run",
+    "outcome",
+    "drift",
+    "condition_change",
+    "removed_row",
+    "intent",
+    "tenant_request",
+    "refusal",
+    "clerk_event",
+)
 
 
 class Kept:
@@ -50,7 +62,7 @@ class Kept:
         self.sql(STATEMENTS[what].format(name=f"'{name}'", at=f"now() - interval '{days} days'"))
 
     def left(self, table: str) -> list[str]:
-        column = "event_id" if table == "clerk_event" else "run_id"
+        column = {"clerk_event": "event_id", "refusal": "request_id"}.get(table, "run_id")
         return [row[0] for row in self.sql(f"SELECT {column} FROM provisioning.{table} ORDER BY 1")]
 
     def prune(self, *, dry_run: bool = False, batch: int = 100, days: tuple[int, int, int] = (90, 365, 90)) -> Any:
@@ -94,6 +106,7 @@ def kept(sandbox_postgres: SandboxPostgres) -> Iterator[Kept]:
         ("condition_change", 365),
         ("removed_row", 90),
         ("tenant_request", 90),
+        ("refusal", 90),
     ],
 )
 def test_each_table_keeps_what_is_younger_than_its_setting(kept: Kept, what: str, days: int) -> None:
@@ -182,7 +195,7 @@ def test_a_dry_run_counts_what_would_go_and_leaves_it(kept: Kept) -> None:
     found = kept.prune(dry_run=True)
 
     assert {table: kept.left(table) for table in TABLES} == before
-    once = ("removed_row", "outcome", "drift", "intent", "tenant_request", "condition_change")
+    once = ("removed_row", "outcome", "drift", "intent", "tenant_request", "refusal", "condition_change")
     assert found == {**dict.fromkeys(once, 1), "run": 2}
     assert kept.prune() == found
 

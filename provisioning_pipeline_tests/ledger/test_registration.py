@@ -12,13 +12,16 @@ from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.registered_by_key import Databases
 from provisioning_pipeline.ledger.registration import register
 from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.model.api_key import Reach
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant_request import Conflict, Registration
+from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import TABLES
 
+CALLER = Caller("0123456789ab", None, "")
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
 KEEPS_LEDGER = "GRANT USAGE ON SCHEMA provisioning TO {0}; GRANT ALL ON ALL TABLES IN SCHEMA provisioning TO {0}"
 NAMELESS = Registration("acme", None, "twenty_tenant_acme", None, None)
@@ -41,18 +44,25 @@ class Table:
         status: str = "provisioning",
         url: str | None = None,
         table: str = "tenant_registry",
-        linked: str | None = None,
     ) -> bool:
         async def work() -> bool:
             async with Database(
                 url or self.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
             ) as database:
                 changed, _ = await register(
-                    Registry(database, table), asked, status=status, aside={"suspended", "deleted"}, linked=linked
+                    Registry(database, table), asked, CALLER, status=status, aside={"suspended", "deleted"}
                 )
                 return changed
 
         return asyncio.run(work())
+
+    def link(self, database_name: str, organization: str | None, *, slug: str = "acme") -> None:
+        """As runs leave it in the ledger."""
+        self.sql(
+            "INSERT INTO provisioning.tenant_link AS l (database_name, slug, clerk_org_id) VALUES (%s, %s, %s)"
+            " ON CONFLICT (database_name) DO UPDATE SET clerk_org_id = excluded.clerk_org_id",
+            *(database_name, slug, organization),
+        )
 
     def refused(self, asked: Registration, **given: Any) -> str:
         before = self.rows()
@@ -183,7 +193,7 @@ def test_statuses_of_an_enumeration(table: Table) -> None:
     assert table.row()["status"] == "PENDING"
     table.sql("UPDATE tenant_registry SET status = 'SUSPENDED'")
     other = Registration("other", None, "twenty_tenant_other", "org_1", None)
-    assert table.register(other, status="PENDING") is True
+    assert "is set aside, and keeps it" in table.refused(other, status="PENDING")
 
 
 def test_organizations_of_an_odd_type(table: Table) -> None:
@@ -302,7 +312,7 @@ def test_whether_the_tenant_is_set_aside_is_told(usual: Table, status: str, is_a
             usual.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
         ) as database:
             registry = Registry(database, "tenant_registry")
-            return await register(registry, ACME, status="provisioning", aside={"suspended", "deleted"})
+            return await register(registry, ACME, CALLER, status="provisioning", aside={"suspended", "deleted"})
 
     assert asyncio.run(work()) == (False, is_aside)
 
@@ -345,15 +355,31 @@ class TestConflicts:
     def test_it_stays_with_that_tenant(self, acme: Table, asked: Registration, told: str) -> None:
         assert told in acme.refused(asked)
 
-    @pytest.mark.parametrize(("status", "free"), [("Suspended", True), ("deleted", True), ("active", False)])
-    def test_a_tenant_that_is_set_aside_claims_no_organization(self, acme: Table, status: str, free: bool) -> None:
+    @pytest.mark.parametrize("status", ["Suspended", "deleted", "active"])
+    def test_a_tenant_keeps_its_organization_whatever_its_status(self, acme: Table, status: str) -> None:
+        """Its owner may give it to another tenant in the registry; a key may not."""
         acme.sql("UPDATE tenant_registry SET status = %s", status)
         asked = Registration("other", None, "twenty_tenant_2", "org_1", None)
 
-        if free:
-            assert acme.register(asked) is True
-        else:
-            assert "is tenant acme's" in acme.refused(asked)
+        assert "is tenant acme's in the registry" in acme.refused(asked)
+        # nor one that the ledger alone knows
+        acme.sql("UPDATE tenant_registry SET clerk_org_id = NULL")
+        acme.link("twenty_tenant_acme", "org_1")
+        assert "is tenant acme's in the ledger" in acme.refused(asked)
+
+    def test_it_keeps_its_organization_when_its_row_is_gone(self, acme: Table) -> None:
+        acme.link("twenty_tenant_acme", "org_1")
+        acme.sql("DELETE FROM tenant_registry")
+
+        told = acme.refused(Registration("other", None, "twenty_tenant_2", "org_1", None))
+
+        assert "is tenant acme's in the ledger" in told
+
+    def test_an_organization_in_json_is_the_same_one(self, acme: Table) -> None:
+        acme.sql("ALTER TABLE tenant_registry ALTER clerk_org_id TYPE jsonb USING to_jsonb(clerk_org_id)")
+
+        assert "is tenant acme's" in acme.refused(Registration("other", None, "twenty_tenant_2", "org_1", None))
+        assert acme.register(ACME) is False
 
     def test_it_keeps_slug_and_database(self, acme: Table) -> None:
         acme.sql("UPDATE tenant_registry SET status = 'suspended'")
@@ -371,7 +397,7 @@ def test_two_at_the_same_time_are_registered_once(usual: Table) -> None:
             asked = [one, one, other, other, one]
             return await asyncio.gather(
                 *(
-                    register(Registry(database, "tenant_registry"), each, status="provisioning", aside=set())
+                    register(Registry(database, "tenant_registry"), each, CALLER, status="provisioning", aside=set())
                     for each in asked
                 ),
                 return_exceptions=True,
@@ -388,7 +414,132 @@ def test_what_the_registry_says_now_beats_what_a_run_has_read(usual: Table) -> N
     usual.register(ACME)
     usual.sql("UPDATE tenant_registry SET clerk_org_id = 'org_2'")
     moved = Registration("acme", None, "twenty_tenant_acme", "org_2", None)
+    usual.link("twenty_tenant_acme", "org_1")
 
     # as the refusal says: changed in the registry itself, then asked again
-    assert usual.register(moved, linked="org_1") is True
-    assert usual.register(moved, linked="org_2") is False
+    assert usual.register(moved) is True
+    usual.link("twenty_tenant_acme", "org_2")
+    assert usual.register(moved) is False
+
+
+class TestWorkspaces:
+    """A tenant that has a workspace gets its first organization by a key, and never another one."""
+
+    @pytest.fixture
+    def acme(self, usual: Table) -> Table:
+        usual.register(NAMELESS)
+        usual.sql("UPDATE provisioning.tenant_link SET workspace_id = gen_random_uuid()")
+        return usual
+
+    def test_it_may_get_its_first_one(self, acme: Table) -> None:
+        assert acme.register(ACME) is True
+
+    def test_not_after_its_own_was_given_to_another_tenant(self, acme: Table) -> None:
+        acme.sql("UPDATE provisioning.tenant_link SET organization_moved_at = now()")
+
+        assert "had a Clerk organization" in acme.refused(ACME)
+        assert acme.register(Registration("acme", "Acme & Sons", "twenty_tenant_acme", None, None)) is True
+
+    @pytest.mark.parametrize(
+        "change", ["UPDATE tenant_registry SET status = 'suspended'", "DELETE FROM tenant_registry"]
+    )
+    def test_not_while_it_is_set_aside_or_gone(self, acme: Table, change: str) -> None:
+        acme.sql(change)
+
+        assert "is suspended or gone" in acme.refused(ACME)
+
+    def test_not_before_a_run_has_looked_at_the_one_that_the_registry_names(self, usual: Table) -> None:
+        usual.register(NAMELESS)
+        usual.sql("ALTER TABLE tenant_registry ADD COLUMN IF NOT EXISTS twenty_workspace_id uuid")
+        usual.sql("UPDATE tenant_registry SET twenty_workspace_id = gen_random_uuid()")
+
+        assert "of which no run has learnt yet" in usual.refused(ACME)
+
+
+class TestWithoutDatabase:
+    """A key registers so many tenants whose databases are not there, and no more."""
+
+    @staticmethod
+    def register(table: Table, slug: str, *, present: tuple[str, ...] = (), key_id: str = "0123456789ab") -> bool:
+        async def work() -> bool:
+            async with Database(
+                table.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+            ) as database:
+                changed, _ = await register(
+                    Registry(database, "tenant_registry"),
+                    Registration(slug, None, f"twenty_tenant_{slug}", None, None),
+                    Caller(key_id, None, ""),
+                    status="provisioning",
+                    aside=set(),
+                    databases=Databases(2, present),
+                )
+                return changed
+
+        return asyncio.run(work())
+
+    def test_one_more_is_refused_until_a_database_is_there_or_a_row_is_gone(self, usual: Table) -> None:
+        assert [self.register(usual, slug) for slug in ("a", "b")] == [True, True]
+
+        with pytest.raises(Conflict) as caught:
+            self.register(usual, "c")
+
+        assert "2 may be without one" in str(caught.value)
+        assert len(usual.rows()) == 2
+        # asked again for one that is registered, with a database of its own, by another key, and one for another
+        assert self.register(usual, "a") is False
+        assert self.register(usual, "with", present=("twenty_tenant_with",)) is True
+        assert self.register(usual, "others", key_id="another") is True
+        assert self.register(usual, "c", present=("twenty_tenant_a", "twenty_tenant_with")) is True
+        usual.sql("DELETE FROM tenant_registry WHERE slug IN ('a', 'b')")
+        assert self.register(usual, "d", present=("twenty_tenant_with",)) is True
+
+    def test_what_a_run_has_seen_counts_no_more(self, usual: Table) -> None:
+        for slug in ("a", "b"):
+            self.register(usual, slug)
+        usual.sql(
+            "INSERT INTO provisioning.condition (database_name, type, status, reason, message, run_id)"
+            " VALUES ('twenty_tenant_a', 'Detected', 'True', 'DatabasePresent', '', 'r1')"
+        )
+
+        assert self.register(usual, "c") is True
+
+
+class TestReach:
+    """A key for some tenants learns nothing of the others, and gets hold of none."""
+
+    @staticmethod
+    def refused(table: Table, asked: Registration) -> str:
+        async def work() -> None:
+            async with Database(
+                table.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
+            ) as database:
+                caller = Caller("0123456789ab", None, "", Reach(tenant_prefix="eu-"))
+                await register(Registry(database, "tenant_registry"), asked, caller, status="active", aside=set())
+
+        with pytest.raises(Conflict) as caught:
+            asyncio.run(work())
+        return str(caught.value)
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            Registration("eu-x", None, "twenty_tenant_acme", None, None),
+            Registration("eu-x", None, "twenty_tenant_x", "org_1", None),
+        ],
+    )
+    def test_another_tenant_is_not_named(self, usual: Table, asked: Registration) -> None:
+        usual.register(ACME)
+
+        told = self.refused(usual, asked)
+
+        assert "another tenant" in told
+        assert "tenant acme" not in told
+
+    def test_a_tenant_that_lost_its_row_cannot_be_had_under_another_slug(self, usual: Table) -> None:
+        usual.register(ACME)
+        usual.sql("DELETE FROM tenant_registry")
+
+        assert "this key is not for" in self.refused(
+            usual, Registration("eu-x", None, "twenty_tenant_acme", None, None)
+        )
+        assert usual.rows() == []

@@ -10,6 +10,8 @@ from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.organizations import claims, store_organizations
+from provisioning_pipeline.ledger.registered_by_key import Databases
 from provisioning_pipeline.ledger.registration import register
 from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.ledger.registry import Registry
@@ -19,11 +21,12 @@ from provisioning_pipeline.ledger.sessions import registered_for, tenant_of
 from provisioning_pipeline.ledger.turns import Turns
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Tenant
-from provisioning_pipeline.model.tenant_request import Registration
+from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.planting import planted
 
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
+CALLER = Caller("0123456789ab", None, "")
 BETA = Tenant("twenty_tenant_beta", "beta", "Beta")
 TABLES = """
     CREATE TYPE mood AS ENUM ('provisioning', 'active');
@@ -104,9 +107,16 @@ def place(pattern: Place) -> Iterator[Place]:
 async def everything(database: Database, table: str = "tenant_registry") -> list[str]:
     """Read, register, adopt, store and read again; the slugs."""
     registry = Registry(database, table)
-    await register(registry, ACME, status="provisioning", aside=[])
+    await register(registry, ACME, CALLER, status="provisioning", aside=[], databases=Databases(1))
     renamed = Registration("acme", "Acme", "twenty_tenant_acme", "org_1", "bob@acme.test")
-    assert await register(Registry(database, table), renamed, status="provisioning", aside=[]) == (True, False)
+    again = await register(Registry(database, table), renamed, CALLER, status="provisioning", aside=[])
+    assert again == (True, False)
+    other = Registration("other", "Other", "twenty_tenant_other", None, None)
+    with pytest.raises(Conflict, match="without one"):
+        await register(registry, other, CALLER, status="provisioning", aside=[], databases=Databases(1))
+    for _ in range(2):
+        assert await store_organizations(registry, {ACME.database_name: "org_1"}, stands=bool) == frozenset()
+    assert [(claim.linked, claim.named) for claim in await claims(registry)] == [(True, "org_1")]
     await registry.adopt(BETA, "provisioning")
     workspace = str(uuid.uuid4())
     assert await registry.store(

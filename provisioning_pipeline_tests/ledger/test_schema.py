@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.api_keys import ApiKeys
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.schema import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.model.api_key import EVERY_SCOPE, EVERY_TENANT
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -181,6 +183,44 @@ def test_an_earlier_ledger_is_to_be_migrated(sandbox_postgres: SandboxPostgres) 
     schema.migrate(url)
     assert read(url, lambda ledger: schema.revision(ledger.database)) == schema.HEAD
     sandbox_postgres.drop_database("schema_earlier")
+
+
+def test_a_ledger_of_0007_keeps_its_keys_and_tenants(sandbox_postgres: SandboxPostgres) -> None:
+    """Its keys may do all as before; a tenant whose organization an earlier version erased gets none by a key."""
+    from alembic import command
+
+    url = sandbox_postgres.create_database("schema_0007")
+    command.upgrade(schema.alembic_config(url), "0007")
+    sandbox_postgres.execute(
+        "schema_0007",
+        """
+        INSERT INTO provisioning.api_key (id, name, hash) VALUES ('0123456789ab', 'tenant-manager', 'x');
+        INSERT INTO provisioning.tenant_link (database_name, slug, clerk_org_id) VALUES
+            ('d1', 'has', 'org_1'), ('d2', 'erased', NULL), ('d3', 'emptied', NULL), ('d4', 'never', NULL);
+        INSERT INTO provisioning.member_link
+            (database_name, clerk_user_id, twenty_user_id, email, first_name, last_name, run_id)
+        SELECT d, 'user_' || d, gen_random_uuid(), 'a@acme.test', 'A', 'B', 'r1' FROM unnest('{d1,d2}'::text[]) d;
+        INSERT INTO provisioning.known_at_clerk (database_name, email) VALUES ('d3', 'a@acme.test');
+        """,
+    )
+
+    schema.migrate(url)
+
+    (key,) = read(url, lambda ledger: ApiKeys(ledger.database).all())
+    assert (key.name, key.scopes, key.reach) == ("tenant-manager", EVERY_SCOPE, EVERY_TENANT)
+    assert sandbox_postgres.execute(
+        "schema_0007",
+        "SELECT slug, clerk_org_id, organization_moved_at IS NOT NULL, registered_by_key FROM provisioning.tenant_link"
+        " ORDER BY database_name",
+    ) == [
+        ("has", "org_1", False, None),
+        ("erased", None, True, None),
+        ("emptied", None, True, None),
+        ("never", None, False, None),
+    ]
+    command.downgrade(schema.alembic_config(url), "0007")
+    schema.migrate(url)
+    sandbox_postgres.drop_database("schema_0007")
 
 
 def _rest() -> dict[str, str]:

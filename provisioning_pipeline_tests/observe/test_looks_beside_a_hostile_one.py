@@ -117,7 +117,7 @@ def honest(sandbox_postgres: SandboxPostgres) -> Iterator[list[Look]]:
             f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'",
         )
     schema.migrate(sandbox_postgres.create_database(LEDGER))
-    yield anyio.run(look_at, sandbox_postgres.url(), {}, [FIRST, SECOND], AT, 3)
+    yield anyio.run(look_at, lambda _: sandbox_postgres.url(), {}, [FIRST, SECOND], AT, 3)
     for name in (FIRST, SECOND, THIRD, PLAIN, LEDGER):
         sandbox_postgres.drop_database(name)
 
@@ -129,7 +129,7 @@ def observed(postgres: SandboxPostgres, honest: list[Look], written: Sequence[st
         connection.execute("DROP SCHEMA IF EXISTS core CASCADE; CREATE SCHEMA core")
         for statement in written:
             connection.execute(statement.encode())
-    found = anyio.run(look_at, postgres.url(), {}, [FIRST, database, SECOND], AT, 3)
+    found = anyio.run(look_at, lambda _: postgres.url(), {}, [FIRST, database, SECOND], AT, 3)
     assert [found[0], found[2]] == honest
     third = found[1]
     assert third.reason in {None, Reason.OLDER_SCHEMA, Reason.TENANT_DATABASE_UNSAFE}

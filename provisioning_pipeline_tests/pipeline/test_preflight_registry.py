@@ -64,9 +64,9 @@ def test_an_owner_is_told_which_columns_and_rows_the_first_run_adds(place: Place
 def test_others_are_told_the_statement_that_the_owner_runs_and_it_helps(place: Place) -> None:
     place.sql(f"{USUAL}; GRANT SELECT ON tenant_registry TO {place.role}")
     found = place.line(as_owner=False).found
-    update = rf'GRANT UPDATE \([a-z_, ]+\) ON tenant_registry TO "{place.role}"'
-    alter = re.search(f"ALTER TABLE tenant_registry ADD COLUMN {OURS}; {update}", found)
-    grant = re.search(rf'GRANT INSERT ON tenant_registry TO "{place.role}"', found)
+    update = rf'GRANT UPDATE \([a-z_, ]+\) ON public.tenant_registry TO "{place.role}"'
+    alter = re.search(f"ALTER TABLE public.tenant_registry ADD COLUMN {OURS}; {update}", found)
+    grant = re.search(rf'GRANT INSERT ON public.tenant_registry TO "{place.role}"', found)
     assert alter
     assert grant
     place.sql(f"{alter.group()}; {grant.group()}")
@@ -128,3 +128,11 @@ def test_hidden_rows_are_no_empty_registry_and_no_empty_ledger(place: Place) -> 
         assert not check.ok
         assert f"Row-level security hides rows of {table}" in check.found
         place.sql(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+
+
+def test_a_schema_in_which_every_role_may_plant_something_is_told(place: Place) -> None:
+    place.sql(f"{USUAL}; GRANT ALL ON tenant_registry TO {place.role}; GRANT CREATE ON SCHEMA public TO PUBLIC")
+    revoke = re.search(r"REVOKE CREATE ON SCHEMA public FROM PUBLIC", place.line(as_owner=False).found)
+    assert revoke
+    place.sql(revoke.group())
+    assert "REVOKE" not in place.line(as_owner=False).found

@@ -9,6 +9,7 @@ from provisioning_pipeline.defs.onboarding.recording import proofs_recorded
 from provisioning_pipeline.defs.provisioning.ops import DETECTED, Asked, DetectedOutputs, detected, trigger_of
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.tenant import Plan
+from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.pipeline.onboarding import OnboardingPart, login_proofs, onboarding_part
 from provisioning_pipeline.pipeline.verification import Verified, verify
 from provisioning_pipeline.report import markdown
@@ -49,7 +50,7 @@ def detect_onboarding(
 
     yield from detected(context, workbench, Asked(tuple(config.tenants), dry_run=config.dry_run), part)
     for sentence in (sentence for found in parts for sentence in _told(found)):
-        context.log.info(sentence)
+        context.log.info(visible(sentence))
 
 
 def _told(found: OnboardingPart) -> Iterator[str]:
@@ -107,7 +108,7 @@ def verify_sample(
     )
     for server in verified.servers:
         if not server.ok:
-            context.log.warning(server.message)
+            context.log.warning(visible(server.message))
     yield proofs_recorded(workbench.with_dry_connections(login_proofs))
     if verified.broken:
         why = [*verified.defects, *dict.fromkeys(missed.message for missed in verified.not_looked_at)]

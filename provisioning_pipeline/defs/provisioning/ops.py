@@ -19,6 +19,7 @@ from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_rec
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
+from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.pipeline.apply import plan_and_foretell
 from provisioning_pipeline.pipeline.conclude import Concluded, conclude
 from provisioning_pipeline.pipeline.connections import Connections
@@ -167,7 +168,7 @@ def detected(
         workbench.expect(context.run_id, work, here=context.job_def.executor_def.name in _IN_PROCESS)
     yield plan_recorded(files, whole, forecast)
     for sentence in accepted.told:
-        context.log.info(sentence)
+        context.log.info(visible(sentence))
     context.log.info(f"{len(work)} of {len(planned.tenants)} tenants need work.")
     for key, plans in chunks(work, settings.step_per_tenant_limit, settings.tenants_per_chunk):
         yield dg.DynamicOutput(Chunk(plans, Totals()), mapping_key=key, output_name="chunks")
@@ -214,7 +215,7 @@ def _step(context: dg.OpExecutionContext, workbench: Workbench, step: Step, chun
     return dg.Output(
         replace(chunk, totals=chunk.totals + totals, failed=chunk.failed | failed),
         metadata={
-            "tenants": ", ".join(plan.tenant.slug for plan in chunk.plans[:_MOST_LISTED]),
+            "tenants": ", ".join(visible(plan.tenant.slug) for plan in chunk.plans[:_MOST_LISTED]),
             "worked_on": totals.worked_on,
             "failed": totals.failed,
             "actions": totals.actions,

@@ -11,6 +11,7 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.tenant_database import evidence
+from provisioning_pipeline.clients.tenant_role import RoleRights, role_rights
 from provisioning_pipeline.decide.detection import Detected, detect, slug_of
 from provisioning_pipeline.decide.looks import due
 from provisioning_pipeline.decide.organizations import claimants_of
@@ -44,6 +45,7 @@ class Seen:
         dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
         looked_at: when reading began, by the clock of the ledger's database.
         loss: what the registry has lost since a run last looked.
+        tenant_role: what may be done by the role that opens tenant databases.
     """
 
     detected: list[Detected]
@@ -58,6 +60,7 @@ class Seen:
     looked_at: datetime
     dropped: frozenset[str] = frozenset()
     loss: RegistryLoss = field(default_factory=RegistryLoss)
+    tenant_role: RoleRights | None = None
 
 
 async def registry_loss(connections: Connections, approved: str | None = None) -> RegistryLoss:
@@ -97,9 +100,10 @@ async def everything(connections: Connections, approved: str | None = None) -> S
             _databases(connections, None),
         ]
     )
-    written_and_last = both(evidence(connections.cluster), connections.looks.last())
+    of_cluster = both(evidence(connections.cluster), role_rights(connections.cluster))
+    written_and_last = both(of_cluster, connections.looks.last())
     theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
-    (ours, (taken_over, (written, last))), (twenty, clerk) = await both(
+    (ours, (taken_over, ((written, tenant_role), last))), (twenty, clerk) = await both(
         both(frames, both(members.taken_over(also_left=True), written_and_last)),
         both(theirs, whole_instance(connections.clerk)),
     )
@@ -134,6 +138,7 @@ async def everything(connections: Connections, approved: str | None = None) -> S
         looked_at,
         dropped,
         loss,
+        tenant_role,
     )
 
 

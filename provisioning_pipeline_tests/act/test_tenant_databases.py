@@ -11,7 +11,6 @@ from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace
 from provisioning_pipeline.sandbox.registry import REGISTRY_DATABASE, SeededMember
-from provisioning_pipeline.sandbox.twenty import core_sql
 from provisioning_pipeline_tests.act.test_provisioning import sign_up
 from provisioning_pipeline_tests.world import World
 
@@ -39,7 +38,7 @@ def old_tenant(world: World, slug: str, members: int = 3, **options: Any) -> tup
         if (user := state.user(member.user_id))
     ]
     with connect(world, database) as connection:
-        connection.execute(core_sql().encode())
+        hand_made.create_core(connection)
         made = hand_made.insert_workspace(connection, slug, f"{slug.title()} of old", people, **options)
         for user in made.users:
             for key in KEYS:

@@ -200,7 +200,7 @@ def test_add_tenant_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert (bare.exit_code, with_file.exit_code, bad.exit_code) == (2, 2, 2)
     assert "PROVISIONING_REGISTRY_URL is not set" in bare.output
-    assert "PROVISIONING_TENANT_CLUSTER_URL is not set" in with_file.output
+    assert "PROVISIONING_CLERK_BASE_URL is not set" in with_file.output
     assert "letters, digits and hyphens" in bad.output
 
 

@@ -10,7 +10,7 @@ things are measured:
    once for all databases and once for a tenth of them. Goal: not one query more for all. Autovacuum is off, since it
    writes too; what it writes costs one more look into that database.
 2. Seconds for a look into all databases, beside a bare loop: for each database psycopg connects, sends the same
-   queries as a look does, fetches their rows and disconnects, as many at once. Both take turns, after a round of each
+   messages as a look does, fetches their rows and disconnects, as many at once. Both take turns, after a round of each
    that is not counted, because the first connection to a database is slower. Goal: at most 1.2 times the bare loop.
 
 The exit code is 1 when a goal is missed; with `--only-counts` times are shown and not judged.

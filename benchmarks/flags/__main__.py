@@ -36,7 +36,7 @@ def main(
 
     First the queries of an observation when nobody wrote anywhere, as the server counts them: their number must not
     grow with the databases. Then the seconds of a look into every database, beside a bare loop that connects and sends
-    the same queries: at most 1.2 times as many. Exit code 1 when a goal is missed.
+    the same messages: at most 1.2 times as many. Exit code 1 when a goal is missed.
 
     For a quick impression: --databases 100 --repeat 3.
     """

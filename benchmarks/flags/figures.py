@@ -45,7 +45,7 @@ def show(console: Console, observed: Sequence[Observed], rounds: Rounds, at_once
     console.print(table)
     databases = observed[-1].databases
     table = Table(
-        title=f"Seconds by round: {databases:,} databases, {at_once} at once, {rounds.queries_per_look} queries each",
+        title=f"Seconds by round: {databases:,} databases, {at_once} at once, {rounds.messages_per_look} messages each",
         title_justify="left",
     )
     table.add_column("way", no_wrap=True)
@@ -70,7 +70,7 @@ def as_json(observed: Sequence[Observed], rounds: Rounds, reached: Sequence[Goal
     return {
         "unchanged": [asdict(one) for one in observed],
         "full_look": {
-            "queries_per_database": rounds.queries_per_look,
+            "messages_per_database": rounds.messages_per_look,
             "seconds": {way.name.lower(): seconds for way, seconds in rounds.seconds.items()},
             "ratio": ratio(rounds),
         },

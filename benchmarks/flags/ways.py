@@ -13,8 +13,10 @@ from unittest import mock
 import psycopg
 
 from benchmarks.flags.fleet import LEDGER, PATTERN, Fleet
+from provisioning_pipeline.clients import tenant_catalogue, tenant_reader
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.copying import copied
+from provisioning_pipeline.clients.postgres import Connection, Database
 from provisioning_pipeline.clients.tenant_database import evidence
 from provisioning_pipeline.decide.looks import due, evidence_under
 from provisioning_pipeline.ledger.looks import Looks
@@ -25,8 +27,6 @@ from provisioning_pipeline.observe.tenant_databases import look_at
 
 POLICY = "rows=report"
 FULL_LOOK_SECONDS = 86_400.0
-
-Query = tuple[Any, ...]
 
 
 class Way(StrEnum):
@@ -50,7 +50,7 @@ class Observed:
 class Rounds:
     """Seconds of both ways, round after round; the n-th entries were measured one after another."""
 
-    queries_per_look: int
+    messages_per_look: int
     seconds: dict[Way, list[float]] = field(default_factory=lambda: {way: [] for way in Way})
 
 
@@ -89,15 +89,15 @@ async def _observe(fleet: Fleet, at_once: int, only: Sequence[str] | None) -> tu
 
 def full_looks(fleet: Fleet, at_once: int, repeat: int, progress: Callable[[str], None]) -> Rounds:
     """Time both ways in turns; `progress` is told of each."""
-    queries = asyncio.run(_queries_of_a_look(fleet))
-    rounds = Rounds(len(queries))
+    messages = asyncio.run(_messages_of_a_look(fleet))
+    rounds = Rounds(len(messages))
     for number in range(repeat + 1):
         # in turns, so that a busy machine hits both
         for way in Way if number % 2 else reversed(Way):
             gc.collect()
             begun = time.perf_counter()
             if way is Way.BARE:
-                asyncio.run(_bare(fleet, at_once, queries))
+                asyncio.run(_bare(fleet, at_once, messages))
             else:
                 _must_be_whole(asyncio.run(look_at(lambda _: fleet.url, {}, fleet.names, datetime.now(UTC), at_once)))
             seconds = time.perf_counter() - begun
@@ -107,31 +107,32 @@ def full_looks(fleet: Fleet, at_once: int, repeat: int, progress: Callable[[str]
     return rounds
 
 
-async def _queries_of_a_look(fleet: Fleet) -> list[Query]:
+async def _messages_of_a_look(fleet: Fleet) -> list[bytes]:
     """What a look sends. All databases are copies of one another, so it is the same for each."""
-    sent: list[Query] = []
-    execute = psycopg.AsyncCursor.execute
+    sent: list[bytes] = []
 
-    async def noting(cursor: Any, *arguments: Any, **options: Any) -> Any:
-        sent.append(arguments)
-        return await execute(cursor, *arguments, **options)
+    def noting(connection: Connection, statements: bytes, *others: Any) -> Any:
+        sent.append(statements)
+        return copied(connection, statements, *others)
 
-    with mock.patch.object(psycopg.AsyncCursor, "execute", noting):
+    with (
+        mock.patch.object(tenant_catalogue, "copied", noting),
+        mock.patch.object(tenant_reader, "copied", noting),
+    ):
         _must_be_whole(await look_at(lambda _: fleet.url, {}, fleet.names[:1], datetime.now(UTC), 1))
     return sent
 
 
-async def _bare(fleet: Fleet, at_once: int, queries: Sequence[Query]) -> None:
+async def _bare(fleet: Fleet, at_once: int, messages: Sequence[bytes]) -> None:
     waiting = iter(fleet.names)
 
     async def one_after_another() -> None:
         for name in waiting:
             connection = await psycopg.AsyncConnection.connect(fleet.url, dbname=name, autocommit=True)
-            for query in queries:
-                cursor = await connection.execute(*query)
-                # a look reads in a transaction, whose beginning has no rows
-                if cursor.description:
-                    await cursor.fetchall()
+            for message in messages:
+                # psycopg's own way takes one COPY a message, and none beside it
+                async for _ in copied(connection, message):
+                    pass
             await connection.close()
 
     await all_of(one_after_another() for _ in range(at_once))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from provisioning_pipeline.act.members.at_clerk import store_at_clerk
 from provisioning_pipeline.act.members.joining import join_all
 from provisioning_pipeline.act.members.last_look import who_may_enter
-from provisioning_pipeline.act.members.leaving import LEAVING, leave
+from provisioning_pipeline.act.members.leaving import LEAVING, forget_left, leave
 from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.settling import settle
 from provisioning_pipeline.act.members.uninviting import withdraw_all
@@ -54,6 +54,7 @@ async def backfill_members(scope: Scope) -> None:
     for member in scope.plan.members:
         if LEAVING & set(member.changes):
             await guarded(work, member, leave(work, member))
+    await forget_left(work)
     scope.set(synced(work.findings))
 
 

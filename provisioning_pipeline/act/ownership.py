@@ -4,6 +4,8 @@ Deciding has left out those of whom the ledger knows it. Whom nobody has checked
 the password that only we can derive; what that tells is remembered.
 """
 
+from dataclasses import replace
+
 from pydantic import SecretStr
 
 from provisioning_pipeline.act.scope import Scope, Server
@@ -33,7 +35,10 @@ async def unproved(
     if scope.trusts_accounts:
         return None
     evidence = await evidence_of(scope.server, scope.accounts, user_id)
-    ownership = ownership_of(evidence, clerk_user_id)
+    if is_ours is False and evidence.origin is not None and evidence.origin.ours:
+        # an admin who impersonates a member can have changed the password of an account that we made
+        evidence = replace(evidence, origin=replace(evidence.origin, ours=False))
+    ownership = ownership_of(evidence, clerk_user_id, trusts_mailboxes=scope.trusts_mailboxes)
     if ownership is Ownership.UNCHECKED:
         ours = await is_made_by_us(scope.server, scope.member_password_key, evidence) if is_ours is None else is_ours
         await scope.accounts.store(scope.client.name, [(user_id, Origin(evidence.email, ours))], scope.run_id)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provisioning_pipeline.act.members.entering import Newcomer, enter, restorable, restore
-from provisioning_pipeline.act.members.joining import opened
+from provisioning_pipeline.act.members.invite_links import opened
 from provisioning_pipeline.act.members.last_look import must_still_be_admin
 from provisioning_pipeline.act.members.left_over import put_right
 from provisioning_pipeline.act.members.work import about_person
@@ -341,9 +341,8 @@ async def _enter(scope: Scope, door: Door, roster: Roster, admin: Admin) -> bool
         admin.email,
     )
     try:
-        invite_link = await scope.client.invite_link(door)
-        async with opened(scope, door, enabled=invite_link.enabled):
-            return await enter(scope, door, roster, newcomer, invite_link.hash)
+        async with opened(scope, door) as invite_hash:
+            return await enter(scope, door, roster, newcomer, invite_hash)
     except Fault as fault:
         if fault.reason is Reason.FOREIGN_PASSWORD:
             for user_id in await scope.server.database.user_ids(admin.email):

@@ -125,7 +125,9 @@ class Scope:
     at_clerk: AtClerk | None = None
     everyone: bool = False
     trusts_accounts: bool = False
+    trusts_mailboxes: bool = False
     revokes_api_keys: bool = False
+    renews_invite_link: bool = True
     door: Door | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)

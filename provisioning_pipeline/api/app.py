@@ -71,6 +71,8 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # a redirect would send who asks, with key and body, to http:// and to whatever Host was named
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     problems.install(app)

@@ -295,20 +295,22 @@ def status(
     from provisioning_pipeline.cli.terminal import Terminal
     from provisioning_pipeline.pipeline.conclude import tenants as read
     from provisioning_pipeline.pipeline.connections import connect
+    from provisioning_pipeline.pipeline.shut_out import told_shut_out
     from provisioning_pipeline.pipeline.timeline import timelines
     from provisioning_pipeline.report.summary import verdict_of
     from provisioning_pipeline.report.timeline_page import Timeline
 
     settings = settings_or_exit()
 
-    async def run() -> list[Timeline]:
+    async def run() -> tuple[list[Timeline], str]:
         async with connect(settings, dry_run=True) as connections:
             if tenant is not None:
-                return await timelines(connections.ledger.database, tenant, most=events)
-            return [Timeline(line) for line in await read(connections.ledger, with_conditions=as_json)]
+                return await timelines(connections.ledger.database, tenant, most=events), ""
+            lines = await read(connections.ledger, with_conditions=as_json)
+            return [Timeline(line) for line in lines], await told_shut_out(connections)
 
     with one_sentence():
-        chosen = asyncio.run(run())
+        chosen, shut_out = asyncio.run(run())
     if tenant is not None and not chosen:
         raise fail(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.", BAD_INPUT)
     if as_json:
@@ -321,6 +323,8 @@ def status(
     elif tenant is None:
         tables.tenants(Terminal(), [found.tenant for found in chosen])
         typer.echo(f"\n{verdict_of([found.tenant for found in chosen])}")
+        if shut_out:
+            typer.echo(shut_out)
     else:
         for found in chosen:
             tables.tenant(Terminal(), found.tenant)

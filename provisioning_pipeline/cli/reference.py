@@ -73,6 +73,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "member_default_role",
         "members_gone",
         "members_gone_api_keys",
+        "renew_invite_link",
         "members_foreign_password",
         "members_unproven",
         "harm_share",

@@ -67,6 +67,7 @@ def serve(
             limit_concurrency=_MOST_CONNECTIONS,
             # the quicker httptools takes headers of any length into memory
             http="h11",
+            ws="none",
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )

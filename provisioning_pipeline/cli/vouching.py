@@ -11,6 +11,7 @@ from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, setti
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
+    from provisioning_pipeline.pipeline.shut_out import ShutOut
 
 
 def vouch(
@@ -20,27 +21,101 @@ def vouch(
     by: Annotated[str | None, typer.Option(help="Who vouches; without it your name on this machine.")] = None,
     take_back: Annotated[bool, typer.Option("--take-back", help="Forget the vouches for this address.")] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List every account that somebody vouched for.")] = False,
+    tenant: Annotated[
+        str | None,
+        typer.Option(metavar="SLUG", help="List the members of this tenant whose account proves nothing."),
+    ] = None,
+    all_of_them: Annotated[bool, typer.Option("--all", help="With --tenant: vouch for all of these.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --all: do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     """Say that an account that was not made here belongs to the person with its address (reason AccountUnproven).
 
-    Ask that person first: anyone can sign up at Twenty under any address. The next run gives them the role that Clerk
-    says, Admin too. The word holds for this one account while it has this address. Take it back with --take-back: the
-    person keeps what they have then, and is not raised any more.
+    Ask that person first: anyone can sign up at Twenty under any address, and has the account's password then. Have
+    the person reset it in Twenty before you vouch. The next run gives them the role that Clerk says, Admin too, and
+    they are signed in over HTTP from now on. The word holds for this one account while it has this address. Take it
+    back with --take-back: the person keeps what they have then, and is not raised any more.
+
+    `--tenant SLUG` lists the members of a tenant whom this is about, for example after taking over a Twenty in use;
+    with `--all` it vouches for all of them.
     """
     if list_all:
-        if email or take_back:
+        if email or take_back or tenant:
             raise fail("--list goes alone.", BAD_INPUT)
         _list(as_json=as_json)
+    elif tenant is not None:
+        if email or take_back:
+            raise fail("--tenant goes with --all, and without an address.", BAD_INPUT)
+        _tenant(tenant, (by or getpass.getuser()).strip(), _reason(why) if all_of_them else None, yes, as_json=as_json)
     elif email is None or "@" not in email:
         raise fail("Give the address of one account, or --list.", BAD_INPUT)
     elif take_back:
         _take_back(email, server, as_json=as_json)
     else:
-        reason = (why or "").strip()
-        if not reason or len(reason) > 500 or not reason.isprintable():
-            raise fail('Say how you know it, in up to 500 printable characters: --why "...".', BAD_INPUT)
-        _vouch(email, server, (by or getpass.getuser()).strip(), reason, as_json=as_json)
+        _vouch(email, server, (by or getpass.getuser()).strip(), _reason(why), as_json=as_json)
+
+
+def _reason(why: str | None) -> str:
+    reason = (why or "").strip()
+    if not reason or len(reason) > 500 or not reason.isprintable():
+        raise fail('Say how you know it, in up to 500 printable characters: --why "...".', BAD_INPUT)
+    return reason
+
+
+def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) -> None:
+    """List who is shut out, and vouch for all of them where a reason is given."""
+    from provisioning_pipeline.cli.undo import at_a_terminal
+    from provisioning_pipeline.pipeline.vouching import NoSuchAccount, shut_out_of, vouch_for_all
+
+    settings = settings_or_exit()
+    with one_sentence():
+        try:
+            found = asyncio.run(shut_out_of(settings, tenant))
+        except NoSuchAccount as fault:
+            raise fail(str(fault), BAD_INPUT) from None
+        if not as_json:
+            _show(found, tenant)
+        if why is not None and found:
+            if not yes and not at_a_terminal():
+                raise fail("There is no terminal to ask at, so nothing was changed. Give --yes to agree.", BAD_INPUT)
+            if not yes and not typer.confirm(f"Vouch for all {len(found)} of them?", err=True):
+                why = None
+            else:
+                asyncio.run(vouch_for_all(settings, found, by=by, why=why))
+    if as_json:
+        rows = [
+            {
+                "server": member.server,
+                "twenty_user_id": member.twenty_user_id,
+                "email": member.email,
+                "name": member.name,
+                "created_at": member.created_at.isoformat(),
+                "vouched": why is not None,
+            }
+            for member in found
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+    elif why is not None and found:
+        typer.echo(f"{by} vouches for {len(found)}. The next run gives them the roles that Clerk says.")
+
+
+def _show(found: "list[ShutOut]", tenant: str) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from provisioning_pipeline.cli.terminal import Terminal
+
+    if not found:
+        typer.echo(f"Every account of the members of {tenant} that was checked is proved to be theirs.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("e-mail", "name at Clerk", "server", "signed up"):
+        table.add_column(heading)
+    for member in found:
+        table.add_row(
+            escape(member.email), escape(member.name), escape(member.server), f"{member.created_at:%Y-%m-%d %H:%M}"
+        )
+    Terminal().print(table)
 
 
 def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) -> None:

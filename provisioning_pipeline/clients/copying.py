@@ -25,19 +25,20 @@ _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _MEANT: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 
-def copy_of(connection: Connection, what: sql.Composable) -> sql.Composed:
-    """The statement that reads `what`: a query in brackets, or a table with its columns.
+def comes_raw(connection: Connection) -> bool:
+    """Whether its database has no encoding, so that PostgreSQL would refuse to send what is no UTF-8."""
+    return connection.pgconn.parameter_status(b"server_encoding") == b"SQL_ASCII"
 
-    Of a database without an encoding the bytes come as they are, since PostgreSQL refuses what is not valid.
-    """
-    raw = connection.pgconn.parameter_status(b"server_encoding") == b"SQL_ASCII"
+
+def copy_of(what: sql.Composable, *, raw: bool) -> sql.Composed:
+    """The statement that reads `what`: a query in brackets, or a table with its columns. `raw`: bytes as they are."""
     return sql.SQL("COPY {} TO STDOUT (ENCODING {})").format(what, "SQL_ASCII" if raw else "UTF8")
 
 
 async def copied(
-    connection: Connection, statements: sql.Composable, begins: Callable[[int], None] = lambda _: None
+    connection: Connection, statements: bytes, begins: Callable[[int], None] = lambda _: None
 ) -> AsyncIterator[tuple[int, Line]]:
-    """The rows that these statements give, sent in one message, each with the number of its COPY, from 0 on.
+    """The rows that these statements in UTF-8 give, sent in one message, each with the number of its COPY, from 0 on.
 
     Values are as PostgreSQL writes them, NULL is None; what is no UTF-8 is replaced by U+FFFD. Others than COPY give no
     rows. `begins` is told of each COPY before its rows.
@@ -46,7 +47,7 @@ async def copied(
         psycopg.Error: what PostgreSQL refuses, or that the connection broke.
     """
     pgconn = connection.pgconn
-    pgconn.send_query(statements.as_bytes(connection))
+    pgconn.send_query(statements)
     while pgconn.flush():
         await _ready(pgconn, to_write=True)
     number = -1

@@ -2,6 +2,9 @@
 
 Nothing is ever set on a session: what holds for one transaction ends with it. So connections may come through a pooler
 that gives the same session to others, and what we read stays read-only all the same.
+
+Every transaction, also that of a single query, has a fixed search path. So a function or an operator of ours is
+PostgreSQL's own, whatever others made of the same name in `public`, and whatever path our role has.
 """
 
 import asyncio
@@ -10,17 +13,19 @@ import os
 import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import wraps
 from types import TracebackType
 from typing import Any, Final, LiteralString, ParamSpec, Self, TypeVar
 
-from psycopg import AsyncConnection, AsyncCursor, DataError, Error, IsolationLevel, OperationalError, errors, sql
+from psycopg import AsyncConnection, AsyncCursor, DataError, Error, OperationalError, errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, dict_row
+from psycopg.types.json import set_json_loads
 
-from provisioning_pipeline.clients.postgres_refusals import Refusal, first_line, refusal_of
+from provisioning_pipeline.clients.postgres_json import OddJson, loads
+from provisioning_pipeline.clients.postgres_refusals import Refusal, first_line, how_it_was_lost, refusal_of
 from provisioning_pipeline.clients.postgres_times import AnyTime
 from provisioning_pipeline.clients.write_guard import may_write
 from provisioning_pipeline.model.condition import Reason
@@ -36,6 +41,8 @@ Connection = AsyncConnection[TupleRow]
 Query = LiteralString | sql.Composed
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
+FIXED_PATH: Final[LiteralString] = "SET LOCAL search_path = pg_catalog, pg_temp"
+"""For one transaction: what is not named with its schema is PostgreSQL's own."""
 PATIENCE_SECONDS: Final = 20.0
 """A server that answered before may be restarting: as long as that takes, nobody gives up."""
 _PLACE_SECONDS: Final = 30.0
@@ -92,7 +99,9 @@ async def _connect(url: str) -> Connection:
     os.environ["PGDATESTYLE"] = "ISO"
     given = conninfo_to_dict(url)
     ours = {name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in given}
-    return await AsyncConnection.connect(make_conninfo(url, **ours), autocommit=True, prepare_threshold=None)
+    connection = await AsyncConnection.connect(make_conninfo(url, **ours), autocommit=True, prepare_threshold=None)
+    set_json_loads(loads, connection)
+    return connection
 
 
 class ConnectionLost(Fault):
@@ -177,18 +186,20 @@ class Database:
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
-    async def fetch(self, query: Query, parameters: Parameters = None) -> list[Row]:
-        """Run one query and return its rows as dictionaries."""
+    async def fetch(self, query: Query, parameters: Parameters = None, *, own_path: bool = False) -> list[Row]:
+        """Run one query and return its rows as dictionaries; `own_path` as in `transaction`."""
 
-        return await self._fetched(lambda connection: connection.cursor(row_factory=dict_row), query, parameters)
+        def opened(connection: Connection) -> AsyncCursor[Row]:
+            return connection.cursor(row_factory=dict_row)
+
+        return await self._fetched(opened, query, parameters, own_path=own_path)
 
     async def fetch_tuples(self, query: Query, parameters: Parameters = None) -> list[TupleRow]:
         """Run one query and return its rows as tuples, which is cheaper where there are very many."""
-
-        return await self._fetched(lambda connection: connection.cursor(), query, parameters)
+        return await self._fetched(lambda connection: connection.cursor(), query, parameters, own_path=False)
 
     async def _fetched(
-        self, opened: Callable[[Connection], AsyncCursor[T]], query: Query, given: Parameters
+        self, opened: Callable[[Connection], AsyncCursor[T]], query: Query, given: Parameters, *, own_path: bool
     ) -> list[T]:
         reads = _is_read(query)
 
@@ -196,6 +207,8 @@ class Database:
             cursor = await opened(connection).execute(query, given)
             try:
                 return await cursor.fetchall()
+            except OddJson:
+                raise
             except DataError:
                 if not reads:
                     raise
@@ -204,42 +217,38 @@ class Database:
             cursor.adapters.register_loader("timestamptz", AnyTime)
             return await (await cursor.execute(query, given)).fetchall()
 
-        return await self._run(ask, reads=reads)
+        return await self._run(ask, writes=not reads, own_path=own_path)
 
-    async def execute(self, query: Query, parameters: Parameters = None) -> int:
-        """Run one statement and return how many rows it touched."""
+    async def execute(self, query: Query, parameters: Parameters = None, *, own_path: bool = False) -> int:
+        """Run one statement and return how many rows it touched; `own_path` as in `transaction`."""
 
         async def write(connection: Connection) -> int:
             return (await connection.execute(query, parameters)).rowcount
 
-        return await self._run(write, reads=False)
-
-    async def _run(self, work: Callable[[Connection], Awaitable[T]], *, reads: bool) -> T:
-        if reads and not self.read_only:
-            return await self._read(work)
-        return await self._in_transaction(work)
+        return await self._run(write, writes=True, own_path=own_path)
 
     @anew_if_lost
-    async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        # a single query needs no transaction where nothing has to be forbidden
-        async with self._given(begin=False) as connection:
-            return await work(connection)
-
-    @anew_if_lost
-    async def _in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        async with self.transaction() as connection:
+    async def _run(self, work: Callable[[Connection], Awaitable[T]], *, writes: bool, own_path: bool) -> T:
+        async with self.transaction(own_path=own_path, writes=writes) as connection:
             return await work(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, *, own_path: bool = False, writes: bool = True) -> AsyncIterator[Connection]:
         """A connection inside one transaction.
+
+        Args:
+            writes: False: nothing is written in it, so that it needs no leave and its end is never in doubt.
+            own_path: with the search path of our role in place of the fixed one, for statements under which code of
+                the tenant manager's runs (triggers, functions below a view), which may rely on it. Such statements
+                name each function with its schema and compare texts with texts, so that nothing planted fits better.
 
         Raises:
             Fault: transient, when the database cannot be reached or the connection breaks.
         """
-        if not self.read_only:
+        writes = writes and not self.read_only
+        if writes:
             await may_write()
-        async with self._given(begin=True) as connection:
+        async with self._given(writes=writes, own_path=own_path) as connection:
             yield connection
 
     # --- connections ----------------------------------------------------------------------------------------------
@@ -254,15 +263,15 @@ class Database:
         return connection
 
     @asynccontextmanager
-    async def _given(self, *, begin: bool) -> AsyncIterator[Connection]:
+    async def _given(self, *, writes: bool, own_path: bool) -> AsyncIterator[Connection]:
         await self._take_a_place()
         connection: Connection | None = None
         committing = False
         try:
             async with AsyncExitStack() as stack:
-                connection = await self._begun(stack, begin=begin)
+                connection = await self._begun(stack, _begin(read_only=self.read_only, own_path=own_path))
                 yield connection
-                if begin and not self.read_only:
+                if writes:
                     if _has_news(connection):
                         # its end, most likely: found out before the commit is sent, it is known that nothing holds
                         await connection.execute("SELECT 1")
@@ -297,14 +306,12 @@ class Database:
                 f"{_PLACE_SECONDS:g} s. Look at what holds them in pg_stat_activity; the next run tries again.",
             ) from None
 
-    async def _begun(self, stack: AsyncExitStack, *, begin: bool) -> Connection:
-        """A connection that answers, inside a transaction if asked for. Nothing but BEGIN was sent on it yet."""
+    async def _begun(self, stack: AsyncExitStack, begin: LiteralString) -> Connection:
+        """A connection that answers, inside a transaction. Nothing but what begins it was sent on it yet."""
         while True:
             connection, fresh = await self._ready()
-            if not begin:
-                return connection
             try:
-                await stack.enter_async_context(connection.transaction())
+                await stack.enter_async_context(_transaction(connection, begin))
             except Error as error:
                 await connection.close()
                 fault = self.fault_of(error, connection, committing=False)
@@ -331,9 +338,8 @@ class Database:
                     raise self._refused(error) from None
             else:
                 self._answered, self._away_since = True, None
+                # for whoever begins a transaction of their own on a connection outside the pool
                 await connection.set_read_only(True if self.read_only else None)
-                # a role may be given another: behind a lock, a snapshot from before the lock would be read
-                await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
                 return connection, True
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
@@ -372,7 +378,13 @@ class Database:
             )
         if connection is not None and connection.closed:
             return ConnectionLost(
-                self._unreachable, f"{where} {_how_it_was_lost(error, committing)}", committing=committing
+                self._unreachable, f"{where} {how_it_was_lost(error, committing)}", committing=committing
+            )
+        if isinstance(error, OddJson):
+            return Fault(
+                FaultKind.SERVER,
+                self._unreachable,
+                f"{where} holds JSON that cannot be read: {text}. Correct that row.",
             )
         if isinstance(error, errors.QueryCanceled):
             return Fault(
@@ -422,22 +434,23 @@ class Database:
         return Fault(FaultKind.TRANSIENT, self._unreachable, f"{where} cannot be reached: {text}. {advice}")
 
 
-_CLOSED_WHILE: Final[tuple[tuple[type[Error], str], ...]] = (
-    (errors.IdleSessionTimeout, "while it was idle"),
-    (errors.IdleInTransactionSessionTimeout, "while a transaction of ours was idle"),
-    (errors.AdminShutdown, "because the server stops or an administrator ended it"),
-    (errors.CrashShutdown, "because the server crashed"),
-    (errors.CannotConnectNow, "because the server stops"),
-)
+def _begin(*, read_only: bool, own_path: bool) -> LiteralString:
+    # a role may be given another isolation: behind a lock, a snapshot from before the lock would be read
+    begin = f"BEGIN ISOLATION LEVEL READ COMMITTED{' READ ONLY' if read_only else ''}"
+    return begin if own_path else f"{begin}; {FIXED_PATH}"
 
 
-def _how_it_was_lost(error: Error, committing: bool) -> str:
-    why = next((words for kind, words in _CLOSED_WHILE if isinstance(error, kind)), "")
-    told = "; whether the last transaction holds is not known" if committing else ""
-    return (
-        f"closed our connection{' ' + why if why else ''}: {first_line(error)}{told}. The next run tries again; if it "
-        "stays, look at the server's log, and at firewalls and poolers on the way."
-    )
+@asynccontextmanager
+async def _transaction(connection: Connection, begin: LiteralString) -> AsyncIterator[None]:
+    """One transaction that begins in our words: psycopg's own would take another round trip for the search path."""
+    await connection.execute(begin)
+    try:
+        yield
+    except BaseException:
+        with suppress(Error):
+            await connection.rollback()
+        raise
+    await connection.commit()
 
 
 def _is_read(query: Query) -> bool:

@@ -47,23 +47,29 @@ class Gate:
                 if source is self._server:
                     self._left -= len(data)
                     if self._left < 0:
-                        self.close(Shut.TOO_MUCH)
+                        self.shut_for(Shut.TOO_MUCH)
                         return
                 await loop.sock_sendall(target, data)
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
-    def close(self, why: Shut | None = None) -> None:
+    def shut_for(self, why: Shut) -> None:
         """End the connection on both sides; the first reason given stays."""
         self.shut = self.shut or why
+        for end in (self._libpq, self._server):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    async def close(self) -> None:
+        """Wait, not for long, until libpq's last words have reached the server, and give the sockets back."""
+        to_server, _ = self._passing
+        await asyncio.wait([to_server], timeout=_GOODBYE_SECONDS)
         for task in self._passing:
             task.cancel()
+        # only then: the loop knows sockets by numbers, which the next connection may get
+        await asyncio.wait(self._passing)
         self._server.close()
         self._libpq.close()
-
-    async def said_goodbye(self) -> None:
-        """Wait, not for long, until libpq's last words have reached the server."""
-        await asyncio.wait(self._passing[:1], timeout=_GOODBYE_SECONDS)
 
 
 @asynccontextmanager
@@ -84,11 +90,10 @@ async def gated(connection: Connection, *, most_bytes: int, seconds: float) -> A
     os.dup2(libpqs.fileno(), place, inheritable=False)
     libpqs.close()
     gate = Gate(server, ours, most_bytes)
-    timer = asyncio.get_running_loop().call_later(seconds, gate.close, Shut.TOO_LATE)
+    timer = asyncio.get_running_loop().call_later(seconds, gate.shut_for, Shut.TOO_LATE)
     try:
         yield gate
     finally:
         timer.cancel()
         await connection.close()
-        await gate.said_goodbye()
-        gate.close()
+        await gate.close()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from psycopg import Error, errors
+
 
 class Refusal(Enum):
     """What a refused connection asks of us."""
@@ -150,3 +152,22 @@ def refusal_of(error: Exception) -> tuple[Refusal, str]:
 def first_line(error: Exception) -> str:
     """The first line of PostgreSQL's text, without a full stop."""
     return (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
+
+
+_CLOSED_WHILE: Final[tuple[tuple[type[Error], str], ...]] = (
+    (errors.IdleSessionTimeout, "while it was idle"),
+    (errors.IdleInTransactionSessionTimeout, "while a transaction of ours was idle"),
+    (errors.AdminShutdown, "because the server stops or an administrator ended it"),
+    (errors.CrashShutdown, "because the server crashed"),
+    (errors.CannotConnectNow, "because the server stops"),
+)
+
+
+def how_it_was_lost(error: Error, committing: bool) -> str:
+    """What closed a connection of ours, and what to do: to follow the name of the database."""
+    why = next((words for kind, words in _CLOSED_WHILE if isinstance(error, kind)), "")
+    told = "; whether the last transaction holds is not known" if committing else ""
+    return (
+        f"closed our connection{' ' + why if why else ''}: {first_line(error)}{told}. The next run tries again; if it "
+        "stays, look at the server's log, and at firewalls and poolers on the way."
+    )

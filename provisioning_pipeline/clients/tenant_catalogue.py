@@ -7,11 +7,12 @@ what is wrong before anything is read, and what would make the rows less than al
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, LiteralString
 
 from psycopg import sql
 
-from provisioning_pipeline.clients.copying import Line, copied, copy_of
+from provisioning_pipeline.clients.copying import Line, comes_raw, copied, copy_of
 from provisioning_pipeline.clients.postgres import Connection
 
 _KINDS: Final = {
@@ -25,6 +26,7 @@ _SHOWN: Final = 63
 _BEGIN: LiteralString = """
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     SET LOCAL search_path = pg_catalog, pg_temp;
+    SET LOCAL client_encoding = 'UTF8';
     SET LOCAL row_security = off;
     SET LOCAL standard_conforming_strings = on;
     SET LOCAL client_min_messages = error;
@@ -112,15 +114,13 @@ async def begin(
     Raises:
         psycopg.Error: what PostgreSQL refuses, or that the connection broke.
     """
-    milliseconds = max(2, round(statement_seconds * 1000))
-    statements = [
-        sql.SQL(_BEGIN).format(statement=milliseconds, lock=milliseconds // 2),
-        copy_of(connection, sql.SQL(_OWNERS)),
-        sql.SQL(";"),
-        copy_of(connection, _tables(["core"], tables)),
-    ]
+    message = _beginning(
+        comes_raw(connection),
+        max(2, round(statement_seconds * 1000)),
+        tuple((name, tuple(columns)) for name, columns in tables.items()),
+    )
     lines: tuple[list[Line], list[Line]] = ([], [])
-    async for number, line in copied(connection, sql.SQL("").join(statements)):
+    async for number, line in copied(connection, message):
         lines[number].append(line)
     owners = frozenset(owner for (owner,) in lines[0] if owner is not None)
     return owners, _catalogue(lines[1], tables)
@@ -134,7 +134,8 @@ async def members_tables(
     Raises:
         psycopg.Error: what PostgreSQL refuses, or that the connection broke.
     """
-    found = [line async for _, line in copied(connection, copy_of(connection, _tables(schemas, tables)))]
+    query = copy_of(_tables(schemas, tables), raw=comes_raw(connection))
+    found = [line async for _, line in copied(connection, query.as_bytes(connection))]
     return _catalogue(found, tables)
 
 
@@ -145,13 +146,25 @@ async def has_database(connection: Connection, name: str) -> bool:
         psycopg.Error: what PostgreSQL refuses, or that the connection broke.
     """
     query = sql.SQL("(SELECT FROM pg_catalog.pg_database WHERE datname = {})").format(name)
-    statements = sql.SQL(_BEGIN).format(statement=0, lock=0) + copy_of(connection, query)
-    return bool([line async for _, line in copied(connection, statements)])
+    statements = sql.SQL(_BEGIN).format(statement=0, lock=0) + copy_of(query, raw=comes_raw(connection))
+    return bool([line async for _, line in copied(connection, statements.as_bytes(connection))])
 
 
 def shown(name: str) -> str:
     """A name that its owner chose, for people: nothing in it leaves its line, or lasts."""
     return "".join(letter if letter.isprintable() else "�" for letter in name[:_SHOWN])
+
+
+@lru_cache(maxsize=8)
+def _beginning(raw: bool, milliseconds: int, tables: tuple[tuple[str, tuple[str, ...]], ...]) -> bytes:
+    """The first message of a look, the same for most databases."""
+    statements = [
+        sql.SQL(_BEGIN).format(statement=milliseconds, lock=milliseconds // 2),
+        copy_of(sql.SQL(_OWNERS), raw=raw),
+        sql.SQL(";"),
+        copy_of(_tables(["core"], dict(tables)), raw=raw),
+    ]
+    return sql.SQL("").join(statements).as_bytes()
 
 
 def _tables(schemas: Sequence[str], tables: Mapping[str, Sequence[str]]) -> sql.Composed:
@@ -182,5 +195,7 @@ def _catalogue(lines: Iterable[Line], wanted: Mapping[str, Sequence[str]]) -> Ca
             table.unsafe.append(f'{table.shown}."{column}" is a generated column')
         if own != "t":
             theirs = f"{shown(of_schema or '')}.{shown(of_type or '')}"
-            table.unsafe.append(f'{table.shown}."{column}" has the type {theirs}, which is none of PostgreSQL\'s own')
+            table.unsafe.append(
+                f'{table.shown}."{column}" has the type {theirs}, which is no plain one of PostgreSQL\'s own'
+            )
     return Catalogue(frozenset(schemas), found)

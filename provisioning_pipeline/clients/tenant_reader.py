@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, TypeVar
 
 from psycopg import sql
 
-from provisioning_pipeline.clients.copying import copied, copy_of
+from provisioning_pipeline.clients.copying import comes_raw, copied, copy_of
 from provisioning_pipeline.clients.core_tables import READ, ROLES, is_whole
 from provisioning_pipeline.clients.postgres import Connection
 from provisioning_pipeline.clients.tenant_catalogue import Catalogue, Table
@@ -38,6 +38,8 @@ _Keep = Callable[[Values], bool]
 """Takes one row, and says whether it was kept."""
 
 _TABLES_AT_ONCE: Final = 100
+_MOST_STEPS: Final = 100
+"""Twenty has six. Who is to see which is decided for each person and each of them."""
 
 
 class TooLarge(Exception):
@@ -88,6 +90,8 @@ class TenantReader:
         if (of_members := next((name for name in ROLES if name in whole), None)) and "role" in whole:
             keep[of_members] = _into(roles_of_members, role_of_member_row)
         await self._read([(table, keep[name]) for name, table in whole.items() if name in keep])
+        if len({flag.key for flag in flags}) > _MOST_STEPS:
+            raise TooLarge(f'core."keyValuePair" has more than {_MOST_STEPS} kinds of onboarding rows')
         return (
             CoreRows(
                 workspaces=workspaces,
@@ -129,32 +133,35 @@ class TenantReader:
         Raises:
             psycopg.Error: that the connection broke.
         """
-        async for _ in copied(self.connection, sql.SQL("ROLLBACK")):
+        async for _ in copied(self.connection, b"ROLLBACK"):
             pass
 
     async def _read(self, parts: Sequence[tuple[Table, _Keep]]) -> None:
         if not parts:
             return
         columns = [tuple(table.columns) for table, _ in parts]
-        statements = [
-            copy_of(
-                self.connection,
-                sql.SQL("{} ({})").format(
-                    sql.Identifier(table.schema, table.name), sql.SQL(", ").join(map(sql.Identifier, names))
-                ),
-            )
-            for (table, _), names in zip(parts, columns, strict=True)
-        ]
+        places = ((table.schema, table.name, names) for (table, _), names in zip(parts, columns, strict=True))
+        message = _message(tuple(places), comes_raw(self.connection))
 
         def begins(number: int) -> None:
             self.reading = parts[number][0].shown
 
         kept: Counter[int] = Counter()
-        async for number, line in copied(self.connection, sql.SQL("; ").join(statements), begins):
+        async for number, line in copied(self.connection, message, begins):
             keep = parts[number][1]
             kept[number] += keep(dict(zip(columns[number], line, strict=True)))
             if kept[number] > self.most_rows:
                 raise TooLarge(f"{self.reading} has more than {self.most_rows:,} rows")
+
+
+@lru_cache(maxsize=64)
+def _message(places: tuple[tuple[str, str, tuple[str, ...]], ...], raw: bool) -> bytes:
+    """What reads these columns of these tables. Most tenant databases are copies of one another, so few are made."""
+    tables = (
+        sql.SQL("{} ({})").format(sql.Identifier(schema, name), sql.SQL(", ").join(map(sql.Identifier, columns)))
+        for schema, name, columns in places
+    )
+    return sql.SQL("; ").join(copy_of(table, raw=raw) for table in tables).as_bytes()
 
 
 def _into(rows: list[T], make: Callable[[Values], T | None]) -> _Keep:

@@ -115,6 +115,8 @@ def _value(text: str | None, type_name: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return text
+    if isinstance(value, str):
+        return word(value) or text
     return text if isinstance(value, list | dict) else value
 
 

@@ -13,8 +13,8 @@ _NOT_AT_TWENTY: Final = frozenset(
 )
 """Done by SQL in the registry, the ledger and the tenant's own database."""
 
-_CONTRACT: Final = 30
-"""Once per server: 28 operations that are validated, /client-config, and our account signs in or up."""
+_CONTRACT: Final = 31
+"""Once per server: 29 operations that are validated, /client-config, and our account signs in or up."""
 
 _LOOK_AT_STEPS: Final = 1
 """Once per server where we have a workspace: what it says about its wizard, asked inside that workspace."""
@@ -54,6 +54,7 @@ OF_TENANT: Final[Mapping[Change, int]] = {
     Change.ACTIVATE_WORKSPACE: 6,
     # updateWorkspace
     Change.CLOSE_INVITE_LINK: 1,
+    Change.RENEW_INVITE_LINK: 1,
     Change.RESTORE_DEFAULT_ROLE: 1,
 }
 """Calls for a change that a tenant has once. Adopting needs none: the server told all our workspaces before."""
@@ -94,6 +95,7 @@ _BY_OUR_ACCOUNT: Final = frozenset(
         Change.REMOVE_MEMBER,
         Change.DROP_LINK,
         Change.CLOSE_INVITE_LINK,
+        Change.RENEW_INVITE_LINK,
         Change.RESTORE_DEFAULT_ROLE,
         Change.MEND_MEMBER,
         Change.WITHDRAW_INVITATION,

@@ -6,7 +6,6 @@ from typing import Any, Final
 import pandas as pd
 
 from provisioning_pipeline.decide.members import MemberPolicy
-from provisioning_pipeline.decide.ownership import ownership_of
 from provisioning_pipeline.decide.people import People, has_address
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.people import ADMIN_ROLE, Ownership
@@ -54,11 +53,10 @@ def _why(
 
 def _is_doubtful(row: Mapping[str, Any], people: People) -> bool:
     """Whoever got an invitation of ours had a password of their own: unchecked is no better than unproved then."""
-    key = row["server"], row["account"]
-    evidence = people.accounts.evidence.get(key)
-    if people.accounts.trusts or evidence is None:
+    server, account = row["server"], row["account"]
+    if (server, account) not in people.accounts.evidence:
         return False
-    return ownership_of(evidence, row["clerk_user_id"]) is not Ownership.PROVED
+    return people.accounts.of(server, account, row["clerk_user_id"]) is not Ownership.PROVED
 
 
 def _role(label: str | None) -> str:

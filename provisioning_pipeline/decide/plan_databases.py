@@ -1,5 +1,6 @@
 """Puts what a look into a tenant database found into the plan of its tenant."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -32,6 +33,8 @@ from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorksp
 
 _ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _MOST_NAMED = 3
+_UNREAD = frozenset({Reason.DATABASE_UNREACHABLE, Reason.TENANT_DATABASE_UNSAFE, Reason.TENANT_DATABASE_TOO_LARGE})
+"""Nothing of it was read. The first may pass by itself; the others stay until somebody writes there."""
 _NO_ONE = TakeOver()
 
 
@@ -45,6 +48,7 @@ class DatabasePolicy:
         mend: a whole workspace that was left in PENDING_CREATION is set to ACTIVE.
         take_over: which people of a hand-made workspace whom Clerk does not know become members of the proper one.
         default_role: label of the role in Twenty that they get.
+        most_rows: of one table that are read in each.
     """
 
     rows: Literal["repair", "report"]
@@ -52,11 +56,15 @@ class DatabasePolicy:
     mend: bool
     take_over: TakeOverPolicy
     default_role: str
+    most_rows: int = 10_000
 
     @property
     def text(self) -> str:
         """What of the policy a look depends on; another text makes every database worth another look."""
-        return f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={self.take_over.text}"
+        return (
+            f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={self.take_over.text} "
+            f"most_rows={self.most_rows}"
+        )
 
 
 @dataclass(frozen=True)
@@ -231,10 +239,22 @@ def with_database(
 def _rows(
     workspaces: Sequence[FoundWorkspace], flags: Sequence[Flag], people: PeopleOfDatabase, *, everyone: bool
 ) -> tuple[Flag, ...]:
+    of_places: defaultdict[str | None, list[Flag]] = defaultdict(list)
+    of_people: defaultdict[str | None, list[Flag]] = defaultdict(list)
+    for flag in flags:
+        if flag.workspace_id is None:
+            of_people[flag.user_id].append(flag)
+        else:
+            of_places[flag.workspace_id].append(flag)
     found: dict[str | None, Flag] = {}
     for workspace in workspaces:
         users = {member.user_id for member in workspace.members if everyone or member.email in people.ours}
-        for flag in rows_in_the_way(users, workspace.workspace_id, flags):
+        # only what may concern it: the owner of a database may write very many of both
+        near = [
+            *of_places.get(workspace.workspace_id, ()),
+            *(flag for user in users for flag in of_people.get(user, ())),
+        ]
+        for flag in rows_in_the_way(users, workspace.workspace_id, near):
             found.setdefault(flag.row_id, flag)
     return tuple(found.values())
 
@@ -299,7 +319,7 @@ def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
 def _at_rest(
     look: Look, hand_made: Sequence[HandMade], left_pending: Sequence[FoundWorkspace], rows: Sequence[Flag]
 ) -> Condition:
-    if look.reason is Reason.DATABASE_UNREACHABLE or look.vanished:
+    if look.reason in _UNREAD or look.vanished:
         return is_unknown(_TYPE, look.reason or Reason.DATABASE_VANISHED, look.message)
     if look.reason is Reason.NO_SCHEMA_YET:
         return is_true(_TYPE, look.reason, look.message)

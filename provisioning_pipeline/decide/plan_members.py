@@ -47,6 +47,7 @@ class KnownMembers:
         another_admin: who else could stand for a tenant's admin; a Clerk user who may goes first.
         lost_admins: database name → its stored admin, who does not stand for it any more.
         goes_on_without: whether a tenant's members prove its workspace while nobody can be admin.
+        renews_invite_link: policy: a workspace gets another invite link when somebody leaves it.
         roles_lent: database names whose workspace has another default role because of us.
         mending: database name → half members of ours about whom Clerk says nothing.
         withdrawals: database name → invitations of ours that are to end.
@@ -65,6 +66,7 @@ class KnownMembers:
     withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=dict)
     lost_admins: Mapping[str, LostAdmin] = field(default_factory=dict)
     goes_on_without: Callable[[TenantPlan, AdminUnknown], bool] = lambda _entry, _unknown: False
+    renews_invite_link: bool = True
 
 
 def workplaces(entries: list[TenantPlan]) -> pd.DataFrame:
@@ -112,6 +114,8 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
     changes = [change for member in members for change in member.changes]
     if name in known.links_open:
         changes.append(Change.CLOSE_INVITE_LINK)
+    if name in known.links_open or (known.renews_invite_link and any(_leaves(member) for member in members)):
+        changes.append(Change.RENEW_INVITE_LINK)
     if name in known.roles_lent:
         changes.append(Change.RESTORE_DEFAULT_ROLE)
     if withdrawals:
@@ -130,6 +134,11 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         store_organization=organization,
         conditions=_with(entry.conditions, condition) if condition else entry.conditions,
     )
+
+
+def _leaves(member: MemberPlan) -> bool:
+    """Whether they are, or were, in the workspace and could read its invite link."""
+    return bool({Change.REMOVE_MEMBER, Change.DROP_LINK} & set(member.changes)) and bool(member.why)
 
 
 def _withdrawals(entry: TenantPlan, known: KnownMembers) -> tuple[Withdrawal, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.people import Origin
 
@@ -48,6 +48,28 @@ class Accounts:
             "SELECT server, twenty_user_id::text FROM provisioning.account_origin WHERE NOT ours"
         )
         return [(server, user) for server, user in rows]
+
+    async def members_of_others_accounts(self, tenant: str | None = None) -> list[Row]:
+        """Members of one tenant (slug or database name), or of all, whose account is not, or was not always, ours.
+
+        slug, database_name, server, clerk_user_id, twenty_user_id, first_name, last_name; of the account's origin
+        origin_email, ours, made_for.
+        """
+        if not await has_ledger(self.database):
+            return []
+        return await self.database.fetch(
+            """
+            SELECT l.slug, l.database_name, l.server, m.clerk_user_id, m.twenty_user_id::text AS twenty_user_id,
+                   m.first_name, m.last_name, o.email AS origin_email, o.ours, o.clerk_user_id AS made_for
+            FROM provisioning.tenant_link l
+            JOIN provisioning.member_link m USING (database_name)
+            JOIN provisioning.account_origin o ON o.server = l.server AND o.twenty_user_id = m.twenty_user_id
+            WHERE (%s::text IS NULL OR %s IN (l.slug, l.database_name))
+              AND (NOT o.ours OR o.clerk_user_id IS DISTINCT FROM m.clerk_user_id)
+            ORDER BY l.slug, l.database_name, m.clerk_user_id
+            """,
+            [tenant, tenant],
+        )
 
     async def store(self, server: str, found: Sequence[tuple[str, Origin]], run_id: str) -> None:
         """Remember who made these accounts. One that we made stays ours: its owner may have changed the password."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
 
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
@@ -59,19 +60,27 @@ class HandMadeWorkspaces:
 
     @anew_if_lost
     async def store(self, found: Mapping[str, Sequence[HandMade]]) -> None:
-        """Remember these for each database that was looked into; those that are no longer there are forgotten."""
+        """Remember these for each database that was looked into; those that are no longer there are forgotten.
+
+        Only those whose id is a UUID: a hand-made id may be anything.
+        """
         if not found:
             return
+        by_id = {
+            (name, workspace_id): workspace
+            for name, workspaces in found.items()
+            for workspace in workspaces
+            if (workspace_id := _uuid(workspace.workspace_id))
+        }
         rows = json.dumps(
             [
                 {
                     "database_name": name,
-                    "workspace_id": workspace.workspace_id,
+                    "workspace_id": workspace_id,
                     "display_name": workspace.display_name,
                     "failed_checks": workspace.failed_checks,
                 }
-                for name, workspaces in found.items()
-                for workspace in workspaces
+                for (name, workspace_id), workspace in by_id.items()
             ]
         )
         async with self.database.transaction() as connection:
@@ -97,3 +106,11 @@ class HandMadeWorkspaces:
                 """,
                 [rows],
             )
+
+
+def _uuid(text: str) -> str | None:
+    """The UUID in PostgreSQL's spelling; None where it is none."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None

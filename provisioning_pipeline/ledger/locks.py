@@ -4,11 +4,16 @@ Each lock is held by a transaction on a connection of its own and lives as long 
 task and a broken connection let go at once, without a lease to wait for and without anything to clean up. A transaction
 keeps its session to itself through a pooler too, and leaves nothing behind on it.
 
+Any role that may connect to this database can take the same advisory locks. It keeps one tenant, one request or one
+server from its turn with each, nobody from anything else, and is named to the operator (`lock_holders`). What all wait
+for has a lock of a table of ours instead, which no such role can take (`alone`).
+
 A connection may break while the work goes on. So before each write of that work the lock is asked whether it still
 holds. A lost one is taken again where nobody else has written under it in between, and ends the work otherwise.
 """
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -19,9 +24,11 @@ from psycopg import Error, errors, sql
 
 from provisioning_pipeline.clients.postgres import Connection, Database, anew_if_lost, answers
 from provisioning_pipeline.clients.write_guard import guarded_by, unguarded
+from provisioning_pipeline.ledger.lock_holders import holder_in_words
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
+_LOG = logging.getLogger(__name__)
 TENANTS = 730_155
 _SERVERS = 730_156
 _REQUESTS = 730_157
@@ -31,6 +38,7 @@ _CERTIFICATIONS = 730_158
 SIGN_OF_LIFE_SECONDS: Final = 10.0
 _NO_TIMEOUTS: LiteralString = """
     BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
+    SET LOCAL search_path = pg_catalog, pg_temp;
     SET LOCAL statement_timeout = 0;
     SET LOCAL lock_timeout = 0;
     SET LOCAL idle_in_transaction_session_timeout = 0;
@@ -80,6 +88,20 @@ def certification_lock(database: Database, server: str) -> AbstractAsyncContextM
     """
     busy = f"A certification of {server} is under way already. Start again when it has ended."
     return _held(_Lock(database, _CERTIFICATIONS, server, busy), 0.0)
+
+
+async def alone(connection: Connection, table: LiteralString, *, wait_seconds: float) -> None:
+    """Wait until nobody else who calls this for the same table of the ledger is inside a transaction, until the end
+    of this one. Reading and writing the table are free for everybody; only who may write to it can take this lock.
+
+    Raises:
+        LockNotAvailable: when it took longer. What else this transaction waits for has the same limit.
+    """
+    milliseconds = sql.Literal(max(1, int(wait_seconds * 1000)))
+    await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(milliseconds))
+    await connection.execute(
+        sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(sql.Identifier("provisioning", table))
+    )
 
 
 async def begin_to_hold(connection: Connection) -> None:
@@ -146,7 +168,7 @@ class _Lock:
             finally:
                 if self._connection is None:
                     await connection.close()
-            raise Fault(FaultKind.BUSY, Reason.TENANT_BUSY, self._busy)
+            raise Fault(FaultKind.BUSY, Reason.TENANT_BUSY, await self._told())
 
     async def _try(self, connection: Connection, wait_seconds: float) -> bool:
         """Take the lock in a transaction that stays open; waits in the server's own queue, where who came first is
@@ -162,6 +184,15 @@ class _Lock:
         )
         row = await cursor.fetchone()
         return bool(row and row[0])
+
+    async def _told(self) -> str:
+        """That somebody else holds the lock, and who; a request's sender is told only that."""
+        holder = await holder_in_words(self._database, self._kind, self._name)
+        if self._kind != _REQUESTS:
+            return f"{self._busy} {holder}".rstrip()
+        if holder:
+            _LOG.warning("A request waited in vain for its lock. %s", holder)
+        return self._busy
 
     async def release(self) -> None:
         """Let go, if it is still held."""

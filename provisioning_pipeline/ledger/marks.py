@@ -119,6 +119,17 @@ class Marks:
         found: datetime = rows[0]["now"]
         return found
 
+    async def mark(self, database_name: str, trigger: str) -> None:
+        """Ask for a look at a tenant. A mark that is there already keeps its trigger, and is as young as this one."""
+        await self.database.execute(
+            """
+            UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()),
+                marked_by = CASE WHEN marked_at IS NULL THEN %s ELSE marked_by END
+            WHERE database_name = %s
+            """,
+            [trigger, database_name],
+        )
+
     async def clear(self, names: Sequence[str], before: datetime) -> None:
         """Take the marks off tenants that were looked at; a mark set after `before` stays.
 

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from psycopg import AsyncConnection, Error, errors, sql
 from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.ledger.lock_holders import logging_holders_of
+from provisioning_pipeline.ledger.locks import alone
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_query import ASKED_ADMIN_COLUMN, cast_sql
 from provisioning_pipeline.ledger.registry_table import REFUSALS, VIEW, Column
@@ -15,7 +18,9 @@ from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.model.tenant_request import Conflict, Registration
 
 _LOG = logging.getLogger(__name__)
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('provisioning.registration'))"
+_ONE_AT_A_TIME: Final = "alembic_version"
+"""The table whose lock those take who register: it has one row that only migrations change."""
+_LOCK_SECONDS = 3.0
 
 
 @anew_if_lost
@@ -39,14 +44,18 @@ async def register(
 
     Raises:
         Conflict: when slug, database or organization are another tenant's, or the table does not take the row.
-        Fault: when the database cannot be reached.
+        Fault: when the database cannot be reached; BUSY when others register, or change that row, for too long.
     """
     await registry.ensure_table()
     columns = await must_show_all(registry, asked)
     status = await registry.spelling([status, *else_statuses])
     is_view = (await registry.described()).kind == VIEW
-    async with registry.database.transaction() as connection:
-        await connection.execute(_ONE_AT_A_TIME)
+    # triggers of the tenant manager's may rely on our role's own search path
+    async with (
+        logging_holders_of(registry.database, _ONE_AT_A_TIME),
+        registry.database.transaction(own_path=True) as connection,
+    ):
+        await alone(connection, _ONE_AT_A_TIME, wait_seconds=_LOCK_SECONDS)
         if is_view:
             # a policy of a table below, which would hide a rival's row, is an error then
             await connection.execute("SET LOCAL row_security = off")
@@ -147,7 +156,7 @@ async def _insert(
     status: str,
 ) -> None:
     offered: dict[str, sql.Composable] = {
-        "id": sql.SQL("gen_random_uuid()"),
+        "id": sql.SQL("pg_catalog.gen_random_uuid()"),
         "slug": sql.Literal(asked.slug),
         "name": sql.Literal(asked.name or asked.slug),
         "database_name": sql.Literal(asked.database_name),
@@ -155,8 +164,8 @@ async def _insert(
         "clerk_org_id": sql.Literal(asked.clerk_org_id),
         ASKED_ADMIN_COLUMN: sql.Literal(asked.admin_email),
         "database_url": sql.Literal(f"postgresql:///{asked.database_name}"),
-        "created_at": sql.SQL("now()"),
-        "updated_at": sql.SQL("now()"),
+        "created_at": sql.SQL("pg_catalog.now()"),
+        "updated_at": sql.SQL("pg_catalog.now()"),
     }
     unknown = sorted(name for name, column in columns.items() if column.required and name not in offered)
     if unknown:
@@ -196,11 +205,9 @@ async def _update(
     }
     if not changes:
         return False
-    touched = sql.SQL(", updated_at = now()") if "updated_at" in columns else sql.SQL("")
+    touched = sql.SQL(", updated_at = pg_catalog.now()") if "updated_at" in columns else sql.SQL("")
     differs = {
-        name: sql.SQL("{} IS DISTINCT FROM {}").format(
-            _comparable(sql.Identifier(name), columns[name]), _comparable(value, columns[name])
-        )
+        name: sql.SQL("{} IS DISTINCT FROM {}").format(_comparable(sql.Identifier(name)), _comparable(value))
         for name, value in changes.items()
     }
     own = sql.SQL("database_name::text = {}").format(sql.Literal(asked.database_name))
@@ -228,9 +235,9 @@ async def _update(
     return cursor.rowcount > 0
 
 
-def _comparable(value: sql.Composable, column: Column) -> sql.Composable:
-    """A value in a comparison: json cannot be compared."""
-    return sql.SQL("{}::jsonb").format(value) if column.type == "json" else value
+def _comparable(value: sql.Composable) -> sql.Composable:
+    """A value in a comparison: as text, for which no operator but PostgreSQL's own is ever chosen."""
+    return sql.SQL("({})::text").format(value)
 
 
 def _must_know_organizations(registry: Registry, columns: dict[str, Column], asked: Registration) -> None:

@@ -13,6 +13,7 @@ from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.registry_query import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
+    MOST_ROWS,
     MUST_HAVE,
     PEOPLE,
     USED,
@@ -60,13 +61,15 @@ class Registry:
         self.database = database
         self.table = table
         self.identifier = sql.Identifier(*table.split("."))
+        """With its schema, once the table was described: the search path of our role is asked once."""
         self._described: Table | None = None
         self._statuses: tuple[str, ...] | None = None
 
     async def described(self) -> Table:
         """What kind of table it is. Read once; our own changes renew it."""
         if self._described is None:
-            self._described = await describe(self.database, self.identifier)
+            self._described = await describe(self.database, sql.Identifier(*self.table.split(".")))
+            self.identifier = self._described.identifier
         return self._described
 
     async def columns(self) -> dict[str, Column]:
@@ -96,12 +99,17 @@ class Registry:
         if not columns:
             return frame(REGISTRY, [])
         self._must_be_registry(columns)
-        people = await self._people_columns()
-        if only is None:
-            found = await self._read(rows_query(self.table, columns, people, some=False))
-        else:
-            named = {"names": list(only), "written": sorted({folded_name(name) for name in only})}
-            found = await self._read(rows_query(self.table, columns, people, some=True), named)
+        people = await self._people()
+        query = rows_query(await self.described(), people, some=only is not None)
+        named = None if only is None else {"names": list(only), "written": sorted({folded_name(name) for name in only})}
+        found = await self._read(query, named, own_path=people.runs_code)
+        if len(found) > MOST_ROWS:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.REGISTRY_REFUSED,
+                f"{self.table} in {self.database.where} has more than {MOST_ROWS:,} rows, so it is no registry of "
+                "tenants. Set PROVISIONING_REGISTRY_TABLE to the tenant manager's table.",
+            )
         for row in found:
             # not by the database, whose locale may know no capitals but A to Z, or make another letter of I
             for address in ("admin_email", "twenty_admin_email"):
@@ -123,14 +131,18 @@ class Registry:
         )
 
     async def _read(
-        self, query: sql.Composed, parameters: Sequence[Any] | Mapping[str, Any] | None = None
+        self,
+        query: sql.Composed,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        own_path: bool = False,
     ) -> list[Row]:
         """Rows of the table. Through a view PostgreSQL itself says when a policy of a table below would hide some."""
         table = await self.described()
         if table.kind != VIEW:
-            return await self.database.fetch(query, parameters)
+            return await self.database.fetch(query, parameters, own_path=own_path or table.runs_code)
         try:
-            async with self.database.transaction() as connection:
+            async with self.database.transaction(own_path=True, writes=False) as connection:
                 await connection.execute("SET LOCAL row_security = off")
                 cursor = connection.cursor(row_factory=dict_row)
                 await cursor.execute(query, parameters)
@@ -206,11 +218,11 @@ class Registry:
                 "Set PROVISIONING_REGISTRY_TABLE to the tenant manager's table.",
             )
 
-    async def _people_columns(self) -> dict[str, str]:
-        """The columns of the table of people, with their types; empty when there is no such table."""
+    async def _people(self) -> Table:
+        """The table of people; one without columns when there is no such table."""
         people = await describe(self.database, sql.Identifier(*self.table.split(".")[:-1], PEOPLE))
         people.must_show(USED_OF_PEOPLE, self.database.where)
-        return {name: column.type for name, column in people.columns.items()}
+        return people
 
     async def ensure_table(self) -> None:
         """Create the table where there is none, in the shape that the tenant manager uses.
@@ -264,7 +276,7 @@ class Registry:
         if not lacking or not table.alterable:
             return
         try:
-            async with self.database.transaction() as connection:
+            async with self.database.transaction(own_path=True) as connection:
                 # everybody else's questions would queue behind ours: a restore of the tenant manager's goes first
                 await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_WAIT)))
                 await connection.execute(
@@ -285,6 +297,7 @@ class Registry:
     async def spelling(self, wanted: Sequence[str], like: str | None = None) -> str:
         """The first of these statuses that the table takes, as the table spells it."""
         if self._statuses is None:
+            await self.described()
             self._statuses = await allowed_statuses(self.database, self.identifier, "status")
         return spelled(wanted, self._statuses, like)
 
@@ -305,14 +318,14 @@ class Registry:
         remembers = await has_ledger(self.database)
         status = await self.spelling([status, *else_statuses])
         offered: dict[str, sql.Composable] = {
-            "id": sql.SQL("gen_random_uuid()"),
+            "id": sql.SQL("pg_catalog.gen_random_uuid()"),
             "slug": sql.Literal(tenant.slug),
             "name": sql.Literal(tenant.name),
             "database_name": sql.Literal(tenant.database_name),
             "status": sql.Literal(status),
             "database_url": sql.Literal(f"postgresql:///{tenant.database_name}"),
-            "created_at": sql.SQL("now()"),
-            "updated_at": sql.SQL("now()"),
+            "created_at": sql.SQL("pg_catalog.now()"),
+            "updated_at": sql.SQL("pg_catalog.now()"),
         }
         always = {"slug", "name", "database_name", "status"}
         unknown = [name for name, column in columns.items() if column.required and name not in offered]
@@ -329,7 +342,7 @@ class Registry:
             name=offered["database_name"],
         )
         try:
-            async with self.database.transaction() as connection:
+            async with self.database.transaction(own_path=True) as connection:
                 if remembers and await _was_registered(connection, tenant.database_name):
                     raise self._adoption_refused(tenant, "its row was taken away meanwhile")
                 inserted = (await connection.execute(insert)).rowcount
@@ -375,6 +388,7 @@ class Registry:
                 email=cast_sql(sql.Identifier("asked", "email"), column),
             ),
             [list(asked), list(asked.values())],
+            own_path=True,
         )
 
     async def store(
@@ -439,11 +453,11 @@ class Registry:
     ) -> None:
         """Change a row, and see that it took the change: a trigger or a rule may drop it without a word."""
         columns = await self.columns()
-        touched = sql.SQL(", updated_at = now()") if _may_touch(columns) else sql.SQL("")
+        touched = sql.SQL(", updated_at = pg_catalog.now()") if _may_touch(columns) else sql.SQL("")
         taken = [
             sql.SQL("{}::text IS DISTINCT FROM {}").format(sql.Identifier(name), sql.Literal(status))
             if name == "status"
-            else sql.SQL("{} IS NOT DISTINCT FROM {}").format(sql.Identifier(name), assignments[name])
+            else sql.SQL("{}::text IS NOT DISTINCT FROM ({})::text").format(sql.Identifier(name), assignments[name])
             for name in changed
         ]
         statement = sql.SQL("UPDATE {} SET {}{} WHERE database_name::text = {} RETURNING {} AS taken").format(
@@ -457,7 +471,7 @@ class Registry:
         )
         what = ", ".join(f"{name} {value!r}" for name, value in changed.items())
         with self._refused(what):
-            rows = await self.database.fetch(statement)
+            rows = await self.database.fetch(statement, own_path=True)
         if not rows or not rows[0]["taken"]:
             raise Fault(
                 FaultKind.TENANT,

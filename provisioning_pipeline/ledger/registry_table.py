@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from psycopg import errors, sql
+from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.model.condition import Reason
@@ -26,10 +27,14 @@ REFUSALS = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the table: its type, whether an insert must give it a value, and what we may do with it."""
+    """One column of the table: its type, whether an insert must give it a value, and what we may do with it.
+
+    `type` is PostgreSQL's own word for it; `type_name` is where the catalogue has it: its schema and its name there.
+    """
 
     name: str
     type: str
+    type_name: tuple[str, str]
     required: bool
     writable: bool
     readable: bool = True
@@ -40,7 +45,8 @@ class Table:
     """A table as PostgreSQL's catalogue describes it to our user.
 
     Args:
-        name: with its schema, quoted; empty when there is no such table.
+        identifier: with its schema, so that it stands for the same table under every search path.
+        name: the same, quoted, for people; empty when there is no such table.
         kind: as `pg_class.relkind` has it.
         role: our user.
         owner: the role that owns it.
@@ -49,6 +55,7 @@ class Table:
         takes_rows: we may insert into it.
     """
 
+    identifier: sql.Identifier
     name: str = ""
     kind: str = "r"
     role: str = ""
@@ -67,6 +74,11 @@ class Table:
     def alterable(self) -> bool:
         """Whether we can add a column: to a view nobody can, and a foreign table's server would not know it."""
         return self.owned and self.is_table
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether a read may run functions of the tenant manager's: they rely on our role's own search path."""
+        return bool(self.name) and not self.is_table
 
     def must_show(self, used: Collection[str], where: str) -> None:
         """Refuse a table of which our user sees only a part, or what was there once.
@@ -106,18 +118,32 @@ def hidden(table: str, role: str, where: str) -> Fault:
 
 
 async def describe(database: Database, identifier: sql.Identifier) -> Table:
-    """The table of this name on the search path; one without a name when there is none."""
-    rows = await database.fetch(_DESCRIBE, [identifier.as_string()])
+    """The table of this name on our role's own search path; one without a name when there is none."""
+    async with database.transaction(own_path=True, writes=False) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(_RESOLVE, [identifier.as_string()])
+        resolved = await cursor.fetchone()
+        assert resolved is not None
+        if resolved["oid"] is None:
+            return Table(identifier)
+        await cursor.execute(_DESCRIBE, [resolved["oid"]])
+        rows = await cursor.fetchall()
     if not rows:
-        return Table()
+        return Table(identifier)
     facts = ("name", "kind", "role", "owner", "owned", "hides_rows", "takes_rows")
     columns = {
         row["column_name"]: Column(
-            row["column_name"], row["type"], row["required"], row["writable"], readable=row["readable"]
+            row["column_name"],
+            row["type"],
+            (row["type_schema"], row["type_name"]),
+            row["required"],
+            row["writable"],
+            readable=row["readable"],
         )
         for row in rows
     }
-    return Table(**{fact: rows[0][fact] for fact in facts}, columns=columns)
+    found = sql.Identifier(rows[0]["schema"], rows[0]["relation"])
+    return Table(found, **{fact: rows[0][fact] for fact in facts}, columns=columns)
 
 
 async def namesakes(database: Database, name: str) -> list[str]:
@@ -148,12 +174,28 @@ async def lookalikes(database: Database) -> list[str]:
     return [row["name"] for row in rows]
 
 
+async def open_schemas(database: Database) -> list[str]:
+    """The schemas on our role's own search path in which every role may make functions and tables."""
+    rows = await database.fetch(
+        """
+        SELECT pg_catalog.quote_ident(n.nspname) AS name FROM pg_catalog.pg_namespace n
+        WHERE n.nspname = ANY(pg_catalog.current_schemas(false)) AND EXISTS (
+            SELECT 1 FROM pg_catalog.aclexplode(n.nspacl) a
+            WHERE a.grantee = 0::oid AND a.privilege_type = 'CREATE'::text)
+        ORDER BY n.nspname
+        """,
+        own_path=True,
+    )
+    return [row["name"] for row in rows]
+
+
 async def create_table(database: Database, table: str) -> None:
     """Make the table in the shape that the tenant manager uses."""
     # a user called like our schema would get the tenant manager's table made inside it
     (row,) = await database.fetch(
-        "SELECT COALESCE((SELECT s FROM unnest(current_schemas(false)) WITH ORDINALITY AS p(s, n) "
-        "WHERE s <> 'provisioning' ORDER BY n LIMIT 1), 'public') AS schema"
+        "SELECT COALESCE((SELECT s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY p(s, n) "
+        "WHERE s <> 'provisioning'::name ORDER BY n LIMIT 1), 'public') AS schema",
+        own_path=True,
     )
     identifier = sql.Identifier(*table.split(".")) if "." in table else sql.Identifier(row["schema"], table)
     await database.execute(
@@ -176,26 +218,32 @@ async def create_table(database: Database, table: str) -> None:
                 updated_at          timestamptz NOT NULL DEFAULT now()
             )
             """
-        ).format(identifier)
+        ).format(identifier),
+        # whoever owns this database may have triggers on changes of its tables
+        own_path=True,
     )
 
 
+_RESOLVE = """
+    SELECT pg_catalog.to_regclass(%s)::oid AS oid,
+           pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)
+"""
+"""By our role's own search path, as the setting is meant; what follows in that transaction has the fixed one."""
 _DESCRIBE = """
-    SELECT c.oid::regclass::text AS name, c.relkind::text AS kind, current_user AS role,
-           pg_get_userbyid(c.relowner) AS owner,
-           pg_has_role(c.relowner, 'USAGE') AS owned,
+    SELECT n.nspname AS schema, c.relname AS relation, c.oid::regclass::text AS name, c.relkind::text AS kind,
+           current_user AS role, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
            row_security_active(c.oid) AND NOT shown.everything AS hides_rows,
            has_table_privilege(c.oid, 'INSERT') OR has_any_column_privilege(c.oid, 'INSERT') AS takes_rows,
            a.attname AS column_name,
-           -- a cast to the other name of bpchar would cut to one character
-           CASE WHEN a.atttypid = 'bpchar'::regtype THEN 'bpchar' ELSE format_type(a.atttypid, NULL) END AS type,
+           format_type(a.atttypid, NULL) AS type, tn.nspname AS type_schema, t.typname AS type_name,
            a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required,
            a.attgenerated = '' AND has_column_privilege(c.oid, a.attnum, 'UPDATE')
                AND CASE WHEN c.relkind IN ('v', 'f') THEN pg_column_is_updatable(c.oid, a.attnum, true)
                    ELSE c.relkind <> 'm' END AS writable,
            has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
-    FROM pg_class c
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace tn ON tn.oid = t.typnamespace
     CROSS JOIN LATERAL (
         -- policies that show us everything hide nothing
         SELECT COALESCE(bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true'), false)
@@ -203,5 +251,5 @@ _DESCRIBE = """
         FROM pg_policy p WHERE p.polrelid = c.oid AND p.polcmd IN ('r', '*') AND EXISTS (
             SELECT 1 FROM unnest(p.polroles) AS named(role) WHERE named.role = 0 OR pg_has_role(named.role, 'USAGE'))
     ) shown
-    WHERE c.oid = to_regclass(%s)
+    WHERE c.oid = %s::oid
 """

@@ -1,15 +1,17 @@
 """Who is at work, by PostgreSQL's locks: a run of Dagster by a lock of its processes, a tenant by the tenant's lock.
 
-A killed process and a machine that restarts let go of their locks; what Dagster says of their run stays as it was.
+A killed process and a machine that restarts let go of their locks; what Dagster says of their run stays as it was. A
+lock says this only of a session whose role may write to the ledger: anybody who may connect can take the same one.
 """
 
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 
-from psycopg import Error
+from psycopg import Error, sql
 
 from provisioning_pipeline.clients.postgres import Database, answers
+from provisioning_pipeline.ledger.lock_holders import ADVISORY, MAY_WRITE
 from provisioning_pipeline.ledger.locks import SIGN_OF_LIFE_SECONDS, TENANTS, begin_to_hold
 from provisioning_pipeline.model.fault import Fault
 
@@ -50,15 +52,13 @@ async def tenants_at_work(database: Database, names: Collection[str]) -> frozens
 async def _held(database: Database, kind: int, names: Collection[str]) -> frozenset[str]:
     if not names:
         return frozenset()
-    rows = await database.fetch(
+    query = sql.SQL(
         """
         SELECT name FROM unnest(%s::text[]) name
         -- the second key is shown without its sign
         WHERE (hashtext(name)::bigint + 4294967296) %% 4294967296 IN (
-            SELECT objid::bigint FROM pg_locks
-            WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND classid = %s
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-        """,
-        [list(names), kind],
-    )
+            SELECT l.objid::bigint FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE {is_it} AND {ours})
+        """
+    ).format(is_it=sql.SQL(ADVISORY), ours=sql.SQL(MAY_WRITE))
+    rows = await database.fetch(query, [list(names), kind])
     return frozenset(row["name"] for row in rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import InsufficientPrivilege, UndefinedTable
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
 
 from provisioning_pipeline.clients.postgres import Database, without_secrets
 from provisioning_pipeline.model.condition import Reason
@@ -26,6 +26,12 @@ SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning'
 AND relname <> 'alembic_version' LIMIT 1
 """
 """A row when the schema holds more than the table that says at which revision it is."""
+_FIRST_WAIT_SECONDS = 60.0
+"""For the lock of those who make a ledger where there is none: any role that may connect could hold it."""
+_END_HOLDERS = (
+    "SELECT pid, usename, pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
+)
 _KNOWN = frozenset(f"{number:04}" for number in range(1, int(HEAD) + 1))
 _later_is_fine: ContextVar[bool] = ContextVar("later_is_fine", default=False)
 
@@ -165,6 +171,14 @@ def migrate(url: str) -> None:
         command.upgrade(config, "head")
     except (DBAPIError, Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, LockNotAvailable):
+            raise Fault(
+                FaultKind.BUSY,
+                Reason.REGISTRY_REFUSED,
+                f"Schema {SCHEMA} was not made in {without_secrets(url)}: the lock of whoever makes it was not free "
+                f"within {_FIRST_WAIT_SECONDS:g} s. Where no other process of this program is at it, an administrator "
+                f"ends the session that holds it: {_END_HOLDERS}.",
+            ) from None
         raise Fault(
             FaultKind.SERVER,
             Reason.REGISTRY_REFUSED,
@@ -180,4 +194,5 @@ def alembic_config(url: str) -> "Config":
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["conninfo"] = conninfo_to_dict(url)
+    config.attributes["first_wait_milliseconds"] = round(_FIRST_WAIT_SECONDS * 1000)
     return config

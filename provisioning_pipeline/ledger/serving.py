@@ -20,6 +20,8 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _MOST_SECONDS = 5.0
 """Clerk waits 15 s for an answer; giving up on a query may take as long again."""
+_PROBE_SECONDS = 1.0
+"""A ledger that answers nothing else within this counts as hung; one that does kept a request waiting for a lock."""
 _LET_HUNG_REST_SECONDS = 1.0
 _CONNECTIONS = 8
 _PATIENCE_SECONDS = 1.0
@@ -82,10 +84,19 @@ class LedgerAccess:
         await asyncio.wait({task}, timeout=within)
         if task.done():
             return task.result()
-        # one slow answer is no hung ledger
-        if within >= _MOST_SECONDS and self._answered_at < begun:
+        # one slow answer, or one lock that somebody else holds, is no hung ledger
+        if within >= _MOST_SECONDS and self._answered_at < begun and not await self._answers():
             self._hung_until = time.monotonic() + _LET_HUNG_REST_SECONDS
         raise LedgerAway
+
+    async def _answers(self) -> bool:
+        """Whether the ledger answers a question for which nobody waits."""
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS), self._open() as fresh:
+                await fresh.fetch("SELECT 1")
+        except (Fault, Error, TimeoutError):
+            return False
+        return True
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)

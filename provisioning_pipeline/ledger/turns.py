@@ -3,15 +3,19 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Final
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.lock_holders import logging_holders_of
+from provisioning_pipeline.ledger.locks import alone
 from provisioning_pipeline.model.turn import Turn
 
-_TURNS = 730_160
-"""Key of the lock of those who take turns."""
+_TURNS: Final = "code_location"
+"""The table whose lock those take who take turns: it has one row that hardly ever changes."""
+_WAIT_SECONDS = 30.0
 _KEPT_DAYS = 7
 
 
@@ -79,9 +83,13 @@ class Turns:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[OpenTurns]:
-        """Take turns, one sensor after another: two that tick at the same time never take the same tenant."""
-        async with self.database.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_TURNS])
+        """Take turns, one sensor after another: two that tick at the same time never take the same tenant.
+
+        Raises:
+            Fault: BUSY when another one takes them for more than half a minute.
+        """
+        async with logging_holders_of(self.database, _TURNS), self.database.transaction() as connection:
+            await alone(connection, _TURNS, wait_seconds=_WAIT_SECONDS)
             cursor = await connection.execute("SELECT clock_timestamp()")
             row = await cursor.fetchone()
             assert row is not None

@@ -13,13 +13,23 @@ def shows_nothing(text: str) -> bool:
     return all(letter in _FILLERS or unicodedata.category(letter) in _BLANK for letter in text)
 
 
-def person_name(name: str) -> str:
-    """A first or last name without control characters, each of which becomes a blank, and without blanks around it.
+LONGEST: Final = 256
+"""As many characters Clerk takes for a name. What came otherwise would go into every page and message that names it."""
 
-    Nothing at all where nothing of it would be seen.
+
+def plain_name(name: str) -> str:
+    """A name or another text for people, without control characters, each of which becomes a blank, and not endless.
+
+    PostgreSQL stores no U+0000, and nothing that is UTF-8 holds half a surrogate pair.
+    """
+    return "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name[:LONGEST]).strip()
+
+
+def person_name(name: str) -> str:
+    """A first or last name, plain, and nothing at all where nothing of it would be seen.
 
     Twenty 2.21.0 (run against it) takes a name of a million characters and of any script; U+0000 alone it refuses, as
     `Data validation error.`, and would refuse it again in every run.
     """
-    text = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name).strip()
+    text = plain_name(name)
     return "" if shows_nothing(text) else text

@@ -50,9 +50,9 @@ class Ownership(StrEnum):
     """What an account at Twenty proves about its address."""
 
     PROVED = "proved"
-    """We made it, or its mailbox was verified, or an operator vouched for it."""
+    """We made it, or an operator vouched for it, or believes Twenty about its mailbox."""
     UNPROVED = "unproved"
-    """Somebody else made it, and nobody verified its mailbox: whoever has it need not be the person of that address."""
+    """It was made elsewhere: who has its password need not be the person of that address."""
     UNCHECKED = "unchecked"
     """Nobody knows yet who made it; signing in with the password that we derive tells."""
 

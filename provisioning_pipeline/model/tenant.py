@@ -87,6 +87,7 @@ class Change(StrEnum):
     REMOVE_MEMBER = "remove member"
     REVOKE_API_KEY = "revoke API key"
     CLOSE_INVITE_LINK = "close invite link"
+    RENEW_INVITE_LINK = "renew invite link"
     RESTORE_DEFAULT_ROLE = "restore default role"
     STORE_AT_CLERK = "store at Clerk"
     CLEAR_ONBOARDING = "clear onboarding step"
@@ -112,6 +113,7 @@ MEMBER_CHANGES = frozenset(
         Change.DEMOTE_MEMBER,
         Change.REMOVE_MEMBER,
         Change.CLOSE_INVITE_LINK,
+        Change.RENEW_INVITE_LINK,
         Change.RESTORE_DEFAULT_ROLE,
         Change.STORE_AT_CLERK,
     }

@@ -23,7 +23,8 @@ class AskedAccounts:
                 index=False
             )
         }
-        self.known = KnownAccounts(self.evidence, trusts=connections.settings.members_unproven == "trust")
+        policy = connections.settings.members_unproven
+        self.known = KnownAccounts(self.evidence, trusts=policy == "trust", trusts_mailboxes=policy == "trust-mailbox")
         """What is known so far; it grows with every question."""
 
     def of_people(self, users: Iterable[User], emails: Collection[str] = ()) -> set[AccountKey]:

@@ -45,6 +45,7 @@ from provisioning_pipeline.pipeline.invitations import invitations_of_tenants
 from provisioning_pipeline.pipeline.joins import joins_of
 from provisioning_pipeline.pipeline.observation import Seen, everything, some
 from provisioning_pipeline.pipeline.policy import database_policy, member_policy
+from provisioning_pipeline.pipeline.shut_out import shut_out_of_plan
 from provisioning_pipeline.settings import Settings
 
 
@@ -203,6 +204,7 @@ async def _decide(
         roles_lent=frozenset(name for name, link in links.items() if link.get("default_role_lent")),
         mending=mending(seen, matches, by_name, planner, settings.member_default_role),
         withdrawals=withdrawals(people, policy, desired),
+        renews_invite_link=settings.renew_invite_link == "removals",
     )
     entries = [with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts]
     retirements = retirements_of(
@@ -230,6 +232,7 @@ async def _decide(
             *_lost_accounts(settings, seen),
             *told(retirements),
             *_notes(seen, weighed, overs, len(missing)),
+            *shut_out_of_plan(weighed.decisions, refused=not settings.unproven_sign_in),
         ),
         retirements=retirements,
         dropped=seen.dropped,

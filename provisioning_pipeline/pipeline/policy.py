@@ -49,4 +49,5 @@ def database_policy(settings: Settings, registry_owner: str, approved: str | Non
             approved=approved,
         ),
         default_role=settings.member_default_role,
+        most_rows=settings.tenant_database_rows,
     )

@@ -16,7 +16,7 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
 from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS
 from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
-from provisioning_pipeline.ledger.registry_table import namesakes
+from provisioning_pipeline.ledger.registry_table import namesakes, open_schemas
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.observe import cluster
@@ -32,6 +32,7 @@ from provisioning_pipeline.pipeline.contracts import in_words
 from provisioning_pipeline.pipeline.contracts import look as look_at_contract
 from provisioning_pipeline.pipeline.observation import registry_loss
 from provisioning_pipeline.pipeline.policy import detection_policy
+from provisioning_pipeline.pipeline.shut_out import told_shut_out
 from provisioning_pipeline.settings import Settings, TwentyServer
 
 _OLDEST_POSTGRES = 150000
@@ -61,7 +62,11 @@ async def preflight(settings: Settings) -> list[Check]:
             checks.append((f"Twenty {server.name}, database", _twenty_database(connections, server)))
             checks.append((f"Twenty {server.name}", _twenty(connections, server)))
         found = await all_of(_check(system, look) for system, look in checks)
-        return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
+        return [
+            *found,
+            *await _members(connections),
+            *[await _certificate(connections, server.name) for server in settings.servers],
+        ]
 
 
 async def _check(system: str, look: Callable[[], Awaitable[str | Check]]) -> Check:
@@ -100,7 +105,11 @@ async def _registry(connections: Connections) -> str:
         await registry.must_be_makeable()
         return f"{version}; {registry.table} will be created; {ledger}{behind}{sessions}"
     table = f"{registry.table} has {len(rows)} rows"
-    told = [*await _columns_to_come(registry), *await _rows_to_come(connections, rows, revision)]
+    told = [
+        *await _columns_to_come(registry),
+        *await _rows_to_come(connections, rows, revision),
+        *await _open_schemas(registry),
+    ]
     return f"{version}; {'; '.join([table, *told])}; {ledger}{behind}{sessions}"
 
 
@@ -134,6 +143,13 @@ async def _columns_to_come(registry: Registry) -> list[str]:
             "PROVISIONING_REGISTRY_TABLE with its schema"
         )
     return told
+
+
+async def _open_schemas(registry: Registry) -> list[str]:
+    """Where every role could plant what the registry's own triggers and views may find under an unqualified name."""
+    names = await open_schemas(registry.database)
+    revoke = "; ".join(f"REVOKE CREATE ON SCHEMA {name} FROM PUBLIC" for name in names)
+    return [f"every role may make functions in {_in_words(names)} there. Have its owner run: {revoke}"] if names else []
 
 
 async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: str | None) -> list[str]:
@@ -318,6 +334,12 @@ def _twenty(connections: Connections, server: TwentyServer) -> Callable[[], Awai
         return f"{supported}; {server.service_email} signs in and is server admin"
 
     return look
+
+
+async def _members(connections: Connections) -> list[Check]:
+    """Who is refused at the door until somebody vouches; nothing where nobody is, or nobody can say."""
+    told = await told_shut_out(connections)
+    return [Check("Accounts of members", ok=True, found=told, warning=True)] if told else []
 
 
 async def _certificate(connections: Connections, name: str) -> Check:

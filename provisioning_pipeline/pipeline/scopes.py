@@ -29,6 +29,8 @@ def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
         default_role=settings.member_default_role,
         roles=settings.member_roles,
         trusts_accounts=settings.members_unproven == "trust",
+        trusts_mailboxes=settings.members_unproven == "trust-mailbox",
         revokes_api_keys=settings.members_gone_api_keys == "revoke",
+        renews_invite_link=settings.renew_invite_link == "removals",
         everyone=settings.onboarding_people == "everyone",
     )

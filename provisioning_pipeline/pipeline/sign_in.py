@@ -10,23 +10,21 @@ from urllib.parse import urlencode, urlsplit
 from psycopg import Error
 
 from provisioning_pipeline.act.chain import ChainResult, run_steps, server_steps
-from provisioning_pipeline.act.ownership import evidence_of, is_made_by_us
 from provisioning_pipeline.act.scope import Scope, Server
 from provisioning_pipeline.act.verify import Login, prove_logins
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token, derived_password
 from provisioning_pipeline.decide.contract import Decision
-from provisioning_pipeline.decide.ownership import ownership_of
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import BROKEN_RECORDS
 from provisioning_pipeline.model.onboarding import pending_for
-from provisioning_pipeline.model.people import Ownership
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
 from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, Step, TenantPlan
 from provisioning_pipeline.pipeline import planning
 from provisioning_pipeline.pipeline.connections import Connections, connect
 from provisioning_pipeline.pipeline.contracts import look_and_remember
+from provisioning_pipeline.pipeline.own_accounts import OwnAccounts
 from provisioning_pipeline.pipeline.scopes import scope_of
 from provisioning_pipeline.settings import Settings
 
@@ -72,6 +70,7 @@ class SignIns:
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         self._settings = settings
         self._resolver = resolver
+        self._own_accounts = OwnAccounts(settings, TRIGGER)
         self._admitting: dict[tuple[str, str, str], _Admission] = {}
 
     async def sign_in(self, session: Session) -> tuple[WorkspaceContext, TwentySignIn]:
@@ -141,13 +140,15 @@ class SignIns:
         return bool(pending) or context.twenty_user_id in broken
 
     async def _login(self, context: WorkspaceContext) -> TwentySignIn:
-        if context.twenty_user_id is None:
-            raise Refused(
-                Refusal.MEMBER_NOT_LINKED,
-                "The session's user could not be added to the workspace; the tenant's timeline says why.",
-            )
+        account, clerk_user = context.twenty_user_id, context.session.user_id
         async with connect(self._settings, dry_run=True, logins=True) as connections:
             server = _server_of(connections, context)
+            if account is None:
+                await self._own_accounts.none_may_be_in_the_way(connections, server, context, clerk_user)
+                raise Refused(
+                    Refusal.MEMBER_NOT_LINKED,
+                    "The session's user could not be added to the workspace; the tenant's timeline says why.",
+                )
             # the address may have been renamed in Twenty since it was written down
             state = await server.database.workspace_state(context.workspace_id)
             if state is None or state.deleted:
@@ -155,29 +156,10 @@ class SignIns:
             door = Door(context.workspace_id, context.workspace_url)
             if state.subdomain != _subdomain(door.url):
                 door = await server.client.door(context.workspace_id)
-            if not self._settings.unproven_sign_in:
-                await self._must_be_theirs(connections, server, context)
-            login = await self._token(server, door, context.twenty_user_id)
+            await self._own_accounts.must_be_theirs(connections, server, context, account, clerk_user)
+            login = await self._token(server, door, account)
         url = f"{door.url.rstrip('/')}/verify?{urlencode({'loginToken': login.value})}"
         return TwentySignIn(login.value, url, login.expires_at)
-
-    async def _must_be_theirs(self, connections: Connections, server: Server, context: WorkspaceContext) -> None:
-        """Whoever signed up an account that proves nothing would share what the member does with it."""
-        assert context.twenty_user_id is not None
-        if self._settings.members_unproven == "trust":
-            return
-        evidence = await evidence_of(server, connections.accounts, context.twenty_user_id)
-        ownership = ownership_of(evidence, context.session.user_id)
-        if ownership is Ownership.UNCHECKED and await is_made_by_us(
-            server, self._settings.member_password_key, evidence
-        ):
-            ownership = Ownership.PROVED
-        if ownership is not Ownership.PROVED:
-            raise Refused(
-                Refusal.ACCOUNT_UNPROVEN,
-                "Somebody signed up the session's account in Twenty under the member's address, and nobody knows who. "
-                "The operator can vouch for it.",
-            )
 
     async def _token(self, server: Server, door: Door, user_id: str) -> Token:
         """A login of exactly this account: its e-mail may be another one by now, and its old one somebody else's."""

@@ -33,6 +33,8 @@ _FIRST_PAUSE_SECONDS = 0.3
 _LONGEST_PAUSE_SECONDS = 1.5
 _GROWTH = 1.2
 _MOST_WAITING = 50
+_MOST_REGISTERING = 4
+"""Half of the connections: whoever waits for a locked registry leaves the others to everybody else."""
 _LAUNCH_SECONDS = 8.0
 
 
@@ -85,6 +87,7 @@ class Requests:
         self._dagster = dagster
         self._stopping = stopping
         self._waiting = 0
+        self._registering = asyncio.Semaphore(_MOST_REGISTERING)
         self._launching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, asked: Registration, caller: Caller, *, wait: float) -> TenantState:
@@ -101,7 +104,7 @@ class Requests:
 
         async def keep(database: Database) -> tuple[Request | None, bool]:
             requests = TenantRequests(database)
-            async with requests.alone(caller):
+            async with self._registering, requests.alone(caller):
                 earlier = await requests.earlier(caller)
                 return (earlier, False) if earlier else await keep_first(database, requests)
 

@@ -1,6 +1,7 @@
 """An operator's word for an account that proves nothing about its address: given, listed, taken back."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +9,7 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.accounts import Vouched
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.pipeline.connections import connect
+from provisioning_pipeline.pipeline.shut_out import ShutOut, shut_out
 from provisioning_pipeline.settings import Settings
 
 
@@ -69,6 +71,27 @@ async def vouch(settings: Settings, email: str, *, server: str | None, by: str, 
         (given,) = found
         await connections.accounts.vouch(given.server, given.twenty_user_id, given.email, by=by, why=why)
     return given
+
+
+async def shut_out_of(settings: Settings, tenant: str) -> list[ShutOut]:
+    """The members of a tenant (slug or database name) whose account proves nothing.
+
+    Raises:
+        NoSuchAccount: when the ledger knows no such tenant.
+        Fault: when the ledger or a server's database cannot be reached.
+    """
+    async with connect(settings, dry_run=True) as connections:
+        found = await shut_out(connections, tenant)
+        if not found and not await connections.ledger.tenant_rows(tenant):
+            raise NoSuchAccount(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.")
+        return found
+
+
+async def vouch_for_all(settings: Settings, members: Sequence[ShutOut], *, by: str, why: str) -> None:
+    """Record that each of these accounts is its owner's, while it has the address that it had when it was listed."""
+    async with connect(settings, dry_run=False) as connections:
+        for member in members:
+            await connections.accounts.vouch(member.server, member.twenty_user_id, member.email, by=by, why=why)
 
 
 async def vouched(settings: Settings) -> list[Vouched]:

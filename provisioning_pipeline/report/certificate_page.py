@@ -1,14 +1,12 @@
 """A certificate as one HTML page that needs nothing else: no network, no script."""
 
 from datetime import UTC
-from functools import cache
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.certificate import Certificate, Observation, Standing
 from provisioning_pipeline.report.page import Table
+from provisioning_pipeline.report.pages import page_environment
 from provisioning_pipeline.settings import Readers
 
 _SIGNS = {
@@ -25,7 +23,7 @@ def render(certificate: Certificate) -> str:
     """The page. Everything that comes from outside is escaped; the same certificate gives the same page."""
     topics = dict.fromkeys(seen.topic for seen in certificate.observations)
     return (
-        _environment()
+        page_environment()
         .get_template("certificate.html")
         .render(
             certificate=certificate,
@@ -68,14 +66,4 @@ def _crashes(certificate: Certificate) -> Table:
     )
     return Table(
         "Crash points", (("Killed", "name"), ("", "short"), ("The next run's end", "message"), ("s", "number")), rows
-    )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("provisioning_pipeline.report", "templates"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        trim_blocks=True,
-        lstrip_blocks=True,
     )

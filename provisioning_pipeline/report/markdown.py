@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from provisioning_pipeline.report.page import counts, forecast_against_made
+from provisioning_pipeline.report.pages import shown
 from provisioning_pipeline.report.summary import Summary, TenantLine, UnwellGroup
 
 _MOST_UNWELL = 50
@@ -138,5 +139,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    escaped = re.sub(r"([\\|\[])", r"\\\1", str(text)).replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\|\[])", r"\\\1", shown(str(text))).replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(escaped.split())

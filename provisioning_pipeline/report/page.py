@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.history import RunPoint
 from provisioning_pipeline.report import charts
+from provisioning_pipeline.report.pages import page_environment
 from provisioning_pipeline.report.summary import Summary, TenantLine, UnwellGroup
 from provisioning_pipeline.settings import Readers
 
@@ -123,7 +121,7 @@ class Picture:
 def render(summary: Summary) -> str:
     """The page. Everything that comes from outside is escaped; the same summary gives the same page."""
     return (
-        _environment()
+        page_environment()
         .get_template("reconciliation.html")
         .render(
             summary=summary,
@@ -208,16 +206,6 @@ def pictures(history: Sequence[RunPoint]) -> list[Picture]:
             ("What the runs took, did and found", charts.work(history)),
         )
     ]
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("provisioning_pipeline.report", "templates"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _moment(at: datetime | None) -> str:

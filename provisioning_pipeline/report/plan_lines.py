@@ -30,7 +30,11 @@ _MEMBERS: Mapping[Change, tuple[str, str]] = {
     Change.STORE_AT_CLERK: ("~", "store the user id of {person} at Clerk"),
 }
 """In the order in which they are shown: what takes something away first."""
-_LEFT_OVER = frozenset({Change.CLOSE_INVITE_LINK, Change.RESTORE_DEFAULT_ROLE})
+_OF_THE_WORKSPACE: Mapping[Change, str] = {
+    Change.CLOSE_INVITE_LINK: "close invite link",
+    Change.RENEW_INVITE_LINK: "renew invite link: with the one of before nobody joins any more",
+    Change.RESTORE_DEFAULT_ROLE: "restore default role",
+}
 _MOST_FOUND = 20
 _TOLD_WHY = frozenset({Change.ADD_MEMBER, Change.SET_ROLE})
 _SIGNS: Mapping[Change, str] = {
@@ -92,7 +96,7 @@ def _member_lines(entry: TenantPlan) -> Iterator[PlanLine]:
     yield from (PlanLine(sign, text) for _, sign, text in sorted(found, key=lambda item: item[0]))
     for ended in entry.withdrawals:
         yield PlanLine("-", f"withdraw our invitation of {ended.email}: {ended.why}")
-    yield from (PlanLine("~", str(change)) for change in entry.changes if change in _LEFT_OVER)
+    yield from (PlanLine("~", _OF_THE_WORKSPACE[change]) for change in entry.changes if change in _OF_THE_WORKSPACE)
     if entry.store_organization:
         yield PlanLine("~", f"store the workspace id at Clerk organization {entry.store_organization}")
 

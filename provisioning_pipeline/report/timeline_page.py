@@ -5,10 +5,9 @@ from datetime import UTC
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from provisioning_pipeline.model.history import Event
 from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.report.pages import page_environment
 from provisioning_pipeline.report.summary import TenantLine
 
 _VERDICTS = {"ready": "is ready", "unwell": "needs a look", "aside": "is set aside"}
@@ -61,18 +60,16 @@ def render(timeline: Timeline, *, limit: int | None = None) -> str:
     Args:
         limit: how many events there were to be at most, if somebody asked for a number.
     """
-    environment = Environment(
-        loader=PackageLoader("provisioning_pipeline.report", "templates"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("timeline.html").render(
-        timeline=timeline,
-        tenant=timeline.tenant,
-        limit=limit,
-        address=_address(timeline.tenant.workspace_url),
-        utc=lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
+    return (
+        page_environment()
+        .get_template("timeline.html")
+        .render(
+            timeline=timeline,
+            tenant=timeline.tenant,
+            limit=limit,
+            address=_address(timeline.tenant.workspace_url),
+            utc=lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        )
     )
 
 

@@ -119,11 +119,12 @@ class Settings(TenantClusterSettings):
         "be added silently: `report`, or `invite` (Twenty sends them an e-mail).",
         examples=["report"],
     )
-    members_unproven: Literal["report", "trust"] = Field(
+    members_unproven: Literal["report", "trust-mailbox", "trust"] = Field(
         default="report",
-        description="Members whose Twenty account was not made here and whose mailbox nobody verified: `report` (they "
-        "keep the role that they have, unless you vouch for them) or `trust` (whoever signed up first under an "
-        "address counts as its owner).",
+        description="Members whose Twenty account was not made here: `report` (they keep the role that they have, "
+        "unless you vouch for them), `trust-mailbox` (those whose mailbox Twenty calls verified count as their "
+        "addresses' owners; the admin of any workspace on the server can bring that about without the mailbox) or "
+        "`trust` (whoever signed up first under an address counts as its owner).",
         examples=["report"],
     )
     members_gone_api_keys: Literal["report", "revoke"] = Field(
@@ -131,6 +132,13 @@ class Settings(TenantClusterSettings):
         description="Living API keys of a workspace that were made while somebody who is removed could make keys. "
         "Twenty does not record who made a key: `report` them, or `revoke` them all.",
         examples=["report"],
+    )
+    renew_invite_link: Literal["removals", "never"] = Field(
+        default="removals",
+        description="When a workspace gets another public invite link, so that with the one of before nobody joins any "
+        "more: after `removals` of members, who could all read it, or `never`. A link that is off and that we turn on "
+        "for a join is renewed in any case.",
+        examples=["removals"],
     )
     harm_share: float = Field(
         default=0.1,
@@ -295,10 +303,11 @@ class Settings(TenantClusterSettings):
         examples=["false"],
     )
     unproven_sign_in: bool = Field(
-        default=True,
-        description="Let a member whose account proves nothing about its address (see PROVISIONING_MEMBERS_UNPROVEN) "
-        "sign in to Twenty over HTTP. Who signed that account up can use it, too.",
-        examples=["true"],
+        default=False,
+        description="Dangerous: let a member whose account proves nothing about its address (see "
+        "PROVISIONING_MEMBERS_UNPROVEN) sign in to Twenty over HTTP. Who signed that account up has its password, and "
+        "sees everything that the member does there.",
+        examples=["false"],
     )
     alert_webhook_url: SecretHttpUrl | None = Field(
         default=None,

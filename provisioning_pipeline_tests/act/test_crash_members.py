@@ -30,8 +30,18 @@ def world() -> Iterator[World]:
 # --- what is going on when the run is killed -----------------------------------------------------------------------
 
 
+LINKS: dict[str, str] = {}
+"""The invite link that each workspace had before."""
+
+
+def invite_hash(world: World, slug: str) -> str:
+    workspace = world.link(slug)["workspace_id"]
+    return str(world.twenty('SELECT "inviteHash" FROM core.workspace WHERE id = %s', workspace)[0][0])
+
+
 def somebody_joins_by_a_closed_link(world: World, slug: str) -> None:
     """One more member at Clerk, and a workspace whose administrator turned the invite link off."""
+    LINKS[slug] = invite_hash(world, slug)
     world.twenty(
         'UPDATE core.workspace SET "isPublicInviteLinkEnabled" = false WHERE id = %s RETURNING id',
         world.link(slug)["workspace_id"],
@@ -50,11 +60,13 @@ def joined(world: World, slug: str) -> None:
         'SELECT "isPublicInviteLinkEnabled" FROM core.workspace WHERE id = %s', link["workspace_id"]
     )[0][0]
     assert (enabled, link["invite_link_opened"]) == (False, False), slug
+    assert invite_hash(world, slug) != LINKS[slug], slug
     assert world.twenty('SELECT count(*) FROM core."user" WHERE email = %s', email)[0][0] == 1, slug
 
 
 def somebody_leaves(world: World, slug: str) -> None:
     """One of two members is no longer one at Clerk."""
+    LINKS[slug] = invite_hash(world, slug)
     email = f"juergen.mueller@{slug}.example"
     world.sandbox.clerk.remove_membership(world.organization(slug), world.clerk_user(email))
 
@@ -62,6 +74,7 @@ def somebody_leaves(world: World, slug: str) -> None:
 def left(world: World, slug: str) -> None:
     email = f"juergen.mueller@{slug}.example"
     assert list(world.members(slug)) == [f"olivia.bennett@{slug}.example"], slug
+    assert invite_hash(world, slug) != LINKS[slug], slug
     with pytest.raises(AssertionError, match="errors"):
         world.sees_as(slug, email)
     rows = world.registry(
@@ -97,7 +110,7 @@ SCENES = {
         somebody_leaves,
         left,
         {"members_gone": "remove"},
-        ("deleteUserFromWorkspace", "WITH linked AS ( DELETE FROM provisioning.member_l"),
+        ("deleteUserFromWorkspace", "updateWorkspace", "WITH linked AS ( DELETE FROM provisioning.member_l"),
     ),
 }
 

@@ -160,13 +160,15 @@ def test_policy_trusts_whoever_was_first(world: World) -> None:
 
 
 @pytest.mark.slow
-def test_a_verified_mailbox_proves_the_address(world: World) -> None:
+def test_a_verified_mailbox_proves_the_address_where_policy_believes_it(world: World) -> None:
     slug = ready(world, "mailbox", members=2)
     ceo = insider(world, slug, "ceo@mailbox.example")
     world.twenty('UPDATE core."user" SET "isEmailVerified" = true WHERE email = %s RETURNING id', ceo)
     arrives(world, slug, ceo)
 
     world.apply(slug)
+    assert role_of(world, slug, ceo) == "Member"
+    world.apply(slug, members_unproven="trust-mailbox")
 
     assert role_of(world, slug, ceo) == "Admin"
 

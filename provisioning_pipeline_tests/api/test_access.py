@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from functools import cache
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -55,7 +56,7 @@ def without_password() -> Settings:
         twenty_service_email="provisioner@example.com",
         twenty_service_password="secret secret",
         clerk_secret_key="sk_test_secret",
-        member_password_key="k3y" * 20,
+        member_password_key=token_hex(32),
         _env_file=None,
     )
 
@@ -152,7 +153,7 @@ def door(fleet: Fleet) -> Iterator[Door]:
 
 @pytest.fixture(scope="module")
 def locked(fleet: Fleet) -> Iterator[Door]:
-    with door_to(fleet.settings(report_password="open sesame")) as made:
+    with door_to(fleet.settings(report_password="open sesame twice")) as made:
         yield made
 
 
@@ -181,7 +182,7 @@ def test_bent_requests_show_nothing(door: Door) -> None:
         assert status(door, head) in (400, 403, 404), head
 
 
-BASIC = "Authorization: Basic eDpvcGVuIHNlc2FtZQ=="
+BASIC = "Authorization: Basic eDpvcGVuIHNlc2FtZSB0d2ljZQ=="
 
 
 def test_two_passwords_are_none(locked: Door) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
-from provisioning_pipeline_tests.act.test_members import sign_up
+from provisioning_pipeline_tests.act.test_members import people, ready, sign_up
+from provisioning_pipeline_tests.act.test_unproven import lose_the_ledger, own_passwords
 from provisioning_pipeline_tests.cli.test_cli import Done, provisioning
 from provisioning_pipeline_tests.world import World
 
@@ -62,3 +63,35 @@ def test_what_cannot_be_vouched_for_is_told_in_words(world: World, arguments: tu
     assert done.returncode == 2
     assert told in done.stderr
     assert listed(world) == []
+
+
+@pytest.mark.slow
+def test_all_members_of_a_tenant_who_are_refused_are_counted_listed_and_vouched_for(world: World) -> None:
+    slug = ready(world, "inherited", members=3)
+    emails = sorted(email.lower() for email in people(world, slug))
+    lose_the_ledger(world, slug)
+    own_passwords(world, emails)
+    world.apply(slug)
+    environment = world.sandbox.environment()
+
+    (note,) = [note for note in world.plan(slug).notes if "vouch" in note]
+    told = [provisioning(*command, environment=environment).stdout for command in (["status"], ["preflight"])]
+    shown = json.loads(vouch(world, "--tenant", slug, "--json").stdout)
+    asked = vouch(world, "--tenant", slug, "--all", "--why", "Old colleagues.")
+    unasked = vouch(world, "--tenant", slug, "--all")
+    unknown = vouch(world, "--tenant", "nobody-has-it")
+
+    assert note.startswith("3 members have accounts at Twenty, in 1 tenant, made elsewhere")
+    assert all("3 members have accounts" in " ".join(text.split()) for text in told)
+    assert [(row["email"], row["vouched"]) for row in shown] == [(email, False) for email in emails]
+    assert (asked.returncode, unasked.returncode, unknown.returncode) == (2, 2, 2)
+    assert ("no terminal" in asked.stderr, "--why" in unasked.stderr) == (True, True)
+    assert [known for known in listed(world) if known["email"] in emails] == []
+
+    done = vouch(world, "--tenant", slug, "--all", "--why", "Old colleagues.", "--by", "ops", "--yes")
+
+    assert done.returncode == 0
+    assert {known["email"] for known in listed(world)} >= set(emails)
+    assert json.loads(vouch(world, "--tenant", slug, "--json").stdout) == []
+    assert [note for note in world.plan(slug).notes if "vouch" in note] == []
+    assert "made elsewhere" not in provisioning("status", environment=environment).stdout

@@ -1,5 +1,7 @@
 """Answers that are not Clerk's: asked for again, then a doubt by which nobody is missed; never the end of a run."""
 
+import json
+import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -168,6 +170,64 @@ def test_any_object_is_a_row_that_can_be_stored_or_odd(entries: list[Any]) -> No
         for row in page.rows.values():
             assert "\x00" not in "".join(str(value) for value in row or ())
             assert not any(isinstance(value, dict | list) for value in row or ())
+
+
+ODD_TEXTS = (
+    "\0",
+    "Ac\0me",
+    "\x1b]0;x\x07",
+    "\ud83d",
+    "\ud83d\0",
+    "a\nb",
+    " ",
+    "\u202ecod.exe",
+    "x" * 3_000_000,
+    "\0" * 300,
+)
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: ascii(text[:9]))
+async def test_no_text_of_a_customer_puts_a_list_in_doubt(any_server: AnyServer, text: str) -> None:
+    """Else a customer who renames their organization would have nobody of any tenant removed any more."""
+    listed = {
+        "/organizations": {"id": "org_1", "name": text, "slug": text, "public_metadata": {"twenty_workspace_id": text}},
+        "/users": {
+            "id": "user_1",
+            "first_name": text,
+            "last_name": text,
+            "external_id": text,
+            "primary_email_address_id": "idn_1",
+            "email_addresses": [
+                {"id": "idn_1", "email_address": f"a{text}@acme.test", "verification": {"status": "verified"}}
+            ],
+        },
+        "/organization_memberships": membership(1) | {"role": text},
+    }
+
+    async def answer(request: Request) -> Response:
+        if request.url.path == "/users/count":
+            return JSONResponse({"total_count": 1})
+        found = listed[request.url.path]
+        body = json.dumps([found] if request.url.path == "/users" else {"data": [found], "total_count": 1})
+        return PlainTextResponse(body, media_type="application/json")
+
+    async with client(any_server.answers(answer), "sk_test") as opened:
+        walks = [await opened.organizations(), await opened.users(), await opened.memberships()]
+
+    assert [(walk.doubt, len(walk.rows)) for walk in walks] == [(None, 1)] * 3
+    texts = [value for walk in walks for value in walk.rows[0] if isinstance(value, str)]
+    assert max(map(len, texts)) <= 256
+    "".join(texts).encode()
+    assert not [letter for letter in "".join(texts) if unicodedata.category(letter) in ("Cc", "Cs")]
+    # what stands for one thing is never cut or cleaned into something that stands for another
+    (_, _, slug, _), (_, email, *_) = walks[0].rows[0], walks[1].rows[0]
+    assert slug in (None, text)
+    assert email in (None, f"a{text}@acme.test")
+
+
+@pytest.mark.parametrize("created_at", [10**400, -(10**400), 10**19, True, "1", 1.5, None])
+def test_a_time_that_no_calendar_has_is_odd(created_at: object) -> None:
+    assert page_of([membership(1) | {"created_at": created_at}], membership_row).odd == (0,)
 
 
 CALLS: list[Callable[[ClerkClient], Awaitable[Any]]] = [

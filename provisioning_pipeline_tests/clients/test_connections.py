@@ -31,7 +31,7 @@ def database(url: str, *, read_only: bool = False, **options: Any) -> Database:
 def shared(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
     """The URL of a database with a table."""
     url = sandbox_postgres.create_database("connections")
-    sandbox_postgres.execute("connections", "CREATE TABLE t (n int)")
+    sandbox_postgres.execute("connections", "CREATE TABLE public.t (n int)")
     yield url
     sandbox_postgres.drop_database("connections")
 
@@ -84,7 +84,7 @@ async def read_slowly(opened: Database, postgres: SandboxPostgres) -> None:
 
 
 async def write(opened: Database) -> None:
-    assert await opened.execute("INSERT INTO t VALUES (1)") == 1
+    assert await opened.execute("INSERT INTO public.t VALUES (1)") == 1
 
 
 ENDINGS = {"by a timeout": wait_until_they_time_out, "by an administrator": end_all}
@@ -116,22 +116,22 @@ async def test_a_connection_that_was_ended_while_idle_is_replaced(
 async def test_a_transaction_that_breaks_before_its_commit_is_made_anew_and_nothing_is_there_twice(
     sandbox_postgres: SandboxPostgres, shared: str
 ) -> None:
-    sandbox_postgres.execute("connections", "TRUNCATE t")
+    sandbox_postgres.execute("connections", "TRUNCATE public.t")
     tries = []
 
     @anew_if_lost
     async def work(opened: Database) -> None:
         tries.append(1)
         async with opened.transaction() as connection:
-            await connection.execute("INSERT INTO t VALUES (1)")
+            await connection.execute("INSERT INTO public.t VALUES (1)")
             if len(tries) == 1:
                 end_all(sandbox_postgres)
-            await connection.execute("INSERT INTO t VALUES (2)")
+            await connection.execute("INSERT INTO public.t VALUES (2)")
 
     async with database(shared) as opened:
         await work(opened)
     assert len(tries) == 2
-    assert sandbox_postgres.execute("connections", "SELECT n FROM t ORDER BY n") == [(1,), (2,)]
+    assert sandbox_postgres.execute("connections", "SELECT n FROM public.t ORDER BY n") == [(1,), (2,)]
 
 
 async def test_what_broke_is_told_for_what_it_is(sandbox_postgres: SandboxPostgres, shared: str) -> None:
@@ -192,7 +192,7 @@ async def test_a_connection_that_a_firewall_forgot_is_replaced(
 @pytest.mark.slow
 async def test_a_server_that_restarts_is_waited_for() -> None:
     with running_cluster() as postgres:
-        postgres.execute("postgres", "CREATE TABLE t (n int)")
+        postgres.execute("postgres", "CREATE TABLE public.t (n int)")
         async with database(postgres.url()) as opened, database(postgres.url(), read_only=True) as reading:
             await asyncio.gather(write(opened), read(reading))
             postgres.stop()
@@ -200,7 +200,7 @@ async def test_a_server_that_restarts_is_waited_for() -> None:
             await asyncio.sleep(0)
             await asyncio.to_thread(postgres.start)
             await asyncio.gather(*asked)
-        assert postgres.execute("postgres", "SELECT count(*) FROM t") == [(2,)]
+        assert postgres.execute("postgres", "SELECT count(*) FROM public.t") == [(2,)]
 
 
 # --- connections that are refused ---------------------------------------------------------------------------------
@@ -354,26 +354,26 @@ async def test_a_place_that_comes_free_at_the_server_is_waited_for(
 async def test_a_timeout_of_our_role_is_told_for_what_it_is(sandbox_postgres: SandboxPostgres, visitor: str) -> None:
     sandbox_postgres.execute("postgres", f"ALTER ROLE {VISITOR} SET statement_timeout = '10ms'")
     sandbox_postgres.execute("postgres", f"ALTER ROLE {VISITOR} SET lock_timeout = '5ms'")
-    sandbox_postgres.execute("connections", f"GRANT ALL ON t TO {VISITOR}")
+    sandbox_postgres.execute("connections", f"GRANT ALL ON public.t TO {VISITOR}")
     try:
         async with database(visitor) as opened:
             with pytest.raises(Fault, match=r"statement timeout.*ALTER ROLE") as raised:
                 await opened.fetch("SELECT pg_sleep(5)")
             assert raised.value.kind is FaultKind.TRANSIENT
             with sandbox_postgres.connect("connections") as other, other.transaction():
-                other.execute("LOCK TABLE t")
+                other.execute("LOCK TABLE public.t")
                 with pytest.raises(Fault, match="longer than lock_timeout") as raised:
-                    await opened.execute("DELETE FROM t")
+                    await opened.execute("DELETE FROM public.t")
                 assert (raised.value.kind, raised.value.reason) == (FaultKind.BUSY, Reason.TENANT_BUSY)
     finally:
-        sandbox_postgres.execute("connections", f"REVOKE ALL ON t FROM {VISITOR}")
+        sandbox_postgres.execute("connections", f"REVOKE ALL ON public.t FROM {VISITOR}")
 
 
 async def test_a_server_that_takes_no_writes_is_told(sandbox_postgres: SandboxPostgres, visitor: str) -> None:
     sandbox_postgres.execute("postgres", f"ALTER ROLE {VISITOR} SET default_transaction_read_only = on")
     async with database(visitor) as opened:
         with pytest.raises(Fault, match=r"takes no writes.*It is a standby, or default_transaction_read_only"):
-            await opened.execute("CREATE TEMP TABLE x (); DROP TABLE t")
+            await opened.execute("CREATE TEMP TABLE x (); DROP TABLE public.t")
 
 
 # --- sessions that others get after us ----------------------------------------------------------------------------
@@ -389,8 +389,8 @@ async def test_nothing_is_left_on_a_session_of_a_pooler(shared: str) -> None:
                 await read(reading)
                 await write(writing)
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-                await reading.execute("INSERT INTO t VALUES (1)")
-            others.execute("UPDATE t SET n = 2")
+                await reading.execute("INSERT INTO public.t VALUES (1)")
+            others.execute("UPDATE public.t SET n = 2")
         assert others.execute(settings).fetchall() == before
         assert others.execute("SELECT name FROM pg_prepared_statements").fetchall() == []
         assert others.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'").fetchall() == []
@@ -430,5 +430,5 @@ async def test_a_pooler_that_allows_no_transactions_is_refused_in_words(shared: 
         for read_only in (True, False):
             async with database(pooler.url, read_only=read_only) as opened:
                 with pytest.raises(Fault, match=r"pooler in statement mode.*pool_mode") as raised:
-                    await opened.execute("DELETE FROM t")
+                    await opened.execute("DELETE FROM public.t")
                 assert raised.value.kind is FaultKind.SERVER

@@ -62,33 +62,33 @@ async def test_a_missing_database_is_told(sandbox_postgres: SandboxPostgres) -> 
 
 async def test_a_read_only_database_refuses_every_write(sandbox_postgres: SandboxPostgres) -> None:
     url = sandbox_postgres.create_database("read_only_one")
-    sandbox_postgres.execute("read_only_one", "CREATE TABLE t (n int)")
+    sandbox_postgres.execute("read_only_one", "CREATE TABLE public.t (n int)")
     async with database(url, read_only=True) as opened:
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            await opened.execute("INSERT INTO t VALUES (1)")
+            await opened.execute("INSERT INTO public.t VALUES (1)")
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             await opened.execute("CREATE TABLE other ()")
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             async with opened.transaction() as connection:
-                await connection.execute("INSERT INTO t VALUES (2)")
-        assert await opened.fetch("SELECT count(*) AS n FROM t") == [{"n": 0}]
+                await connection.execute("INSERT INTO public.t VALUES (2)")
+        assert await opened.fetch("SELECT count(*) AS n FROM public.t") == [{"n": 0}]
     sandbox_postgres.drop_database("read_only_one")
 
 
 async def fail_in_the_middle(opened: Database) -> None:
     async with opened.transaction() as connection:
-        await connection.execute("INSERT INTO t VALUES (3)")
+        await connection.execute("INSERT INTO public.t VALUES (3)")
         await connection.execute("SELECT 1 / 0")
 
 
 async def test_statements_commit_alone_and_a_transaction_is_all_or_nothing(sandbox_postgres: SandboxPostgres) -> None:
     url = sandbox_postgres.create_database("commits")
     async with database(url) as opened:
-        await opened.execute("CREATE TABLE t (n int)")
-        assert await opened.execute("INSERT INTO t VALUES (1), (2)") == 2
+        await opened.execute("CREATE TABLE public.t (n int)")
+        assert await opened.execute("INSERT INTO public.t VALUES (1), (2)") == 2
         with pytest.raises(psycopg.errors.DivisionByZero):
             await fail_in_the_middle(opened)
-        assert sandbox_postgres.execute("commits", "SELECT sum(n) FROM t") == [(3,)]
+        assert sandbox_postgres.execute("commits", "SELECT sum(n) FROM public.t") == [(3,)]
     sandbox_postgres.drop_database("commits")
 
 
@@ -106,11 +106,11 @@ async def test_text_that_is_not_utf_8_is_told_and_not_quoted(sandbox_postgres: S
     )
     # Latin-1, which UTF-8 does not know
     sandbox_postgres.execute(
-        "any_bytes", "SET client_encoding = SQL_ASCII; CREATE TABLE t AS SELECT E'M\\xfcller' AS n"
+        "any_bytes", "SET client_encoding = SQL_ASCII; CREATE TABLE public.t AS SELECT E'M\\xfcller' AS n"
     )
     async with database(sandbox_postgres.url("any_bytes")) as opened:
         with pytest.raises(Fault, match="holds text that cannot be read as UTF-8") as raised:
-            await opened.fetch("SELECT n FROM t")
+            await opened.fetch("SELECT n FROM public.t")
     assert "ller" not in raised.value.message
     sandbox_postgres.drop_database("any_bytes")
 

@@ -53,16 +53,16 @@ async def test_behind_a_lock_what_others_wrote_before_is_seen(
     sandbox_postgres: SandboxPostgres, url: str, level: str
 ) -> None:
     sandbox_postgres.execute("postgres", f"ALTER DATABASE {NAME} SET default_transaction_isolation = '{level}'")
-    sandbox_postgres.execute(NAME, "CREATE TABLE claim (organization text)")
+    sandbox_postgres.execute(NAME, "CREATE TABLE public.claim (organization text)")
     begun = asyncio.Event()
 
     async def claim(opened: Database) -> int:
         async with opened.transaction() as connection:
             begun.set()
             await connection.execute("SELECT pg_advisory_xact_lock(1)")
-            cursor = await connection.execute("SELECT count(*) FROM claim")
+            cursor = await connection.execute("SELECT count(*) FROM public.claim")
             (found,) = await cursor.fetchone() or (None,)
-            await connection.execute("INSERT INTO claim VALUES ('org_1')")
+            await connection.execute("INSERT INTO public.claim VALUES ('org_1')")
             return int(found)
 
     async with database(url) as opened:
@@ -70,7 +70,7 @@ async def test_behind_a_lock_what_others_wrote_before_is_seen(
             await holder.execute("SELECT pg_advisory_xact_lock(1)")
             waiting = asyncio.create_task(claim(opened))
             await begun.wait()
-            await holder.execute("INSERT INTO claim VALUES ('org_1')")
+            await holder.execute("INSERT INTO public.claim VALUES ('org_1')")
             while not await opened.fetch("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
                 pass
         assert await waiting == 1
@@ -79,18 +79,18 @@ async def test_behind_a_lock_what_others_wrote_before_is_seen(
 async def test_after_a_failover_no_connection_to_the_old_primary_is_used_again(
     sandbox_postgres: SandboxPostgres, url: str
 ) -> None:
-    sandbox_postgres.execute(NAME, "CREATE TABLE t (n int)")
+    sandbox_postgres.execute(NAME, "CREATE TABLE public.t (n int)")
     # what a standby answers, without a standby
     sandbox_postgres.execute("postgres", f"ALTER DATABASE {NAME} SET default_transaction_read_only = on")
     async with database(url) as opened:
         with pytest.raises(Fault, match="takes no writes"):
-            await opened.execute("INSERT INTO t VALUES (1)")
+            await opened.execute("INSERT INTO public.t VALUES (1)")
         sandbox_postgres.execute("postgres", f"ALTER DATABASE {NAME} RESET default_transaction_read_only")
-        assert await opened.execute("INSERT INTO t VALUES (2)") == 1
+        assert await opened.execute("INSERT INTO public.t VALUES (2)") == 1
 
 
 async def test_what_reads_only_keeps_its_connection_when_it_tries_to_write(url: str) -> None:
     async with database(url, read_only=True) as opened:
         with pytest.raises(errors.ReadOnlySqlTransaction):
-            await opened.execute("CREATE TABLE t ()")
+            await opened.execute("CREATE TABLE public.t ()")
         assert await opened.fetch("SELECT 1 AS one") == [{"one": 1}]

@@ -298,7 +298,7 @@ async def test_what_our_user_may_not_read_is_told_with_the_grant(tenant: Tenant)
 async def test_a_table_that_somebody_holds_is_not_waited_for(tenant: Tenant) -> None:
     with tenant.postgres.connect(tenant.name) as connection, connection.transaction():
         connection.execute("LOCK TABLE core.workspace")
-        found = await tenant.look(statement_seconds=0.05)
+        found = await tenant.look(statement_seconds=1)
     assert (found.vanished, found.reason) == (False, Reason.DATABASE_UNREACHABLE)
     assert "lock timeout" in found.message
     assert "pg_locks" in found.message

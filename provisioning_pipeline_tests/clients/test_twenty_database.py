@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import pytest
@@ -18,6 +18,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.twenty import core_sql
+from provisioning_pipeline_tests.planting import planted
 
 pytestmark = pytest.mark.anyio
 US, THEM = "provisioner@platform.test", "somebody@else.test"
@@ -560,3 +561,58 @@ async def test_one_workspace_of_an_odd_time_keeps_none_of_the_others_from_being_
     assert rows["odd"]["free_in"] <= 310
     assert state
     assert 0 <= (state.free_in or 0) <= 310
+
+
+async def test_odd_values_of_one_row_hide_no_other(core: Core) -> None:
+    ada = core.user("ada@x.test")
+    long = core.user("b" * 50_000 + "@x.test")
+    here = core.workspace("here", ada, long)
+    odd = core.workspace("odd", ada)
+    for number, value in enumerate(["1e5000", "9" * 5000, "[" * 1500 + "]" * 1500, '{"a": "' + "x" * 1_000_000 + '"}']):
+        core.flag(f"ONBOARDING_{number}_PENDING", ada, here, value)
+    core.flag("ONBOARDING_" + "X" * 50_000 + "_PENDING", None, here)
+    core.flag("ONBOARDING_PLAIN_PENDING", ada, here)
+    core.member_table(here)
+    core.sql('UPDATE core.workspace SET "databaseSchema" = %s WHERE id = %s', "odd%s%", odd)
+    core.sql('CREATE SCHEMA "odd%s%"; CREATE TABLE "odd%s%"."workspaceMember" (id uuid, "userId" uuid)')
+    async with core.read() as database:
+        flags = await database.flags(here)
+        half = await database.records.half_members([here, odd])
+        roster = await database.records.roster(odd)
+        users = await database.users()
+
+    assert {flag.key for flag in flags if flag.value is True and len(flag.key) < 100} == {"ONBOARDING_PLAIN_PENDING"}
+    assert all(len(flag.key) <= 200 for flag in flags)
+    assert {user for workspace, user, _, _ in half.rows if workspace == here} == {ada, long}
+    assert [entry.workspace_member_id for entry in roster.members] == [None]
+    assert max(len(email) for _, email in users) == 400
+
+
+async def test_what_others_plant_in_its_database_never_runs(core: Core) -> None:
+    ada = core.user("Ada@x.test")
+    here = core.workspace("here", ada)
+    core.flag("ONBOARDING_A_PENDING", ada, here)
+    core.member_table(here)
+    types: list[LiteralString] = ["text", "varchar"]
+    for type_ in types:
+        core.sql(f"CREATE SCHEMA ahead_{type_}; GRANT USAGE ON SCHEMA ahead_{type_} TO PUBLIC")
+        core.sql(planted(f"ahead_{type_}", type_))
+    core.sql(f"ALTER DATABASE {core.name} SET search_path = ahead_varchar, ahead_text, pg_catalog, public")
+    reads = """
+        GRANT USAGE ON SCHEMA core TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA core TO {role};
+        GRANT pg_read_all_data TO {role}
+    """
+    async with core.reader(reads) as database:
+        assert await database.user_ids("ada@x.test") == [ada]
+        assert await database.users() == [(ada, "ada@x.test")]
+        assert await database.users(["ada@x.test"]) == [(ada, "ada@x.test")]
+        assert [row["workspace_id"] for row in await database.workspaces()] == [here]
+        assert [member[:2] for member in await database.members()] == [(here, ada)]
+        assert len(await database.flags(here)) == 1
+        assert await database.workspace_count() == 1
+        assert (await database.records.half_members([here])).rows == [(here, ada, "ada@x.test", "missing")]
+        await database.records.roster(here)
+        await database.service_access([ada], "ada@x.test")
+        await database.invitations()
+
+    assert core.sql("SELECT what FROM ahead_text.ran UNION ALL SELECT what FROM ahead_varchar.ran") == []

@@ -47,19 +47,19 @@ async def test_a_foreign_password_is_a_reason_of_its_own_and_nobody_joins(server
 async def test_a_closed_invite_link_is_told_with_what_to_do_and_can_be_opened(server: StandInTwenty) -> None:
     async with ready(server) as opened:
         door, ada, member = await workspace(opened), person(), person()
-        link = await opened.invite_link(door)
+        link = await opened.invite_links.read(door)
         assert link.enabled
-        await opened.join(member, link.hash)
-        await opened.close_invite_link(door)
-        assert await opened.invite_link(door) == InviteLink(link.hash, enabled=False)
+        await opened.join(member, door, link.hash)
+        await opened.invite_links.turn_off(door)
+        assert await opened.invite_links.read(door) == InviteLink(link.hash, enabled=False)
         for account in (ada, member):
             with pytest.raises(Fault, match="invite link is off") as raised:
-                await opened.join(account, link.hash)
+                await opened.join(account, door, link.hash)
             assert (raised.value.kind, raised.value.reason) == (FaultKind.TENANT, Reason.INVITE_LINK_DISABLED)
         assert role_of(server, ada.email) == []
-        await opened.open_invite_link(door)
-        assert await opened.invite_link(door) == link
-        await opened.join(ada, link.hash)
+        await opened.invite_links.turn_on(door)
+        assert await opened.invite_links.read(door) == link
+        await opened.join(ada, door, link.hash)
     assert role_of(server, ada.email) == [("Member",)]
     assert link.hash not in repr(link)
 
@@ -67,9 +67,9 @@ async def test_a_closed_invite_link_is_told_with_what_to_do_and_can_be_opened(se
 async def test_joining_costs_two_calls_and_keeps_the_token(server: StandInTwenty) -> None:
     async with ready(server) as opened:
         door, ada = await workspace(opened), person()
-        link = await opened.invite_link(door)
+        link = await opened.invite_links.read(door)
         before = server.calls.copy()
-        await opened.join(ada, link.hash)
+        await opened.join(ada, door, link.hash)
         assert server.calls - before == {"signUpInWorkspace": 1, "getAuthTokensFromLoginToken": 1}
         await opened.member_token(ada, door)
         await opened.current_user(ada, door)

@@ -214,7 +214,7 @@ async def test_one_odd_answer_is_healed_by_asking_again(server: StandInTwenty, w
         for answer in ODD_ANSWERS:
             waits.clear()
             server.faults.scripted = [ScriptedFault("currentWorkspace", "odd", answer=answer)]
-            assert (await opened.invite_link(door)).enabled
+            assert (await opened.invite_links.read(door)).enabled
             assert (len(waits), server.faults.scripted[0].times) == (1, 0), answer
 
 
@@ -253,8 +253,8 @@ async def test_whatever_is_answered_oddly_once_is_done_all_the_same(
         door = created.door
         await opened.enter(created)
         assert await opened.activate_workspace(door) == "ACTIVE"
-        await opened.close_invite_link(door)
-        await opened.open_invite_link(door)
+        await opened.invite_links.turn_off(door)
+        await opened.invite_links.turn_on(door)
         await joined(opened, ada, door)
         await joined(opened, bob, door)
         seen = await opened.current_user(ada, door)

@@ -106,8 +106,8 @@ async def test_tokens_that_are_about_to_expire_are_renewed_before_they_do(specia
     async with ready(server) as opened:
         door = await workspace(opened)
         logins = server.calls["getLoginTokenFromCredentials"]
-        await opened.invite_link(door)
-        await opened.invite_link(door)
+        await opened.invite_links.read(door)
+        await opened.invite_links.read(door)
         assert server.calls["getLoginTokenFromCredentials"] == logins + 2
         sign_ins = server.calls["signIn"]
         await opened.service_token()
@@ -118,9 +118,9 @@ async def test_tokens_that_are_about_to_expire_are_renewed_before_they_do(specia
 async def test_tokens_that_last_are_used_again(server: StandInTwenty) -> None:
     async with ready(server) as opened:
         door = await workspace(opened)
-        await opened.invite_link(door)
+        await opened.invite_links.read(door)
         before = server.calls["getLoginTokenFromCredentials"] + server.calls["signIn"]
-        await opened.invite_link(door)
+        await opened.invite_links.read(door)
         await opened.service_token()
         assert server.calls["getLoginTokenFromCredentials"] + server.calls["signIn"] == before
 
@@ -129,9 +129,9 @@ async def test_a_token_that_the_server_no_longer_takes_is_renewed(special: Any) 
     server = special()
     async with ready(server) as opened:
         door = await workspace(opened)
-        before = await opened.invite_link(door)
+        before = await opened.invite_links.read(door)
         forget_tokens(server)
-        assert await opened.invite_link(door) == before
+        assert await opened.invite_links.read(door) == before
         await opened.invite_nobody(door)
 
 
@@ -164,7 +164,7 @@ async def test_nobody_is_signed_in_to_the_workspace_that_took_over_an_address(se
     async with client(server) as later:
         for attempt in (
             lambda: later.current_user(later.service_account, old),
-            lambda: later.invite_link(old),
+            lambda: later.invite_links.read(old),
             lambda: later.current_user(ada, old),
             lambda: later.login(ada, old),
         ):
@@ -251,7 +251,7 @@ async def test_an_activation_holds_up_nobody(special: Any) -> None:
             await opened.enter(created)
         activation = asyncio.ensure_future(opened.activate_workspace(one.door))
         while not server.calls["activateWorkspace"]:
-            await opened.invite_link(two.door)
-        await opened.invite_link(two.door)
+            await opened.invite_links.read(two.door)
+        await opened.invite_links.read(two.door)
         assert not activation.done()
         assert await activation == "ACTIVE"

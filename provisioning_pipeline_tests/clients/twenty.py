@@ -74,7 +74,7 @@ async def workspace(opened: TwentyClient) -> Door:
 
 async def joined(opened: TwentyClient, account: Account, door: Door) -> None:
     """The account comes in by the workspace's invite link."""
-    await opened.join(account, (await opened.invite_link(door)).hash)
+    await opened.join(account, door, (await opened.invite_links.read(door)).hash)
 
 
 def sql(server: StandInTwenty, statement: str, *values: object) -> list[tuple[Any, ...]]:

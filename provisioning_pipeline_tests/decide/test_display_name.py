@@ -79,6 +79,7 @@ def test_control_characters_are_left_out_and_that_is_said() -> None:
 def test_no_name_of_a_person_holds_what_twenty_refuses(name: str) -> None:
     cleaned = person_name(name)
     assert "\0" not in cleaned
+    assert len(cleaned) <= 256
     assert person_name(cleaned) == cleaned
 
 
@@ -88,3 +89,4 @@ def test_names_of_people_stay_as_they_are() -> None:
     assert person_name("\u3164") == person_name("\u200b \u2800") == ""
     assert person_name("한\u3164글") == "한\u3164글"
     assert person_name("Ann\0e") == "Ann e"
+    assert person_name("n" * 3_000_000) == "n" * 256

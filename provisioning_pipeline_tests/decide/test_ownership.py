@@ -54,8 +54,9 @@ EVIDENCE = st.builds(
     [
         ({}, Ownership.UNPROVED),
         ({"origin": None}, Ownership.UNCHECKED),
-        ({"origin": None, "verified": True}, Ownership.PROVED),
-        ({"verified": True}, Ownership.PROVED),
+        # whoever signed an account up can have it verified without the mailbox
+        ({"origin": None, "verified": True}, Ownership.UNCHECKED),
+        ({"verified": True}, Ownership.UNPROVED),
         ({"vouched_email": CEO}, Ownership.PROVED),
         ({"vouched_email": "another@x.test"}, Ownership.UNPROVED),
         ({"origin": Origin(CEO, ours=True)}, Ownership.PROVED),
@@ -67,20 +68,37 @@ EVIDENCE = st.builds(
         ({"origin": Origin("before@x.test", ours=False, clerk_user_id="user_ceo")}, Ownership.UNPROVED),
     ],
 )
-def test_an_account_is_proved_by_our_making_a_mailbox_or_a_vouch_for_the_address_that_it_has(
+def test_an_account_is_proved_by_our_making_or_a_vouch_for_the_address_that_it_has(
     known: dict[str, Any], ownership: Ownership
 ) -> None:
     assert ownership_of(evidence(**known), "user_ceo") is ownership
 
 
-@given(EVIDENCE, st.sampled_from([None, "user_ceo", "user_other"]))
-def test_nothing_that_is_known_makes_an_account_less_proved_but_an_address_that_changed(
-    known: Evidence, clerk_user: str | None
+@pytest.mark.parametrize(
+    ("known", "ownership"),
+    [
+        ({"verified": True}, Ownership.PROVED),
+        ({"origin": None, "verified": True}, Ownership.PROVED),
+        ({"origin": Origin("insider@x.test", ours=True), "verified": True}, Ownership.UNPROVED),
+        ({}, Ownership.UNPROVED),
+    ],
+)
+def test_where_policy_believes_twenty_about_mailboxes_a_verified_one_proves_its_address(
+    known: dict[str, Any], ownership: Ownership
 ) -> None:
-    ownership = ownership_of(known, clerk_user)
+    assert ownership_of(evidence(**known), "user_ceo", trusts_mailboxes=True) is ownership
+
+
+@given(EVIDENCE, st.sampled_from([None, "user_ceo", "user_other"]), st.booleans())
+def test_nothing_that_is_known_makes_an_account_less_proved_but_an_address_that_changed(
+    known: Evidence, clerk_user: str | None, trusts_mailboxes: bool
+) -> None:
+    ownership = ownership_of(known, clerk_user, trusts_mailboxes=trusts_mailboxes)
     if known.origin is None or known.origin.email == known.email:
         assert (ownership is Ownership.PROVED) == (
-            known.verified or known.vouched_email == known.email or bool(known.origin and known.origin.ours)
+            (known.verified and trusts_mailboxes)
+            or known.vouched_email == known.email
+            or bool(known.origin and known.origin.ours)
         )
     assert ownership_of(replace(known, vouched_email=known.email), clerk_user) is Ownership.PROVED
 
@@ -108,9 +126,7 @@ def test_the_insider_who_took_the_ceos_address_stays_a_member_and_is_named() -> 
     assert synced(decision.findings).reason is Reason.ACCOUNT_UNPROVEN
 
 
-@pytest.mark.parametrize(
-    "known", [{"verified": True}, {"vouched_email": CEO}, {"origin": Origin(CEO, ours=True)}, {"origin": None}]
-)
+@pytest.mark.parametrize("known", [{"vouched_email": CEO}, {"origin": Origin(CEO, ours=True)}, {"origin": None}])
 def test_whoever_proves_the_address_gets_the_role(known: dict[str, Any]) -> None:
     decision = decide_members(insider(**known), policy())["acme"]
 
@@ -118,6 +134,14 @@ def test_whoever_proves_the_address_gets_the_role(known: dict[str, Any]) -> None
     assert reasons(decision) == []
     # what nobody checked yet is said to depend on it
     assert plan_of(decision, "ceo").why == (ONCE_PROVED if known == {"origin": None} else "")
+
+
+@pytest.mark.parametrize(("believed", "raised"), [(True, True), (False, False)])
+def test_a_verified_mailbox_raises_only_where_policy_believes_it(believed: bool, raised: bool) -> None:
+    people = insider(verified=True)
+    people = replace(people, accounts=replace(people.accounts, trusts_mailboxes=believed))
+
+    assert (Change.SET_ROLE in plan_of(decide_members(people, policy())["acme"], "ceo").changes) is raised
 
 
 def test_policy_trusts_every_account() -> None:

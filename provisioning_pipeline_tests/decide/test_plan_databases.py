@@ -230,6 +230,8 @@ def test_a_workspace_left_pending_is_mended_only_by_policy_and_only_when_it_is_w
     ("looked", "status", "settled"),
     [
         (look(DB, reason=Reason.DATABASE_UNREACHABLE, message="why"), Status.UNKNOWN, False),
+        (look(DB, reason=Reason.TENANT_DATABASE_UNSAFE, message="why"), Status.UNKNOWN, True),
+        (look(DB, reason=Reason.TENANT_DATABASE_TOO_LARGE, message="why"), Status.UNKNOWN, True),
         (look(DB, reason=Reason.NO_SCHEMA_YET, message="why"), Status.TRUE, True),
         (look(DB, reason=Reason.OLDER_SCHEMA, message="why"), Status.UNKNOWN, True),
         (look(DB, vanished=True, reason=Reason.DATABASE_VANISHED, message="why"), Status.UNKNOWN, True),

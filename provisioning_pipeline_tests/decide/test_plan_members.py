@@ -135,8 +135,18 @@ def test_the_admin_is_added_by_the_first_step_alone() -> None:
     assert only.members == (member("ada", Change.LINK_MEMBER),)
 
 
-def test_an_open_invite_link_is_closed() -> None:
-    assert with_members(entry(), known(links_open=frozenset({"acme"})), "acc").changes == (Change.CLOSE_INVITE_LINK,)
+def test_an_open_invite_link_is_closed_and_renewed() -> None:
+    planned = with_members(entry(), known(links_open=frozenset({"acme"}), renews_invite_link=False), "acc")
+    assert planned.changes == (Change.CLOSE_INVITE_LINK, Change.RENEW_INVITE_LINK)
+
+
+@pytest.mark.parametrize("change", [Change.REMOVE_MEMBER, Change.DROP_LINK])
+@pytest.mark.parametrize("renews", [True, False])
+def test_the_invite_link_is_renewed_after_somebody_who_could_read_it(change: Change, renews: bool) -> None:
+    gone = replace(member("ada", change), why="ada was deleted at Clerk")
+    planned = with_members(entry(), known(gone, renews_invite_link=renews), "acc")
+    assert (Change.RENEW_INVITE_LINK in planned.changes) is renews
+    assert Change.RENEW_INVITE_LINK not in with_members(entry(), known(replace(gone, why="")), "acc").changes
 
 
 @pytest.mark.parametrize(

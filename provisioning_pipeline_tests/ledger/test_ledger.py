@@ -253,7 +253,7 @@ def test_a_lock_is_free_again_after_its_holder(url: str) -> None:
 # --- the tenant manager's own table -----------------------------------------------------------------------------
 
 STRICT_REGISTRY = """
-    CREATE TABLE tenant_registry (
+    CREATE TABLE public.tenant_registry (
         id uuid PRIMARY KEY, slug varchar(64) NOT NULL UNIQUE, name varchar(200) NOT NULL,
         database_name varchar(63) NOT NULL UNIQUE, database_url text NOT NULL, status varchar(20) NOT NULL,
         plan text, admin_user_id uuid, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
@@ -277,7 +277,7 @@ def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted
             for _ in range(2)
         ]
         rows = await registry.rows()
-        urls = await ledger.database.fetch("SELECT database_url FROM tenant_registry")
+        urls = await ledger.database.fetch("SELECT database_url FROM public.tenant_registry")
         return first, again, rows.iloc[0].to_dict(), urls[0]["database_url"]
 
     first, again, row, database_url = run(url, work)
@@ -296,7 +296,7 @@ def test_a_status_that_we_do_not_know_is_never_overwritten(url: str) -> None:
         await registry.store(
             ACME.database_name, str(uuid.uuid4()), None, ready_status="active", pending_statuses=("provisioning",)
         )
-        rows = await ledger.database.fetch("SELECT status FROM tenant_registry")
+        rows = await ledger.database.fetch("SELECT status FROM public.tenant_registry")
         return str(rows[0]["status"])
 
     assert run(url, work) == "trial"
@@ -314,7 +314,7 @@ def test_a_registry_that_requires_more_than_we_know_refuses_adoption_in_words(ur
 
 def test_a_table_that_is_no_registry_is_named(url: str) -> None:
     async def work(ledger: Ledger) -> None:
-        await ledger.database.execute("CREATE TABLE tenant_registry (id int)")
+        await ledger.database.execute("CREATE TABLE public.tenant_registry (id int)")
         await Registry(ledger.database, "tenant_registry").rows()
 
     with pytest.raises(Fault, match="lacks database_name, slug"):
@@ -326,24 +326,25 @@ def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> Non
         registry = Registry(ledger.database, "tenant_registry")
         await registry.ensure_table()
         await ledger.database.execute(
-            "CREATE TABLE global_users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text UNIQUE, "
+            "CREATE TABLE public.global_users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text UNIQUE, "
             "clerk_user_id text, tenant_id uuid, role text, is_active boolean)"
         )
         await registry.adopt(ACME, "active")
         await registry.adopt(BETA, "active")
         await ledger.database.execute(
-            "INSERT INTO global_users (email, tenant_id, role, is_active) SELECT e, t.id, r, a FROM tenant_registry t, "
+            "INSERT INTO public.global_users (email, tenant_id, role, is_active) "
+            "SELECT e, t.id, r, a FROM public.tenant_registry t, "
             "(VALUES ('Owner@acme.test', 'owner', true), ('admin@acme.test', 'admin', true), "
             "('gone@acme.test', 'owner', false)) AS v(e, r, a) WHERE t.slug = 'acme'"
         )
         await ledger.database.execute(
-            "INSERT INTO global_users (email, tenant_id, role, is_active) SELECT e, t.id, r, true FROM "
-            "tenant_registry t, (VALUES ('owner@beta.test', 'owner'), ('named@beta.test', 'member')) AS v(e, r) "
+            "INSERT INTO public.global_users (email, tenant_id, role, is_active) SELECT e, t.id, r, true FROM "
+            "public.tenant_registry t, (VALUES ('owner@beta.test', 'owner'), ('named@beta.test', 'member')) AS v(e, r) "
             "WHERE t.slug = 'beta'"
         )
         await ledger.database.execute(
-            "UPDATE tenant_registry SET admin_user_id = (SELECT id FROM global_users WHERE email = 'named@beta.test') "
-            "WHERE slug = 'beta'"
+            "UPDATE public.tenant_registry SET admin_user_id = "
+            "(SELECT id FROM public.global_users WHERE email = 'named@beta.test') WHERE slug = 'beta'"
         )
         rows = await registry.rows()
         return sorted(rows["admin_email"])
@@ -361,7 +362,7 @@ def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: s
         await Registry(ledger.database, "tenant_registry").ensure_table()
         await Registry(ledger.database, "tenant_registry").adopt(ACME, "active")
         await ledger.database.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
-        await ledger.database.execute(SQL("GRANT SELECT ON tenant_registry TO {}").format(Identifier(role)))
+        await ledger.database.execute(SQL("GRANT SELECT ON public.tenant_registry TO {}").format(Identifier(role)))
 
     async def work(ledger: Ledger) -> tuple[bool, bool]:
         registry = Registry(ledger.database, "tenant_registry")

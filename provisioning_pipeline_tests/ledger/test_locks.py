@@ -33,7 +33,7 @@ def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
     """The URL of a migrated ledger with a table in which tests write down what was done."""
     found = sandbox_postgres.create_database(NAME)
     schema.migrate(found)
-    sandbox_postgres.execute(NAME, "CREATE TABLE log (hold int)")
+    sandbox_postgres.execute(NAME, "CREATE TABLE public.log (hold int)")
     yield found
     sandbox_postgres.drop_database(NAME)
 
@@ -60,7 +60,7 @@ def end_holders(postgres: SandboxPostgres) -> None:
 
 
 async def write(database: Database) -> None:
-    await database.execute("INSERT INTO log VALUES (0)")
+    await database.execute("INSERT INTO public.log VALUES (0)")
 
 
 @asynccontextmanager
@@ -178,7 +178,7 @@ class Run:
 
     async def write(self) -> None:
         if self.holding:
-            await self.database.execute("INSERT INTO log VALUES (%s)", [100 * self.number + self.holds])
+            await self.database.execute("INSERT INTO public.log VALUES (%s)", [100 * self.number + self.holds])
 
     async def release(self) -> None:
         self.holding = False
@@ -207,7 +207,7 @@ def test_what_one_run_writes_under_a_lock_stands_together(
     sandbox_postgres: SandboxPostgres, url: str, acts: list[tuple[int, str]]
 ) -> None:
     """`end` takes the sessions of all locks that there are; who takes over, takes the lock after that."""
-    sandbox_postgres.execute(NAME, "TRUNCATE log")
+    sandbox_postgres.execute(NAME, "TRUNCATE public.log")
     faults: list[Fault] = []
 
     async def live() -> None:
@@ -224,7 +224,7 @@ def test_what_one_run_writes_under_a_lock_stands_together(
         await asyncio.gather(*runs)
 
     asyncio.run(live())
-    written = [row[0] for row in sandbox_postgres.execute(NAME, "SELECT hold FROM log ORDER BY ctid")]
+    written = [row[0] for row in sandbox_postgres.execute(NAME, "SELECT hold FROM public.log ORDER BY ctid")]
     holds = [hold for hold, _ in groupby(written)]
     assert len(holds) == len(set(holds)), written
     assert {fault.kind for fault in faults} <= {FaultKind.BUSY}

@@ -11,6 +11,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registration import register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Reason
@@ -19,6 +20,7 @@ from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import TABLES
 
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
+KEEPS_LEDGER = "GRANT USAGE ON SCHEMA provisioning TO {0}; GRANT ALL ON ALL TABLES IN SCHEMA provisioning TO {0}"
 NAMELESS = Registration("acme", None, "twenty_tenant_acme", None, None)
 
 
@@ -67,10 +69,19 @@ class Table:
         return found
 
 
-@pytest.fixture
-def table(sandbox_postgres: SandboxPostgres) -> Iterator[Table]:
+@pytest.fixture(scope="module")
+def migrated(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    """A database with a ledger and nothing else, to be copied."""
     name = f"registration_{uuid.uuid4().hex[:8]}"
-    sandbox_postgres.create_database(name)
+    schema.migrate(sandbox_postgres.create_database(name))
+    yield name
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture
+def table(sandbox_postgres: SandboxPostgres, migrated: str) -> Iterator[Table]:
+    name = f"registration_{uuid.uuid4().hex[:8]}"
+    sandbox_postgres.create_database(name, template=migrated)
     try:
         yield Table(sandbox_postgres, name)
     finally:
@@ -240,7 +251,7 @@ def test_no_right_to_write(usual: Table, rights: str, known: bool) -> None:
     try:
         if known:
             usual.register(NAMELESS)
-        usual.sql(f"GRANT {rights} ON tenant_registry TO {role}")
+        usual.sql(f"GRANT {rights} ON tenant_registry TO {role}; {KEEPS_LEDGER.format(role)}")
         url = make_conninfo(usual.url, user=role, password="reader")
 
         told = usual.refused(ACME, url=url)
@@ -260,6 +271,7 @@ def test_rows_that_are_hidden_from_us(usual: Table) -> None:
     usual.register(NAMELESS)
     usual.sql(
         f"CREATE ROLE {role} LOGIN PASSWORD 'reader'; GRANT ALL ON tenant_registry TO {role};"
+        f"{KEEPS_LEDGER.format(role)};"
         "ALTER TABLE tenant_registry ENABLE ROW LEVEL SECURITY"
     )
     try:

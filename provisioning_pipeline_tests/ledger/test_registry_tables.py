@@ -103,7 +103,7 @@ HIDDEN = {
     "people": (
         f"{USUAL} CREATE TABLE global_users (id uuid, email text, tenant_id uuid, role text);"
         "GRANT ALL ON global_users TO READER; ALTER TABLE global_users ENABLE ROW LEVEL SECURITY",
-        "Row-level security hides rows of global_users",
+        "Row-level security hides rows of public.global_users",
     ),
 }
 

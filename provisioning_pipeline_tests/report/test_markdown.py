@@ -45,6 +45,13 @@ def test_a_name_cannot_draw_a_picture_or_a_link_of_its_own() -> None:
     assert not re.search(r"(?<!\\)\[[xy]\]\(", drawn)
 
 
+def test_a_name_that_goes_on_for_ever_is_cut() -> None:
+    cells = markdown.table(("tenant",), [("n" * 3_000_000,)])
+
+    assert "n… (2,998,000 more characters) |" in cells
+    assert len(cells) < 3000
+
+
 def test_the_run_is_told_in_full() -> None:
     known = tenant_lines([looked_at("acme", Reason.SERVER_FULL, "eu is full."), tenant("zen")])
     drawn = markdown.render(summary(known, (outcome("acme", "create workspace", seconds=2.5),), refusals=("No <b>.",)))

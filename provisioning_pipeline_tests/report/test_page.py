@@ -206,6 +206,14 @@ def test_when_many_are_tried_again_is_told_for_all_of_them_at_once() -> None:
     assert group.when == "the first since 03:00 UTC; 9 of them tried again at 12:01 UTC and later"
 
 
+def test_a_name_that_goes_on_for_ever_is_cut() -> None:
+    html = page.render(told_in_full("n" * 3_000_000))
+
+    assert len(html) < 200_000
+    assert Page(html).elements == Page(page.render(told_in_full("harmless"))).elements
+    assert "n… (2,998,000 more characters)" in html
+
+
 def test_the_page_of_a_large_fleet_stays_small() -> None:
     assert len(page.render(large_fleet()).encode()) < 1_000_000
 

@@ -44,6 +44,16 @@ def line(reason: Reason = Reason.ALL_TRUE, **other: object) -> TenantLine:
     return found
 
 
+def test_a_text_that_goes_on_for_ever_is_cut() -> None:
+    endless = "n" * 3_000_000
+    event = Event(THEN, Actor.SENSOR, Source.ACTION, endless, "run-1")
+
+    html = render(Timeline(line(admin_email=endless, server=endless), events=(event,)))
+
+    assert len(html) < 50_000
+    assert "n… (2,998,000 more characters)" in html
+
+
 def event(what: str = "add member: ada@acme.test", *, minutes: int = 0, failed: bool = False) -> Event:
     return Event(THEN - timedelta(minutes=minutes), Actor.SENSOR, Source.ACTION, what, "run-12345678-rest", failed)
 

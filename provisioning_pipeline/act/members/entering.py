@@ -83,7 +83,7 @@ async def enter(scope: Scope, door: Door, roster: Roster, newcomer: Newcomer, in
             await records.retire_membership(door.workspace_id, entry.user_id)
     async with scope.server.joining(email), scope.change(newcomer.change, newcomer.detail):
         try:
-            await _join_once(scope, account, invite_hash, known=bool(accounts))
+            await _join_once(scope, account, door, invite_hash, known=bool(accounts))
         except Fault as fault:
             if fault.kind is FaultKind.TENANT and fault.reason not in _NOTHING_MADE:
                 await _take_back(scope, door, email)
@@ -91,14 +91,14 @@ async def enter(scope: Scope, door: Door, roster: Roster, newcomer: Newcomer, in
     return True
 
 
-async def _join_once(scope: Scope, account: Account, invite_hash: str, *, known: bool) -> None:
+async def _join_once(scope: Scope, account: Account, door: Door, invite_hash: str, *, known: bool) -> None:
     """Join; when another process made the same new account meanwhile, join with that."""
     try:
-        await scope.client.join(account, invite_hash)
+        await scope.client.join(account, door, invite_hash)
     except Fault as fault:
         if known or fault.reason is not Reason.HALF_MEMBER or not await scope.server.database.user_ids(account.email):
             raise
-        await scope.client.join(account, invite_hash)
+        await scope.client.join(account, door, invite_hash)
 
 
 async def _take_back(scope: Scope, door: Door, email: str) -> None:

@@ -1,15 +1,14 @@
 """Bringing people in without an e-mail: by the invite link and a password that we derive."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from provisioning_pipeline.act.members.default_role import joining_as
 from provisioning_pipeline.act.members.entering import Newcomer, enter, restorable, restore
+from provisioning_pipeline.act.members.invite_links import opened
 from provisioning_pipeline.act.members.work import Work, finding_about, guarded
 from provisioning_pipeline.act.ownership import refused, unproved
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -28,11 +27,10 @@ async def join_all(work: Work, members: Sequence[MemberPlan]) -> None:
         work.roster = await records.roster(work.door.workspace_id)
     outside = [member for member in joining if member not in marked]
     if outside:
-        invite_link = await scope.client.invite_link(work.door)
-        async with opened(scope, work.door, enabled=invite_link.enabled):
+        async with opened(scope, work.door) as invite_hash:
             for role in sorted({member.role for member in outside}):
                 group = [member for member in outside if member.role == role]
-                await _join_as(work, group, role, invite_link.hash)
+                await _join_as(work, group, role, invite_hash)
         work.roster = await records.roster(work.door.workspace_id)
 
 
@@ -56,27 +54,6 @@ def _is_to_join(work: Work, member: MemberPlan) -> bool:
         return bool({Change.ADD_MEMBER, Change.LINK_MEMBER} & set(member.changes))
     # who is only to be lowered may have left: making them whole would let them in
     return entry.workspace_member_id is None and set(member.changes) != {Change.DEMOTE_MEMBER}
-
-
-@asynccontextmanager
-async def opened(scope: Scope, door: Door, *, enabled: bool) -> AsyncIterator[None]:
-    """Turn a disabled invite link on for a moment. Written down first, so that a crash leaves it open for no long."""
-    if enabled:
-        yield
-        return
-    await scope.members.set_invite_link_opened(scope.database_name, opened=True)
-    await scope.client.open_invite_link(door)
-    try:
-        yield
-    finally:
-        await close_invite_link(scope, door)
-
-
-async def close_invite_link(scope: Scope, door: Door) -> None:
-    """Turn the invite link off again, and forget that it was on because of us."""
-    async with scope.change(Change.CLOSE_INVITE_LINK, door.workspace_id):
-        await scope.client.close_invite_link(door)
-    await scope.members.set_invite_link_opened(scope.database_name, opened=False)
 
 
 async def _restore(work: Work, member: MemberPlan) -> None:

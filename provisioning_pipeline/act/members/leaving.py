@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 
+from provisioning_pipeline.act.members.invite_links import renew
 from provisioning_pipeline.act.members.keys import see_to_api_keys
 from provisioning_pipeline.act.members.last_look import must_still_be_gone
 from provisioning_pipeline.act.members.work import Work
@@ -19,9 +20,7 @@ LEAVING = frozenset({Change.DROP_LINK, Change.REMOVE_MEMBER})
 
 
 async def leave(work: Work, member: MemberPlan) -> None:
-    """Take one person out of the workspace, as their plan says, and drop our link to them.
-
-    Whoever is outside already only loses the link.
+    """Take one person out of the workspace, as their plan says; `forget_left` drops our link to them.
 
     Raises:
         Fault: classified; among others LAST_ADMIN_KEPT, HALF_MEMBER, and REMOVAL_NOT_PROVED when Twenty still lets
@@ -38,8 +37,24 @@ async def leave(work: Work, member: MemberPlan) -> None:
         async with scope.change(Change.DROP_LINK, member.why or member.email):
             if member.why:
                 await _prove(scope, scope.account(member.email, member.twenty_user_id), work.door, None)
-    if member.clerk_user_id is not None:
-        await scope.members.drop(scope.database_name, [member.clerk_user_id])
+    work.left.append(member)
+
+
+async def forget_left(work: Work) -> None:
+    """Renew the invite link, which everybody who left could read, then drop our links to them.
+
+    In this order, so that a run that was killed in between is followed by one that renews it. An account that is
+    another person's by now has left nothing.
+
+    Raises:
+        Fault: when Twenty refuses another link; the links to them stay.
+    """
+    scope = work.scope
+    if scope.renews_invite_link and any(member.why for member in work.left):
+        await renew(scope, work.door, "who left could read it")
+    users = [member.clerk_user_id for member in work.left if member.clerk_user_id is not None]
+    if users:
+        await scope.members.drop(scope.database_name, users)
 
 
 async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:

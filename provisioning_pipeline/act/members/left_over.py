@@ -2,7 +2,7 @@
 
 from provisioning_pipeline.act.members.default_role import give_back
 from provisioning_pipeline.act.members.entering import restorable, restore
-from provisioning_pipeline.act.members.joining import close_invite_link
+from provisioning_pipeline.act.members.invite_links import close
 from provisioning_pipeline.act.scope import Scope
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.clients.twenty.roster import Roster
@@ -20,7 +20,7 @@ async def put_right(scope: Scope, link: Link, door: Door) -> Roster:
     if link.default_role_before:
         await give_back(scope, door, link.default_role_before)
     if link.invite_link_opened:
-        await close_invite_link(scope, door)
+        await close(scope, door)
     return roster
 
 

@@ -26,6 +26,9 @@ class Work:
     joined: set[str] = field(default_factory=set)
     """E-mails of those who joined just now, and so have the workspace's default role."""
 
+    left: list[MemberPlan] = field(default_factory=list)
+    """Who is out of the workspace, of those who were to leave it."""
+
     made: list[tuple[str, Origin]] = field(default_factory=list)
     """Accounts that came in by our password."""
 

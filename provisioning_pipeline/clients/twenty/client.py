@@ -10,7 +10,7 @@ from typing import Any, Self
 from provisioning_pipeline.clients.odd_answers import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, Door, InviteLink, SeenUser, Token
+from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, Door, SeenUser, Token
 from provisioning_pipeline.clients.twenty.answers import SeenWorkspace, Success
 from provisioning_pipeline.clients.twenty.contract import Surface
 from provisioning_pipeline.clients.twenty.errors import (
@@ -22,6 +22,7 @@ from provisioning_pipeline.clients.twenty.errors import (
     record_in_the_way,
     without_membership,
 )
+from provisioning_pipeline.clients.twenty.invite_links import InviteLinks
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
@@ -61,6 +62,7 @@ class TwentyClient:
         self.name = server.name
         self.system = self._session.system
         self.service_account = self._session.service_account
+        self.invite_links = InviteLinks(self._session)
         self._activation_timeout = activation_timeout_seconds
         self._doors: dict[str, Door] = {}
         self._roles: dict[str, dict[str, str]] = {}
@@ -181,34 +183,6 @@ class TwentyClient:
         await self.sign_out(self.service_account, door)
         return answer.activation_status
 
-    async def invite_link(self, door: Door) -> InviteLink:
-        """What lets one join the workspace without an e-mail, as the service account sees it.
-
-        Raises:
-            Fault: INVITE_LINK_DISABLED when the workspace has none.
-        """
-        answer = await self._session.call_as(self.service_account, door, operations.CURRENT_WORKSPACE)
-        if not answer.invite_hash:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.INVITE_LINK_DISABLED,
-                f"{self.system}: workspace {door.workspace_id} has no invite link, so nobody can join without an "
-                "e-mail. Make one in Twenty under Settings > Members; the next run goes on.",
-            )
-        return InviteLink(answer.invite_hash, answer.is_public_invite_link_enabled)
-
-    async def open_invite_link(self, door: Door) -> None:
-        """Let people join by the invite link, as the service account; its hash stays the same."""
-        await self._set_invite_link(door, enabled=True)
-
-    async def close_invite_link(self, door: Door) -> None:
-        """Let nobody join by the invite link, as the service account; members stay members."""
-        await self._set_invite_link(door, enabled=False)
-
-    async def _set_invite_link(self, door: Door, *, enabled: bool) -> None:
-        variables = {"isPublicInviteLinkEnabled": enabled}
-        await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE, variables)
-
     async def set_default_role(self, door: Door, role_id: str) -> None:
         """Give whoever joins the workspace from now on this role, as the service account; members keep theirs."""
         await self._session.call_as(self.service_account, door, operations.SET_DEFAULT_ROLE, {"defaultRoleId": role_id})
@@ -240,7 +214,7 @@ class TwentyClient:
         """
         await self._session.check_password(account)
 
-    async def join(self, account: Account, invite_hash: str) -> None:
+    async def join(self, account: Account, door: Door, invite_hash: str) -> None:
         """Make the account a member, creating it when it is new: two calls, after which its token is kept.
 
         No e-mail is sent; joining twice is joining once. Somebody who has a member record but no membership gets
@@ -251,6 +225,7 @@ class TwentyClient:
                 INVITE_LINK_DISABLED, also for somebody who is a member already;
                 HALF_MEMBER when the account has a membership without a member record, or when another account's
                 member record has this e-mail.
+            Fault: WRONG_WORKSPACE when the link led into another workspace, of which they are a member now.
         """
         await self._session.check_contract()
         variables = {**account.credentials(), "workspaceInviteHash": invite_hash}
@@ -260,6 +235,14 @@ class TwentyClient:
             if not is_duplicate(fault.error):
                 raise
             raise record_in_the_way(self.system, account.email, fault) from None
+        if answer.workspace.id != door.workspace_id:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.WRONG_WORKSPACE,
+                f"{self.system}: the invite link of workspace {door.workspace_id} led {account.email} into workspace "
+                f"{answer.workspace.id}: an admin there has given it the same link. Remove them from that workspace; "
+                "the next run gives this one another link, and adds them.",
+            )
         await self._session.enter_by_gift(account, _door(answer.workspace), answer.login_token.token)
 
     async def roles(self, door: Door) -> dict[str, str]:

@@ -62,6 +62,7 @@ COLUMNS: Final[Mapping[str, str]] = {
             "activationStatus": "text",
             "databaseSchema": "text",
             "defaultRoleId": "uuid",
+            "inviteHash": "text",
             "createdAt": "time",
             "updatedAt": "time",
             "deletedAt": "time",

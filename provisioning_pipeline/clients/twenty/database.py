@@ -241,7 +241,8 @@ class TwentyDatabase:
         ids = None if only is None else list(only)
         return await self._fetch(
             """
-            SELECT w.id::text AS workspace_id, w.subdomain, w."activationStatus"::text AS activation_status,
+            SELECT w.id::text AS workspace_id, left(w.subdomain, 400) AS subdomain,
+                   w."activationStatus"::text AS activation_status,
                    w."deletedAt" IS NOT NULL AS deleted, o."workspaceId" IS NOT NULL AS has_metadata,
                    -- of a fleet at rest nobody asks, and ten thousand times take long to read
                    CASE WHEN w."activationStatus"::text IN ('PENDING_CREATION', 'ONGOING_CREATION', 'CREATED')
@@ -438,6 +439,19 @@ class TwentyDatabase:
         )
         return Role(**rows[0]) if rows else None
 
+    async def shares_invite_link(self, workspace_id: str) -> bool:
+        """Whether another workspace has the same invite link, which Twenty allows: who joins by it may land there."""
+        rows = await self._fetch(
+            """
+            SELECT EXISTS (
+                SELECT FROM core.workspace w JOIN core.workspace o ON o."inviteHash" = w."inviteHash" AND o.id <> w.id
+                WHERE w.id = %s AND o."deletedAt" IS NULL
+            ) AS found
+            """,
+            [workspace_id],
+        )
+        return bool(rows[0]["found"])
+
     async def flags(self, workspace_id: str) -> tuple[Flag, ...]:
         """The onboarding rows that concern one workspace, at every level."""
         return tuple(Flag(**row) for row in await self.onboarding_rows([workspace_id]))
@@ -502,7 +516,9 @@ _CATALOGUE = """
 """
 
 _FLAGS = r"""
-    SELECT id::text AS row_id, key, "userId"::text AS user_id, "workspaceId"::text AS workspace_id, value
+    SELECT id::text AS row_id, left(key, 200) AS key, "userId"::text AS user_id, "workspaceId"::text AS workspace_id,
+           -- JSON of any depth, and numbers of any length, may stand there; true is all that is asked for
+           CASE WHEN pg_column_size(value) <= 64 AND length(value::text) <= 64 THEN value END AS value
     FROM core."keyValuePair" k
     WHERE type::text = 'USER_VARIABLE' AND key ~ '^ONBOARDING_.+_PENDING$'
       -- a column from 2.23 on: such rows are an application's, and no steps
@@ -513,7 +529,7 @@ _FLAGS = r"""
 """Whatever "deletedAt" says: Twenty reads such rows like all others (2.21.0's entity has it as a plain column)."""
 
 _MEMBERS = """
-    SELECT DISTINCT ON (uw."workspaceId", uw."userId") uw."workspaceId"::text, uw."userId"::text, r.label
+    SELECT DISTINCT ON (uw."workspaceId", uw."userId") uw."workspaceId"::text, uw."userId"::text, left(r.label, 400)
     FROM core."userWorkspace" uw
     JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
     LEFT JOIN core."roleTarget" rt ON rt."userWorkspaceId" = uw.id
@@ -524,7 +540,8 @@ _MEMBERS = """
 _USER_IDS = 'SELECT id::text AS id FROM core."user" WHERE email = %s AND "deletedAt" IS NULL'
 """By the unique index; the other reads every account."""
 _USER_IDS_ANY_CASE = 'SELECT id::text AS id FROM core."user" WHERE lower(email) = %s AND "deletedAt" IS NULL'
-_USERS = 'SELECT id::text, lower(email) FROM core."user" WHERE "deletedAt" IS NULL'
+_USERS = 'SELECT id::text, left(lower(email), 400) FROM core."user" WHERE "deletedAt" IS NULL'
+"""No address has 400 characters; what is longer is nobody's."""
 _SOME_USERS = """
     SELECT id::text, lower(email::text) FROM core."user" WHERE "deletedAt" IS NULL AND email = ANY(%s)
     UNION

@@ -128,7 +128,9 @@ class MemberRecords:
             found = await self._database.fetch(
                 'SELECT "databaseSchema" AS schema FROM core.workspace WHERE id = %s', [workspace_id]
             )
-        return (found[0]["schema"] or schema_name(workspace_id)) if found else None
+        schema = (found[0]["schema"] or schema_name(workspace_id)) if found else None
+        # psycopg would take what follows a per cent sign for a parameter
+        return None if schema and "%" in schema else schema
 
     # --- mending ------------------------------------------------------------------------------------------------
 
@@ -277,7 +279,7 @@ _TABLES: Final = """
         AND w."activationStatus"::text NOT IN ('PENDING_CREATION', 'ONGOING_CREATION')
     CROSS JOIN LATERAL (
         SELECT oid, nspname FROM pg_catalog.pg_namespace
-        WHERE nspname = COALESCE(w."databaseSchema", wanted.made_up) OFFSET 0
+        WHERE nspname = COALESCE(w."databaseSchema", wanted.made_up) AND position('%%' IN nspname) = 0 OFFSET 0
     ) n
     CROSS JOIN LATERAL (
         SELECT oid FROM pg_catalog.pg_class
@@ -298,7 +300,7 @@ _HALF_MEMBERS: LiteralString = """
         SELECT workspace_id, user_id, bool_or(NOT deleted) AS living, bool_or(NOT deleted AND named) AS named
         FROM record GROUP BY workspace_id, user_id
     )
-    SELECT uw."workspaceId"::text, uw."userId"::text, lower(u.email),
+    SELECT uw."workspaceId"::text, uw."userId"::text, left(lower(u.email), 400),
            CASE WHEN p.user_id IS NULL THEN 'missing' WHEN p.living THEN 'nameless' ELSE 'deleted' END
     FROM core."userWorkspace" uw
     JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
@@ -306,7 +308,8 @@ _HALF_MEMBERS: LiteralString = """
     WHERE uw."deletedAt" IS NULL AND uw."workspaceId" = ANY(%s::uuid[]) AND p.named IS NOT TRUE
 """
 _ROSTER: Final = """
-    SELECT DISTINCT ON (uw."userId") uw."userId"::text AS user_id, lower(u.email) AS email, r.label AS role
+    SELECT DISTINCT ON (uw."userId") uw."userId"::text AS user_id, left(lower(u.email), 400) AS email,
+        left(r.label, 400) AS role
     FROM core."userWorkspace" uw
     JOIN core."user" u ON u.id = uw."userId" AND u."deletedAt" IS NULL
     LEFT JOIN core."roleTarget" rt ON rt."userWorkspaceId" = uw.id
@@ -319,12 +322,13 @@ _COLUMNS: Final = """
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
 """
 """From the catalogue, because information_schema hides what may not be read, and that must be told."""
 _MEMBER_RECORDS: LiteralString = """
-    SELECT m.id::text AS id, {user_id} AS user_id, lower({email}) AS email,
-           COALESCE({first_name}, '') AS first_name, COALESCE({last_name}, '') AS last_name, {deleted} AS deleted
+    SELECT m.id::text AS id, {user_id} AS user_id, left(lower({email}), 400) AS email,
+           COALESCE(left({first_name}, 400), '') AS first_name, COALESCE(left({last_name}, 400), '') AS last_name,
+           {deleted} AS deleted
     FROM {table} m
     ORDER BY deleted, {age}, m.id
 """

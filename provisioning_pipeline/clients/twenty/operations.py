@@ -189,6 +189,16 @@ UPDATE_WORKSPACE = Operation(
     needed=False,
     answer=TypeAdapter(WithId),
 )
+RENEW_INVITE_LINK = Operation(
+    "mutation",
+    "updateWorkspace",
+    Effect.WRITE,
+    {"inviteHash": "String!"},
+    "data: {inviteHash: $inviteHash}",
+    "{ id }",
+    needed=False,
+    answer=TypeAdapter(WithId),
+)
 SET_DEFAULT_ROLE = Operation(
     "mutation",
     "updateWorkspace",
@@ -343,6 +353,7 @@ ALL: tuple[Operation[Any], ...] = (
     CURRENT_USER,
     CURRENT_WORKSPACE,
     UPDATE_WORKSPACE,
+    RENEW_INVITE_LINK,
     SET_DEFAULT_ROLE,
     IMPERSONATE,
     GET_ROLES,

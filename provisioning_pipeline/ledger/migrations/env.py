@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 LOCK = 7_301_552_004
-"""Advisory lock of the migrations; any number that nothing else uses."""
+"""Advisory lock of those who make a ledger where there is none; any number that nothing else uses."""
 
 
 def run() -> None:
@@ -26,11 +26,20 @@ def run() -> None:
             connection.execute(text(f"SET LOCAL {timeout} = 0"))
         if connection.scalar(text("SELECT current_setting('transaction_timeout', true)")) is not None:
             connection.execute(text("SET LOCAL transaction_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        # names of our own are qualified, and nobody else's are meant
+        connection.execute(text("SET LOCAL search_path = pg_catalog, pg_temp"))
+        there = text("SELECT to_regclass('provisioning.alembic_version') IS NOT NULL")
+        if not connection.scalar(there):
+            wait = context.config.attributes["first_wait_milliseconds"]
+            connection.execute(text(f"SET LOCAL lock_timeout = {wait:d}"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
         # not IF NOT EXISTS: that needs the right to create schemas even where the schema stands already
         if connection.scalar(text("SELECT to_regnamespace('provisioning') IS NULL")):
             connection.execute(text("CREATE SCHEMA provisioning"))
-        elif connection.scalar(text("SELECT to_regclass('provisioning.alembic_version') IS NOT NULL")):
+        elif connection.scalar(there):
+            # which only those can take who may write to the ledger
+            connection.execute(text("LOCK TABLE provisioning.alembic_version IN SHARE ROW EXCLUSIVE MODE"))
             # under the lock, so that nobody changes it between this look and what follows
             found = connection.scalars(text("SELECT version_num FROM provisioning.alembic_version")).all()
             check = context.config.attributes.get("check")

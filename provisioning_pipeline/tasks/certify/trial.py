@@ -193,7 +193,7 @@ class Trial:
         Raises:
             Fault: when it cannot be read, or our account has no record in it.
         """
-        link = await self.client.invite_link(door)
+        link = await self.client.invite_links.read(door)
         seen = await self.client.current_user(self.service, door)
         if seen.workspace_member_id is None:
             raise Blocked("the service account has no member record in the workspace that it made")

@@ -1,5 +1,6 @@
 """Members: joining by the invite link, roles, names, logins, and impersonation."""
 
+from dataclasses import replace
 from typing import Any
 
 from provisioning_pipeline.clients.twenty import operations
@@ -70,7 +71,7 @@ async def _join_elsewhere(trial: Trial) -> str:
 async def _link_off(trial: Trial) -> Seen:
     place = trial.in_main()
     member = await trial.joined()
-    await trial.client.close_invite_link(place.door)
+    await trial.client.invite_links.turn_off(place.door)
     try:
         stranger = trial.person()
         fault = await refused(trial.join(stranger, place))
@@ -79,11 +80,31 @@ async def _link_off(trial: Trial) -> Seen:
         must(again.reason is Reason.INVITE_LINK_DISABLED, f"a member is {in_words(again.error)}")
         must(not await trial.database.user_ids(stranger.email), "an account was made all the same")
     finally:
-        await trial.client.open_invite_link(place.door)
-    link = await trial.client.invite_link(place.door)
+        await trial.client.invite_links.turn_on(place.door)
+    link = await trial.client.invite_links.read(place.door)
     must(link.enabled and link.hash == place.invite_hash, "the link is another one after it was off and on")
     await trial.join(trial.person(), place)
     return Seen(f"{in_words(fault.error)}; on again, the same link works")
+
+
+async def _link_renewed(trial: Trial) -> Seen:
+    place = trial.in_other()
+    before = replace(place)
+    place.invite_hash = await trial.client.invite_links.renew(place.door)
+    link = await trial.client.invite_links.read(place.door)
+    must(link.hash == place.invite_hash and link.enabled, "the workspace says another link, or that it is off")
+    stranger = trial.person()
+    fault = await refused(trial.join(stranger, before))
+    must(not await trial.database.user_ids(stranger.email), "an account was made all the same")
+    await trial.join(stranger, place)
+    must((await trial.entry(stranger, place)).workspace_member_id, "they have no member record")
+    return Seen(f"the one of before: {in_words(fault.error)}; by the new one they join")
+
+
+async def _link_renewed_by_member(trial: Trial) -> Any:
+    account = await trial.joined()
+    token = await trial.token(account, trial.in_main())
+    return await trial.call(operations.RENEW_INVITE_LINK, {"inviteHash": trial.in_main().invite_hash}, token)
 
 
 async def _link_by_member(trial: Trial) -> Any:
@@ -258,6 +279,8 @@ JOINING = (
     ),
     Behaviour("the invite link switched off", "refuses everybody, members too, and comes back the same", _link_off),
     refusal("switching the invite link off as a Member", _link_by_member, *_NO_PERMISSION, tells=_denied),
+    Behaviour("an invite link that was renewed", "lets people join; the one of before lets nobody join", _link_renewed),
+    refusal("renewing the invite link as a Member", _link_renewed_by_member, *_NO_PERMISSION, tells=_denied),
     Behaviour("an open invitation", "is listed, and lets nobody in once it is withdrawn", _invitation),
 )
 BEING = (

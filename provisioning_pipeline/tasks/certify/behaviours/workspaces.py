@@ -114,7 +114,7 @@ async def _activate_again(trial: Trial) -> str:
     status = await trial.client.activate_workspace(place.door)
     trial.session.forget(trial.service, place.door)
     must(status == "ACTIVE", f"it answers {status}")
-    link = await trial.client.invite_link(place.door)
+    link = await trial.client.invite_links.read(place.door)
     must(link.hash == place.invite_hash, "the invite link is another one since")
     return "ACTIVE, and nothing was made anew"
 

@@ -404,6 +404,38 @@ def test_a_database_dropped_meanwhile_stops_nobody(world: World) -> None:
     assert world.conditions("dropped")["Detected"] == ("False", "DatabaseMissing")
 
 
+@pytest.mark.slow
+def test_rows_behind_a_trigger_stay_and_are_told_once_and_their_tenant_is_ready(world: World) -> None:
+    database, _ = old_tenant(world, "trapped")
+    with connect(world, database) as connection:
+        connection.execute(
+            "CREATE FUNCTION core.trap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''ran''; END'"
+        )
+        connection.execute(
+            'CREATE TRIGGER trap BEFORE DELETE ON core."keyValuePair" FOR EACH ROW EXECUTE FUNCTION core.trap()'
+        )
+    before = onboarding_rows(world, database)
+
+    applied = world.apply("trapped")
+
+    assert world.conditions("trapped")["Ready"] == ("True", "AllTrue")
+    assert told(world, "trapped")[1] == "TenantDatabaseUnsafe"
+    assert "has a trigger ('trap')" in told(world, "trapped")[2]
+    refused = [line for line in applied.summary.outcomes if line.change == "remove onboarding rows"]
+    assert [(line.done, "'trap'" in line.detail) for line in refused] == [(False, True)]
+    assert onboarding_rows(world, database) == before
+
+
+@pytest.mark.slow
+def test_a_plan_tells_of_a_superuser_once_and_of_the_documented_role_nothing(world: World) -> None:
+    told_of = [
+        note for note in world.plan_with(tenant_cluster_url=world.sandbox.postgres.url()).notes if "user" in note
+    ]
+    assert len(told_of) == 1
+    assert "Our user postgres opens tenant databases, whose owners may be anybody, and is a superuser" in told_of[0]
+    assert [note for note in world.plan().notes if "opens tenant databases" in note] == []
+
+
 def test_a_lost_right_is_named_and_stops_nobody(world: World) -> None:
     database, _ = old_tenant(world, "forbidden")
     before = onboarding_rows(world, database)

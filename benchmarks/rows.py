@@ -73,7 +73,8 @@ def add_rows(settings: Settings, clerk: StandInClerk, count: int, *, members: in
     """
     rows = _at_clerk(clerk, count, members, people or count * members)
     (server,) = settings.servers
-    with psycopg.connect(settings.tenant_cluster_url.get_secret_value(), autocommit=True) as cluster:
+    # as the tenant manager: the role for tenant databases may make none
+    with psycopg.connect(settings.registry_url.get_secret_value(), autocommit=True) as cluster:
         _add_databases(cluster, count, settings.tenant_database_pattern)
     for url, statements in ((settings.registry_url, _REGISTRY_ROWS), (server.database_url, _TWENTY_ROWS)):
         # a client-side cursor takes several statements with parameters at once

@@ -73,7 +73,6 @@ class StandIn:
         return [
             add_tenant(
                 registry_url=self.environment["PROVISIONING_REGISTRY_URL"],
-                tenant_cluster_url=self.environment["PROVISIONING_TENANT_CLUSTER_URL"],
                 clerk_base_url=self.environment["PROVISIONING_CLERK_BASE_URL"],
                 clerk_secret_key=self.environment["PROVISIONING_CLERK_SECRET_KEY"],
                 slug=slug,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from provisioning_pipeline.sandbox.hand_made import create_core
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.twenty import core_sql
 from provisioning_pipeline_tests.granted import (
@@ -50,6 +51,25 @@ def test_the_documented_statements_make_a_role_that_may_do_nothing_else(postgres
         "workspace": "{SELECT,UPDATE}",
         **dict.fromkeys(("userWorkspace", "role", "roleTarget", "objectMetadata"), "{SELECT}"),
     }
+
+
+@pytest.mark.slow
+def test_the_sandbox_grants_exactly_what_is_documented(postgres: SandboxPostgres) -> None:
+    rights = "SELECT c.relname, c.relacl::text FROM pg_class c WHERE relnamespace = 'core'::regnamespace ORDER BY 1"
+    grant_tenant_database(postgres, DATABASE)
+    postgres.create_database("granted_by_sandbox")
+    try:
+        with postgres.connect("granted_by_sandbox") as connection:
+            create_core(connection)
+        granted = [dict(postgres.execute(name, rights)) for name in (DATABASE, "granted_by_sandbox")]
+    finally:
+        postgres.drop_database("granted_by_sandbox")
+    documented_for, made_for = ({name: set(_entries(acl)) for name, acl in one.items()} for one in granted)
+    assert made_for == documented_for
+
+
+def _entries(acl: str | None) -> list[str]:
+    return [entry.partition("/")[0] for entry in (acl or "{}").strip("{}").split(",") if TENANT_ROLE in entry]
 
 
 def test_the_owner_of_a_tenant_database_owns_all_in_it(postgres: SandboxPostgres) -> None:

@@ -17,8 +17,12 @@ from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPAC
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, Flag
 from provisioning_pipeline.model.tenant import Tenant
-from provisioning_pipeline.sandbox.fleet import core_schema
-from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace, insert_onboarding, insert_workspace
+from provisioning_pipeline.sandbox.hand_made import (
+    HandMadeWorkspace,
+    core_schema,
+    insert_onboarding,
+    insert_workspace,
+)
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import SeededMember
 from provisioning_pipeline.settings import PREFIX, Settings

@@ -169,7 +169,6 @@ def _tell(
 
 NEEDED = (
     "PROVISIONING_REGISTRY_URL",
-    "PROVISIONING_TENANT_CLUSTER_URL",
     "PROVISIONING_CLERK_BASE_URL",
     "PROVISIONING_CLERK_SECRET_KEY",
 )
@@ -192,7 +191,6 @@ def add_tenant(
         settings = _settings()
         added = fleet.add_tenant(
             registry_url=settings["PROVISIONING_REGISTRY_URL"],
-            tenant_cluster_url=settings["PROVISIONING_TENANT_CLUSTER_URL"],
             clerk_base_url=settings["PROVISIONING_CLERK_BASE_URL"],
             clerk_secret_key=settings["PROVISIONING_CLERK_SECRET_KEY"],
             slug=slug,

@@ -11,6 +11,7 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.tenant_database import evidence
+from provisioning_pipeline.clients.tenant_role import RoleRights, role_rights
 from provisioning_pipeline.decide.detection import Detected, detect
 from provisioning_pipeline.decide.looks import due
 from provisioning_pipeline.decide.organizations import claimants_of
@@ -48,6 +49,7 @@ class Seen:
         looked_at: when reading began, by the clock of the ledger's database.
         loss: what the registry has lost since a run last looked.
         claims: which tenants have the organizations in question, also tenants that are not planned for.
+        tenant_role: what may be done by the role that opens tenant databases.
     """
 
     detected: list[Detected]
@@ -63,6 +65,7 @@ class Seen:
     dropped: frozenset[str] = frozenset()
     loss: RegistryLoss = field(default_factory=RegistryLoss)
     claims: Sequence[Claim] = ()
+    tenant_role: RoleRights | None = None
 
 
 async def registry_loss(connections: Connections, approved: str | None = None) -> RegistryLoss:
@@ -103,9 +106,10 @@ async def everything(connections: Connections, approved: str | None = None) -> S
         ]
     )
     claimed_and_taken_over = both(claims(connections.registry), members.taken_over(also_left=True))
-    written_and_last = both(evidence(connections.cluster), connections.looks.last())
+    of_cluster = both(evidence(connections.cluster), role_rights(connections.cluster))
+    written_and_last = both(of_cluster, connections.looks.last())
     theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
-    (ours, ((claimed, taken_over), (written, last))), (twenty, clerk) = await both(
+    (ours, ((claimed, taken_over), ((written, tenant_role), last))), (twenty, clerk) = await both(
         both(frames, both(claimed_and_taken_over, written_and_last)),
         both(theirs, whole_instance(connections.clerk)),
     )
@@ -141,6 +145,7 @@ async def everything(connections: Connections, approved: str | None = None) -> S
         dropped,
         loss,
         claimed,
+        tenant_role,
     )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from psycopg import Error
 
 from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.clients.tenant_role import too_much
 from provisioning_pipeline.decide.admin import admin_holders
 from provisioning_pipeline.decide.aging import unactivated
 from provisioning_pipeline.decide.detection import Detected
@@ -480,6 +481,11 @@ def _lost_accounts(settings: Settings, seen: Seen) -> Iterator[str]:
 
 def _notes(seen: Seen, weighed: Weighed, overs: TakeOvers, missing: int) -> Iterator[str]:
     clerk = seen.clerk
+    if seen.tenant_role is not None and (danger := too_much(seen.tenant_role)):
+        yield (
+            f"Our user {seen.tenant_role.name} opens tenant databases, whose owners may be anybody, and {danger}. "
+            "`provisioning preflight` says how to make one with fewer rights."
+        )
     if clerk.fault:
         yield f"Members were not compared: {clerk.fault.message}"
     for server, count in sorted(seen.twenty.unreadable.items()):

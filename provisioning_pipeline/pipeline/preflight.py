@@ -10,6 +10,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.tenant_role import RoleRights, mending, role_rights, too_much, who_and_where
 from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
@@ -52,7 +53,7 @@ class Check:
 async def preflight(settings: Settings) -> list[Check]:
     """Check every system at once. Changes nothing; signs in where a password is to be proved."""
     async with connect(settings, dry_run=True, logins=True) as connections:
-        checks: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+        checks: list[tuple[str, Callable[[], Awaitable[str | Check]]]] = [
             ("Tenant registry", lambda: _registry(connections)),
             ("Tenant cluster", lambda: _cluster(connections)),
             ("Clerk", lambda: _clerk(connections)),
@@ -68,9 +69,10 @@ async def preflight(settings: Settings) -> list[Check]:
         ]
 
 
-async def _check(system: str, look: Callable[[], Awaitable[str]]) -> Check:
+async def _check(system: str, look: Callable[[], Awaitable[str | Check]]) -> Check:
     try:
-        return Check(system, ok=True, found=await look())
+        found = await look()
+        return found if isinstance(found, Check) else Check(system, ok=True, found=found)
     except Fault as fault:
         return Check(system, ok=False, found=fault.message)
     except Error as error:
@@ -211,7 +213,7 @@ async def _may_keep_a_ledger(database: Database) -> None:
         )
 
 
-async def _cluster(connections: Connections) -> str:
+async def _cluster(connections: Connections) -> Check:
     settings = connections.settings
     version = await _version(connections.cluster)
     found = await cluster.databases(
@@ -219,15 +221,46 @@ async def _cluster(connections: Connections) -> str:
     )
     closed = sorted(found[found["trouble"].notna()]["database_name"])
     opened = sorted(found[found["trouble"].isna()]["database_name"])
+    _must_not_be_mighty(await role_rights(connections.cluster))
     lacking = ""
-    if opened and settings.tenant_databases == "repair":
+    if opened:
         # one stands for all: a tenant manager makes them alike
         async with tenant_database(settings, opened[0], read_only=True) as database:
-            lacking = _lacking(await rights_missing(database))
+            _must_not_be_mighty(await role_rights(database))
+            if settings.tenant_databases == "repair":
+                lacking = _lacking(await rights_missing(database))
     needed = connections_needed(settings).cluster
     sessions = await sessions_in_words(connections.cluster, needed=needed, reason=Reason.DATABASE_UNREACHABLE)
     nobody = f"; nobody can connect to {_in_words(_some(closed))}, so nothing is done there" if closed else ""
-    return f"{version}; {len(found)} tenant databases{lacking and f'; in {opened[0]}{lacking}'}{nobody}{sessions}"
+    told = f"{version}; {len(found)} tenant databases{lacking and f'; in {opened[0]}{lacking}'}{nobody}{sessions}"
+    shared = await _shares_the_registrys_role(connections)
+    return Check("Tenant cluster", ok=True, found=told + shared, warning=bool(shared))
+
+
+def _must_not_be_mighty(rights: RoleRights) -> None:
+    danger = too_much(rights)
+    if danger is not None:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.TENANT_DATABASE_UNSAFE,
+            f"Our user {rights.name} opens tenant databases, whose owners may be anybody, and {danger}. Use a role "
+            f"without that (docs/operations.md#database-privileges): {mending(rights)}.",
+        )
+
+
+async def _shares_the_registrys_role(connections: Connections) -> str:
+    """That the role could write to the ledger, to go on after what was found; empty when it is another one."""
+    try:
+        ours = await who_and_where(connections.registry.database)
+    except Fault:
+        # the registry's own line says so
+        return ""
+    if ours != await who_and_where(connections.cluster):
+        return ""
+    return (
+        f"; {ours[0]} is also the registry's user, which may write to the ledger: make another one for tenant "
+        "databases (docs/operations.md#database-privileges)"
+    )
 
 
 def _some(names: Sequence[str]) -> list[str]:

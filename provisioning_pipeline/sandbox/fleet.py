@@ -3,7 +3,6 @@
 import re
 import uuid
 from dataclasses import dataclass
-from importlib import resources
 from itertools import islice
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.people import Person, companies, staff
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -127,12 +127,8 @@ def prepare(postgres: SandboxPostgres) -> None:
     postgres.create_databases(sorted(missing))
     postgres.execute(REGISTRY_DATABASE, TABLES)
     if TEMPLATE_DATABASE in missing:
-        postgres.execute(TEMPLATE_DATABASE, core_schema())
-
-
-def core_schema() -> str:
-    """The DDL of Twenty's schema `core`, which the tenant manager copies into its databases."""
-    return (resources.files("provisioning_pipeline.sandbox.twenty") / "core.sql").read_text("utf-8")
+        with postgres.connect(TEMPLATE_DATABASE) as template:
+            hand_made.create_core(template)
 
 
 def enrol(
@@ -214,7 +210,6 @@ def check_slug(slug: str) -> None:
 def add_tenant(
     *,
     registry_url: str,
-    tenant_cluster_url: str,
     clerk_base_url: str,
     clerk_secret_key: str,
     slug: str,
@@ -242,10 +237,11 @@ def add_tenant(
             new_id = str(uuid.uuid4())
             database = database_name_for(slug, new_id)
             tenant = SeededTenant(new_id, slug, name, database, organization_id, people)
-            write_tenants(registry, [tenant], {database: with_database(tenant_cluster_url, database)})
+            write_tenants(registry, [tenant], {database: with_database(registry_url, database)})
     finally:
         directory.close()
-    with psycopg.connect(tenant_cluster_url, autocommit=True) as cluster:
+    # as the tenant manager: the role for tenant databases may make none
+    with psycopg.connect(with_database(registry_url, "postgres"), autocommit=True) as cluster:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy")
         cluster.execute(create.format(sql.Identifier(database)))
     return AddedTenant(tenant, people[0].email)

@@ -4,12 +4,14 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from provisioning_pipeline.sandbox.registry import NAMESPACE, SeededMember
+from provisioning_pipeline.sandbox.roles import grant
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -107,6 +109,18 @@ def create_empty_schema(connection: Connection, name: str) -> None:
             ' "nameLastName" text, "userEmail" text)'
         ).format(schema)
     )
+    grant(connection)
+
+
+def core_schema() -> str:
+    """The DDL of Twenty's schema `core`, which the tenant manager copies into its databases."""
+    return (resources.files("provisioning_pipeline.sandbox.twenty") / "core.sql").read_text("utf-8")
+
+
+def create_core(connection: Connection) -> None:
+    """A whole copy of `core`, with the rights of the role for tenant databases."""
+    connection.execute(core_schema().encode())
+    grant(connection)
 
 
 def create_partial_core(connection: Connection) -> None:
@@ -116,3 +130,4 @@ def create_partial_core(connection: Connection) -> None:
         'CREATE TABLE core."user" (id uuid PRIMARY KEY, email text, "createdAt" timestamptz DEFAULT now())'
     )
     connection.execute('CREATE TABLE core.workspace (id uuid PRIMARY KEY, "displayName" text, subdomain text UNIQUE)')
+    grant(connection)

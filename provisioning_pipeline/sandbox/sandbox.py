@@ -18,7 +18,8 @@ from provisioning_pipeline.sandbox.clerk import ClerkOptions, StandInClerk
 from provisioning_pipeline.sandbox.clerk.stand_in import DEFAULT_OPTIONS as DEFAULT_CLERK
 from provisioning_pipeline.sandbox.fleet import AddedTenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
-from provisioning_pipeline.sandbox.registry import REGISTRY_DATABASE, SeededTenant
+from provisioning_pipeline.sandbox.registry import REGISTRY_DATABASE, TEMPLATE_DATABASE, SeededTenant
+from provisioning_pipeline.sandbox.roles import grant_everywhere, make_tenant_role
 from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ class Sandbox:
 
     @property
     def tenant_cluster_url(self) -> str:
-        """The cluster that holds the tenant databases."""
-        return self.postgres.url("postgres")
+        """The cluster that holds the tenant databases, as the role that opens them."""
+        return self._tenant_cluster_url
 
     def start(self) -> Self:
         """Start everything; returns once all of it accepts connections."""
@@ -88,6 +89,7 @@ class Sandbox:
             self.postgres = stack.enter_context(
                 SandboxPostgres(self.data / "postgres", keep=self.options.data is not None)
             )
+            self._tenant_cluster_url = make_tenant_role(self.postgres, self._secret("tenant_role_password", 16))
             self.clerk = stack.enter_context(self._make_clerk())
             self._seed_once()
             self.twenty = self._start_twenty(stack)
@@ -134,7 +136,6 @@ class Sandbox:
         """Add a tenant while everything runs, as its tenant manager would."""
         return fleet.add_tenant(
             registry_url=self.registry_url,
-            tenant_cluster_url=self.tenant_cluster_url,
             clerk_base_url=self.clerk.base_url,
             clerk_secret_key=self.clerk.secret_key,
             slug=slug,
@@ -172,6 +173,7 @@ class Sandbox:
     def _seed_once(self) -> None:
         if self._notes.get("seeded"):
             self._follow_moved_port()
+            self._grant_once()
             return
         options = self.options
         if REGISTRY_DATABASE in self.postgres.databases():
@@ -186,8 +188,16 @@ class Sandbox:
         if options.broken:
             self.tenants.append(fleet.seed_broken(self.postgres, self.clerk))
         self.clerk.save()
-        self._notes |= {"seeded": True, "cluster": self.postgres.url("")}
+        self._notes |= {"seeded": True, "granted": True, "cluster": self.postgres.url("")}
         self._write_notes()
+
+    def _grant_once(self) -> None:
+        """What was made before there was a role for tenant databases gets its rights."""
+        if not self._notes.get("granted"):
+            rows = self.postgres.execute(REGISTRY_DATABASE, "SELECT database_name FROM tenant_registry")
+            named = {str(name) for (name,) in rows} | {TEMPLATE_DATABASE}
+            grant_everywhere(self.postgres, named & self.postgres.databases())
+            self._notes["granted"] = True
 
     def _drop_half_seeded(self) -> None:
         for name in self.postgres.databases() - {"postgres"}:

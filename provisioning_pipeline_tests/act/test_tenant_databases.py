@@ -11,7 +11,6 @@ from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace
 from provisioning_pipeline.sandbox.registry import REGISTRY_DATABASE, SeededMember
-from provisioning_pipeline.sandbox.twenty import core_sql
 from provisioning_pipeline_tests.act.test_provisioning import sign_up
 from provisioning_pipeline_tests.world import World
 
@@ -39,7 +38,7 @@ def old_tenant(world: World, slug: str, members: int = 3, **options: Any) -> tup
         if (user := state.user(member.user_id))
     ]
     with connect(world, database) as connection:
-        connection.execute(core_sql().encode())
+        hand_made.create_core(connection)
         made = hand_made.insert_workspace(connection, slug, f"{slug.title()} of old", people, **options)
         for user in made.users:
             for key in KEYS:
@@ -403,6 +402,38 @@ def test_a_database_dropped_meanwhile_stops_nobody(world: World) -> None:
     second = world.apply("dropped", "beside-the-drop", **FULL)
     assert not second.totals.defects
     assert world.conditions("dropped")["Detected"] == ("False", "DatabaseMissing")
+
+
+@pytest.mark.slow
+def test_rows_behind_a_trigger_stay_and_are_told_once_and_their_tenant_is_ready(world: World) -> None:
+    database, _ = old_tenant(world, "trapped")
+    with connect(world, database) as connection:
+        connection.execute(
+            "CREATE FUNCTION core.trap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''ran''; END'"
+        )
+        connection.execute(
+            'CREATE TRIGGER trap BEFORE DELETE ON core."keyValuePair" FOR EACH ROW EXECUTE FUNCTION core.trap()'
+        )
+    before = onboarding_rows(world, database)
+
+    applied = world.apply("trapped")
+
+    assert world.conditions("trapped")["Ready"] == ("True", "AllTrue")
+    assert told(world, "trapped")[1] == "TenantDatabaseUnsafe"
+    assert "has a trigger ('trap')" in told(world, "trapped")[2]
+    refused = [line for line in applied.summary.outcomes if line.change == "remove onboarding rows"]
+    assert [(line.done, "'trap'" in line.detail) for line in refused] == [(False, True)]
+    assert onboarding_rows(world, database) == before
+
+
+@pytest.mark.slow
+def test_a_plan_tells_of_a_superuser_once_and_of_the_documented_role_nothing(world: World) -> None:
+    told_of = [
+        note for note in world.plan_with(tenant_cluster_url=world.sandbox.postgres.url()).notes if "user" in note
+    ]
+    assert len(told_of) == 1
+    assert "Our user postgres opens tenant databases, whose owners may be anybody, and is a superuser" in told_of[0]
+    assert [note for note in world.plan().notes if "opens tenant databases" in note] == []
 
 
 def test_a_lost_right_is_named_and_stops_nobody(world: World) -> None:

@@ -73,7 +73,7 @@ class Victim:
         assert self.calls() == self.calls_before, "functions of the owner's were called"
         assert self.postgres.execute(self.name, "SELECT is_called FROM evil.ran") == [(False,)]
         assert self.postgres.execute(self.name, "SELECT who FROM evil.audit") == []
-        psycopg.connect(tenant_role(self.postgres)).close()
+        psycopg.connect(self.url).close()
 
     def calls(self) -> int:
         """How often functions of the owner's were called, by PostgreSQL's own counters."""
@@ -104,38 +104,40 @@ class Ground:
         postgres.execute(self.template, core)
         self.owner_url = tenant_owner(postgres, self.template)
         grant_tenant_database(postgres, self.template)
-        with psycopg.connect(self._as_owner(self.template), autocommit=True) as connection:
+        with psycopg.connect(self.as_owner(self.template), autocommit=True) as connection:
             connection.execute(PRELUDE.encode())
 
-    def _as_owner(self, database: str) -> str:
+    def as_owner(self, database: str) -> str:
+        """The URL of a database as the attacker."""
         return self.owner_url.rpartition("/")[0] + f"/{database}"
 
     @contextmanager
-    def attacked(self, attack: Attack, rows: str = "", name: str | None = None) -> Iterator[Victim]:
+    def attacked(self, attack: Attack, rows: str = "") -> Iterator[Victim]:
         """A database of its own in which the owner has put these rows and then made this attack."""
-        database = name or f"attacked_{next(_NUMBERS)}"
-        self.plant(database, attack, rows)
+        database = f"attacked_{next(_NUMBERS)}"
+        self.make(database)
+        self.does(database, rows, attack.sql)
         try:
-            yield Victim(
-                self.postgres,
-                database,
-                tenant_role(self.postgres, database),
-                self._as_owner(database),
-                _calls(self.postgres, database),
-            )
+            yield self.victim(database, tenant_role(self.postgres, database))
         finally:
             self.postgres.drop_database(database)
 
-    def plant(self, database: str, attack: Attack, rows: str = "") -> None:
-        """Make such a database."""
+    def make(self, database: str) -> None:
+        """A copy of the template that belongs to the attacker."""
         self.postgres.create_database(database, template=self.template)
         name, owner = sql.Identifier(database), sql.Identifier(str(conninfo_to_dict(self.owner_url)["user"]))
         self.postgres.execute("postgres", sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, owner))
         self.postgres.execute("postgres", sql.SQL("ALTER DATABASE {} SET track_functions = 'all'").format(name))
-        with psycopg.connect(self._as_owner(database), autocommit=True) as connection:
-            for script in (rows, attack.sql):
-                if script:
-                    connection.execute(script.replace("DATABASE_NAME", f'"{database}"').encode())
+
+    def does(self, database: str, *scripts: str) -> None:
+        """The attacker runs these."""
+        with psycopg.connect(self.as_owner(database), autocommit=True) as connection:
+            for script in filter(None, scripts):
+                connection.execute(script.replace("DATABASE_NAME", f'"{database}"').encode())
+
+    def victim(self, database: str, url: str) -> Victim:
+        """That database as it is now, and the URL under which this program goes there."""
+        return Victim(self.postgres, database, url, self.as_owner(database), _calls(self.postgres, database))
 
     def close(self) -> None:
         """Drop the template; the roles stay with the cluster."""

@@ -221,7 +221,7 @@ class Fleet:
 
     def cluster(self, query: str, *parameters: Any) -> list[Any]:
         """Rows from the tenant cluster."""
-        return self.sql(self.sandbox.tenant_cluster_url, query, parameters or None)
+        return self.sql(self.sandbox.postgres.url(), query, parameters or None)
 
     @property
     def twenty_database_url(self) -> str:

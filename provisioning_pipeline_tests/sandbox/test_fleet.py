@@ -187,7 +187,6 @@ def where(empty_cluster: SandboxPostgres, clerk: StandInClerk) -> dict[str, Any]
     fleet.prepare(empty_cluster)
     return {
         "registry_url": empty_cluster.url(REGISTRY_DATABASE),
-        "tenant_cluster_url": empty_cluster.url("postgres"),
         "clerk_base_url": clerk.base_url,
         "clerk_secret_key": clerk.secret_key,
     }

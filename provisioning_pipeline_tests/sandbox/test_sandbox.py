@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 
 from provisioning_pipeline.cli import sandbox as cli
 from provisioning_pipeline.sandbox.envfile import quoted, write_env_file
+from provisioning_pipeline.sandbox.hand_made import create_core
+from provisioning_pipeline.sandbox.registry import TEMPLATE_DATABASE
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 from provisioning_pipeline.settings import load_settings
@@ -86,6 +88,26 @@ def test_kept_data_goes_on(data_folder: Path) -> None:
     with Sandbox(options) as third:
         assert third.tenant_count() == 1
         assert len(third.clerk.state.organizations) == 1
+
+
+@pytest.mark.slow
+def test_a_sandbox_of_an_earlier_version_gets_the_role_for_tenant_databases(data_folder: Path) -> None:
+    options = SandboxOptions(tenants=1, members=1, data=data_folder)
+    with Sandbox(options) as before:
+        database = before.tenants[0].database_name
+        with before.postgres.connect(database) as connection:
+            create_core(connection)
+        for name in (database, TEMPLATE_DATABASE):
+            before.postgres.execute(name, "DROP OWNED BY provisioning_tenants")
+        before.postgres.execute("postgres", "DROP ROLE provisioning_tenants")
+    notes = json.loads((data_folder / "sandbox.json").read_text())
+    del notes["granted"], notes["tenant_role_password"]
+    (data_folder / "sandbox.json").write_text(json.dumps(notes))
+
+    with Sandbox(options) as after, psycopg.connect(after.tenant_cluster_url, dbname=database) as ours:
+        assert ours.execute('SELECT count(*) FROM core."keyValuePair"').fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            ours.execute("CREATE SCHEMA ours")
 
 
 @pytest.mark.slow
@@ -200,7 +222,7 @@ def test_add_tenant_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert (bare.exit_code, with_file.exit_code, bad.exit_code) == (2, 2, 2)
     assert "PROVISIONING_REGISTRY_URL is not set" in bare.output
-    assert "PROVISIONING_TENANT_CLUSTER_URL is not set" in with_file.output
+    assert "PROVISIONING_CLERK_BASE_URL is not set" in with_file.output
     assert "letters, digits and hyphens" in bad.output
 
 

@@ -29,7 +29,6 @@ def environment(empty_cluster: SandboxPostgres, clerk: StandInClerk) -> Environm
     fleet.prepare(empty_cluster)
     return {
         "PROVISIONING_REGISTRY_URL": empty_cluster.url(REGISTRY_DATABASE),
-        "PROVISIONING_TENANT_CLUSTER_URL": empty_cluster.url("postgres"),
         "PROVISIONING_CLERK_BASE_URL": clerk.base_url,
         "PROVISIONING_CLERK_SECRET_KEY": clerk.secret_key,
     }

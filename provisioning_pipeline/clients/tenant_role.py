@@ -1,0 +1,116 @@
+"""What the role that opens tenant databases may do beyond its work: all of it is what their owners could gain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, LiteralString
+
+from provisioning_pipeline.clients.postgres import Database
+
+_MOST_NAMED: Final = 3
+
+_RIGHTS: LiteralString = """
+    SELECT json_build_object(
+        'name', r.rolname, 'superuser', r.rolsuper,
+        'attributes', array_remove(ARRAY[
+            CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+            CASE WHEN r.rolreplication THEN 'REPLICATION' END], NULL),
+        'roles', COALESCE((
+            SELECT json_agg(m.rolname ORDER BY m.rolname) FROM pg_roles m
+            WHERE m.oid <> r.oid AND pg_has_role(m.oid, 'MEMBER') AND (
+                m.rolsuper OR m.rolcreaterole OR m.rolreplication OR m.rolname IN ('pg_execute_server_program',
+                    'pg_read_server_files', 'pg_write_server_files', 'pg_write_all_data'))), '[]'),
+        'databases', COALESCE((
+            SELECT json_agg(d.datname ORDER BY d.datname) FROM pg_database d
+            WHERE pg_has_role(d.datdba, 'MEMBER')), '[]'),
+        'tables', COALESCE((
+            SELECT json_agg(c.oid::regclass::text ORDER BY 1) FROM pg_class c
+            WHERE c.relnamespace = to_regnamespace('core') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+                AND pg_has_role(c.relowner, 'MEMBER')), '[]'))
+    FROM pg_roles r WHERE r.rolname = current_user
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRights:
+    """What a role may do that opening tenant databases needs none of.
+
+    Args:
+        name: the role.
+        superuser: then the rest is empty: it may do everything.
+        attributes: in PostgreSQL's words.
+        roles: those of which it is a member, that may do more than it should.
+        databases: those that it owns, itself or as a member.
+        tables: of schema core in the database that was asked, that it owns.
+    """
+
+    name: str
+    superuser: bool
+    attributes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+async def role_rights(database: Database) -> RoleRights:
+    """What our role may do, asked in this database.
+
+    Raises:
+        Fault: when the database cannot be reached.
+    """
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        ((found,),) = await (await connection.execute(_RIGHTS)).fetchall()
+    if found["superuser"]:
+        return RoleRights(found["name"], superuser=True)
+    lists = {name: tuple(found[name]) for name in ("attributes", "roles", "databases", "tables")}
+    return RoleRights(found["name"], superuser=False, **lists)
+
+
+async def who_and_where(database: Database) -> tuple[str, datetime]:
+    """Our role, and since when the server runs: the same twice is the same role of the same server.
+
+    Raises:
+        Fault: when the database cannot be reached.
+    """
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        cursor = await connection.execute("SELECT current_user::text, pg_postmaster_start_time()")
+        ((name, since),) = await cursor.fetchall()
+    return name, since
+
+
+def too_much(rights: RoleRights) -> str | None:
+    """What the role may do beyond its work, in words that follow its name; None: nothing."""
+    if rights.superuser:
+        return "is a superuser"
+    found = [
+        *([f"has {', '.join(rights.attributes)}"] if rights.attributes else []),
+        *([f"is a member of {_some(rights.roles)}"] if rights.roles else []),
+        *([f"owns the databases {_some(rights.databases)}"] if rights.databases else []),
+        *([f"owns {_some(rights.tables)}"] if rights.tables else []),
+    ]
+    return ", ".join(found) or None
+
+
+def mending(rights: RoleRights) -> str:
+    """The SQL that leaves the role what its work needs; a superuser is better replaced by a role of its own."""
+    role = _quoted(rights.name)
+    if rights.superuser:
+        return "CREATE ROLE provisioning_tenants LOGIN PASSWORD '...'"
+    statements = [
+        *([f"ALTER ROLE {role} {' '.join(f'NO{name}' for name in rights.attributes)}"] if rights.attributes else []),
+        *(f"REVOKE {_quoted(name)} FROM {role}" for name in rights.roles),
+        *(f"ALTER DATABASE {_quoted(name)} OWNER TO ..." for name in rights.databases[:_MOST_NAMED]),
+        *(f"ALTER TABLE {name} OWNER TO ..." for name in rights.tables[:_MOST_NAMED]),
+    ]
+    return "; ".join(statements)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join([*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])])
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

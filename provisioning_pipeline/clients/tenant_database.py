@@ -241,7 +241,7 @@ def _too_large(found: Look, what: str) -> Look:
         found,
         reason=Reason.TENANT_DATABASE_TOO_LARGE,
         message=f"Nothing was taken of the tenant's database: {what}. No more is read of one tenant's "
-        "(PROVISIONING_TENANT_DATABASE_ROWS).",
+        "(for rows, PROVISIONING_TENANT_DATABASE_ROWS says how many).",
     )
 
 

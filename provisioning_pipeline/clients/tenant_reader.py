@@ -40,6 +40,8 @@ _Keep = Callable[[Values], bool]
 _TABLES_AT_ONCE: Final = 100
 _MOST_STEPS: Final = 100
 """Twenty has six. Who is to see which is decided for each person and each of them."""
+_MOST_WORKSPACES: Final = 100
+"""One tenant's database has one, or a few where a Twenty server of its own works on it."""
 
 
 class TooLarge(Exception):
@@ -90,6 +92,8 @@ class TenantReader:
         if (of_members := next((name for name in ROLES if name in whole), None)) and "role" in whole:
             keep[of_members] = _into(roles_of_members, role_of_member_row)
         await self._read([(table, keep[name]) for name, table in whole.items() if name in keep])
+        if len(workspaces) > _MOST_WORKSPACES:
+            raise TooLarge(f"core.workspace has {len(workspaces):,} workspaces, more than {_MOST_WORKSPACES}")
         if len({flag.key for flag in flags}) > _MOST_STEPS:
             raise TooLarge(f'core."keyValuePair" has more than {_MOST_STEPS} kinds of onboarding rows')
         return (

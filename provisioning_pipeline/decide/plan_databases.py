@@ -33,6 +33,8 @@ from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorksp
 
 _ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _MOST_NAMED = 3
+_MOST_REMOVED = 1_000
+"""Rows of one tenant database that one run removes; the next one goes on."""
 _UNREAD = frozenset({Reason.DATABASE_UNREACHABLE, Reason.TENANT_DATABASE_UNSAFE, Reason.TENANT_DATABASE_TOO_LARGE})
 """Nothing of it was read. The first may pass by itself; the others stay until somebody writes there."""
 _NO_ONE = TakeOver()
@@ -196,12 +198,18 @@ def with_database(
         for found in workspaces
         if failed_checks(found)
     )
-    repaired = rows if policy.rows == "repair" else ()
+    # each is kept for an undo: an owner who writes them anew each time must not fill the ledger
+    repaired = rows[:_MOST_REMOVED] if policy.rows == "repair" else ()
     mended = tuple(found.workspace_id for found in left_pending) if policy.mend else ()
     members = tuple(_member(found, entry, policy) for found in over.people)
     waits = over.waits or (policy.take_over.wanted and not served and _waits(entry, look, people))
     uncertain = people.unread and any(flag.value is True for flag in look.flags)
-    after = _at_rest(look, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
+    later = len(rows) - len(repaired) if repaired else 0
+    after = (
+        is_false(_TYPE, Reason.WAITING, f"{later} more onboarding rows are pending in the tenant's database.")
+        if later
+        else _at_rest(look, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
+    )
     if over.told:
         after = replace(after, message=f"{after.message} {over.told}")
     plan = DatabasePlan(
@@ -240,10 +248,11 @@ def _rows(
     workspaces: Sequence[FoundWorkspace], flags: Sequence[Flag], people: PeopleOfDatabase, *, everyone: bool
 ) -> tuple[Flag, ...]:
     of_places: defaultdict[str | None, list[Flag]] = defaultdict(list)
-    of_people: defaultdict[str | None, list[Flag]] = defaultdict(list)
+    of_people: defaultdict[str | None, dict[str, Flag]] = defaultdict(dict)
     for flag in flags:
         if flag.workspace_id is None:
-            of_people[flag.user_id].append(flag)
+            # the first of a step is the one that counts, and every workspace of a person looks at all of theirs
+            of_people[flag.user_id].setdefault(flag.key, flag)
         else:
             of_places[flag.workspace_id].append(flag)
     found: dict[str | None, Flag] = {}
@@ -252,7 +261,7 @@ def _rows(
         # only what may concern it: the owner of a database may write very many of both
         near = [
             *of_places.get(workspace.workspace_id, ()),
-            *(flag for user in users for flag in of_people.get(user, ())),
+            *(flag for user in users for flag in of_people.get(user, {}).values()),
         ]
         for flag in rows_in_the_way(users, workspace.workspace_id, near):
             found.setdefault(flag.row_id, flag)

@@ -186,6 +186,17 @@ FLAGS = st.lists(
 )
 
 
+def test_one_run_removes_a_thousand_rows_and_the_next_one_goes_on() -> None:
+    """Each is kept for an undo, and the owner of that database may write them anew each time."""
+    flags = tuple(flag(f"ONBOARDING_{step}_PENDING", ADA, f"w{place}") for step in range(30) for place in range(50))
+    places = tuple(hand_made(member(ADA), workspace_id=f"w{place}") for place in range(50))
+    planned = with_database(entry(), look(DB, workspaces=places, flags=flags), people(ADA), REPAIR)
+    assert planned.database is not None
+    assert len(planned.database.rows) == 1_000
+    assert not planned.database.settled
+    assert (planned.database.after.reason, planned.database.after.message[:8]) == (Reason.WAITING, "500 more")
+
+
 @given(FLAGS, st.frozensets(st.sampled_from([ADA, BOB, EVE])), st.booleans())
 def test_after_the_planned_rows_are_gone_nothing_is_pending_for_ours_and_nobody_else_lost_a_row(
     flags: list[Flag], ours: frozenset[str], everyone: bool

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
 from provisioning_pipeline.cli.terminal import say
 from provisioning_pipeline.model.fault import RunFault
-from provisioning_pipeline.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from provisioning_pipeline.settings import Settings
 
 ALL_READY = 0
 RUN_FAILED = 1
@@ -21,8 +24,9 @@ def fail(message: str | Iterable[str], code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
-def settings_or_exit() -> Settings:
+def settings_or_exit() -> "Settings":
     """The settings; a fault in them ends the program with one line per fault. What is misspelt is said first."""
+    from provisioning_pipeline.settings import SettingsError, load_settings
     from provisioning_pipeline.settings.unknown import unknown_variables
 
     for line in unknown_variables():
@@ -44,6 +48,7 @@ def one_sentence() -> Iterator[None]:
     from provisioning_pipeline.pipeline.observation import UnknownTenants
     from provisioning_pipeline.pipeline.planning import UnknownPlan
     from provisioning_pipeline.pipeline.plans import PlanChanged, UnknownSavedPlan
+    from provisioning_pipeline.settings import SettingsError
 
     try:
         yield

@@ -178,7 +178,7 @@ def test_who_may_read_it(tenants: Tenants) -> None:
     key = key_of(settings)
     with serving(settings) as url:
         assert read(url, Authorization=f"Bearer {key}").status_code == 200
-        assert read(url, Authorization="Basic bW9uaXRvcjpvcGVuIHNlc2FtZQ==").status_code == 200
+        assert read(url, Authorization="Basic bW9uaXRvcjpvcGVuIHdpZGUsIHNlc2FtZQ==").status_code == 200
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic bW9uaXRvcjp3cm9uZw=="}):
             answer = read(url, **headers)
             assert answer.status_code == 401

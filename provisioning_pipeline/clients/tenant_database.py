@@ -72,6 +72,26 @@ async def evidence(cluster: Database, names: Sequence[str] | None = None) -> dic
     return dict(row["evidence"])
 
 
+_HELD_UP: LiteralString = """
+    SELECT COALESCE(json_object_agg(held.name, held.waiting), '{}') AS held_up
+    FROM (
+        SELECT d.datname AS name, count(*) AS waiting
+        FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE NOT l.granted AND l.locktype = 'relation' AND l.relation < 16384 GROUP BY d.datname
+    ) held
+"""
+
+
+async def held_up(cluster: Database) -> dict[str, int]:
+    """Database name → how many sessions wait there for a lock on a table of PostgreSQL's own, where any do.
+
+    The owner of a database can hold such a lock (VACUUM FULL pg_class behind a transaction that reads it). A new
+    connection then hangs before any timeout of ours counts, and stays at the server when we let go of it.
+    """
+    (row,) = await cluster.fetch(_HELD_UP)
+    return dict(row["held_up"])
+
+
 # --- a look -------------------------------------------------------------------------------------------------------
 
 _CHANGED: Final = (
@@ -225,8 +245,16 @@ async def _is_gone(url: str, name: str) -> bool:
 # --- what is told -------------------------------------------------------------------------------------------------
 
 
-def _unread(found: Look, why: str, error: Error | None = None) -> Look:
-    hint = "The next run looks again."
+def kept_out(found: Look, waiting: int) -> Look:
+    """The look into a database that is not opened, because so many sessions hang there as they begin."""
+    return _unread(
+        found,
+        f"{waiting} sessions wait there for a lock on PostgreSQL's own tables, and one more of ours would stay there",
+        hint="Look who holds it in pg_locks and end that session (pg_terminate_backend); the next run looks again.",
+    )
+
+
+def _unread(found: Look, why: str, error: Error | None = None, hint: str = "The next run looks again.") -> Look:
     if isinstance(error, errors.InsufficientPrivilege):
         hint = "Grant our user USAGE on schema core and on the workspaces' schemas, and SELECT on their tables."
     elif isinstance(error, errors.LockNotAvailable):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.postgres import Row
-from provisioning_pipeline.clients.tenant_database import evidence
+from provisioning_pipeline.clients.tenant_database import evidence, held_up
 from provisioning_pipeline.clients.tenant_role import RoleRights, role_rights
 from provisioning_pipeline.decide.detection import Detected, detect
 from provisioning_pipeline.decide.looks import due
@@ -233,6 +233,7 @@ async def _looks(
         now,
         settings.tenant_database_connections,
         settings.tenant_database_rows,
+        await held_up(connections.cluster) if names else {},
     )
     return {look.database_name: look for look in looks}
 

@@ -16,16 +16,18 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Transport
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Members
+from provisioning_pipeline.pipeline import reconcile
 from provisioning_pipeline.pipeline.apply import apply
 from provisioning_pipeline_tests.world import settings_of
 
 When = Literal["before", "after"]
 
-_TRANSACTIONS: dict[type, tuple[str, ...]] = {
+_TRANSACTIONS: dict[Any, tuple[str, ...]] = {
     Ledger: ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"),
-    Members: ("store", "store_organizations"),
+    Members: ("store",),
+    reconcile: ("store_organizations",),
 }
-"""Methods that make several statements one; a single statement is a boundary by itself."""
+"""What makes several statements one (a function: where it is called); a single statement is a boundary by itself."""
 
 _FORK_SERVER = multiprocessing.get_context("forkserver")
 _FORK_SERVER.set_forkserver_preload([__name__])
@@ -98,7 +100,7 @@ def die_at(boundary: int | str, when: When, tell: Callable[[str], object]) -> No
 
         return at_boundary
 
-    boundaries: list[tuple[type, str, Callable[..., str | None]]] = [
+    boundaries: list[tuple[Any, str, Callable[..., str | None]]] = [
         (Transport, "_ask_once", _call),
         (Database, "execute", _words),
         *((owner, method, _transaction(method)) for owner, methods in _TRANSACTIONS.items() for method in methods),
@@ -115,7 +117,7 @@ def _transaction(method: str) -> Callable[..., str]:
     return lambda *_, **__: f"ledger {method}"
 
 
-def _words(query: object, *_: object) -> str:
+def _words(query: object, *_: object, **__: object) -> str:
     text = query if isinstance(query, str) else "composed statement"
     return " ".join(text.split())[:50]
 

@@ -240,10 +240,11 @@ def _rows(
     workspaces: Sequence[FoundWorkspace], flags: Sequence[Flag], people: PeopleOfDatabase, *, everyone: bool
 ) -> tuple[Flag, ...]:
     of_places: defaultdict[str | None, list[Flag]] = defaultdict(list)
-    of_people: defaultdict[str | None, list[Flag]] = defaultdict(list)
+    # of a person in all workspaces only what decides, the first of each step: it is weighed for each workspace anew
+    of_people: defaultdict[str | None, dict[str, Flag]] = defaultdict(dict)
     for flag in flags:
         if flag.workspace_id is None:
-            of_people[flag.user_id].append(flag)
+            of_people[flag.user_id].setdefault(flag.key, flag)
         else:
             of_places[flag.workspace_id].append(flag)
     found: dict[str | None, Flag] = {}
@@ -252,7 +253,7 @@ def _rows(
         # only what may concern it: the owner of a database may write very many of both
         near = [
             *of_places.get(workspace.workspace_id, ()),
-            *(flag for user in users for flag in of_people.get(user, ())),
+            *(flag for user in users for flag in of_people.get(user, {}).values()),
         ]
         for flag in rows_in_the_way(users, workspace.workspace_id, near):
             found.setdefault(flag.row_id, flag)

@@ -1,6 +1,7 @@
 """What a look into a tenant database makes of its tenant's plan."""
 
 from dataclasses import replace
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -210,6 +211,18 @@ def test_after_the_planned_rows_are_gone_nothing_is_pending_for_ours_and_nobody_
     assert reported.database is not None
     assert reported.database.rows == ()
     assert (told(reported).reason is Reason.ROWS_REPORTED) is bool(rows)
+
+
+def test_very_many_rows_of_one_person_in_very_many_workspaces_cost_no_time() -> None:
+    """The owner of a database writes both, and every run computes with them."""
+    many = 3_000
+    places = tuple(replace(hand_made(member(ADA)), workspace_id=f"old-{number}") for number in range(many))
+    rows = tuple(replace(flag(KEYS[0], ADA, None), row_id=str(number)) for number in range(many))
+    begun = process_time()
+    planned = with_database(entry(), look(DB, workspaces=places, flags=rows), people(ADA), REPAIR)
+    assert process_time() - begun < 2
+    assert planned.database is not None
+    assert [row.row_id for row in planned.database.rows] == ["0"]
 
 
 def test_a_workspace_left_pending_is_mended_only_by_policy_and_only_when_it_is_whole() -> None:

@@ -6,8 +6,11 @@ work.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import anyio
+import psycopg
 import pytest
 
 from provisioning_pipeline.model.condition import Reason
@@ -182,3 +185,23 @@ async def test_what_is_no_plain_table_is_named(hostile: Hostile, does: str, told
     found = await hostile.look()
     assert found.reason is Reason.TENANT_DATABASE_UNSAFE
     assert told in found.message
+
+
+async def test_a_session_that_never_begins_is_not_left_behind(hostile: Hostile) -> None:
+    """Every new session waits behind the owner's VACUUM, and the server keeps it after we gave up."""
+    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = $$AccessShareLock$$ AND relation = 1259"
+    with (
+        psycopg.connect(hostile.url(OWNER)) as holds,
+        psycopg.connect(hostile.url(OWNER), autocommit=True) as waits,
+        ThreadPoolExecutor() as threads,
+    ):
+        holds.execute("SELECT count(*) FROM pg_catalog.pg_class")
+        vacuum = threads.submit(waits.execute, "VACUUM FULL pg_catalog.pg_class")
+        while not hostile.postgres.execute("postgres", "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 1259"):
+            await anyio.sleep(0.05)
+        found = await hostile.look()
+        ((left,),) = hostile.postgres.execute("postgres", sql)
+        holds.rollback()
+        vacuum.result()
+    assert (found.reason, left) == (Reason.DATABASE_UNREACHABLE, 0)
+    assert "holds a lock on that database's catalogue" in found.message

@@ -38,6 +38,11 @@ _SET_UP: Final[sql.Composed] = sql.SQL(
     "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}"
 ).format(sql.Literal(f"{_LOCK_SECONDS}s"), sql.Literal(f"{_STATEMENT_SECONDS}s"))
 """The owner of a database may give every session in it other settings than these."""
+_NOT_CUT_OFF: LiteralString = """
+    SELECT set_config(s.name, '0', true) FROM pg_settings s
+    WHERE s.name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')  -- PostgreSQL 17 has the second
+"""
+"""The session is idle while rows are written down elsewhere; cut off then, the same ones would be kept each time."""
 _BOUND: LiteralString = """
     SELECT DISTINCT d.refobjid::int8 FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass
         AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
@@ -124,6 +129,7 @@ async def held(
     if owner_is_trusted:
         yield _held(where, name, there, await _facts(connection, await _oid(connection, there)))
         return
+    await connection.execute(_NOT_CUT_OFF)
     oid = await _bind(connection, _VIEW, there)
     table = await _facts(connection, oid)
     await _must_be_safe(connection, where, f'core."{name}"', table, write, columns)

@@ -24,6 +24,8 @@ from provisioning_pipeline.model.onboarding import Flag
 _PAIRS, _WORKSPACE, _STATUS = "keyValuePair", "workspace", "activationStatus"
 _LONGEST_ROW: Final = 4096
 """Characters of a whole row as JSON; one of Twenty's has a tenth of that."""
+_LONGEST_ROWS: Final = 4_000_000
+"""Of all rows together: what Python makes of them can be twenty times as large."""
 _CHANGED: Final = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
@@ -148,7 +150,12 @@ async def remove_rows(
             value=table.value("value"),
         )
         cursor = await connection.execute(query, [Jsonb(wanted)])
-        rows = [_parsed(table, text) for (text,) in await cursor.fetchall()]
+        rows, length = [], 0
+        async for (text,) in cursor:
+            length += len(text or "")
+            if length > _LONGEST_ROWS:
+                raise _too_large(table, f"pending rows are longer than {_LONGEST_ROWS:,} characters together")
+            rows.append(_parsed(table, text))
         if not rows:
             return []
         await keep(rows)
@@ -310,13 +317,18 @@ def _parsed(table: HeldTable, text: str | None) -> Row:
     try:
         row: dict[str, Any] = json.loads(text or "", parse_float=_finite)
     except (ValueError, RecursionError):
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.TENANT_DATABASE_TOO_LARGE,
-            f'{table.where}: a row of core."{table.name}" is longer than {_LONGEST_ROW:,} characters or holds values '
-            "that cannot be kept, so none was changed. Have the owner of that database remove it.",
-        ) from None
+        what = f"a row is longer than {_LONGEST_ROW:,} characters or holds values that cannot be kept"
+        raise _too_large(table, what) from None
     return row
+
+
+def _too_large(table: HeldTable, what: str) -> Fault:
+    return Fault(
+        FaultKind.TENANT,
+        Reason.TENANT_DATABASE_TOO_LARGE,
+        f'{table.where}: of core."{table.name}", {what}, so none was changed. Have the owner of that database remove '
+        "what is too long.",
+    )
 
 
 def _finite(text: str) -> float:

@@ -66,6 +66,10 @@ _CONNECTION_DEFAULTS: Final[Mapping[str, str | int]] = {
     "tcp_user_timeout": 15_000,
 }
 """For what the URL does not say itself."""
+_SHARE_FOR_LOCKS: Final = 0.6
+"""Of the time that we wait for a connection, how long the server waits for a lock that it needs to give one."""
+_NOT_PASSED_ON: Final = "unsupported startup parameter"
+"""What a pooler says to options."""
 
 
 def database_name(url: str) -> str:
@@ -90,18 +94,37 @@ def without_secrets(url: str) -> str:
     return f"{','.join(shown)}/{parameters.get('dbname', '')}"
 
 
-async def _connect(url: str) -> Connection:
+async def _connect(url: str, *, owner_is_trusted: bool) -> Connection:
     """One connection in autocommit mode.
 
     Statements are never prepared: through a pooler, the next one may meet another session.
+
+    The owner of a database can have each new session in it wait for a lock of its catalogue (`VACUUM FULL pg_class`
+    behind a transaction that is left open). The server does not notice that we gave up, and keeps that session, and its
+    place, for as long as the owner likes. So the server itself has to end the wait, before we do.
     """
     # sent as every client may send it: psycopg reads times in this form alone, and a role may be given another one
     os.environ["PGDATESTYLE"] = "ISO"
     given = conninfo_to_dict(url)
     ours = {name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in given}
-    connection = await AsyncConnection.connect(make_conninfo(url, **ours), autocommit=True, prepare_threshold=None)
+    if owner_is_trusted:
+        connection = await _connected(url, ours)
+    else:
+        # 0 is for ever
+        seconds = float(given.get("connect_timeout") or 0) or float(_CONNECTION_DEFAULTS["connect_timeout"])
+        options = f"{given.get('options') or ''} -c lock_timeout={round(seconds * 1000 * _SHARE_FOR_LOCKS)}"
+        try:
+            connection = await _connected(url, {**ours, "options": options.strip()})
+        except OperationalError as error:
+            if _NOT_PASSED_ON not in str(error):
+                raise
+            connection = await _connected(url, ours)
     set_json_loads(loads, connection)
     return connection
+
+
+async def _connected(url: str, ours: Mapping[str, str | int]) -> Connection:
+    return await AsyncConnection.connect(make_conninfo(url, **ours), autocommit=True, prepare_threshold=None)
 
 
 class ConnectionLost(Fault):
@@ -146,6 +169,7 @@ class Database:
         most_connections: how many this process uses at once, those outside the pool aside.
         patience_seconds: how long to wait for a server that restarts or has no connection free.
         most_of_all: how many connections a run opens there at most, for the advice where there are too few.
+        owner_is_trusted: its owner does not mean to keep our sessions waiting.
     """
 
     def __init__(
@@ -158,8 +182,10 @@ class Database:
         most_connections: int = 4,
         patience_seconds: float = PATIENCE_SECONDS,
         most_of_all: int | None = None,
+        owner_is_trusted: bool = True,
     ) -> None:
         self._url = url
+        self._owner_is_trusted = owner_is_trusted
         self.system = system
         self.where = without_secrets(url)
         self.name = database_name(url)
@@ -332,7 +358,7 @@ class Database:
                 if await _is_alive(connection, time.monotonic() - since):
                     return connection, False
             try:
-                connection = await _connect(self._url)
+                connection = await _connect(self._url, owner_is_trusted=self._owner_is_trusted)
             except OperationalError as error:
                 if not await self._may_wait(error):
                     raise self._refused(error) from None

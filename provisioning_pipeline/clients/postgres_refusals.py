@@ -96,6 +96,12 @@ _KNOWN: Final = (
         "URL, or name it in the pooler's ignore_startup_parameters.",
     ),
     _Known(
+        ("due to lock timeout",),
+        Refusal.FINAL,
+        "The server answers, and a session holds a lock on that database's catalogue, which pg_locks tells; the next "
+        "run looks again.",
+    ),
+    _Known(
         ("cannot connect to server", "server_login_retry", "query_wait_timeout", "pgbouncer"),
         Refusal.STARTING,
         "A pooler answers, and reaches no server behind it or has no connection free. Look at the pooler's log.",

@@ -138,6 +138,7 @@ async def look(
         system="The tenant's database",
         unreachable=Reason.DATABASE_UNREACHABLE,
         read_only=True,
+        owner_is_trusted=False,
     )
     until = asyncio.get_running_loop().time() + seconds
     try:

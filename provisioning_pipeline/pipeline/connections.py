@@ -100,6 +100,7 @@ def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Databa
         read_only=read_only,
         most_connections=1,
         most_of_all=connections_needed(settings).cluster,
+        owner_is_trusted=False,
     )
 
 

@@ -1,5 +1,6 @@
 """Reaches every configured system and says what it is, and what is missing before a run can work."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,9 @@ from provisioning_pipeline.pipeline.policy import detection_policy
 from provisioning_pipeline.pipeline.shut_out import told_shut_out
 from provisioning_pipeline.settings import Settings, TwentyServer
 
+_MOST_OPENED = 3
+"""Tenant databases that are asked, one after another, until one answers."""
+_OPENED_SECONDS = 10
 _OLDEST_POSTGRES = 150000
 _MOST_NAMED = 5
 _LEDGER_AWAY = frozenset({Reason.REGISTRY_REFUSED, Reason.REGISTRY_UNREACHABLE})
@@ -222,19 +226,37 @@ async def _cluster(connections: Connections) -> Check:
     closed = sorted(found[found["trouble"].notna()]["database_name"])
     opened = sorted(found[found["trouble"].isna()]["database_name"])
     _must_not_be_mighty(await role_rights(connections.cluster))
-    lacking = ""
-    if opened:
-        # one stands for all: a tenant manager makes them alike
-        async with tenant_database(settings, opened[0], read_only=True) as database:
-            _must_not_be_mighty(await role_rights(database))
-            if settings.tenant_databases == "repair":
-                lacking = _lacking(await rights_missing(database))
+    lacking = await _in_tenant_databases(settings, opened)
     needed = connections_needed(settings).cluster
     sessions = await sessions_in_words(connections.cluster, needed=needed, reason=Reason.DATABASE_UNREACHABLE)
     nobody = f"; nobody can connect to {_in_words(_some(closed))}, so nothing is done there" if closed else ""
-    told = f"{version}; {len(found)} tenant databases{lacking and f'; in {opened[0]}{lacking}'}{nobody}{sessions}"
+    told = f"{version}; {len(found)} tenant databases{lacking}{nobody}{sessions}"
     shared = await _shares_the_registrys_role(connections)
     return Check("Tenant cluster", ok=True, found=told + shared, warning=bool(shared))
+
+
+async def _in_tenant_databases(settings: Settings, names: Sequence[str]) -> str:
+    """What our user may do in a tenant database and should not, or lacks there, to go on after what was found.
+
+    One stands for all: a tenant manager makes them alike. Its owner may shut us out, or let us wait: then another one.
+    """
+    trouble: Fault | None = None
+    for name in names[:_MOST_OPENED]:
+        try:
+            async with asyncio.timeout(_OPENED_SECONDS), tenant_database(settings, name, read_only=True) as database:
+                rights = await role_rights(database)
+                lacking = await rights_missing(database) if settings.tenant_databases == "repair" else ()
+        except Fault as fault:
+            trouble = trouble or fault
+        except TimeoutError:
+            message = f"The tenant database {name} did not answer within {_OPENED_SECONDS} s."
+            trouble = trouble or Fault(FaultKind.TRANSIENT, Reason.DATABASE_UNREACHABLE, message)
+        else:
+            _must_not_be_mighty(rights)
+            return (told := _lacking(lacking)) and f"; in {name}{told}"
+    if trouble is not None:
+        raise trouble
+    return ""
 
 
 def _must_not_be_mighty(rights: RoleRights) -> None:

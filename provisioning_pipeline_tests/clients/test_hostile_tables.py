@@ -4,6 +4,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 
+import anyio
 import psycopg
 import pytest
 
@@ -242,6 +243,23 @@ async def test_the_table_stays_as_it_was_judged_until_the_rows_are_gone(ground: 
         async with opened(victim) as database:
             assert len(await remove_rows(database, [FLAG], keep)) == 1
         victim.must_be_untouched()
+
+
+async def test_a_session_is_not_cut_off_while_its_rows_are_written_down(ground: Ground) -> None:
+    """Else the ledger would get the same rows again by each run."""
+    settings = "; ".join(
+        f"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {name} = %L', current_database(), '200ms'); "
+        "EXCEPTION WHEN undefined_object THEN NULL; END $$"
+        for name in ("idle_in_transaction_session_timeout", "transaction_timeout")
+    )
+    with ground.attacked(Attack("cut off", settings), PENDING) as victim:
+
+        async def keep(rows: list[Row]) -> None:
+            await anyio.sleep(1)
+
+        async with opened(victim) as database:
+            removed = await remove_rows(database, [FLAG], keep)
+        assert [row["id"] for row in removed] == [PAIR]
 
 
 @pytest.mark.slow

@@ -191,6 +191,24 @@ async def test_what_cannot_be_kept_is_not_removed(core: Core) -> None:
     assert core.rows() == before
 
 
+async def test_rows_that_are_too_much_together_are_not_taken_in(core: Core) -> None:
+    """Each is as long as a row may be; what Python would make of ten thousand of them is a gigabyte."""
+    many, extra = 1_100, json.dumps([{}] * 900)
+    core.sql('ALTER TABLE core."keyValuePair" ADD COLUMN extra jsonb')
+    made = core.sql(
+        """
+        INSERT INTO core."keyValuePair" (key, value, "userId", "workspaceId", extra)
+        SELECT 'ONBOARDING_' || number || '_PENDING', 'true', %s, %s, %s FROM generate_series(1, %s) number
+        RETURNING id::text, key
+        """,
+        *(core.user, core.workspace, extra, many),
+    )
+    with pytest.raises(Fault) as refused:
+        await core.remove(*(Flag(key, core.user, core.workspace, True, row_id=row_id) for row_id, key in made))
+    assert refused.value.reason is Reason.TENANT_DATABASE_TOO_LARGE
+    assert core.sql('SELECT count(*) FROM core."keyValuePair"') == [(many,)]
+
+
 async def test_a_connection_cut_in_the_middle_leaves_everything_and_the_next_try_heals(core: Core) -> None:
     flags = core.three_levels()
     before = core.rows()

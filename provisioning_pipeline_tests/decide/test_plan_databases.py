@@ -223,6 +223,15 @@ def test_after_the_planned_rows_are_gone_nothing_is_pending_for_ours_and_nobody_
     assert (told(reported).reason is Reason.ROWS_REPORTED) is bool(rows)
 
 
+def test_of_a_persons_rows_in_all_workspaces_the_first_of_each_step_is_what_is_looked_at() -> None:
+    """The owner of a database writes very many of both, and every workspace of a person looks at all of these."""
+    places = tuple(hand_made(member(ADA), workspace_id=f"old-{number}") for number in range(100))
+    rows = tuple(replace(flag(KEYS[0], ADA, None), row_id=str(number)) for number in range(10_000))
+    planned = with_database(entry(), look(DB, workspaces=places, flags=rows), people(ADA), REPAIR)
+    assert planned.database is not None
+    assert [row.row_id for row in planned.database.rows] == ["0"]
+
+
 def test_a_workspace_left_pending_is_mended_only_by_policy_and_only_when_it_is_whole() -> None:
     whole = found_workspace("whole", activation_status="PENDING_CREATION")
     looked = look(DB, workspaces=(whole, hand_made(activation_status="PENDING_CREATION")))

@@ -40,7 +40,8 @@ def site(sandbox_postgres: SandboxPostgres) -> Iterator[Site]:
 
 
 def cluster_check(site: Site, url: str, **overrides: str) -> Check:
-    settings = site.settings(tenant_cluster_url=url, tenant_database_pattern=f"{site.mark}$", **overrides)
+    given = {"tenant_cluster_url": url, "tenant_database_pattern": f"{site.mark}$"} | overrides
+    settings = site.settings(**given)
     (check,) = [one for one in asyncio.run(preflight(settings)) if one.system == "Tenant cluster"]
     return check
 
@@ -88,6 +89,22 @@ def test_the_documented_role_is_taken_and_the_registrys_is_warned_of(site: Site)
         assert (shared.ok, shared.warning) == (True, True), shared.found
         assert f"{TENANT_ROLE} is also the registry's user" in shared.found
     finally:
+        site.postgres.drop_database(tenant.where)
+
+
+def test_a_tenant_that_shuts_us_out_does_not_fail_the_check_of_all(site: Site) -> None:
+    shut, tenant = site.tenant("a_shut"), site.tenant("b_granted")
+    url = grant_tenant_database(site.postgres, tenant.where).rpartition("/")[0] + "/postgres"
+    site.postgres.execute("postgres", f'REVOKE CONNECT ON DATABASE "{shut.where}" FROM PUBLIC')
+    both = f"^({shut.where}|{tenant.where})$"
+    try:
+        check = cluster_check(site, url, tenant_database_pattern=both)
+        assert (check.ok, check.warning) == (True, False), check.found
+        assert "2 tenant databases" in check.found
+        site.postgres.execute("postgres", f'REVOKE CONNECT ON DATABASE "{tenant.where}" FROM PUBLIC')
+        assert "permission denied for database" in cluster_check(site, url, tenant_database_pattern=both).found
+    finally:
+        site.postgres.drop_database(shut.where)
         site.postgres.drop_database(tenant.where)
 
 

@@ -257,7 +257,7 @@ class Life:
                 database, "SELECT workspace_id::text AS workspace, admin_email, ready FROM provisioning.tenant_link"
             )
             registry = await _one(
-                database, "SELECT twenty_workspace_id::text AS workspace, status FROM tenant_registry"
+                database, "SELECT twenty_workspace_id::text AS workspace, status FROM public.tenant_registry"
             )
             linked = await database.fetch("SELECT email FROM provisioning.member_link ORDER BY 1")
             intents = await _one(database, "SELECT count(*) AS n FROM provisioning.intent WHERE settled_at IS NULL")

@@ -42,7 +42,7 @@ _NOT_CUT_OFF: LiteralString = """
     SELECT set_config(s.name, '0', true) FROM pg_settings s
     WHERE s.name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')  -- PostgreSQL 17 has the second
 """
-"""While rows are written down elsewhere the session is idle; cut off then, they would be kept each time and never go."""
+"""While rows are written down elsewhere it is idle: cut off then, they would be kept by each run and never go."""
 _BOUND: LiteralString = """
     SELECT DISTINCT d.refobjid::int8 FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass
         AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class

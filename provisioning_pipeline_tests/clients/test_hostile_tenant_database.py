@@ -197,7 +197,8 @@ async def test_a_session_that_never_begins_is_not_left_behind(hostile: Hostile) 
     ):
         holds.execute("SELECT count(*) FROM pg_catalog.pg_class")
         vacuum = threads.submit(waits.execute, "VACUUM FULL pg_catalog.pg_class")
-        while not hostile.postgres.execute("postgres", "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 1259"):
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 1259"
+        while not hostile.postgres.execute("postgres", waiting):  # noqa: ASYNC110  # no event tells
             await anyio.sleep(0.05)
         found = await hostile.look()
         ((left,),) = hostile.postgres.execute("postgres", sql)

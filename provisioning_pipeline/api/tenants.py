@@ -165,6 +165,12 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
 async def _registration(
     requests: Requests, settings: Settings, slug: str, body: PutTenant, reach: Reach
 ) -> Registration:
+    ours = {server.service_email.strip().lower() for server in settings.servers}
+    if body.admin_email and body.admin_email.strip().lower() in ours:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "`admin_email` is the address of this program's own account at Twenty. Name a person of the tenant.",
+        )
     name = body.database_name
     plain = is_slug(slug)
     if name is None or not plain:

@@ -102,6 +102,12 @@ _KNOWN: Final = (
         "run looks again.",
     ),
     _Known(
+        ("out of shared memory",),
+        Refusal.UNKNOWN,
+        "The server answers, and its memory for locks is full, most likely by one session that holds very many: SELECT "
+        "pid, count(*) FROM pg_locks GROUP BY pid ORDER BY 2 DESC tells which. End it with pg_terminate_backend.",
+    ),
+    _Known(
         ("cannot connect to server", "server_login_retry", "query_wait_timeout", "pgbouncer"),
         Refusal.STARTING,
         "A pooler answers, and reaches no server behind it or has no connection free. Look at the pooler's log.",

@@ -357,14 +357,20 @@ class Planner:
     ) -> Admin | AdminUnknown:
         """Who is to be its admin, by what Clerk and the registry say; the Clerk user who was it `before`, first."""
         registry = found.registry or {}
+        ours = set(self._observed.service_emails.values())
+
+        def stranger(email: str | None) -> str | None:
+            # our own account is in each workspace already, and no customer's admin, whoever asks for it
+            return None if email and email.strip().lower() in ours else email
+
         return choose_admin(
             organization,
-            registry.get("admin_email"),
+            stranger(registry.get("admin_email")),
             registry.get("admin_name"),
             self._observed.holders,
             self._observed.users,
             self._observed.admin_roles,
-            asked_admin(found),
+            stranger(asked_admin(found)),
             lambda email, user: self._observed.unproved(server, email, user),
             server,
             before,

@@ -1,5 +1,6 @@
 """Puts what a look into a tenant database found into the plan of its tenant."""
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorksp
 
 _ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _MOST_NAMED = 3
+_LONGEST_ID = 40
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST_REMOVED = 1_000
 """Rows of one tenant database that one run removes; the next one goes on."""
 _UNREAD = frozenset({Reason.DATABASE_UNREACHABLE, Reason.TENANT_DATABASE_UNSAFE, Reason.TENANT_DATABASE_TOO_LARGE})
@@ -321,7 +324,7 @@ def _to_come(members: Sequence[MemberPlan]) -> Condition:
 
 def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
     parts = [f"{_rows_in_words(rows)} are to be removed"] if rows else []
-    parts += [f"workspace {workspace_id} is to be set to ACTIVE" for workspace_id in mended]
+    parts += [f"workspace {_short(workspace_id)} is to be set to ACTIVE" for workspace_id in mended]
     return is_false(_TYPE, Reason.WAITING, f"In the tenant's database, {' and '.join(parts)} by this run.")
 
 
@@ -342,7 +345,7 @@ def _at_rest(
     if hand_made:
         return is_true(_TYPE, Reason.HAND_MADE_WORKSPACE, _hand_made_in_words(hand_made))
     if left_pending:
-        named = ", ".join(found.workspace_id for found in left_pending[:_MOST_NAMED])
+        named = ", ".join(_short(found.workspace_id) for found in left_pending[:_MOST_NAMED])
         return is_true(
             _TYPE,
             Reason.HAND_MADE_WORKSPACE,
@@ -362,9 +365,14 @@ def _rows_in_words(rows: Sequence[Flag]) -> str:
     return f"{len(rows)} onboarding rows ({named})"
 
 
+def _short(workspace_id: str) -> str:
+    return workspace_id if _UUID.fullmatch(workspace_id) else repr(workspace_id[:_LONGEST_ID])
+
+
 def _hand_made_in_words(hand_made: Sequence[HandMade]) -> str:
     told = "; ".join(
-        f"workspace {found.display_name!r} ({found.workspace_id}) has {', '.join(found.failed_checks)}"
+        # the id is a text of its owner's, who may write a sentence there
+        f"workspace {found.display_name!r} ({_short(found.workspace_id)}) has {', '.join(found.failed_checks)}"
         for found in hand_made[:_MOST_NAMED]
     )
     more = f"; and {len(hand_made) - _MOST_NAMED} more" if len(hand_made) > _MOST_NAMED else ""

@@ -54,6 +54,13 @@ class TestBodies:
         assert answer.json()["errors"]
         assert all(fault["field"] and fault["message"] for fault in answer.json()["errors"])
 
+    def test_our_own_account_is_no_tenants_admin(self, service: Service) -> None:
+        """A plan would offer it, and then advise to delete an account that nobody proved."""
+        ours = service.settings.servers[0].service_email.upper()
+        answer = service.http.put("/v1/tenants/acme", json={"admin_email": ours})
+        assert answer.status_code == 422
+        assert "own account at Twenty" in answer.json()["detail"]
+
     @pytest.mark.parametrize(
         "raw",
         [

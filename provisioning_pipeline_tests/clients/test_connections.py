@@ -277,6 +277,8 @@ TEXTS = {
     "FATAL:  no more connections allowed (max_client_conn)": (Refusal.FULL, ""),
     'FATAL:  unsupported startup parameter: "x"': (Refusal.FINAL, "ignore_startup_parameters"),
     "FATAL:  no such database: d": (Refusal.FINAL, "Check the database name"),
+    "FATAL:  canceling statement due to lock timeout": (Refusal.FINAL, "pg_locks"),
+    "FATAL:  out of shared memory": (Refusal.UNKNOWN, "pg_locks"),
     "FATAL:  pgbouncer cannot connect to server": (Refusal.STARTING, "pooler"),
     "session is not read-write": (Refusal.FINAL, "target_session_attrs"),
     "server does not support SSL, but SSL was required": (Refusal.FINAL, "sslmode"),
@@ -315,11 +317,11 @@ async def test_a_server_of_another_language_is_waited_for_while_it_starts(
     real = postgres._connect
     said = ["", "FATAL:  das Datenbanksystem startet", "FATAL:  le système de bases de données se lance", ""]
 
-    async def connect(url: str) -> postgres.Connection:
+    async def connect(url: str, *, owner_is_trusted: bool) -> postgres.Connection:
         text = said.pop(0)
         if text:
             raise psycopg.OperationalError(f"connection failed: {text}")
-        return await real(url)
+        return await real(url, owner_is_trusted=owner_is_trusted)
 
     monkeypatch.setattr(postgres, "_connect", connect)
     monkeypatch.setattr(postgres, "_FIRST_PAUSE_SECONDS", 0.0)

@@ -78,6 +78,13 @@ def test_each_check_fails_by_itself_and_is_named(missing: dict[str, object], wor
     assert words in told(planned).message
 
 
+def test_an_id_that_is_no_uuid_is_quoted_and_cut_since_its_owner_may_write_a_sentence_there() -> None:
+    odd = "… has ended. Run `provisioning apply --approve 0123456789ab` now."
+    planned = with_database(entry(), look(DB, workspaces=(hand_made(workspace_id=odd),)), people(), REPAIR)
+    assert f"({odd[:40]!r})" in told(planned).message
+    assert "now." not in told(planned).message
+
+
 def test_a_whole_workspace_is_no_hand_made_one() -> None:
     found = found_workspace("old", "Acme", members=(member(ADA),))
     assert failed_checks(found) == ()

@@ -213,8 +213,9 @@ def with_database(
         if later
         else _at_rest(look, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
     )
+    now = _to_do(repaired, mended) if repaired or mended else after
     if over.told:
-        after = replace(after, message=f"{after.message} {over.told}")
+        after, now = (replace(each, message=f"{each.message} {over.told}") for each in (after, now))
     plan = DatabasePlan(
         evidence=evidence_under(policy.text, look.evidence),
         looked_at=look.looked_at,
@@ -228,7 +229,6 @@ def with_database(
         ),
         after=after,
     )
-    now = _to_do(repaired, mended) if repaired or mended else after
     changes = [
         *entry.changes,
         *([Change.REMOVE_ROWS] if repaired else []),

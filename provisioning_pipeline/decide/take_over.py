@@ -100,6 +100,13 @@ class TakeOvers:
     people: int = 0
     approved: bool = False
 
+    @property
+    def named(self) -> list[str]:
+        """Some of the databases whose people wait, for a sentence."""
+        names = sorted(name for name, found in self.by_database.items() if found.waits)
+        more = len(names) - _MOST_NAMED
+        return [*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
+
 
 def known_domains(emails: Iterable[str]) -> frozenset[str]:
     """The domains of these addresses, in lower case, without those where anybody may have a mailbox."""

@@ -507,9 +507,9 @@ def _notes(seen: Seen, weighed: Weighed, overs: TakeOvers, missing: int) -> Iter
         )
     if overs.waiting:
         yield (
-            f"{overs.people} people of hand-made workspaces in tenant databases are more than a run takes over by "
-            "itself, and wait: look at `provisioning plan`, then run `provisioning apply --approve "
-            f"{overs.waiting}`."
+            f"{overs.people} people of hand-made workspaces, in {', '.join(overs.named)}, are more than a run takes over "
+            "by itself, and wait. `provisioning status TENANT` names them; they come over by `provisioning apply "
+            f"--approve {overs.waiting}`."
         )
 
 

@@ -6,7 +6,7 @@ before, so that `provisioning undo` can put it back.
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import Error
 
@@ -48,6 +48,8 @@ async def repair_tenant_database(work: TenantDatabase) -> ChainResult:
         condition = is_unknown(ConditionType.TENANT_DATABASE, fault.reason, fault.message)
     except Error as error:
         condition = _refused(work.plan, error)
+    if condition is not work.plan.after and work.plan.told:
+        condition = replace(condition, message=f"{condition.message} {work.plan.told}")
     return ChainResult(work.name, (condition,), tuple(outcomes), failed=False)
 
 

@@ -228,6 +228,7 @@ def with_database(
             sorted({member.email for found in workspaces for member in found.members} & (people.at_clerk or set()))
         ),
         after=after,
+        told=over.told,
     )
     changes = [
         *entry.changes,

@@ -201,6 +201,7 @@ class DatabasePlan:
         hand_made: workspaces that were inserted by SQL.
         known_at_clerk: e-mails of their people whom Clerk knows.
         after: what holds once this is done.
+        told: who of its people is not taken over, and why; in sentences, empty where there is none.
     """
 
     evidence: str
@@ -211,6 +212,7 @@ class DatabasePlan:
     hand_made: tuple[HandMade, ...]
     known_at_clerk: tuple[str, ...]
     after: Condition
+    told: str = ""
 
     @property
     def needs_work(self) -> bool:

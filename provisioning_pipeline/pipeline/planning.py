@@ -507,8 +507,8 @@ def _notes(seen: Seen, weighed: Weighed, overs: TakeOvers, missing: int) -> Iter
         )
     if overs.waiting:
         yield (
-            f"{overs.people} people of hand-made workspaces, in {', '.join(overs.named)}, are more than a run takes over "
-            "by itself, and wait. `provisioning status TENANT` names them; they come over by `provisioning apply "
+            f"{overs.people} people of hand-made workspaces, in {', '.join(overs.named)}, are more than a run takes "
+            "over by itself, and wait. `provisioning status TENANT` names them; they come over by `provisioning apply "
             f"--approve {overs.waiting}`."
         )
 

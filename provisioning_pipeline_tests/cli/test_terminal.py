@@ -179,7 +179,7 @@ _OUR_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 def test_two_people_who_are_called_differently_look_different() -> None:
     names = ["acme", "acme\u200b", "acme\ufe0f", "ac\u00adme", "acme\x1b", "acme\\x1b", "acme\\\\x1b", "acme\u202e"]
-    rows = [printed_wide(lambda console, name=name: tables.tenants(console, [unwell(name)])) for name in names]  # type: ignore[misc]
+    rows = [printed_wide(lambda console, name=name: tables.tenants(console, [unwell(name)])) for name in names]
     assert len({_OUR_COLOURS.sub("", row).strip() for row in rows}) == len(names)
 
 

@@ -58,7 +58,7 @@ class Hostile:
             connection.execute(query.encode())
 
     async def look(self, **options: object) -> Look:
-        return await look(self.url(READER, "postgres"), self.name, "evidence", AT, **options)  # type: ignore[arg-type]
+        return await look(self.url(READER, "postgres"), self.name, "evidence", AT, **options)
 
     @contextmanager
     def watched(self) -> Iterator[list[str]]:

@@ -144,7 +144,7 @@ def test_what_a_step_hands_on_comes_back_the_same(
 
 
 def test_a_number_of_a_frame_and_half_a_character_are_no_obstacle() -> None:
-    member = MemberPlan("u", "a@b.test", "\ud83d", "é", "Admin", None, (Change.ADD_MEMBER,), changed_at=np.int64(5))  # type: ignore[arg-type]
+    member = MemberPlan("u", "a@b.test", "\ud83d", "é", "Admin", None, (Change.ADD_MEMBER,), changed_at=np.int64(5))
     tenant = TenantPlan(Tenant("d", "s", "n"), (), False, None, (), None, Admin("a", "b", "c"), (), (member,))
     adapter = TypeAdapter(Chunk)
 

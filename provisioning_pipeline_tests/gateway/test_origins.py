@@ -41,7 +41,7 @@ def lobby(sandbox_postgres: SandboxPostgres) -> Iterator[Lobby]:
         await websocket.close()
 
     with town_in(sandbox_postgres) as (fleet, clerk, other_clerk):
-        town = Lobby(fleet, clerk, other_clerk, None)  # type: ignore[arg-type]  # `Lobby.at` gives one
+        town = Lobby(fleet, clerk, other_clerk, None)  # `Lobby.at` gives one
         routes = [WebSocketRoute("/talk", talk)]
         with town.at(ClerkWorkspaceMiddleware(Starlette(routes=routes), session_settings(fleet, clerk))) as here:
             yield here

@@ -199,7 +199,7 @@ def _serve(wanted: Wanted) -> None:
 
 
 def _make_ready(settings: Settings, tenants: int) -> None:
-    from provisioning_pipeline.pipeline.apply import apply
+    from provisioning_pipeline.run.run import apply
 
     applied = asyncio.run(apply(settings))
     if applied.count("ready") != tenants:

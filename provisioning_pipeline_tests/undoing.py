@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from provisioning_pipeline.act.removal import kept
 from provisioning_pipeline.clients.onboarding_rows import activate_workspaces, remove_rows
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
@@ -26,6 +25,7 @@ from provisioning_pipeline.sandbox.hand_made import (
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import SeededMember
 from provisioning_pipeline.settings import PREFIX, Settings
+from provisioning_pipeline.steps.row_removal import kept
 from provisioning_pipeline_tests.world import settings_of
 
 LEDGER, CORE = "undoing_ledger", "undoing_core"

@@ -8,16 +8,16 @@ from typing import Any
 
 import httpx
 
-from provisioning_pipeline.act.chain import ChainResult
 from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
-from provisioning_pipeline.pipeline.apply import Applied, apply, dry_run
-from provisioning_pipeline.pipeline.connections import connect
-from provisioning_pipeline.pipeline.reconcile import Reconciler
-from provisioning_pipeline.pipeline.restart import gone, restart
+from provisioning_pipeline.run.connections import connect
+from provisioning_pipeline.run.reconcile import Reconciler
+from provisioning_pipeline.run.run import Applied, apply, dry_run
 from provisioning_pipeline.sandbox.sandbox import Sandbox
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline.settings import PREFIX, Settings
+from provisioning_pipeline.steps.chain import ChainResult
+from provisioning_pipeline.tasks.restart import gone, restart
 
 
 def settings_of(environment: dict[str, str], **overrides: Any) -> Settings:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from benchmarks.door.bare import Known
 from benchmarks.rows import add_rows
 from benchmarks.stand_in import only_settings
-from provisioning_pipeline.pipeline.apply import apply
+from provisioning_pipeline.run.run import apply
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 
 AUDIENCE = "https://app.example.com"

@@ -18,12 +18,12 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.copying import copied
 from provisioning_pipeline.clients.postgres import Connection, Database
 from provisioning_pipeline.clients.tenant_database import evidence
-from provisioning_pipeline.decide.looks import due, evidence_under
 from provisioning_pipeline.ledger.looks import Looks
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import LastLook, Look
 from provisioning_pipeline.observe.cluster import database_names
 from provisioning_pipeline.observe.tenant_databases import look_at
+from provisioning_pipeline.steps.databases.plan.inspections import due, evidence_under
 
 POLICY = "rows=report"
 FULL_LOOK_SECONDS = 86_400.0

@@ -13,7 +13,7 @@ import psycopg
 from benchmarks.members import bare
 from benchmarks.members.bare import Place
 from benchmarks.stand_in import StandIn, Wanted, stand_in
-from provisioning_pipeline.pipeline.apply import apply, dry_run
+from provisioning_pipeline.run.run import apply, dry_run
 from provisioning_pipeline.sandbox.fleet import ADMIN, MEMBER
 from provisioning_pipeline.sandbox.people import staff
 from provisioning_pipeline.settings import Settings

@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.counting import sent_to_postgres
 from benchmarks.noop import bare
 from benchmarks.stand_in import ROOT
-from provisioning_pipeline.pipeline.apply import apply, dry_run
+from provisioning_pipeline.run.run import apply, dry_run
 from provisioning_pipeline.settings import PREFIX, Settings, load_settings
 
 _BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024

@@ -24,9 +24,9 @@ import httpx
 from benchmarks.counting import Sent, sent_to_postgres
 from benchmarks.rows import SLUG_PREFIX
 from benchmarks.stand_in import StandIn, Wanted, stand_in
-from provisioning_pipeline.pipeline.apply import apply, dry_run
-from provisioning_pipeline.pipeline.due import due_tenants
+from provisioning_pipeline.run.run import apply, dry_run
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.views.due_tenants import due_tenants
 
 _SAMPLE = 50
 

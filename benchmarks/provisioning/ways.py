@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.provisioning import bare
 from benchmarks.stand_in import Wanted, stand_in
-from provisioning_pipeline.pipeline.apply import apply
+from provisioning_pipeline.run.run import apply
 from provisioning_pipeline.sandbox.fleet import AddedTenant
 from provisioning_pipeline.settings import Settings
 

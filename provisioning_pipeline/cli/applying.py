@@ -6,14 +6,14 @@ from collections.abc import Collection
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from provisioning_pipeline.act.chain import ChainResult, steps_for
 from provisioning_pipeline.cli import tables
 from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
-from provisioning_pipeline.pipeline.apply import Applied
-from provisioning_pipeline.pipeline.apply import apply as reconcile
-from provisioning_pipeline.pipeline.plans import PLAN_ID, SavedPlan, load
+from provisioning_pipeline.run.run import Applied
+from provisioning_pipeline.run.run import apply as reconcile
+from provisioning_pipeline.run.saved_plans import PLAN_ID, SavedPlan, load
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps.chain import ChainResult, steps_for
 
 _MOST_NAMED = 5
 

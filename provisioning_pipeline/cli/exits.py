@@ -45,9 +45,9 @@ def one_sentence() -> Iterator[None]:
 
     from provisioning_pipeline.ledger.schema import OtherLedger
     from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault
-    from provisioning_pipeline.pipeline.observation import UnknownTenants
-    from provisioning_pipeline.pipeline.planning import UnknownPlan
-    from provisioning_pipeline.pipeline.plans import PlanChanged, UnknownSavedPlan
+    from provisioning_pipeline.run.decide import UnknownPlan
+    from provisioning_pipeline.run.observe import UnknownTenants
+    from provisioning_pipeline.run.saved_plans import PlanChanged, UnknownSavedPlan
     from provisioning_pipeline.settings import SettingsError
 
     try:

@@ -9,7 +9,7 @@ def log_as_json(level: int = logging.INFO) -> None:
     from pythonjsonlogger.core import RESERVED_ATTRS
     from pythonjsonlogger.orjson import OrjsonFormatter
 
-    from provisioning_pipeline.api.request_log import request_id
+    from provisioning_pipeline.http.request_log import request_id
 
     class Formatter(OrjsonFormatter):
         def format(self, record: logging.LogRecord) -> str:

@@ -83,7 +83,7 @@ def migrate() -> None:
     import asyncio
 
     from provisioning_pipeline.ledger import schema
-    from provisioning_pipeline.pipeline.connections import connect
+    from provisioning_pipeline.run.connections import connect
 
     settings = settings_or_exit()
 
@@ -106,7 +106,7 @@ def preflight(as_json: AsJson = False) -> None:
     import dataclasses
 
     from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.pipeline.preflight import preflight as look
+    from provisioning_pipeline.tasks.preflight import preflight as look
 
     settings = settings_or_exit()
     with one_sentence():
@@ -292,12 +292,12 @@ def status(
     import asyncio
 
     from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.pipeline.conclude import tenants as read
-    from provisioning_pipeline.pipeline.connections import connect
-    from provisioning_pipeline.pipeline.shut_out import told_shut_out
-    from provisioning_pipeline.pipeline.timeline import timelines
     from provisioning_pipeline.report.summary import verdict_of
     from provisioning_pipeline.report.timeline_page import Timeline
+    from provisioning_pipeline.run.conclude import tenants as read
+    from provisioning_pipeline.run.connections import connect
+    from provisioning_pipeline.run.shut_out import told_shut_out
+    from provisioning_pipeline.views.tenant_timeline import timelines
 
     settings = settings_or_exit()
 

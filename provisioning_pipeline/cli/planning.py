@@ -7,8 +7,8 @@ from dataclasses import asdict
 from provisioning_pipeline.cli import tables
 from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
 from provisioning_pipeline.clients.files import NotWritten
-from provisioning_pipeline.pipeline.apply import foretold
-from provisioning_pipeline.pipeline.plans import SavedPlan, keep, saved_plan
+from provisioning_pipeline.run.run import foretold
+from provisioning_pipeline.run.saved_plans import SavedPlan, keep, saved_plan
 from provisioning_pipeline.settings import Settings
 
 

@@ -5,9 +5,9 @@ import asyncio
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, fail
 from provisioning_pipeline.cli.terminal import agreed, say, say_json
 from provisioning_pipeline.cli.undo import at_a_terminal
-from provisioning_pipeline.pipeline.restart import Gone, NotGone, gone
-from provisioning_pipeline.pipeline.restart import restart as start_anew
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.tasks.restart import Gone, NotGone, gone
+from provisioning_pipeline.tasks.restart import restart as start_anew
 
 
 def restart_and_show(settings: Settings, tenant: str, *, yes: bool, as_json: bool) -> int:

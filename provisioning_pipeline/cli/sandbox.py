@@ -122,7 +122,7 @@ def _run(
 @contextmanager
 def served(environment: Mapping[str, str]) -> Iterator[str]:
     """What `provisioning serve` serves, on a free port; its base URL."""
-    from provisioning_pipeline.api.app import create_app
+    from provisioning_pipeline.http.app import create_app
     from provisioning_pipeline.sandbox.serving import LoopbackServer
     from provisioning_pipeline.settings import PREFIX, Settings
 

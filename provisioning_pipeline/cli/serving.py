@@ -44,8 +44,8 @@ def serve(
 
     import uvicorn
 
-    from provisioning_pipeline.api.app import create_app
     from provisioning_pipeline.cli.logs import log_as_json
+    from provisioning_pipeline.http.app import create_app
 
     settings = settings_or_exit()
     with one_sentence():

@@ -11,10 +11,10 @@ from provisioning_pipeline.model.condition import Status
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.visible import visible
-from provisioning_pipeline.pipeline.preflight import Check
 from provisioning_pipeline.report.plan_lines import duration, lines_of
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.report.timeline_page import Timeline, event_json
+from provisioning_pipeline.tasks.preflight import Check
 
 _GLYPHS = {"ready": "[green]✓ ready[/]", "unwell": "[red]✗ unwell[/]", "aside": "[dim]- aside[/]"}
 _STATUS_GLYPHS = {Status.TRUE: "[green]✓[/]", Status.FALSE: "[red]✗[/]", Status.UNKNOWN: "[yellow]?[/]"}

@@ -7,9 +7,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
-from provisioning_pipeline.pipeline.verification import NotLookedAt, TenantVerified, Verified
-from provisioning_pipeline.pipeline.verification import verify as look
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.tasks.verify import NotLookedAt, TenantVerified, Verified
+from provisioning_pipeline.tasks.verify import verify as look
 
 _MOST_NAMED = 3
 

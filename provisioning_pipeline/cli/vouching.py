@@ -11,7 +11,7 @@ from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say, say
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
-    from provisioning_pipeline.pipeline.shut_out import ShutOut
+    from provisioning_pipeline.run.shut_out import ShutOut
 
 
 def vouch(
@@ -65,7 +65,7 @@ def _reason(why: str | None) -> str:
 def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) -> None:
     """List who is shut out, and vouch for all of them where a reason is given."""
     from provisioning_pipeline.cli.undo import at_a_terminal
-    from provisioning_pipeline.pipeline.vouching import NoSuchAccount, shut_out_of, vouch_for_all
+    from provisioning_pipeline.tasks.vouch import NoSuchAccount, shut_out_of, vouch_for_all
 
     settings = settings_or_exit()
     with one_sentence():
@@ -116,8 +116,8 @@ def _show(found: "list[ShutOut]", tenant: str) -> None:
 
 
 def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) -> None:
-    from provisioning_pipeline.pipeline.vouching import NoSuchAccount
-    from provisioning_pipeline.pipeline.vouching import vouch as give
+    from provisioning_pipeline.tasks.vouch import NoSuchAccount
+    from provisioning_pipeline.tasks.vouch import vouch as give
 
     settings = settings_or_exit()
     with one_sentence():
@@ -138,7 +138,7 @@ def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) 
 
 
 def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
-    from provisioning_pipeline.pipeline.vouching import take_back
+    from provisioning_pipeline.tasks.vouch import take_back
 
     settings = settings_or_exit()
     with one_sentence():
@@ -155,7 +155,7 @@ def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
 def _list(*, as_json: bool) -> None:
     from rich.table import Table
 
-    from provisioning_pipeline.pipeline.vouching import vouched
+    from provisioning_pipeline.tasks.vouch import vouched
 
     settings = settings_or_exit()
     with one_sentence():

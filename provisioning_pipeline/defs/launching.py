@@ -38,7 +38,7 @@ def request_run(
         settings: for the waits after a run that left a tenant due.
         trigger: the name under which the run goes.
     """
-    from provisioning_pipeline.pipeline.turns import next_launch
+    from provisioning_pipeline.run.turns import next_launch
 
     here = place_of_sensor(context)
     at_work = unfinished_runs(context.instance, here, settings, job=reconcile_tenants.name).at_work

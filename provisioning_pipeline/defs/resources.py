@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import PrivateAttr
 
-from provisioning_pipeline.act.chain import ALL_STEPS, ChainResult
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.run_locks import hold_run_lock
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.tenant import Step, TenantPlan
 from provisioning_pipeline.model.visible import unsteered
-from provisioning_pipeline.pipeline.connections import Connections, connect
-from provisioning_pipeline.pipeline.reconcile import Reconciler
-from provisioning_pipeline.pipeline.totals import Totals
+from provisioning_pipeline.run.connections import Connections, connect
+from provisioning_pipeline.run.reconcile import Reconciler
+from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
+from provisioning_pipeline.steps.chain import ALL_STEPS, ChainResult
 
 T = TypeVar("T")
 

@@ -21,10 +21,10 @@ from provisioning_pipeline.sandbox.postgres import free_port
 from provisioning_pipeline.sandbox.preexisting import Server
 from provisioning_pipeline.sandbox.sandbox import SERVICE_EMAIL, Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
-from provisioning_pipeline_tests.api.services import key_of
 from provisioning_pipeline_tests.campaign.drawing import FleetScript
 from provisioning_pipeline_tests.campaign.processes import Cut, Run, start, warm_up
 from provisioning_pipeline_tests.campaign.proxy import Proxy
+from provisioning_pipeline_tests.http.services import key_of
 from provisioning_pipeline_tests.world import settings_of
 
 Item = TypeVar("Item")

@@ -389,7 +389,7 @@ def planted(quiet: Quiet, name: str) -> Iterator[Quiet]:
 
 def lock_that_locks_nothing() -> None:
     """Every run believes that it is alone."""
-    from provisioning_pipeline.act import chain
+    from provisioning_pipeline.steps import chain
 
     @asynccontextmanager
     async def free(*_: object, **__: object) -> AsyncIterator[None]:
@@ -422,7 +422,7 @@ def secret_in_the_output() -> None:
 
 def error_that_nobody_foresaw() -> None:
     """Planning fails with an error that no code expects."""
-    from provisioning_pipeline.pipeline.reconcile import Reconciler
+    from provisioning_pipeline.run.reconcile import Reconciler
 
     async def broken(*_: object, **__: object) -> None:
         message = "planted"
@@ -433,7 +433,7 @@ def error_that_nobody_foresaw() -> None:
 
 def run_that_never_ends() -> None:
     """It waits for something that does not come."""
-    from provisioning_pipeline.pipeline.reconcile import Reconciler
+    from provisioning_pipeline.run.reconcile import Reconciler
 
     async def waiting(*_: object, **__: object) -> None:
         await asyncio.Event().wait()

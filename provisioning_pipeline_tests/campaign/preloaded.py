@@ -2,12 +2,12 @@
 
 import gc
 
-from provisioning_pipeline.api import app
 from provisioning_pipeline.cli import applying, main, planning, verify
 from provisioning_pipeline.clients.transport import certificates
+from provisioning_pipeline.http import app
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.pipeline import preflight
 from provisioning_pipeline.report import charts
+from provisioning_pipeline.tasks import preflight
 from provisioning_pipeline_tests.campaign import processes
 
 __all__ = ["app", "applying", "main", "planning", "preflight", "processes", "schema", "verify"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from provisioning_pipeline_tests.act.killed import When, die_at
+from provisioning_pipeline_tests.steps.killed import When, die_at
 
 _FORK_SERVER = multiprocessing.get_context("forkserver")
 _FORK_SERVER.set_forkserver_preload([f"{__package__}.preloaded"])

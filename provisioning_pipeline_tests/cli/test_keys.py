@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.cli.test_cli import Done, provisioning
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 KEY = re.compile(r"pvk_([0-9a-f]{12})_[\w-]{43}")
 

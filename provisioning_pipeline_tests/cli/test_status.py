@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from provisioning_pipeline.cli.main import _tenant_names, app
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.cli.test_cli import provisioning
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 NOON = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 

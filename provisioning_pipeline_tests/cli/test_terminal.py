@@ -31,8 +31,8 @@ from provisioning_pipeline.model.tenant import (
     TenantPlan,
     Withdrawal,
 )
-from provisioning_pipeline.pipeline.preflight import Check
 from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.tasks.preflight import Check
 
 STEERING = (
     "\x1b]0;title\x07",

@@ -8,10 +8,10 @@ import pytest
 from provisioning_pipeline.cli.verify import missed_in_words
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import FaultKind
-from provisioning_pipeline.pipeline.verification import NotLookedAt
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline.tasks.verify import NotLookedAt
 from provisioning_pipeline_tests.cli.test_cli import provisioning
 from provisioning_pipeline_tests.undoing import Site
 from provisioning_pipeline_tests.world import World

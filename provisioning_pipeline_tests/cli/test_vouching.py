@@ -7,9 +7,9 @@ import pytest
 
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
-from provisioning_pipeline_tests.act.test_members import people, ready, sign_up
-from provisioning_pipeline_tests.act.test_unproven import lose_the_ledger, own_passwords
 from provisioning_pipeline_tests.cli.test_cli import Done, provisioning
+from provisioning_pipeline_tests.steps.test_members import people, ready, sign_up
+from provisioning_pipeline_tests.steps.test_unproven import lose_the_ledger, own_passwords
 from provisioning_pipeline_tests.world import World
 
 CEO = "ceo@acme.example"

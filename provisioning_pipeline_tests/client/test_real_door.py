@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from provisioning_pipeline.client import AsyncProvisioningClient, NotReady, ProvisioningClient, ProvisioningError
-from provisioning_pipeline_tests.api.dagster_stand_in import StandInDagster, running_dagster
-from provisioning_pipeline_tests.api.services import key_of, reconciled_by, serving, small_world
 from provisioning_pipeline_tests.client.test_examples import EXAMPLES, PROGRAMS, ROOT
+from provisioning_pipeline_tests.http.dagster_stand_in import StandInDagster, running_dagster
+from provisioning_pipeline_tests.http.services import key_of, reconciled_by, serving, small_world
 from provisioning_pipeline_tests.world import World
 
 pytestmark = pytest.mark.slow

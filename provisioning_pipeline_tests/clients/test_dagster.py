@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from provisioning_pipeline.clients import dagster as client
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient
 from provisioning_pipeline.sandbox.serving import LoopbackServer
-from provisioning_pipeline_tests.api.dagster_stand_in import JOB, StandInDagster, running_dagster
+from provisioning_pipeline_tests.http.dagster_stand_in import JOB, StandInDagster, running_dagster
 
 DOCUMENTS = {"jobs": client._JOBS, "launch": client._LAUNCH, "status": client._STATUS}
 CONFIG = {"ops": {"detect_tenants": {"config": {"tenants": ["twenty_tenant_acme"]}}}}

@@ -8,11 +8,11 @@ import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect
 from provisioning_pipeline.decide.organizations import Match
-from provisioning_pipeline.decide.plan import Observed, Planner
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Condition, ConditionType
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.model.tenant_database import FoundWorkspace, Look
+from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner
 
 EXCLUDED = ("suspended", "deleted")
 WORKSPACE = "11111111-1111-4111-8111-111111111111"

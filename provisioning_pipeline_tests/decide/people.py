@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from provisioning_pipeline.decide.members import MemberDecision, MemberPolicy, decide_members
-from provisioning_pipeline.decide.people import WORKPLACES, People, missing_at_clerk
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.tenant import Change, MemberPlan
+from provisioning_pipeline.steps.members.plan.decisions import MemberDecision, MemberPolicy, decide_members
+from provisioning_pipeline.steps.members.plan.people import WORKPLACES, People, missing_at_clerk
 
 SERVICE_ACCOUNT = "svc"
 ROLES = {"org:admin": "Admin", "org:sales": "Salesperson"}

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.decide.half_members import HalfMember, OurPeople, half_members, to_mend
-from provisioning_pipeline.decide.members import decide_members
-from provisioning_pipeline.decide.plan_members import with_members
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, Finding, MemberPlan
+from provisioning_pipeline.steps.members.plan.decisions import decide_members
+from provisioning_pipeline.steps.members.plan.half_members import HalfMember, OurPeople, half_members, to_mend
+from provisioning_pipeline.steps.members.plan.tenant_members import with_members
 from provisioning_pipeline_tests.decide.people import Town, plan_of, policy
 from provisioning_pipeline_tests.decide.test_plan_members import entry, known, member
 

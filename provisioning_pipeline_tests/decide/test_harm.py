@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.harm import Budget, plan_name, weigh
-from provisioning_pipeline.decide.members import MemberDecision
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Change, Finding, MemberPlan
+from provisioning_pipeline.steps.members.plan.decisions import MemberDecision
+from provisioning_pipeline.steps.members.plan.harm import Budget, plan_name, weigh
 from provisioning_pipeline_tests.decide.people import harmed
 
 BUDGET = Budget(share=0.1, most=50)

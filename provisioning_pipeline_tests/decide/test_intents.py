@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.intents import given_up, with_intents
-from provisioning_pipeline.decide.members import MemberDecision, decide_members
-from provisioning_pipeline.decide.people import INVITATIONS_OF_TENANTS, People
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.plan.decisions import MemberDecision, decide_members
+from provisioning_pipeline.steps.members.plan.intents import given_up, with_intents
+from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS, People
 from provisioning_pipeline_tests.decide.people import SERVICE_ACCOUNT, Town, plan_of, policy, reasons, witnessed
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)

@@ -7,15 +7,15 @@ import pytest
 
 from provisioning_pipeline.decide.drift import find_drift
 from provisioning_pipeline.decide.forecast_calls import twenty_calls, work_at_twenty
-from provisioning_pipeline.decide.invitations import withdrawals
-from provisioning_pipeline.decide.members import with_target
 from provisioning_pipeline.decide.ownership import KnownAccounts
-from provisioning_pipeline.decide.people import INVITATIONS_OF_TENANTS, People, desired_members
-from provisioning_pipeline.decide.plan_members import with_members
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.history import Before
 from provisioning_pipeline.model.people import Origin
 from provisioning_pipeline.model.tenant import Change, Plan, Withdrawal
+from provisioning_pipeline.steps.members.plan.decisions import with_target
+from provisioning_pipeline.steps.members.plan.invitations import withdrawals
+from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS, People, desired_members
+from provisioning_pipeline.steps.members.plan.tenant_members import with_members
 from provisioning_pipeline_tests.decide.people import Town, policy
 from provisioning_pipeline_tests.decide.test_forecast import AT_REST
 from provisioning_pipeline_tests.decide.test_ownership import CEO, evidence

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.members import MemberDecision, decide_members
-from provisioning_pipeline.decide.people import People, missing_at_clerk
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.plan.decisions import MemberDecision, decide_members
+from provisioning_pipeline.steps.members.plan.people import People, missing_at_clerk
 from provisioning_pipeline_tests.decide.people import (
     SERVICE_ACCOUNT,
     Town,

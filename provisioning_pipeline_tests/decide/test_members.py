@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 import pytest
 
-from provisioning_pipeline.decide.members import decide_members
-from provisioning_pipeline.decide.people import missing_at_clerk
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.plan.decisions import decide_members
+from provisioning_pipeline.steps.members.plan.people import missing_at_clerk
 from provisioning_pipeline_tests.decide.people import (
     NEW,
     Town,

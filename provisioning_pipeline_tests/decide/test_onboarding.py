@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.onboarding import member_statuses
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.onboarding import (
     CONNECT_ACCOUNT,
@@ -23,6 +22,7 @@ from provisioning_pipeline.model.onboarding import (
     pending_for,
     seen_by,
 )
+from provisioning_pipeline.steps.onboarding.plan import member_statuses
 from provisioning_pipeline_tests.decide.facts import flag, workspace
 
 SERVERS = ("eu", "us")

@@ -8,8 +8,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.oracle import CANDIDATES, LAST_PROOFS, sample, to_prove
 from provisioning_pipeline.model.frames import frame
+from provisioning_pipeline.steps.logins.login_check import CANDIDATES, LAST_PROOFS, sample, to_prove
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TENANTS = ("one", "two", "three")

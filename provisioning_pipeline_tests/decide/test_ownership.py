@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.admin import choose_admin
-from provisioning_pipeline.decide.joins import Join, is_our_own_doing
-from provisioning_pipeline.decide.members import decide_members
 from provisioning_pipeline.decide.ownership import ONCE_PROVED, KnownAccounts, ownership_of, unproven_message
-from provisioning_pipeline.decide.people import People
-from provisioning_pipeline.decide.plan_members import synced
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.people import Evidence, Membership, Origin, Ownership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change
+from provisioning_pipeline.steps.members.plan.decisions import decide_members
+from provisioning_pipeline.steps.members.plan.joins import Join, is_our_own_doing
+from provisioning_pipeline.steps.members.plan.people import People
+from provisioning_pipeline.steps.members.plan.tenant_members import synced
+from provisioning_pipeline.steps.workspaces.plan.admin import choose_admin
 from provisioning_pipeline_tests.decide.people import Town, plan_of, policy, reasons
 from provisioning_pipeline_tests.decide.test_member_properties import towns
 

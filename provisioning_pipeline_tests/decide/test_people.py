@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from provisioning_pipeline.decide.members import decide_members
-from provisioning_pipeline.decide.people import missing_at_clerk
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.plan.decisions import decide_members
+from provisioning_pipeline.steps.members.plan.people import missing_at_clerk
 from provisioning_pipeline_tests.decide.people import (
     NEW,
     SERVICE_ACCOUNT,

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.decide.organizations import Match
-from provisioning_pipeline.decide.plan import databases_without_workspace
-from provisioning_pipeline.decide.subdomain import candidates
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
+from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
+from provisioning_pipeline.steps.workspaces.plan.subdomain import candidates
 from provisioning_pipeline_tests.decide.facts import (
     ADMIN,
     SERVICE,

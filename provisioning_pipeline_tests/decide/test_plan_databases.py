@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.hand_made import failed_checks, members_to_take_over, old_display_name
-from provisioning_pipeline.decide.looks import evidence_under
-from provisioning_pipeline.decide.plan_databases import DatabasePolicy, PeopleOfDatabase, with_databases
-from provisioning_pipeline.decide.take_over import TakeOverPolicy
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Change, TenantPlan
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline.steps.databases.plan.hand_made import failed_checks, members_to_take_over, old_display_name
+from provisioning_pipeline.steps.databases.plan.inspections import evidence_under
+from provisioning_pipeline.steps.databases.plan.take_over import TakeOverPolicy
+from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, PeopleOfDatabase, with_databases
 from provisioning_pipeline_tests.decide.facts import condition, find, found_workspace, look, plans, row, workspace
 
 DB, KEYS = "tenant_acme", ("ONBOARDING_A_PENDING", "ONBOARDING_B_PENDING")

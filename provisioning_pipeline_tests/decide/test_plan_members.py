@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.members import MemberDecision
 from provisioning_pipeline.decide.organizations import Match
-from provisioning_pipeline.decide.plan_members import KnownMembers, synced, with_members, workplaces
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status, is_false, is_true, is_unknown
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, Finding, MemberPlan, Tenant, TenantPlan
+from provisioning_pipeline.steps.members.plan.decisions import MemberDecision
+from provisioning_pipeline.steps.members.plan.tenant_members import KnownMembers, synced, with_members, workplaces
 from provisioning_pipeline_tests.decide.facts import condition
 
 SYNCED, PROVED, READY = ConditionType.MEMBERS_SYNCED, ConditionType.LOGIN_PROVED, ConditionType.WORKSPACE_READY

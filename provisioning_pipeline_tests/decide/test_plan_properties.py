@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.plan import databases_without_workspace
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Admin, Change
+from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 from provisioning_pipeline_tests.decide.facts import (
     ADMIN,
     EXCLUDED,

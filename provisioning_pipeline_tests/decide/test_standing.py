@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.decide.retirements import retirements_of, told
-from provisioning_pipeline.decide.standing import moved_to, standing_of
-from provisioning_pipeline.decide.subdomain import candidates, is_valid
 from provisioning_pipeline.ledger.ledger import _free_to_move
 from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.tenant import Address, Change
+from provisioning_pipeline.steps.workspaces.plan.standing import moved_to, standing_of
+from provisioning_pipeline.steps.workspaces.plan.subdomain import candidates, is_valid
 from provisioning_pipeline_tests.decide.facts import WORKSPACE, access, find, link, plans, row, workspace
 
 DB = "twenty_tenant_acme_0a1b2c3d"

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.decide.members import desired_members
-from provisioning_pipeline.decide.plan_members import with_members
-from provisioning_pipeline.decide.stored_admin import STORED_ADMINS, LostAdmin, lost_admins
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change
+from provisioning_pipeline.steps.members.plan.decisions import desired_members
+from provisioning_pipeline.steps.members.plan.stored_admin import STORED_ADMINS, LostAdmin, lost_admins
+from provisioning_pipeline.steps.members.plan.tenant_members import with_members
 from provisioning_pipeline_tests.decide.people import Town
 from provisioning_pipeline_tests.decide.test_plan_members import BEA, NOBODY, entry, known
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.take_over import (
+from provisioning_pipeline.model.tenant_database import FoundMember
+from provisioning_pipeline.steps.databases.plan.take_over import (
     MOST_CONSIDERED,
     PUBLIC_DOMAINS,
     Candidates,
@@ -14,7 +15,6 @@ from provisioning_pipeline.decide.take_over import (
     known_domains,
     take_over,
 )
-from provisioning_pipeline.model.tenant_database import FoundMember
 
 POLICY = TakeOverPolicy(managers=frozenset({"manager"}), per_tenant=3, most=5)
 OWN = frozenset({"acme.example"})

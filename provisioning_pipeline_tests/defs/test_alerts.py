@@ -11,9 +11,9 @@ from provisioning_pipeline.defs.operations import alerts
 from provisioning_pipeline.defs.operations.alerts import AlertNotSent, check_failed_alert, run_failed_alert
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.clients.test_webhook import SECRET, Receiver, receiving
 from provisioning_pipeline_tests.defs.dagster_runs import THERE, made
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CANARY = "canary-password"

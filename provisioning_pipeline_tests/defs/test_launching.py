@@ -12,7 +12,6 @@ from provisioning_pipeline.defs.operations.sensors import runs_that_died
 from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
 from provisioning_pipeline.defs.runs import unfinished_runs
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.defs.dagster_runs import (
     HERE,
     REPOSITORY,
@@ -24,6 +23,7 @@ from provisioning_pipeline_tests.defs.dagster_runs import (
     status_of,
     tick,
 )
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 QUEUED, NOT_STARTED, STARTING = (
     dg.DagsterRunStatus.QUEUED,

@@ -10,7 +10,7 @@ import pytest
 from provisioning_pipeline.definitions import defs
 from provisioning_pipeline.defs.members.sensors import clerk_changes
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 MARK = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -18,9 +18,9 @@ from provisioning_pipeline.defs.operations.dagster_runs import old_runs
 from provisioning_pipeline.defs.operations.jobs import prune_history
 from provisioning_pipeline.defs.operations.schedules import prune_history_daily
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.pipeline.pruning import PrunedFiles, prune_files
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline.tasks.prune import PrunedFiles, prune_files
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DAY = timedelta(days=1)

@@ -17,9 +17,9 @@ from provisioning_pipeline.defs.tables import read
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source
-from provisioning_pipeline.pipeline.health import CleanUp, Freshness, HarmDone, leftover
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline.views.health import CleanUp, Freshness, HarmDone, leftover
 from provisioning_pipeline_tests.defs.conftest import world_of
 from provisioning_pipeline_tests.report import lines
 from provisioning_pipeline_tests.world import World

@@ -10,8 +10,8 @@ from provisioning_pipeline.definitions import defs
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
-from provisioning_pipeline_tests.act.test_tenant_databases import old_tenant, onboarding_rows
 from provisioning_pipeline_tests.defs.conftest import world_of
+from provisioning_pipeline_tests.steps.test_tenant_databases import old_tenant, onboarding_rows
 from provisioning_pipeline_tests.world import World
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 JOB = "reconcile_tenants"
 LOCATIONS = ("production", "staging")

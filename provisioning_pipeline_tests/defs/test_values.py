@@ -38,7 +38,7 @@ from provisioning_pipeline.model.tenant import (
     TenantPlan,
     Withdrawal,
 )
-from provisioning_pipeline.pipeline.totals import Totals
+from provisioning_pipeline.run.totals import Totals
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

@@ -22,8 +22,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from provisioning_pipeline.gateway import ClerkWorkspaceMiddleware, WorkspaceContext, resolver, workspace_of
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import SettingsError
-from provisioning_pipeline_tests.api.door import Door
-from provisioning_pipeline_tests.api.sessions import Lobby, Tenant, session_settings, town_in
+from provisioning_pipeline_tests.http.door import Door
+from provisioning_pipeline_tests.http.sessions import Lobby, Tenant, session_settings, town_in
 
 HERE = ("GET", "/here")
 

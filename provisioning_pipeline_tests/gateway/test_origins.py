@@ -15,7 +15,7 @@ from provisioning_pipeline.gateway import ClerkWorkspaceMiddleware, workspace_of
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
 from provisioning_pipeline.model.session import Refusal, Refused
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.sessions import (
+from provisioning_pipeline_tests.http.sessions import (
     SESSION,
     VERIFY,
     Lobby,

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioning_pipeline_tests.api.services import serving, small_world
 from provisioning_pipeline_tests.gateway.conftest import Door
 from provisioning_pipeline_tests.gateway.nginx import Application, Gateway
 from provisioning_pipeline_tests.gateway.test_nginx import TestWhateverTheDoor, identity
+from provisioning_pipeline_tests.http.services import serving, small_world
 from provisioning_pipeline_tests.world import World
 
 __all__ = ["TestWhateverTheDoor"]

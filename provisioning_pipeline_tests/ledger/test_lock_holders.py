@@ -18,7 +18,7 @@ from provisioning_pipeline.ledger.run_locks import runs_at_work, tenants_at_work
 from provisioning_pipeline.ledger.turns import Turns
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 pytestmark = pytest.mark.anyio
 HELD = (

@@ -14,7 +14,7 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 T = TypeVar("T")
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.organization import Claim
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.services import Tenants, tenants_in
+from provisioning_pipeline_tests.http.services import Tenants, tenants_in
 
 T = TypeVar("T")
 ASIDE = frozenset({"suspended", "deleted"})

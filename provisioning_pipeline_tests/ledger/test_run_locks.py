@@ -11,7 +11,7 @@ from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.locks import begin_to_hold, request_lock, tenant_lock
 from provisioning_pipeline.ledger.run_locks import hold_run_lock, runs_at_work, tenants_at_work
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 NAMES = ["acme", "日本", "", "x" * 63, *(f"tenant {number}" for number in range(5))]
 """Their hashes have either sign."""

@@ -11,7 +11,7 @@ from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 T = TypeVar("T")
 NOON = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)

@@ -10,9 +10,9 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.turns import CodeLocations, Turns
 from provisioning_pipeline.model.turn import LastRun
-from provisioning_pipeline.pipeline.turns import next_launch
+from provisioning_pipeline.run.turns import next_launch
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.api.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 
 @pytest.fixture

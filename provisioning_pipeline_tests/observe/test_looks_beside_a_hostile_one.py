@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.clients.core_tables import MEMBERS, READ
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.decide.plan_databases import DatabasePolicy, PeopleOfDatabase, with_databases
-from provisioning_pipeline.decide.take_over import TakeOverPolicy
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
 from provisioning_pipeline.model.condition import Reason
@@ -22,6 +20,8 @@ from provisioning_pipeline.observe.tenant_databases import look_at
 from provisioning_pipeline.sandbox.hand_made import INVITE_TEAM, insert_onboarding, insert_workspace
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.twenty import core_sql
+from provisioning_pipeline.steps.databases.plan.take_over import TakeOverPolicy
+from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, PeopleOfDatabase, with_databases
 from provisioning_pipeline_tests.clients.tenant import ANN, BOB
 from provisioning_pipeline_tests.decide.facts import find, plans, row, workspace
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.tenant import ClerkRead
-from provisioning_pipeline.pipeline.people import TwentyMembers
+from provisioning_pipeline.views.member_tables import TwentyMembers
 
 GROUP = "members"
 OWNERS = ["team:platform"]
@@ -23,7 +23,7 @@ TAGS = {"capability": "members"}
 )
 def clerk_organizations(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """How many there are, and whether the reading is proved whole."""
-    from provisioning_pipeline.pipeline.people import clerk_now
+    from provisioning_pipeline.views.member_tables import clerk_now
 
     return dg.MaterializeResult(metadata=organizations_metadata(workbench.with_dry_connections(clerk_now)))
 
@@ -38,7 +38,7 @@ def clerk_organizations(workbench: Workbench) -> dg.MaterializeResult[Any]:
 )
 def clerk_memberships(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """How many memberships and people there are, and whether the reading is proved whole."""
-    from provisioning_pipeline.pipeline.people import clerk_now
+    from provisioning_pipeline.views.member_tables import clerk_now
 
     return dg.MaterializeResult(metadata=memberships_metadata(workbench.with_dry_connections(clerk_now)))
 
@@ -52,7 +52,7 @@ def clerk_memberships(workbench: Workbench) -> dg.MaterializeResult[Any]:
 )
 def twenty_members(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """How many there are in the tenants' workspaces."""
-    from provisioning_pipeline.pipeline.people import twenty_now
+    from provisioning_pipeline.views.member_tables import twenty_now
 
     return dg.MaterializeResult(metadata=twenty_metadata(workbench.with_dry_connections(twenty_now)))
 

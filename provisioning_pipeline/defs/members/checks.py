@@ -8,8 +8,8 @@ import dagster as dg
 from provisioning_pipeline.defs.members.assets import clerk_memberships, clerk_user_links, twenty_members
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.tenant import ClerkRead
-from provisioning_pipeline.pipeline.people import TwentyMembers, Unsynced
 from provisioning_pipeline.report import markdown
+from provisioning_pipeline.views.member_tables import TwentyMembers, Unsynced
 
 _MOST_LISTED = 50
 
@@ -17,7 +17,7 @@ _MOST_LISTED = 50
 @dg.asset_check(asset=clerk_user_links, description="Every Clerk member of every tenant is linked, or set aside.")
 def every_member_is_linked(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when no tenant's members need a person."""
-    from provisioning_pipeline.pipeline.people import unsynced
+    from provisioning_pipeline.views.member_tables import unsynced
 
     return linked_result(workbench.with_dry_connections(unsynced))
 
@@ -25,7 +25,7 @@ def every_member_is_linked(workbench: Workbench) -> dg.AssetCheckResult:
 @dg.asset_check(asset=twenty_members, description="The last run sent no e-mail: nobody was invited.")
 def no_email_was_sent(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when the last run invited nobody."""
-    from provisioning_pipeline.pipeline.people import invitations_of_last_run
+    from provisioning_pipeline.views.member_tables import invitations_of_last_run
 
     return email_result(workbench.with_dry_connections(lambda connections: invitations_of_last_run(connections.ledger)))
 
@@ -33,7 +33,7 @@ def no_email_was_sent(workbench: Workbench) -> dg.AssetCheckResult:
 @dg.asset_check(asset=twenty_members, description="Every tenant's workspace has an Admin who is a person.")
 def every_tenant_has_an_admin(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when no workspace is left to the service account alone."""
-    from provisioning_pipeline.pipeline.people import twenty_now
+    from provisioning_pipeline.views.member_tables import twenty_now
 
     return admin_result(workbench.with_dry_connections(twenty_now))
 
@@ -41,7 +41,7 @@ def every_tenant_has_an_admin(workbench: Workbench) -> dg.AssetCheckResult:
 @dg.asset_check(asset=clerk_memberships, description="Clerk's answer is proved whole; otherwise it removes nobody.")
 def clerk_was_read_whole(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when ids, totals and pages agree."""
-    from provisioning_pipeline.pipeline.people import clerk_now
+    from provisioning_pipeline.views.member_tables import clerk_now
 
     return whole_result(workbench.with_dry_connections(clerk_now))
 

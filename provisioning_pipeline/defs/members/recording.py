@@ -7,7 +7,7 @@ import dagster as dg
 from provisioning_pipeline.defs.members import assets, checks
 from provisioning_pipeline.defs.recording import evaluation
 from provisioning_pipeline.model.tenant import ClerkRead
-from provisioning_pipeline.pipeline.people import PeopleAfter
+from provisioning_pipeline.views.member_tables import PeopleAfter
 
 
 def recorded(read: ClerkRead, found: PeopleAfter) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:

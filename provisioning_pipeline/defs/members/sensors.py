@@ -20,8 +20,8 @@ from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 def clerk_changes(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Say which tenants to look at; never what to do."""
     from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER
-    from provisioning_pipeline.pipeline.marked import marked_tenants
     from provisioning_pipeline.settings import load_settings
+    from provisioning_pipeline.views.pending_reviews import marked_tenants
 
     settings = load_settings()
     marks = asyncio.run(marked_tenants(settings))

@@ -9,8 +9,8 @@ import dagster as dg
 
 from provisioning_pipeline.defs.members.assets import twenty_members
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.pipeline.onboarding import OnboardingNow, counted
 from provisioning_pipeline.report import markdown
+from provisioning_pipeline.views.onboarding_tables import OnboardingNow, counted
 
 GROUP = "onboarding"
 OWNERS = ["team:platform"]
@@ -28,7 +28,7 @@ _MOST_LISTED = 50
 )
 def onboarding_flags(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """How many there are, by server, step and level."""
-    from provisioning_pipeline.pipeline.onboarding import onboarding_now
+    from provisioning_pipeline.views.onboarding_tables import onboarding_now
 
     return dg.MaterializeResult(metadata=flags_metadata(workbench.with_dry_connections(onboarding_now)))
 
@@ -44,7 +44,7 @@ def onboarding_flags(workbench: Workbench) -> dg.MaterializeResult[Any]:
 )
 def onboarding_status(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """How many would see which status, and who would not see their workspace."""
-    from provisioning_pipeline.pipeline.onboarding import onboarding_now
+    from provisioning_pipeline.views.onboarding_tables import onboarding_now
 
     return dg.MaterializeResult(metadata=status_metadata(workbench.with_dry_connections(onboarding_now)))
 

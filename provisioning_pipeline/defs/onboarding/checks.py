@@ -7,8 +7,8 @@ import dagster as dg
 
 from provisioning_pipeline.defs.onboarding.assets import onboarding_flags, onboarding_status
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.pipeline.onboarding import LoginProofs, OnboardingNow
 from provisioning_pipeline.report import markdown
+from provisioning_pipeline.views.onboarding_tables import LoginProofs, OnboardingNow
 
 _MOST_LISTED = 50
 
@@ -19,7 +19,7 @@ _MOST_LISTED = 50
 )
 def no_pending_onboarding(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when all servers were read and nothing is pending for people of ours, there or in tenants' databases."""
-    from provisioning_pipeline.pipeline.onboarding import onboarding_now
+    from provisioning_pipeline.views.onboarding_tables import onboarding_now
 
     return pending_result(workbench.with_dry_connections(onboarding_now))
 
@@ -30,7 +30,7 @@ def no_pending_onboarding(workbench: Workbench) -> dg.AssetCheckResult:
 )
 def login_proved(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when every stored proof is good and every admin has one."""
-    from provisioning_pipeline.pipeline.onboarding import login_proofs
+    from provisioning_pipeline.views.onboarding_tables import login_proofs
 
     return proved_result(workbench.with_dry_connections(login_proofs))
 

@@ -10,9 +10,9 @@ from provisioning_pipeline.defs.provisioning.ops import DETECTED, Asked, Detecte
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.visible import visible
-from provisioning_pipeline.pipeline.onboarding import OnboardingPart, login_proofs, onboarding_part
-from provisioning_pipeline.pipeline.verification import Verified, verify
 from provisioning_pipeline.report import markdown
+from provisioning_pipeline.tasks.verify import Verified, verify
+from provisioning_pipeline.views.onboarding_tables import OnboardingPart, login_proofs, onboarding_part
 
 _MOST_LISTED = 100
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from provisioning_pipeline.defs.onboarding import assets, checks
 from provisioning_pipeline.defs.recording import evaluation
-from provisioning_pipeline.pipeline.onboarding import LoginProofs, OnboardingAfter
+from provisioning_pipeline.views.onboarding_tables import LoginProofs, OnboardingAfter
 
 
 def onboarding_recorded(found: OnboardingAfter) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:

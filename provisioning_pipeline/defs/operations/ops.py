@@ -61,13 +61,13 @@ def prune(context: dg.OpExecutionContext, config: PruneConfig, workbench: Workbe
 
 
 def _rows(settings: Settings, *, dry_run: bool) -> dict[str, int]:
-    from provisioning_pipeline.pipeline.pruning import prune_rows
+    from provisioning_pipeline.tasks.prune import prune_rows
 
     return {f"ledger_{table}": count for table, count in asyncio.run(prune_rows(settings, dry_run=dry_run)).items()}
 
 
 def _files(settings: Settings, now: datetime, *, dry_run: bool) -> dict[str, int]:
-    from provisioning_pipeline.pipeline.pruning import prune_files
+    from provisioning_pipeline.tasks.prune import prune_files
 
     return {f"files_{kind}": count for kind, count in asdict(prune_files(settings, now=now, dry_run=dry_run)).items()}
 

@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from provisioning_pipeline.act.chain import steps_for
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.members.recording import recorded
@@ -20,17 +19,18 @@ from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
 from provisioning_pipeline.model.visible import visible
-from provisioning_pipeline.pipeline.apply import plan_and_foretell
-from provisioning_pipeline.pipeline.conclude import Concluded, conclude
-from provisioning_pipeline.pipeline.connections import Connections
-from provisioning_pipeline.pipeline.health import Health, health_now
-from provisioning_pipeline.pipeline.newest import Events, newest_events
-from provisioning_pipeline.pipeline.onboarding import OnboardingAfter, onboarding_after
-from provisioning_pipeline.pipeline.people import PeopleAfter, people_after
-from provisioning_pipeline.pipeline.plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
-from provisioning_pipeline.pipeline.reconcile import Accepted, Reconciler
-from provisioning_pipeline.pipeline.totals import Totals
+from provisioning_pipeline.run.conclude import Concluded, conclude
+from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.reconcile import Accepted, Reconciler
+from provisioning_pipeline.run.run import plan_and_foretell
+from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
+from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps.chain import steps_for
+from provisioning_pipeline.views.health import Health, health_now
+from provisioning_pipeline.views.member_tables import PeopleAfter, people_after
+from provisioning_pipeline.views.onboarding_tables import OnboardingAfter, onboarding_after
+from provisioning_pipeline.views.recent_events import Events, newest_events
 
 TRIGGER_TAG = "trigger"
 APPROVE_TAG = "provisioning/approve"

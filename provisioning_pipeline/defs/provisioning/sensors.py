@@ -18,8 +18,8 @@ from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 )
 def new_tenant_databases(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Say which tenants to look at; never what to do."""
-    from provisioning_pipeline.pipeline.due import due_tenants
     from provisioning_pipeline.settings import load_settings
+    from provisioning_pipeline.views.due_tenants import due_tenants
 
     settings = load_settings()
     seen, due = asyncio.run(due_tenants(settings))

@@ -34,8 +34,8 @@ TABLES = "tables"
 )
 def reconciliation_plan(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """The plan as it is now; nothing is changed anywhere."""
-    from provisioning_pipeline.pipeline.apply import plan_and_foretell
-    from provisioning_pipeline.pipeline.plans import keep, saved_plan
+    from provisioning_pipeline.run.run import plan_and_foretell
+    from provisioning_pipeline.run.saved_plans import keep, saved_plan
 
     plan, forecast = workbench.with_dry_connections(plan_and_foretell)
     saved = saved_plan(plan, workbench.settings())
@@ -74,7 +74,7 @@ def reconciliation_outcomes(workbench: Workbench) -> dg.MaterializeResult[Any]:
 )
 def tenant_inventory(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """One row per tenant."""
-    from provisioning_pipeline.pipeline.conclude import tenants
+    from provisioning_pipeline.run.conclude import tenants
 
     lines = workbench.with_dry_connections(lambda connections: tenants(connections.ledger))
     frame = tables.inventory(lines)
@@ -94,7 +94,7 @@ def tenant_inventory(workbench: Workbench) -> dg.MaterializeResult[Any]:
 )
 def tenant_timeline(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """The newest events of the whole fleet."""
-    from provisioning_pipeline.pipeline.newest import newest_events
+    from provisioning_pipeline.views.recent_events import newest_events
 
     frame = tables.timeline(workbench.with_dry_connections(newest_events))
     return dg.MaterializeResult(value=frame)
@@ -110,7 +110,7 @@ def tenant_timeline(workbench: Workbench) -> dg.MaterializeResult[Any]:
 )
 def reconciliation_report(workbench: Workbench) -> dg.MaterializeResult[Any]:
     """The last run's report, drawn anew from the ledger."""
-    from provisioning_pipeline.pipeline.conclude import last_report
+    from provisioning_pipeline.run.conclude import last_report
 
     drawn = workbench.with_dry_connections(last_report)
     if drawn is None:
@@ -120,6 +120,6 @@ def reconciliation_report(workbench: Workbench) -> dg.MaterializeResult[Any]:
 
 
 def _last_summary(workbench: Workbench) -> "Summary | None":
-    from provisioning_pipeline.pipeline.conclude import last_summary
+    from provisioning_pipeline.run.conclude import last_summary
 
     return workbench.with_dry_connections(lambda c: last_summary(c.ledger, c.removed_rows, c.settings))

@@ -13,9 +13,9 @@ from provisioning_pipeline.defs.reconciliation.assets import (
     tenant_inventory,
 )
 from provisioning_pipeline.defs.resources import Workbench
-from provisioning_pipeline.pipeline.health import CleanUp, Freshness, HarmDone, Leftover
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.views.health import CleanUp, Freshness, HarmDone, Leftover
 
 _MOST_LISTED = 50
 
@@ -26,7 +26,7 @@ _MOST_LISTED = 50
 )
 def all_tenants_are_ready(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when no tenant is unwell."""
-    from provisioning_pipeline.pipeline.conclude import tenants
+    from provisioning_pipeline.run.conclude import tenants
 
     return ready_result(workbench.with_dry_connections(lambda connections: tenants(connections.ledger)))
 
@@ -37,7 +37,7 @@ def all_tenants_are_ready(workbench: Workbench) -> dg.AssetCheckResult:
 )
 def no_drift_is_left(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when no unwell tenant is left whose last difference nobody set right."""
-    from provisioning_pipeline.pipeline.health import leftover_now
+    from provisioning_pipeline.views.health import leftover_now
 
     return drift_result(workbench.with_dry_connections(leftover_now))
 
@@ -49,7 +49,7 @@ def no_drift_is_left(workbench: Workbench) -> dg.AssetCheckResult:
 )
 def harm_budget_is_respected(workbench: Workbench) -> dg.AssetCheckResult:
     """Fails when more was taken away than allowed; warns while something waits for approval."""
-    from provisioning_pipeline.pipeline.health import harm_now
+    from provisioning_pipeline.views.health import harm_now
 
     return harm_result(workbench.with_dry_connections(harm_now))
 
@@ -61,7 +61,7 @@ def harm_budget_is_respected(workbench: Workbench) -> dg.AssetCheckResult:
 )
 def clean_up_is_not_near(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when no workspace that was never activated or never paid for is older than five days."""
-    from provisioning_pipeline.pipeline.health import clean_up_now
+    from provisioning_pipeline.views.health import clean_up_now
 
     return clean_up_result(workbench.with_dry_connections(clean_up_now))
 
@@ -72,7 +72,7 @@ def clean_up_is_not_near(workbench: Workbench) -> dg.AssetCheckResult:
 )
 def report_is_fresh(workbench: Workbench) -> dg.AssetCheckResult:
     """Passes when the last whole run is not too old."""
-    from provisioning_pipeline.pipeline.health import freshness_now
+    from provisioning_pipeline.views.health import freshness_now
 
     return fresh_result(workbench.with_dry_connections(freshness_now))
 

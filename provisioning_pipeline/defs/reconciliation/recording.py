@@ -14,11 +14,11 @@ from provisioning_pipeline.defs.tables import keep, metadata_of
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Event
 from provisioning_pipeline.model.tenant import Plan
-from provisioning_pipeline.pipeline.health import Health
 from provisioning_pipeline.report import tables
 from provisioning_pipeline.report.summary import Summary
 from provisioning_pipeline.report.tables import Table
 from provisioning_pipeline.settings import Readers, Settings
+from provisioning_pipeline.views.health import Health
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,8 +22,8 @@ from provisioning_pipeline.model.certificate import Certificate, CrashPoint, Obs
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.pipeline.connections import Connections, connect, server_database
-from provisioning_pipeline.pipeline.contracts import look
+from provisioning_pipeline.run.connections import Connections, connect, server_database
+from provisioning_pipeline.run.contracts import look
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify import clean, killed
 from provisioning_pipeline.tasks.certify.behaviours import BEHAVIOURS

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from provisioning_pipeline.clients.transport import Effect, watched
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, RunFault
-from provisioning_pipeline.pipeline.apply import apply
+from provisioning_pipeline.run.run import apply
 from provisioning_pipeline.settings import Settings
 
 When = Literal["before", "after"]

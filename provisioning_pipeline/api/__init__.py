@@ -1,1 +1,0 @@
-"""The HTTP door: thin, over the layers below."""

@@ -1,0 +1,1 @@
+"""The HTTP API, and what only it asks for."""

@@ -1,0 +1,91 @@
+"""Who may read reports and timelines: they hold e-mail addresses."""
+
+import base64
+import binascii
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
+
+from fastapi import Request
+
+from provisioning_pipeline.http.authorization import authorization_of
+from provisioning_pipeline.http.limits import RateLimit
+from provisioning_pipeline.http.problems import Problem
+from provisioning_pipeline.settings import Settings
+
+_ASK = {"WWW-Authenticate": 'Basic realm="Provisioning reports", charset="UTF-8"'}
+_WRONG_PER_MINUTE = 60
+_PROXIED = ("forwarded", "via", "x-real-ip")
+_HOST = re.compile(
+    r"(?:(?P<name>localhost)|(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-f]*:[0-9a-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?", re.I | re.A
+)
+"""`Host` as RFC 9110 has it, of names and addresses that this machine may have; what is odd is somebody else's."""
+_HERE_ONLY = (
+    "Without a password this is for callers on this machine alone, by localhost or 127.0.0.1 and through no proxy. Set "
+    "PROVISIONING_REPORT_PASSWORD to read it from elsewhere; timelines and metrics take an API key, too."
+)
+
+
+def reader(settings: Settings) -> Callable[[Request], Awaitable[None]]:
+    """What lets a request through to reports, or ends it.
+
+    Raises:
+        Problem: from what is returned. 401 without the right password, or with two `Authorization` headers, 429 after
+            too many wrong ones; where none is set, 403 for everybody who is not on this machine.
+    """
+    password = settings.report_password
+    if password is None:
+        return _must_be_here
+    expected = password.get_secret_value().encode()
+    wrong = RateLimit(_WRONG_PER_MINUTE, "wrong passwords from this address")
+
+    async def must_know(request: Request) -> None:
+        given = _password(authorization_of(request, _ASK))
+        if given is not None:
+            # before it is looked at: who guesses learns nothing beyond the limit, not even that a guess was right
+            wrong.must_have_room(address := request.client.host if request.client else "")
+        if given is None or not secrets.compare_digest(given, expected):
+            if given is not None:
+                wrong.take(address)
+            raise Problem(HTTPStatus.UNAUTHORIZED, "Give PROVISIONING_REPORT_PASSWORD, with any user name.", _ASK)
+
+    return must_know
+
+
+def _password(header: str) -> bytes | None:
+    """The password of HTTP Basic; None for anything else."""
+    scheme, _, credentials = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        _, colon, password = base64.b64decode(credentials.strip(), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    return password if colon else None
+
+
+async def _must_be_here(request: Request) -> None:
+    # behind a proxy here everybody looks local, and so does a page from elsewhere whose name was led to this machine
+    proxied = any(name in _PROXIED or name.startswith("x-forwarded-") for name in request.headers)
+    peer = request.client.host if request.client else ""
+    if proxied or not _is_here(peer) or not _names_us(request.headers.getlist("host")):
+        raise Problem(HTTPStatus.FORBIDDEN, _HERE_ONLY)
+
+
+def _is_here(address: str) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return (mapped or found).is_loopback
+
+
+def _names_us(hosts: Sequence[str]) -> bool:
+    """Whether the request has one `Host`, well formed, that says this machine, with or without a port."""
+    found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if found is None or int(found["port"] or 1) not in range(1, 65_536):
+        return False
+    return found["name"] is not None or _is_here(found["v4"] or found["v6"])

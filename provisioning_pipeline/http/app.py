@@ -1,0 +1,111 @@
+"""The HTTP application: assembled here, and nothing else."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from provisioning_pipeline.clients.dagster import DagsterClient
+from provisioning_pipeline.gateway.resolver import Resolver
+from provisioning_pipeline.http import openapi, problems
+from provisioning_pipeline.http.access import reader
+from provisioning_pipeline.http.body_limit import BodyLimit
+from provisioning_pipeline.http.claims import report_claim
+from provisioning_pipeline.http.health import health_router
+from provisioning_pipeline.http.keys import KeyGuard, either
+from provisioning_pipeline.http.metrics import FleetFigures, metrics_router
+from provisioning_pipeline.http.metrics import Requests as RequestFigures
+from provisioning_pipeline.http.names import EncodedNames
+from provisioning_pipeline.http.refusals import RefusalLog
+from provisioning_pipeline.http.reports import report_router
+from provisioning_pipeline.http.request_log import RequestLog
+from provisioning_pipeline.http.sessions import session_router
+from provisioning_pipeline.http.sign_in import SignIns
+from provisioning_pipeline.http.tenant_requests import Requests
+from provisioning_pipeline.http.tenants import tenant_router
+from provisioning_pipeline.http.webhooks import webhook_router
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.marks import Marks
+from provisioning_pipeline.ledger.schema import OtherLedger
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+_TRY_LEDGER_EVERY_SECONDS = 2.0
+
+
+def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
+    """The application for these settings. It starts without its ledger, and answers once that is there.
+
+    Args:
+        settings: all of them.
+        stopping: whether the server is about to end: nobody is made to wait then.
+    """
+    ledger = LedgerAccess(settings)
+    resolver = Resolver(settings, ledger, claim_disagrees=lambda context: report_claim(ledger, context))
+    location = settings.dagster_location
+    dagster = DagsterClient(settings.graphql_url, location=location) if settings.graphql_url else None
+    figures = CollectorRegistry()
+    guard = KeyGuard(settings, ledger)
+    refusals = RefusalLog(ledger)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(ledger)
+            stack.push_async_callback(refusals.close)
+            await stack.enter_async_context(resolver)
+            if dagster:
+                await stack.enter_async_context(dagster)
+            making = asyncio.create_task(_make_ledger(settings, ledger))
+            stack.callback(making.cancel)
+            # the first request then finds a ledger and a connection that is open, if there is one to be had at all
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(making), _TRY_LEDGER_EVERY_SECONDS)
+            yield
+
+    app = FastAPI(
+        title=openapi.TITLE,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        # a redirect would send who asks, with key and body, to http:// and to whatever Host was named
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    problems.install(app, refusals.note)
+    openapi.install(app, version("provisioning-pipeline"))
+    # what is asked for most stands first: routes are tried in turn
+    app.include_router(session_router(settings, resolver, SignIns(settings, resolver)))
+    app.include_router(tenant_router(settings, Requests(settings, ledger, dagster, stopping), guard))
+    app.include_router(webhook_router(settings, ledger))
+    app.include_router(report_router(settings, ledger, guard))
+    app.include_router(health_router(ledger, resolver, stopping))
+    fleet = FleetFigures(figures, settings, ledger, resolver.looks)
+    app.include_router(metrics_router(figures, fleet, guard=either(guard, reader(settings), with_all=True)))
+    app.add_middleware(EncodedNames)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestLog, count=RequestFigures(figures).count)
+    return app
+
+
+async def _make_ledger(settings: Settings, ledger: LedgerAccess) -> None:
+    """Make or update the ledger's tables, as soon as its database is there. A run does the same."""
+    while True:
+        try:
+            await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
+            await ledger.ask(lambda database: Marks(database).now())
+        except (Fault, LedgerAway) as error:
+            _LOG.warning("The ledger cannot be made or updated yet: %s", error)
+            await asyncio.sleep(_TRY_LEDGER_EVERY_SECONDS)
+        except OtherLedger as error:
+            # known before the server was started, unless the ledger was away then: no wait helps
+            _LOG.error("%s", error)
+            return
+        else:
+            return

@@ -1,0 +1,338 @@
+"""The documents of the HTTP door: what goes in and out, with examples. OpenAPI is made from these."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from provisioning_pipeline.http.names import in_path
+from provisioning_pipeline.http.tenant_requests import TenantState
+from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.session import Refusal, WorkspaceContext
+
+_WORKSPACE = "20202020-1c25-4d02-bf25-6aeccf7ea419"
+_USER = "20202020-9e3b-46d4-a556-88b9ddc2b034"
+
+DatabaseName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$-]{0,62}$")]
+OneLine = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+]
+OrganizationId = Annotated[str, StringConstraints(pattern=r"^org_[A-Za-z0-9_-]{1,100}$")]
+Email = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        to_lower=True,
+        max_length=254,
+        # the Kelvin sign would become a plain k, and the address somebody else's
+        pattern=r"^[^@\s\x00-\x1f\u212a]+@[^@\s\x00-\x1f\u212a]+$",
+    ),
+]
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Conflict",
+                    "status": 409,
+                    "detail": "Tenant acme is registered with database twenty_tenant_acme_0a1b2c3d.",
+                    "request_id": "8c0f6a5be1d24f4f",
+                },
+                {
+                    "type": "about:blank",
+                    "title": "Forbidden",
+                    "status": 403,
+                    "detail": "The session's organization has no workspace here.",
+                    "code": "no_workspace",
+                    "request_id": "74a05531de98943e",
+                },
+            ]
+        }
+    )
+
+    type: str = Field(description="Always about:blank: `title` and `status` say the kind.")
+    title: str
+    status: int
+    detail: str = Field(description="What happened, and what to do.")
+    code: Refusal | KeyRefusal | None = Field(
+        default=None, description="Why a session, or a service with an API key, is refused, as one word."
+    )
+    request_id: str | None = Field(default=None, description="As in X-Request-Id and in the server's log.")
+    errors: list[dict[str, str]] | None = Field(default=None, description="The fields that are wrong, and how.")
+
+
+class PutTenant(BaseModel):
+    """What a tenant is to be. What is left out, or null, stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "Acme Ltd",
+                    "database_name": "twenty_tenant_acme_0a1b2c3d",
+                    "clerk_org_id": "org_2abcDEF",
+                    "admin_email": "ada@acme.example",
+                }
+            ]
+        },
+    )
+
+    name: OneLine | None = Field(default=None, description="The customer's name; a new workspace gets it.")
+    database_name: DatabaseName | None = Field(
+        default=None, description="The tenant's own database: its identity. Needed for a new tenant."
+    )
+    clerk_org_id: OrganizationId | None = Field(
+        default=None, description="Its Clerk organization; left out: as the registry has it."
+    )
+    admin_email: Email | None = Field(
+        default=None,
+        description="Who is to be admin: preferred among the organization's admins, or anybody where there is no "
+        "organization. A workspace that has its admin keeps it.",
+    )
+
+
+class Condition(BaseModel):
+    """One answer about a tenant; docs/troubleshooting.md explains every reason."""
+
+    type: str = Field(examples=["WorkspaceReady"])
+    status: Literal["True", "False", "Unknown"]
+    reason: str = Field(examples=["WorkspaceActive"])
+    message: str = Field(description="For a person, with what to do next where there is something to do.")
+    since: datetime
+
+
+class Tenant(BaseModel):
+    """A tenant as it stands."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "slug": "acme",
+                    "database_name": "twenty_tenant_acme_0a1b2c3d",
+                    "clerk_org_id": "org_2abcDEF",
+                    "state": "ready",
+                    "waiting": False,
+                    "server": "twenty",
+                    "workspace_id": _WORKSPACE,
+                    "workspace_url": "https://acme.crm.example.com",
+                    "user_id": _USER,
+                    "onboarding_status": "COMPLETED",
+                    "conditions": [
+                        {
+                            "type": "Ready",
+                            "status": "True",
+                            "reason": "AllTrue",
+                            "message": "Workspace, members, onboarding and a real login are all as they should be.",
+                            "since": "2026-11-23T10:42:00Z",
+                        }
+                    ],
+                    "run_id": "0f6a5be1-1d24-4f4f-8c0f-6a5be11d244f",
+                    "look_again_at": None,
+                    "status_url": "https://provisioning.example.com/v1/tenants/acme",
+                }
+            ]
+        }
+    )
+
+    slug: str
+    database_name: str
+    clerk_org_id: str | None
+    state: Literal["ready", "unwell", "aside"] = Field(
+        description="`unwell` until everything holds; `aside`: suspended or gone, and nothing is wanted of it."
+    )
+    waiting: bool = Field(description="A run is still to look at it, or is at it for the last request.")
+    server: str | None = Field(description="The Twenty server that it lives on.")
+    workspace_id: UUID | None
+    workspace_url: str | None
+    user_id: UUID | None = Field(description="The admin's Twenty user id.")
+    onboarding_status: str | None = Field(
+        description="What the last real login of the admin read; COMPLETED: no wizard."
+    )
+    conditions: list[Condition]
+    run_id: str | None = Field(description="The Dagster run that was launched for the last request, if any was.")
+    look_again_at: datetime | None = Field(description="When it is tried again by itself.")
+    status_url: str = Field(
+        description="Where to ask how far it is: by its slug, or by its database name where the slug is another "
+        "tenant's, too, or has slashes, per cent signs or control characters."
+    )
+
+
+class Tenants(BaseModel):
+    """A page of tenants, by database name."""
+
+    items: list[Tenant]
+    next: str | None = Field(description="`cursor` of the next page; null: this was the last.")
+
+
+class SessionDocument(BaseModel):
+    """The workspace that a session leads to."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tenant": "acme",
+                    "database_name": "twenty_tenant_acme_0a1b2c3d",
+                    "workspace_id": _WORKSPACE,
+                    "workspace_url": "https://acme.crm.example.com",
+                    "twenty_user_id": _USER,
+                    "role": "Member",
+                    "clerk_role": "org:member",
+                    "clerk_user_id": "user_2abcDEF",
+                    "clerk_org_id": "org_2abcDEF",
+                    "session_id": "sess_2abcDEF",
+                    "impersonator": None,
+                    "expires_at": "2026-11-23T10:43:00Z",
+                }
+            ]
+        }
+    )
+
+    tenant: str
+    database_name: str
+    workspace_id: UUID
+    workspace_url: str
+    twenty_user_id: UUID | None = Field(
+        description="Null for a member whom no backfill has reached yet: POST /v1/session/twenty makes the account."
+    )
+    role: str = Field(description="Label of the role in Twenty that the role at Clerk stands for.", examples=["Member"])
+    clerk_role: str = Field(examples=["org:member"])
+    clerk_user_id: str
+    clerk_org_id: str
+    session_id: str
+    impersonator: str | None = Field(description="Who opened the session in the user's name; null: the user.")
+    expires_at: datetime = Field(description="When the session token expires.")
+
+
+class TwentySignIn(BaseModel):
+    """A one-time sign-in to Twenty: whoever has it is that member. It lasts for minutes; do not store it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "workspace_id": _WORKSPACE,
+                    "twenty_user_id": _USER,
+                    "login_token": "eyJhbGciOi...",
+                    "verify_url": "https://acme.crm.example.com/verify?loginToken=eyJhbGciOi...",
+                    "expires_at": "2026-11-23T10:57:00Z",
+                }
+            ]
+        }
+    )
+
+    workspace_id: UUID
+    twenty_user_id: UUID
+    login_token: str
+    verify_url: str = Field(
+        description="Send the browser there: it signs in, without a second login.",
+        examples=["https://acme.crm.example.com/verify?loginToken=..."],
+    )
+    expires_at: datetime
+
+
+class TimelineEvent(BaseModel):
+    """One line of a tenant's timeline."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: datetime
+    who: str
+    source: str
+    what: str
+    run_id: str | None
+    failed: bool
+
+
+class TimelineTenant(BaseModel):
+    """Whose timeline it is."""
+
+    slug: str
+    database_name: str
+    server: str | None
+    workspace_id: UUID | None
+    workspace_url: str | None
+    clerk_org_id: str | None
+    state: str
+
+
+class TimelinePage(BaseModel):
+    """Events of one tenant, newest first."""
+
+    tenant: TimelineTenant
+    events: list[TimelineEvent]
+    next: str | None = Field(description="`before` of the next page; null: this was the last.")
+
+
+class Checks(BaseModel):
+    """Whether requests can be answered now."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, str] = Field(examples=[{"ledger": "ok", "clerk_keys": "ok"}])
+
+
+class Alive(BaseModel):
+    """The server runs."""
+
+    status: Literal["ok"]
+
+
+def tenant_document(state: TenantState, base_url: str) -> Tenant:
+    """A tenant for a service."""
+    line = state.line
+    return Tenant.model_validate(
+        {
+            "slug": line.slug,
+            "database_name": line.database_name,
+            "clerk_org_id": state.clerk_org_id,
+            "state": line.state,
+            "waiting": state.waiting,
+            "server": line.server,
+            "workspace_id": line.workspace_id,
+            "workspace_url": line.workspace_url,
+            "user_id": line.admin_user_id,
+            "onboarding_status": state.onboarding_status,
+            "conditions": [
+                {
+                    "type": stored.condition.type,
+                    "status": stored.condition.status,
+                    "reason": stored.condition.reason,
+                    "message": stored.condition.message,
+                    "since": stored.since,
+                }
+                for stored in line.conditions
+            ],
+            "run_id": state.run_id,
+            "look_again_at": None if line.state == "aside" else line.look_again_at,
+            "status_url": f"{base_url}/v1/tenants/{in_path(state.address)}",
+        }
+    )
+
+
+def session_document(context: WorkspaceContext) -> SessionDocument:
+    """A session for its holder."""
+    session = context.session
+    return SessionDocument.model_validate(
+        {
+            "tenant": context.tenant,
+            "database_name": context.database_name,
+            "workspace_id": context.workspace_id,
+            "workspace_url": context.workspace_url,
+            "twenty_user_id": context.twenty_user_id,
+            "role": context.role,
+            "clerk_role": session.role,
+            "clerk_user_id": session.user_id,
+            "clerk_org_id": session.organization_id,
+            "session_id": session.session_id,
+            "impersonator": session.impersonator,
+            "expires_at": session.expires_at,
+        }
+    )

@@ -1,0 +1,106 @@
+"""From a Clerk session to its workspace: for gateways, for front ends, and into Twenty."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from provisioning_pipeline.gateway.middleware import linked
+from provisioning_pipeline.gateway.problems import NO_STORE
+from provisioning_pipeline.gateway.resolver import Resolver
+from provisioning_pipeline.http.documents import SessionDocument, TwentySignIn, session_document
+from provisioning_pipeline.http.limits import RateLimit
+from provisioning_pipeline.http.names import in_header
+from provisioning_pipeline.http.problems import responses
+from provisioning_pipeline.http.sign_in import SignIns
+from provisioning_pipeline.settings import Settings
+
+_HEADERS: Mapping[str, str] = {
+    "X-Tenant": "The tenant's slug; its database name where another tenant has that slug, too. Spaces, per cent "
+    "signs and what is no printable ASCII are percent-encoded.",
+    "X-Twenty-Workspace-Id": "The workspace's id.",
+    "X-Twenty-User-Id": "The member's Twenty user id.",
+    "X-Twenty-Role": "Label of the role in Twenty that the role at Clerk stands for; encoded likewise.",
+}
+_VERIFY = "/v1/auth/verify"
+_REFUSALS = responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
+_SECURITY: dict[str, Any] = {"security": [{"clerkSession": []}, {"clerkCookie": []}]}
+Tenant = Annotated[
+    str | None,
+    Query(description="Slug or database name of the tenant that it has to be; another one's session: 403."),
+]
+
+
+def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) -> APIRouter:
+    """The routes for who holds a Clerk session."""
+    router = APIRouter(tags=["sessions"])
+    per_member = RateLimit(settings.sign_ins_per_minute, "sign-ins of this member")
+
+    async def verified(request: Request) -> Response:
+        request.scope["route"] = plain
+        context = linked(await resolver.resolve(request.scope["headers"], request.query_params.get("tenant")))
+        headers = {
+            "X-Tenant": in_header(context.tenant),
+            "X-Twenty-Workspace-Id": context.workspace_id,
+            "X-Twenty-User-Id": context.twenty_user_id or "",
+            "X-Twenty-Role": in_header(context.role),
+            **NO_STORE,
+        }
+        return Response(None, HTTPStatus.OK, headers)
+
+    # every request through a gateway comes here: FastAPI's own handling takes longer than all that is done
+    router.add_route(_VERIFY, verified, methods=["GET"], include_in_schema=False)
+    plain = router.routes[-1]
+
+    @router.get(
+        _VERIFY,
+        response_class=Response,
+        responses={
+            **_REFUSALS,
+            200: {
+                "description": "The session leads to a workspace.",
+                "headers": {
+                    name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()
+                },
+            },
+        },
+        openapi_extra=_SECURITY,
+    )
+    async def verify(request: Request, tenant: Tenant = None) -> Response:  # noqa: ARG001  # for OpenAPI; never called
+        """Forward authentication, for nginx's `auth_request`, Traefik and Caddy: headers, or 401 or 403."""
+        return await verified(request)
+
+    @router.get("/v1/session", response_model=SessionDocument, responses=_REFUSALS, openapi_extra=_SECURITY)
+    async def session(request: Request, tenant: Tenant = None) -> Response:
+        """The workspace that this session leads to, and who its holder is there."""
+        context = await resolver.resolve(request.scope["headers"], tenant)
+        request.state.tenant = context.tenant
+        return JSONResponse(session_document(context).model_dump(mode="json"), headers=NO_STORE)
+
+    @router.post(
+        "/v1/session/twenty",
+        response_model=TwentySignIn,
+        responses={**_REFUSALS, **responses(HTTPStatus.TOO_MANY_REQUESTS)},
+        openapi_extra=_SECURITY,
+    )
+    async def sign_in(request: Request) -> Response:
+        """Sign this member in to Twenty: send the browser to `verify_url`. A member whom no backfill has reached yet
+        is added to the workspace on the spot."""
+        session = await resolver.session(request.scope["headers"])
+        per_member.take(f"{session.issuer} {session.user_id}")
+        context, made = await sign_ins.sign_in(session)
+        request.state.tenant = context.tenant
+        document = TwentySignIn.model_validate(
+            {
+                "workspace_id": context.workspace_id,
+                "twenty_user_id": context.twenty_user_id,
+                "login_token": made.login_token,
+                "verify_url": made.verify_url,
+                "expires_at": made.expires_at,
+            }
+        )
+        return JSONResponse(document.model_dump(mode="json"), headers=NO_STORE)
+
+    return router

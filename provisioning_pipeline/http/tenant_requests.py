@@ -1,0 +1,360 @@
+"""A tenant manager asks for a tenant: register it, have it looked at, and tell how far it is."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
+
+from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.decide.registry_loss import weigh_loss
+from provisioning_pipeline.http.registered_databases import databases_of
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.proofs import Proofs
+from provisioning_pipeline.ledger.registration import must_show_all, register
+from provisioning_pipeline.ledger.registrations import known_rows
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
+from provisioning_pipeline.ledger.timeline import Timelines
+from provisioning_pipeline.ledger.turns import CodeLocations
+from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
+from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
+from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.run.conclude import tenants
+from provisioning_pipeline.run.policy import loss_budget
+from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
+
+_LOG = logging.getLogger(__name__)
+JOB = "reconcile_tenants"
+_FIRST_PAUSE_SECONDS = 0.3
+_LONGEST_PAUSE_SECONDS = 1.5
+_GROWTH = 1.2
+_MOST_WAITING = 50
+_MOST_REGISTERING = 4
+"""Half of the connections: whoever waits for a locked registry leaves the others to everybody else."""
+_LAUNCH_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class TenantState:
+    """A tenant as it stands, for whoever asked for it.
+
+    Args:
+        line: what is known about it, with its conditions.
+        clerk_org_id: its Clerk organization, where one is known.
+        onboarding_status: what the last real login of its admin read; None before there was one.
+        waiting: a run is still to look at it, or is at it for the last request.
+        address: the name under which it is asked for over HTTP: its slug, or its database name where the slug may
+            lead elsewhere.
+        run_id: the Dagster run that was launched for the request, or found at work, or the last such one; None: none,
+            or nobody knows.
+    """
+
+    line: TenantLine
+    clerk_org_id: str | None
+    onboarding_status: str | None
+    waiting: bool
+    address: str
+    run_id: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Everything about it holds, a real login proved it, and no run is to come."""
+        return self.line.state == "ready" and not self.waiting
+
+
+class UnknownTenant(Exception):
+    """The ledger knows no tenant of this name."""
+
+
+class OutOfReach(UnknownTenant):
+    """There is such a tenant, but the caller's key is not for it: told as if there were none."""
+
+
+class Requests:
+    """Takes requests for tenants.
+
+    Args:
+        ledger: where they are kept.
+        dagster: launches runs; None: nobody does, and the sensor sees the marks.
+        stopping: whether the server is about to end, so that nobody should wait any longer.
+    """
+
+    def __init__(
+        self, settings: Settings, ledger: LedgerAccess, dagster: DagsterClient | None, stopping: Callable[[], bool]
+    ) -> None:
+        self._settings = settings
+        self.ledger = ledger
+        self._dagster = dagster
+        self._stopping = stopping
+        self._waiting = 0
+        self._registering = asyncio.Semaphore(_MOST_REGISTERING)
+        self._launching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def put(self, asked: Registration, caller: Caller, *, wait: float) -> TenantState:
+        """Register or update a tenant and have it looked at, unless it is ready and nothing has changed.
+
+        Args:
+            wait: seconds to wait for it to become ready.
+
+        Raises:
+            Conflict: when it contradicts another tenant, or an earlier request under the same key.
+            LedgerAway: when the ledger cannot be asked.
+            Fault: when the tenant cluster has to be asked, and cannot be.
+        """
+        settings = self._settings
+        databases = await databases_of(self.ledger, settings, asked, caller)
+
+        async def keep(database: Database) -> tuple[Request | None, bool]:
+            requests = TenantRequests(database)
+            async with self._registering, requests.alone(caller):
+                earlier = await requests.earlier(caller)
+                return (earlier, False) if earlier else await keep_first(database, requests)
+
+        async def keep_first(database: Database, requests: TenantRequests) -> tuple[Request | None, bool]:
+            # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
+            registry = Registry(database, settings.registry_table)
+            await _must_not_be_in_doubt(registry, settings, asked)
+            changed, is_aside = await register(
+                registry,
+                asked,
+                caller,
+                status=settings.new_statuses[0],
+                else_statuses=settings.new_statuses[1:],
+                aside=frozenset(settings.registry_excluded_statuses),
+                databases=databases,
+            )
+            state = await _state(database, settings, asked.database_name)
+            as_it_should_be = "aside" if is_aside else "ready"
+            wanted = changed or state is None or state.line.state != as_it_should_be
+            if not wanted and caller.idempotency_key is None:
+                return None, False
+            request = await requests.add(
+                asked.database_name, asked.slug, caller, admin_email=asked.admin_email, mark=wanted
+            )
+            return request, wanted
+
+        request, wanted = await self.ledger.ask(keep)
+        return await self._answer(asked.database_name, request, wait, reach=caller.reach, launch=wanted)
+
+    async def reconcile(self, name: str, caller: Caller, *, wait: float) -> TenantState:
+        """Have a tenant looked at, ready or not.
+
+        Raises:
+            UnknownTenant: when nobody has this slug or database name.
+            SeveralTenants: when several have the slug.
+            Conflict: when something else was asked for under the same key.
+            LedgerAway: when the ledger cannot be asked.
+        """
+
+        async def keep(database: Database) -> tuple[Request, bool]:
+            requests = TenantRequests(database)
+            async with requests.alone(caller):
+                earlier = await requests.earlier(caller)
+                if earlier:
+                    return earlier, False
+                database_name, slug = await _place_of(database, self._settings, name, caller.reach)
+                return await requests.add(database_name, slug, caller, admin_email=None, mark=True), True
+
+        request, wanted = await self.ledger.ask(keep)
+        return await self._answer(request.database_name, request, wait, reach=caller.reach, launch=wanted)
+
+    async def state(self, name: str, reach: Reach) -> TenantState:
+        """A tenant in reach, by slug or database name, with the last run that was launched for it by request.
+
+        Raises:
+            UnknownTenant: when there is none.
+            SeveralTenants: when several have the slug.
+            LedgerAway: when the ledger cannot be asked.
+        """
+
+        async def look(database: Database) -> TenantState:
+            state = await _must_be_known(database, self._settings, name, reach)
+            return replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
+
+        return await self.ledger.ask(look)
+
+    async def _answer(
+        self, name: str, request: Request | None, wait: float, *, reach: Reach, launch: bool
+    ) -> TenantState:
+        """How far it is, after at most so many seconds; sooner when it is ready, or its run has ended without that."""
+        launched = False
+        if request and launch:
+            run_id, launched = await self._launch(request)
+            request = replace(request, run_id=run_id)
+        clock = asyncio.get_running_loop().time
+        state, ended = await self._look(name, request, reach, launched=launched)
+        # those who wait ask the ledger again and again; beyond some they are told to come again instead
+        if state.ready or ended or not wait or self._waiting >= _MOST_WAITING:
+            return state
+        self._waiting += 1
+        try:
+            pause, deadline = _FIRST_PAUSE_SECONDS, clock() + wait
+            while not (state.ready or ended or clock() >= deadline or self._stopping()):
+                await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
+                pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
+                with suppress(LedgerAway):
+                    # the request is kept: a ledger that is away for a moment only makes the answer older
+                    state, ended = await self._look(name, request, reach, launched=launched)
+        finally:
+            self._waiting -= 1
+        return state
+
+    async def _look(
+        self, name: str, request: Request | None, reach: Reach, *, launched: bool
+    ) -> tuple[TenantState, bool]:
+        """The tenant now, and whether there is nothing to wait for.
+
+        `launched`: the run was launched for this very request, so that its end is the answer.
+        """
+        run_id = request.run_id if request else None
+
+        async def look(database: Database) -> tuple[TenantState, bool]:
+            requests = TenantRequests(database)
+            # before the tenant is read: what a run that has ended left is there by then
+            ended = launched and await requests.has_ended(run_id)
+            state = await _must_be_known(database, self._settings, name, reach)
+            last = run_id if request else await requests.last_run(state.line.database_name)
+            return replace(state, run_id=last), ended or not state.waiting
+
+        return await self.ledger.ask(look)
+
+    async def _launch(self, request: Request) -> tuple[str | None, bool]:
+        """The run that looks at the tenant, and whether it is a new one; None: the sensor will launch it."""
+        if self._dagster is None:
+            return None, False
+        name = request.database_name
+        try:
+            async with asyncio.timeout(_LAUNCH_SECONDS):
+                return await self._launch_once(self._dagster, request)
+        except (DagsterAway, TimeoutError) as away:
+            _LOG.warning(
+                "No run was launched for %s, the sensor will do it: %s", name, str(away) or "no answer in time"
+            )
+            return None, False
+
+    async def _launch_once(self, dagster: DagsterClient, request: Request) -> tuple[str, bool]:
+        name = request.database_name
+        # one after another: the second of two requests at the same time finds the first one's run at work
+        async with self._launching.setdefault(name, asyncio.Lock()):
+            under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
+            if under_way and await dagster.is_under_way(under_way):
+                # what it has read already may have changed since; the mark has the sensor look again in that case
+                run_id, is_new = under_way, False
+            else:
+                config = {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}}
+                here = await self.ledger.ask(lambda database: CodeLocations(database).known())
+                tags = {"trigger": TENANT_MANAGER, "tenant": name}
+                run_id, is_new = await dagster.launch(JOB, config, tags, known=Place(*here) if here else None), True
+            await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
+        return run_id, is_new
+
+
+async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: Registration) -> None:
+    """No row is added to a registry that has lost many: they may be on their way back, with another status.
+
+    Raises:
+        Conflict: when the tenant has no row, and the registry is in doubt or hides rows from us.
+    """
+    await must_show_all(registry, asked)
+    if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
+        return
+    found = await known_rows(registry)
+    budget = loss_budget(settings)
+    loss = weigh_loss(registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=budget)
+    if loss.doubt:
+        raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}", KeyRefusal.REGISTRY_IN_DOUBT)
+
+
+async def place_of(ledger: LedgerAccess, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
+    """Database name and slug of the tenant in reach with this slug or database name, by ledger or else registry.
+
+    Raises:
+        UnknownTenant: when neither knows it.
+        SeveralTenants: when several have the slug.
+        LedgerAway: when the ledger cannot be asked.
+    """
+    return await ledger.ask(lambda database: _place_of(database, settings, name, reach))
+
+
+async def _place_of(database: Database, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
+    line = await _line(database, name, reach, with_conditions=False)
+    if line is not None:
+        return line.database_name, line.slug
+    # nobody has looked at it yet
+    rows = await Registry(database, settings.registry_table).named(name)
+    rows = [row for row in rows if row["database_name"] == name] or rows
+    if not rows:
+        raise UnknownTenant(name)
+    if not all(reach.covers(row["slug"]) for row in rows):
+        raise OutOfReach(name)
+    if len(rows) > 1:
+        raise SeveralTenants(tuple(sorted(row["database_name"] for row in rows)))
+    return rows[0]["database_name"], rows[0]["slug"]
+
+
+async def _must_be_known(database: Database, settings: Settings, name: str, reach: Reach) -> TenantState:
+    state = await _state(database, settings, name, reach)
+    if state is None:
+        raise UnknownTenant(name)
+    return state
+
+
+async def _line(database: Database, name: str, reach: Reach, *, with_conditions: bool) -> TenantLine | None:
+    """The tenant of this database name, or else the one with this slug; None: the ledger knows none.
+
+    Raises:
+        SeveralTenants: when several have the slug.
+        OutOfReach: when it is, or they are, out of reach.
+    """
+    found = await tenants(Ledger(database), with_conditions=with_conditions, only=name)
+    if not reach.everywhere and found and not any(reach.covers(line.slug) for line in found):
+        raise OutOfReach(name)
+    line = one_of(found, name)
+    if line is not None and not reach.covers(line.slug):
+        raise OutOfReach(name)
+    return line
+
+
+async def _state(database: Database, settings: Settings, name: str, reach: Reach = EVERY_TENANT) -> TenantState | None:
+    # before the tenant is read: what a run that has ended left is there by then
+    waiting = await TenantRequests(database).waiting([name])
+    line = await _line(database, name, reach, with_conditions=True)
+    if line is None:
+        return None
+    organization, _ = await Timelines(database).organization_and_members(line.database_name)
+    if organization is None:
+        # no run has read it yet
+        rows = await Registry(database, settings.registry_table).named(line.database_name)
+        named = (row["clerk_org_id"] for row in rows if row["database_name"] == line.database_name)
+        organization = next((found for found in named if found), None)
+    return TenantState(
+        line,
+        organization,
+        await _onboarding_status(database, line),
+        waiting=line.database_name in waiting,
+        address=address_of(line, await Ledger(database).shared_names([line.slug])),
+    )
+
+
+_LED_ASTRAY = re.compile(r"[\x00-\x1f\x7f/\\%]|^\.{0,2}$")
+"""Such parts of a path are decoded, merged or cut by proxies and browsers."""
+_LONGEST_ADDRESS = 255
+
+
+def address_of(line: TenantLine, shared: Collection[str]) -> str:
+    """The name by which a tenant is asked for; `shared` are those that stand for several tenants."""
+    slug = line.slug
+    leads_there = slug not in shared and len(slug) <= _LONGEST_ADDRESS and not _LED_ASTRAY.search(slug)
+    return slug if leads_there else line.database_name
+
+
+async def _onboarding_status(database: Database, line: TenantLine) -> str | None:
+    proofs = await Proofs(database).of([line.database_name])
+    return next((proof.status for proof in proofs if proof.twenty_user_id == line.admin_user_id), None)

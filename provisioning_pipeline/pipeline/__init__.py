@@ -1,1 +1,0 @@
-"""The layers put together: one reconciliation, and the preflight. Used by the command line and by Dagster alike."""

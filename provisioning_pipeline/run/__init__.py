@@ -1,0 +1,1 @@
+"""The main flow: observe, decide, admit, work, record, conclude."""

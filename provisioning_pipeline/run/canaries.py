@@ -1,0 +1,102 @@
+"""One tenant goes first where a server is not the Twenty that is known here; the others once its login is proved."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from provisioning_pipeline.decide.contract import MOST_CANARIES, in_turn
+from provisioning_pipeline.ledger.contracts import Contracts
+from provisioning_pipeline.model.condition import ConditionType, Reason, Status
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import Admin, Step, TenantPlan
+from provisioning_pipeline.run.contracts import Judged
+from provisioning_pipeline.steps.chain import ChainResult, server_steps
+from provisioning_pipeline.steps.scope import Server
+
+
+@dataclass
+class Tried:
+    """What the canaries of one server came to.
+
+    Args:
+        results: what was done for each of them; the last one's login was proved if any was.
+        told: a sentence for the log.
+        stop: why nobody else is worked on there in this run; None: the others go on.
+    """
+
+    results: list[ChainResult] = field(default_factory=list)
+    told: str = ""
+    stop: Fault | None = None
+
+
+async def try_canaries(
+    work: Sequence[TenantPlan],
+    judged: Judged,
+    server: Server,
+    contracts: Contracts,
+    run: Callable[[TenantPlan], Awaitable[ChainResult]],
+) -> Tried:
+    """Work on one tenant after another, up to the first whose login is proved, which the ledger remembers.
+
+    Args:
+        work: the plans that write to this server.
+        judged: the server's contract.
+        server: which may come to a stop of its own meanwhile.
+        contracts: where it is remembered.
+        run: all steps of one tenant.
+    """
+    candidates = in_turn((plan for plan in work if _proves_a_login(plan)), judged.tried)
+    slugs: dict[str, str] = {}
+    tried = Tried()
+    for plan in candidates[:MOST_CANARIES]:
+        result = await run(plan)
+        tried.results.append(result)
+        slugs[plan.tenant.database_name] = plan.tenant.slug
+        if is_proved(result):
+            await contracts.prove(judged.server, judged.contract.fingerprint, plan.tenant.database_name)
+            tried.told = f"{judged.unlike} {plan.tenant.slug} went first and its login is proved, so the others go on."
+            return tried
+        if server.stop:
+            tried.told, tried.stop = server.stop.message, server.stop
+            return tried
+    failed = {*judged.tried, *slugs}
+    # once everybody was tried, it begins with the first again
+    fresh = any(plan.tenant.database_name not in failed for plan in candidates)
+    await contracts.keep_tried(judged.server, judged.contract.fingerprint, failed if fresh else set())
+    tried.told = _unproved(judged, tried.results, slugs)
+    if len(work) > len(tried.results):
+        tried.stop = Fault(FaultKind.SERVER, Reason.CONTRACT_UNPROVED, tried.told)
+    return tried
+
+
+def is_proved(result: ChainResult) -> bool:
+    """Whether the tenant's login was proved."""
+    return not result.failed and any(
+        condition.type is ConditionType.LOGIN_PROVED and condition.status is Status.TRUE
+        for condition in result.conditions
+    )
+
+
+def _proves_a_login(plan: TenantPlan) -> bool:
+    return isinstance(plan.admin, Admin) and Step.VERIFY_LOGINS in server_steps(plan)
+
+
+def _unproved(judged: Judged, results: Sequence[ChainResult], slugs: dict[str, str]) -> str:
+    if not results:
+        return (
+            f"{judged.unlike} One tenant goes first there, and the others once its login is proved; but no tenant that "
+            "is to be worked on there has a known admin whose login could be proved. Nothing was written. Give one of "
+            "them an admin, in its Clerk organization or in the registry's admin_email: a later run begins with it."
+        )
+    first = results[0]
+    others = ", ".join(slugs[result.database_name] for result in results[1:])
+    return (
+        f"{judged.unlike} {slugs[first.database_name]} went first and its login is not proved: {_why(first)}"
+        + (f" Nor is that of {others}." if others else "")
+        + " The others wait. Put that right, or take that version of Twenty back; a later run tries again."
+    )
+
+
+def _why(result: ChainResult) -> str:
+    troubles = (condition for condition in result.conditions if condition.status is not Status.TRUE)
+    trouble = next(troubles, None)
+    return trouble.message if trouble else "nobody is known there who could sign in."

@@ -1,0 +1,206 @@
+"""The end of a run: a summary from the ledger, its report, and the run's row."""
+
+import asyncio
+import json
+import platform
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from provisioning_pipeline.clients.files import NotWritten
+from provisioning_pipeline.ledger.history import History, Run, point
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
+from provisioning_pipeline.model.history import Versions
+from provisioning_pipeline.report import page
+from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
+from provisioning_pipeline.run.certification import certificates
+from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.reconcile import PHASES
+from provisioning_pipeline.run.totals import Totals
+from provisioning_pipeline.settings import PREFIX, Settings
+
+_RUNS_SHOWN = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """A finished run and its report; None: it could not be written, and `not_written` says why."""
+
+    summary: Summary
+    report: Path | None
+    not_written: str | None = None
+
+
+async def tenants(ledger: Ledger, *, with_conditions: bool = False, only: str | None = None) -> tuple[TenantLine, ...]:
+    """Every tenant, or those with this slug or database name, the unwell first.
+
+    All conditions of a large fleet are many: only where somebody reads them.
+    """
+    rows = await ledger.tenant_rows(only)
+    if not with_conditions:
+        return tenant_lines(rows)
+    return tenant_lines(rows, await ledger.conditions([row["database_name"] for row in rows] if only else None))
+
+
+async def conclude(
+    connections: Connections,
+    *,
+    run_id: str,
+    trigger: str,
+    seconds: float,
+    totals: Totals,
+    in_dagster: bool = False,
+    continues: str | None = None,
+) -> Concluded:
+    """Summarise the run, remember how it ended, write its report. A report that cannot be written undoes nothing.
+
+    Args:
+        in_dagster: Dagster knows the run by this id, so that a report can link to it.
+        continues: the run whose plan this one goes on with, where it was executed again from the middle.
+    """
+    history, settings = connections.history, connections.settings
+    if continues and continues != run_id:
+        await history.take_over(run_id, trigger, continues)
+    lines = await tenants(connections.ledger)
+    states = [line.state for line in lines]
+    record = replace(
+        await history.record_of(run_id),
+        in_dagster=in_dagster,
+        aside=states.count("aside"),
+        calls=dict(totals.calls.most_common()),
+        clerk_calls=totals.clerk_calls,
+        twenty_calls=totals.twenty_calls,
+        clerk_calls_allowed=int(settings.clerk_requests_per_10_seconds * settings.clerk_share),
+        mutating_calls=totals.mutating_calls,
+        phases=tuple((phase, totals.phases[phase]) for phase in PHASES if phase in totals.phases),
+        refusals=tuple(totals.refusals),
+        defects=tuple(totals.defects),
+        versions=_versions(connections),
+        settings=shown(settings),
+    )
+    now = datetime.now(UTC)
+    run = Run(
+        run_id=run_id,
+        trigger=trigger,
+        begun_at=now - timedelta(seconds=seconds),
+        finished_at=now,
+        ready=states.count("ready"),
+        unwell=states.count("unwell"),
+        actions=0,
+        seconds=seconds,
+        report=None,
+        record=record,
+    )
+    summary = await _summary(connections.ledger, connections.removed_rows, settings, run, lines)
+    run = replace(run, actions=summary.actions, record=replace(record, emails=summary.emails))
+    summary = replace(summary, history=(*summary.history, point(run)))
+    # what was done is remembered whether or not its report can be written
+    await history.finish_run(run)
+    try:
+        path = await asyncio.to_thread(page.write, summary, settings.report_path, readers=settings.files_readable_by)
+    except NotWritten as refusal:
+        return Concluded(summary, None, str(refusal))
+    await history.store_report(run_id, str(path))
+    return Concluded(summary, path)
+
+
+async def last_summary(ledger: Ledger, removed_rows: RemovedRows, settings: Settings) -> Summary | None:
+    """The last finished run, with the tenants as they are now; None when no run has finished."""
+    runs = await History(ledger.database).last_runs(1)
+    if not runs:
+        return None
+    return await _summary(ledger, removed_rows, settings, runs[0], await tenants(ledger))
+
+
+async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
+    """The last finished run's report, drawn anew with the tenants as they are now; None when no run has finished."""
+    summary = await last_summary(connections.ledger, connections.removed_rows, connections.settings)
+    if summary is None:
+        return None
+    # the run's own file stays as it was written at its end
+    return summary, await asyncio.to_thread(
+        page.write,
+        summary,
+        connections.settings.report_path,
+        name="latest",
+        readers=connections.settings.files_readable_by,
+    )
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """The settings by variable, for people to read; secrets, and URLs that hold a password, are left out."""
+    found: dict[str, str] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if not isinstance(value, SecretStr) and name != "twenty_servers":
+            found[f"{PREFIX}{name.upper()}"] = _as_set(value)
+    for server in settings.servers:
+        rules = f", capacity {server.capacity or 'unlimited'}" + (
+            f", tenants {server.tenants}" if server.tenants else ""
+        )
+        found[f"Twenty server {server.name}"] = f"{server.base_url}{rules}"
+    return found
+
+
+def _as_set(value: object) -> str:
+    """A setting as one writes it into the environment."""
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, str | Path) else json.dumps(value)
+
+
+async def _summary(
+    ledger: Ledger, removed_rows: RemovedRows, settings: Settings, run: Run, lines: tuple[TenantLine, ...]
+) -> Summary:
+    history, record = History(ledger.database), run.record
+    slugs = {line.database_name: line.slug for line in lines}
+    drift = await history.drift_of(run.run_id)
+    url = settings.dagster_url
+    # the ledger keeps no order of keys
+    ordered = replace(
+        record,
+        calls=dict(sorted(record.calls.items(), key=lambda item: (-item[1], item[0]))),
+        settings=dict(sorted(record.settings.items())),
+    )
+    facts: dict[str, Any] = {
+        name: getattr(ordered, name)
+        for name in (
+            "refusals", "defects", "calls", "mutating_calls", "clerk_calls", "twenty_calls", "clerk_calls_allowed",
+            "forecast", "waiting", "whole", "approved", "versions", "settings", "looked_at",
+        )
+    }  # fmt: skip
+    return Summary(
+        run_id=run.run_id,
+        trigger=run.trigger,
+        begun_at=run.begun_at,
+        seconds=run.seconds,
+        tenants=lines,
+        outcomes=outcome_lines(await ledger.outcomes_of(run.run_id), slugs),
+        rows_removed=await _rows_removed(removed_rows, run.run_id),
+        phases=record.phases,
+        drift=tuple(
+            replace(found, database_name=slugs.get(found.database_name, found.database_name)) for found in drift
+        ),
+        history=tuple(point(earlier) for earlier in reversed(await history.last_runs(_RUNS_SHOWN))),
+        run_url=f"{url}/runs/{run.run_id}" if url and record.in_dagster else None,
+        certificates=await certificates(ledger.database, [server.name for server in settings.servers]),
+        **facts,
+    )
+
+
+def _versions(connections: Connections) -> Versions:
+    return Versions(
+        program=version("provisioning-pipeline"),
+        dagster=version("dagster"),
+        python=platform.python_version(),
+        servers={name: server.client.version for name, server in connections.servers.items()},
+    )
+
+
+async def _rows_removed(removed_rows: RemovedRows, run_id: str) -> int:
+    return await removed_rows.count(run_id, ONBOARDING_TABLE)

@@ -1,0 +1,181 @@
+"""Opens every remote system of the settings, once, in the one mode (dry or not) that a run has."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.postgres import Database, with_database
+from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.ledger.accounts import Accounts
+from provisioning_pipeline.ledger.contracts import Contracts
+from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
+from provisioning_pipeline.ledger.history import History
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.looks import Looks
+from provisioning_pipeline.ledger.marks import Marks
+from provisioning_pipeline.ledger.members import Members
+from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.removed_rows import RemovedRows
+from provisioning_pipeline.ledger.turns import Turns
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.settings import Settings, TwentyServer
+from provisioning_pipeline.steps.scope import Server
+
+_SHARED, _FOR_READS = 2, 4
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Every remote system. In a dry run none of them can be written to, whoever holds it."""
+
+    settings: Settings
+    dry_run: bool
+    cluster: Database
+    ledger: Ledger
+    history: History
+    registry: Registry
+    members: Members
+    accounts: Accounts
+    marks: Marks
+    turns: Turns
+    looks: Looks
+    hand_made: HandMadeWorkspaces
+    removed_rows: RemovedRows
+    contracts: Contracts
+    clerk: ClerkClient
+    servers: dict[str, Server]
+    twenty_calls: CallCounter
+    clerk_calls: CallCounter
+
+    @property
+    def twenty_databases(self) -> dict[str, TwentyDatabase]:
+        """The servers' own databases, by server name."""
+        return {name: server.database for name, server in self.servers.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionsNeeded:
+    """How many connections one run opens at most at the same time, to the server of each database."""
+
+    registry: int
+    cluster: int
+    twenty: int
+
+
+def connections_needed(settings: Settings) -> ConnectionsNeeded:
+    """What limits on roles, databases and servers must leave for one run."""
+    tenants, databases = settings.tenant_concurrency, settings.tenant_database_connections
+    limited = any(server.capacity is not None for server in settings.servers)
+    return ConnectionsNeeded(
+        # those that are shared; a lock of the run in Dagster, one for each tenant, for each tenant database that is
+        # repaired, and for each place that is claimed on a server whose places are limited
+        registry=(tenants + _SHARED) + 1 + tenants + databases + (tenants if limited else 0),
+        cluster=_FOR_READS + databases,
+        twenty=_FOR_READS + 1,
+    )
+
+
+def server_database(server: TwentyServer, *, read_only: bool, most_connections: int = 1) -> Database:
+    """A Twenty server's own database. Opened on first use."""
+    return Database(
+        server.database_url.get_secret_value(),
+        system=f'The database of Twenty server "{server.name}"',
+        unreachable=Reason.SERVER_DATABASE_UNREACHABLE,
+        read_only=read_only,
+        most_connections=most_connections,
+        most_of_all=_FOR_READS + 1,
+    )
+
+
+def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Database:
+    """A tenant's own database on the tenant cluster. Opened on first use."""
+    return Database(
+        with_database(settings.tenant_cluster_url_for(name), name),
+        system=f"The tenant database {name}",
+        unreachable=Reason.DATABASE_UNREACHABLE,
+        read_only=read_only,
+        most_connections=1,
+        most_of_all=connections_needed(settings).cluster,
+        owner_is_trusted=False,
+    )
+
+
+@asynccontextmanager
+async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) -> AsyncIterator[Connections]:
+    """Open all systems lazily and close them at the end. Opening reaches none of them yet.
+
+    With `logins`, a dry run may sign in to Twenty: that proves a password and changes nothing that anyone sees.
+    """
+    async with AsyncExitStack() as stack:
+        # one for each tenant that is worked on, and two for everything else
+        registry_database = await stack.enter_async_context(
+            ledger_database(
+                settings,
+                read_only=dry_run,
+                most_connections=settings.tenant_concurrency + _SHARED,
+                most_of_all=connections_needed(settings).registry,
+            )
+        )
+        cluster = await stack.enter_async_context(
+            Database(
+                settings.tenant_cluster_url.get_secret_value(),
+                system="The tenant cluster",
+                unreachable=Reason.DATABASE_UNREACHABLE,
+                read_only=True,
+                most_of_all=connections_needed(settings).cluster,
+            )
+        )
+        twenty_calls, clerk_calls = CallCounter(), CallCounter()
+        clerk = await stack.enter_async_context(
+            ClerkClient(
+                settings.clerk_base_url,
+                settings.clerk_secret_key,
+                timeout_seconds=settings.request_timeout_seconds,
+                dry_run=dry_run,
+                counter=clerk_calls,
+                requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
+                share=settings.clerk_share,
+            )
+        )
+        servers: dict[str, Server] = {}
+        for server in settings.servers:
+            client = await stack.enter_async_context(
+                TwentyClient(
+                    server,
+                    timeout_seconds=settings.request_timeout_seconds,
+                    activation_timeout_seconds=settings.activation_timeout_seconds,
+                    dry_run=dry_run,
+                    logins=logins,
+                    counter=twenty_calls,
+                    concurrency=settings.twenty_concurrency,
+                )
+            )
+            database = await stack.enter_async_context(
+                server_database(server, read_only=True, most_connections=_FOR_READS)
+            )
+            repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
+            servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
+        yield Connections(
+            settings=settings,
+            dry_run=dry_run,
+            cluster=cluster,
+            ledger=Ledger(registry_database),
+            history=History(registry_database),
+            registry=Registry(registry_database, settings.registry_table),
+            members=Members(registry_database),
+            accounts=Accounts(registry_database),
+            marks=Marks(registry_database),
+            turns=Turns(registry_database),
+            looks=Looks(registry_database),
+            hand_made=HandMadeWorkspaces(registry_database),
+            removed_rows=RemovedRows(registry_database),
+            contracts=Contracts(registry_database),
+            clerk=clerk,
+            servers=servers,
+            twenty_calls=twenty_calls,
+            clerk_calls=clerk_calls,
+        )

@@ -1,0 +1,276 @@
+"""Everything that a plan is made from, read at once for the fleet, or for some tenants. Reads only."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+import pandas as pd
+
+from provisioning_pipeline.clients.concurrency import all_of, both
+from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.clients.tenant_database import evidence, held_up
+from provisioning_pipeline.clients.tenant_role import RoleRights, role_rights
+from provisioning_pipeline.decide.detection import Detected, detect
+from provisioning_pipeline.decide.organizations import claimants_of
+from provisioning_pipeline.decide.registry_loss import RegistryLoss, weigh_loss
+from provisioning_pipeline.decide.slugs import namesakes_of
+from provisioning_pipeline.ledger.organizations import claims
+from provisioning_pipeline.ledger.registrations import known_rows
+from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.organization import Claim
+from provisioning_pipeline.model.tenant_database import LastLook, Look
+from provisioning_pipeline.observe import cluster
+from provisioning_pipeline.observe.clerk import ClerkSnapshot, some_organizations, whole_instance
+from provisioning_pipeline.observe.tenant_databases import look_at
+from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_half_members, with_users
+from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.policy import database_policy, detection_policy, loss_budget
+from provisioning_pipeline.steps.databases.plan.inspections import due
+from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
+
+
+class UnknownTenants(RunFault):
+    """A tenant was asked for by a name that nobody has."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything that was read, before anything is decided.
+
+    Args:
+        detected: the tenants to plan for.
+        registry, member_links, user_links: frames of our own side.
+        intents: frame; whom runs began to let in and have not linked.
+        taken_over: our rows about people of hand-made workspaces, also of those who left since.
+        looks: database name → look, of the tenant databases that were worth one.
+        dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
+        looked_at: when reading began, by the clock of the ledger's database.
+        loss: what the registry has lost since a run last looked.
+        claims: which tenants have the organizations in question, also tenants that are not planned for.
+        tenant_role: what may be done by the role that opens tenant databases.
+    """
+
+    detected: list[Detected]
+    registry: pd.DataFrame
+    twenty: TwentySnapshot
+    clerk: ClerkSnapshot
+    member_links: pd.DataFrame
+    user_links: pd.DataFrame
+    intents: pd.DataFrame
+    taken_over: list[Row]
+    looks: Mapping[str, Look]
+    looked_at: datetime
+    dropped: frozenset[str] = frozenset()
+    loss: RegistryLoss = field(default_factory=RegistryLoss)
+    claims: Sequence[Claim] = ()
+    tenant_role: RoleRights | None = None
+
+
+async def registry_loss(connections: Connections, approved: str | None = None) -> RegistryLoss:
+    """What the registry has lost since a run last looked, and whether that is believed.
+
+    Raises:
+        Fault: when registry, ledger or cluster cannot be read.
+    """
+    settings = connections.settings
+    found = await known_rows(connections.registry)
+    # a database that is gone as well says the same, of its own
+    there = set((await _databases(connections, found.lost))["database_name"]) if found.lost else set()
+    return weigh_loss(
+        connections.registry.table,
+        known=found.known,
+        lost=found.lost,
+        rows=found.rows,
+        dropped=set(found.lost) - there,
+        budget=loss_budget(settings, approved),
+    )
+
+
+async def everything(connections: Connections, approved: str | None = None) -> Seen:
+    """Everything at once: pages and whole tables, however many tenants there are.
+
+    `approved` is the name of a loss of registry rows that somebody agreed to.
+    """
+    settings, members = connections.settings, connections.members
+    looked_at = await connections.marks.now()
+    frames = all_of(
+        [
+            connections.registry.rows(),
+            connections.ledger.links(),
+            members.member_links(),
+            members.user_links(),
+            members.intents(),
+            _databases(connections, None),
+        ]
+    )
+    claimed_and_taken_over = both(claims(connections.registry), members.taken_over(also_left=True))
+    of_cluster = both(evidence(connections.cluster), role_rights(connections.cluster))
+    written_and_last = both(of_cluster, connections.looks.last())
+    theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
+    (ours, ((claimed, taken_over), ((written, tenant_role), last))), (twenty, clerk) = await both(
+        both(frames, both(claimed_and_taken_over, written_and_last)),
+        both(theirs, whole_instance(connections.clerk)),
+    )
+    registry, links, member_links, user_links, intents, databases = ours
+    known = _known(links)
+    lost = known - set(registry["database_name"])
+    # by what was read for this plan: a table that is being loaded says something else a moment later
+    loss = weigh_loss(
+        connections.registry.table,
+        known=len(known),
+        lost=lost,
+        rows=not registry.empty if await connections.registry.columns() else None,
+        dropped=lost - set(databases["database_name"]),
+        budget=loss_budget(settings, approved),
+    )
+    detected = detect(databases, registry, links, detection_policy(settings), loss)
+    twenty, looks = await both(
+        with_half_members(twenty, connections.twenty_databases, links),
+        _looks(connections, detected, written, last, looked_at),
+    )
+    dropped = frozenset(last.keys() - written.keys())
+    return Seen(
+        detected,
+        registry,
+        twenty,
+        clerk,
+        member_links,
+        user_links,
+        intents,
+        taken_over,
+        looks,
+        looked_at,
+        dropped,
+        loss,
+        claimed,
+        tenant_role,
+    )
+
+
+async def some(connections: Connections, names: list[str], *, by_hand: bool, approved: str | None = None) -> Seen:
+    """Only what concerns these tenants."""
+    settings, members = connections.settings, connections.members
+    looked_at = await connections.marks.now()
+    # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
+    wanted = [*names, *(slug for name in names for slug in namesakes_of(name))]
+    registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
+    databases = [*names, *registry["database_name"], *links["database_name"]]
+    found, (twenty, (member_links, intents)) = await both(
+        _databases(connections, databases),
+        both(
+            twenty_servers(
+                settings.servers,
+                connections.twenty_databases,
+                settings.tenant_database_pattern,
+                _uuids([*links["workspace_id"], *registry["workspace_id"]]),
+            ),
+            both(members.member_links(databases), members.intents(databases)),
+        ),
+    )
+    loss = await registry_loss(connections, approved)
+    # rows that are back since these were read
+    back = _known(links) - set(registry["database_name"]) - loss.lost
+    loss = replace(loss, kept=loss.kept | back)
+    detected = _chosen(detect(found, registry, links, detection_policy(settings), loss), names, by_hand=by_hand)
+    chosen = [entry.tenant.database_name for entry in detected]
+    written, taken_over = await both(evidence(connections.cluster, chosen), members.taken_over(chosen, also_left=True))
+    clerk, looks = await both(
+        _organizations(connections, detected), _looks(connections, detected, written, {}, looked_at)
+    )
+    old = [member.email for look in looks.values() for place in look.workspaces for member in place.members]
+    emails = sorted({*clerk.users["email"].dropna(), *intents["email"], *old})
+    ours = [member_links["twenty_user_id"], intents["twenty_user_id"].dropna(), links["admin_user_id"].dropna()]
+    accounts = sorted(set(pd.concat(ours)))
+    user_links = await members.user_links(sorted({*clerk.users["user_id"], *intents["clerk_user_id"]}), accounts)
+    ids = sorted({*accounts, *user_links["twenty_user_id"]})
+    twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
+    twenty = await with_half_members(twenty, connections.twenty_databases, links)
+    # an organization that one of these tenants may get can be another tenant's, which nobody asked for
+    named = {claim for found in claimants_of(detected) if (claim := found.registered or found.linked)}
+    claimed = await claims(connections.registry, sorted({*named, *clerk.organizations["organization_id"]}))
+    # whose account it is by e-mail may be linked to somebody who is not among these people
+    rivals = await members.user_links([], sorted(set(twenty.users["user_id"])))
+    return Seen(
+        detected,
+        registry,
+        twenty,
+        clerk,
+        member_links,
+        pd.concat([user_links, rivals], ignore_index=True).drop_duplicates(),
+        intents,
+        taken_over,
+        looks,
+        looked_at,
+        loss=loss,
+        claims=claimed,
+    )
+
+
+def _known(links: pd.DataFrame) -> set[str]:
+    """The tenants that had a registry row when a run last looked."""
+    return set(links[(links["registered"] == True) & (links["registry_row_gone"] != True)]["database_name"])  # noqa: E712  # None too
+
+
+async def _looks(
+    connections: Connections,
+    detected: Sequence[Detected],
+    written: Mapping[str, str],
+    last: Mapping[str, LastLook],
+    now: datetime,
+) -> dict[str, Look]:
+    """Look into those databases that somebody wrote to since the last look, and those that wait for a workspace."""
+    settings = connections.settings
+    eligible = [entry.tenant.database_name for entry in detected if entry.eligible]
+    policy = database_policy(settings, (await connections.registry.described()).owner)
+    wanted = due(eligible, written, last, policy.text, now, settings.full_look_seconds)
+    names = sorted({*wanted, *databases_without_workspace(detected)} & written.keys())
+    looks = await look_at(
+        settings.tenant_cluster_url_for,
+        written,
+        names,
+        now,
+        settings.tenant_database_connections,
+        settings.tenant_database_rows,
+        await held_up(connections.cluster) if names else {},
+    )
+    return {look.database_name: look for look in looks}
+
+
+async def _organizations(connections: Connections, detected: Sequence[Detected]) -> ClerkSnapshot:
+    """The organizations that these tenants name, and for those that name none, one with their slug."""
+    claimants = claimants_of(detected)
+    known = [named for found in claimants if (named := found.registered or found.linked)]
+    slugs = [found.slug for found in claimants if not (found.registered or found.linked)]
+    return await some_organizations(connections.clerk, known, slugs)
+
+
+async def _databases(connections: Connections, names: Sequence[str] | None) -> pd.DataFrame:
+    settings = connections.settings
+    return await cluster.databases(
+        connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded, names
+    )
+
+
+def _uuids(values: Iterable[object]) -> list[str]:
+    """Those that are UUIDs: the registry's column is the tenant manager's, and may hold anything."""
+    found = []
+    for value in values:
+        with suppress(ValueError):
+            found.append(str(UUID(str(value))))
+    return found
+
+
+def _chosen(detected: Sequence[Detected], names: Sequence[str] | None, *, by_hand: bool) -> list[Detected]:
+    if names is None:
+        return list(detected)
+    chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & set(names)]
+    known = {name for found in chosen for name in (found.tenant.slug, found.tenant.database_name)}
+    unknown = [name for name in names if name not in known]
+    if unknown and by_hand:
+        raise UnknownTenants(
+            f"No tenant is called {', '.join(map(repr, unknown))}. Give a slug or a database name as `provisioning "
+            "status` lists them."
+        )
+    return chosen

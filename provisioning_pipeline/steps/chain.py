@@ -1,0 +1,163 @@
+"""The steps of one tenant in order, under its lock, with every failure turned into a condition."""
+
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from psycopg import Error
+
+from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import MEMBER_CHANGES, Change, Outcome, Step, TenantPlan
+from provisioning_pipeline.steps.logins.act import verify_login
+from provisioning_pipeline.steps.members.act.backfill import backfill_members
+from provisioning_pipeline.steps.onboarding.act import repair_onboarding
+from provisioning_pipeline.steps.scope import Scope
+from provisioning_pipeline.steps.workspaces.act import provision_workspace
+
+_STEPS: Mapping[Step, tuple[Callable[[Scope], Awaitable[None]], ConditionType]] = {
+    Step.PROVISION_WORKSPACES: (provision_workspace, ConditionType.WORKSPACE_READY),
+    Step.BACKFILL_MEMBERS: (backfill_members, ConditionType.MEMBERS_SYNCED),
+    Step.REPAIR_ONBOARDING: (repair_onboarding, ConditionType.ONBOARDING_COMPLETE),
+    Step.VERIFY_LOGINS: (verify_login, ConditionType.LOGIN_PROVED),
+}
+_IN_FIRST_STEP = frozenset(
+    {
+        Change.CREATE_WORKSPACE,
+        Change.ADOPT_WORKSPACE,
+        Change.ACTIVATE_WORKSPACE,
+        Change.REJOIN_WORKSPACE,
+        Change.ADD_ADMIN,
+    }
+)
+ALL_STEPS: tuple[Step, ...] = tuple(_STEPS)
+"""In the order in which they run."""
+
+
+def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
+    """The steps that a tenant's changes ask for, in its workspace or in its own database."""
+    asked = {*server_steps(plan), *([Step.REPAIR_ONBOARDING] if plan.database and plan.database.needs_work else [])}
+    return tuple(step for step in ALL_STEPS if step in asked)
+
+
+def server_steps(plan: TenantPlan) -> tuple[Step, ...]:
+    """The steps that a tenant's changes ask for in its workspace; none when no server can take it."""
+    if plan.server is None:
+        return ()
+    changes = set(plan.changes)
+    steps: list[Step] = []
+    if changes & _IN_FIRST_STEP or (plan.address and plan.address.url is None):
+        steps.append(Step.PROVISION_WORKSPACES)
+    if changes & MEMBER_CHANGES:
+        steps.append(Step.BACKFILL_MEMBERS)
+    if steps or changes & {Change.CLEAR_ONBOARDING, Change.STORE_LINK}:
+        steps.append(Step.REPAIR_ONBOARDING)
+    if steps or Change.PROVE_LOGIN in changes:
+        steps.append(Step.VERIFY_LOGINS)
+    return tuple(steps)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainResult:
+    """What the steps of one tenant came to.
+
+    Args:
+        database_name: the tenant.
+        conditions: what was settled, for the ledger.
+        outcomes: what was attempted.
+        failed: a step did not get through, so later steps were not begun.
+        defect: an error that nobody foresaw, as `file:line ErrorName`; the run must fail for it in the end.
+        again_seconds: after how long another try can succeed, where that is known.
+    """
+
+    database_name: str
+    conditions: tuple[Condition, ...]
+    outcomes: tuple[Outcome, ...]
+    failed: bool
+    defect: str | None = None
+    again_seconds: float | None = None
+
+
+def together(results: Sequence[ChainResult]) -> ChainResult:
+    """What was done for one tenant in several places, as one; at least one result."""
+    first = results[0]
+    return ChainResult(
+        first.database_name,
+        tuple(condition for result in results for condition in result.conditions),
+        tuple(outcome for result in results for outcome in result.outcomes),
+        failed=any(result.failed for result in results),
+        defect=next((result.defect for result in results if result.defect), None),
+        again_seconds=next((result.again_seconds for result in results if result.again_seconds), None),
+    )
+
+
+def stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
+    """What a tenant's steps come to on a server that nobody may work on: its first step meets the stop."""
+    type_ = _STEPS[server_steps(plan)[0]][1]
+    if stop.reason is Reason.CONTRACT_UNPROVED:
+        # it holds for whatever is in that workspace, so it is told before all else
+        condition = is_unknown(ConditionType.WORKSPACE_READY, stop.reason, stop.message)
+    else:
+        condition = _settled(type_, stop)
+    return ChainResult(plan.tenant.database_name, (condition,), (), failed=True)
+
+
+async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
+    """Run these steps for one tenant. Never raises for what befalls one tenant."""
+    current = steps[0]
+    try:
+        async with tenant_lock(scope.ledger.database, scope.database_name, wait_seconds=scope.lock_wait_seconds):
+            for current in steps:
+                await _STEPS[current][0](scope)
+    except Fault as fault:
+        scope.server.note(fault)
+        scope.set(_failed_condition(scope, current, fault))
+        return replace(_result(scope, failed=True), again_seconds=fault.again_seconds)
+    except Error as error:
+        # the ledger or Twenty's database refused a statement; the first line of such a text names no values
+        scope.set(
+            is_unknown(
+                _STEPS[current][1],
+                Reason.UNEXPECTED_ERROR,
+                f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}.",
+            )
+        )
+        return _result(scope, failed=True, defect=defect_of(error))
+    except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; the run fails
+        defect = defect_of(error)
+        scope.set(
+            is_unknown(
+                _STEPS[current][1],
+                Reason.UNEXPECTED_ERROR,
+                f"{current} met an error that nobody foresaw ({defect}); its text is withheld, it may hold secrets.",
+            )
+        )
+        return _result(scope, failed=True, defect=defect)
+    return _result(scope, failed=False)
+
+
+def _failed_condition(scope: Scope, step: Step, fault: Fault) -> Condition:
+    type_ = _STEPS[step][1]
+    if fault.reason is Reason.REGISTRY_REFUSED:
+        type_ = ConditionType.REGISTERED
+    elif type_ in scope.conditions:
+        # the workspace is there; what failed is adding its admin
+        type_ = ConditionType.LOGIN_PROVED
+    return _settled(type_, fault)
+
+
+def _settled(type_: ConditionType, fault: Fault) -> Condition:
+    settle = is_unknown if fault.kind in (FaultKind.TRANSIENT, FaultKind.BUSY) else is_false
+    return settle(type_, fault.reason, fault.message)
+
+
+def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> ChainResult:
+    return ChainResult(scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect)
+
+
+def defect_of(error: Exception) -> str:
+    """Where an error that nobody foresaw was raised, as `file:line ErrorName`, without its text."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"

@@ -1,0 +1,1 @@
+"""The repair of tenants' own databases."""

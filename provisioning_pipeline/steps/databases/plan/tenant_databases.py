@@ -1,0 +1,383 @@
+"""Puts what a look into a tenant database found into the plan of its tenant."""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pandas as pd
+
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
+from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
+from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.tenant import (
+    Change,
+    DatabasePlan,
+    HandMade,
+    MemberPlan,
+    TenantPlan,
+)
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline.steps.databases.plan.hand_made import failed_checks, members_to_take_over
+from provisioning_pipeline.steps.databases.plan.inspections import evidence_under
+from provisioning_pipeline.steps.databases.plan.take_over import (
+    Candidates,
+    TakeOver,
+    TakeOverPolicy,
+    TakeOvers,
+    known_domains,
+    take_over,
+)
+from provisioning_pipeline.steps.members.plan.people import People
+from provisioning_pipeline.steps.members.plan.tenant_members import workspace_usable
+
+_ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
+_MOST_NAMED = 3
+_LONGEST_ID = 40
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MOST_REMOVED = 1_000
+"""Rows of one tenant database that one run removes; the next one goes on."""
+_UNREAD = frozenset({Reason.DATABASE_UNREACHABLE, Reason.TENANT_DATABASE_UNSAFE, Reason.TENANT_DATABASE_TOO_LARGE})
+"""Nothing of it was read. The first may pass by itself; the others stay until somebody writes there."""
+_NO_ONE = TakeOver()
+
+
+@dataclass(frozen=True)
+class DatabasePolicy:
+    """What the operator decided about tenant databases.
+
+    Args:
+        rows: onboarding rows are removed, or only told.
+        everyone: also rows of people who are not ours.
+        mend: a whole workspace that was left in PENDING_CREATION is set to ACTIVE.
+        take_over: which people of a hand-made workspace whom Clerk does not know become members of the proper one.
+        default_role: label of the role in Twenty that they get.
+        most_rows: of one table that are read in each.
+    """
+
+    rows: Literal["repair", "report"]
+    everyone: bool
+    mend: bool
+    take_over: TakeOverPolicy
+    default_role: str
+    most_rows: int = 10_000
+
+    @property
+    def text(self) -> str:
+        """What of the policy a look depends on; another text makes every database worth another look."""
+        return (
+            f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={self.take_over.text} "
+            f"most_rows={self.most_rows}"
+        )
+
+
+@dataclass(frozen=True)
+class PeopleOfDatabase:
+    """Whom a tenant database may speak of; e-mails in lower case.
+
+    Args:
+        ours: members at Clerk, linked and taken-over people, admins.
+        at_clerk: whom Clerk knows at all; None when Clerk could not be asked.
+        inside: who is in the tenant's workspace, was taken over once, or was once known to Clerk; and our own accounts.
+        unread: who the tenant's members at Clerk are could not be read.
+        domains: those that the tenant is known by, of its members at Clerk and its admins.
+        taken_over: how many came over from it so far.
+    """
+
+    ours: frozenset[str] = frozenset()
+    at_clerk: frozenset[str] | None = frozenset()
+    inside: frozenset[str] = frozenset()
+    unread: bool = False
+    domains: frozenset[str] = frozenset()
+    taken_over: int = 0
+
+
+def people_of_databases(
+    looks: Mapping[str, Look],
+    entries: Sequence[TenantPlan],
+    people: People,
+    admins: Sequence[tuple[str, str]],
+    taken_over: Sequence[tuple[str, str]],
+    never: Sequence[tuple[str, str]],
+) -> dict[str, PeopleOfDatabase]:
+    """Database name → people, of every database that was looked into.
+
+    Args:
+        admins: (database name, e-mail) of the tenants' admins.
+        taken_over: the same of those who came over from hand-made workspaces before, also of those who left since.
+        never: the same of those who are not to be taken over whatever Clerk says.
+    """
+    columns = ["database_name", "email"]
+    looked = [entry for entry in entries if entry.tenant.database_name in looks]
+    places = pd.DataFrame(
+        [(e.tenant.database_name, e.tenant.clerk_org_id, e.server, e.workspace_id) for e in looked],
+        columns=["database_name", "organization_id", "server", "workspace_id"],
+        dtype=object,
+    )
+    known = people.clerk_users[people.clerk_users["email"].notna()][["user_id", "email"]]
+    at_clerk = places.merge(people.memberships, on="organization_id").merge(known, on="user_id")[columns]
+    inside = places.merge(people.twenty_members, on=["server", "workspace_id"])
+    inside = inside.merge(people.twenty_users, on=["server", "user_id"])[columns]
+    vouched = [at_clerk, people.member_links[columns], pd.DataFrame(admins, columns=columns, dtype=object)]
+    before = pd.DataFrame(taken_over, columns=columns, dtype=object)
+    known_by, ours = _by_database(vouched, looks), _by_database([*vouched, before], looks)
+    insiders = _by_database([inside, before, pd.DataFrame(never, columns=columns, dtype=object)], looks)
+    everybody = frozenset(known["email"])
+    none: frozenset[str] = frozenset()
+    return {
+        name: PeopleOfDatabase(
+            ours.get(name, none),
+            everybody,
+            insiders.get(name, none),
+            domains=known_domains(known_by.get(name, none)),
+            taken_over=int((before["database_name"] == name).sum()),
+        )
+        for name in looks
+    }
+
+
+def _by_database(frames: Sequence[pd.DataFrame], looks: Mapping[str, Look]) -> dict[str, frozenset[str]]:
+    rows = pd.concat(frames, ignore_index=True)
+    rows = rows[rows["database_name"].isin(list(looks))]
+    return {str(name): frozenset(emails) for name, emails in rows.groupby("database_name")["email"]}
+
+
+def with_databases(
+    entries: Sequence[TenantPlan],
+    looks: Mapping[str, Look],
+    people: Mapping[str, PeopleOfDatabase],
+    policy: DatabasePolicy,
+    served: Collection[str] = (),
+) -> tuple[tuple[TenantPlan, ...], TakeOvers]:
+    """The plans, with the part of those databases that were looked into, and who comes over from all of them.
+
+    `served` are Twenty servers' own databases.
+    """
+    looked = [entry for entry in entries if entry.tenant.database_name in looks]
+    offered = {
+        name: Candidates(found, looks[name].owners, people[name].domains, people[name].taken_over)
+        for entry in looked
+        if (name := entry.tenant.database_name) not in served
+        and _may_come_over(entry, people[name])
+        and (found := _candidates(entry, looks[name], people[name]))
+    }
+    overs = take_over(offered, policy.take_over)
+    planned = {
+        entry.tenant.database_name: with_database(
+            entry,
+            looks[entry.tenant.database_name],
+            people[entry.tenant.database_name],
+            policy,
+            overs.by_database.get(entry.tenant.database_name, TakeOver()),
+            served=entry.tenant.database_name in served,
+        )
+        for entry in looked
+    }
+    return tuple(planned.get(entry.tenant.database_name, entry) for entry in entries), overs
+
+
+def with_database(
+    entry: TenantPlan,
+    look: Look,
+    people: PeopleOfDatabase,
+    policy: DatabasePolicy,
+    over: TakeOver = _NO_ONE,
+    *,
+    served: bool = False,
+) -> TenantPlan:
+    """The tenant's plan with what is to be done in its database, and by reason of what is there.
+
+    Where a Twenty server works on this very database (`served`), all of it is Twenty's: a workspace without metadata
+    may be one that Twenty has begun, and its people are Twenty's accounts. It is only told what was made by hand.
+    """
+    workspaces = _workspaces(entry, look, served=served)
+    rows = () if served else _rows(workspaces, look.flags, people, everyone=policy.everyone)
+    left_pending = [
+        found for found in workspaces if found.activation_status == "PENDING_CREATION" and not failed_checks(found)
+    ]
+    hand_made = tuple(
+        HandMade(found.workspace_id, found.display_name, tuple(map(str, failed_checks(found))))
+        for found in workspaces
+        if failed_checks(found)
+    )
+    # each is kept for an undo: an owner who writes them anew each time must not fill the ledger
+    repaired = rows[:_MOST_REMOVED] if policy.rows == "repair" else ()
+    mended = tuple(found.workspace_id for found in left_pending) if policy.mend else ()
+    members = tuple(_member(found, entry, policy) for found in over.people)
+    waits = over.waits or (policy.take_over.wanted and not served and _waits(entry, look, people))
+    uncertain = people.unread and any(flag.value is True for flag in look.flags)
+    later = len(rows) - len(repaired) if repaired else 0
+    after = (
+        is_false(_TYPE, Reason.WAITING, f"{later} more onboarding rows are pending in the tenant's database.")
+        if later
+        else _at_rest(look, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
+    )
+    now = _to_do(repaired, mended) if repaired or mended else after
+    if over.told:
+        after, now = (replace(each, message=f"{each.message} {over.told}") for each in (after, now))
+    plan = DatabasePlan(
+        evidence=evidence_under(policy.text, look.evidence),
+        looked_at=look.looked_at,
+        settled=not (repaired or mended or members or waits or uncertain)
+        and look.reason is not Reason.DATABASE_UNREACHABLE,
+        rows=repaired,
+        activate=mended,
+        hand_made=hand_made,
+        known_at_clerk=tuple(
+            sorted({member.email for found in workspaces for member in found.members} & (people.at_clerk or set()))
+        ),
+        after=after,
+        told=over.told,
+    )
+    changes = [
+        *entry.changes,
+        *([Change.REMOVE_ROWS] if repaired else []),
+        *([Change.MEND_WORKSPACE] if mended else []),
+    ]
+    if members:
+        changes += [change for member in members for change in member.changes]
+        changes += [Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN]
+    newer = (now, _to_come(members)) if members else (now,)
+    return replace(
+        entry,
+        changes=tuple(dict.fromkeys(changes)),
+        members=(*entry.members, *members),
+        database=plan,
+        conditions=(*(known for known in entry.conditions if known.type not in {new.type for new in newer}), *newer),
+    )
+
+
+def _rows(
+    workspaces: Sequence[FoundWorkspace], flags: Sequence[Flag], people: PeopleOfDatabase, *, everyone: bool
+) -> tuple[Flag, ...]:
+    of_places: defaultdict[str | None, list[Flag]] = defaultdict(list)
+    of_people: defaultdict[str | None, dict[str, Flag]] = defaultdict(dict)
+    for flag in flags:
+        if flag.workspace_id is None:
+            # the first of a step is the one that counts, and every workspace of a person looks at all of theirs
+            of_people[flag.user_id].setdefault(flag.key, flag)
+        else:
+            of_places[flag.workspace_id].append(flag)
+    found: dict[str | None, Flag] = {}
+    for workspace in workspaces:
+        users = {member.user_id for member in workspace.members if everyone or member.email in people.ours}
+        # only what may concern it: the owner of a database may write very many of both
+        near = [
+            *of_places.get(workspace.workspace_id, ()),
+            *(flag for user in users for flag in of_people.get(user, {}).values()),
+        ]
+        for flag in rows_in_the_way(users, workspace.workspace_id, near):
+            found.setdefault(flag.row_id, flag)
+    return tuple(found.values())
+
+
+def _workspaces(entry: TenantPlan, look: Look, *, served: bool) -> list[FoundWorkspace]:
+    workspaces = [found for found in look.workspaces if not served or found.activation_status not in _ACTIVATING]
+    # its own workspace is Twenty's to repair, also where Twenty works on this very database
+    return [found for found in workspaces if found.workspace_id != entry.workspace_id]
+
+
+def _candidates(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> tuple[FoundMember, ...]:
+    planned = {member.email for member in entry.members}
+    return members_to_take_over(_workspaces(entry, look, served=False), people.at_clerk or (), people.inside | planned)
+
+
+def _may_come_over(entry: TenantPlan, people: PeopleOfDatabase) -> bool:
+    return people.at_clerk is not None and entry.server is not None and workspace_usable(entry)
+
+
+def _waits(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> bool:
+    """Whether people may come over, but not in this run: Clerk does not say, or there is no workspace for them."""
+    return not _may_come_over(entry, people) and bool(_candidates(entry, look, people))
+
+
+def _member(found: FoundMember, entry: TenantPlan, policy: DatabasePolicy) -> MemberPlan:
+    # where there is an organization, who is admin is Clerk's word
+    admin = found.role == ADMIN_ROLE and entry.tenant.clerk_org_id is None
+    named = (Change.SET_NAME,) if found.first_name or found.last_name else ()
+    return MemberPlan(
+        clerk_user_id=None,
+        email=found.email,
+        first_name=found.first_name,
+        last_name=found.last_name,
+        role=ADMIN_ROLE if admin else policy.default_role,
+        twenty_user_id=None,
+        changes=(Change.ADD_MEMBER, *named, Change.SET_ROLE),
+        why="of the hand-made workspace; Clerk does not know them",
+    )
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+_TYPE = ConditionType.TENANT_DATABASE
+
+
+def _to_come(members: Sequence[MemberPlan]) -> Condition:
+    named = ", ".join(member.email for member in members[:_MOST_NAMED])
+    more = f" and {len(members) - _MOST_NAMED} more" if len(members) > _MOST_NAMED else ""
+    return is_false(
+        ConditionType.MEMBERS_SYNCED,
+        Reason.WAITING,
+        f"{named}{more} of the hand-made workspace are to be taken over by this run.",
+    )
+
+
+def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
+    parts = [f"{_rows_in_words(rows)} are to be removed"] if rows else []
+    parts += [f"workspace {_short(workspace_id)} is to be set to ACTIVE" for workspace_id in mended]
+    return is_false(_TYPE, Reason.WAITING, f"In the tenant's database, {' and '.join(parts)} by this run.")
+
+
+def _at_rest(
+    look: Look, hand_made: Sequence[HandMade], left_pending: Sequence[FoundWorkspace], rows: Sequence[Flag]
+) -> Condition:
+    if look.reason in _UNREAD or look.vanished:
+        return is_unknown(_TYPE, look.reason or Reason.DATABASE_VANISHED, look.message)
+    if look.reason is Reason.NO_SCHEMA_YET:
+        return is_true(_TYPE, look.reason, look.message)
+    if rows:
+        return is_false(
+            _TYPE,
+            Reason.ROWS_REPORTED,
+            f"{_rows_in_words(rows)} are pending in the tenant's database. Set PROVISIONING_TENANT_DATABASES=repair to "
+            "have them removed.",
+        )
+    if hand_made:
+        return is_true(_TYPE, Reason.HAND_MADE_WORKSPACE, _hand_made_in_words(hand_made))
+    if left_pending:
+        named = ", ".join(_short(found.workspace_id) for found in left_pending[:_MOST_NAMED])
+        return is_true(
+            _TYPE,
+            Reason.HAND_MADE_WORKSPACE,
+            f"Workspace {named} in the tenant's database is whole but was left in PENDING_CREATION. Set "
+            "PROVISIONING_MEND_HAND_MADE=true to have it set to ACTIVE.",
+        )
+    if look.reason is not None:
+        return is_unknown(_TYPE, look.reason, look.message)
+    return is_true(
+        _TYPE, Reason.NOTHING_PENDING, "No onboarding row of our people is pending in the tenant's database."
+    )
+
+
+def _rows_in_words(rows: Sequence[Flag]) -> str:
+    keys = sorted({flag.key for flag in rows})
+    named = ", ".join(keys[:_MOST_NAMED]) + (f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else "")
+    return f"{len(rows)} onboarding rows ({named})"
+
+
+def _short(workspace_id: str) -> str:
+    return workspace_id if _UUID.fullmatch(workspace_id) else repr(workspace_id[:_LONGEST_ID])
+
+
+def _hand_made_in_words(hand_made: Sequence[HandMade]) -> str:
+    told = "; ".join(
+        # the id is a text of its owner's, who may write a sentence there
+        f"workspace {found.display_name!r} ({_short(found.workspace_id)}) has {', '.join(found.failed_checks)}"
+        for found in hand_made[:_MOST_NAMED]
+    )
+    more = f"; and {len(hand_made) - _MOST_NAMED} more" if len(hand_made) > _MOST_NAMED else ""
+    return (
+        f"In the tenant's database, {told}{more}: inserted by SQL, nobody can open it. The tenant's proper workspace "
+        "is made in Twenty; the old rows are left as they are."
+    )

@@ -1,0 +1,326 @@
+"""Real logins read COMPLETED in the right workspace, else nothing is ready: the step verify_logins, and its proof.
+
+The proof of a login is the same in the step, for a tenant that a run changed, and in a verification of the fleet.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.ledger.ledger import Link
+from provisioning_pipeline.ledger.proofs import COMPLETED, Proof, Proofs
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import Origin
+from provisioning_pipeline.model.tenant import AdminUnknown, Change
+from provisioning_pipeline.steps.scope import Scope, open_door
+
+_KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED, Reason.WRONG_WORKSPACE})
+"""A setting of the workspace keeps out whom we sign in, or its address is another's by now: the fault says it."""
+LOGIN_REASONS = _KEPT_OUT | {
+    Reason.LOGIN_REFUSED,
+    Reason.WRONG_WORKSPACE,
+    Reason.WIZARD_SHOWS,
+    Reason.WORKSPACE_UNPAID,
+    Reason.WORKSPACE_GONE,
+}
+"""Why a login failed; LoginProved that is false for another reason says that nobody could be made admin."""
+
+_UNPAID = "PLAN_REQUIRED"
+"""What Twenty shows to members of a workspace without the subscription that the server asks for (source only)."""
+_CAME_IN = frozenset({Reason.WRONG_WORKSPACE, Reason.WIZARD_SHOWS})
+_ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER})
+_CHANGES_EVERYBODY = _ENTERING | {
+    Change.CREATE_WORKSPACE,
+    Change.ADOPT_WORKSPACE,
+    Change.ACTIVATE_WORKSPACE,
+    Change.ADD_ADMIN,
+    Change.CLEAR_ONBOARDING,
+}
+"""After one of these every member of ours is looked at, not only those whom it was about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login that is to be proved. Without `anew`, the one by which they came in in this run counts, too."""
+
+    twenty_user_id: str
+    email: str
+    anew: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailure:
+    """Somebody who does not come into the right workspace without a wizard.
+
+    Args:
+        database_name, slug: the tenant.
+        twenty_user_id, email: the person.
+        reason: one of `LOGIN_REASONS`.
+        seen: what they would see, as a sentence.
+        advice: what to do about it.
+    """
+
+    database_name: str
+    slug: str
+    twenty_user_id: str
+    email: str
+    reason: Reason
+    seen: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What the logins of one tenant came to.
+
+    Args:
+        proofs: everybody who was looked at, in the order in which they were asked for.
+        failures: those of them who would not see their workspace, in the same order.
+        stopped: why the others could not be looked at; None when everybody was.
+    """
+
+    proofs: tuple[Proof, ...]
+    failures: tuple[LoginFailure, ...]
+    stopped: Fault | None
+
+
+async def verify_login(scope: Scope) -> None:
+    """Log in as the admin, and as all members of ours if this run changed the tenant; settle LoginProved.
+
+    Otherwise only those members log in besides whose last login failed: it is not proved before they come in.
+
+    Raises:
+        Fault: when a login is refused, lands in another workspace, or would show the wizard; the first of these, with
+            how many there are. Everybody is looked at before.
+    """
+    scope.server.must_be_usable()
+    link = await scope.link()
+    unknown = _without_admin(scope)
+    if not (link.admin_email and link.admin_user_id) or (unknown and link.admin_user_id == scope.plan.lost_admin):
+        if unknown is None:
+            return
+        logins = await _members(scope) if unknown.reason is Reason.ACCOUNT_UNPROVEN else []
+        if not logins:
+            scope.set(unknown)
+            return
+    else:
+        admin = Login(link.admin_user_id, link.admin_email)
+        logins = [admin, *await _others(scope, link.admin_user_id)]
+    proved = await prove_logins(scope, link, logins)
+    if proved.failures:
+        raise first_of(proved.failures)
+    if proved.stopped:
+        raise proved.stopped
+    first = proved.proofs[0]
+    if first.twenty_user_id == link.admin_user_id:
+        await scope.ledger.store_admin(scope.database_name, first.twenty_user_id, first.email)
+    await settle_proved(scope, link, len(proved.proofs), first=first.email)
+
+
+async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Proved:
+    """Log in as each of these in the tenant's workspace, one person's failure hiding nobody, and store what they saw.
+
+    A server that is away ends it; what was seen until then is stored and returned with the fault, which `scope.server`
+    notes.
+
+    Raises:
+        Fault: when there is no workspace to log in to, or its database or the ledger cannot be reached.
+    """
+    try:
+        door = await open_door(scope, link)
+    except Fault as fault:
+        if fault.reason is not Reason.WORKSPACE_GONE:
+            raise
+        failures = [_failure(scope, login, fault.reason, fault.message, "Restore it there.") for login in logins]
+        return await _stored(scope, logins, dict(zip(logins, failures, strict=True)), None)
+    logins = await _by_current_emails(scope, logins)
+    seen: dict[Login, _Failed | None] = {}
+    stopped = None
+    try:
+        await all_of(_look(scope, door, login, seen) for login in logins)
+    except Fault as fault:
+        scope.server.note(fault)
+        stopped = fault
+    return await _stored(scope, logins, seen, stopped)
+
+
+async def _by_current_emails(scope: Scope, logins: Sequence[Login]) -> list[Login]:
+    """The same people by the addresses that their accounts have now: they may have changed them in Twenty since."""
+    emails = dict(await scope.server.database.users([], [login.twenty_user_id for login in logins]))
+    return [replace(login, email=emails.get(login.twenty_user_id, login.email)) for login in logins]
+
+
+def first_of(failures: Sequence[LoginFailure]) -> Fault:
+    """The first failure as a fault of the tenant, with how many others there are."""
+    first, others = failures[0], len(failures) - 1
+    more = f" {others} other login{'s' if others > 1 else ''} of it failed, too." if others else ""
+    return Fault(FaultKind.TENANT, first.reason, f"{first.seen} {first.advice}".rstrip() + more)
+
+
+async def settle_proved(scope: Scope, link: Link, logins: int, *, first: str) -> None:
+    """LoginProved is true: say so in the condition, and in the registry, for whom the tenant may be ready now.
+
+    `first` is the admin; a member where nobody may be admin whose account proves nothing.
+    """
+    assert link.workspace_id is not None
+    others = f" So do those of {logins - 1} other{'s' if logins > 2 else ''}." if logins > 1 else ""
+    scope.set(
+        is_true(
+            ConditionType.LOGIN_PROVED,
+            Reason.LOGIN_COMPLETED,
+            f"A login of {first} reads {COMPLETED} in workspace {link.workspace_id}.{others}",
+        )
+    )
+    changed = await scope.registry.store(
+        scope.database_name,
+        link.workspace_id,
+        link.admin_user_id,
+        ready_status=scope.ready_status,
+        pending_statuses=scope.pending_statuses,
+    )
+    stored = Change.STORE_LINK in scope.plan.changes and changed
+    if stored and Change.STORE_LINK not in {outcome.change for outcome in scope.outcomes}:
+        async with scope.change(Change.STORE_LINK, f"status {scope.ready_status} in {scope.registry.table}"):
+            pass
+
+
+def _without_admin(scope: Scope) -> Condition | None:
+    """Why the workspace has no admin, as it was planned, or as making somebody admin has just come to."""
+    unknown = scope.plan.admin
+    if isinstance(unknown, AdminUnknown):
+        return is_false(ConditionType.LOGIN_PROVED, unknown.reason, unknown.message)
+    return scope.conditions.get(ConditionType.LOGIN_PROVED)
+
+
+async def _members(scope: Scope) -> list[Login]:
+    """Every member of ours."""
+    members = await scope.members.of_tenant(scope.database_name)
+    return [Login(row["twenty_user_id"], row["email"]) for row in members]
+
+
+async def _others(scope: Scope, admin_user_id: str) -> list[Login]:
+    """The members besides the admin who are to be looked at."""
+    members = await scope.members.of_tenant(scope.database_name)
+    entered = {member.clerk_user_id for member in scope.plan.members if _ENTERING & set(member.changes)}
+    proofs = Proofs(scope.ledger.database)
+    await proofs.forget_strangers([scope.database_name])
+    failed = {proof.twenty_user_id for proof in await proofs.of([scope.database_name]) if not proof.completed}
+    done = {*scope.plan.changes, *(outcome.change for outcome in scope.outcomes)}
+    everybody = bool(_CHANGES_EVERYBODY & done)
+    return [
+        Login(row["twenty_user_id"], row["email"], anew=row["clerk_user_id"] not in entered)
+        for row in members
+        if row["twenty_user_id"] != admin_user_id and (everybody or row["twenty_user_id"] in failed)
+    ]
+
+
+def _origins(scope: Scope, found: Sequence[tuple[Login, "_Failed | None"]]) -> Iterator[tuple[str, Origin]]:
+    """What their logins tell of who made the accounts, of those who came in as the account that is theirs."""
+    for login, failed in found:
+        ours = scope.client.let_in_by_our_password(scope.account(login.email, login.twenty_user_id))
+        if ours is not None and (failed is None or failed.failure.reason in _CAME_IN):
+            yield login.twenty_user_id, Origin(login.email, ours)
+
+
+async def _look(scope: Scope, door: Door, login: Login, seen: dict[Login, "_Failed | None"]) -> None:
+    """Keep in `seen` how this login failed, or that it did not; only what befalls the server goes on as a fault."""
+    try:
+        async with scope.change(Change.PROVE_LOGIN, login.email):
+            await _log_in(scope, door, login)
+    except _Failed as failed:
+        seen[login] = failed
+    else:
+        seen[login] = None
+
+
+async def _log_in(scope: Scope, door: Door, login: Login) -> None:
+    account = scope.account(login.email, login.twenty_user_id)
+    try:
+        user = await scope.client.current_user(account, door, by_new_login=login.anew)
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        if fault.reason in _KEPT_OUT:
+            raise _failure(
+                scope, login, fault.reason, f"{login.email} cannot be signed in: {fault.message}", ""
+            ) from None
+        raise _failure(
+            scope,
+            login,
+            Reason.LOGIN_REFUSED,
+            f"The login of {login.email} is refused: {fault.message}",
+            f"`provisioning apply {scope.plan.tenant.slug}` does it now."
+            if fault.reason is Reason.HALF_MEMBER
+            else "If they were removed from the workspace in Twenty, "
+            f"`provisioning apply {scope.plan.tenant.slug}` adds them again, or makes whom Clerk names by now admin.",
+        ) from None
+    await scope.client.sign_out(account, door)
+    if user.user_id != login.twenty_user_id:
+        raise _failure(
+            scope,
+            login,
+            Reason.LOGIN_REFUSED,
+            f"The login of {login.email} is another account's than the member's: the e-mail changed hands in Twenty.",
+            "Compare the e-mails of both accounts there.",
+        )
+    if user.workspace_id != door.workspace_id:
+        raise _failure(
+            scope,
+            login,
+            Reason.WRONG_WORKSPACE,
+            f"The login of {login.email} lands in workspace {user.workspace_id}, not in {door.workspace_id}.",
+            "Compare the workspace's address in Twenty with the one that `provisioning status` tells.",
+        )
+    if user.onboarding_status == _UNPAID:
+        raise _failure(
+            scope,
+            login,
+            Reason.WORKSPACE_UNPAID,
+            f"{login.email} gets no further than the bill: workspace {door.workspace_id} has no subscription.",
+            "Have the customer pay there: unpaid, Twenty deletes it 7 days after its creation.",
+            status=user.onboarding_status,
+        )
+    if user.onboarding_status != COMPLETED:
+        raise _failure(
+            scope,
+            login,
+            Reason.WIZARD_SHOWS,
+            f"{login.email} would see the onboarding step {user.onboarding_status}.",
+            f"`provisioning apply {scope.plan.tenant.slug}` clears it and proves the login again.",
+            status=user.onboarding_status,
+        )
+
+
+class _Failed(Fault):
+    """A login that failed, with what is kept of it."""
+
+    def __init__(self, failure: LoginFailure, status: str) -> None:
+        super().__init__(FaultKind.TENANT, failure.reason, f"{failure.seen} {failure.advice}".rstrip())
+        self.failure = failure
+        self.status = status
+
+
+def _failure(
+    scope: Scope, login: Login, reason: Reason, seen: str, advice: str, *, status: str | None = None
+) -> _Failed:
+    tenant = scope.plan.tenant
+    failure = LoginFailure(tenant.database_name, tenant.slug, login.twenty_user_id, login.email, reason, seen, advice)
+    return _Failed(failure, status or reason)
+
+
+async def _stored(
+    scope: Scope, logins: Sequence[Login], seen: Mapping[Login, _Failed | None], stopped: Fault | None
+) -> Proved:
+    """What was seen, in the order of the logins, once it is in the ledger; and whose password is ours."""
+    found = [(login, seen[login]) for login in logins if login in seen]
+    await scope.accounts.store(scope.client.name, list(_origins(scope, found)), scope.run_id)
+    proofs = await Proofs(scope.ledger.database).store(
+        [
+            Proof(scope.database_name, login.twenty_user_id, login.email, failed.status if failed else COMPLETED)
+            for login, failed in found
+        ],
+        scope.run_id,
+    )
+    return Proved(tuple(proofs), tuple(failed.failure for _, failed in found if failed), stopped)

@@ -1,0 +1,1 @@
+"""The members of Clerk as members of the workspace."""

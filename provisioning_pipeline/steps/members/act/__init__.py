@@ -1,0 +1,1 @@
+"""Bringing members in, putting them right, and taking them out."""

@@ -1,0 +1,132 @@
+"""Taking out who left at Clerk, and the proof that Twenty refuses them."""
+
+import time
+from datetime import UTC, datetime
+
+from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
+from provisioning_pipeline.clients.twenty.roster import RosterEntry
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Change, MemberPlan
+from provisioning_pipeline.steps.members.act.invite_links import renew
+from provisioning_pipeline.steps.members.act.keys import see_to_api_keys
+from provisioning_pipeline.steps.members.act.last_look import must_still_be_gone
+from provisioning_pipeline.steps.members.act.work import Work
+from provisioning_pipeline.steps.scope import Scope
+
+LEAVING = frozenset({Change.DROP_LINK, Change.REMOVE_MEMBER})
+"""Changes of somebody who is no longer to be a member."""
+
+
+async def leave(work: Work, member: MemberPlan) -> None:
+    """Take one person out of the workspace, as their plan says; `forget_left` drops our link to them.
+
+    Raises:
+        Fault: classified; among others LAST_ADMIN_KEPT, HALF_MEMBER, and REMOVAL_NOT_PROVED when Twenty still lets
+            them in. The link stays then, so that the next run sees to it.
+    """
+    scope = work.scope
+    entry = work.entry(member)
+    if Change.REMOVE_MEMBER in member.changes and entry is not None:
+        must_leave_an_admin(work, member)
+        await _remove(work, member, entry)
+    if Change.DROP_LINK in member.changes:
+        if member.why:
+            await must_still_be_gone(scope, member)
+        async with scope.change(Change.DROP_LINK, member.why or member.email):
+            if member.why:
+                await _prove(scope, scope.account(member.email, member.twenty_user_id), work.door, None)
+    work.left.append(member)
+
+
+async def forget_left(work: Work) -> None:
+    """Renew the invite link, which everybody who left could read, then drop our links to them.
+
+    In this order, so that a run that was killed in between is followed by one that renews it. An account that is
+    another person's by now has left nothing.
+
+    Raises:
+        Fault: when Twenty refuses another link; the links to them stay.
+    """
+    scope = work.scope
+    if scope.renews_invite_link and any(member.why for member in work.left):
+        await renew(scope, work.door, "who left could read it")
+    users = [member.clerk_user_id for member in work.left if member.clerk_user_id is not None]
+    if users:
+        await scope.members.drop(scope.database_name, users)
+
+
+async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
+    """Remove them and prove it: their token from before and a new login are both refused."""
+    scope, door = work.scope, work.door
+    account = scope.account(entry.email, entry.user_id)
+    if entry.workspace_member_id is None:
+        await must_still_be_gone(scope, member)
+        # Twenty removes nobody without a member record; their membership ends as Twenty ends it itself
+        async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
+            await scope.client.withdraw_invitations(door, entry.email)
+            await scope.server.database.records.retire_membership(door.workspace_id, entry.user_id)
+            await _prove(scope, account, door, None)
+            learnt.append("they had no member record: their membership was ended by SQL, and a new login is refused")
+        return
+    token = await _token_before(scope, account, door)
+    await must_still_be_gone(scope, member)
+    keys = await see_to_api_keys(work, member, entry)
+    async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
+        # an open invitation would let them in again at their next login
+        await scope.client.withdraw_invitations(door, entry.email)
+        if entry.role is None:
+            # Twenty removes nobody without a role
+            await scope.client.set_role(door, entry.workspace_member_id, await scope.client.role_id(door, member.role))
+        begun = time.perf_counter()
+        await scope.client.remove_member(door, entry.workspace_member_id)
+        await _prove(scope, account, door, token)
+        proof = (
+            "proved for sessions and logins: old token and new login refused "
+            f"{time.perf_counter() - begun:.1f} s after the removal"
+        )
+        if member.changed_at is not None:
+            proof += f", {datetime.now(UTC).timestamp() - member.changed_at / 1000:.1f} s after the change at Clerk"
+        learnt += [proof, keys]
+
+
+async def _prove(scope: Scope, account: Account, door: Door, token: Token | None) -> None:
+    still = await scope.client.lets_in(account, door, token)
+    scope.client.forget(account, door)
+    if still is not None:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.REMOVAL_NOT_PROVED,
+            f"{account.email} is no member of workspace {door.workspace_id} any more, but {still}. Look at it now.",
+        )
+
+
+async def _token_before(scope: Scope, account: Account, door: Door) -> Token | None:
+    """A token of theirs from before the removal; None when they cannot sign in anyway."""
+    try:
+        return await scope.client.member_token(account, door)
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        return None
+
+
+def must_leave_an_admin(work: Work, member: MemberPlan) -> None:
+    """The last look before something is taken away; deciding has seen to it already."""
+    leaving = {other.twenty_user_id for other in work.scope.plan.members if HARMFUL_CHANGES & set(other.changes)}
+    others = [
+        entry
+        for entry in work.roster.members
+        if entry.role == ADMIN_ROLE
+        and entry.user_id not in leaving
+        and entry.email != work.scope.client.service_account.email
+    ]
+    entry = work.entry(member)
+    if not others and entry is not None and entry.role == ADMIN_ROLE:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.LAST_ADMIN_KEPT,
+            f"{member.email} keeps the role Admin, since no other admin is left in {work.door.workspace_id}. "
+            "Make somebody else admin at Clerk; the next run goes on.",
+        )

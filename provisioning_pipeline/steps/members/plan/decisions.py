@@ -1,0 +1,379 @@
+"""Who is to be a member of which workspace, with which name and role.
+
+What cannot be told for certain is a finding with a reason, never a guess. Only people whom we linked ourselves can
+lose their membership.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import pandas as pd
+
+from provisioning_pipeline.decide.ownership import ONCE_PROVED, AccountKey, unproven_message
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.frames import BROKEN_RECORDS, records
+from provisioning_pipeline.model.people import ADMIN_ROLE, Evidence, Ownership
+from provisioning_pipeline.model.tenant import Change, Finding, MemberPlan
+from provisioning_pipeline.steps.members.plan.people import (
+    People,
+    accounts_of,
+    desired_members,
+    gone_members,
+    with_account_among,
+)
+
+
+@dataclass(frozen=True)
+class MemberPolicy:
+    """What the operator decided about members.
+
+    Args:
+        roles: Clerk role → label of the role in Twenty.
+        default_role: label for every other Clerk role.
+        gone: what happens to a linked person who is no longer an active member at Clerk.
+        store_external_id: keep the Twenty user id at Clerk.
+        trusts_accounts: whoever has an account with a member's address counts as that member.
+    """
+
+    roles: Mapping[str, str]
+    default_role: str
+    gone: Literal["report", "demote", "remove"] = "report"
+    store_external_id: bool = False
+    trusts_accounts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MemberDecision:
+    """What is to be done for the members of one tenant.
+
+    Args:
+        members: people with at least one change, by Clerk user id.
+        findings: what needs a person.
+        replace_admin: Twenty user ids that can no longer stand for the tenant's admin.
+    """
+
+    members: tuple[MemberPlan, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    replace_admin: frozenset[str] = frozenset()
+
+
+NOTHING: Final = MemberDecision()
+
+
+def with_target(desired: pd.DataFrame, policy: MemberPolicy) -> pd.DataFrame:
+    """The rows of `desired_members` with `target`: the label of the role that the mapping gives."""
+    return desired.assign(target=desired["clerk_role"].map(policy.roles).fillna(policy.default_role))
+
+
+def accounts_that_matter(desired: pd.DataFrame) -> set[AccountKey]:
+    """The accounts of those who would get a role or a membership: they first have to prove that they are theirs.
+
+    Args:
+        desired: rows of `with_target`.
+    """
+    raised = (desired["current_role"] != desired["target"]) & (desired["current_role"] != ADMIN_ROLE)
+    return accounts_of(desired[(desired["inside"].isna() | raised) & ~desired["contested"] & ~desired["is_service"]])
+
+
+def decide_members(
+    people: People, policy: MemberPolicy, desired: pd.DataFrame | None = None
+) -> dict[str, MemberDecision]:
+    """Database name → decision, for tenants in which anything is to be done or told. Nobody is in two changes' way.
+
+    `desired` are the rows of `with_target`, where they are known already.
+    """
+    if desired is None:
+        desired = with_target(desired_members(people), policy)
+    gone = gone_members(people, desired)
+    builders: dict[str, _Builder] = {}
+    known = with_account_among(desired, set(people.accounts.evidence))
+    for row in records(desired[_needs_a_look(desired, policy) | known]):
+        _decide_one(builders.setdefault(row["database_name"], _Builder()), row, policy, people)
+    for row in records(gone):
+        _decide_gone(builders.setdefault(row["database_name"], _Builder()), row, policy)
+    _keep_an_admin(builders, desired)
+    found = {name: builder.decision() for name, builder in builders.items()}
+    return {name: decision for name, decision in found.items() if decision != NOTHING}
+
+
+def _needs_a_look(rows: pd.DataFrame, policy: MemberPolicy) -> "pd.Series[bool]":
+    """Rows in which not everything is as it should be; the rest is never made into objects."""
+    named = (rows["first_name"] != "") | (rows["last_name"] != "")
+    renamed = (rows["first_name"] != rows["linked_first_name"]) | (rows["last_name"] != rows["linked_last_name"])
+    found = (
+        rows["inside"].isna()
+        | rows["linked_account"].isna()
+        | (rows["linked_account"] != rows["account"])
+        | ~rows["by_link"]
+        | (named & (renamed | rows["record"].notna()))
+        | rows["record"].isin(BROKEN_RECORDS)
+        | (rows["current_role"] != rows["target"])
+        | (rows["email"].notna() & (rows["account_email"] != rows["email"]))
+        | rows["contested"]
+        | rows["is_service"]
+    )
+    if policy.store_external_id:
+        found |= rows["external_id"] != rows["account"]
+    return found
+
+
+# --- one person ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Builder:
+    members: dict[str, MemberPlan]
+    findings: list[Finding]
+    replace_admin: set[str]
+    harmed_admins: dict[str, tuple[int, str, str]]
+    """Account → (linked at, e-mail, Clerk user) of admins who would lose their role."""
+    doubtful: set[str]
+    """Accounts and e-mails of active people of whom nobody can say which account is theirs."""
+
+    def __init__(self) -> None:
+        self.members = {}
+        self.findings = []
+        self.replace_admin = set()
+        self.harmed_admins = {}
+        self.doubtful = set()
+
+    def find(self, reason: Reason, person: str, message: str, *, blocks: bool = True) -> None:
+        self.findings.append(Finding(reason, person, message, blocks))
+
+    def decision(self) -> MemberDecision:
+        order = list(Reason)
+        return MemberDecision(
+            tuple(self.members[user] for user in sorted(self.members)),
+            tuple(sorted(self.findings, key=lambda found: (order.index(found.reason), found.person, found.message))),
+            frozenset(self.replace_admin),
+        )
+
+
+def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy, people: People) -> None:
+    clerk_user, email, account = row["clerk_user_id"], row["email"], row["account"]
+    trouble = _account_trouble(row)
+    if trouble:
+        builder.findings.append(trouble)
+        builder.doubtful |= {email, account} - {None}
+        return
+    if row["by_link"] and email and row["account_email"] != email:
+        builder.find(
+            Reason.EMAIL_CHANGED,
+            email,
+            f"Clerk now has {email} for the person whose Twenty account is {row['account_email']}. They stay linked; "
+            "change the e-mail of the account in Twenty, or undo it at Clerk.",
+        )
+    inside = bool(row["inside"])
+    ownership = people.accounts.of(row["server"], account, clerk_user) if account else Ownership.PROVED
+    if ownership is Ownership.UNPROVED:
+        _tell_unproven(builder, row, people.accounts.evidence[row["server"], account], people)
+        builder.replace_admin.add(account)
+        if not inside:
+            return
+    changes = [
+        *_joining(row, inside=inside),
+        *([Change.MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
+        *_naming(row),
+        *([_role_change(row)] if inside and _may_be_changed(row, ownership) else []),
+        *([Change.STORE_AT_CLERK] if policy.store_external_id and not row["external_id"] else []),
+    ]
+    if policy.store_external_id and row["external_id"] and account and row["external_id"] != account:
+        builder.find(
+            Reason.EXTERNAL_ID_TAKEN,
+            email or clerk_user,
+            f"{email or clerk_user} already has external_id {row['external_id']} at Clerk; it is left as it is. Clear "
+            "it there, or set PROVISIONING_CLERK_STORE_EXTERNAL_ID=false.",
+        )
+    if Change.DEMOTE_MEMBER in changes:
+        builder.harmed_admins[account] = (row["linked_at"] or 0, row["account_email"], clerk_user)
+        builder.replace_admin.add(account)
+    if changes:
+        builder.members[clerk_user] = MemberPlan(
+            clerk_user_id=clerk_user,
+            email=row["account_email"],
+            first_name=row["first_name"],
+            last_name=row["last_name"],
+            role=row["target"],
+            twenty_user_id=account,
+            changes=tuple(changes),
+            why=_why(row, changes, ownership),
+            undoes_our_join=Change.DEMOTE_MEMBER in changes
+            and (row["database_name"], clerk_user) in people.raised_by_us,
+        )
+
+
+def _tell_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence, people: People) -> None:
+    """Whoever is a member has what is theirs, more or less; whoever is none lacks it."""
+    inside, current, target = bool(row["inside"]), row["current_role"], row["target"]
+    if not inside:
+        keeps = f"So they are neither added as {target} nor invited."
+        if _is_invited_by_others(row, evidence, people):
+            keeps += _INVITED_BY_OTHERS
+    elif current == target:
+        keeps = f"They keep the role {target}."
+    elif current == ADMIN_ROLE:
+        keeps = f"They get the role {target} instead of {current}, as Clerk says."
+    else:
+        keeps = f"They keep {f'the role {current}' if current else 'no role'}, although Clerk's makes them {target}."
+    message = unproven_message(row["server"], evidence, keeps)
+    builder.find(Reason.ACCOUNT_UNPROVEN, evidence.email, message, blocks=not inside)
+
+
+_INVITED_BY_OTHERS: Final = (
+    " Somebody else has invited this address to the workspace, though, and whoever has the account joins by signing "
+    "in: withdraw that in Twenty (Settings > Members) unless it is theirs."
+)
+
+
+def _is_invited_by_others(row: Mapping[str, Any], evidence: Evidence, people: People) -> bool:
+    known = people.invitations
+    found = (known["database_name"] == row["database_name"]) & (known["email"] == evidence.email)
+    return bool((found & ~known["ours"].astype(bool)).any())
+
+
+def _may_be_changed(row: Mapping[str, Any], ownership: Ownership) -> bool:
+    """Whether their role is to be another one, and may be: from Admin it can only go down, else perhaps up."""
+    if row["current_role"] == row["target"]:
+        return False
+    return row["current_role"] == ADMIN_ROLE or ownership is not Ownership.UNPROVED
+
+
+def _why(row: Mapping[str, Any], changes: list[Change], ownership: Ownership) -> str:
+    if Change.DEMOTE_MEMBER in changes:
+        return f"their role at Clerk is {row['clerk_role']}"
+    raises = {Change.ADD_MEMBER, Change.SET_ROLE} & set(changes)
+    return ONCE_PROVED if raises and ownership is Ownership.UNCHECKED else ""
+
+
+def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
+    """Why nobody can say which account is theirs."""
+    email, person = row["email"], row["email"] or row["clerk_user_id"]
+    if row["is_service"]:
+        return Finding(
+            Reason.ACCOUNT_CLAIMED_TWICE,
+            person,
+            f"{person} is the e-mail of the service account, which is nobody's. Use an address of its own for it.",
+        )
+    if row["by_link"]:
+        return _claimed_twice(person) if row["contested"] else None
+    if not email:
+        return Finding(
+            Reason.EMAIL_UNVERIFIED,
+            person,
+            f"{person} has no verified primary e-mail at Clerk, so no account can be made or found for them. Have "
+            "them verify it; the next run adds them.",
+        )
+    if row["candidates"] > 1:
+        return Finding(
+            Reason.ACCOUNT_AMBIGUOUS,
+            person,
+            f"{int(row['candidates'])} accounts at Twenty have the e-mail {email} in different spellings. Delete or "
+            "rename all but one there; the next run links it.",
+        )
+    return _claimed_twice(person) if row["contested"] else None
+
+
+def _claimed_twice(person: str) -> Finding:
+    return Finding(
+        Reason.ACCOUNT_CLAIMED_TWICE,
+        person,
+        f"Two people at Clerk claim the Twenty account of {person}. Merge or delete one of them at Clerk, or delete "
+        "the wrong row of provisioning.user_link.",
+    )
+
+
+def _joining(row: Mapping[str, Any], *, inside: bool) -> Iterator[Change]:
+    if not inside:
+        yield Change.ADD_MEMBER
+    if not row["by_link"] or row["linked_account"] != row["account"] or row["account"] is None:
+        yield Change.LINK_MEMBER
+
+
+def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
+    named = row["first_name"] or row["last_name"]
+    renamed = (row["first_name"], row["last_name"]) != (row["linked_first_name"], row["linked_last_name"])
+    # a record without any name has never got one: a member who joined while our account could not act
+    if named and (renamed or row["record"] == "nameless"):
+        yield Change.SET_NAME
+
+
+def _role_change(row: Mapping[str, Any]) -> Change:
+    return Change.DEMOTE_MEMBER if row["current_role"] == ADMIN_ROLE else Change.SET_ROLE
+
+
+def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy) -> None:
+    account, email = row["twenty_user_id"], row["email"]
+    if {account, row["account_email"]} & builder.doubtful:
+        # it may be an active person's own account: what was told of them comes first
+        return
+    if not row["taken"]:
+        builder.replace_admin.add(account)
+    if row["taken"] or not row["inside"]:
+        change = Change.DROP_LINK
+    elif policy.gone == "remove":
+        change = Change.REMOVE_MEMBER
+    elif policy.gone == "demote":
+        # without a role there is nothing to take away
+        if row["current_role"] in (None, policy.default_role):
+            return
+        change = Change.DEMOTE_MEMBER
+    else:
+        builder.find(
+            Reason.MEMBERS_GONE,
+            email,
+            f"{email} {row['why']} at Clerk but is still a member in Twenty. Remove them there, or set "
+            "PROVISIONING_MEMBERS_GONE=remove.",
+        )
+        return
+    if change in (Change.REMOVE_MEMBER, Change.DEMOTE_MEMBER) and row["current_role"] == ADMIN_ROLE:
+        builder.harmed_admins[account] = (row["created_at"] or 0, email, row["clerk_user_id"])
+    builder.members[row["clerk_user_id"]] = MemberPlan(
+        clerk_user_id=row["clerk_user_id"],
+        email=email,
+        first_name=row["first_name"],
+        last_name=row["last_name"],
+        role=policy.default_role,
+        twenty_user_id=account,
+        changes=(change,),
+        # an account that is somebody else's by now is not to be proved shut
+        why="" if row["taken"] else f"{email} {row['why']} at Clerk",
+        changed_at=row["changed_at"],
+        departed=True,
+    )
+
+
+# --- nobody is locked out -----------------------------------------------------------------------------------------
+
+
+def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> None:
+    """Where no active admin would be left, the one of longest standing keeps their role and is named.
+
+    Only people count who are active at Clerk and Admin in Twenty at this moment: who is still to be added may fail.
+    """
+    names = [name for name, builder in builders.items() if builder.harmed_admins]
+    if not names:
+        return
+    staying = desired[
+        desired["database_name"].isin(names)
+        & (desired["current_role"] == ADMIN_ROLE)
+        & (desired["target"] == ADMIN_ROLE)
+        & ~desired["is_service"]
+    ]
+    safe = set(staying["database_name"])
+    for name in names:
+        builder = builders[name]
+        if name in safe:
+            continue
+        account, (_, email, clerk_user) = min(builder.harmed_admins.items(), key=lambda item: (item[1], item[0]))
+        kept = builder.members.pop(clerk_user)
+        left = tuple(change for change in kept.changes if change not in (Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER))
+        if left:
+            builder.members[clerk_user] = replace(kept, role=ADMIN_ROLE, changes=left, why="")
+        builder.replace_admin.discard(account)
+        builder.find(
+            Reason.LAST_ADMIN_KEPT,
+            email,
+            f"{email} keeps the role Admin, since no other active admin would be left ({kept.why}). Make somebody "
+            "else admin at Clerk; the next run goes on.",
+        )

@@ -1,0 +1,276 @@
+"""Puts what was decided about members into the plans of their tenants."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import pandas as pd
+
+from provisioning_pipeline.decide.organizations import Match
+from provisioning_pipeline.model.condition import (
+    Condition,
+    ConditionType,
+    Reason,
+    is_false,
+    is_true,
+    is_unknown,
+)
+from provisioning_pipeline.model.frames import frame
+from provisioning_pipeline.model.tenant import (
+    Admin,
+    AdminUnknown,
+    Change,
+    Finding,
+    MemberPlan,
+    TenantPlan,
+    Withdrawal,
+)
+from provisioning_pipeline.steps.members.plan.decisions import NOTHING, MemberDecision
+from provisioning_pipeline.steps.members.plan.people import WORKPLACES
+from provisioning_pipeline.steps.members.plan.stored_admin import LostAdmin
+
+_MOST_NAMED = 3
+_SYNCED = is_true(ConditionType.MEMBERS_SYNCED, Reason.MEMBERS_LINKED, "Every Clerk member is linked.")
+
+
+@dataclass(frozen=True)
+class KnownMembers:
+    """What is known about the members of all tenants.
+
+    Args:
+        matches: database name → organization, of every tenant that may be worked on.
+        unread: database name → why its members could not be read.
+        decisions: database name → decision.
+        stored_workspaces: organization → the workspace id in its metadata at Clerk.
+        store_workspace_id: policy: keep it there.
+        seen: database names whose members were compared at least once.
+        links_open: database names whose invite link we opened and did not close.
+        another_admin: who else could stand for a tenant's admin; a Clerk user who may goes first.
+        lost_admins: database name → its stored admin, who does not stand for it any more.
+        goes_on_without: whether a tenant's members prove its workspace while nobody can be admin.
+        renews_invite_link: policy: a workspace gets another invite link when somebody leaves it.
+        roles_lent: database names whose workspace has another default role because of us.
+        mending: database name → half members of ours about whom Clerk says nothing.
+        withdrawals: database name → invitations of ours that are to end.
+    """
+
+    matches: Mapping[str, Match]
+    unread: Mapping[str, tuple[Reason, str]]
+    decisions: Mapping[str, MemberDecision]
+    stored_workspaces: Mapping[str, str | None]
+    store_workspace_id: bool
+    seen: frozenset[str]
+    links_open: frozenset[str]
+    another_admin: Callable[[TenantPlan, str | None], Admin | AdminUnknown]
+    roles_lent: frozenset[str] = frozenset()
+    mending: Mapping[str, tuple[MemberPlan, ...]] = field(default_factory=dict)
+    withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=dict)
+    lost_admins: Mapping[str, LostAdmin] = field(default_factory=dict)
+    goes_on_without: Callable[[TenantPlan, AdminUnknown], bool] = lambda _entry, _unknown: False
+    renews_invite_link: bool = True
+
+
+def workplaces(entries: list[TenantPlan]) -> pd.DataFrame:
+    """The tenants whose members can be compared: those that have an organization and a server."""
+    return frame(
+        WORKPLACES,
+        [
+            (entry.tenant.database_name, entry.tenant.clerk_org_id, entry.server, entry.workspace_id)
+            for entry in entries
+            if entry.tenant.clerk_org_id and entry.server and workspace_usable(entry)
+        ],
+    )
+
+
+def workspace_usable(entry: TenantPlan) -> bool:
+    """Whether the workspace is there, or will be made by this run: not gone, suspended, or out of sight."""
+    if entry.workspace_id is None:
+        return bool(entry.changes)
+    for condition in entry.conditions:
+        if condition.type is ConditionType.WORKSPACE_READY and condition.reason not in _USABLE:
+            return False
+    return True
+
+
+_USABLE = frozenset({Reason.WORKSPACE_ACTIVE, Reason.WAITING, Reason.WORKSPACE_UNPAID})
+
+
+def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None) -> TenantPlan:
+    """The tenant's plan with its members' part. `link_admin` is the Twenty user id of its stored admin."""
+    name = entry.tenant.database_name
+    if name not in known.matches or entry.server is None or not workspace_usable(entry):
+        return entry
+    decision = known.decisions.get(name, NOTHING)
+    organization = _organization_to_store(entry, known)
+    mending = _without_decided(known.mending.get(name, ()), decision)
+    withdrawals = _withdrawals(entry, known)
+    left_open = name in known.links_open or name in known.roles_lent or withdrawals or name in known.lost_admins
+    if decision is NOTHING and organization is None and not left_open and not mending:
+        # the usual tenant of a fleet at rest
+        condition = _condition(entry, known, (), ())
+        return replace(entry, conditions=_with(entry.conditions, condition)) if condition else entry
+    entry = _without_doubtful_admin(entry, decision)
+    entry = _with_another_admin(entry, known, decision, link_admin)
+    members = (*mending, *(_without_admin_twice(member, entry) for member in decision.members))
+    changes = [change for member in members for change in member.changes]
+    if name in known.links_open:
+        changes.append(Change.CLOSE_INVITE_LINK)
+    if name in known.links_open or (known.renews_invite_link and any(_leaves(member) for member in members)):
+        changes.append(Change.RENEW_INVITE_LINK)
+    if name in known.roles_lent:
+        changes.append(Change.RESTORE_DEFAULT_ROLE)
+    if withdrawals:
+        changes.append(Change.WITHDRAW_INVITATION)
+    if organization:
+        changes.append(Change.STORE_AT_CLERK)
+    if {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER} & set(changes):
+        changes.append(Change.CLEAR_ONBOARDING)
+    condition = _condition(entry, known, decision.findings, members)
+    return replace(
+        entry,
+        changes=tuple(dict.fromkeys([*_before_proof(entry), *changes, *_proof(entry, changes)])),
+        members=members,
+        findings=decision.findings,
+        withdrawals=withdrawals,
+        store_organization=organization,
+        conditions=_with(entry.conditions, condition) if condition else entry.conditions,
+    )
+
+
+def _leaves(member: MemberPlan) -> bool:
+    """Whether they are, or were, in the workspace and could read its invite link."""
+    return bool({Change.REMOVE_MEMBER, Change.DROP_LINK} & set(member.changes)) and bool(member.why)
+
+
+def _withdrawals(entry: TenantPlan, known: KnownMembers) -> tuple[Withdrawal, ...]:
+    return known.withdrawals.get(entry.tenant.database_name, ()) if entry.workspace_id else ()
+
+
+def _before_proof(entry: TenantPlan) -> tuple[Change, ...]:
+    return tuple(change for change in entry.changes if change is not Change.PROVE_LOGIN)
+
+
+def _proof(entry: TenantPlan, changes: list[Change]) -> tuple[Change, ...]:
+    if any(condition.reason is Reason.WORKSPACE_UNPAID for condition in entry.conditions):
+        return ()
+    proved = Change.PROVE_LOGIN in entry.changes or {Change.ADD_MEMBER, Change.MEND_MEMBER} & set(changes)
+    return (Change.PROVE_LOGIN,) if proved else ()
+
+
+def _without_decided(mending: tuple[MemberPlan, ...], decision: MemberDecision) -> tuple[MemberPlan, ...]:
+    """Those about whom nothing was decided by Clerk's word after all."""
+    decided = {member.twenty_user_id for member in decision.members} | {found.person for found in decision.findings}
+    return tuple(member for member in mending if not {member.twenty_user_id, member.email} & decided)
+
+
+def _with_another_admin(
+    entry: TenantPlan, known: KnownMembers, decision: MemberDecision, link_admin: str | None
+) -> TenantPlan:
+    """The stored admin left, was lowered, or is outside: somebody stands for the tenant, who may be the same person."""
+    lost = known.lost_admins.get(entry.tenant.database_name)
+    replaced = link_admin is not None and link_admin in decision.replace_admin
+    if not replaced and lost is None:
+        return entry
+    admin = known.another_admin(entry, None if replaced or lost is None else lost.clerk_user_id)
+    doubt = _doubt(admin, decision) if isinstance(admin, Admin) else None
+    if doubt:
+        admin = AdminUnknown(doubt.reason, doubt.message)
+    gone = lost.user_id if lost and lost.harmed else None
+    if isinstance(admin, Admin):
+        changes = [Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, *_proof(entry, [Change.ADD_MEMBER])]
+        changes = list(dict.fromkeys([*_before_proof(entry), *changes]))
+        return replace(entry, admin=admin, lost_admin=link_admin, changes=tuple(changes))
+    if gone is None:
+        # the workspace has an admin of ours all the same
+        return entry
+    entry = replace(entry, admin=admin, lost_admin=gone)
+    if known.goes_on_without(entry, admin):
+        return entry
+    unknown = is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message)
+    return replace(entry, changes=_before_proof(entry), conditions=_with(entry.conditions, unknown))
+
+
+_DOUBTS = frozenset({Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE})
+
+
+def _without_doubtful_admin(entry: TenantPlan, decision: MemberDecision) -> TenantPlan:
+    """Nobody is made admin while it is not certain which account is theirs."""
+    admin = entry.admin
+    if not isinstance(admin, Admin) or Change.ADD_ADMIN not in entry.changes:
+        return entry
+    doubt = _doubt(admin, decision)
+    if doubt is None:
+        return entry
+    unknown = is_false(ConditionType.LOGIN_PROVED, doubt.reason, doubt.message)
+    return replace(
+        entry,
+        admin=AdminUnknown(doubt.reason, doubt.message),
+        changes=tuple(c for c in entry.changes if c not in (Change.ADD_ADMIN, Change.PROVE_LOGIN)),
+        conditions=_with(entry.conditions, unknown),
+    )
+
+
+def _doubt(admin: Admin, decision: MemberDecision) -> Finding | None:
+    found = (known for known in decision.findings if known.reason in _DOUBTS and known.person == admin.email)
+    return next(found, None)
+
+
+def _with(conditions: tuple[Condition, ...], newer: Condition) -> tuple[Condition, ...]:
+    """One answer to each question."""
+    return (*(known for known in conditions if known.type is not newer.type), newer)
+
+
+def _without_admin_twice(member: MemberPlan, entry: TenantPlan) -> MemberPlan:
+    """The admin joins in the first step, so that the second only links them."""
+    admin = entry.admin
+    if not (isinstance(admin, Admin) and admin.clerk_user_id == member.clerk_user_id):
+        return member
+    if Change.ADD_ADMIN not in entry.changes:
+        return member
+    left = tuple(change for change in member.changes if change is not Change.ADD_MEMBER)
+    return replace(member, changes=left or (Change.LINK_MEMBER,))
+
+
+def _organization_to_store(entry: TenantPlan, known: KnownMembers) -> str | None:
+    organization = entry.tenant.clerk_org_id
+    if not organization or not known.store_workspace_id or organization not in known.stored_workspaces:
+        return None
+    stored = known.stored_workspaces[organization]
+    return organization if entry.workspace_id is None or stored != entry.workspace_id else None
+
+
+def _condition(
+    entry: TenantPlan, known: KnownMembers, findings: tuple[Finding, ...], members: tuple[MemberPlan, ...]
+) -> Condition | None:
+    name, type_ = entry.tenant.database_name, ConditionType.MEMBERS_SYNCED
+    match = known.matches.get(name, Match())
+    if match.reason:
+        return is_false(type_, match.reason, match.message)
+    if name in known.unread:
+        reason, message = known.unread[name]
+        if reason is Reason.ORGANIZATION_MISSING:
+            return is_false(type_, reason, message)
+        # what was known before stands until Clerk can be read again
+        return None if name in known.seen else is_unknown(type_, reason, message)
+    if members:
+        count = len(members)
+        return is_false(
+            type_, Reason.WAITING, f"{count} member{'s' if count != 1 else ''} of it are to be set right by this run."
+        )
+    if match.organization_id is None:
+        return is_true(
+            type_, Reason.NO_ORGANIZATION, "The tenant has no Clerk organization, so only its admin is kept."
+        )
+    return synced(findings)
+
+
+def synced(findings: tuple[Finding, ...] | list[Finding]) -> Condition:
+    """MembersSynced: true when nobody lacks what is theirs; what is only reported stands in it, with its reason."""
+    if not findings:
+        return _SYNCED
+    order = list(Reason)
+    ranked = sorted(findings, key=lambda found: (not found.blocks, order.index(found.reason), found.person))
+    told = " ".join(dict.fromkeys(finding.message for finding in ranked[:_MOST_NAMED]))
+    more = len(ranked) - _MOST_NAMED
+    told += f" And {more} more." if more > 0 else ""
+    first = ranked[0]
+    return (is_false if first.blocks else is_true)(ConditionType.MEMBERS_SYNCED, first.reason, told)

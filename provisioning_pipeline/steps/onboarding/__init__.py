@@ -1,0 +1,1 @@
+"""No wizard: every pending onboarding step is cleared."""

@@ -1,0 +1,163 @@
+"""The step repair_onboarding: no step of the wizard is left pending for the service account, the admin and the members.
+
+Twenty's own calls come first, only for steps that are pending. What no call clears (rows at a wider level, steps of
+another version) is removed by SQL, exactly those rows, and kept so that it can be put back.
+"""
+
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+
+from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.twenty.accounts import Account, Door
+from provisioning_pipeline.ledger.ledger import Link
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.onboarding import (
+    CREATE_PROFILE,
+    INVITE_TEAM,
+    Flag,
+    Level,
+    pending_for,
+    rows_in_the_way,
+)
+from provisioning_pipeline.model.tenant import Admin, Change
+from provisioning_pipeline.steps.row_removal import kept
+from provisioning_pipeline.steps.scope import Scope, open_door
+
+_MOST_NAMED = 5
+
+
+async def repair_onboarding(scope: Scope) -> None:
+    """Clear what is pending, store the link in the registry, and settle OnboardingComplete.
+
+    Raises:
+        Fault: STEPS_PENDING when something is left that may not be removed.
+    """
+    scope.server.must_be_usable()
+    link = await scope.link()
+    door = await open_door(scope, link)
+    people = await _people(scope, link, door)
+    flags = await scope.server.database.flags(door.workspace_id)
+    if flags:
+        await _clear_all(scope, door, people, flags)
+        await _remove_the_rest(scope, door, people)
+    scope.set(
+        is_true(
+            ConditionType.ONBOARDING_COMPLETE,
+            Reason.STEPS_CLEARED,
+            "No onboarding step was pending when a run last looked.",
+        )
+    )
+    await _store_link(scope, door, link.admin_user_id)
+
+
+async def _people(scope: Scope, link: Link, door: Door) -> dict[str, Account]:
+    """Twenty user id → account, of everybody whom we put into the workspace or linked; by policy of all its members."""
+    service = scope.client.service_account
+    people = dict.fromkeys(await scope.server.service_user_ids(), service)
+    if link.admin_user_id and link.admin_email:
+        people.setdefault(link.admin_user_id, scope.account(link.admin_email, link.admin_user_id))
+    for row in await scope.members.of_tenant(scope.database_name):
+        people.setdefault(row["twenty_user_id"], scope.account(row["email"], row["twenty_user_id"]))
+    if scope.everyone:
+        for entry in (await scope.server.database.records.roster(door.workspace_id)).members:
+            people.setdefault(entry.user_id, scope.account(entry.email, entry.user_id))
+    return people
+
+
+async def _clear_all(scope: Scope, door: Door, people: Mapping[str, Account], flags: Iterable[Flag]) -> None:
+    rows = tuple(flags)
+    await all_of(
+        _clear_for(scope, door, account, pending_for(user_id, door.workspace_id, rows))
+        for user_id, account in people.items()
+    )
+
+
+async def _clear_for(scope: Scope, door: Door, account: Account, pending: Mapping[str, Level]) -> None:
+    """Make the calls for one person. What they cannot do for this one is left to SQL; a server's trouble goes on."""
+    for key, level in pending.items():
+        try:
+            await _clear(scope, door, account, key, level)
+        except Fault as fault:
+            if fault.kind is not FaultKind.TENANT:
+                raise
+
+
+async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Account]) -> None:
+    """Remove by SQL what Twenty's calls have left, and make sure that then nothing is."""
+    left = rows_in_the_way(people, door.workspace_id, await scope.server.database.flags(door.workspace_id))
+    if not left:
+        return
+    async with (
+        scope.change(Change.REMOVE_ROWS, _in_words(left)),
+        kept(scope.removed_rows, scope.run_id, scope.database_name, scope.client.name) as keep,
+    ):
+        await scope.server.database.remove_rows(left, keep)
+    still = rows_in_the_way(people, door.workspace_id, await scope.server.database.flags(door.workspace_id))
+    if still:
+        raise Fault(
+            FaultKind.BUSY,
+            Reason.STEPS_PENDING,
+            f'Rows of core."keyValuePair" change while they are being removed: {_in_words(still)}. The next run looks '
+            "again.",
+        )
+
+
+def _in_words(rows: Sequence[Flag]) -> str:
+    named = [f"{row.key} ({row.level} level)" for row in rows[:_MOST_NAMED]]
+    more = f" and {len(rows) - _MOST_NAMED} more" if len(rows) > _MOST_NAMED else ""
+    return ", ".join(named) + more
+
+
+async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Level) -> None:
+    """Make the call that clears this step; where Twenty has none, nothing is done and nothing is recorded."""
+    own = level is Level.USER_AND_WORKSPACE
+    call: Awaitable[None]
+    if key == INVITE_TEAM and level is Level.WORKSPACE:
+        if account.email != scope.client.service_account.email:
+            return
+        call = scope.client.invite_nobody(door)
+    elif key == CREATE_PROFILE and own:
+        call = _name(scope, door, account)
+    elif own and (operation := await scope.client.step_call(key)):
+        call = scope.client.clear_step(account, door, operation)
+    else:
+        return
+    async with scope.change(Change.CLEAR_ONBOARDING, f"{key} of {account.email}"):
+        await call
+
+
+async def _name(scope: Scope, door: Door, account: Account) -> None:
+    """Set a name: the one they have, else the one planned, else the e-mail's; an empty one clears nothing."""
+    seen = await scope.client.current_user(account, door)
+    if seen.workspace_member_id is None:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WORKSPACE_INCOMPLETE,
+            f"{account.email} has no member record in workspace {door.workspace_id}, so no name can be set.",
+        )
+    first, last = seen.first_name, seen.last_name
+    if not (first or last):
+        first, last = _planned_name(scope, account.email)
+    await scope.client.set_name(door, seen.workspace_member_id, first, last)
+
+
+def _planned_name(scope: Scope, email: str) -> tuple[str, str]:
+    if email == scope.client.service_account.email:
+        first, _, last = scope.service_member_name.partition(" ")
+        return first, last
+    admin = scope.plan.admin
+    if isinstance(admin, Admin) and admin.email == email and (admin.first_name or admin.last_name):
+        return admin.first_name, admin.last_name
+    for member in scope.plan.members:
+        if member.email == email and (member.first_name or member.last_name):
+            return member.first_name, member.last_name
+    return email.partition("@")[0], ""
+
+
+async def _store_link(scope: Scope, door: Door, admin_user_id: str | None) -> None:
+    changed = await scope.registry.store(
+        scope.database_name, door.workspace_id, admin_user_id, ready_status=None, pending_statuses=()
+    )
+    if changed:
+        async with scope.change(Change.STORE_LINK, f"workspace {door.workspace_id} in {scope.registry.table}"):
+            pass

@@ -1,0 +1,1 @@
+"""A workspace through Twenty's own services, activated, with its admin."""

@@ -1,0 +1,387 @@
+"""Reaches every configured system and says what it is, and what is missing before a run can work."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from psycopg import Error
+
+from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.onboarding_rows import rights_missing
+from provisioning_pipeline.clients.pooling import sessions_in_words
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.tenant_role import RoleRights, mending, role_rights, too_much, who_and_where
+from provisioning_pipeline.decide.detection import detect
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
+from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS
+from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
+from provisioning_pipeline.ledger.registry_table import namesakes, open_schemas
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.observe import cluster
+from provisioning_pipeline.run.certification import certificate_of
+from provisioning_pipeline.run.connections import (
+    Connections,
+    connect,
+    connections_needed,
+    server_database,
+    tenant_database,
+)
+from provisioning_pipeline.run.contracts import in_words
+from provisioning_pipeline.run.contracts import look as look_at_contract
+from provisioning_pipeline.run.observe import registry_loss
+from provisioning_pipeline.run.policy import detection_policy
+from provisioning_pipeline.run.shut_out import told_shut_out
+from provisioning_pipeline.settings import Settings, TwentyServer
+
+_MOST_OPENED = 3
+"""Tenant databases that are asked, one after another, until one answers."""
+_OPENED_SECONDS = 10
+_OLDEST_POSTGRES = 150000
+_MOST_NAMED = 5
+_LEDGER_AWAY = frozenset({Reason.REGISTRY_REFUSED, Reason.REGISTRY_UNREACHABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One system: what was found, or what is wrong and what to do. `warning`: it works, but needs a look."""
+
+    system: str
+    ok: bool
+    found: str
+    warning: bool = False
+
+
+async def preflight(settings: Settings) -> list[Check]:
+    """Check every system at once. Changes nothing; signs in where a password is to be proved."""
+    async with connect(settings, dry_run=True, logins=True) as connections:
+        checks: list[tuple[str, Callable[[], Awaitable[str | Check]]]] = [
+            ("Tenant registry", lambda: _registry(connections)),
+            ("Tenant cluster", lambda: _cluster(connections)),
+            ("Clerk", lambda: _clerk(connections)),
+        ]
+        for server in settings.servers:
+            checks.append((f"Twenty {server.name}, database", _twenty_database(connections, server)))
+            checks.append((f"Twenty {server.name}", _twenty(connections, server)))
+        found = await all_of(_check(system, look) for system, look in checks)
+        return [
+            *found,
+            *await _members(connections),
+            *[await _certificate(connections, server.name) for server in settings.servers],
+        ]
+
+
+async def _check(system: str, look: Callable[[], Awaitable[str | Check]]) -> Check:
+    try:
+        found = await look()
+        return found if isinstance(found, Check) else Check(system, ok=True, found=found)
+    except Fault as fault:
+        return Check(system, ok=False, found=fault.message)
+    except Error as error:
+        return Check(system, ok=False, found=f"PostgreSQL refused: {str(error).splitlines()[0]}.")
+
+
+async def _version(database: Database) -> str:
+    rows = await database.fetch(
+        "SELECT current_setting('server_version') AS name, current_setting('server_version_num')::int AS number"
+    )
+    old = "" if rows[0]["number"] >= _OLDEST_POSTGRES else " (older than 15, never tried)"
+    return f"PostgreSQL {rows[0]['name'].split()[0]}{old} at {database.where}"
+
+
+async def _registry(connections: Connections) -> str:
+    registry = connections.registry
+    version = await _version(registry.database)
+    rows = await registry.rows()
+    revision = await schema.revision(registry.database)
+    ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
+    behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
+    await _may_keep_a_ledger(registry.database)
+    if revision in (None, schema.HEAD):
+        loss = await registry_loss(connections)
+        if loss.doubt:
+            raise Fault(FaultKind.SERVER, Reason.REGISTRY_IN_DOUBT, loss.doubt)
+    needed = connections_needed(connections.settings).registry
+    sessions = await sessions_in_words(registry.database, needed=needed, reason=Reason.REGISTRY_REFUSED)
+    if not await registry.columns():
+        await registry.must_be_makeable()
+        return f"{version}; {registry.table} will be created; {ledger}{behind}{sessions}"
+    table = f"{registry.table} has {len(rows)} rows"
+    told = [
+        *await _columns_to_come(registry),
+        *await _rows_to_come(connections, rows, revision),
+        *await _open_schemas(registry),
+    ]
+    return f"{version}; {'; '.join([table, *told])}; {ledger}{behind}{sessions}"
+
+
+async def _columns_to_come(registry: Registry) -> list[str]:
+    """What the first run will change about the table itself, or who has to."""
+    table = await registry.described()
+    lacking = registry.lacking(table)
+    told = []
+    if lacking and table.alterable:
+        told.append(f"the first run adds {_in_words([f'column {name} ({type_})' for name, type_ in lacking])} to it")
+        lacking = []
+    unwritable = [
+        name
+        for name in ("status", *(names[0] for names, _ in OUR_COLUMNS))
+        if name in table.columns and not table.columns[name].writable
+    ]
+    if lacking or unwritable:
+        adding = ", ".join(f"ADD COLUMN {name} {type_}" for name, type_ in lacking)
+        below = "" if table.is_table else ", on the table below it, and show them in it"
+        alter = f"ALTER TABLE {table.name} {adding}; " if lacking else ""
+        names = [*unwritable, *dict(lacking)]
+        ids = "workspace ids" if set(WORKSPACE_COLUMNS) & set(names) else _in_words(names)
+        told.append(
+            f"it gets no {ids} until our user may {'ALTER' if lacking else 'UPDATE'} it, or until its owner runs{below}"
+            f': {alter}GRANT UPDATE ({", ".join(names)}) ON {table.name} TO "{table.role}"'
+        )
+    others = await namesakes(registry.database, registry.table.rpartition(".")[2])
+    if "." not in registry.table and len(others) > 1:
+        told.append(
+            f"{_in_words(others)} have that name, and the search path says which is meant: set "
+            "PROVISIONING_REGISTRY_TABLE with its schema"
+        )
+    return told
+
+
+async def _open_schemas(registry: Registry) -> list[str]:
+    """Where every role could plant what the registry's own triggers and views may find under an unqualified name."""
+    names = await open_schemas(registry.database)
+    revoke = "; ".join(f"REVOKE CREATE ON SCHEMA {name} FROM PUBLIC" for name in names)
+    return [f"every role may make functions in {_in_words(names)} there. Have its owner run: {revoke}"] if names else []
+
+
+async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: str | None) -> list[str]:
+    """How many databases the first run will register."""
+    settings = connections.settings
+    if not settings.adopt_databases or revision not in (None, schema.HEAD):
+        return []
+    try:
+        found = await cluster.databases(
+            connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
+        )
+    except Fault:
+        # the cluster's own line says so
+        return []
+    links = await connections.ledger.links()
+    adopted = sum(entry.adopt for entry in detect(found, rows, links, detection_policy(settings)))
+    if not adopted:
+        return []
+    table = await connections.registry.described()
+    row = "a row for 1 database" if adopted == 1 else f"rows for {adopted} databases"
+    if table.takes_rows:
+        return [f"the next run adds {row} that it does not know (PROVISIONING_ADOPT_DATABASES)"]
+    return [f'{row} cannot be added until its owner runs: GRANT INSERT ON {table.name} TO "{table.role}"']
+
+
+def _in_words(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+async def _may_keep_a_ledger(database: Database) -> None:
+    rows = await database.fetch(
+        """
+        SELECT CASE WHEN to_regnamespace('provisioning') IS NULL
+            THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_schema_privilege(to_regnamespace('provisioning'), 'CREATE') END AS allowed, current_user AS name,
+            to_regnamespace('provisioning') IS NOT NULL AS stands
+        """
+    )
+    hidden = await database.fetch(
+        """
+        SELECT c.oid::regclass::text AS name FROM pg_class c WHERE c.relnamespace = to_regnamespace('provisioning')
+        AND c.relkind IN ('r', 'p') AND row_security_active(c.oid) ORDER BY 1
+        """
+    )
+    if hidden:
+        raise hides_rows(", ".join(row["name"] for row in hidden), rows[0]["name"], database.where)
+    if not rows[0]["allowed"] and rows[0]["stands"]:
+        # CREATE SCHEMA IF NOT EXISTS would do nothing here
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"User {rows[0]['name']} may not add tables to schema provisioning in {database.where}, which the next "
+            f'version may need. Have its owner run: GRANT USAGE, CREATE ON SCHEMA provisioning TO "{rows[0]["name"]}".',
+        )
+    if not rows[0]["allowed"]:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.REGISTRY_REFUSED,
+            f"User {rows[0]['name']} may not make schema provisioning in {database.where}. Have the database's owner "
+            f"run: CREATE SCHEMA IF NOT EXISTS provisioning AUTHORIZATION {rows[0]['name']}.",
+        )
+
+
+async def _cluster(connections: Connections) -> Check:
+    settings = connections.settings
+    version = await _version(connections.cluster)
+    found = await cluster.databases(
+        connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
+    )
+    closed = sorted(found[found["trouble"].notna()]["database_name"])
+    opened = sorted(found[found["trouble"].isna()]["database_name"])
+    _must_not_be_mighty(await role_rights(connections.cluster))
+    lacking = await _in_tenant_databases(settings, opened)
+    needed = connections_needed(settings).cluster
+    sessions = await sessions_in_words(connections.cluster, needed=needed, reason=Reason.DATABASE_UNREACHABLE)
+    nobody = f"; nobody can connect to {_in_words(_some(closed))}, so nothing is done there" if closed else ""
+    told = f"{version}; {len(found)} tenant databases{lacking}{nobody}{sessions}"
+    shared = await _shares_the_registrys_role(connections)
+    return Check("Tenant cluster", ok=True, found=told + shared, warning=bool(shared))
+
+
+async def _in_tenant_databases(settings: Settings, names: Sequence[str]) -> str:
+    """What our user may do in a tenant database and should not, or lacks there, to go on after what was found.
+
+    One stands for all: a tenant manager makes them alike. Its owner may shut us out, or let us wait: then another one.
+    """
+    trouble: Fault | None = None
+    for name in names[:_MOST_OPENED]:
+        try:
+            async with asyncio.timeout(_OPENED_SECONDS), tenant_database(settings, name, read_only=True) as database:
+                rights = await role_rights(database)
+                lacking = await rights_missing(database) if settings.tenant_databases == "repair" else ()
+        except Fault as fault:
+            trouble = trouble or fault
+        except TimeoutError:
+            message = f"The tenant database {name} did not answer within {_OPENED_SECONDS} s."
+            trouble = trouble or Fault(FaultKind.TRANSIENT, Reason.DATABASE_UNREACHABLE, message)
+        else:
+            _must_not_be_mighty(rights)
+            return (told := _lacking(lacking)) and f"; in {name}{told}"
+    if trouble is not None:
+        raise trouble
+    return ""
+
+
+def _must_not_be_mighty(rights: RoleRights) -> None:
+    danger = too_much(rights)
+    if danger is not None:
+        raise Fault(
+            FaultKind.SERVER,
+            Reason.TENANT_DATABASE_UNSAFE,
+            f"Our user {rights.name} opens tenant databases, whose owners may be anybody, and {danger}. Use a role "
+            f"without that (docs/operations.md#database-privileges): {mending(rights)}.",
+        )
+
+
+async def _shares_the_registrys_role(connections: Connections) -> str:
+    """That the role could write to the ledger, to go on after what was found; empty when it is another one."""
+    try:
+        ours = await who_and_where(connections.registry.database)
+    except Fault:
+        # the registry's own line says so
+        return ""
+    if ours != await who_and_where(connections.cluster):
+        return ""
+    return (
+        f"; {ours[0]} is also the registry's user, which may write to the ledger: make another one for tenant "
+        "databases (docs/operations.md#database-privileges)"
+    )
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    more = len(names) - _MOST_NAMED
+    return [*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
+
+
+def _lacking(rights: Sequence[str]) -> str:
+    """What our user may not do with onboarding rows, to go on after what was found; empty when it may do all."""
+    if not rights:
+        return ""
+    return (
+        "; rows that no call of Twenty's clears cannot be removed or put back until our user is granted "
+        f'{", ".join(rights)} on core."keyValuePair"'
+    )
+
+
+async def _clerk(connections: Connections) -> str:
+    instance = await connections.clerk.instance()
+    return (
+        f"instance {instance.get('id')} ({instance.get('environment_type')}) at {connections.settings.clerk_base_url}"
+    )
+
+
+def _twenty_database(connections: Connections, server: TwentyServer) -> Callable[[], Awaitable[str]]:
+    opened = connections.servers[server.name]
+
+    async def look() -> str:
+        async with server_database(server, read_only=True) as database:
+            sessions = await sessions_in_words(
+                database,
+                needed=connections_needed(connections.settings).twenty,
+                reason=Reason.SERVER_DATABASE_UNREACHABLE,
+            )
+        count = await opened.database.workspace_count()
+        unreadable = await opened.database.unreadable_schemas()
+        if unreadable:
+            raise Fault(
+                FaultKind.SERVER,
+                Reason.SERVER_DATABASE_UNREACHABLE,
+                f"The schemas of {unreadable} of {count} workspaces may not be read, so their members cannot be set "
+                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/operations.md).",
+            )
+        limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
+        return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}{sessions}"
+
+    return look
+
+
+def _twenty(connections: Connections, server: TwentyServer) -> Callable[[], Awaitable[str]]:
+    opened = connections.servers[server.name]
+
+    async def look() -> str:
+        contract = await _contract(connections, server.name)
+        await opened.client.check_contract()
+        version = (await opened.client.server_config()).get("appVersion")
+        supported = f"{server.base_url}, version {version or 'not told'}, {contract}"
+        if not await opened.database.has_any_user():
+            return f"{supported}; no user yet: the first run signs {server.service_email} up as its admin"
+        if await opened.database.was_deleted(server.service_email):
+            return (
+                f"{supported}; {server.service_email} was deleted with its last workspace: the next run that makes a "
+                "workspace signs it up anew"
+            )
+        await opened.client.service_token()
+        if not await opened.database.is_server_admin(server.service_email):
+            return (
+                f"{supported}; {server.service_email} signs in but is no server admin: creating workspaces works only "
+                "with IS_WORKSPACE_CREATION_LIMITED_TO_SERVER_ADMINS=false"
+            )
+        return f"{supported}; {server.service_email} signs in and is server admin"
+
+    return look
+
+
+async def _members(connections: Connections) -> list[Check]:
+    """Who is refused at the door until somebody vouches; nothing where nobody is, or nobody can say."""
+    told = await told_shut_out(connections)
+    return [Check("Accounts of members", ok=True, found=told, warning=True)] if told else []
+
+
+async def _certificate(connections: Connections, name: str) -> Check:
+    """What the last certification said; not being certified is a warning and no fault."""
+    system = f"Twenty {name}, certificate"
+    try:
+        told = await certificate_of(connections, name)
+    except Fault as fault:
+        # the line of what is away says so; this one says what it means here
+        return Check(system, ok=True, found=f"not compared: {fault.message}", warning=True)
+    return Check(system, ok=True, found=told.sentence, warning=told.warning)
+
+
+async def _contract(connections: Connections, name: str) -> str:
+    try:
+        judged = await look_at_contract(connections, name)
+    except Fault as fault:
+        if fault.reason not in _LEDGER_AWAY:
+            raise
+        # the registry's own line says what is wrong there
+        return "contract not compared, for want of the ledger"
+    judged.must_be_complete()
+    return in_words(judged)

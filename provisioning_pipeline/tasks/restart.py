@@ -1,0 +1,136 @@
+"""Lets a tenant whose workspace is gone start anew: the next run makes it a new one."""
+
+import uuid
+from dataclasses import dataclass
+
+from psycopg import Error
+
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.ledger.restarts import Restarts
+from provisioning_pipeline.model.fault import Fault, RunFault
+from provisioning_pipeline.report.summary import tenant_lines
+from provisioning_pipeline.run.connections import Connections, connect
+from provisioning_pipeline.run.observe import UnknownTenants
+from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps.scope import Server
+from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
+
+TRIGGER = "operator"
+
+
+class NotGone(RunFault):
+    """The tenant has a workspace that stands, or none at all: there is nothing to start anew with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A tenant's workspace that was deleted in Twenty.
+
+    Args:
+        database_name, slug: the tenant.
+        server, workspace_id, subdomain: where the workspace was.
+        hard: its row is gone, too; else Twenty keeps it for a while, with its subdomain.
+        members: how many member links the ledger has of it.
+    """
+
+    database_name: str
+    slug: str
+    server: str
+    workspace_id: str
+    subdomain: str
+    hard: bool
+    members: int
+
+
+async def gone(settings: Settings, tenant: str) -> Gone:
+    """The tenant's workspace, which Twenty itself says is deleted. Changes nothing.
+
+    Raises:
+        UnknownTenants: when nobody has that name, or several do.
+        NotGone: when the workspace stands, or nobody can say that it does not.
+    """
+    async with connect(settings, dry_run=True) as connections:
+        return await _gone(connections, tenant)
+
+
+async def restart(settings: Settings, found: Gone) -> str:
+    """Drop the link to that workspace, under the tenant's lock and after another look; the id under which it is kept.
+
+    Raises:
+        NotGone: when it stands after all, or the tenant has meanwhile got another one.
+    """
+    run_id = str(uuid.uuid4())
+    async with connect(settings, dry_run=False) as connections:
+        try:
+            ledger = connections.ledger.database
+            async with tenant_lock(ledger, found.database_name, wait_seconds=settings.lock_wait_seconds):
+                again = await _gone(connections, found.database_name)
+                detail = f"workspace {again.workspace_id} ({again.subdomain}) on {again.server} is gone"
+                await connections.history.begin_run(run_id, TRIGGER)
+                done = again.workspace_id == found.workspace_id and await Restarts(ledger).restart(
+                    found.database_name, found.workspace_id, run_id, detail
+                )
+        except Fault as fault:
+            raise RunFault(fault.message) from None
+        except Error as error:
+            raise RunFault(f"The ledger refused: {str(error).splitlines()[0]}.") from None
+    if not done:
+        raise NotGone(f"{found.slug} has another workspace by now; nothing was changed.")
+    return run_id
+
+
+async def _gone(connections: Connections, tenant: str) -> Gone:
+    if await schema.revision(connections.ledger.database) != schema.HEAD:
+        raise RunFault("The ledger is of another version of this program: run `provisioning migrate` first.")
+    rows = await connections.ledger.tenant_rows(tenant)
+    try:
+        line = one_of(tenant_lines(rows), tenant)
+    except SeveralTenants:
+        several = f"Several tenants are called {tenant!r}: give the database name. `provisioning status` lists them."
+        raise UnknownTenants(several) from None
+    if line is None:
+        raise UnknownTenants(f"No tenant is {tenant!r}. `provisioning status` lists them.")
+    row = next(row for row in rows if row["database_name"] == line.database_name)
+    if not row["workspace_id"]:
+        raise NotGone(f"{row['slug']} has no workspace; `provisioning apply {row['slug']}` makes one.")
+    server = connections.servers.get(row["server"])
+    if server is None:
+        raise NotGone(
+            f'{row["slug"]} lives on Twenty server "{row["server"]}", which is not in the settings, so nobody can say '
+            "whether its workspace stands. Put the server back there."
+        )
+    return await _looked_up(connections, server, row["database_name"], row["slug"], row["workspace_id"])
+
+
+async def _looked_up(
+    connections: Connections, server: Server, database_name: str, slug: str, workspace_id: str
+) -> Gone:
+    try:
+        state = await server.database.workspace_state(workspace_id)
+    except Fault as fault:
+        raise NotGone(f"Nobody can say whether the workspace of {slug} stands: {fault.message}") from None
+    if state is not None and not state.deleted:
+        raise NotGone(
+            f"The workspace of {slug} stands: Twenty says {state.activation_status} of {workspace_id}. Only a tenant "
+            "whose workspace was deleted in Twenty can start anew; delete it there first (Settings > General)."
+        )
+    if state is None and not await _is_our_server(connections, server):
+        raise NotGone(
+            f"{server.client.system} knows no workspace of any tenant, so its database may be another server's than "
+            f"that on which {slug} was. Check its database URL in the settings."
+        )
+    link = await connections.ledger.link(database_name)
+    members = len(await connections.members.of_tenant(database_name))
+    return Gone(
+        database_name, slug, server.client.name, workspace_id, link.subdomain or "", hard=state is None, members=members
+    )
+
+
+async def _is_our_server(connections: Connections, server: Server) -> bool:
+    """Whether its database knows a workspace of ours, deleted ones counted; with a single tenant: anybody at all."""
+    links = await connections.ledger.links()
+    there = links[(links["server"] == server.client.name) & links["workspace_id"].notna()]["workspace_id"].tolist()
+    if len(there) > 1:
+        return bool(await server.database.workspaces(there))
+    return await server.database.has_any_user()

@@ -1,0 +1,1 @@
+"""Read-only questions behind assets, pages and `status`."""

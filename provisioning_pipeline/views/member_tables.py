@@ -1,0 +1,101 @@
+"""What is known about people, for assets and their checks."""
+
+from dataclasses import dataclass
+
+from provisioning_pipeline.clients.concurrency import both
+from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.ledger.history import History
+from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.tenant import Change, ClerkRead, OutcomeStatus
+from provisioning_pipeline.observe.clerk import whole_instance
+from provisioning_pipeline.observe.twenty import twenty_servers
+from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.decide import clerk_read
+
+
+@dataclass(frozen=True, slots=True)
+class Unsynced:
+    """A tenant some of whose members need a person."""
+
+    slug: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TwentyMembers:
+    """Who is in Twenty: memberships of ready tenants' workspaces, and those of them that have no active admin."""
+
+    members: int
+    workspaces: int
+    without_admin: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleAfter:
+    """What a run left: memberships, links, who needs a person, whom it invited."""
+
+    twenty: TwentyMembers
+    links: Row
+    unsynced: tuple[Unsynced, ...]
+    invited: tuple[str, ...]
+
+
+async def people_after(connections: Connections, run_id: str) -> PeopleAfter:
+    """What this run left."""
+    return PeopleAfter(
+        await twenty_now(connections),
+        await connections.members.counts(),
+        tuple(await unsynced(connections)),
+        tuple(await invitations_of(connections.ledger, run_id)),
+    )
+
+
+async def clerk_now(connections: Connections) -> ClerkRead:
+    """The whole instance as it is now."""
+    return clerk_read(await whole_instance(connections.clerk))
+
+
+async def twenty_now(connections: Connections) -> TwentyMembers:
+    """The members of all linked workspaces; an admin is a person, so the service account is none.
+
+    A tenant whose server cannot be read is left out: nobody knows.
+    """
+    settings = connections.settings
+    twenty, links = await both(
+        twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern),
+        connections.ledger.links(),
+    )
+    linked = links[links["admin_user_id"].notna()][["server", "workspace_id", "slug"]]
+    ours = [user for users in twenty.service_users.values() for user in users]
+    people = twenty.members[~twenty.members["user_id"].isin(ours)].merge(linked, on=["server", "workspace_id"])
+    with_admin = people[people["role"] == ADMIN_ROLE]["slug"]
+    living = twenty.workspaces[
+        twenty.workspaces["activation_status"].isin(["ACTIVE", "CREATED"]) & ~twenty.workspaces["deleted"].astype(bool)
+    ]
+    slugs = linked.merge(living[["server", "workspace_id"]], on=["server", "workspace_id"])["slug"]
+    without = sorted(slugs[~slugs.isin(with_admin)])
+    return TwentyMembers(len(people), people["slug"].nunique(), tuple(without))
+
+
+async def unsynced(connections: Connections) -> list[Unsynced]:
+    """Tenants some of whose members need a person, by slug."""
+    rows = await connections.members.unsynced()
+    return [Unsynced(row["slug"], Reason(row["reason"]), row["message"]) for row in rows]
+
+
+async def invitations_of_last_run(ledger: Ledger) -> list[str]:
+    """Whom the last finished run invited by e-mail."""
+    runs = await History(ledger.database).last_runs(1)
+    return await invitations_of(ledger, runs[0].run_id) if runs else []
+
+
+async def invitations_of(ledger: Ledger, run_id: str) -> list[str]:
+    """Whom a run invited by e-mail, which is the only e-mail that it can cause."""
+    return [
+        str(row["detail"])
+        for row in await ledger.outcomes_of(run_id)
+        if row["change"] == Change.INVITE_MEMBER and row["status"] == OutcomeStatus.DONE
+    ]

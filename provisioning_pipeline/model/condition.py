@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition has its status. Each word is explained in docs/troubleshooting.md."""
+    """Why a condition has its status; `model.reasons` explains each."""
 
     # Detected
     DATABASE_PRESENT = "DatabasePresent"

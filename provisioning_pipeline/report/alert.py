@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.model.visible import unsteered
 from provisioning_pipeline.report.summary import TenantLine
 

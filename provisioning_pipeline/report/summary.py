@@ -15,7 +15,7 @@ from provisioning_pipeline.model.condition import (
 )
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, READ_ONLY_CHANGES, Change, OutcomeStatus
 
 

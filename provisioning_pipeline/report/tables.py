@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from provisioning_pipeline.model.history import Event
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.plan_lines import lines_of
 from provisioning_pipeline.report.summary import OutcomeLine, TenantLine

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from provisioning_pipeline.model.history import Event
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.report.pages import page_environment
 from provisioning_pipeline.report.summary import TenantLine
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, tenant_lines
 from provisioning_pipeline_tests.report.lines import (

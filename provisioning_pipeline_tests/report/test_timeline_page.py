@@ -10,7 +10,7 @@ import pytest
 
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.history import Actor, Event, Source
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.report import page as report_page
 from provisioning_pipeline.report.summary import TenantLine, tenant_lines
 from provisioning_pipeline.report.timeline_page import Timeline, event_json, render

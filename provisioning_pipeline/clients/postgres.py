@@ -455,7 +455,7 @@ class Database:
         if refusal is Refusal.FULL:
             advice = (
                 f"A run opens up to {self._most_of_all} connections there: raise the limit of our role or of the "
-                "database, or lower PROVISIONING_TENANT_CONCURRENCY (docs/operations.md#connections)."
+                "database, or lower PROVISIONING_TENANT_CONCURRENCY (docs/installation.md#connections)."
             )
         return Fault(FaultKind.TRANSIENT, self._unreachable, f"{where} cannot be reached: {text}. {advice}")
 

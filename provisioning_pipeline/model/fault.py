@@ -55,5 +55,5 @@ class RunFault(Exception):
 
 TOO_LITTLE_MEMORY = (
     "This machine has too little memory for what was to be done; nothing says that another system failed. Give the "
-    "process more memory (docs/operations.md says how much a fleet needs), then run again."
+    "process more memory (docs/installation.md says how much a fleet needs), then run again."
 )

@@ -58,15 +58,15 @@ _TENANT_DATABASE: Mapping[Reason, Explanation] = {
         "The database could not be read; the message says why. Until then an adopted tenant or a workspace inserted "
         "by SQL may lack its display name, no member is taken over from there, and no row is removed. As the error of "
         "a whole run it means the tenant cluster.",
-        "Give our user CONNECT and SELECT there (docs/operations.md, database privileges).",
-        "[Database privileges](operations.md#database-privileges) has the grants. For the cluster, check "
+        "Give our user CONNECT and SELECT there (docs/installation.md, database privileges).",
+        "[Database privileges](installation.md#database-privileges) has the grants. For the cluster, check "
         "`PROVISIONING_TENANT_CLUSTER_URL`.",
     ),
     Reason.NO_SCHEMA_YET: Explanation("The database has no schema `core`.", _NONE),
     Reason.DATABASE_REFUSED: Explanation(
         "PostgreSQL refused the repair, mostly because a right is missing. Nothing was changed.",
         'Grant UPDATE and DELETE on core."keyValuePair" there, or set PROVISIONING_TENANT_DATABASES=report.',
-        "To mend a workspace, grant UPDATE on `core.workspace` too ([grants](operations.md#database-privileges)).",
+        "To mend a workspace, grant UPDATE on `core.workspace` too ([grants](installation.md#database-privileges)).",
     ),
     Reason.TENANT_DATABASE_UNSAFE: Explanation(
         "Something stands there through which the database's owner could run code with our rights: a view or a foreign "
@@ -189,7 +189,7 @@ _WORKSPACE_READY: Mapping[Reason, Explanation] = {
     Reason.SERVER_DATABASE_UNREACHABLE: Explanation(
         "The server's database gave no connection, or our user may not read it.",
         "Check PROVISIONING_TWENTY_DATABASE_URL and our user's rights there.",
-        "See the [grants](operations.md#database-privileges).",
+        "See the [grants](installation.md#database-privileges).",
     ),
     Reason.SERVER_NOT_CONFIGURED: Explanation(
         "The tenant lives on a server whose name is not in the settings.",
@@ -204,8 +204,8 @@ _WORKSPACE_READY: Mapping[Reason, Explanation] = {
     Reason.SERVICE_ACCOUNT_MISSING: Explanation(
         "The server has users, but not our account. If Twenty deleted the account with its last workspace, this reason "
         "does not appear: the next run that makes a workspace signs it up anew.",
-        "Sign the service account up and make it a server admin (docs/operations.md).",
-        "[The service account](operations.md#the-service-account) has the commands.",
+        "Sign the service account up and make it a server admin (docs/installation.md).",
+        "[The service account](installation.md#the-service-account) has the commands.",
     ),
     Reason.CREATION_RESTRICTED: Explanation(
         "Twenty lets only server admins create workspaces and our account is not one; or multi-workspace mode is off "
@@ -261,8 +261,8 @@ _WORKSPACE_READY: Mapping[Reason, Explanation] = {
         "do ours. Before it signs in, a run ends the memberships of tenants' workspaces and of those that our account "
         "is in, as Twenty's own deletion does; `provisioning plan` says which.",
         'Give our user UPDATE on core."userWorkspace"; the next run retires the rows.',
-        "The column `deletedAt` will do ([grants](operations.md#database-privileges)). We only report a workspace that "
-        "is not ours: delete it by Twenty's own call.",
+        "The column `deletedAt` will do ([grants](installation.md#database-privileges)). We only report a workspace "
+        "that is not ours: delete it by Twenty's own call.",
     ),
     Reason.WORKSPACE_SUSPENDED: Explanation(
         "Twenty says that the workspace is neither active nor being created (suspended, inactive).",
@@ -285,8 +285,8 @@ _WORKSPACE_READY: Mapping[Reason, Explanation] = {
         "whose login we could prove. We did not touch this tenant.",
         "Put right what the message says is new after the upgrade of Twenty.",
         "The message also says how the canary tenant ended. "
-        "[After an upgrade of Twenty](operations.md#after-an-upgrade-of-twenty) has the steps; a later run tries again "
-        "by itself.",
+        "[After an upgrade of Twenty](installation.md#after-an-upgrade-of-twenty) has the steps; a later run tries "
+        "again by itself.",
     ),
     Reason.PASSWORD_LOGIN_OFF: Explanation(
         "An admin of the workspace turned login by e-mail and password off, so the service account cannot sign in and "
@@ -422,7 +422,7 @@ _MEMBERS_SYNCED: Mapping[Reason, Explanation] = {
         "it. Or a record of another or deleted account (itself marked as deleted or not) has their e-mail and blocks "
         "the join.",
         "Grant the right, or delete the record, that the message names; the next run goes on.",
-        "The right mends the first case ([grants](operations.md#database-privileges)). In the second, delete the "
+        "The right mends the first case ([grants](installation.md#database-privileges)). In the second, delete the "
         "record for good.",
     ),
     Reason.ROLE_UNKNOWN: Explanation(
@@ -477,7 +477,7 @@ _ONBOARDING_COMPLETE: Mapping[Reason, Explanation] = {
         "these rows and we may not remove them; or they change while we remove them (then the condition is Unknown).",
         "Give our user the right that the message names; the next run removes the rows.",
         'The right is SELECT, UPDATE and DELETE on `core."keyValuePair"` of that server\'s database '
-        "([grants](operations.md#database-privileges)). Rows that change need nothing, unless it stays: then another "
+        "([grants](installation.md#database-privileges)). Rows that change need nothing, unless it stays: then another "
         "program writes them anew.",
     ),
 }

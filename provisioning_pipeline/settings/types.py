@@ -264,7 +264,7 @@ MemberPasswordKey = Annotated[
         _varied(
             6,
             "Make one with: openssl rand -hex 32. Where accounts were made with this one already, read first what "
-            "another one means for them: docs/operations.md, The member password key",
+            "another one means for them: docs/installation.md, The member password key",
         )
     ),
 ]

@@ -270,7 +270,7 @@ async def _in_tenant_databases(settings: Settings, names: Sequence[str]) -> str:
 
 def _unreadable(name: str, error: Error) -> Fault:
     grants = (
-        " Grant our user there what docs/operations.md#database-privileges lists."
+        " Grant our user there what docs/installation.md#database-privileges lists."
         if isinstance(error, errors.InsufficientPrivilege)
         else ""
     )
@@ -285,7 +285,7 @@ def _must_not_be_mighty(rights: RoleRights, besides: Fault | None = None) -> Non
             FaultKind.SERVER,
             Reason.TENANT_DATABASE_UNSAFE,
             f"Our user {rights.name} opens tenant databases, whose owners may be anybody, and {danger}. Use a role "
-            f"without that (docs/operations.md#database-privileges): {mending(rights)}."
+            f"without that (docs/installation.md#database-privileges): {mending(rights)}."
             f"{f' {besides.message}' if besides else ''}",
         )
 
@@ -301,7 +301,7 @@ async def _shares_the_registrys_role(connections: Connections) -> str:
         return ""
     return (
         f"; {ours[0]} is also the registry's user, which may write to the ledger: make another one for tenant "
-        "databases (docs/operations.md#database-privileges)"
+        "databases (docs/installation.md#database-privileges)"
     )
 
 
@@ -344,7 +344,7 @@ def _twenty_database(connections: Connections, server: TwentyServer) -> Callable
                 FaultKind.SERVER,
                 Reason.SERVER_DATABASE_UNREACHABLE,
                 f"The schemas of {unreadable} of {count} workspaces may not be read, so their members cannot be set "
-                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/operations.md).",
+                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/installation.md).",
             )
         limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
         return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}{sessions}"

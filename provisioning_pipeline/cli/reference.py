@@ -302,7 +302,7 @@ setting does.
 
 ## Certificates
 
-Over HTTPS whoever the machine trusts is trusted: the system's store (`/etc/ssl/certs` on most; a machine without one
+Over HTTPS we trust what the machine trusts: the system's store (`/etc/ssl/certs` on most; a machine without one
 gets Mozilla's list). For a private certificate authority, or a certificate that is signed by itself, either
 
 - add it to the system's store (Debian and Ubuntu: a `.crt` file in `/usr/local/share/ca-certificates`, then

@@ -18,13 +18,13 @@ from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.report.timeline_page import Timeline, event_json
 from provisioning_pipeline.tasks.preflight import Check
 
-_GLYPHS = {"ready": "[green]✓ ready[/]", "unwell": "[red]✗ unwell[/]", "aside": "[dim]- aside[/]"}
+_GLYPHS = {"ready": "[green]✓ ready[/]", "unwell": "[red]✗ not ready[/]", "aside": "[dim]- excluded[/]"}
 _STATUS_GLYPHS = {Status.TRUE: "[green]✓[/]", Status.FALSE: "[red]✗[/]", Status.UNKNOWN: "[yellow]?[/]"}
 _MOST_ROWS = 60
 
 
 def tenants(console: Terminal, lines: Sequence[TenantLine]) -> None:
-    """One row per tenant, the unwell first; long fleets are cut, never the unwell. Below, the next step by reason."""
+    """One row per tenant, those that are not ready first and all of them. Below, the next step by reason."""
     unwell = sum(line.state == "unwell" for line in lines)
     shown = lines[: max(_MOST_ROWS, unwell)]
     table = Table(box=None, pad_edge=False, header_style="dim")

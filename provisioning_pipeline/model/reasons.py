@@ -86,7 +86,7 @@ _TENANT_DATABASE: Mapping[Reason, Explanation] = {
         _NONE,
     ),
     Reason.HAND_MADE_WORKSPACE: Explanation(
-        "A workspace was inserted there by SQL and lacks what Twenty's own workspaces have; nobody can open it, and "
+        "A workspace was inserted there by SQL and lacks what Twenty's own workspaces have; no one can open it, and "
         "the tenant has a proper one. Or a complete workspace was left in `PENDING_CREATION`.",
         "Nothing; to make a complete workspace ACTIVE, set PROVISIONING_MEND_HAND_MADE=true.",
         "The rows of an incomplete workspace stay as they are.",
@@ -125,7 +125,7 @@ _REGISTERED: Mapping[Reason, Explanation] = {
     ),
     Reason.TENANT_SUSPENDED: Explanation(
         "The registry's status is one of `PROVISIONING_REGISTRY_EXCLUDED_STATUSES`. The tenant is excluded on purpose: "
-        "it counts neither as ready nor as unwell.",
+        "it counts neither as ready nor as not ready.",
         "Nothing: the registry has excluded it.",
     ),
     Reason.TENANT_GONE: Explanation(

@@ -10,7 +10,7 @@ from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.report.pages import page_environment
 from provisioning_pipeline.report.summary import TenantLine
 
-_VERDICTS = {"ready": "is ready", "unwell": "needs a look", "aside": "is set aside"}
+_VERDICTS = {"ready": "is ready", "unwell": "needs a look", "aside": "is excluded"}
 _WEB = ("https://", "http://")
 
 
@@ -58,7 +58,7 @@ def render(timeline: Timeline, *, limit: int | None = None) -> str:
     It links to runs' reports, and to its own older events, relative to `/tenants/SLUG`.
 
     Args:
-        limit: how many events there were to be at most, if somebody asked for a number.
+        limit: how many events there were to be at most, if the caller asked for a number.
     """
     return (
         page_environment()

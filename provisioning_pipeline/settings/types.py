@@ -174,7 +174,7 @@ def _issuer(value: str) -> str:
     url = _http_url(value)
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
-        raise ValueError("must start with https://: whoever answers there says which keys sign sessions")
+        raise ValueError("must start with https://: what answers there says which keys sign sessions")
     return url
 
 

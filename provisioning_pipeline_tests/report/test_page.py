@@ -225,7 +225,7 @@ def test_a_change_since_the_last_run_is_told_and_nothing_where_there_is_none() -
     assert [(count.name, count.number, count.told) for count in counts] == [
         ("Ready", 1, "−2 since the last run"),
         ("Need a look", 2, "+2 since the last run"),
-        ("Set aside", 0, "−1 since the last run"),
+        ("Excluded", 0, "−1 since the last run"),
     ]
     assert [count.told for count in page.counts(summary(now))] == ["", ""]
     assert "since the last run" not in page.render(summary(now))

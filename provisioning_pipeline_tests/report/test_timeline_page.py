@@ -90,7 +90,7 @@ def test_a_failed_event_is_more_than_a_colour() -> None:
 def test_without_events_and_without_conditions_it_says_so() -> None:
     page = Page(render(Timeline(replace(line(), conditions=()))))
     assert "Nothing is recorded yet." in page.text
-    assert "Nobody has looked at it yet." in page.text
+    assert "No run has looked at it yet." in page.text
 
 
 def test_it_leads_to_older_events_and_to_reports_that_are_there() -> None:

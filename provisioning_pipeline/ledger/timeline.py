@@ -105,7 +105,8 @@ _OUTCOMES: LiteralString = """
 _RUNS: LiteralString = """
     SELECT COALESCE(r.ended_at, r.begun_at) AS at, r.run_id, r.trigger, r.begun_at, r.ended_as, r.cut_why
     FROM provisioning.run r
-    WHERE r.finished_at IS NULL AND r.ended_as IS DISTINCT FROM 'done'
+    -- what earlier versions began without a record was no reconciliation
+    WHERE r.finished_at IS NULL AND r.ended_as IS DISTINCT FROM 'done' AND (r.kind IS NOT NULL OR r.record IS NOT NULL)
       AND COALESCE(r.ended_at, r.begun_at) <= %(until)s
       AND (EXISTS (SELECT 1 FROM provisioning.outcome o WHERE o.database_name = %(name)s AND o.run_id = r.run_id)
         OR EXISTS (SELECT 1 FROM provisioning.drift d WHERE d.database_name = %(name)s AND d.run_id = r.run_id))

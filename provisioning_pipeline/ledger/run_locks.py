@@ -37,7 +37,7 @@ async def holding_run_lock(database: Database, run_id: str) -> AsyncIterator[Non
 async def hold_run_lock(database: Database, run_id: str, tried: asyncio.Event | None = None) -> None:
     """Hold the lock of a run until cancelled, and take it again whenever its connection is lost.
 
-    It is shared: each process of the run holds it. While the ledger is away nobody holds it, and the run goes on.
+    It is shared: each process of the run holds it. While the ledger is away no process holds it, and the run goes on.
     `tried` is set once it is held, or could not be taken at once.
     """
     tried = tried or asyncio.Event()

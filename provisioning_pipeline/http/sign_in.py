@@ -16,6 +16,7 @@ from provisioning_pipeline.http.own_accounts import OwnAccounts
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import BROKEN_RECORDS
+from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
 from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, Step, TenantPlan
@@ -23,6 +24,7 @@ from provisioning_pipeline.run import decide as planning
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
 from provisioning_pipeline.run.scopes import scope_of
+from provisioning_pipeline.run.under_way import run_under_way
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps
 from provisioning_pipeline.steps.logins.act import Login, prove_logins
@@ -199,17 +201,19 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         judged.must_be_complete()
         if judged.verdict.decision is Decision.CANARY:
             raise CannotTell(f"{judged.unlike} The next reconciliation does that.", retry_seconds=60)
-        await connections.history.begin_run(run_id, TRIGGER)
-        scope = scope_of(connections, entry, run_id)
-        scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
-        # of the whole tenant's logins only this one is proved: the caller waits
-        quick = [step for step in steps if step is not Step.VERIFY_LOGINS]
-        result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
-        synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
-        # no one comes in with more than their role while it is being set right
-        differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
-        failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
-        await _keep(connections, run_id, replace(result, outcomes=tuple(scope.outcomes)), whole=whole)
+        async with run_under_way(connections, run_id):
+            await connections.history.begin_run(run_id, TRIGGER, RunKind.SIGN_IN)
+            scope = scope_of(connections, entry, run_id)
+            scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
+            # of the whole tenant's logins only this one is proved: the caller waits
+            quick = [step for step in steps if step is not Step.VERIFY_LOGINS]
+            result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
+            synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
+            # no one comes in with more than their role while it is being set right
+            differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
+            failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
+            await scope.record.settle()
+            await _keep(connections, run_id, result, whole=whole)
         if failed:
             raise _failed(result)
 
@@ -264,10 +268,9 @@ def _unharmed(member: MemberPlan) -> MemberPlan:
 
 
 async def _keep(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
-    """Remember what was done. What is true of all members is for a run to say that looked after all of them."""
+    """Remember what came of it. What is true of all members is for a run to say that looked after all of them."""
     settings = connections.settings
     conditions = [found for found in result.conditions if whole or found.type is not ConditionType.MEMBERS_SYNCED]
-    await connections.ledger.add_outcomes(run_id, result.outcomes)
     await connections.ledger.store_conditions(
         {result.database_name: conditions},
         run_id=run_id,

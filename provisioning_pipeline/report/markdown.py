@@ -18,6 +18,7 @@ def render(summary: Summary) -> str:
         _counts(summary),
         f"Run `{summary.run_id}` ({_cell(summary.trigger)}), {summary.seconds:.1f} s, {summary.actions} actions, "
         f"{summary.mutating_calls} mutating calls.",
+        *(f"{_cell(sentence)} This run went on from there." for sentence in summary.cut_before),
         _unwell(summary),
         _refused(summary),
         _waiting(summary),

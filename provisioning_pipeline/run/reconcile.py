@@ -17,6 +17,7 @@ from provisioning_pipeline.decide.drift import concerned, find_drift
 from provisioning_pipeline.decide.organizations import without_organization
 from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.cut_runs import CutRuns
 from provisioning_pipeline.ledger.organizations import store_organizations
 from provisioning_pipeline.ledger.registrations import known_rows, store_registered
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
@@ -44,18 +45,17 @@ from provisioning_pipeline.run.policy import standing_claims
 from provisioning_pipeline.run.retire import retire
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.run.scopes import scope_of
-from provisioning_pipeline.run.totals import Totals
+from provisioning_pipeline.run.totals import MAKING_READY, OBSERVING, Totals
+from provisioning_pipeline.run.under_way import end_gone_runs
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps, steps_for, stopped, together
 from provisioning_pipeline.steps.databases.act import TenantDatabase, repair_tenant_database
+from provisioning_pipeline.steps.record import Record
 from provisioning_pipeline.steps.scope import AtClerk, Scope
 
 _KEPT_EVENTS = timedelta(days=30)
 """Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
 
 _TENANTS_PER_PLACE = 3
-_OBSERVING, _MAKING_READY = "observe and decide", "make servers ready"
-PHASES: tuple[str, ...] = (_OBSERVING, _MAKING_READY, *Step)
-"""What a run spends its time on, in order."""
 _IN_OWN_DATABASE = frozenset({Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
 
 Progress = Callable[[TenantPlan, ChainResult], None]
@@ -107,7 +107,8 @@ class Reconciler:
         self._under_way = asyncio.Semaphore(_TENANTS_PER_PLACE * at_once)
 
     async def prepare(self, trigger: str) -> None:
-        """Make ledger and registry ready to be written to, and remember that the run began.
+        """Make ledger and registry ready to be written to, and remember that the run began, and how those ended that
+        have no process any more.
 
         Raises:
             RunFault: when the registry's database cannot be reached or written to.
@@ -121,6 +122,8 @@ class Reconciler:
             if await registry.columns() or (await known_rows(registry)).known == 0:
                 await registry.ensure_table()
             await registry.ensure_our_columns()
+            # before anything changes: what the fleet is like now is what it was like when they ended
+            await end_gone_runs(CutRuns(ledger.database), but=[self.run_id])
             await self.connections.history.begin_run(self.run_id, trigger)
         except Fault as fault:
             raise RunFault(fault.message) from None
@@ -142,7 +145,7 @@ class Reconciler:
         """
         asked = saved.asked if saved else tenants
         try:
-            with self._timed(_OBSERVING):
+            with self._timed(OBSERVING):
                 plan = await planning.plan(self.connections, asked, by_hand=by_hand, approved=approved)
             if saved:
                 must_be_as_saved(saved, saved_plan(plan, self.connections.settings))
@@ -165,7 +168,7 @@ class Reconciler:
         try:
             plan = await retire(self.connections, plan, self.run_id)
             await self._remember(plan)
-            with self._timed(_MAKING_READY):
+            with self._timed(MAKING_READY):
                 accepted, judged = await both(self._write_down(plan), self._make_servers_ready(plan))
             return await self._with_canaries_first(accepted, judged)
         except Fault as fault:
@@ -177,7 +180,7 @@ class Reconciler:
         """Keep what differs before anything is done about it, for the report and for the tenants' timelines."""
         history, names = self.connections.history, concerned(plan)
         drift = find_drift(plan, await history.before(names)) if names else ()
-        reading = self._phases.get(_OBSERVING, 0.0)
+        reading = self._phases.get(OBSERVING, 0.0)
         self.forecast = await foretell(self.connections, plan, reading_seconds=reading)
         record = RunRecord(
             looked_at=len(plan.tenants),
@@ -266,8 +269,6 @@ class Reconciler:
             found = {e.tenant.database_name: e.conditions for e in entries if (not steps_for(e)) is idle}
             again = {e.tenant.database_name: e.look_again_seconds for e in entries if e.look_again_seconds is not None}
             await self._store(found, tried=idle, again=again)
-        outcomes = [outcome for adoption in adoptions.values() for outcome in adoption.outcomes]
-        await ledger.add_outcomes(self.run_id, outcomes)
         await self._keep_what_was_read(plan)
         await self._keep_looks(plan)
         return replace(plan, tenants=tuple(entries))
@@ -376,7 +377,7 @@ class Reconciler:
                     database=database,
                     ledger=connections.ledger.database,
                     removed_rows=connections.removed_rows,
-                    run_id=self.run_id,
+                    record=Record(connections.journal, self.run_id, name),
                     lock_wait_seconds=settings.lock_wait_seconds,
                 )
             )
@@ -407,8 +408,8 @@ class Reconciler:
     # --- inside -------------------------------------------------------------------------------------------------
 
     async def _keep(self, result: ChainResult, *, tried: bool) -> None:
-        # outcomes first: what holds since stands after what was done, and a crash in between loses neither
-        await self.connections.ledger.add_outcomes(self.run_id, result.outcomes)
+        # outcomes first: what holds since stands after what was done
+        await self.connections.journal.settle()
         again = {} if result.again_seconds is None else {result.database_name: result.again_seconds}
         await self._store({result.database_name: result.conditions}, tried=tried, again=again)
         if tried:
@@ -448,32 +449,23 @@ class Reconciler:
             Outcome(name, Change.FOLLOW_ADDRESS, OutcomeStatus.DONE, f"it is reached at {moved[name][1]} now", seconds)
             for name in followed
         ]
-        await self.connections.ledger.add_outcomes(self.run_id, outcomes)
+        await self.connections.journal.store(self.run_id, *outcomes)
 
     async def _adopt(self, entry: TenantPlan, loss: RegistryLoss) -> ChainResult:
-        begun = time.perf_counter()
         name = entry.tenant.database_name
+        record = Record(self.connections.journal, self.run_id, name)
         try:
-            if loss.doubt:
-                raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
-            status, *others = self.connections.settings.new_statuses
-            if not await self.connections.registry.adopt(entry.tenant, status, others):
-                message = "The tenant manager has just registered it itself; the next run goes by its row."
-                raise Fault(FaultKind.BUSY, Reason.WAITING, message)
+            async with record.change(Change.ADOPT_DATABASE, f"as {entry.tenant.slug} ({entry.tenant.name})"):
+                if loss.doubt:
+                    raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
+                status, *others = self.connections.settings.new_statuses
+                if not await self.connections.registry.adopt(entry.tenant, status, others):
+                    message = "The tenant manager has just registered it itself; the next run goes by its row."
+                    raise Fault(FaultKind.BUSY, Reason.WAITING, message)
         except Fault as fault:
-            outcome = Outcome(
-                name, Change.ADOPT_DATABASE, OutcomeStatus.FAILED, fault.message, time.perf_counter() - begun
-            )
             refused = is_false(ConditionType.REGISTERED, fault.reason, fault.message)
-            return ChainResult(name, (refused,), (outcome,), failed=True)
-        outcome = Outcome(
-            name,
-            Change.ADOPT_DATABASE,
-            OutcomeStatus.DONE,
-            f"as {entry.tenant.slug} ({entry.tenant.name})",
-            time.perf_counter() - begun,
-        )
-        return ChainResult(name, (), (outcome,), failed=False)
+            return ChainResult(name, (refused,), tuple(record.outcomes), failed=True)
+        return ChainResult(name, (), tuple(record.outcomes), failed=False)
 
     async def _make_servers_ready(self, plan: Plan) -> list[Judged]:
         """Judge every server that will be written to, and sign our account up where it has to be.

@@ -16,6 +16,7 @@ from provisioning_pipeline.run.forecasting import foretell
 from provisioning_pipeline.run.reconcile import Progress, Reconciler
 from provisioning_pipeline.run.saved_plans import SavedPlan
 from provisioning_pipeline.run.totals import Totals
+from provisioning_pipeline.run.under_way import run_under_way
 from provisioning_pipeline.settings import Settings
 
 
@@ -93,6 +94,8 @@ async def apply(
 ) -> Applied:
     """Observe, decide, act, verify, report; with `saved`, exactly that plan or nothing.
 
+    Cancelled, it ends as cut in the ledger, with what it did.
+
     Raises:
         RunFault: when the run cannot begin.
         PlanChanged: when the saved plan no longer fits.
@@ -101,16 +104,17 @@ async def apply(
     run_id = run_id or str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
         reconciler = Reconciler(connections, run_id)
-        await reconciler.prepare(trigger)
-        accepted = await reconciler.accept(await reconciler.plan(tenants, approved=approved, saved=saved))
-        plan = accepted.plan
-        if planned:
-            planned(plan)
-        results = [*accepted.results, *await reconciler.run(plan.tenants, progress=progress)]
-        totals = reconciler.totals(results, plan)
-        concluded = await conclude(
-            connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
-        )
+        async with run_under_way(connections, run_id, totals=lambda: reconciler.totals(())):
+            await reconciler.prepare(trigger)
+            accepted = await reconciler.accept(await reconciler.plan(tenants, approved=approved, saved=saved))
+            plan = accepted.plan
+            if planned:
+                planned(plan)
+            results = [*accepted.results, *await reconciler.run(plan.tenants, progress=progress)]
+            totals = reconciler.totals(results, plan)
+            concluded = await conclude(
+                connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
+            )
     looked_at = {entry.tenant.database_name for entry in plan.tenants}
     lines = tuple(line for line in concluded.summary.tenants if line.database_name in looked_at)
     return Applied(

@@ -3,6 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+from provisioning_pipeline.model.tenant import Step
+
+OBSERVING: Final = "observe and decide"
+MAKING_READY: Final = "make servers ready"
+PHASES: tuple[str, ...] = (OBSERVING, MAKING_READY, *Step)
+"""What a run spends its time on, in order."""
 
 
 @dataclass

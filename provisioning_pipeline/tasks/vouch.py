@@ -14,7 +14,7 @@ from provisioning_pipeline.settings import Settings
 
 
 class NoSuchAccount(RunFault):
-    """Nobody can be vouched for: no account has that address, or it is not clear which is meant."""
+    """There is no one to vouch for: no account has that address, or it is not clear which is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Given:
 
     Args:
         server, twenty_user_id, email: the account.
-        created_at: when somebody signed it up.
+        created_at: when it was signed up.
         verified: Twenty says that its mailbox was verified, so that it needs no vouch.
     """
 

@@ -19,9 +19,9 @@ from provisioning_pipeline.model.frames import BROKEN_RECORDS
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
 from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, Step, TenantPlan
-from provisioning_pipeline.run import decide as planning
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
+from provisioning_pipeline.run.plan import plan as make_plan
 from provisioning_pipeline.run.scopes import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps
@@ -187,7 +187,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
     """
     run_id = str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
-        plan = await planning.plan(connections, [database_name], by_hand=False)
+        plan = await make_plan(connections, [database_name], by_hand=False)
         if database_name in plan.unread:
             raise CannotTell("Clerk cannot be asked at present who the members are.")
         entry, whole = _part_of(plan, database_name, clerk_user_id)

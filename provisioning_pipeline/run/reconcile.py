@@ -35,12 +35,12 @@ from provisioning_pipeline.model.tenant import (
 )
 from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.report import charts
-from provisioning_pipeline.run import decide as planning
 from provisioning_pipeline.run.canaries import Tried, is_proved, try_canaries
 from provisioning_pipeline.run.connections import Connections, tenant_database
 from provisioning_pipeline.run.contracts import Judged, look_and_remember
 from provisioning_pipeline.run.forecasting import foretell
 from provisioning_pipeline.run.observe import registry_loss
+from provisioning_pipeline.run.plan import plan as make_plan
 from provisioning_pipeline.run.policy import standing_claims
 from provisioning_pipeline.run.retire import retire
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
@@ -145,7 +145,7 @@ class Reconciler:
         asked = saved.asked if saved else tenants
         try:
             with self._timed(_OBSERVING):
-                plan = await planning.plan(self.connections, asked, by_hand=by_hand, approved=approved)
+                plan = await make_plan(self.connections, asked, by_hand=by_hand, approved=approved)
             if saved:
                 must_be_as_saved(saved, saved_plan(plan, self.connections.settings))
             return plan

@@ -11,8 +11,8 @@ from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.summary import Summary, TenantLine
 from provisioning_pipeline.run.conclude import conclude
 from provisioning_pipeline.run.connections import Connections, connect
-from provisioning_pipeline.run.decide import plan as make_plan
 from provisioning_pipeline.run.forecasting import foretell
+from provisioning_pipeline.run.plan import plan as make_plan
 from provisioning_pipeline.run.reconcile import Progress, Reconciler
 from provisioning_pipeline.run.saved_plans import SavedPlan
 from provisioning_pipeline.run.totals import Totals

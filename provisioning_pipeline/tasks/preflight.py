@@ -11,7 +11,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.tenant_role import RoleRights, mending, role_rights, too_much, who_and_where
+from provisioning_pipeline.clients.tenant_role import mending, role_rights, who_and_where
 from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
@@ -20,6 +20,7 @@ from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
 from provisioning_pipeline.ledger.registry_table import namesakes, open_schemas
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant_role import RoleRights, too_much
 from provisioning_pipeline.observe import cluster
 from provisioning_pipeline.run.certification import certificate_of
 from provisioning_pipeline.run.connections import (

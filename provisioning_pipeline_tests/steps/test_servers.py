@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from provisioning_pipeline.run.connections import connect
-from provisioning_pipeline.run.decide import plan as make_plan
 from provisioning_pipeline.run.observe import UnknownTenants
+from provisioning_pipeline.run.plan import plan as make_plan
 from provisioning_pipeline.run.reconcile import Reconciler
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions

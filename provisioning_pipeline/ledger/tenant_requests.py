@@ -11,7 +11,9 @@ from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
 TENANT_MANAGER = "tenant-manager"
 """The trigger of a run that somebody asked for over HTTP."""
-_LOCK_SECONDS = 4.0
+_LOCK_SECONDS = 1.5
+"""Shorter than a registration waits for others: who asks the same meanwhile is told so while it is true. With what a
+registration waits for then, it is less than a server gives a request at the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class TenantRequests:
         """Nobody else is at a request of this caller's under the same key; without a key everybody may be.
 
         Raises:
-            Fault: BUSY when somebody else is for more than four seconds.
+            Fault: BUSY when somebody else is for more than a second and a half.
         """
         if caller.idempotency_key is None:
             return nullcontext()

@@ -4,6 +4,7 @@ import pandas as pd
 
 from provisioning_pipeline.model.frames import frame
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.steps.members.changes import INVITE_MEMBER, WITHDRAW_INVITATION
 from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS
 
 
@@ -19,6 +20,6 @@ async def invitations_of_tenants(
     """
     found = invitations.merge(places[["database_name", "server", "workspace_id"]], on=["server", "workspace_id"])
     keys = list(zip(found["database_name"], found["email"], strict=True))
-    ours = await connections.members.invited(keys)
+    ours = await connections.members.invited(INVITE_MEMBER, WITHDRAW_INVITATION, keys)
     columns = found[["database_name", "server", "workspace_id", "email", "role"]].itertuples(index=False, name=None)
     return frame(INVITATIONS_OF_TENANTS, [(*row, key in ours) for row, key in zip(columns, keys, strict=True)])

@@ -6,6 +6,7 @@ from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.people import Evidence
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER
 from provisioning_pipeline.steps.members.plan.joins import Join, MemberKey
 
 
@@ -25,7 +26,7 @@ async def joins_of(
     if not rows:
         return {}
     added = await connections.members.added(
-        [(row["database_name"], row["account_email"], row["target"]) for row in rows]
+        ADD_MEMBER, [(row["database_name"], row["account_email"], row["target"]) for row in rows]
     )
     watched = await connections.ledger.known_since(sorted({row["database_name"] for row in rows}))
     found: dict[MemberKey, Join] = {}

@@ -19,13 +19,12 @@ from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.organizations import store_organizations
 from provisioning_pipeline.ledger.registrations import known_rows, store_registered
+from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS, Where
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.run_record import RunRecord
 from provisioning_pipeline.model.tenant import (
-    READ_ONLY_CHANGES,
-    Change,
     DatabasePlan,
     Outcome,
     OutcomeStatus,
@@ -48,7 +47,9 @@ from provisioning_pipeline.run.scopes import scope_of
 from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps, steps_for, stopped, together
 from provisioning_pipeline.steps.databases.act import TenantDatabase, repair_tenant_database
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER
 from provisioning_pipeline.steps.scope import AtClerk, Scope
+from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 
 _KEPT_EVENTS = timedelta(days=30)
 """Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
@@ -57,7 +58,6 @@ _TENANTS_PER_PLACE = 3
 _OBSERVING, _MAKING_READY = "observe and decide", "make servers ready"
 PHASES: tuple[str, ...] = (_OBSERVING, _MAKING_READY, *Step)
 """What a run spends its time on, in order."""
-_IN_OWN_DATABASE = frozenset({Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
 
 Progress = Callable[[TenantPlan, ChainResult], None]
 
@@ -80,7 +80,7 @@ class Accepted:
 
 def count_actions(outcomes: Sequence[Outcome]) -> int:
     """How many of these changed something."""
-    return sum(outcome.status is OutcomeStatus.DONE and outcome.change not in READ_ONLY_CHANGES for outcome in outcomes)
+    return sum(outcome.status is OutcomeStatus.DONE and not outcome.change.read_only for outcome in outcomes)
 
 
 @dataclass
@@ -306,7 +306,7 @@ class Reconciler:
         newly_ours = {
             entry.tenant.database_name
             for entry in plan.tenants
-            if not entry.database and {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.ADD_ADMIN} & set(entry.changes)
+            if not entry.database and {ADD_MEMBER, LINK_MEMBER, ADD_ADMIN} & set(entry.changes)
         }
         await self.connections.members.mark_left(plan.left)
         await self.connections.members.give_up(plan.given_up)
@@ -449,7 +449,7 @@ class Reconciler:
         followed = await self.connections.ledger.follow_addresses(moved)
         seconds = time.perf_counter() - begun
         outcomes = [
-            Outcome(name, Change.FOLLOW_ADDRESS, OutcomeStatus.DONE, f"it is reached at {moved[name][1]} now", seconds)
+            Outcome(name, FOLLOW_ADDRESS, OutcomeStatus.DONE, f"it is reached at {moved[name][1]} now", seconds)
             for name in followed
         ]
         await self.connections.ledger.add_outcomes(self.run_id, outcomes)
@@ -465,14 +465,12 @@ class Reconciler:
                 message = "The tenant manager has just registered it itself; the next run goes by its row."
                 raise Fault(FaultKind.BUSY, Reason.WAITING, message)
         except Fault as fault:
-            outcome = Outcome(
-                name, Change.ADOPT_DATABASE, OutcomeStatus.FAILED, fault.message, time.perf_counter() - begun
-            )
+            outcome = Outcome(name, ADOPT_DATABASE, OutcomeStatus.FAILED, fault.message, time.perf_counter() - begun)
             refused = is_false(ConditionType.REGISTERED, fault.reason, fault.message)
             return ChainResult(name, (refused,), (outcome,), failed=True)
         outcome = Outcome(
             name,
-            Change.ADOPT_DATABASE,
+            ADOPT_DATABASE,
             OutcomeStatus.DONE,
             f"as {entry.tenant.slug} ({entry.tenant.name})",
             time.perf_counter() - begun,
@@ -534,7 +532,7 @@ async def _nothing() -> None:
 def _without_server(entry: TenantPlan, result: ChainResult) -> TenantPlan:
     """The plan with what is to be done in the tenant's own database alone, and with why."""
     newer = {condition.type: condition for condition in (*entry.conditions, *result.conditions)}
-    changes = tuple(change for change in entry.changes if change in _IN_OWN_DATABASE)
+    changes = tuple(change for change in entry.changes if change.where is Where.OWN_DATABASE)
     return replace(
         entry,
         server=None,

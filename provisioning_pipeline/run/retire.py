@@ -4,8 +4,9 @@ import time
 from dataclasses import replace
 
 from provisioning_pipeline.decide.retirements import told
+from provisioning_pipeline.model.change import RETIRE_MEMBERSHIPS
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, Plan, Retirement
+from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Plan, Retirement
 from provisioning_pipeline.run.connections import Connections
 
 
@@ -39,4 +40,4 @@ async def _retire(connections: Connections, retirement: Retirement) -> Outcome:
     except Fault as fault:
         status, detail = OutcomeStatus.FAILED, f"{named}: {fault.message}"
     whose = retirement.database_name or retirement.subdomain
-    return Outcome(whose, Change.RETIRE_MEMBERSHIPS, status, detail, time.perf_counter() - begun)
+    return Outcome(whose, RETIRE_MEMBERSHIPS, status, detail, time.perf_counter() - begun)

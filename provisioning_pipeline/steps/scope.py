@@ -18,9 +18,10 @@ from provisioning_pipeline.ledger.ledger import Ledger, Link
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.removed_rows import RemovedRows
+from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, TenantPlan
+from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, TenantPlan
 
 _CREATION_ONLY = frozenset({Reason.SERVER_FULL, Reason.CREATION_RESTRICTED})
 
@@ -210,6 +211,6 @@ async def open_door(scope: Scope, link: Link) -> Door:
     # renamed in Twenty since, so that the address of old leads nowhere
     door = await scope.client.door(link.workspace_id)
     if await scope.ledger.follow_addresses({scope.database_name: (state.subdomain, door.url)}):
-        async with scope.change(Change.FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
+        async with scope.change(FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
             pass
     return door

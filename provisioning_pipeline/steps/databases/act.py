@@ -14,10 +14,13 @@ from provisioning_pipeline.clients.onboarding_rows import activate_workspaces, r
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.removed_rows import WORKSPACE_TABLE, RemovedRows
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant import Change, DatabasePlan, Outcome, OutcomeStatus
+from provisioning_pipeline.model.tenant import DatabasePlan, Outcome, OutcomeStatus
 from provisioning_pipeline.steps.chain import ChainResult
+from provisioning_pipeline.steps.databases.changes import MEND_WORKSPACE
+from provisioning_pipeline.steps.onboarding.changes import REMOVE_ROWS
 from provisioning_pipeline.steps.row_removal import kept
 
 
@@ -40,7 +43,7 @@ async def repair_tenant_database(work: TenantDatabase) -> ChainResult:
     condition = work.plan.after
     try:
         async with tenant_lock(work.ledger, work.name, wait_seconds=work.lock_wait_seconds):
-            for change, doing in ((Change.REMOVE_ROWS, _remove), (Change.MEND_WORKSPACE, _activate)):
+            for change, doing in ((REMOVE_ROWS, _remove), (MEND_WORKSPACE, _activate)):
                 told, whole = await _timed(work, change, doing, outcomes)
                 if not whole:
                     condition = is_false(ConditionType.TENANT_DATABASE, Reason.ROWS_CHANGED, told)

@@ -212,7 +212,8 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         # nobody comes in with more than their role while it is being set right
         differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
         failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
-        await _keep(connections, run_id, replace(result, outcomes=tuple(scope.outcomes)), whole=whole)
+        await scope.record.settle()
+        await _keep(connections, run_id, result, whole=whole)
         if failed:
             raise _failed(result)
 
@@ -267,10 +268,9 @@ def _unharmed(member: MemberPlan) -> MemberPlan:
 
 
 async def _keep(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
-    """Remember what was done. What is true of all members is for a run to say that looked after all of them."""
+    """Remember what came of it. What is true of all members is for a run to say that looked after all of them."""
     settings = connections.settings
     conditions = [found for found in result.conditions if whole or found.type is not ConditionType.MEMBERS_SYNCED]
-    await connections.ledger.add_outcomes(run_id, result.outcomes)
     await connections.ledger.store_conditions(
         {result.database_name: conditions},
         run_id=run_id,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID, uuid4
 
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Condition, Reason
@@ -313,18 +314,21 @@ class Plan:
 
 
 class OutcomeStatus(StrEnum):
-    """How an attempted change ended."""
+    """How an attempted change stands. CUT: it was sent and cut off, so that nobody knows whether it was made."""
 
+    BEGUN = "begun"
     DONE = "done"
     FAILED = "failed"
+    CUT = "cut"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One attempted change and how it ended. `seconds` is wall-clock time."""
+    """One attempted change and how it stands. `seconds` is wall-clock time; `key` is the same at its begin and end."""
 
     database_name: str
     change: Change
     status: OutcomeStatus
     detail: str
     seconds: float
+    key: UUID = field(default_factory=uuid4, compare=False)

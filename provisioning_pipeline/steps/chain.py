@@ -1,9 +1,7 @@
 """The steps of one tenant in order, under its lock, with every failure turned into a condition."""
 
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from psycopg import Error
 
@@ -17,6 +15,7 @@ from provisioning_pipeline.steps.members import changes as of_members
 from provisioning_pipeline.steps.members.act.backfill import backfill_members
 from provisioning_pipeline.steps.onboarding.act import repair_onboarding
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, STORE_LINK
+from provisioning_pipeline.steps.record import defect_of
 from provisioning_pipeline.steps.scope import Scope
 from provisioning_pipeline.steps.workspaces import changes as of_workspaces
 from provisioning_pipeline.steps.workspaces.act import provision_workspace
@@ -130,6 +129,8 @@ async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
             )
         )
         return _result(scope, failed=True, defect=defect)
+    finally:
+        scope.record.note()
     return _result(scope, failed=False)
 
 
@@ -150,9 +151,3 @@ def _settled(type_: ConditionType, fault: Fault) -> Condition:
 
 def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> ChainResult:
     return ChainResult(scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect)
-
-
-def defect_of(error: Exception) -> str:
-    """Where an error that nobody foresaw was raised, as `file:line ErrorName`, without its text."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"

@@ -28,7 +28,6 @@ from provisioning_pipeline.run.contracts import ServerFinding, check_servers
 from provisioning_pipeline.run.observe import UnknownTenants
 from provisioning_pipeline.run.scopes import scope_of
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.chain import defect_of
 from provisioning_pipeline.steps.logins.act import (
     LOGIN_REASONS,
     Login,
@@ -40,6 +39,7 @@ from provisioning_pipeline.steps.logins.act import (
 )
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.logins.login_check import CANDIDATES, LAST_PROOFS, to_prove
+from provisioning_pipeline.steps.record import defect_of
 from provisioning_pipeline.steps.scope import Scope
 
 

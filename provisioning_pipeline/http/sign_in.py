@@ -18,7 +18,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import BROKEN_RECORDS
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
-from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, Step, TenantPlan
+from provisioning_pipeline.model.tenant import MemberPlan, Plan, Step, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
 from provisioning_pipeline.run.plan import plan as make_plan
@@ -26,14 +26,17 @@ from provisioning_pipeline.run.scopes import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps
 from provisioning_pipeline.steps.logins.act import Login, prove_logins
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, REMOVE_MEMBER
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.scope import Scope, Server
+from provisioning_pipeline.steps.workspaces.changes import MAKING
 
 _LOG = logging.getLogger(__name__)
 TRIGGER = "session"
 """The trigger of a run that added one member, who was waiting for it."""
 _LOCK_SECONDS = 15.0
-_MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
-_FOR_ONE = frozenset({Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN})
+_FOR_ONE = frozenset({CLEAR_ONBOARDING, PROVE_LOGIN})
 _LOGIN_DISABLED = {
     Reason.PASSWORD_LOGIN_OFF: "The workspace lets nobody log in by password, so nobody can be signed in from here. "
     "An admin of the workspace turns Email and password on in Twenty (Settings > Security).",
@@ -209,7 +212,8 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         # nobody comes in with more than their role while it is being set right
         differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
         failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
-        await _keep(connections, run_id, replace(result, outcomes=tuple(scope.outcomes)), whole=whole)
+        await scope.record.settle()
+        await _keep(connections, run_id, result, whole=whole)
         if failed:
             raise _failed(result)
 
@@ -233,7 +237,7 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
     """The plan of the tenant with one person's part of it alone, and whether that is all there is to do for members."""
     # by its identity: another tenant's slug may be this one's database name
     entry = next((entry for entry in plan.tenants if entry.tenant.database_name == database_name), None)
-    if entry is None or entry.workspace_id is None or entry.server is None or _MAKING & set(entry.changes):
+    if entry is None or entry.workspace_id is None or entry.server is None or MAKING & set(entry.changes):
         raise CannotTell("The workspace is still being made. Come again in a moment.")
     members = tuple(_unharmed(member) for member in entry.members if member.clerk_user_id == clerk_user_id)
     members = tuple(member for member in members if member.changes)
@@ -258,16 +262,15 @@ def _unharmed(member: MemberPlan) -> MemberPlan:
     Raises:
         Refused: of somebody who is to be removed.
     """
-    if Change.REMOVE_MEMBER in member.changes:
+    if REMOVE_MEMBER in member.changes:
         raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")
-    return replace(member, changes=tuple(change for change in member.changes if change is not Change.DEMOTE_MEMBER))
+    return replace(member, changes=tuple(change for change in member.changes if change != DEMOTE_MEMBER))
 
 
 async def _keep(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
-    """Remember what was done. What is true of all members is for a run to say that looked after all of them."""
+    """Remember what came of it. What is true of all members is for a run to say that looked after all of them."""
     settings = connections.settings
     conditions = [found for found in result.conditions if whole or found.type is not ConditionType.MEMBERS_SYNCED]
-    await connections.ledger.add_outcomes(run_id, result.outcomes)
     await connections.ledger.store_conditions(
         {result.database_name: conditions},
         run_id=run_id,

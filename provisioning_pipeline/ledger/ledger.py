@@ -395,22 +395,25 @@ class Ledger:
 
     # --- outcomes -----------------------------------------------------------------------------------------------
 
-    async def add_outcomes(self, run_id: str, outcomes: Sequence[Outcome]) -> None:
-        """Append what was attempted and how it ended."""
+    async def store_outcomes(self, outcomes: Sequence[tuple[str, Outcome]]) -> None:
+        """Store these, each with the run that it is of; the later state of an outcome takes the earlier one's place."""
         if not outcomes:
             return
         await self.database.execute(
             """
-            INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
-            SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[])
+            INSERT INTO provisioning.outcome AS o (run_id, database_name, change, status, detail, seconds, key)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::uuid[])
+            ON CONFLICT (key) DO UPDATE
+                SET status = excluded.status, detail = excluded.detail, seconds = excluded.seconds, at = now()
             """,
             [
-                run_id,
-                [outcome.database_name for outcome in outcomes],
-                [outcome.change for outcome in outcomes],
-                [outcome.status for outcome in outcomes],
-                [outcome.detail for outcome in outcomes],
-                [outcome.seconds for outcome in outcomes],
+                [run_id for run_id, _ in outcomes],
+                [outcome.database_name for _, outcome in outcomes],
+                [outcome.change for _, outcome in outcomes],
+                [outcome.status for _, outcome in outcomes],
+                [outcome.detail for _, outcome in outcomes],
+                [outcome.seconds for _, outcome in outcomes],
+                [outcome.key for _, outcome in outcomes],
             ],
         )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCHEMA = "provisioning"
-HEAD = "0008"
+HEAD = "0009"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 
 

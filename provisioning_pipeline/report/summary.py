@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from provisioning_pipeline.decide.certificate import Certified
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
     ConditionType,
@@ -16,7 +17,7 @@ from provisioning_pipeline.model.condition import (
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
 from provisioning_pipeline.model.next_steps import next_step
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, READ_ONLY_CHANGES, Change, OutcomeStatus
+from provisioning_pipeline.model.tenant import OutcomeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Summary:
     @property
     def actions(self) -> int:
         """Changes that were made."""
-        return sum(line.done and Change(line.change) not in READ_ONLY_CHANGES for line in self.outcomes)
+        return sum(line.done and not Change.named(line.change).read_only for line in self.outcomes)
 
     @property
     def done_by_change(self) -> list[tuple[str, int, float]]:
@@ -233,12 +234,12 @@ class Summary:
     @property
     def emails(self) -> int:
         """E-mails that Twenty sent because of this run: its invitations."""
-        return sum(line.done and Change(line.change) is Change.INVITE_MEMBER for line in self.outcomes)
+        return sum(line.done and Change.named(line.change).sends_email for line in self.outcomes)
 
     @property
     def taken_away(self) -> list[OutcomeLine]:
         """Who was removed or demoted, with the proof."""
-        return [line for line in self.outcomes if line.done and Change(line.change) in HARMFUL_CHANGES]
+        return [line for line in self.outcomes if line.done and Change.named(line.change).harmful]
 
     @property
     def failures(self) -> list[OutcomeLine]:

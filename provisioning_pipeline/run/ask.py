@@ -12,6 +12,7 @@ from provisioning_pipeline.observe.clerk import departures
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.decide import Deciding
 from provisioning_pipeline.run.seen import Answers, Demotion, Questions
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, INVITE_MEMBER, WITHDRAW_INVITATION
 
 
 async def answering(connections: Connections, deciding: Deciding) -> Plan:
@@ -40,7 +41,9 @@ async def ask(connections: Connections, questions: Questions) -> Answers:
     return Answers(
         accounts=await _accounts(connections, questions.accounts),
         departures=await _departures(connections, questions.departures),
-        invitations=frozenset(await connections.members.invited(questions.invitations)),
+        invitations=frozenset(
+            await connections.members.invited(INVITE_MEMBER, WITHDRAW_INVITATION, questions.invitations)
+        ),
         emails=await _known_at_clerk(connections, questions.emails),
         joins=joins,
         added=frozenset(added),
@@ -99,7 +102,9 @@ async def _joins(
     """Of a server that cannot be asked now nobody is known, and every demotion there counts against the budget."""
     if not demotions:
         return {}, set(), {}
-    added = await connections.members.added([(each.database_name, each.email, each.role) for each in demotions])
+    added = await connections.members.added(
+        ADD_MEMBER, [(each.database_name, each.email, each.role) for each in demotions]
+    )
     watched_since = await connections.ledger.known_since(sorted({each.database_name for each in demotions}))
     joins: _Times = {}
     for server in sorted({each.server for each in demotions}):

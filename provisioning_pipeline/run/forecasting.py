@@ -10,6 +10,7 @@ from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.forecast import Circumstances, Forecast
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.steps.needs import needs_of
 
 
 async def foretell(connections: Connections, plan: Plan, *, reading_seconds: float = 0.0) -> Forecast:
@@ -37,4 +38,4 @@ async def foretell(connections: Connections, plan: Plan, *, reading_seconds: flo
         members=await history.members_besides_admin(names) if known else {},
     )
     # a plan of ten thousand tenants takes a moment, and others of this process go on meanwhile
-    return await asyncio.to_thread(forecast, plan, circumstances)
+    return await asyncio.to_thread(lambda: forecast(plan, circumstances, needs_of(plan, circumstances)))

@@ -19,13 +19,12 @@ from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.organizations import store_organizations
 from provisioning_pipeline.ledger.registrations import known_rows, store_registered
+from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS, Where
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.run_record import RunRecord
 from provisioning_pipeline.model.tenant import (
-    READ_ONLY_CHANGES,
-    Change,
     DatabasePlan,
     Outcome,
     OutcomeStatus,
@@ -48,7 +47,10 @@ from provisioning_pipeline.run.scopes import scope_of
 from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps, steps_for, stopped, together
 from provisioning_pipeline.steps.databases.act import TenantDatabase, repair_tenant_database
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER
+from provisioning_pipeline.steps.record import Record
 from provisioning_pipeline.steps.scope import AtClerk, Scope
+from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 
 _KEPT_EVENTS = timedelta(days=30)
 """Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
@@ -57,7 +59,6 @@ _TENANTS_PER_PLACE = 3
 _OBSERVING, _MAKING_READY = "observe and decide", "make servers ready"
 PHASES: tuple[str, ...] = (_OBSERVING, _MAKING_READY, *Step)
 """What a run spends its time on, in order."""
-_IN_OWN_DATABASE = frozenset({Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
 
 Progress = Callable[[TenantPlan, ChainResult], None]
 
@@ -80,7 +81,7 @@ class Accepted:
 
 def count_actions(outcomes: Sequence[Outcome]) -> int:
     """How many of these changed something."""
-    return sum(outcome.status is OutcomeStatus.DONE and outcome.change not in READ_ONLY_CHANGES for outcome in outcomes)
+    return sum(outcome.status is OutcomeStatus.DONE and not outcome.change.read_only for outcome in outcomes)
 
 
 @dataclass
@@ -270,8 +271,6 @@ class Reconciler:
             found = {e.tenant.database_name: e.conditions for e in entries if (not steps_for(e)) is idle}
             again = {e.tenant.database_name: e.look_again_seconds for e in entries if e.look_again_seconds is not None}
             await self._store(found, tried=idle, again=again)
-        outcomes = [outcome for adoption in adoptions.values() for outcome in adoption.outcomes]
-        await ledger.add_outcomes(self.run_id, outcomes)
         await self._keep_what_was_read(plan)
         await self._keep_looks(plan)
         return replace(plan, tenants=tuple(entries))
@@ -306,7 +305,7 @@ class Reconciler:
         newly_ours = {
             entry.tenant.database_name
             for entry in plan.tenants
-            if not entry.database and {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.ADD_ADMIN} & set(entry.changes)
+            if not entry.database and {ADD_MEMBER, LINK_MEMBER, ADD_ADMIN} & set(entry.changes)
         }
         await self.connections.members.mark_left(plan.left)
         await self.connections.members.give_up(plan.given_up)
@@ -380,7 +379,7 @@ class Reconciler:
                     database=database,
                     ledger=connections.ledger.database,
                     removed_rows=connections.removed_rows,
-                    run_id=self.run_id,
+                    record=Record(connections.journal, self.run_id, name),
                     lock_wait_seconds=settings.lock_wait_seconds,
                 )
             )
@@ -411,8 +410,8 @@ class Reconciler:
     # --- inside -------------------------------------------------------------------------------------------------
 
     async def _keep(self, result: ChainResult, *, tried: bool) -> None:
-        # outcomes first: what holds since stands after what was done, and a crash in between loses neither
-        await self.connections.ledger.add_outcomes(self.run_id, result.outcomes)
+        # outcomes first: what holds since stands after what was done
+        await self.connections.journal.settle()
         again = {} if result.again_seconds is None else {result.database_name: result.again_seconds}
         await self._store({result.database_name: result.conditions}, tried=tried, again=again)
         if tried:
@@ -449,35 +448,26 @@ class Reconciler:
         followed = await self.connections.ledger.follow_addresses(moved)
         seconds = time.perf_counter() - begun
         outcomes = [
-            Outcome(name, Change.FOLLOW_ADDRESS, OutcomeStatus.DONE, f"it is reached at {moved[name][1]} now", seconds)
+            Outcome(name, FOLLOW_ADDRESS, OutcomeStatus.DONE, f"it is reached at {moved[name][1]} now", seconds)
             for name in followed
         ]
-        await self.connections.ledger.add_outcomes(self.run_id, outcomes)
+        await self.connections.journal.store(self.run_id, *outcomes)
 
     async def _adopt(self, entry: TenantPlan, loss: RegistryLoss) -> ChainResult:
-        begun = time.perf_counter()
         name = entry.tenant.database_name
+        record = Record(self.connections.journal, self.run_id, name)
         try:
-            if loss.doubt:
-                raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
-            status, *others = self.connections.settings.new_statuses
-            if not await self.connections.registry.adopt(entry.tenant, status, others):
-                message = "The tenant manager has just registered it itself; the next run goes by its row."
-                raise Fault(FaultKind.BUSY, Reason.WAITING, message)
+            async with record.change(ADOPT_DATABASE, f"as {entry.tenant.slug} ({entry.tenant.name})"):
+                if loss.doubt:
+                    raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
+                status, *others = self.connections.settings.new_statuses
+                if not await self.connections.registry.adopt(entry.tenant, status, others):
+                    message = "The tenant manager has just registered it itself; the next run goes by its row."
+                    raise Fault(FaultKind.BUSY, Reason.WAITING, message)
         except Fault as fault:
-            outcome = Outcome(
-                name, Change.ADOPT_DATABASE, OutcomeStatus.FAILED, fault.message, time.perf_counter() - begun
-            )
             refused = is_false(ConditionType.REGISTERED, fault.reason, fault.message)
-            return ChainResult(name, (refused,), (outcome,), failed=True)
-        outcome = Outcome(
-            name,
-            Change.ADOPT_DATABASE,
-            OutcomeStatus.DONE,
-            f"as {entry.tenant.slug} ({entry.tenant.name})",
-            time.perf_counter() - begun,
-        )
-        return ChainResult(name, (), (outcome,), failed=False)
+            return ChainResult(name, (refused,), tuple(record.outcomes), failed=True)
+        return ChainResult(name, (), tuple(record.outcomes), failed=False)
 
     async def _make_servers_ready(self, plan: Plan) -> list[Judged]:
         """Judge every server that will be written to, and sign our account up where it has to be.
@@ -534,7 +524,7 @@ async def _nothing() -> None:
 def _without_server(entry: TenantPlan, result: ChainResult) -> TenantPlan:
     """The plan with what is to be done in the tenant's own database alone, and with why."""
     newer = {condition.type: condition for condition in (*entry.conditions, *result.conditions)}
-    changes = tuple(change for change in entry.changes if change in _IN_OWN_DATABASE)
+    changes = tuple(change for change in entry.changes if change.where is Where.OWN_DATABASE)
     return replace(
         entry,
         server=None,

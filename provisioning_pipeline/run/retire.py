@@ -1,12 +1,14 @@
 """Ends the memberships of workspaces that were deleted by SQL, before anybody signs in to their servers."""
 
-import time
+from contextlib import suppress
 from dataclasses import replace
 
 from provisioning_pipeline.decide.retirements import told
+from provisioning_pipeline.model.change import RETIRE_MEMBERSHIPS
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, Plan, Retirement
+from provisioning_pipeline.model.tenant import OutcomeStatus, Plan, Retirement
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.steps.record import Record
 
 
 async def retire(connections: Connections, plan: Plan, run_id: str) -> Plan:
@@ -17,26 +19,20 @@ async def retire(connections: Connections, plan: Plan, run_id: str) -> Plan:
     """
     if not plan.retirements:
         return plan
-    outcomes, troubles = [], []
-    for retirement in plan.retirements:
-        if retirement.ours:
-            outcome = await _retire(connections, retirement)
-            outcomes.append(outcome)
-            if outcome.status is OutcomeStatus.FAILED:
-                troubles.append(outcome.detail)
-    await connections.ledger.add_outcomes(run_id, outcomes)
+    records = [await _retire(connections, retirement, run_id) for retirement in plan.retirements if retirement.ours]
+    troubles = [
+        outcome.detail for record in records for outcome in record.outcomes if outcome.status is OutcomeStatus.FAILED
+    ]
     # what was to be done is told by its outcome now
     announced = set(told(retirement for retirement in plan.retirements if retirement.ours))
     return replace(plan, notes=(*troubles, *(note for note in plan.notes if note not in announced)))
 
 
-async def _retire(connections: Connections, retirement: Retirement) -> Outcome:
-    begun = time.perf_counter()
+async def _retire(connections: Connections, retirement: Retirement, run_id: str) -> Record:
+    record = Record(connections.journal, run_id, retirement.database_name or retirement.subdomain)
     named = f"workspace {retirement.workspace_id} ({retirement.subdomain}) on {retirement.server}, deleted by SQL"
-    try:
-        count = await connections.servers[retirement.server].database.retire_memberships(retirement.workspace_id)
-        status, detail = OutcomeStatus.DONE, f"{count} of {named}"
-    except Fault as fault:
-        status, detail = OutcomeStatus.FAILED, f"{named}: {fault.message}"
-    whose = retirement.database_name or retirement.subdomain
-    return Outcome(whose, Change.RETIRE_MEMBERSHIPS, status, detail, time.perf_counter() - begun)
+    with suppress(Fault):
+        async with record.change(RETIRE_MEMBERSHIPS, named) as learnt:
+            count = await connections.servers[retirement.server].database.retire_memberships(retirement.workspace_id)
+            learnt.append(f"{count} memberships")
+    return record

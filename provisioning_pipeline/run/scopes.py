@@ -2,6 +2,7 @@
 
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.steps.record import Record
 from provisioning_pipeline.steps.scope import Scope
 
 
@@ -18,7 +19,7 @@ def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
         accounts=connections.accounts,
         removed_rows=connections.removed_rows,
         clerk=connections.clerk,
-        run_id=run_id,
+        record=Record(connections.journal, run_id, entry.tenant.database_name),
         member_password_key=settings.member_password_key,
         service_member_name=settings.service_member_name,
         activation_timeout_seconds=settings.activation_timeout_seconds,

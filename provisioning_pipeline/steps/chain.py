@@ -1,20 +1,23 @@
 """The steps of one tenant in order, under its lock, with every failure turned into a condition."""
 
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from psycopg import Error
 
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import MEMBER_CHANGES, Change, Outcome, Step, TenantPlan
+from provisioning_pipeline.model.tenant import Outcome, Step, TenantPlan
 from provisioning_pipeline.steps.logins.act import verify_login
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members import changes as of_members
 from provisioning_pipeline.steps.members.act.backfill import backfill_members
 from provisioning_pipeline.steps.onboarding.act import repair_onboarding
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, STORE_LINK
+from provisioning_pipeline.steps.record import defect_of
 from provisioning_pipeline.steps.scope import Scope
+from provisioning_pipeline.steps.workspaces import changes as of_workspaces
 from provisioning_pipeline.steps.workspaces.act import provision_workspace
 
 _STEPS: Mapping[Step, tuple[Callable[[Scope], Awaitable[None]], ConditionType]] = {
@@ -23,15 +26,6 @@ _STEPS: Mapping[Step, tuple[Callable[[Scope], Awaitable[None]], ConditionType]] 
     Step.REPAIR_ONBOARDING: (repair_onboarding, ConditionType.ONBOARDING_COMPLETE),
     Step.VERIFY_LOGINS: (verify_login, ConditionType.LOGIN_PROVED),
 }
-_IN_FIRST_STEP = frozenset(
-    {
-        Change.CREATE_WORKSPACE,
-        Change.ADOPT_WORKSPACE,
-        Change.ACTIVATE_WORKSPACE,
-        Change.REJOIN_WORKSPACE,
-        Change.ADD_ADMIN,
-    }
-)
 ALL_STEPS: tuple[Step, ...] = tuple(_STEPS)
 """In the order in which they run."""
 
@@ -48,13 +42,13 @@ def server_steps(plan: TenantPlan) -> tuple[Step, ...]:
         return ()
     changes = set(plan.changes)
     steps: list[Step] = []
-    if changes & _IN_FIRST_STEP or (plan.address and plan.address.url is None):
+    if changes & set(of_workspaces.CHANGES) or (plan.address and plan.address.url is None):
         steps.append(Step.PROVISION_WORKSPACES)
-    if changes & MEMBER_CHANGES:
+    if changes & set(of_members.CHANGES):
         steps.append(Step.BACKFILL_MEMBERS)
-    if steps or changes & {Change.CLEAR_ONBOARDING, Change.STORE_LINK}:
+    if steps or changes & {CLEAR_ONBOARDING, STORE_LINK}:
         steps.append(Step.REPAIR_ONBOARDING)
-    if steps or Change.PROVE_LOGIN in changes:
+    if steps or PROVE_LOGIN in changes:
         steps.append(Step.VERIFY_LOGINS)
     return tuple(steps)
 
@@ -135,6 +129,8 @@ async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
             )
         )
         return _result(scope, failed=True, defect=defect)
+    finally:
+        scope.record.note()
     return _result(scope, failed=False)
 
 
@@ -155,9 +151,3 @@ def _settled(type_: ConditionType, fault: Fault) -> Condition:
 
 def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> ChainResult:
     return ChainResult(scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect)
-
-
-def defect_of(error: Exception) -> str:
-    """Where an error that nobody foresaw was raised, as `file:line ErrorName`, without its text."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"

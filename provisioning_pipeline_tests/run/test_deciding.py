@@ -13,11 +13,12 @@ from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Departure, Evidence, Origin
 from provisioning_pipeline.model.snapshots import ClerkSnapshot, TwentySnapshot
-from provisioning_pipeline.model.tenant import Change, Plan
+from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.tenant_database import FoundMember
 from provisioning_pipeline.run.decide import decide
 from provisioning_pipeline.run.seen import Answers, Questions, RegistryTable, Seen
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps.members.changes import REMOVE_MEMBER
 from provisioning_pipeline_tests.decide.facts import (
     ADMIN,
     LOOKED_AT,
@@ -299,7 +300,7 @@ def test_deciding_asks_in_few_rounds_and_nothing_twice(
     asked = [questions.departures for questions, *_ in rounds if questions.departures]
     assert len(asked) <= 1
     assert whole or not asked, "an incomplete read of Clerk misses nobody"
-    assert whole or not any(Change.REMOVE_MEMBER in entry.changes for entry in plan.tenants)
+    assert whole or not any(REMOVE_MEMBER in entry.changes for entry in plan.tenants)
 
 
 def test_nobody_is_asked_about_where_everything_is_as_it_should_be() -> None:

@@ -26,7 +26,7 @@ from provisioning_pipeline.model.tenant import AdminUnknown, Tenant, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import ServerFinding, check_servers
 from provisioning_pipeline.run.observe import UnknownTenants
-from provisioning_pipeline.run.scopes import scope_of
+from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.logins.act import (
     LOGIN_REASONS,

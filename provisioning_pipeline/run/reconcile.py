@@ -25,18 +25,16 @@ from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.run_record import RunRecord
 from provisioning_pipeline.model.tenant import (
-    DatabasePlan,
     Outcome,
     OutcomeStatus,
     Plan,
-    Step,
     TenantPlan,
 )
 from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.report import charts
 from provisioning_pipeline.run import decide as planning
 from provisioning_pipeline.run.canaries import Tried, is_proved, try_canaries
-from provisioning_pipeline.run.connections import Connections, tenant_database
+from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.contracts import Judged, look_and_remember
 from provisioning_pipeline.run.forecasting import foretell
 from provisioning_pipeline.run.observe import registry_loss
@@ -45,11 +43,12 @@ from provisioning_pipeline.run.retire import retire
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.run.scopes import scope_of
 from provisioning_pipeline.run.totals import Totals
-from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps, steps_for, stopped, together
-from provisioning_pipeline.steps.databases.act import TenantDatabase, repair_tenant_database
+from provisioning_pipeline.steps import STEPS
+from provisioning_pipeline.steps.chain import ChainResult, op_of, run_steps, server_steps, steps_for, stopped, together
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER
 from provisioning_pipeline.steps.record import Record
 from provisioning_pipeline.steps.scope import AtClerk, Scope
+from provisioning_pipeline.steps.step import Step
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 
 _KEPT_EVENTS = timedelta(days=30)
@@ -57,7 +56,7 @@ _KEPT_EVENTS = timedelta(days=30)
 
 _TENANTS_PER_PLACE = 3
 _OBSERVING, _MAKING_READY = "observe and decide", "make servers ready"
-PHASES: tuple[str, ...] = (_OBSERVING, _MAKING_READY, *Step)
+PHASES: tuple[str, ...] = (_OBSERVING, _MAKING_READY, *(step.name for step in STEPS))
 """What a run spends its time on, in order."""
 
 Progress = Callable[[TenantPlan, ChainResult], None]
@@ -330,20 +329,22 @@ class Reconciler:
         """
 
         async def one(entry: TenantPlan) -> ChainResult | None:
-            steps = [step for step in server_steps(entry) if only is None or step in only]
-            # with the tenant's first step, so that no failure of Twenty's keeps its own database from being repaired
-            in_database = only is None or steps_for(entry)[:1] in [(step,) for step in only]
+            taken = [step for step in steps_for(entry) if only is None or op_of(step) in only]
+            steps = [step for step in taken if step.where is Where.SERVER]
             results: list[ChainResult] = []
             async with self._under_way:
-                if in_database and entry.database and entry.database.needs_work:
-                    results.append(await self._repair_database(entry.tenant.database_name, entry.database))
+                for step in taken:
+                    if step.where is Where.OWN_DATABASE:
+                        async with self._databases:
+                            with self._timed(step.name):
+                                results.append(await run_steps(scope_of(self.connections, entry, self.run_id), [step]))
                 if steps:
                     results.append(await self._chain(scope_of(self.connections, entry, self.run_id), steps))
             if not results:
                 return None
             result = together(results)
             # outside the gates, so that the next tenant begins meanwhile
-            await self._keep(result, tried=result.failed or not steps or steps[-1] is Step.VERIFY_LOGINS)
+            await self._keep(result, tried=result.failed or not steps or steps[-1] is server_steps(entry)[-1])
             if progress:
                 progress(entry, result)
             return result
@@ -361,28 +362,13 @@ class Reconciler:
         scope.at_clerk = self._at_clerk.get(scope.database_name)
         for step in steps:
             async with self._gate:
-                with self._timed(step):
+                with self._timed(step.name):
                     result = await run_steps(scope, [step])
             if result.failed:
                 break
         if scope.at_clerk is not None:
             self._at_clerk[scope.database_name] = scope.at_clerk
         return result
-
-    async def _repair_database(self, name: str, plan: DatabasePlan) -> ChainResult:
-        settings, connections = self.connections.settings, self.connections
-        async with self._databases, tenant_database(settings, name, read_only=False) as database:
-            return await repair_tenant_database(
-                TenantDatabase(
-                    name=name,
-                    plan=plan,
-                    database=database,
-                    ledger=connections.ledger.database,
-                    removed_rows=connections.removed_rows,
-                    record=Record(connections.journal, self.run_id, name),
-                    lock_wait_seconds=settings.lock_wait_seconds,
-                )
-            )
 
     def totals(self, results: Sequence[ChainResult], plan: Plan | None = None) -> Totals:
         """The figures of these results, with the calls since the last totals and the notes of the plan, if given."""

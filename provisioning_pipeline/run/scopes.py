@@ -1,18 +1,18 @@
 """What the steps of one tenant work with, from the connections of a run."""
 
 from provisioning_pipeline.model.tenant import TenantPlan
-from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.connections import Connections, tenant_database
 from provisioning_pipeline.steps.record import Record
 from provisioning_pipeline.steps.scope import Scope
 
 
 def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
-    """The scope of a tenant whose plan names a server."""
-    settings = connections.settings
-    assert entry.server is not None
+    """The scope of a tenant."""
+    settings, name = connections.settings, entry.tenant.database_name
     return Scope(
         plan=entry,
-        server=connections.servers[entry.server],
+        twenty=connections.servers[entry.server] if entry.server else None,
+        own_database=lambda: tenant_database(settings, name, read_only=False),
         ledger=connections.ledger,
         registry=connections.registry,
         members=connections.members,

@@ -30,11 +30,12 @@ from provisioning_pipeline.run.ask_half_members import mending
 from provisioning_pipeline.run.ask_invitations import invitations_of_tenants
 from provisioning_pipeline.run.ask_joins import joins_of
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.due import with_due
 from provisioning_pipeline.run.observe import Seen, everything, some
 from provisioning_pipeline.run.policy import database_policy, member_policy, standing_claims
 from provisioning_pipeline.run.shut_out import shut_out_of_plan
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.databases.plan.hand_made import members_to_take_over
+from provisioning_pipeline.steps.databases.plan.hand_made import members_to_take_over, old_names
 from provisioning_pipeline.steps.databases.plan.take_over import MOST_CONSIDERED, TakeOvers
 from provisioning_pipeline.steps.databases.plan.tenant_databases import (
     PeopleOfDatabase,
@@ -93,7 +94,8 @@ async def plan(
             if not columns and seen.loss.doubt is None:
                 # a run would make the table; a plan says beforehand where it would refuse to
                 await connections.registry.must_be_makeable()
-            return replace(await _decide(connections, seen, columns, approved), asked=tuple(tenants))
+            decided = await _decide(connections, seen, columns, approved)
+            return replace(await with_due(connections, decided), asked=tuple(tenants))
     except Fault as fault:
         raise RunFault(fault.message) from None
     except Error as error:
@@ -157,6 +159,9 @@ async def _decide(
             registry_stores=connections.registry.stores_workspaces(dict(columns)),
             is_pending=_pending_statuses(settings, columns),
             admin_roles=", ".join(roles),
+            old_names=old_names(
+                seen.looks, {found.tenant.database_name for found in seen.detected if found.registry is not None}
+            ),
             unproved=accounts.unproved,
         ),
     )

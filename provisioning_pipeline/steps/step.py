@@ -26,7 +26,8 @@ class Step:
         follows: it is taken, too, whenever a step before it on the tenant's server is.
         where: what it needs. A step in the tenant's own database needs no server: nothing that befalls Twenty keeps it
             from being taken, and nothing that befalls it keeps others from being taken.
-        plan: puts what is due into a tenant's plan, once all else is decided. Pure. None: the plan has it already.
+        plan: puts what is due into the plan of a tenant in whose workspace a run can work, once all else is decided,
+            by what the ledger holds true. Pure. None: other rooms put it there.
     """
 
     name: str

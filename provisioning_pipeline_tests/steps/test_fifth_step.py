@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,3 +147,11 @@ def test_tenants_of_before_get_it_too_and_a_refusal_is_told_and_healed(
     apps.registered.add(APPS[1])
     assert as_foretold(world).count("ready") == 2
     assert all(installed == list(APPS) for installed in apps.installed.values())
+
+
+@pytest.mark.parametrize("name", ["changes.py", "act.py", "step.py"])
+def test_the_page_that_shows_how_to_add_a_step_has_the_code_that_runs_here(name: str) -> None:
+    tests = Path(__file__).parent
+    code = (tests / "install_apps" / name).read_text("utf-8")
+    page = (tests.parents[1] / "docs" / "adding-a-step.md").read_text("utf-8")
+    assert f"```python\n{code.replace('provisioning_pipeline_tests.steps', 'provisioning_pipeline.steps')}```" in page

@@ -18,7 +18,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import BROKEN_RECORDS
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
-from provisioning_pipeline.model.tenant import MemberPlan, Plan, Step, TenantPlan
+from provisioning_pipeline.model.tenant import MemberPlan, Plan, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
 from provisioning_pipeline.run.run import plan as make_plan
@@ -27,6 +27,7 @@ from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps
 from provisioning_pipeline.steps.logins.act import Login, prove_logins
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.logins.step import LOGINS
 from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, REMOVE_MEMBER
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.scope import Scope, Server
@@ -206,7 +207,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         scope = scope_of(connections, entry, run_id)
         scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
         # of the whole tenant's logins only this one is proved: somebody waits
-        quick = [step for step in steps if step is not Step.VERIFY_LOGINS]
+        quick = [step for step in steps if step is not LOGINS]
         result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
         synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
         # nobody comes in with more than their role while it is being set right

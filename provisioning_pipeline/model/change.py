@@ -6,13 +6,12 @@ A step declares its own in `steps/<step>/changes.py`. Those that no step makes a
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
+from provisioning_pipeline.model.declared import Declared
 from provisioning_pipeline.model.history import Actor, Before, DriftCause, Source
 
 if TYPE_CHECKING:
-    from pydantic_core import CoreSchema
-
     from provisioning_pipeline.model.tenant import TenantPlan
 
 Sign = Literal["+", "~", "-"]
@@ -40,8 +39,8 @@ class Cause:
     detail: str = "{changes}."
 
 
-class Change(str):
-    """A kind of change. It is its name, as plans announce it and as the ledger keeps it; two of one name are equal.
+class Change(Declared):
+    """A kind of change, as plans announce it and as the ledger keeps it.
 
     Args:
         name: kept in the ledger for ever, so it never changes.
@@ -63,16 +62,12 @@ class Change(str):
         drift: who made it necessary; a function where that depends on the plan and on what held before, None where it
             says nothing of that.
         where: what it needs.
-
-    Raises:
-        ValueError: when another change has this name.
     """
 
     __slots__ = (
         "_lines", "at_once", "by_our_account", "calls", "covers", "drift", "harmful", "of_person", "order",
         "proves_everybody", "read_only", "seconds", "sends_email", "sign", "takes_room", "where",
     )  # fmt: skip
-    _declared: Final[dict[str, "Change"]] = {}
 
     sign: Sign
     _lines: "Callable[[TenantPlan], Iterable[str]] | None"
@@ -119,36 +114,19 @@ class Change(str):
         self.by_our_account, self.takes_room, self.proves_everybody = by_our_account, takes_room, proves_everybody
         self.harmful, self.read_only, self.sends_email = harmful, read_only, sends_email
         self.drift, self.where, self.order = drift, where, len(cls._declared)
-        if declared and cls._declared.setdefault(name, self) is not self:
-            raise ValueError(f"Two changes are called {name!r}.")
+        if declared:
+            self._declare()
         return self
 
     @classmethod
-    def named(cls, name: str) -> "Change":
-        """The declared change of this name; of a name that another version stored, one of which nothing is known."""
-        return cls._declared.get(name) or cls(name, declared=False)
-
-    @classmethod
-    def all_declared(cls) -> tuple["Change", ...]:
-        """Every change that this program can make, in the order in which they were declared."""
-        return tuple(cls._declared.values())
+    def _undeclared(cls, name: str) -> Self:
+        return cls(name, declared=False)
 
     def lines(self, plan: "TenantPlan") -> Iterable[str]:
         """What this plan says of it for the whole tenant."""
         if self._lines is not None:
             return self._lines(plan)
         return () if self.of_person else (str(self),)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Change.named, (str(self),)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> "CoreSchema":
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_after_validator_function(
-            cls.named, core_schema.str_schema(), serialization=core_schema.plain_serializer_function_ser_schema(str)
-        )
 
 
 # --- what no step makes ---------------------------------------------------------------------------------------------

@@ -62,15 +62,6 @@ def folded_name(database_name: str) -> str:
     return small.encode("utf-8", "replace")[:_MOST_BYTES].decode("utf-8", "ignore")
 
 
-class Step(StrEnum):
-    """What a run does for a tenant, in this order; also the names of the Dagster ops."""
-
-    PROVISION_WORKSPACES = "provision_workspaces"
-    BACKFILL_MEMBERS = "backfill_members"
-    REPAIR_ONBOARDING = "repair_onboarding"
-    VERIFY_LOGINS = "verify_logins"
-
-
 @dataclass(frozen=True, slots=True)
 class MemberPlan:
     """What is to be done for one person in one workspace.

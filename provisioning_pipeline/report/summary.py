@@ -10,7 +10,6 @@ from provisioning_pipeline.decide.certificate import Certified
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
-    ConditionType,
     Reason,
     StoredCondition,
 )
@@ -273,7 +272,6 @@ def tenant_lines(
     by_tenant: dict[str, list[StoredCondition]] = {}
     for stored in conditions:
         by_tenant.setdefault(stored.database_name, []).append(stored)
-    order = list(ConditionType)
     lines = [
         TenantLine(
             **{name: row[name] for name in _LINK_FIELDS},
@@ -284,7 +282,7 @@ def tenant_lines(
             look_again_at=row.get("look_again_at"),
             reported_message=row.get("reported_message") or "",
             conditions=tuple(
-                sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
+                sorted(by_tenant.get(row["database_name"], ()), key=lambda stored: stored.condition.type.rank)
             ),
         )
         for row in rows

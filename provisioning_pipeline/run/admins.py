@@ -17,6 +17,7 @@ from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan, 
 from provisioning_pipeline.run.policy import standing_claims
 from provisioning_pipeline.run.seen import Answers, Questions, RegistryTable, Seen
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps.databases.plan.hand_made import old_names
 from provisioning_pipeline.steps.members.plan.stored_admin import STORED_ADMINS
 from provisioning_pipeline.steps.members.plan.tenant_members import workspace_usable
 from provisioning_pipeline.steps.workspaces.plan.admin import admin_holders
@@ -183,6 +184,9 @@ def observed_of(
         registry_stores=seen.table.stores_workspaces,
         is_pending=_pending_statuses(settings, seen.table),
         admin_roles=", ".join(admin_roles),
+        old_names=old_names(
+            seen.looks, {found.tenant.database_name for found in seen.detected if found.registry is not None}
+        ),
         unproved=accounts.unproved,
     )
 

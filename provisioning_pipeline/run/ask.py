@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from provisioning_pipeline.decide.ownership import AccountKey
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import Departure, Evidence
 from provisioning_pipeline.model.tenant import Plan
@@ -48,6 +50,7 @@ async def ask(connections: Connections, questions: Questions) -> Answers:
         joins=joins,
         added=frozenset(added),
         watched_since=watched_since,
+        held=await _held(connections, questions.held),
     )
 
 
@@ -91,6 +94,12 @@ async def _known_at_clerk(connections: Connections, emails: frozenset[str]) -> f
         if fault.kind is FaultKind.SERVER:
             raise
         return None
+
+
+async def _held(connections: Connections, names: Sequence[str]) -> dict[str, frozenset[ConditionType]]:
+    if not names or not await has_ledger(connections.history.database):
+        return {}
+    return {name: before.held for name, before in (await connections.history.before(names)).items()}
 
 
 _Times = dict[tuple[str, str, str], tuple[datetime, datetime, datetime]]

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from provisioning_pipeline.decide.contract import MOST_CANARIES, in_turn
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Admin, Step, TenantPlan
+from provisioning_pipeline.model.tenant import Admin, TenantPlan
 from provisioning_pipeline.run.contracts import Judged, look_and_remember
 from provisioning_pipeline.run.state import Run
 from provisioning_pipeline.run.work import work
 from provisioning_pipeline.steps.chain import ChainResult, server_steps
+from provisioning_pipeline.steps.logins.step import LOGINS
 from provisioning_pipeline.steps.scope import Server
 
 
@@ -91,7 +92,7 @@ def _is_proved(result: ChainResult) -> bool:
 
 
 def _proves_a_login(plan: TenantPlan) -> bool:
-    return isinstance(plan.admin, Admin) and Step.VERIFY_LOGINS in server_steps(plan)
+    return isinstance(plan.admin, Admin) and LOGINS in server_steps(plan)
 
 
 def _unproved(judged: Judged, results: Sequence[ChainResult], slugs: dict[str, str]) -> str:

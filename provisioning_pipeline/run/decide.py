@@ -35,6 +35,7 @@ from provisioning_pipeline.run.admins import (
     stored_admins,
     unread_organizations,
 )
+from provisioning_pipeline.run.due import may_be_due, with_due
 from provisioning_pipeline.run.notes import notes
 from provisioning_pipeline.run.policy import database_policy, member_policy
 from provisioning_pipeline.run.seen import Answers, Demotion, Questions, Seen
@@ -80,7 +81,7 @@ class UnknownPlan(RunFault):
 
 
 def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Deciding:
-    """Decide what is to be done for every tenant that was seen, in four rounds of questions.
+    """Decide what is to be done for every tenant that was seen, in at most five rounds of questions.
 
     Only accounts that are to get something are asked about, and only people who seem to be gone: each round needs what
     the one before has settled.
@@ -153,7 +154,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     accounts += yield accounts.question(accounts.of_people(known_users.values(), named_admins(seen, lost)))
     observed = replace(observed, holders=holders | others, users=users | known_users, unproved=accounts.unproved)
 
-    # nothing is asked any more
+    # what is more than a run may take away, and then all together, tenant by tenant
     weighed = weigh(
         decisions,
         _member_counts(places[places["database_name"].isin(harmed(decisions))], twenty.members),
@@ -189,6 +190,10 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     )
     if approved and not (weighed.approved or seen.loss.approved or overs.approved):
         raise _unknown_plan(approved, weighed, overs)
+    may_be = may_be_due(planned)
+    if may_be:
+        held = (yield Questions(held=may_be)).held
+        planned = tuple(with_due(entry, held) for entry in planned)
     retirements = retirements_of(
         twenty.deleted_in_use,
         {(link["server"], link["workspace_id"]): name for name, link in links.items() if link.get("workspace_id")},

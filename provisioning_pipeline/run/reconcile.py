@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from provisioning_pipeline.model.forecast import Forecast
-from provisioning_pipeline.model.tenant import Plan, Step, TenantPlan
+from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.admit import Admitted, admit
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.record import open_ledger, record_plan
@@ -15,6 +15,7 @@ from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.run.work import Progress, work
 from provisioning_pipeline.steps.chain import ChainResult
 from provisioning_pipeline.steps.scope import AtClerk
+from provisioning_pipeline.steps.step import Step
 
 Accepted = Admitted
 

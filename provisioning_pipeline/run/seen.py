@@ -10,6 +10,7 @@ import pandas as pd
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.ownership import AccountKey
 from provisioning_pipeline.decide.registry_loss import RegistryLoss
+from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.organization import Claim
 from provisioning_pipeline.model.people import Departure, Evidence
 from provisioning_pipeline.model.snapshots import ClerkSnapshot, TwentySnapshot
@@ -96,6 +97,7 @@ class Questions:
         invitations: (database name, e-mail): did a run of ours send this invitation?
         emails: does anybody at Clerk have this address?
         demotions: how did they come in?
+        held: what did the ledger hold true of these tenants (database names)?
     """
 
     accounts: frozenset[AccountKey] = frozenset()
@@ -103,6 +105,7 @@ class Questions:
     invitations: Sequence[tuple[str, str]] = ()
     emails: frozenset[str] = frozenset()
     demotions: Sequence[Demotion] = ()
+    held: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ class Answers:
         joins: (server, workspace id, account) → when they joined, and when their role was given and last changed.
         added: (database name, e-mail) of those whom a run of ours added with the role that they are to have.
         watched_since: database name → since when the ledger has known the tenant.
+        held: database name → the conditions that were true by the ledger.
     """
 
     accounts: Mapping[AccountKey, Evidence] = field(default_factory=dict)
@@ -126,3 +130,4 @@ class Answers:
     joins: Mapping[tuple[str, str, str], tuple[datetime, datetime, datetime]] = field(default_factory=dict)
     added: frozenset[tuple[str, str]] = frozenset()
     watched_since: Mapping[str, datetime] = field(default_factory=dict)
+    held: Mapping[str, frozenset[ConditionType]] = field(default_factory=dict)

@@ -12,14 +12,15 @@ from psycopg import Error
 from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.model.condition import Condition
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
-from provisioning_pipeline.model.tenant import OutcomeStatus, Plan, Step
+from provisioning_pipeline.model.tenant import OutcomeStatus, Plan
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.totals import Totals
+from provisioning_pipeline.steps import STEPS
 from provisioning_pipeline.steps.chain import ChainResult
 from provisioning_pipeline.steps.scope import AtClerk
 
 OBSERVING, MAKING_READY = "observe and decide", "make servers ready"
-PHASES: tuple[str, ...] = (OBSERVING, MAKING_READY, *Step)
+PHASES: tuple[str, ...] = (OBSERVING, MAKING_READY, *(step.name for step in STEPS))
 """What a run spends its time on, in order."""
 
 _TENANTS_PER_PLACE = 3

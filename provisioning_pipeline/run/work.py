@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.model.tenant import DatabasePlan, Step, TenantPlan
+from provisioning_pipeline.model.change import Where
+from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.run.connections import Connections, tenant_database
 from provisioning_pipeline.run.state import Run, ends_the_run
-from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps, steps_for, together
-from provisioning_pipeline.steps.databases.act import TenantDatabase, repair_tenant_database
+from provisioning_pipeline.steps.chain import ChainResult, op_of, run_steps, server_steps, steps_for, together
 from provisioning_pipeline.steps.record import Record
 from provisioning_pipeline.steps.scope import Scope
+from provisioning_pipeline.steps.step import Step
 
 Progress = Callable[[TenantPlan, ChainResult], None]
 """Called with a tenant's plan and what its steps came to, as soon as that is in the ledger."""
@@ -25,20 +26,22 @@ async def work(
     """
 
     async def one(entry: TenantPlan) -> ChainResult | None:
-        steps = [step for step in server_steps(entry) if only is None or step in only]
-        # with the tenant's first step, so that no failure of Twenty's keeps its own database from being repaired
-        in_database = only is None or steps_for(entry)[:1] in [(step,) for step in only]
+        taken = [step for step in steps_for(entry) if only is None or op_of(step) in only]
+        steps = [step for step in taken if step.where is Where.SERVER]
         results: list[ChainResult] = []
         async with run.under_way:
-            if in_database and entry.database and entry.database.needs_work:
-                results.append(await _repair_database(run, entry.tenant.database_name, entry.database))
+            for step in taken:
+                if step.where is Where.OWN_DATABASE:
+                    async with run.databases:
+                        with run.timed(step.name):
+                            results.append(await run_steps(scope_of(run.connections, entry, run.run_id), [step]))
             if steps:
                 results.append(await _chain(run, scope_of(run.connections, entry, run.run_id), steps))
         if not results:
             return None
         result = together(results)
         # outside the places, so that the next tenant begins meanwhile
-        await _store(run, result, tried=result.failed or not steps or steps[-1] is Step.VERIFY_LOGINS)
+        await _store(run, result, tried=result.failed or not steps or steps[-1] is server_steps(entry)[-1])
         if progress:
             progress(entry, result)
         return result
@@ -53,29 +56,13 @@ async def _chain(run: Run, scope: Scope, steps: Sequence[Step]) -> ChainResult:
     scope.at_clerk = run.at_clerk.get(scope.database_name)
     for step in steps:
         async with run.places:
-            with run.timed(step):
+            with run.timed(step.name):
                 result = await run_steps(scope, [step])
         if result.failed:
             break
     if scope.at_clerk is not None:
         run.at_clerk[scope.database_name] = scope.at_clerk
     return result
-
-
-async def _repair_database(run: Run, name: str, plan: DatabasePlan) -> ChainResult:
-    connections, settings = run.connections, run.connections.settings
-    async with run.databases, tenant_database(settings, name, read_only=False) as database:
-        return await repair_tenant_database(
-            TenantDatabase(
-                name=name,
-                plan=plan,
-                database=database,
-                ledger=connections.ledger.database,
-                removed_rows=connections.removed_rows,
-                record=Record(connections.journal, run.run_id, name),
-                lock_wait_seconds=settings.lock_wait_seconds,
-            )
-        )
 
 
 async def _store(run: Run, result: ChainResult, *, tried: bool) -> None:
@@ -88,12 +75,12 @@ async def _store(run: Run, result: ChainResult, *, tried: bool) -> None:
 
 
 def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
-    """The scope of a tenant whose plan names a server."""
-    settings = connections.settings
-    assert entry.server is not None
+    """The scope of a tenant."""
+    settings, name = connections.settings, entry.tenant.database_name
     return Scope(
         plan=entry,
-        server=connections.servers[entry.server],
+        twenty=connections.servers[entry.server] if entry.server else None,
+        own_database=lambda: tenant_database(settings, name, read_only=False),
         ledger=connections.ledger,
         registry=connections.registry,
         members=connections.members,

@@ -1,7 +1,7 @@
 """What the steps of one tenant share: its plan, its server, the ledger, and what was done so far."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
@@ -102,7 +103,12 @@ class Scope:
     """One tenant being worked on."""
 
     plan: TenantPlan
-    server: Server
+    twenty: Server | None
+    """The tenant's Twenty server; None where no server can take it, so that no step on one is taken."""
+
+    own_database: Callable[[], AbstractAsyncContextManager[Database]]
+    """Opens the tenant's own database, for one who writes there."""
+
     ledger: Ledger
     registry: Registry
     members: Members
@@ -146,6 +152,12 @@ class Scope:
     def database_name(self) -> str:
         """The tenant's identity."""
         return self.plan.tenant.database_name
+
+    @property
+    def server(self) -> Server:
+        """The tenant's server, for steps that are taken on one."""
+        assert self.twenty is not None
+        return self.twenty
 
     @property
     def client(self) -> TwentyClient:

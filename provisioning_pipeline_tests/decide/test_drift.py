@@ -24,7 +24,7 @@ from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.workspaces.changes import CREATE_WORKSPACE, REJOIN_WORKSPACE
 
 NAME = "twenty_tenant_acme_1"
-HEALTHY = Before(ready=True, held=frozenset(ConditionType))
+HEALTHY = Before(ready=True, held=frozenset(ConditionType.all_declared()))
 HALF_DONE = Before(ready=False, held=frozenset({ConditionType.DETECTED, ConditionType.REGISTERED}))
 
 
@@ -131,7 +131,7 @@ def test_many_people_are_one_line_that_names_three() -> None:
 
 @given(
     changes=st.sets(st.sampled_from(Change.all_declared())),
-    held=st.sets(st.sampled_from(list(ConditionType))),
+    held=st.sets(st.sampled_from(ConditionType.all_declared())),
     known=st.booleans(),
 )
 def test_whoever_is_not_concerned_has_no_drift_and_each_cause_is_told_with_a_sentence(

@@ -101,7 +101,7 @@ CHANGES = st.lists(st.sampled_from(Change.all_declared()), max_size=3).map(tuple
 FLAGS = st.builds(Flag, key=TEXT, user_id=MAYBE, workspace_id=MAYBE, value=JSON)
 CONDITIONS = st.builds(
     Condition,
-    type=st.sampled_from(ConditionType),
+    type=st.sampled_from(ConditionType.all_declared()),
     status=st.sampled_from(Status),
     reason=st.sampled_from(Reason),
     message=TEXT,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -25,7 +25,6 @@ from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import Evidence, Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan
 from provisioning_pipeline.model.tenant_database import Look
-from provisioning_pipeline.steps.databases.plan.hand_made import failed_checks, old_display_name
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, STORE_LINK
 from provisioning_pipeline.steps.workspaces.changes import (
@@ -64,6 +63,7 @@ class Observed:
         registry_stores: the registry has a column for the workspace id.
         is_pending: whether a registry status is to become the ready one once its tenant is ready.
         admin_roles: the Clerk roles that make an admin, for people to read.
+        old_names: database name → what its own database says that the tenant is called, where that counts.
         unproved: server, address, Clerk user → the account there that is known to prove nothing about its address.
     """
 
@@ -83,6 +83,7 @@ class Observed:
     twenty_members: pd.DataFrame
     registry_stores: bool
     admin_roles: str
+    old_names: Mapping[str, str] = field(default_factory=dict)
     unproved: Callable[[str, str, str | None], Evidence | None] = lambda _server, _email, _user: None
     is_pending: Callable[[object], bool] = lambda _status: False
 
@@ -167,7 +168,10 @@ class Planner:
                     ),
                 ),
             )
-        named = display_name(_wanted_name(found, look), found.tenant.slug, found.tenant.database_name)
+        wanted = self._observed.old_names.get(found.tenant.database_name) or (
+            found.tenant.name if found.registry is not None else name_of(found.tenant.slug)
+        )
+        named = display_name(wanted, found.tenant.slug, found.tenant.database_name)
         entry = replace(
             entry,
             adopt=found.adopt,
@@ -395,14 +399,6 @@ def admin_of(
 def asked_admin(found: Detected) -> str | None:
     """Whom the tenant manager named as admin over HTTP; from the registry where the ledger was lost."""
     return (found.link or {}).get("asked_admin_email") or (found.registry or {}).get("twenty_admin_email")
-
-
-def _wanted_name(found: Detected, look: Look | None) -> str:
-    """A hand-made workspace keeps its name; else the registry's, or for want of a row the database's own."""
-    workspaces = look.workspaces if look else ()
-    if found.registry is None:
-        return old_display_name(workspaces) or name_of(found.tenant.slug)
-    return old_display_name([place for place in workspaces if failed_checks(place)]) or found.tenant.name
 
 
 def _present(database_name: str) -> Condition:

@@ -12,7 +12,7 @@ _MOST_TOLD_AT_ONCE = 6
 
 
 def render(summary: Summary) -> str:
-    """The run in Markdown: verdict, counts, who needs a look and the next step, what was refused, waits and done."""
+    """The run in Markdown: verdict, counts, the next step by reason, what was refused, waits and was done."""
     parts = [
         f"### {summary.verdict}",
         _counts(summary),

@@ -10,18 +10,20 @@ import dagster as dg
 from psycopg import Error
 from pydantic import PrivateAttr
 
+from provisioning_pipeline import steps
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.run_locks import holding_run_lock
 from provisioning_pipeline.model.fault import Fault, RunFault
-from provisioning_pipeline.model.tenant import Step, TenantPlan
+from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.model.visible import unsteered
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.reconcile import Reconciler
 from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.run.under_way import end_as_cut
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
-from provisioning_pipeline.steps.chain import ALL_STEPS, ChainResult
+from provisioning_pipeline.steps.chain import ChainResult, op_of
+from provisioning_pipeline.steps.step import Step
 
 T = TypeVar("T")
 _CANCELED = "It was canceled in Dagster."
@@ -182,7 +184,7 @@ class Workbench(dg.ConfigurableResource[Any]):
         self._expected = list(plans)
 
         async def work(reconciler: Reconciler) -> None:
-            self._begin_expected(reconciler, ALL_STEPS)
+            self._begin_expected(reconciler, _ops())
 
         if here:
             self.with_reconciler(run_id, work)
@@ -194,7 +196,7 @@ class Workbench(dg.ConfigurableResource[Any]):
             reconciler = await self._reconciler(run_id)
             for plan in plans:
                 self._begin(reconciler, step, plan)
-            self._begin_expected(reconciler, ALL_STEPS[ALL_STEPS.index(step) :])
+            self._begin_expected(reconciler, _ops()[_ops().index(step) :])
             results: list[ChainResult] = []
             for plan in plans:
                 results += await self._begun[(step, plan.tenant.database_name)]
@@ -214,7 +216,7 @@ class Workbench(dg.ConfigurableResource[Any]):
 
     async def _in_turn(self, reconciler: Reconciler, step: Step, plan: TenantPlan) -> list[ChainResult]:
         """The step, after the tenant's earlier steps that were begun here; nothing when one of them failed."""
-        for earlier in ALL_STEPS[: ALL_STEPS.index(step)]:
+        for earlier in _ops()[: _ops().index(step)]:
             begun = self._begun.get((earlier, plan.tenant.database_name))
             if begun and any(result.failed for result in await begun):
                 return []
@@ -226,3 +228,8 @@ def _is_canceled(context: dg.InitResourceContext) -> bool:
         return False
     run = context.instance.get_run_by_id(context.run.run_id)
     return run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+
+
+def _ops() -> tuple[Step, ...]:
+    """The steps that have an op of their own."""
+    return tuple(dict.fromkeys(op_of(step) for step in steps.STEPS))

@@ -340,9 +340,8 @@ class Ledger:
             )
             known: dict[str, dict[ConditionType, Condition]] = {name: {} for name in names}
             for name, type_, status, reason, message in await cursor.fetchall():
-                known[name][ConditionType(type_)] = Condition(
-                    ConditionType(type_), Status(status), Reason(reason), message
-                )
+                asked = ConditionType.named(type_)
+                known[name][asked] = Condition(asked, Status(status), Reason(reason), message)
             changed: list[tuple[str, Condition]] = []
             for name in names:
                 merged = known[name] | {condition.type: condition for condition in found[name]}
@@ -383,7 +382,7 @@ class Ledger:
             StoredCondition(
                 database_name=row["database_name"],
                 condition=Condition(
-                    ConditionType(row["type"]), Status(row["status"]), Reason(row["reason"]), row["message"]
+                    ConditionType.named(row["type"]), Status(row["status"]), Reason(row["reason"]), row["message"]
                 ),
                 since=row["since"],
                 run_id=row["run_id"],

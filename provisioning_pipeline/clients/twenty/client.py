@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from provisioning_pipeline.clients.odd_answers import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
@@ -30,6 +30,8 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
+
+T = TypeVar("T")
 
 
 class TwentyClient:
@@ -456,6 +458,10 @@ class TwentyClient:
         update = {"name": {"firstName": first_name, "lastName": last_name}}
         variables = {"workspaceMemberId": workspace_member_id, "update": update}
         await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
+
+    async def call_in(self, door: Door, operation: Operation[T], variables: Mapping[str, Any] | None = None) -> T:
+        """Send an operation that a step brings itself, in that workspace as the service account."""
+        return await self._session.call_as(self.service_account, door, operation, variables)
 
     async def invite_nobody(self, door: Door) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""

@@ -17,7 +17,7 @@ from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.forecast import Forecast
-from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
+from provisioning_pipeline.model.tenant import ClerkRead, Plan, TenantPlan
 from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
@@ -27,6 +27,11 @@ from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, k
 from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import steps_for
+from provisioning_pipeline.steps.logins.step import LOGINS
+from provisioning_pipeline.steps.members.step import MEMBERS
+from provisioning_pipeline.steps.onboarding.step import ONBOARDING
+from provisioning_pipeline.steps.step import Step
+from provisioning_pipeline.steps.workspaces.step import WORKSPACES
 from provisioning_pipeline.views.health import Health, health_now
 from provisioning_pipeline.views.member_tables import PeopleAfter, people_after
 from provisioning_pipeline.views.onboarding_tables import OnboardingAfter, onboarding_after
@@ -225,43 +230,41 @@ def _step(context: dg.OpExecutionContext, workbench: Workbench, step: Step, chun
 
 @dg.op(
     out=dg.Out(Chunk),
-    description="Make the workspace through Twenty's own services, activate it, add its admin. Safe to run again.",
+    description=WORKSPACES.description,
 )
 def provision_workspaces(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
     """Workspace, activation, admin."""
-    return _step(context, workbench, Step.PROVISION_WORKSPACES, chunk)
+    return _step(context, workbench, WORKSPACES, chunk)
 
 
 @dg.op(
     out=dg.Out(Chunk),
-    description="Make every Clerk member the right member of the workspace: join without an e-mail, link, name, role; "
-    "and take out who left, where policy and budget say so.",
+    description=MEMBERS.description,
 )
 def backfill_members(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
     """Members."""
-    return _step(context, workbench, Step.BACKFILL_MEMBERS, chunk)
+    return _step(context, workbench, MEMBERS, chunk)
 
 
 @dg.op(
     out=dg.Out(Chunk),
     tags={"dagster/priority": "1"},
-    description="Clear every pending onboarding step of the service account, the admin and the members.",
+    description=ONBOARDING.description,
 )
 def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
     """No wizard."""
-    return _step(context, workbench, Step.REPAIR_ONBOARDING, chunk)
+    return _step(context, workbench, ONBOARDING, chunk)
 
 
 @dg.op(
     out=dg.Out(Chunk),
     # a tenant that is further goes first, so that nobody waits for the whole fleet
     tags={"dagster/priority": "2"},
-    description="Sign in as the admin and all members of a tenant that was changed: only COMPLETED in the right "
-    "workspace is ready.",
+    description=LOGINS.description,
 )
 def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
     """A real login."""
-    return _step(context, workbench, Step.VERIFY_LOGINS, chunk)
+    return _step(context, workbench, LOGINS, chunk)
 
 
 @dg.op(

@@ -66,7 +66,7 @@ ConditionType.READY = ConditionType("Ready")
 
 
 class Status(StrEnum):
-    """Answer to a condition; Unknown means nobody could look yet."""
+    """Answer to a condition; Unknown means that no run could look yet."""
 
     TRUE = "True"
     FALSE = "False"
@@ -74,7 +74,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition has its status. Each word is explained in docs/troubleshooting.md."""
+    """Why a condition has its status; `model.reasons` explains each."""
 
     # Detected
     DATABASE_PRESENT = "DatabasePresent"
@@ -218,7 +218,7 @@ def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
 def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
     """Ready is true when every other condition is (but those `told_only`); otherwise it carries the first that is not.
 
-    A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that was set aside on
+    A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that is excluded on
     purpose says so, whatever else is wrong with it.
     """
     questions = [

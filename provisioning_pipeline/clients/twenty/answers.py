@@ -110,7 +110,7 @@ class SeenWorkspace(Answer):
 
 
 class AvailableWorkspaces(Answer):
-    """The workspaces that somebody is a member of."""
+    """The workspaces that a person is a member of."""
 
     available_workspaces_for_sign_in: list[SeenWorkspace]
 
@@ -154,14 +154,14 @@ class FullName(Answer):
 
 
 class SeenMember(Answer):
-    """The member record of whoever asks."""
+    """The caller's member record."""
 
     id: Id
     name: FullName | None
 
 
 class CurrentUser(Answer):
-    """Whoever asks, as Twenty shows them to themselves."""
+    """The caller, as Twenty shows them to themselves."""
 
     id: Id
     email: Text
@@ -171,7 +171,7 @@ class CurrentUser(Answer):
 
 
 class CurrentWorkspace(Answer):
-    """The workspace of whoever asks."""
+    """The caller's workspace."""
 
     id: Id
     invite_hash: Text | None

@@ -20,7 +20,7 @@ from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.reconcile import Reconciler
 from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
-from provisioning_pipeline.steps.chain import ChainResult, op_of
+from provisioning_pipeline.steps.chain import ChainResult
 from provisioning_pipeline.steps.step import Step
 
 T = TypeVar("T")
@@ -190,4 +190,4 @@ class Workbench(dg.ConfigurableResource[Any]):
 
 def _ops() -> tuple[Step, ...]:
     """The steps that have an op of their own."""
-    return tuple(dict.fromkeys(op_of(step) for step in steps.STEPS))
+    return tuple(step for step in steps.STEPS if step.beside is None)

@@ -292,24 +292,26 @@ def status(
     import asyncio
 
     from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.report.summary import verdict_of
+    from provisioning_pipeline.report.summary import cut_in_words, verdict_of
     from provisioning_pipeline.report.timeline_page import Timeline
     from provisioning_pipeline.run.conclude import tenants as read
     from provisioning_pipeline.run.connections import connect
-    from provisioning_pipeline.run.shut_out import told_shut_out
+    from provisioning_pipeline.views.cut_runs import cut_since_last_finished
+    from provisioning_pipeline.views.shut_out import told_shut_out
     from provisioning_pipeline.views.tenant_timeline import timelines
 
     settings = settings_or_exit()
 
-    async def run() -> tuple[list[Timeline], str]:
+    async def run() -> tuple[list[Timeline], str, list[str]]:
         async with connect(settings, dry_run=True) as connections:
             if tenant is not None:
-                return await timelines(connections.ledger.database, tenant, most=events), ""
+                return await timelines(connections.ledger.database, tenant, most=events), "", []
             lines = await read(connections.ledger, with_conditions=as_json)
-            return [Timeline(line) for line in lines], await told_shut_out(connections)
+            cut = [cut_in_words(point) for point in await cut_since_last_finished(connections.ledger.database)]
+            return [Timeline(line) for line in lines], await told_shut_out(connections), cut
 
     with one_sentence():
-        chosen, shut_out = asyncio.run(run())
+        chosen, shut_out, cut = asyncio.run(run())
     if tenant is not None and not chosen:
         raise fail(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.", BAD_INPUT)
     if as_json:
@@ -324,6 +326,8 @@ def status(
         say("", verdict_of([found.tenant for found in chosen]))
         if shut_out:
             say(shut_out)
+        if cut:
+            say(*cut, "`provisioning apply` goes on from there.")
     else:
         for found in chosen:
             tables.tenant(Terminal(), found.tenant)

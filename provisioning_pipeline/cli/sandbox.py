@@ -147,7 +147,7 @@ def _tell(
     table = Table(title="The sandbox is running", title_justify="left", show_header=False, box=None)
     table.add_row("Twenty", ", ".join(f"{one.base_url} (as {one.options.version})" for one in sandbox.twenty))
     table.add_row("Clerk", sandbox.clerk.base_url)
-    table.add_row("HTTP door", f"{api_url} (openapi.json; /reports/latest once a run has finished)")
+    table.add_row("HTTP API", f"{api_url} (openapi.json; /reports/latest once a run has finished)")
     table.add_row("Postgres", f"127.0.0.1:{sandbox.postgres.port}, registry in database tenant_manager")
     count = sandbox.tenant_count()
     table.add_row("Tenants", f"{count} in the registry ({options.fleet})")

@@ -1,11 +1,11 @@
 """Runs a verification in the terminal: progress while it works, the failures in a table and the totals at the end."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from provisioning_pipeline.cli.stopping import run_to_an_end
 from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.verify import NotLookedAt, TenantVerified, Verified
@@ -25,7 +25,7 @@ def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int
             mark = "?" if done.not_looked_at else "✗" if done.failures else "✓"
             bar.update(task, total=count, advance=1, description=f"{plain(done.slug)} {mark}")
 
-        verified = asyncio.run(look(settings, tenants, sample=sample, progress=progress))
+        verified = run_to_an_end(look(settings, tenants, sample=sample, progress=progress))
     if as_json:
         say_json(verified_json(verified))
     else:

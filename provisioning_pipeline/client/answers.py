@@ -1,4 +1,4 @@
-"""Reads the HTTP door's answers. Pure. Unknown fields are ignored, for the server may be newer than this client."""
+"""Reads the HTTP API's answers. Pure. Unknown fields are ignored, for the server may be newer than this client."""
 
 import re
 from collections.abc import Mapping

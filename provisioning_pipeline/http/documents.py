@@ -1,4 +1,4 @@
-"""The documents of the HTTP door: what goes in and out, with examples. OpenAPI is made from these."""
+"""The documents of the HTTP API: what goes in and out, with examples. OpenAPI is made from these."""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -16,13 +16,15 @@ from provisioning_pipeline.http.own_accounts import OwnAccounts
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import BROKEN_RECORDS
+from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
 from provisioning_pipeline.model.tenant import MemberPlan, Plan, TenantPlan
-from provisioning_pipeline.run import decide as planning
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
-from provisioning_pipeline.run.scopes import scope_of
+from provisioning_pipeline.run.run import plan as make_plan
+from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps
 from provisioning_pipeline.steps.logins.act import Login, prove_logins
@@ -191,7 +193,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
     """
     run_id = str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
-        plan = await planning.plan(connections, [database_name], by_hand=False)
+        plan = await make_plan(connections, [database_name], by_hand=False)
         if database_name in plan.unread:
             raise CannotTell("Clerk cannot be asked at present who the members are.")
         entry, whole = _part_of(plan, database_name, clerk_user_id)
@@ -203,18 +205,19 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         judged.must_be_complete()
         if judged.verdict.decision is Decision.CANARY:
             raise CannotTell(f"{judged.unlike} The next reconciliation does that.", retry_seconds=60)
-        await connections.history.begin_run(run_id, TRIGGER)
-        scope = scope_of(connections, entry, run_id)
-        scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
-        # of the whole tenant's logins only this one is proved: the caller waits
-        quick = [step for step in steps if step is not LOGINS]
-        result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
-        synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
-        # no one comes in with more than their role while it is being set right
-        differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
-        failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
-        await scope.record.settle()
-        await _keep(connections, run_id, result, whole=whole)
+        async with run_under_way(connections, run_id):
+            await connections.history.begin_run(run_id, TRIGGER, RunKind.SIGN_IN)
+            scope = scope_of(connections, entry, run_id)
+            scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
+            # of the whole tenant's logins only this one is proved: the caller waits
+            quick = [step for step in steps if step is not LOGINS]
+            result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
+            synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
+            # no one comes in with more than their role while it is being set right
+            differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
+            failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
+            await scope.record.settle()
+            await _keep(connections, run_id, result, whole=whole)
         if failed:
             raise _failed(result)
 

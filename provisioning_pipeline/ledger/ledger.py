@@ -35,6 +35,7 @@ class Intent:
     server: str
     subdomain: str
     begun_at: datetime
+    run_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class Ledger:
         """The creation that was begun for this tenant and never settled."""
         rows = await self.database.fetch(
             """
-            SELECT id, server, subdomain, begun_at FROM provisioning.intent
+            SELECT id, server, subdomain, begun_at, run_id FROM provisioning.intent
             WHERE database_name = %s AND settled_at IS NULL
             """,
             [database_name],
@@ -176,7 +177,7 @@ class Ledger:
                 row = await cursor.fetchone()
         except errors.UniqueViolation:
             return None
-        return Intent(row[0], server, subdomain, row[1]) if row else None
+        return Intent(row[0], server, subdomain, row[1], run_id) if row else None
 
     async def open_subdomains(self, server: str) -> list[str]:
         """The subdomains of all creations under way on a server."""
@@ -252,10 +253,11 @@ class Ledger:
         return free
 
     @anew_if_lost
-    async def drop_intent(self, intent: Intent, database_name: str, why: str) -> None:
-        """Settle an intent that made nothing, and let go of its subdomain."""
+    async def drop_intent(self, intent: Intent, database_name: str, why: str, *, run_id: str) -> None:
+        """Settle an intent that made nothing, and let go of its subdomain. `run_id` is the run that found it out."""
         async with self.database.transaction() as connection:
             await connection.execute(_SETTLE, [why, intent.id])
+            await connection.execute(_CREATION_MADE_NOTHING, {"name": database_name, "run": run_id})
             await connection.execute(
                 """
                 UPDATE provisioning.tenant_link SET server = NULL, subdomain = NULL, updated_at = now()
@@ -266,19 +268,36 @@ class Ledger:
 
     @anew_if_lost
     async def store_workspace(
-        self, intent: Intent, database_name: str, workspace_id: str, workspace_url: str, how: str
+        self,
+        intent: Intent,
+        database_name: str,
+        workspace_id: str,
+        workspace_url: str,
+        *,
+        run_id: str,
+        left_behind: bool = False,
     ) -> None:
-        """Settle an intent: this is the workspace that it made.
+        """Settle an intent: this is the workspace that it made. So what runs before recorded of it is settled, too.
+
+        Args:
+            run_id: the run that found it out.
+            left_behind: an earlier call made it, whose answer nobody read.
 
         Raises:
             Fault: when the workspace is already another tenant's.
         """
+        by_whom = {"name": database_name, "run": run_id}
         try:
             async with self.database.transaction() as connection:
                 await connection.execute(
                     _LINK, [intent.server, intent.subdomain, workspace_id, workspace_url, database_name]
                 )
-                await connection.execute(_SETTLE, [how, intent.id])
+                await connection.execute(_SETTLE, ["adopted" if left_behind else "created", intent.id])
+                if left_behind:
+                    await connection.execute(
+                        _CREATION_MADE_IT, by_whom | {"told": f"{intent.subdomain} on {intent.server}, {workspace_id}"}
+                    )
+                await connection.execute(_CREATION_MADE_NOTHING, by_whom)
         except errors.UniqueViolation:
             raise _another_tenants(workspace_id) from None
 
@@ -564,6 +583,23 @@ _LINK = """
 """
 
 _SETTLE = "UPDATE provisioning.intent SET settled_at = now(), settled_as = %s WHERE id = %s"
+
+# of a call whose answer nobody read, a later run knows by the workspace that stands or does not
+_CUT_CREATIONS: LiteralString = """
+    FROM provisioning.outcome
+    WHERE database_name = %(name)s AND change = 'create workspace' AND status IN ('begun', 'cut') AND run_id <> %(run)s
+"""
+
+_CREATION_MADE_IT: LiteralString = f"""
+    UPDATE provisioning.outcome
+    SET status = 'done', detail = %(told)s || ': made, and found by a later run, since this one was cut before it knew'
+    WHERE id = (SELECT max(id) {_CUT_CREATIONS})
+"""  # noqa: S608  # texts of ours alone
+
+_CREATION_MADE_NOTHING: LiteralString = f"""
+    UPDATE provisioning.outcome SET status = 'failed', detail = detail || '; as a later run found, nothing was made'
+    WHERE id IN (SELECT id {_CUT_CREATIONS})
+"""  # noqa: S608  # as above
 
 _STORE_CONDITIONS = """
     INSERT INTO provisioning.condition AS known (database_name, type, status, reason, message, run_id)

@@ -264,7 +264,7 @@ class Members:
         )
 
     async def added(self, by: Change, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
-        """(database name, e-mail) of those of these (…, …, role) that a run in the ledger added `by` this."""
+        """(database name, e-mail) of those of these (…, …, role) that a run in the ledger added `by` this change."""
         if not wanted or not await has_ledger(self.database):
             return set()
         names, emails, roles = [list(column) for column in zip(*wanted, strict=True)]

@@ -1,6 +1,6 @@
 """Tenants, the Twenty servers they live on, and what is to be done for each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -45,6 +45,12 @@ class AdminUnknown:
 def registry_status(said: object) -> str:
     """A registry's word for the status of a tenant, as policies compare it: in lower case, without blanks around it."""
     return str(said or "").strip().lower()
+
+
+def is_pending_status(status: object, pending: Sequence[str]) -> bool:
+    """Whether a tenant of this status becomes ready once it is: it says so, or says nothing."""
+    said = registry_status(status)
+    return not said or said in {registry_status(word) for word in pending}
 
 
 _MOST_BYTES: Final = 63

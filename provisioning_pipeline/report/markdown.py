@@ -12,12 +12,13 @@ _MOST_TOLD_AT_ONCE = 6
 
 
 def render(summary: Summary) -> str:
-    """The run in Markdown: verdict, counts, who needs a look and the next step, what was refused, waits and done."""
+    """The run in Markdown: verdict, counts, the next step by reason, what was refused, waits and was done."""
     parts = [
         f"### {summary.verdict}",
         _counts(summary),
         f"Run `{summary.run_id}` ({_cell(summary.trigger)}), {summary.seconds:.1f} s, {summary.actions} actions, "
         f"{summary.mutating_calls} mutating calls.",
+        *(f"{_cell(sentence)} This run went on from there." for sentence in summary.cut_before),
         _unwell(summary),
         _refused(summary),
         _waiting(summary),

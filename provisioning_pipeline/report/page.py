@@ -416,12 +416,17 @@ def _picture(title: str, series: Sequence[charts.Series], history: Sequence[RunP
         (
             point.run_id[:8],
             _moment(point.begun_at),
-            "all tenants" if point.whole else "some tenants",
+            _looked_at(point),
             *(each.told(each.values[place]) for each in series),
         )
         for place, point in reversed(list(enumerate(history)))
     ]
     return Picture(title, charts.draw(title, series), Table(f"{title}, by run", columns, tuple(rows)))
+
+
+def _looked_at(point: RunPoint) -> str:
+    told = "all tenants" if point.whole else "some tenants"
+    return told if point.cut_why is None else f"{told}; cut"
 
 
 def _span(history: Sequence[RunPoint]) -> str:

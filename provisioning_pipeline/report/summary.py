@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from provisioning_pipeline.decide.certificate import Certified
@@ -71,13 +71,14 @@ _LINK_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class OutcomeLine:
-    """One attempted change."""
+    """One attempted change. `cut`: it was cut off, so that nobody knows whether it was made."""
 
     tenant: str
     change: str
     done: bool
     detail: str
     seconds: float
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,15 @@ class Summary:
         return earlier[-1] if earlier else None
 
     @property
+    def cut_before(self) -> list[str]:
+        """The runs that were cut since the last one that finished before this, each in a sentence; oldest first."""
+        earlier = [point for point in self.history if point.run_id != self.run_id]
+        told: list[str] = []
+        for point in earlier:
+            told = [*told, cut_in_words(point)] if point.cut_why is not None else []
+        return told
+
+    @property
     def drift_by_cause(self) -> list[tuple[str, str, int]]:
         """Cause, who is behind it, and how often; most frequent first."""
         counts = Counter((found.cause, found.who) for found in self.drift)
@@ -251,6 +261,15 @@ class Summary:
         return verdict_of(self.tenants)
 
 
+def cut_in_words(point: RunPoint) -> str:
+    """What a run did that was cut, and why it was."""
+    changes = "1 change" if point.actions == 1 else f"{point.actions:,} changes"
+    return (
+        f"The run {point.run_id} ({point.trigger}), begun {point.begun_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, was cut "
+        f"after {point.seconds:,.0f} s and {changes}. {point.cut_why}"
+    )
+
+
 def verdict_of(lines: Sequence[TenantLine]) -> str:
     """These tenants in one line."""
     states = [line.state for line in lines]
@@ -300,6 +319,7 @@ def outcome_lines(rows: Iterable[Mapping[str, Any]], slugs: Mapping[str, str]) -
             done=row["status"] == OutcomeStatus.DONE,
             detail=row["detail"],
             seconds=row["seconds"],
+            cut=row["status"] in (OutcomeStatus.BEGUN, OutcomeStatus.CUT),
         )
         for row in rows
     )

@@ -1,34 +1,27 @@
-"""What steps find due by themselves, put into a plan once all else is decided."""
+"""What steps find due by themselves, put into a plan once all else is decided. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
 from provisioning_pipeline import steps
-from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType, Status
-from provisioning_pipeline.model.history import Before
-from provisioning_pipeline.model.tenant import Plan, TenantPlan
-from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.steps.members.plan.tenant_members import workspace_usable
+from provisioning_pipeline.steps.step import Held
 
 
-async def with_due(connections: Connections, plan: Plan) -> Plan:
-    """The plan with what the steps that plan for themselves find due. Without such a step nothing is read."""
-    names = [entry.tenant.database_name for entry in plan.tenants if _can_be_worked_in(entry)]
-    if not names or all(step.plan is None for step in steps.STEPS):
-        return plan
-    known = await connections.history.before(names) if await has_ledger(connections.history.database) else {}
-    return replace(plan, tenants=tuple(due(entry, known) for entry in plan.tenants))
+def may_be_due(entries: Iterable[TenantPlan]) -> tuple[str, ...]:
+    """Database names of the tenants for which a step may find something due; none where no step plans for itself."""
+    if all(step.plan is None for step in steps.STEPS):
+        return ()
+    return tuple(entry.tenant.database_name for entry in entries if _can_be_worked_in(entry))
 
 
-def due(entry: TenantPlan, known: Mapping[str, Before]) -> TenantPlan:
+def with_due(entry: TenantPlan, held: Mapping[str, Held]) -> TenantPlan:
     """A tenant's plan with what is due by the conditions that held before, if a run can work in its workspace."""
-    if not _can_be_worked_in(entry):
-        return entry
-    before = known.get(entry.tenant.database_name)
-    for step in steps.STEPS:
-        if step.plan is not None:
-            entry = step.plan(entry, before.held if before else frozenset())
+    if _can_be_worked_in(entry):
+        for step in steps.STEPS:
+            if step.plan is not None:
+                entry = step.plan(entry, held.get(entry.tenant.database_name, frozenset()))
     return entry
 
 

@@ -22,11 +22,13 @@ from provisioning_pipeline.ledger.proofs import Proof, Proofs
 from provisioning_pipeline.model.condition import SET_ASIDE, Condition, ConditionType, Reason, Status, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import frame
+from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.tenant import AdminUnknown, Tenant, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import ServerFinding, check_servers
 from provisioning_pipeline.run.observe import UnknownTenants
-from provisioning_pipeline.run.scopes import scope_of
+from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.logins.act import (
     LOGIN_REASONS,
@@ -129,8 +131,7 @@ async def verify(
     Those are the tenants of these names (slugs or database names), or all that have an active workspace. The members
     are others each time; whoever failed the last time is looked at besides. Each result is stored with its time.
     LoginProved becomes false by a failed login. It becomes true again only when the admin and everybody who has
-    failed came in. A row of `provisioning.run` is written only where a condition is settled, to say who was behind it;
-    it never finishes.
+    failed came in. A row of `provisioning.run` is written only where a condition is settled, to say who was behind it.
 
     Raises:
         RunFault: when the ledger cannot be read.
@@ -140,9 +141,10 @@ async def verify(
     async with connect(settings, dry_run=False) as connections:
         verification = _Verification(connections, run_id or str(uuid.uuid4()), trigger, progress)
         try:
-            done = await verification.run(
-                sorted({name.strip() for name in tenants}), settings.verify_sample if sample is None else sample
-            )
+            async with run_under_way(connections, verification.run_id):
+                done = await verification.run(
+                    sorted({name.strip() for name in tenants}), settings.verify_sample if sample is None else sample
+                )
         except Fault as fault:
             raise RunFault(fault.message) from None
         except Error as error:
@@ -308,7 +310,7 @@ class _Verification:
     async def _store(self, scope: Scope) -> None:
         settings = self.connections.settings
         # so that a timeline can say who was behind it
-        await self.connections.history.begin_run(self.run_id, self.trigger)
+        await self.connections.history.begin_run(self.run_id, self.trigger, RunKind.VERIFICATION)
         await self.connections.ledger.store_conditions(
             {scope.database_name: tuple(scope.conditions.values())},
             run_id=self.run_id,

@@ -116,7 +116,7 @@ def test_a_dropped_intent_lets_go_of_server_and_subdomain(url: str) -> None:
         await with_tenants(ledger)
         intent = await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1", begun_at=NOW)
         assert intent
-        await ledger.drop_intent(intent, ACME.database_name, "made nothing")
+        await ledger.drop_intent(intent, ACME.database_name, "made nothing", run_id="r1")
         link = await ledger.link(ACME.database_name)
         return link.server, link.subdomain, await ledger.open_intent(ACME.database_name)
 
@@ -132,7 +132,7 @@ def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
         for tenant, subdomain in ((ACME, "acme"), (BETA, "beta")):
             intent = await ledger.begin_intent(tenant.database_name, "eu", subdomain, "r1", begun_at=NOW)
             assert intent
-            await ledger.store_workspace(intent, tenant.database_name, workspace, "http://x.localhost/", "created")
+            await ledger.store_workspace(intent, tenant.database_name, workspace, "http://x.localhost/", run_id="r1")
 
     with pytest.raises(Fault, match="already linked to another tenant"):
         run(url, work)

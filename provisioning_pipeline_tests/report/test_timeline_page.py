@@ -78,7 +78,7 @@ def test_an_unwell_tenant_begins_with_what_to_do_and_when_it_is_tried_again() ->
     beginning = page.text[: page.text.index("What holds")]
     assert "acme needs a look" in beginning
     assert next_step(Reason.SERVER_FULL) in beginning
-    assert "tried again at 2026-08-01 12:42 UTC" in beginning
+    assert "We try again at 2026-08-01 12:42 UTC" in beginning
 
 
 def test_a_failed_event_is_more_than_a_colour() -> None:

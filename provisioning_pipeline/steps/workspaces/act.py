@@ -136,7 +136,8 @@ async def _create(scope: Scope, intent: Intent) -> Door | None:
             if fault.effect_unknown and lost < _LOST_ANSWERS:
                 continue
             if fault.reason in _NOTHING_MADE:
-                await scope.ledger.drop_intent(intent, scope.database_name, f"made nothing: {fault.reason}")
+                why = f"made nothing: {fault.reason}"
+                await scope.ledger.drop_intent(intent, scope.database_name, why, run_id=scope.run_id)
             if fault.reason in (Reason.SUBDOMAIN_TAKEN, Reason.SUBDOMAIN_REFUSED):
                 return None
             raise
@@ -149,7 +150,7 @@ async def _create_once(scope: Scope, intent: Intent) -> Created:
     async with scope.change(CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
         created = await scope.client.create_workspace(scope.plan.tenant.name, intent.subdomain)
         await scope.ledger.store_workspace(
-            intent, scope.database_name, created.door.workspace_id, created.door.url, "created"
+            intent, scope.database_name, created.door.workspace_id, created.door.url, run_id=scope.run_id
         )
         return created
 
@@ -160,9 +161,14 @@ async def _adopt_left_behind(scope: Scope, intent: Intent) -> Door | None:
     )
     if workspace_id is None:
         return None
-    async with scope.change(ADOPT_WORKSPACE, f"{intent.subdomain} on {intent.server}, left by a lost answer"):
+    told = f"{intent.subdomain} on {intent.server}, left by a lost answer"
+    if intent.run_id != scope.run_id:
+        told += f" of run {intent.run_id}, which was cut"
+    async with scope.change(ADOPT_WORKSPACE, told):
         door = await scope.client.door(workspace_id)
-        await scope.ledger.store_workspace(intent, scope.database_name, workspace_id, door.url, "adopted")
+        await scope.ledger.store_workspace(
+            intent, scope.database_name, workspace_id, door.url, run_id=scope.run_id, left_behind=True
+        )
     return door
 
 

@@ -366,29 +366,34 @@ class Planner:
         """Whether its members prove its workspace while nobody can be admin."""
         return self._goes_on_without(admin, entry.tenant.database_name)
 
-    def admin(
-        self, found: Detected, organization: str | None, server: str, before: str | None = None
-    ) -> Admin | AdminUnknown:
-        """Who is to be its admin, by what Clerk and the registry say; the Clerk user who was it `before`, first."""
-        registry = found.registry or {}
-        ours = set(self._observed.service_emails.values())
+    def admin(self, found: Detected, organization: str | None, server: str) -> Admin | AdminUnknown:
+        """Who is to be its admin, by what Clerk and the registry say."""
+        return admin_of(self._observed, found, organization, server)
 
-        def stranger(email: str | None) -> str | None:
-            # our own account is in each workspace already, and no customer's admin, whoever asks for it
-            return None if email and email.strip().lower() in ours else email
 
-        return choose_admin(
-            organization,
-            stranger(registry.get("admin_email")),
-            registry.get("admin_name"),
-            self._observed.holders,
-            self._observed.users,
-            self._observed.admin_roles,
-            stranger(asked_admin(found)),
-            lambda email, user: self._observed.unproved(server, email, user),
-            server,
-            before,
-        )
+def admin_of(
+    observed: Observed, found: Detected, organization: str | None, server: str, before: str | None = None
+) -> Admin | AdminUnknown:
+    """Who is to be a tenant's admin, by what Clerk and the registry say; the Clerk user who was it `before`, first."""
+    registry = found.registry or {}
+    ours = set(observed.service_emails.values())
+
+    def stranger(email: str | None) -> str | None:
+        # our own account is in each workspace already, and no customer's admin, whoever asks for it
+        return None if email and email.strip().lower() in ours else email
+
+    return choose_admin(
+        organization,
+        stranger(registry.get("admin_email")),
+        registry.get("admin_name"),
+        observed.holders,
+        observed.users,
+        observed.admin_roles,
+        stranger(asked_admin(found)),
+        lambda email, user: observed.unproved(server, email, user),
+        server,
+        before,
+    )
 
 
 def asked_admin(found: Detected) -> str | None:

@@ -22,7 +22,7 @@ from provisioning_pipeline.run.reconcile import Reconciler
 from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.run.under_way import end_as_cut
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
-from provisioning_pipeline.steps.chain import ChainResult, op_of
+from provisioning_pipeline.steps.chain import ChainResult
 from provisioning_pipeline.steps.step import Step
 
 T = TypeVar("T")
@@ -232,4 +232,4 @@ def _is_canceled(context: dg.InitResourceContext) -> bool:
 
 def _ops() -> tuple[Step, ...]:
     """The steps that have an op of their own."""
-    return tuple(dict.fromkeys(op_of(step) for step in steps.STEPS))
+    return tuple(step for step in steps.STEPS if step.beside is None)

@@ -26,7 +26,7 @@ async def work(
     """
 
     async def one(entry: TenantPlan) -> ChainResult | None:
-        taken = [step for step in steps_for(entry) if only is None or op_of(step) in only]
+        taken = [step for step in steps_for(entry) if only is None or op_of(step, entry) in only]
         steps = [step for step in taken if step.where is Where.SERVER]
         results: list[ChainResult] = []
         async with run.under_way:

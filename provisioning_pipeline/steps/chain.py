@@ -33,19 +33,19 @@ def server_steps(plan: TenantPlan) -> tuple[Step, ...]:
     return tuple(step for step in steps_for(plan) if step.where is Where.SERVER)
 
 
-def op_of(step: Step) -> Step:
-    """The step in whose Dagster op this one is taken: its own; the first op where it needs no server.
-
-    So no failure on a server keeps it from being taken.
-    """
-    if step.where is Where.SERVER:
-        return step
-    return next(first for first in steps.STEPS if first.where is Where.SERVER)
-
-
 def ops_for(plan: TenantPlan) -> tuple[Step, ...]:
-    """The steps in whose Dagster ops something is to be done for this plan."""
-    return tuple(dict.fromkeys(op_of(step) for step in steps_for(plan)))
+    """The steps in whose Dagster ops something is to be done for this plan, in order."""
+    ops = {step.beside or step for step in steps_for(plan)}
+    return tuple(step for step in steps.STEPS if step in ops)
+
+
+def op_of(step: Step, plan: TenantPlan) -> Step:
+    """The step in whose Dagster op this one is taken for a plan that wants it.
+
+    That is its own. One that needs no server is taken along in the tenant's first op, so that no failure on a server
+    comes before it.
+    """
+    return step if step.where is Where.SERVER else ops_for(plan)[0]
 
 
 @dataclass(frozen=True, slots=True)

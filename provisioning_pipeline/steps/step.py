@@ -26,6 +26,8 @@ class Step:
         follows: it is taken, too, whenever a step before it on the tenant's server is.
         where: what it needs. A step in the tenant's own database needs no server: nothing that befalls Twenty keeps it
             from being taken, and nothing that befalls it keeps others from being taken.
+        beside: of a step that needs no server, the one in whose Dagster op it is taken for a tenant that wants none
+            before that; it has no op of its own.
         plan: puts what is due into the plan of a tenant in whose workspace a run can work, once all else is decided,
             by what the ledger holds true. Pure. None: other rooms put it there.
     """
@@ -38,6 +40,7 @@ class Step:
     also_wanted: Callable[[TenantPlan], bool] = lambda _plan: False
     follows: bool = False
     where: Where = Where.SERVER
+    beside: "Step | None" = None
     plan: Callable[[TenantPlan, Held], TenantPlan] | None = None
 
     def wants(self, plan: TenantPlan) -> bool:

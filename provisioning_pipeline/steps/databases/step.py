@@ -6,6 +6,7 @@ from provisioning_pipeline.model.change import Where
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.steps.databases.act import repair_database
 from provisioning_pipeline.steps.databases.changes import CHANGES
+from provisioning_pipeline.steps.onboarding.step import ONBOARDING
 from provisioning_pipeline.steps.step import Step
 
 DATABASES: Final = Step(
@@ -15,4 +16,5 @@ DATABASES: Final = Step(
     act=repair_database,
     changes=CHANGES,
     where=Where.OWN_DATABASE,
+    beside=ONBOARDING,
 )

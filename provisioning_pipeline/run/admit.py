@@ -11,7 +11,6 @@ from provisioning_pipeline.decide.retirements import told
 from provisioning_pipeline.model.change import RETIRE_MEMBERSHIPS, Where
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import OutcomeStatus, Plan, TenantPlan
-from provisioning_pipeline.report import charts
 from provisioning_pipeline.run.canaries import try_canaries
 from provisioning_pipeline.run.contracts import Judged, look_and_remember
 from provisioning_pipeline.run.record import write_down
@@ -48,9 +47,6 @@ async def admit(run: Run, plan: Plan) -> Admitted:
     """
     with ends_the_run("The tenant registry refused"):
         plan = await _retire_memberships(run, plan)
-        if plan.work:
-            # loaded meanwhile: the report at the end needs them
-            run.beside(charts.load)
         with run.timed(MAKING_READY):
             plan, judged = await both(write_down(run, plan), _make_servers_ready(run, plan))
         return await _with_canaries_first(run, plan, judged)

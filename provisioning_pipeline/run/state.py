@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -46,11 +46,6 @@ class Run:
         """Held from a tenant's first step to its last."""
         self.databases = asyncio.Semaphore(settings.tenant_database_connections)
         """Held while a tenant's own database is repaired."""
-        self._beside: list[asyncio.Task[None]] = []
-
-    def beside(self, work: Callable[[], None]) -> None:
-        """Do this in a thread while the run goes on; nobody waits for it."""
-        self._beside.append(asyncio.create_task(asyncio.to_thread(work)))
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:

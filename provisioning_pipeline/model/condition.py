@@ -171,24 +171,25 @@ def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
     return Condition(type_, Status.UNKNOWN, reason, message)
 
 
+_QUESTIONS = tuple(type_ for type_ in ConditionType if type_ not in {ConditionType.READY, *TOLD_ONLY})
+_READY = is_true(
+    ConditionType.READY, Reason.ALL_TRUE, "Workspace, members, onboarding and a real login are all as they should be."
+)
+
+
 def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
     """Ready is true when every other condition is (but those `TOLD_ONLY`); otherwise it carries the first that is not.
 
     A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that was set aside on
     purpose says so, whatever else is wrong with it.
     """
-    questions = [type_ for type_ in ConditionType if type_ is not ConditionType.READY and type_ not in TOLD_ONLY]
-    for condition in (conditions[type_] for type_ in questions if type_ in conditions):
-        if condition.reason in SET_ASIDE and condition.status is not Status.TRUE:
+    for condition in (conditions[type_] for type_ in _QUESTIONS if type_ in conditions):
+        if condition.status is not Status.TRUE and condition.reason in SET_ASIDE:
             return is_false(ConditionType.READY, condition.reason, condition.message)
-    for type_ in questions:
+    for type_ in _QUESTIONS:
         found = conditions.get(type_)
         if found is None:
             return is_false(ConditionType.READY, Reason.WAITING, f"{type_} has not been looked at yet.")
         if found.status is not Status.TRUE:
             return is_false(ConditionType.READY, found.reason, found.message)
-    return is_true(
-        ConditionType.READY,
-        Reason.ALL_TRUE,
-        "Workspace, members, onboarding and a real login are all as they should be.",
-    )
+    return _READY

@@ -34,7 +34,6 @@ from provisioning_pipeline.model.tenant import (
     TenantPlan,
 )
 from provisioning_pipeline.model.tenant_database import LastLook
-from provisioning_pipeline.report import charts
 from provisioning_pipeline.run import decide as planning
 from provisioning_pipeline.run.canaries import Tried, is_proved, try_canaries
 from provisioning_pipeline.run.connections import Connections, tenant_database
@@ -96,7 +95,6 @@ class Reconciler:
     run_id: str
 
     def __post_init__(self) -> None:
-        self._loading: asyncio.Task[None] | None = None
         self.forecast: Forecast | None = None
         """What was foretold, once a plan was accepted."""
         self._phases: dict[str, float] = {}
@@ -167,8 +165,6 @@ class Reconciler:
         try:
             plan = await retire(self.connections, plan, self.run_id)
             await self._remember(plan)
-            if plan.work:
-                self._loading = asyncio.create_task(asyncio.to_thread(charts.load))
             with self._timed(_MAKING_READY):
                 accepted, judged = await both(self._write_down(plan), self._make_servers_ready(plan))
             return await self._with_canaries_first(accepted, judged)

@@ -6,13 +6,11 @@ from provisioning_pipeline.cli import applying, main, planning, verify
 from provisioning_pipeline.clients.transport import certificates
 from provisioning_pipeline.http import app
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.report import charts
 from provisioning_pipeline.tasks import preflight
 from provisioning_pipeline_tests.campaign import processes
 
 __all__ = ["app", "applying", "main", "planning", "preflight", "processes", "schema", "verify"]
 
-charts.load()
 certificates()
 # what is there by now stays: a process that looks through it would copy all of it
 gc.collect()

@@ -339,9 +339,11 @@ class Ledger:
                 [names],
             )
             known: dict[str, dict[ConditionType, Condition]] = {name: {} for name in names}
-            for name, type_, status, reason, message in await cursor.fetchall():
-                asked = ConditionType.named(type_)
-                known[name][asked] = Condition(asked, Status(status), Reason(reason), message)
+            # most tenants have the same conditions: each is made once
+            made: dict[tuple[str, ...], Condition] = {}
+            for row in await cursor.fetchall():
+                stored = made.get(told := row[1:]) or made.setdefault(told, _condition(*told))
+                known[row[0]][stored.type] = stored
             changed: list[tuple[str, Condition]] = []
             for name in names:
                 merged = known[name] | {condition.type: condition for condition in found[name]}
@@ -381,9 +383,7 @@ class Ledger:
         return [
             StoredCondition(
                 database_name=row["database_name"],
-                condition=Condition(
-                    ConditionType.named(row["type"]), Status(row["status"]), Reason(row["reason"]), row["message"]
-                ),
+                condition=_condition(row["type"], row["status"], row["reason"], row["message"]),
                 since=row["since"],
                 run_id=row["run_id"],
             )
@@ -531,6 +531,10 @@ def _free_to_move(rows: Sequence[tuple[str, str, str]], wanted: Mapping[str, str
         if not blocked:
             return sorted(free)
         free -= blocked
+
+
+def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
+    return Condition(ConditionType.named(type_), Status(status), Reason(reason), message)
 
 
 def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> bool:

@@ -215,6 +215,11 @@ def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
     return Condition(type_, Status.UNKNOWN, reason, message)
 
 
+_READY = is_true(
+    ConditionType.READY, Reason.ALL_TRUE, "Workspace, members, onboarding and a real login are all as they should be."
+)
+
+
 def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
     """Ready is true when every other condition is (but those `told_only`); otherwise it carries the first that is not.
 
@@ -225,7 +230,7 @@ def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
         type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY and not type_.told_only
     ]
     for condition in (conditions[type_] for type_ in questions if type_ in conditions):
-        if condition.reason in SET_ASIDE and condition.status is not Status.TRUE:
+        if condition.status is not Status.TRUE and condition.reason in SET_ASIDE:
             return is_false(ConditionType.READY, condition.reason, condition.message)
     for type_ in questions:
         found = conditions.get(type_)
@@ -233,8 +238,4 @@ def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
             return is_false(ConditionType.READY, Reason.WAITING, f"{type_} has not been looked at yet.")
         if found.status is not Status.TRUE:
             return is_false(ConditionType.READY, found.reason, found.message)
-    return is_true(
-        ConditionType.READY,
-        Reason.ALL_TRUE,
-        "Workspace, members, onboarding and a real login are all as they should be.",
-    )
+    return _READY

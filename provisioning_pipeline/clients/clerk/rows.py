@@ -76,11 +76,13 @@ def all_emails(user: Mapping[str, Any]) -> list[str]:
 
 
 def _id(value: Any) -> str:
-    text = _text(value)
-    if "\x00" in text or len(text) > LONGEST:
+    # not by `_text`: three of them in each membership
+    if not isinstance(value, str) or not value:
+        raise TypeError(value)
+    if "\x00" in value or len(value) > LONGEST:
         # PostgreSQL would hold the one not, and the other is of no use
-        raise ValueError(text)
-    return text
+        raise ValueError(value)
+    return value
 
 
 def _text(value: Any) -> str:

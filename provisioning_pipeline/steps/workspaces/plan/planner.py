@@ -135,8 +135,11 @@ class Planner:
         """What is to be done for one tenant, its members apart."""
         link = found.link or {}
         match = self._observed.organizations.get(found.tenant.database_name)
+        organization = match.organization_id if match else None
         entry = TenantPlan(
-            tenant=replace(found.tenant, clerk_org_id=match.organization_id if match else None),
+            tenant=found.tenant
+            if found.tenant.clerk_org_id == organization
+            else replace(found.tenant, clerk_org_id=organization),
             changes=(),
             adopt=False,
             server=link.get("server"),
@@ -252,8 +255,8 @@ class Planner:
 
     def _existing(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
         server, workspace_id = str(link["server"]), str(link["workspace_id"])
-        adopting = (ADOPT_DATABASE,) if found.adopt else ()
-        entry = replace(entry, adopt=found.adopt, changes=adopting)
+        if found.adopt:
+            entry = replace(entry, adopt=True, changes=(ADOPT_DATABASE,))
         trouble = self._server_trouble(server)
         if trouble:
             return replace(entry, conditions=_with(entry.conditions, trouble))

@@ -50,7 +50,7 @@ def test_json_values_of_flags_stay_what_they_are() -> None:
 def test_rows_stay_what_they_are_when_their_equal_values_become_one() -> None:
     rows = [("".join(["a", "b"]), 1, None), ("".join(["a", "b"]), 2, None)]
     assert rows[0][0] is not rows[1][0]
-    shared = with_shared_values(rows)
+    shared = frames.with_shared_values(rows)
     assert shared == rows
     assert shared[0][0] is shared[1][0]
-    assert with_shared_values([]) == []
+    assert frames.with_shared_values([]) == []

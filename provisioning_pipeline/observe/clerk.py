@@ -11,7 +11,14 @@ from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.walk import Row, Walk
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.frames import CLERK_USERS, MEMBERSHIPS, ORGANIZATIONS, Columns, frame
+from provisioning_pipeline.model.frames import (
+    CLERK_USERS,
+    MEMBERSHIPS,
+    ORGANIZATIONS,
+    Columns,
+    frame,
+    with_shared_values,
+)
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.snapshots import ClerkSnapshot
 
@@ -36,7 +43,7 @@ async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
             doubts.append(f"Clerk answers without a single {name}, which removes nobody.")
     return ClerkSnapshot(
         _frame(ORGANIZATIONS, organizations.rows),
-        _frame(MEMBERSHIPS, memberships.rows),
+        _frame(MEMBERSHIPS, with_shared_values(memberships.rows)),
         _frame(CLERK_USERS, users.rows),
         asked=None,
         doubt=_together(doubts),

@@ -22,6 +22,7 @@ from provisioning_pipeline.model.frames import (
     TWENTY_USERS,
     WORKSPACES,
     frame,
+    with_shared_values,
 )
 from provisioning_pipeline.model.snapshots import TwentySnapshot
 from provisioning_pipeline.settings import TwentyServer
@@ -71,7 +72,7 @@ async def twenty_servers(
         servers=frame(SERVERS, rows),
         workspaces=frame(WORKSPACES, workspaces),
         flags=frame(FLAGS, flags),
-        members=frame(TWENTY_MEMBERS, members),
+        members=frame(TWENTY_MEMBERS, with_shared_values(members)),
         users=frame(TWENTY_USERS, users),
         service_users=service_users,
         service_access=frame(SERVICE_ACCESS, service_access),

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
 
@@ -90,18 +90,18 @@ class Reconciler:
     Args:
         connections: the systems, not in dry-run mode.
         run_id: names the run in the ledger.
+        at_clerk: database name → what a tenant's last step was told by Clerk: the next one begins soon after.
     """
 
     connections: Connections
     run_id: str
+    at_clerk: dict[str, AtClerk] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._loading: asyncio.Task[None] | None = None
         self.forecast: Forecast | None = None
         """What was foretold, once a plan was accepted."""
         self._phases: dict[str, float] = {}
-        self._at_clerk: dict[str, AtClerk] = {}
-        """By database name, what a tenant's last step was told by Clerk: in Dagster the next one begins soon after."""
         at_once = self.connections.settings.tenant_concurrency
         self._gate = asyncio.Semaphore(at_once)
         self._databases = asyncio.Semaphore(self.connections.settings.tenant_database_connections)
@@ -359,7 +359,7 @@ class Reconciler:
 
     async def _chain(self, scope: Scope, steps: Sequence[Step]) -> ChainResult:
         """The steps in order, up to the first that fails. Between two of them another tenant may take the place."""
-        scope.at_clerk = self._at_clerk.get(scope.database_name)
+        scope.at_clerk = self.at_clerk.get(scope.database_name)
         for step in steps:
             async with self._gate:
                 with self._timed(step):
@@ -367,7 +367,7 @@ class Reconciler:
             if result.failed:
                 break
         if scope.at_clerk is not None:
-            self._at_clerk[scope.database_name] = scope.at_clerk
+            self.at_clerk[scope.database_name] = scope.at_clerk
         return result
 
     async def _repair_database(self, name: str, plan: DatabasePlan) -> ChainResult:

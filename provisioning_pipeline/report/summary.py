@@ -78,6 +78,7 @@ class OutcomeLine:
     done: bool
     detail: str
     seconds: float
+    database_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,14 @@ class Summary:
         return [(change, count, seconds[change]) for change, count in counts.most_common()]
 
     @property
+    def changed(self) -> list[TenantLine]:
+        """The tenants for which the run did something."""
+        names = {
+            line.database_name for line in self.outcomes if line.done and Change(line.change) not in READ_ONLY_CHANGES
+        }
+        return [line for line in self.tenants if line.database_name in names]
+
+    @property
     def emails(self) -> int:
         """E-mails that Twenty sent because of this run: its invitations."""
         return sum(line.done and Change(line.change) is Change.INVITE_MEMBER for line in self.outcomes)
@@ -301,6 +310,7 @@ def outcome_lines(rows: Iterable[Mapping[str, Any]], slugs: Mapping[str, str]) -
             done=row["status"] == OutcomeStatus.DONE,
             detail=row["detail"],
             seconds=row["seconds"],
+            database_name=row["database_name"],
         )
         for row in rows
     )

@@ -70,7 +70,7 @@ def show(applied: Applied) -> None:
     summary = applied.summary
     tables.tenants(console, applied.tenants)
     console.print()
-    for sentence in (*summary.refusals, *(f"An error that nobody foresaw: {defect}" for defect in summary.defects)):
+    for sentence in (*summary.refusals, *(f"An unforeseen error: {defect}" for defect in summary.defects)):
         console.print(f"[red]{plain(sentence)}[/]")
     console.print(
         f"[bold]{plain(summary.verdict)}[/] {summary.actions} actions, {summary.mutating_calls} mutating calls, "

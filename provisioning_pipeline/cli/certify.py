@@ -49,7 +49,7 @@ def certify_and_show(settings: Settings, options: Options) -> int:
     """Certify one server and show what came of it; the exit code.
 
     Raises:
-        typer.Exit: when no such server is configured, or there is nobody to be asked.
+        typer.Exit: when no such server is configured, or there is no terminal to ask at.
     """
     server = _server(settings, options.server)
     errors = Terminal(stderr=True)

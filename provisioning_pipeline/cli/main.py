@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Gives every tenant a ready Twenty CRM workspace behind Clerk sign-in.\n\n"
     "Try it on this machine: provisioning demo. Against real systems: set PROVISIONING_* (docs/configuration.md), "
     "then provisioning preflight, provisioning plan, provisioning apply.\n\n"
-    "Exit codes: 0 all ready, 1 the run itself failed, 2 bad input or settings, 3 done with some tenants unwell.",
+    "Exit codes: 0 all ready, 1 the run itself failed, 2 bad input or settings, 3 done with some tenants not ready.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -154,7 +154,7 @@ def certify(
     changed since. A page is written beside the reports.
 
     Exit codes: 0 all holds (or not agreed to); 1 something does not, or could not be looked at; 2 bad input or
-    settings, or nobody to ask.
+    settings, or no terminal to ask at.
     """
     from provisioning_pipeline.cli.certify import Options, certify_and_show
 
@@ -246,7 +246,7 @@ def undo(
     report; statuses it sets again unless PROVISIONING_MEND_HAND_MADE=false. People who were taken over stay members.
 
     Exit codes: 0 all back, nothing to do or not agreed to; 1 the ledger cannot be read or written to; 2 bad input or
-    settings, no such run or several, or nobody to ask; 3 some not put back.
+    settings, no such run or several, or no terminal to ask at; 3 some not put back.
     """
     from provisioning_pipeline.cli.undo import undo_and_show
 
@@ -264,10 +264,10 @@ def restart(
 ) -> None:
     """Let a tenant whose workspace was deleted in Twenty start anew: the next run makes it a new, empty one.
 
-    Refused as long as the workspace stands, and where nobody can say whether it does. Writes to the ledger alone.
+    Refused as long as the workspace exists, and where we cannot see whether it does. Writes to the ledger alone.
 
     Exit codes: 0 done or not agreed to; 1 the ledger cannot be read or written to; 2 the workspace is not gone, no such
-    tenant, or nobody to ask.
+    tenant, or no terminal to ask at.
     """
     from provisioning_pipeline.cli.restart import restart_and_show
 

@@ -14,7 +14,7 @@ def restart_and_show(settings: Settings, tenant: str, *, yes: bool, as_json: boo
     """Look, ask, drop the link, and say what comes next; the exit code.
 
     Raises:
-        typer.Exit: when the workspace is not gone, or there is nobody to be asked.
+        typer.Exit: when the workspace is not gone, or there is no terminal to ask at.
     """
     try:
         found = asyncio.run(gone(settings, tenant))

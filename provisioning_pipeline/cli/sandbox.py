@@ -217,7 +217,7 @@ def session_token(
     ] = 60,
     v1: Annotated[bool, typer.Option("--v1", help="Clerk's older form, with the claims org_id and org_role.")] = False,
 ) -> None:
-    """Print a Clerk session token of somebody in a tenant of the running sandbox, and nothing else.
+    """Print a Clerk session token of a person in a tenant of the running sandbox, and nothing else.
 
     [bold]curl -H "Authorization: Bearer $(provisioning sandbox session-token acme)" $PROVISIONING_API_URL/v1/session[/]
 
@@ -286,7 +286,7 @@ def _organization_of(registry_url: str, tenant: str) -> str:
         _fail(f"Several tenants are called {tenant!r}. Give one of {_listed([row[0] for row in found])}.", BAD_INPUT)
     ((_, organization_id),) = found
     if not organization_id:
-        _fail(f"Tenant {tenant!r} has no Clerk organization in the registry, so nobody can be signed in.", BAD_INPUT)
+        _fail(f"Tenant {tenant!r} has no Clerk organization in the registry, so there is no one to sign in.", BAD_INPUT)
     return str(organization_id)
 
 

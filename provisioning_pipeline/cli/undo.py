@@ -23,7 +23,7 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
     With `as_json` only one object on standard output.
 
     Raises:
-        typer.Exit: when there was no such run, or there is nobody to be asked.
+        typer.Exit: when there was no such run, or there is no terminal to ask at.
     """
     try:
         undoable = asyncio.run(removed_rows(settings, run_id))
@@ -45,7 +45,7 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
 
 
 def at_a_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Whether there is a terminal to ask at."""
     return sys.stdin.isatty()
 
 

@@ -50,7 +50,7 @@ def show(console: Terminal, verified: Verified) -> None:
     for sentence in missed_in_words(verified.not_looked_at):
         console.print(f"[yellow]? {plain(sentence)}[/]")
     for defect in verified.defects:
-        console.print(f"[red]An error that nobody foresaw: {plain(defect)}[/]")
+        console.print(f"[red]An unforeseen error: {plain(defect)}[/]")
     console.print(f"[bold]{totals(verified)}[/]")
 
 
@@ -69,7 +69,7 @@ def totals(verified: Verified) -> str:
 
 
 def missed_in_words(missed: Sequence[NotLookedAt]) -> list[str]:
-    """One sentence for each reason why nobody looked; tenants with the same one are told together."""
+    """One sentence for each reason why a tenant was not examined, with all tenants that have it."""
     slugs: dict[str, list[str]] = {}
     for tenant in missed:
         slugs.setdefault(f"{tenant.reason}: {tenant.message}", []).append(tenant.slug)

@@ -81,7 +81,7 @@ def event_page(answer: Answer, call: Call) -> EventPage:
 
 
 def refusal(answer: Answer) -> ProvisioningError:
-    """The error that an answer other than success stands for, whoever gave it."""
+    """The error that an answer other than success stands for, from whatever it came."""
     try:
         problem = _PROBLEM.validate_json(answer.body)
     except ValidationError:

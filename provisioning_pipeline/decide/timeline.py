@@ -208,7 +208,7 @@ def _ready(status: str, reason: str) -> tuple[Source, str]:
     """Where Ready was seen, and in words; its message is that of another condition, which is told by itself."""
     if status == Status.TRUE:
         return Source.LOGIN, "Ready."
-    return Source.WORKSPACE, f"Set aside: {reason}." if reason in SET_ASIDE else f"Not ready: {reason}."
+    return Source.WORKSPACE, f"Excluded: {reason}." if reason in SET_ASIDE else f"Not ready: {reason}."
 
 
 _READERS: Mapping[str, Callable[[Row], Event]] = {

@@ -1,4 +1,4 @@
-"""A member of a tenant signs in to Twenty by their Clerk session; one whom no backfill has reached is added first."""
+"""A member of a tenant signs in to Twenty by their Clerk session; one that no run has added yet is added first."""
 
 import asyncio
 import logging
@@ -35,17 +35,17 @@ _LOCK_SECONDS = 15.0
 _MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
 _FOR_ONE = frozenset({Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN})
 _LOGIN_DISABLED = {
-    Reason.PASSWORD_LOGIN_OFF: "The workspace lets nobody log in by password, so nobody can be signed in from here. "
+    Reason.PASSWORD_LOGIN_OFF: "The workspace lets no one log in by password, so we cannot sign anyone in. "
     "An admin of the workspace turns Email and password on in Twenty (Settings > Security).",
     Reason.SECOND_FACTOR_REQUIRED: "The workspace enforces a second factor, so the member cannot be signed in from "
     "here. An admin of the workspace no longer enforces it in Twenty (Settings > Security).",
 }
-_BUSY = "Somebody is at work on the workspace. Come again in a moment."
+_BUSY = "Another run or sign-in is working on the workspace. Come again in a moment."
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TwentySignIn:
-    """A sign-in to a workspace; its repr shows nothing, since whoever has it is that member."""
+    """A sign-in to a workspace; its repr shows nothing, since its holder acts as that member."""
 
     login_token: str
     verify_url: str
@@ -78,11 +78,11 @@ class SignIns:
 
         Raises:
             Refused: when the session leads to no workspace, or the member cannot be added to it.
-            CannotTell: when Clerk, the ledger or Twenty cannot be asked, or somebody else is at work there.
+            CannotTell: when Clerk, the ledger or Twenty cannot be asked, or another run is working there.
         """
         if session.impersonator is not None and not self._settings.impersonated_sign_in:
             raise Refused(
-                Refusal.IMPERSONATED, "Somebody else opened this session in the user's name; it does not sign in."
+                Refusal.IMPERSONATED, "Another user opened this session in the user's name; it does not sign in."
             )
         context = await self._resolver.of_session(await self._admitted(session), session)
         try:
@@ -110,7 +110,7 @@ class SignIns:
     def _ended(self, key: tuple[str, str, str], task: asyncio.Task[WorkspaceContext]) -> None:
         self._admitting.pop(key, None)
         if not task.cancelled():
-            # also where nobody waits for it any more
+            # also where the caller waits for it no more
             task.exception()
 
     async def _made_ready(self, found: asyncio.Task[WorkspaceContext], session: Session) -> WorkspaceContext:
@@ -162,7 +162,7 @@ class SignIns:
         return TwentySignIn(login.value, url, login.expires_at)
 
     async def _token(self, server: Server, door: Door, user_id: str) -> Token:
-        """A login of exactly this account: its e-mail may be another one by now, and its old one somebody else's."""
+        """A login of exactly this account: its e-mail may be another one by now, and its old one another person's."""
         emails = [email for user, email in await server.database.users([], [user_id]) if user == user_id]
         if not emails:
             raise Refused(Refusal.MEMBER_NOT_LINKED, "The member's account was deleted in Twenty.")
@@ -181,7 +181,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
 
     Raises:
         Refused: when it is decided that this person is not to be added by itself; the word is in it.
-        CannotTell: when somebody else is at work on the tenant, or the workspace is still being made.
+        CannotTell: when another run is working on the tenant, or the workspace is still being made.
         Fault: what a system refused.
         RunFault: when something could not be read.
     """
@@ -202,11 +202,11 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         await connections.history.begin_run(run_id, TRIGGER)
         scope = scope_of(connections, entry, run_id)
         scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
-        # of the whole tenant's logins only this one is proved: somebody waits
+        # of the whole tenant's logins only this one is proved: the caller waits
         quick = [step for step in steps if step is not Step.VERIFY_LOGINS]
         result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
         synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
-        # nobody comes in with more than their role while it is being set right
+        # no one comes in with more than their role while it is being set right
         differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
         failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
         await _keep(connections, run_id, replace(result, outcomes=tuple(scope.outcomes)), whole=whole)
@@ -215,7 +215,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
 
 
 async def _is_proved(scope: Scope, clerk_user_id: str) -> bool:
-    """Whether a real login of this person reads COMPLETED; true where nobody was linked, and a finding says why."""
+    """Whether a real login of this person reads COMPLETED; true where no one was linked, and a finding says why."""
     members = await scope.members.of_tenant(scope.database_name)
     accounts = [row["twenty_user_id"] for row in members if row["clerk_user_id"] == clerk_user_id]
     # by the e-mail that the account has now
@@ -253,10 +253,10 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
 
 
 def _unharmed(member: MemberPlan) -> MemberPlan:
-    """What a sign-in may do of it: nobody is lowered by coming, which runs do within their budget.
+    """What a sign-in may do of it: a sign-in lowers no one, which runs do within their budget.
 
     Raises:
-        Refused: of somebody who is to be removed.
+        Refused: for a person who is to be removed.
     """
     if Change.REMOVE_MEMBER in member.changes:
         raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")

@@ -49,7 +49,7 @@ class History:
         await self.database.execute("DELETE FROM provisioning.run WHERE run_id = %s AND finished_at IS NULL", [run_id])
 
     async def before(self, database_names: Sequence[str]) -> dict[str, Before]:
-        """What is known of these tenants; those that nobody ever looked at are not among them."""
+        """What is known of these tenants; those that no run ever looked at are not among them."""
         rows = await self.database.fetch(
             """
             SELECT l.database_name, l.ready,

@@ -73,7 +73,7 @@ class Ledger:
                    l.clerk_org_id, l.invite_link_opened, m.database_name IS NOT NULL AS members_seen,
                    l.asked_admin_email, l.default_role_before IS NOT NULL AS default_role_lent, l.workspace_url,
                    l.restarts,
-                   -- a tenant with a workspace had a registry row, whoever wrote its link
+                   -- a tenant with a workspace had a registry row, whichever run wrote its link
                    l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL AS registered,
                    l.registry_row_gone_at IS NOT NULL AS registry_row_gone
             FROM provisioning.tenant_link l
@@ -498,9 +498,9 @@ class Ledger:
 
 
 def _free_to_move(rows: Sequence[tuple[str, str, str]], wanted: Mapping[str, str]) -> list[str]:
-    """Which of the tenants can take the subdomains that they want: nobody holds them who does not move away as well.
+    """Which of the tenants can take the subdomains that they want: no tenant holds them that does not move away, too.
 
-    `rows`: (database name, server, subdomain) of these tenants and of whoever holds one of these subdomains.
+    `rows`: (database name, server, subdomain) of these tenants and of the holders of these subdomains.
     """
     servers = {name: server for name, server, _ in rows}
     free = set(servers) & set(wanted)

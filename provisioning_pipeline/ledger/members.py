@@ -54,7 +54,7 @@ class Members:
         return frame(MEMBER_LINKS, rows)
 
     async def intents(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
-        """Whom we began to let in and have not linked, in all tenants or in some; columns of `MEMBER_INTENTS`."""
+        """People that we began to let in and have not linked, in all or some tenants; columns of `MEMBER_INTENTS`."""
         if not await has_ledger(self.database):
             return frame(MEMBER_INTENTS, [])
         names = None if database_names is None else list(database_names)
@@ -171,7 +171,7 @@ class Members:
         )
 
     async def store_taken_over(self, database_name: str, twenty_user_id: str, email: str, run_id: str) -> None:
-        """Remember somebody who came from the tenant's hand-made workspace; twice is once, with the last e-mail."""
+        """Remember a person who came from the tenant's hand-made workspace; twice is once, with the last e-mail."""
         await self.database.execute(
             """
             INSERT INTO provisioning.taken_over_member AS known (database_name, twenty_user_id, email, run_id)
@@ -184,9 +184,9 @@ class Members:
 
     @anew_if_lost
     async def store(self, server: str, database_name: str, links: Sequence[MemberLink], run_id: str) -> None:
-        """Remember who these members are, in one transaction. An account that was somebody else's is theirs now.
+        """Remember who these members are, in one transaction. An account that was another member's is theirs now.
 
-        Deciding has made sure that nobody else who is active claims one of these accounts.
+        Deciding has made sure that no other active person claims one of these accounts.
         """
         if not links:
             return
@@ -264,7 +264,7 @@ class Members:
         )
 
     async def added(self, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
-        """(database name, e-mail) of those of these (…, …, role) whom a run that we still remember added as that."""
+        """(database name, e-mail) of those of these (…, …, role) that a run in the ledger added with that role."""
         if not wanted or not await has_ledger(self.database):
             return set()
         names, emails, roles = [list(column) for column in zip(*wanted, strict=True)]
@@ -279,7 +279,7 @@ class Members:
         return {(name, email) for name, email in rows}
 
     async def invited(self, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those of these (database name, e-mail) whom a run of ours invited, and none uninvited since."""
+        """Those of these (database name, e-mail) that a run of ours invited, and none uninvited since."""
         if not wanted or not await has_ledger(self.database):
             return set()
         names, emails = [list(column) for column in zip(*wanted, strict=True)]
@@ -325,7 +325,7 @@ class Members:
         return row
 
     async def unsynced(self) -> list[Row]:
-        """Tenants some of whose members need a person: slug, reason, message. Not those that are set aside."""
+        """Tenants some of whose members need a person: slug, reason, message. Not those that are excluded."""
         if not await has_ledger(self.database):
             return []
         return await self.database.fetch(

@@ -191,7 +191,7 @@ class Registry:
         None where the table has no such column.
 
         Raises:
-            Fault: when there is no such table, it is no tenant registry or hides rows: nobody knows who is suspended.
+            Fault: when there is no such table, it is no tenant registry or hides rows: nothing says who is suspended.
         """
         columns = await self.readable_columns()
         self._must_be_registry(columns)
@@ -372,7 +372,7 @@ class Registry:
         )
 
     async def store_asked_admins(self, asked: Mapping[str, str]) -> None:
-        """Write whom the tenant manager named as admin over HTTP beside the rows: database name → e-mail.
+        """Write the admin that the tenant manager named over HTTP beside the rows: database name → e-mail.
 
         So that it outlives the ledger. A table without that column is left alone.
         """

@@ -21,8 +21,8 @@ class Restarts:
     async def restart(self, database_name: str, workspace_id: str, run_id: str, detail: str) -> bool:
         """Drop everything that was known of this workspace, in one transaction; False when it is not the tenant's.
 
-        Who left the old workspace stays away from the new one; whoever else came over from a hand-made workspace comes
-        again. What was done to the tenant, its organization and the admin that was asked for stay.
+        Who left the old workspace stays away from the new one; everyone else who came over from a hand-made workspace
+        comes again. What was done to the tenant, its organization and the admin that was asked for stay.
         """
         async with self.database.transaction() as connection:
             cursor = await connection.execute(

@@ -24,7 +24,7 @@ _AGAIN_SECONDS = 1.0
 async def hold_run_lock(database: Database, run_id: str) -> None:
     """Hold the lock of a run until cancelled, and take it again whenever its connection is lost.
 
-    It is shared: each process of the run holds it. While the ledger is away nobody holds it, and the run goes on.
+    It is shared: each process of the run holds it. While the ledger is away no process holds it, and the run goes on.
     """
     while True:
         with suppress(Fault, Error):

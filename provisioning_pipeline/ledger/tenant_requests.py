@@ -10,8 +10,10 @@ from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
 TENANT_MANAGER = "tenant-manager"
-"""The trigger of a run that somebody asked for over HTTP."""
-_LOCK_SECONDS = 4.0
+"""The trigger of a run that a service asked for over HTTP."""
+_LOCK_SECONDS = 1.5
+"""Shorter than a registration waits for others: who asks the same meanwhile is told so while it is true. With what a
+registration waits for then, it is less than a server gives a request at the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,10 @@ class TenantRequests:
         self.database = database
 
     def alone(self, caller: Caller) -> AbstractAsyncContextManager[None]:
-        """Nobody else is at a request of this caller's under the same key; without a key everybody may be.
+        """No other request of this caller under the same key is under way; without a key there may be.
 
         Raises:
-            Fault: BUSY when somebody else is for more than four seconds.
+            Fault: BUSY when another one is for more than a second and a half.
         """
         if caller.idempotency_key is None:
             return nullcontext()
@@ -63,7 +65,7 @@ class TenantRequests:
     ) -> Request:
         """Keep a request, which has to be the first under its key: see `alone` and `earlier`.
 
-        With `mark` the tenant is marked, so that a sensor launches a run if nobody else does. All or nothing.
+        With `mark` the tenant is marked, so that a sensor launches a run if nothing else does. All or nothing.
         """
         async with self.database.transaction() as connection:
             await connection.execute(

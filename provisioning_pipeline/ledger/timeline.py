@@ -36,7 +36,7 @@ class Timelines:
         """Table → up to `most` rows about this tenant, not younger than `until`, newest first; all of one moment.
 
         Every row has `at`. All but those of `clerk_event` and `tenant_request` have `run_id` and `trigger`, which are
-        None where nobody knows the run. Rows of `intent` come twice: as begun, and as `settled_intent`. Successful
+        None where the run is not known. Rows of `intent` come twice: as begun, and as `settled_intent`. Successful
         logins of one moment are one row of `outcome`, and so are removed rows of one moment, run and table: with
         `times`.
         """

@@ -19,7 +19,7 @@ class ConditionType(StrEnum):
 
 
 class Status(StrEnum):
-    """Answer to a condition; Unknown means nobody could look yet."""
+    """Answer to a condition; Unknown means that no run could look yet."""
 
     TRUE = "True"
     FALSE = "False"
@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition has its status. Each word is explained in docs/troubleshooting.md."""
+    """Why a condition has its status; `model.reasons` explains each."""
 
     # Detected
     DATABASE_PRESENT = "DatabasePresent"
@@ -174,7 +174,7 @@ def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
 def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
     """Ready is true when every other condition is (but those `TOLD_ONLY`); otherwise it carries the first that is not.
 
-    A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that was set aside on
+    A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that is excluded on
     purpose says so, whatever else is wrong with it.
     """
     questions = [type_ for type_ in ConditionType if type_ is not ConditionType.READY and type_ not in TOLD_ONLY]

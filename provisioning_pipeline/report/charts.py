@@ -32,7 +32,7 @@ _drawing = Lock()
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One row of bars: a figure of each run, oldest first; None where nobody counted it. `colour` is a CSS variable."""
+    """One row of bars: a figure of each run, oldest first; None where not counted. `colour` is a CSS variable."""
 
     name: str
     colour: str
@@ -44,7 +44,7 @@ class Series:
         """The newest figure, and between which the others lie."""
         known = [value for value in self.values if value is not None]
         if not known:
-            return "nobody counted"
+            return "not counted"
         newest = self.values[-1]
         now = "last not counted" if newest is None else f"{self.told(newest)} in the last run"
         low, high = min(known), max(known)
@@ -56,8 +56,8 @@ class Series:
 
 
 def states(history: Sequence[RunPoint]) -> tuple[Series, ...]:
-    """How many tenants were in which state when each run ended; nothing of those set aside where none ever was."""
-    aside = Series("Set aside", "soft", tuple(point.aside for point in history))
+    """How many tenants were in which state when each run ended; excluded ones only where there ever was one."""
+    aside = Series("Excluded", "soft", tuple(point.aside for point in history))
     return (
         Series("Need a look", "bad", tuple(point.unwell for point in history)),
         Series("Ready", "good", tuple(point.ready for point in history)),

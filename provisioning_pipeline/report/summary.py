@@ -15,7 +15,7 @@ from provisioning_pipeline.model.condition import (
 )
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, READ_ONLY_CHANGES, Change, OutcomeStatus
 
 
@@ -24,8 +24,8 @@ class TenantLine:
     """One tenant in a table. `since` is when Ready got its present status; `conditions` may have been left out.
 
     `database_reason` and `database_message` say what is to be looked at in its own database, if anything is.
-    `reported_message` is about members of whom a person should know, although nothing is lacking.
-    `look_again_at` is when it is tried again by itself; None when nothing is due, or nobody knows.
+    `reported_message` is about members that a person should know about, although nothing is lacking.
+    `look_again_at` is when it is tried again by itself; None when nothing is due, or it is not known.
     """
 
     slug: str
@@ -46,14 +46,14 @@ class TenantLine:
 
     @property
     def state(self) -> str:
-        """`ready`, `unwell`, or `aside` for a tenant of which nothing is wanted."""
+        """`ready`, `unwell` (not ready), or `aside` for a tenant that is excluded on purpose."""
         if self.reason is Reason.ALL_TRUE:
             return "ready"
         return "aside" if self.reason in SET_ASIDE else "unwell"
 
     @property
     def has_database_trouble(self) -> bool:
-        """Something is to be looked at in its own database, and the tenant is not set aside."""
+        """Something is to be looked at in its own database, and the tenant is not excluded."""
         return self.database_reason is not None and self.state != "aside"
 
 
@@ -83,7 +83,7 @@ class OutcomeLine:
 
 @dataclass(frozen=True, slots=True)
 class UnwellGroup:
-    """The unwell tenants of one reason. `next_step` says in one sentence what a person does about all of them.
+    """Tenants that are not ready for one reason. `next_step` says in one sentence what a person does about them all.
 
     `message` is what happened, when it reads the same for each of them; else each line has its own.
     """
@@ -114,7 +114,7 @@ class Summary:
         drift: what differed before the run did anything, in the order of the tenants' database names.
         history: this run and the last ones before it, oldest first.
         forecast: what was foretold before the run began; None for a run that planned nothing, or an older one.
-        waiting: what waits for approval; `approved`: somebody said yes to what went beyond the budget.
+        waiting: what waits for approval; `approved`: an operator approved what went beyond the budget.
         versions, settings: what the run was made with; settings by variable, secrets left out.
         looked_at: how many tenants the run looked at; None for older runs. `whole`: at all of them.
         run_url: the run in Dagster's web server, where one is known.
@@ -155,12 +155,12 @@ class Summary:
 
     @property
     def unwell(self) -> list[TenantLine]:
-        """The tenants that need somebody."""
+        """The tenants that need a person."""
         return [line for line in self.tenants if line.state == "unwell"]
 
     @property
     def groups(self) -> list[UnwellGroup]:
-        """The unwell by reason, the most frequent reason first."""
+        """The tenants that are not ready, by reason, the most frequent reason first."""
         by_reason: dict[Reason, list[TenantLine]] = {}
         for line in self.unwell:
             by_reason.setdefault(line.reason, []).append(line)
@@ -205,7 +205,7 @@ class Summary:
 
     @property
     def reported(self) -> list[TenantLine]:
-        """The tenants with members of whom a person should know, although nothing is lacking."""
+        """The tenants with members that a person should know about, although nothing is lacking."""
         return [line for line in self.tenants if line.reported_message and line.state != "aside"]
 
     @property
@@ -267,7 +267,7 @@ def verdict_of(lines: Sequence[TenantLine]) -> str:
     if not lines:
         return "No tenant was found."
     if ready + unwell == 0:
-        return "Nothing is wanted of any tenant: all are set aside."
+        return "All tenants are excluded on purpose."
     if unwell == 0:
         return f"All {ready:,} tenants are ready." if ready > 1 else "The one tenant is ready."
     needs = "needs" if unwell == 1 else "need"
@@ -277,7 +277,7 @@ def verdict_of(lines: Sequence[TenantLine]) -> str:
 def tenant_lines(
     rows: Iterable[Mapping[str, Any]], conditions: Iterable[StoredCondition] = ()
 ) -> tuple[TenantLine, ...]:
-    """The ledger's tenants, unwell ones first; with their conditions where these are given."""
+    """The ledger's tenants, those that are not ready first; with their conditions where these are given."""
     by_tenant: dict[str, list[StoredCondition]] = {}
     for stored in conditions:
         by_tenant.setdefault(stored.database_name, []).append(stored)

@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from psycopg import Error
+from psycopg import Error, errors
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.tenant_role import RoleRights, mending, role_rights, too_much, who_and_where
 from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
@@ -242,31 +243,50 @@ async def _in_tenant_databases(settings: Settings, names: Sequence[str]) -> str:
     """
     trouble: Fault | None = None
     for name in names[:_MOST_OPENED]:
+        rights: RoleRights | None = None
+        here: Fault | None = None
+        lacking: Sequence[str] = ()
         try:
             async with asyncio.timeout(_OPENED_SECONDS), tenant_database(settings, name, read_only=True) as database:
                 rights = await role_rights(database)
                 lacking = await rights_missing(database) if settings.tenant_databases == "repair" else ()
         except Fault as fault:
-            trouble = trouble or fault
+            here = fault
         except TimeoutError:
             message = f"The tenant database {name} did not answer within {_OPENED_SECONDS} s."
-            trouble = trouble or Fault(FaultKind.TRANSIENT, Reason.DATABASE_UNREACHABLE, message)
-        else:
-            _must_not_be_mighty(rights)
+            here = Fault(FaultKind.TRANSIENT, Reason.DATABASE_UNREACHABLE, message)
+        except Error as error:
+            here = _unreadable(name, error)
+        if rights is not None:
+            # a role that may do too much is told in spite of what else is wrong there
+            _must_not_be_mighty(rights, besides=here)
+        if here is None:
             return (told := _lacking(lacking)) and f"; in {name}{told}"
+        trouble = trouble or here
     if trouble is not None:
         raise trouble
     return ""
 
 
-def _must_not_be_mighty(rights: RoleRights) -> None:
+def _unreadable(name: str, error: Error) -> Fault:
+    grants = (
+        " Grant our user there what docs/installation.md#database-privileges lists."
+        if isinstance(error, errors.InsufficientPrivilege)
+        else ""
+    )
+    refused = f"The tenant database {name} cannot be read: {first_line(error)}.{grants}"
+    return Fault(FaultKind.TENANT, Reason.DATABASE_UNREACHABLE, refused)
+
+
+def _must_not_be_mighty(rights: RoleRights, besides: Fault | None = None) -> None:
     danger = too_much(rights)
     if danger is not None:
         raise Fault(
             FaultKind.SERVER,
             Reason.TENANT_DATABASE_UNSAFE,
             f"Our user {rights.name} opens tenant databases, whose owners may be anybody, and {danger}. Use a role "
-            f"without that (docs/operations.md#database-privileges): {mending(rights)}.",
+            f"without that (docs/installation.md#database-privileges): {mending(rights)}."
+            f"{f' {besides.message}' if besides else ''}",
         )
 
 
@@ -281,7 +301,7 @@ async def _shares_the_registrys_role(connections: Connections) -> str:
         return ""
     return (
         f"; {ours[0]} is also the registry's user, which may write to the ledger: make another one for tenant "
-        "databases (docs/operations.md#database-privileges)"
+        "databases (docs/installation.md#database-privileges)"
     )
 
 
@@ -324,7 +344,7 @@ def _twenty_database(connections: Connections, server: TwentyServer) -> Callable
                 FaultKind.SERVER,
                 Reason.SERVER_DATABASE_UNREACHABLE,
                 f"The schemas of {unreadable} of {count} workspaces may not be read, so their members cannot be set "
-                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/operations.md).",
+                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/installation.md).",
             )
         limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
         return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}{sessions}"

@@ -270,5 +270,5 @@ async def _set_back(database: Database, row: RemovedRow) -> Told:
     if now == before:
         return Told(row, Fate.THERE_ALREADY, f"It is {before}.")
     if now != MADE_BY_US:
-        return Told(row, Fate.NOT_PUT_BACK, f"Somebody has set it to {now} since, so it is left alone.")
+        return Told(row, Fate.NOT_PUT_BACK, f"It was set to {now} since, so it is left alone.")
     return Told(row, Fate.PUT_BACK)

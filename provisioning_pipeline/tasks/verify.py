@@ -81,7 +81,7 @@ class Verified:
         proofs: everybody who was looked at, by tenant, with what they saw and when.
         failures: those of them who do not come into the right workspace without a wizard.
         not_looked_at: the tenants of which not everybody could be looked at, and why.
-        defects: errors that nobody foresaw, as `file:line ErrorName`.
+        defects: unforeseen errors, as `file:line ErrorName`.
         seconds: how long it took.
         servers: what a look at each server's contract found; empty when only some tenants were looked at.
         workspaces: how many of these tenants have a workspace.
@@ -255,7 +255,7 @@ class _Verification:
             # the first line of such a text names no values
             return _defective(row, error, f"PostgreSQL refused a statement: {str(error).splitlines()[0]}.")
         except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; it is told
-            return _defective(row, error, "An error that nobody foresaw; its text is withheld, it may hold secrets.")
+            return _defective(row, error, "An unforeseen error; its text is withheld, it may hold secrets.")
         missed = _not_looked_at(row, proved.stopped) if proved.stopped else None
         return TenantVerified(name, slug, proved.proofs, proved.failures, missed)
 
@@ -273,7 +273,7 @@ class _Verification:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.ADMIN_UNKNOWN,
-                "Nobody is known as whom one could log in. `provisioning status` says why there is no admin.",
+                "There is no one to log in as. `provisioning status` says why there is no admin.",
             )
         proved = await prove_logins(scope, link, [*admin, *members])
         if proved.failures:
@@ -389,7 +389,7 @@ def _left_out(row: Row, known: Condition | None) -> TenantVerified:
 def _not_looked_at(row: Row, fault: Fault) -> NotLookedAt:
     message = fault.message
     if fault.kind is FaultKind.BUSY:
-        message = "Another run is working on this tenant, so nobody looked. Verify it again later."
+        message = "Another run is working on this tenant, so its logins were not checked. Verify it again later."
     return NotLookedAt(row["database_name"], row["slug"], fault.kind, fault.reason, message)
 
 

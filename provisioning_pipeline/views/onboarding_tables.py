@@ -195,7 +195,7 @@ class ToldProof:
 
 @dataclass(frozen=True)
 class LoginProofs:
-    """The proofs of people of ours in tenants that are not set aside.
+    """The proofs of people of ours in tenants that are not excluded.
 
     Args:
         proofs: by tenant.
@@ -297,13 +297,13 @@ _At = tuple[str, str, str]
 
 
 async def _tenants(connections: Connections) -> list[Row]:
-    """The ledger's rows of tenants that have a workspace and are not set aside."""
+    """The ledger's rows of tenants that have a workspace and are not excluded."""
     rows = await connections.ledger.tenant_rows()
     return [row for row in rows if row["workspace_id"] and row["reason"] not in SET_ASIDE]
 
 
 async def _own_databases(connections: Connections) -> tuple[OwnDatabase, ...]:
-    """What the ledger tells of databases of tenants that are not set aside, with or without a workspace."""
+    """What the ledger tells of databases of tenants that are not excluded, with or without a workspace."""
     rows, stored = await both(connections.ledger.tenant_rows(), connections.ledger.conditions())
     slugs = {row["database_name"]: str(row["slug"]) for row in rows if row["reason"] not in SET_ASIDE}
     found = [

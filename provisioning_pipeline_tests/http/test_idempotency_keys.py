@@ -111,15 +111,26 @@ class TestTheSameRequestAgain:
         assert len(service.dagster.runs) == service.tenants.requests() == 1
 
     @pytest.mark.slow
-    def test_one_that_does_not_end_is_told_to_the_next(self, service: Service) -> None:
+    @pytest.mark.parametrize("kind", ["put", "reconcile"])
+    def test_one_that_does_not_end_is_told_to_the_next(self, service: Service, kind: str) -> None:
+        def ask() -> httpx.Response:
+            if kind == "put":
+                return service.put("acme", word="a-1", **self.BODY)
+            return service.reconcile("acme", word="a-1")
+
+        if kind == "reconcile":
+            service.tenants.add("acme")
         postgres, name = service.tenants.postgres, service.tenants.name
         with ThreadPoolExecutor(2) as pool, postgres.connect(name) as other, other.transaction():
             other.execute("LOCK TABLE provisioning.tenant_link IN SHARE ROW EXCLUSIVE MODE")
-            asking = [pool.submit(service.put, "acme", word="a-1", **self.BODY) for _ in range(2)]
+            asking = [pool.submit(ask) for _ in range(2)]
             answers = [future.result() for future in asking]
 
         assert len([told for told in (problem(answer, 503) for answer in answers) if "same request" in told]) == 1
         assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
+        assert service.tenants.requests() == 0
+        accepted(ask())
+        assert len(service.dagster.runs) == service.tenants.requests() == 1
 
     @pytest.mark.parametrize("word", ["two words", "x" * 201, "caf\xe9"])
     def test_a_word_that_is_none_is_refused(self, service: Service, word: str) -> None:

@@ -103,7 +103,7 @@ async def test_through_poolers_a_run_does_everything_and_twenty_goes_on_writing(
         postgres = world.sandbox.postgres
         with (
             pooled(postgres.url("tenant_manager"), sessions=30) as registry,
-            pooled(postgres.url("postgres"), sessions=30) as cluster,
+            pooled(world.sandbox.tenant_cluster_url, sessions=30) as cluster,
             pooled(postgres.url("twenty"), sessions=30) as twenty,
         ):
             poolers = {

@@ -232,18 +232,27 @@ def test_an_account_with_a_password_of_its_own_is_reported_and_invited_only_by_p
     sign_up(world, second, "Their0wn-Password!")
     world.twenty('UPDATE core."user" SET "isEmailVerified" = true WHERE email = %s RETURNING id', second)
 
-    world.apply(slug)
+    # unless policy believes it, a verified mailbox proves nothing: an account that may be a stranger's is not invited
+    for unproven in ({}, {"members_foreign_password": "invite"}):
+        world.apply(slug, **unproven)
+        assert world.conditions(slug)["MembersSynced"] == ("False", "AccountUnproven")
+        assert second not in world.members(slug)
+        assert world.sandbox.twenty[0].mails == []
+        assert nothing_to_do(world, slug, **unproven)
+
+    believed = {"members_unproven": "trust-mailbox"}
+    world.apply(slug, **believed)
 
     assert world.conditions(slug)["MembersSynced"] == ("False", "ForeignPassword")
     assert second not in world.members(slug)
     assert world.sandbox.twenty[0].mails == []
-    assert nothing_to_do(world, slug)
+    assert nothing_to_do(world, slug, **believed)
 
-    world.apply(slug, members_foreign_password="invite")
+    world.apply(slug, **believed, members_foreign_password="invite")
 
     assert [mail.to for mail in world.sandbox.twenty[0].mails] == [second]
     assert world.conditions(slug)["MembersSynced"] == ("False", "Invited")
-    world.apply(slug, members_foreign_password="invite")
+    world.apply(slug, **believed, members_foreign_password="invite")
     assert len(world.sandbox.twenty[0].mails) == 1
 
 

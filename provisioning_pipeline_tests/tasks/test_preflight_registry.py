@@ -97,7 +97,7 @@ def test_a_column_that_may_not_be_written_is_told_with_its_grant(place: Place) -
     )
     found = place.line(as_owner=False).found
     assert (
-        "GRANT UPDATE (status, twenty_workspace_id, twenty_admin_user_id, twenty_admin_email) ON tenant_registry"
+        "GRANT UPDATE (status, twenty_workspace_id, twenty_admin_user_id, twenty_admin_email) ON public.tenant_registry"
     ) in found
 
 
@@ -122,7 +122,7 @@ def test_hidden_rows_are_no_empty_registry_and_no_empty_ledger(place: Place) -> 
         f"GRANT ALL ON ALL TABLES IN SCHEMA provisioning TO {place.role}"
     )
     assert place.line(as_owner=False).ok
-    for table in ("provisioning.tenant_link", "tenant_registry"):
+    for table in ("provisioning.tenant_link", "public.tenant_registry"):
         place.sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         check = place.line(as_owner=False)
         assert not check.ok

@@ -77,6 +77,7 @@ def test_a_role_that_owns_tables_of_tenants_is_refused(site: Site) -> None:
         site.postgres.drop_database(tenant.where)
     assert not check.ok
     assert "owns core.workspace" in check.found
+    assert f"The tenant database {tenant.where} cannot be read: permission denied for schema core." in check.found
 
 
 def test_the_documented_role_is_taken_and_the_registrys_is_warned_of(site: Site) -> None:
@@ -108,6 +109,22 @@ def test_a_tenant_that_shuts_us_out_does_not_fail_the_check_of_all(site: Site) -
         site.postgres.drop_database(tenant.where)
 
 
+def test_a_tenant_that_gives_us_no_rights_does_not_fail_the_check_of_all(site: Site) -> None:
+    bare, tenant = site.tenant("a_bare"), site.tenant("b_granted")
+    url = grant_tenant_database(site.postgres, tenant.where).rpartition("/")[0] + "/postgres"
+    both = f"^({bare.where}|{tenant.where})$"
+    try:
+        check = cluster_check(site, url, tenant_database_pattern=both)
+        assert (check.ok, check.warning) == (True, False), check.found
+        alone = cluster_check(site, url, tenant_database_pattern=f"^{bare.where}$")
+    finally:
+        site.postgres.drop_database(bare.where)
+        site.postgres.drop_database(tenant.where)
+    assert not alone.ok
+    assert alone.found.startswith(f"The tenant database {bare.where} cannot be read: permission denied for schema core")
+    assert "docs/installation.md#database-privileges" in alone.found
+
+
 @pytest.mark.slow
 def test_each_tenant_database_is_opened_by_its_own_user(site: Site) -> None:
     tenant = site.tenant("own_user")
@@ -119,4 +136,5 @@ def test_each_tenant_database_is_opened_by_its_own_user(site: Site) -> None:
         site.postgres.drop_database(tenant.where)
         site.postgres.execute("postgres", f'DROP ROLE "{own}"')
     assert not check.ok
-    assert f"Our user {own} opens tenant databases" in check.found
+    assert f"Our user {own} opens tenant databases, whose owners may be anybody, and has CREATEROLE" in check.found
+    assert f"The tenant database {tenant.where} cannot be read: permission denied for schema core." in check.found

@@ -59,7 +59,7 @@ def user_row(entry: Mapping[str, Any]) -> Row:
 def verified_email(user: Mapping[str, Any]) -> str | None:
     """The primary e-mail in lower case if Clerk verified it.
 
-    None also for one that is somebody else's in lower case.
+    None also for one that is another person's in lower case.
     """
     primary = user.get("primary_email_address_id")
     for address in (user.get("email_addresses") or []) if primary else []:
@@ -78,7 +78,7 @@ def all_emails(user: Mapping[str, Any]) -> list[str]:
 def _id(value: Any) -> str:
     text = _text(value)
     if "\x00" in text or len(text) > LONGEST:
-        # PostgreSQL would hold the one not, and nobody would want the other
+        # PostgreSQL would hold the one not, and the other is of no use
         raise ValueError(text)
     return text
 

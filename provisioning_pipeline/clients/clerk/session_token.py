@@ -253,7 +253,7 @@ def _impersonator(claims: Mapping[str, Any]) -> str | None:
         return None
     act = claims["act"]
     subject = act.get("sub") if isinstance(act, dict) else None
-    # somebody else is at it, whoever that is
+    # another person acts, whoever that is
     return subject if _is_word(subject) else "unknown"
 
 

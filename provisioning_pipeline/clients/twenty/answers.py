@@ -108,7 +108,7 @@ class SeenWorkspace(_Answer):
 
 
 class AvailableWorkspaces(_Answer):
-    """The workspaces that somebody is a member of."""
+    """The workspaces that a person is a member of."""
 
     available_workspaces_for_sign_in: list[SeenWorkspace]
 
@@ -152,14 +152,14 @@ class FullName(_Answer):
 
 
 class SeenMember(_Answer):
-    """The member record of whoever asks."""
+    """The caller's member record."""
 
     id: Id
     name: FullName | None
 
 
 class CurrentUser(_Answer):
-    """Whoever asks, as Twenty shows them to themselves."""
+    """The caller, as Twenty shows them to themselves."""
 
     id: Id
     email: Text
@@ -169,7 +169,7 @@ class CurrentUser(_Answer):
 
 
 class CurrentWorkspace(_Answer):
-    """The workspace of whoever asks."""
+    """The caller's workspace."""
 
     id: Id
     invite_hash: Text | None

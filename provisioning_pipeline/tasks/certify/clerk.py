@@ -80,7 +80,7 @@ async def look_at_clerk(clerk: ClerkTrial, run: str, not_looked_at: Callable[[st
         if not looking.is_development:
             not_looked_at("Writes at Clerk: they are tried on a development instance only.")
     not_looked_at("Clerk's answer beyond its rate limit (429): a certification provokes none.")
-    not_looked_at("Clerk's webhooks: they are signed and sent by Clerk alone; see docs/operations.md to try one.")
+    not_looked_at("Clerk's webhooks: they are signed and sent by Clerk alone; see docs/installation.md to try one.")
     return found
 
 

@@ -34,20 +34,10 @@ def clerk_and_plan(context: dg.AssetExecutionContext, systems: Systems) -> Shown
     from provisioning_pipeline.views.member_tables import clerk_now
 
     wanted = context.selected_asset_keys
-    if reconciliation.reconciliation_plan.key in wanted:
-        plan, forecast = systems.read(plan_and_foretell)
-        saved = saved_plan(plan, systems.settings())
-        keep(saved, systems.settings())
-        # a plan of all tenants has read Clerk
-        assert plan.clerk is not None
-        read = plan.clerk
-        yield dg.MaterializeResult(
-            asset_key=reconciliation.reconciliation_plan.key,
-            value=tables.plan(plan),
-            metadata=metadata.of_plan(plan, forecast, saved.id),
-        )
-    else:
-        read = systems.read(clerk_now)
+    planned = systems.read(plan_and_foretell) if reconciliation.reconciliation_plan.key in wanted else None
+    # a plan of all tenants has read Clerk
+    read = planned[0].clerk if planned else systems.read(clerk_now)
+    assert read is not None
     for spec, shown in (
         (members.clerk_organizations, members.organizations_metadata),
         (members.clerk_memberships, members.memberships_metadata),
@@ -56,6 +46,15 @@ def clerk_and_plan(context: dg.AssetExecutionContext, systems: Systems) -> Shown
             yield dg.MaterializeResult(asset_key=spec.key, metadata=shown(read))
     if of_members.clerk_was_read_whole.key in context.selected_asset_check_keys:
         yield of_members.whole_result(read)._replace(asset_key=members.clerk_memberships.key)
+    if planned:
+        plan, forecast = planned
+        saved = saved_plan(plan, systems.settings())
+        keep(saved, systems.settings())
+        yield dg.MaterializeResult(
+            asset_key=reconciliation.reconciliation_plan.key,
+            value=tables.plan(plan),
+            metadata=metadata.of_plan(plan, forecast, saved.id),
+        )
 
 
 @dg.multi_asset(

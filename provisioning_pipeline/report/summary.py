@@ -79,6 +79,7 @@ class OutcomeLine:
     detail: str
     seconds: float
     cut: bool = False
+    database_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,12 @@ class Summary:
         return [(change, count, seconds[change]) for change, count in counts.most_common()]
 
     @property
+    def changed(self) -> list[TenantLine]:
+        """The tenants for which the run did something."""
+        names = {line.database_name for line in self.outcomes if line.done and not Change.named(line.change).read_only}
+        return [line for line in self.tenants if line.database_name in names]
+
+    @property
     def emails(self) -> int:
         """E-mails that Twenty sent because of this run: its invitations."""
         return sum(line.done and Change.named(line.change).sends_email for line in self.outcomes)
@@ -320,6 +327,7 @@ def outcome_lines(rows: Iterable[Mapping[str, Any]], slugs: Mapping[str, str]) -
             detail=row["detail"],
             seconds=row["seconds"],
             cut=row["status"] in (OutcomeStatus.BEGUN, OutcomeStatus.CUT),
+            database_name=row["database_name"],
         )
         for row in rows
     )

@@ -14,8 +14,8 @@ from provisioning_pipeline.model.change import Where
 from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType, Reason, Status
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.onboarding import COMPLETED, Flag, Level
+from provisioning_pipeline.model.snapshots import TwentySnapshot
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
-from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.steps.databases import changes as in_databases
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
@@ -224,17 +224,16 @@ class OnboardingAfter:
     proofs: LoginProofs
 
 
-async def onboarding_after(connections: Connections) -> OnboardingAfter:
-    """What is there at the end of a run."""
-    return OnboardingAfter(*await both(onboarding_now(connections), login_proofs(connections)))
+async def onboarding_after(connections: Connections, twenty: TwentySnapshot) -> OnboardingAfter:
+    """What is there at the end of a run, by what was read of Twenty since."""
+    return OnboardingAfter(*await both(onboarding_in(twenty, connections), login_proofs(connections)))
 
 
-async def onboarding_now(connections: Connections) -> OnboardingNow:
+async def onboarding_in(twenty: TwentySnapshot, connections: Connections) -> OnboardingNow:
     """What is pending on all servers, and what the members of the tenants' workspaces would see."""
     settings = connections.settings
-    twenty, ((tenants, people), databases) = await both(
-        twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern),
-        both(both(_tenants(connections), _people(connections)), _own_databases(connections)),
+    (tenants, people), databases = await both(
+        both(_tenants(connections), _people(connections)), _own_databases(connections)
     )
     slugs = {(str(row["server"]), str(row["workspace_id"])): str(row["slug"]) for row in tenants}
     places = pd.DataFrame(

@@ -19,6 +19,7 @@ import provisioning_pipeline
 from provisioning_pipeline.definitions import defs
 from provisioning_pipeline.defs import values
 from provisioning_pipeline.defs.provisioning.ops import Chunk, RunFacts
+from provisioning_pipeline.defs.provisioning.progress import Failed
 from provisioning_pipeline.defs.reconciliation.assets import TABLES
 from provisioning_pipeline.defs.tables import tables_io_manager
 from provisioning_pipeline.defs.values import values_io_manager
@@ -129,9 +130,10 @@ TOTALS = st.builds(
     Totals, worked_on=st.integers(), calls=st.dictionaries(TEXT, st.integers(), max_size=2).map(Counter),
     phases=st.dictionaries(TEXT, st.floats(0, 1e9), max_size=2), defects=st.lists(TEXT, max_size=2),
 )  # fmt: skip
-CHUNKS = st.builds(Chunk, st.tuples(PLANS), TOTALS, st.frozensets(TEXT, max_size=2))
+FAILED = st.lists(st.builds(Failed, TEXT, TEXT, TEXT, TEXT, TEXT), max_size=2).map(tuple)
+CHUNKS = st.builds(Chunk, st.tuples(PLANS), TOTALS, FAILED)
 READS = st.builds(ClerkRead, st.booleans(), st.integers(), st.integers(), st.integers(), MAYBE)
-FACTS = st.builds(RunFacts, st.booleans(), st.floats(0, 1e12), TOTALS, st.none() | READS, st.tuples(TEXT))
+FACTS = st.builds(RunFacts, st.booleans(), st.floats(0, 1e12), TOTALS, st.none() | READS, st.tuples(TEXT), FAILED)
 
 
 @pytest.mark.parametrize(("kind", "drawn"), [(Chunk, CHUNKS), (RunFacts, FACTS)], ids=["Chunk", "RunFacts"])

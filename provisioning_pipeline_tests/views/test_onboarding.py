@@ -30,6 +30,7 @@ from provisioning_pipeline.views.onboarding_tables import (
     onboarding_after,
     onboarding_part,
 )
+from provisioning_pipeline.views.servers import every_server
 from provisioning_pipeline_tests.undoing import Site
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -134,7 +135,7 @@ def test_before_the_first_run_nothing_is_pending_and_nothing_proved(
 
     async def look() -> OnboardingAfter:
         async with connect(site.settings(), dry_run=True) as connections:
-            return await onboarding_after(connections)
+            return await onboarding_after(connections, await every_server(connections))
 
     found = asyncio.run(look())
     assert (found.now.pending, found.now.statuses, found.now.shown, found.now.unread) == ((), {}, (), {})
@@ -163,7 +164,7 @@ def test_a_tenant_that_is_set_aside_is_no_part_of_it(sandbox_postgres: SandboxPo
 
     async def look() -> OnboardingAfter:
         async with connect(site.settings(), dry_run=True) as connections:
-            return await onboarding_after(connections)
+            return await onboarding_after(connections, await every_server(connections))
 
     found = asyncio.run(look())
     assert {one.slug for one in found.now.shown} == {"acme"}

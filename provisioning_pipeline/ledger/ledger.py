@@ -14,6 +14,7 @@ from provisioning_pipeline.ledger.renaming import take_over
 from provisioning_pipeline.ledger.schema import exists, has_ledger
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import (
+    ALWAYS_ASKED,
     SET_ASIDE,
     Condition,
     ConditionType,
@@ -54,10 +55,11 @@ class Link:
 
 
 class Ledger:
-    """The ledger in the registry's database."""
+    """The ledger in the registry's database; `asked` are the conditions that make a tenant ready."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, asked: Sequence[ConditionType] = ALWAYS_ASKED) -> None:
         self.database = database
+        self._asked = asked
 
     # --- links --------------------------------------------------------------------------------------------------
 
@@ -347,7 +349,7 @@ class Ledger:
             changed: list[tuple[str, Condition]] = []
             for name in names:
                 merged = known[name] | {condition.type: condition for condition in found[name]}
-                ready[name] = merged[ConditionType.READY] = derive_ready(merged)
+                ready[name] = merged[ConditionType.READY] = derive_ready(merged, self._asked)
                 changed += [
                     (name, condition) for condition in merged.values() if known[name].get(condition.type) != condition
                 ]

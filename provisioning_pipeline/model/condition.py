@@ -1,9 +1,10 @@
 """Conditions: what is known about a tenant, in the style of Kubernetes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from provisioning_pipeline.model.declared import Declared
 
@@ -45,8 +46,7 @@ class ConditionType(Declared):
 
     @classmethod
     def _undeclared(cls, name: str) -> Self:
-        # whoever knows what it asks has its answer in Ready
-        return cls(name, told_only=True, declared=False)
+        return cls(name, declared=False)
 
     @classmethod
     def all_declared(cls) -> tuple[Self, ...]:
@@ -63,6 +63,11 @@ ConditionType.MEMBERS_SYNCED = ConditionType("MembersSynced")
 ConditionType.ONBOARDING_COMPLETE = ConditionType("OnboardingComplete")
 ConditionType.LOGIN_PROVED = ConditionType("LoginProved")
 ConditionType.READY = ConditionType("Ready")
+
+ALWAYS_ASKED: Final = tuple(
+    type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY and not type_.told_only
+)
+"""What Ready is made of, whatever steps there are. A step adds its own condition: `steps.chain.questions`."""
 
 
 class Status(StrEnum):
@@ -220,19 +225,18 @@ _READY = is_true(
 )
 
 
-def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
-    """Ready is true when every other condition is (but those `told_only`); otherwise it carries the first that is not.
+def derive_ready(
+    conditions: dict[ConditionType, Condition], asked: Sequence[ConditionType] = ALWAYS_ASKED
+) -> Condition:
+    """Ready is true when every condition that is asked for is; otherwise it carries the first that is not.
 
     A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that is excluded on
     purpose says so, whatever else is wrong with it.
     """
-    questions = [
-        type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY and not type_.told_only
-    ]
-    for condition in (conditions[type_] for type_ in questions if type_ in conditions):
+    for condition in (conditions[type_] for type_ in asked if type_ in conditions):
         if condition.status is not Status.TRUE and condition.reason in SET_ASIDE:
             return is_false(ConditionType.READY, condition.reason, condition.message)
-    for type_ in questions:
+    for type_ in asked:
         found = conditions.get(type_)
         if found is None:
             return is_false(ConditionType.READY, Reason.WAITING, f"{type_} has not been looked at yet.")

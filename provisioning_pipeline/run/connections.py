@@ -29,6 +29,7 @@ from provisioning_pipeline.ledger.turns import Turns
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings, TwentyServer
+from provisioning_pipeline.steps.chain import questions
 from provisioning_pipeline.steps.scope import Server
 
 _SHARED, _FOR_READS = 2, 4
@@ -179,7 +180,7 @@ async def connect(
             )
             repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
             servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
-        ledger = Ledger(registry_database)
+        ledger = Ledger(registry_database, questions())
         journal = Journal(ledger)
         # before the connections end, whatever ends them; what the ledger does not take then cannot be kept
         stack.push_async_callback(_settle, journal)

@@ -8,12 +8,18 @@ from psycopg import Error
 from provisioning_pipeline import steps
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.model.change import Where
-from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
+from provisioning_pipeline.model.condition import ALWAYS_ASKED, Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Outcome, TenantPlan
 from provisioning_pipeline.steps.record import defect_of
 from provisioning_pipeline.steps.scope import Scope
 from provisioning_pipeline.steps.step import Step
+
+
+def questions() -> tuple[ConditionType, ...]:
+    """The conditions that make a tenant ready: those that are always asked for, and what the steps settle besides."""
+    settled = {step.condition for step in steps.STEPS if not step.condition.told_only}
+    return tuple(sorted({*ALWAYS_ASKED, *settled}, key=lambda type_: type_.rank))
 
 
 def steps_for(plan: TenantPlan) -> tuple[Step, ...]:

@@ -12,9 +12,14 @@ from provisioning_pipeline.model.condition import (
     derive_ready,
 )
 
-QUESTIONS = [
-    type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY and not type_.told_only
-]
+QUESTIONS = (
+    ConditionType.DETECTED,
+    ConditionType.REGISTERED,
+    ConditionType.WORKSPACE_READY,
+    ConditionType.MEMBERS_SYNCED,
+    ConditionType.ONBOARDING_COMPLETE,
+    ConditionType.LOGIN_PROVED,
+)
 ANSWERS = st.builds(lambda status, reason, message: (status, reason, message), st.sampled_from(Status),
                     st.sampled_from(Reason), st.text())  # fmt: skip
 SETS = st.dictionaries(st.sampled_from(ConditionType.all_declared()), ANSWERS).map(

@@ -10,6 +10,7 @@ from ariadne import MutationType, QueryType
 from graphql import GraphQLResolveInfo
 
 from provisioning_pipeline import steps
+from provisioning_pipeline.model.condition import ALWAYS_ASKED, Reason, Status, derive_ready, is_true
 from provisioning_pipeline.report.plan_lines import lines_of
 from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.run.run import Applied, foretold
@@ -19,6 +20,7 @@ from provisioning_pipeline.sandbox.twenty.callers import require_settings_permis
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.steps import DATABASES, LOGINS, MEMBERS, ONBOARDING, WORKSPACES
+from provisioning_pipeline.steps.chain import questions
 from provisioning_pipeline.views.tenant_timeline import timeline
 from provisioning_pipeline_tests.steps.install_apps.changes import APPS
 from provisioning_pipeline_tests.steps.install_apps.step import APPS_STEP
@@ -124,6 +126,16 @@ def test_a_folder_and_a_line_make_a_step_that_is_planned_foretold_taken_and_told
     # at rest nothing is due, nothing is called
     assert not any(told(world).values())
     assert as_foretold(world).totals.twenty_calls == 0
+
+
+def test_only_a_step_that_is_taken_has_a_say_in_what_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert questions() == ALWAYS_ASKED
+
+    monkeypatch.setattr(steps, "STEPS", (DATABASES, WORKSPACES, MEMBERS, ONBOARDING, APPS_STEP, LOGINS))
+    assert [str(type_) for type_ in questions()][-3:] == ["OnboardingComplete", "AppsInstalled", "LoginProved"]
+    whole = {type_: is_true(type_, Reason.ALL_TRUE, "") for type_ in ALWAYS_ASKED}
+    assert derive_ready(whole).status is Status.TRUE
+    assert derive_ready(whole, questions()).message == "AppsInstalled has not been looked at yet."
 
 
 @pytest.mark.slow

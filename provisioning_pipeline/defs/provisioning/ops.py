@@ -30,7 +30,7 @@ from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.run.work import work
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import STEPS
-from provisioning_pipeline.steps.chain import ChainResult, op_of, steps_for
+from provisioning_pipeline.steps.chain import ChainResult, ops_for, steps_for
 from provisioning_pipeline.steps.step import Step
 from provisioning_pipeline.views.fleet import FleetAfter, fleet_after
 
@@ -214,7 +214,7 @@ def _step(context: dg.OpExecutionContext, systems: Systems, step: Step, chunk: C
     """Take this step for those tenants of the chunk that need it and have failed in none before."""
     gave_up = {failed.database_name for failed in chunk.failed}
     going_on = [plan for plan in chunk.plans if plan.tenant.database_name not in gave_up]
-    plans = [plan for plan in going_on if step in {op_of(taken, plan) for taken in steps_for(plan)}]
+    plans = [plan for plan in going_on if step in ops_for(plan)]
     failed: list[Failed] = []
 
     def progress(plan: TenantPlan, result: ChainResult) -> None:

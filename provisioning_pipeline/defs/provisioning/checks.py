@@ -6,9 +6,10 @@ import dagster as dg
 
 from provisioning_pipeline.defs.provisioning.assets import tenant_workspace
 from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.model.visible import unsteered, visible
 from provisioning_pipeline.report import markdown
 
-_MOST_LISTED = 100
+_MOST_LISTED, _MOST_SHOWN = 100, 10
 
 
 @dg.asset_check(
@@ -36,6 +37,11 @@ def got_through_result(rows: Sequence[tuple[str, str, str, str]]) -> dg.AssetChe
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
             "failed": len({slug for slug, *_ in rows}),
+            # the first ones to be read without a click
+            **{
+                f"{visible(slug)} at {step}": unsteered(": ".join(filter(None, (reason, message))))
+                for slug, step, reason, message in rows[:_MOST_SHOWN]
+            },
             "who": dg.MetadataValue.md(markdown.table(head, rows[:_MOST_LISTED]) + more if rows else "Nobody."),
         },
     )

@@ -305,10 +305,14 @@ def report_reconciliation(
         yield from recorded(whole, fleet.people)
         yield from onboarding_recorded(fleet.onboarding)
         yield from fleet_recorded(files, fleet.health, fleet.events)
-    failed = (*facts.failed, *(failed for chunk in done for failed in chunk.failed))
-    yield who_got_through(failed)
     # those that went first on their server are in no chunk
     worked_on = facts.totals.worked_on + sum(len(chunk.plans) for chunk in done)
+    failed = (*facts.failed, *(failed for chunk in done for failed in chunk.failed))
+    yield who_got_through(failed)
+    if failed:
+        named = ", ".join(f"{visible(one.slug)} at {one.step} ({one.reason})" for one in failed[:_MOST_LISTED])
+        more = f" and {len(failed) - _MOST_LISTED} more" if len(failed) > _MOST_LISTED else ""
+        context.log.error(f"{len(failed)} of {worked_on} tenants failed: {named}{more}.")
     _fail_beyond_threshold(totals, worked_on, settings.failure_threshold)
     files.fail_if_any_is_missing()
 

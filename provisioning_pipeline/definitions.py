@@ -1,48 +1,40 @@
-"""Assembles what Dagster loads, and does nothing else. No setting is read and nothing is reached at import."""
+"""Assembles what Dagster loads, and does nothing else.
+
+Nothing is reached at import, and of the settings one alone is read: whether sensors and schedules begin switched on.
+"""
 
 import dagster as dg
 
-from provisioning_pipeline.defs.members.assets import (
-    clerk_memberships,
-    clerk_organizations,
-    clerk_user_links,
-    twenty_members,
-)
-from provisioning_pipeline.defs.members.checks import (
-    clerk_was_read_whole,
-    every_member_is_linked,
-    every_tenant_has_an_admin,
-    no_email_was_sent,
-)
+from provisioning_pipeline.defs.members.assets import clerk_user_links
+from provisioning_pipeline.defs.members.checks import every_member_is_linked, no_email_was_sent
 from provisioning_pipeline.defs.members.sensors import clerk_changes
-from provisioning_pipeline.defs.onboarding.assets import onboarding_flags, onboarding_status
-from provisioning_pipeline.defs.onboarding.checks import login_proved, no_pending_onboarding
+from provisioning_pipeline.defs.observation.assets import clerk_and_plan, twenty_servers
+from provisioning_pipeline.defs.onboarding.checks import login_proved
 from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
 from provisioning_pipeline.defs.onboarding.schedules import verify_daily
 from provisioning_pipeline.defs.operations.alerts import check_failed_alert, run_failed_alert
 from provisioning_pipeline.defs.operations.jobs import prune_history
 from provisioning_pipeline.defs.operations.schedules import prune_history_daily
 from provisioning_pipeline.defs.operations.sensors import runs_that_died
+from provisioning_pipeline.defs.provisioning.assets import tenant_workspace
+from provisioning_pipeline.defs.provisioning.checks import every_tenant_got_through
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
 from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
 from provisioning_pipeline.defs.reconciliation.assets import (
     TABLES,
     reconciliation_outcomes,
-    reconciliation_plan,
     reconciliation_report,
-    tenant_inventory,
     tenant_timeline,
 )
 from provisioning_pipeline.defs.reconciliation.checks import (
     all_tenants_are_ready,
-    clean_up_is_not_near,
     harm_budget_is_respected,
     no_drift_is_left,
     report_is_fresh,
 )
 from provisioning_pipeline.defs.reconciliation.schedules import check_freshness, check_freshness_hourly
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.defs.tables import tables_io_manager
 from provisioning_pipeline.defs.values import values_io_manager
 
@@ -54,35 +46,28 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
     """
     return dg.Definitions(
         assets=[
-            clerk_organizations,
-            clerk_memberships,
-            twenty_members,
+            twenty_servers,
+            clerk_and_plan,
             clerk_user_links,
-            onboarding_flags,
-            onboarding_status,
-            reconciliation_plan,
+            tenant_workspace,
             reconciliation_outcomes,
-            tenant_inventory,
             tenant_timeline,
             reconciliation_report,
         ],
         asset_checks=[
-            clerk_was_read_whole,
+            every_tenant_got_through,
             every_member_is_linked,
-            every_tenant_has_an_admin,
             no_email_was_sent,
-            no_pending_onboarding,
             login_proved,
             all_tenants_are_ready,
             no_drift_is_left,
             harm_budget_is_respected,
-            clean_up_is_not_near,
             report_is_fresh,
         ],
         jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history, check_freshness],
         sensors=[new_tenant_databases, clerk_changes, runs_that_died, run_failed_alert, check_failed_alert],
         schedules=[reconcile_tenants_hourly, verify_daily, prune_history_daily, check_freshness_hourly],
-        resources={"workbench": Workbench(), TABLES: tables_io_manager, "io_manager": values_io_manager},
+        resources={"systems": Systems(), TABLES: tables_io_manager, "io_manager": values_io_manager},
         executor=executor,
     )
 

@@ -127,6 +127,13 @@ def test_every_link_points_to_something(doc):
             assert anchor in _anchors(file), f"{doc.name}: {target}"
 
 
+@EVERY_DOC
+def test_every_file_of_ours_that_a_page_names_exists(doc):
+    rooms = [ROOT, ROOT / "provisioning_pipeline", ROOT / "provisioning_pipeline_tests"]
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.py)`", _FENCE.sub("", doc.read_text("utf-8"))))
+    assert {name for name in named if not any((room / name).is_file() for room in rooms)} == set()
+
+
 def test_the_readme_has_exactly_the_two_commands_to_try_it():
     text = README.read_text("utf-8")
     section = text[text.index("## Try it") : text.index("The demo starts")]

@@ -480,7 +480,11 @@ async def _transaction(connection: Connection, begin: LiteralString) -> AsyncIte
 
 
 def _is_read(query: Query) -> bool:
-    text = query if isinstance(query, str) else query.as_string()
+    begin: object = query
+    while isinstance(begin, sql.Composed):
+        # a query over hundreds of schemas is put together once, by psycopg
+        begin = next(iter(begin), "")
+    text = begin.as_string() if isinstance(begin, sql.Composable) else str(begin)
     return text.lstrip()[:6].upper() == "SELECT"
 
 

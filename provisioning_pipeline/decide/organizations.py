@@ -109,7 +109,8 @@ class _Claims:
     ) -> None:
         self._by_workspace = by_workspace
         self._counts = Counter((_strength(claim), claim.organization_id) for claim in elsewhere)
-        self._counts.update(claim for claimant in claimants if (claim := self._claim(claimant)))
+        self._claimed = {claimant.database_name: self._claim(claimant) for claimant in claimants}
+        self._counts.update(claim for claim in self._claimed.values() if claim)
 
     def _claim(self, claimant: Claimant) -> tuple[int, str] | None:
         link = _BY_LINK_GIVEN_UP if claimant.given_up else _BY_LINK
@@ -120,7 +121,7 @@ class _Claims:
 
     def of(self, claimant: Claimant) -> str | None:
         """The organization that this tenant claims most strongly."""
-        claim = self._claim(claimant)
+        claim = self._claimed[claimant.database_name]
         return claim[1] if claim else None
 
     def is_claimed(self, organization: str) -> bool:
@@ -129,7 +130,7 @@ class _Claims:
 
     def settle(self, claimant: Claimant, organization: str) -> Match:
         """Theirs, if no other tenant claims it as strongly or more."""
-        claim = self._claim(claimant)
+        claim = self._claimed[claimant.database_name]
         strength = claim[0] if claim else _BY_LINK
         if strength > _BY_LINK and self._counts[(_BY_LINK, organization)]:
             return _ambiguous(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -19,24 +20,29 @@ from provisioning_pipeline.defs.runs import (
 from provisioning_pipeline.model.turn import LastRun
 from provisioning_pipeline.settings import Settings
 
+if TYPE_CHECKING:
+    from provisioning_pipeline.run.turns import Launch
+
 WORK_TAG = "provisioning/work"
 _MOST_PER_RUN = 1000
+_MOST_RUNS_PER_TICK = 20
+"""Dagster submits them one after another, and gives a tick 60 s."""
 
 
-def request_run(
+def request_runs(
     context: dg.SensorEvaluationContext,
     due: Mapping[str, object],
     settings: Settings,
     *,
     trigger: str,
-) -> dg.RunRequest | dg.SkipReason:
-    """One run over the due tenants whose turn it is and that nobody works on, or why there is none.
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Runs over the due tenants whose turn it is and that nobody works on, or why there is none.
 
     Args:
         context: of the sensor; it says which code location this is, and knows the runs.
         due: database name → what tells this cause from the tenant's last one.
         settings: for the waits after a run that left a tenant due.
-        trigger: the name under which the run goes.
+        trigger: the name under which the runs go.
     """
     from provisioning_pipeline.run.turns import next_launch
 
@@ -50,14 +56,26 @@ def request_run(
         return _last_runs(context.instance, here, works)
 
     causes = {name: str(cause) for name, cause in due.items()}
-    launch = asyncio.run(next_launch(settings, causes, busy, runs, asker=trigger, most=_MOST_PER_RUN))
-    if not launch.names and launch.next_in is None:
+    requests: list[dg.RunRequest] = []
+    while len(requests) < _MOST_RUNS_PER_TICK:
+        launch = asyncio.run(next_launch(settings, causes, busy, runs, asker=trigger, most=_MOST_PER_RUN))
+        if not launch.names:
+            break
+        requests.append(_request(launch, trigger))
+        busy |= set(launch.names)
+        if len(launch.names) < _MOST_PER_RUN:
+            break
+    if requests:
+        return requests
+    if launch.next_in is None:
         return dg.SkipReason(f"{len(due)} tenants are due; a run is at each of them already.")
-    if not launch.names:
-        return dg.SkipReason(
-            f"{len(due)} tenants are due. The last runs over them left them due; the next turn begins in "
-            f"{launch.next_in:.0f} s."
-        )
+    return dg.SkipReason(
+        f"{len(due)} tenants are due. The last runs over them left them due; the next turn begins in "
+        f"{launch.next_in:.0f} s."
+    )
+
+
+def _request(launch: "Launch", trigger: str) -> dg.RunRequest:
     tags = {TRIGGER_TAG: trigger, WORK_TAG: launch.work}
     return dg.RunRequest(
         # a used key never launches again; this one is the same until Dagster has the run

@@ -1,42 +1,38 @@
-"""Names in Dagster that customers' names go into: valid, distinct, stable and short, whatever a customer is called.
+"""Partition keys that customers' names go into: valid, distinct, stable and short, whatever a customer is called.
 
-Dagster takes only letters, digits and underscores, and none of Python's keywords and of its own words. A name is also
-part of a file's path, where some systems do not tell `A` from `a`.
+Dagster refuses keys with control characters or `...`. A key is also part of URLs and, where a job stores partitions as
+files, of a path; some systems do not tell `A` from `a` there.
 """
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
-
-import dagster as dg
+from collections.abc import Iterable, Sequence
 
 from provisioning_pipeline.model.tenant import Tenant
 
 _LONGEST = 40
-_PLAIN = re.compile(rf"[a-z0-9_]{{1,{_LONGEST}}}")
+_PLAIN = re.compile(rf"[a-z0-9_-]{{1,{_LONGEST}}}")
 _OURS = re.compile(r"_[0-9a-f]{12}$")
 
 
-def mapping_keys(tenants: Sequence[Tenant]) -> list[str]:
-    """The mapping key of each tenant: its slug where Dagster takes that as it is and it is nobody else's, else what can
-    be read of it and a hash of the database name."""
-    slugs = Counter(tenant.slug for tenant in tenants)
+def partition_keys(tenants: Sequence[Tenant], slugs: Iterable[str] | None = None) -> list[str]:
+    """The partition key of each tenant.
+
+    It is the slug where that is plain and no other tenant has it, else what can be read of the slug and a hash of the
+    database name.
+
+    Args:
+        tenants: whose keys are wanted.
+        slugs: of all tenants; None: these are all.
+    """
+    counts = Counter(slugs if slugs is not None else (tenant.slug for tenant in tenants))
     return [
-        tenant.slug if slugs[tenant.slug] == 1 and _is_taken_as_it_is(tenant.slug) else _key(tenant)
+        tenant.slug
+        if counts[tenant.slug] <= 1 and _PLAIN.fullmatch(tenant.slug) and not _OURS.search(tenant.slug)
+        else _key(tenant)
         for tenant in tenants
     ]
-
-
-def _is_taken_as_it_is(slug: str) -> bool:
-    if not _PLAIN.fullmatch(slug) or _OURS.search(slug):
-        return False
-    try:
-        # Dagster's own words are its own to know
-        dg.DynamicOutput(None, mapping_key=slug)
-    except dg.DagsterInvalidDefinitionError:
-        return False
-    return True
 
 
 def _key(tenant: Tenant) -> str:

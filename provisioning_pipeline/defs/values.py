@@ -5,10 +5,12 @@ store that others reach, too: nothing that lies there is ever executed.
 """
 
 import json
+from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
+from dagster._core.execution.context.system import StepExecutionContext
 from pydantic import TypeAdapter, ValidationError
 
 from provisioning_pipeline.clients.files import NotWritten, write_whole
@@ -18,37 +20,29 @@ if TYPE_CHECKING:
     from upath import UPath
 
 VALUES: Final = "values"
-_IN_PROCESS = frozenset({"in_process", "execute_in_process_executor"})
-"""Executors whose steps share one process."""
 _MOST_BYTES: Final = 256 * 1024 * 1024
 """A chunk of 1,000 tenants with 100 members each, who all need something, takes a quarter of it."""
 
 
-class Values(dg.UPathIOManager):
+class Values(dg.IOManager):
     """Hands values from step to step as files, one per run, step and output.
 
-    Where one process runs all steps, a value that cannot be written stays in its memory: tenants need not wait for a
-    disk. The run then fails at its end, because it can never be executed again from the middle.
+    A value that cannot be written stays in memory: where one process runs all steps, tenants need not wait for a disk.
+    In another process the step that needs it fails and says so.
     """
 
-    extension = ".json"
-
     def __init__(self) -> None:
-        """Nothing is read yet, so the base class, which wants to know the place now, is not asked."""
         self._in_memory: dict[str, bytes] = {}
 
-    def make_directory(self, path: "UPath") -> None:
-        """Made with the file, whose errors are sentences."""
-
     @cached_property
-    def _base_path(self) -> "UPath":  # type: ignore[override]  # the base class has it from the beginning
+    def _base(self) -> "UPath":
         return place() / VALUES
 
-    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: "UPath") -> None:
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write a value.
 
         Raises:
-            dagster.Failure: when it is too large, or cannot be written where each step has a process of its own.
+            dagster.Failure: when it is too large.
             TypeError: when nothing says of which type it is.
         """
         content = _written(_adapter(context), obj)
@@ -58,41 +52,67 @@ class Values(dg.UPathIOManager):
                 "lower, and execute the job from the beginning.",
                 allow_retries=False,
             )
+        path = self._path(context.run_id, context)
         try:
             write_whole(path, content, setting=SETTING, readers=settings_now().files_readable_by)
         except NotWritten as refusal:
-            if context.step_context.job_def.executor_def.name not in _IN_PROCESS:
-                raise dg.Failure(
-                    f"{refusal} Steps in processes of their own hand their values on there.", allow_retries=False
-                ) from None
-            context.log.warning(f"{refusal} The value stays in memory, and the run goes on.")
+            context.log.warning(f"{refusal} The value stays in this process's memory, and the run goes on.")
             self._in_memory[str(path)] = content
 
-    def load_from_path(self, context: dg.InputContext, path: "UPath") -> Any:
-        """Read a value that a step of ours wrote.
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read the value that a step of this run wrote, or else of the run that this one goes on with, and so on.
+
+        After a cancel Dagster does not know which run wrote it, so it is looked for.
 
         Raises:
             dagster.Failure: when there is none, or what is there is no such value.
         """
-        assert context.upstream_output is not None
-        adapter = _adapter(context.upstream_output)
-        content = self._in_memory.get(str(path))
-        try:
-            return adapter.validate_json(_content(path) if content is None else content)
-        except FileNotFoundError:
-            why = f"There is no {path}: it was removed, or written by an older version of this program"
-        except OSError as error:
-            why = f"{path} cannot be read: {(error.strerror or type(error).__name__).lower()}"
-        except ValidationError as error:
-            # its words quote what was read
-            why = f"{path} does not hold what the step before hands on ({error.error_count()} faults): another version "
-            why += "of this program wrote it, or somebody else did"
+        written = context.upstream_output
+        assert written is not None
+        adapter = _adapter(written)
+        newest = None
+        for run_id in _lineage(context.step_context):
+            path = self._path(run_id, written)
+            newest = newest or path
+            try:
+                content = self._in_memory.get(str(path))
+                return adapter.validate_json(_content(path) if content is None else content)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                why = f"{path} cannot be read: {(error.strerror or type(error).__name__).lower()}"
+            except ValidationError as error:
+                # its words quote what was read
+                why = f"{path} does not hold what the step before hands on ({error.error_count()} faults): another "
+                why += "version of this program wrote it, or somebody else did"
+            break
+        else:
+            why = f"There is no {newest}: the step before could not write it, it was removed, or written by an older "
+            why += "version of this program"
         # not in the handler: what was read hangs on the exception that is handled there
         raise dg.Failure(
             f"{why}. Nothing of it was used. Execute the job from the beginning: that does only what is still to be "
             "done.",
             allow_retries=False,
         )
+
+    def _path(self, run_id: str, output: dg.OutputContext) -> "UPath":
+        names = [run_id, output.step_key, output.name, *([output.mapping_key] if output.mapping_key else [])]
+        return self._base.joinpath(*names[:-1], f"{names[-1]}.json")
+
+
+def _lineage(step: StepExecutionContext) -> Iterator[str]:
+    """The run, then the run that it goes on with, up to the first one."""
+    run: dg.DagsterRun | None = step.dagster_run
+    root = step.dagster_run.root_run_id
+    seen: set[str] = set()
+    while run is not None and run.run_id not in seen:
+        seen.add(run.run_id)
+        yield run.run_id
+        run = step.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    # one in between may have been deleted
+    if root is not None and root not in seen:
+        yield root
 
 
 @dg.io_manager(

@@ -19,23 +19,27 @@ from provisioning_pipeline.model.frames import BROKEN_RECORDS
 from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
-from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, Step, TenantPlan
-from provisioning_pipeline.run import decide as planning
+from provisioning_pipeline.model.tenant import MemberPlan, Plan, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
-from provisioning_pipeline.run.scopes import scope_of
+from provisioning_pipeline.run.run import plan as make_plan
 from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps
 from provisioning_pipeline.steps.logins.act import Login, prove_logins
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.logins.step import LOGINS
+from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, REMOVE_MEMBER
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.scope import Scope, Server
+from provisioning_pipeline.steps.workspaces.changes import MAKING
 
 _LOG = logging.getLogger(__name__)
 TRIGGER = "session"
 """The trigger of a run that added one member, who was waiting for it."""
 _LOCK_SECONDS = 15.0
-_MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
-_FOR_ONE = frozenset({Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN})
+_FOR_ONE = frozenset({CLEAR_ONBOARDING, PROVE_LOGIN})
 _LOGIN_DISABLED = {
     Reason.PASSWORD_LOGIN_OFF: "The workspace lets no one log in by password, so we cannot sign anyone in. "
     "An admin of the workspace turns Email and password on in Twenty (Settings > Security).",
@@ -189,7 +193,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
     """
     run_id = str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
-        plan = await planning.plan(connections, [database_name], by_hand=False)
+        plan = await make_plan(connections, [database_name], by_hand=False)
         if database_name in plan.unread:
             raise CannotTell("Clerk cannot be asked at present who the members are.")
         entry, whole = _part_of(plan, database_name, clerk_user_id)
@@ -206,7 +210,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
             scope = scope_of(connections, entry, run_id)
             scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
             # of the whole tenant's logins only this one is proved: the caller waits
-            quick = [step for step in steps if step is not Step.VERIFY_LOGINS]
+            quick = [step for step in steps if step is not LOGINS]
             result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
             synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
             # no one comes in with more than their role while it is being set right
@@ -237,7 +241,7 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
     """The plan of the tenant with one person's part of it alone, and whether that is all there is to do for members."""
     # by its identity: another tenant's slug may be this one's database name
     entry = next((entry for entry in plan.tenants if entry.tenant.database_name == database_name), None)
-    if entry is None or entry.workspace_id is None or entry.server is None or _MAKING & set(entry.changes):
+    if entry is None or entry.workspace_id is None or entry.server is None or MAKING & set(entry.changes):
         raise CannotTell("The workspace is still being made. Come again in a moment.")
     members = tuple(_unharmed(member) for member in entry.members if member.clerk_user_id == clerk_user_id)
     members = tuple(member for member in members if member.changes)
@@ -262,9 +266,9 @@ def _unharmed(member: MemberPlan) -> MemberPlan:
     Raises:
         Refused: for a person who is to be removed.
     """
-    if Change.REMOVE_MEMBER in member.changes:
+    if REMOVE_MEMBER in member.changes:
         raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")
-    return replace(member, changes=tuple(change for change in member.changes if change is not Change.DEMOTE_MEMBER))
+    return replace(member, changes=tuple(change for change in member.changes if change != DEMOTE_MEMBER))
 
 
 async def _keep(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:

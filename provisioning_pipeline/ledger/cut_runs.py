@@ -12,9 +12,9 @@ from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.history import Run
 from provisioning_pipeline.ledger.run_locks import runs_at_work
 from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.run_record import RunRecord, record_from
-from provisioning_pipeline.model.tenant import READ_ONLY_CHANGES, Change
 
 GONE = "Its process is gone: it was killed, or its machine restarted."
 
@@ -50,7 +50,7 @@ class CutRuns:
         """
         if not run_ids:
             return []
-        given = {"ids": list(run_ids), "create": Change.CREATE_WORKSPACE}
+        given = {"ids": list(run_ids)}
         async with self.database.transaction() as connection:
             await connection.execute(_CREATED, given)
             await connection.execute(_CUT_OUTCOMES, given)
@@ -97,7 +97,8 @@ _MOST = 5
 
 
 def _parameters(run_ids: Sequence[str]) -> dict[str, object]:
-    return {"ids": list(run_ids), "reads": [str(change) for change in READ_ONLY_CHANGES], "aside": sorted(SET_ASIDE)}
+    reads = [str(change) for change in Change.all_declared() if change.read_only]
+    return {"ids": list(run_ids), "reads": reads, "aside": sorted(SET_ASIDE)}
 
 
 def _run(row: Row) -> Run:
@@ -142,7 +143,7 @@ _FIGURES: LiteralString = """
 _CREATED: LiteralString = """
     UPDATE provisioning.outcome o SET status = 'done', detail = i.subdomain || ' on ' || i.server
     FROM provisioning.intent i
-    WHERE o.run_id = ANY(%(ids)s) AND o.change = %(create)s AND o.status IN ('begun', 'cut')
+    WHERE o.run_id = ANY(%(ids)s) AND o.change = 'create workspace' AND o.status IN ('begun', 'cut')
       AND i.run_id = o.run_id AND i.database_name = o.database_name AND i.settled_as = 'created'
       AND starts_with(o.detail, i.subdomain || ' on ' || i.server)
 """

@@ -80,7 +80,7 @@ class History:
             [list(database_names)],
         )
         return {
-            row["database_name"]: Before(row["ready"], frozenset(ConditionType(type_) for type_ in row["held"]))
+            row["database_name"]: Before(row["ready"], frozenset(ConditionType.named(type_) for type_ in row["held"]))
             for row in rows
         }
 

@@ -14,6 +14,7 @@ from provisioning_pipeline.ledger.renaming import take_over
 from provisioning_pipeline.ledger.schema import exists, has_ledger
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import (
+    ALWAYS_ASKED,
     SET_ASIDE,
     Condition,
     ConditionType,
@@ -54,10 +55,11 @@ class Link:
 
 
 class Ledger:
-    """The ledger in the registry's database."""
+    """The ledger in the registry's database; `asked` are the conditions that make a tenant ready."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, asked: Sequence[ConditionType] = ALWAYS_ASKED) -> None:
         self.database = database
+        self._asked = asked
 
     # --- links --------------------------------------------------------------------------------------------------
 
@@ -339,14 +341,15 @@ class Ledger:
                 [names],
             )
             known: dict[str, dict[ConditionType, Condition]] = {name: {} for name in names}
-            for name, type_, status, reason, message in await cursor.fetchall():
-                known[name][ConditionType(type_)] = Condition(
-                    ConditionType(type_), Status(status), Reason(reason), message
-                )
+            # most tenants have the same conditions: each is made once
+            made: dict[tuple[str, ...], Condition] = {}
+            for row in await cursor.fetchall():
+                stored = made.get(told := row[1:]) or made.setdefault(told, _condition(*told))
+                known[row[0]][stored.type] = stored
             changed: list[tuple[str, Condition]] = []
             for name in names:
                 merged = known[name] | {condition.type: condition for condition in found[name]}
-                ready[name] = merged[ConditionType.READY] = derive_ready(merged)
+                ready[name] = merged[ConditionType.READY] = derive_ready(merged, self._asked)
                 changed += [
                     (name, condition) for condition in merged.values() if known[name].get(condition.type) != condition
                 ]
@@ -382,9 +385,7 @@ class Ledger:
         return [
             StoredCondition(
                 database_name=row["database_name"],
-                condition=Condition(
-                    ConditionType(row["type"]), Status(row["status"]), Reason(row["reason"]), row["message"]
-                ),
+                condition=_condition(row["type"], row["status"], row["reason"], row["message"]),
                 since=row["since"],
                 run_id=row["run_id"],
             )
@@ -532,6 +533,10 @@ def _free_to_move(rows: Sequence[tuple[str, str, str]], wanted: Mapping[str, str
         if not blocked:
             return sorted(free)
         free -= blocked
+
+
+def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
+    return Condition(ConditionType.named(type_), Status(status), Reason(reason), message)
 
 
 def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> bool:

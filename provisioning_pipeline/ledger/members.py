@@ -7,9 +7,9 @@ import pandas as pd
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE
-from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame
-from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame, with_shared_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Members:
             """,
             [names, names],
         )
-        return frame(MEMBER_LINKS, rows)
+        return frame(MEMBER_LINKS, with_shared_values(rows))
 
     async def intents(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
         """People that we began to let in and have not linked, in all or some tenants; columns of `MEMBER_INTENTS`."""
@@ -263,8 +263,8 @@ class Members:
             [database_name, users, database_name, users],
         )
 
-    async def added(self, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
-        """(database name, e-mail) of those of these (…, …, role) that a run in the ledger added with that role."""
+    async def added(self, by: Change, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
+        """(database name, e-mail) of those of these (…, …, role) that a run in the ledger added `by` this change."""
         if not wanted or not await has_ledger(self.database):
             return set()
         names, emails, roles = [list(column) for column in zip(*wanted, strict=True)]
@@ -274,11 +274,11 @@ class Members:
             JOIN provisioning.outcome o ON o.database_name = w.name AND o.change = %s AND o.status = 'done'
                 AND o.detail = w.email || ' as ' || w.role
             """,
-            [names, emails, roles, Change.ADD_MEMBER],
+            [names, emails, roles, by],
         )
         return {(name, email) for name, email in rows}
 
-    async def invited(self, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    async def invited(self, by: Change, ended_by: Change, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these (database name, e-mail) that a run of ours invited, and none uninvited since."""
         if not wanted or not await has_ledger(self.database):
             return set()
@@ -294,12 +294,12 @@ class Members:
                 ORDER BY o.id DESC LIMIT 1
             ) AS last WHERE last.change = %s
             """,
-            [names, emails, Change.INVITE_MEMBER, Change.WITHDRAW_INVITATION, Change.INVITE_MEMBER],
+            [names, emails, by, ended_by, by],
         )
         return {(name, email) for name, email in rows}
 
-    async def was_demoted(self, database_name: str, email: str) -> bool:
-        """Whether a run that we still remember took the role Admin from this person in the tenant's workspace."""
+    async def was_demoted(self, by: Change, database_name: str, email: str) -> bool:
+        """Whether a run that we still remember took this person's role `by` this in the tenant's workspace."""
         rows = await self.database.fetch(
             """
             SELECT EXISTS (
@@ -307,7 +307,7 @@ class Members:
                     AND starts_with(detail, %s)
             ) AS found
             """,
-            [database_name, Change.DEMOTE_MEMBER, f"{email}: "],
+            [database_name, by, f"{email}: "],
         )
         return bool(rows[0]["found"])
 

@@ -4,8 +4,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
+from provisioning_pipeline.model.change import RESTART_TENANT
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
-from provisioning_pipeline.model.tenant import Change, OutcomeStatus
+from provisioning_pipeline.model.tenant import OutcomeStatus
 
 _FORGOTTEN = ("member_link", "member_intent", "login_proof")
 """Tables of what was so in the old workspace."""
@@ -52,7 +53,7 @@ class Restarts:
                 INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
                 VALUES (%s, %s, %s, %s, %s, 0)
                 """,
-                [run_id, database_name, Change.RESTART_TENANT, OutcomeStatus.DONE, detail],
+                [run_id, database_name, RESTART_TENANT, OutcomeStatus.DONE, detail],
             )
         return True
 

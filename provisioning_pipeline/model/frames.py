@@ -202,6 +202,18 @@ def frame(columns: Columns, rows: Iterable[Sequence[Any]] | Iterable[Mapping[str
     return pd.DataFrame(list(rows), columns=list(columns), dtype=object)
 
 
+def with_shared_values(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """The same rows, in which equal values of a column are one object.
+
+    From the wire each row comes with texts of its own: of a large fleet these take a tenth of the memory of a run.
+    """
+    columns = []
+    for column in zip(*rows, strict=True):
+        known: dict[Any, Any] = {}
+        columns.append(map(known.setdefault, column, column))
+    return list(zip(*columns, strict=True))
+
+
 def records(snapshot: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame as dictionaries, missing values as None."""
     clean = snapshot.astype(object).where(snapshot.notna(), None)

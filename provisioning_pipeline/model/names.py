@@ -22,7 +22,10 @@ def plain_name(name: str) -> str:
 
     PostgreSQL stores no U+0000, and nothing that is UTF-8 holds half a surrogate pair.
     """
-    return "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name[:LONGEST]).strip()
+    text = name[:LONGEST]
+    if not text.isprintable():
+        text = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
+    return text.strip()
 
 
 def person_name(name: str) -> str:
@@ -32,4 +35,5 @@ def person_name(name: str) -> str:
     `Data validation error.`, and would refuse it again in every run.
     """
     text = plain_name(name)
-    return "" if shows_nothing(text) else text
+    # what is left of plain ASCII can be seen
+    return text if text.isascii() or not shows_nothing(text) else ""

@@ -1,8 +1,7 @@
 """Clerk: organizations, who belongs to them, and the people; of the whole instance or of named organizations."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -12,33 +11,20 @@ from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.walk import Row, Walk
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.frames import CLERK_USERS, MEMBERSHIPS, ORGANIZATIONS, Columns, frame
+from provisioning_pipeline.model.frames import (
+    CLERK_USERS,
+    MEMBERSHIPS,
+    ORGANIZATIONS,
+    Columns,
+    frame,
+    with_shared_values,
+)
 from provisioning_pipeline.model.people import Departure
+from provisioning_pipeline.model.snapshots import ClerkSnapshot
 
 _AT_ONCE = 8
 S = TypeVar("S")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ClerkSnapshot:
-    """Clerk at one time; its lists are read one beside the other, so that one may know somebody whom another does not.
-
-    Args:
-        organizations, memberships, users: ORGANIZATIONS, MEMBERSHIPS, CLERK_USERS.
-        asked: the organizations whose members were read; None: those of the whole instance.
-        unread: organization id → why its members could not be read; there are no rows of it in `memberships`.
-        fault: why nothing could be read at all.
-        doubt: why the reading is not proved whole; then nobody may be removed by it.
-    """
-
-    organizations: pd.DataFrame
-    memberships: pd.DataFrame
-    users: pd.DataFrame
-    asked: frozenset[str] | None
-    unread: Mapping[str, Fault] = field(default_factory=dict)
-    fault: Fault | None = None
-    doubt: str | None = None
 
 
 async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
@@ -57,7 +43,7 @@ async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
             doubts.append(f"Clerk answers without a single {name}, which removes nobody.")
     return ClerkSnapshot(
         _frame(ORGANIZATIONS, organizations.rows),
-        _frame(MEMBERSHIPS, memberships.rows),
+        _frame(MEMBERSHIPS, with_shared_values(memberships.rows)),
         _frame(CLERK_USERS, users.rows),
         asked=None,
         doubt=_together(doubts),

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from provisioning_pipeline.decide.certificate import Certified
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
-    ConditionType,
     Reason,
     StoredCondition,
 )
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
 from provisioning_pipeline.model.reasons import next_step
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, READ_ONLY_CHANGES, Change, OutcomeStatus
+from provisioning_pipeline.model.tenant import OutcomeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ class OutcomeLine:
     detail: str
     seconds: float
     cut: bool = False
+    database_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ class Summary:
     @property
     def actions(self) -> int:
         """Changes that were made."""
-        return sum(line.done and Change(line.change) not in READ_ONLY_CHANGES for line in self.outcomes)
+        return sum(line.done and not Change.named(line.change).read_only for line in self.outcomes)
 
     @property
     def done_by_change(self) -> list[tuple[str, int, float]]:
@@ -241,14 +242,20 @@ class Summary:
         return [(change, count, seconds[change]) for change, count in counts.most_common()]
 
     @property
+    def changed(self) -> list[TenantLine]:
+        """The tenants for which the run did something."""
+        names = {line.database_name for line in self.outcomes if line.done and not Change.named(line.change).read_only}
+        return [line for line in self.tenants if line.database_name in names]
+
+    @property
     def emails(self) -> int:
         """E-mails that Twenty sent because of this run: its invitations."""
-        return sum(line.done and Change(line.change) is Change.INVITE_MEMBER for line in self.outcomes)
+        return sum(line.done and Change.named(line.change).sends_email for line in self.outcomes)
 
     @property
     def taken_away(self) -> list[OutcomeLine]:
         """Who was removed or demoted, with the proof."""
-        return [line for line in self.outcomes if line.done and Change(line.change) in HARMFUL_CHANGES]
+        return [line for line in self.outcomes if line.done and Change.named(line.change).harmful]
 
     @property
     def failures(self) -> list[OutcomeLine]:
@@ -291,7 +298,6 @@ def tenant_lines(
     by_tenant: dict[str, list[StoredCondition]] = {}
     for stored in conditions:
         by_tenant.setdefault(stored.database_name, []).append(stored)
-    order = list(ConditionType)
     lines = [
         TenantLine(
             **{name: row[name] for name in _LINK_FIELDS},
@@ -302,7 +308,7 @@ def tenant_lines(
             look_again_at=row.get("look_again_at"),
             reported_message=row.get("reported_message") or "",
             conditions=tuple(
-                sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
+                sorted(by_tenant.get(row["database_name"], ()), key=lambda stored: stored.condition.type.rank)
             ),
         )
         for row in rows
@@ -321,6 +327,7 @@ def outcome_lines(rows: Iterable[Mapping[str, Any]], slugs: Mapping[str, str]) -
             detail=row["detail"],
             seconds=row["seconds"],
             cut=row["status"] in (OutcomeStatus.BEGUN, OutcomeStatus.CUT),
+            database_name=row["database_name"],
         )
         for row in rows
     )

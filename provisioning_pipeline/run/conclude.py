@@ -1,19 +1,23 @@
 """The end of a run: a summary from the ledger, its report, and the run's row."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from provisioning_pipeline.clients.files import NotWritten
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.decide.certificate import Certified, certified
+from provisioning_pipeline.ledger.certificates import Certificates
+from provisioning_pipeline.ledger.contracts import Contracts
 from provisioning_pipeline.ledger.cut_runs import CutRuns
 from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
-from provisioning_pipeline.run.certification import certificates
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.measured import measured
 from provisioning_pipeline.run.totals import Totals
@@ -144,14 +148,14 @@ async def _summary(
         seconds=run.seconds,
         tenants=lines,
         outcomes=outcome_lines(await ledger.outcomes_of(run.run_id), slugs),
-        rows_removed=await _rows_removed(removed_rows, run.run_id),
+        rows_removed=await removed_rows.count(run.run_id, ONBOARDING_TABLE),
         phases=record.phases,
         drift=tuple(
             replace(found, database_name=slugs.get(found.database_name, found.database_name)) for found in drift
         ),
         history=tuple(point(earlier) for earlier in await _last_runs(history)),
         run_url=f"{url}/runs/{run.run_id}" if url and record.in_dagster else None,
-        certificates=await certificates(ledger.database, [server.name for server in settings.servers]),
+        certificates=await _certificates(ledger.database, [server.name for server in settings.servers]),
         **facts,
     )
 
@@ -163,5 +167,11 @@ async def _last_runs(history: History) -> list[Run]:
     return found[-_RUNS_SHOWN:]
 
 
-async def _rows_removed(removed_rows: RemovedRows, run_id: str) -> int:
-    return await removed_rows.count(run_id, ONBOARDING_TABLE)
+async def _certificates(ledger: Database, servers: Iterable[str]) -> dict[str, Certified]:
+    """Server → its last certificate, compared with the contract that a run saw there last; no server is asked."""
+    found = {}
+    for name in servers:
+        seen = await Contracts(ledger).of(name)
+        last = await Certificates(ledger).last_of(name)
+        found[name] = certified(name, last, seen[0].contract if seen else None)
+    return found

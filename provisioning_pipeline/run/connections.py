@@ -12,6 +12,7 @@ from provisioning_pipeline.clients.postgres import Database, with_database
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.clients.twenty.known_server import KnownServer
 from provisioning_pipeline.ledger.accounts import Accounts
 from provisioning_pipeline.ledger.contracts import Contracts
 from provisioning_pipeline.ledger.database import ledger_database
@@ -28,6 +29,7 @@ from provisioning_pipeline.ledger.turns import Turns
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings, TwentyServer
+from provisioning_pipeline.steps.chain import questions
 from provisioning_pipeline.steps.scope import Server
 
 _SHARED, _FOR_READS = 2, 4
@@ -110,16 +112,23 @@ def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Databa
     )
 
 
+KnownServers = dict[str, KnownServer]
+"""By server name."""
+
+
 async def _settle(journal: Journal) -> None:
     with suppress(Fault, Error):
         await to_the_end(journal.settle())
 
 
 @asynccontextmanager
-async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) -> AsyncIterator[Connections]:
+async def connect(
+    settings: Settings, *, dry_run: bool, logins: bool = False, known: KnownServers | None = None
+) -> AsyncIterator[Connections]:
     """Open all systems lazily and close them at the end. Opening reaches none of them yet.
 
-    With `logins`, a dry run may sign in to Twenty: that proves a password and changes nothing that anyone sees.
+    With `logins`, a dry run may sign in to Twenty: that proves a password and changes nothing that anyone sees. With
+    `known`, which is added to, what was learnt of the servers holds from one connection to the next.
     """
     async with AsyncExitStack() as stack:
         # one for each tenant that is worked on, and two for everything else
@@ -163,6 +172,7 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
                     logins=logins,
                     counter=twenty_calls,
                     concurrency=settings.twenty_concurrency,
+                    known=None if known is None else known.setdefault(server.name, KnownServer()),
                 )
             )
             database = await stack.enter_async_context(
@@ -170,7 +180,7 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
             )
             repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
             servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
-        ledger = Ledger(registry_database)
+        ledger = Ledger(registry_database, questions())
         journal = Journal(ledger)
         # before the connections end, whatever ends them; what the ledger does not take then cannot be kept
         stack.push_async_callback(_settle, journal)

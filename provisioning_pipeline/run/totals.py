@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from provisioning_pipeline.model.tenant import Step
+from provisioning_pipeline.steps import STEPS
 
 OBSERVING: Final = "observe and decide"
 MAKING_READY: Final = "make servers ready"
-PHASES: tuple[str, ...] = (OBSERVING, MAKING_READY, *Step)
+PHASES: tuple[str, ...] = (OBSERVING, MAKING_READY, *(step.name for step in STEPS))
 """What a run spends its time on, in order."""
 
 

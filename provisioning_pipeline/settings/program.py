@@ -419,11 +419,23 @@ class Settings(TenantClusterSettings):
         default=20,
         ge=0,
         le=MOST_COUNT,
-        description="Up to this many tenants each get Dagster steps of their own; more go in chunks.",
+        description="Has no effect any more: tenants go in chunks of PROVISIONING_TENANTS_PER_CHUNK, however few they "
+        "are. It is still accepted.",
         examples=["20"],
     )
     tenants_per_chunk: int = Field(
-        default=100, ge=1, le=1000, description="Tenants in one chunk of a large run.", examples=["100"]
+        default=100,
+        ge=1,
+        le=1000,
+        description="Most tenants in one chunk of a Dagster run. Each op takes a chunk through its step before the "
+        "next op begins; with an executor of many workers, chunks are worked on at once.",
+        examples=["100"],
+    )
+    automation: Literal["running", "stopped"] = Field(
+        default="running",
+        description="Whether Dagster's sensors and schedules are on when Dagster first sees them: running, or stopped "
+        "until somebody switches them on in Dagster. What was switched there stays as it is.",
+        examples=["stopped"],
     )
     failure_threshold: float = Field(
         default=0.5,

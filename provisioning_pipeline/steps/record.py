@@ -12,8 +12,9 @@ from psycopg import Error
 
 from provisioning_pipeline.clients.write_guard import noting_writes
 from provisioning_pipeline.ledger.journal import Journal
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant import READ_ONLY_CHANGES, Change, Outcome, OutcomeStatus
+from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus
 
 _CUT = "cut off after it was sent; the next run sees whether it was made"
 _NOT_SENT = "cut off before anything was sent"
@@ -43,7 +44,7 @@ class Record:
         learnt: list[str] = []
         with noting_writes() as writes:
             try:
-                if change not in READ_ONLY_CHANGES:
+                if not change.read_only:
                     await self.journal.store(self.run_id, outcome)
                 yield learnt
             except Fault as fault:
@@ -80,7 +81,7 @@ class Record:
     def _end(self, outcome: Outcome, status: OutcomeStatus, detail: str, begun: float) -> None:
         ended = replace(outcome, status=status, detail=detail, seconds=time.perf_counter() - begun)
         self.outcomes.append(ended)
-        if ended.change in READ_ONLY_CHANGES:
+        if ended.change.read_only:
             self._unwritten.append(ended)
         else:
             self.journal.note(self.run_id, ended)

@@ -1,7 +1,7 @@
 """What the steps of one tenant share: its plan, its server, the ledger, and what was done so far."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
@@ -17,9 +18,10 @@ from provisioning_pipeline.ledger.ledger import Ledger, Link
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.removed_rows import RemovedRows
+from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, Outcome, TenantPlan
+from provisioning_pipeline.model.tenant import Outcome, TenantPlan
 from provisioning_pipeline.steps.record import Record
 
 _CREATION_ONLY = frozenset({Reason.SERVER_FULL, Reason.CREATION_RESTRICTED})
@@ -101,7 +103,12 @@ class Scope:
     """One tenant being worked on."""
 
     plan: TenantPlan
-    server: Server
+    twenty: Server | None
+    """The tenant's Twenty server; None where no server can take it, so that no step on one is taken."""
+
+    own_database: Callable[[], AbstractAsyncContextManager[Database]]
+    """Opens the tenant's own database, for one who writes there."""
+
     ledger: Ledger
     registry: Registry
     members: Members
@@ -145,6 +152,12 @@ class Scope:
     def database_name(self) -> str:
         """The tenant's identity."""
         return self.plan.tenant.database_name
+
+    @property
+    def server(self) -> Server:
+        """The tenant's server, for steps that are taken on one."""
+        assert self.twenty is not None
+        return self.twenty
 
     @property
     def client(self) -> TwentyClient:
@@ -207,6 +220,6 @@ async def open_door(scope: Scope, link: Link) -> Door:
     # renamed in Twenty since, so that the address of old leads nowhere
     door = await scope.client.door(link.workspace_id)
     if await scope.ledger.follow_addresses({scope.database_name: (state.subdomain, door.url)}):
-        async with scope.change(Change.FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
+        async with scope.change(FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
             pass
     return door

@@ -12,7 +12,7 @@ from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.postgres_refusals import first_line
-from provisioning_pipeline.clients.tenant_role import RoleRights, mending, role_rights, too_much, who_and_where
+from provisioning_pipeline.clients.tenant_role import mending, role_rights, who_and_where
 from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
@@ -21,8 +21,8 @@ from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
 from provisioning_pipeline.ledger.registry_table import namesakes, open_schemas
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant_role import RoleRights, too_much
 from provisioning_pipeline.observe import cluster
-from provisioning_pipeline.run.certification import certificate_of
 from provisioning_pipeline.run.connections import (
     Connections,
     connect,
@@ -30,12 +30,12 @@ from provisioning_pipeline.run.connections import (
     server_database,
     tenant_database,
 )
-from provisioning_pipeline.run.contracts import in_words
+from provisioning_pipeline.run.contracts import certificate_of, in_words
 from provisioning_pipeline.run.contracts import look as look_at_contract
 from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.run.policy import detection_policy
-from provisioning_pipeline.run.shut_out import told_shut_out
 from provisioning_pipeline.settings import Settings, TwentyServer
+from provisioning_pipeline.views.shut_out import told_shut_out
 
 _MOST_OPENED = 3
 """Tenant databases that are asked, one after another, until one answers."""

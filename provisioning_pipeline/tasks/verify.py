@@ -23,12 +23,12 @@ from provisioning_pipeline.model.condition import SET_ASIDE, Condition, Conditio
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import frame
 from provisioning_pipeline.model.history import RunKind
-from provisioning_pipeline.model.tenant import AdminUnknown, Change, Tenant, TenantPlan
+from provisioning_pipeline.model.tenant import AdminUnknown, Tenant, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import ServerFinding, check_servers
 from provisioning_pipeline.run.observe import UnknownTenants
-from provisioning_pipeline.run.scopes import scope_of
 from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.logins.act import (
     LOGIN_REASONS,
@@ -39,6 +39,7 @@ from provisioning_pipeline.steps.logins.act import (
     prove_logins,
     settle_proved,
 )
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.logins.login_check import CANDIDATES, LAST_PROOFS, to_prove
 from provisioning_pipeline.steps.record import defect_of
 from provisioning_pipeline.steps.scope import Scope
@@ -330,7 +331,7 @@ class _Verification:
             )
         plan = TenantPlan(
             Tenant(row["database_name"], row["slug"], row["slug"]),
-            changes=(Change.PROVE_LOGIN,),
+            changes=(PROVE_LOGIN,),
             adopt=False,
             server=row["server"],
             subdomains=(),

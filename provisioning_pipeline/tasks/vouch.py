@@ -9,8 +9,8 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.accounts import Vouched
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.run.connections import connect
-from provisioning_pipeline.run.shut_out import ShutOut, shut_out
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.views.shut_out import ShutOut, shut_out
 
 
 class NoSuchAccount(RunFault):

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.decide.aging import near_clean_up, unactivated
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.history import Drift
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES
-from provisioning_pipeline.observe.twenty import twenty_servers
+from provisioning_pipeline.model.snapshots import TwentySnapshot
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.run.connections import Connections
@@ -70,11 +70,11 @@ class Health:
     fresh: Freshness
 
 
-async def health_now(connections: Connections) -> Health:
-    """All questions at once."""
+async def health_now(connections: Connections, twenty: TwentySnapshot) -> Health:
+    """All questions at once, by what was just read of Twenty."""
     (left, harm), (clean_up, fresh) = await both(
         both(leftover_now(connections), harm_now(connections)),
-        both(clean_up_now(connections), freshness_now(connections)),
+        both(clean_up_in(twenty, connections), freshness_now(connections)),
     )
     return Health(left, harm, clean_up, fresh)
 
@@ -105,7 +105,9 @@ async def harm_now(connections: Connections) -> HarmDone | None:
         return None
     waiting = run.record.waiting
     return HarmDone(
-        done=await connections.ledger.count_done(run.run_id, HARMFUL_CHANGES),
+        done=await connections.ledger.count_done(
+            run.run_id, [change for change in Change.all_declared() if change.harmful]
+        ),
         allowed=connections.settings.harm_most,
         approved=run.record.approved,
         waiting=waiting.people if waiting else 0,
@@ -121,10 +123,8 @@ async def _registry_doubt(connections: Connections) -> str | None:
         return fault.message
 
 
-async def clean_up_now(connections: Connections) -> CleanUp:
+async def clean_up_in(twenty: TwentySnapshot, connections: Connections) -> CleanUp:
     """The workspaces of all servers that Twenty's own clean-up deletes within two days."""
-    settings = connections.settings
-    twenty = await twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
     links = await connections.ledger.links()
     slugs = dict(zip(links["workspace_id"], links["slug"], strict=True))
     unread = twenty.servers[twenty.servers["reason"].notna()]["server"]

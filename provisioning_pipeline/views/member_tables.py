@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import Change, ClerkRead, OutcomeStatus
+from provisioning_pipeline.model.snapshots import TwentySnapshot
+from provisioning_pipeline.model.tenant import ClerkRead, OutcomeStatus
 from provisioning_pipeline.observe.clerk import whole_instance
-from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.decide import clerk_read
+from provisioning_pipeline.steps.members.changes import INVITE_MEMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class PeopleAfter:
     invited: tuple[str, ...]
 
 
-async def people_after(connections: Connections, run_id: str) -> PeopleAfter:
-    """What this run left."""
+async def people_after(connections: Connections, run_id: str, twenty: TwentySnapshot) -> PeopleAfter:
+    """What this run left, by what was read of Twenty since."""
     return PeopleAfter(
-        await twenty_now(connections),
+        await members_in(twenty, connections),
         await connections.members.counts(),
         tuple(await unsynced(connections)),
         tuple(await invitations_of(connections.ledger, run_id)),
@@ -58,16 +58,12 @@ async def clerk_now(connections: Connections) -> ClerkRead:
     return clerk_read(await whole_instance(connections.clerk))
 
 
-async def twenty_now(connections: Connections) -> TwentyMembers:
+async def members_in(twenty: TwentySnapshot, connections: Connections) -> TwentyMembers:
     """The members of all linked workspaces; an admin is a person, so the service account is none.
 
     A tenant whose server cannot be read is left out: nobody knows.
     """
-    settings = connections.settings
-    twenty, links = await both(
-        twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern),
-        connections.ledger.links(),
-    )
+    links = await connections.ledger.links()
     linked = links[links["admin_user_id"].notna()][["server", "workspace_id", "slug"]]
     ours = [user for users in twenty.service_users.values() for user in users]
     people = twenty.members[~twenty.members["user_id"].isin(ours)].merge(linked, on=["server", "workspace_id"])
@@ -97,5 +93,5 @@ async def invitations_of(ledger: Ledger, run_id: str) -> list[str]:
     return [
         str(row["detail"])
         for row in await ledger.outcomes_of(run_id)
-        if row["change"] == Change.INVITE_MEMBER and row["status"] == OutcomeStatus.DONE
+        if row["change"] == INVITE_MEMBER and row["status"] == OutcomeStatus.DONE
     ]

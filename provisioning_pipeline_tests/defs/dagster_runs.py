@@ -74,9 +74,17 @@ def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, location: st
 
 
 def asked(answer: Any) -> list[str]:
-    """The tenants of a request."""
-    assert isinstance(answer, dg.RunRequest), answer
-    return list(answer.run_config["ops"]["detect_tenants"]["config"]["tenants"])
+    """The tenants of the requests."""
+    assert isinstance(answer, list), answer
+    return [name for one in answer for name in one.run_config["ops"]["detect_tenants"]["config"]["tenants"]]
+
+
+def request(answer: Any) -> dg.RunRequest:
+    """The one request."""
+    assert isinstance(answer, list), answer
+    (one,) = answer
+    assert isinstance(one, dg.RunRequest)
+    return one
 
 
 def skipped(answer: Any) -> str:

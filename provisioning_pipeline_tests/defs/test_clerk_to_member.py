@@ -63,8 +63,11 @@ def world(sandbox: Sandbox, door: str, slug: str, monkeypatch: pytest.MonkeyPatc
 
 def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     result = clerk_changes(dg.build_sensor_context(instance=instance))
-    assert isinstance(result, dg.RunRequest | dg.SkipReason)
-    return result
+    assert isinstance(result, list | dg.SkipReason)
+    if isinstance(result, dg.SkipReason):
+        return result
+    (request,) = result
+    return request
 
 
 def follow(instance: dg.DagsterInstance) -> list[str]:

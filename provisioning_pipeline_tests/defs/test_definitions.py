@@ -21,6 +21,7 @@ from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.defs.conftest import world_of
 from provisioning_pipeline_tests.world import World
 
+CHAIN = ("provision_workspaces", "backfill_members", "repair_onboarding", "verify_logins")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -74,7 +75,7 @@ def test_everything_an_operator_sees_is_described() -> None:
     for asset in defs.resolve_asset_graph().asset_nodes:
         assert asset.description, asset.key
         assert asset.owners
-        assert asset.group_name in {"reconciliation", "members", "onboarding"}
+        assert asset.group_name in {"provisioning", "reconciliation", "members", "onboarding"}
     detect = job.node_def_named("detect_tenants")
     assert isinstance(detect, dg.OpDefinition)
     config = detect.config_schema.config_type
@@ -83,13 +84,13 @@ def test_everything_an_operator_sees_is_described() -> None:
     assert set(config.fields) == {"tenants", "dry_run", "approve", "plan_id"}
 
 
-def test_a_run_provisions_every_tenant_in_steps_of_its_own_and_records_the_assets(
+def test_a_run_provisions_every_tenant_step_by_step_and_records_the_assets(
     world: World, instance: dg.DagsterInstance
 ) -> None:
     result = reconcile(instance, tags={"trigger": "operator"})
 
     assert result.success
-    assert {"provision_workspaces[acme]", "repair_onboarding[acme]", "verify_logins[brightwave]"} <= steps(result)
+    assert steps(result) == {"detect_tenants", *(f"{op}[chunk_1]" for op in CHAIN), "report_reconciliation"}
     assert world.sees("acme")["status"] == "COMPLETED"
     assert metadata(instance, "clerk_memberships")["proved_whole"] is True
     assert (
@@ -163,17 +164,17 @@ def test_settings_that_are_missing_fail_the_run_with_their_names(
     assert "PROVISIONING_CLERK_SECRET_KEY: is missing" in str(failure.event_specific_data)
 
 
-def test_many_tenants_go_in_chunks_and_few_in_steps_named_after_them() -> None:
+def test_few_tenants_go_in_one_chunk_and_many_in_more() -> None:
     def plan(slug: str) -> TenantPlan:
         tenant = Tenant(f"db_{slug}", slug, slug)
         return TenantPlan(tenant, (), False, "eu", (), None, AdminUnknown(Reason.WAITING, ""), ())
 
-    few = chunks([plan("a-b"), plan("a_b"), plan("日本")], 20, 100)
-    many = chunks([plan(str(number)) for number in range(205)], 20, 100)
+    few = chunks([plan("a-b"), plan("a_b"), plan("日本")], 100)
+    many = chunks([plan(str(number)) for number in range(205)], 100)
 
-    assert [key.rpartition("_")[0] for key, _ in few] == ["a_b", "a", "tenant"]
-    assert few[1][0] == "a_b"
+    assert [(key, len(plans)) for key, plans in few] == [("chunk_1", 3)]
     assert [(key, len(plans)) for key, plans in many] == [("chunk_1", 100), ("chunk_2", 100), ("chunk_3", 5)]
+    assert chunks([], 100) == []
 
 
 # --- the sensor -------------------------------------------------------------------------------------------------
@@ -181,8 +182,11 @@ def test_many_tenants_go_in_chunks_and_few_in_steps_named_after_them() -> None:
 
 def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     result = new_tenant_databases(dg.build_sensor_context(instance=instance))
-    assert isinstance(result, dg.RunRequest | dg.SkipReason)
-    return result
+    assert isinstance(result, list | dg.SkipReason)
+    if isinstance(result, dg.SkipReason):
+        return result
+    (request,) = result
+    return request
 
 
 def names(request: dg.RunRequest | dg.SkipReason) -> list[str]:

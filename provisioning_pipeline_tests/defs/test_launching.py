@@ -19,6 +19,7 @@ from provisioning_pipeline_tests.defs.dagster_runs import (
     age,
     asked,
     made,
+    request,
     skipped,
     status_of,
     tick,
@@ -159,7 +160,7 @@ def test_the_wait_is_the_tenants_own_whatever_else_is_due(fleet: Fleet, instance
         fleet.sql("UPDATE provisioning.tenant_link SET marked_at = now()")
         answer = tick(clerk_changes, instance)
         launches.append(asked(answer))
-        made(instance, FAILURE, launches[-1], tags=dict(answer.tags))
+        made(instance, FAILURE, launches[-1], tags=dict(request(answer).tags))
 
     assert launches[0] == ["acme", "beta", "new 0"]
     assert launches[1:] == [[f"new {number}"] for number in range(1, 5)]
@@ -170,22 +171,22 @@ def test_a_run_that_broke_off_was_cancelled_in_the_queue_or_deleted_is_followed_
     fleet: Fleet, instance: dg.DagsterInstance, end: dg.DagsterRunStatus | None
 ) -> None:
     first = tick(clerk_changes, instance)
-    assert tick(clerk_changes, instance).run_key == first.run_key, "the same until Dagster has it"
-    run_id = made(instance, QUEUED, asked(first), tags=dict(first.tags))
+    assert request(tick(clerk_changes, instance)).run_key == request(first).run_key, "the same until Dagster has it"
+    run_id = made(instance, QUEUED, asked(first), tags=dict(request(first).tags))
     assert "already" in skipped(tick(clerk_changes, instance))
     instance.delete_run(run_id)
     if end is None:
         assert asked(tick(clerk_changes, instance)) == ["acme", "beta"]
         return
-    made(instance, end, asked(first), tags=dict(first.tags))
+    made(instance, end, asked(first), tags=dict(request(first).tags))
     assert "left them due" in skipped(tick(clerk_changes, instance))
     fleet.sql("UPDATE provisioning.turn SET launched_at = launched_at - interval '1 hour'")
     for record in instance.get_run_records():
         age(instance, record.dagster_run.run_id, 60)
     again = tick(clerk_changes, instance)
     assert asked(again) == ["acme", "beta"]
-    assert again.run_key != first.run_key
-    assert again.tags[WORK_TAG] != first.tags[WORK_TAG]
+    assert request(again).run_key != request(first).run_key
+    assert request(again).tags[WORK_TAG] != request(first).tags[WORK_TAG]
 
 
 @pytest.mark.slow
@@ -195,11 +196,12 @@ def test_the_thousand_that_failed_do_not_keep_the_others_back(fleet: Fleet, inst
         "SELECT 'many ' || n, 'many ' || n, now() FROM generate_series(1, 2500) n"
     )
     seen: list[str] = []
-    for _ in range(3):
-        answer = tick(clerk_changes, instance)
-        seen += asked(answer)
-        made(instance, FAILURE, asked(answer), tags=dict(answer.tags))
+    answer = tick(clerk_changes, instance)
+    for one in answer:
+        seen += asked([one])
+        made(instance, FAILURE, asked([one]), tags=dict(one.tags))
 
+    assert len(answer) == 3
     assert len(seen) == len(set(seen)) == 2502
     assert "left them due" in skipped(tick(clerk_changes, instance))
 

@@ -35,8 +35,11 @@ def mark(fleet: Fleet, *names: str, minutes: int = 0) -> None:
 
 def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     result = clerk_changes(dg.build_sensor_context(instance=instance))
-    assert isinstance(result, dg.RunRequest | dg.SkipReason)
-    return result
+    assert isinstance(result, list | dg.SkipReason)
+    if isinstance(result, dg.SkipReason):
+        return result
+    (request,) = result
+    return request
 
 
 def asked(instance: dg.DagsterInstance) -> dg.RunRequest:
@@ -129,17 +132,38 @@ def test_marks_that_a_run_left_are_asked_for_again_with_a_new_key_after_a_wait(
     assert again.run_key != first.run_key
 
 
-def test_a_thousand_go_into_one_run_and_the_rest_into_the_next(fleet: Fleet, instance: dg.DagsterInstance) -> None:
+def test_a_thousand_go_into_one_run_and_one_tick_asks_for_as_many_runs_as_it_takes(
+    fleet: Fleet, instance: dg.DagsterInstance
+) -> None:
     fleet.sql(
         "INSERT INTO provisioning.tenant_link (database_name, slug, marked_at) "
-        "SELECT 'many ' || n, 'many ' || n, now() FROM generate_series(1, 1001) n"
+        "SELECT 'many ' || n, 'many ' || n, now() FROM generate_series(1, 2001) n"
     )
 
-    first = asked(instance)
-    run(instance, dg.DagsterRunStatus.STARTED, tenants(first))
+    requests = clerk_changes(dg.build_sensor_context(instance=instance))
+    assert isinstance(requests, list)
 
-    assert len(tenants(first)) == 1000
-    assert len(tenants(asked(instance))) == 1
+    assert [len(tenants(request)) for request in requests] == [1000, 1000, 1]
+    assert len({name for request in requests for name in tenants(request)}) == 2001
+    keys = [request.run_key for request in requests]
+    again = clerk_changes(dg.build_sensor_context(instance=instance))
+    assert isinstance(again, list)
+    assert [request.run_key for request in again] == keys, "until Dagster has them they are the same"
+
+
+def test_the_tenant_managers_tenants_go_first_and_the_others_in_a_run_of_their_own_in_the_same_tick(
+    fleet: Fleet, instance: dg.DagsterInstance
+) -> None:
+    mark(fleet, "acme", "beta")
+    fleet.sql("UPDATE provisioning.tenant_link SET marked_by = 'tenant-manager' WHERE database_name = 'beta'")
+
+    requests = clerk_changes(dg.build_sensor_context(instance=instance))
+    assert isinstance(requests, list)
+
+    assert [(request.tags["trigger"], tenants(request)) for request in requests] == [
+        ("tenant-manager", ["beta"]),
+        ("clerk", ["acme"]),
+    ]
 
 
 def test_without_a_ledger_nobody_is_marked_and_a_failed_read_is_an_error_of_the_tick(

@@ -7,9 +7,6 @@ import dagster as dg
 import pytest
 
 from provisioning_pipeline.definitions import defs
-from provisioning_pipeline.defs.onboarding.assets import onboarding_flags, onboarding_status
-from provisioning_pipeline.defs.onboarding.checks import login_proved, no_pending_onboarding
-from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INVITE_TEAM
 from provisioning_pipeline.sandbox.hand_made import insert_onboarding
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
@@ -93,13 +90,18 @@ def stranger(world: World, slug: str) -> str:
     return str(user)
 
 
-def shown(asset: Any, check: Any, instance: dg.DagsterInstance) -> tuple[dict[str, Any], Any]:
+def shown(instance: dg.DagsterInstance, asset: str, check: str) -> tuple[dict[str, Any], Any]:
     """What materializing the asset by hand shows, and the result of its check."""
-    result = dg.materialize(
-        [asset, check], instance=instance, resources={"workbench": Workbench()}, run_config=QUIET, raise_on_error=False
+    key, check_key = dg.AssetKey(asset), dg.AssetCheckKey(dg.AssetKey(asset), check)
+    job = dg.define_asset_job(
+        "by_hand", selection=dg.AssetSelection.assets(key).without_checks() | dg.AssetSelection.checks(check_key)
     )
-    assert result.success
-    (materialized,) = result.asset_materializations_for_node(asset.key.path[-1])
+    result = (
+        dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
+        .resolve_job_def("by_hand")
+        .execute_in_process(instance=instance, run_config=QUIET)
+    )
+    (materialized,) = [event.materialization for event in result.get_asset_materialization_events()]
     (evaluated,) = result.get_asset_check_evaluations()
     return {name: value.value for name, value in materialized.metadata.items()}, evaluated
 
@@ -167,10 +169,11 @@ def test_only_the_chosen_tenants_are_repaired_and_proved(world: World, instance:
     assert result.success
     assert steps(result) == {
         "detect_tenants",
-        "repair_onboarding[acme]",
-        "verify_logins[acme]",
+        "repair_onboarding[chunk_1]",
+        "verify_logins[chunk_1]",
         "report_reconciliation",
     }
+    assert output(result, "repair_onboarding[chunk_1]")["tenants"] == "acme"
     assert world.sees("acme")["status"] == "COMPLETED"
     assert world.sees("brightwave")["status"] == "SYNC_EMAIL"
 
@@ -255,7 +258,7 @@ def test_pending_rows_are_counted_by_step_and_level_and_by_whom_they_concern(
     pend(world, "acme", INVITE_TEAM, user=None)
     pend(world, "brightwave", CREATE_PROFILE, user=stranger(world, "brightwave"))
 
-    metadata, check = shown(onboarding_flags, no_pending_onboarding, instance)
+    metadata, check = shown(instance, "onboarding_flags", "no_pending_onboarding")
 
     assert (metadata["dagster/row_count"], metadata["of_ours"], metadata["not_read"]) == (3, 2, "None.")
     for line in (
@@ -283,9 +286,9 @@ def test_rows_reported_in_a_tenants_own_database_fail_the_check(world: World, in
     change += OF_ACME + " RETURNING 1"
     world.registry(change, "False", "RowsReported", "2 onboarding rows are pending.")
     try:
-        metadata, check = shown(onboarding_flags, no_pending_onboarding, instance)
+        metadata, check = shown(instance, "onboarding_flags", "no_pending_onboarding")
         world.registry(change, "Unknown", "DatabaseRefused", "PostgreSQL refused.")
-        refused, passing = shown(onboarding_flags, no_pending_onboarding, instance)
+        refused, passing = shown(instance, "onboarding_flags", "no_pending_onboarding")
     finally:
         world.registry(change, *known)
 
@@ -300,7 +303,7 @@ def test_rows_reported_in_a_tenants_own_database_fail_the_check(world: World, in
 def test_what_members_would_see_is_counted_by_status(world: World, instance: dg.DagsterInstance) -> None:
     pend(world, "acme", CONNECT_ACCOUNT)
 
-    metadata, _ = shown(onboarding_status, login_proved, instance)
+    metadata, _ = shown(instance, "onboarding_status", "login_proved")
 
     assert metadata["not_completed"] == 1
     assert "| SYNC_EMAIL | 1 |" in metadata["statuses"]
@@ -308,7 +311,7 @@ def test_what_members_would_see_is_counted_by_status(world: World, instance: dg.
 
 
 def test_with_nothing_pending_the_check_passes(world: World, instance: dg.DagsterInstance) -> None:
-    metadata, check = shown(onboarding_flags, no_pending_onboarding, instance)
+    metadata, check = shown(instance, "onboarding_flags", "no_pending_onboarding")
 
     assert check.passed
     assert metadata["dagster/row_count"] == 0
@@ -319,7 +322,7 @@ def test_a_server_that_cannot_be_read_proves_nothing(
 ) -> None:
     monkeypatch.setenv("PROVISIONING_TWENTY_DATABASE_URL", "postgresql://u:canary@127.0.0.1:9/db")
 
-    metadata, check = shown(onboarding_flags, no_pending_onboarding, instance)
+    metadata, check = shown(instance, "onboarding_flags", "no_pending_onboarding")
 
     assert not check.passed
     assert "cannot be reached" in check.metadata["not_read"].value
@@ -332,7 +335,7 @@ def test_with_the_policy_everyone_strangers_count_as_ours(
     monkeypatch.setenv("PROVISIONING_ONBOARDING_PEOPLE", "everyone")
     pend(world, "brightwave", CREATE_PROFILE, user=stranger(world, "brightwave"))
 
-    _, check = shown(onboarding_flags, no_pending_onboarding, instance)
+    _, check = shown(instance, "onboarding_flags", "no_pending_onboarding")
 
     assert not check.passed
     assert "brightwave" in check.metadata["who"].value
@@ -346,7 +349,7 @@ def test_a_verification_proves_every_admin_and_says_how_old_the_oldest_proof_is(
     world: World, instance: dg.DagsterInstance
 ) -> None:
     world.registry("DELETE FROM provisioning.login_proof RETURNING 1")
-    _, before = shown(onboarding_status, login_proved, instance)
+    _, before = shown(instance, "onboarding_status", "login_proved")
     assert not before.passed
     assert all(slug in before.metadata["who"].value for slug in ("acme", "brightwave"))
 
@@ -359,7 +362,7 @@ def test_a_verification_proves_every_admin_and_says_how_old_the_oldest_proof_is(
         "UPDATE provisioning.login_proof p SET proved_at = now() - interval '5 hours' FROM provisioning.tenant_link l "
         "WHERE l.admin_user_id = p.twenty_user_id AND l.slug = 'acme' RETURNING 1"
     )
-    _, later = shown(onboarding_status, login_proved, instance)
+    _, later = shown(instance, "onboarding_status", "login_proved")
     assert later.metadata["oldest_admin_proof"].value == "5 h ago, of tenant acme"
     assert later.passed
 

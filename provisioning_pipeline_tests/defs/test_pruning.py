@@ -17,7 +17,7 @@ from upath import UPath
 from provisioning_pipeline.defs.operations.dagster_runs import old_runs
 from provisioning_pipeline.defs.operations.jobs import prune_history
 from provisioning_pipeline.defs.operations.schedules import prune_history_daily
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.tasks.prune import PrunedFiles, prune_files
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
@@ -199,7 +199,7 @@ def prune(instance: dg.DagsterInstance, *, dry_run: bool = False, raise_on_error
     result = prune_history.execute_in_process(
         instance=instance,
         run_config=QUIET | {"ops": {"prune": {"config": {"dry_run": dry_run}}}},
-        resources={"workbench": Workbench()},
+        resources={"systems": Systems()},
         raise_on_error=raise_on_error,
     )
     (event,) = [event for event in result.all_events if event.is_successful_output]
@@ -337,7 +337,7 @@ def test_what_cannot_be_reached_does_not_keep_the_rest_and_the_run_says_so(
     fleet.shut()
 
     result = prune_history.execute_in_process(
-        instance=instance, run_config=QUIET, resources={"workbench": Workbench()}, raise_on_error=False
+        instance=instance, run_config=QUIET, resources={"systems": Systems()}, raise_on_error=False
     )
 
     assert not result.success

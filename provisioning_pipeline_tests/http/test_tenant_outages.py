@@ -103,9 +103,11 @@ class TestWithoutDagster:
             monkeypatch.setenv(name, value)
 
         with dg.DagsterInstance.ephemeral() as instance:
-            request = clerk_changes(dg.build_sensor_context(instance=instance))
+            requests = clerk_changes(dg.build_sensor_context(instance=instance))
 
-        assert isinstance(request, dg.RunRequest)
+        assert isinstance(requests, list)
+        request, others = requests
+        assert others.tags["trigger"] == "clerk"
         assert request.run_config["ops"]["detect_tenants"]["config"]["tenants"] == ["twenty_tenant_acme"]
         assert request.tags["trigger"] == "tenant-manager"
 

@@ -15,12 +15,16 @@ from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.journal import Journal
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.run_locks import holding_run_lock
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.run_record import RunRecord
-from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, Tenant
+from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import SET_NAME
+from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, CREATE_WORKSPACE
 
 T = TypeVar("T")
 ACME = "twenty_tenant_acme_1"
@@ -73,9 +77,9 @@ def test_a_run_without_a_process_is_cut_whether_or_not_that_is_recorded_yet(url:
         await store(
             database,
             "killed",
-            outcome(Change.SET_NAME, OutcomeStatus.DONE),
-            outcome(Change.PROVE_LOGIN, OutcomeStatus.DONE),
-            outcome(Change.ACTIVATE_WORKSPACE, OutcomeStatus.BEGUN),
+            outcome(SET_NAME, OutcomeStatus.DONE),
+            outcome(PROVE_LOGIN, OutcomeStatus.DONE),
+            outcome(ACTIVATE_WORKSPACE, OutcomeStatus.BEGUN),
         )
         async with holding_run_lock(database, "alive"):
             assert await cut.gone() == ["killed"]
@@ -104,7 +108,7 @@ def test_a_run_that_lives_after_all_counts_by_its_own_end(url: str) -> None:
     async def work(database: Database) -> list[str | None]:
         cut, history = CutRuns(database), History(database)
         await planned(database, "r1")
-        change = outcome(Change.SET_NAME, OutcomeStatus.BEGUN)
+        change = outcome(SET_NAME, OutcomeStatus.BEGUN)
         await store(database, "r1", change)
         await cut.end(["r1"], GONE)
         await store(database, "r1", Outcome(ACME, change.change, OutcomeStatus.DONE, "", 1.0, change.key))
@@ -154,7 +158,7 @@ async def creation(database: Database, run_id: str) -> Any:
     """An intent of this run, and its outcome that was never ended."""
     await planned(database, run_id)
     intent = await Ledger(database).begin_intent(ACME, "eu", "acme", run_id, begun_at=NOW)
-    await store(database, run_id, outcome(Change.CREATE_WORKSPACE, OutcomeStatus.BEGUN))
+    await store(database, run_id, outcome(CREATE_WORKSPACE, OutcomeStatus.BEGUN))
     return intent
 
 
@@ -177,7 +181,7 @@ def test_a_later_run_settles_the_creation_of_one_that_was_killed(url: str, left_
         await CutRuns(database).end(["killed"], GONE)
         assert await outcomes(database, "killed") == [("create workspace", "cut")]
         await planned(database, "next")
-        await store(database, "next", outcome(Change.CREATE_WORKSPACE, OutcomeStatus.BEGUN))
+        await store(database, "next", outcome(CREATE_WORKSPACE, OutcomeStatus.BEGUN))
         await Ledger(database).store_workspace(
             intent, ACME, str(uuid.uuid4()), "http://x/", run_id="next", left_behind=left_behind
         )
@@ -212,7 +216,7 @@ def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: st
 
         ledger.store_outcomes = counted  # type: ignore[method-assign]
         journal = Journal(ledger)
-        changes = [outcome(Change.SET_NAME, OutcomeStatus.BEGUN) for _ in range(50)]
+        changes = [outcome(SET_NAME, OutcomeStatus.BEGUN) for _ in range(50)]
         await asyncio.gather(*(journal.store("r1", change) for change in changes))
         for change in changes:
             journal.note("r1", change)
@@ -229,7 +233,7 @@ def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: st
 def test_who_is_cancelled_while_waiting_loses_nothing(url: str) -> None:
     async def work(database: Database) -> list[tuple[str, str]]:
         journal = Journal(Ledger(database))
-        waiting = asyncio.create_task(journal.store("r1", outcome(Change.SET_NAME, OutcomeStatus.DONE)))
+        waiting = asyncio.create_task(journal.store("r1", outcome(SET_NAME, OutcomeStatus.DONE)))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -251,7 +255,7 @@ def test_what_the_ledger_did_not_take_is_tried_again(url: str) -> None:
         ledger.store_outcomes = away  # type: ignore[method-assign]
         journal = Journal(ledger)
         with pytest.raises(Fault, match="away"):
-            await journal.store("r1", outcome(Change.SET_NAME, OutcomeStatus.DONE))
+            await journal.store("r1", outcome(SET_NAME, OutcomeStatus.DONE))
         with pytest.raises(Fault, match="away"):
             await journal.settle()
         ledger.store_outcomes = store_outcomes  # type: ignore[method-assign]

@@ -175,7 +175,7 @@ def test_a_workspace_is_taken_over_only_from_the_tenant_that_has_it(url: str) ->
 
 def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: str) -> None:
     schema.migrate(url)
-    parts = [type_ for type_ in ConditionType if type_ is not ConditionType.READY]
+    parts = [type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY]
 
     async def work(ledger: Ledger) -> tuple[list[bool], bool, str]:
         await with_tenants(ledger)
@@ -214,7 +214,11 @@ def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_d
                 [ACME.database_name],
             )
             waits.append(round(rows[0]["wait"] / 60))
-        well = [is_true(type_, Reason.ALL_TRUE, "ok") for type_ in ConditionType if type_ is not ConditionType.READY]
+        well = [
+            is_true(type_, Reason.ALL_TRUE, "ok")
+            for type_ in ConditionType.all_declared()
+            if type_ is not ConditionType.READY
+        ]
         await store(ledger, BETA.database_name, *well)
         known, last = await ledger.known_and_due()
         assert known == both

@@ -45,3 +45,12 @@ def test_json_values_of_flags_stay_what_they_are() -> None:
     rows = [{"server": "eu", "key": "k", "value": value} for value in values]
     read = [row["value"] for row in frames.records(frames.frame(frames.FLAGS, rows))]
     assert [(type(value), value) for value in read] == [(type(value), value) for value in values]
+
+
+def test_rows_stay_what_they_are_when_their_equal_values_become_one() -> None:
+    rows = [("".join(["a", "b"]), 1, None), ("".join(["a", "b"]), 2, None)]
+    assert rows[0][0] is not rows[1][0]
+    shared = frames.with_shared_values(rows)
+    assert shared == rows
+    assert shared[0][0] is shared[1][0]
+    assert frames.with_shared_values([]) == []

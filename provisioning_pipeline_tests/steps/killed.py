@@ -16,7 +16,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Transport
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Members
-from provisioning_pipeline.run import reconcile
+from provisioning_pipeline.run import record
 from provisioning_pipeline.run.run import apply
 from provisioning_pipeline_tests.world import settings_of
 
@@ -25,7 +25,7 @@ When = Literal["before", "after"]
 _TRANSACTIONS: dict[Any, tuple[str, ...]] = {
     Ledger: ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"),
     Members: ("store",),
-    reconcile: ("store_organizations",),
+    record: ("store_organizations",),
 }
 """What makes several statements one (a function: where it is called); a single statement is a boundary by itself."""
 

@@ -14,12 +14,10 @@ from provisioning_pipeline_tests.steps.killed import When, at_boundaries
 from provisioning_pipeline_tests.world import World
 
 MATTER_MOST = [
-    ("ledger begin_intent", "after"),
     ("signUpInNewWorkspace", "before"),
     ("signUpInNewWorkspace", "after"),
     ("ledger store_workspace", "after"),
     ("activateWorkspace", "after"),
-    ("signUpInWorkspace", "after"),
 ]
 MOST_BOUNDARIES = 150
 

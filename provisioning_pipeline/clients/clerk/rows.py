@@ -5,6 +5,7 @@ their members write the names, so that no name makes a row odd: an odd row puts 
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from provisioning_pipeline.clients.clerk.walk import Row
@@ -41,7 +42,13 @@ def membership_row(entry: Mapping[str, Any]) -> Row | None:
     created_at = entry["created_at"]
     if not isinstance(created_at, int) or isinstance(created_at, bool) or abs(created_at) > _LAST_MILLISECOND:
         raise TypeError(created_at)
-    return _id(entry["organization"]["id"]), _id(person["user_id"]), plain_name(_text(entry["role"])), created_at
+    return _id(entry["organization"]["id"]), _id(person["user_id"]), _role(_text(entry["role"])), created_at
+
+
+@lru_cache(maxsize=256)
+def _role(name: str) -> str:
+    """An instance has a few roles: each is one text in memory, however many members have it."""
+    return plain_name(name)
 
 
 def user_row(entry: Mapping[str, Any]) -> Row:
@@ -76,11 +83,13 @@ def all_emails(user: Mapping[str, Any]) -> list[str]:
 
 
 def _id(value: Any) -> str:
-    text = _text(value)
-    if "\x00" in text or len(text) > LONGEST:
+    # not by `_text`: three of them in each membership
+    if not isinstance(value, str) or not value:
+        raise TypeError(value)
+    if "\x00" in value or len(value) > LONGEST:
         # PostgreSQL would hold the one not, and the other is of no use
-        raise ValueError(text)
-    return text
+        raise ValueError(value)
+    return value
 
 
 def _text(value: Any) -> str:

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from provisioning_pipeline.clients.odd_answers import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
@@ -23,6 +23,7 @@ from provisioning_pipeline.clients.twenty.errors import (
     without_membership,
 )
 from provisioning_pipeline.clients.twenty.invite_links import InviteLinks
+from provisioning_pipeline.clients.twenty.known_server import KnownServer
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
@@ -31,12 +32,15 @@ from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
 
+T = TypeVar("T")
+
 
 class TwentyClient:
     """The API of one Twenty server.
 
     Nothing that changes anything is sent before `check_contract` has found everything that is needed. At most
-    `concurrency` HTTP calls are under way at once; an activation takes seconds and is not counted.
+    `concurrency` HTTP calls are under way at once; an activation takes seconds and is not counted. With `known`, what
+    another client of the same server learnt holds here too, and who is signed in stays so.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class TwentyClient:
         counter: CallCounter,
         logins: bool = False,
         concurrency: int = 8,
+        known: KnownServer | None = None,
     ) -> None:
         wire = TwentyWire(
             server,
@@ -58,15 +63,13 @@ class TwentyClient:
             logins=logins,
             concurrency=concurrency,
         )
-        self._session = TwentySession(server, wire)
+        self._session = TwentySession(server, wire, known)
         self.name = server.name
         self.system = self._session.system
         self.service_account = self._session.service_account
         self.invite_links = InviteLinks(self._session)
         self._activation_timeout = activation_timeout_seconds
-        self._doors: dict[str, Door] = {}
-        self._roles: dict[str, dict[str, str]] = {}
-        self._own_members: dict[str, str | None] = {}
+        self._known = self._session.known
         self._reading_roles: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
@@ -76,6 +79,10 @@ class TwentyClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
+
+    async def sign_everybody_out(self) -> None:
+        """End the logins that are kept."""
+        await self._session.sign_everybody_out()
 
     # --- what the server is, and the service account ------------------------------------------------------------
 
@@ -106,7 +113,7 @@ class TwentyClient:
     @property
     def version(self) -> str | None:
         """The version that the server told when it was last asked; None when it was not, or tells none."""
-        return self._session.version
+        return self._known.version
 
     async def server_config(self) -> dict[str, Any]:
         """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
@@ -156,18 +163,18 @@ class TwentyClient:
         Raises:
             Fault: when the service account is no member of it.
         """
-        if workspace_id not in self._doors:
+        if workspace_id not in self._known.doors:
             _, answer = await self._session.sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
             for entry in answer.available_workspaces.available_workspaces_for_sign_in:
-                self._doors[entry.id] = _door(entry)
-        if workspace_id not in self._doors:
+                self._known.doors[entry.id] = _door(entry)
+        if workspace_id not in self._known.doors:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.WORKSPACE_INCOMPLETE,
                 f"{self.system}: the service account is no member of workspace {workspace_id}, so it cannot work "
                 "there. Add it as an Admin of that workspace.",
             )
-        return self._doors[workspace_id]
+        return self._known.doors[workspace_id]
 
     async def activate_workspace(self, door: Door) -> str:
         """Activate it and drop the token from before: that one knows no workspace member.
@@ -248,10 +255,10 @@ class TwentyClient:
     async def roles(self, door: Door) -> dict[str, str]:
         """The ids of the workspace's roles by label, read once by this client."""
         async with self._reading_roles[door.workspace_id]:
-            if door.workspace_id not in self._roles:
+            if door.workspace_id not in self._known.roles:
                 answer = await self._session.call_as(self.service_account, door, operations.GET_ROLES)
-                self._roles[door.workspace_id] = {role.label: role.id for role in answer}
-        return self._roles[door.workspace_id]
+                self._known.roles[door.workspace_id] = {role.label: role.id for role in answer}
+        return self._known.roles[door.workspace_id]
 
     async def role_id(self, door: Door, label: str) -> str:
         """The id of the role with this label in this workspace.
@@ -302,10 +309,10 @@ class TwentyClient:
 
     async def _not_ourselves(self, door: Door, workspace_member_id: str) -> None:
         """Twenty deletes a whole workspace with its last member record, so ours must be there and stay."""
-        if door.workspace_id not in self._own_members:
+        if door.workspace_id not in self._known.own_members:
             seen = await self.current_user(self.service_account, door)
-            self._own_members[door.workspace_id] = seen.workspace_member_id
-        own = self._own_members[door.workspace_id]
+            self._known.own_members[door.workspace_id] = seen.workspace_member_id
+        own = self._known.own_members[door.workspace_id]
         if own is None or own == workspace_member_id:
             raise Fault(
                 FaultKind.TENANT,
@@ -417,7 +424,7 @@ class TwentyClient:
 
     def let_in_by_our_password(self, account: Account) -> bool | None:
         """Whether the last login of that person was by the password that we derive; None when there was none."""
-        return self._session.by_our_password.get(account.email)
+        return self._known.by_our_password.get(account.email)
 
     def forget(self, account: Account, door: Door) -> None:
         """Keep no token of that person in that workspace, so that the next call signs in anew."""
@@ -456,6 +463,10 @@ class TwentyClient:
         update = {"name": {"firstName": first_name, "lastName": last_name}}
         variables = {"workspaceMemberId": workspace_member_id, "update": update}
         await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
+
+    async def call_in(self, door: Door, operation: Operation[T], variables: Mapping[str, Any] | None = None) -> T:
+        """Send an operation that a step brings itself, in that workspace as the service account."""
+        return await self._session.call_as(self.service_account, door, operation, variables)
 
     async def invite_nobody(self, door: Door) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""

@@ -33,6 +33,7 @@ from provisioning_pipeline.clients.twenty.errors import (
     service_account_refused,
     without_record,
 )
+from provisioning_pipeline.clients.twenty.known_server import KnownServer
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.clients.twenty.wire import CONTRACT_CHECK, RECORDS_PATH, TwentyWire, issued
 from provisioning_pipeline.model.contract import Onboarding
@@ -52,27 +53,29 @@ class TwentySession:
     `call` leaves that to its caller.
     """
 
-    def __init__(self, server: TwentyServer, wire: TwentyWire) -> None:
+    def __init__(self, server: TwentyServer, wire: TwentyWire, known: KnownServer | None = None) -> None:
         self._wire = wire
         self.system = self._wire.system
         self.service_account = Account(server.service_email.strip().lower(), server.service_password)
-        self._tokens: dict[tuple[str, str], Token] = {}
-        self.by_our_password: dict[str, bool] = {}
-        """E-mail → whether the password that we derive let in at the last login."""
-        self._contract_met = False
-        self.version: str | None = None
-        self._surface: Surface | None = None
+        self._stays_signed_in = known is not None
+        self.known = known or KnownServer()
         self._first = asyncio.Lock()
         self._signing_in = asyncio.Lock()
         self._entering: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def close(self) -> None:
-        """End the logins that are kept, and let go of the connections to the server."""
-        kept, self._tokens = list(self._tokens.values()), {}
+        """Let go of the connections to the server, and end the logins that are kept, unless others know them too."""
         try:
-            await all_of(self._wire.end(token) for token in kept)
+            if not self._stays_signed_in:
+                await self.sign_everybody_out()
         finally:
             await self._wire.close()
+
+    async def sign_everybody_out(self) -> None:
+        """End the logins that are kept."""
+        kept = list(self.known.tokens.values())
+        self.known.tokens.clear()
+        await all_of(self._wire.end(token) for token in kept)
 
     # --- what the server is -------------------------------------------------------------------------------------
 
@@ -83,14 +86,14 @@ class TwentySession:
             Fault: of kind SERVER, naming what is missing, or saying that this is no Twenty at all.
         """
         async with self._first:
-            if self._contract_met:
+            if self.known.contract_met:
                 return
             config = await self.server_config()
             surface = await self._read_surface()
             if surface.lacks:
-                raise unsupported(self.system, surface.lacks, version=self.version, older=surface.older)
+                raise unsupported(self.system, surface.lacks, version=self.known.version, older=surface.older)
             check_config(self.system, config)
-            self._contract_met = True
+            self.known.contract_met = True
 
     async def surface(self) -> Surface:
         """What the server takes of our operations; asked once.
@@ -102,7 +105,7 @@ class TwentySession:
             return await self._read_surface()
 
     async def _read_surface(self) -> Surface:
-        if self._surface is None:
+        if self.known.surface is None:
             try:
                 found = await all_of(self._lacking(operation) for operation in operations.ALL)
             except OddAnswerFault:
@@ -111,12 +114,12 @@ class TwentySession:
                 raise
             taken = tuple(zip(operations.ALL, found, strict=True))
             lacks = (name for operation, names in taken if operation.needed for name in names)
-            self._surface = Surface(
+            self.known.surface = Surface(
                 frozenset(operation.document for operation, names in taken if not names),
                 missing := tuple(dict.fromkeys(lacks)),
                 older=bool(missing) and await self._is_older(),
             )
-        return self._surface
+        return self.known.surface
 
     async def first_taken(self, alternatives: Iterable[Operation[T]]) -> Operation[T] | None:
         """The first of these operations that the server takes; None: it takes none."""
@@ -127,7 +130,7 @@ class TwentySession:
         """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
         found = await self._wire.server_config()
         version = found.get("appVersion")
-        self.version = plain_text(version)[:_LONGEST_VERSION] if version and isinstance(version, str) else None
+        self.known.version = plain_text(version)[:_LONGEST_VERSION] if version and isinstance(version, str) else None
         return found
 
     async def _lacking(self, operation: Operation[Any]) -> tuple[str, ...]:
@@ -165,7 +168,7 @@ class TwentySession:
             Fault: of kind SERVER when the account is missing or its password is wrong.
         """
         async with self._signing_in:
-            known = self._tokens.get((self.service_account.email, ""))
+            known = self.known.tokens.get((self.service_account.email, ""))
             if known and known.is_fresh():
                 return known
             token, _ = await self.sign_in_service_account(operations.SIGN_IN)
@@ -202,8 +205,8 @@ class TwentySession:
         await self._wire.end(token)
 
     async def _keep(self, key: tuple[str, str], token: Token) -> Token:
-        before = self._tokens.get(key)
-        self._tokens[key] = token
+        before = self.known.tokens.get(key)
+        self.known.tokens[key] = token
         if before:
             await self._wire.end(before)
         return token
@@ -220,7 +223,7 @@ class TwentySession:
             # a token is refused before anything is looked at, so nothing was done yet
             if not is_expired_token(fault.error):
                 raise
-            self._tokens.pop((self.service_account.email, ""), None)
+            self.known.tokens.pop((self.service_account.email, ""), None)
             return await self._wire.call(operation, variables, await self.service_token())
 
     async def call(self, operation: Operation[T], variables: Mapping[str, Any]) -> T:
@@ -268,18 +271,18 @@ class TwentySession:
         """A token of that person in that workspace, kept until it is about to expire or is forgotten."""
         key = (account.email, door.workspace_id)
         async with self._entering[key]:
-            known = self._tokens.get(key)
+            known = self.known.tokens.get(key)
             if known and known.is_fresh():
                 return known
             return await self.log_in(account, door)
 
     def forget(self, account: Account, door: Door) -> None:
         """Keep no token of that person in that workspace, so that the next call signs in anew."""
-        self._tokens.pop((account.email, door.workspace_id), None)
+        self.known.tokens.pop((account.email, door.workspace_id), None)
 
     async def sign_out(self, account: Account, door: Door) -> None:
         """The same, and end the login, so that it does not show among the person's devices."""
-        token = self._tokens.pop((account.email, door.workspace_id), None)
+        token = self.known.tokens.pop((account.email, door.workspace_id), None)
         if token:
             await self._wire.end(token)
 
@@ -376,9 +379,9 @@ class TwentySession:
             if account.user_id is None or by_password:
                 raise
             if not is_password_login_off(fault.error):
-                self.by_our_password[account.email] = False
+                self.known.by_our_password[account.email] = False
             return await self.impersonation_token(account.user_id, door)
-        self.by_our_password[account.email] = True
+        self.known.by_our_password[account.email] = True
         token = issued(answer.login_token)
         if token.workspace_id not in (None, door.workspace_id):
             raise leads_elsewhere(self.system, door.url, door.workspace_id, str(token.workspace_id))

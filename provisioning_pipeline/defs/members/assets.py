@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.tenant import ClerkRead
 from provisioning_pipeline.views.member_tables import TwentyMembers
 
@@ -14,47 +14,31 @@ OWNERS = ["team:platform"]
 TAGS = {"capability": "members"}
 
 
-@dg.asset(
+clerk_organizations = dg.AssetSpec(
+    "clerk_organizations",
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clerk"},
     tags=TAGS,
     description="The organizations of the Clerk instance: one per tenant that has members.",
 )
-def clerk_organizations(workbench: Workbench) -> dg.MaterializeResult[Any]:
-    """How many there are, and whether the reading is proved whole."""
-    from provisioning_pipeline.views.member_tables import clerk_now
-
-    return dg.MaterializeResult(metadata=organizations_metadata(workbench.with_dry_connections(clerk_now)))
-
-
-@dg.asset(
+clerk_memberships = dg.AssetSpec(
+    "clerk_memberships",
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clerk"},
     tags=TAGS,
     deps=[clerk_organizations],
-    description="Who belongs to which organization at Clerk. What is not proved whole removes nobody.",
+    description="Who belongs to which organization at Clerk. An incomplete read never removes anyone.",
 )
-def clerk_memberships(workbench: Workbench) -> dg.MaterializeResult[Any]:
-    """How many memberships and people there are, and whether the reading is proved whole."""
-    from provisioning_pipeline.views.member_tables import clerk_now
-
-    return dg.MaterializeResult(metadata=memberships_metadata(workbench.with_dry_connections(clerk_now)))
-
-
-@dg.asset(
+twenty_members = dg.AssetSpec(
+    "twenty_members",
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres"},
     tags=TAGS,
     description="Who is a member of which workspace, by Twenty's own rows; the service account is left out.",
 )
-def twenty_members(workbench: Workbench) -> dg.MaterializeResult[Any]:
-    """How many there are in the tenants' workspaces."""
-    from provisioning_pipeline.views.member_tables import twenty_now
-
-    return dg.MaterializeResult(metadata=twenty_metadata(workbench.with_dry_connections(twenty_now)))
 
 
 @dg.asset(
@@ -65,9 +49,9 @@ def twenty_members(workbench: Workbench) -> dg.MaterializeResult[Any]:
     deps=[clerk_memberships, twenty_members],
     description="Which Clerk user is which Twenty account, per server and per tenant, as the ledger keeps it.",
 )
-def clerk_user_links(workbench: Workbench) -> dg.MaterializeResult[Any]:
+def clerk_user_links(systems: Systems) -> dg.MaterializeResult[Any]:
     """How many people and members are linked."""
-    counts = workbench.with_dry_connections(lambda connections: connections.members.counts())
+    counts = systems.read(lambda connections: connections.members.counts())
     return dg.MaterializeResult(metadata=links_metadata(counts))
 
 

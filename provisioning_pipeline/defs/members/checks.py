@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from provisioning_pipeline.defs.members.assets import clerk_memberships, clerk_user_links, twenty_members
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.tenant import ClerkRead
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.views.member_tables import TwentyMembers, Unsynced
@@ -15,35 +15,31 @@ _MOST_LISTED = 50
 
 
 @dg.asset_check(asset=clerk_user_links, description="Every Clerk member of every tenant is linked, or set aside.")
-def every_member_is_linked(workbench: Workbench) -> dg.AssetCheckResult:
+def every_member_is_linked(systems: Systems) -> dg.AssetCheckResult:
     """Passes when no tenant's members need a person."""
     from provisioning_pipeline.views.member_tables import unsynced
 
-    return linked_result(workbench.with_dry_connections(unsynced))
+    return linked_result(systems.read(unsynced))
 
 
-@dg.asset_check(asset=twenty_members, description="The last run sent no e-mail: nobody was invited.")
-def no_email_was_sent(workbench: Workbench) -> dg.AssetCheckResult:
+@dg.asset_check(asset=twenty_members.key, description="The last run sent no e-mail: nobody was invited.")
+def no_email_was_sent(systems: Systems) -> dg.AssetCheckResult:
     """Passes when the last run invited nobody."""
     from provisioning_pipeline.views.member_tables import invitations_of_last_run
 
-    return email_result(workbench.with_dry_connections(lambda connections: invitations_of_last_run(connections.ledger)))
+    return email_result(systems.read(lambda connections: invitations_of_last_run(connections.ledger)))
 
 
-@dg.asset_check(asset=twenty_members, description="Every tenant's workspace has an Admin who is a person.")
-def every_tenant_has_an_admin(workbench: Workbench) -> dg.AssetCheckResult:
-    """Passes when no workspace is left to the service account alone."""
-    from provisioning_pipeline.views.member_tables import twenty_now
-
-    return admin_result(workbench.with_dry_connections(twenty_now))
-
-
-@dg.asset_check(asset=clerk_memberships, description="Clerk's answer is proved whole; otherwise it removes nobody.")
-def clerk_was_read_whole(workbench: Workbench) -> dg.AssetCheckResult:
-    """Passes when ids, totals and pages agree."""
-    from provisioning_pipeline.views.member_tables import clerk_now
-
-    return whole_result(workbench.with_dry_connections(clerk_now))
+every_tenant_has_an_admin = dg.AssetCheckSpec(
+    "every_tenant_has_an_admin",
+    asset=twenty_members.key,
+    description="Every tenant's workspace has an Admin who is a person.",
+)
+clerk_was_read_whole = dg.AssetCheckSpec(
+    "clerk_was_read_whole",
+    asset=clerk_memberships.key,
+    description="Clerk's answer is proved whole; an incomplete read never removes anyone.",
+)
 
 
 def linked_result(tenants: Sequence[Unsynced]) -> dg.AssetCheckResult:

@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 
 from provisioning_pipeline.defs.members.assets import twenty_members
-from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.views.onboarding_tables import OnboardingNow, counted
 
@@ -18,7 +17,8 @@ TAGS = {"capability": "onboarding"}
 _MOST_LISTED = 50
 
 
-@dg.asset(
+onboarding_flags = dg.AssetSpec(
+    "onboarding_flags",
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres"},
@@ -26,14 +26,8 @@ _MOST_LISTED = 50
     description="Every row of every Twenty server that holds a step of the wizard as pending, and whom it concerns; "
     "and what the last looks into the tenants' own databases told.",
 )
-def onboarding_flags(workbench: Workbench) -> dg.MaterializeResult[Any]:
-    """How many there are, by server, step and level."""
-    from provisioning_pipeline.views.onboarding_tables import onboarding_now
-
-    return dg.MaterializeResult(metadata=flags_metadata(workbench.with_dry_connections(onboarding_now)))
-
-
-@dg.asset(
+onboarding_status = dg.AssetSpec(
+    "onboarding_status",
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres"},
@@ -42,11 +36,6 @@ def onboarding_flags(workbench: Workbench) -> dg.MaterializeResult[Any]:
     description="What every member of the tenants' workspaces would see on opening them, as Twenty's rows say it; the "
     "service account is one of them.",
 )
-def onboarding_status(workbench: Workbench) -> dg.MaterializeResult[Any]:
-    """How many would see which status, and who would not see their workspace."""
-    from provisioning_pipeline.views.onboarding_tables import onboarding_now
-
-    return dg.MaterializeResult(metadata=status_metadata(workbench.with_dry_connections(onboarding_now)))
 
 
 def flags_metadata(found: OnboardingNow) -> dict[str, Any]:

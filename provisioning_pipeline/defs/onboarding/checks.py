@@ -6,37 +6,34 @@ from typing import Any
 import dagster as dg
 
 from provisioning_pipeline.defs.onboarding.assets import onboarding_flags, onboarding_status
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.views.onboarding_tables import LoginProofs, OnboardingNow
 
 _MOST_LISTED = 50
 
 
-@dg.asset_check(
-    asset=onboarding_flags,
+no_pending_onboarding = dg.AssetCheckSpec(
+    "no_pending_onboarding",
+    asset=onboarding_flags.key,
     description="No step of the wizard is pending for anybody of ours, in a tenant's workspace or in its own database.",
 )
-def no_pending_onboarding(workbench: Workbench) -> dg.AssetCheckResult:
-    """Passes when all servers were read and nothing is pending for people of ours, there or in tenants' databases."""
-    from provisioning_pipeline.views.onboarding_tables import onboarding_now
-
-    return pending_result(workbench.with_dry_connections(onboarding_now))
 
 
 @dg.asset_check(
-    asset=onboarding_status,
+    asset=onboarding_status.key,
     description="The last real login of every admin and of whoever else was looked at read COMPLETED.",
 )
-def login_proved(workbench: Workbench) -> dg.AssetCheckResult:
+def login_proved(systems: Systems) -> dg.AssetCheckResult:
     """Passes when every stored proof is good and every admin has one."""
     from provisioning_pipeline.views.onboarding_tables import login_proofs
 
-    return proved_result(workbench.with_dry_connections(login_proofs))
+    return proved_result(systems.read(login_proofs))
 
 
 def pending_result(found: OnboardingNow) -> dg.AssetCheckResult:
-    """The check over what is pending."""
+    """The check over what is pending: it passes when every server was read and nothing is pending for people of ours,
+    there or in tenants' databases."""
     ours = [one for one in found.shown if one.ours and one.keys]
     rows = [(one.slug, one.person, ", ".join(one.keys)) for one in ours[:_MOST_LISTED]]
     databases = [(database.slug, database.message) for database in found.databases if database.has_rows]

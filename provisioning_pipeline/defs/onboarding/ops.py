@@ -7,7 +7,7 @@ from pydantic import Field
 
 from provisioning_pipeline.defs.onboarding.recording import proofs_recorded
 from provisioning_pipeline.defs.provisioning.ops import DETECTED, Asked, DetectedOutputs, detected, trigger_of
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.report import markdown
@@ -39,7 +39,7 @@ class RepairOnboardingConfig(dg.Config):
 def detect_onboarding(
     context: dg.OpExecutionContext,
     config: RepairOnboardingConfig,
-    workbench: Workbench,
+    systems: Systems,
 ) -> DetectedOutputs:
     """Yield the chunks to work on, then the facts for the report."""
     parts: list[OnboardingPart] = []
@@ -48,7 +48,7 @@ def detect_onboarding(
         parts.append(onboarding_part(plan))
         return parts[-1].plan
 
-    yield from detected(context, workbench, Asked(tuple(config.tenants), dry_run=config.dry_run), part)
+    yield from detected(context, systems, Asked(tuple(config.tenants), dry_run=config.dry_run), part)
     for sentence in (sentence for found in parts for sentence in _told(found)):
         context.log.info(visible(sentence))
 
@@ -94,12 +94,12 @@ class VerifySampleConfig(dg.Config):
     "Twenty; a tenant with a login that fails is no longer ready, so that the next reconciliation sees to it.",
 )
 def verify_sample(
-    context: dg.OpExecutionContext, config: VerifySampleConfig, workbench: Workbench
+    context: dg.OpExecutionContext, config: VerifySampleConfig, systems: Systems
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Real logins; the run fails only when the verification itself does."""
-    verified = workbench.wait(
+    verified = systems.wait(
         verify(
-            workbench.settings(),
+            systems.settings(),
             config.tenants,
             sample=config.sample,
             run_id=context.run_id,
@@ -109,7 +109,7 @@ def verify_sample(
     for server in verified.servers:
         if not server.ok:
             context.log.warning(visible(server.message))
-    yield proofs_recorded(workbench.with_dry_connections(login_proofs))
+    yield proofs_recorded(systems.read(login_proofs))
     if verified.broken:
         why = [*verified.defects, *dict.fromkeys(missed.message for missed in verified.not_looked_at)]
         raise dg.Failure(

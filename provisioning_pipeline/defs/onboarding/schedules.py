@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from provisioning_pipeline.defs.automation import SCHEDULES
 from provisioning_pipeline.defs.onboarding.jobs import verify
 from provisioning_pipeline.defs.scheduling import scheduled
 
@@ -10,7 +11,7 @@ verify_daily = dg.ScheduleDefinition(
     job=verify,
     cron_schedule="41 3 * * *",
     execution_fn=scheduled(verify.name),
-    default_status=dg.DefaultScheduleStatus.RUNNING,
+    default_status=SCHEDULES,
     description="Signs in once a day as every admin and some members of each tenant, others each time, whether or not "
     "anything has changed.",
 )

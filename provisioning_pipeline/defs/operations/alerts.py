@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from pydantic import SecretStr
 
+from provisioning_pipeline.defs.automation import SENSORS
 from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
 from provisioning_pipeline.defs.operations.jobs import prune_history
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
@@ -49,7 +50,7 @@ class AlertNotSent(dg.DagsterError):
     name="run_failed_alert",
     monitored_jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history],
     minimum_interval_seconds=10,
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSORS,
     description="Posts one message about a run that failed: why, which tenants are unwell by reason, and what comes "
     "next. A job that fails again in the same way is told once a day. Without a webhook it skips.",
 )
@@ -73,7 +74,7 @@ def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
 @dg.sensor(
     name="check_failed_alert",
     minimum_interval_seconds=60,
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSORS,
     description="Posts one message when checks begin to fail, when what they say gets worse, once a day while they "
     "fail, and when they pass again. A tick without a new evaluation is one query. Without a webhook it skips.",
 )

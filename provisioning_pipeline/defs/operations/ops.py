@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from provisioning_pipeline.defs.operations.dagster_runs import delete_runs, old_runs
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.settings import Settings
 
@@ -34,9 +34,9 @@ class PruneConfig(dg.Config):
     description="Remove rows of the ledger, files and finished runs that are older than the settings say. What cannot "
     "be reached is left for the next time, and the others are pruned all the same; then the run fails and says so.",
 )
-def prune(context: dg.OpExecutionContext, config: PruneConfig, workbench: Workbench) -> None:
+def prune(context: dg.OpExecutionContext, config: PruneConfig, systems: Systems) -> None:
     """Ledger, files, Dagster; how many of each is in the output's metadata."""
-    settings = workbench.settings()
+    settings = systems.settings()
     now = datetime.now(UTC)
     parts: dict[str, Callable[[], dict[str, int]]] = {
         "the ledger": lambda: _rows(settings, dry_run=config.dry_run),

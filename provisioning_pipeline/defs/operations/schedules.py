@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from provisioning_pipeline.defs.automation import SCHEDULES
 from provisioning_pipeline.defs.operations.jobs import prune_history
 from provisioning_pipeline.defs.scheduling import scheduled
 
@@ -10,6 +11,6 @@ prune_history_daily = dg.ScheduleDefinition(
     job=prune_history,
     cron_schedule="23 4 * * *",
     execution_fn=scheduled(prune_history.name),
-    default_status=dg.DefaultScheduleStatus.RUNNING,
+    default_status=SCHEDULES,
     description="Removes once a day what is older than the settings PROVISIONING_KEEP_* say.",
 )

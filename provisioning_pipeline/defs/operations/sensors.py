@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 import dagster as dg
 
+from provisioning_pipeline.defs.automation import SENSORS
 from provisioning_pipeline.defs.runs import place_of_sensor, unfinished_runs
 from provisioning_pipeline.settings import Settings
 
@@ -12,7 +13,7 @@ from provisioning_pipeline.settings import Settings
 @dg.sensor(
     name="runs_that_died",
     minimum_interval_seconds=60,
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSORS,
     description="Marks runs of this code location as failed whose process is gone: killed together with all that would "
     "have said so, by a restart of the machine, say. They hold up Dagster's queue otherwise. In the ledger they, and "
     "the command line's that were killed, end as cut. A run is dead when no "

@@ -1,42 +1,42 @@
 """The ops of a reconciliation: detect_tenants → provision_workspaces → backfill_members → … → report."""
 
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Final
 
 import dagster as dg
 from pydantic import Field
 
-from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.members.recording import recorded
-from provisioning_pipeline.defs.names import mapping_keys
 from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
+from provisioning_pipeline.defs.provisioning.progress import Failed, log_progress, log_settled, who_got_through
+from provisioning_pipeline.defs.provisioning.recording import history_recorded
 from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.model.condition import StoredCondition
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.forecast import Forecast
-from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
+from provisioning_pipeline.model.tenant import ClerkRead, Plan, TenantPlan
 from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.run.reconcile import Accepted, Reconciler
-from provisioning_pipeline.run.run import plan_and_foretell
+from provisioning_pipeline.run.run import Started, plan_and_foretell, start
 from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
+from provisioning_pipeline.run.state import Run
 from provisioning_pipeline.run.totals import Totals
+from provisioning_pipeline.run.work import work
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.chain import steps_for
-from provisioning_pipeline.views.health import Health, health_now
-from provisioning_pipeline.views.member_tables import PeopleAfter, people_after
-from provisioning_pipeline.views.onboarding_tables import OnboardingAfter, onboarding_after
-from provisioning_pipeline.views.recent_events import Events, newest_events
+from provisioning_pipeline.steps import STEPS
+from provisioning_pipeline.steps.chain import ChainResult, ops_for, steps_for
+from provisioning_pipeline.steps.step import Step
+from provisioning_pipeline.views.fleet import FleetAfter, fleet_after
 
 TRIGGER_TAG = "trigger"
 APPROVE_TAG = "provisioning/approve"
 """A run with this tag makes the removals and demotions of the plan that its value names."""
-_IN_PROCESS = frozenset({"in_process", "execute_in_process"})
-"""Executors whose steps share one process, and so one workbench."""
 _SENSORS = frozenset({"sensor", "clerk", "tenant-manager"})
 """Triggers whose tenants nobody typed: one may have vanished meanwhile."""
 _MOST_LISTED = 100
@@ -48,18 +48,22 @@ class Chunk:
 
     plans: tuple[TenantPlan, ...]
     totals: Totals
-    failed: frozenset[str] = frozenset()
+    failed: tuple[Failed, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the last op needs to know about the first. `begun` is in seconds since 1970; `clerk` is what was read."""
+    """What the last op needs to know about the first. `begun` is in seconds since 1970; `clerk` is what was read.
+
+    `failed` are tenants that failed before any step: those that went first on their server.
+    """
 
     dry_run: bool
     begun: float
     totals: Totals
     clerk: ClerkRead | None = None
     not_written: tuple[str, ...] = ()
+    failed: tuple[Failed, ...] = ()
 
 
 class DetectTenantsConfig(dg.Config):
@@ -90,19 +94,22 @@ DETECTED = {
     "chunks": dg.DynamicOut(Chunk, description="Tenants that need work."),
     "facts": dg.Out(RunFacts, description="What was looked at."),
 }
-DetectedOutputs = Iterator[dg.DynamicOutput[Chunk] | dg.Output[RunFacts] | dg.AssetMaterialization]
+DetectedOutputs = Iterator[
+    dg.DynamicOutput[Chunk] | dg.Output[RunFacts] | dg.AssetMaterialization | dg.AssetCheckEvaluation
+]
+StepOutputs = Iterator[dg.Output[Chunk] | dg.AssetCheckEvaluation]
 
 
 @dg.op(
     description="Observe the tenant cluster, the registry, Twenty and Clerk, decide what each tenant needs, and fan "
-    "out: one chain of steps per tenant while they are few, per chunk when they are many.",
+    "out: one chunk of tenants while they are few, more (PROVISIONING_TENANTS_PER_CHUNK) when they are many.",
     out=DETECTED,
     tags={"kind": "python"},
 )
 def detect_tenants(
     context: dg.OpExecutionContext,
     config: DetectTenantsConfig,
-    workbench: Workbench,
+    systems: Systems,
 ) -> DetectedOutputs:
     """Yield the chunks to work on, then the facts for the report."""
     asked = Asked(
@@ -111,7 +118,7 @@ def detect_tenants(
         approved=config.approve or context.run.tags.get(APPROVE_TAG),
         plan_id=config.plan_id,
     )
-    yield from detected(context, workbench, asked)
+    yield from detected(context, systems, asked)
 
 
 @dataclass(frozen=True)
@@ -126,13 +133,13 @@ class Asked:
 
 def detected(
     context: dg.OpExecutionContext,
-    workbench: Workbench,
+    systems: Systems,
     asked: Asked,
     part: Callable[[Plan], Plan] | None = None,
 ) -> DetectedOutputs:
     """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done; None: all of it."""
     begun = time.time()
-    settings = workbench.settings()
+    settings = systems.settings()
     files = Files(settings.tables, context.run_id, settings.files_readable_by)
     saved = _saved(asked, settings)
     tenants = saved.asked if saved else asked.tenants
@@ -144,7 +151,7 @@ def detected(
                 must_be_as_saved(saved, saved_plan(plan, settings))
             return plan, forecast
 
-        planned, foretold = workbench.with_dry_connections(look)
+        planned, foretold = systems.read(look)
         context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
         # what a run of another job does of a plan cannot be applied by name
         name = _kept(planned, settings, files) if part is None else None
@@ -153,27 +160,26 @@ def detected(
         yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, foretold))
         return
 
-    async def begin(reconciler: Reconciler) -> tuple[Plan, Accepted, Totals, Forecast | None]:
-        await reconciler.prepare(trigger_of(context))
-        by_hand = trigger_of(context) not in _SENSORS
-        plan = await reconciler.plan(tenants, by_hand=by_hand, approved=asked.approved, saved=saved)
-        plan = part(plan) if part else plan
-        accepted = await reconciler.accept(plan)
-        return plan, accepted, reconciler.totals(accepted.results, accepted.plan), reconciler.forecast
+    async def begin(run: Run) -> tuple[Started, Totals]:
+        trigger = trigger_of(context)
+        by_hand = trigger not in _SENSORS
+        started = await start(run, trigger, tenants, by_hand=by_hand, approved=asked.approved, saved=saved, part=part)
+        return started, run.totals(started.results, started.plan)
 
-    whole, accepted, totals, forecast = workbench.with_reconciler(context.run_id, begin)
-    planned = accepted.plan
-    work = [entry for entry in planned.work if steps_for(entry)]
-    if len(work) <= settings.step_per_tenant_limit:
-        workbench.expect(context.run_id, work, here=context.job_def.executor_def.name in _IN_PROCESS)
-    yield plan_recorded(files, whole, forecast)
-    for sentence in accepted.told:
+    started, totals = systems.take_up(context.run_id, begin)
+    planned = started.plan
+    to_do = [entry for entry in planned.work if steps_for(entry)]
+    yield plan_recorded(files, started.whole, started.forecast)
+    for sentence in started.told:
         context.log.info(visible(sentence))
-    context.log.info(f"{len(work)} of {len(planned.tenants)} tenants need work.")
-    for key, plans in chunks(work, settings.step_per_tenant_limit, settings.tenants_per_chunk):
+    failed = log_settled(context.log, started.whole, started.results)
+    if failed:
+        yield who_got_through(failed)
+    context.log.info(f"{len(to_do)} of {len(planned.tenants)} tenants need work.")
+    for key, plans in chunks(to_do, settings.tenants_per_chunk):
         yield dg.DynamicOutput(Chunk(plans, Totals()), mapping_key=key, output_name="chunks")
-    facts = RunFacts(False, begun, totals, planned.clerk, tuple(files.not_written))
-    yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, forecast))
+    facts = RunFacts(False, begun, totals, planned.clerk, tuple(files.not_written), failed)
+    yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, started.forecast))
 
 
 def _saved(asked: Asked, settings: Settings) -> SavedPlan | None:
@@ -198,24 +204,32 @@ def _kept(plan: Plan, settings: Settings, files: Files) -> str | None:
     return saved.id
 
 
-def chunks(work: Sequence[TenantPlan], few: int, per_chunk: int) -> list[tuple[str, tuple[TenantPlan, ...]]]:
-    """One chunk per tenant, named after it, while they are few; else chunks of `per_chunk`."""
-    if len(work) > few:
-        starts = range(0, len(work), per_chunk)
-        return [(f"chunk_{n}", tuple(work[start : start + per_chunk])) for n, start in enumerate(starts, 1)]
-    keys = mapping_keys([plan.tenant for plan in work])
-    return [(key, (plan,)) for key, plan in zip(keys, work, strict=True)]
+def chunks(work: Sequence[TenantPlan], most: int) -> list[tuple[str, tuple[TenantPlan, ...]]]:
+    """The tenants in chunks of at most so many, each with its name."""
+    starts = range(0, len(work), most)
+    return [(f"chunk_{n}", tuple(work[start : start + most])) for n, start in enumerate(starts, 1)]
 
 
-def _step(context: dg.OpExecutionContext, workbench: Workbench, step: Step, chunk: Chunk) -> dg.Output[Chunk]:
-    going_on = [plan for plan in chunk.plans if plan.tenant.database_name not in chunk.failed]
-    totals, failed = workbench.step(context.run_id, step, going_on)
-    if totals.failed:
-        context.log.warning(f"{totals.failed} of {len(chunk.plans)} tenants did not get through {step}.")
-    return dg.Output(
-        replace(chunk, totals=chunk.totals + totals, failed=chunk.failed | failed),
+def _step(context: dg.OpExecutionContext, systems: Systems, step: Step, chunk: Chunk) -> StepOutputs:
+    """Take this step for those tenants of the chunk that need it and have failed in none before."""
+    gave_up = {failed.database_name for failed in chunk.failed}
+    going_on = [plan for plan in chunk.plans if plan.tenant.database_name not in gave_up]
+    plans = [plan for plan in going_on if step in ops_for(plan)]
+    failed: list[Failed] = []
+
+    def progress(plan: TenantPlan, result: ChainResult) -> None:
+        failed.extend(log_progress(context.log, step.name, plan.tenant, result))
+
+    async def take(run: Run) -> Totals:
+        return run.totals(await work(run, plans, only=[step], progress=progress))
+
+    totals = systems.take_up(context.run_id, take) if plans else Totals()
+    if failed:
+        yield who_got_through(failed)
+    yield dg.Output(
+        replace(chunk, totals=chunk.totals + totals, failed=(*chunk.failed, *failed)),
         metadata={
-            "tenants": ", ".join(visible(plan.tenant.slug) for plan in chunk.plans[:_MOST_LISTED]),
+            "tenants": ", ".join(visible(plan.tenant.slug) for plan in plans[:_MOST_LISTED]),
             "worked_on": totals.worked_on,
             "failed": totals.failed,
             "actions": totals.actions,
@@ -223,49 +237,24 @@ def _step(context: dg.OpExecutionContext, workbench: Workbench, step: Step, chun
     )
 
 
-@dg.op(
-    out=dg.Out(Chunk),
-    description="Make the workspace through Twenty's own services, activate it, add its admin. Safe to run again.",
-)
-def provision_workspaces(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
-    """Workspace, activation, admin."""
-    return _step(context, workbench, Step.PROVISION_WORKSPACES, chunk)
+def _op_of(step: Step, priority: int) -> dg.OpDefinition:
+    def take(context: dg.OpExecutionContext, chunk: Chunk, systems: Systems) -> StepOutputs:
+        yield from _step(context, systems, step, chunk)
+
+    # a chunk that is further goes first, so that no tenant waits for the whole fleet
+    tags = {"dagster/priority": str(priority)}
+    return dg.op(name=step.name, out=dg.Out(Chunk), tags=tags, description=step.description)(take)
 
 
-@dg.op(
-    out=dg.Out(Chunk),
-    description="Make every Clerk member the right member of the workspace: join without an e-mail, link, name, role; "
-    "and take out who left, where policy and budget say so.",
-)
-def backfill_members(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
-    """Members."""
-    return _step(context, workbench, Step.BACKFILL_MEMBERS, chunk)
-
-
-@dg.op(
-    out=dg.Out(Chunk),
-    tags={"dagster/priority": "1"},
-    description="Clear every pending onboarding step of the service account, the admin and the members.",
-)
-def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
-    """No wizard."""
-    return _step(context, workbench, Step.REPAIR_ONBOARDING, chunk)
-
-
-@dg.op(
-    out=dg.Out(Chunk),
-    # a tenant that is further goes first, so that nobody waits for the whole fleet
-    tags={"dagster/priority": "2"},
-    description="Sign in as the admin and all members of a tenant that was changed: only COMPLETED in the right "
-    "workspace is ready.",
-)
-def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
-    """A real login."""
-    return _step(context, workbench, Step.VERIFY_LOGINS, chunk)
+STEP_OPS: Final[Mapping[str, dg.OpDefinition]] = {
+    step.name: _op_of(step, priority) for priority, step in enumerate(step for step in STEPS if step.beside is None)
+}
+"""The op of each step that has one, in the order in which they are taken."""
 
 
 @dg.op(
     out=dg.Out(dg.Nothing),
+    tags={"dagster/priority": str(len(STEP_OPS))},
     description="Write the report, record the assets about tenants and, after a whole run, members and onboarding; "
     "fail the run if more tenants failed than the threshold allows, or no Twenty server could be used.",
 )
@@ -273,21 +262,23 @@ def report_reconciliation(
     context: dg.OpExecutionContext,
     facts: RunFacts,
     done: list[Chunk],
-    workbench: Workbench,
+    systems: Systems,
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     """The end of a run; nothing is written after a dry one."""
-    settings = workbench.settings()
+    settings = systems.settings()
     files = Files(settings.tables, context.run_id, settings.files_readable_by, list(facts.not_written))
     if facts.dry_run:
         files.fail_if_any_is_missing()
         return
     totals = sum((chunk.totals for chunk in done), facts.totals)
+    whole = facts.clerk if facts.clerk is not None and facts.clerk.whole else None
     # a run that was executed again from the middle began later than the one that planned
     begun = max(facts.begun, _started(context))
 
-    async def end(reconciler: Reconciler) -> Concluded:
-        return await conclude(
-            reconciler.connections,
+    async def end(run: Run) -> Ended:
+        connections = run.connections
+        concluded = await conclude(
+            connections,
             run_id=context.run_id,
             trigger=trigger_of(context),
             seconds=time.time() - begun,
@@ -295,23 +286,38 @@ def report_reconciliation(
             in_dagster=True,
             continues=context.run.root_run_id,
         )
+        changed = concluded.summary.changed
+        conditions = await connections.ledger.conditions([line.database_name for line in changed]) if changed else []
+        try:
+            return concluded, conditions, await fleet_after(connections, context.run_id) if whole else None
+        except Fault as fault:
+            # what was done is recorded all the same
+            return concluded, conditions, fault
 
-    concluded = workbench.with_reconciler(context.run_id, end)
+    concluded, conditions, fleet = systems.take_up(context.run_id, end)
     if concluded.not_written:
         files.not_written.append(concluded.not_written)
-    whole = facts.clerk if facts.clerk is not None and facts.clerk.whole else None
-    # read while Dagster writes the events before it
-    fleet = workbench.begin_with_reconciler(context.run_id, _fleet(context.run_id)) if whole else None
     yield from run_recorded(files, settings, concluded.summary, concluded.report)
+    yield from history_recorded(context.instance, concluded.summary, conditions)
+    if isinstance(fleet, Fault):
+        raise dg.Failure(str(fleet), allow_retries=False)
     if whole and fleet:
-        (people, onboarding), (health, events) = fleet()
-        yield from recorded(whole, people)
-        yield from onboarding_recorded(onboarding)
-        yield from fleet_recorded(files, health, events)
-    in_chunks = {plan.tenant.database_name for chunk in done for plan in chunk.plans}
+        yield from recorded(whole, fleet.people)
+        yield from onboarding_recorded(fleet.onboarding)
+        yield from fleet_recorded(files, fleet.health, fleet.events)
     # those that went first on their server are in no chunk
-    _fail_beyond_threshold(totals, facts.totals.worked_on + len(in_chunks), workbench)
+    worked_on = facts.totals.worked_on + sum(len(chunk.plans) for chunk in done)
+    failed = (*facts.failed, *(failed for chunk in done for failed in chunk.failed))
+    yield who_got_through(failed)
+    if failed:
+        named = ", ".join(f"{visible(one.slug)} at {one.step} ({one.reason})" for one in failed[:_MOST_LISTED])
+        more = f" and {len(failed) - _MOST_LISTED} more" if len(failed) > _MOST_LISTED else ""
+        context.log.error(f"{len(failed)} of {worked_on} tenants failed: {named}{more}.")
+    _fail_beyond_threshold(totals, worked_on, settings.failure_threshold)
     files.fail_if_any_is_missing()
+
+
+Ended = tuple[Concluded, list[StoredCondition], FleetAfter | Fault | None]
 
 
 def _started(context: dg.OpExecutionContext) -> float:
@@ -319,24 +325,12 @@ def _started(context: dg.OpExecutionContext) -> float:
     return record.start_time or 0.0 if record and context.run.parent_run_id else 0.0
 
 
-Fleet = tuple[tuple[PeopleAfter, OnboardingAfter], tuple[Health, Events]]
-
-
-def _fleet(run_id: str) -> Callable[[Reconciler], Coroutine[Any, Any, Fleet]]:
-    """What only a run over all tenants looks at, at its end."""
-    return lambda reconciler: both(
-        both(people_after(reconciler.connections, run_id), onboarding_after(reconciler.connections)),
-        both(health_now(reconciler.connections), newest_events(reconciler.connections)),
-    )
-
-
-def _fail_beyond_threshold(totals: Totals, worked_on: int, workbench: Workbench) -> None:
+def _fail_beyond_threshold(totals: Totals, worked_on: int, threshold: float) -> None:
     why = list(totals.refusals)
     if totals.defects:
         raise dg.Failure(f"Unforeseen errors: {', '.join(totals.defects)}.", allow_retries=False)
     if totals.no_server_usable:
         raise dg.Failure(" ".join(why), allow_retries=False)
-    threshold = workbench.settings().failure_threshold
     if worked_on and totals.failed / worked_on > threshold:
         raise dg.Failure(
             f"{totals.failed} of {worked_on} tenants failed, more than the threshold of {threshold:.0%}. "

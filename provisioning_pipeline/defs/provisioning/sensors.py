@@ -4,7 +4,8 @@ import asyncio
 
 import dagster as dg
 
-from provisioning_pipeline.defs.launching import request_run
+from provisioning_pipeline.defs.automation import SENSORS
+from provisioning_pipeline.defs.launching import request_runs
 from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
 
 
@@ -12,11 +13,11 @@ from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
     name="new_tenant_databases",
     job=reconcile_tenants,
     minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    default_status=SENSORS,
     description="Launches a reconciliation of tenant databases that nobody has looked at yet, and of unwell tenants "
     "whose wait is over. A tick is one query over the cluster's catalogue and one over the ledger.",
 )
-def new_tenant_databases(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def new_tenant_databases(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Say which tenants to look at; never what to do."""
     from provisioning_pipeline.settings import load_settings
     from provisioning_pipeline.views.due_tenants import due_tenants
@@ -25,4 +26,4 @@ def new_tenant_databases(context: dg.SensorEvaluationContext) -> dg.RunRequest |
     seen, due = asyncio.run(due_tenants(settings))
     if not due:
         return dg.SkipReason(f"{seen} tenant databases, none new and none due for another try.")
-    return request_run(context, due, settings, trigger="sensor")
+    return request_runs(context, due, settings, trigger="sensor")

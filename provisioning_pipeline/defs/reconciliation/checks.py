@@ -12,7 +12,7 @@ from provisioning_pipeline.defs.reconciliation.assets import (
     reconciliation_report,
     tenant_inventory,
 )
-from provisioning_pipeline.defs.resources import Workbench
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.views.health import CleanUp, Freshness, HarmDone, Leftover
@@ -21,25 +21,25 @@ _MOST_LISTED = 50
 
 
 @dg.asset_check(
-    asset=tenant_inventory,
+    asset=tenant_inventory.key,
     description="No tenant needs anybody: each is ready, or set aside on purpose.",
 )
-def all_tenants_are_ready(workbench: Workbench) -> dg.AssetCheckResult:
+def all_tenants_are_ready(systems: Systems) -> dg.AssetCheckResult:
     """Passes when no tenant is unwell."""
     from provisioning_pipeline.run.conclude import tenants
 
-    return ready_result(workbench.with_dry_connections(lambda connections: tenants(connections.ledger)))
+    return ready_result(systems.read(lambda connections: tenants(connections.ledger)))
 
 
 @dg.asset_check(
-    asset=reconciliation_plan,
+    asset=reconciliation_plan.key,
     description="Every difference that runs found was set right: no tenant with drift is left unwell.",
 )
-def no_drift_is_left(workbench: Workbench) -> dg.AssetCheckResult:
+def no_drift_is_left(systems: Systems) -> dg.AssetCheckResult:
     """Passes when no unwell tenant is left whose last difference nobody set right."""
     from provisioning_pipeline.views.health import leftover_now
 
-    return drift_result(workbench.with_dry_connections(leftover_now))
+    return drift_result(systems.read(leftover_now))
 
 
 @dg.asset_check(
@@ -47,34 +47,30 @@ def no_drift_is_left(workbench: Workbench) -> dg.AssetCheckResult:
     description="The last run over all tenants took away from no more people than the budget allows, or than were "
     "approved by name; none waits for approval; and the registry has not lost more rows than are believed.",
 )
-def harm_budget_is_respected(workbench: Workbench) -> dg.AssetCheckResult:
+def harm_budget_is_respected(systems: Systems) -> dg.AssetCheckResult:
     """Fails when more was taken away than allowed; warns while something waits for approval."""
     from provisioning_pipeline.views.health import harm_now
 
-    return harm_result(workbench.with_dry_connections(harm_now))
+    return harm_result(systems.read(harm_now))
 
 
-@dg.asset_check(
-    asset=tenant_inventory,
+clean_up_is_not_near = dg.AssetCheckSpec(
+    "clean_up_is_not_near",
+    asset=tenant_inventory.key,
     description="No workspace is about to be deleted by Twenty's own clean-up, which takes those that were not "
     "activated, or not paid for, within seven days.",
 )
-def clean_up_is_not_near(workbench: Workbench) -> dg.AssetCheckResult:
-    """Passes when no workspace that was never activated or never paid for is older than five days."""
-    from provisioning_pipeline.views.health import clean_up_now
-
-    return clean_up_result(workbench.with_dry_connections(clean_up_now))
 
 
 @dg.asset_check(
     asset=reconciliation_report,
     description="A run over all tenants has finished lately (PROVISIONING_REPORT_FRESH_HOURS).",
 )
-def report_is_fresh(workbench: Workbench) -> dg.AssetCheckResult:
+def report_is_fresh(systems: Systems) -> dg.AssetCheckResult:
     """Passes when the last whole run is not too old."""
     from provisioning_pipeline.views.health import freshness_now
 
-    return fresh_result(workbench.with_dry_connections(freshness_now))
+    return fresh_result(systems.read(freshness_now))
 
 
 def ready_result(lines: Sequence[TenantLine]) -> dg.AssetCheckResult:
@@ -125,7 +121,10 @@ def harm_result(harm: HarmDone | None) -> dg.AssetCheckResult:
 
 
 def clean_up_result(found: CleanUp) -> dg.AssetCheckResult:
-    """The check over workspaces that Twenty deletes soon; a server that cannot be read may hold some."""
+    """The check over workspaces that were never activated or paid for and are older than five days.
+
+    A server that cannot be read may hold some.
+    """
     rows = [(one.slug, one.workspace_id, f"{one.created_at:%Y-%m-%d %H:%M}") for one in found.near[:_MOST_LISTED]]
     return _result(
         "clean_up_is_not_near",

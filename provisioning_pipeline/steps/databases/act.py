@@ -1,4 +1,4 @@
-"""What is done by SQL in a tenant's own database, which no Twenty server serves.
+"""The step repair_databases: what is done by SQL in a tenant's own database, which no Twenty server serves.
 
 One transaction for the onboarding rows and one for an activation status; what is removed or changed is written down
 before, so that `provisioning undo` can put it back.
@@ -6,84 +6,69 @@ before, so that `provisioning undo` can put it back.
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from psycopg import Error
 
 from provisioning_pipeline.clients.onboarding_rows import activate_workspaces, remove_rows
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.locks import tenant_lock
-from provisioning_pipeline.ledger.removed_rows import WORKSPACE_TABLE, RemovedRows
+from provisioning_pipeline.ledger.removed_rows import WORKSPACE_TABLE
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, DatabasePlan
-from provisioning_pipeline.steps.chain import ChainResult
-from provisioning_pipeline.steps.record import Record
+from provisioning_pipeline.model.tenant import DatabasePlan
+from provisioning_pipeline.steps.databases.changes import MEND_WORKSPACE
+from provisioning_pipeline.steps.onboarding.changes import REMOVE_ROWS
 from provisioning_pipeline.steps.row_removal import kept
+from provisioning_pipeline.steps.scope import Scope
 
 
-@dataclass(frozen=True)
-class TenantDatabase:
-    """One tenant's own database being worked on. `database` may write; `ledger` is where the lock is taken."""
-
-    name: str
-    plan: DatabasePlan
-    database: Database
-    ledger: Database
-    removed_rows: RemovedRows
-    record: Record
-    lock_wait_seconds: float
-
-
-async def repair_tenant_database(work: TenantDatabase) -> ChainResult:
-    """Remove the planned rows and set the planned workspaces to ACTIVE. Never raises for what befalls one database."""
-    condition = work.plan.after
+async def repair_database(scope: Scope) -> None:
+    """Remove the planned rows and set the planned workspaces to ACTIVE; what befalls the database is its condition."""
+    plan = scope.plan.database
+    assert plan is not None
+    condition = plan.after
     try:
-        async with tenant_lock(work.ledger, work.name, wait_seconds=work.lock_wait_seconds):
-            for change, doing in ((Change.REMOVE_ROWS, _remove), (Change.MEND_WORKSPACE, _activate)):
-                left = await doing(work, change)
+        async with scope.own_database() as database:
+            for left in [await _remove(scope, plan, database), await _activate(scope, plan, database)]:
                 if left:
                     condition = is_false(ConditionType.TENANT_DATABASE, Reason.ROWS_CHANGED, left)
     except Fault as fault:
         condition = is_unknown(ConditionType.TENANT_DATABASE, fault.reason, fault.message)
     except Error as error:
-        condition = _refused(work.plan, error)
-    if condition is not work.plan.after and work.plan.told:
-        condition = replace(condition, message=f"{condition.message} {work.plan.told}")
-    return ChainResult(work.name, (condition,), tuple(work.record.outcomes), failed=False)
+        condition = _refused(plan, error)
+    if condition is not plan.after and plan.told:
+        condition = replace(condition, message=f"{condition.message} {plan.told}")
+    scope.set(condition)
 
 
-async def _remove(work: TenantDatabase, change: Change) -> str:
+async def _remove(scope: Scope, plan: DatabasePlan, database: Database) -> str:
     """Remove the rows; what is to be told of those that were left, or nothing."""
-    rows = work.plan.rows
-    what = f"onboarding rows ({', '.join(sorted({row.key for row in rows}))})"
+    what = f"onboarding rows ({', '.join(sorted({row.key for row in plan.rows}))})"
 
     async def remove() -> int:
-        async with kept(work.removed_rows, work.record.run_id, work.name, None) as keep:
-            return len(await remove_rows(work.database, rows, keep))
+        async with kept(scope.removed_rows, scope.run_id, scope.database_name, None) as keep:
+            return len(await remove_rows(database, plan.rows, keep))
 
-    return await _recorded(work, change, len(rows), what, remove)
+    return await _recorded(scope, REMOVE_ROWS, len(plan.rows), what, remove)
 
 
-async def _activate(work: TenantDatabase, change: Change) -> str:
-    planned = work.plan.activate
-
+async def _activate(scope: Scope, plan: DatabasePlan, database: Database) -> str:
     async def activate() -> int:
-        async with kept(work.removed_rows, work.record.run_id, work.name, None, WORKSPACE_TABLE) as keep:
-            return len(await activate_workspaces(work.database, planned, keep))
+        async with kept(scope.removed_rows, scope.run_id, scope.database_name, None, WORKSPACE_TABLE) as keep:
+            return len(await activate_workspaces(database, plan.activate, keep))
 
-    return await _recorded(work, change, len(planned), "workspaces set from PENDING_CREATION to ACTIVE", activate)
+    what = "workspaces set from PENDING_CREATION to ACTIVE"
+    return await _recorded(scope, MEND_WORKSPACE, len(plan.activate), what, activate)
 
 
-async def _recorded(
-    work: TenantDatabase, change: Change, planned: int, what: str, doing: Callable[[], Awaitable[int]]
-) -> str:
+async def _recorded(scope: Scope, change: Change, planned: int, what: str, doing: Callable[[], Awaitable[int]]) -> str:
     if not planned:
         return ""
     told = ""
     # a change of which nothing was made is none that was done
     with suppress(_AllLeft):
-        async with work.record.change(change, f"{planned} {what} in the tenant's database") as learnt:
+        async with scope.change(change, f"{planned} {what} in the tenant's database") as learnt:
             left = planned - await doing()
             if left:
                 told = f"{left} of {planned} {what} changed meanwhile and were left; the next run looks again."

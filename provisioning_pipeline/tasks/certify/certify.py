@@ -127,7 +127,7 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
         certificate = Certificate(
             server=wanted.server.name,
             base_url=wanted.server.base_url,
-            version=trial.session.version,
+            version=trial.session.known.version,
             contract=report.contract,
             began_at=began_at,
             seconds=round(time.monotonic() - begun, 1),

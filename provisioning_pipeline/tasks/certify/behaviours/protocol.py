@@ -19,7 +19,9 @@ _NO_SUCH = Operation("mutation", "certifyNoSuchOperation", Effect.READ, selectio
 async def _settings(trial: Trial) -> Seen:
     config = await trial.session.server_config()
     check_config(trial.session.system, config)
-    return Seen(f"version {trial.session.version or 'not reported'}, passwords, no captcha, no e-mail verification")
+    return Seen(
+        f"version {trial.session.known.version or 'not reported'}, passwords, no captcha, no e-mail verification"
+    )
 
 
 async def _contract(trial: Trial) -> Seen:

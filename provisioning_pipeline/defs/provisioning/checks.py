@@ -1,0 +1,47 @@
+"""What should be true of each tenant after a run."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from provisioning_pipeline.defs.provisioning.assets import tenant_workspace
+from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.model.visible import unsteered, visible
+from provisioning_pipeline.report import markdown
+
+_MOST_LISTED, _MOST_SHOWN = 100, 10
+
+
+@dg.asset_check(
+    asset=tenant_workspace.key,
+    description="Every tenant that the last run worked on got through each of its steps. A run evaluates it at the "
+    "step where a tenant fails, and once more at its end.",
+)
+def every_tenant_got_through(systems: Systems) -> dg.AssetCheckResult:
+    """Passes when the last run recorded no attempt that failed."""
+    from provisioning_pipeline.run.conclude import last_summary
+
+    summary = systems.read(lambda c: last_summary(c.ledger, c.removed_rows, c.settings))
+    reasons = {line.slug: str(line.reason) for line in summary.tenants} if summary else {}
+    failures = summary.failures if summary else ()
+    return got_through_result([(one.tenant, one.change, reasons.get(one.tenant, ""), one.detail) for one in failures])
+
+
+def got_through_result(rows: Sequence[tuple[str, str, str, str]]) -> dg.AssetCheckResult:
+    """The check over tenants that failed: slug, at which step, reason, message."""
+    more = f"\n\n…and {len(rows) - _MOST_LISTED} more." if len(rows) > _MOST_LISTED else ""
+    head = ("tenant", "step", "reason", "why")
+    return dg.AssetCheckResult(
+        check_name="every_tenant_got_through",
+        passed=not rows,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "failed": len({slug for slug, *_ in rows}),
+            # the first ones to be read without a click
+            **{
+                f"{visible(slug)} at {step}": unsteered(": ".join(filter(None, (reason, message))))
+                for slug, step, reason, message in rows[:_MOST_SHOWN]
+            },
+            "who": dg.MetadataValue.md(markdown.table(head, rows[:_MOST_LISTED]) + more if rows else "Nobody."),
+        },
+    )

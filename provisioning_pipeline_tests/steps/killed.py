@@ -30,7 +30,7 @@ _TRANSACTIONS: dict[Any, tuple[str, ...]] = {
 """What makes several statements one (a function: where it is called); a single statement is a boundary by itself."""
 
 _FORK_SERVER = multiprocessing.get_context("forkserver")
-_FORK_SERVER.set_forkserver_preload([__name__])
+_FORK_SERVER.set_forkserver_preload([__name__, "provisioning_pipeline.tasks.certify.preloaded"])
 
 
 @dataclass(frozen=True)

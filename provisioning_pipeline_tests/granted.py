@@ -1,4 +1,4 @@
-"""The roles of docs/operations.md, "Database privileges", made by running the statements that stand there."""
+"""The roles of docs/installation.md, "Database privileges", made by running the statements that stand there."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
-OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
+INSTALLATION = Path(__file__).parents[1] / "docs" / "installation.md"
 TENANT_ROLE, TENANT_PASSWORD = "provisioning_tenants", "choose-one"
 
 ONCE = "on the tenant cluster, once"
@@ -20,8 +20,8 @@ ROLE_PER_DATABASE = "one role per tenant database: on the cluster, for each"
 
 def documented(title: str) -> str:
     """The SQL block of the documentation that begins with this comment."""
-    text = OPERATIONS.read_text("utf-8")
-    section = text[text.index("## Database privileges") : text.index("## The member password key")]
+    text = INSTALLATION.read_text("utf-8")
+    section = text[text.index("## Database privileges") : text.index("## The service account")]
     blocks = {block.partition("\n")[0]: block for block in re.findall(r"```sql\n-- (.+?)```", section, re.DOTALL)}
     return f"-- {blocks[title]}"
 

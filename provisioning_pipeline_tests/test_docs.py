@@ -9,11 +9,12 @@ import typer
 from provisioning_pipeline.cli import reference
 from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.reasons import BY_CONDITION, meaning, next_step
 from provisioning_pipeline.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
 
 THE_TWO_COMMANDS = [
@@ -24,8 +25,12 @@ THE_TWO_COMMANDS = [
 
 @pytest.mark.parametrize(
     ("path", "render"),
-    [(reference.CONFIGURATION, reference.configuration), (reference.ENV_EXAMPLE, reference.env_example)],
-    ids=["configuration.md", ".env.example"],
+    [
+        (reference.CONFIGURATION, reference.configuration),
+        (reference.ENV_EXAMPLE, reference.env_example),
+        (reference.TROUBLESHOOTING, reference.troubleshooting),
+    ],
+    ids=["configuration.md", ".env.example", "troubleshooting.md"],
 )
 def test_a_generated_file_is_up_to_date(path, render):
     assert path.read_text("utf-8") == render(), "run: python -m provisioning_pipeline.cli.reference"
@@ -65,17 +70,21 @@ def test_what_the_env_example_comments_out_can_be_turned_on(tmp_path, monkeypatc
     assert len(Settings(_env_file=path).servers) == 2
 
 
+def test_every_reason_is_explained_once_in_the_order_in_which_findings_rank():
+    assert [reason for explained in BY_CONDITION.values() for reason in explained] == list(Reason)
+
+
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_is_explained(reason):
-    text = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
-    assert len(re.findall(rf"^\| `{reason}` \| \S.+ \| \S.+ \|$", text, re.MULTILINE)) == 1
+def test_the_page_has_a_heading_for_each_reason_with_its_meaning_and_next_step(reason):
+    text = reference.TROUBLESHOOTING.read_text("utf-8")
+    assert len(re.findall(rf"^#### `{reason}`\n\n\S.+\n\n\*\*Next:\*\* \S.+$", text, re.MULTILINE)) == 1
+    assert reason.lower() in _anchors(reference.TROUBLESHOOTING)
 
 
-def test_no_reason_is_explained_that_there_is_not():
-    text = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
-    by_reason = text[text.index("## By reason") : text.index("## By error sentence")]
-    named = re.findall(r"^\| `(\w+)` \|", by_reason, re.MULTILINE)
-    assert set(named) - set(Reason) == set()
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a_next_step_is_one_sentence_without_links(reason):
+    assert re.fullmatch(r"[^\]\n]+\.", next_step(reason))
+    assert not re.search(r"\]\(|\n", meaning(reason))
 
 
 @EVERY_DOC
@@ -116,6 +125,13 @@ def test_every_link_points_to_something(doc):
         assert file.is_file(), f"{doc.name}: {target}"
         if anchor:
             assert anchor in _anchors(file), f"{doc.name}: {target}"
+
+
+@EVERY_DOC
+def test_every_file_of_ours_that_a_page_names_exists(doc):
+    rooms = [ROOT, ROOT / "provisioning_pipeline", ROOT / "provisioning_pipeline_tests"]
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.py)`", _FENCE.sub("", doc.read_text("utf-8"))))
+    assert {name for name in named if not any((room / name).is_file() for room in rooms)} == set()
 
 
 def test_the_readme_has_exactly_the_two_commands_to_try_it():

@@ -1,4 +1,4 @@
-"""What docs/operations.md grants is what the roles of the tests have, and no more."""
+"""What docs/installation.md grants is what the roles of the tests have, and no more."""
 
 from collections.abc import Iterator
 

@@ -11,8 +11,9 @@ import httpx
 from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.connections import connect
-from provisioning_pipeline.run.reconcile import Reconciler
 from provisioning_pipeline.run.run import Applied, apply, dry_run
+from provisioning_pipeline.run.state import Run
+from provisioning_pipeline.run.work import work
 from provisioning_pipeline.sandbox.sandbox import Sandbox
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline.settings import PREFIX, Settings
@@ -81,7 +82,7 @@ class World:
 
         async def run() -> ChainResult:
             async with connect(self.settings, dry_run=False) as connections:
-                (result,) = await Reconciler(connections, "planned").run([entry])
+                (result,) = await work(Run(connections, "planned"), [entry])
                 return result
 
         return asyncio.run(run())

@@ -1,12 +1,12 @@
 """Runs a reconciliation in the terminal: progress while it works, a table and the report at the end."""
 
-import asyncio
 from collections.abc import Collection
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from provisioning_pipeline.cli import tables
+from provisioning_pipeline.cli.stopping import run_to_an_end
 from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.run import Applied
@@ -42,7 +42,7 @@ def apply_and_show(
         def progress(entry: TenantPlan, result: ChainResult) -> None:
             bar.update(task, advance=1, description=f"{plain(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
 
-        applied = asyncio.run(
+        applied = run_to_an_end(
             reconcile(
                 settings, () if saved else tenants, approved=approved, saved=saved, planned=planned, progress=progress
             )
@@ -70,7 +70,7 @@ def show(applied: Applied) -> None:
     summary = applied.summary
     tables.tenants(console, applied.tenants)
     console.print()
-    for sentence in (*summary.refusals, *(f"An error that nobody foresaw: {defect}" for defect in summary.defects)):
+    for sentence in (*summary.refusals, *(f"An unforeseen error: {defect}" for defect in summary.defects)):
         console.print(f"[red]{plain(sentence)}[/]")
     console.print(
         f"[bold]{plain(summary.verdict)}[/] {summary.actions} actions, {summary.mutating_calls} mutating calls, "

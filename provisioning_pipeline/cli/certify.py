@@ -1,7 +1,6 @@
 """`provisioning certify`: asks, shows how it goes, and ends with a verdict, a table, a page, and the exit code."""
 
 import asyncio
-import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, fail
+from provisioning_pipeline.cli.stopping import until_told_to_stop
 from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
 from provisioning_pipeline.model.certificate import Certificate, CrashPoint, Observation, Standing
 from provisioning_pipeline.report import certificate_page
@@ -49,7 +49,7 @@ def certify_and_show(settings: Settings, options: Options) -> int:
     """Certify one server and show what came of it; the exit code.
 
     Raises:
-        typer.Exit: when no such server is configured, or there is nobody to be asked.
+        typer.Exit: when no such server is configured, or there is no terminal to ask at.
     """
     server = _server(settings, options.server)
     errors = Terminal(stderr=True)
@@ -168,17 +168,7 @@ def _run(settings: Settings, wanted: Wanted, *, quiet: bool) -> Certificate:
             if not point.converges:
                 bar.console.print(f"[red]✗[/] killed {plain(point.moment)}: {plain(point.seen)}", soft_wrap=True)
 
-        return asyncio.run(_until_told_to_stop(settings, wanted, Told(begin, seen, cut)))
-
-
-async def _until_told_to_stop(settings: Settings, wanted: Wanted, told: Told) -> Certificate:
-    """Ctrl-C cancels by itself; being stopped by a service manager or losing the terminal does so, too."""
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
-    return await certify(settings, wanted, told)
+        return asyncio.run(until_told_to_stop(certify(settings, wanted, Told(begin, seen, cut))))
 
 
 def _line(seen: Observation) -> str:

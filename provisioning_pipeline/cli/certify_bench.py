@@ -99,7 +99,7 @@ class SandboxBench:
         self._everybody_in()
 
     def leave(self, email: str) -> None:
-        """Somebody leaves the organization."""
+        """A person leaves the organization."""
         self._clerk.remove_membership(self._organization, self._people[email][0])
 
     def workspace_at_clerk(self) -> str | None:
@@ -115,7 +115,7 @@ class SandboxBench:
 
     def _copy(self, source: str, target: str) -> None:
         self._postgres.drop_database(target)
-        # a killed run's connections end a moment after it, and nobody may be in a database that is copied
+        # a killed run's connections end a moment after it, and no session may be in a database that is copied
         end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
         self._postgres.execute("postgres", end, [source])
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log")

@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Gives every tenant a ready Twenty CRM workspace behind Clerk sign-in.\n\n"
     "Try it on this machine: provisioning demo. Against real systems: set PROVISIONING_* (docs/configuration.md), "
     "then provisioning preflight, provisioning plan, provisioning apply.\n\n"
-    "Exit codes: 0 all ready, 1 the run itself failed, 2 bad input or settings, 3 done with some tenants unwell.",
+    "Exit codes: 0 all ready, 1 the run itself failed, 2 bad input or settings, 3 done with some tenants not ready.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -154,7 +154,7 @@ def certify(
     changed since. A page is written beside the reports.
 
     Exit codes: 0 all holds (or not agreed to); 1 something does not, or could not be looked at; 2 bad input or
-    settings, or nobody to ask.
+    settings, or no terminal to ask at.
     """
     from provisioning_pipeline.cli.certify import Options, certify_and_show
 
@@ -246,7 +246,7 @@ def undo(
     report; statuses it sets again unless PROVISIONING_MEND_HAND_MADE=false. People who were taken over stay members.
 
     Exit codes: 0 all back, nothing to do or not agreed to; 1 the ledger cannot be read or written to; 2 bad input or
-    settings, no such run or several, or nobody to ask; 3 some not put back.
+    settings, no such run or several, or no terminal to ask at; 3 some not put back.
     """
     from provisioning_pipeline.cli.undo import undo_and_show
 
@@ -264,10 +264,10 @@ def restart(
 ) -> None:
     """Let a tenant whose workspace was deleted in Twenty start anew: the next run makes it a new, empty one.
 
-    Refused as long as the workspace stands, and where nobody can say whether it does. Writes to the ledger alone.
+    Refused as long as the workspace exists, and where we cannot see whether it does. Writes to the ledger alone.
 
     Exit codes: 0 done or not agreed to; 1 the ledger cannot be read or written to; 2 the workspace is not gone, no such
-    tenant, or nobody to ask.
+    tenant, or no terminal to ask at.
     """
     from provisioning_pipeline.cli.restart import restart_and_show
 
@@ -292,24 +292,26 @@ def status(
     import asyncio
 
     from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.report.summary import verdict_of
+    from provisioning_pipeline.report.summary import cut_in_words, verdict_of
     from provisioning_pipeline.report.timeline_page import Timeline
     from provisioning_pipeline.run.conclude import tenants as read
     from provisioning_pipeline.run.connections import connect
-    from provisioning_pipeline.run.shut_out import told_shut_out
+    from provisioning_pipeline.views.cut_runs import cut_since_last_finished
+    from provisioning_pipeline.views.shut_out import told_shut_out
     from provisioning_pipeline.views.tenant_timeline import timelines
 
     settings = settings_or_exit()
 
-    async def run() -> tuple[list[Timeline], str]:
+    async def run() -> tuple[list[Timeline], str, list[str]]:
         async with connect(settings, dry_run=True) as connections:
             if tenant is not None:
-                return await timelines(connections.ledger.database, tenant, most=events), ""
+                return await timelines(connections.ledger.database, tenant, most=events), "", []
             lines = await read(connections.ledger, with_conditions=as_json)
-            return [Timeline(line) for line in lines], await told_shut_out(connections)
+            cut = [cut_in_words(point) for point in await cut_since_last_finished(connections.ledger.database)]
+            return [Timeline(line) for line in lines], await told_shut_out(connections), cut
 
     with one_sentence():
-        chosen, shut_out = asyncio.run(run())
+        chosen, shut_out, cut = asyncio.run(run())
     if tenant is not None and not chosen:
         raise fail(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.", BAD_INPUT)
     if as_json:
@@ -324,6 +326,8 @@ def status(
         say("", verdict_of([found.tenant for found in chosen]))
         if shut_out:
             say(shut_out)
+        if cut:
+            say(*cut, "`provisioning apply` goes on from there.")
     else:
         for found in chosen:
             tables.tenant(Terminal(), found.tenant)

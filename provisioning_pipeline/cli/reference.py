@@ -1,21 +1,26 @@
-"""Renders docs/configuration.md and .env.example from the settings: `python -m provisioning_pipeline.cli.reference`.
+"""Renders the generated documentation: `python -m provisioning_pipeline.cli.reference`.
 
-The one place where a setting is described is the package `settings`; a test fails when the two files lag behind it.
+The package `settings` is the one place where a setting is described; docs/configuration.md and .env.example come from
+it. `model/reasons.py` is the one place where a reason is explained; its part of docs/troubleshooting.md comes from
+there. A test fails when a file lags behind its source.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from provisioning_pipeline.model.condition import ConditionType, Reason
+from provisioning_pipeline.model.reasons import BY_CONDITION, Explanation
 from provisioning_pipeline.settings import PREFIX, Settings, TwentyServer
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 ENV_EXAMPLE = ROOT / ".env.example"
+TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
 
 
 class Need(StrEnum):
@@ -156,13 +161,37 @@ def env_example() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def troubleshooting() -> str:
+    """The whole of docs/troubleshooting.md: the reasons anew, what stands before and after them as it is."""
+    page = TROUBLESHOOTING.read_text(encoding="utf-8")
+    before, _, rest = page.partition(_REASONS_BEGIN)
+    _, _, after = rest.partition(_REASONS_END)
+    return "\n\n".join([before + _REASONS_BEGIN, *_reasons(), _REASONS_END + after])
+
+
 def write() -> None:
-    """Write both files."""
+    """Write the files."""
     CONFIGURATION.write_text(configuration(), encoding="utf-8")
     ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
+    TROUBLESHOOTING.write_text(troubleshooting(), encoding="utf-8")
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------
+
+
+def _reasons() -> Iterator[str]:
+    for condition, explained in BY_CONDITION.items():
+        question, about = _QUESTIONS[condition]
+        yield f"### {condition}: {question}"
+        if about:
+            yield about
+        for reason, explanation in explained.items():
+            yield _reason(reason, explanation)
+
+
+def _reason(reason: Reason, explanation: Explanation) -> str:
+    step = " ".join(filter(None, [explanation.next_step, explanation.details]))
+    return f"#### `{reason}`\n\n{explanation.means}\n\n**Next:** {step}"
 
 
 def _section(name: str, field: FieldInfo) -> str:
@@ -273,7 +302,7 @@ setting does.
 
 ## Certificates
 
-Over HTTPS whoever the machine trusts is trusted: the system's store (`/etc/ssl/certs` on most; a machine without one
+Over HTTPS we trust what the machine trusts: the system's store (`/etc/ssl/certs` on most; a machine without one
 gets Mozilla's list). For a private certificate authority, or a certificate that is signed by itself, either
 
 - add it to the system's store (Debian and Ubuntu: a `.crt` file in `/usr/local/share/ca-certificates`, then
@@ -287,6 +316,45 @@ code 2. `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` are not read."""
 
 _ENV_HEAD = """# Copy to .env and fill in. Generated from provisioning_pipeline/settings by
 # `python -m provisioning_pipeline.cli.reference`; docs/configuration.md says more. Lists are JSON."""
+
+
+_REASONS_BEGIN = (
+    "<!-- reasons: generated from provisioning_pipeline/model/reasons.py by "
+    "`python -m provisioning_pipeline.cli.reference` -->"
+)
+_REASONS_END = "<!-- end of reasons -->"
+
+_QUESTIONS: Mapping[ConditionType, tuple[str, str]] = {
+    ConditionType.DETECTED: ("is its database there?", ""),
+    ConditionType.TENANT_DATABASE: (
+        "what stands in its own database?",
+        """This is about a tenant's own database, which no Twenty server serves: a copy of schema `core` that the
+tenant manager left, and workspaces inserted there by SQL. None of these reasons keeps a tenant from being ready. A
+database that no run had cause to read has no such condition.
+
+`Waiting` stands here while a run is about to repair the database, `TenantBusy` when another run holds the tenant or
+another session the rows, `DatabaseVanished` when it was dropped meanwhile.""",
+    ),
+    ConditionType.REGISTERED: ("may we work on it?", ""),
+    ConditionType.WORKSPACE_READY: ("is there an active workspace?", ""),
+    ConditionType.MEMBERS_SYNCED: (
+        "is every Clerk member the right member?",
+        """One member who needs a person makes this false (`AccountUnproven` of a member who is in the workspace is only
+reported); we finish the others all the same. If there are several findings, the condition takes the first reason in
+the order below, those that keep the tenant from being ready before the others, and its message has up to three
+findings. `provisioning plan acme --json` lists all that a run can find without trying.""",
+    ),
+    ConditionType.ONBOARDING_COMPLETE: ("is the wizard silent?", ""),
+    ConditionType.LOGIN_PROVED: (
+        "do the admin and our members get in?",
+        """A reconciliation proves the admin's login, and those of all members that we added or linked in a tenant that
+it changed. A [verification](operations.md#verification) also makes this false, by a login that failed; it is true
+again once the admin and each member who failed got in. Where each person who could be the admin has an account that
+proves nothing (`AccountUnproven`, above), the logins of the members count instead.""",
+    ),
+    ConditionType.READY: ("does everything hold?", ""),
+}
+"""Condition → the question that it answers, and what the page says about it before its reasons."""
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, fail
+from provisioning_pipeline.cli.stopping import run_to_an_end
 from provisioning_pipeline.cli.terminal import agreed, say, say_json
 from provisioning_pipeline.cli.undo import at_a_terminal
 from provisioning_pipeline.settings import Settings
@@ -14,7 +15,7 @@ def restart_and_show(settings: Settings, tenant: str, *, yes: bool, as_json: boo
     """Look, ask, drop the link, and say what comes next; the exit code.
 
     Raises:
-        typer.Exit: when the workspace is not gone, or there is nobody to be asked.
+        typer.Exit: when the workspace is not gone, or there is no terminal to ask at.
     """
     try:
         found = asyncio.run(gone(settings, tenant))
@@ -22,7 +23,7 @@ def restart_and_show(settings: Settings, tenant: str, *, yes: bool, as_json: boo
         if not (yes or _agreed(found)):
             _end(found, None, "Nothing was changed.", as_json=as_json)
             return ALL_READY
-        run_id = asyncio.run(start_anew(settings, found))
+        run_id = run_to_an_end(start_anew(settings, found))
     except NotGone as fault:
         raise fail(f"{fault} Nothing was changed.", BAD_INPUT) from None
     sentence = f"The next run makes {found.slug} a new workspace: `provisioning apply {found.slug}` does that now."

@@ -147,7 +147,7 @@ def _tell(
     table = Table(title="The sandbox is running", title_justify="left", show_header=False, box=None)
     table.add_row("Twenty", ", ".join(f"{one.base_url} (as {one.options.version})" for one in sandbox.twenty))
     table.add_row("Clerk", sandbox.clerk.base_url)
-    table.add_row("HTTP door", f"{api_url} (openapi.json; /reports/latest once a run has finished)")
+    table.add_row("HTTP API", f"{api_url} (openapi.json; /reports/latest once a run has finished)")
     table.add_row("Postgres", f"127.0.0.1:{sandbox.postgres.port}, registry in database tenant_manager")
     count = sandbox.tenant_count()
     table.add_row("Tenants", f"{count} in the registry ({options.fleet})")
@@ -217,7 +217,7 @@ def session_token(
     ] = 60,
     v1: Annotated[bool, typer.Option("--v1", help="Clerk's older form, with the claims org_id and org_role.")] = False,
 ) -> None:
-    """Print a Clerk session token of somebody in a tenant of the running sandbox, and nothing else.
+    """Print a Clerk session token of a person in a tenant of the running sandbox, and nothing else.
 
     [bold]curl -H "Authorization: Bearer $(provisioning sandbox session-token acme)" $PROVISIONING_API_URL/v1/session[/]
 
@@ -286,7 +286,7 @@ def _organization_of(registry_url: str, tenant: str) -> str:
         _fail(f"Several tenants are called {tenant!r}. Give one of {_listed([row[0] for row in found])}.", BAD_INPUT)
     ((_, organization_id),) = found
     if not organization_id:
-        _fail(f"Tenant {tenant!r} has no Clerk organization in the registry, so nobody can be signed in.", BAD_INPUT)
+        _fail(f"Tenant {tenant!r} has no Clerk organization in the registry, so there is no one to sign in.", BAD_INPUT)
     return str(organization_id)
 
 

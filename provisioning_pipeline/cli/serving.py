@@ -1,4 +1,4 @@
-"""`provisioning serve`: the HTTP door."""
+"""`provisioning serve`: the HTTP API."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 8000,
 ) -> None:
-    """Serve the HTTP door: for the tenant manager, for gateways and front ends, for Clerk, and for people.
+    """Serve the HTTP API: for the tenant manager, for gateways and front ends, for Clerk, and for people.
 
     Tenant managers ask for a workspace: PUT /v1/tenants/SLUG, with an API key of `provisioning keys create`.
 

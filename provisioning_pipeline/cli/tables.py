@@ -1,5 +1,6 @@
 """Tables for a terminal."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from provisioning_pipeline.cli.terminal import Terminal, plain
-from provisioning_pipeline.model.condition import Status
+from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.reasons import meaning, next_step
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.report.plan_lines import duration, lines_of
@@ -16,13 +18,13 @@ from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.report.timeline_page import Timeline, event_json
 from provisioning_pipeline.tasks.preflight import Check
 
-_GLYPHS = {"ready": "[green]✓ ready[/]", "unwell": "[red]✗ unwell[/]", "aside": "[dim]- aside[/]"}
+_GLYPHS = {"ready": "[green]✓ ready[/]", "unwell": "[red]✗ not ready[/]", "aside": "[dim]- excluded[/]"}
 _STATUS_GLYPHS = {Status.TRUE: "[green]✓[/]", Status.FALSE: "[red]✗[/]", Status.UNKNOWN: "[yellow]?[/]"}
 _MOST_ROWS = 60
 
 
 def tenants(console: Terminal, lines: Sequence[TenantLine]) -> None:
-    """One row per tenant, the unwell first with what to do; long fleets are cut, never the unwell."""
+    """One row per tenant, those that are not ready first and all of them. Below, the next step by reason."""
     unwell = sum(line.state == "unwell" for line in lines)
     shown = lines[: max(_MOST_ROWS, unwell)]
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -38,10 +40,13 @@ def tenants(console: Terminal, lines: Sequence[TenantLine]) -> None:
     console.print(table)
     if len(shown) < len(lines):
         console.print(f"[dim]…and {len(lines) - len(shown)} more; --json lists them all.[/]")
+    reasons = Counter(line.reason for line in lines if line.state == "unwell")
+    for reason, count in reasons.most_common():
+        console.print(f"[bold]{count} × {reason}[/] Next: {plain(next_step(reason))}", soft_wrap=True)
 
 
 def tenant(console: Terminal, line: TenantLine) -> None:
-    """One tenant with every condition."""
+    """One tenant with every condition; below, what each reason means that does not hold, and what to do next."""
     console.print(f"[bold]{plain(line.slug)}[/]  {_GLYPHS[line.state]}")
     facts = {
         "database": line.database_name,
@@ -66,6 +71,11 @@ def tenant(console: Terminal, line: TenantLine) -> None:
             plain(condition.message),
         )
     console.print(table)
+    unmet = (stored.condition for stored in line.conditions if stored.condition.status is not Status.TRUE)
+    for reason in dict.fromkeys(condition.reason for condition in unmet):
+        if reason is not Reason.WAITING:
+            console.print(f"  [bold]{reason}[/]: {plain(meaning(reason))}")
+            console.print(f"  [bold]Next:[/] {plain(next_step(reason))}")
 
 
 def timeline(console: Terminal, found: Timeline) -> None:

@@ -52,7 +52,7 @@ def agreed(question: str) -> bool:
 
 
 def clean_what_python_prints() -> None:
-    """Have warnings that nobody logs, and errors that nobody foresaw, printed in the same way."""
+    """Have warnings that no handler logs, and unforeseen errors, printed in the same way."""
     logging.lastResort = _LastResort(logging.WARNING)
     sys.excepthook = _print_error
 

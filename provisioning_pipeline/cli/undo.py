@@ -8,6 +8,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, fail
+from provisioning_pipeline.cli.stopping import run_to_an_end
 from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
 from provisioning_pipeline.settings import Settings
@@ -23,7 +24,7 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
     With `as_json` only one object on standard output.
 
     Raises:
-        typer.Exit: when there was no such run, or there is nobody to be asked.
+        typer.Exit: when there was no such run, or there is no terminal to ask at.
     """
     try:
         undoable = asyncio.run(removed_rows(settings, run_id))
@@ -45,7 +46,7 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
 
 
 def at_a_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Whether there is a terminal to ask at."""
     return sys.stdin.isatty()
 
 
@@ -60,7 +61,7 @@ def _put_back(settings: Settings, undoable: Undoable, *, quiet: bool) -> Undone:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
         task = bar.add_task("putting back", total=len(undoable.rows))
-        return asyncio.run(put_back(settings, undoable.run_id, lambda _: bar.update(task, advance=1)))
+        return run_to_an_end(put_back(settings, undoable.run_id, lambda _: bar.update(task, advance=1)))
 
 
 def _nothing(undoable: Undoable) -> str:

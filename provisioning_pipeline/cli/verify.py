@@ -1,11 +1,11 @@
 """Runs a verification in the terminal: progress while it works, the failures in a table and the totals at the end."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from provisioning_pipeline.cli.stopping import run_to_an_end
 from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.verify import NotLookedAt, TenantVerified, Verified
@@ -25,7 +25,7 @@ def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int
             mark = "?" if done.not_looked_at else "✗" if done.failures else "✓"
             bar.update(task, total=count, advance=1, description=f"{plain(done.slug)} {mark}")
 
-        verified = asyncio.run(look(settings, tenants, sample=sample, progress=progress))
+        verified = run_to_an_end(look(settings, tenants, sample=sample, progress=progress))
     if as_json:
         say_json(verified_json(verified))
     else:
@@ -50,7 +50,7 @@ def show(console: Terminal, verified: Verified) -> None:
     for sentence in missed_in_words(verified.not_looked_at):
         console.print(f"[yellow]? {plain(sentence)}[/]")
     for defect in verified.defects:
-        console.print(f"[red]An error that nobody foresaw: {plain(defect)}[/]")
+        console.print(f"[red]An unforeseen error: {plain(defect)}[/]")
     console.print(f"[bold]{totals(verified)}[/]")
 
 
@@ -69,7 +69,7 @@ def totals(verified: Verified) -> str:
 
 
 def missed_in_words(missed: Sequence[NotLookedAt]) -> list[str]:
-    """One sentence for each reason why nobody looked; tenants with the same one are told together."""
+    """One sentence for each reason why a tenant was not examined, with all tenants that have it."""
     slugs: dict[str, list[str]] = {}
     for tenant in missed:
         slugs.setdefault(f"{tenant.reason}: {tenant.message}", []).append(tenant.slug)

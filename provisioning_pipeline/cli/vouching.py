@@ -11,7 +11,7 @@ from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say, say
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
-    from provisioning_pipeline.run.shut_out import ShutOut
+    from provisioning_pipeline.views.shut_out import ShutOut
 
 
 def vouch(
@@ -20,7 +20,7 @@ def vouch(
     why: Annotated[str | None, typer.Option(help="How you know that the account is theirs; it is recorded.")] = None,
     by: Annotated[str | None, typer.Option(help="Who vouches; without it your name on this machine.")] = None,
     take_back: Annotated[bool, typer.Option("--take-back", help="Forget the vouches for this address.")] = False,
-    list_all: Annotated[bool, typer.Option("--list", help="List every account that somebody vouched for.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List every account that an operator vouched for.")] = False,
     tenant: Annotated[
         str | None,
         typer.Option(metavar="SLUG", help="List the members of this tenant whose account proves nothing."),
@@ -36,7 +36,7 @@ def vouch(
     they are signed in over HTTP from now on. The word holds for this one account while it has this address. Take it
     back with --take-back: the person keeps what they have then, and is not raised any more.
 
-    `--tenant SLUG` lists the members of a tenant whom this is about, for example after taking over a Twenty in use;
+    `--tenant SLUG` lists the members of a tenant that this concerns, for example after taking over a Twenty in use;
     with `--all` it vouches for all of them.
     """
     if list_all:
@@ -144,12 +144,12 @@ def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
     with one_sentence():
         taken = asyncio.run(take_back(settings, email, server=server))
     if not taken:
-        raise fail(f"Nobody vouched for {email}; `provisioning vouch --list` shows whom.", BAD_INPUT)
+        raise fail(f"No operator vouched for {email}; `provisioning vouch --list` shows the accounts.", BAD_INPUT)
     if as_json:
         say_json([_row(known) for known in taken], indent=2)
         return
     for known in taken:
-        say(f"Nobody vouches for {known.email} on {known.server} any more. They keep the role that they have.")
+        say(f"No operator vouches for {known.email} on {known.server} any more. They keep their role.")
 
 
 def _list(*, as_json: bool) -> None:
@@ -164,7 +164,7 @@ def _list(*, as_json: bool) -> None:
         say_json([_row(known) for known in found], indent=2)
         return
     if not found:
-        say("Nobody has vouched for any account.")
+        say("No operator has vouched for any account.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("e-mail", "server", "vouched by", "when", "why"):

@@ -1,4 +1,4 @@
-"""A typed client of the HTTP door that `provisioning serve` opens; it uses nothing else of ours.
+"""A typed client of the HTTP API that `provisioning serve` answers; it uses nothing else of ours.
 
 `ProvisioningClient` waits for each answer, `AsyncProvisioningClient` is for asyncio; docs/examples shows both in use.
 """

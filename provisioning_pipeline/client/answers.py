@@ -1,4 +1,4 @@
-"""Reads the HTTP door's answers. Pure. Unknown fields are ignored, for the server may be newer than this client."""
+"""Reads the HTTP API's answers. Pure. Unknown fields are ignored, for the server may be newer than this client."""
 
 import re
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ def event_page(answer: Answer, call: Call) -> EventPage:
 
 
 def refusal(answer: Answer) -> ProvisioningError:
-    """The error that an answer other than success stands for, whoever gave it."""
+    """The error that an answer other than success stands for, from whatever it came."""
     try:
         problem = _PROBLEM.validate_json(answer.body)
     except ValidationError:

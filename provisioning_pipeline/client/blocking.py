@@ -115,7 +115,7 @@ class ProvisioningClient:
         """Look at the tenant until it is ready, as often as `Retry-After` says.
 
         Raises:
-            NotReady: it did not become ready in time, or was set aside; the text has the conditions that are not met.
+            NotReady: it did not become ready in time, or was excluded; the text has the conditions that are not met.
             ProvisioningError, Unreachable: the server was away when the time was over.
         """
         return self._held(conversation.until_ready(slug, timeout_seconds, time.monotonic))

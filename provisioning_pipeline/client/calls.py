@@ -1,4 +1,4 @@
-"""The requests of the HTTP door, built from what callers give. Pure, but for the idempotency keys."""
+"""The requests of the HTTP API, built from what callers give. Pure, but for the idempotency keys."""
 
 import re
 from collections.abc import Mapping

@@ -14,7 +14,7 @@ _ADVICE = {
     429: "Ask less often, or later.",
     503: "Asking again later is safe.",
 }
-_ADVICE_SERVER = "The request is not at fault: whoever runs the server finds it in its log by the request id."
+_ADVICE_SERVER = "The request is not at fault: the server's operator finds the error in its log by the request id."
 _ADVICE_REDIRECT = "Redirects are not followed, so that the key goes nowhere else: give the right address as base_url."
 
 
@@ -89,7 +89,7 @@ def not_ready(tenant: "Tenant", timeout_seconds: float) -> NotReady:
         f"{condition.type} is {condition.status}, {condition.reason}: {condition.message}" for condition in unmet
     ]
     if tenant.aside:
-        begin, end = f"{tenant.slug} is set aside, and waiting does not change that.", []
+        begin, end = f"{tenant.slug} is excluded, and waiting does not change that.", []
     else:
         begin = f"{tenant.slug} is still {tenant.state} after {timeout_seconds:g} s."
         end = [f"Run {tenant.run_id} is at it."] if tenant.run_id else []

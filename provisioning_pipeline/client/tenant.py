@@ -1,4 +1,4 @@
-"""The nouns of the HTTP door's answers."""
+"""The nouns of the HTTP API's answers."""
 
 from dataclasses import dataclass
 

@@ -21,6 +21,26 @@ async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run this to its end, also when we are cancelled meanwhile; the cancellation goes on after it."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+        except Exception:  # noqa: BLE001  # it is the task's, and goes on below
+            break
+    if cancelled is not None:
+        # its failure is told by nobody else
+        task.exception()
+        raise cancelled
+    return task.result()
+
+
 async def both(one: Coroutine[Any, Any, S], other: Coroutine[Any, Any, T]) -> tuple[S, T]:
     """The same for two of different types."""
     first, second = await all_of([one, other])

@@ -81,11 +81,11 @@ class DagsterClient:
             job: its name.
             config: of the run.
             tags: of the run.
-            known: where the job is, if somebody knows; where several code locations have it, nothing else tells which
+            known: where the job is, if that is known; where several code locations have it, nothing else tells which
                 one is meant.
 
         Raises:
-            DagsterAway: when that failed, or nobody knows whether it did.
+            DagsterAway: when that failed, or may have failed.
         """
         place = await self._place(job, known)
         answer = await self._ask(

@@ -23,7 +23,7 @@ class NotWritten(OSError):
 
 
 def write_whole(path: "UPath | Path", content: bytes, *, setting: str, readers: Readers = "owner") -> None:
-    """Write the file; whoever reads it meanwhile gets the one before. What cannot be written leaves nothing behind.
+    """Write the file; a reader meanwhile gets the earlier one. What cannot be written leaves nothing behind.
 
     On this machine the file, and each folder that is made for it, has the mode that `readers` stands for, whatever the
     umask is and whatever mode the file before had. Folders that are there already stay as they are. An object store has
@@ -81,7 +81,7 @@ def _make_folder(folder: Path, mode: int) -> None:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Into a file that nobody could open before it had its mode."""
+    """Into a file that no other user could open before it had its mode."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
     with os.fdopen(handle, "wb") as opened:
         os.fchmod(handle, mode)

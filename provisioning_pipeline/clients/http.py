@@ -23,10 +23,10 @@ _VERIFY_WORDS: Mapping[int, str] = {
     62: "is for another host name: correct the URL, or the certificate there",
     64: "is for another address: correct the URL, or the certificate there",
 }
-"""OpenSSL's code → what is wrong with a certificate; others are a matter of whom this machine trusts."""
+"""OpenSSL's code → what is wrong with a certificate; others depend on what this machine trusts."""
 _NOT_TRUSTED = (
-    "comes from nobody whom this machine trusts ({}): add its certificate authority to the system's store, or name a "
-    "file with it in SSL_CERT_FILE (docs/configuration.md, Certificates)"
+    "comes from no authority that this machine trusts ({}): add its certificate authority to the system's store, or "
+    "name a file with it in SSL_CERT_FILE (docs/configuration.md, Certificates)"
 )
 
 
@@ -65,7 +65,7 @@ def _proxy(url: str) -> httpx.Proxy:
 
 @cache
 def certificates() -> ssl.SSLContext:
-    """Whom this machine trusts: the system's store, or what SSL_CERT_FILE and SSL_CERT_DIR put in its place.
+    """What this machine trusts: the system's store, or what SSL_CERT_FILE and SSL_CERT_DIR put in its place.
 
     Read once: each reading takes longer than a call. A machine without a store gets Mozilla's list, from certifi.
     """

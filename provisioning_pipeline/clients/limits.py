@@ -15,7 +15,7 @@ fleet of 100,000 memberships (about 320 calls of 800) never waits, and a longer 
 
 
 class RateLimit:
-    """Lets at most `calls` begin within any 10 seconds of one event loop, and nobody while a refusal lasts.
+    """Lets at most `calls` begin within any 10 seconds of one event loop, and none while a refusal lasts.
 
     Args:
         calls: most calls in 10 seconds; at least 1.
@@ -37,7 +37,7 @@ class RateLimit:
                 await asyncio.sleep(wait)
                 continue
             await bucket.acquire()
-            if not self.held:  # somebody may have been refused meanwhile
+            if not self.held:  # another call may have been refused meanwhile
                 return
 
     @property
@@ -46,7 +46,7 @@ class RateLimit:
         return self._resume_at > asyncio.get_running_loop().time()
 
     def hold(self, seconds: float) -> None:
-        """Nobody sends for so long: the other side refused a call and said when to come again."""
+        """No call goes out for so long: the other side refused a call and said when to come again."""
         self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + seconds)
 
     def _bucket(self, loop: asyncio.AbstractEventLoop) -> AsyncLimiter:
@@ -68,5 +68,5 @@ def shared_limit(key: str, calls: int) -> RateLimit:
 
     Kept for as long as the process lives: a limit that went with its last user would let the next one burst again.
     """
-    # a hash: nobody should find the key itself in the memory of a limiter
+    # a hash: the key itself should not be found in the memory of a limiter
     return _limits.setdefault((hashlib.sha256(key.encode()).hexdigest(), calls), RateLimit(calls))

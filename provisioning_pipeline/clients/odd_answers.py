@@ -1,4 +1,4 @@
-"""An answer that is not what was asked for: found out once, here, so that nobody above trips over it.
+"""An answer that is not what was asked for: found out once, here, so that no caller trips over it.
 
 A proxy, a login page or a half-started server may answer in the place of the system that was called, or cut an answer
 short. That says nothing about the system, so it is tried again like an HTTP 5xx.
@@ -30,7 +30,7 @@ class OddAnswer(Exception):
 
 
 class OddAnswerFault(Fault):
-    """No usable answer came, although somebody answered.
+    """No usable answer came, although something answered.
 
     Args:
         why: what came last.

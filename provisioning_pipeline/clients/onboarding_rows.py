@@ -122,7 +122,7 @@ async def remove_rows(
 
     Raises:
         Fault: when the database cannot be reached or the connection breaks (then the rows are there, or all of them
-            gone), when a row is held by somebody else, or the table is not one that this program knows, or one through
+            gone), when another session holds a row, or the table is not one that this program knows, or one through
             which its owner could run code as us.
         psycopg.Error: whatever else PostgreSQL refuses, such as InsufficientPrivilege.
     """

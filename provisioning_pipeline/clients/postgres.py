@@ -32,7 +32,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
 P = ParamSpec("P")
-# what befalls a connection is told once, by the fault; psycopg's own words go where somebody set up logs
+# what befalls a connection is told once, by the fault; psycopg's own words go where logs are set up
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
@@ -44,9 +44,9 @@ Parameters = Sequence[Any] | Mapping[str, Any] | None
 FIXED_PATH: Final[LiteralString] = "SET LOCAL search_path = pg_catalog, pg_temp"
 """For one transaction: what is not named with its schema is PostgreSQL's own."""
 PATIENCE_SECONDS: Final = 20.0
-"""A server that answered before may be restarting: as long as that takes, nobody gives up."""
+"""A server that answered before may be restarting: as long as that takes, we do not give up."""
 _PLACE_SECONDS: Final = 30.0
-"""Longest wait for a connection that somebody else in this process uses."""
+"""Longest wait for a connection that another task of this process uses."""
 _MOST_IDLE_SECONDS: Final = 300.0
 _TRUSTED_IDLE_SECONDS: Final = 5.0
 """A connection that was idle for longer is asked for a sign of life: a firewall may have dropped it silently."""
@@ -131,7 +131,7 @@ class ConnectionLost(Fault):
     """A connection broke while it was used.
 
     Args:
-        committing: at the end of a transaction that wrote, so that nobody knows whether it holds.
+        committing: at the end of a transaction that wrote, so that we cannot know whether it holds.
     """
 
     def __init__(self, reason: Reason, message: str, *, committing: bool) -> None:
@@ -364,7 +364,7 @@ class Database:
                     raise self._refused(error) from None
             else:
                 self._answered, self._away_since = True, None
-                # for whoever begins a transaction of their own on a connection outside the pool
+                # for callers that begin a transaction of their own on a connection outside the pool
                 await connection.set_read_only(True if self.read_only else None)
                 return connection, True
             await asyncio.sleep(pause)
@@ -423,7 +423,7 @@ class Database:
             return Fault(
                 FaultKind.BUSY,
                 Reason.TENANT_BUSY,
-                f"{where}: somebody else has been changing the same rows or tables for longer than lock_timeout lets "
+                f"{where}: another session has been changing the same rows or tables for longer than lock_timeout lets "
                 "us wait; the next run looks again.",
             )
         if isinstance(error, errors.CharacterNotInRepertoire | errors.UntranslatableCharacter):
@@ -455,7 +455,7 @@ class Database:
         if refusal is Refusal.FULL:
             advice = (
                 f"A run opens up to {self._most_of_all} connections there: raise the limit of our role or of the "
-                "database, or lower PROVISIONING_TENANT_CONCURRENCY (docs/operations.md#connections)."
+                "database, or lower PROVISIONING_TENANT_CONCURRENCY (docs/installation.md#connections)."
             )
         return Fault(FaultKind.TRANSIENT, self._unreachable, f"{where} cannot be reached: {text}. {advice}")
 
@@ -511,7 +511,7 @@ async def answers(connection: Connection, within_seconds: float) -> bool:
         await asyncio.wait({asked}, timeout=within_seconds)
     finally:
         if not asked.done():
-            # to give up on a silent server takes as long as the network does: nobody waits for that
+            # to give up on a silent server takes as long as the network does: we do not wait for that
             asked.cancel()
             asked.add_done_callback(lambda _: connection.pgconn.finish())
     if not asked.done():

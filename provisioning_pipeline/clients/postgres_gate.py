@@ -77,7 +77,7 @@ async def gated(connection: Connection, *, most_bytes: int, seconds: float) -> A
     """Everything that this connection sends and gets meanwhile goes through a gate. It is closed at the end.
 
     Args:
-        connection: in use by nobody else, with nothing under way.
+        connection: not in use elsewhere, with nothing under way.
         most_bytes: that its server may send, with what encryption adds.
         seconds: from now on.
     """

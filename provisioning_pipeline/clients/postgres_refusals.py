@@ -15,11 +15,11 @@ from psycopg import Error, errors
 class Refusal(Enum):
     """What a refused connection asks of us."""
 
-    AWAY = "nobody answers there; if somebody did before, they may be restarting"
-    STARTING = "somebody answers and asks us to come again"
+    AWAY = "nothing answers there; if a server did before, it may be restarting"
+    STARTING = "the server answers and asks us to come again"
     FULL = "no connection is free now"
     FINAL = "as the settings and the server are now, no other try succeeds"
-    UNKNOWN = "nobody knows what it says; if it answered before, it may be restarting"
+    UNKNOWN = "its answer cannot be understood; if it answered before, it may be restarting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ _KNOWN: Final = (
     _Known(
         ("not currently accepting connections", "cannot connect to invalid database"),
         Refusal.FINAL,
-        "The server answers, and lets nobody into this database: it was shut with ALLOW_CONNECTIONS false, or a DROP "
+        "The server answers, and lets no one into this database: it was shut with ALLOW_CONNECTIONS false, or a DROP "
         "DATABASE was interrupted. Have its administrator open or drop it.",
     ),
     _Known(

@@ -1,4 +1,4 @@
-"""Whether a write to a table of somebody else's could run code of theirs with our rights.
+"""Whether a write to another owner's table could run code of theirs with our rights.
 
 Everything is read from PostgreSQL's own catalogue. An expression is judged by its stored tree: what is no plain node,
 or calls anything but an immutable built-in function, is not let through.

@@ -1,4 +1,4 @@
-"""Tenant databases: what tells that somebody wrote to one, and a look into one.
+"""Tenant databases: what shows that something wrote to one, and an inspection of one.
 
 A tenant manager may leave a whole copy of Twenty's schema `core` there, a part of one, an older one, or none. Whoever
 owns such a database may mean harm. So it is read without a query over any table of theirs (`copying`), by what the
@@ -60,7 +60,7 @@ _EVIDENCE: LiteralString = """
 
 
 async def evidence(cluster: Database, names: Sequence[str] | None = None) -> dict[str, str]:
-    """Database name → what stays the same for as long as nobody writes there, of all databases or of these; one query.
+    """Database name → what stays the same for as long as nothing writes there, of all databases or of these; one query.
 
     It stays the same when something is only read, and is another text after any INSERT, UPDATE, DELETE, TRUNCATE or
     DDL, after the database was made anew, and when PostgreSQL lost or reset its counters. Autovacuum may change it too.
@@ -101,7 +101,7 @@ _CHANGED: Final = (
     errors.WrongObjectType,
     errors.InvalidColumnReference,
 )
-"""Somebody changed tables after we asked the catalogue."""
+"""Tables were changed after we asked the catalogue."""
 
 
 class _Changed(Exception):
@@ -259,7 +259,7 @@ def _unread(found: Look, why: str, error: Error | None = None, hint: str = "The 
     if isinstance(error, errors.InsufficientPrivilege):
         hint = "Grant our user USAGE on schema core and on the workspaces' schemas, and SELECT on their tables."
     elif isinstance(error, errors.LockNotAvailable):
-        hint = "Somebody holds a lock on a table there, which pg_locks tells; the next run looks again."
+        hint = "Another session holds a lock on a table there, which pg_locks shows; the next run looks again."
     return replace(
         found, reason=Reason.DATABASE_UNREACHABLE, message=f"The tenant's database cannot be read: {why}. {hint}"
     )

@@ -1,11 +1,10 @@
 """What the role that opens tenant databases may do beyond its work: all of it is what their owners could gain."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString
 
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.model.tenant_role import RoleRights
 
 _MOST_NAMED: Final = 3
 
@@ -29,27 +28,6 @@ _RIGHTS: LiteralString = """
                 AND pg_has_role(c.relowner, 'MEMBER')), '[]'))
     FROM pg_roles r WHERE r.rolname = current_user
 """
-
-
-@dataclass(frozen=True, slots=True)
-class RoleRights:
-    """What a role may do that opening tenant databases needs none of.
-
-    Args:
-        name: the role.
-        superuser: then the rest is empty: it may do everything.
-        attributes: in PostgreSQL's words.
-        roles: those of which it is a member, that may do more than it should.
-        databases: those that it owns, itself or as a member.
-        tables: of schema core in the database that was asked, that it owns.
-    """
-
-    name: str
-    superuser: bool
-    attributes: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    databases: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
 
 
 async def role_rights(database: Database) -> RoleRights:
@@ -80,19 +58,6 @@ async def who_and_where(database: Database) -> tuple[str, datetime]:
     return name, since
 
 
-def too_much(rights: RoleRights) -> str | None:
-    """What the role may do beyond its work, in words that follow its name; None: nothing."""
-    if rights.superuser:
-        return "is a superuser"
-    found = [
-        *([f"has {', '.join(rights.attributes)}"] if rights.attributes else []),
-        *([f"is a member of {_some(rights.roles)}"] if rights.roles else []),
-        *([f"owns the databases {_some(rights.databases)}"] if rights.databases else []),
-        *([f"owns {_some(rights.tables)}"] if rights.tables else []),
-    ]
-    return ", ".join(found) or None
-
-
 def mending(rights: RoleRights) -> str:
     """The SQL that leaves the role what its work needs; a superuser is better replaced by a role of its own."""
     role = _quoted(rights.name)
@@ -105,11 +70,6 @@ def mending(rights: RoleRights) -> str:
         *(f"ALTER TABLE {name} OWNER TO ..." for name in rights.tables[:_MOST_NAMED]),
     ]
     return "; ".join(statements)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join([*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
 def _quoted(name: str) -> str:

@@ -38,7 +38,7 @@ def workspace_row(values: Values) -> WorkspaceRow | None:
         name(values.get("displayName")),
         word(values.get("activationStatus")) or "",
         word(values.get("databaseSchema")),
-        # an odd one is somebody else's all the same
+        # an odd one belongs to another person all the same
         None if (role := values.get("defaultRoleId")) is None else word(role) or "",
     )
 
@@ -81,7 +81,7 @@ def role_of_member_row(values: Values) -> RoleOfMemberRow | None:
 
 
 def record_row(workspace_id: str, values: Values) -> RecordRow | None:
-    """None for one that is deleted or nobody's."""
+    """None for one that is deleted or belongs to no one."""
     user_id = word(values.get("userId"))
     if user_id is None or values.get("deletedAt") is not None:
         return None

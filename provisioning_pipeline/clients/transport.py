@@ -1,6 +1,6 @@
 """The one place through which every HTTP call passes: dry-run, retries, counting, error classes.
 
-Both clients are built on it, so that no call can change anything in a dry run, whoever makes it.
+Both clients are built on it, so that no call can change anything in a dry run.
 """
 
 import asyncio
@@ -85,9 +85,9 @@ class DryRunViolation(Exception):
 _NEVER_TWICE = frozenset({Effect.CREATE, Effect.EXCHANGE})
 _ATTEMPTS = 4
 _ATTEMPTS_WITHOUT_ANSWER = 2
-"""Whoever took the whole time twice would take it again."""
+"""A server that took the whole time twice would take it again."""
 _LONGEST_WAIT_SECONDS = 60.0
-"""Whoever asks for a longer wait is not asked again in this run."""
+"""A server that asks for a longer wait is not asked again in this run."""
 
 
 class Transport:
@@ -131,7 +131,7 @@ class Transport:
             base_url,
             timeout_seconds=timeout_seconds,
             headers=headers,
-            # a session cookie that is sent back would make a call somebody else's (Twenty from 2.38 on refuses it)
+            # a session cookie that is sent back would make a call another person's (Twenty from 2.38 on refuses it)
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # every idle connection is looked at before each call
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
@@ -164,7 +164,7 @@ class Transport:
         Raises:
             Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
             DryRunViolation: for anything but a read in a dry run.
-            Fault: before a write, from whoever guards it: a lock under which it happens was lost.
+            Fault: before a write, from its guard: a lock under which it happens was lost.
         """
         return await self.ask(
             method, path, name=name, effect=effect, read=_as_it_is, timeout_seconds=timeout_seconds, **arguments

@@ -29,12 +29,12 @@ class NotPosted(Exception):
 
 
 def post(url: SecretStr, message: Mapping[str, Any], *, timeout_seconds: float) -> None:
-    """Send this JSON once; whoever calls tries again later. Blocks until there is an answer.
+    """Send this JSON once; the caller tries again later. Blocks until there is an answer.
 
     A redirect is a refusal: what is behind it did not get the message.
 
     Raises:
-        NotPosted: when it was not accepted, or nobody knows whether it was.
+        NotPosted: when it was not accepted, or may not have been.
     """
     if refusal := _refusal(url, message, timeout_seconds):
         # outside of any handler, so that no exception that knows the URL hangs on it

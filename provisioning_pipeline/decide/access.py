@@ -60,8 +60,8 @@ def decide_access(
     if linked.database_name not in active and not (in_doubt and linked.database_name not in aside):
         raise _suspended()
     named = {row.clerk_org_id for row in registered if row.database_name == linked.database_name}
-    # a tenant that was set aside claims nothing: its customer may have come back as another tenant. Where this tenant's
-    # own row never said anything, another tenant's row locks nobody out of what the ledger linked first
+    # a tenant that is excluded claims nothing: its customer may have come back as another tenant. Where this tenant's
+    # own row never said anything, another tenant's row locks no one out of what the ledger linked first
     rivals = (claims & active) - {linked.database_name}
     if (rivals and (session.organization_id in named or linked.organization_named)) or named - {
         None,

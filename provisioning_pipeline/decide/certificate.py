@@ -8,7 +8,7 @@ from provisioning_pipeline.model.contract import Contract
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """A server's certificate for a person; `warning`: somebody should certify it again."""
+    """A server's certificate for a person; `warning`: an operator should certify it again."""
 
     sentence: str
     warning: bool

@@ -92,7 +92,7 @@ class _Fleet:
 
     Args:
         twice: database names that several registry rows have.
-        slugs: database name → slug, for those that nobody gave one.
+        slugs: database name → slug, for those that have none.
         withdrawn: slug, as it is and as one is derived now, → database name of a tenant that was registered and is
             suspended or without its row now.
         otherwise: a database without a row → the same name in the row of no database, and the other way round.
@@ -113,7 +113,7 @@ def _written_otherwise(present: set[str], registered: set[str]) -> dict[str, str
 
 
 def _known_slug(row: dict[str, Any]) -> str | None:
-    """What the registry calls it, else what our link does: whoever was called so before stays so."""
+    """What the registry calls it, else what our link does: a tenant keeps its earlier name."""
     return (row["slug"] if row["in_registry"] else None) or row["slug_link"] or None
 
 
@@ -178,7 +178,7 @@ def _conditions(
         name, registered=registered, present=present, otherwise=fleet.otherwise.get(name)
     )
     if not registered and name in fleet.loss.kept:
-        # what was known of it stays, until somebody knows whether its row was taken away
+        # what was known of it stays, until it is known whether its row was taken away
         return ((detected,) if present else ()), False
     if not registered and not present:
         gone = is_false(ConditionType.REGISTERED, Reason.TENANT_GONE, "Its registry row is gone.")
@@ -188,7 +188,7 @@ def _conditions(
     else:
         registration, may_work = _without_row(row, fleet)
         if trouble and may_work:
-            message = "It has no registry row, and is not adopted while nobody can connect to it."
+            message = "It has no registry row, and is not adopted while nothing can connect to it."
             registration = is_false(ConditionType.REGISTERED, Reason.NOT_REGISTERED, message)
     return (detected, registration), may_work and present and trouble is None
 
@@ -224,7 +224,7 @@ def _database_trouble(name: str, trouble: str | None) -> Condition | None:
         return is_false(
             ConditionType.DETECTED,
             Reason.DATABASE_INVALID,
-            f"Database {name} is what an interrupted DROP DATABASE left: nobody can connect to it ever again. Drop it "
+            f"Database {name} is what an interrupted DROP DATABASE left: nothing can ever connect to it again. Drop it "
             "(DROP DATABASE, as its owner), and create it anew if the tenant is to stay.",
         )
     if trouble == CLOSED:

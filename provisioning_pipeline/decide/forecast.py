@@ -4,37 +4,24 @@ Calls are counted as a run makes them when nothing goes wrong. What a plan canno
 turns out to be another Twenty, people whose password is not ours, subdomains that are taken.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from provisioning_pipeline.decide.aging import near_clean_up
-from provisioning_pipeline.decide.forecast_calls import (
-    OF_TENANT,
-    Work,
-    clerk_looks,
-    clerk_writes,
-    proofs,
-    twenty_calls,
-    work_at_twenty,
-)
-from provisioning_pipeline.decide.forecast_pace import DEFAULT_SECONDS
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import ConditionType, Reason
-from provisioning_pipeline.model.forecast import Circumstances, CutName, Forecast, Harm, Limit
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Change, Plan, TenantPlan
+from provisioning_pipeline.model.forecast import Circumstances, CutName, Forecast, Harm, Limit, Needs
+from provisioning_pipeline.model.tenant import Plan, TenantPlan
 
 
-def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
-    """What a run over this plan will need. The same plan under the same circumstances has the same forecast."""
-    work = work_at_twenty(plan)
-    calls = twenty_calls(work, circumstances)
-    clerk = circumstances.observing_clerk_calls + sum(
-        clerk_looks(tenant.entry) + clerk_writes(tenant.entry) for tenant in work
-    )
-    time = _time(work, clerk, circumstances)
+def forecast(plan: Plan, circumstances: Circumstances, needs: Needs) -> Forecast:
+    """What a run over this plan will need, when its steps need this. The same always has the same forecast."""
+    calls, clerk = needs.twenty_calls, circumstances.observing_clerk_calls + needs.clerk_calls
+    time = _time(needs, clerk, circumstances)
     harm = Harm(
-        planned=sum(bool(HARMFUL_CHANGES & set(member.changes)) for entry in plan.work for member in entry.members),
+        planned=sum(bool(member.harmful_changes) for entry in plan.work for member in entry.members),
         allowed=circumstances.harm_allowed,
         waiting=plan.waiting.people if plan.waiting else 0,
     )
@@ -56,9 +43,6 @@ def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
 _SERVERS_READY_SECONDS: Final = 0.3
 """All servers are made ready at once."""
 
-_OWN_STEPS: Final = 4
-"""Steps of our own account in a new workspace, cleared one after another."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Time:
@@ -69,15 +53,17 @@ class _Time:
     whole: float
 
 
-def _time(work: list[Work], clerk_calls: int, circumstances: Circumstances) -> _Time:
+def _time(needs: Needs, clerk_calls: int, circumstances: Circumstances) -> _Time:
     """Servers work side by side, and each does what it has to do one thing after another."""
-    busy: defaultdict[str | None, float] = defaultdict(float)
-    for tenant in work:
-        busy[tenant.entry.server] += _seconds_of(tenant, circumstances)
-    working = max(busy.values(), default=0.0)
-    ready = _SERVERS_READY_SECONDS if work else 0.0
+    working = max((_seconds(server, made, circumstances) for server, made in needs.changes.items()), default=0.0)
+    ready = _SERVERS_READY_SECONDS if needs.changes else 0.0
     clerk = _clerk_seconds(clerk_calls, circumstances)
     return _Time(clerk, working, max(clerk, circumstances.reading_seconds + ready + working))
+
+
+def _seconds(server: str, made: Mapping[Change, int], circumstances: Circumstances) -> float:
+    known = circumstances.seconds_of_change.get(server, {})
+    return sum(known.get(change, change.seconds) * times for change, times in made.items())
 
 
 def _clerk_seconds(calls: int, circumstances: Circumstances) -> float:
@@ -85,27 +71,6 @@ def _clerk_seconds(calls: int, circumstances: Circumstances) -> float:
     at_once = min(circumstances.clerk_calls_at_once, circumstances.clerk_calls_per_10_seconds - 1)
     waiting = max(0, calls - at_once)
     return 10.0 * waiting / max(1, circumstances.clerk_calls_per_10_seconds - at_once)
-
-
-def _seconds_of(tenant: Work, circumstances: Circumstances) -> float:
-    known = circumstances.seconds_of_change.get(str(tenant.entry.server), {})
-    return sum(
-        known.get(change, DEFAULT_SECONDS.get(change, 0.0)) * count
-        for change, count in _people_by_change(tenant, circumstances).items()
-    )
-
-
-def _people_by_change(tenant: Work, circumstances: Circumstances) -> Counter[Change]:
-    """Change → for how many people it is made; 1 for what concerns the tenant."""
-    changes = set(tenant.entry.changes)
-    found = Counter(change for _, made in tenant.made for change in made)
-    found.update(changes & {Change.ADD_ADMIN, *OF_TENANT})
-    found[Change.STORE_AT_CLERK] += tenant.entry.store_organization is not None
-    if Change.CLEAR_ONBOARDING in changes:
-        own = _OWN_STEPS if Change.ACTIVATE_WORKSPACE in changes else 0
-        found[Change.CLEAR_ONBOARDING] += own + found[Change.ADD_MEMBER] + sum(map(len, tenant.entry.pending))
-    found[Change.PROVE_LOGIN] += sum(proofs(tenant, circumstances))
-    return found
 
 
 # --- what stops it ----------------------------------------------------------------------------------------------------
@@ -146,11 +111,15 @@ def _without_room(plan: Plan, room: Mapping[str, int | None]) -> Iterator[str]:
     waiting = sum(_waits_for_room(entry) for entry in plan.tenants)
     if waiting:
         yield f"{waiting} new tenants wait for a place on a server"
-    wanted = Counter(entry.server for entry in plan.work if Change.CREATE_WORKSPACE in entry.changes)
+    wanted = Counter(entry.server for entry in plan.work if _takes_room(entry))
     for server, count in sorted((server, count) for server, count in wanted.items() if server is not None):
         free = room.get(server)
         if free is not None and count > free:
             yield f"{count} workspaces are to be made on {server}, which has room for {max(0, free)}"
+
+
+def _takes_room(entry: TenantPlan) -> bool:
+    return any(change.takes_room for change in entry.changes)
 
 
 def _waits_for_room(entry: TenantPlan) -> bool:
@@ -162,5 +131,5 @@ def _waits_for_room(entry: TenantPlan) -> bool:
 
 def _cut_names(plan: Plan) -> Iterator[CutName]:
     for entry in plan.work:
-        if Change.CREATE_WORKSPACE in entry.changes and entry.subdomains and entry.subdomains[0] != entry.tenant.slug:
+        if _takes_room(entry) and entry.subdomains and entry.subdomains[0] != entry.tenant.slug:
             yield CutName(entry.tenant.slug, entry.subdomains[0])

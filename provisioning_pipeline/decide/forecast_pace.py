@@ -6,42 +6,22 @@ and worker, by this program and by a bare script alike. So a change counts by wh
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from statistics import median
-from typing import Final
 
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.forecast import Timed
-from provisioning_pipeline.model.tenant import Change
-
-DEFAULT_SECONDS: Final[Mapping[Change, float]] = {
-    Change.CREATE_WORKSPACE: 0.2,
-    Change.ACTIVATE_WORKSPACE: 4.5,
-    Change.ADD_ADMIN: 0.5,
-    Change.ADD_MEMBER: 0.4,
-    Change.MEND_MEMBER: 0.4,
-    Change.SET_NAME: 0.08,
-    Change.SET_ROLE: 0.08,
-    Change.DEMOTE_MEMBER: 0.08,
-    Change.REMOVE_MEMBER: 1.0,
-    Change.DROP_LINK: 0.3,
-    Change.STORE_AT_CLERK: 0.05,
-    Change.CLEAR_ONBOARDING: 0.06,
-    Change.PROVE_LOGIN: 0.1,
-}
-"""Of Twenty 2.21.0 on two cores that it shares with its database and worker; an idle machine takes half of it."""
-
-_OF_TENANT: Final = frozenset({Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE, Change.ADD_ADMIN})
-"""One at a time in each tenant that is worked on; all others wait for a place among the calls to the server."""
 
 
 def paces(timed: Iterable[Timed], *, tenant_concurrency: int, twenty_concurrency: int) -> dict[str, dict[str, float]]:
     """Server → change → the seconds that one adds to a run there: the usual run, so that no crowded one counts alone.
 
-    As many as could be under way at once shared the time that each of them took.
+    As many as could be under way at once shared the time that each of them took: one in each tenant that is worked on,
+    or, of a change that is made `at_once`, as many as there are places among the calls to the server.
     """
     found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for each in timed:
-        places = tenant_concurrency if each.change in _OF_TENANT else twenty_concurrency
+        places = twenty_concurrency if Change.named(each.change).at_once else tenant_concurrency
         found[each.server, each.change].append(each.seconds / max(1, min(each.count, places)))
     by_server: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for (server, change), seconds in found.items():

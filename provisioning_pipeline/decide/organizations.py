@@ -73,7 +73,7 @@ def match_organizations(
 
     A slug only proposes, unless `adopt_by_slug`. Between tenants, one that our ledger linked, and whose registry row
     never named an organization, keeps what it has, whatever other rows say; then comes the registry, then links whose
-    rows gave the organization up, then metadata. An organization that two tenants claim in the same way is nobody's:
+    rows gave the organization up, then metadata. If two tenants claim an organization in the same way, neither gets it:
     no workspace is shared. `elsewhere` are standing claims of tenants that are not looked at now.
     """
     rows = records(organizations)
@@ -90,7 +90,7 @@ def match_organizations(
         if claimant.workspace_id in disputed:
             return _ambiguous(f"Several Clerk organizations name workspace {claimant.workspace_id} in their metadata.")
         proposed = by_slug.get(claimant.slug)
-        if proposed is None or claims.anybody(proposed):
+        if proposed is None or claims.is_claimed(proposed):
             return Match()
         return _propose(proposed, open_slugs[claimant.slug], adopt=adopt_by_slug)
 
@@ -124,12 +124,12 @@ class _Claims:
         claim = self._claimed[claimant.database_name]
         return claim[1] if claim else None
 
-    def anybody(self, organization: str) -> bool:
+    def is_claimed(self, organization: str) -> bool:
         """Whether any tenant claims it."""
         return any(self._counts[(strength, organization)] for strength in _STRENGTHS)
 
     def settle(self, claimant: Claimant, organization: str) -> Match:
-        """Theirs, if nobody else claims it as strongly or more."""
+        """Theirs, if no other tenant claims it as strongly or more."""
         claim = self._claimed[claimant.database_name]
         strength = claim[0] if claim else _BY_LINK
         if strength > _BY_LINK and self._counts[(_BY_LINK, organization)]:
@@ -140,7 +140,7 @@ class _Claims:
             return _ambiguous(f"Clerk organization {organization} is another tenant's in the registry.")
         tenants = self._counts[(strength, organization)]
         if tenants > 1:
-            return _ambiguous(f"Clerk organization {organization} is claimed by {tenants} tenants, so it is nobody's.")
+            return _ambiguous(f"{tenants} tenants claim Clerk organization {organization}, so none of them gets it.")
         return Match(organization)
 
 
@@ -171,7 +171,9 @@ def without_organization(entry: TenantPlan) -> TenantPlan:
 
 def _propose(organization: str, tenants: int, *, adopt: bool) -> Match:
     if tenants > 1:
-        return _ambiguous(f"Clerk organization {organization} has the slug of {tenants} tenants, so it is nobody's.")
+        return _ambiguous(
+            f"Clerk organization {organization} has the slug of {tenants} tenants, so none of them gets it."
+        )
     if adopt:
         return Match(organization)
     return Match(

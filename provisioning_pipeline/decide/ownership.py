@@ -1,7 +1,7 @@
 """What an account at Twenty proves about its address: sign-up there is open and verifies no mailbox.
 
-Twenty's own `isEmailVerified` proves nothing either: it is set for whoever accepts a personal invitation by its token,
-and signing in as an account that was signed up under that address tells the token (run on 2.21.0).
+Twenty's own `isEmailVerified` proves nothing either: it is set for anyone who accepts a personal invitation by its
+token, and signing in as an account that was signed up under that address shows the token (tried on 2.21.0).
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from provisioning_pipeline.model.people import Evidence, Ownership
 AccountKey = tuple[str, str]
 """(server, Twenty user id)."""
 ONCE_PROVED: Final = "if their account proves to be theirs"
-"""On what a raise depends whose account nobody has checked yet."""
+"""The condition of a raise whose account was not checked yet."""
 
 
 def ownership_of(evidence: Evidence, clerk_user_id: str | None = None, *, trusts_mailboxes: bool = False) -> Ownership:
@@ -72,7 +72,7 @@ def unproven_message(server: str, evidence: Evidence, keeps: str) -> str:
     made_at = evidence.created_at.astimezone(UTC)
     return (
         f'{evidence.email} has an account on Twenty server "{server}" that was not made here: anyone could have signed '
-        f"it up (on {made_at:%Y-%m-%d %H:%M} UTC), and whoever did has its password. {keeps} If the person says that "
+        f"it up (on {made_at:%Y-%m-%d %H:%M} UTC), and that person has its password. {keeps} If the person says that "
         f"it is theirs, have them reset its password in Twenty, then: `provisioning vouch {evidence.email} --server "
         f'{server} --why "..."`. If not, remove it from its workspaces and delete it in '
         "Twenty; the next run makes one of their own."

@@ -12,7 +12,7 @@ class LossBudget:
     Args:
         share: of the rows that were known, at least one of them.
         most: in all.
-        approved: the loss that somebody approved by name, or None.
+        approved: the loss that an operator approved by name, or None.
     """
 
     share: float
@@ -31,8 +31,8 @@ class RegistryLoss:
     Args:
         lost: database names of tenants whose row is gone.
         doubt: why that is not believed, in one sentence with what to do; None: it is.
-        kept: database names of tenants that stay as they are until somebody knows whether their row was taken away.
-        approved: the loss is beyond the budget, and somebody approved exactly this.
+        kept: database names of tenants that stay as they are until it is known whether their row was taken away.
+        approved: the loss is beyond the budget, and an operator approved exactly this.
     """
 
     lost: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""Workspaces that somebody marked as deleted by SQL while they have members: what is to become of those memberships."""
+"""Workspaces that were marked as deleted by SQL while they have members: what is to become of those memberships."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ def told(retirements: Iterable[Retirement]) -> Iterator[str]:
         members = f"{each.members} membership{'s' if each.members != 1 else ''}"
         seen = (
             f'Workspace {each.workspace_id} ({each.subdomain}) of Twenty server "{each.server}" was marked as deleted '
-            f"although it has {members}, so that nobody of them can sign in to any workspace of that server."
+            f"although it has {members}, so that none of them can sign in to any workspace of that server."
         )
         if each.ours:
             yield f"{seen} A run ends these memberships by SQL, as Twenty's own deletion does, before it signs in."

@@ -1,4 +1,4 @@
-"""Slugs for databases that nobody named. Only for adoption: a name that is read out of another may be cut, or a lie."""
+"""Slugs for databases without a name. Only for adoption: a name that is derived from another may be cut, or wrong."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ _HASH_LENGTH: Final = 12
 
 
 def slug_of(database_name: str) -> str:
-    """The slug that a database of this name gets where nobody else has it.
+    """The slug that a database of this name gets where no other tenant has it.
 
     It is one whatever the name holds: other letters are put into Latin ones, everything else becomes a hyphen.
     """
@@ -41,7 +41,7 @@ def namesakes_of(database_name: str) -> tuple[str, ...]:
 
 
 def name_of(slug: str) -> str:
-    """A display name for a tenant that nobody named."""
+    """A display name for a tenant without a name."""
     return re.sub(r"[-_]+", " ", slug).strip().title() or slug
 
 

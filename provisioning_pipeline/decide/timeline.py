@@ -175,12 +175,19 @@ def _settled(row: Row) -> Event:
 
 
 def _outcome(row: Row) -> Event:
-    failed = row["status"] != OutcomeStatus.DONE
+    status = row["status"]
+    failed = status in (OutcomeStatus.FAILED, OutcomeStatus.CUT)
+    ended = {OutcomeStatus.FAILED: " failed", OutcomeStatus.CUT: " was cut", OutcomeStatus.BEGUN: " begun"}
     more = row["times"] - len(row["details"])
     times = f" of {row['times']} people" if row["times"] > 1 else ""
     details = ", ".join(row["details"]) + (f" and {more} more" if more > 0 else "")
-    what = f"{row['change']}{times}{' failed' if failed else ''}: {details}"
+    what = f"{row['change']}{times}{ended.get(status, '')}: {details}"
     return _event(row, _behind_run(row), Source.ACTION, what, failed=failed)
+
+
+def _cut(row: Row) -> Event:
+    what = f"The run was cut. {row['cut_why'] or 'Its process is gone.'} The next run goes on."
+    return _event(row, _behind_run(row), Source.ACTION, what, failed=True)
 
 
 def _removed(row: Row) -> Event:
@@ -208,7 +215,7 @@ def _ready(status: str, reason: str) -> tuple[Source, str]:
     """Where Ready was seen, and in words; its message is that of another condition, which is told by itself."""
     if status == Status.TRUE:
         return Source.LOGIN, "Ready."
-    return Source.WORKSPACE, f"Set aside: {reason}." if reason in SET_ASIDE else f"Not ready: {reason}."
+    return Source.WORKSPACE, f"Excluded: {reason}." if reason in SET_ASIDE else f"Not ready: {reason}."
 
 
 _READERS: Mapping[str, Callable[[Row], Event]] = {
@@ -221,6 +228,7 @@ _READERS: Mapping[str, Callable[[Row], Event]] = {
     "outcome": _outcome,
     "removed_row": _removed,
     "condition_change": _change,
+    "run": _cut,
 }
 
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: which due tenants go into the next run. A tenant's wait is its own, whoever else is due."""
+"""Whose turn it is: which due tenants go into the next run. A tenant's wait is its own, whatever else is due."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class Waits:
 @dataclass(frozen=True, slots=True)
 class Taken:
     """Those whose turn it is, longest due first, with their turns as they were before this launch; and the wait of the
-    next of the others in seconds, None when nobody waits."""
+    next of the others in seconds, None when none waits."""
 
     turns: Mapping[str, Turn]
     next_in: float | None

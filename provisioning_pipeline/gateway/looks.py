@@ -43,7 +43,7 @@ class MemberLooks:
             share=settings.clerk_look_share,
         )
         half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
-        # sign-ins have a half for themselves, and wait for it: nobody else can use it up
+        # sign-ins have a half for themselves, and wait for it: nothing else can use it up
         self._limits = {certain: _limit(half) for certain in (True, False)}
         self._active: TTLCache[tuple[str, str], bool] = TTLCache(_REMEMBERED, max(1.0, settings.session_cache_seconds))
         self.loop = asyncio.get_running_loop()
@@ -58,7 +58,7 @@ class MemberLooks:
     async def standing(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         """How a member is gone, else True: an active member, or False: nothing certain, or Clerk could not be asked.
 
-        Whoever wants to know the same at the same time gets the same answer. `certain`: it is of now, and worth a few
+        Callers that ask the same at the same time get the same answer. `certain`: it is of now, and worth a few
         seconds' wait; else an active member may have been one a moment ago.
         """
         key = organization_id, user_id
@@ -114,7 +114,7 @@ async def _turn(limit: AsyncLimiter, seconds: float) -> bool:
 def _limit(calls: float) -> AsyncLimiter:
     """How many looks may begin, if so many calls may in 10 seconds."""
     # as the client lets calls through, in bursts of a part of them: a look beyond that would wait in the client, and
-    # whoever asks with it, until it counts as one that Clerk has not answered
+    # every caller with it, until it counts as one that Clerk has not answered
     at_once = max(1.0, BURST * calls / _CALLS_PER_LOOK)
     per_second = (1 - BURST) * calls / _CALLS_PER_LOOK / WINDOW_SECONDS
     return AsyncLimiter(at_once, at_once / per_second)

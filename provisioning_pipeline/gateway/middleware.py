@@ -75,7 +75,7 @@ def linked(context: WorkspaceContext) -> WorkspaceContext:
     """The same, of a member who is linked.
 
     Raises:
-        Refused: of one whom no backfill has reached yet.
+        Refused: for a member that no run has added yet.
     """
     if context.twenty_user_id is None:
         raise Refused(

@@ -15,7 +15,7 @@ _MEDIA_TYPE = "application/problem+json"
 def problem_response(
     status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, **members: Any
 ) -> JSONResponse:
-    """A problem document, which nobody may store; `members` are added to it."""
+    """A problem document, which no cache may store; `members` are added to it."""
     content = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **members}
     return JSONResponse(content, status.value, {**NO_STORE, **(headers or {})}, media_type=_MEDIA_TYPE)
 

@@ -39,7 +39,7 @@ _LOG = logging.getLogger(__name__)
 _REMEMBERED = 50_000
 _TOLD_SECONDS = 600.0
 _REFUSED_SECONDS = 3.0
-"""A refusal is remembered for less long: whoever was just let in should not wait."""
+"""A refusal is remembered for less long: a member who was just added should not wait."""
 LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -61,7 +61,7 @@ class Resolver:
 
     Args:
         settings: which sessions are accepted, and where the ledger is.
-        ledger: shared with whoever else asks it; None: one of its own, closed with the resolver.
+        ledger: shared with other callers; None: one of its own, closed with the resolver.
         claim_disagrees: told of a token that claims another workspace than the ledger gives its organization;
             whether it was kept.
     """
@@ -94,7 +94,7 @@ class Resolver:
         self._suspended: LRUCache[str, bool] = LRUCache(_REMEMBERED)
         """Tenants whose row said so when it was last seen here."""
         self._told: TTLCache[str, bool] = TTLCache(_REMEMBERED, _TOLD_SECONDS)
-        """Tenants of whose wrong claims somebody was told a moment ago."""
+        """Tenants whose wrong claims were reported a moment ago."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -202,7 +202,7 @@ class Resolver:
     async def certain_context(self, session: Session, *, ask_clerk: bool = True) -> WorkspaceContext:
         """The same, looked up anew, and only if Clerk itself has just said that the user is an active member.
 
-        What the token claims of a workspace is not compared: `of_session` does that. Without `ask_clerk` somebody has
+        What the token claims of a workspace is not compared: `of_session` does that. Without `ask_clerk` the caller has
         just decided from Clerk's word, and the ledger alone is asked.
 
         Raises:

@@ -21,7 +21,7 @@ _PROXIED = ("forwarded", "via", "x-real-ip")
 _HOST = re.compile(
     r"(?:(?P<name>localhost)|(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-f]*:[0-9a-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?", re.I | re.A
 )
-"""`Host` as RFC 9110 has it, of names and addresses that this machine may have; what is odd is somebody else's."""
+"""`Host` as RFC 9110 has it, of names and addresses that this machine may have; what is odd is another machine's."""
 _HERE_ONLY = (
     "Without a password this is for callers on this machine alone, by localhost or 127.0.0.1 and through no proxy. Set "
     "PROVISIONING_REPORT_PASSWORD to read it from elsewhere; timelines and metrics take an API key, too."

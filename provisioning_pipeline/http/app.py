@@ -44,7 +44,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
 
     Args:
         settings: all of them.
-        stopping: whether the server is about to end: nobody is made to wait then.
+        stopping: whether the server is about to end: no request waits then.
     """
     ledger = LedgerAccess(settings)
     resolver = Resolver(settings, ledger, claim_disagrees=lambda context: report_claim(ledger, context))

@@ -18,7 +18,7 @@ class NotAnEvent(ValueError):
 def clerk_event(event_id: str, body: object) -> ClerkEvent | None:
     """The event in this body; None for types that concern neither organizations, members nor users.
 
-    An event of those types that does not say whom it is about is one about nobody: refusing it would have Clerk
+    An event of those types that does not say which person it is about is about no one: refusing it would have Clerk
     repeat it for a day.
 
     Args:

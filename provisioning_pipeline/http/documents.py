@@ -1,4 +1,4 @@
-"""The documents of the HTTP door: what goes in and out, with examples. OpenAPI is made from these."""
+"""The documents of the HTTP API: what goes in and out, with examples. OpenAPI is made from these."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ Email = Annotated[
         strip_whitespace=True,
         to_lower=True,
         max_length=254,
-        # the Kelvin sign would become a plain k, and the address somebody else's
+        # the Kelvin sign would become a plain k, and the address another person's
         pattern=r"^[^@\s\x00-\x1f\u212a]+@[^@\s\x00-\x1f\u212a]+$",
     ),
 ]
@@ -146,7 +146,7 @@ class Tenant(BaseModel):
     database_name: str
     clerk_org_id: str | None
     state: Literal["ready", "unwell", "aside"] = Field(
-        description="`unwell` until everything holds; `aside`: suspended or gone, and nothing is wanted of it."
+        description="`unwell` until everything holds; `aside`: excluded, because it is suspended or gone."
     )
     waiting: bool = Field(description="A run is still to look at it, or is at it for the last request.")
     server: str | None = Field(description="The Twenty server that it lives on.")
@@ -201,7 +201,7 @@ class SessionDocument(BaseModel):
     workspace_id: UUID
     workspace_url: str
     twenty_user_id: UUID | None = Field(
-        description="Null for a member whom no backfill has reached yet: POST /v1/session/twenty makes the account."
+        description="Null for a member that no run has added yet: POST /v1/session/twenty makes the account."
     )
     role: str = Field(description="Label of the role in Twenty that the role at Clerk stands for.", examples=["Member"])
     clerk_role: str = Field(examples=["org:member"])
@@ -213,7 +213,7 @@ class SessionDocument(BaseModel):
 
 
 class TwentySignIn(BaseModel):
-    """A one-time sign-in to Twenty: whoever has it is that member. It lasts for minutes; do not store it."""
+    """A one-time sign-in to Twenty: its holder acts as that member. It lasts for minutes; do not store it."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -90,7 +90,7 @@ class KeyGuard:
         key_id = key_id_of(key)
         address = request.client.host if request.client else ""
         if key_id is None:
-            # nobody learns an id from this, and it costs the ledger nothing
+            # no caller learns an id from this, and it costs the ledger nothing
             raise self._wrong_key(address)
 
         async def look(database: Database) -> ApiKey | None:

@@ -1,4 +1,4 @@
-"""What OpenAPI says of the door beyond its routes: who is let in how, and what an error looks like."""
+"""What OpenAPI says of the HTTP API beyond its routes: who is let in how, and what an error looks like."""
 
 from http import HTTPStatus
 from typing import Any

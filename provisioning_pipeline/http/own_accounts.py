@@ -1,4 +1,4 @@
-"""Whose account at Twenty a member is signed in to: never one of which somebody else has the password.
+"""Whose account at Twenty a member is signed in to: never one whose password another person has.
 
 Sign-up at Twenty is open, so an account with a member's address may be a stranger's. The member is told, and so is the
 operator: by the log, and by a mark, so that the next run says it in the tenant's condition.
@@ -19,7 +19,7 @@ from provisioning_pipeline.steps.scope import Server
 _LOG = logging.getLogger(__name__)
 _TOLD_AGAIN_SECONDS = 3600.0
 _REFUSED = (
-    "Twenty has an account under your address that was not made here: anyone could have signed it up, and whoever did "
+    "Twenty has an account under your address that was not made here: anyone could have signed it up, and that person "
     "has its password. So you are not signed in to it. The operator was told. If the account is yours, reset its "
     "password in Twenty and say so to them; they vouch for it. If not, they delete it, and the next sign-in makes "
     "yours."

@@ -69,7 +69,7 @@ class RefusalLog:
         await self._write()
 
     def _bounded(self, kind: RefusalKind) -> RefusalKind:
-        """The kind as which a refusal is counted: nobody fills the ledger by asking for much, or from many places."""
+        """The kind as which a refusal is counted: no caller fills the ledger by asking much, or from many places."""
         if kind.hour != self._hour:
             self._hour = kind.hour
             self._kinds.clear()

@@ -36,8 +36,8 @@ async def databases_of(ledger: LedgerAccess, settings: Settings, asked: Registra
         raise Fault(
             FaultKind.TRANSIENT,
             Reason.DATABASE_UNREACHABLE,
-            f"This key has registered {len(names)} tenants whose databases no run has seen yet, and whether they are "
-            "there cannot be told at present.",
+            f"This key has registered {len(names)} tenants whose databases no run has seen yet, and we cannot check "
+            "at present whether they exist.",
         ) from None
 
 

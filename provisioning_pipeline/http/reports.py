@@ -152,7 +152,7 @@ async def _timeline(ledger: LedgerAccess, name: str, request: Request, reach: Re
     if found is None:
         raise _missing(_NO_TENANT)
     if not reach.covers(found.tenant.slug):
-        # the answer to a name that nobody has
+        # the answer to a name that no tenant has
         raise _missing(_NO_TENANT, KeyRefusal.OUT_OF_REACH)
     return found
 

@@ -86,7 +86,7 @@ def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) ->
         openapi_extra=_SECURITY,
     )
     async def sign_in(request: Request) -> Response:
-        """Sign this member in to Twenty: send the browser to `verify_url`. A member whom no backfill has reached yet
+        """Sign this member in to Twenty: send the browser to `verify_url`. A member that no run has added yet
         is added to the workspace on the spot."""
         session = await resolver.session(request.scope["headers"])
         per_member.take(f"{session.issuer} {session.user_id}")

@@ -1,4 +1,4 @@
-"""A member of a tenant signs in to Twenty by their Clerk session; one whom no backfill has reached is added first."""
+"""A member of a tenant signs in to Twenty by their Clerk session; one that no run has added yet is added first."""
 
 import asyncio
 import logging
@@ -16,36 +16,42 @@ from provisioning_pipeline.http.own_accounts import OwnAccounts
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import BROKEN_RECORDS
+from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
-from provisioning_pipeline.model.tenant import Change, MemberPlan, Plan, Step, TenantPlan
-from provisioning_pipeline.run import decide as planning
+from provisioning_pipeline.model.tenant import MemberPlan, Plan, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
-from provisioning_pipeline.run.scopes import scope_of
+from provisioning_pipeline.run.run import plan as make_plan
+from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps
 from provisioning_pipeline.steps.logins.act import Login, prove_logins
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.logins.step import LOGINS
+from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, REMOVE_MEMBER
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.scope import Scope, Server
+from provisioning_pipeline.steps.workspaces.changes import MAKING
 
 _LOG = logging.getLogger(__name__)
 TRIGGER = "session"
 """The trigger of a run that added one member, who was waiting for it."""
 _LOCK_SECONDS = 15.0
-_MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
-_FOR_ONE = frozenset({Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN})
+_FOR_ONE = frozenset({CLEAR_ONBOARDING, PROVE_LOGIN})
 _LOGIN_DISABLED = {
-    Reason.PASSWORD_LOGIN_OFF: "The workspace lets nobody log in by password, so nobody can be signed in from here. "
+    Reason.PASSWORD_LOGIN_OFF: "The workspace lets no one log in by password, so we cannot sign anyone in. "
     "An admin of the workspace turns Email and password on in Twenty (Settings > Security).",
     Reason.SECOND_FACTOR_REQUIRED: "The workspace enforces a second factor, so the member cannot be signed in from "
     "here. An admin of the workspace no longer enforces it in Twenty (Settings > Security).",
 }
-_BUSY = "Somebody is at work on the workspace. Come again in a moment."
+_BUSY = "Another run or sign-in is working on the workspace. Come again in a moment."
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TwentySignIn:
-    """A sign-in to a workspace; its repr shows nothing, since whoever has it is that member."""
+    """A sign-in to a workspace; its repr shows nothing, since its holder acts as that member."""
 
     login_token: str
     verify_url: str
@@ -78,11 +84,11 @@ class SignIns:
 
         Raises:
             Refused: when the session leads to no workspace, or the member cannot be added to it.
-            CannotTell: when Clerk, the ledger or Twenty cannot be asked, or somebody else is at work there.
+            CannotTell: when Clerk, the ledger or Twenty cannot be asked, or another run is working there.
         """
         if session.impersonator is not None and not self._settings.impersonated_sign_in:
             raise Refused(
-                Refusal.IMPERSONATED, "Somebody else opened this session in the user's name; it does not sign in."
+                Refusal.IMPERSONATED, "Another user opened this session in the user's name; it does not sign in."
             )
         context = await self._resolver.of_session(await self._admitted(session), session)
         try:
@@ -110,7 +116,7 @@ class SignIns:
     def _ended(self, key: tuple[str, str, str], task: asyncio.Task[WorkspaceContext]) -> None:
         self._admitting.pop(key, None)
         if not task.cancelled():
-            # also where nobody waits for it any more
+            # also where the caller waits for it no more
             task.exception()
 
     async def _made_ready(self, found: asyncio.Task[WorkspaceContext], session: Session) -> WorkspaceContext:
@@ -162,7 +168,7 @@ class SignIns:
         return TwentySignIn(login.value, url, login.expires_at)
 
     async def _token(self, server: Server, door: Door, user_id: str) -> Token:
-        """A login of exactly this account: its e-mail may be another one by now, and its old one somebody else's."""
+        """A login of exactly this account: its e-mail may be another one by now, and its old one another person's."""
         emails = [email for user, email in await server.database.users([], [user_id]) if user == user_id]
         if not emails:
             raise Refused(Refusal.MEMBER_NOT_LINKED, "The member's account was deleted in Twenty.")
@@ -181,13 +187,13 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
 
     Raises:
         Refused: when it is decided that this person is not to be added by itself; the word is in it.
-        CannotTell: when somebody else is at work on the tenant, or the workspace is still being made.
+        CannotTell: when another run is working on the tenant, or the workspace is still being made.
         Fault: what a system refused.
         RunFault: when something could not be read.
     """
     run_id = str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
-        plan = await planning.plan(connections, [database_name], by_hand=False)
+        plan = await make_plan(connections, [database_name], by_hand=False)
         if database_name in plan.unread:
             raise CannotTell("Clerk cannot be asked at present who the members are.")
         entry, whole = _part_of(plan, database_name, clerk_user_id)
@@ -199,23 +205,25 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         judged.must_be_complete()
         if judged.verdict.decision is Decision.CANARY:
             raise CannotTell(f"{judged.unlike} The next reconciliation does that.", retry_seconds=60)
-        await connections.history.begin_run(run_id, TRIGGER)
-        scope = scope_of(connections, entry, run_id)
-        scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
-        # of the whole tenant's logins only this one is proved: somebody waits
-        quick = [step for step in steps if step is not Step.VERIFY_LOGINS]
-        result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
-        synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
-        # nobody comes in with more than their role while it is being set right
-        differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
-        failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
-        await _keep(connections, run_id, replace(result, outcomes=tuple(scope.outcomes)), whole=whole)
+        async with run_under_way(connections, run_id):
+            await connections.history.begin_run(run_id, TRIGGER, RunKind.SIGN_IN)
+            scope = scope_of(connections, entry, run_id)
+            scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
+            # of the whole tenant's logins only this one is proved: the caller waits
+            quick = [step for step in steps if step is not LOGINS]
+            result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
+            synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
+            # no one comes in with more than their role while it is being set right
+            differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
+            failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
+            await scope.record.settle()
+            await _keep(connections, run_id, result, whole=whole)
         if failed:
             raise _failed(result)
 
 
 async def _is_proved(scope: Scope, clerk_user_id: str) -> bool:
-    """Whether a real login of this person reads COMPLETED; true where nobody was linked, and a finding says why."""
+    """Whether a real login of this person reads COMPLETED; true where no one was linked, and a finding says why."""
     members = await scope.members.of_tenant(scope.database_name)
     accounts = [row["twenty_user_id"] for row in members if row["clerk_user_id"] == clerk_user_id]
     # by the e-mail that the account has now
@@ -233,7 +241,7 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
     """The plan of the tenant with one person's part of it alone, and whether that is all there is to do for members."""
     # by its identity: another tenant's slug may be this one's database name
     entry = next((entry for entry in plan.tenants if entry.tenant.database_name == database_name), None)
-    if entry is None or entry.workspace_id is None or entry.server is None or _MAKING & set(entry.changes):
+    if entry is None or entry.workspace_id is None or entry.server is None or MAKING & set(entry.changes):
         raise CannotTell("The workspace is still being made. Come again in a moment.")
     members = tuple(_unharmed(member) for member in entry.members if member.clerk_user_id == clerk_user_id)
     members = tuple(member for member in members if member.changes)
@@ -253,21 +261,20 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
 
 
 def _unharmed(member: MemberPlan) -> MemberPlan:
-    """What a sign-in may do of it: nobody is lowered by coming, which runs do within their budget.
+    """What a sign-in may do of it: a sign-in lowers no one, which runs do within their budget.
 
     Raises:
-        Refused: of somebody who is to be removed.
+        Refused: for a person who is to be removed.
     """
-    if Change.REMOVE_MEMBER in member.changes:
+    if REMOVE_MEMBER in member.changes:
         raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")
-    return replace(member, changes=tuple(change for change in member.changes if change is not Change.DEMOTE_MEMBER))
+    return replace(member, changes=tuple(change for change in member.changes if change != DEMOTE_MEMBER))
 
 
 async def _keep(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
-    """Remember what was done. What is true of all members is for a run to say that looked after all of them."""
+    """Remember what came of it. What is true of all members is for a run to say that looked after all of them."""
     settings = connections.settings
     conditions = [found for found in result.conditions if whole or found.type is not ConditionType.MEMBERS_SYNCED]
-    await connections.ledger.add_outcomes(run_id, result.outcomes)
     await connections.ledger.store_conditions(
         {result.database_name: conditions},
         run_id=run_id,

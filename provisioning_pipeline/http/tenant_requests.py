@@ -37,13 +37,13 @@ _LONGEST_PAUSE_SECONDS = 1.5
 _GROWTH = 1.2
 _MOST_WAITING = 50
 _MOST_REGISTERING = 4
-"""Half of the connections: whoever waits for a locked registry leaves the others to everybody else."""
+"""Half of the connections: requests that wait for a locked registry leave the others to the rest."""
 _LAUNCH_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class TenantState:
-    """A tenant as it stands, for whoever asked for it.
+    """A tenant as it stands, for its caller.
 
     Args:
         line: what is known about it, with its conditions.
@@ -53,7 +53,7 @@ class TenantState:
         address: the name under which it is asked for over HTTP: its slug, or its database name where the slug may
             lead elsewhere.
         run_id: the Dagster run that was launched for the request, or found at work, or the last such one; None: none,
-            or nobody knows.
+            or it is not known.
     """
 
     line: TenantLine
@@ -82,8 +82,8 @@ class Requests:
 
     Args:
         ledger: where they are kept.
-        dagster: launches runs; None: nobody does, and the sensor sees the marks.
-        stopping: whether the server is about to end, so that nobody should wait any longer.
+        dagster: launches runs; None: nothing does, and the sensor sees the marks.
+        stopping: whether the server is about to end, so that no request should wait any longer.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Requests:
         """Have a tenant looked at, ready or not.
 
         Raises:
-            UnknownTenant: when nobody has this slug or database name.
+            UnknownTenant: when no tenant has this slug or database name.
             SeveralTenants: when several have the slug.
             Conflict: when something else was asked for under the same key.
             LedgerAway: when the ledger cannot be asked.
@@ -287,7 +287,7 @@ async def _place_of(database: Database, settings: Settings, name: str, reach: Re
     line = await _line(database, name, reach, with_conditions=False)
     if line is not None:
         return line.database_name, line.slug
-    # nobody has looked at it yet
+    # no run has looked at it yet
     rows = await Registry(database, settings.registry_table).named(name)
     rows = [row for row in rows if row["database_name"] == name] or rows
     if not rows:

@@ -174,7 +174,7 @@ async def _registration(
     name = body.database_name
     plain = is_slug(slug)
     if name is None or not plain:
-        # by what it has already: a registry may hold slugs that nobody can register here
+        # by what it has already: a registry may hold slugs that cannot be registered here
         try:
             known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug, reach), reach)
         except Problem as unknown:
@@ -193,7 +193,7 @@ async def _registration(
     if not settings.is_tenant_database(name):
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            "`database_name` is none that this program works on: see PROVISIONING_TENANT_DATABASE_PATTERN and "
+            "`database_name` is not a tenant database managed here: see PROVISIONING_TENANT_DATABASE_PATTERN and "
             "PROVISIONING_TENANT_DATABASE_EXCLUDED.",
             why=KeyRefusal.NOT_A_TENANT_DATABASE,
         )

@@ -52,7 +52,7 @@ def webhook_router(settings: Settings, ledger: LedgerAccess) -> APIRouter:
         tags=["webhooks"],
     )
     async def take_clerk_event(request: Request) -> Response:
-        """Take one event: 204 once it is stored, also for one that came before or concerns nobody."""
+        """Take one event: 204 once it is stored, also for one that came before or concerns no tenant."""
         if verifier is None:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, _CLOSED)
         raw = await _body(request)

@@ -1,4 +1,4 @@
-"""The ledger's rows about accounts at Twenty: who made them, and for whom an operator vouched."""
+"""The ledger's rows about accounts at Twenty: who made them, and which of them an operator vouched for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -79,7 +79,7 @@ class ApiKeys:
         return (_key(rows[0]), rows[0]["now"]) if rows else (None, datetime.now(UTC))
 
     async def note_use(self, key_id: str) -> None:
-        """Remember that it was used, to the minute: a key that nobody uses any more can be revoked."""
+        """Remember that it was used, to the minute: a key that is not used any more can be revoked."""
         await self.database.execute(
             """
             UPDATE provisioning.api_key SET last_used_at = now()

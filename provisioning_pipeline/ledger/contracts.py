@@ -21,7 +21,7 @@ class SeenContract:
         first_seen, checked_at: when for the first and for the last time, by the clock of the ledger's database.
         proved_at: when a tenant's login was proved under it; None: never.
         canary: database name of that tenant.
-        tried: database names of those whose login was not proved under it, as long as nobody's was.
+        tried: database names of those whose login was not proved under it, as long as no tenant's was.
     """
 
     fingerprint: str

@@ -17,7 +17,7 @@ class Fleet:
         conditions: (type, status, reason) → tenants.
         tenants: state → tenants.
         marked: tenants that wait for a run to look at them.
-        runs: (trigger, `finished` or `open`) → runs that the ledger remembers.
+        runs: (trigger, `finished`, `cut` or `open`) → runs that the ledger remembers.
         last_whole_run: when the last run over all tenants ended, in seconds since 1970; None: there was none.
         clerk_calls_last_run: of the last finished run; None as above.
         ready_counts: tenants that became ready within each of `READY_BUCKETS` seconds, and at all.
@@ -50,11 +50,12 @@ async def fleet(database: Database) -> Fleet:
     )
     runs = await database.fetch(
         """
-        SELECT trigger, CASE WHEN finished_at IS NULL THEN 'open' ELSE 'finished' END AS state, count(*) AS found
+        SELECT trigger, count(*) AS found,
+               CASE WHEN finished_at IS NOT NULL THEN 'finished' WHEN ended_as = 'cut' THEN 'cut' ELSE 'open' END state
         FROM provisioning.run
-        -- a sign-in or a verification has a row to say who was behind something, and never finishes
+        -- a sign-in or a verification has a row to say who was behind something, and looks at no fleet
         WHERE finished_at IS NOT NULL OR record IS NOT NULL
-        GROUP BY 1, 2 ORDER BY 1, 2
+        GROUP BY 1, 3 ORDER BY 1, 3
         """
     )
     last = await database.fetch(

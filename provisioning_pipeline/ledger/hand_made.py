@@ -17,7 +17,7 @@ class HandMadeWorkspaces:
         self.database = database
 
     async def known_at_clerk(self, database_names: Sequence[str] | None = None) -> list[tuple[str, str]]:
-        """(database name, e-mail) of people whom Clerk was once seen to know, of these databases or of all."""
+        """(database name, e-mail) of people that Clerk was once seen to know, of these databases or of all."""
         if not await has_ledger(self.database):
             return []
         names = None if database_names is None else list(database_names)

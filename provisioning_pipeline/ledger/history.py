@@ -11,13 +11,13 @@ from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.forecast import Timed
-from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunPoint, Source
+from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunKind, RunPoint, Source
 from provisioning_pipeline.model.run_record import RunRecord, record_from
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run. `finished_at` is None while it is under way, or when it broke off."""
+    """One run. `finished_at` is None while it is under way, and when it was cut: then `cut_why` says why."""
 
     run_id: str
     trigger: str
@@ -29,6 +29,8 @@ class Run:
     seconds: float
     report: str | None
     record: RunRecord
+    ended_at: datetime | None = None
+    cut_why: str | None = None
 
 
 class History:
@@ -37,11 +39,26 @@ class History:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def begin_run(self, run_id: str, trigger: str) -> None:
-        """Remember that a run began; beginning twice is beginning once."""
+    async def begin_run(self, run_id: str, trigger: str, kind: RunKind = RunKind.RECONCILIATION) -> None:
+        """Remember that a run began. Beginning twice is beginning once, and one that goes on was not cut."""
         await self.database.execute(
-            "INSERT INTO provisioning.run (run_id, trigger) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [run_id, trigger],
+            """
+            INSERT INTO provisioning.run AS r (run_id, trigger, kind) VALUES (%s, %s, %s)
+            ON CONFLICT (run_id) DO UPDATE SET ended_at = NULL, ended_as = NULL, cut_why = NULL
+            WHERE r.ended_as = 'cut'
+            """,
+            [run_id, trigger, kind],
+        )
+
+    async def end_run(self, run_id: str) -> None:
+        """Remember that a run that is no reconciliation has ended."""
+        await self.database.execute(
+            """
+            UPDATE provisioning.run
+            SET ended_at = now(), ended_as = 'done', seconds = extract(epoch FROM now() - begun_at)
+            WHERE run_id = %s AND ended_as IS NULL
+            """,
+            [run_id],
         )
 
     async def forget_run(self, run_id: str) -> None:
@@ -49,7 +66,7 @@ class History:
         await self.database.execute("DELETE FROM provisioning.run WHERE run_id = %s AND finished_at IS NULL", [run_id])
 
     async def before(self, database_names: Sequence[str]) -> dict[str, Before]:
-        """What is known of these tenants; those that nobody ever looked at are not among them."""
+        """What is known of these tenants; those that no run ever looked at are not among them."""
         rows = await self.database.fetch(
             """
             SELECT l.database_name, l.ready,
@@ -63,7 +80,7 @@ class History:
             [list(database_names)],
         )
         return {
-            row["database_name"]: Before(row["ready"], frozenset(ConditionType(type_) for type_ in row["held"]))
+            row["database_name"]: Before(row["ready"], frozenset(ConditionType.named(type_) for type_ in row["held"]))
             for row in rows
         }
 
@@ -96,8 +113,8 @@ class History:
         async with self.database.transaction() as connection:
             await connection.execute(
                 """
-                INSERT INTO provisioning.run (run_id, trigger, record)
-                SELECT %s, %s, record FROM provisioning.run WHERE run_id = %s
+                INSERT INTO provisioning.run (run_id, trigger, kind, record)
+                SELECT %s, %s, kind, record FROM provisioning.run WHERE run_id = %s
                 ON CONFLICT (run_id) DO UPDATE SET record = COALESCE(run.record, excluded.record)
                 """,
                 [run_id, trigger, planned_by],
@@ -227,9 +244,11 @@ class History:
         await self.database.execute(
             """
             INSERT INTO provisioning.run
-                (run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record)
-            VALUES (%s, %s, now() - make_interval(secs => %s), now(), %s, %s, %s, %s, %s, %s)
+                (run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record, kind,
+                 ended_at, ended_as)
+            VALUES (%s, %s, now() - make_interval(secs => %s), now(), %s, %s, %s, %s, %s, %s, %s, now(), 'done')
             ON CONFLICT (run_id) DO UPDATE SET
+                ended_at = excluded.ended_at, ended_as = 'done', cut_why = NULL,
                 finished_at = excluded.finished_at, ready = excluded.ready, unwell = excluded.unwell,
                 actions = excluded.actions, seconds = excluded.seconds, report = excluded.report,
                 record = excluded.record
@@ -244,6 +263,7 @@ class History:
                 run.seconds,
                 run.report,
                 Jsonb(run.record.as_json()),
+                RunKind.RECONCILIATION,
             ],
         )
 
@@ -276,7 +296,7 @@ class History:
 
 
 _RUNS: LiteralString = """
-    SELECT run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record
+    SELECT run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record, ended_at, cut_why
     FROM provisioning.run
 """
 
@@ -309,4 +329,5 @@ def point(run: Run) -> RunPoint:
         clerk_calls=record.clerk_calls if known else None,
         twenty_calls=record.twenty_calls if known else None,
         emails=record.emails if known else None,
+        cut_why=run.cut_why if run.finished_at is None else None,
     )

@@ -35,6 +35,7 @@ class Intent:
     server: str
     subdomain: str
     begun_at: datetime
+    run_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Ledger:
                    l.clerk_org_id, l.invite_link_opened, m.database_name IS NOT NULL AS members_seen,
                    l.asked_admin_email, l.default_role_before IS NOT NULL AS default_role_lent, l.workspace_url,
                    l.restarts,
-                   -- a tenant with a workspace had a registry row, whoever wrote its link
+                   -- a tenant with a workspace had a registry row, whichever run wrote its link
                    l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL AS registered,
                    l.registry_row_gone_at IS NOT NULL AS registry_row_gone
             FROM provisioning.tenant_link l
@@ -141,7 +142,7 @@ class Ledger:
         """The creation that was begun for this tenant and never settled."""
         rows = await self.database.fetch(
             """
-            SELECT id, server, subdomain, begun_at FROM provisioning.intent
+            SELECT id, server, subdomain, begun_at, run_id FROM provisioning.intent
             WHERE database_name = %s AND settled_at IS NULL
             """,
             [database_name],
@@ -176,7 +177,7 @@ class Ledger:
                 row = await cursor.fetchone()
         except errors.UniqueViolation:
             return None
-        return Intent(row[0], server, subdomain, row[1]) if row else None
+        return Intent(row[0], server, subdomain, row[1], run_id) if row else None
 
     async def open_subdomains(self, server: str) -> list[str]:
         """The subdomains of all creations under way on a server."""
@@ -252,10 +253,11 @@ class Ledger:
         return free
 
     @anew_if_lost
-    async def drop_intent(self, intent: Intent, database_name: str, why: str) -> None:
-        """Settle an intent that made nothing, and let go of its subdomain."""
+    async def drop_intent(self, intent: Intent, database_name: str, why: str, *, run_id: str) -> None:
+        """Settle an intent that made nothing, and let go of its subdomain. `run_id` is the run that found it out."""
         async with self.database.transaction() as connection:
             await connection.execute(_SETTLE, [why, intent.id])
+            await connection.execute(_CREATION_MADE_NOTHING, {"name": database_name, "run": run_id})
             await connection.execute(
                 """
                 UPDATE provisioning.tenant_link SET server = NULL, subdomain = NULL, updated_at = now()
@@ -266,19 +268,36 @@ class Ledger:
 
     @anew_if_lost
     async def store_workspace(
-        self, intent: Intent, database_name: str, workspace_id: str, workspace_url: str, how: str
+        self,
+        intent: Intent,
+        database_name: str,
+        workspace_id: str,
+        workspace_url: str,
+        *,
+        run_id: str,
+        left_behind: bool = False,
     ) -> None:
-        """Settle an intent: this is the workspace that it made.
+        """Settle an intent: this is the workspace that it made. So what runs before recorded of it is settled, too.
+
+        Args:
+            run_id: the run that found it out.
+            left_behind: an earlier call made it, whose answer nobody read.
 
         Raises:
             Fault: when the workspace is already another tenant's.
         """
+        by_whom = {"name": database_name, "run": run_id}
         try:
             async with self.database.transaction() as connection:
                 await connection.execute(
                     _LINK, [intent.server, intent.subdomain, workspace_id, workspace_url, database_name]
                 )
-                await connection.execute(_SETTLE, [how, intent.id])
+                await connection.execute(_SETTLE, ["adopted" if left_behind else "created", intent.id])
+                if left_behind:
+                    await connection.execute(
+                        _CREATION_MADE_IT, by_whom | {"told": f"{intent.subdomain} on {intent.server}, {workspace_id}"}
+                    )
+                await connection.execute(_CREATION_MADE_NOTHING, by_whom)
         except errors.UniqueViolation:
             raise _another_tenants(workspace_id) from None
 
@@ -394,22 +413,25 @@ class Ledger:
 
     # --- outcomes -----------------------------------------------------------------------------------------------
 
-    async def add_outcomes(self, run_id: str, outcomes: Sequence[Outcome]) -> None:
-        """Append what was attempted and how it ended."""
+    async def store_outcomes(self, outcomes: Sequence[tuple[str, Outcome]]) -> None:
+        """Store these, each with the run that it is of; the later state of an outcome takes the earlier one's place."""
         if not outcomes:
             return
         await self.database.execute(
             """
-            INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
-            SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[])
+            INSERT INTO provisioning.outcome AS o (run_id, database_name, change, status, detail, seconds, key)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::uuid[])
+            ON CONFLICT (key) DO UPDATE
+                SET status = excluded.status, detail = excluded.detail, seconds = excluded.seconds, at = now()
             """,
             [
-                run_id,
-                [outcome.database_name for outcome in outcomes],
-                [outcome.change for outcome in outcomes],
-                [outcome.status for outcome in outcomes],
-                [outcome.detail for outcome in outcomes],
-                [outcome.seconds for outcome in outcomes],
+                [run_id for run_id, _ in outcomes],
+                [outcome.database_name for _, outcome in outcomes],
+                [outcome.change for _, outcome in outcomes],
+                [outcome.status for _, outcome in outcomes],
+                [outcome.detail for _, outcome in outcomes],
+                [outcome.seconds for _, outcome in outcomes],
+                [outcome.key for _, outcome in outcomes],
             ],
         )
 
@@ -497,9 +519,9 @@ class Ledger:
 
 
 def _free_to_move(rows: Sequence[tuple[str, str, str]], wanted: Mapping[str, str]) -> list[str]:
-    """Which of the tenants can take the subdomains that they want: nobody holds them who does not move away as well.
+    """Which of the tenants can take the subdomains that they want: no tenant holds them that does not move away, too.
 
-    `rows`: (database name, server, subdomain) of these tenants and of whoever holds one of these subdomains.
+    `rows`: (database name, server, subdomain) of these tenants and of the holders of these subdomains.
     """
     servers = {name: server for name, server, _ in rows}
     free = set(servers) & set(wanted)
@@ -512,7 +534,7 @@ def _free_to_move(rows: Sequence[tuple[str, str, str]], wanted: Mapping[str, str
 
 
 def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
-    return Condition(ConditionType(type_), Status(status), Reason(reason), message)
+    return Condition(ConditionType.named(type_), Status(status), Reason(reason), message)
 
 
 def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> bool:
@@ -565,6 +587,23 @@ _LINK = """
 """
 
 _SETTLE = "UPDATE provisioning.intent SET settled_at = now(), settled_as = %s WHERE id = %s"
+
+# of a call whose answer nobody read, a later run knows by the workspace that stands or does not
+_CUT_CREATIONS: LiteralString = """
+    FROM provisioning.outcome
+    WHERE database_name = %(name)s AND change = 'create workspace' AND status IN ('begun', 'cut') AND run_id <> %(run)s
+"""
+
+_CREATION_MADE_IT: LiteralString = f"""
+    UPDATE provisioning.outcome
+    SET status = 'done', detail = %(told)s || ': made, and found by a later run, since this one was cut before it knew'
+    WHERE id = (SELECT max(id) {_CUT_CREATIONS})
+"""  # noqa: S608  # texts of ours alone
+
+_CREATION_MADE_NOTHING: LiteralString = f"""
+    UPDATE provisioning.outcome SET status = 'failed', detail = detail || '; as a later run found, nothing was made'
+    WHERE id IN (SELECT id {_CUT_CREATIONS})
+"""  # noqa: S608  # as above
 
 _STORE_CONDITIONS = """
     INSERT INTO provisioning.condition AS known (database_name, type, status, reason, message, run_id)

@@ -28,7 +28,7 @@ _MOST_TOLD: Final = 3
 
 
 async def holder_in_words(database: Database, kind: int, name: str) -> str:
-    """Who holds the advisory lock of these two keys, and what ends it, in sentences; empty: nobody seems to."""
+    """Who holds the advisory lock of these two keys, and what ends it, in sentences; empty: no session seems to."""
     # the second key is shown without its sign
     is_it = sql.SQL(ADVISORY + " AND l.objid::bigint = (hashtext(%s)::bigint + 4294967296) %% 4294967296")
     return await _in_words(database, is_it, [kind, name])

@@ -5,11 +5,11 @@ task and a broken connection let go at once, without a lease to wait for and wit
 keeps its session to itself through a pooler too, and leaves nothing behind on it.
 
 Any role that may connect to this database can take the same advisory locks. It keeps one tenant, one request or one
-server from its turn with each, nobody from anything else, and is named to the operator (`lock_holders`). What all wait
+server from its turn with each, delays nothing else, and is named to the operator (`lock_holders`). What all wait
 for has a lock of a table of ours instead, which no such role can take (`alone`).
 
 A connection may break while the work goes on. So before each write of that work the lock is asked whether it still
-holds. A lost one is taken again where nobody else has written under it in between, and ends the work otherwise.
+holds. A lost one is taken again where no other session has written under it in between, and ends the work otherwise.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ TENANTS = 730_155
 _SERVERS = 730_156
 _REQUESTS = 730_157
 _CERTIFICATIONS = 730_158
-"""First keys of the two-part locks, so that nobody else's advisory locks meet ours."""
+"""First keys of the two-part locks, so that no other program's advisory locks meet ours."""
 
 SIGN_OF_LIFE_SECONDS: Final = 10.0
 _NO_TIMEOUTS: LiteralString = """
@@ -91,7 +91,7 @@ def certification_lock(database: Database, server: str) -> AbstractAsyncContextM
 
 
 async def alone(connection: Connection, table: LiteralString, *, wait_seconds: float) -> None:
-    """Wait until nobody else who calls this for the same table of the ledger is inside a transaction, until the end
+    """Wait until no other caller of this for the same table of the ledger is inside a transaction, until the end
     of this one. Reading and writing the table are free for everybody; only who may write to it can take this lock.
 
     Raises:
@@ -124,8 +124,8 @@ async def _held(lock: "_Lock", wait_seconds: float) -> AsyncIterator[None]:
 class _Lock:
     """One lock of one holder.
 
-    Before its first write the holder signs the ledger's row of that lock. Whoever gets a lost lock back and finds the
-    signature that was there before knows that nobody has written under it meanwhile.
+    Before its first write the holder signs the ledger's row of that lock. A holder that gets a lost lock back and finds
+    the signature that was there before knows that no other holder has written under it meanwhile.
     """
 
     def __init__(self, database: Database, kind: int, name: str, busy: str) -> None:
@@ -136,7 +136,7 @@ class _Lock:
         self._connection: Connection | None = None
         self._signature = uuid.uuid4()
         self._last: uuid.UUID | None = None
-        """Whose signature stands there; None: nobody's."""
+        """The signature that stands there; None: there is none."""
         self._can_sign = kind != _REQUESTS and not database.read_only
         """Without signatures nothing is known of who wrote last, so a lost lock stays lost."""
         self._lost: Fault | None = None
@@ -146,7 +146,7 @@ class _Lock:
         """Wait for the lock.
 
         Raises:
-            Fault: BUSY when somebody else holds it all the time; transient when the database cannot be reached.
+            Fault: BUSY when another session holds it all the time; transient when the database cannot be reached.
         """
         until = time.monotonic() + wait_seconds
         while True:
@@ -158,7 +158,7 @@ class _Lock:
                     self._connection = connection
                     return
             except (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
-                # however the wait ended, somebody else holds it
+                # however the wait ended, another session holds it
                 pass
             except Error as error:
                 # the connection may have broken while we waited
@@ -186,7 +186,7 @@ class _Lock:
         return bool(row and row[0])
 
     async def _told(self) -> str:
-        """That somebody else holds the lock, and who; a request's sender is told only that."""
+        """That another session holds the lock, and which; a request's sender is told only that."""
         holder = await holder_in_words(self._database, self._kind, self._name)
         if self._kind != _REQUESTS:
             return f"{self._busy} {holder}".rstrip()
@@ -203,7 +203,7 @@ class _Lock:
         await self._connection.close()
 
     async def must_hold(self) -> None:
-        """Make sure before a write that nobody else may be writing.
+        """Make sure before a write that no other session may be writing.
 
         Raises:
             Fault: BUSY, from the first time on that the lock was found lost and could not be had back.

@@ -1,4 +1,4 @@
-"""Marks: tenants that somebody asked to be looked at again. A mark says whom to look at, never what to do."""
+"""Marks: tenants with a pending review. A mark says which tenant to look at, never what to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class Marks:
         An event about an organization concerns the tenants that the ledger or the registry gives it to; one about a
         user alone concerns the tenants of which that user is a linked member, or a member by Clerk's last event about
         both. A registry row that the ledger does not know yet gets no mark: it is due for its first look in any case.
-        An event that concerns nobody is kept too, and so is the change of a user who has changed too often
+        An event that concerns no tenant is kept too, and so is the change of a user who has changed too often
         (`MOST_UPDATES_PER_HOUR`).
 
         Returns the database names of the tenants that were marked, sorted; None when this event had arrived before.
@@ -213,7 +213,7 @@ async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, regist
             UNION ALL SELECT unnest(%s::text[])
             UNION ALL SELECT database_name FROM provisioning.member_link WHERE clerk_user_id = %s
             UNION ALL SELECT database_name FROM provisioning.member_intent WHERE clerk_user_id = %s
-            -- somebody who could not be linked yet, and has not left since
+            -- a person who could not be linked yet, and has not left since
             UNION ALL SELECT database_name FROM provisioning.tenant_link WHERE clerk_org_id IN (
                 SELECT organization_id FROM (
                     SELECT DISTINCT ON (organization_id) organization_id, type FROM provisioning.clerk_event

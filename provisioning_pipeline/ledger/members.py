@@ -7,9 +7,9 @@ import pandas as pd
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame, with_shared_values
-from provisioning_pipeline.model.tenant import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Members:
         return frame(MEMBER_LINKS, with_shared_values(rows))
 
     async def intents(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
-        """Whom we began to let in and have not linked, in all tenants or in some; columns of `MEMBER_INTENTS`."""
+        """People that we began to let in and have not linked, in all or some tenants; columns of `MEMBER_INTENTS`."""
         if not await has_ledger(self.database):
             return frame(MEMBER_INTENTS, [])
         names = None if database_names is None else list(database_names)
@@ -171,7 +171,7 @@ class Members:
         )
 
     async def store_taken_over(self, database_name: str, twenty_user_id: str, email: str, run_id: str) -> None:
-        """Remember somebody who came from the tenant's hand-made workspace; twice is once, with the last e-mail."""
+        """Remember a person who came from the tenant's hand-made workspace; twice is once, with the last e-mail."""
         await self.database.execute(
             """
             INSERT INTO provisioning.taken_over_member AS known (database_name, twenty_user_id, email, run_id)
@@ -184,9 +184,9 @@ class Members:
 
     @anew_if_lost
     async def store(self, server: str, database_name: str, links: Sequence[MemberLink], run_id: str) -> None:
-        """Remember who these members are, in one transaction. An account that was somebody else's is theirs now.
+        """Remember who these members are, in one transaction. An account that was another member's is theirs now.
 
-        Deciding has made sure that nobody else who is active claims one of these accounts.
+        Deciding has made sure that no other active person claims one of these accounts.
         """
         if not links:
             return
@@ -263,8 +263,8 @@ class Members:
             [database_name, users, database_name, users],
         )
 
-    async def added(self, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
-        """(database name, e-mail) of those of these (…, …, role) whom a run that we still remember added as that."""
+    async def added(self, by: Change, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
+        """(database name, e-mail) of those of these (…, …, role) that a run in the ledger added `by` this change."""
         if not wanted or not await has_ledger(self.database):
             return set()
         names, emails, roles = [list(column) for column in zip(*wanted, strict=True)]
@@ -274,12 +274,12 @@ class Members:
             JOIN provisioning.outcome o ON o.database_name = w.name AND o.change = %s AND o.status = 'done'
                 AND o.detail = w.email || ' as ' || w.role
             """,
-            [names, emails, roles, Change.ADD_MEMBER],
+            [names, emails, roles, by],
         )
         return {(name, email) for name, email in rows}
 
-    async def invited(self, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those of these (database name, e-mail) whom a run of ours invited, and none uninvited since."""
+    async def invited(self, by: Change, ended_by: Change, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these (database name, e-mail) that a run of ours invited, and none uninvited since."""
         if not wanted or not await has_ledger(self.database):
             return set()
         names, emails = [list(column) for column in zip(*wanted, strict=True)]
@@ -294,12 +294,12 @@ class Members:
                 ORDER BY o.id DESC LIMIT 1
             ) AS last WHERE last.change = %s
             """,
-            [names, emails, Change.INVITE_MEMBER, Change.WITHDRAW_INVITATION, Change.INVITE_MEMBER],
+            [names, emails, by, ended_by, by],
         )
         return {(name, email) for name, email in rows}
 
-    async def was_demoted(self, database_name: str, email: str) -> bool:
-        """Whether a run that we still remember took the role Admin from this person in the tenant's workspace."""
+    async def was_demoted(self, by: Change, database_name: str, email: str) -> bool:
+        """Whether a run that we still remember took this person's role `by` this in the tenant's workspace."""
         rows = await self.database.fetch(
             """
             SELECT EXISTS (
@@ -307,7 +307,7 @@ class Members:
                     AND starts_with(detail, %s)
             ) AS found
             """,
-            [database_name, Change.DEMOTE_MEMBER, f"{email}: "],
+            [database_name, by, f"{email}: "],
         )
         return bool(rows[0]["found"])
 
@@ -325,7 +325,7 @@ class Members:
         return row
 
     async def unsynced(self) -> list[Row]:
-        """Tenants some of whose members need a person: slug, reason, message. Not those that are set aside."""
+        """Tenants some of whose members need a person: slug, reason, message. Not those that are excluded."""
         if not await has_ledger(self.database):
             return []
         return await self.database.fetch(

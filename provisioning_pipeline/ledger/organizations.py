@@ -38,7 +38,7 @@ async def claims(registry: Registry, organizations: Sequence[str] | None = None)
 async def alone_with_organizations(
     registry: Registry, *, own_path: bool, wait_seconds: float
 ) -> AsyncIterator[AsyncConnection[TupleRow]]:
-    """A transaction in which nobody else gives an organization to a tenant, whether by a key or by a run.
+    """A transaction in which no other key or run gives an organization to a tenant.
 
     A policy of a table below a view, which would hide a rival's row, is an error in it. `own_path` as in
     `Database.transaction`.

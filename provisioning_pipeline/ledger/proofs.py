@@ -8,7 +8,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.schema import has_ledger
 
 COMPLETED = "COMPLETED"
-"""The onboarding status of somebody whom Twenty shows no wizard."""
+"""The onboarding status of a person who sees no wizard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ async def register(
     else_statuses: Sequence[str] = (),
     databases: Databases = NOT_LIMITED,
 ) -> tuple[bool, bool]:
-    """Make the registry say what was asked; whether anything had to be changed, and whether the tenant is set aside.
+    """Make the registry say what was asked; whether anything had to be changed, and whether the tenant is excluded.
 
     A row that is there keeps its status and whatever the request does not name. The ledger, which has to be there,
     remembers which key added a row.
@@ -118,7 +118,7 @@ async def _insert(
     unknown = sorted(name for name, column in columns.items() if column.required and name not in offered)
     if unknown:
         raise Conflict(
-            f"The registry {registry.table} requires {', '.join(unknown)}, which nobody here knows. Register tenant "
+            f"The registry {registry.table} requires {', '.join(unknown)}, which we do not know. Register tenant "
             f"{asked.slug} there yourself, then ask again."
         )
     _must_know_organizations(registry, columns, asked)

@@ -47,7 +47,7 @@ class Known:
 async def known_of(
     connection: AsyncConnection[TupleRow], registry: Registry, columns: Mapping[str, Column], asked: Registration
 ) -> Known:
-    """Read it, under the lock that whoever gives an organization to a tenant holds."""
+    """Read it, under the lock for giving organizations to tenants."""
     workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), "")
     organization, status, workspace_id = (
         text_sql(sql.Identifier(name), columns[name]) if name in columns else sql.SQL("NULL::text")
@@ -114,7 +114,7 @@ def _must_be_free(known: Known, asked: Registration, organization: str, reach: R
             if other["clerk_org_id"] != organization or other["database_name"] == asked.database_name:
                 continue
             owner = f"tenant {other['slug']}'s" if reach.covers(other["slug"]) else "another tenant's"
-            why = " That tenant is set aside, and keeps it." if _is_aside(other, aside) else ""
+            why = " That tenant is excluded, and keeps it." if _is_aside(other, aside) else ""
             raise Conflict(
                 f"Clerk organization {organization} is {owner} in the {source}.{why} {_IN_THE_REGISTRY}",
                 KeyRefusal.ORGANIZATION_TAKEN,

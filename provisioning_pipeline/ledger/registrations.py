@@ -42,7 +42,7 @@ async def known_rows(registry: Registry) -> KnownRows:
                    COALESCE(pg_catalog.json_agg(l.database_name ORDER BY l.database_name)
                        FILTER (WHERE there.name IS NULL), '[]') AS lost
             FROM provisioning.tenant_link l LEFT JOIN there ON there.name = l.database_name
-            -- a tenant with a workspace had a row, whoever wrote its link
+            -- a tenant with a workspace had a row, whichever run wrote its link
             WHERE (l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL) AND l.registry_row_gone_at IS NULL
             """
         ).format(names=names or sql.SQL("SELECT NULL::text AS name WHERE false")),

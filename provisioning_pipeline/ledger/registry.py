@@ -38,7 +38,7 @@ from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
-from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
+from provisioning_pipeline.model.tenant import Tenant, folded_name, is_pending_status
 
 OUR_COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
     (WORKSPACE_COLUMNS, "uuid"),
@@ -191,7 +191,7 @@ class Registry:
         None where the table has no such column.
 
         Raises:
-            Fault: when there is no such table, it is no tenant registry or hides rows: nobody knows who is suspended.
+            Fault: when there is no such table, it is no tenant registry or hides rows: nothing says who is suspended.
         """
         columns = await self.readable_columns()
         self._must_be_registry(columns)
@@ -372,7 +372,7 @@ class Registry:
         )
 
     async def store_asked_admins(self, asked: Mapping[str, str]) -> None:
-        """Write whom the tenant manager named as admin over HTTP beside the rows: database name → e-mail.
+        """Write the admin that the tenant manager named over HTTP beside the rows: database name → e-mail.
 
         So that it outlives the ledger. A table without that column is left alone.
         """
@@ -422,7 +422,7 @@ class Registry:
         row = await self._row(database_name, [*wanted, *(["status"] if sets_status else [])])
         changed = {name: value for name, value in wanted.items() if (row[name] or "").lower() != value.lower()}
         assignments = {name: _cast(value, columns[name]) for name, value in changed.items()}
-        if sets_status and is_pending(row["status"], pending_statuses):
+        if sets_status and is_pending_status(row["status"], pending_statuses):
             assert ready_status is not None
             changed["status"] = await self.spelling([ready_status], row["status"])
             # the tenant manager may have suspended it since it was read
@@ -495,12 +495,6 @@ class Registry:
                 f"{self.table} does not take {what}: {str(error).splitlines()[0]}. Set "
                 "PROVISIONING_REGISTRY_READY_STATUS to a status that it knows.",
             ) from None
-
-
-def is_pending(status: object, pending: Sequence[str]) -> bool:
-    """Whether a tenant of this status becomes ready once it is: it says so, or says nothing."""
-    said = registry_status(status)
-    return not said or said in {registry_status(word) for word in pending}
 
 
 def _may_touch(columns: Mapping[str, Column]) -> bool:

@@ -1,7 +1,7 @@
 """The query that reads the tenant manager's table, whatever columns it has.
 
 A view is read under our role's own search path (`Registry.read`). So functions are named with their schema, and texts
-are compared with texts: a function or an operator that somebody planted in `public` fits nowhere better.
+are compared with texts: a function or an operator planted in `public` fits nowhere better.
 """
 
 from collections.abc import Mapping

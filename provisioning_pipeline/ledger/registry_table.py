@@ -72,7 +72,7 @@ class Table:
 
     @property
     def alterable(self) -> bool:
-        """Whether we can add a column: to a view nobody can, and a foreign table's server would not know it."""
+        """Whether we can add a column: to a view no one can, and a foreign table's server would not know it."""
         return self.owned and self.is_table
 
     @property
@@ -219,7 +219,7 @@ async def create_table(database: Database, table: str) -> None:
             )
             """
         ).format(identifier),
-        # whoever owns this database may have triggers on changes of its tables
+        # the owner of this database may have triggers on changes of its tables
         own_path=True,
     )
 

@@ -95,7 +95,7 @@ class RemovedRows:
         )
 
     async def of_run(self, run_id: str) -> list[RemovedRow]:
-        """What a run removed and nobody has put back yet, in the order in which it was removed."""
+        """What a run removed and was not put back yet, in the order in which it was removed."""
         if not await has_ledger(self.database):
             return []
         rows = await self.database.fetch(
@@ -109,7 +109,7 @@ class RemovedRows:
         return [RemovedRow(**row) for row in rows]
 
     async def count(self, run_id: str, table_name: str) -> int:
-        """How many rows of this table a run removed that nobody has put back yet."""
+        """How many rows of this table a run removed that were not put back yet."""
         if not await has_ledger(self.database):
             return 0
         rows = await self.database.fetch(
@@ -156,7 +156,7 @@ class RemovedRows:
         return [row["run_id"] for row in rows]
 
     async def removed_again_by(self, run_id: str) -> str | None:
-        """The newest run that, after this one, removed the same rows and whose removal nobody has put back yet."""
+        """The newest run that, after this one, removed the same rows and whose removal was not put back yet."""
         if not await has_ledger(self.database):
             return None
         rows = await self.database.fetch(

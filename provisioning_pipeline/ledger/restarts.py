@@ -4,8 +4,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
+from provisioning_pipeline.model.change import RESTART_TENANT
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
-from provisioning_pipeline.model.tenant import Change, OutcomeStatus
+from provisioning_pipeline.model.tenant import OutcomeStatus
 
 _FORGOTTEN = ("member_link", "member_intent", "login_proof")
 """Tables of what was so in the old workspace."""
@@ -21,8 +22,8 @@ class Restarts:
     async def restart(self, database_name: str, workspace_id: str, run_id: str, detail: str) -> bool:
         """Drop everything that was known of this workspace, in one transaction; False when it is not the tenant's.
 
-        Who left the old workspace stays away from the new one; whoever else came over from a hand-made workspace comes
-        again. What was done to the tenant, its organization and the admin that was asked for stay.
+        Who left the old workspace stays away from the new one; everyone else who came over from a hand-made workspace
+        comes again. What was done to the tenant, its organization and the admin that was asked for stay.
         """
         async with self.database.transaction() as connection:
             cursor = await connection.execute(
@@ -52,7 +53,7 @@ class Restarts:
                 INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
                 VALUES (%s, %s, %s, %s, %s, 0)
                 """,
-                [run_id, database_name, Change.RESTART_TENANT, OutcomeStatus.DONE, detail],
+                [run_id, database_name, RESTART_TENANT, OutcomeStatus.DONE, detail],
             )
         return True
 

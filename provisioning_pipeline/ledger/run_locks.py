@@ -1,12 +1,12 @@
-"""Who is at work, by PostgreSQL's locks: a run of Dagster by a lock of its processes, a tenant by the tenant's lock.
+"""Who is at work, by PostgreSQL's locks: a run by a lock of its processes, a tenant by the tenant's lock.
 
 A killed process and a machine that restarts let go of their locks; what Dagster says of their run stays as it was. A
 lock says this only of a session whose role may write to the ledger: anybody who may connect can take the same one.
 """
 
 import asyncio
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 
 from psycopg import Error, sql
 
@@ -21,21 +21,38 @@ _EVERY_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0
 
 
-async def hold_run_lock(database: Database, run_id: str) -> None:
+@asynccontextmanager
+async def holding_run_lock(database: Database, run_id: str) -> AsyncIterator[None]:
+    """Hold the lock of a run inside, from the beginning on unless the ledger is away."""
+    tried = asyncio.Event()
+    holder = asyncio.create_task(hold_run_lock(database, run_id, tried))
+    try:
+        await tried.wait()
+        yield
+    finally:
+        holder.cancel()
+        await asyncio.wait([holder])
+
+
+async def hold_run_lock(database: Database, run_id: str, tried: asyncio.Event | None = None) -> None:
     """Hold the lock of a run until cancelled, and take it again whenever its connection is lost.
 
-    It is shared: each process of the run holds it. While the ledger is away nobody holds it, and the run goes on.
+    It is shared: each process of the run holds it. While the ledger is away no process holds it, and the run goes on.
+    `tried` is set once it is held, or could not be taken at once.
     """
+    tried = tried or asyncio.Event()
     while True:
         with suppress(Fault, Error):
             connection = await database.connect_alone()
             try:
                 await begin_to_hold(connection)
                 await connection.execute("SELECT pg_advisory_xact_lock_shared(%s, hashtext(%s))", [_RUNS, run_id])
+                tried.set()
                 while await answers(connection, SIGN_OF_LIFE_SECONDS):  # noqa: ASYNC110  # no event tells of a dead peer
                     await asyncio.sleep(_EVERY_SECONDS)
             finally:
                 await connection.close()
+        tried.set()
         await asyncio.sleep(_AGAIN_SECONDS)
 
 

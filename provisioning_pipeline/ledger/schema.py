@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCHEMA = "provisioning"
-HEAD = "0008"
+HEAD = "0009"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 
 
@@ -82,7 +82,7 @@ async def _state(database: Database) -> tuple[str | None, bool]:
         raise Fault(
             FaultKind.SERVER,
             Reason.REGISTRY_REFUSED,
-            f"Our user may not read the ledger in {database.where}, because schema {SCHEMA} belongs to somebody else. "
+            f"Our user may not read the ledger in {database.where}, because schema {SCHEMA} belongs to another role. "
             f"Have its owner run: GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role['name']}; "
             f"GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO {role['name']}; "
             f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role['name']}.",
@@ -175,7 +175,7 @@ def migrate(url: str) -> None:
             raise Fault(
                 FaultKind.BUSY,
                 Reason.REGISTRY_REFUSED,
-                f"Schema {SCHEMA} was not made in {without_secrets(url)}: the lock of whoever makes it was not free "
+                f"Schema {SCHEMA} was not made in {without_secrets(url)}: the lock for making it was not free "
                 f"within {_FIRST_WAIT_SECONDS:g} s. Where no other process of this program is at it, an administrator "
                 f"ends the session that holds it: {_END_HOLDERS}.",
             ) from None

@@ -25,7 +25,7 @@ _PROBE_SECONDS = 1.0
 _LET_HUNG_REST_SECONDS = 1.0
 _CONNECTIONS = 8
 _PATIENCE_SECONDS = 1.0
-"""Whoever asks a server waits for less than a run does."""
+"""A caller of a server waits for less than a run does."""
 
 
 class LedgerAway(Exception):
@@ -68,7 +68,7 @@ class LedgerAccess:
         """Run `work` on the ledger's database.
 
         Args:
-            within: seconds after which nobody waits for it any longer; the work ends by itself.
+            within: seconds after which the caller waits no longer; the work ends by itself.
 
         Raises:
             LedgerAway: when that fails or takes too long, or the ledger hung a moment ago.
@@ -80,17 +80,17 @@ class LedgerAccess:
         task = asyncio.create_task(self._ask(work))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
-        # giving up on a query may take as long as the query: nobody waits for that
+        # giving up on a query may take as long as the query: we do not wait for that
         await asyncio.wait({task}, timeout=within)
         if task.done():
             return task.result()
-        # one slow answer, or one lock that somebody else holds, is no hung ledger
+        # one slow answer, or one lock that another session holds, is no hung ledger
         if within >= _MOST_SECONDS and self._answered_at < begun and not await self._answers():
             self._hung_until = time.monotonic() + _LET_HUNG_REST_SECONDS
         raise LedgerAway
 
     async def _answers(self) -> bool:
-        """Whether the ledger answers a question for which nobody waits."""
+        """Whether the ledger answers a question that no request waits for."""
         try:
             async with asyncio.timeout(_PROBE_SECONDS), self._open() as fresh:
                 await fresh.fetch("SELECT 1")
@@ -100,7 +100,7 @@ class LedgerAccess:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
-        # it is told in the log already; nobody may be waiting for it any more
+        # the log has it already; no request may be waiting for it any more
         if not task.cancelled() and task.exception() is None:
             self._answered_at = time.monotonic()
 

@@ -10,7 +10,7 @@ from provisioning_pipeline.model.key_refusal import KeyRefusal
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
 TENANT_MANAGER = "tenant-manager"
-"""The trigger of a run that somebody asked for over HTTP."""
+"""The trigger of a run that a service asked for over HTTP."""
 _LOCK_SECONDS = 1.5
 """Shorter than a registration waits for others: who asks the same meanwhile is told so while it is true. With what a
 registration waits for then, it is less than a server gives a request at the ledger."""
@@ -32,10 +32,10 @@ class TenantRequests:
         self.database = database
 
     def alone(self, caller: Caller) -> AbstractAsyncContextManager[None]:
-        """Nobody else is at a request of this caller's under the same key; without a key everybody may be.
+        """No other request of this caller under the same key is under way; without a key there may be.
 
         Raises:
-            Fault: BUSY when somebody else is for more than a second and a half.
+            Fault: BUSY when another one is for more than a second and a half.
         """
         if caller.idempotency_key is None:
             return nullcontext()
@@ -65,7 +65,7 @@ class TenantRequests:
     ) -> Request:
         """Keep a request, which has to be the first under its key: see `alone` and `earlier`.
 
-        With `mark` the tenant is marked, so that a sensor launches a run if nobody else does. All or nothing.
+        With `mark` the tenant is marked, so that a sensor launches a run if nothing else does. All or nothing.
         """
         async with self.database.transaction() as connection:
             await connection.execute(
@@ -117,7 +117,7 @@ class TenantRequests:
         """The last run that was launched for this tenant by request, if it has not ended; None: there is none."""
         rows = await self.database.fetch(
             """
-            SELECT q.run_id, r.finished_at IS NOT NULL AS ended FROM provisioning.tenant_request q
+            SELECT q.run_id, COALESCE(r.finished_at, r.ended_at) IS NOT NULL AS ended FROM provisioning.tenant_request q
             LEFT JOIN provisioning.run r ON r.run_id = q.run_id
             WHERE q.database_name = %s AND q.run_id IS NOT NULL ORDER BY q.id DESC LIMIT 1
             """,
@@ -144,9 +144,10 @@ class TenantRequests:
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
             WHERE (l.database_name = ANY(%(names)s) OR l.slug = ANY(%(names)s)) AND (
                 (l.marked_at IS NOT NULL AND l.marked_by = %(trigger)s)
-                OR (CASE WHEN last.run_id IS NOT NULL THEN r.finished_at IS NULL ELSE EXISTS (
+                OR (CASE WHEN last.run_id IS NOT NULL THEN COALESCE(r.finished_at, r.ended_at) IS NULL ELSE EXISTS (
                         -- the sensor's: it has looked, and may be at work yet
-                        SELECT 1 FROM provisioning.run s WHERE s.trigger = %(trigger)s AND s.finished_at IS NULL
+                        SELECT 1 FROM provisioning.run s
+                        WHERE s.trigger = %(trigger)s AND COALESCE(s.finished_at, s.ended_at) IS NULL
                         AND s.begun_at >= last.asked_at AND s.begun_at > now() - interval '10 minutes') END
                     AND NOT COALESCE(c.status = 'True' AND c.since >= last.asked_at, false)))
             """,
@@ -157,7 +158,7 @@ class TenantRequests:
     async def has_ended(self, run_id: str | None) -> bool:
         """Whether this run has ended, as it told the ledger itself."""
         rows = await self.database.fetch(
-            "SELECT 1 FROM provisioning.run WHERE run_id = %s AND finished_at IS NOT NULL", [run_id]
+            "SELECT 1 FROM provisioning.run WHERE run_id = %s AND COALESCE(finished_at, ended_at) IS NOT NULL", [run_id]
         )
         return bool(rows)
 

@@ -7,6 +7,7 @@ from typing import LiteralString
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.ledger.run_locks import runs_at_work
 
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _DETAILS = 3
@@ -36,7 +37,7 @@ class Timelines:
         """Table → up to `most` rows about this tenant, not younger than `until`, newest first; all of one moment.
 
         Every row has `at`. All but those of `clerk_event` and `tenant_request` have `run_id` and `trigger`, which are
-        None where nobody knows the run. Rows of `intent` come twice: as begun, and as `settled_intent`. Successful
+        None where the run is not known. Rows of `intent` come twice: as begun, and as `settled_intent`. Successful
         logins of one moment are one row of `outcome`, and so are removed rows of one moment, run and table: with
         `times`.
         """
@@ -48,6 +49,9 @@ class Timelines:
             for table, query in _QUERIES.items():
                 await cursor.execute(query, given)
                 found[table] = await cursor.fetchall()
+        open_runs = [row["run_id"] for row in found["run"] if row["ended_as"] is None]
+        at_work = await runs_at_work(self.database, open_runs)
+        found["run"] = [row for row in found["run"] if row["run_id"] not in at_work]
         return found
 
     async def reported(self, run_ids: Sequence[str]) -> list[str]:
@@ -95,6 +99,18 @@ _OUTCOMES: LiteralString = """
     GROUP BY o.at, o.run_id, r.trigger, o.change, o.status,
         CASE WHEN o.change = 'prove login' AND o.status = 'done' THEN 0 ELSE o.id END
     ORDER BY o.at DESC, max(o.id) DESC LIMIT %(most)s
+"""
+
+# of a killed run nobody may have recorded yet that it was cut, so one without an end is looked at, too
+_RUNS: LiteralString = """
+    SELECT COALESCE(r.ended_at, r.begun_at) AS at, r.run_id, r.trigger, r.begun_at, r.ended_as, r.cut_why
+    FROM provisioning.run r
+    -- what earlier versions began without a record was no reconciliation
+    WHERE r.finished_at IS NULL AND r.ended_as IS DISTINCT FROM 'done' AND (r.kind IS NOT NULL OR r.record IS NOT NULL)
+      AND COALESCE(r.ended_at, r.begun_at) <= %(until)s
+      AND (EXISTS (SELECT 1 FROM provisioning.outcome o WHERE o.database_name = %(name)s AND o.run_id = r.run_id)
+        OR EXISTS (SELECT 1 FROM provisioning.drift d WHERE d.database_name = %(name)s AND d.run_id = r.run_id))
+    ORDER BY 1 DESC LIMIT %(most)s
 """
 
 _REMOVED: LiteralString = """
@@ -158,4 +174,5 @@ _QUERIES: Mapping[str, LiteralString] = {
     "outcome": _OUTCOMES,
     "removed_row": _REMOVED,
     "condition_change": _CHANGES,
+    "run": _RUNS,
 }

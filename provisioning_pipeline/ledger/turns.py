@@ -20,7 +20,7 @@ _KEPT_DAYS = 7
 
 
 class OpenTurns:
-    """The turns while nobody else takes any; all changes are kept at the end, or none."""
+    """The turns while no other process takes any; all changes are kept at the end, or none."""
 
     def __init__(self, connection: AsyncConnection[TupleRow], now: datetime) -> None:
         self._connection = connection

@@ -48,7 +48,7 @@ class CrashPoint:
 
     Args:
         moment: where, for example `after signUpInNewWorkspace`.
-        converges: the next run came to the same end as a run that nobody killed.
+        converges: the next run came to the same end as an undisturbed run.
         seen: in what the ends differ, or how the next run went.
     """
 

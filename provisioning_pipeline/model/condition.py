@@ -3,23 +3,70 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar, Self
+
+from provisioning_pipeline.model.declared import Declared
 
 
-class ConditionType(StrEnum):
-    """The questions that are answered for every tenant, in the order in which they depend on each other."""
+class ConditionType(Declared):
+    """A question that is answered for every tenant. A step whose question is not among these declares its own.
 
-    DETECTED = "Detected"
-    TENANT_DATABASE = "TenantDatabase"
-    REGISTERED = "Registered"
-    WORKSPACE_READY = "WorkspaceReady"
-    MEMBERS_SYNCED = "MembersSynced"
-    ONBOARDING_COMPLETE = "OnboardingComplete"
-    LOGIN_PROVED = "LoginProved"
-    READY = "Ready"
+    Args:
+        name: kept in the ledger for ever, so it never changes.
+        after: the question that is asked before; None: in the order of their declaration.
+        told_only: it is told to people, and no part of Ready.
+    """
+
+    __slots__ = ("rank", "told_only")
+    rank: float
+    """Where it stands among the others; one that this program does not know comes last."""
+
+    told_only: bool
+
+    DETECTED: ClassVar["ConditionType"]
+    TENANT_DATABASE: ClassVar["ConditionType"]
+    REGISTERED: ClassVar["ConditionType"]
+    WORKSPACE_READY: ClassVar["ConditionType"]
+    MEMBERS_SYNCED: ClassVar["ConditionType"]
+    ONBOARDING_COMPLETE: ClassVar["ConditionType"]
+    LOGIN_PROVED: ClassVar["ConditionType"]
+    READY: ClassVar["ConditionType"]
+
+    def __new__(
+        cls, name: str, *, after: "ConditionType | None" = None, told_only: bool = False, declared: bool = True
+    ) -> Self:
+        self = super().__new__(cls, name)
+        place = len(cls._declared)
+        self.rank = float(place) if after is None else after.rank + place / 1_000
+        self.told_only = told_only
+        if declared:
+            self._declare()
+        return self
+
+    @classmethod
+    def _undeclared(cls, name: str) -> Self:
+        # whoever knows what it asks has its answer in Ready
+        return cls(name, told_only=True, declared=False)
+
+    @classmethod
+    def all_declared(cls) -> tuple[Self, ...]:
+        """The questions in the order in which they depend on each other."""
+        return tuple(sorted(super().all_declared(), key=lambda type_: type_.rank))
+
+
+ConditionType.DETECTED = ConditionType("Detected")
+# a login proves what happens in Twenty, whatever old rows lie elsewhere
+ConditionType.TENANT_DATABASE = ConditionType("TenantDatabase", told_only=True)
+ConditionType.REGISTERED = ConditionType("Registered")
+ConditionType.WORKSPACE_READY = ConditionType("WorkspaceReady")
+ConditionType.MEMBERS_SYNCED = ConditionType("MembersSynced")
+ConditionType.ONBOARDING_COMPLETE = ConditionType("OnboardingComplete")
+ConditionType.LOGIN_PROVED = ConditionType("LoginProved")
+ConditionType.READY = ConditionType("Ready")
 
 
 class Status(StrEnum):
-    """Answer to a condition; Unknown means nobody could look yet."""
+    """Answer to a condition; Unknown means that no run could look yet."""
 
     TRUE = "True"
     FALSE = "False"
@@ -27,7 +74,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition has its status. Each word is explained in docs/troubleshooting.md."""
+    """Why a condition has its status; `model.reasons` explains each."""
 
     # Detected
     DATABASE_PRESENT = "DatabasePresent"
@@ -126,9 +173,6 @@ class Reason(StrEnum):
     ALL_TRUE = "AllTrue"
 
 
-TOLD_ONLY = frozenset({ConditionType.TENANT_DATABASE})
-"""Told to people, and no part of Ready: a login proves what happens in Twenty, whatever old rows lie elsewhere."""
-
 SET_ASIDE = frozenset({Reason.TENANT_SUSPENDED, Reason.TENANT_GONE, Reason.REGISTRY_ROW_GONE})
 """Reasons for which nothing is wanted of a tenant: it is neither ready nor unwell."""
 
@@ -171,22 +215,24 @@ def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
     return Condition(type_, Status.UNKNOWN, reason, message)
 
 
-_QUESTIONS = tuple(type_ for type_ in ConditionType if type_ not in {ConditionType.READY, *TOLD_ONLY})
 _READY = is_true(
     ConditionType.READY, Reason.ALL_TRUE, "Workspace, members, onboarding and a real login are all as they should be."
 )
 
 
 def derive_ready(conditions: dict[ConditionType, Condition]) -> Condition:
-    """Ready is true when every other condition is (but those `TOLD_ONLY`); otherwise it carries the first that is not.
+    """Ready is true when every other condition is (but those `told_only`); otherwise it carries the first that is not.
 
-    A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that was set aside on
+    A condition that was never set counts as Unknown, so nothing is ready by omission. A tenant that is excluded on
     purpose says so, whatever else is wrong with it.
     """
-    for condition in (conditions[type_] for type_ in _QUESTIONS if type_ in conditions):
+    questions = [
+        type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY and not type_.told_only
+    ]
+    for condition in (conditions[type_] for type_ in questions if type_ in conditions):
         if condition.status is not Status.TRUE and condition.reason in SET_ASIDE:
             return is_false(ConditionType.READY, condition.reason, condition.message)
-    for type_ in _QUESTIONS:
+    for type_ in questions:
         found = conditions.get(type_)
         if found is None:
             return is_false(ConditionType.READY, Reason.WAITING, f"{type_} has not been looked at yet.")

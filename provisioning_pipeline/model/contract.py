@@ -25,7 +25,7 @@ class Contract:
         operations: the documents, of those that we send, that the server takes as valid.
         columns: `table.column` of schema core → kind of its values, of those columns that we read.
         activation_statuses: what `core.workspace."activationStatus"` may hold; empty where that is plain text.
-        onboarding: None where nobody could ask: Twenty tells it only to somebody who is in a workspace.
+        onboarding: None where we could not ask: Twenty answers only a member of a workspace.
         lacks: what the server says that it lacks for our other operations, as `Type.field`.
     """
 

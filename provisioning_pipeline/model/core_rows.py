@@ -102,7 +102,7 @@ class CoreRows:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What role somebody has, and the workspaces that all their roles say they belong to."""
+    """What role a person has, and the workspaces that all their roles say they belong to."""
 
     label: str | None = None
     places: frozenset[str | None] = frozenset()

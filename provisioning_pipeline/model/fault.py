@@ -1,4 +1,4 @@
-"""What can go wrong, classified once where it happens, so that nobody above has to read an error text."""
+"""What can go wrong, classified once where it happens, so that no caller has to read an error text."""
 
 from enum import StrEnum
 
@@ -15,7 +15,7 @@ class FaultKind(StrEnum):
     SERVER = "server"
     """Permanent for the run on this server: no such call there again; say what to do."""
     BUSY = "busy"
-    """Somebody else is at it; look again later."""
+    """Another run or session is working on it; look again later."""
 
 
 class Fault(Exception):
@@ -26,7 +26,7 @@ class Fault(Exception):
         reason: the CamelCase word that goes into a condition.
         message: what happened and what to do next; never holds a secret.
         effect_unknown: the call may have taken place although no answer came.
-        away: nobody is at that address, or whoever is there answers nothing, so the next call would fail too.
+        away: nothing answers at that address, so the next call would fail too.
         again_seconds: after how long another try can succeed, where that is known.
     """
 
@@ -55,5 +55,5 @@ class RunFault(Exception):
 
 TOO_LITTLE_MEMORY = (
     "This machine has too little memory for what was to be done; nothing says that another system failed. Give the "
-    "process more memory (docs/operations.md says how much a fleet needs), then run again."
+    "process more memory (docs/installation.md says how much a fleet needs), then run again."
 )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from provisioning_pipeline.model.change import Change
+
 
 class Limit(StrEnum):
     """What may hold a run back, in the words of a report."""
@@ -97,6 +99,20 @@ class Circumstances:
     room: Mapping[str, int | None] = field(default_factory=dict)
     inhabited: frozenset[str] = frozenset()
     members: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the steps will do over a plan.
+
+    Args:
+        clerk_calls, twenty_calls: HTTP calls that they make, those of observing left out.
+        changes: server → change → how often it is made there.
+    """
+
+    clerk_calls: int
+    twenty_calls: int
+    changes: Mapping[str, Mapping[Change, int]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ Columns = Mapping[str, str]
 """Column name → dtype."""
 
 INVALID, CLOSED = "invalid", "closed"
-"""States of a database to which nobody can connect: its DROP was interrupted, or it takes no connections."""
+"""States of a database to which no one can connect: its DROP was interrupted, or it takes no connections."""
 
 DATABASES: Final[Columns] = {
     "database_name": "object",
@@ -26,7 +26,7 @@ REGISTRY: Final[Columns] = {
     "admin_name": "object",
     "clerk_org_id": "object",
     "workspace_id": "object",  # what the registry believes; uuid as text
-    "twenty_admin_email": "object",  # whom the tenant manager named as admin over HTTP, in a column of ours
+    "twenty_admin_email": "object",  # the admin that the tenant manager named over HTTP, in a column of ours
 }
 """Rows of the tenant manager's registry. `database_url` is never read."""
 
@@ -44,7 +44,7 @@ LINKS: Final[Columns] = {
     "invite_link_opened": "object",  # bool: we turned the public invite link on and have to turn it off again
     "members_seen": "object",  # bool: its members were compared with Clerk's at least once
     "default_role_lent": "object",  # bool: we gave the workspace another default role and have to give its own back
-    "asked_admin_email": "object",  # whom the tenant manager named as admin over HTTP, lower case
+    "asked_admin_email": "object",  # the admin that the tenant manager named over HTTP, lower case
     "workspace_url": "object",  # where one signs in to it, as Twenty said it
     "restarts": "object",  # int: how many workspaces it had before and lost
     "registered": "object",  # bool: the tenant had a registry row at least once
@@ -79,10 +79,10 @@ SERVICE_ACCESS: Final[Columns] = {
 INVITATIONS: Final[Columns] = {
     "server": "object",
     "workspace_id": "object",
-    "email": "object",  # of whom it invites, lower case
+    "email": "object",  # of the invited person, lower case
     "role": "object",  # label of the role that it gives; None when it names none that is there
 }
-"""The personal invitations that are still good. Whoever has an account with that e-mail joins by signing in."""
+"""The personal invitations that are still good. The holder of an account with that e-mail joins by signing in."""
 
 FLAGS: Final[Columns] = {
     "server": "object",
@@ -141,10 +141,10 @@ HALF_MEMBERS: Final[Columns] = {
     "email": "object",  # of the account, lower case
     "record": "object",  # missing: there is none; deleted: it is marked as deleted; nameless: living, without any name
 }
-"""Memberships of our workspaces whose member record is not as it should be; with the first two nobody comes in."""
+"""Memberships of our workspaces with a wrong member record; with the first two the person cannot come in."""
 
 BROKEN_RECORDS: Final = frozenset({"missing", "deleted"})
-"""States of a member record with which nobody comes in."""
+"""States of a member record with which the person cannot come in."""
 
 MEMBER_STATUSES: Final[Columns] = {
     "server": "object",
@@ -172,7 +172,7 @@ MEMBER_LINKS: Final[Columns] = {
     "last_name": "object",
     "created_at": "int64",  # milliseconds since 1970, when it was linked
 }
-"""Our own rows: which Clerk member of a tenant is which member of its workspace. Nobody else is ever removed."""
+"""Our own rows: which Clerk member of a tenant is which member of its workspace. No one else is ever removed."""
 
 MEMBER_INTENTS: Final[Columns] = {
     "database_name": "object",
@@ -181,7 +181,7 @@ MEMBER_INTENTS: Final[Columns] = {
     "email": "object",  # of the Twenty account, lower case
     "begun_at": "int64",  # milliseconds since 1970
 }
-"""Our own rows: Clerk members whom a run began to let into a workspace and has not linked. Oldest first."""
+"""Our own rows: Clerk members that a run began to let into a workspace and has not linked. Oldest first."""
 
 SERVERS: Final[Columns] = {
     "server": "object",

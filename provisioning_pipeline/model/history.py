@@ -84,12 +84,22 @@ class Event:
     failed: bool = False
 
 
+class RunKind(StrEnum):
+    """What a run in the ledger was."""
+
+    RECONCILIATION = "reconciliation"
+    VERIFICATION = "verification"
+    RESTART = "restart"
+    SIGN_IN = "sign-in"
+
+
 @dataclass(frozen=True, slots=True)
 class RunPoint:
-    """One finished run in a row of them.
+    """One run in a row of them.
 
     `whole` says that it looked at all tenants; the counts are of the whole fleet in any case. `aside`, `drift`, calls
-    and `emails` are None for runs that an earlier version of this program made.
+    and `emails` are None for runs that an earlier version of this program made, and for one that was cut before it had
+    planned. `cut_why` says why a run was cut before its end; None: it finished.
     """
 
     run_id: str
@@ -105,6 +115,7 @@ class RunPoint:
     clerk_calls: int | None
     twenty_calls: int | None
     emails: int | None
+    cut_why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

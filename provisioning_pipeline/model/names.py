@@ -9,7 +9,7 @@ _FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def shows_nothing(text: str) -> bool:
-    """Whether nobody would see anything of it."""
+    """Whether it shows nothing at all."""
     return all(letter in _FILLERS or unicodedata.category(letter) in _BLANK for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""Twenty's onboarding as rows say it: which steps are pending for whom, what the person would see, what is in the way.
+"""Twenty's onboarding as rows say it: which steps are pending, what each person would see, what is in the way.
 
 Measured on Twenty 2.21.0: a step is pending while a `core."keyValuePair"` row of type USER_VARIABLE holds the
 JSON value `true` under a key `ONBOARDING_*_PENDING`; rows are read at three levels, narrower ones winning. A key
@@ -61,7 +61,7 @@ class Flag:
 
     @property
     def level(self) -> Level | None:
-        """The level of the row; None for a row that belongs to nobody and is never read."""
+        """The level of the row; None for a row without person and workspace, which is never read."""
         if self.user_id and self.workspace_id:
             return Level.USER_AND_WORKSPACE
         if self.user_id:
@@ -170,7 +170,7 @@ def seen_by(
 
 
 def seen_with(pending: Collection[str], activation_status: str | None, order: StepOrder) -> Seen:
-    """What Twenty would show somebody for whom the steps with these keys are pending."""
+    """What Twenty would show a person while the steps with these keys are pending."""
     known = {_STEPS[status] for status in order.statuses if status in _STEPS}
     unknown = tuple(sorted(set(pending) - known))
     for status in order.statuses:

@@ -31,7 +31,7 @@ class Claim:
     def stands(self, aside: Collection[str], kept: Collection[str] = ()) -> bool:
         """Whether the tenant still has the organization by it.
 
-        Not if it is set aside (`aside` are the statuses that say so, as policies compare them), if its row is gone, or
+        Not if it is excluded (`aside` are the statuses that say so, as policies compare them), if its row is gone, or
         if its row names another organization by now. A row in `kept`, database names, was lost for a moment.
         """
         if self.named and self.named != self.organization_id:

@@ -32,7 +32,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """How somebody is gone from an organization, as a direct look at that person confirmed it.
+    """How a person is gone from an organization, as a direct look at that person confirmed it.
 
     `changed_at` is when, in milliseconds since 1970, if Clerk says so.
     """
@@ -54,7 +54,7 @@ class Ownership(StrEnum):
     UNPROVED = "unproved"
     """It was made elsewhere: who has its password need not be the person of that address."""
     UNCHECKED = "unchecked"
-    """Nobody knows yet who made it; signing in with the password that we derive tells."""
+    """We do not know yet who made it; signing in with the password that we derive shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Origin:
     Args:
         email: of the account when that was seen, lower case; it holds for that address alone.
         ours: our derived password let in.
-        clerk_user_id: for whom we made it; None when only a login told.
+        clerk_user_id: the user for whom we made it; None when only a login showed that we did.
     """
 
     email: str
@@ -79,7 +79,7 @@ class Evidence:
     Args:
         email: of the account now, lower case.
         verified: Twenty says that its mailbox was verified.
-        created_at: when somebody made it, by Twenty's word.
+        created_at: when it was made, according to Twenty.
         origin: what the ledger knows of who made it, if anything.
         vouched_email: the address for which an operator vouched for this account, if any.
     """

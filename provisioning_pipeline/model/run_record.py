@@ -18,15 +18,15 @@ class RunRecord:
         looked_at: tenants that the run looked at; None until it has planned.
         in_dagster: Dagster knows the run by this id.
         whole: it looked at all tenants.
-        aside: tenants that were set aside at its end.
+        aside: tenants that were excluded at its end.
         drift: differences that it found.
         forecast: what was foretold before it began.
         waiting: what waits for approval.
-        approved: somebody said yes to removals and demotions beyond the budget.
+        approved: an operator approved removals and demotions beyond the budget.
         calls: how often each operation was called; the sums are per system.
         emails: invitations that Twenty sent because of it.
         phases: in order, with seconds: wall-clock for reading and planning, summed over tenants for steps.
-        refusals, defects: sentences for an operator, and errors that nobody foresaw.
+        refusals, defects: sentences for an operator, and unforeseen errors.
         versions, settings: what it was made with; no secrets.
     """
 

@@ -14,7 +14,7 @@ class Session:
         issuer: Clerk's Frontend API that signed it.
         expires_at: seconds since 1970.
         workspace_id: the claim `twenty_workspace_id` as it stands there; None: the token has none.
-        impersonator: whoever opened the session in the user's name; None: the user did.
+        impersonator: the user who opened the session in this user's name; None: they did it themselves.
     """
 
     user_id: str
@@ -36,7 +36,7 @@ class WorkspaceContext:
         database_name: its identity.
         server: the Twenty server on which the workspace is.
         workspace_id, workspace_url: at Twenty.
-        twenty_user_id: of the member; None for a member at Clerk whom no backfill has reached yet. Never None behind
+        twenty_user_id: of the member; None for a member at Clerk that no run has added yet. Never None behind
             `ClerkWorkspaceMiddleware`.
         role: label of the role in Twenty that the role at Clerk stands for.
         session: what the token says.
@@ -60,7 +60,7 @@ class LinkedTenant:
         slug_is_its_own: no other tenant has it for a slug, or for a database name.
         ready_reason: why it is, or is not, ready: a `Reason`, or a word of another version; None before anybody looked.
         workspace_status, workspace_reason: of its condition WorkspaceReady, likewise.
-        twenty_user_id: the person's account; None for somebody who is not linked.
+        twenty_user_id: the person's account; None for a person who is not linked.
         organization_named: the tenant's registry row has named the organization, now or once.
     """
 
@@ -144,7 +144,7 @@ class Refused(Exception):
 
 
 class CannotTell(Exception):
-    """Nobody knows at present whether the request may pass, so it does not; later it may.
+    """We cannot know at present whether the request may pass, so it does not; later it may.
 
     Args:
         detail: a sentence for the caller.

@@ -1,11 +1,13 @@
 """Tenants, the Twenty servers they live on, and what is to be done for each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID, uuid4
 
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Condition, Reason
 from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.history import Waiting
@@ -45,6 +47,12 @@ def registry_status(said: object) -> str:
     return str(said or "").strip().lower()
 
 
+def is_pending_status(status: object, pending: Sequence[str]) -> bool:
+    """Whether a tenant of this status becomes ready once it is: it says so, or says nothing."""
+    said = registry_status(status)
+    return not said or said in {registry_status(word) for word in pending}
+
+
 _MOST_BYTES: Final = 63
 
 
@@ -52,76 +60,6 @@ def folded_name(database_name: str) -> str:
     """What PostgreSQL makes of a database's name that is written without quotes: in small letters, cut to 63 bytes."""
     small = "".join(letter.lower() if letter.isascii() else letter for letter in database_name.strip())
     return small.encode("utf-8", "replace")[:_MOST_BYTES].decode("utf-8", "ignore")
-
-
-class Step(StrEnum):
-    """What a run does for a tenant, in this order; also the names of the Dagster ops."""
-
-    PROVISION_WORKSPACES = "provision_workspaces"
-    BACKFILL_MEMBERS = "backfill_members"
-    REPAIR_ONBOARDING = "repair_onboarding"
-    VERIFY_LOGINS = "verify_logins"
-
-
-class Change(StrEnum):
-    """One change of the world, as plans announce it and outcomes record it."""
-
-    ADOPT_DATABASE = "adopt database"
-    CREATE_WORKSPACE = "create workspace"
-    ADOPT_WORKSPACE = "adopt workspace"
-    RESTART_TENANT = "start anew"
-    RETIRE_MEMBERSHIPS = "retire memberships"
-    FOLLOW_ADDRESS = "follow address"
-    REJOIN_WORKSPACE = "rejoin workspace"
-    ACTIVATE_WORKSPACE = "activate workspace"
-    ADD_ADMIN = "add admin"
-    ADD_MEMBER = "add member"
-    INVITE_MEMBER = "invite member"
-    WITHDRAW_INVITATION = "withdraw invitation"
-    MEND_MEMBER = "mend half member"
-    LINK_MEMBER = "link member"
-    DROP_LINK = "drop link"
-    SET_NAME = "set name"
-    SET_ROLE = "set role"
-    DEMOTE_MEMBER = "demote member"
-    REMOVE_MEMBER = "remove member"
-    REVOKE_API_KEY = "revoke API key"
-    CLOSE_INVITE_LINK = "close invite link"
-    RENEW_INVITE_LINK = "renew invite link"
-    RESTORE_DEFAULT_ROLE = "restore default role"
-    STORE_AT_CLERK = "store at Clerk"
-    CLEAR_ONBOARDING = "clear onboarding step"
-    REMOVE_ROWS = "remove onboarding rows"
-    MEND_WORKSPACE = "mend hand-made workspace"
-    STORE_LINK = "store link"
-    PROVE_LOGIN = "prove login"
-
-
-HARMFUL_CHANGES = frozenset({Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER})
-"""What takes something away from a person; a run has a budget for these."""
-
-MEMBER_CHANGES = frozenset(
-    {
-        Change.ADD_MEMBER,
-        Change.INVITE_MEMBER,
-        Change.WITHDRAW_INVITATION,
-        Change.MEND_MEMBER,
-        Change.LINK_MEMBER,
-        Change.DROP_LINK,
-        Change.SET_NAME,
-        Change.SET_ROLE,
-        Change.DEMOTE_MEMBER,
-        Change.REMOVE_MEMBER,
-        Change.CLOSE_INVITE_LINK,
-        Change.RENEW_INVITE_LINK,
-        Change.RESTORE_DEFAULT_ROLE,
-        Change.STORE_AT_CLERK,
-    }
-)
-"""What the step backfill_members does."""
-
-READ_ONLY_CHANGES = frozenset({Change.PROVE_LOGIN})
-"""What is recorded as an outcome without having changed anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +90,11 @@ class MemberPlan:
     changed_at: int | None = None
     undoes_our_join: bool = False
     departed: bool = False
+
+    @property
+    def harmful_changes(self) -> tuple[Change, ...]:
+        """Those that take something away from the person."""
+        return tuple(change for change in self.changes if change.harmful)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,18 +311,21 @@ class Plan:
 
 
 class OutcomeStatus(StrEnum):
-    """How an attempted change ended."""
+    """How an attempted change stands. CUT: it was sent and cut off, so that nobody knows whether it was made."""
 
+    BEGUN = "begun"
     DONE = "done"
     FAILED = "failed"
+    CUT = "cut"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One attempted change and how it ended. `seconds` is wall-clock time."""
+    """One attempted change and how it stands. `seconds` is wall-clock time; `key` is the same at its begin and end."""
 
     database_name: str
     change: Change
     status: OutcomeStatus
     detail: str
     seconds: float
+    key: UUID = field(default_factory=uuid4, compare=False)

@@ -12,7 +12,7 @@ from provisioning_pipeline.model.onboarding import Flag
 
 @dataclass(frozen=True, slots=True)
 class FoundMember:
-    """Somebody with a membership of a workspace in a tenant database.
+    """A person with a membership of a workspace in a tenant database.
 
     Args:
         user_id: their row of `core."user"`.

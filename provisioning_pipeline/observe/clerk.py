@@ -1,8 +1,7 @@
 """Clerk: organizations, who belongs to them, and the people; of the whole instance or of named organizations."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -21,31 +20,11 @@ from provisioning_pipeline.model.frames import (
     with_shared_values,
 )
 from provisioning_pipeline.model.people import Departure
+from provisioning_pipeline.model.snapshots import ClerkSnapshot
 
 _AT_ONCE = 8
 S = TypeVar("S")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ClerkSnapshot:
-    """Clerk at one time; its lists are read one beside the other, so that one may know somebody whom another does not.
-
-    Args:
-        organizations, memberships, users: ORGANIZATIONS, MEMBERSHIPS, CLERK_USERS.
-        asked: the organizations whose members were read; None: those of the whole instance.
-        unread: organization id → why its members could not be read; there are no rows of it in `memberships`.
-        fault: why nothing could be read at all.
-        doubt: why the reading is not proved whole; then nobody may be removed by it.
-    """
-
-    organizations: pd.DataFrame
-    memberships: pd.DataFrame
-    users: pd.DataFrame
-    asked: frozenset[str] | None
-    unread: Mapping[str, Fault] = field(default_factory=dict)
-    fault: Fault | None = None
-    doubt: str | None = None
 
 
 async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:

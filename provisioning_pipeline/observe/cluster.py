@@ -37,7 +37,7 @@ async def databases(
 async def _names(
     cluster: Database, pattern: str, excluded: Sequence[str], only: Sequence[str] | None
 ) -> tuple[list[str], dict[str, str]]:
-    """The names, and what is wrong with those to which nobody can connect.
+    """The names, and what is wrong with those to which nothing can connect.
 
     One row of JSON: ten thousand rows cost more than the query.
     """

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -24,33 +24,8 @@ from provisioning_pipeline.model.frames import (
     frame,
     with_shared_values,
 )
+from provisioning_pipeline.model.snapshots import TwentySnapshot
 from provisioning_pipeline.settings import TwentyServer
-
-
-@dataclass(frozen=True)
-class TwentySnapshot:
-    """All servers at one time; the frames are those of `model.frames`.
-
-    Args:
-        service_users: server → user ids of our account there.
-        deleted_in_use: server → workspaces that are marked as deleted although they have members.
-        lost_accounts: servers on which our account was deleted, with its last workspace.
-        half_members: empty before `with_half_members`.
-        unreadable: server → how many workspaces there have member records that we may not read.
-    """
-
-    servers: pd.DataFrame
-    workspaces: pd.DataFrame
-    flags: pd.DataFrame
-    members: pd.DataFrame
-    users: pd.DataFrame
-    service_users: Mapping[str, tuple[str, ...]]
-    service_access: pd.DataFrame
-    invitations: pd.DataFrame
-    deleted_in_use: Mapping[str, Sequence[Row]]
-    lost_accounts: frozenset[str]
-    half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
-    unreadable: Mapping[str, int] = field(default_factory=dict)
 
 
 async def twenty_servers(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.model.visible import unsteered
 from provisioning_pipeline.report.summary import TenantLine
 
@@ -20,7 +20,10 @@ _MOST_BLOCKS = 50
 _DAY_SECONDS = 86_400.0
 _CALLS_EVERYBODY = re.compile(r"(?<![\w.+-])@(?=(?:channel|here|everyone|all)\b)", re.IGNORECASE)
 """In plain text; Mattermost and others that take the same JSON go by it."""
-_LOOK_AT_CHECKS = "No tenant is unwell. Next: look at what the check found, in Dagster beside its asset."
+_LOOK_AT_CHECKS = (
+    "Every tenant is either ready or deliberately excluded. Next: look at what the check found, in Dagster beside its "
+    "asset."
+)
 _UNREADABLE = "The ledger cannot be read, so nothing can be said about tenants. Next: check the registry's database."
 
 
@@ -52,7 +55,7 @@ class FailedCheck:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What people were told and nobody has taken back: check → figures, reason → tenants, and when (epoch seconds)."""
+    """What alerts said and no later one took back: check → figures, reason → tenants, and when (epoch seconds)."""
 
     checks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
@@ -84,7 +87,7 @@ def news_of_checks(
 ) -> tuple[Alert | None, Told]:
     """The message about checks, if there is something to tell, and what people know once it is out.
 
-    News is a check that begins to fail or to pass, a reason that nobody was told, a count that grew, and once a day
+    News is a check that begins to fail or to pass, a reason that no alert had, a count that grew, and once a day
     that something still fails. A count that shrinks is none; a reason that no tenant has any more is forgotten.
 
     Args:
@@ -141,7 +144,7 @@ def payload(alert: Alert) -> dict[str, Any]:
 
 
 def escaped(text: str) -> str:
-    """Text from outside on one line, so that nobody makes links of it, or mentions that call everybody."""
+    """Text from outside on one line, so that it makes no links, and no mentions that call everyone."""
     plain = unsteered(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(_CALLS_EVERYBODY.sub("@\u2060", plain).split())
 
@@ -155,7 +158,7 @@ def _grew(known: Mapping[str, int], now: Mapping[str, int]) -> bool:
 
 
 def _by_reason(lines: Sequence[TenantLine]) -> list[tuple[Reason, list[str]]]:
-    """The unwell tenants' slugs by reason, the most frequent first."""
+    """The slugs of tenants that are not ready, by reason, the most frequent first."""
     found: dict[Reason, list[str]] = {}
     for line in lines:
         if line.state == "unwell":

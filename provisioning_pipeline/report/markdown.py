@@ -12,12 +12,13 @@ _MOST_TOLD_AT_ONCE = 6
 
 
 def render(summary: Summary) -> str:
-    """The run in Markdown: verdict, counts, the unwell with their next step, what was refused, waits and was done."""
+    """The run in Markdown: verdict, counts, the next step by reason, what was refused, waits and was done."""
     parts = [
         f"### {summary.verdict}",
         _counts(summary),
         f"Run `{summary.run_id}` ({_cell(summary.trigger)}), {summary.seconds:.1f} s, {summary.actions} actions, "
         f"{summary.mutating_calls} mutating calls.",
+        *(f"{_cell(sentence)} This run went on from there." for sentence in summary.cut_before),
         _unwell(summary),
         _refused(summary),
         _waiting(summary),
@@ -56,7 +57,7 @@ def _group(group: UnwellGroup) -> str:
 
 def _refused(summary: Summary) -> str:
     told = [f"- **{_cell(sentence)}**" for sentence in summary.refusals]
-    told += [f"- An error that nobody foresaw: {_cell(defect)}" for defect in summary.defects]
+    told += [f"- An unforeseen error: {_cell(defect)}" for defect in summary.defects]
     if summary.failures:
         told.append(f"- Attempts that did not succeed: {len(summary.failures):,}")
     return "#### What was refused\n\n" + "\n".join(told) if told else ""
@@ -112,7 +113,7 @@ def _forecast(summary: Summary) -> str:
 
 
 def unwell_table(lines: Sequence[TenantLine]) -> str:
-    """The unwell tenants, each with its reason and what to do."""
+    """The tenants that are not ready, each with its reason and what to do."""
     rows = [(line.slug, line.reason, line.message) for line in lines[:_MOST_UNWELL]]
     more = len(lines) - len(rows)
     return table(("tenant", "reason", "what happened and what to do"), rows) + (
@@ -121,7 +122,7 @@ def unwell_table(lines: Sequence[TenantLine]) -> str:
 
 
 def inventory_table(lines: Sequence[TenantLine], most: int = 100) -> str:
-    """The tenants, one row each, the unwell first."""
+    """The tenants, one row each, those that are not ready first."""
     rows = [
         (line.slug, line.state, line.server or "", line.workspace_id or "", line.admin_email or "", line.reason)
         for line in lines[:most]

@@ -21,12 +21,12 @@ _MOST_RUNS = 30
 _WEB = ("https://", "http://")
 _REST = "`provisioning status` lists them all."
 _CLOSE_SECONDS = 2
-_STATES: Mapping[str, str] = {"ready": "Ready", "unwell": "Need a look", "aside": "Set aside"}
+_STATES: Mapping[str, str] = {"ready": "Ready", "unwell": "Need a look", "aside": "Excluded"}
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many tenants are in one state. `change`: since the last run; None when nobody knows."""
+    """How many tenants are in one state. `change`: since the last run; None when it is not known."""
 
     state: str
     name: str
@@ -41,7 +41,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
-    """One figure of a run beside its forecast; `foretold` is None where nobody foretold it."""
+    """One figure of a run beside its forecast; `foretold` is None where there was no forecast."""
 
     name: str
     made: float
@@ -92,7 +92,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The unwell tenants of one reason as the page shows them.
+    """The tenants that are not ready for one reason, as the page shows them.
 
     Args:
         people: slug, message and when of each, if all is told at once.
@@ -167,7 +167,7 @@ def write(summary: Summary, folder: Path, *, name: str | None = None, readers: R
 
 
 def counts(summary: Summary) -> list[Count]:
-    """How many tenants are in each state, and how that changed since the last run; nobody set aside is left out."""
+    """How many tenants are in each state, and how that changed since the last run; excluded tenants included."""
     before = summary.previous
     found = [
         Count(state, name, now, None if earlier is None else now - earlier)
@@ -188,7 +188,7 @@ def forecast_against_made(summary: Summary) -> list[Foretold]:
 
 
 def groups(summary: Summary) -> list[Group]:
-    """The unwell by reason: each with its message while they are few, else their names and the messages apart."""
+    """Tenants that are not ready, by reason: with messages while they are few, else names and messages apart."""
     day = (summary.begun_at + timedelta(seconds=summary.seconds)).astimezone(UTC).date()
     found = summary.groups
     at_once = len(summary.unwell) <= _MOST_TOLD_AT_ONCE and len(found) <= _MOST_GROUPS_AT_ONCE
@@ -237,7 +237,7 @@ def _compact(group: UnwellGroup, day: date) -> Group:
 
 
 def _when(lines: Sequence[TenantLine], day: date) -> str:
-    """Since when they are unwell, and when they are tried again by themselves."""
+    """Since when they are not ready, and when they are tried again by themselves."""
     begun = sorted(line.since for line in lines if line.since)
     again = sorted(line.look_again_at for line in lines if line.look_again_at)
     told = []
@@ -335,7 +335,7 @@ def _phases(summary: Summary) -> Table | None:
 
 
 def _calls(summary: Summary) -> Table | None:
-    """Calls and time against the limits and the forecast; columns of which nobody knows anything are left out."""
+    """Calls and time against the limits and the forecast; columns without any figure are left out."""
     if not (summary.calls or summary.clerk_calls or summary.twenty_calls or summary.forecast):
         return None
     allowed = summary.clerk_calls_allowed * summary.seconds / 10
@@ -394,7 +394,7 @@ def _others(summary: Summary) -> Table | None:
         )
         for line in wells[:_MOST_READY_SHOWN]
     ]
-    return _table("Tenants that are ready or set aside", columns, rows, len(wells), _REST)
+    return _table("Tenants that are ready or excluded", columns, rows, len(wells), _REST)
 
 
 def _versions(summary: Summary) -> Table | None:
@@ -416,12 +416,17 @@ def _picture(title: str, series: Sequence[charts.Series], history: Sequence[RunP
         (
             point.run_id[:8],
             _moment(point.begun_at),
-            "all tenants" if point.whole else "some tenants",
+            _looked_at(point),
             *(each.told(each.values[place]) for each in series),
         )
         for place, point in reversed(list(enumerate(history)))
     ]
     return Picture(title, charts.draw(title, series), Table(f"{title}, by run", columns, tuple(rows)))
+
+
+def _looked_at(point: RunPoint) -> str:
+    told = "all tenants" if point.whole else "some tenants"
+    return told if point.cut_why is None else f"{told}; cut"
 
 
 def _span(history: Sequence[RunPoint]) -> str:

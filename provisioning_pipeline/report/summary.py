@@ -3,20 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from provisioning_pipeline.decide.certificate import Certified
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
-    ConditionType,
     Reason,
     StoredCondition,
 )
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
-from provisioning_pipeline.model.next_steps import next_step
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, READ_ONLY_CHANGES, Change, OutcomeStatus
+from provisioning_pipeline.model.reasons import next_step
+from provisioning_pipeline.model.tenant import OutcomeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class TenantLine:
     """One tenant in a table. `since` is when Ready got its present status; `conditions` may have been left out.
 
     `database_reason` and `database_message` say what is to be looked at in its own database, if anything is.
-    `reported_message` is about members of whom a person should know, although nothing is lacking.
-    `look_again_at` is when it is tried again by itself; None when nothing is due, or nobody knows.
+    `reported_message` is about members that a person should know about, although nothing is lacking.
+    `look_again_at` is when it is tried again by itself; None when nothing is due, or it is not known.
     """
 
     slug: str
@@ -46,14 +46,14 @@ class TenantLine:
 
     @property
     def state(self) -> str:
-        """`ready`, `unwell`, or `aside` for a tenant of which nothing is wanted."""
+        """`ready`, `unwell` (not ready), or `aside` for a tenant that is excluded on purpose."""
         if self.reason is Reason.ALL_TRUE:
             return "ready"
         return "aside" if self.reason in SET_ASIDE else "unwell"
 
     @property
     def has_database_trouble(self) -> bool:
-        """Something is to be looked at in its own database, and the tenant is not set aside."""
+        """Something is to be looked at in its own database, and the tenant is not excluded."""
         return self.database_reason is not None and self.state != "aside"
 
 
@@ -71,18 +71,19 @@ _LINK_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class OutcomeLine:
-    """One attempted change."""
+    """One attempted change. `cut`: it was cut off, so that nobody knows whether it was made."""
 
     tenant: str
     change: str
     done: bool
     detail: str
     seconds: float
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UnwellGroup:
-    """The unwell tenants of one reason. `next_step` says in one sentence what a person does about all of them.
+    """Tenants that are not ready for one reason. `next_step` says in one sentence what a person does about them all.
 
     `message` is what happened, when it reads the same for each of them; else each line has its own.
     """
@@ -113,7 +114,7 @@ class Summary:
         drift: what differed before the run did anything, in the order of the tenants' database names.
         history: this run and the last ones before it, oldest first.
         forecast: what was foretold before the run began; None for a run that planned nothing, or an older one.
-        waiting: what waits for approval; `approved`: somebody said yes to what went beyond the budget.
+        waiting: what waits for approval; `approved`: an operator approved what went beyond the budget.
         versions, settings: what the run was made with; settings by variable, secrets left out.
         looked_at: how many tenants the run looked at; None for older runs. `whole`: at all of them.
         run_url: the run in Dagster's web server, where one is known.
@@ -154,12 +155,12 @@ class Summary:
 
     @property
     def unwell(self) -> list[TenantLine]:
-        """The tenants that need somebody."""
+        """The tenants that need a person."""
         return [line for line in self.tenants if line.state == "unwell"]
 
     @property
     def groups(self) -> list[UnwellGroup]:
-        """The unwell by reason, the most frequent reason first."""
+        """The tenants that are not ready, by reason, the most frequent reason first."""
         by_reason: dict[Reason, list[TenantLine]] = {}
         for line in self.unwell:
             by_reason.setdefault(line.reason, []).append(line)
@@ -178,6 +179,15 @@ class Summary:
         """The run before this one."""
         earlier = [point for point in self.history if point.run_id != self.run_id]
         return earlier[-1] if earlier else None
+
+    @property
+    def cut_before(self) -> list[str]:
+        """The runs that were cut since the last one that finished before this, each in a sentence; oldest first."""
+        earlier = [point for point in self.history if point.run_id != self.run_id]
+        told: list[str] = []
+        for point in earlier:
+            told = [*told, cut_in_words(point)] if point.cut_why is not None else []
+        return told
 
     @property
     def drift_by_cause(self) -> list[tuple[str, str, int]]:
@@ -204,7 +214,7 @@ class Summary:
 
     @property
     def reported(self) -> list[TenantLine]:
-        """The tenants with members of whom a person should know, although nothing is lacking."""
+        """The tenants with members that a person should know about, although nothing is lacking."""
         return [line for line in self.tenants if line.reported_message and line.state != "aside"]
 
     @property
@@ -218,7 +228,7 @@ class Summary:
     @property
     def actions(self) -> int:
         """Changes that were made."""
-        return sum(line.done and Change(line.change) not in READ_ONLY_CHANGES for line in self.outcomes)
+        return sum(line.done and not Change.named(line.change).read_only for line in self.outcomes)
 
     @property
     def done_by_change(self) -> list[tuple[str, int, float]]:
@@ -233,12 +243,12 @@ class Summary:
     @property
     def emails(self) -> int:
         """E-mails that Twenty sent because of this run: its invitations."""
-        return sum(line.done and Change(line.change) is Change.INVITE_MEMBER for line in self.outcomes)
+        return sum(line.done and Change.named(line.change).sends_email for line in self.outcomes)
 
     @property
     def taken_away(self) -> list[OutcomeLine]:
         """Who was removed or demoted, with the proof."""
-        return [line for line in self.outcomes if line.done and Change(line.change) in HARMFUL_CHANGES]
+        return [line for line in self.outcomes if line.done and Change.named(line.change).harmful]
 
     @property
     def failures(self) -> list[OutcomeLine]:
@@ -251,6 +261,15 @@ class Summary:
         return verdict_of(self.tenants)
 
 
+def cut_in_words(point: RunPoint) -> str:
+    """What a run did that was cut, and why it was."""
+    changes = "1 change" if point.actions == 1 else f"{point.actions:,} changes"
+    return (
+        f"The run {point.run_id} ({point.trigger}), begun {point.begun_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, was cut "
+        f"after {point.seconds:,.0f} s and {changes}. {point.cut_why}"
+    )
+
+
 def verdict_of(lines: Sequence[TenantLine]) -> str:
     """These tenants in one line."""
     states = [line.state for line in lines]
@@ -258,7 +277,7 @@ def verdict_of(lines: Sequence[TenantLine]) -> str:
     if not lines:
         return "No tenant was found."
     if ready + unwell == 0:
-        return "Nothing is wanted of any tenant: all are set aside."
+        return "All tenants are excluded on purpose."
     if unwell == 0:
         return f"All {ready:,} tenants are ready." if ready > 1 else "The one tenant is ready."
     needs = "needs" if unwell == 1 else "need"
@@ -268,11 +287,10 @@ def verdict_of(lines: Sequence[TenantLine]) -> str:
 def tenant_lines(
     rows: Iterable[Mapping[str, Any]], conditions: Iterable[StoredCondition] = ()
 ) -> tuple[TenantLine, ...]:
-    """The ledger's tenants, unwell ones first; with their conditions where these are given."""
+    """The ledger's tenants, those that are not ready first; with their conditions where these are given."""
     by_tenant: dict[str, list[StoredCondition]] = {}
     for stored in conditions:
         by_tenant.setdefault(stored.database_name, []).append(stored)
-    order = list(ConditionType)
     lines = [
         TenantLine(
             **{name: row[name] for name in _LINK_FIELDS},
@@ -283,7 +301,7 @@ def tenant_lines(
             look_again_at=row.get("look_again_at"),
             reported_message=row.get("reported_message") or "",
             conditions=tuple(
-                sorted(by_tenant.get(row["database_name"], ()), key=lambda s: order.index(s.condition.type))
+                sorted(by_tenant.get(row["database_name"], ()), key=lambda stored: stored.condition.type.rank)
             ),
         )
         for row in rows
@@ -301,6 +319,7 @@ def outcome_lines(rows: Iterable[Mapping[str, Any]], slugs: Mapping[str, str]) -
             done=row["status"] == OutcomeStatus.DONE,
             detail=row["detail"],
             seconds=row["seconds"],
+            cut=row["status"] in (OutcomeStatus.BEGUN, OutcomeStatus.CUT),
         )
         for row in rows
     )

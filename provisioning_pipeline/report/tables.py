@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from provisioning_pipeline.model.history import Event
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.plan_lines import lines_of
 from provisioning_pipeline.report.summary import OutcomeLine, TenantLine
@@ -40,12 +40,12 @@ INVENTORY = Table(
     {
         "slug": _text("The tenant's short name in the registry."),
         "database_name": _text("Its database: the tenant's identity everywhere."),
-        "state": _text("ready, unwell, or aside for one of which nothing is wanted."),
+        "state": _text("ready, unwell (not ready) or aside (excluded)."),
         "reason": _text("Why, in one word; docs/troubleshooting.md explains each."),
         "message": _text("What happened, in a sentence."),
         "next_step": _text("What a person does next."),
         "since": Column("time", "Since when it is ready, or not."),
-        "tried_again_at": Column("time", "When an unwell tenant is tried again by itself."),
+        "tried_again_at": Column("time", "When a tenant that is not ready is tried again by itself."),
         "server": _text("The Twenty server that its workspace is on."),
         "workspace_id": _text("Its workspace at Twenty."),
         "workspace_url": _text("Where the workspace is opened."),
@@ -69,7 +69,7 @@ OUTCOMES = Table(
         "slug": _text("The tenant."),
         "change": _text("What was attempted."),
         "done": Column("truth", "Whether it succeeded."),
-        "detail": _text("To whom or what, and why it failed where it did."),
+        "detail": _text("Who or what was changed, and why it failed where it did."),
         "seconds": Column("number", "How long it took."),
     },
 )

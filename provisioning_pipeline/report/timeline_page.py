@@ -6,11 +6,11 @@ from itertools import groupby
 from typing import Any
 
 from provisioning_pipeline.model.history import Event
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.report.pages import page_environment
 from provisioning_pipeline.report.summary import TenantLine
 
-_VERDICTS = {"ready": "is ready", "unwell": "needs a look", "aside": "is set aside"}
+_VERDICTS = {"ready": "is ready", "unwell": "needs a look", "aside": "is excluded"}
 _WEB = ("https://", "http://")
 
 
@@ -58,7 +58,7 @@ def render(timeline: Timeline, *, limit: int | None = None) -> str:
     It links to runs' reports, and to its own older events, relative to `/tenants/SLUG`.
 
     Args:
-        limit: how many events there were to be at most, if somebody asked for a number.
+        limit: how many events there were to be at most, if the caller asked for a number.
     """
     return (
         page_environment()

@@ -1,15 +1,17 @@
 """One tenant goes first where a server is not the Twenty that is known here; the others once its login is proved."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from provisioning_pipeline.decide.contract import MOST_CANARIES, in_turn
-from provisioning_pipeline.ledger.contracts import Contracts
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Admin, Step, TenantPlan
-from provisioning_pipeline.run.contracts import Judged
+from provisioning_pipeline.model.tenant import Admin, TenantPlan
+from provisioning_pipeline.run.contracts import Judged, look_and_remember
+from provisioning_pipeline.run.state import Run
+from provisioning_pipeline.run.work import work
 from provisioning_pipeline.steps.chain import ChainResult, server_steps
+from provisioning_pipeline.steps.logins.step import LOGINS
 from provisioning_pipeline.steps.scope import Server
 
 
@@ -28,31 +30,44 @@ class Tried:
     stop: Fault | None = None
 
 
-async def try_canaries(
-    work: Sequence[TenantPlan],
-    judged: Judged,
-    server: Server,
-    contracts: Contracts,
-    run: Callable[[TenantPlan], Awaitable[ChainResult]],
-) -> Tried:
-    """Work on one tenant after another, up to the first whose login is proved, which the ledger remembers.
+async def try_canaries(run: Run, wanted: Sequence[TenantPlan], judged: Judged) -> Tried:
+    """Work on one tenant after another, up to the first whose login is proved; the server stops where none is.
 
     Args:
-        work: the plans that write to this server.
+        wanted: the plans that write to this server.
         judged: the server's contract.
-        server: which may come to a stop of its own meanwhile.
-        contracts: where it is remembered.
-        run: all steps of one tenant.
     """
-    candidates = in_turn((plan for plan in work if _proves_a_login(plan)), judged.tried)
+    server = run.connections.servers[judged.server]
+    tried = await _one_after_another(run, wanted, judged, server)
+    server.stop = server.stop or tried.stop
+    if tried.results and _is_proved(tried.results[-1]) and judged.contract.onboarding is None:
+        await _prove_the_wizard(run, judged, tried)
+    return tried
+
+
+async def _prove_the_wizard(run: Run, judged: Judged, tried: Tried) -> None:
+    """An empty server said nothing about its wizard; the workspace there now does, and the proof covers it."""
+    canary = tried.results[-1].database_name
+    try:
+        whole = await look_and_remember(run.connections, judged.server, (canary,))
+    except Fault as fault:
+        tried.told += f" Its wizard could not be read, so a later run proves that: {fault.message}"
+        return
+    if whole.contract.agrees_with(judged.contract):
+        await run.connections.contracts.prove(judged.server, whole.contract.fingerprint, canary)
+
+
+async def _one_after_another(run: Run, wanted: Sequence[TenantPlan], judged: Judged, server: Server) -> Tried:
+    """Up to the first whose login is proved, which the ledger remembers. The server may come to a stop of its own."""
+    candidates = in_turn((plan for plan in wanted if _proves_a_login(plan)), judged.tried)
     slugs: dict[str, str] = {}
     tried = Tried()
     for plan in candidates[:MOST_CANARIES]:
-        result = await run(plan)
+        (result,) = await work(run, [plan])
         tried.results.append(result)
         slugs[plan.tenant.database_name] = plan.tenant.slug
-        if is_proved(result):
-            await contracts.prove(judged.server, judged.contract.fingerprint, plan.tenant.database_name)
+        if _is_proved(result):
+            await run.connections.contracts.prove(judged.server, judged.contract.fingerprint, plan.tenant.database_name)
             tried.told = f"{judged.unlike} {plan.tenant.slug} went first and its login is proved, so the others go on."
             return tried
         if server.stop:
@@ -61,14 +76,14 @@ async def try_canaries(
     failed = {*judged.tried, *slugs}
     # once everybody was tried, it begins with the first again
     fresh = any(plan.tenant.database_name not in failed for plan in candidates)
-    await contracts.keep_tried(judged.server, judged.contract.fingerprint, failed if fresh else set())
+    await run.connections.contracts.keep_tried(judged.server, judged.contract.fingerprint, failed if fresh else set())
     tried.told = _unproved(judged, tried.results, slugs)
-    if len(work) > len(tried.results):
+    if len(wanted) > len(tried.results):
         tried.stop = Fault(FaultKind.SERVER, Reason.CONTRACT_UNPROVED, tried.told)
     return tried
 
 
-def is_proved(result: ChainResult) -> bool:
+def _is_proved(result: ChainResult) -> bool:
     """Whether the tenant's login was proved."""
     return not result.failed and any(
         condition.type is ConditionType.LOGIN_PROVED and condition.status is Status.TRUE
@@ -77,7 +92,7 @@ def is_proved(result: ChainResult) -> bool:
 
 
 def _proves_a_login(plan: TenantPlan) -> bool:
-    return isinstance(plan.admin, Admin) and Step.VERIFY_LOGINS in server_steps(plan)
+    return isinstance(plan.admin, Admin) and LOGINS in server_steps(plan)
 
 
 def _unproved(judged: Judged, results: Sequence[ChainResult], slugs: dict[str, str]) -> str:

@@ -1,28 +1,27 @@
 """The end of a run: a summary from the ledger, its report, and the run's row."""
 
 import asyncio
-import json
-import platform
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from provisioning_pipeline.clients.files import NotWritten
+from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.decide.certificate import Certified, certified
+from provisioning_pipeline.ledger.certificates import Certificates
+from provisioning_pipeline.ledger.contracts import Contracts
+from provisioning_pipeline.ledger.cut_runs import CutRuns
 from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
-from provisioning_pipeline.model.history import Versions
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
-from provisioning_pipeline.run.certification import certificates
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.run.reconcile import PHASES
+from provisioning_pipeline.run.measured import measured
 from provisioning_pipeline.run.totals import Totals
-from provisioning_pipeline.settings import PREFIX, Settings
+from provisioning_pipeline.settings import Settings
 
 _RUNS_SHOWN = 30
 
@@ -69,19 +68,9 @@ async def conclude(
     lines = await tenants(connections.ledger)
     states = [line.state for line in lines]
     record = replace(
-        await history.record_of(run_id),
+        measured(await history.record_of(run_id), connections, totals),
         in_dagster=in_dagster,
         aside=states.count("aside"),
-        calls=dict(totals.calls.most_common()),
-        clerk_calls=totals.clerk_calls,
-        twenty_calls=totals.twenty_calls,
-        clerk_calls_allowed=int(settings.clerk_requests_per_10_seconds * settings.clerk_share),
-        mutating_calls=totals.mutating_calls,
-        phases=tuple((phase, totals.phases[phase]) for phase in PHASES if phase in totals.phases),
-        refusals=tuple(totals.refusals),
-        defects=tuple(totals.defects),
-        versions=_versions(connections),
-        settings=shown(settings),
     )
     now = datetime.now(UTC)
     run = Run(
@@ -132,28 +121,6 @@ async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
     )
 
 
-def shown(settings: Settings) -> dict[str, str]:
-    """The settings by variable, for people to read; secrets, and URLs that hold a password, are left out."""
-    found: dict[str, str] = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if not isinstance(value, SecretStr) and name != "twenty_servers":
-            found[f"{PREFIX}{name.upper()}"] = _as_set(value)
-    for server in settings.servers:
-        rules = f", capacity {server.capacity or 'unlimited'}" + (
-            f", tenants {server.tenants}" if server.tenants else ""
-        )
-        found[f"Twenty server {server.name}"] = f"{server.base_url}{rules}"
-    return found
-
-
-def _as_set(value: object) -> str:
-    """A setting as one writes it into the environment."""
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, str | Path) else json.dumps(value)
-
-
 async def _summary(
     ledger: Ledger, removed_rows: RemovedRows, settings: Settings, run: Run, lines: tuple[TenantLine, ...]
 ) -> Summary:
@@ -181,26 +148,30 @@ async def _summary(
         seconds=run.seconds,
         tenants=lines,
         outcomes=outcome_lines(await ledger.outcomes_of(run.run_id), slugs),
-        rows_removed=await _rows_removed(removed_rows, run.run_id),
+        rows_removed=await removed_rows.count(run.run_id, ONBOARDING_TABLE),
         phases=record.phases,
         drift=tuple(
             replace(found, database_name=slugs.get(found.database_name, found.database_name)) for found in drift
         ),
-        history=tuple(point(earlier) for earlier in reversed(await history.last_runs(_RUNS_SHOWN))),
+        history=tuple(point(earlier) for earlier in await _last_runs(history)),
         run_url=f"{url}/runs/{run.run_id}" if url and record.in_dagster else None,
-        certificates=await certificates(ledger.database, [server.name for server in settings.servers]),
+        certificates=await _certificates(ledger.database, [server.name for server in settings.servers]),
         **facts,
     )
 
 
-def _versions(connections: Connections) -> Versions:
-    return Versions(
-        program=version("provisioning-pipeline"),
-        dagster=version("dagster"),
-        python=platform.python_version(),
-        servers={name: server.client.version for name, server in connections.servers.items()},
-    )
+async def _last_runs(history: History) -> list[Run]:
+    """The last runs, finished or cut, oldest first."""
+    cut = await CutRuns(history.database).last(_RUNS_SHOWN)
+    found = sorted([*await history.last_runs(_RUNS_SHOWN), *cut], key=lambda run: run.begun_at)
+    return found[-_RUNS_SHOWN:]
 
 
-async def _rows_removed(removed_rows: RemovedRows, run_id: str) -> int:
-    return await removed_rows.count(run_id, ONBOARDING_TABLE)
+async def _certificates(ledger: Database, servers: Iterable[str]) -> dict[str, Certified]:
+    """Server → its last certificate, compared with the contract that a run saw there last; no server is asked."""
+    found = {}
+    for name in servers:
+        seen = await Contracts(ledger).of(name)
+        last = await Certificates(ledger).last_of(name)
+        found[name] = certified(name, last, seen[0].contract if seen else None)
+    return found

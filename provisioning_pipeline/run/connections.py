@@ -1,10 +1,13 @@
 """Opens every remote system of the settings, once, in the one mode (dry or not) that a run has."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from psycopg import Error
+
 from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.concurrency import to_the_end
 from provisioning_pipeline.clients.postgres import Database, with_database
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
@@ -14,6 +17,7 @@ from provisioning_pipeline.ledger.contracts import Contracts
 from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
 from provisioning_pipeline.ledger.history import History
+from provisioning_pipeline.ledger.journal import Journal
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.looks import Looks
 from provisioning_pipeline.ledger.marks import Marks
@@ -22,6 +26,7 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.removed_rows import RemovedRows
 from provisioning_pipeline.ledger.turns import Turns
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.steps.scope import Server
 
@@ -36,6 +41,7 @@ class Connections:
     dry_run: bool
     cluster: Database
     ledger: Ledger
+    journal: Journal
     history: History
     registry: Registry
     members: Members
@@ -104,6 +110,11 @@ def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Databa
     )
 
 
+async def _settle(journal: Journal) -> None:
+    with suppress(Fault, Error):
+        await to_the_end(journal.settle())
+
+
 @asynccontextmanager
 async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) -> AsyncIterator[Connections]:
     """Open all systems lazily and close them at the end. Opening reaches none of them yet.
@@ -159,11 +170,16 @@ async def connect(settings: Settings, *, dry_run: bool, logins: bool = False) ->
             )
             repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
             servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
+        ledger = Ledger(registry_database)
+        journal = Journal(ledger)
+        # before the connections end, whatever ends them; what the ledger does not take then cannot be kept
+        stack.push_async_callback(_settle, journal)
         yield Connections(
             settings=settings,
             dry_run=dry_run,
             cluster=cluster,
-            ledger=Ledger(registry_database),
+            ledger=ledger,
+            journal=journal,
             history=History(registry_database),
             registry=Registry(registry_database, settings.registry_table),
             members=Members(registry_database),

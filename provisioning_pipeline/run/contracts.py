@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.clients.twenty.contract import KNOWN, unsupported
+from provisioning_pipeline.decide.certificate import Certified, certified
 from provisioning_pipeline.decide.contract import Decision, Verdict, judge
+from provisioning_pipeline.ledger.certificates import Certificates
 from provisioning_pipeline.ledger.contracts import SeenContract
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -106,6 +108,17 @@ async def look(connections: Connections, name: str, preferred: Collection[str] =
         told = (*judged.verdict.differences, f"did not let our service account in to be asked for its steps ({doubt})")
         return replace(judged, verdict=Verdict(Decision.CANARY, told))
     return judged
+
+
+async def certificate_of(connections: Connections, name: str) -> Certified:
+    """A server's last certificate, compared with the contract that the server has now.
+
+    Raises:
+        Fault: when the ledger, or the server of a certificate that is to be compared, cannot be read.
+    """
+    last = await Certificates(connections.ledger.database).last_of(name)
+    now = (await look(connections, name)).contract if last and last.holds else None
+    return certified(name, last, now)
 
 
 async def look_and_remember(connections: Connections, name: str, preferred: Collection[str] = ()) -> Judged:

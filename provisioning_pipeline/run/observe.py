@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 import pandas as pd
 
 from provisioning_pipeline.clients.concurrency import all_of, both
-from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.tenant_database import evidence, held_up
-from provisioning_pipeline.clients.tenant_role import RoleRights, role_rights
+from provisioning_pipeline.clients.tenant_role import role_rights
 from provisioning_pipeline.decide.detection import Detected, detect
 from provisioning_pipeline.decide.organizations import claimants_of
 from provisioning_pipeline.decide.registry_loss import RegistryLoss, weigh_loss
@@ -19,53 +18,21 @@ from provisioning_pipeline.decide.slugs import namesakes_of
 from provisioning_pipeline.ledger.organizations import claims
 from provisioning_pipeline.ledger.registrations import known_rows
 from provisioning_pipeline.model.fault import RunFault
-from provisioning_pipeline.model.organization import Claim
+from provisioning_pipeline.model.snapshots import ClerkSnapshot
 from provisioning_pipeline.model.tenant_database import LastLook, Look
 from provisioning_pipeline.observe import cluster
-from provisioning_pipeline.observe.clerk import ClerkSnapshot, some_organizations, whole_instance
+from provisioning_pipeline.observe.clerk import some_organizations, whole_instance
 from provisioning_pipeline.observe.tenant_databases import look_at
-from provisioning_pipeline.observe.twenty import TwentySnapshot, twenty_servers, with_half_members, with_users
+from provisioning_pipeline.observe.twenty import twenty_servers, with_half_members, with_users
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.policy import database_policy, detection_policy, loss_budget
+from provisioning_pipeline.run.seen import RegistryTable, Seen
 from provisioning_pipeline.steps.databases.plan.inspections import due
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 
 
 class UnknownTenants(RunFault):
     """A tenant was asked for by a name that nobody has."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Everything that was read, before anything is decided.
-
-    Args:
-        detected: the tenants to plan for.
-        registry, member_links, user_links: frames of our own side.
-        intents: frame; whom runs began to let in and have not linked.
-        taken_over: our rows about people of hand-made workspaces, also of those who left since.
-        looks: database name → look, of the tenant databases that were worth one.
-        dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
-        looked_at: when reading began, by the clock of the ledger's database.
-        loss: what the registry has lost since a run last looked.
-        claims: which tenants have the organizations in question, also tenants that are not planned for.
-        tenant_role: what may be done by the role that opens tenant databases.
-    """
-
-    detected: list[Detected]
-    registry: pd.DataFrame
-    twenty: TwentySnapshot
-    clerk: ClerkSnapshot
-    member_links: pd.DataFrame
-    user_links: pd.DataFrame
-    intents: pd.DataFrame
-    taken_over: list[Row]
-    looks: Mapping[str, Look]
-    looked_at: datetime
-    dropped: frozenset[str] = frozenset()
-    loss: RegistryLoss = field(default_factory=RegistryLoss)
-    claims: Sequence[Claim] = ()
-    tenant_role: RoleRights | None = None
 
 
 async def registry_loss(connections: Connections, approved: str | None = None) -> RegistryLoss:
@@ -88,11 +55,42 @@ async def registry_loss(connections: Connections, approved: str | None = None) -
     )
 
 
-async def everything(connections: Connections, approved: str | None = None) -> Seen:
-    """Everything at once: pages and whole tables, however many tenants there are.
+async def observe(
+    connections: Connections, names: Sequence[str] | None, *, by_hand: bool = True, approved: str | None = None
+) -> Seen:
+    """Everything that a plan for these tenants (slugs or database names), or for all, is made from.
 
-    `approved` is the name of a loss of registry rows that somebody agreed to.
+    Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them. `approved` is
+    the name of a loss of registry rows that somebody agreed to.
+
+    Raises:
+        Fault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
+        UnknownTenants: when a name fits nobody.
     """
+    seen = await (
+        _everything(connections, approved)
+        if names is None
+        else _some(connections, list(names), by_hand=by_hand, approved=approved)
+    )
+    table = await connections.registry.described()
+    if not table.columns and seen.loss.doubt is None:
+        # a run would make the table; a plan says beforehand where it would refuse to
+        await connections.registry.must_be_makeable()
+    status = table.columns.get("status")
+    return replace(
+        seen,
+        table=RegistryTable(
+            table.owner,
+            stores_workspaces=connections.registry.stores_workspaces(table.columns),
+            status_writable=status is not None and status.writable,
+        ),
+        made_by_others=frozenset(await connections.accounts.made_by_others()),
+        once_at_clerk=await connections.hand_made.known_at_clerk(list(seen.looks)),
+    )
+
+
+async def _everything(connections: Connections, approved: str | None) -> Seen:
+    """At once: pages and whole tables, however many tenants there are."""
     settings, members = connections.settings, connections.members
     looked_at = await connections.marks.now()
     frames = all_of(
@@ -149,7 +147,7 @@ async def everything(connections: Connections, approved: str | None = None) -> S
     )
 
 
-async def some(connections: Connections, names: list[str], *, by_hand: bool, approved: str | None = None) -> Seen:
+async def _some(connections: Connections, names: list[str], *, by_hand: bool, approved: str | None) -> Seen:
     """Only what concerns these tenants."""
     settings, members = connections.settings, connections.members
     looked_at = await connections.marks.now()

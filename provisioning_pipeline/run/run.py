@@ -1,22 +1,209 @@
-"""A whole reconciliation without Dagster, as the command line runs it."""
+"""The main flow, for the command line, for Dagster and for tests."""
 
+import gc
 import time
 import uuid
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from psycopg import Error
+
+from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault, RunFault
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.summary import Summary, TenantLine
+from provisioning_pipeline.run.admit import admit
+from provisioning_pipeline.run.ask import answering
 from provisioning_pipeline.run.conclude import conclude
 from provisioning_pipeline.run.connections import Connections, connect
-from provisioning_pipeline.run.decide import plan as make_plan
-from provisioning_pipeline.run.forecasting import foretell
-from provisioning_pipeline.run.reconcile import Progress, Reconciler
-from provisioning_pipeline.run.saved_plans import SavedPlan
-from provisioning_pipeline.run.totals import Totals
+from provisioning_pipeline.run.decide import decide
+from provisioning_pipeline.run.observe import observe
+from provisioning_pipeline.run.record import foretell, open_ledger, record_plan
+from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
+from provisioning_pipeline.run.state import Run, ends_the_run
+from provisioning_pipeline.run.totals import OBSERVING, Totals
+from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.work import Progress, work
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps.chain import ChainResult
+
+
+async def apply(
+    settings: Settings,
+    tenants: Collection[str] = (),
+    *,
+    trigger: str = "operator",
+    run_id: str | None = None,
+    approved: str | None = None,
+    saved: SavedPlan | None = None,
+    planned: Callable[[Plan], None] | None = None,
+    progress: Progress | None = None,
+) -> "Applied":
+    """A whole run: observe, ask, decide, act, verify, report; with `saved`, exactly that plan or nothing.
+
+    Args:
+        tenants: slugs or database names; none: all tenants.
+        run_id: names the run in the ledger; None: a new one.
+        approved: the name of a plan whose removals and demotions somebody agreed to.
+        planned: is told what will be done, once that is known.
+        progress: is told what each tenant came to.
+
+    Cancelled, it ends as cut in the ledger, with what it did.
+
+    Raises:
+        RunFault: when the run cannot begin.
+        PlanChanged: when the saved plan no longer fits.
+    """
+    begun = time.monotonic()
+    async with connect(settings, dry_run=False) as connections:
+        run = Run(connections, run_id or str(uuid.uuid4()))
+        async with run_under_way(connections, run.run_id, totals=lambda: run.totals(())):
+            started = await start(run, trigger, tenants, approved=approved, saved=saved)
+            if planned:
+                planned(started.plan)
+            results = [*started.results, *await work(run, started.plan.tenants, progress=progress)]
+            totals = run.totals(results, started.plan)
+            seconds = time.monotonic() - begun
+            concluded = await conclude(connections, run_id=run.run_id, trigger=trigger, seconds=seconds, totals=totals)
+    looked_at = {entry.tenant.database_name for entry in started.plan.tenants}
+    return Applied(
+        concluded.summary,
+        tuple(line for line in concluded.summary.tenants if line.database_name in looked_at),
+        totals,
+        concluded.report,
+        concluded.not_written,
+        in_doubt=started.plan.registry_doubt is not None,
+    )
+
+
+async def start(
+    run: Run,
+    trigger: str,
+    tenants: Collection[str] = (),
+    *,
+    by_hand: bool = True,
+    approved: str | None = None,
+    saved: SavedPlan | None = None,
+    part: Callable[[Plan], Plan] | None = None,
+) -> "Started":
+    """All of a run before its steps: open the ledger, plan, compare with the saved plan, record, admit.
+
+    Args:
+        by_hand: somebody typed these names, so each must be a tenant's.
+        saved: nothing is done unless the plan is still this one.
+        part: what of the plan is to be done; None: all of it.
+
+    Raises:
+        RunFault: when the run cannot begin.
+        PlanChanged: when the saved plan no longer fits.
+    """
+    await open_ledger(run, trigger)
+    whole = await plan_for(run, tenants, by_hand=by_hand, approved=approved, saved=saved)
+    whole = part(whole) if part else whole
+    forecast = await record_plan(run, whole)
+    admitted = await admit(run, whole)
+    return Started(whole, forecast, admitted.plan, admitted.results, admitted.told)
+
+
+async def plan_for(
+    run: Run,
+    tenants: Collection[str] = (),
+    *,
+    by_hand: bool = True,
+    approved: str | None = None,
+    saved: SavedPlan | None = None,
+) -> Plan:
+    """The plan of a run, for these tenants or for all; with `saved`, for its tenants and only if it still fits.
+
+    Raises:
+        RunFault: as `plan`; the run is forgotten then, since nothing was done.
+        PlanChanged: when what would be done is not what was saved.
+    """
+    try:
+        with run.timed(OBSERVING):
+            found = await plan(run.connections, saved.asked if saved else tenants, by_hand=by_hand, approved=approved)
+        if saved:
+            must_be_as_saved(saved, saved_plan(found, run.connections.settings))
+    except RunFault:
+        # the row of a run that never ended would stand there for ever
+        with suppress(Fault, Error):
+            await run.connections.history.forget_run(run.run_id)
+        raise
+    return found
+
+
+async def plan(
+    connections: Connections, tenants: Collection[str] = (), *, by_hand: bool = True, approved: str | None = None
+) -> Plan:
+    """What a run would do, for these tenants (slugs or database names) or for all. Reads only.
+
+    Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them. `approved` is
+    the name of a plan whose removals and demotions somebody agreed to.
+
+    Raises:
+        RunFault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
+        UnknownTenants: when a name fits nobody.
+        UnknownPlan: when nothing waits under the approved name.
+    """
+    names = sorted({name.strip() for name in tenants}) or None
+    try:
+        with ends_the_run("PostgreSQL refused to be read"), _rare_garbage_collection():
+            seen = await observe(connections, names, by_hand=by_hand, approved=approved)
+            decided = await answering(connections, decide(seen, connections.settings, approved))
+    except MemoryError:
+        raise RunFault(TOO_LITTLE_MEMORY) from None
+    return replace(decided, asked=tuple(tenants))
+
+
+async def dry_run(settings: Settings, tenants: Collection[str] = ()) -> Plan:
+    """The plan, over connections that cannot write.
+
+    Raises:
+        RunFault: when something that every plan needs cannot be read.
+    """
+    async with connect(settings, dry_run=True) as connections:
+        return await plan(connections, tenants)
+
+
+async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[Plan, Forecast]:
+    """The plan and what a run over it will need, over connections that cannot write.
+
+    Raises:
+        RunFault: when something that every plan needs cannot be read.
+    """
+    async with connect(settings, dry_run=True) as connections:
+        return await plan_and_foretell(connections, tenants)
+
+
+async def plan_and_foretell(
+    connections: Connections, tenants: Collection[str] = (), *, part: Callable[[Plan], Plan] | None = None
+) -> tuple[Plan, Forecast]:
+    """The plan, or what `part` leaves of it, and what a run over it will need."""
+    begun = time.monotonic()
+    whole = await plan(connections, tenants)
+    whole = part(whole) if part else whole
+    return whole, await foretell(connections, whole, reading_seconds=time.monotonic() - begun)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that may begin to work.
+
+    Args:
+        whole: what was decided.
+        forecast: what the run will need.
+        plan: what is left to be done, by those who may be worked on.
+        results: what was settled for some tenants before, a part of the run's totals.
+        told: what an operator should know about those who went first.
+    """
+
+    whole: Plan
+    forecast: Forecast
+    plan: Plan
+    results: tuple[ChainResult, ...]
+    told: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,74 +237,19 @@ class Applied:
         return bool(self.totals.defects) or self.totals.no_server_usable
 
 
-async def dry_run(settings: Settings, tenants: Collection[str] = ()) -> Plan:
-    """The plan, over connections that cannot write.
-
-    Raises:
-        RunFault: when something that every plan needs cannot be read.
-    """
-    async with connect(settings, dry_run=True) as connections:
-        return await make_plan(connections, tenants)
+_RARE = (50_000, 20, 100)
 
 
-async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[Plan, Forecast]:
-    """The plan and what a run over it will need, over connections that cannot write.
-
-    Raises:
-        RunFault: when something that every plan needs cannot be read.
-    """
-    async with connect(settings, dry_run=True) as connections:
-        return await plan_and_foretell(connections, tenants)
-
-
-async def plan_and_foretell(
-    connections: Connections, tenants: Collection[str] = (), *, part: Callable[[Plan], Plan] | None = None
-) -> tuple[Plan, Forecast]:
-    """The plan, or what `part` leaves of it, and what a run over it will need."""
-    begun = time.monotonic()
-    plan = await make_plan(connections, tenants)
-    plan = part(plan) if part else plan
-    return plan, await foretell(connections, plan, reading_seconds=time.monotonic() - begun)
-
-
-async def apply(
-    settings: Settings,
-    tenants: Collection[str] = (),
-    *,
-    trigger: str = "operator",
-    run_id: str | None = None,
-    approved: str | None = None,
-    saved: SavedPlan | None = None,
-    planned: Callable[[Plan], None] | None = None,
-    progress: Progress | None = None,
-) -> Applied:
-    """Observe, decide, act, verify, report; with `saved`, exactly that plan or nothing.
-
-    Raises:
-        RunFault: when the run cannot begin.
-        PlanChanged: when the saved plan no longer fits.
-    """
-    begun = time.monotonic()
-    run_id = run_id or str(uuid.uuid4())
-    async with connect(settings, dry_run=False) as connections:
-        reconciler = Reconciler(connections, run_id)
-        await reconciler.prepare(trigger)
-        accepted = await reconciler.accept(await reconciler.plan(tenants, approved=approved, saved=saved))
-        plan = accepted.plan
-        if planned:
-            planned(plan)
-        results = [*accepted.results, *await reconciler.run(plan.tenants, progress=progress)]
-        totals = reconciler.totals(results, plan)
-        concluded = await conclude(
-            connections, run_id=run_id, trigger=trigger, seconds=time.monotonic() - begun, totals=totals
-        )
-    looked_at = {entry.tenant.database_name for entry in plan.tenants}
-    lines = tuple(line for line in concluded.summary.tenants if line.database_name in looked_at)
-    return Applied(
-        concluded.summary,
-        lines,
-        totals,
-        concluded.report,
-        concluded.not_written,
-        in_doubt=plan.registry_doubt is not None,
-    )
+@contextmanager
+def _rare_garbage_collection() -> Iterator[None]:
+    """Hundreds of thousands of rows are made here and none is a cycle: looking for cycles among them took seconds."""
+    before = gc.get_threshold()
+    if before == _RARE:
+        # another plan is being made in this process, which will put back what was before
+        yield
+        return
+    gc.set_threshold(*_RARE)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

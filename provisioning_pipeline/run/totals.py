@@ -3,6 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+from provisioning_pipeline.steps import STEPS
+
+OBSERVING: Final = "observe and decide"
+MAKING_READY: Final = "make servers ready"
+PHASES: tuple[str, ...] = (OBSERVING, MAKING_READY, *(step.name for step in STEPS))
+"""What a run spends its time on, in order."""
 
 
 @dataclass

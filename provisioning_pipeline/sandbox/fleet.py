@@ -54,7 +54,7 @@ class Directory(Protocol):
         """Create an organization without members; returns its id."""
 
     def join(self, organization_id: str, user_id: str, role: str) -> None:
-        """Make somebody a member."""
+        """Make a person a member."""
 
 
 class InProcess:

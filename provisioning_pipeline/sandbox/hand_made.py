@@ -100,7 +100,7 @@ def insert_onboarding(
 
 
 def create_empty_schema(connection: Connection, name: str) -> None:
-    """A workspace schema with a member table that nobody is in."""
+    """A workspace schema with an empty member table."""
     schema = sql.Identifier(name)
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
     connection.execute(

@@ -117,7 +117,7 @@ STATES = (
     ),
     State(
         "users-without-members",
-        "The hand-made workspace has users, and a workspaceMember table that nobody is in.",
+        "The hand-made workspace has users, and an empty workspaceMember table.",
         database="copy",
         database_schema="workspace_users_without_members",
         arrange=_users_without_members,
@@ -151,7 +151,7 @@ STATES = (
     State("no-organization", "The registry names no Clerk organization.", clerk="none"),
     State(
         "organization-without-admin",
-        "Nobody in the Clerk organization is an admin.",
+        "No one in the Clerk organization is an admin.",
         clerk="without admin",
     ),
     State(

@@ -80,4 +80,4 @@ ODD_ANSWERS: Final[Mapping[str, OddAnswer]] = {
     "errors of numbers": OddAnswer(b'{"errors": [{"message": 5}]}'),
     "errors of another": OddAnswer(b'{"errors": [{"message": "Forbidden"}]}', 403),
 }
-"""By name. `c4nary` stands in them where nobody may show what an answer said."""
+"""By name. `c4nary` stands in them where no one may show what an answer said."""

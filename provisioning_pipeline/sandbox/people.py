@@ -125,7 +125,7 @@ PEOPLE = (
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody at a tenant."""
+    """A person at a tenant."""
 
     first_name: str
     last_name: str

@@ -29,7 +29,7 @@ class PostgresUnavailableError(RuntimeError):
 
 
 def free_port(preferred: int = 0) -> int:
-    """The preferred loopback port when nobody listens on it, else any free one."""
+    """The preferred loopback port when nothing listens on it, else any free one."""
     for port in (preferred, 0) if preferred else (0,):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,7 +109,7 @@ class SandboxPostgres:
             tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
             message = f"Postgres did not start in {self.data}; the end of its log:\n{tail}"
             raise PostgresUnavailableError(message) from error
-        # nobody may open it before it has its mode: it holds the password
+        # no other user may open it before it has its mode: it holds the password
         self._notes.touch(mode=0o600)
         self._notes.write_text(json.dumps({"port": self._port, "password": self._password, "owner_pid": os.getpid()}))
         self._notes.chmod(0o600)

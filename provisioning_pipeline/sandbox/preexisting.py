@@ -29,7 +29,7 @@ FOREIGN_PASSWORD = "Chosen-by-themselves-1"
 
 
 class State(StrEnum):
-    """How somebody is in Twenty, who is a member of the tenant's organization at Clerk."""
+    """How a person is in Twenty who is a member of the tenant's organization at Clerk."""
 
     FOREIGN_PASSWORD = "foreign password"
     """An account with a password of their own; not in the workspace."""
@@ -44,7 +44,7 @@ class State(StrEnum):
     RECORD_WITHOUT_TIE = "member record without membership"
     """Half a member: a row of `workspaceMember`, but neither one of `userWorkspace` nor a role."""
     STEPS_PENDING = "steps pending"
-    """A member without a name, of whom every step of the wizard that a person can have is pending."""
+    """A member without a name, for whom every step of the wizard that a person can have is pending."""
     CAPITALS = "e-mail with capitals"
     """An account with the derived password, whose e-mail is stored in capitals; not in the workspace."""
     DELETED_ACCOUNT = "deleted account"
@@ -98,7 +98,7 @@ def seed_preexisting(
 
     The states take turns, from one tenant to the next too. The workspaces must be active and the service account an
     Admin in them, as the pipeline leaves them. The people are new to Clerk: those of the same company that come after
-    the members whom the organization has.
+    the members that the organization has.
 
     Args:
         password_of: the password that the pipeline derives for an e-mail.
@@ -242,7 +242,7 @@ class Workspace:
         return str(row[0])
 
     def log_in(self, email: str, password: str) -> str:
-        """Somebody's token in it."""
+        """A person's token in it."""
         return self.exchange(self.server.call(_LOG_IN, email=email, password=password, origin=self.origin))
 
     def exchange(self, answer: dict[str, Any]) -> str:
@@ -250,18 +250,18 @@ class Workspace:
         return _token(self.server.call(_EXCHANGE, login=answer["loginToken"]["token"], origin=self.origin))
 
     def join(self, email: str, password: str) -> str:
-        """Make somebody a member by the invite link; their token."""
+        """Make a person a member by the invite link; their token."""
         return self.exchange(self.server.call(_JOIN, email=email, password=password, hash=self.invite_hash))
 
     def member_id(self, account: str) -> str:
-        """The id of somebody's member record."""
+        """The id of a person's member record."""
         query = sql.SQL('SELECT id::text FROM {} WHERE "userId" = %s').format(self.members)
         row = self.server.database.execute(query, [account]).fetchone()
         assert row is not None
         return str(row[0])
 
     def settle(self, person: Person, password: str) -> str:
-        """Make somebody a member who has a name and no pending step; the id of their account."""
+        """Make a person a member who has a name and no pending step; the id of their account."""
         email = person.email.lower()
         token = self.join(email, password)
         account = self.server.account_id(email)

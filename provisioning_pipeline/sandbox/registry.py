@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS global_users (
 
 @dataclass(frozen=True)
 class SeededMember:
-    """Somebody in a tenant's Clerk organization and in `global_users`."""
+    """A person in a tenant's Clerk organization and in `global_users`."""
 
     email: str
     first_name: str
@@ -103,7 +103,7 @@ def write_tenants(
             " VALUES (%(id)s, %(slug)s, %(name)s, %(database_name)s, %(url)s, %(status)s, %(clerk_org_id)s)",
             rows,
         )
-        # Somebody who works for several tenants has one row: the e-mail is unique.
+        # A person who works for several tenants has one row: the e-mail is unique.
         cursor.executemany(
             "INSERT INTO global_users (email, first_name, last_name, clerk_user_id, tenant_id, role)"
             " VALUES (%(email)s, %(first_name)s, %(last_name)s, %(clerk_user_id)s, %(tenant_id)s,"

@@ -1,4 +1,4 @@
-"""The role under which the sandbox has tenant databases opened, with the rights that docs/operations.md gives it."""
+"""The role under which the sandbox has tenant databases opened, with the rights that docs/installation.md gives it."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -30,7 +30,7 @@ _DRIVER = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORE
 _PRISMA = "is a parameter of Prisma: leave it out"
 _INSTEAD: Mapping[str, str] = {
     "schema": f"{_PRISMA}, the schemas are known here",
-    "connection_limit": f"{_PRISMA}, how many connections this program opens stands in docs/operations.md",
+    "connection_limit": f"{_PRISMA}, how many connections this program opens stands in docs/installation.md",
     "pool_timeout": _PRISMA,
     "socket_timeout": f"{_PRISMA}, or write options=-c%20statement_timeout%3D30s",
     "statement_cache_size": _PRISMA,

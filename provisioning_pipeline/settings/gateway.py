@@ -55,7 +55,7 @@ class GatewaySettings(BaseSettings):
     )
     registry_excluded_statuses: Names = Field(
         default=("suspended", "deleted", "archived", "deprovisioned", "cancelled"),
-        description="Registry statuses whose tenants are left alone, as a JSON list.",
+        description="Registry statuses whose tenants we exclude, as a JSON list.",
         examples=['["suspended", "deleted"]'],
     )
     registry_lost_share: float = Field(
@@ -76,7 +76,7 @@ class GatewaySettings(BaseSettings):
     allow_http_hosts: Hosts = Field(
         default=(),
         description="Hosts that Clerk's, Twenty's and the alerts' URLs may name with http://, as a JSON list. Keys, "
-        "passwords and session tokens are readable to everybody on the way there. This machine needs no mention.",
+        "passwords and session tokens are readable to everyone on the way there. This machine needs no mention.",
         examples=['["twenty.internal"]'],
     )
     clerk_base_url: HttpUrl = Field(
@@ -114,14 +114,14 @@ class GatewaySettings(BaseSettings):
         default=3600.0,
         ge=0,
         le=MOST_SECONDS,
-        description="While Clerk's public keys cannot be read anew, known ones are trusted for so long.",
+        description="How long we trust known public keys of Clerk while we cannot read them anew.",
         examples=["3600"],
     )
     clerk_look_share: float = Field(
         default=0.1,
         gt=0,
         le=1,
-        description="Share of Clerk's Backend API calls that looks at the members behind sessions may use. Beyond it, "
+        description="Share of Clerk's Backend API calls that member checks behind sessions may use. Beyond it, "
         "the token and the ledger decide.",
         examples=["0.1"],
     )
@@ -129,7 +129,7 @@ class GatewaySettings(BaseSettings):
         default=30.0,
         ge=0,
         le=300,
-        description="How long a member's workspace is remembered. So long may a session that was just ended at Clerk, "
+        description="How long we remember a member's workspace. So long may a session that was just ended at Clerk, "
         "or a tenant that was just suspended, get through, where its token has not expired before (they live 60 s); a "
         "member who was just removed for twice as long.",
         examples=["30"],

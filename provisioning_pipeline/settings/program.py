@@ -104,7 +104,7 @@ class Settings(TenantClusterSettings):
     )
     adopt_by_slug: bool = Field(
         default=False,
-        description="Take a Clerk organization for a tenant's because of its slug, where nothing else tells.",
+        description="Give a tenant the Clerk organization that has its slug, where nothing else says whose it is.",
         examples=["false"],
     )
     members_gone: Literal["report", "demote", "remove"] = Field(
@@ -115,29 +115,29 @@ class Settings(TenantClusterSettings):
     )
     members_foreign_password: Literal["report", "invite"] = Field(
         default="report",
-        description="What happens when somebody's account at Twenty has a password of their own, so that they cannot "
-        "be added silently: `report`, or `invite` (Twenty sends them an e-mail).",
+        description="What happens when a member's account at Twenty has a password of their own, so that we cannot add "
+        "them silently: `report`, or `invite` (Twenty sends them an e-mail).",
         examples=["report"],
     )
     members_unproven: Literal["report", "trust-mailbox", "trust"] = Field(
         default="report",
-        description="Members whose Twenty account was not made here: `report` (they keep the role that they have, "
-        "unless you vouch for them), `trust-mailbox` (those whose mailbox Twenty calls verified count as their "
-        "addresses' owners; the admin of any workspace on the server can bring that about without the mailbox) or "
-        "`trust` (whoever signed up first under an address counts as its owner).",
+        description="Members whose Twenty account we did not make: `report` (they keep their role, unless you vouch "
+        "for them), `trust-mailbox` (those whose mailbox Twenty calls verified count as their addresses' "
+        "owners; the admin of any workspace on the server can bring that about without the mailbox) or "
+        "`trust` (the first to sign up under an address counts as its owner).",
         examples=["report"],
     )
     members_gone_api_keys: Literal["report", "revoke"] = Field(
         default="report",
-        description="Living API keys of a workspace that were made while somebody who is removed could make keys. "
+        description="Living API keys of a workspace that were made while a member who is now removed could make keys. "
         "Twenty does not record who made a key: `report` them, or `revoke` them all.",
         examples=["report"],
     )
     renew_invite_link: Literal["removals", "never"] = Field(
         default="removals",
-        description="When a workspace gets another public invite link, so that with the one of before nobody joins any "
-        "more: after `removals` of members, who could all read it, or `never`. A link that is off and that we turn on "
-        "for a join is renewed in any case.",
+        description="When a workspace gets another public invite link, so that no one joins with the earlier one: "
+        "after `removals` of members, who could all read it, or `never`. We renew a link that is off and "
+        "that we turn on for a join in any case.",
         examples=["removals"],
     )
     harm_share: float = Field(
@@ -158,69 +158,71 @@ class Settings(TenantClusterSettings):
     tenant_databases: Literal["repair", "report"] = Field(
         default="repair",
         description="What happens to onboarding rows in a tenant's own database that no Twenty server serves: "
-        "`repair` (removed by SQL, and kept for `provisioning undo`) or `report`.",
+        "`repair` (we remove them by SQL and keep them for `provisioning undo`) or `report`.",
         examples=["repair"],
     )
     tenant_database_connections: int = Field(
-        default=8, ge=1, le=64, description="Tenant databases looked into at once.", examples=["8"]
+        default=8, ge=1, le=64, description="Tenant databases inspected at once.", examples=["8"]
     )
     tenant_database_rows: int = Field(
         default=10_000,
         ge=1_000,
         le=100_000,
-        description="Rows that matter of one table in a tenant's own database, and 800 bytes for each of all tables "
-        "together. A database with more is told and not read; a run takes memory by it.",
+        description="Relevant rows of one table in a tenant's own database, and 800 bytes for each of all tables "
+        "together. We report a database with more and do not read it; a run needs memory in proportion.",
         examples=["10000"],
     )
     full_look_seconds: float = Field(
         default=86400,
         ge=0,
         le=MOST_SECONDS,
-        description="A tenant database that nothing wrote to is looked into again after this time.",
+        description="We inspect a tenant database again after this time, even if nothing wrote to it.",
         examples=["86400"],
     )
     onboarding_people: Literal["ours", "everyone"] = Field(
         default="ours",
-        description="Whose wizard is cleared: `ours` (members whom this program added or linked) or `everyone`, also "
-        "people who signed up on their own.",
+        description="Whose wizard we clear: `ours` (members that we added or linked) or `everyone`, also people who "
+        "signed up on their own.",
         examples=["ours"],
     )
     take_over_members: bool = Field(
         default=True,
-        description="Add people of a tenant's hand-made workspace whom Clerk does not know at all to its proper one.",
+        description="Add members of a tenant's workspace that was inserted by SQL, if Clerk does not know them at "
+        "all, to its proper workspace.",
         examples=["true"],
     )
     take_over_domains: Names = Field(
         default=(),
-        description="Domains from whose addresses people may be taken over into any tenant, as a JSON list, besides "
-        "those that a tenant is known by: of its members at Clerk and its admins, public mailbox providers aside.",
+        description="Domains whose addresses may be taken over into any tenant, as a JSON list, besides the tenant's "
+        "own: those of its members at Clerk and of its admins, except public mailbox providers.",
         examples=['["acme.com"]'],
     )
     take_over_per_tenant: int = Field(
         default=10,
         ge=0,
         le=MOST_COUNT,
-        description="People who are taken over into one tenant without an approval, over all runs.",
+        description="People that we take over into one tenant without an approval, over all runs.",
         examples=["10"],
     )
     take_over_most: int = Field(
         default=50,
         ge=0,
         le=MOST_COUNT,
-        description="People whom one run takes over without an approval. Beyond either limit they wait for "
+        description="People that one run takes over without an approval. Beyond either limit they wait for "
         "`provisioning apply --approve`.",
         examples=["50"],
     )
     tenant_manager_roles: Names = Field(
         default=(),
-        description="Roles of PostgreSQL that are the tenant manager's, as a JSON list; superusers are. From a tenant "
-        "database of any other role's nobody is taken over. Unset: the owner of the registry's table.",
+        description="PostgreSQL roles of the tenant manager, as a JSON list; superusers always count. We take no one "
+        "over from a tenant database that belongs to another role. Unset: the owner of the registry's "
+        "table.",
         examples=['["tenant_manager"]'],
     )
     mend_hand_made: bool = Field(
         default=False,
-        description="Set a workspace in a tenant database that is whole, but was left in PENDING_CREATION by a "
-        "hand-made insert, to ACTIVE.",
+        description="Set a complete workspace in a tenant database that was inserted by SQL and left in "
+        "PENDING_CREATION to ACTIVE.",
         examples=["false"],
     )
     verify_sample: int = Field(
@@ -249,7 +251,7 @@ class Settings(TenantClusterSettings):
     files_readable_by: Readers = Field(
         default="owner",
         description="Who on this machine may read reports, tables, plans and the values between Dagster steps, which "
-        "hold e-mail addresses: `owner` (the user that a run is of), `group` (its group, too) or `everyone`.",
+        "hold e-mail addresses: `owner` (the user that runs the process), `group` (its group, too) or `everyone`.",
         examples=["group"],
     )
     dagster_url: HttpUrl | None = Field(
@@ -260,7 +262,7 @@ class Settings(TenantClusterSettings):
     dagster_graphql_url: HttpUrl | None = Field(
         default=None,
         description="Dagster's GraphQL endpoint, through which `provisioning serve` launches runs; unset: "
-        "PROVISIONING_DAGSTER_URL with /graphql. With neither, tenants are marked, and the sensor launches.",
+        "PROVISIONING_DAGSTER_URL with /graphql. With neither, it requests a review, and the sensor launches.",
         examples=["http://dagster-webserver:3000/graphql"],
     )
     dagster_location: str | None = Field(
@@ -306,15 +308,15 @@ class Settings(TenantClusterSettings):
     )
     impersonated_sign_in: bool = Field(
         default=False,
-        description="Let a Clerk session that somebody else opened in the member's name (claim `act`) sign in to "
+        description="Let a Clerk session that another user opened in the member's name (claim `act`) sign in to "
         "Twenty as that member.",
         examples=["false"],
     )
     unproven_sign_in: bool = Field(
         default=False,
         description="Dangerous: let a member whose account proves nothing about its address (see "
-        "PROVISIONING_MEMBERS_UNPROVEN) sign in to Twenty over HTTP. Who signed that account up has its password, and "
-        "sees everything that the member does there.",
+        "PROVISIONING_MEMBERS_UNPROVEN) sign in to Twenty over HTTP. The person who signed that account up has its "
+        "password, and sees everything that the member does there.",
         examples=["false"],
     )
     alert_webhook_url: SecretHttpUrl | None = Field(
@@ -334,37 +336,37 @@ class Settings(TenantClusterSettings):
         default=90,
         ge=1,
         le=_MOST_DAYS,
-        description="Runs, what they did and what drift they found are kept so long.",
+        description="How long the ledger keeps what runs did and what drift they found.",
         examples=["90"],
     )
     keep_timelines_days: int = Field(
         default=365,
         ge=1,
         le=_MOST_DAYS,
-        description="Changes of conditions in tenants' timelines are kept so long.",
+        description="How long the ledger keeps changes of conditions in tenants' timelines, and the rows of runs.",
         examples=["365"],
     )
     keep_reports_days: int = Field(
-        default=30, ge=1, le=_MOST_DAYS, description="Report files and saved plans are kept so long.", examples=["30"]
+        default=30, ge=1, le=_MOST_DAYS, description="How long report files and saved plans stay.", examples=["30"]
     )
     keep_removed_rows_days: int = Field(
         default=90,
         ge=1,
         le=_MOST_DAYS,
-        description="Rows that were removed by SQL are kept so long; after that no `provisioning undo` brings them "
-        "back.",
+        description="How long the ledger keeps rows that we removed by SQL; after that no `provisioning undo` brings "
+        "them back.",
         examples=["90"],
     )
     keep_dagster_days: int = Field(
         default=30,
         ge=1,
         le=_MOST_DAYS,
-        description="Finished runs and their events are kept so long in Dagster.",
+        description="How long finished runs and their events stay in Dagster.",
         examples=["30"],
     )
     tenant_database_pattern: Pattern = Field(
         default="^twenty_tenant_.+",
-        description="Regular expression (PostgreSQL) that tells a tenant database by its name.",
+        description="PostgreSQL regular expression that tenant database names must match.",
         examples=["^twenty_tenant_.+"],
     )
     tenant_database_excluded: Names = Field(

@@ -15,7 +15,7 @@ class TenantClusterSettings(GatewaySettings):
 
     tenant_cluster_url: PostgresUrl = Field(
         description="Any database of the cluster that holds the tenant databases. Its user should have no rights but "
-        "those that docs/operations.md lists: the owner of a tenant database may be anybody.",
+        "those that docs/installation.md lists: you may not trust the owner of a tenant database.",
         examples=["postgresql://provisioning_tenants:secret@db.example.com:5432/postgres"],
     )
     tenant_database_user: DatabaseUser | None = Field(

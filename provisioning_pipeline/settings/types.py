@@ -174,7 +174,7 @@ def _issuer(value: str) -> str:
     url = _http_url(value)
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
-        raise ValueError("must start with https://: whoever answers there says which keys sign sessions")
+        raise ValueError("must start with https://: what answers there says which keys sign sessions")
     return url
 
 
@@ -264,7 +264,7 @@ MemberPasswordKey = Annotated[
         _varied(
             6,
             "Make one with: openssl rand -hex 32. Where accounts were made with this one already, read first what "
-            "another one means for them: docs/operations.md, The member password key",
+            "another one means for them: docs/installation.md, The member password key",
         )
     ),
 ]

@@ -1,62 +1,51 @@
 """The steps of one tenant in order, under its lock, with every failure turned into a condition."""
 
-import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from psycopg import Error
 
+from provisioning_pipeline import steps
 from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.model.change import Where
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import MEMBER_CHANGES, Change, Outcome, Step, TenantPlan
-from provisioning_pipeline.steps.logins.act import verify_login
-from provisioning_pipeline.steps.members.act.backfill import backfill_members
-from provisioning_pipeline.steps.onboarding.act import repair_onboarding
+from provisioning_pipeline.model.tenant import Outcome, TenantPlan
+from provisioning_pipeline.steps.record import defect_of
 from provisioning_pipeline.steps.scope import Scope
-from provisioning_pipeline.steps.workspaces.act import provision_workspace
-
-_STEPS: Mapping[Step, tuple[Callable[[Scope], Awaitable[None]], ConditionType]] = {
-    Step.PROVISION_WORKSPACES: (provision_workspace, ConditionType.WORKSPACE_READY),
-    Step.BACKFILL_MEMBERS: (backfill_members, ConditionType.MEMBERS_SYNCED),
-    Step.REPAIR_ONBOARDING: (repair_onboarding, ConditionType.ONBOARDING_COMPLETE),
-    Step.VERIFY_LOGINS: (verify_login, ConditionType.LOGIN_PROVED),
-}
-_IN_FIRST_STEP = frozenset(
-    {
-        Change.CREATE_WORKSPACE,
-        Change.ADOPT_WORKSPACE,
-        Change.ACTIVATE_WORKSPACE,
-        Change.REJOIN_WORKSPACE,
-        Change.ADD_ADMIN,
-    }
-)
-ALL_STEPS: tuple[Step, ...] = tuple(_STEPS)
-"""In the order in which they run."""
+from provisioning_pipeline.steps.step import Step
 
 
 def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
-    """The steps that a tenant's changes ask for, in its workspace or in its own database."""
-    asked = {*server_steps(plan), *([Step.REPAIR_ONBOARDING] if plan.database and plan.database.needs_work else [])}
-    return tuple(step for step in ALL_STEPS if step in asked)
+    """The steps that this plan wants; none on its server when no server can take it."""
+    wanted: list[Step] = []
+    for step in steps.STEPS:
+        on_server = step.where is Where.SERVER
+        if on_server and plan.server is None:
+            continue
+        if step.wants(plan) or (step.follows and any(before.where is Where.SERVER for before in wanted)):
+            wanted.append(step)
+    return tuple(wanted)
 
 
 def server_steps(plan: TenantPlan) -> tuple[Step, ...]:
-    """The steps that a tenant's changes ask for in its workspace; none when no server can take it."""
-    if plan.server is None:
-        return ()
-    changes = set(plan.changes)
-    steps: list[Step] = []
-    if changes & _IN_FIRST_STEP or (plan.address and plan.address.url is None):
-        steps.append(Step.PROVISION_WORKSPACES)
-    if changes & MEMBER_CHANGES:
-        steps.append(Step.BACKFILL_MEMBERS)
-    if steps or changes & {Change.CLEAR_ONBOARDING, Change.STORE_LINK}:
-        steps.append(Step.REPAIR_ONBOARDING)
-    if steps or Change.PROVE_LOGIN in changes:
-        steps.append(Step.VERIFY_LOGINS)
-    return tuple(steps)
+    """The steps that this plan wants on its server."""
+    return tuple(step for step in steps_for(plan) if step.where is Where.SERVER)
+
+
+def ops_for(plan: TenantPlan) -> tuple[Step, ...]:
+    """The steps in whose Dagster ops something is to be done for this plan, in order."""
+    ops = {step.beside or step for step in steps_for(plan)}
+    return tuple(step for step in steps.STEPS if step in ops)
+
+
+def op_of(step: Step, plan: TenantPlan) -> Step:
+    """The step in whose Dagster op this one is taken for a plan that wants it.
+
+    That is its own. One that needs no server is taken along in the tenant's first op, so that no failure on a server
+    comes before it.
+    """
+    return step if step.where is Where.SERVER else ops_for(plan)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +84,7 @@ def together(results: Sequence[ChainResult]) -> ChainResult:
 
 def stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
     """What a tenant's steps come to on a server that nobody may work on: its first step meets the stop."""
-    type_ = _STEPS[server_steps(plan)[0]][1]
+    type_ = server_steps(plan)[0].condition
     if stop.reason is Reason.CONTRACT_UNPROVED:
         # it holds for whatever is in that workspace, so it is told before all else
         condition = is_unknown(ConditionType.WORKSPACE_READY, stop.reason, stop.message)
@@ -104,22 +93,24 @@ def stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
     return ChainResult(plan.tenant.database_name, (condition,), (), failed=True)
 
 
-async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
+async def run_steps(scope: Scope, taken: Sequence[Step]) -> ChainResult:
     """Run these steps for one tenant. Never raises for what befalls one tenant."""
-    current = steps[0]
+    current = taken[0]
     try:
         async with tenant_lock(scope.ledger.database, scope.database_name, wait_seconds=scope.lock_wait_seconds):
-            for current in steps:
-                await _STEPS[current][0](scope)
+            for current in taken:
+                await current.act(scope)
     except Fault as fault:
-        scope.server.note(fault)
+        on_server = current.where is Where.SERVER
+        if on_server:
+            scope.server.note(fault)
         scope.set(_failed_condition(scope, current, fault))
-        return replace(_result(scope, failed=True), again_seconds=fault.again_seconds)
+        return replace(_result(scope, failed=on_server), again_seconds=fault.again_seconds if on_server else None)
     except Error as error:
         # the ledger or Twenty's database refused a statement; the first line of such a text names no values
         scope.set(
             is_unknown(
-                _STEPS[current][1],
+                current.condition,
                 Reason.UNEXPECTED_ERROR,
                 f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}.",
             )
@@ -129,17 +120,19 @@ async def run_steps(scope: Scope, steps: Sequence[Step]) -> ChainResult:
         defect = defect_of(error)
         scope.set(
             is_unknown(
-                _STEPS[current][1],
+                current.condition,
                 Reason.UNEXPECTED_ERROR,
                 f"{current} met an error that nobody foresaw ({defect}); its text is withheld, it may hold secrets.",
             )
         )
         return _result(scope, failed=True, defect=defect)
+    finally:
+        scope.record.note()
     return _result(scope, failed=False)
 
 
 def _failed_condition(scope: Scope, step: Step, fault: Fault) -> Condition:
-    type_ = _STEPS[step][1]
+    type_ = step.condition
     if fault.reason is Reason.REGISTRY_REFUSED:
         type_ = ConditionType.REGISTERED
     elif type_ in scope.conditions:
@@ -155,9 +148,3 @@ def _settled(type_: ConditionType, fault: Fault) -> Condition:
 
 def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> ChainResult:
     return ChainResult(scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect)
-
-
-def defect_of(error: Exception) -> str:
-    """Where an error that nobody foresaw was raised, as `file:line ErrorName`, without its text."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"

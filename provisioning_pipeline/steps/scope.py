@@ -1,15 +1,15 @@
 """What the steps of one tenant share: its plan, its server, the ledger, and what was done so far."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
@@ -18,9 +18,11 @@ from provisioning_pipeline.ledger.ledger import Ledger, Link
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.removed_rows import RemovedRows
+from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, TenantPlan
+from provisioning_pipeline.model.tenant import Outcome, TenantPlan
+from provisioning_pipeline.steps.record import Record
 
 _CREATION_ONLY = frozenset({Reason.SERVER_FULL, Reason.CREATION_RESTRICTED})
 
@@ -101,14 +103,19 @@ class Scope:
     """One tenant being worked on."""
 
     plan: TenantPlan
-    server: Server
+    twenty: Server | None
+    """The tenant's Twenty server; None where no server can take it, so that no step on one is taken."""
+
+    own_database: Callable[[], AbstractAsyncContextManager[Database]]
+    """Opens the tenant's own database, for one who writes there."""
+
     ledger: Ledger
     registry: Registry
     members: Members
     accounts: Accounts
     removed_rows: RemovedRows
     clerk: ClerkClient
-    run_id: str
+    record: Record
     member_password_key: SecretStr
     service_member_name: str
     activation_timeout_seconds: float
@@ -129,13 +136,28 @@ class Scope:
     revokes_api_keys: bool = False
     renews_invite_link: bool = True
     door: Door | None = None
-    outcomes: list[Outcome] = field(default_factory=list)
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.record.run_id
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What was done so far."""
+        return self.record.outcomes
 
     @property
     def database_name(self) -> str:
         """The tenant's identity."""
         return self.plan.tenant.database_name
+
+    @property
+    def server(self) -> Server:
+        """The tenant's server, for steps that are taken on one."""
+        assert self.twenty is not None
+        return self.twenty
 
     @property
     def client(self) -> TwentyClient:
@@ -173,21 +195,9 @@ class Scope:
         """Settle a condition."""
         self.conditions[condition.type] = condition
 
-    @asynccontextmanager
-    async def change(self, change: Change, detail: str) -> AsyncIterator[list[str]]:
-        """Time a change and record how it ended. What is added to the list is told after the detail."""
-        begun = time.perf_counter()
-        learnt: list[str] = []
-        try:
-            yield learnt
-        except Fault as fault:
-            self._record(change, OutcomeStatus.FAILED, f"{detail}: {fault.message}", begun)
-            raise
-        self._record(change, OutcomeStatus.DONE, "; ".join([detail, *learnt]), begun)
-
-    def _record(self, change: Change, status: OutcomeStatus, detail: str, begun: float) -> None:
-        seconds = time.perf_counter() - begun
-        self.outcomes.append(Outcome(self.database_name, change, status, detail, seconds))
+    def change(self, change: Change, detail: str) -> AbstractAsyncContextManager[list[str]]:
+        """Record a change from its beginning to its end, as `Record.change`."""
+        return self.record.change(change, detail)
 
 
 async def open_door(scope: Scope, link: Link) -> Door:
@@ -210,6 +220,6 @@ async def open_door(scope: Scope, link: Link) -> Door:
     # renamed in Twenty since, so that the address of old leads nowhere
     door = await scope.client.door(link.workspace_id)
     if await scope.ledger.follow_addresses({scope.database_name: (state.subdomain, door.url)}):
-        async with scope.change(Change.FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
+        async with scope.change(FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
             pass
     return door

@@ -12,7 +12,7 @@ from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.postgres_refusals import first_line
-from provisioning_pipeline.clients.tenant_role import RoleRights, mending, role_rights, too_much, who_and_where
+from provisioning_pipeline.clients.tenant_role import mending, role_rights, who_and_where
 from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
@@ -21,8 +21,8 @@ from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
 from provisioning_pipeline.ledger.registry_table import namesakes, open_schemas
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant_role import RoleRights, too_much
 from provisioning_pipeline.observe import cluster
-from provisioning_pipeline.run.certification import certificate_of
 from provisioning_pipeline.run.connections import (
     Connections,
     connect,
@@ -30,12 +30,12 @@ from provisioning_pipeline.run.connections import (
     server_database,
     tenant_database,
 )
-from provisioning_pipeline.run.contracts import in_words
+from provisioning_pipeline.run.contracts import certificate_of, in_words
 from provisioning_pipeline.run.contracts import look as look_at_contract
 from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.run.policy import detection_policy
-from provisioning_pipeline.run.shut_out import told_shut_out
 from provisioning_pipeline.settings import Settings, TwentyServer
+from provisioning_pipeline.views.shut_out import told_shut_out
 
 _MOST_OPENED = 3
 """Tenant databases that are asked, one after another, until one answers."""
@@ -270,7 +270,7 @@ async def _in_tenant_databases(settings: Settings, names: Sequence[str]) -> str:
 
 def _unreadable(name: str, error: Error) -> Fault:
     grants = (
-        " Grant our user there what docs/operations.md#database-privileges lists."
+        " Grant our user there what docs/installation.md#database-privileges lists."
         if isinstance(error, errors.InsufficientPrivilege)
         else ""
     )
@@ -285,7 +285,7 @@ def _must_not_be_mighty(rights: RoleRights, besides: Fault | None = None) -> Non
             FaultKind.SERVER,
             Reason.TENANT_DATABASE_UNSAFE,
             f"Our user {rights.name} opens tenant databases, whose owners may be anybody, and {danger}. Use a role "
-            f"without that (docs/operations.md#database-privileges): {mending(rights)}."
+            f"without that (docs/installation.md#database-privileges): {mending(rights)}."
             f"{f' {besides.message}' if besides else ''}",
         )
 
@@ -301,7 +301,7 @@ async def _shares_the_registrys_role(connections: Connections) -> str:
         return ""
     return (
         f"; {ours[0]} is also the registry's user, which may write to the ledger: make another one for tenant "
-        "databases (docs/operations.md#database-privileges)"
+        "databases (docs/installation.md#database-privileges)"
     )
 
 
@@ -344,7 +344,7 @@ def _twenty_database(connections: Connections, server: TwentyServer) -> Callable
                 FaultKind.SERVER,
                 Reason.SERVER_DATABASE_UNREACHABLE,
                 f"The schemas of {unreadable} of {count} workspaces may not be read, so their members cannot be set "
-                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/operations.md).",
+                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/installation.md).",
             )
         limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
         return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}{sessions}"

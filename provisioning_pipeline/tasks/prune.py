@@ -117,7 +117,7 @@ def _written(path: "UPath") -> Iterator[Found]:
     try:
         yield _modified(path.fs, path.path), path
     except FileNotFoundError:
-        # somebody else took it meanwhile
+        # another process took it meanwhile
         return
 
 
@@ -130,7 +130,7 @@ def _remove(found: "Iterator[Found] | list[Found]", before: datetime, *, dry_run
     old = [path for written, path in found if written < before]
     if not dry_run:
         for path in old:
-            # somebody else may have taken it meanwhile
+            # another process may have taken it meanwhile
             with suppress(FileNotFoundError):
                 path.fs.rm(path.path, recursive=path.is_dir())
     return len(old)

@@ -9,9 +9,11 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.restarts import Restarts
 from provisioning_pipeline.model.fault import Fault, RunFault
+from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.report.summary import tenant_lines
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.observe import UnknownTenants
+from provisioning_pipeline.run.under_way import run_under_way
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.scope import Server
 from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
@@ -64,10 +66,13 @@ async def restart(settings: Settings, found: Gone) -> str:
     async with connect(settings, dry_run=False) as connections:
         try:
             ledger = connections.ledger.database
-            async with tenant_lock(ledger, found.database_name, wait_seconds=settings.lock_wait_seconds):
+            async with (
+                run_under_way(connections, run_id),
+                tenant_lock(ledger, found.database_name, wait_seconds=settings.lock_wait_seconds),
+            ):
                 again = await _gone(connections, found.database_name)
                 detail = f"workspace {again.workspace_id} ({again.subdomain}) on {again.server} is gone"
-                await connections.history.begin_run(run_id, TRIGGER)
+                await connections.history.begin_run(run_id, TRIGGER, RunKind.RESTART)
                 done = again.workspace_id == found.workspace_id and await Restarts(ledger).restart(
                     found.database_name, found.workspace_id, run_id, detail
                 )

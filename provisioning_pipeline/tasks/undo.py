@@ -42,14 +42,14 @@ class UnknownRun(RunFault):
 
 @dataclass(frozen=True, slots=True)
 class Undoable:
-    """What a run removed and nobody has put back yet.
+    """What a run removed and was not put back yet.
 
     Args:
         run_id: the run.
         rows: in the order in which they were removed.
         slugs: database name → slug, of their tenants that the ledger knows.
         restored: how many more rows it removed that are back already.
-        removed_again_by: the newest later run that removed the same rows, where nobody has put them back since.
+        removed_again_by: the newest later run that removed the same rows, where they were not put back since.
     """
 
     run_id: str
@@ -216,7 +216,7 @@ async def _put_back(connections: Connections, rows: Sequence[RemovedRow]) -> lis
                 return await _put_pairs_back(database, rows)
             if first.table_name == WORKSPACE_TABLE:
                 return [await _set_back(database, row) for row in rows]
-            return [Told(row, Fate.NOT_PUT_BACK, f"Nobody knows how to put back {row.table_name}.") for row in rows]
+            return [Told(row, Fate.NOT_PUT_BACK, f"We do not know how to put back {row.table_name}.") for row in rows]
     except Fault as fault:
         return [Told(row, Fate.NOT_PUT_BACK, fault.message) for row in rows]
     except Error as error:
@@ -270,5 +270,5 @@ async def _set_back(database: Database, row: RemovedRow) -> Told:
     if now == before:
         return Told(row, Fate.THERE_ALREADY, f"It is {before}.")
     if now != MADE_BY_US:
-        return Told(row, Fate.NOT_PUT_BACK, f"Somebody has set it to {now} since, so it is left alone.")
+        return Told(row, Fate.NOT_PUT_BACK, f"It was set to {now} since, so it is left alone.")
     return Told(row, Fate.PUT_BACK)

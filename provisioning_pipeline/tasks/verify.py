@@ -22,13 +22,14 @@ from provisioning_pipeline.ledger.proofs import Proof, Proofs
 from provisioning_pipeline.model.condition import SET_ASIDE, Condition, ConditionType, Reason, Status, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import frame
-from provisioning_pipeline.model.tenant import AdminUnknown, Change, Tenant, TenantPlan
+from provisioning_pipeline.model.history import RunKind
+from provisioning_pipeline.model.tenant import AdminUnknown, Tenant, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import ServerFinding, check_servers
 from provisioning_pipeline.run.observe import UnknownTenants
-from provisioning_pipeline.run.scopes import scope_of
+from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.chain import defect_of
 from provisioning_pipeline.steps.logins.act import (
     LOGIN_REASONS,
     Login,
@@ -38,7 +39,9 @@ from provisioning_pipeline.steps.logins.act import (
     prove_logins,
     settle_proved,
 )
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.logins.login_check import CANDIDATES, LAST_PROOFS, to_prove
+from provisioning_pipeline.steps.record import defect_of
 from provisioning_pipeline.steps.scope import Scope
 
 
@@ -81,7 +84,7 @@ class Verified:
         proofs: everybody who was looked at, by tenant, with what they saw and when.
         failures: those of them who do not come into the right workspace without a wizard.
         not_looked_at: the tenants of which not everybody could be looked at, and why.
-        defects: errors that nobody foresaw, as `file:line ErrorName`.
+        defects: unforeseen errors, as `file:line ErrorName`.
         seconds: how long it took.
         servers: what a look at each server's contract found; empty when only some tenants were looked at.
         workspaces: how many of these tenants have a workspace.
@@ -128,8 +131,7 @@ async def verify(
     Those are the tenants of these names (slugs or database names), or all that have an active workspace. The members
     are others each time; whoever failed the last time is looked at besides. Each result is stored with its time.
     LoginProved becomes false by a failed login. It becomes true again only when the admin and everybody who has
-    failed came in. A row of `provisioning.run` is written only where a condition is settled, to say who was behind it;
-    it never finishes.
+    failed came in. A row of `provisioning.run` is written only where a condition is settled, to say who was behind it.
 
     Raises:
         RunFault: when the ledger cannot be read.
@@ -139,9 +141,10 @@ async def verify(
     async with connect(settings, dry_run=False) as connections:
         verification = _Verification(connections, run_id or str(uuid.uuid4()), trigger, progress)
         try:
-            done = await verification.run(
-                sorted({name.strip() for name in tenants}), settings.verify_sample if sample is None else sample
-            )
+            async with run_under_way(connections, verification.run_id):
+                done = await verification.run(
+                    sorted({name.strip() for name in tenants}), settings.verify_sample if sample is None else sample
+                )
         except Fault as fault:
             raise RunFault(fault.message) from None
         except Error as error:
@@ -255,7 +258,7 @@ class _Verification:
             # the first line of such a text names no values
             return _defective(row, error, f"PostgreSQL refused a statement: {str(error).splitlines()[0]}.")
         except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; it is told
-            return _defective(row, error, "An error that nobody foresaw; its text is withheld, it may hold secrets.")
+            return _defective(row, error, "An unforeseen error; its text is withheld, it may hold secrets.")
         missed = _not_looked_at(row, proved.stopped) if proved.stopped else None
         return TenantVerified(name, slug, proved.proofs, proved.failures, missed)
 
@@ -273,7 +276,7 @@ class _Verification:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.ADMIN_UNKNOWN,
-                "Nobody is known as whom one could log in. `provisioning status` says why there is no admin.",
+                "There is no one to log in as. `provisioning status` says why there is no admin.",
             )
         proved = await prove_logins(scope, link, [*admin, *members])
         if proved.failures:
@@ -307,7 +310,7 @@ class _Verification:
     async def _store(self, scope: Scope) -> None:
         settings = self.connections.settings
         # so that a timeline can say who was behind it
-        await self.connections.history.begin_run(self.run_id, self.trigger)
+        await self.connections.history.begin_run(self.run_id, self.trigger, RunKind.VERIFICATION)
         await self.connections.ledger.store_conditions(
             {scope.database_name: tuple(scope.conditions.values())},
             run_id=self.run_id,
@@ -328,7 +331,7 @@ class _Verification:
             )
         plan = TenantPlan(
             Tenant(row["database_name"], row["slug"], row["slug"]),
-            changes=(Change.PROVE_LOGIN,),
+            changes=(PROVE_LOGIN,),
             adopt=False,
             server=row["server"],
             subdomains=(),
@@ -389,7 +392,7 @@ def _left_out(row: Row, known: Condition | None) -> TenantVerified:
 def _not_looked_at(row: Row, fault: Fault) -> NotLookedAt:
     message = fault.message
     if fault.kind is FaultKind.BUSY:
-        message = "Another run is working on this tenant, so nobody looked. Verify it again later."
+        message = "Another run is working on this tenant, so its logins were not checked. Verify it again later."
     return NotLookedAt(row["database_name"], row["slug"], fault.kind, fault.reason, message)
 
 

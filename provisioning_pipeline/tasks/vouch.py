@@ -9,12 +9,12 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.accounts import Vouched
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.run.connections import connect
-from provisioning_pipeline.run.shut_out import ShutOut, shut_out
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.views.shut_out import ShutOut, shut_out
 
 
 class NoSuchAccount(RunFault):
-    """Nobody can be vouched for: no account has that address, or it is not clear which is meant."""
+    """There is no one to vouch for: no account has that address, or it is not clear which is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Given:
 
     Args:
         server, twenty_user_id, email: the account.
-        created_at: when somebody signed it up.
+        created_at: when it was signed up.
         verified: Twenty says that its mailbox was verified, so that it needs no vouch.
     """
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.decide.aging import near_clean_up, unactivated
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.history import Drift
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES
 from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.run.conclude import tenants
@@ -105,7 +105,9 @@ async def harm_now(connections: Connections) -> HarmDone | None:
         return None
     waiting = run.record.waiting
     return HarmDone(
-        done=await connections.ledger.count_done(run.run_id, HARMFUL_CHANGES),
+        done=await connections.ledger.count_done(
+            run.run_id, [change for change in Change.all_declared() if change.harmful]
+        ),
         allowed=connections.settings.harm_most,
         approved=run.record.approved,
         waiting=waiting.people if waiting else 0,

@@ -8,11 +8,12 @@ from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import Change, ClerkRead, OutcomeStatus
+from provisioning_pipeline.model.tenant import ClerkRead, OutcomeStatus
 from provisioning_pipeline.observe.clerk import whole_instance
 from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.decide import clerk_read
+from provisioning_pipeline.steps.members.changes import INVITE_MEMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +98,5 @@ async def invitations_of(ledger: Ledger, run_id: str) -> list[str]:
     return [
         str(row["detail"])
         for row in await ledger.outcomes_of(run_id)
-        if row["change"] == Change.INVITE_MEMBER and row["status"] == OutcomeStatus.DONE
+        if row["change"] == INVITE_MEMBER and row["status"] == OutcomeStatus.DONE
     ]

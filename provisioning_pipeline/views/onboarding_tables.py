@@ -10,19 +10,22 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.proofs import Proof, Proofs
+from provisioning_pipeline.model.change import Where
 from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType, Reason, Status
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.onboarding import COMPLETED, Flag, Level
-from provisioning_pipeline.model.tenant import Change, Plan, TenantPlan
+from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.steps.databases import changes as in_databases
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.onboarding import changes as of_onboarding
 from provisioning_pipeline.steps.onboarding.plan import member_statuses
+from provisioning_pipeline.steps.workspaces.changes import MAKING
 
 # --- the part of a plan that is about onboarding --------------------------------------------------------------------
 
-_IN_DATABASES = frozenset({Change.REMOVE_ROWS, Change.MEND_WORKSPACE})
-_ONBOARDING_CHANGES = _IN_DATABASES | {Change.CLEAR_ONBOARDING, Change.STORE_LINK, Change.PROVE_LOGIN}
-_MAKING = frozenset({Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE})
+_ONBOARDING_CHANGES = frozenset({*in_databases.CHANGES, *of_onboarding.CHANGES, PROVE_LOGIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def onboarding_part(plan: Plan) -> OnboardingPart:
 
 
 def _has_no_workspace(entry: TenantPlan) -> bool:
-    return entry.workspace_id is None or bool(_MAKING & set(entry.changes))
+    return entry.workspace_id is None or bool(MAKING & set(entry.changes))
 
 
 def _database_of(entry: TenantPlan) -> TenantPlan:
@@ -73,7 +76,7 @@ def _database_of(entry: TenantPlan) -> TenantPlan:
         entry,
         adopt=False,
         server=None,
-        changes=tuple(change for change in entry.changes if change in _IN_DATABASES),
+        changes=tuple(change for change in entry.changes if change.where is Where.OWN_DATABASE),
         conditions=tuple(known for known in entry.conditions if known.type is ConditionType.TENANT_DATABASE),
         members=(),
         findings=(),
@@ -195,7 +198,7 @@ class ToldProof:
 
 @dataclass(frozen=True)
 class LoginProofs:
-    """The proofs of people of ours in tenants that are not set aside.
+    """The proofs of people of ours in tenants that are not excluded.
 
     Args:
         proofs: by tenant.
@@ -298,13 +301,13 @@ _At = tuple[str, str, str]
 
 
 async def _tenants(connections: Connections) -> list[Row]:
-    """The ledger's rows of tenants that have a workspace and are not set aside."""
+    """The ledger's rows of tenants that have a workspace and are not excluded."""
     rows = await connections.ledger.tenant_rows()
     return [row for row in rows if row["workspace_id"] and row["reason"] not in SET_ASIDE]
 
 
 async def _own_databases(connections: Connections) -> tuple[OwnDatabase, ...]:
-    """What the ledger tells of databases of tenants that are not set aside, with or without a workspace."""
+    """What the ledger tells of databases of tenants that are not excluded, with or without a workspace."""
     rows, stored = await both(connections.ledger.tenant_rows(), connections.ledger.conditions())
     slugs = {row["database_name"]: str(row["slug"]) for row in rows if row["reason"] not in SET_ASIDE}
     found = [

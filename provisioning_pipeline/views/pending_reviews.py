@@ -6,7 +6,7 @@ from provisioning_pipeline.settings import Settings
 
 
 async def marked_tenants(settings: Settings) -> dict[str, Mark]:
-    """Database name → mark, for every tenant that somebody asked to be looked at again.
+    """Database name → mark, for every tenant with a pending review.
 
     Raises:
         Fault: when the ledger cannot be read; a failed read is never an empty answer.

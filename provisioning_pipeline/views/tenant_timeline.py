@@ -17,7 +17,7 @@ from provisioning_pipeline.report.timeline_page import Timeline
 from provisioning_pipeline.run.conclude import tenants
 
 MOST_EVENTS = 200
-"""How many events are shown where nobody asks for another number."""
+"""How many events are shown where the caller asks for no other number."""
 
 
 class SeveralTenants(Exception):

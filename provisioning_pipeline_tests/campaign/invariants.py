@@ -17,7 +17,7 @@ from provisioning_pipeline_tests.campaign.proxy import Call, overlapping
 from provisioning_pipeline_tests.campaign.seeing import PENDING, AtClerk, Seen
 from provisioning_pipeline_tests.world import browser_of, enter_by_password
 
-_DEFECT = re.compile(r"Traceback \(most recent call last\)|UnexpectedError|An error that nobody foresaw")
+_DEFECT = re.compile(r"Traceback \(most recent call last\)|UnexpectedError|nobody foresaw|[Uu]nforeseen error")
 
 
 @dataclass(frozen=True)

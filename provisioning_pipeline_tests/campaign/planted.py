@@ -422,23 +422,23 @@ def secret_in_the_output() -> None:
 
 def error_that_nobody_foresaw() -> None:
     """Planning fails with an error that no code expects."""
-    from provisioning_pipeline.run.reconcile import Reconciler
+    from provisioning_pipeline.run import run
 
     async def broken(*_: object, **__: object) -> None:
         message = "planted"
         raise LookupError(message)
 
-    setattr(Reconciler, "plan", broken)  # noqa: B010  # as above
+    setattr(run, "plan", broken)  # noqa: B010  # as above
 
 
 def run_that_never_ends() -> None:
     """It waits for something that does not come."""
-    from provisioning_pipeline.run.reconcile import Reconciler
+    from provisioning_pipeline.run import run
 
     async def waiting(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    setattr(Reconciler, "plan", waiting)  # noqa: B010  # as above
+    setattr(run, "plan", waiting)  # noqa: B010  # as above
 
 
 def creation_made_twice() -> None:

@@ -243,6 +243,6 @@ def test_the_demo_ends_with_four_ready_tenants_and_one_explained_failure(tmp_pat
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("✓ ready") == 4
-    assert done.stdout.count("✗ unwell") == 1
+    assert done.stdout.count("✗ not ready") == 1
     assert "DatabaseMissing" in done.stdout
     assert len(list((tmp_path / "reports").glob("*.html"))) == 1

@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from provisioning_pipeline.cli.main import _tenant_names, app
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.reasons import meaning, next_step
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.cli.test_cli import provisioning
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
@@ -17,7 +19,7 @@ NOON = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
-    """acme with four outcomes a minute apart, the last of them failed, and a condition."""
+    """acme with four outcomes a minute apart, the last of them failed, and a condition; beta, which has no room."""
     with fleet_in(sandbox_postgres) as made:
         made.link("acme", "org_1")
         made.link("beta")
@@ -27,6 +29,12 @@ def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
             "INSERT INTO provisioning.condition (database_name, type, status, reason, message, run_id) "
             "VALUES ('acme', 'Detected', 'True', 'DatabasePresent', 'There.', 'run-12345678-rest')"
         )
+        for condition in ("WorkspaceReady", "Ready"):
+            made.sql(
+                "INSERT INTO provisioning.condition (database_name, type, status, reason, message, run_id) "
+                "VALUES ('beta', %s, 'False', 'ServerFull', 'Twenty has 5 of 5.', 'run-12345678-rest')",
+                condition,
+            )
         for number, detail in enumerate(("first", "[bold]second[/]", "\x1b[31mthird\nline", "fourth\\")):
             made.sql(
                 "INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds, at) "
@@ -46,6 +54,19 @@ def test_one_tenant_is_shown_with_its_conditions_and_then_its_timeline_newest_la
     last = next(line for line in text.splitlines() if "fourth" in line)
     assert [word in last for word in ("2026-08-01 12:03:00", "sensor", "✗ add member failed", "run-1234")] == [True] * 4
     assert "run-12345" not in last
+
+
+def test_a_tenant_that_is_not_ready_shows_what_its_reason_means_and_the_next_step_once(fleet: Fleet) -> None:
+    shown = " ".join(provisioning("status", "beta", environment=fleet.environment()).stdout.split())
+
+    assert shown.count(f"ServerFull: {meaning(Reason.SERVER_FULL)} Next: {next_step(Reason.SERVER_FULL)}") == 1
+
+
+def test_below_all_tenants_stands_the_next_step_for_each_reason(fleet: Fleet) -> None:
+    shown = provisioning("status", environment=fleet.environment()).stdout
+
+    assert f"1 × ServerFull Next: {next_step(Reason.SERVER_FULL)}" in shown.splitlines()
+    assert f"1 × Waiting Next: {next_step(Reason.WAITING)}" in shown.splitlines()
 
 
 def test_nothing_from_outside_steers_the_terminal(fleet: Fleet) -> None:

@@ -18,20 +18,13 @@ from rich.color import ColorSystem
 import provisioning_pipeline
 from provisioning_pipeline.cli import logs, tables, terminal
 from provisioning_pipeline.cli.terminal import Terminal, say, say_json
+from provisioning_pipeline.model.change import FOLLOW_ADDRESS
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status, StoredCondition
 from provisioning_pipeline.model.forecast import AgingWorkspace
-from provisioning_pipeline.model.tenant import (
-    Address,
-    Admin,
-    Change,
-    Finding,
-    MemberPlan,
-    Plan,
-    Tenant,
-    TenantPlan,
-    Withdrawal,
-)
+from provisioning_pipeline.model.tenant import Address, Admin, Finding, MemberPlan, Plan, Tenant, TenantPlan, Withdrawal
 from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.steps.members.changes import REMOVE_MEMBER, SET_NAME
+from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN, CREATE_WORKSPACE
 from provisioning_pipeline.tasks.preflight import Check
 
 STEERING = (
@@ -141,9 +134,9 @@ ANYTHING = st.text(st.characters(exclude_categories=[]), max_size=12) | st.sampl
 
 def plan_of(text: str, other: str) -> Plan:
     condition = Condition(ConditionType.MEMBERS_SYNCED, Status.FALSE, Reason.HALF_MEMBER, text)
-    member = MemberPlan(text, text, text, other, text, text, (Change.SET_NAME, Change.REMOVE_MEMBER), other)
+    member = MemberPlan(text, text, text, other, text, text, (SET_NAME, REMOVE_MEMBER), other)
     entry = TenantPlan(
-        Tenant(text, text, text, other), (Change.CREATE_WORKSPACE, Change.ADD_ADMIN, Change.FOLLOW_ADDRESS), False,
+        Tenant(text, text, text, other), (CREATE_WORKSPACE, ADD_ADMIN, FOLLOW_ADDRESS), False,
         text, (text,), text, Admin(text, text, other), (condition,), (member,),
         (Finding(Reason.HALF_MEMBER, text, other),), (Withdrawal(text, other),), text, name_note=text or "x",
         address=Address(text, other),

@@ -56,7 +56,7 @@ def test_a_vouch_is_recorded_with_who_and_why_and_taken_back(world: World) -> No
         ((CEO, "--why", " "), "how you know it"),
         (("nobody@acme.example", "--why", "x"), "no account nobody@acme.example"),
         ((CEO, "--why", "x", "--server", "mars"), "No Twenty server is called 'mars'"),
-        ((CEO, "--take-back"), "Nobody vouched for"),
+        ((CEO, "--take-back"), "No operator vouched for"),
         ((CEO, "--list"), "--list goes alone"),
     ],
 )

@@ -197,7 +197,7 @@ def test_it_never_waits_beyond_its_time(client: Client, door: Door, waits: Waits
 
 def test_for_a_tenant_that_is_set_aside_nobody_waits(client: Client, door: Door, waits: Waits):
     door.register("acme", aside=True)
-    with pytest.raises(NotReady, match=r"set aside.*TenantSuspended: The registry's status is suspended\."):
+    with pytest.raises(NotReady, match=r"excluded.*TenantSuspended: The registry's status is suspended\."):
         client.wait_until_ready("acme")
     assert waits == []
 

@@ -33,7 +33,7 @@ _GRANTS = f"""
     GRANT SELECT ON core.workspace, core."user", core."userWorkspace", core."keyValuePair",
                     core.role, core."roleTarget", core."objectMetadata" TO {READER};
 """
-"""As docs/operations.md has them."""
+"""As docs/installation.md has them."""
 
 
 class Hostile:

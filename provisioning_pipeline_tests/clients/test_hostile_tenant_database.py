@@ -1,7 +1,7 @@
 """A look into a database whose owner means harm: nothing of theirs runs as us, and what is wrong is told.
 
 Each attack is one by a role that owns the database and nothing else, against a role with the grants of
-docs/operations.md. The traps say in the server's log whom they ran as; a query as it would be written shows that they
+docs/installation.md. The traps say in the server's log whom they ran as; a query as it would be written shows that they
 work.
 """
 

@@ -249,7 +249,7 @@ def _subject_hash(authority: Authority) -> str:
 @pytest.mark.parametrize(
     ("names", "until", "trusted", "words"),
     [
-        ([LOOPBACK], NOW + DAY, False, "comes from nobody whom this machine trusts"),
+        ([LOOPBACK], NOW + DAY, False, "comes from no authority that this machine trusts"),
         ([LOOPBACK], NOW - DAY, True, "its certificate has expired"),
         ([x509.DNSName("elsewhere.test")], NOW + DAY, True, "is for another address: correct the URL"),
     ],

@@ -12,6 +12,7 @@ from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Condition, ConditionType
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.model.tenant_database import FoundWorkspace, Look
+from provisioning_pipeline.steps.databases.plan.hand_made import old_names
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner
 
 EXCLUDED = ("suspended", "deleted")
@@ -137,7 +138,9 @@ def observed(
 def plans(found: Sequence[Detected], **what: Any) -> list[TenantPlan]:
     """The plan of each tenant; whose organization is whose is as the registry says, unless `what` says otherwise."""
     registered = {each.tenant.database_name: Match(each.tenant.clerk_org_id or None) for each in found if each.eligible}
-    planner = Planner(found, observed(**({"organizations": registered} | what)))
+    looks = {look.database_name: look for look in what.get("looks", ())}
+    names = old_names(looks, {each.tenant.database_name for each in found if each.registry is not None})
+    planner = Planner(found, observed(**({"organizations": registered, "old_names": names} | what)))
     return [planner.tenant(each) for each in found]
 
 

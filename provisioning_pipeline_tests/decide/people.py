@@ -6,13 +6,23 @@ from typing import Any
 
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.people import Departure
-from provisioning_pipeline.model.tenant import Change, MemberPlan
+from provisioning_pipeline.model.tenant import MemberPlan
+from provisioning_pipeline.steps.members.changes import (
+    ADD_MEMBER,
+    DEMOTE_MEMBER,
+    DROP_LINK,
+    LINK_MEMBER,
+    REMOVE_MEMBER,
+    SET_NAME,
+    SET_ROLE,
+    STORE_AT_CLERK,
+)
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision, MemberPolicy, decide_members
 from provisioning_pipeline.steps.members.plan.people import WORKPLACES, People, missing_at_clerk
 
 SERVICE_ACCOUNT = "svc"
 ROLES = {"org:admin": "Admin", "org:sales": "Salesperson"}
-NEW = (Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME)
+NEW = (ADD_MEMBER, LINK_MEMBER, SET_NAME)
 """What is done for somebody whom nobody knows yet."""
 
 
@@ -156,7 +166,7 @@ def applied(people: People, decisions: Mapping[str, MemberDecision]) -> People:
     return _observed(people, state)
 
 
-_LEAVING = frozenset({Change.DROP_LINK, Change.REMOVE_MEMBER})
+_LEAVING = frozenset({DROP_LINK, REMOVE_MEMBER})
 
 
 def _state(people: People) -> _State:
@@ -183,19 +193,17 @@ def _stay(state: _State, database: str, member: MemberPlan) -> None:
     account = member.twenty_user_id or _account_of(state, server, member.email)
     place = (server, workspace, account)
     changes = set(member.changes)
-    if Change.ADD_MEMBER in changes and place not in state.members:
+    if ADD_MEMBER in changes and place not in state.members:
         state.accounts.setdefault((server, account), member.email)
         state.members[place] = member.role
     assert place in state.members, f"{member} is settled without being inside"
     lowering = state.members[place] == "Admin" != member.role
-    if changes & {Change.SET_ROLE, Change.DEMOTE_MEMBER, Change.ADD_MEMBER} and (
-        not lowering or Change.DEMOTE_MEMBER in changes
-    ):
+    if changes & {SET_ROLE, DEMOTE_MEMBER, ADD_MEMBER} and (not lowering or DEMOTE_MEMBER in changes):
         state.members[place] = member.role
-    if changes & {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME}:
+    if changes & {ADD_MEMBER, LINK_MEMBER, SET_NAME}:
         # lowering somebody who is gone says nothing about whose account it is now
         _store(state, database, member, account)
-    if Change.STORE_AT_CLERK in changes:
+    if STORE_AT_CLERK in changes:
         state.external[member.clerk_user_id] = account
 
 
@@ -220,7 +228,7 @@ def _store(state: _State, database: str, member: MemberPlan, account: str) -> No
 
 
 def _leave(state: _State, database: str, member: MemberPlan) -> None:
-    if Change.REMOVE_MEMBER in member.changes:
+    if REMOVE_MEMBER in member.changes:
         del state.members[state.servers[database], state.workspaces[database], str(member.twenty_user_id)]
     # taking the same account over has dropped it already
     state.member_links.pop((database, member.clerk_user_id), None)
@@ -245,7 +253,7 @@ def _observed(people: People, state: _State) -> People:
 
 def harmed(decisions: Mapping[str, MemberDecision]) -> set[tuple[str, str]]:
     """(tenant, Clerk user) of everybody who loses something."""
-    harmful = {Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER}
+    harmful = {DEMOTE_MEMBER, REMOVE_MEMBER}
     return {
         (name, member.clerk_user_id)
         for name, decision in decisions.items()

@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.decide.contract import Decision, differences, in_turn, judge
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.contract import Contract, Onboarding, contract_from
-from provisioning_pipeline.model.tenant import Admin, Change, Tenant, TenantPlan
+from provisioning_pipeline.model.tenant import Admin, Tenant, TenantPlan
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, CREATE_WORKSPACE
 
 ONBOARDING = Onboarding(frozenset({"SYNC_EMAIL", "INVITE_TEAM", "COMPLETED"}), frozenset({"skipSyncEmail"}))
 KNOWN = Contract(
@@ -142,13 +145,13 @@ def entry(name: str, *changes: Change) -> TenantPlan:
 
 
 def test_small_plans_go_first_and_who_was_tried_in_vain_goes_last() -> None:
-    large = entry("a", Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE, Change.PROVE_LOGIN)
-    small, smaller = entry("c", Change.PROVE_LOGIN), entry("b", Change.PROVE_LOGIN)
+    large = entry("a", CREATE_WORKSPACE, ACTIVATE_WORKSPACE, PROVE_LOGIN)
+    small, smaller = entry("c", PROVE_LOGIN), entry("b", PROVE_LOGIN)
     assert in_turn([large, small, smaller]) == [smaller, small, large]
     assert in_turn([large, small, smaller], {"b", "c"}) == [large, smaller, small]
 
 
-PLANS = [entry(name, *[Change.PROVE_LOGIN] * size) for name, size in (("a", 2), ("b", 1), ("c", 2), ("d", 1))]
+PLANS = [entry(name, *[PROVE_LOGIN] * size) for name, size in (("a", 2), ("b", 1), ("c", 2), ("d", 1))]
 
 
 @given(st.permutations(PLANS))

@@ -9,21 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.decide.forecast import forecast
+from provisioning_pipeline.decide import forecast as deciding
 from provisioning_pipeline.decide.forecast_pace import paces
+from provisioning_pipeline.model.change import ADOPT_DATABASE, Change
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
-from provisioning_pipeline.model.forecast import AgingWorkspace, Circumstances, CutName, Harm, Limit, Timed
+from provisioning_pipeline.model.forecast import AgingWorkspace, Circumstances, CutName, Forecast, Harm, Limit, Timed
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INVITE_TEAM
-from provisioning_pipeline.model.tenant import (
-    Admin,
-    AdminUnknown,
-    Change,
-    MemberPlan,
-    Plan,
-    Tenant,
-    TenantPlan,
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, MemberPlan, Plan, Tenant, TenantPlan
+from provisioning_pipeline.steps.databases.changes import MEND_WORKSPACE
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import (
+    ADD_MEMBER,
+    DROP_LINK,
+    LINK_MEMBER,
+    REMOVE_MEMBER,
+    SET_NAME,
+    SET_ROLE,
+    STORE_AT_CLERK,
 )
+from provisioning_pipeline.steps.needs import needs_of
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS, STORE_LINK
+from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, ADD_ADMIN, CREATE_WORKSPACE
 
 NOW = datetime(2026, 8, 10, tzinfo=UTC)
 AT_REST = Circumstances(
@@ -37,15 +44,15 @@ AT_REST = Circumstances(
     reading_seconds=0.5,
 )
 CREATION = (
-    Change.CREATE_WORKSPACE,
-    Change.ACTIVATE_WORKSPACE,
-    Change.ADD_ADMIN,
-    Change.CLEAR_ONBOARDING,
-    Change.STORE_LINK,
-    Change.PROVE_LOGIN,
+    CREATE_WORKSPACE,
+    ACTIVATE_WORKSPACE,
+    ADD_ADMIN,
+    CLEAR_ONBOARDING,
+    STORE_LINK,
+    PROVE_LOGIN,
 )
-JOINING = (Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME)
-BY_SQL = (Change.ADOPT_DATABASE, Change.REMOVE_ROWS, Change.MEND_WORKSPACE)
+JOINING = (ADD_MEMBER, LINK_MEMBER, SET_NAME)
+BY_SQL = (ADOPT_DATABASE, REMOVE_ROWS, MEND_WORKSPACE)
 
 
 def member(user: str, *changes: Change, **others: Any) -> MemberPlan:
@@ -72,11 +79,15 @@ def new(slug: str = "acme", members: int = 0, **others: Any) -> TenantPlan:
     return tenant(slug, changes, **({"workspace_id": None, "members": people} | others))
 
 
+def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
+    return deciding.forecast(plan, circumstances, needs_of(plan, circumstances))
+
+
 def calls(*tenants: TenantPlan, **circumstances: Any) -> int:
     return forecast(Plan(tenants), replace(AT_REST, **circumstances)).twenty_calls
 
 
-SOME_CHANGES = st.frozensets(st.sampled_from(Change), min_size=1, max_size=6).map(sorted).map(tuple)
+SOME_CHANGES = st.frozensets(st.sampled_from(Change.all_declared()), min_size=1, max_size=6).map(sorted).map(tuple)
 MEMBERS = st.lists(
     st.builds(
         MemberPlan,
@@ -123,7 +134,7 @@ CIRCUMSTANCES = st.builds(
     harm_allowed=st.integers(0, 50),
     reading_seconds=st.floats(0, 100),
     seconds_of_change=st.dictionaries(
-        st.sampled_from(["eu", "us"]), st.dictionaries(st.sampled_from(Change), st.floats(0, 100))
+        st.sampled_from(["eu", "us"]), st.dictionaries(st.sampled_from(Change.all_declared()), st.floats(0, 100))
     ),
     room=st.dictionaries(st.sampled_from(["eu", "us"]), st.none() | st.integers(-1, 3)),
     inhabited=st.frozensets(st.sampled_from(["eu", "us"])),
@@ -148,12 +159,12 @@ def test_work_that_no_server_can_take_calls_nobody() -> None:
 
 
 def test_every_operation_is_validated_once_on_each_server_that_is_written_to() -> None:
-    login = tenant(changes=(Change.PROVE_LOGIN,))
+    login = tenant(changes=(PROVE_LOGIN,))
     # with /client-config, our account's sign-in, the look at the wizard from inside, and the login itself
     alone = len(operations.ALL) + 1 + 1 + 3 + 3
     assert calls(login) == alone
-    assert calls(login, tenant("other", (Change.PROVE_LOGIN,))) == alone + 3
-    assert calls(login, tenant("far", (Change.PROVE_LOGIN,), server="far")) == 2 * alone
+    assert calls(login, tenant("other", (PROVE_LOGIN,))) == alone + 3
+    assert calls(login, tenant("far", (PROVE_LOGIN,), server="far")) == 2 * alone
 
 
 def test_a_new_tenant_costs_more_on_a_server_where_the_wizard_can_be_looked_at() -> None:
@@ -162,7 +173,7 @@ def test_a_new_tenant_costs_more_on_a_server_where_the_wizard_can_be_looked_at()
 
 def test_everybodys_login_is_proved_where_somebody_joins_and_the_admins_alone_where_a_role_changes() -> None:
     joining = tenant(changes=JOINING, members=(member("a", *JOINING),))
-    raised = tenant(changes=(Change.SET_ROLE,), members=(member("a", Change.SET_ROLE, role="Admin"),))
+    raised = tenant(changes=(SET_ROLE,), members=(member("a", SET_ROLE, role="Admin"),))
     others = {"tenant_acme": 4}
     assert calls(joining, members=others) == calls(joining) + 4 * 3
     assert calls(raised, members=others) == calls(raised)
@@ -176,21 +187,21 @@ def test_without_an_admin_no_login_is_proved() -> None:
 
 def test_steps_of_more_people_take_more_calls() -> None:
     keys = (CONNECT_ACCOUNT, "ONBOARDING_NEWER_THAN_THIS_PENDING")
-    entry = tenant(changes=(Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN), pending=(keys,))
+    entry = tenant(changes=(CLEAR_ONBOARDING, PROVE_LOGIN), pending=(keys,))
     # each signs in and clears the one step for which there is a call
     assert calls(replace(entry, pending=(keys,) * 5)) == calls(entry) + 4 * 3
 
 
 def test_whose_link_goes_to_somebody_else_costs_no_call() -> None:
     def leaving(why: str) -> TenantPlan:
-        return tenant(changes=(Change.DROP_LINK,), members=(member("a", Change.DROP_LINK, why=why),))
+        return tenant(changes=(DROP_LINK,), members=(member("a", DROP_LINK, why=why),))
 
     assert calls(leaving("")) < calls(leaving("a@x.test left at Clerk"))
 
 
 def test_clerk_is_written_to_once_for_the_workspace_and_once_for_each_person() -> None:
-    people = (member("a", Change.STORE_AT_CLERK), member("b", Change.STORE_AT_CLERK), member("c", Change.SET_NAME))
-    entry = tenant(changes=(Change.STORE_AT_CLERK, Change.SET_NAME), members=people, store_organization="org_1")
+    people = (member("a", STORE_AT_CLERK), member("b", STORE_AT_CLERK), member("c", SET_NAME))
+    entry = tenant(changes=(STORE_AT_CLERK, SET_NAME), members=people, store_organization="org_1")
     assert forecast(Plan((entry,)), AT_REST).clerk_calls == 5 + 1 + 2
 
 
@@ -208,7 +219,7 @@ def test_nothing_is_ever_negative_and_nothing_is_foretold_twice_differently(
 
 @given(FLEETS, CIRCUMSTANCES)
 def test_tenants_without_work_at_twenty_change_nothing(tenants: list[TenantPlan], circumstances: Circumstances) -> None:
-    idle = [tenant("idle"), tenant("rows", (Change.REMOVE_ROWS,))]
+    idle = [tenant("idle"), tenant("rows", (REMOVE_ROWS,))]
     alone, beside = (forecast(Plan(tuple(those)), circumstances) for those in (tenants, [*tenants, *idle]))
     assert (alone.twenty_calls, alone.clerk_calls, alone.seconds) == (
         beside.twenty_calls,
@@ -241,7 +252,7 @@ def test_a_run_is_as_long_as_the_last_ones_were_for_the_same_changes_on_the_same
     quick, slow, elsewhere = (
         forecast(
             Plan((new(members=3),)),
-            replace(AT_REST, seconds_of_change={server: dict.fromkeys(Change, seconds)}),
+            replace(AT_REST, seconds_of_change={server: dict.fromkeys(Change.all_declared(), seconds)}),
         ).seconds
         for server, seconds in (("twenty", 0.1), ("twenty", 1.0), ("other", 100.0))
     )
@@ -251,7 +262,7 @@ def test_a_run_is_as_long_as_the_last_ones_were_for_the_same_changes_on_the_same
 
 
 def test_no_run_is_shorter_than_an_activation() -> None:
-    slow = {"twenty": {Change.ACTIVATE_WORKSPACE: 100.0}}
+    slow = {"twenty": {ACTIVATE_WORKSPACE: 100.0}}
     assert forecast(Plan((new(),)), replace(AT_REST, seconds_of_change=slow)).seconds > 100
 
 
@@ -278,15 +289,15 @@ def shown(*timed: Timed) -> dict[str, dict[str, float]]:
 
 
 def test_whatever_ran_side_by_side_shared_the_time_that_each_took() -> None:
-    activate, join = Change.ACTIVATE_WORKSPACE, Change.ADD_MEMBER
+    activate, join = ACTIVATE_WORKSPACE, ADD_MEMBER
     assert shown(Timed("eu", activate, 1, 5.0)) == {"eu": {activate: 5.0}}
     assert shown(Timed("eu", activate, 40, 20.0), Timed("eu", join, 2, 1.0)) == {"eu": {activate: 5.0, join: 0.5}}
 
 
 def test_one_crowded_run_makes_nothing_look_slow_and_servers_share_no_figures() -> None:
-    runs = [Timed("eu", Change.SET_NAME, 1, seconds) for seconds in (0.1, 0.1, 9.0)]
-    found = shown(*runs, Timed("sandbox", Change.SET_NAME, 1, 0.001))
-    assert found == {"eu": {Change.SET_NAME: 0.1}, "sandbox": {Change.SET_NAME: 0.001}}
+    runs = [Timed("eu", SET_NAME, 1, seconds) for seconds in (0.1, 0.1, 9.0)]
+    found = shown(*runs, Timed("sandbox", SET_NAME, 1, 0.001))
+    assert found == {"eu": {SET_NAME: 0.1}, "sandbox": {SET_NAME: 0.001}}
 
 
 # --- what stops it ------------------------------------------------------------------------------------------------
@@ -316,8 +327,8 @@ def test_tenants_for_whom_planning_found_no_place() -> None:
 
 
 def test_harm_that_waits_is_a_limit_and_harm_within_the_budget_is_none() -> None:
-    gone = member("a", Change.REMOVE_MEMBER, why="a@x.test left at Clerk")
-    within = Plan((tenant(changes=(Change.REMOVE_MEMBER,), members=(gone,)),))
+    gone = member("a", REMOVE_MEMBER, why="a@x.test left at Clerk")
+    within = Plan((tenant(changes=(REMOVE_MEMBER,), members=(gone,)),))
     assert forecast(within, AT_REST).harm == Harm(planned=1, allowed=50, waiting=0)
     assert limit(within)[0] is None
 
@@ -364,7 +375,7 @@ def test_names_that_are_cut_are_told_for_workspaces_that_will_be_made() -> None:
         (
             new("plain"),
             new("admin", subdomains=("admin-1a2b3c4d", "admin-1a2b3c4d5e6f")),
-            tenant("was-cut", (Change.SET_NAME,), subdomains=("other",)),
+            tenant("was-cut", (SET_NAME,), subdomains=("other",)),
             tenant("nowhere", server=None, workspace_id=None, subdomains=()),
         )
     )

@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.model import frames
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, Finding, MemberPlan
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Finding, MemberPlan
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import MEND_MEMBER, RESTORE_DEFAULT_ROLE, SET_NAME
 from provisioning_pipeline.steps.members.plan.decisions import decide_members
 from provisioning_pipeline.steps.members.plan.half_members import HalfMember, OurPeople, half_members, to_mend
 from provisioning_pipeline.steps.members.plan.tenant_members import with_members
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline_tests.decide.people import Town, plan_of, policy
 from provisioning_pipeline_tests.decide.test_plan_members import entry, known, member
 
@@ -32,9 +36,9 @@ def decided(town: Town, account: str, record: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("record", "changes"),
     [
-        ("missing", (Change.MEND_MEMBER,)),
-        ("deleted", (Change.MEND_MEMBER,)),
-        ("nameless", (Change.SET_NAME,)),
+        ("missing", (MEND_MEMBER,)),
+        ("deleted", (MEND_MEMBER,)),
+        ("nameless", (SET_NAME,)),
     ],
 )
 def test_somebody_at_rest_whose_record_is_not_as_it_should_be_is_mended(
@@ -94,7 +98,7 @@ def test_our_account_is_mended_first_and_strangers_are_left_alone() -> None:
         ("root@x.test", "Admin", "Root"),
     ]
     assert {plan.clerk_user_id for plan in plans} == {None}
-    assert {plan.changes for plan in plans} == {(Change.MEND_MEMBER,)}
+    assert {plan.changes for plan in plans} == {(MEND_MEMBER,)}
     unknown = ours(admin=AdminUnknown(Reason.ADMIN_UNKNOWN, "nobody"))
     assert [plan.first_name for plan in to_mend(half[2:3], unknown)] == [""]
     assert to_mend(half, ours(service=(), admin_user_id=None, taken_over=())) == ()
@@ -102,22 +106,22 @@ def test_our_account_is_mended_first_and_strangers_are_left_alone() -> None:
 
 # --- in the tenant's plan -----------------------------------------------------------------------------------------
 
-MENDED = MemberPlan(None, "root@x.test", "", "", "Admin", "root", (Change.MEND_MEMBER,))
+MENDED = MemberPlan(None, "root@x.test", "", "", "Admin", "root", (MEND_MEMBER,))
 
 
 def test_whoever_is_mended_is_proved_and_has_no_wizard() -> None:
     planned = [
-        known(member("ada", Change.MEND_MEMBER)),
+        known(member("ada", MEND_MEMBER)),
         known(decisions={}, mending={"acme": (MENDED,)}),
     ]
     for facts in planned:
         found = with_members(entry(), facts, None)
-        assert found.changes == (Change.MEND_MEMBER, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+        assert found.changes == (MEND_MEMBER, CLEAR_ONBOARDING, PROVE_LOGIN)
         assert len(found.members) == 1
 
 
 def test_whom_clerk_speaks_of_is_not_mended_a_second_time() -> None:
-    as_member = MemberPlan("ada", "root@x.test", "", "", "Admin", "root", (Change.MEND_MEMBER,))
+    as_member = MemberPlan("ada", "root@x.test", "", "", "Admin", "root", (MEND_MEMBER,))
     found = with_members(entry(), known(as_member, mending={"acme": (MENDED,)}), None)
     assert found.members == (as_member,)
     doubt = Finding(Reason.ACCOUNT_AMBIGUOUS, "root@x.test", "two accounts")
@@ -126,4 +130,4 @@ def test_whom_clerk_speaks_of_is_not_mended_a_second_time() -> None:
 
 def test_a_lent_default_role_is_given_back_while_nothing_else_is_due() -> None:
     found = with_members(entry(), known(decisions={}, roles_lent=frozenset({"acme"})), None)
-    assert found.changes == (Change.RESTORE_DEFAULT_ROLE,)
+    assert found.changes == (RESTORE_DEFAULT_ROLE,)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER, REMOVE_MEMBER
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision, decide_members
 from provisioning_pipeline.steps.members.plan.intents import given_up, with_intents
 from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS, People
@@ -60,7 +60,7 @@ def test_somebody_who_got_in_without_a_link_and_is_gone_is_removed(named: bool, 
     town = town_with_boss()
     let_in(town, named=named)
     decision = town.acme({"ada": fate})
-    assert plan_of(decision, "ada").changes == (Change.REMOVE_MEMBER,)
+    assert plan_of(decision, "ada").changes == (REMOVE_MEMBER,)
     assert plan_of(decision, "ada").twenty_user_id == "acc-ada"
     assert reasons(town.acme({"ada": fate}, gone="report")) == [Reason.MEMBERS_GONE]
     # one witness is none
@@ -72,7 +72,7 @@ def test_an_admin_who_got_in_without_a_link_and_is_gone_stands_for_the_tenant_no
     let_in(town, role="Admin")
     decision = town.acme({"ada": "deleted"})
     assert decision.replace_admin == {"acc-ada"}
-    assert plan_of(decision, "ada").changes == (Change.REMOVE_MEMBER,)
+    assert plan_of(decision, "ada").changes == (REMOVE_MEMBER,)
 
 
 def test_somebody_who_got_in_and_is_still_a_member_is_linked_and_not_added_again() -> None:
@@ -83,8 +83,8 @@ def test_somebody_who_got_in_and_is_still_a_member_is_linked_and_not_added_again
     plan = plan_of(town.acme({}), "ada")
     # their address changed since: no second account is made
     assert (plan.twenty_user_id, plan.email) == ("acc-ada", "ada@x.test")
-    assert Change.LINK_MEMBER in plan.changes
-    assert Change.ADD_MEMBER not in plan.changes
+    assert LINK_MEMBER in plan.changes
+    assert ADD_MEMBER not in plan.changes
 
 
 def test_an_account_that_died_since_gives_way_to_the_one_by_which_they_came_back() -> None:
@@ -95,7 +95,7 @@ def test_an_account_that_died_since_gives_way_to_the_one_by_which_they_came_back
     assert plan_of(town.acme({"ada": "left"}), "ada").twenty_user_id == "acc-ada"
     town.person("ada")
     town.belongs("ada", "acme")
-    assert Change.LINK_MEMBER in plan_of(town.acme({}), "ada").changes
+    assert LINK_MEMBER in plan_of(town.acme({}), "ada").changes
 
 
 def nobody_joined(town: KilledTown) -> None:
@@ -166,7 +166,7 @@ def test_wherever_a_run_was_killed_exactly_those_inside_are_missed(people: list[
             town.leaves(user, deleted=True)
             fates[user] = fate
     decision = town.acme(fates)
-    removed = {member.clerk_user_id for member in decision.members if Change.REMOVE_MEMBER in member.changes}
+    removed = {member.clerk_user_id for member in decision.members if REMOVE_MEMBER in member.changes}
     assert removed == {
         f"p{number}"
         for number, (state, fate) in enumerate(people)
@@ -175,5 +175,5 @@ def test_wherever_a_run_was_killed_exactly_those_inside_are_missed(people: list[
     for number, (state, fate) in enumerate(people):
         if fate == "member" and state != "linked":
             changes = plan_of(decision, f"p{number}").changes
-            assert Change.LINK_MEMBER in changes
-            assert (Change.ADD_MEMBER in changes) == (state in ("untouched", "begun"))
+            assert LINK_MEMBER in changes
+            assert (ADD_MEMBER in changes) == (state in ("untouched", "begun"))

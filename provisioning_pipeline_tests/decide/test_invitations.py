@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.decide.drift import find_drift
-from provisioning_pipeline.decide.forecast_calls import twenty_calls, work_at_twenty
 from provisioning_pipeline.decide.ownership import KnownAccounts
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.history import Before
 from provisioning_pipeline.model.people import Origin
-from provisioning_pipeline.model.tenant import Change, Plan, Withdrawal
+from provisioning_pipeline.model.tenant import Plan, Withdrawal
+from provisioning_pipeline.steps.members.changes import WITHDRAW_INVITATION
 from provisioning_pipeline.steps.members.plan.decisions import with_target
 from provisioning_pipeline.steps.members.plan.invitations import withdrawals
 from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS, People, desired_members
 from provisioning_pipeline.steps.members.plan.tenant_members import with_members
+from provisioning_pipeline.steps.needs import twenty_calls, work_at_twenty
 from provisioning_pipeline_tests.decide.people import Town, policy
 from provisioning_pipeline_tests.decide.test_forecast import AT_REST
 from provisioning_pipeline_tests.decide.test_ownership import CEO, evidence
@@ -87,7 +88,7 @@ def test_a_withdrawal_alone_is_work_of_the_members_step() -> None:
     gone = (Withdrawal("vp@x.test", "nobody has this address"),)
     found = with_members(entry(), known(decisions={}, withdrawals={"acme": gone}), None)
 
-    assert found.changes == (Change.WITHDRAW_INVITATION,)
+    assert found.changes == (WITHDRAW_INVITATION,)
     assert found.withdrawals == gone
     unmade = with_members(entry(workspace_id=None), known(decisions={}, withdrawals={"acme": gone}), None)
     assert unmade.withdrawals == ()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Departure
-from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, DEMOTE_MEMBER, DROP_LINK, LINK_MEMBER, REMOVE_MEMBER
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision, decide_members
 from provisioning_pipeline.steps.members.plan.people import People, missing_at_clerk
 from provisioning_pipeline_tests.decide.people import (
@@ -196,7 +196,7 @@ def _is_sound(people: People, decisions: Mapping[str, MemberDecision]) -> None:
             assert member.changes
             assert len(member.changes) == len(set(member.changes))
             assert member.twenty_user_id != SERVICE_ACCOUNT
-            if not {Change.ADD_MEMBER, Change.LINK_MEMBER} & set(member.changes):
+            if not {ADD_MEMBER, LINK_MEMBER} & set(member.changes):
                 continue
             account = member.twenty_user_id or member.email
             owner = owners.get((servers[name], account), member.clerk_user_id)
@@ -219,7 +219,7 @@ def _locks_nobody_out(before: People, after: People, decisions: Mapping[str, Mem
         elif role == "Admin" and now[name, account] != "Admin":
             assert (name, account) in linked | able, "lowered although neither linked nor an active member"
             lowered = {member.twenty_user_id for member in decisions[name].members
-                       if Change.DEMOTE_MEMBER in member.changes}  # fmt: skip
+                       if DEMOTE_MEMBER in member.changes}  # fmt: skip
             assert account in lowered, "lowered outside of the budget"
         elif role != now[name, account]:
             assert (name, account) in linked | able
@@ -256,7 +256,7 @@ def test_a_smaller_answer_of_clerk_takes_nothing_more_from_anybody(
     full = decide_members(whole, given_policy)
     smaller = decide_members(less, given_policy)
     removed = [member for decision in smaller.values() for member in decision.members
-               if {Change.REMOVE_MEMBER, Change.DROP_LINK} & set(member.changes)]  # fmt: skip
+               if {REMOVE_MEMBER, DROP_LINK} & set(member.changes)]  # fmt: skip
     assert removed == []
     more = harmed(smaller) - harmed(full)
     assert not more or more <= _contested(whole)

@@ -5,9 +5,17 @@ from typing import Any, Literal
 
 import pytest
 
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Departure
-from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.changes import (
+    DEMOTE_MEMBER,
+    DROP_LINK,
+    REMOVE_MEMBER,
+    SET_NAME,
+    SET_ROLE,
+    STORE_AT_CLERK,
+)
 from provisioning_pipeline.steps.members.plan.decisions import decide_members
 from provisioning_pipeline.steps.members.plan.people import missing_at_clerk
 from provisioning_pipeline_tests.decide.people import (
@@ -29,7 +37,7 @@ from provisioning_pipeline_tests.decide.people import (
 
 @pytest.mark.parametrize(
     ("first", "last", "changes"),
-    [("", "", ()), ("Bea", "L", (Change.SET_NAME,)), ("Ada", "", (Change.SET_NAME,)), ("", "L", (Change.SET_NAME,))],
+    [("", "", ()), ("Bea", "L", (SET_NAME,)), ("Ada", "", (SET_NAME,)), ("", "L", (SET_NAME,))],
 )
 def test_a_name_follows_clerk_unless_clerk_has_none(town: Town, first: str, last: str, changes: tuple[Change]) -> None:
     town.at_rest("ada", "acme")
@@ -42,13 +50,13 @@ def test_a_name_follows_clerk_unless_clerk_has_none(town: Town, first: str, last
     ("role", "now", "change"),
     [
         ("org:admin", "Admin", None),
-        ("org:admin", "Member", Change.SET_ROLE),
-        ("org:admin", None, Change.SET_ROLE),
-        ("org:sales", "Member", Change.SET_ROLE),
-        ("org:member", "Salesperson", Change.SET_ROLE),
+        ("org:admin", "Member", SET_ROLE),
+        ("org:admin", None, SET_ROLE),
+        ("org:sales", "Member", SET_ROLE),
+        ("org:member", "Salesperson", SET_ROLE),
         ("org:whatever", "Member", None),
-        ("org:member", "Admin", Change.DEMOTE_MEMBER),
-        ("org:sales", "Admin", Change.DEMOTE_MEMBER),
+        ("org:member", "Admin", DEMOTE_MEMBER),
+        ("org:sales", "Admin", DEMOTE_MEMBER),
     ],
 )
 @pytest.mark.parametrize("linked", [True, False])
@@ -62,10 +70,10 @@ def test_a_role_follows_the_mapping_and_only_losing_admin_is_a_demotion(
         town.member_links.pop()
     decision = acme(town)
     changes = plan_of(decision, "ada").changes if decision.members else ()
-    roles = [found for found in changes if found in (Change.SET_ROLE, Change.DEMOTE_MEMBER)]
+    roles = [found for found in changes if found in (SET_ROLE, DEMOTE_MEMBER)]
     assert roles == ([change] if change else [])
-    assert decision.replace_admin == ({account} if change is Change.DEMOTE_MEMBER else frozenset())
-    if change is Change.DEMOTE_MEMBER:
+    assert decision.replace_admin == ({account} if change == DEMOTE_MEMBER else frozenset())
+    if change == DEMOTE_MEMBER:
         assert role in plan_of(decision, "ada").why
 
 
@@ -80,8 +88,8 @@ def test_external_ids_are_stored_by_policy_and_left_where_there_is_another(town:
     assert [member.clerk_user_id for member in acme(town).members] == ["new"]
     decision = acme(town, store_external_id=True)
     assert {member.clerk_user_id for member in decision.members} == {"ada", "boss", "new"}
-    assert plan_of(decision, "ada").changes == (Change.STORE_AT_CLERK,)
-    assert plan_of(decision, "new").changes == (*NEW, Change.STORE_AT_CLERK)
+    assert plan_of(decision, "ada").changes == (STORE_AT_CLERK,)
+    assert plan_of(decision, "new").changes == (*NEW, STORE_AT_CLERK)
     assert [(finding.reason, finding.person) for finding in decision.findings] == [
         (Reason.EXTERNAL_ID_TAKEN, "cid@x.test")
     ]
@@ -91,9 +99,7 @@ def test_external_ids_are_stored_by_policy_and_left_where_there_is_another(town:
 
 
 @pytest.mark.parametrize("fate", ["left", "deleted", "banned"])
-@pytest.mark.parametrize(
-    ("gone", "change"), [("remove", Change.REMOVE_MEMBER), ("demote", Change.DEMOTE_MEMBER), ("report", None)]
-)
+@pytest.mark.parametrize(("gone", "change"), [("remove", REMOVE_MEMBER), ("demote", DEMOTE_MEMBER), ("report", None)])
 def test_a_linked_admin_who_is_gone_meets_the_policy(
     town: Town, fate: Literal["left", "deleted", "banned"], gone: str, change: Change | None
 ) -> None:
@@ -149,12 +155,12 @@ def test_a_link_of_somebody_who_is_not_inside_any_more_is_dropped(town: Town) ->
     town.at_rest("ada", "acme")
     town.leaves("ada")
     town.twenty_members.pop()
-    assert plan_of(acme(town, {"ada": "left"}), "ada").changes == (Change.DROP_LINK,)
+    assert plan_of(acme(town, {"ada": "left"}), "ada").changes == (DROP_LINK,)
 
 
 @pytest.mark.parametrize(
     ("now", "change"),
-    [("Member", None), (None, None), ("Salesperson", Change.DEMOTE_MEMBER), ("Admin", Change.DEMOTE_MEMBER)],
+    [("Member", None), (None, None), ("Salesperson", DEMOTE_MEMBER), ("Admin", DEMOTE_MEMBER)],
 )
 def test_lowering_somebody_who_is_gone_ends_at_the_default_role(town: Town, now: str | None, change: Any) -> None:
     account = town.at_rest("ada", "acme")
@@ -185,7 +191,7 @@ def test_lowering_somebody_who_is_gone_leaves_their_account_whose_it_is_now(town
     town.is_account("ada2", "acc-ada")
     before = witnessed(town.people(), {"ada": "deleted"})
     decisions = decide_members(before, policy(gone="demote"))
-    assert plan_of(decisions["other"], "ada").changes == (Change.DEMOTE_MEMBER,)
+    assert plan_of(decisions["other"], "ada").changes == (DEMOTE_MEMBER,)
     after = witnessed(applied(before, decisions), {"ada": "deleted"})
     again = decide_members(after, policy(gone="demote"))
     assert (at_peace(again), [reasons(decision) for decision in again.values()]) == (True, [[]])
@@ -208,7 +214,7 @@ def test_the_last_admin_is_kept_who_is_lowered_at_clerk_and_everything_else_is_d
     town.memberships[0] = ("org_acme", "boss", "org:member", 0)
     decision = acme(town)
     plan = plan_of(decision, "boss")
-    assert (plan.changes, plan.role) == ((Change.SET_NAME,), "Admin")
+    assert (plan.changes, plan.role) == ((SET_NAME,), "Admin")
     assert reasons(decision) == [Reason.LAST_ADMIN_KEPT]
 
 

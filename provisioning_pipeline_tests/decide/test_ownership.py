@@ -13,7 +13,17 @@ from provisioning_pipeline.decide.ownership import ONCE_PROVED, KnownAccounts, o
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.people import Evidence, Membership, Origin, Ownership, User
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown
+from provisioning_pipeline.steps.members.changes import (
+    ADD_MEMBER,
+    DEMOTE_MEMBER,
+    DROP_LINK,
+    INVITE_MEMBER,
+    LINK_MEMBER,
+    REMOVE_MEMBER,
+    SET_NAME,
+    SET_ROLE,
+)
 from provisioning_pipeline.steps.members.plan.decisions import decide_members
 from provisioning_pipeline.steps.members.plan.joins import Join, is_our_own_doing
 from provisioning_pipeline.steps.members.plan.people import People
@@ -24,7 +34,7 @@ from provisioning_pipeline_tests.decide.test_member_properties import towns
 
 MADE_AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 CEO = "ceo@x.test"
-RAISES = frozenset({Change.ADD_MEMBER, Change.SET_ROLE, Change.INVITE_MEMBER})
+RAISES = frozenset({ADD_MEMBER, SET_ROLE, INVITE_MEMBER})
 
 
 def evidence(email: str = CEO, **known: Any) -> Evidence:
@@ -117,7 +127,7 @@ def insider(**known: Any) -> People:
 def test_the_insider_who_took_the_ceos_address_stays_a_member_and_is_named() -> None:
     decision = decide_members(insider(), policy())["acme"]
 
-    assert plan_of(decision, "ceo").changes == (Change.LINK_MEMBER, Change.SET_NAME)
+    assert plan_of(decision, "ceo").changes == (LINK_MEMBER, SET_NAME)
     (finding,) = decision.findings
     assert (finding.reason, finding.person, finding.blocks) == (Reason.ACCOUNT_UNPROVEN, CEO, False)
     for word in (CEO, '"eu"', "2026-03-04 05:06", "the role Member", "Admin", "provisioning vouch"):
@@ -130,7 +140,7 @@ def test_the_insider_who_took_the_ceos_address_stays_a_member_and_is_named() -> 
 def test_whoever_proves_the_address_gets_the_role(known: dict[str, Any]) -> None:
     decision = decide_members(insider(**known), policy())["acme"]
 
-    assert Change.SET_ROLE in plan_of(decision, "ceo").changes
+    assert SET_ROLE in plan_of(decision, "ceo").changes
     assert reasons(decision) == []
     # what nobody checked yet is said to depend on it
     assert plan_of(decision, "ceo").why == (ONCE_PROVED if known == {"origin": None} else "")
@@ -141,14 +151,14 @@ def test_a_verified_mailbox_raises_only_where_policy_believes_it(believed: bool,
     people = insider(verified=True)
     people = replace(people, accounts=replace(people.accounts, trusts_mailboxes=believed))
 
-    assert (Change.SET_ROLE in plan_of(decide_members(people, policy())["acme"], "ceo").changes) is raised
+    assert (SET_ROLE in plan_of(decide_members(people, policy())["acme"], "ceo").changes) is raised
 
 
 def test_policy_trusts_every_account() -> None:
     people = insider()
     people = replace(people, accounts=replace(people.accounts, trusts=True))
 
-    assert Change.SET_ROLE in plan_of(decide_members(people, policy())["acme"], "ceo").changes
+    assert SET_ROLE in plan_of(decide_members(people, policy())["acme"], "ceo").changes
 
 
 def test_whoever_is_no_member_is_neither_added_nor_invited_and_lacks_what_is_theirs() -> None:
@@ -175,7 +185,7 @@ def test_an_admin_whose_account_proves_nothing_is_lowered_all_the_same() -> None
 
     decision = decide_members(people, policy())["acme"]
 
-    assert Change.DEMOTE_MEMBER in plan_of(decision, "ceo").changes
+    assert DEMOTE_MEMBER in plan_of(decision, "ceo").changes
     assert "the role Member instead of Admin" in decision.findings[0].message
 
 
@@ -202,8 +212,8 @@ def test_nobody_unproven_is_ever_raised_and_nobody_proven_is_held_back(
             proved = account is None or accounts.of(servers[tenant], account, member.clerk_user_id)
             left = next((m.changes for m in now.members if m.clerk_user_id == member.clerk_user_id), ()) if now else ()
             if proved is Ownership.UNPROVED and member.changes[:1] not in [
-                (Change.DROP_LINK,),
-                (Change.REMOVE_MEMBER,),
+                (DROP_LINK,),
+                (REMOVE_MEMBER,),
             ]:
                 assert not RAISES & set(left), (tenant, member)
                 assert set(left) <= set(member.changes)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, DROP_LINK, LINK_MEMBER, SET_NAME
 from provisioning_pipeline.steps.members.plan.decisions import decide_members
 from provisioning_pipeline.steps.members.plan.people import missing_at_clerk
 from provisioning_pipeline_tests.decide.people import (
@@ -49,7 +49,7 @@ def test_a_member_who_was_there_before_is_linked_and_not_added(town: Town) -> No
     town.belongs("ada", "acme")
     town.account("a1", "ada@x.test")
     town.inside("a1", "acme", "Member")
-    assert plan_of(acme(town), "ada").changes == (Change.LINK_MEMBER, Change.SET_NAME)
+    assert plan_of(acme(town), "ada").changes == (LINK_MEMBER, SET_NAME)
 
 
 def test_our_link_goes_before_the_email(town: Town) -> None:
@@ -68,7 +68,7 @@ def test_a_link_to_an_account_that_vanished_is_no_link(town: Town) -> None:
     town.twenty_users = [row for row in town.twenty_users if row[1] != "acc-ada"]
     town.twenty_members = [row for row in town.twenty_members if row[2] != "acc-ada"]
     plan = plan_of(acme(town), "ada")
-    assert (plan.changes, plan.twenty_user_id) == ((Change.ADD_MEMBER, Change.LINK_MEMBER), None)
+    assert (plan.changes, plan.twenty_user_id) == ((ADD_MEMBER, LINK_MEMBER), None)
     town.account("a2", "ada@x.test")
     assert plan_of(acme(town), "ada").twenty_user_id == "a2"
 
@@ -86,7 +86,7 @@ def test_whoever_is_linked_stays_so_without_a_verified_email(town: Town) -> None
     town.at_rest("ada", "acme")
     town.clerk_users[-1] = ("ada", None, "Bea", "L", False, None)
     decision = acme(town)
-    assert plan_of(decision, "ada").changes == (Change.SET_NAME,)
+    assert plan_of(decision, "ada").changes == (SET_NAME,)
     assert decision.findings == ()
 
 
@@ -166,8 +166,8 @@ def signed_up_again(town: Town) -> None:
 def test_whoever_signed_up_again_gets_their_account_once_the_deletion_is_confirmed(town: Town, gone: str) -> None:
     signed_up_again(town)
     decision = acme(town, {"ada": "deleted"}, gone=gone)
-    assert plan_of(decision, "ada2").changes == (Change.LINK_MEMBER, Change.SET_NAME)
-    assert plan_of(decision, "ada").changes == (Change.DROP_LINK,)
+    assert plan_of(decision, "ada2").changes == (LINK_MEMBER, SET_NAME)
+    assert plan_of(decision, "ada").changes == (DROP_LINK,)
     assert (decision.findings, decision.replace_admin) == ((), frozenset())
 
 
@@ -260,7 +260,7 @@ def test_a_tenant_whose_workspace_is_still_to_be_made_gets_everybody(town: Town)
     town.tenant("new", made=False)
     town.belongs("boss", "new", "org:admin")
     plan = plan_of(decided(town)["new"], "boss")
-    assert (plan.changes, plan.twenty_user_id) == ((Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME), "acc-boss")
+    assert (plan.changes, plan.twenty_user_id) == ((ADD_MEMBER, LINK_MEMBER, SET_NAME), "acc-boss")
 
 
 def test_members_of_an_organization_of_no_tenant_are_nobodys(town: Town) -> None:

@@ -6,9 +6,18 @@ import pytest
 
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.model import frames
+from provisioning_pipeline.model.change import ADOPT_DATABASE
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.people import Membership, User
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, STORE_LINK
+from provisioning_pipeline.steps.workspaces.changes import (
+    ACTIVATE_WORKSPACE,
+    ADD_ADMIN,
+    ADOPT_WORKSPACE,
+    CREATE_WORKSPACE,
+)
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 from provisioning_pipeline.steps.workspaces.plan.subdomain import candidates
 from provisioning_pipeline_tests.decide.facts import (
@@ -29,8 +38,8 @@ from provisioning_pipeline_tests.decide.facts import (
 )
 
 DB = "twenty_tenant_acme_0a1b2c3d"
-WHOLE = (Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE)
-REST = (Change.CLEAR_ONBOARDING, Change.STORE_LINK)
+WHOLE = (CREATE_WORKSPACE, ACTIVATE_WORKSPACE)
+REST = (CLEAR_ONBOARDING, STORE_LINK)
 WORKSPACE_READY, LOGIN_PROVED = ConditionType.WORKSPACE_READY, ConditionType.LOGIN_PROVED
 ADA: dict[str, Any] = {
     "holders": {"org_1": (Membership("u1", "org:admin", False, 1),)},
@@ -57,7 +66,7 @@ def at_rest(**what: Any) -> TenantPlan:
 
 def test_a_new_tenant_gets_everything() -> None:
     entry = planned(row(DB, clerk_org_id="org_1"), **ADA)
-    assert entry.changes == (*WHOLE, Change.ADD_ADMIN, *REST, Change.PROVE_LOGIN)
+    assert entry.changes == (*WHOLE, ADD_ADMIN, *REST, PROVE_LOGIN)
     assert (entry.server, entry.workspace_id, entry.adopt) == ("eu", None, False)
     assert entry.subdomains == candidates("acme", "Acme", DB)
     assert entry.admin == Admin("ada@acme.test", "Ada", "L", "u1")
@@ -73,7 +82,7 @@ def test_a_new_tenant_whose_admin_nobody_knows_gets_its_workspace_all_the_same()
 def test_a_database_without_a_row_is_adopted_first_under_the_name_that_it_gives_itself() -> None:
     entry = planned(None, looks=[look(DB, workspaces=(found_workspace("w", "Acme International"),))])
     assert entry.adopt
-    assert entry.changes[0] is Change.ADOPT_DATABASE
+    assert entry.changes[0] == ADOPT_DATABASE
     assert entry.tenant.name == "Acme International"
 
 
@@ -91,7 +100,7 @@ def test_two_names_in_one_database_are_neither_the_tenants_for_certain() -> None
 def test_a_tenant_without_a_place_is_still_adopted_and_waits() -> None:
     full = [server(capacity=1, workspaces=1)]
     entry = planned(None, servers=full)
-    assert entry.changes == (Change.ADOPT_DATABASE,)
+    assert entry.changes == (ADOPT_DATABASE,)
     assert entry.server is None
     assert condition(entry, WORKSPACE_READY).reason is Reason.SERVER_FULL
     assert planned(row(DB), servers=full).needs_work is False
@@ -155,7 +164,7 @@ def test_nothing_is_done_for_whom_nothing_is_wanted(entry: TenantPlan) -> None:
 
 def test_a_workspace_that_the_registry_names_is_adopted_after_the_ledger_was_lost() -> None:
     entry = planned(row(DB, workspace_id=WORKSPACE), workspaces=[workspace(subdomain="acme-hq")])
-    assert entry.changes == (Change.ADOPT_WORKSPACE, *REST)
+    assert entry.changes == (ADOPT_WORKSPACE, *REST)
     assert (entry.server, entry.workspace_id, entry.subdomains) == ("eu", WORKSPACE, ("acme-hq",))
 
 
@@ -163,13 +172,13 @@ def test_a_workspace_that_is_somebody_elses_by_our_own_link_is_not_adopted() -> 
     found = find(["one", "two"], [row("one"), row("two", workspace_id=WORKSPACE)], [link("one")])
     _, second = plans(found)
     assert second.workspace_id is None
-    assert Change.CREATE_WORKSPACE in second.changes
+    assert CREATE_WORKSPACE in second.changes
 
 
 def test_a_renamed_database_keeps_its_workspace() -> None:
     found = find(["new"], [row("new", workspace_id=WORKSPACE)], [link("old")])
     renamed, gone = plans(found)
-    assert renamed.changes == (Change.ADOPT_WORKSPACE, *REST)
+    assert renamed.changes == (ADOPT_WORKSPACE, *REST)
     assert (renamed.workspace_id, renamed.renamed_from) == (WORKSPACE, "old")
     assert gone.changes == ()
 
@@ -214,7 +223,7 @@ def test_a_tenant_at_rest_needs_nothing() -> None:
 @pytest.mark.parametrize(("user", "here"), [(ADMIN, WORKSPACE), (SERVICE, WORKSPACE), (None, WORKSPACE), (ADMIN, None)])
 def test_a_pending_step_of_any_level_is_cleared_and_the_login_proved_again(user: str | None, here: str | None) -> None:
     entry = at_rest(flags=[flag("ONBOARDING_SOMETHING_NEW_PENDING", user, here)])
-    assert entry.changes == (Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    assert entry.changes == (CLEAR_ONBOARDING, PROVE_LOGIN)
     told = condition(entry, ConditionType.ONBOARDING_COMPLETE)
     assert told.reason is Reason.STEPS_PENDING
     assert "ONBOARDING_SOMETHING_NEW_PENDING" in told.message
@@ -234,7 +243,7 @@ def test_steps_on_another_server_are_not_this_tenants() -> None:
 @pytest.mark.parametrize("status", ["PENDING_CREATION", "ONGOING_CREATION"])
 def test_an_unfinished_activation_is_gone_on_with(status: str) -> None:
     entry = at_rest(workspaces=[workspace(activation_status=status, has_metadata=False)])
-    assert entry.changes == (Change.ACTIVATE_WORKSPACE, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    assert entry.changes == (ACTIVATE_WORKSPACE, CLEAR_ONBOARDING, PROVE_LOGIN)
     assert condition(entry, WORKSPACE_READY).reason is Reason.WAITING
 
 
@@ -278,7 +287,7 @@ def test_of_a_server_that_cannot_be_read_nothing_is_claimed() -> None:
 def test_an_admin_who_became_known_is_added() -> None:
     known = link(DB, admin_user_id=None, admin_email=None, login_proved=False)
     entry = planned(row(DB, workspace_id=WORKSPACE, clerk_org_id="org_1"), known, **ADA)
-    assert entry.changes == (Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    assert entry.changes == (ADD_ADMIN, CLEAR_ONBOARDING, PROVE_LOGIN)
     assert entry.admin == Admin("ada@acme.test", "Ada", "L", "u1")
 
 
@@ -291,7 +300,7 @@ def test_a_workspace_whose_admin_nobody_knows_waits_with_the_reason() -> None:
 
 def test_a_lost_proof_is_made_again_for_the_admin_that_we_know() -> None:
     entry = at_rest(known={"login_proved": False})
-    assert entry.changes == (Change.PROVE_LOGIN,)
+    assert entry.changes == (PROVE_LOGIN,)
     assert isinstance(entry.admin, Admin)
     assert entry.admin.email == "ada@acme.test"
 
@@ -299,14 +308,14 @@ def test_a_lost_proof_is_made_again_for_the_admin_that_we_know() -> None:
 @pytest.mark.parametrize("believed", [None, "22222222-2222-4222-8222-222222222222"])
 def test_a_registry_that_is_behind_is_told_if_it_can_store_it(believed: str | None) -> None:
     behind = row(DB, workspace_id=believed)
-    assert planned(behind, link(DB)).changes == (Change.STORE_LINK,)
+    assert planned(behind, link(DB)).changes == (STORE_LINK,)
     assert planned(behind, link(DB), registry_stores=False).changes == ()
 
 
 def test_a_tenant_whose_row_was_removed_is_not_said_to_be_in_the_registry() -> None:
     entry = planned(None, link(DB))
     registered = condition(entry, ConditionType.REGISTERED)
-    assert registered.status is not Status.TRUE or Change.ADOPT_DATABASE in entry.changes
+    assert registered.status is not Status.TRUE or ADOPT_DATABASE in entry.changes
 
 
 # --- its organization and its members -------------------------------------------------------------------------
@@ -334,7 +343,7 @@ def test_steps_of_linked_members_are_cleared_and_those_of_other_tenants_members_
     assert at_rest(flags=[flag("ONBOARDING_A_PENDING", other)], member_links=known).changes == ()
     known = frames.frame(frames.MEMBER_LINKS, [*links, member_link(DB, "u3", member)])
     entry = at_rest(flags=[flag("ONBOARDING_A_PENDING", member)], member_links=known)
-    assert entry.changes == (Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    assert entry.changes == (CLEAR_ONBOARDING, PROVE_LOGIN)
 
 
 # --- what to look into --------------------------------------------------------------------------------------------

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import Change, TenantPlan
+from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
 from provisioning_pipeline.steps.databases.plan.hand_made import failed_checks, members_to_take_over, old_display_name
 from provisioning_pipeline.steps.databases.plan.inspections import evidence_under
 from provisioning_pipeline.steps.databases.plan.take_over import TakeOverPolicy
 from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, PeopleOfDatabase, with_databases
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS
 from provisioning_pipeline_tests.decide.facts import condition, find, found_workspace, look, plans, row, workspace
 
 DB, KEYS = "tenant_acme", ("ONBOARDING_A_PENDING", "ONBOARDING_B_PENDING")
@@ -148,7 +151,7 @@ def test_who_comes_over_is_planned_like_a_member() -> None:
         (ADA, ADMIN_ROLE, None),
         (BOB, "Member", None),
     ]
-    assert {Change.ADD_MEMBER, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN} <= set(planned.changes)
+    assert {ADD_MEMBER, CLEAR_ONBOARDING, PROVE_LOGIN} <= set(planned.changes)
     at_clerk = replace(entry(), tenant=replace(entry().tenant, clerk_org_id="org_1"))
     assert {each.role for each in with_database(at_clerk, looked, people(), REPAIR).members} == {"Member"}
     assert (
@@ -220,7 +223,7 @@ def test_after_the_planned_rows_are_gone_nothing_is_pending_for_ours_and_nobody_
     assert {found.user_id for found in rows} <= {None, *(f"id-{email}" for email in concerned)}
     assert all(found.value is True and found.workspace_id in (None, "old") for found in rows)
     assert planned.database.settled is not bool(rows)
-    assert (Change.REMOVE_ROWS in planned.changes) is bool(rows)
+    assert (REMOVE_ROWS in planned.changes) is bool(rows)
     if rows:
         assert told(planned).reason is Reason.WAITING
         assert planned.database.after.reason is Reason.HAND_MADE_WORKSPACE

@@ -9,10 +9,24 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.model import frames
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status, is_false, is_true, is_unknown
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, Finding, MemberPlan, Tenant, TenantPlan
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Finding, MemberPlan, Tenant, TenantPlan
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import (
+    ADD_MEMBER,
+    CLOSE_INVITE_LINK,
+    DROP_LINK,
+    LINK_MEMBER,
+    REMOVE_MEMBER,
+    RENEW_INVITE_LINK,
+    SET_NAME,
+    STORE_AT_CLERK,
+)
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision
 from provisioning_pipeline.steps.members.plan.tenant_members import KnownMembers, synced, with_members, workplaces
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
+from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, ADD_ADMIN, CREATE_WORKSPACE
 from provisioning_pipeline_tests.decide.facts import condition
 
 SYNCED, PROVED, READY = ConditionType.MEMBERS_SYNCED, ConditionType.LOGIN_PROVED, ConditionType.WORKSPACE_READY
@@ -66,8 +80,8 @@ def test_members_are_compared_where_there_is_an_organization_a_server_and_a_usab
     unseen = is_unknown(READY, Reason.SERVER_UNREACHABLE, "down")
     names = {
         "whole": entry(),
-        "unfinished": entry(Change.ACTIVATE_WORKSPACE, conditions=(is_false(READY, Reason.WAITING, "unfinished"),)),
-        "new": entry(Change.CREATE_WORKSPACE, workspace_id=None, conditions=()),
+        "unfinished": entry(ACTIVATE_WORKSPACE, conditions=(is_false(READY, Reason.WAITING, "unfinished"),)),
+        "new": entry(CREATE_WORKSPACE, workspace_id=None, conditions=()),
         "suspended": entry(conditions=(broken,)),
         "unseen": entry(conditions=(unseen,)),
         "homeless": entry(server=None),
@@ -92,7 +106,7 @@ def test_members_are_compared_where_there_is_an_organization_a_server_and_a_usab
     ],
 )
 def test_a_tenant_without_a_usable_workspace_is_left_as_it_was_planned(plan: TenantPlan) -> None:
-    added = known(member("ada", Change.ADD_MEMBER), links_open=frozenset({"acme"}))
+    added = known(member("ada", ADD_MEMBER), links_open=frozenset({"acme"}))
     assert with_members(plan, added, "acc") == plan
 
 
@@ -106,47 +120,47 @@ def test_nothing_is_asked_of_a_tenant_that_may_not_be_worked_on() -> None:
 
 
 def test_changes_of_members_are_announced_once_and_the_proof_comes_last() -> None:
-    people = [member(user, Change.ADD_MEMBER, Change.LINK_MEMBER) for user in ("one", "two")]
-    planned = with_members(entry(Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN), known(*people), "acc")
+    people = [member(user, ADD_MEMBER, LINK_MEMBER) for user in ("one", "two")]
+    planned = with_members(entry(CLEAR_ONBOARDING, PROVE_LOGIN), known(*people), "acc")
     assert planned.changes == (
-        Change.CLEAR_ONBOARDING,
-        Change.ADD_MEMBER,
-        Change.LINK_MEMBER,
-        Change.PROVE_LOGIN,
+        CLEAR_ONBOARDING,
+        ADD_MEMBER,
+        LINK_MEMBER,
+        PROVE_LOGIN,
     )
     assert planned.members == tuple(people)
 
 
 def test_somebody_added_is_proved_and_has_no_wizard() -> None:
-    planned = with_members(entry(), known(member("new", Change.ADD_MEMBER)), "acc")
-    assert planned.changes == (Change.ADD_MEMBER, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    planned = with_members(entry(), known(member("new", ADD_MEMBER)), "acc")
+    assert planned.changes == (ADD_MEMBER, CLEAR_ONBOARDING, PROVE_LOGIN)
 
 
 def test_a_name_alone_needs_no_proof() -> None:
-    assert with_members(entry(), known(member("ada", Change.SET_NAME)), "acc").changes == (Change.SET_NAME,)
+    assert with_members(entry(), known(member("ada", SET_NAME)), "acc").changes == (SET_NAME,)
 
 
 def test_the_admin_is_added_by_the_first_step_alone() -> None:
-    plan = entry(Change.ADD_ADMIN, Change.PROVE_LOGIN, admin=ADA)
-    planned = with_members(plan, known(member("ada", Change.ADD_MEMBER, Change.LINK_MEMBER)), None)
-    assert planned.members == (member("ada", Change.LINK_MEMBER),)
-    assert Change.ADD_MEMBER not in planned.changes
-    only = with_members(plan, known(member("ada", Change.ADD_MEMBER)), None)
-    assert only.members == (member("ada", Change.LINK_MEMBER),)
+    plan = entry(ADD_ADMIN, PROVE_LOGIN, admin=ADA)
+    planned = with_members(plan, known(member("ada", ADD_MEMBER, LINK_MEMBER)), None)
+    assert planned.members == (member("ada", LINK_MEMBER),)
+    assert ADD_MEMBER not in planned.changes
+    only = with_members(plan, known(member("ada", ADD_MEMBER)), None)
+    assert only.members == (member("ada", LINK_MEMBER),)
 
 
 def test_an_open_invite_link_is_closed_and_renewed() -> None:
     planned = with_members(entry(), known(links_open=frozenset({"acme"}), renews_invite_link=False), "acc")
-    assert planned.changes == (Change.CLOSE_INVITE_LINK, Change.RENEW_INVITE_LINK)
+    assert planned.changes == (CLOSE_INVITE_LINK, RENEW_INVITE_LINK)
 
 
-@pytest.mark.parametrize("change", [Change.REMOVE_MEMBER, Change.DROP_LINK])
+@pytest.mark.parametrize("change", [REMOVE_MEMBER, DROP_LINK])
 @pytest.mark.parametrize("renews", [True, False])
 def test_the_invite_link_is_renewed_after_somebody_who_could_read_it(change: Change, renews: bool) -> None:
     gone = replace(member("ada", change), why="ada was deleted at Clerk")
     planned = with_members(entry(), known(gone, renews_invite_link=renews), "acc")
-    assert (Change.RENEW_INVITE_LINK in planned.changes) is renews
-    assert Change.RENEW_INVITE_LINK not in with_members(entry(), known(replace(gone, why="")), "acc").changes
+    assert (RENEW_INVITE_LINK in planned.changes) is renews
+    assert RENEW_INVITE_LINK not in with_members(entry(), known(replace(gone, why="")), "acc").changes
 
 
 @pytest.mark.parametrize(
@@ -157,7 +171,7 @@ def test_the_workspace_id_is_kept_at_clerk_by_policy(stored: str | None, policy:
     told = known(stored_workspaces={"org_1": stored}, store_workspace_id=policy)
     planned = with_members(entry(), told, "acc")
     assert planned.store_organization == organization
-    assert planned.changes == ((Change.STORE_AT_CLERK,) if organization else ())
+    assert planned.changes == ((STORE_AT_CLERK,) if organization else ())
 
 
 def test_nothing_is_kept_at_an_organization_that_clerk_did_not_name() -> None:
@@ -171,7 +185,7 @@ def test_an_admin_who_cannot_stand_for_the_tenant_any_more_is_replaced() -> None
     told = known(replaces="acc", another_admin=lambda entry, before: BEA)
     planned = with_members(entry(), told, "acc")
     assert planned.admin == BEA
-    assert planned.changes == (Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    assert planned.changes == (ADD_ADMIN, CLEAR_ONBOARDING, PROVE_LOGIN)
     assert with_members(entry(), told, "another").changes == ()
 
 
@@ -185,9 +199,9 @@ DOUBTS = [Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE]
 @pytest.mark.parametrize("reason", DOUBTS)
 def test_nobody_is_made_admin_while_their_account_is_in_doubt(reason: Reason) -> None:
     told = known(findings=(Finding(reason, ADA.email, "which of them?"),))
-    planned = with_members(entry(Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN, admin=ADA), told, None)
+    planned = with_members(entry(ADD_ADMIN, CLEAR_ONBOARDING, PROVE_LOGIN, admin=ADA), told, None)
     assert planned.admin == AdminUnknown(reason, "which of them?")
-    assert planned.changes == (Change.CLEAR_ONBOARDING,)
+    assert planned.changes == (CLEAR_ONBOARDING,)
     assert condition(planned, PROVED).reason is reason
 
 
@@ -208,7 +222,7 @@ def test_nobody_whose_account_is_in_doubt_stands_in_for_the_admin(reason: Reason
         (known(matches={"acme": Match()}), Status.TRUE, Reason.NO_ORGANIZATION),
         (known(matches={"acme": Match(None, Reason.ORGANIZATION_PROPOSED, "?")}), Status.FALSE,
          Reason.ORGANIZATION_PROPOSED),
-        (known(member("ada", Change.SET_NAME)), Status.FALSE, Reason.WAITING),
+        (known(member("ada", SET_NAME)), Status.FALSE, Reason.WAITING),
         (known(findings=(Finding(Reason.EMAIL_CHANGED, "a", "?"),)), Status.FALSE, Reason.EMAIL_CHANGED),
         (known(unread={"acme": (Reason.ORGANIZATION_MISSING, "?")}), Status.FALSE, Reason.ORGANIZATION_MISSING),
         (known(unread={"acme": (Reason.CLERK_UNREACHABLE, "?")}), Status.UNKNOWN, Reason.CLERK_UNREACHABLE),
@@ -234,7 +248,7 @@ def test_the_gravest_findings_are_named_and_the_others_counted() -> None:
 # --- over any plan ------------------------------------------------------------------------------------------------
 
 MEMBER_CHANGES = st.lists(
-    st.sampled_from([Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME, Change.REMOVE_MEMBER]),
+    st.sampled_from([ADD_MEMBER, LINK_MEMBER, SET_NAME, REMOVE_MEMBER]),
     min_size=1,
     unique=True,
 )
@@ -243,7 +257,7 @@ ENTRIES = st.builds(
         *changes, admin=admin, workspace_id=workspace, conditions=(ACTIVE, *told)
     ),
     st.lists(
-        st.sampled_from([Change.CREATE_WORKSPACE, Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN]),
+        st.sampled_from([CREATE_WORKSPACE, ADD_ADMIN, CLEAR_ONBOARDING, PROVE_LOGIN]),
         unique=True,
     ),
     st.sampled_from([ADA, BEA, NOBODY, Admin("ada@x.test", "", "")]),
@@ -283,17 +297,16 @@ def test_every_tenants_plan_is_sound(plan: TenantPlan, told: KnownMembers, link_
     types = [found.type for found in planned.conditions]
     assert len(types) == len(set(types)), "one answer to each question"
     assert len(planned.changes) == len(set(planned.changes))
-    if Change.PROVE_LOGIN in planned.changes:
-        assert planned.changes[-1] is Change.PROVE_LOGIN
+    if PROVE_LOGIN in planned.changes:
+        assert planned.changes[-1] == PROVE_LOGIN
     if planned == plan:
         return
     assert all(person.changes for person in planned.members)
     assert {change for person in planned.members for change in person.changes} <= set(planned.changes)
-    if Change.ADD_ADMIN in planned.changes and isinstance(planned.admin, Admin):
+    if ADD_ADMIN in planned.changes and isinstance(planned.admin, Admin):
         admin = planned.admin
         assert not any(
-            person.clerk_user_id == admin.clerk_user_id and Change.ADD_MEMBER in person.changes
-            for person in planned.members
+            person.clerk_user_id == admin.clerk_user_id and ADD_MEMBER in person.changes for person in planned.members
         ), "added twice"
         doubts = {finding.person for finding in planned.findings if finding.reason in DOUBTS}
         assert admin.email not in doubts

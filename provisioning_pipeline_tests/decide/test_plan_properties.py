@@ -5,8 +5,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provisioning_pipeline.model.change import ADOPT_DATABASE
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant import Admin, Change
+from provisioning_pipeline.model.tenant import Admin
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN, CREATE_WORKSPACE
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 from provisioning_pipeline_tests.decide.facts import (
     ADMIN,
@@ -104,16 +107,16 @@ def test_every_plan_keeps_its_promises(
             assert about["database"]
             assert (about["row"] or {}).get("status") not in EXCLUDED
             assert about["row"] or adopt
-        if set(entry.changes) - {Change.ADOPT_DATABASE}:
+        if set(entry.changes) - {ADOPT_DATABASE}:
             assert entry.server in reachable
-        if Change.CREATE_WORKSPACE in entry.changes:
+        if CREATE_WORKSPACE in entry.changes:
             assert not known.get("workspace_id"), "a second workspace for one tenant"
             assert entry.subdomains
         if known.get("workspace_id") and known["server"] in reachable:
             assert entry.server == known["server"], "a tenant never moves"
-        if Change.ADD_ADMIN in entry.changes or Change.PROVE_LOGIN in entry.changes:
+        if ADD_ADMIN in entry.changes or PROVE_LOGIN in entry.changes:
             assert isinstance(entry.admin, Admin)
-        assert (Change.ADOPT_DATABASE in entry.changes) == entry.adopt
+        assert (ADOPT_DATABASE in entry.changes) == entry.adopt
     probed = databases_without_workspace(found)
     for each in found:
         idle = bool((each.link or {}).get("workspace_id"))

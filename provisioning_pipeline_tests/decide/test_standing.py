@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from provisioning_pipeline.decide.retirements import retirements_of, told
 from provisioning_pipeline.ledger.ledger import _free_to_move
 from provisioning_pipeline.model.condition import Reason, Status
-from provisioning_pipeline.model.tenant import Address, Change
+from provisioning_pipeline.model.tenant import Address
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.workspaces.plan.standing import moved_to, standing_of
 from provisioning_pipeline.steps.workspaces.plan.subdomain import candidates, is_valid
 from provisioning_pipeline_tests.decide.facts import WORKSPACE, access, find, link, plans, row, workspace
@@ -72,9 +73,9 @@ def test_an_account_that_is_invited_again_comes_back() -> None:
 def test_without_a_subscription_all_but_the_login_is_done() -> None:
     found = find([DB], [row(DB, workspace_id=WORKSPACE)], [link(DB, login_proved=False, workspace_url="http://a.x/")])
     (entry,) = plans(found, workspaces=[workspace(activation_status="CREATED")])
-    assert Change.PROVE_LOGIN not in entry.changes
+    assert PROVE_LOGIN not in entry.changes
     (paid,) = plans(found)
-    assert Change.PROVE_LOGIN in paid.changes
+    assert PROVE_LOGIN in paid.changes
 
 
 def test_a_plan_waits_for_the_time_of_an_activation_and_does_nothing_else() -> None:

@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.model import frames
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.plan.decisions import desired_members
 from provisioning_pipeline.steps.members.plan.stored_admin import STORED_ADMINS, LostAdmin, lost_admins
 from provisioning_pipeline.steps.members.plan.tenant_members import with_members
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
+from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 from provisioning_pipeline_tests.decide.people import Town
 from provisioning_pipeline_tests.decide.test_plan_members import BEA, NOBODY, entry, known
 
@@ -93,12 +97,12 @@ def planned(loss: LostAdmin, heir: Admin | AdminUnknown, *changes: Change, goes_
 def test_whoever_can_stand_for_the_tenant_is_made_its_admin(loss: LostAdmin) -> None:
     found = planned(loss, BEA)
     assert found.admin == BEA
-    assert found.changes == (Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN)
+    assert found.changes == (ADD_ADMIN, CLEAR_ONBOARDING, PROVE_LOGIN)
     assert found.lost_admin == ADA
 
 
 def test_without_anybody_the_departed_one_is_neither_signed_in_nor_advised_to_be_invited() -> None:
-    found = planned(HARMED, NOBODY, Change.PROVE_LOGIN)
+    found = planned(HARMED, NOBODY, PROVE_LOGIN)
     assert (found.admin, found.changes, found.lost_admin) == (NOBODY, (), ADA)
     (told,) = [condition for condition in found.conditions if condition.type is ConditionType.LOGIN_PROVED]
     assert (told.status, told.reason) == (Status.FALSE, Reason.ADMIN_UNKNOWN)

@@ -91,7 +91,7 @@ def test_ready_does_not_repeat_what_another_condition_says() -> None:
         only("condition_change", change("Ready", status, reason)).what
         for status, reason in (("True", "AllTrue"), ("False", "ServerFull"), ("False", "TenantSuspended"))
     ]
-    assert told == ["Ready.", "Not ready: ServerFull.", "Set aside: TenantSuspended."]
+    assert told == ["Ready.", "Not ready: ServerFull.", "Excluded: TenantSuspended."]
 
 
 def test_drift_keeps_its_own_words_also_of_a_later_version() -> None:

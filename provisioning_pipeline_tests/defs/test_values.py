@@ -22,13 +22,13 @@ from provisioning_pipeline.defs.provisioning.ops import Chunk, RunFacts
 from provisioning_pipeline.defs.reconciliation.assets import TABLES
 from provisioning_pipeline.defs.tables import tables_io_manager
 from provisioning_pipeline.defs.values import values_io_manager
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status
 from provisioning_pipeline.model.onboarding import Flag
 from provisioning_pipeline.model.tenant import (
     Address,
     Admin,
     AdminUnknown,
-    Change,
     ClerkRead,
     DatabasePlan,
     Finding,
@@ -39,6 +39,7 @@ from provisioning_pipeline.model.tenant import (
     Withdrawal,
 )
 from provisioning_pipeline.run.totals import Totals
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -96,11 +97,11 @@ def test_a_run_goes_on_from_where_it_failed_with_the_values_of_the_run_before(ba
 TEXT = st.text(max_size=12)
 JSON = st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_size=2)
 MAYBE = st.none() | TEXT
-CHANGES = st.lists(st.sampled_from(Change), max_size=3).map(tuple)
+CHANGES = st.lists(st.sampled_from(Change.all_declared()), max_size=3).map(tuple)
 FLAGS = st.builds(Flag, key=TEXT, user_id=MAYBE, workspace_id=MAYBE, value=JSON)
 CONDITIONS = st.builds(
     Condition,
-    type=st.sampled_from(ConditionType),
+    type=st.sampled_from(ConditionType.all_declared()),
     status=st.sampled_from(Status),
     reason=st.sampled_from(Reason),
     message=TEXT,
@@ -144,7 +145,7 @@ def test_what_a_step_hands_on_comes_back_the_same(
 
 
 def test_a_number_of_a_frame_and_half_a_character_are_no_obstacle() -> None:
-    member = MemberPlan("u", "a@b.test", "\ud83d", "é", "Admin", None, (Change.ADD_MEMBER,), changed_at=np.int64(5))
+    member = MemberPlan("u", "a@b.test", "\ud83d", "é", "Admin", None, (ADD_MEMBER,), changed_at=np.int64(5))
     tenant = TenantPlan(Tenant("d", "s", "n"), (), False, None, (), None, Admin("a", "b", "c"), (), (member,))
     adapter = TypeAdapter(Chunk)
 

@@ -183,6 +183,6 @@ def test_the_organization_of_a_suspended_tenant_is_no_keys_to_give(service: Serv
 
     answer = service.put("acme", database_name="twenty_tenant_acme", clerk_org_id="org_1")
 
-    assert "That tenant is set aside, and keeps it" in problem(answer, 409)
+    assert "That tenant is excluded, and keeps it" in problem(answer, 409)
     assert answer.json()["code"] == "organization_taken"
     assert service.tenants.row("twenty_tenant_acme") == {}

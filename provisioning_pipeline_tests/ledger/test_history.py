@@ -17,8 +17,9 @@ from provisioning_pipeline.model.condition import Condition, ConditionType, Reas
 from provisioning_pipeline.model.forecast import AgingWorkspace, CutName, Forecast, Harm, Limit, Timed
 from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source, Versions, Waiting
 from provisioning_pipeline.model.run_record import RunRecord, record_from
-from provisioning_pipeline.model.tenant import Change, Outcome, OutcomeStatus, Tenant
+from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.steps.members.changes import SET_NAME
 
 T = TypeVar("T")
 NAME = "twenty_tenant_acme_1"
@@ -194,17 +195,17 @@ def test_times_of_changes_are_those_of_runs_that_knew_the_server_under_this_addr
             await history.begin_run(run_id, "operator")
             await history.finish_run(finished(run_id, record=replace(RECORD, settings=settings)))
             outcomes = [
-                Outcome(NAME, Change.SET_NAME, status, "", seconds)
+                Outcome(NAME, SET_NAME, status, "", seconds)
                 for status, seconds in (
                     (OutcomeStatus.DONE, 1.0),
                     (OutcomeStatus.DONE, 3.0),
                     (OutcomeStatus.FAILED, 9.0),
                 )
             ]
-            await ledger.add_outcomes(run_id, outcomes)
+            await ledger.store_outcomes([(run_id, outcome) for outcome in outcomes])
         assert await history.timed_changes({"us": "http://eu.test"}) == []
         return await history.timed_changes({"eu": "http://eu.test"})
 
     found = run(url, work)
 
-    assert found == [Timed("eu", Change.SET_NAME, 2, 2.0)] * 3
+    assert found == [Timed("eu", SET_NAME, 2, 2.0)] * 3

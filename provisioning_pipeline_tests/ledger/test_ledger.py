@@ -116,7 +116,7 @@ def test_a_dropped_intent_lets_go_of_server_and_subdomain(url: str) -> None:
         await with_tenants(ledger)
         intent = await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1", begun_at=NOW)
         assert intent
-        await ledger.drop_intent(intent, ACME.database_name, "made nothing")
+        await ledger.drop_intent(intent, ACME.database_name, "made nothing", run_id="r1")
         link = await ledger.link(ACME.database_name)
         return link.server, link.subdomain, await ledger.open_intent(ACME.database_name)
 
@@ -132,7 +132,7 @@ def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
         for tenant, subdomain in ((ACME, "acme"), (BETA, "beta")):
             intent = await ledger.begin_intent(tenant.database_name, "eu", subdomain, "r1", begun_at=NOW)
             assert intent
-            await ledger.store_workspace(intent, tenant.database_name, workspace, "http://x.localhost/", "created")
+            await ledger.store_workspace(intent, tenant.database_name, workspace, "http://x.localhost/", run_id="r1")
 
     with pytest.raises(Fault, match="already linked to another tenant"):
         run(url, work)
@@ -175,7 +175,7 @@ def test_a_workspace_is_taken_over_only_from_the_tenant_that_has_it(url: str) ->
 
 def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: str) -> None:
     schema.migrate(url)
-    parts = [type_ for type_ in ConditionType if type_ is not ConditionType.READY]
+    parts = [type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY]
 
     async def work(ledger: Ledger) -> tuple[list[bool], bool, str]:
         await with_tenants(ledger)
@@ -214,7 +214,11 @@ def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_d
                 [ACME.database_name],
             )
             waits.append(round(rows[0]["wait"] / 60))
-        well = [is_true(type_, Reason.ALL_TRUE, "ok") for type_ in ConditionType if type_ is not ConditionType.READY]
+        well = [
+            is_true(type_, Reason.ALL_TRUE, "ok")
+            for type_ in ConditionType.all_declared()
+            if type_ is not ConditionType.READY
+        ]
         await store(ledger, BETA.database_name, *well)
         known, last = await ledger.known_and_due()
         assert known == both

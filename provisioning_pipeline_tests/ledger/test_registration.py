@@ -193,7 +193,7 @@ def test_statuses_of_an_enumeration(table: Table) -> None:
     assert table.row()["status"] == "PENDING"
     table.sql("UPDATE tenant_registry SET status = 'SUSPENDED'")
     other = Registration("other", None, "twenty_tenant_other", "org_1", None)
-    assert "is set aside, and keeps it" in table.refused(other, status="PENDING")
+    assert "is excluded, and keeps it" in table.refused(other, status="PENDING")
 
 
 def test_organizations_of_an_odd_type(table: Table) -> None:

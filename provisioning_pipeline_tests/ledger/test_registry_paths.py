@@ -47,7 +47,7 @@ GRANTS = """
     GRANT INSERT (id, slug, name, database_name, status, created_at, updated_at) ON tenant_registry TO {us};
     GRANT INSERT (clerk_org_id, twenty_admin_email), UPDATE (clerk_org_id, name) ON tenant_registry TO {us};
 """
-"""As docs/operations.md has them."""
+"""As docs/installation.md has them."""
 
 
 class Place:

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,
-    TOLD_ONLY,
     Condition,
     ConditionType,
     Reason,
@@ -13,10 +12,12 @@ from provisioning_pipeline.model.condition import (
     derive_ready,
 )
 
-QUESTIONS = [type_ for type_ in ConditionType if type_ not in {ConditionType.READY, *TOLD_ONLY}]
+QUESTIONS = [
+    type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY and not type_.told_only
+]
 ANSWERS = st.builds(lambda status, reason, message: (status, reason, message), st.sampled_from(Status),
                     st.sampled_from(Reason), st.text())  # fmt: skip
-SETS = st.dictionaries(st.sampled_from(ConditionType), ANSWERS).map(
+SETS = st.dictionaries(st.sampled_from(ConditionType.all_declared()), ANSWERS).map(
     lambda answers: {type_: Condition(type_, *answer) for type_, answer in answers.items()}
 )
 

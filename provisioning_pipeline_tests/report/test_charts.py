@@ -40,7 +40,7 @@ def test_what_nobody_counted_is_a_question_mark_and_no_zero() -> None:
     assert found.gist == "0 in the last run, range 0 to 4"
     assert ">?</text>" in charts.draw("Work", charts.work(runs))
     *_, unknown = charts.work((point("a", drift=None), point("b", drift=None)))
-    assert unknown.gist == "nobody counted"
+    assert unknown.gist == "not counted"
     assert charts.draw("Work", (unknown,)).count(">?</text>") == 2
 
 

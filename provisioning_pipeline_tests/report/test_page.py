@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, tenant_lines
 from provisioning_pipeline_tests.report.lines import (
@@ -223,7 +223,7 @@ def test_a_change_since_the_last_run_is_told_and_nothing_where_there_is_none() -
     assert [(count.name, count.number, count.told) for count in counts] == [
         ("Ready", 1, "−2 since the last run"),
         ("Need a look", 2, "+2 since the last run"),
-        ("Set aside", 0, "−1 since the last run"),
+        ("Excluded", 0, "−1 since the last run"),
     ]
     assert [count.told for count in page.counts(summary(now))] == ["", ""]
     assert "since the last run" not in page.render(summary(now))

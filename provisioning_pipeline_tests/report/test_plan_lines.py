@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
-from provisioning_pipeline.model.tenant import Admin, Change, MemberPlan, Tenant, TenantPlan
+from provisioning_pipeline.model.tenant import Admin, MemberPlan, Tenant, TenantPlan
 from provisioning_pipeline.report.plan_lines import done_lines, duration, lines_of
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER, REMOVE_MEMBER, SET_NAME
+from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN, CREATE_WORKSPACE
 
 ENTRY = TenantPlan(
     tenant=Tenant("twenty_tenant_acme_1", "acme", "Acme"),
-    changes=(Change.CREATE_WORKSPACE, Change.ADD_ADMIN, Change.ADD_MEMBER, Change.REMOVE_MEMBER, Change.PROVE_LOGIN),
+    changes=(CREATE_WORKSPACE, ADD_ADMIN, ADD_MEMBER, REMOVE_MEMBER, PROVE_LOGIN),
     adopt=False,
     server="eu",
     subdomains=("acme", "acme-1"),
@@ -24,8 +28,8 @@ def member(*changes: Change, email: str, why: str = "") -> MemberPlan:
 
 def test_each_change_says_what_it_comes_to_and_what_takes_away_goes_before_what_gives() -> None:
     people = (
-        member(Change.ADD_MEMBER, Change.LINK_MEMBER, Change.SET_NAME, email="bo@acme.test"),
-        member(Change.REMOVE_MEMBER, email="cy@acme.test", why="left at Clerk"),
+        member(ADD_MEMBER, LINK_MEMBER, SET_NAME, email="bo@acme.test"),
+        member(REMOVE_MEMBER, email="cy@acme.test", why="left at Clerk"),
     )
     assert [str(line) for line in done_lines(replace(ENTRY, members=people))] == [
         "+ create workspace acme on eu",

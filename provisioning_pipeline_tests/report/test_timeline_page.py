@@ -10,7 +10,7 @@ import pytest
 
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.history import Actor, Event, Source
-from provisioning_pipeline.model.next_steps import next_step
+from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.report import page as report_page
 from provisioning_pipeline.report.summary import TenantLine, tenant_lines
 from provisioning_pipeline.report.timeline_page import Timeline, event_json, render
@@ -78,7 +78,7 @@ def test_an_unwell_tenant_begins_with_what_to_do_and_when_it_is_tried_again() ->
     beginning = page.text[: page.text.index("What holds")]
     assert "acme needs a look" in beginning
     assert next_step(Reason.SERVER_FULL) in beginning
-    assert "tried again at 2026-08-01 12:42 UTC" in beginning
+    assert "We try again at 2026-08-01 12:42 UTC" in beginning
 
 
 def test_a_failed_event_is_more_than_a_colour() -> None:
@@ -90,7 +90,7 @@ def test_a_failed_event_is_more_than_a_colour() -> None:
 def test_without_events_and_without_conditions_it_says_so() -> None:
     page = Page(render(Timeline(replace(line(), conditions=()))))
     assert "Nothing is recorded yet." in page.text
-    assert "Nobody has looked at it yet." in page.text
+    assert "No run has looked at it yet." in page.text
 
 
 def test_it_leads_to_older_events_and_to_reports_that_are_there() -> None:

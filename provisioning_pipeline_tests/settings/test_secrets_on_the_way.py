@@ -108,7 +108,7 @@ def test_a_secret_that_is_soon_guessed_is_refused_and_not_shown(load: Any, name:
 def test_a_weak_member_key_is_not_changed_without_its_story(load: Any) -> None:
     (fault,) = faults_of(load, MEMBER_PASSWORD_KEY="a" * 32)
     assert "openssl rand -hex 32" in fault
-    assert "docs/operations.md, The member password key" in fault
+    assert "docs/installation.md, The member password key" in fault
 
 
 def test_a_weak_password_of_one_of_several_servers_is_refused(load: Any) -> None:

@@ -16,7 +16,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Transport
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Members
-from provisioning_pipeline.run import reconcile
+from provisioning_pipeline.run import record
 from provisioning_pipeline.run.run import apply
 from provisioning_pipeline_tests.world import settings_of
 
@@ -25,7 +25,7 @@ When = Literal["before", "after"]
 _TRANSACTIONS: dict[Any, tuple[str, ...]] = {
     Ledger: ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"),
     Members: ("store",),
-    reconcile: ("store_organizations",),
+    record: ("store_organizations",),
 }
 """What makes several statements one (a function: where it is called); a single statement is a boundary by itself."""
 
@@ -77,6 +77,18 @@ def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: 
 
 def die_at(boundary: int | str, when: When, tell: Callable[[str], object]) -> None:
     """From now on this process kills itself at a boundary, and tells its name before."""
+
+    def die(label: str) -> None:
+        tell(label)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    at_boundaries(boundary, when, die, setattr)
+
+
+def at_boundaries(
+    boundary: int | str, when: When, act: Callable[[str], object], patch: Callable[[Any, str, Any], object]
+) -> None:
+    """From now on, `act` is called with its name at a boundary: by its number, counted from 0, or each of that name."""
     count = -1
 
     def wrapped(
@@ -90,13 +102,13 @@ def die_at(boundary: int | str, when: When, tell: Callable[[str], object]) -> No
             count += 1
             here = boundary in (count, label)
             if here and when == "before":
-                _die(tell, label)
+                act(label)
             try:
                 return await original(self, *args, **kwargs)
             finally:
                 # an answer that refuses was an answer, too
                 if here:
-                    _die(tell, label)
+                    act(label)
 
         return at_boundary
 
@@ -106,7 +118,7 @@ def die_at(boundary: int | str, when: When, tell: Callable[[str], object]) -> No
         *((owner, method, _transaction(method)) for owner, methods in _TRANSACTIONS.items() for method in methods),
     ]
     for owner, method, name in boundaries:
-        setattr(owner, method, wrapped(getattr(owner, method), name))
+        patch(owner, method, wrapped(getattr(owner, method), name))
 
 
 def _call(method: str, path: str, name: str, *_: object) -> str | None:
@@ -120,8 +132,3 @@ def _transaction(method: str) -> Callable[..., str]:
 def _words(query: object, *_: object, **__: object) -> str:
     text = query if isinstance(query, str) else "composed statement"
     return " ".join(text.split())[:50]
-
-
-def _die(tell: Callable[[str], object], label: str) -> None:
-    tell(label)
-    os.kill(os.getpid(), signal.SIGKILL)

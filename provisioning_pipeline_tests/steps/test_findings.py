@@ -9,13 +9,14 @@ from provisioning_pipeline.clients.twenty.errors import TwentyError, classify
 from provisioning_pipeline.clients.twenty.roster import Roster
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, MemberPlan
+from provisioning_pipeline.model.tenant import MemberPlan
 from provisioning_pipeline.steps.members.act.work import Work, guarded
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER
 
 pytestmark = pytest.mark.anyio
 SYSTEM = 'Twenty server "eu"'
-ADA = MemberPlan("user_1", "ada@x.test", "Ada", "L", "Member", None, (Change.ADD_MEMBER,))
-NAMELESS = MemberPlan("user_2", "bob@x.test", "", "", "Member", None, (Change.ADD_MEMBER,))
+ADA = MemberPlan("user_1", "ada@x.test", "Ada", "L", "Member", None, (ADD_MEMBER,))
+NAMELESS = MemberPlan("user_2", "bob@x.test", "", "", "Member", None, (ADD_MEMBER,))
 
 
 def work() -> Work:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import pytest
 
 from provisioning_pipeline.model.fault import RunFault
-from provisioning_pipeline.model.tenant import Change
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline.steps.onboarding.changes import STORE_LINK
 from provisioning_pipeline.tasks.preflight import preflight
 from provisioning_pipeline_tests.world import World
 
@@ -144,7 +144,7 @@ def test_a_ready_tenants_pending_status_is_put_right_by_the_next_run(world: Worl
     world.registry("ALTER TABLE tenant_registry ALTER status DROP NOT NULL")
     world.registry("UPDATE tenant_registry SET status = %s WHERE slug = 'ada'", status)
     (entry,) = world.plan("ada").work
-    assert Change.STORE_LINK in entry.changes
+    assert STORE_LINK in entry.changes
 
     applied = world.apply()
 

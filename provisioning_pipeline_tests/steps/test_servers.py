@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 import pytest
 
 from provisioning_pipeline.run.connections import connect
-from provisioning_pipeline.run.decide import plan as make_plan
 from provisioning_pipeline.run.observe import UnknownTenants
-from provisioning_pipeline.run.reconcile import Reconciler
+from provisioning_pipeline.run.run import plan as make_plan
+from provisioning_pipeline.run.run import start
+from provisioning_pipeline.run.state import Run
+from provisioning_pipeline.run.work import work
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.world import World
@@ -130,16 +132,15 @@ def test_a_plan_that_is_older_than_another_runs_beginning_steps_back() -> None:
 
         async def late() -> tuple[str, str]:
             async with connect(world.settings, dry_run=False) as connections:
-                reconciler = Reconciler(connections, "late")
-                await reconciler.prepare("test")
-                plan = (await reconciler.accept(await reconciler.plan())).plan
+                run = Run(connections, "late")
+                plan = (await start(run, "test")).plan
                 planned = plan.tenants[0].server
                 other = next(entry.name for entry in world.settings.servers if entry.name != planned)
                 database = plan.tenants[0].tenant.database_name
                 # another run has meanwhile begun elsewhere and was killed
                 now = datetime.now(UTC)
                 await connections.ledger.begin_intent(database, other, "acme", "other", begun_at=now)
-                (result,) = await reconciler.run(plan.tenants)
+                (result,) = await work(run, plan.tenants)
                 return result.conditions[0].reason, other
 
         reason, other = asyncio.run(late())

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from provisioning_pipeline.model.change import FOLLOW_ADDRESS, RESTART_TENANT, RETIRE_MEMBERSHIPS
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant import Change
 from provisioning_pipeline.report.plan_lines import lines_of
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline.steps.workspaces import act as provision
+from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, REJOIN_WORKSPACE
 from provisioning_pipeline.tasks.restart import NotGone
 from provisioning_pipeline_tests.customers import Customer
 from provisioning_pipeline_tests.world import World
@@ -117,7 +118,7 @@ def test_a_service_account_that_was_removed_comes_back_by_the_invitation_of_an_a
     assert world.conditions(acme)["Ready"] == ("False", Reason.SERVICE_ACCOUNT_REMOVED)
 
     customer.invite(service, "Admin")
-    assert f"~ {Change.REJOIN_WORKSPACE}" in told(world, acme)
+    assert f"~ {REJOIN_WORKSPACE}" in told(world, acme)
     world.apply(acme)
 
     assert world.conditions(acme)["Ready"] == READY
@@ -190,7 +191,7 @@ def test_who_was_restarted_stands_in_its_timeline_as_done_by_an_operator(world: 
         "WHERE database_name = %s ORDER BY o.id DESC LIMIT 1",
         world.link(acme)["database_name"],
     )
-    assert tuple(rows[0]) == (Change.RESTART_TENANT, "operator")
+    assert tuple(rows[0]) == (RESTART_TENANT, "operator")
     assert world.conditions(acme)["Ready"][0] == "False"
 
 
@@ -231,7 +232,7 @@ def test_memberships_of_a_workspace_that_was_deleted_by_sql_are_ended_before_any
     assert left[0][0] == 0
     done = world.registry(
         "SELECT status, detail FROM provisioning.outcome WHERE change = %s AND detail LIKE %s",
-        Change.RETIRE_MEMBERSHIPS,
+        RETIRE_MEMBERSHIPS,
         f"%{link['workspace_id']}%",
     )
     assert [row[0] for row in done] == ["done"]
@@ -252,7 +253,7 @@ def test_a_subdomain_that_the_customer_changed_is_followed_while_nothing_else_is
     after = world.link(acme)
     assert after["subdomain"] == f"{acme}-neu"
     assert after["workspace_url"] == before["workspace_url"].replace(f"//{acme}.", f"//{acme}-neu.")
-    assert [line.change for line in applied.summary.outcomes] == [Change.FOLLOW_ADDRESS]
+    assert [line.change for line in applied.summary.outcomes] == [FOLLOW_ADDRESS]
     assert not world.sandbox.twenty[0].calls
     assert world.sees(acme)["status"] == "COMPLETED"
     at_rest(world, acme)
@@ -361,7 +362,7 @@ def test_an_activation_that_stops_while_a_run_is_at_it_is_given_up_soon_and_trie
     # planned while it waited for its activation, and begun by somebody else since
     workspace = stop_at_activation(world, slug, timedelta(minutes=6))
     (entry,) = world.plan(slug).tenants
-    assert Change.ACTIVATE_WORKSPACE in entry.changes
+    assert ACTIVATE_WORKSPACE in entry.changes
     world.twenty('UPDATE core.workspace SET "updatedAt" = now() WHERE id = %s RETURNING 1', workspace)
 
     result = world.run_planned(replace(entry, look_again_seconds=None))

@@ -210,8 +210,8 @@ def test_a_life_that_comes_to_no_good_end_is_a_finding_and_is_kept(
 
     certificate = certified(world, crash_points=True, progress=Progress(stage=break_it))
 
-    assert list(broken(certificate)) == ["a tenant's life that nobody cuts"]
-    assert "The moon is full." in broken(certificate)["a tenant's life that nobody cuts"]
+    assert list(broken(certificate)) == ["a tenant's undisturbed life"]
+    assert "The moon is full." in broken(certificate)["a tenant's undisturbed life"]
     assert ".." not in certificate.verdict
     assert kept(world) == [False]
     assert left(world) == []

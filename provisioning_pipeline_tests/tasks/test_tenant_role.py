@@ -122,7 +122,7 @@ def test_a_tenant_that_gives_us_no_rights_does_not_fail_the_check_of_all(site: S
         site.postgres.drop_database(tenant.where)
     assert not alone.ok
     assert alone.found.startswith(f"The tenant database {bare.where} cannot be read: permission denied for schema core")
-    assert "docs/operations.md#database-privileges" in alone.found
+    assert "docs/installation.md#database-privileges" in alone.found
 
 
 @pytest.mark.slow

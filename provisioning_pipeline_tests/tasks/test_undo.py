@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from provisioning_pipeline.ledger.cut_runs import GONE, CutRuns
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.tasks.undo import Fate, Told, Undone, UnknownRun, removed_rows, undo
@@ -152,6 +153,18 @@ def test_a_deletion_that_was_never_committed_is_found_there_already(site: Site) 
         tenant.insert(row)
 
     assert counts(undone(site)) == (0, 3, 0)
+
+    assert tenant.rows() == before
+
+
+def test_what_a_run_had_removed_when_it_was_cut_comes_back(site: Site) -> None:
+    """It was killed after its deletion, and before it knew of that."""
+    tenant = site.tenant("acme")
+    before = tenant.remove("r1")
+    site.postgres.execute(site.registry, "UPDATE provisioning.removed_row SET status = 'removing' RETURNING 1")
+    assert site.with_ledger(lambda ledger: CutRuns(ledger).end(["r1"], GONE)) == ["r1"]
+
+    assert counts(undone(site)) == (3, 0, 0)
 
     assert tenant.rows() == before
 

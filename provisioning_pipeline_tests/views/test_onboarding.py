@@ -6,11 +6,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from provisioning_pipeline.model.change import ADOPT_DATABASE, Change
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.onboarding import Level
-from provisioning_pipeline.model.tenant import AdminUnknown, Change, Plan, Tenant, TenantPlan
+from provisioning_pipeline.model.tenant import AdminUnknown, Plan, Tenant, TenantPlan
 from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, REMOVE_MEMBER, SET_ROLE, STORE_AT_CLERK
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS
+from provisioning_pipeline.steps.workspaces.changes import (
+    ACTIVATE_WORKSPACE,
+    ADD_ADMIN,
+    ADOPT_WORKSPACE,
+    CREATE_WORKSPACE,
+)
 from provisioning_pipeline.views.onboarding_tables import (
     LoginProofs,
     OnboardingAfter,
@@ -32,7 +42,7 @@ def entry(slug: str, *changes: Change, workspace_id: str | None = "w") -> Tenant
     return TenantPlan(
         tenant=Tenant(f"db_{slug}", slug, slug),
         changes=changes,
-        adopt=Change.ADOPT_DATABASE in changes,
+        adopt=ADOPT_DATABASE in changes,
         server="eu",
         subdomains=(),
         workspace_id=workspace_id,
@@ -44,36 +54,36 @@ def entry(slug: str, *changes: Change, workspace_id: str | None = "w") -> Tenant
 def test_only_what_is_about_onboarding_is_done() -> None:
     whole = entry(
         "acme",
-        Change.ADOPT_DATABASE,
-        Change.ADD_ADMIN,
-        Change.ADD_MEMBER,
-        Change.REMOVE_MEMBER,
-        Change.STORE_AT_CLERK,
-        Change.CLEAR_ONBOARDING,
-        Change.REMOVE_ROWS,
-        Change.PROVE_LOGIN,
+        ADOPT_DATABASE,
+        ADD_ADMIN,
+        ADD_MEMBER,
+        REMOVE_MEMBER,
+        STORE_AT_CLERK,
+        CLEAR_ONBOARDING,
+        REMOVE_ROWS,
+        PROVE_LOGIN,
     )
 
     (found,) = onboarding_part(Plan((whole,))).plan.tenants
 
-    assert found.changes == (Change.CLEAR_ONBOARDING, Change.REMOVE_ROWS, Change.PROVE_LOGIN)
+    assert found.changes == (CLEAR_ONBOARDING, REMOVE_ROWS, PROVE_LOGIN)
     assert not found.adopt
     # it says what this run would do for members
     assert found.conditions == (ACTIVE,)
 
 
-@pytest.mark.parametrize("change", [Change.CREATE_WORKSPACE, Change.ADOPT_WORKSPACE, Change.ACTIVATE_WORKSPACE])
+@pytest.mark.parametrize("change", [CREATE_WORKSPACE, ADOPT_WORKSPACE, ACTIVATE_WORKSPACE])
 @pytest.mark.parametrize("workspace_id", [None, "w"])
 def test_a_tenant_whose_workspace_is_still_to_be_made_is_told_and_left_alone(
     change: Change, workspace_id: str | None
 ) -> None:
-    found = onboarding_part(Plan((entry("acme", change, Change.CLEAR_ONBOARDING, workspace_id=workspace_id),)))
+    found = onboarding_part(Plan((entry("acme", change, CLEAR_ONBOARDING, workspace_id=workspace_id),)))
 
     assert (found.plan.tenants, found.without_workspace) == ((), ("acme",))
 
 
 def test_tenants_at_rest_or_with_other_work_are_counted_and_nothing_is_done_for_them() -> None:
-    rest, busy = entry("acme"), entry("zeta", Change.SET_ROLE)
+    rest, busy = entry("acme"), entry("zeta", SET_ROLE)
     rows_read = tuple(replace(one, conditions=(*one.conditions, CLEARED)) for one in (rest, busy))
 
     found = onboarding_part(Plan((*rows_read, entry("away"))))
@@ -85,7 +95,7 @@ def test_tenants_at_rest_or_with_other_work_are_counted_and_nothing_is_done_for_
 
 
 def test_no_mark_is_cleared_and_nothing_waits() -> None:
-    whole = Plan((entry("acme", Change.CLEAR_ONBOARDING),), looked_at=NOW, asked=("acme",), waiting="p1", notes=("n",))
+    whole = Plan((entry("acme", CLEAR_ONBOARDING),), looked_at=NOW, asked=("acme",), waiting="p1", notes=("n",))
 
     found = onboarding_part(whole).plan
 

@@ -138,7 +138,7 @@ def test_a_tenants_life_can_be_read_from_its_timeline() -> None:
         assert [event.what for event in found.events if event.what.startswith("prove login of 2 people")]
         oldest_first = [event.what for event in reversed(found.events)]
         assert oldest_first[0].startswith("A new tenant")
-        assert oldest_first.index("Ready.") < oldest_first.index("Set aside: TenantSuspended.")
+        assert oldest_first.index("Ready.") < oldest_first.index("Excluded: TenantSuspended.")
 
 
 def test_a_tenant_that_is_gone_leaves_its_slug_to_the_next_customer() -> None:

@@ -190,7 +190,7 @@ class ClerkClient:
     # --- one person
 
     async def look_at(self, organization_id: str, user_id: str) -> Departure | None:
-        """A direct look at whether somebody is gone from an organization; None: still there, or not certain.
+        """A direct look at whether a person is gone from an organization; None: still there, or not certain.
 
         Raises:
             Fault: when Clerk could not be asked.
@@ -339,7 +339,7 @@ class ClerkClient:
         *,
         absent: Container[int] = (404,),
     ) -> T | None:
-        """The same; None when Clerk itself, and nobody in front of it, refuses with one of these statuses."""
+        """The same; None when Clerk itself, and not something in front of it, refuses with one of these statuses."""
         try:
             return await self._ask(path, name, read, parameters, absent=absent)
         except OddAnswerFault:
@@ -458,7 +458,7 @@ def _codes(response: httpx.Response) -> str:
     """The codes of a refusal of Clerk's own.
 
     Raises:
-        OddAnswer: when somebody else refused.
+        OddAnswer: when something in front of Clerk refused.
     """
     try:
         codes = [error["code"] for error in json_of(response)["errors"]]

@@ -118,7 +118,7 @@ class PublicKeys:
         tried_lately = self._tried_at is not None and now - self._tried_at < _RETRY_SECONDS
         if age is not None and age <= FRESH_SECONDS + self._stale_seconds:
             if not tried_lately:
-                # nobody waits for it: the keys at hand are good for a while
+                # no request waits for it: the keys at hand are good for a while
                 self._begin_reading()
             return
         if not tried_lately or self._reading:

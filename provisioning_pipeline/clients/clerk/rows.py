@@ -66,7 +66,7 @@ def user_row(entry: Mapping[str, Any]) -> Row:
 def verified_email(user: Mapping[str, Any]) -> str | None:
     """The primary e-mail in lower case if Clerk verified it.
 
-    None also for one that is somebody else's in lower case.
+    None also for one that is another person's in lower case.
     """
     primary = user.get("primary_email_address_id")
     for address in (user.get("email_addresses") or []) if primary else []:
@@ -87,7 +87,7 @@ def _id(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(value)
     if "\x00" in value or len(value) > LONGEST:
-        # PostgreSQL would hold the one not, and nobody would want the other
+        # PostgreSQL would hold the one not, and the other is of no use
         raise ValueError(value)
     return value
 

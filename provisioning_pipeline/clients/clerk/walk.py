@@ -1,7 +1,7 @@
 """Walks over all pages of a list at Clerk, each proved whole or in doubt, and why.
 
-Pages are turned into small rows as they arrive. Pages by offset overlap by one row: without that, somebody who
-leaves while somebody else joins shifts the list, and the count stays right although a row was skipped.
+Pages are turned into small rows as they arrive. Pages by offset overlap by one row: without that, a person who
+leaves while another joins shifts the list, and the count stays right although a row was skipped.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -177,7 +177,7 @@ async def _all_after(count: Callable[[], Awaitable[int]], fetch: PageAfter) -> W
             lost = f"a page of it could not be read ({fault.why})"
             break
         if page is None:
-            lost = "the one after whom it was to go on was deleted while it was read"
+            lost = "the entry after which it was to go on was deleted while it was read"
             break
         known = len(rows)
         rows.update(page.rows)

@@ -26,7 +26,7 @@ class Token:
 
     @property
     def workspace_id(self) -> str | None:
-        """The workspace that the token says it is for, whoever asked for it; None: it says none."""
+        """The workspace that the token says it is for, whatever was asked for; None: it says none."""
         try:
             claims = jwt.decode(self.value, options={"verify_signature": False})
         except (jwt.InvalidTokenError, ValueError, RecursionError):
@@ -107,7 +107,7 @@ class SeenUser:
 def derived_password(key: SecretStr, email: str) -> SecretStr:
     """The password of an account that we create: HMAC of the e-mail, so creating twice is the same as once.
 
-    43 characters of base64url, within Twenty's 8 to 50. It is never stored and nobody signs in with it by hand.
+    43 characters of base64url, within Twenty's 8 to 50. It is never stored, and no one signs in with it by hand.
     """
     digest = hmac.new(key.get_secret_value().encode(), email.strip().lower().encode(), hashlib.sha256).digest()
     return SecretStr(base64.urlsafe_b64encode(digest).decode().rstrip("="))

@@ -62,53 +62,55 @@ TokenText = Annotated[str, AfterValidator(_sent_back)]
 Time = Annotated[datetime, BeforeValidator(_time)]
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """An object in an answer, its fields in snake case; what else Twenty sends is left out."""
+
     model_config = ConfigDict(
         strict=True, frozen=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True
     )
 
 
-class IssuedToken(_Answer):
+class IssuedToken(Answer):
     """A token, and when it runs out."""
 
     token: TokenText
     expires_at: Time
 
 
-class RefreshToken(_Answer):
+class RefreshToken(Answer):
     """What ends a login on servers with sessions."""
 
     token: TokenText
 
 
-class TokenPair(_Answer):
+class TokenPair(Answer):
     """What a login is."""
 
     access: IssuedToken = Field(alias="accessOrWorkspaceAgnosticToken")
     refresh_token: RefreshToken
 
 
-class SignedIn(_Answer):
+class SignedIn(Answer):
     """A login."""
 
     tokens: TokenPair
 
 
-class WorkspaceUrls(_Answer):
+class WorkspaceUrls(Answer):
     """Where a workspace is reached."""
 
     subdomain_url: Url
 
 
-class SeenWorkspace(_Answer):
+class SeenWorkspace(Answer):
     """A workspace and where it is reached."""
 
     id: Id
     workspace_urls: WorkspaceUrls
 
 
-class AvailableWorkspaces(_Answer):
-    """The workspaces that somebody is a member of."""
+class AvailableWorkspaces(Answer):
+    """The workspaces that a person is a member of."""
 
     available_workspaces_for_sign_in: list[SeenWorkspace]
 
@@ -119,7 +121,7 @@ class SignedInWithWorkspaces(SignedIn):
     available_workspaces: AvailableWorkspaces
 
 
-class LoginToken(_Answer):
+class LoginToken(Answer):
     """What is exchanged for a login."""
 
     login_token: IssuedToken
@@ -131,35 +133,35 @@ class Joined(LoginToken):
     workspace: SeenWorkspace
 
 
-class Activated(_Answer):
+class Activated(Answer):
     """How an activation went."""
 
     id: Id
     activation_status: Text
 
 
-class WithId(_Answer):
+class WithId(Answer):
     """Something that was changed."""
 
     id: Id
 
 
-class FullName(_Answer):
+class FullName(Answer):
     """A person's name."""
 
     first_name: Text | None
     last_name: Text | None
 
 
-class SeenMember(_Answer):
-    """The member record of whoever asks."""
+class SeenMember(Answer):
+    """The caller's member record."""
 
     id: Id
     name: FullName | None
 
 
-class CurrentUser(_Answer):
-    """Whoever asks, as Twenty shows them to themselves."""
+class CurrentUser(Answer):
+    """The caller, as Twenty shows them to themselves."""
 
     id: Id
     email: Text
@@ -168,15 +170,15 @@ class CurrentUser(_Answer):
     workspace_member: SeenMember | None
 
 
-class CurrentWorkspace(_Answer):
-    """The workspace of whoever asks."""
+class CurrentWorkspace(Answer):
+    """The caller's workspace."""
 
     id: Id
     invite_hash: Text | None
     is_public_invite_link_enabled: bool
 
 
-class SeenRole(_Answer):
+class SeenRole(Answer):
     """A role of a workspace."""
 
     id: Id
@@ -184,7 +186,7 @@ class SeenRole(_Answer):
     can_update_all_settings: bool
 
 
-class Success(_Answer):
+class Success(Answer):
     """A step of the wizard that was cleared."""
 
     success: bool
@@ -196,14 +198,14 @@ class Invited(Success):
     errors: list[Text]
 
 
-class SeenInvitation(_Answer):
+class SeenInvitation(Answer):
     """An open invitation."""
 
     id: Id
     email: Text
 
 
-class SeenApiKey(_Answer):
+class SeenApiKey(Answer):
     """An API key that is not revoked."""
 
     id: Id

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from provisioning_pipeline.clients.odd_answers import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
@@ -30,6 +30,8 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
+
+T = TypeVar("T")
 
 
 class TwentyClient:
@@ -184,7 +186,7 @@ class TwentyClient:
         return answer.activation_status
 
     async def set_default_role(self, door: Door, role_id: str) -> None:
-        """Give whoever joins the workspace from now on this role, as the service account; members keep theirs."""
+        """Give everyone who joins the workspace from now on this role, as the service account; members keep theirs."""
         await self._session.call_as(self.service_account, door, operations.SET_DEFAULT_ROLE, {"defaultRoleId": role_id})
 
     # --- members of a workspace, as the service account ------------------------------------------------------------
@@ -217,12 +219,12 @@ class TwentyClient:
     async def join(self, account: Account, door: Door, invite_hash: str) -> None:
         """Make the account a member, creating it when it is new: two calls, after which its token is kept.
 
-        No e-mail is sent; joining twice is joining once. Somebody who has a member record but no membership gets
+        No e-mail is sent; joining twice is joining once. A person who has a member record but no membership gets
         the membership, with the default role, and keeps the record.
 
         Raises:
             TwentyFault: FOREIGN_PASSWORD when the account exists with a password that is not ours;
-                INVITE_LINK_DISABLED, also for somebody who is a member already;
+                INVITE_LINK_DISABLED, also for a person who is a member already;
                 HALF_MEMBER when the account has a membership without a member record, or when another account's
                 member record has this e-mail.
             Fault: WRONG_WORKSPACE when the link led into another workspace, of which they are a member now.
@@ -287,7 +289,7 @@ class TwentyClient:
 
         Raises:
             Fault: LAST_ADMIN_KEPT for the last Admin and for the service account itself;
-                HALF_MEMBER when the person has no membership, or no role, without which Twenty removes nobody.
+                HALF_MEMBER when the person has no membership, or no role, without which Twenty removes no one.
         """
         await self._not_ourselves(door, workspace_member_id)
         variables = {"workspaceMemberIdToDelete": workspace_member_id}
@@ -310,7 +312,7 @@ class TwentyClient:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.LAST_ADMIN_KEPT,
-                f"{self.system}: nobody is removed from workspace {door.workspace_id}, because the service account "
+                f"{self.system}: no one is removed from workspace {door.workspace_id}, because the service account "
                 f"{'has no member record there' if own is None else 'is the one to be removed'}.",
             )
 
@@ -319,14 +321,14 @@ class TwentyClient:
 
         It carries the role, or the workspace's default role for None.
 
-        Nothing is sent to whoever is a member or has an invitation already.
+        Twenty sends nothing to a person who is a member or has an invitation already.
 
         Raises:
             TwentyFault: REFUSED_BY_TWENTY, also at its limits: 10 to one address and 500 of a workspace in 7 days, 10
                 while the workspace's step INVITE_TEAM is pending.
             Fault: REFUSED_BY_TWENTY with Twenty's own words.
         """
-        # in another case Twenty would invite somebody who is a member already
+        # in another case Twenty would invite a person who is a member already
         variables = {"emails": [email.strip().lower()], "roleId": role_id}
         answer = await self._session.call_as(self.service_account, door, operations.SEND_INVITATIONS, variables)
         refused = [plain_text(text) for text in answer.errors if "already" not in text]
@@ -340,7 +342,7 @@ class TwentyClient:
     async def withdraw_invitations(self, door: Door, email: str) -> int:
         """Delete the personal invitations of this address to the workspace, and say how many there were.
 
-        Whoever has an account and an open invitation joins by signing in.
+        A person with an account and an open invitation joins by signing in.
         """
         found = await self._invitations(door, email)
         for invitation_id in found:
@@ -366,14 +368,14 @@ class TwentyClient:
         """Let an API key be refused from now on; revoking twice is revoking once."""
         await self._session.call_as(self.service_account, door, operations.REVOKE_API_KEY, {"id": key_id})
 
-    # --- proving that somebody is out ------------------------------------------------------------------------------
+    # --- proving that a person is out ------------------------------------------------------------------------------
 
     async def lets_in(self, account: Account, door: Door, token: Token | None) -> str | None:
         """Try to come in as that person who was removed: with a token from before, and by a new login.
 
         The new login is by password; where that is not ours or the account unknown by its e-mail, by impersonation,
         for which `user_id` is needed. It is tried only when the person has no invitation to the workspace, because
-        Twenty lets whoever has one join before it looks at the password.
+        Twenty lets a person with one join before it looks at the password.
 
         Args:
             account: the person, by the e-mail and the user id that they had as a member.
@@ -401,7 +403,7 @@ class TwentyClient:
         try:
             await self._session.call_with(token, operations.CURRENT_USER)
         except TwentyFault as fault:
-            # a token that is taken from nobody lets nobody in
+            # a token that Twenty accepts from no one lets no one in
             if not is_dead_token(fault.error):
                 raise
 
@@ -424,7 +426,7 @@ class TwentyClient:
         self._session.forget(account, door)
 
     async def sign_out(self, account: Account, door: Door) -> None:
-        """The same, and end the login, so that nobody finds it among their devices (servers from 2.38 on list them)."""
+        """The same, and end the login, so that their devices do not show it (servers from 2.38 on list them)."""
         await self._session.sign_out(account, door)
 
     async def current_user(self, account: Account, door: Door, *, by_new_login: bool = False) -> SeenUser:
@@ -456,6 +458,10 @@ class TwentyClient:
         update = {"name": {"firstName": first_name, "lastName": last_name}}
         variables = {"workspaceMemberId": workspace_member_id, "update": update}
         await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
+
+    async def call_in(self, door: Door, operation: Operation[T], variables: Mapping[str, Any] | None = None) -> T:
+        """Send an operation that a step brings itself, in that workspace as the service account."""
+        return await self._session.call_as(self.service_account, door, operation, variables)
 
     async def invite_nobody(self, door: Door) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""

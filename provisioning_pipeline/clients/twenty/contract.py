@@ -3,7 +3,7 @@
 Twenty refuses introspection to everyone without a workspace (production), and a fresh server has no workspace.
 So every operation is sent with its root field skipped: the server validates fields, arguments and types against
 its own schema, runs nothing, and names what it lacks. That works without a token and on any version. Only the steps
-of the wizard are asked by introspection, where somebody of ours is in a workspace.
+of the wizard are asked by introspection, where an account of ours is in a workspace.
 """
 
 import re
@@ -170,7 +170,7 @@ def lacking(messages: Iterable[str]) -> tuple[str, ...]:
 
 
 _MOST_NAMED: Final = 20
-"""A database that is another program's lacks everything, and nobody reads all of that."""
+"""A database that is another program's lacks everything, which would be too much to read."""
 
 
 def unsupported(system: str, missing: Iterable[str], *, version: str | None = None, older: bool = False) -> Fault:

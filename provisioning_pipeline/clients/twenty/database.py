@@ -244,7 +244,7 @@ class TwentyDatabase:
             SELECT w.id::text AS workspace_id, left(w.subdomain, 400) AS subdomain,
                    w."activationStatus"::text AS activation_status,
                    w."deletedAt" IS NOT NULL AS deleted, o."workspaceId" IS NOT NULL AS has_metadata,
-                   -- of a fleet at rest nobody asks, and ten thousand times take long to read
+                   -- of a fleet at rest no one asks, and ten thousand times take long to read
                    CASE WHEN w."activationStatus"::text IN ('PENDING_CREATION', 'ONGOING_CREATION', 'CREATED')
                        THEN w."createdAt" END AS created_at,
                    -- a time that is not yet, or no time at all, is now
@@ -429,7 +429,7 @@ class TwentyDatabase:
         return WorkspaceState(**rows[0]) if rows else None
 
     async def default_role(self, workspace_id: str) -> Role | None:
-        """The role that the workspace gives to whoever joins; None when it has none, or is not there."""
+        """The role that the workspace gives to those who join; None when it has none, or is not there."""
         rows = await self._fetch(
             """
             SELECT r.id::text AS id, r.label
@@ -474,7 +474,7 @@ class TwentyDatabase:
     async def workspace_left_behind(self, subdomain: str, creator_email: str, begun_at: datetime) -> str | None:
         """The workspace that a call of ours made although its answer was lost, by evidence.
 
-        It carries the subdomain that we chose, nobody activated it yet, its first member is our service account, and
+        It carries the subdomain that we chose, it was never activated, its first member is our service account, and
         it is not older than our intent, whose time is this database's own (`now`).
         """
         rows = await self._fetch(
@@ -541,7 +541,7 @@ _USER_IDS = 'SELECT id::text AS id FROM core."user" WHERE email = %s AND "delete
 """By the unique index; the other reads every account."""
 _USER_IDS_ANY_CASE = 'SELECT id::text AS id FROM core."user" WHERE lower(email) = %s AND "deletedAt" IS NULL'
 _USERS = 'SELECT id::text, left(lower(email), 400) FROM core."user" WHERE "deletedAt" IS NULL'
-"""No address has 400 characters; what is longer is nobody's."""
+"""No address has 400 characters; what is longer belongs to no one."""
 _SOME_USERS = """
     SELECT id::text, lower(email::text) FROM core."user" WHERE "deletedAt" IS NULL AND email = ANY(%s)
     UNION

@@ -78,7 +78,7 @@ def is_no_member(error: TwentyError) -> bool:
 
 
 def is_without_record(error: TwentyError) -> bool:
-    """The exchange of a login token is refused to somebody who has a membership: the member record is missing."""
+    """The exchange of a login token is refused to a person who has a membership: the member record is missing."""
     return error.message == "User is not a member of the workspace"
 
 
@@ -103,7 +103,7 @@ def is_used_login_token(error: TwentyError) -> bool:
 
 
 def is_password_login_off(error: TwentyError) -> bool:
-    """The workspace lets nobody log in or join by password; an impersonation comes in all the same."""
+    """The workspace lets no one log in or join by password; an impersonation comes in all the same."""
     return "password auth is not enabled for this workspace" in error.message.lower()
 
 
@@ -166,7 +166,7 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
             FaultKind.SERVER,
             Reason.CREATION_RESTRICTED,
             f"{system} allows no further workspace, or no account that has none: {text}. Set "
-            "IS_MULTIWORKSPACE_ENABLED=true there. From 2.38 on a server with workspaces signs up nobody new either, "
+            "IS_MULTIWORKSPACE_ENABLED=true there. From 2.38 on a server with workspaces signs up no one new either, "
             "unless they are invited: invite the service account into a workspace there first.",
             error,
         )
@@ -205,14 +205,14 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
         return TwentyFault(
             FaultKind.TENANT,
             Reason.LAST_ADMIN_KEPT,
-            f"{system} keeps the last Admin of a workspace. Give somebody else the role first.",
+            f"{system} keeps the last Admin of a workspace. Give another member the role first.",
             error,
         )
     if is_password_login_off(error):
         return TwentyFault(
             FaultKind.TENANT,
             Reason.PASSWORD_LOGIN_OFF,
-            f"{system}: the workspace lets nobody log in or join by password ({call}: {text}). An admin of the "
+            f"{system}: the workspace lets no one log in or join by password ({call}: {text}). An admin of the "
             "workspace turns Email and password on in Twenty (Settings > Security), or lets admins bypass that for "
             "our service account; the next run goes on.",
             error,
@@ -229,7 +229,7 @@ def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
         return TwentyFault(
             FaultKind.TENANT,
             Reason.INVITE_LINK_DISABLED,
-            f"{system}: the workspace's public invite link is off, so nobody can join without an e-mail. "
+            f"{system}: the workspace's public invite link is off, so no one can join without an e-mail. "
             "Turn it on in Twenty under Settings > Members, then run again.",
             error,
         )

@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 PATIENCE_SECONDS: Final = 8.0
 """A call that takes longer is asked about, and that question, or the call itself, is given as much time again."""
 GIVEN_UP_SECONDS: Final = 30.0
-"""So long nobody calls a server that was given up on; a run is over by then, and a service tries again."""
+"""For so long we do not call a server that we gave up on; a run is over by then, and a service tries again."""
 
 
 class HangingServer:
@@ -69,7 +69,7 @@ class HangingServer:
                 under_way.cancel()
                 await asyncio.gather(under_way, return_exceptions=True)
             elif not under_way.cancelled():
-                # who waits may have been cancelled as it failed, and asyncio logs an error that nobody looked at
+                # who waits may have been cancelled as it failed, and asyncio logs an error that was never retrieved
                 under_way.exception()
 
     def _fault(self, *, effect_unknown: bool) -> Fault:

@@ -26,7 +26,7 @@ class InviteLinks:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.INVITE_LINK_DISABLED,
-                f"{self._session.system}: workspace {door.workspace_id} has no invite link, so nobody can join without "
+                f"{self._session.system}: workspace {door.workspace_id} has no invite link, so no one can join without "
                 "an e-mail. Make one in Twenty under Settings > Members; the next run goes on.",
             )
         return InviteLink(answer.invite_hash, answer.is_public_invite_link_enabled)
@@ -36,7 +36,7 @@ class InviteLinks:
         await self._switch(door, enabled=True)
 
     async def turn_off(self, door: Door) -> None:
-        """Let nobody join by the invite link; members stay members."""
+        """Let no one join by the invite link; members stay members."""
         await self._switch(door, enabled=False)
 
     async def _switch(self, door: Door, *, enabled: bool) -> None:
@@ -48,7 +48,7 @@ class InviteLinks:
         return await self._session.first_taken((operations.RENEW_INVITE_LINK,)) is not None
 
     async def renew(self, door: Door) -> str:
-        """Give the workspace another invite link, on or off as before; with the one of before nobody joins any more.
+        """Give the workspace another invite link, on or off as before; no one joins with the earlier one any more.
 
         Twenty takes any text (run on 2.21.0), so it gets what Twenty itself makes: a random UUID.
         """

@@ -1,8 +1,8 @@
 """The records that each workspace keeps of its members, in its own schema, and what only SQL mends about them.
 
 Twenty keeps two rows for a member: the membership in core."userWorkspace", and a record in the workspace's own
-"workspaceMember". With one of them alone, or with a record that is marked as deleted, nobody comes in, and no call of
-Twenty's puts that right (measured on 2.21.0).
+"workspaceMember". With one of them alone, or with a record that is marked as deleted, the person cannot come in, and
+no call of Twenty's puts that right (measured on 2.21.0).
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -168,7 +168,7 @@ class MemberRecords:
         return int(rows[0]["found"])
 
     async def restore(self, workspace_id: str, record: MemberRecord) -> bool:
-        """Take the mark of deletion off a person's own record; False when somebody else did, or removed it for good.
+        """Take the mark of deletion off a person's own record; False when another session did, or removed it for good.
 
         Raises:
             Fault: HALF_MEMBER when our user may not write there, with the grant that is missing.
@@ -188,9 +188,9 @@ class MemberRecords:
         return touched > 0
 
     async def insert(self, workspace_id: str, entry: RosterEntry, first_name: str, last_name: str) -> None:
-        """Make the record of somebody who has a membership without one; everything else gets the table's defaults.
+        """Make the record of a person who has a membership without one; everything else gets the table's defaults.
 
-        For whom no join can be made: an account with a password of its own, or our own account, without which nobody
+        For whom no join can be made: an account with a password of its own, or our own account, without which no one
         could give it its role back. Nothing is written when there is a record.
 
         Raises:

@@ -25,7 +25,7 @@ class MemberRecord:
 class RosterEntry:
     """One membership of one workspace, with the person's member record in it.
 
-    Without a `workspace_member_id` it is half a member: nobody can come in as that person. `role` is a label, None
+    Without a `workspace_member_id` it is half a member: that person cannot come in. `role` is a label, None
     when there is none; the names are those of the member record, empty when there are none.
     """
 

@@ -237,7 +237,7 @@ class TwentySession:
         """The same with this very token, whether it is still good or not."""
         return await self._wire.call(operation, {}, token)
 
-    # --- somebody in a workspace ------------------------------------------------------------------------------
+    # --- a person in a workspace --------------------------------------------------------------------------------
 
     async def call_as(
         self,
@@ -278,7 +278,7 @@ class TwentySession:
         self._tokens.pop((account.email, door.workspace_id), None)
 
     async def sign_out(self, account: Account, door: Door) -> None:
-        """The same, and end the login, so that nobody finds it among their devices."""
+        """The same, and end the login, so that it does not show among the person's devices."""
         token = self._tokens.pop((account.email, door.workspace_id), None)
         if token:
             await self._wire.end(token)
@@ -354,8 +354,8 @@ class TwentySession:
                 raise
 
     async def login_token(self, account: Account, door: Door) -> Token:
-        """What `enter` takes, or a browser at the workspace's /verify: by password, or by impersonation of somebody
-        whom no password of ours lets in.
+        """What `enter` takes, or a browser at the workspace's /verify: by password, or by impersonation where no
+        password of ours lets the person in.
 
         Raises:
             Fault: as `log_in`.

@@ -3,12 +3,9 @@
 import dagster as dg
 
 from provisioning_pipeline.defs.onboarding.ops import detect_onboarding, verify_sample
-from provisioning_pipeline.defs.provisioning.ops import (
-    TRIGGER_TAG,
-    repair_onboarding,
-    report_reconciliation,
-    verify_logins,
-)
+from provisioning_pipeline.defs.provisioning.ops import STEP_OPS, TRIGGER_TAG, report_reconciliation
+from provisioning_pipeline.steps.logins.step import LOGINS
+from provisioning_pipeline.steps.onboarding.step import ONBOARDING
 
 _TAGS = {"capability": "onboarding", TRIGGER_TAG: "operator"}
 
@@ -18,7 +15,7 @@ _TAGS = {"capability": "onboarding", TRIGGER_TAG: "operator"}
 def onboarding_of_tenants() -> None:
     """detect → onboard → verify per tenant, then one report."""
     chunks, facts = detect_onboarding.alias("detect_tenants")()
-    done = chunks.map(repair_onboarding).map(verify_logins)
+    done = chunks.map(STEP_OPS[ONBOARDING.name]).map(STEP_OPS[LOGINS.name])
     report_reconciliation(facts, done.collect())
 
 

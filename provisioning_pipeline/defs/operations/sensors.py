@@ -1,6 +1,7 @@
 """The sensor that ends runs whose process is gone, so that the queue behind them moves on."""
 
 import asyncio
+from collections.abc import Collection
 
 import dagster as dg
 
@@ -13,7 +14,8 @@ from provisioning_pipeline.settings import Settings
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Marks runs of this code location as failed whose process is gone: killed together with all that would "
-    "have said so, by a restart of the machine, say. They hold up Dagster's queue otherwise. A run is dead when no "
+    "have said so, by a restart of the machine, say. They hold up Dagster's queue otherwise. In the ledger they, and "
+    "the command line's that were killed, end as cut. A run is dead when no "
     "process holds its lock in the ledger and Dagster has heard nothing of it for five minutes.",
 )
 def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -25,7 +27,8 @@ def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     if here is not None:
         asyncio.run(_remember(settings, here[0], here[1]))
     ended: list[str] = []
-    for run in unfinished_runs(instance, here, settings).dead:
+    unfinished = unfinished_runs(instance, here, settings)
+    for run in unfinished.dead:
         # it may have ended since it was looked at
         now = instance.get_run_by_id(run.run_id)
         if now is None or now.status is not run.status:
@@ -39,7 +42,25 @@ def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
                 "of it. It was killed, or its machine restarted. The next run goes on where it stopped.",
             )
         ended.append(run.run_id)
+    # between two processes of one run nobody holds its lock
+    at_work = [run.run_id for run in unfinished.at_work]
+    cut = asyncio.run(_end_in_ledger(settings, but=at_work))
+    ended += [run_id for run_id in cut if run_id not in ended]
     return dg.SkipReason(f"Ended {', '.join(ended)}: no process is left." if ended else "Every run has a process.")
+
+
+async def _end_in_ledger(settings: Settings, *, but: Collection[str]) -> list[str]:
+    """Record that runs without a process were cut, Dagster's and those of the command line; which these were."""
+    from provisioning_pipeline.ledger import schema
+    from provisioning_pipeline.ledger.cut_runs import CutRuns
+    from provisioning_pipeline.ledger.database import ledger_database
+    from provisioning_pipeline.run.under_way import end_gone_runs
+
+    async with ledger_database(settings, read_only=False) as database:
+        # after an upgrade the next run migrates it
+        if await schema.revision(database) != schema.HEAD:
+            return []
+        return await end_gone_runs(CutRuns(database), but=but)
 
 
 async def _remember(settings: Settings, location: str, repository: str) -> None:

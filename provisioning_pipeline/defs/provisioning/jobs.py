@@ -2,15 +2,7 @@
 
 import dagster as dg
 
-from provisioning_pipeline.defs.provisioning.ops import (
-    TRIGGER_TAG,
-    backfill_members,
-    detect_tenants,
-    provision_workspaces,
-    repair_onboarding,
-    report_reconciliation,
-    verify_logins,
-)
+from provisioning_pipeline.defs.provisioning.ops import STEP_OPS, TRIGGER_TAG, detect_tenants, report_reconciliation
 
 
 @dg.job(
@@ -23,5 +15,6 @@ from provisioning_pipeline.defs.provisioning.ops import (
 def reconcile_tenants() -> None:
     """detect → provision → members → onboard → verify per tenant, then one report."""
     chunks, facts = detect_tenants()
-    done = chunks.map(provision_workspaces).map(backfill_members).map(repair_onboarding).map(verify_logins)
-    report_reconciliation(facts, done.collect())
+    for take in STEP_OPS.values():
+        chunks = chunks.map(take)
+    report_reconciliation(facts, chunks.collect())

@@ -1,9 +1,9 @@
 """The ops of a reconciliation: detect_tenants → provision_workspaces → backfill_members → … → report."""
 
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 from pydantic import Field
@@ -17,7 +17,7 @@ from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
 from provisioning_pipeline.defs.resources import Workbench
 from provisioning_pipeline.model.forecast import Forecast
-from provisioning_pipeline.model.tenant import ClerkRead, Plan, Step, TenantPlan
+from provisioning_pipeline.model.tenant import ClerkRead, Plan, TenantPlan
 from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
@@ -26,7 +26,9 @@ from provisioning_pipeline.run.run import plan_and_foretell
 from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
 from provisioning_pipeline.run.totals import Totals
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps import STEPS
 from provisioning_pipeline.steps.chain import steps_for
+from provisioning_pipeline.steps.step import Step
 from provisioning_pipeline.views.health import Health, health_now
 from provisioning_pipeline.views.member_tables import PeopleAfter, people_after
 from provisioning_pipeline.views.onboarding_tables import OnboardingAfter, onboarding_after
@@ -223,45 +225,19 @@ def _step(context: dg.OpExecutionContext, workbench: Workbench, step: Step, chun
     )
 
 
-@dg.op(
-    out=dg.Out(Chunk),
-    description="Make the workspace through Twenty's own services, activate it, add its admin. Safe to run again.",
-)
-def provision_workspaces(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
-    """Workspace, activation, admin."""
-    return _step(context, workbench, Step.PROVISION_WORKSPACES, chunk)
+def _op_of(step: Step, priority: int) -> dg.OpDefinition:
+    def take(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
+        return _step(context, workbench, step, chunk)
 
-
-@dg.op(
-    out=dg.Out(Chunk),
-    description="Make every Clerk member the right member of the workspace: join without an e-mail, link, name, role; "
-    "and take out who left, where policy and budget say so.",
-)
-def backfill_members(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
-    """Members."""
-    return _step(context, workbench, Step.BACKFILL_MEMBERS, chunk)
-
-
-@dg.op(
-    out=dg.Out(Chunk),
-    tags={"dagster/priority": "1"},
-    description="Clear every pending onboarding step of the service account, the admin and the members.",
-)
-def repair_onboarding(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
-    """No wizard."""
-    return _step(context, workbench, Step.REPAIR_ONBOARDING, chunk)
-
-
-@dg.op(
-    out=dg.Out(Chunk),
     # a tenant that is further goes first, so that nobody waits for the whole fleet
-    tags={"dagster/priority": "2"},
-    description="Sign in as the admin and all members of a tenant that was changed: only COMPLETED in the right "
-    "workspace is ready.",
-)
-def verify_logins(context: dg.OpExecutionContext, chunk: Chunk, workbench: Workbench) -> dg.Output[Chunk]:
-    """A real login."""
-    return _step(context, workbench, Step.VERIFY_LOGINS, chunk)
+    tags = {"dagster/priority": str(priority)}
+    return dg.op(name=step.name, out=dg.Out(Chunk), tags=tags, description=step.description)(take)
+
+
+STEP_OPS: Final[Mapping[str, dg.OpDefinition]] = {
+    step.name: _op_of(step, priority) for priority, step in enumerate(step for step in STEPS if step.beside is None)
+}
+"""The op of each step that has one, in the order in which they are taken."""
 
 
 @dg.op(

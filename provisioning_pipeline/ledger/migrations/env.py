@@ -21,12 +21,12 @@ def run() -> None:
         poolclass=NullPool,
     )
     with engine.connect() as connection:
-        # a timeout that somebody set for our role is for queries; a migration that is cut would be tried for ever
+        # a timeout that was set for our role is for queries; a migration that is cut would be tried for ever
         for timeout in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             connection.execute(text(f"SET LOCAL {timeout} = 0"))
         if connection.scalar(text("SELECT current_setting('transaction_timeout', true)")) is not None:
             connection.execute(text("SET LOCAL transaction_timeout = 0"))
-        # names of our own are qualified, and nobody else's are meant
+        # names of our own are qualified, and no others are meant
         connection.execute(text("SET LOCAL search_path = pg_catalog, pg_temp"))
         there = text("SELECT to_regclass('provisioning.alembic_version') IS NOT NULL")
         if not connection.scalar(there):
@@ -40,7 +40,7 @@ def run() -> None:
         elif connection.scalar(there):
             # which only those can take who may write to the ledger
             connection.execute(text("LOCK TABLE provisioning.alembic_version IN SHARE ROW EXCLUSIVE MODE"))
-            # under the lock, so that nobody changes it between this look and what follows
+            # under the lock, so that nothing changes it between this look and what follows
             found = connection.scalars(text("SELECT version_num FROM provisioning.alembic_version")).all()
             check = context.config.attributes.get("check")
             if check and (found or connection.scalar(text(context.config.attributes["other_tables"]))):

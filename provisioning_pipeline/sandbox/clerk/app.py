@@ -44,7 +44,7 @@ ROUTES: dict[str, Handler] = {
 
 
 class Signer(Protocol):
-    """Signs a session token; without an organization, one of somebody who has none chosen."""
+    """Signs a session token; without an organization, one of a user who has none chosen."""
 
     def __call__(
         self, user_id: str, organization_id: str | None, *, version: Literal[1, 2], seconds: int, claims: dict[str, Any]
@@ -54,7 +54,7 @@ class Signer(Protocol):
 class WantedToken(BaseModel):
     """What `POST /sandbox/session-token` asks for. A claim replaces the usual one; null takes it away.
 
-    Somebody is named by `user_id` or `email`, an organization by its id, its slug or not at all.
+    The user is named by `user_id` or `email`, an organization by its id, its slug or not at all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -153,7 +153,7 @@ def _controls(gate: Gate, webhooks: Webhooks) -> list[Route]:
 
 
 def _session_token(state: ClerkState, sign: Signer) -> Route:
-    """For whoever wants to call as somebody who is signed in: no browser is needed."""
+    """For calls as a user who is signed in: no browser is needed."""
 
     async def session_token(request: Request) -> JSONResponse:
         try:

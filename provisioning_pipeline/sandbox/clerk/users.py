@@ -36,7 +36,7 @@ def _found(call: Call) -> list[User]:
     """The users that the filters let through, in their order of creation."""
     users = _candidates(call)
     filters = _filters(call)
-    # without filters nobody is looked at: a walk over 50,000 users would look at each of them once per page
+    # without filters no user is looked at: a walk over 50,000 users would look at each of them once per page
     return [user for user in users if all(passes(user) for passes in filters)] if filters else users
 
 

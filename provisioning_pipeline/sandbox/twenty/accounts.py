@@ -153,7 +153,7 @@ async def sign_up(
     if await user_by_email(call.db, email) is not None:
         raise forbidden("User already exists", "User already exists", "USER_ALREADY_EXISTS")
     await _check_destination(call, email)
-    # one that was deleted counts no more: whoever signs up then is admin (run on 2.21.0)
+    # one that was deleted counts no more: the next to sign up is admin (run on 2.21.0)
     admins = 'SELECT 1 AS found FROM core."user" WHERE "canAccessFullAdminPanel" AND "deletedAt" IS NULL LIMIT 1'
     first = await call.db.one(admins) is None
     check_password_strength(password)
@@ -260,7 +260,7 @@ async def exchange_login_token(_: None, info: GraphQLResolveInfo, loginToken: st
         }
         seconds = IMPERSONATION_REFRESH_SECONDS
     elif workspace["isTwoFactorAuthenticationEnforced"]:
-        # Nobody has a second factor here; one who impersonates needs none (recorded on 2.21.0).
+        # No one has a second factor here; one who impersonates needs none (recorded on 2.21.0).
         raise forbidden(
             "Two factor authentication setup required",
             "Two-factor authentication setup is required.",

@@ -38,7 +38,7 @@ TOKEN_ONLY = frozenset(
 HANGING_LOOK_SECONDS = 0.02
 
 # Of the calls without a token these hang with Redis away (recorded on 2.21.0): the one before its effect, and only
-# where nobody logged in of late, the other after it.
+# where no one logged in of late, the other after it.
 EXCHANGE, JOIN = "getAuthTokensFromLoginToken", "signUpInWorkspace"
 
 

@@ -204,7 +204,7 @@ async def access_tokens(runtime: Runtime, user_id: UUID, workspace: Row, refresh
     if workspace["activationStatus"] not in NOT_YET:
         member = await member_of(db, workspace, user_id)
         if member is None:
-            # A membership without a member record: nobody gets in (source only).
+            # A membership without a member record: no one gets in (source only).
             raise forbidden("User is not a member of the workspace", "User is not a member of the workspace.")
     claims = {
         "type": "ACCESS",

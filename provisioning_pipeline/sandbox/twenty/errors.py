@@ -90,7 +90,7 @@ def token_refused(message: str) -> TwentyError:
 
 
 def no_such_membership() -> TwentyError:
-    """A token whose account or membership is gone, in a place where nobody has it in a cache (recorded on 2.21.0)."""
+    """A token whose account or membership is gone, in a place where no cache has it (recorded on 2.21.0)."""
     return unauthenticated(
         "User or user workspace not found",
         "USER_NOT_FOUND",

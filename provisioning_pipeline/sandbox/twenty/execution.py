@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 from uuid import UUID
@@ -84,11 +85,28 @@ def build(
     return schema
 
 
+# a program asks with the same few documents again and again, and one is valid or not for a schema as it stands
+_DOCUMENTS = 512
+
+
+@lru_cache(_DOCUMENTS)
+def _parsed(query: str) -> DocumentNode:
+    return parse(query)
+
+
+@lru_cache(_DOCUMENTS)
+def _invalid(schema: GraphQLSchema, query: str, *, may_introspect: bool) -> tuple[GraphQLError, ...]:
+    """What is wrong with a document that parses."""
+    rules = specified_rules if may_introspect else (*specified_rules, NoSchemaIntrospectionCustomRule)
+    return tuple(validate(schema, _parsed(query), rules))
+
+
 class Document:
     """A parsed request: which operation runs, and which root fields it asks for."""
 
     def __init__(self, query: str, operation_name: str | None, variables: dict[str, Any] | None = None) -> None:
-        self.ast: DocumentNode = parse(query)
+        self.query = query
+        self.ast = _parsed(query)
         self.operation_name = operation_name
         self.variables = variables or {}
         self._operations = [node for node in self.ast.definitions if isinstance(node, OperationDefinitionNode)]
@@ -219,8 +237,7 @@ class Answer:
 async def answer(schema: GraphQLSchema, document: Document, call: Call) -> Answer:
     """Validate and run; what comes back is the JSON of the answer."""
     known = call.caller.workspace is not None or call.runtime.options.introspection_for_anonymous
-    rules = specified_rules if known else (*specified_rules, NoSchemaIntrospectionCustomRule)
-    refused = [entry_of(error) for error in validate(schema, document.ast, rules)]
+    refused = [entry_of(error) for error in _invalid(schema, document.query, may_introspect=known)]
     if refused:
         if not known:
             # Nor is a hint given to those who may not look at the schema (recorded on 2.21.0).

@@ -30,7 +30,7 @@ async def tie_of(db: Session, user_id: UUID, workspace_id: UUID) -> Row | None:
 
 
 def is_server_admin(tie: Row) -> bool:
-    """Whoever has either of the two rights over the whole server."""
+    """People with either of the two rights over the whole server."""
     return bool(tie["canImpersonate"] or tie["canAccessFullAdminPanel"])
 
 

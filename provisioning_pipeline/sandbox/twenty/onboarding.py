@@ -53,7 +53,7 @@ def steps(options: TwentyOptions) -> tuple[tuple[str, str], ...]:
 
 
 async def begin_for_creator(db: Session, options: TwentyOptions, user_id: UUID, workspace_id: UUID) -> None:
-    """Set what stands before whoever makes a workspace, and before everyone in it."""
+    """Set what stands before the one who makes a workspace, and before everyone in it."""
     further = (step.key for step in options.further_steps if step.for_creator)
     paying = (BOOK_CALL,) if options.billing and options.traits.reversible else ()
     for key in (*options.traits.creator, *paying, *further):
@@ -183,7 +183,7 @@ async def status(db: Session, options: TwentyOptions, user_id: UUID, workspace_i
         return None
     if workspace["activationStatus"] in options.traits.activating:
         return "WORKSPACE_ACTIVATION"
-    # Nobody pays here: with billing on, newer servers ask for a plan until the workspace is more than CREATED.
+    # No one pays here: with billing on, newer servers ask for a plan until the workspace is more than CREATED.
     unpaid = options.billing and (not options.traits.reversible or workspace["activationStatus"] == "CREATED")
     variables = await user_variables(db, user_id, workspace_id)
     for key, name in steps(options):

@@ -12,8 +12,8 @@ class FurtherStep:
     Args:
         key: the key of its rows, like `ONBOARDING_IMPORT_DATA_PENDING`.
         status: what `onboardingStatus` then says, like `IMPORT_DATA`; none that 2.21.0 has.
-        for_creator: whoever makes a workspace gets it there.
-        for_joiners: whoever joins a workspace gets it there.
+        for_creator: the one who makes a workspace gets it there.
+        for_joiners: everyone who joins a workspace gets it there.
     """
 
     key: str
@@ -35,7 +35,7 @@ class TwentyOptions:
         introspection_for_anonymous: answer introspection without a token, as a development server does.
         email_verification_required: the public settings say that new members must answer an e-mail first.
         second_factor_for_other_workspaces: refuse impersonation across workspaces for want of a second
-            factor, as every server outside development does (source only); nobody has one here.
+            factor, as every server outside development does (source only); no one has one here.
         lacking: root fields taken out of the schemas, as on a server of another version. What they would clear is
             set all the same.
         further_steps: onboarding steps of a newer version, in the order in which they are shown.

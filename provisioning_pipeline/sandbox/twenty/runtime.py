@@ -54,7 +54,7 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever the bearer token speaks for. All None: nobody."""
+    """The person that the bearer token stands for. All None: no one."""
 
     user: Row | None = None
     workspace: Row | None = None

@@ -7,6 +7,7 @@ has `skipBookOnboardingStep` where 2.21 has `triggerInstallAppsOnboardingStep`.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from graphql import (
     GraphQLArgument,
@@ -37,7 +38,7 @@ from provisioning_pipeline.sandbox.twenty import (
 )
 from provisioning_pipeline.sandbox.twenty.execution import build, schema_text
 from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
-from provisioning_pipeline.sandbox.twenty.versions import Version
+from provisioning_pipeline.sandbox.twenty.versions import TRAITS, Version
 
 _CORE = (
     accounts.query,
@@ -119,21 +120,23 @@ class Endpoints:
 
 def endpoints(options: TwentyOptions) -> Endpoints:
     """The executable schemas of a server with these options."""
-    further = _further_statuses(options)
-    if options.traits.reversible:
-        metadata = build(
-            "schema.graphql", (*_CORE, *_NEWER_CORE), options.lacking | _GONE[options.version], further + _NEWER
-        )
+    return _endpoints(options.version, options.lacking, _further_statuses(options))
+
+
+@cache  # tests start hundreds of servers of a few kinds, and each kind takes a fifth of a second
+def _endpoints(version: Version, lacking: frozenset[str], further: str) -> Endpoints:
+    if TRAITS[version].reversible:
+        metadata = build("schema.graphql", (*_CORE, *_NEWER_CORE), lacking | _GONE[version], further + _NEWER)
         _may_be_skipped_by_the_server(metadata)
-    elif options.version != "1.x":
-        metadata = build("schema.graphql", _CORE, options.lacking, further)
-    if options.version != "1.x":
-        return Endpoints(metadata, build("records.graphql", _RECORDS, options.lacking), build_schema(_NO_RECORDS))
-    core, lacking = (*_CORE, onboarding.older_mutation), options.lacking | NEWER_FIELDS
+    elif version != "1.x":
+        metadata = build("schema.graphql", _CORE, lacking, further)
+    if version != "1.x":
+        return Endpoints(metadata, build("records.graphql", _RECORDS, lacking), build_schema(_NO_RECORDS))
+    core, missing = (*_CORE, onboarding.older_mutation), lacking | NEWER_FIELDS
     older = further + _OLDER
     both = older + _added(schema_text("schema.graphql"), schema_text("records.graphql"))
-    metadata = build("schema.graphql", core, lacking | AUTH_FIELDS, older)
-    graphql = build("schema.graphql", (*core, *_RECORDS), lacking, both)
+    metadata = build("schema.graphql", core, missing | AUTH_FIELDS, older)
+    graphql = build("schema.graphql", (*core, *_RECORDS), missing, both)
     for schema in (metadata, graphql):
         _forget_what_is_newer(schema)
     return Endpoints(metadata, graphql, graphql)

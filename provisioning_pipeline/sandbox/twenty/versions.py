@@ -31,7 +31,7 @@ class Traits:
     Args:
         told: the version that the public settings give; None where they give none.
         steps: key and status of each onboarding step; the first pending one is the status.
-        creator: the keys that are set for whoever makes a workspace.
+        creator: the keys that are set for the one who makes a workspace.
         new_account: the keys that are set for an account made by joining.
         activating: the statuses in which a workspace shows no step but its own activation.
         sessions: token-issuing calls set a cookie and leave a row, and `signOut` is there (always on since August

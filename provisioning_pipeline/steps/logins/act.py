@@ -13,7 +13,10 @@ from provisioning_pipeline.ledger.proofs import COMPLETED, Proof, Proofs
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import Origin
-from provisioning_pipeline.model.tenant import AdminUnknown, Change
+from provisioning_pipeline.model.tenant import AdminUnknown
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import ENTERING
+from provisioning_pipeline.steps.onboarding.changes import STORE_LINK
 from provisioning_pipeline.steps.scope import Scope, open_door
 
 _KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED, Reason.WRONG_WORKSPACE})
@@ -30,15 +33,6 @@ LOGIN_REASONS = _KEPT_OUT | {
 _UNPAID = "PLAN_REQUIRED"
 """What Twenty shows to members of a workspace without the subscription that the server asks for (source only)."""
 _CAME_IN = frozenset({Reason.WRONG_WORKSPACE, Reason.WIZARD_SHOWS})
-_ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER})
-_CHANGES_EVERYBODY = _ENTERING | {
-    Change.CREATE_WORKSPACE,
-    Change.ADOPT_WORKSPACE,
-    Change.ACTIVATE_WORKSPACE,
-    Change.ADD_ADMIN,
-    Change.CLEAR_ONBOARDING,
-}
-"""After one of these every member of ours is looked at, not only those whom it was about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +174,9 @@ async def settle_proved(scope: Scope, link: Link, logins: int, *, first: str) ->
         ready_status=scope.ready_status,
         pending_statuses=scope.pending_statuses,
     )
-    stored = Change.STORE_LINK in scope.plan.changes and changed
-    if stored and Change.STORE_LINK not in {outcome.change for outcome in scope.outcomes}:
-        async with scope.change(Change.STORE_LINK, f"status {scope.ready_status} in {scope.registry.table}"):
+    stored = STORE_LINK in scope.plan.changes and changed
+    if stored and STORE_LINK not in {outcome.change for outcome in scope.outcomes}:
+        async with scope.change(STORE_LINK, f"status {scope.ready_status} in {scope.registry.table}"):
             pass
 
 
@@ -203,12 +197,12 @@ async def _members(scope: Scope) -> list[Login]:
 async def _others(scope: Scope, admin_user_id: str) -> list[Login]:
     """The members besides the admin who are to be looked at."""
     members = await scope.members.of_tenant(scope.database_name)
-    entered = {member.clerk_user_id for member in scope.plan.members if _ENTERING & set(member.changes)}
+    entered = {member.clerk_user_id for member in scope.plan.members if ENTERING & set(member.changes)}
     proofs = Proofs(scope.ledger.database)
     await proofs.forget_strangers([scope.database_name])
     failed = {proof.twenty_user_id for proof in await proofs.of([scope.database_name]) if not proof.completed}
     done = {*scope.plan.changes, *(outcome.change for outcome in scope.outcomes)}
-    everybody = bool(_CHANGES_EVERYBODY & done)
+    everybody = any(change.proves_everybody for change in done)
     return [
         Login(row["twenty_user_id"], row["email"], anew=row["clerk_user_id"] not in entered)
         for row in members
@@ -227,7 +221,7 @@ def _origins(scope: Scope, found: Sequence[tuple[Login, "_Failed | None"]]) -> I
 async def _look(scope: Scope, door: Door, login: Login, seen: dict[Login, "_Failed | None"]) -> None:
     """Keep in `seen` how this login failed, or that it did not; only what befalls the server goes on as a fault."""
     try:
-        async with scope.change(Change.PROVE_LOGIN, login.email):
+        async with scope.change(PROVE_LOGIN, login.email):
             await _log_in(scope, door, login)
     except _Failed as failed:
         seen[login] = failed

@@ -19,7 +19,8 @@ from provisioning_pipeline.model.onboarding import (
     pending_for,
     rows_in_the_way,
 )
-from provisioning_pipeline.model.tenant import Admin, Change
+from provisioning_pipeline.model.tenant import Admin
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS, STORE_LINK
 from provisioning_pipeline.steps.row_removal import kept
 from provisioning_pipeline.steps.scope import Scope, open_door
 
@@ -88,7 +89,7 @@ async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Accoun
     if not left:
         return
     async with (
-        scope.change(Change.REMOVE_ROWS, _in_words(left)),
+        scope.change(REMOVE_ROWS, _in_words(left)),
         kept(scope.removed_rows, scope.run_id, scope.database_name, scope.client.name) as keep,
     ):
         await scope.server.database.remove_rows(left, keep)
@@ -122,7 +123,7 @@ async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Le
         call = scope.client.clear_step(account, door, operation)
     else:
         return
-    async with scope.change(Change.CLEAR_ONBOARDING, f"{key} of {account.email}"):
+    async with scope.change(CLEAR_ONBOARDING, f"{key} of {account.email}"):
         await call
 
 
@@ -159,5 +160,5 @@ async def _store_link(scope: Scope, door: Door, admin_user_id: str | None) -> No
         scope.database_name, door.workspace_id, admin_user_id, ready_status=None, pending_statuses=()
     )
     if changed:
-        async with scope.change(Change.STORE_LINK, f"workspace {door.workspace_id} in {scope.registry.table}"):
+        async with scope.change(STORE_LINK, f"workspace {door.workspace_id} in {scope.registry.table}"):
             pass

@@ -19,14 +19,22 @@ from provisioning_pipeline.ledger.members import MemberIntent
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
-from provisioning_pipeline.model.tenant import Admin, Change
+from provisioning_pipeline.model.tenant import Admin
 from provisioning_pipeline.steps.account_ownership import refused, unproved
 from provisioning_pipeline.steps.members.act.entering import Newcomer, enter, restorable, restore
 from provisioning_pipeline.steps.members.act.invite_links import opened
 from provisioning_pipeline.steps.members.act.last_look import must_still_be_admin
 from provisioning_pipeline.steps.members.act.left_over import put_right
 from provisioning_pipeline.steps.members.act.work import about_person
+from provisioning_pipeline.steps.members.changes import SET_ROLE
 from provisioning_pipeline.steps.scope import Scope, open_door
+from provisioning_pipeline.steps.workspaces.changes import (
+    ACTIVATE_WORKSPACE,
+    ADD_ADMIN,
+    ADOPT_WORKSPACE,
+    CREATE_WORKSPACE,
+    REJOIN_WORKSPACE,
+)
 from provisioning_pipeline.steps.workspaces.plan.standing import ACTIVE, UNFINISHED, demoted, removed, unpaid
 
 _MADE = frozenset({"ACTIVE", "CREATED"})
@@ -51,7 +59,7 @@ async def provision_workspace(scope: Scope) -> None:
     door = await open_door(scope, link) if link.workspace_id else await _make_workspace(scope)
     status = await _activate(scope, door)
     scope.door = door
-    if Change.REJOIN_WORKSPACE in scope.plan.changes:
+    if REJOIN_WORKSPACE in scope.plan.changes:
         await _rejoin(scope, door)
     scope.set(unpaid(door.workspace_id) if status == "CREATED" else ACTIVE)
     if isinstance(scope.plan.admin, Admin):
@@ -128,7 +136,8 @@ async def _create(scope: Scope, intent: Intent) -> Door | None:
             if fault.effect_unknown and lost < _LOST_ANSWERS:
                 continue
             if fault.reason in _NOTHING_MADE:
-                await scope.ledger.drop_intent(intent, scope.database_name, f"made nothing: {fault.reason}")
+                why = f"made nothing: {fault.reason}"
+                await scope.ledger.drop_intent(intent, scope.database_name, why, run_id=scope.run_id)
             if fault.reason in (Reason.SUBDOMAIN_TAKEN, Reason.SUBDOMAIN_REFUSED):
                 return None
             raise
@@ -138,10 +147,10 @@ async def _create(scope: Scope, intent: Intent) -> Door | None:
 
 async def _create_once(scope: Scope, intent: Intent) -> Created:
     scope.server.must_take_workspaces()
-    async with scope.change(Change.CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
+    async with scope.change(CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
         created = await scope.client.create_workspace(scope.plan.tenant.name, intent.subdomain)
         await scope.ledger.store_workspace(
-            intent, scope.database_name, created.door.workspace_id, created.door.url, "created"
+            intent, scope.database_name, created.door.workspace_id, created.door.url, run_id=scope.run_id
         )
         return created
 
@@ -152,9 +161,14 @@ async def _adopt_left_behind(scope: Scope, intent: Intent) -> Door | None:
     )
     if workspace_id is None:
         return None
-    async with scope.change(Change.ADOPT_WORKSPACE, f"{intent.subdomain} on {intent.server}, left by a lost answer"):
+    told = f"{intent.subdomain} on {intent.server}, left by a lost answer"
+    if intent.run_id != scope.run_id:
+        told += f" of run {intent.run_id}, which was cut"
+    async with scope.change(ADOPT_WORKSPACE, told):
         door = await scope.client.door(workspace_id)
-        await scope.ledger.store_workspace(intent, scope.database_name, workspace_id, door.url, "adopted")
+        await scope.ledger.store_workspace(
+            intent, scope.database_name, workspace_id, door.url, run_id=scope.run_id, left_behind=True
+        )
     return door
 
 
@@ -163,7 +177,7 @@ async def _adopt_registered(scope: Scope, workspace_id: str) -> Door:
     subdomain = scope.plan.subdomains[0]
     before = scope.plan.renamed_from
     told = f"{subdomain} on {scope.client.name}, named by the registry"
-    async with scope.change(Change.ADOPT_WORKSPACE, f"{told}; its database was called {before}" if before else told):
+    async with scope.change(ADOPT_WORKSPACE, f"{told}; its database was called {before}" if before else told):
         door = await scope.client.door(workspace_id)
         await scope.ledger.adopt_workspace(
             scope.database_name, scope.client.name, subdomain, workspace_id, door.url, renamed_from=before
@@ -185,7 +199,7 @@ async def _activate(scope: Scope, door: Door) -> str:
             Reason.WORKSPACE_SUSPENDED,
             f"Twenty says {status} of workspace {door.workspace_id}. Reactivate it in Twenty's admin panel.",
         )
-    async with scope.change(Change.ACTIVATE_WORKSPACE, door.workspace_id):
+    async with scope.change(ACTIVATE_WORKSPACE, door.workspace_id):
         try:
             answered = await scope.client.activate_workspace(door)
         except Fault as fault:
@@ -247,7 +261,7 @@ async def _state(scope: Scope, door: Door) -> WorkspaceState:
 async def _rejoin(scope: Scope, door: Door) -> None:
     """Come back by the invitation of a workspace's admin: whoever has one joins by signing in."""
     account = scope.client.service_account.email
-    async with scope.change(Change.REJOIN_WORKSPACE, f"{account} in {door.workspace_id}"):
+    async with scope.change(REJOIN_WORKSPACE, f"{account} in {door.workspace_id}"):
         await scope.client.current_user(scope.client.service_account, door, by_new_login=True)
         users = await scope.server.database.user_ids(account)
         rows = await scope.server.database.service_access(users, account, [door.workspace_id])
@@ -305,7 +319,7 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
             "mends that.",
         )
     if entry is None or entry.role != ADMIN_ROLE:
-        async with scope.change(Change.SET_ROLE, f"{admin.email}: {ADMIN_ROLE}"):
+        async with scope.change(SET_ROLE, f"{admin.email}: {ADMIN_ROLE}"):
             role = await scope.client.role_id(door, ADMIN_ROLE)
             await scope.client.set_role(door, seen.workspace_member_id, role)
             state = await scope.server.database.member_state(door.workspace_id, admin.email)
@@ -337,7 +351,7 @@ async def _enter(scope: Scope, door: Door, roster: Roster, admin: Admin) -> bool
         entry.user_id if entry else None,
         admin.first_name,
         admin.last_name,
-        Change.ADD_ADMIN,
+        ADD_ADMIN,
         admin.email,
     )
     try:

@@ -11,7 +11,7 @@ from provisioning_pipeline.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody in the organization of the tenant."""
+    """A person in the organization of the tenant."""
 
     email: str
     first_name: str
@@ -35,7 +35,7 @@ class Bench(Protocol):
         """Put back what was remembered."""
 
     def leave(self, email: str) -> None:
-        """Somebody leaves the organization."""
+        """A person leaves the organization."""
 
     def workspace_at_clerk(self) -> str | None:
         """The workspace id in the organization's public metadata."""

@@ -38,13 +38,13 @@ from provisioning_pipeline.tasks.certify.trial import Blocked, NoPlace, Trial, U
 NEVER: Final = (
     "Personal invitations by e-mail (sendInvitations with an address): a certification sends no e-mail.",
     "Servers that are full, Redis or PostgreSQL of Twenty away, and a server that crashes during an activation: a "
-    "certification disturbs nobody.",
+    "certification disturbs no one.",
     "Enterprise features, billing, captcha, e-mail verification, single sign-on: this program does not use them.",
     "Kills at writes to registry and ledger: they do not depend on the server, and the project's tests have them.",
 )
 _WITHOUT_CLERK: Final = "Clerk: left out (--skip-clerk)."
-_LIFE: Final = ("Crash points", "a tenant's life that nobody cuts", "comes to a good end")
-_EMAILS: Final = ("E-mails", "e-mail silence", "no e-mail goes to anybody because of what was done here")
+_LIFE: Final = ("Crash points", "a tenant's undisturbed life", "comes to a good end")
+_EMAILS: Final = ("E-mails", "e-mail silence", "no e-mail goes out because of what was done here")
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Wanted:
     Args:
         server: the server on trial, of the settings.
         bench: where a tenant's life is tried; None: crash points are left out, for the reason in `without_bench`.
-        mail: who knows what e-mails left; None: nobody.
+        mail: what knows which e-mails left; None: nothing does.
         clerk: look at Clerk, too; with `session_token`, at that token. None: not at all.
     """
 
@@ -338,7 +338,7 @@ def _witness(mail: MailWitness | None, report: _Report, progress: Progress) -> N
         seen = (
             f"e-mails were sent to {', '.join(ours)}"
             if ours
-            else f"{unknown} e-mails were sent meanwhile, and {mail.name} does not say to whom"
+            else f"{unknown} e-mails were sent meanwhile, and {mail.name} does not say to which address"
             if unknown
             else f"none in {mail.name}"
         )

@@ -73,7 +73,7 @@ async def _delete(trial: Trial, door: Door) -> None:
 async def remove_everything(trial: Trial, linked: Collection[str]) -> Cleaned:
     """Delete every workspace and account that a certification made, and leave the service account as it was.
 
-    Trouble with one of them keeps nobody from the others.
+    Trouble with one of them does not stop the others.
     """
     cleaned = Cleaned()
     found = await workspaces_of_ours(trial, linked)
@@ -163,7 +163,7 @@ async def restore_service_account(trial: Trial) -> str | None:
         )
     except Unseen as unseen:
         return (
-            f"{trial.service.email} went with its last workspace, and {unseen}. Have somebody set "
+            f"{trial.service.email} went with its last workspace, and {unseen}. Have an admin set "
             f'"deletedAt" of its row in core."user" to null (id {rows[0]["id"]}).'
         )
     await trial.session.sign_in_service_account(operations.SIGN_IN)
@@ -177,6 +177,6 @@ async def _signed_up_again(trial: Trial) -> bool:
     try:
         await trial.session.sign_up_service_account()
     except Fault:
-        # a server that lets nobody sign up any more; the row is brought back instead
+        # a server that lets no one sign up any more; the row is brought back instead
         return False
     return await trial.database.is_server_admin(trial.service.email)

@@ -80,7 +80,7 @@ async def look_at_clerk(clerk: ClerkTrial, run: str, not_looked_at: Callable[[st
         if not looking.is_development:
             not_looked_at("Writes at Clerk: they are tried on a development instance only.")
     not_looked_at("Clerk's answer beyond its rate limit (429): a certification provokes none.")
-    not_looked_at("Clerk's webhooks: they are signed and sent by Clerk alone; see docs/operations.md to try one.")
+    not_looked_at("Clerk's webhooks: they are signed and sent by Clerk alone; see docs/installation.md to try one.")
     return found
 
 
@@ -269,7 +269,7 @@ _BEHAVIOURS: tuple[tuple[str, str, Callable[[_Looking], Awaitable[Seen | str]]],
     ("page limits", f"{MOST_PER_PAGE} on a page; more is refused or cut", _page_limit),
     ("order_by=+created_at", "oldest first", _order),
     ("starting_after", "goes on after the user that it names", _cursor),
-    ("somebody who is not there", "HTTP 404 with Clerk's errors", _missing),
+    ("a user who does not exist", "HTTP 404 with Clerk's errors", _missing),
     ("rate-limit headers", "are noted", _limit_headers),
     ("public keys", "an RSA key under the instance's id, at each issuer", _keys),
     ("a session token", "is verified", _session),

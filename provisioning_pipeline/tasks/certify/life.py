@@ -1,4 +1,4 @@
-"""The life of one tenant, killed at every call and run again: each time the end must be that of a life nobody cut.
+"""The life of one tenant, killed at every call and run again: each time the end must be that of an undisturbed life.
 
 Points up to the activation make a workspace each. Those after it share one, which is set back in between: members are
 taken out by Twenty's own calls, rows of the wizard are put back by SQL, registry and ledger from a copy.
@@ -31,7 +31,7 @@ State = dict[str, Any]
 
 
 class LifeFailed(Exception):
-    """Not even a run that nobody kills comes to a good end; the text says what it came to."""
+    """Not even an undisturbed run comes to a good end; the text says what it came to."""
 
 
 @dataclass
@@ -142,7 +142,7 @@ class Life:
     async def _uncut(self, slug: str = "") -> Ran:
         ran = await self._ran(slug or self._slug)
         if ran.trouble:
-            raise LifeFailed(f"a run that nobody killed ended with {ran.trouble}")
+            raise LifeFailed(f"an undisturbed run ended with {ran.trouble}")
         return ran
 
     async def _ran(self, slug: str, cut: Cut | None = None) -> Ran:

@@ -20,7 +20,7 @@ class MailWitness(Protocol):
         """What it looks at."""
 
     def sent(self) -> tuple[list[str], int]:
-        """Addresses of ours to which e-mails were sent since it began to look, and how many e-mails nobody can tell
+        """Addresses of ours to which e-mails were sent since it began to look, and how many e-mails we cannot tell
         the address of."""
 
 

@@ -4,7 +4,7 @@ import re
 import secrets
 
 DISPLAY_NAME = "Thrown away by provisioning certify"
-"""Name of every workspace that is made; nobody else would call theirs so."""
+"""Name of every workspace that is made; no one else would call theirs so."""
 EMAIL_DOMAIN = "certify.example"
 """Reserved for documentation (RFC 2606): no mail is ever delivered there."""
 SUBDOMAIN = re.compile(r"certify-[0-9a-f]{8}-[a-z0-9]{1,8}(-[a-z0-9]{1,12})?")

@@ -94,7 +94,7 @@ class Trial:
         return self.session.service_account
 
     def person(self) -> Account:
-        """Somebody who has no account yet; the password is derived, as for every account that this program makes."""
+        """A person who has no account yet; the password is derived, as for every account that this program makes."""
         self._people += 1
         address = email(self.run, f"b{self._people}")
         return Account(address, derived_password(self.key, address))
@@ -183,7 +183,7 @@ class Trial:
             raise NoPlace(
                 f"certify needs two free places on {self.session.system}; it found {found or 'none'} "
                 f"({refusal.rstrip('.')}). Delete "
-                "workspaces there that nobody needs, or give it an enterprise key, or certify another server of the "
+                "workspaces there that no one needs, or give it an enterprise key, or certify another server of the "
                 f"same version and settings; then start `provisioning certify` again."
             )
 
@@ -200,18 +200,18 @@ class Trial:
         return Place(door, link.hash, await self.client.roles(door), seen.user_id, seen.workspace_member_id)
 
     async def join(self, account: Account, place: Place) -> Joined:
-        """Have somebody join by the invite link; the token that comes of it is not used."""
+        """Have a person join by the invite link; the token that comes of it is not used."""
         variables = {**account.credentials(), "workspaceInviteHash": place.invite_hash}
         return await self.wire.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
 
     async def joined(self, place: Place | None = None) -> Account:
-        """Somebody new who is a member.
+        """A new person who is a member.
 
         Raises:
             Blocked: when they could not join.
         """
         place, account = place or self.in_main(), self.person()
-        await setting_up("nobody could join the workspace", self.join(account, place))
+        await setting_up("no one could join the workspace", self.join(account, place))
         return Account(account.email, account.password, (await self.entry(account, place)).user_id)
 
     # --- questions

@@ -9,7 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add what the HTTP door needs."""
+    """Add what the HTTP API needs."""
     op.execute(
         """
         ALTER TABLE provisioning.tenant_link ADD COLUMN marked_by text, ADD COLUMN asked_admin_email text;

@@ -1,9 +1,9 @@
 """Which workspaces in tenant databases were inserted by SQL, and who is to be taken over from them."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 
-from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
 
 
 class Check(StrEnum):
@@ -46,6 +46,18 @@ def members_to_take_over(
                 if "@" in member.email and member.email not in at_clerk and member.email not in inside:
                     found.setdefault(member.email, member)
     return tuple(found.values())
+
+
+def old_names(looks: Mapping[str, Look], registered: Collection[str]) -> dict[str, str]:
+    """Database name → what the database itself says that its tenant is called.
+
+    A hand-made workspace keeps its name; where the registry has no row, whatever workspace is there tells it.
+    """
+    found = {
+        name: old_display_name([place for place in look.workspaces if name not in registered or failed_checks(place)])
+        for name, look in looks.items()
+    }
+    return {name: called for name, called in found.items() if called}
 
 
 def old_display_name(workspaces: Sequence[FoundWorkspace]) -> str | None:

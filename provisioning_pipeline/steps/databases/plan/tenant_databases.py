@@ -11,14 +11,9 @@ import pandas as pd
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
 from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import (
-    Change,
-    DatabasePlan,
-    HandMade,
-    MemberPlan,
-    TenantPlan,
-)
+from provisioning_pipeline.model.tenant import DatabasePlan, HandMade, MemberPlan, TenantPlan
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline.steps.databases.changes import MEND_WORKSPACE
 from provisioning_pipeline.steps.databases.plan.hand_made import failed_checks, members_to_take_over
 from provisioning_pipeline.steps.databases.plan.inspections import evidence_under
 from provisioning_pipeline.steps.databases.plan.take_over import (
@@ -29,8 +24,11 @@ from provisioning_pipeline.steps.databases.plan.take_over import (
     known_domains,
     take_over,
 )
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, SET_NAME, SET_ROLE
 from provisioning_pipeline.steps.members.plan.people import People
 from provisioning_pipeline.steps.members.plan.tenant_members import workspace_usable
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS
 
 _ACTIVATING = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 _MOST_NAMED = 3
@@ -232,12 +230,12 @@ def with_database(
     )
     changes = [
         *entry.changes,
-        *([Change.REMOVE_ROWS] if repaired else []),
-        *([Change.MEND_WORKSPACE] if mended else []),
+        *([REMOVE_ROWS] if repaired else []),
+        *([MEND_WORKSPACE] if mended else []),
     ]
     if members:
         changes += [change for member in members for change in member.changes]
-        changes += [Change.CLEAR_ONBOARDING, Change.PROVE_LOGIN]
+        changes += [CLEAR_ONBOARDING, PROVE_LOGIN]
     newer = (now, _to_come(members)) if members else (now,)
     return replace(
         entry,
@@ -295,7 +293,7 @@ def _waits(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> bool:
 def _member(found: FoundMember, entry: TenantPlan, policy: DatabasePolicy) -> MemberPlan:
     # where there is an organization, who is admin is Clerk's word
     admin = found.role == ADMIN_ROLE and entry.tenant.clerk_org_id is None
-    named = (Change.SET_NAME,) if found.first_name or found.last_name else ()
+    named = (SET_NAME,) if found.first_name or found.last_name else ()
     return MemberPlan(
         clerk_user_id=None,
         email=found.email,
@@ -303,7 +301,7 @@ def _member(found: FoundMember, entry: TenantPlan, policy: DatabasePolicy) -> Me
         last_name=found.last_name,
         role=ADMIN_ROLE if admin else policy.default_role,
         twenty_user_id=None,
-        changes=(Change.ADD_MEMBER, *named, Change.SET_ROLE),
+        changes=(ADD_MEMBER, *named, SET_ROLE),
         why="of the hand-made workspace; Clerk does not know them",
     )
 

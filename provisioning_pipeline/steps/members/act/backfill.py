@@ -10,20 +10,26 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.ledger.members import MemberIntent
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, MemberPlan
+from provisioning_pipeline.model.tenant import MemberPlan
 from provisioning_pipeline.steps.members.act.at_clerk import store_at_clerk
 from provisioning_pipeline.steps.members.act.joining import join_all
 from provisioning_pipeline.steps.members.act.last_look import who_may_enter
-from provisioning_pipeline.steps.members.act.leaving import LEAVING, forget_left, leave
+from provisioning_pipeline.steps.members.act.leaving import forget_left, leave
 from provisioning_pipeline.steps.members.act.left_over import put_right
 from provisioning_pipeline.steps.members.act.settling import settle
 from provisioning_pipeline.steps.members.act.uninviting import withdraw_all
 from provisioning_pipeline.steps.members.act.work import Work, finding_about, guarded
+from provisioning_pipeline.steps.members.changes import (
+    ADD_MEMBER,
+    DEMOTE_MEMBER,
+    ENTERING,
+    LEAVING,
+    SET_ROLE,
+)
 from provisioning_pipeline.steps.members.plan.tenant_members import synced
 from provisioning_pipeline.steps.scope import Scope, open_door
 
-_ENTERING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER})
-_ROLE_CHANGES = frozenset({Change.ADD_MEMBER, Change.SET_ROLE, Change.DEMOTE_MEMBER})
+_ROLE_CHANGES = frozenset({ADD_MEMBER, SET_ROLE, DEMOTE_MEMBER})
 
 
 async def backfill_members(scope: Scope) -> None:
@@ -60,7 +66,7 @@ async def backfill_members(scope: Scope) -> None:
 
 def _intent(work: Work, member: MemberPlan) -> MemberIntent | None:
     """Who is about to be let in, or raised, without a link: from then on they can be missed, wherever the run ends."""
-    if member.clerk_user_id is None or not _ENTERING & set(member.changes):
+    if member.clerk_user_id is None or not ENTERING & set(member.changes):
         return None
     entry = work.entry(member)
     return MemberIntent(member.clerk_user_id, entry.user_id if entry else member.twenty_user_id, member.email)

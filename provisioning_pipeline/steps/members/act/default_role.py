@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.changes import RESTORE_DEFAULT_ROLE
 from provisioning_pipeline.steps.scope import Scope
 
 
@@ -45,6 +45,6 @@ async def give_back(scope: Scope, door: Door, own: str, *, lent: str | None = No
     theirs = lent is not None and (now is None or now.id != lent)
     labels = {role_id: label for label, role_id in (await scope.client.roles(door)).items()}
     if (now is None or now.id != own) and not theirs and own in labels:
-        async with scope.change(Change.RESTORE_DEFAULT_ROLE, f"{labels[own]}, of workspace {door.workspace_id}"):
+        async with scope.change(RESTORE_DEFAULT_ROLE, f"{labels[own]}, of workspace {door.workspace_id}"):
             await scope.client.set_default_role(door, own)
     await scope.members.default_role_is_back(scope.database_name)

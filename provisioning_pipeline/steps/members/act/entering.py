@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from provisioning_pipeline.clients.twenty.accounts import Account, Door
 from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_unknown_user
 from provisioning_pipeline.clients.twenty.roster import MemberRecord, Roster, RosterEntry
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.changes import MEND_MEMBER
 from provisioning_pipeline.steps.scope import Scope
 
 _MOST_RETIRED = 3
@@ -45,7 +46,7 @@ def restorable(roster: Roster, entry: RosterEntry | None) -> MemberRecord | None
 
 async def restore(scope: Scope, door: Door, email: str, record: MemberRecord) -> None:
     """Take the mark of deletion off a person's own record, so that they come in again with the role that they have."""
-    async with scope.change(Change.MEND_MEMBER, f"{email}: record {record.id} was marked as deleted, the mark is off"):
+    async with scope.change(MEND_MEMBER, f"{email}: record {record.id} was marked as deleted, the mark is off"):
         await scope.server.database.records.restore(door.workspace_id, record)
 
 
@@ -79,7 +80,7 @@ async def enter(scope: Scope, door: Door, roster: Roster, newcomer: Newcomer, in
     if deleted is not None:
         await restore(scope, door, email, deleted)
     if entry is not None:
-        async with scope.change(Change.MEND_MEMBER, f"{email}, who had no member record"):
+        async with scope.change(MEND_MEMBER, f"{email}, who had no member record"):
             await records.retire_membership(door.workspace_id, entry.user_id)
     async with scope.server.joining(email), scope.change(newcomer.change, newcomer.detail):
         try:
@@ -112,7 +113,7 @@ async def _take_back(scope: Scope, door: Door, email: str) -> None:
 async def _insert(scope: Scope, door: Door, entry: RosterEntry, newcomer: Newcomer) -> None:
     """Make the record of somebody who cannot join by our password, and keeps the membership and role that they have."""
     detail = f"{newcomer.email}: the missing member record made by SQL, since their password is their own"
-    async with scope.change(Change.MEND_MEMBER, detail):
+    async with scope.change(MEND_MEMBER, detail):
         await scope.server.database.records.insert(door.workspace_id, entry, newcomer.first_name, newcomer.last_name)
 
 

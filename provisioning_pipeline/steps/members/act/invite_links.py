@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from provisioning_pipeline.clients.twenty.accounts import Door
-from provisioning_pipeline.model.tenant import Change
+from provisioning_pipeline.steps.members.changes import CLOSE_INVITE_LINK, RENEW_INVITE_LINK
 from provisioning_pipeline.steps.scope import Scope
 
 
@@ -32,7 +32,7 @@ async def opened(scope: Scope, door: Door) -> AsyncIterator[str]:
 
 async def close(scope: Scope, door: Door) -> None:
     """Turn the invite link off again, renew it, and forget that it was on because of us."""
-    async with scope.change(Change.CLOSE_INVITE_LINK, door.workspace_id):
+    async with scope.change(CLOSE_INVITE_LINK, door.workspace_id):
         await scope.client.invite_links.turn_off(door)
     await renew(scope, door, "every member could read it while it was on")
     await scope.members.set_invite_link_opened(scope.database_name, opened=False)
@@ -45,5 +45,5 @@ async def renew(scope: Scope, door: Door, why: str) -> str | None:
     """
     if not await scope.client.invite_links.can_be_renewed():
         return None
-    async with scope.change(Change.RENEW_INVITE_LINK, f"of workspace {door.workspace_id}, since {why}"):
+    async with scope.change(RENEW_INVITE_LINK, f"of workspace {door.workspace_id}, since {why}"):
         return await scope.client.invite_links.renew(door)

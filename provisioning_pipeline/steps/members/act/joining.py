@@ -6,12 +6,13 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import Change, MemberPlan
+from provisioning_pipeline.model.tenant import MemberPlan
 from provisioning_pipeline.steps.account_ownership import refused, unproved
 from provisioning_pipeline.steps.members.act.default_role import joining_as
 from provisioning_pipeline.steps.members.act.entering import Newcomer, enter, restorable, restore
 from provisioning_pipeline.steps.members.act.invite_links import opened
 from provisioning_pipeline.steps.members.act.work import Work, finding_about, guarded
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, DEMOTE_MEMBER, INVITE_MEMBER, LINK_MEMBER
 from provisioning_pipeline.steps.scope import Scope
 
 
@@ -51,9 +52,9 @@ def _is_to_join(work: Work, member: MemberPlan) -> bool:
     entry = work.entry(member)
     if entry is None:
         # also the admin whom the step before could not bring in: they may be invited here
-        return bool({Change.ADD_MEMBER, Change.LINK_MEMBER} & set(member.changes))
+        return bool({ADD_MEMBER, LINK_MEMBER} & set(member.changes))
     # who is only to be lowered may have left: making them whole would let them in
-    return entry.workspace_member_id is None and set(member.changes) != {Change.DEMOTE_MEMBER}
+    return entry.workspace_member_id is None and set(member.changes) != {DEMOTE_MEMBER}
 
 
 async def _restore(work: Work, member: MemberPlan) -> None:
@@ -68,7 +69,7 @@ async def _join(work: Work, member: MemberPlan, invite_hash: str) -> None:
         member.twenty_user_id,
         member.first_name,
         member.last_name,
-        Change.ADD_MEMBER,
+        ADD_MEMBER,
         f"{member.email} as {member.role}",
     )
     try:
@@ -101,7 +102,7 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
         )
     if not await scope.server.database.has_invitation(work.door.workspace_id, member.email):
         role = await scope.client.role_id(work.door, _role_of_invitations(scope, member))
-        async with scope.change(Change.INVITE_MEMBER, f"{member.email} as {scope.default_role}"):
+        async with scope.change(INVITE_MEMBER, f"{member.email} as {scope.default_role}"):
             await scope.client.invite(work.door, member.email, role)
     raise Fault(
         FaultKind.TENANT,

@@ -4,8 +4,9 @@ that was: neither its table nor its API says so (2.21 to 2.43)."""
 from provisioning_pipeline.clients.twenty.accounts import ApiKey
 from provisioning_pipeline.clients.twenty.roster import RosterEntry
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, MemberPlan
+from provisioning_pipeline.model.tenant import MemberPlan
 from provisioning_pipeline.steps.members.act.work import Work
+from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, REVOKE_API_KEY
 
 _MOST_NAMED = 5
 
@@ -29,7 +30,9 @@ async def _see_to(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
     It comes before the removal, so that a run that is killed in between does it again.
     """
     scope, door = work.scope, work.door
-    if entry.role in (None, member.role) and not await scope.members.was_demoted(scope.database_name, entry.email):
+    if entry.role in (None, member.role) and not await scope.members.was_demoted(
+        DEMOTE_MEMBER, scope.database_name, entry.email
+    ):
         return "no API key can be theirs by their role"
     since = await scope.server.database.member_since(door.workspace_id, entry.user_id)
     keys = [key for key in await scope.client.api_keys(door) if since is None or key.created_at >= since]
@@ -41,7 +44,7 @@ async def _see_to(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
             f"{'work' if len(keys) > 1 else 'works'}: {_named(keys)}"
         )
     for key in keys:
-        async with scope.change(Change.REVOKE_API_KEY, f"{key.name}, made {key.created_at:%Y-%m-%d %H:%M} UTC"):
+        async with scope.change(REVOKE_API_KEY, f"{key.name}, made {key.created_at:%Y-%m-%d %H:%M} UTC"):
             await scope.client.revoke_api_key(door, key.id)
     return f"{_counted(keys)} made since they became a member, by whom Twenty does not record, revoked: {_named(keys)}"
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Departure
-from provisioning_pipeline.model.tenant import Admin, Change, Finding, MemberPlan
+from provisioning_pipeline.model.tenant import Admin, Finding, MemberPlan
 from provisioning_pipeline.steps.members.act.work import Work, about_person
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, DEMOTE_MEMBER, GIVING
 from provisioning_pipeline.steps.scope import AtClerk, Scope
 
 _GOOD_SECONDS = 30.0
 """So long an answer serves the steps that give something; before something is taken away Clerk is asked each time."""
-_GIVING = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER, Change.SET_ROLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _keeps(member: MemberPlan, kept: _Kept) -> Fault:
 
 async def who_may_enter(work: Work, members: Sequence[MemberPlan]) -> list[MemberPlan]:
     """Those of these members who are still to get what is planned, with the role that is theirs by now."""
-    known = await _at_clerk(work.scope, [m for m in members if m.clerk_user_id and _GIVING & set(m.changes)])
+    known = await _at_clerk(work.scope, [m for m in members if m.clerk_user_id and GIVING & set(m.changes)])
     if known is None:
         return list(members)
     return [kept for member in members if (kept := _as_of_now(work, member, known)) is not None]
@@ -93,12 +93,12 @@ async def who_may_enter(work: Work, members: Sequence[MemberPlan]) -> list[Membe
 
 def _as_of_now(work: Work, member: MemberPlan, known: AtClerk) -> MemberPlan | None:
     user, changes = member.clerk_user_id, set(member.changes)
-    if user is None or not _GIVING & changes:
+    if user is None or not GIVING & changes:
         return member
     role = known.role(user)
     moved = member.twenty_user_id is None and user in known.emails and known.emails[user] != member.email
     if role is not None and not moved:
-        if Change.DEMOTE_MEMBER in changes:
+        if DEMOTE_MEMBER in changes:
             # looked at once more right before it
             return member
         return replace(member, role=work.scope.role_of(role))
@@ -124,8 +124,8 @@ async def must_still_be_admin(scope: Scope, admin: Admin) -> None:
     user = admin.clerk_user_id
     if user is None:
         return
-    planned = [member for member in scope.plan.members if member.clerk_user_id and _GIVING & set(member.changes)]
-    this = MemberPlan(user, admin.email, admin.first_name, admin.last_name, ADMIN_ROLE, None, (Change.ADD_MEMBER,))
+    planned = [member for member in scope.plan.members if member.clerk_user_id and GIVING & set(member.changes)]
+    this = MemberPlan(user, admin.email, admin.first_name, admin.last_name, ADMIN_ROLE, None, (ADD_MEMBER,))
     known = await _at_clerk(scope, [this, *planned])
     if known is None:
         return

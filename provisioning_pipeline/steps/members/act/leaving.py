@@ -8,15 +8,13 @@ from provisioning_pipeline.clients.twenty.roster import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Change, MemberPlan
+from provisioning_pipeline.model.tenant import MemberPlan
 from provisioning_pipeline.steps.members.act.invite_links import renew
 from provisioning_pipeline.steps.members.act.keys import see_to_api_keys
 from provisioning_pipeline.steps.members.act.last_look import must_still_be_gone
 from provisioning_pipeline.steps.members.act.work import Work
+from provisioning_pipeline.steps.members.changes import DROP_LINK, REMOVE_MEMBER
 from provisioning_pipeline.steps.scope import Scope
-
-LEAVING = frozenset({Change.DROP_LINK, Change.REMOVE_MEMBER})
-"""Changes of somebody who is no longer to be a member."""
 
 
 async def leave(work: Work, member: MemberPlan) -> None:
@@ -28,13 +26,13 @@ async def leave(work: Work, member: MemberPlan) -> None:
     """
     scope = work.scope
     entry = work.entry(member)
-    if Change.REMOVE_MEMBER in member.changes and entry is not None:
+    if REMOVE_MEMBER in member.changes and entry is not None:
         must_leave_an_admin(work, member)
         await _remove(work, member, entry)
-    if Change.DROP_LINK in member.changes:
+    if DROP_LINK in member.changes:
         if member.why:
             await must_still_be_gone(scope, member)
-        async with scope.change(Change.DROP_LINK, member.why or member.email):
+        async with scope.change(DROP_LINK, member.why or member.email):
             if member.why:
                 await _prove(scope, scope.account(member.email, member.twenty_user_id), work.door, None)
     work.left.append(member)
@@ -64,7 +62,7 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
     if entry.workspace_member_id is None:
         await must_still_be_gone(scope, member)
         # Twenty removes nobody without a member record; their membership ends as Twenty ends it itself
-        async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
+        async with scope.change(REMOVE_MEMBER, member.why) as learnt:
             await scope.client.withdraw_invitations(door, entry.email)
             await scope.server.database.records.retire_membership(door.workspace_id, entry.user_id)
             await _prove(scope, account, door, None)
@@ -73,7 +71,7 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
     token = await _token_before(scope, account, door)
     await must_still_be_gone(scope, member)
     keys = await see_to_api_keys(work, member, entry)
-    async with scope.change(Change.REMOVE_MEMBER, member.why) as learnt:
+    async with scope.change(REMOVE_MEMBER, member.why) as learnt:
         # an open invitation would let them in again at their next login
         await scope.client.withdraw_invitations(door, entry.email)
         if entry.role is None:
@@ -114,7 +112,7 @@ async def _token_before(scope: Scope, account: Account, door: Door) -> Token | N
 
 def must_leave_an_admin(work: Work, member: MemberPlan) -> None:
     """The last look before something is taken away; deciding has seen to it already."""
-    leaving = {other.twenty_user_id for other in work.scope.plan.members if HARMFUL_CHANGES & set(other.changes)}
+    leaving = {other.twenty_user_id for other in work.scope.plan.members if other.harmful_changes}
     others = [
         entry
         for entry in work.roster.members

@@ -3,10 +3,10 @@
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.clients.twenty.roster import Roster
 from provisioning_pipeline.ledger.ledger import Link
-from provisioning_pipeline.model.tenant import Change
 from provisioning_pipeline.steps.members.act.default_role import give_back
 from provisioning_pipeline.steps.members.act.entering import restorable, restore
 from provisioning_pipeline.steps.members.act.invite_links import close
+from provisioning_pipeline.steps.members.changes import MEND_MEMBER
 from provisioning_pipeline.steps.scope import Scope
 
 
@@ -36,6 +36,6 @@ async def _with_our_account(scope: Scope, door: Door) -> Roster:
             await restore(scope, door, entry.email, record)
             continue
         first, _, last = scope.service_member_name.partition(" ")
-        async with scope.change(Change.MEND_MEMBER, f"{entry.email}: its missing member record made by SQL"):
+        async with scope.change(MEND_MEMBER, f"{entry.email}: its missing member record made by SQL"):
             await records.insert(door.workspace_id, entry, first, last)
     return await records.roster(door.workspace_id) if half else roster

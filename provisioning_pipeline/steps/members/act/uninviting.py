@@ -2,9 +2,10 @@
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Change, Finding, Withdrawal
+from provisioning_pipeline.model.tenant import Finding, Withdrawal
 from provisioning_pipeline.steps.members.act.last_look import still_invited
 from provisioning_pipeline.steps.members.act.work import Work, about_person
+from provisioning_pipeline.steps.members.changes import WITHDRAW_INVITATION
 
 
 async def withdraw_all(work: Work) -> None:
@@ -18,7 +19,7 @@ async def withdraw_all(work: Work) -> None:
 async def _withdraw(work: Work, withdrawal: Withdrawal) -> None:
     scope, email = work.scope, withdrawal.email
     try:
-        async with scope.change(Change.WITHDRAW_INVITATION, f"{email}: {withdrawal.why}"):
+        async with scope.change(WITHDRAW_INVITATION, f"{email}: {withdrawal.why}"):
             await scope.client.withdraw_invitations(work.door, email)
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:

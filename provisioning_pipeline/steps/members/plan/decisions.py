@@ -11,10 +11,22 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from provisioning_pipeline.decide.ownership import ONCE_PROVED, AccountKey, unproven_message
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import BROKEN_RECORDS, records
 from provisioning_pipeline.model.people import ADMIN_ROLE, Evidence, Ownership
-from provisioning_pipeline.model.tenant import Change, Finding, MemberPlan
+from provisioning_pipeline.model.tenant import Finding, MemberPlan
+from provisioning_pipeline.steps.members.changes import (
+    ADD_MEMBER,
+    DEMOTE_MEMBER,
+    DROP_LINK,
+    LINK_MEMBER,
+    MEND_MEMBER,
+    REMOVE_MEMBER,
+    SET_NAME,
+    SET_ROLE,
+    STORE_AT_CLERK,
+)
 from provisioning_pipeline.steps.members.plan.people import (
     People,
     accounts_of,
@@ -173,10 +185,10 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             return
     changes = [
         *_joining(row, inside=inside),
-        *([Change.MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
+        *([MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
         *_naming(row),
         *([_role_change(row)] if inside and _may_be_changed(row, ownership) else []),
-        *([Change.STORE_AT_CLERK] if policy.store_external_id and not row["external_id"] else []),
+        *([STORE_AT_CLERK] if policy.store_external_id and not row["external_id"] else []),
     ]
     if policy.store_external_id and row["external_id"] and account and row["external_id"] != account:
         builder.find(
@@ -185,7 +197,7 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             f"{email or clerk_user} already has external_id {row['external_id']} at Clerk; it is left as it is. Clear "
             "it there, or set PROVISIONING_CLERK_STORE_EXTERNAL_ID=false.",
         )
-    if Change.DEMOTE_MEMBER in changes:
+    if DEMOTE_MEMBER in changes:
         builder.harmed_admins[account] = (row["linked_at"] or 0, row["account_email"], clerk_user)
         builder.replace_admin.add(account)
     if changes:
@@ -198,8 +210,7 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             twenty_user_id=account,
             changes=tuple(changes),
             why=_why(row, changes, ownership),
-            undoes_our_join=Change.DEMOTE_MEMBER in changes
-            and (row["database_name"], clerk_user) in people.raised_by_us,
+            undoes_our_join=DEMOTE_MEMBER in changes and (row["database_name"], clerk_user) in people.raised_by_us,
         )
 
 
@@ -240,9 +251,9 @@ def _may_be_changed(row: Mapping[str, Any], ownership: Ownership) -> bool:
 
 
 def _why(row: Mapping[str, Any], changes: list[Change], ownership: Ownership) -> str:
-    if Change.DEMOTE_MEMBER in changes:
+    if DEMOTE_MEMBER in changes:
         return f"their role at Clerk is {row['clerk_role']}"
-    raises = {Change.ADD_MEMBER, Change.SET_ROLE} & set(changes)
+    raises = {ADD_MEMBER, SET_ROLE} & set(changes)
     return ONCE_PROVED if raises and ownership is Ownership.UNCHECKED else ""
 
 
@@ -285,9 +296,9 @@ def _claimed_twice(person: str) -> Finding:
 
 def _joining(row: Mapping[str, Any], *, inside: bool) -> Iterator[Change]:
     if not inside:
-        yield Change.ADD_MEMBER
+        yield ADD_MEMBER
     if not row["by_link"] or row["linked_account"] != row["account"] or row["account"] is None:
-        yield Change.LINK_MEMBER
+        yield LINK_MEMBER
 
 
 def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
@@ -295,11 +306,11 @@ def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
     renamed = (row["first_name"], row["last_name"]) != (row["linked_first_name"], row["linked_last_name"])
     # a record without any name has never got one: a member who joined while our account could not act
     if named and (renamed or row["record"] == "nameless"):
-        yield Change.SET_NAME
+        yield SET_NAME
 
 
 def _role_change(row: Mapping[str, Any]) -> Change:
-    return Change.DEMOTE_MEMBER if row["current_role"] == ADMIN_ROLE else Change.SET_ROLE
+    return DEMOTE_MEMBER if row["current_role"] == ADMIN_ROLE else SET_ROLE
 
 
 def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy) -> None:
@@ -310,14 +321,14 @@ def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy
     if not row["taken"]:
         builder.replace_admin.add(account)
     if row["taken"] or not row["inside"]:
-        change = Change.DROP_LINK
+        change = DROP_LINK
     elif policy.gone == "remove":
-        change = Change.REMOVE_MEMBER
+        change = REMOVE_MEMBER
     elif policy.gone == "demote":
         # without a role there is nothing to take away
         if row["current_role"] in (None, policy.default_role):
             return
-        change = Change.DEMOTE_MEMBER
+        change = DEMOTE_MEMBER
     else:
         builder.find(
             Reason.MEMBERS_GONE,
@@ -326,7 +337,7 @@ def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy
             "PROVISIONING_MEMBERS_GONE=remove.",
         )
         return
-    if change in (Change.REMOVE_MEMBER, Change.DEMOTE_MEMBER) and row["current_role"] == ADMIN_ROLE:
+    if change in (REMOVE_MEMBER, DEMOTE_MEMBER) and row["current_role"] == ADMIN_ROLE:
         builder.harmed_admins[account] = (row["created_at"] or 0, email, row["clerk_user_id"])
     builder.members[row["clerk_user_id"]] = MemberPlan(
         clerk_user_id=row["clerk_user_id"],
@@ -367,7 +378,7 @@ def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> N
             continue
         account, (_, email, clerk_user) = min(builder.harmed_admins.items(), key=lambda item: (item[1], item[0]))
         kept = builder.members.pop(clerk_user)
-        left = tuple(change for change in kept.changes if change not in (Change.DEMOTE_MEMBER, Change.REMOVE_MEMBER))
+        left = tuple(change for change in kept.changes if change not in (DEMOTE_MEMBER, REMOVE_MEMBER))
         if left:
             builder.members[clerk_user] = replace(kept, role=ADMIN_ROLE, changes=left, why="")
         builder.replace_admin.discard(account)

@@ -7,7 +7,8 @@ import pandas as pd
 
 from provisioning_pipeline.model.frames import BROKEN_RECORDS, records
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, MemberPlan
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, MemberPlan
+from provisioning_pipeline.steps.members.changes import MEND_MEMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +78,5 @@ def _plan(member: HalfMember, ours: OurPeople) -> MemberPlan | None:
         role = member.role or ours.default_role
     else:
         return None
-    changes = (Change.MEND_MEMBER,)
+    changes = (MEND_MEMBER,)
     return MemberPlan(None, member.email, first, last, role, member.user_id, changes)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant import HARMFUL_CHANGES, Finding, MemberPlan
+from provisioning_pipeline.model.tenant import Finding, MemberPlan
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision
 
 
@@ -80,14 +80,13 @@ def harmed(decisions: Mapping[str, MemberDecision]) -> dict[str, list[MemberPlan
 def plan_name(harmful: Iterable[tuple[str, MemberPlan]]) -> str:
     """A short name of these removals and demotions; another set of them has another name."""
     lines = sorted(
-        f"{tenant} {person.clerk_user_id} {' '.join(sorted(HARMFUL_CHANGES & set(person.changes)))}"
-        for tenant, person in harmful
+        f"{tenant} {person.clerk_user_id} {' '.join(sorted(person.harmful_changes))}" for tenant, person in harmful
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def _harmful(members: Iterable[MemberPlan]) -> list[MemberPlan]:
-    return [member for member in members if HARMFUL_CHANGES & set(member.changes) and not member.undoes_our_join]
+    return [member for member in members if member.harmful_changes and not member.undoes_our_join]
 
 
 def _held_back(decision: MemberDecision, name: str, budget: Budget) -> MemberDecision:
@@ -97,8 +96,8 @@ def _held_back(decision: MemberDecision, name: str, budget: Budget) -> MemberDec
         if member.undoes_our_join:
             kept.append(member)
             continue
-        harmful = [change for change in member.changes if change in HARMFUL_CHANGES]
-        left = tuple(change for change in member.changes if change not in HARMFUL_CHANGES)
+        harmful = member.harmful_changes
+        left = tuple(change for change in member.changes if not change.harmful)
         if left:
             kept.append(replace(member, changes=left))
         if harmful:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from provisioning_pipeline.decide.organizations import Match
+from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import (
     Condition,
     ConditionType,
@@ -15,18 +16,25 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
 )
 from provisioning_pipeline.model.frames import frame
-from provisioning_pipeline.model.tenant import (
-    Admin,
-    AdminUnknown,
-    Change,
-    Finding,
-    MemberPlan,
-    TenantPlan,
-    Withdrawal,
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Finding, MemberPlan, TenantPlan, Withdrawal
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import (
+    ADD_MEMBER,
+    CLOSE_INVITE_LINK,
+    DROP_LINK,
+    LINK_MEMBER,
+    MEND_MEMBER,
+    REMOVE_MEMBER,
+    RENEW_INVITE_LINK,
+    RESTORE_DEFAULT_ROLE,
+    STORE_AT_CLERK,
+    WITHDRAW_INVITATION,
 )
 from provisioning_pipeline.steps.members.plan.decisions import NOTHING, MemberDecision
 from provisioning_pipeline.steps.members.plan.people import WORKPLACES
 from provisioning_pipeline.steps.members.plan.stored_admin import LostAdmin
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
+from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 
 _MOST_NAMED = 3
 _SYNCED = is_true(ConditionType.MEMBERS_SYNCED, Reason.MEMBERS_LINKED, "Every Clerk member is linked.")
@@ -113,17 +121,17 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
     members = (*mending, *(_without_admin_twice(member, entry) for member in decision.members))
     changes = [change for member in members for change in member.changes]
     if name in known.links_open:
-        changes.append(Change.CLOSE_INVITE_LINK)
+        changes.append(CLOSE_INVITE_LINK)
     if name in known.links_open or (known.renews_invite_link and any(_leaves(member) for member in members)):
-        changes.append(Change.RENEW_INVITE_LINK)
+        changes.append(RENEW_INVITE_LINK)
     if name in known.roles_lent:
-        changes.append(Change.RESTORE_DEFAULT_ROLE)
+        changes.append(RESTORE_DEFAULT_ROLE)
     if withdrawals:
-        changes.append(Change.WITHDRAW_INVITATION)
+        changes.append(WITHDRAW_INVITATION)
     if organization:
-        changes.append(Change.STORE_AT_CLERK)
-    if {Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER} & set(changes):
-        changes.append(Change.CLEAR_ONBOARDING)
+        changes.append(STORE_AT_CLERK)
+    if {ADD_MEMBER, LINK_MEMBER, MEND_MEMBER} & set(changes):
+        changes.append(CLEAR_ONBOARDING)
     condition = _condition(entry, known, decision.findings, members)
     return replace(
         entry,
@@ -138,7 +146,7 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
 
 def _leaves(member: MemberPlan) -> bool:
     """Whether they are, or were, in the workspace and could read its invite link."""
-    return bool({Change.REMOVE_MEMBER, Change.DROP_LINK} & set(member.changes)) and bool(member.why)
+    return bool({REMOVE_MEMBER, DROP_LINK} & set(member.changes)) and bool(member.why)
 
 
 def _withdrawals(entry: TenantPlan, known: KnownMembers) -> tuple[Withdrawal, ...]:
@@ -146,14 +154,14 @@ def _withdrawals(entry: TenantPlan, known: KnownMembers) -> tuple[Withdrawal, ..
 
 
 def _before_proof(entry: TenantPlan) -> tuple[Change, ...]:
-    return tuple(change for change in entry.changes if change is not Change.PROVE_LOGIN)
+    return tuple(change for change in entry.changes if change != PROVE_LOGIN)
 
 
 def _proof(entry: TenantPlan, changes: list[Change]) -> tuple[Change, ...]:
     if any(condition.reason is Reason.WORKSPACE_UNPAID for condition in entry.conditions):
         return ()
-    proved = Change.PROVE_LOGIN in entry.changes or {Change.ADD_MEMBER, Change.MEND_MEMBER} & set(changes)
-    return (Change.PROVE_LOGIN,) if proved else ()
+    proved = PROVE_LOGIN in entry.changes or {ADD_MEMBER, MEND_MEMBER} & set(changes)
+    return (PROVE_LOGIN,) if proved else ()
 
 
 def _without_decided(mending: tuple[MemberPlan, ...], decision: MemberDecision) -> tuple[MemberPlan, ...]:
@@ -176,7 +184,7 @@ def _with_another_admin(
         admin = AdminUnknown(doubt.reason, doubt.message)
     gone = lost.user_id if lost and lost.harmed else None
     if isinstance(admin, Admin):
-        changes = [Change.ADD_ADMIN, Change.CLEAR_ONBOARDING, *_proof(entry, [Change.ADD_MEMBER])]
+        changes = [ADD_ADMIN, CLEAR_ONBOARDING, *_proof(entry, [ADD_MEMBER])]
         changes = list(dict.fromkeys([*_before_proof(entry), *changes]))
         return replace(entry, admin=admin, lost_admin=link_admin, changes=tuple(changes))
     if gone is None:
@@ -195,7 +203,7 @@ _DOUBTS = frozenset({Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE})
 def _without_doubtful_admin(entry: TenantPlan, decision: MemberDecision) -> TenantPlan:
     """Nobody is made admin while it is not certain which account is theirs."""
     admin = entry.admin
-    if not isinstance(admin, Admin) or Change.ADD_ADMIN not in entry.changes:
+    if not isinstance(admin, Admin) or ADD_ADMIN not in entry.changes:
         return entry
     doubt = _doubt(admin, decision)
     if doubt is None:
@@ -204,7 +212,7 @@ def _without_doubtful_admin(entry: TenantPlan, decision: MemberDecision) -> Tena
     return replace(
         entry,
         admin=AdminUnknown(doubt.reason, doubt.message),
-        changes=tuple(c for c in entry.changes if c not in (Change.ADD_ADMIN, Change.PROVE_LOGIN)),
+        changes=tuple(c for c in entry.changes if c not in (ADD_ADMIN, PROVE_LOGIN)),
         conditions=_with(entry.conditions, unknown),
     )
 
@@ -224,10 +232,10 @@ def _without_admin_twice(member: MemberPlan, entry: TenantPlan) -> MemberPlan:
     admin = entry.admin
     if not (isinstance(admin, Admin) and admin.clerk_user_id == member.clerk_user_id):
         return member
-    if Change.ADD_ADMIN not in entry.changes:
+    if ADD_ADMIN not in entry.changes:
         return member
-    left = tuple(change for change in member.changes if change is not Change.ADD_MEMBER)
-    return replace(member, changes=left or (Change.LINK_MEMBER,))
+    left = tuple(change for change in member.changes if change != ADD_MEMBER)
+    return replace(member, changes=left or (LINK_MEMBER,))
 
 
 def _organization_to_store(entry: TenantPlan, known: KnownMembers) -> str | None:

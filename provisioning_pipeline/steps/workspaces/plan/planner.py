@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.placement import NoPlace, Placement
 from provisioning_pipeline.decide.slugs import name_of
+from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import (
     Condition,
     ConditionType,
@@ -22,9 +23,17 @@ from provisioning_pipeline.model.condition import (
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import Evidence, Membership, User
-from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Change, TenantPlan
+from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan
 from provisioning_pipeline.model.tenant_database import Look
-from provisioning_pipeline.steps.databases.plan.hand_made import failed_checks, old_display_name
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, STORE_LINK
+from provisioning_pipeline.steps.workspaces.changes import (
+    ACTIVATE_WORKSPACE,
+    ADD_ADMIN,
+    ADOPT_WORKSPACE,
+    CREATE_WORKSPACE,
+    REJOIN_WORKSPACE,
+)
 from provisioning_pipeline.steps.workspaces.plan.admin import choose_admin
 from provisioning_pipeline.steps.workspaces.plan.display_name import display_name
 from provisioning_pipeline.steps.workspaces.plan.standing import Standing, moved_to, standing_of
@@ -33,7 +42,7 @@ from provisioning_pipeline.steps.workspaces.plan.subdomain import candidates
 _CLEARED = is_true(
     ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step was pending when a run last looked."
 )
-_WHOLE_CREATION = (Change.CREATE_WORKSPACE, Change.ACTIVATE_WORKSPACE)
+_WHOLE_CREATION = (CREATE_WORKSPACE, ACTIVATE_WORKSPACE)
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class Observed:
         registry_stores: the registry has a column for the workspace id.
         is_pending: whether a registry status is to become the ready one once its tenant is ready.
         admin_roles: the Clerk roles that make an admin, for people to read.
+        old_names: database name → what its own database says that the tenant is called, where that counts.
         unproved: server, address, Clerk user → the account there that is known to prove nothing about its address.
     """
 
@@ -73,6 +83,7 @@ class Observed:
     twenty_members: pd.DataFrame
     registry_stores: bool
     admin_roles: str
+    old_names: Mapping[str, str] = field(default_factory=dict)
     unproved: Callable[[str, str, str | None], Evidence | None] = lambda _server, _email, _user: None
     is_pending: Callable[[object], bool] = lambda _status: False
 
@@ -160,7 +171,10 @@ class Planner:
                     ),
                 ),
             )
-        named = display_name(_wanted_name(found, look), found.tenant.slug, found.tenant.database_name)
+        wanted = self._observed.old_names.get(found.tenant.database_name) or (
+            found.tenant.name if found.registry is not None else name_of(found.tenant.slug)
+        )
+        named = display_name(wanted, found.tenant.slug, found.tenant.database_name)
         entry = replace(
             entry,
             adopt=found.adopt,
@@ -169,23 +183,23 @@ class Planner:
             name_note=named.why,
         )
         place = self._registered_workspace(found) or self._under_way(link) or self._placement.place(found.tenant)
-        adopting = (Change.ADOPT_DATABASE,) if found.adopt else ()
+        adopting = (ADOPT_DATABASE,) if found.adopt else ()
         if isinstance(place, NoPlace):
             waiting = is_false(ConditionType.WORKSPACE_READY, place.reason, place.message)
             return replace(entry, changes=adopting, server=None, conditions=_with(entry.conditions, waiting))
         known = place if isinstance(place, _Registered) else None
         server = known.server if known else str(place)
         admin = self.admin(found, entry.tenant.clerk_org_id, server)
-        adding = (Change.ADD_ADMIN,) if isinstance(admin, Admin) else ()
-        proving = (Change.PROVE_LOGIN,) if isinstance(admin, Admin) else ()
+        adding = (ADD_ADMIN,) if isinstance(admin, Admin) else ()
+        proving = (PROVE_LOGIN,) if isinstance(admin, Admin) else ()
         return replace(
             entry,
             changes=(
                 *adopting,
-                *((Change.ADOPT_WORKSPACE,) if known else _WHOLE_CREATION),
+                *((ADOPT_WORKSPACE,) if known else _WHOLE_CREATION),
                 *adding,
-                Change.CLEAR_ONBOARDING,
-                Change.STORE_LINK,
+                CLEAR_ONBOARDING,
+                STORE_LINK,
                 *proving,
             ),
             server=server,
@@ -242,7 +256,7 @@ class Planner:
     def _existing(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
         server, workspace_id = str(link["server"]), str(link["workspace_id"])
         if found.adopt:
-            entry = replace(entry, adopt=True, changes=(Change.ADOPT_DATABASE,))
+            entry = replace(entry, adopt=True, changes=(ADOPT_DATABASE,))
         trouble = self._server_trouble(server)
         if trouble:
             return replace(entry, conditions=_with(entry.conditions, trouble))
@@ -257,7 +271,7 @@ class Planner:
             self._observed.service_emails.get(server, ""),
         )
         if row is not None and not row["deleted"] and (address := moved_to(link, row)):
-            entry = replace(entry, address=address, changes=(*entry.changes, Change.FOLLOW_ADDRESS))
+            entry = replace(entry, address=address, changes=(*entry.changes, FOLLOW_ADDRESS))
         if standing.closed:
             return replace(
                 entry,
@@ -276,22 +290,22 @@ class Planner:
         pending = self._pending(found.tenant.database_name, server, workspace_id, admin_user)
         changes: list[Change] = []
         if standing.rejoins:
-            changes.append(Change.REJOIN_WORKSPACE)
+            changes.append(REJOIN_WORKSPACE)
         if unfinished:
-            changes.append(Change.ACTIVATE_WORKSPACE)
+            changes.append(ACTIVATE_WORKSPACE)
         if not admin_user and isinstance(admin, Admin):
-            changes.append(Change.ADD_ADMIN)
-        if unfinished or standing.rejoins or pending or Change.ADD_ADMIN in changes:
-            changes.append(Change.CLEAR_ONBOARDING)
+            changes.append(ADD_ADMIN)
+        if unfinished or standing.rejoins or pending or ADD_ADMIN in changes:
+            changes.append(CLEAR_ONBOARDING)
         behind = found.registry is not None and self._observed.is_pending(found.registry["status"])
         if self._registry_is_behind(found, workspace_id) or (behind and link["login_proved"]):
-            changes.append(Change.STORE_LINK)
+            changes.append(STORE_LINK)
         if (
             (isinstance(admin, Admin) or self._goes_on_without(admin, found.tenant.database_name))
             and not standing.unpaid
-            and (not link["login_proved"] or {Change.ADD_ADMIN, Change.CLEAR_ONBOARDING} & set(changes))
+            and (not link["login_proved"] or {ADD_ADMIN, CLEAR_ONBOARDING} & set(changes))
         ):
-            changes.append(Change.PROVE_LOGIN)
+            changes.append(PROVE_LOGIN)
         return replace(
             entry,
             changes=(*entry.changes, *changes),
@@ -355,42 +369,39 @@ class Planner:
         """Whether its members prove its workspace while nobody can be admin."""
         return self._goes_on_without(admin, entry.tenant.database_name)
 
-    def admin(
-        self, found: Detected, organization: str | None, server: str, before: str | None = None
-    ) -> Admin | AdminUnknown:
-        """Who is to be its admin, by what Clerk and the registry say; the Clerk user who was it `before`, first."""
-        registry = found.registry or {}
-        ours = set(self._observed.service_emails.values())
+    def admin(self, found: Detected, organization: str | None, server: str) -> Admin | AdminUnknown:
+        """Who is to be its admin, by what Clerk and the registry say."""
+        return admin_of(self._observed, found, organization, server)
 
-        def stranger(email: str | None) -> str | None:
-            # our own account is in each workspace already, and no customer's admin, whoever asks for it
-            return None if email and email.strip().lower() in ours else email
 
-        return choose_admin(
-            organization,
-            stranger(registry.get("admin_email")),
-            registry.get("admin_name"),
-            self._observed.holders,
-            self._observed.users,
-            self._observed.admin_roles,
-            stranger(asked_admin(found)),
-            lambda email, user: self._observed.unproved(server, email, user),
-            server,
-            before,
-        )
+def admin_of(
+    observed: Observed, found: Detected, organization: str | None, server: str, before: str | None = None
+) -> Admin | AdminUnknown:
+    """Who is to be a tenant's admin, by what Clerk and the registry say; the Clerk user who was it `before`, first."""
+    registry = found.registry or {}
+    ours = set(observed.service_emails.values())
+
+    def stranger(email: str | None) -> str | None:
+        # our own account is in each workspace already, and no customer's admin, whoever asks for it
+        return None if email and email.strip().lower() in ours else email
+
+    return choose_admin(
+        organization,
+        stranger(registry.get("admin_email")),
+        registry.get("admin_name"),
+        observed.holders,
+        observed.users,
+        observed.admin_roles,
+        stranger(asked_admin(found)),
+        lambda email, user: observed.unproved(server, email, user),
+        server,
+        before,
+    )
 
 
 def asked_admin(found: Detected) -> str | None:
     """Whom the tenant manager named as admin over HTTP; from the registry where the ledger was lost."""
     return (found.link or {}).get("asked_admin_email") or (found.registry or {}).get("twenty_admin_email")
-
-
-def _wanted_name(found: Detected, look: Look | None) -> str:
-    """A hand-made workspace keeps its name; else the registry's, or for want of a row the database's own."""
-    workspaces = look.workspaces if look else ()
-    if found.registry is None:
-        return old_display_name(workspaces) or name_of(found.tenant.slug)
-    return old_display_name([place for place in workspaces if failed_checks(place)]) or found.tenant.name
 
 
 def _present(database_name: str) -> Condition:

@@ -43,7 +43,7 @@ async def _lower_case(trial: Trial) -> str:
     await trial.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
     found = await trial.ask('SELECT email::text AS email FROM core."user" WHERE lower(email::text) = %s', account.email)
     if not found:
-        raise Blocked("nobody could join")
+        raise Blocked("no one could join")
     stored = found[0]["email"]
     must(stored == account.email, f"it is stored as {stored}")
     return "is stored in lower case"

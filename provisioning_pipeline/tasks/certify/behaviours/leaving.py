@@ -179,22 +179,22 @@ REMOVAL = (
     Behaviour(
         "a removal from the last workspace", "takes the account along, and nothing lets them in", _last_workspace
     ),
-    Behaviour("somebody who was removed", "joins again as a whole member", _joins_again),
+    Behaviour("a person who was removed", "joins again as a whole member", _joins_again),
     Behaviour(
-        "impersonating somebody who was removed",
+        "impersonating a person who was removed",
         "is refused because there is no such member",
         _removed_is_not_impersonated,
     ),
     Behaviour("removing twice", "is removing once", _twice),
     refusal(
-        "removing somebody as a Member",
+        "removing a person as a Member",
         _by_member,
         "Entity performing the request does not have permission",
         "FORBIDDEN",
         "PERMISSION_DENIED",
     ),
     refusal(
-        "removing nobody",
+        "removing no member",
         _nobody,
         "Workspace member to delete not found in workspace",
         "GRAPHQL_VALIDATION_FAILED",
@@ -204,7 +204,7 @@ REMOVAL = (
 HALVES = (
     Behaviour(
         "a membership without a member record",
-        "lets nobody in, and is mended by retiring it and joining",
+        "lets no one in, and is mended by retiring it and joining",
         _without_record,
     ),
     Behaviour(

@@ -181,7 +181,7 @@ async def _login(trial: Trial) -> str:
     account = await trial.joined()
     seen = await trial.client.current_user(account, place.door, by_new_login=True)
     must(seen.workspace_id == place.door.workspace_id, "it leads into another workspace")
-    must(seen.user_id == account.user_id and seen.workspace_member_id, "it is somebody else's")
+    must(seen.user_id == account.user_id and seen.workspace_member_id, "it is another person's")
     return "the right person in the right workspace"
 
 
@@ -212,7 +212,7 @@ async def _impersonate(trial: Trial) -> str:
     entered = await trial.session.enter(Account(account.email, account.password), place.door, token.value)
     trial.session.forget(account, place.door)
     answer = await trial.call(operations.CURRENT_USER, {}, entered)
-    must(answer.id == account.user_id, "it leads in as somebody else")
+    must(answer.id == account.user_id, "it leads in as another person")
     return "exactly that person, without their password"
 
 
@@ -258,7 +258,7 @@ _NO_PERMISSION = ("Entity performing the request does not have permission", "FOR
 
 JOINING = (
     Behaviour("joining by the invite link", "makes account, membership and member record, and no invitation", _join),
-    Behaviour("the role of somebody who joins", "is the workspace's default role", _default_role),
+    Behaviour("the role of a person who joins", "is the workspace's default role", _default_role),
     Behaviour("joining twice", "is joining once", _join_twice),
     Behaviour(
         "joining with another password",
@@ -279,9 +279,9 @@ JOINING = (
     ),
     Behaviour("the invite link switched off", "refuses everybody, members too, and comes back the same", _link_off),
     refusal("switching the invite link off as a Member", _link_by_member, *_NO_PERMISSION, tells=_denied),
-    Behaviour("an invite link that was renewed", "lets people join; the one of before lets nobody join", _link_renewed),
+    Behaviour("an invite link that was renewed", "lets people join; the earlier one lets no one join", _link_renewed),
     refusal("renewing the invite link as a Member", _link_renewed_by_member, *_NO_PERMISSION, tells=_denied),
-    Behaviour("an open invitation", "is listed, and lets nobody in once it is withdrawn", _invitation),
+    Behaviour("an open invitation", "is listed, and lets no one in once it is withdrawn", _invitation),
 )
 BEING = (
     Behaviour("roles", f"{ADMIN_ROLE} and {_MEMBER_ROLE} are there", _roles),
@@ -290,7 +290,7 @@ BEING = (
     refusal(
         "setting a role that is none", _unknown_role, "Could not find role for given roleId", "INTERNAL_SERVER_ERROR"
     ),
-    refusal("setting the role of nobody", _unknown_member, "Workspace member not found", "INTERNAL_SERVER_ERROR"),
+    refusal("setting the role of no member", _unknown_member, "Workspace member not found", "INTERNAL_SERVER_ERROR"),
     refusal(
         "lowering oneself, the last Admin", _own_role, "Cannot update self role", "FORBIDDEN", "CANNOT_UPDATE_SELF_ROLE"
     ),
@@ -306,7 +306,7 @@ BEING = (
         tells=lambda fault: is_wrong_password(fault.error),
     ),
     refusal(
-        "a login of somebody who is no member",
+        "a login of a person who is no member",
         _login_of_no_member,
         "User is not a member of the workspace.",
         "FORBIDDEN",
@@ -314,7 +314,7 @@ BEING = (
         tells=lambda fault: is_no_member(fault.error),
     ),
     refusal(
-        "a login of nobody",
+        "a login without an account",
         _login_of_nobody,
         "User not found",
         "UNAUTHENTICATED",
@@ -324,7 +324,7 @@ BEING = (
     Behaviour("impersonation", "leads in as exactly that person", _impersonate),
     refusal("impersonation by a Member", _impersonate_by_member, *_NO_PERMISSION, tells=_denied),
     refusal(
-        "impersonation of nobody",
+        "impersonation of no account",
         _impersonate_nobody,
         "User not found in workspace or impersonation not enabled",
         "UNAUTHENTICATED",

@@ -1,4 +1,4 @@
-"""The wizard: which steps are pending for whom, what clears them, and which rows win at which level."""
+"""The wizard: which steps are pending, what clears them, and which rows win at which level."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -96,7 +96,7 @@ async def _install_apps(trial: Trial, account: Account, place: Place) -> None:
 
 
 async def _book_call(trial: Trial) -> str:
-    """A step that shows only where billing asks for a plan; its row is in the way of nobody, and is cleared."""
+    """A step that shows only where billing asks for a plan; its row is in no one's way, and is cleared."""
     place, account = trial.in_main(), await trial.joined()
     assert account.user_id is not None
     if await trial.client.step_call(BOOK_CALL) is None:
@@ -238,13 +238,13 @@ FLAGS = (
         _cleared_by(CREATE_PROFILE, _name),
     ),
     Behaviour("the step BOOK_CALL", "is cleared by its call where the server has it", _book_call),
-    Behaviour("the step INVITE_TEAM", "is shown to everybody, and cleared by inviting nobody", _invite_team),
+    Behaviour("the step INVITE_TEAM", "is shown to everyone, and cleared by inviting no one", _invite_team),
     Behaviour(
         "a step cleared by impersonation", "is cleared as that person, without their password", _impersonated_skip
     ),
     refusal("clearing a step without a token", _skip_without_token, "Forbidden resource", "FORBIDDEN"),
     refusal(
-        "inviting nobody as a Member",
+        "inviting no one as a Member",
         _invite_by_member,
         "Entity performing the request does not have permission",
         "FORBIDDEN",

@@ -88,12 +88,12 @@ async def _login_token_again(trial: Trial) -> Seen:
 async def _pending_refuses_joins(trial: Trial) -> Seen:
     door = _made(trial)
     if trial.token_before_activation is None:
-        raise Blocked("nobody could enter it")
+        raise Blocked("no one could enter it")
     link = await trial.call(operations.CURRENT_WORKSPACE, {}, trial.token_before_activation)
     variables = {**trial.person().credentials(), "workspaceInviteHash": link.invite_hash}
     fault = await refused(trial.call(operations.SIGN_UP_IN_WORKSPACE, variables, None))
     members = await trial.database.members([door.workspace_id])
-    must(len(members) == 1, "somebody became a member all the same")
+    must(len(members) == 1, "a person became a member all the same")
     same = fault.error.message.startswith("Workspace is not ready to welcome new members")
     return Seen(in_words(fault.error), differs=not same)
 
@@ -224,7 +224,7 @@ MAKING = (
         "is good again, or is refused: this program uses each once",
         _login_token_again,
     ),
-    Behaviour("joining before the activation", "is refused, and makes nobody a member", _pending_refuses_joins),
+    Behaviour("joining before the activation", "is refused, and makes no one a member", _pending_refuses_joins),
     refusal(
         "an activation with a token that is none",
         lambda trial: trial.call(operations.ACTIVATE_WORKSPACE, {}, JUNK),

@@ -1,17 +1,15 @@
 """Members whom `POST /v1/session/twenty` refuses, since their account at Twenty proves nothing about its address."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import Error
 
 from provisioning_pipeline.decide.ownership import ownership_of
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import Evidence, Origin, Ownership
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.steps.members.plan.decisions import MemberDecision
+from provisioning_pipeline.run.notes import shut_out_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +76,4 @@ async def told_shut_out(connections: Connections) -> str:
         # what is away is told by what needs it
         return ""
     tenants = len({member.database_name for member in found})
-    return in_words(len(found), tenants, refused=not connections.settings.unproven_sign_in) if found else ""
-
-
-def shut_out_of_plan(decisions: Mapping[str, MemberDecision], *, refused: bool) -> tuple[str, ...]:
-    """The same of everybody whom a plan found, for its notes; empty where it found nobody."""
-    people = {
-        name: {found.person for found in decision.findings if found.reason is Reason.ACCOUNT_UNPROVEN}
-        for name, decision in decisions.items()
-    }
-    tenants = sum(bool(found) for found in people.values())
-    return (in_words(sum(map(len, people.values())), tenants, refused=refused),) if tenants else ()
-
-
-def in_words(members: int, tenants: int, *, refused: bool) -> str:
-    """How many there are, what befalls them, and what to do."""
-    who = "1 member has an account" if members == 1 else f"{members} members have accounts"
-    where = "1 tenant" if tenants == 1 else f"{tenants} tenants"
-    door = (
-        " and are refused at POST /v1/session/twenty" if members > 1 else " and is refused at POST /v1/session/twenty"
-    )
-    return (
-        f"{who} at Twenty, in {where}, made elsewhere: they get no other role{door if refused else ''} until somebody "
-        "vouches for them. `provisioning vouch --tenant SLUG` lists those of a tenant; with --all it vouches for them."
-    )
+    return shut_out_in_words(len(found), tenants, refused=not connections.settings.unproven_sign_in) if found else ""

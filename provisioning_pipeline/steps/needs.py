@@ -1,17 +1,31 @@
-"""How many calls at Clerk and at Twenty a run over a plan makes, change by change."""
+"""What the steps need over a plan: calls at Clerk and at Twenty, change by change, and how often each is made.
 
+Of a change about which nothing else is said here, its own `calls` count, once for a tenant that has it.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from provisioning_pipeline.model.forecast import Circumstances
+from provisioning_pipeline.model.change import Change, Where
+from provisioning_pipeline.model.forecast import Circumstances, Needs
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INSTALL_APPS, INVITE_TEAM
-from provisioning_pipeline.model.tenant import Admin, Change, MemberPlan, Plan, TenantPlan
-
-_NOT_AT_TWENTY: Final = frozenset(
-    {Change.ADOPT_DATABASE, Change.FOLLOW_ADDRESS, Change.REMOVE_ROWS, Change.MEND_WORKSPACE}
+from provisioning_pipeline.model.tenant import Admin, MemberPlan, Plan, TenantPlan
+from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.members.changes import (
+    ADD_MEMBER,
+    DEMOTE_MEMBER,
+    DROP_LINK,
+    GIVING,
+    LINK_MEMBER,
+    REMOVE_MEMBER,
+    SET_NAME,
+    SET_ROLE,
+    STORE_AT_CLERK,
 )
-"""Done by SQL in the registry, the ledger and the tenant's own database."""
+from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
+from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, ADD_ADMIN, ADOPT_WORKSPACE
 
 _CONTRACT: Final = 31
 """Once per server: 29 operations that are validated, /client-config, and our account signs in or up."""
@@ -28,10 +42,6 @@ _LOGIN: Final = 3
 _LOOK: Final = 1
 """The proof of a login of somebody who came in in this run: currentUser with the token from joining."""
 
-_JOIN: Final = 3
-"""signUpInWorkspace, the exchange of its login token, and one more: a known account proves its password first, a new
-one has the step INSTALL_APPS to clear."""
-
 _INVITE_LINK: Final = 1
 """currentWorkspace, before the first person joins in a step."""
 
@@ -47,35 +57,6 @@ _OWN_RECORD: Final = 1
 _WITHDRAWAL: Final = 2
 """One invitation: findWorkspaceInvitations, deleteWorkspaceInvitation."""
 
-OF_TENANT: Final[Mapping[Change, int]] = {
-    # signUpInNewWorkspace, and the exchange of its login token
-    Change.CREATE_WORKSPACE: 2,
-    # activateWorkspace; then our account's own steps: connect, apps, invite nobody, and a name (two calls)
-    Change.ACTIVATE_WORKSPACE: 6,
-    # updateWorkspace
-    Change.CLOSE_INVITE_LINK: 1,
-    Change.RENEW_INVITE_LINK: 1,
-    Change.RESTORE_DEFAULT_ROLE: 1,
-}
-"""Calls for a change that a tenant has once. Adopting needs none: the server told all our workspaces before."""
-
-_OF_PERSON: Final[Mapping[Change, int]] = {
-    Change.ADD_MEMBER: _JOIN,
-    # at most: whose record is only marked as deleted needs no call
-    Change.MEND_MEMBER: _JOIN,
-    # updateWorkspaceMemberSettings
-    Change.SET_NAME: 1,
-    # updateWorkspaceMemberRole
-    Change.SET_ROLE: 1,
-    Change.DEMOTE_MEMBER: 1,
-    # a token from before (2), their invitations (1), deleteUserFromWorkspace (1), the old token is refused (1), their
-    # invitations again (1), a new login is refused by password and, the account being gone, by impersonation (2)
-    Change.REMOVE_MEMBER: 8,
-    # their invitations (1), and a new login is refused both ways (2)
-    Change.DROP_LINK: 3,
-}
-"""Calls for a change of one person. Linking needs none."""
-
 _OF_STEP: Final[Mapping[str, int]] = {
     CONNECT_ACCOUNT: 1,
     INSTALL_APPS: 1,
@@ -85,36 +66,8 @@ _OF_STEP: Final[Mapping[str, int]] = {
 }
 """Calls that clear a pending step of one person; other steps are removed by SQL."""
 
-_BY_OUR_ACCOUNT: Final = frozenset(
-    {
-        Change.ACTIVATE_WORKSPACE,
-        Change.ADD_MEMBER,
-        Change.SET_NAME,
-        Change.SET_ROLE,
-        Change.DEMOTE_MEMBER,
-        Change.REMOVE_MEMBER,
-        Change.DROP_LINK,
-        Change.CLOSE_INVITE_LINK,
-        Change.RENEW_INVITE_LINK,
-        Change.RESTORE_DEFAULT_ROLE,
-        Change.MEND_MEMBER,
-        Change.WITHDRAW_INVITATION,
-    }
-)
-"""For these our account signs in to the workspace, once."""
-
-_LOOKS_AT_EVERYBODY: Final = frozenset(
-    {
-        Change.CREATE_WORKSPACE,
-        Change.ADOPT_WORKSPACE,
-        Change.ACTIVATE_WORKSPACE,
-        Change.ADD_ADMIN,
-        Change.ADD_MEMBER,
-        Change.LINK_MEMBER,
-        Change.CLEAR_ONBOARDING,
-    }
-)
-"""After these the logins of all people of ours are proved, else the admin's alone."""
+_OWN_STEPS: Final = 4
+"""Steps of our own account in a new workspace, cleared one after another."""
 
 _DEFAULT_ROLE: Final = "Member"
 """What Twenty gives to whoever joins."""
@@ -140,14 +93,14 @@ class Work:
     def changes(self) -> frozenset[Change]:
         """What is done for the tenant as a whole, and for anybody in it."""
         of_people = {change for _, changes in self.made for change in changes}
-        return frozenset(of_people | (set(self.entry.changes) - _OF_PERSON.keys()))
+        return frozenset(of_people | {change for change in self.entry.changes if not change.of_person})
 
     @property
     def gets_a_role(self) -> bool:
         """Whether anybody gets a role other than that with which Twenty lets people join."""
         return (
             self.admin_joins
-            or bool({Change.SET_ROLE, Change.DEMOTE_MEMBER} & self.changes)
+            or bool({SET_ROLE, DEMOTE_MEMBER} & self.changes)
             or any(_is_promoted(member, changes) for member, changes in self.made)
         )
 
@@ -155,13 +108,41 @@ class Work:
     def our_account_acts(self) -> bool:
         """Whether our account signs in to the workspace."""
         by_hand = any({CREATE_PROFILE, INVITE_TEAM} & set(keys) for keys in self.entry.pending)
-        return by_hand or self.admin_joins or bool(_BY_OUR_ACCOUNT & self.changes)
+        return by_hand or self.admin_joins or any(change.by_our_account for change in self.changes)
 
 
 def work_at_twenty(plan: Plan) -> list[Work]:
+    """Every tenant for which something is to be done on its server."""
     return [
-        _work_of(entry) for entry in plan.work if entry.server is not None and not set(entry.changes) <= _NOT_AT_TWENTY
+        _work_of(entry)
+        for entry in plan.work
+        if entry.server is not None and any(change.where is Where.SERVER for change in entry.changes)
     ]
+
+
+def needs_of(plan: Plan, circumstances: Circumstances) -> Needs:
+    """What the steps do over this plan when nothing goes wrong."""
+    work = work_at_twenty(plan)
+    changes: dict[str, Counter[Change]] = {}
+    for tenant in work:
+        changes.setdefault(str(tenant.entry.server), Counter()).update(_made_in(tenant, circumstances))
+    return Needs(
+        clerk_calls=sum(clerk_looks(tenant.entry) + clerk_writes(tenant.entry) for tenant in work),
+        twenty_calls=twenty_calls(work, circumstances),
+        changes=changes,
+    )
+
+
+def _made_in(tenant: Work, circumstances: Circumstances) -> Counter[Change]:
+    """Change → for how many people it is made; 1 for what concerns the tenant."""
+    found = Counter(change for _, made in tenant.made for change in made)
+    found.update(change for change in tenant.entry.changes if change.where is Where.SERVER and not change.at_once)
+    found[STORE_AT_CLERK] += tenant.entry.store_organization is not None
+    if CLEAR_ONBOARDING in tenant.entry.changes:
+        own = _OWN_STEPS if ACTIVATE_WORKSPACE in tenant.entry.changes else 0
+        found[CLEAR_ONBOARDING] += own + found[ADD_MEMBER] + sum(map(len, tenant.entry.pending))
+    found[PROVE_LOGIN] += sum(proofs(tenant, circumstances))
+    return found
 
 
 def _work_of(entry: TenantPlan) -> Work:
@@ -183,36 +164,35 @@ def _admin_as_member(entry: TenantPlan) -> MemberPlan | None:
 def _admin_joins(entry: TenantPlan, as_member: MemberPlan | None) -> bool:
     """A new workspace has no admin; in one that was there, whoever is not linked yet is taken for somebody outside."""
     admin = entry.admin
-    if not isinstance(admin, Admin) or Change.ADD_ADMIN not in entry.changes or Change.ADOPT_WORKSPACE in entry.changes:
+    if not isinstance(admin, Admin) or ADD_ADMIN not in entry.changes or ADOPT_WORKSPACE in entry.changes:
         return False
     # an admin by Clerk for whom nothing is to be done as a member is linked
-    linked = Change.LINK_MEMBER not in as_member.changes if as_member else admin.clerk_user_id is not None
+    linked = LINK_MEMBER not in as_member.changes if as_member else admin.clerk_user_id is not None
     return entry.workspace_id is None or not linked
 
 
 def _made(member: MemberPlan, *, joins: bool) -> frozenset[Change]:
     """The changes without those that turn out to be none."""
     changes = set(member.changes)
-    if Change.LINK_MEMBER in changes and Change.ADD_MEMBER not in changes and not joins:
+    if LINK_MEMBER in changes and ADD_MEMBER not in changes and not joins:
         # who is only linked was inside before, and most likely has the name already
-        changes.discard(Change.SET_NAME)
+        changes.discard(SET_NAME)
     if not member.why:
         # the account is somebody else's by now, so that nothing is proved of it
-        changes.discard(Change.DROP_LINK)
+        changes.discard(DROP_LINK)
     return frozenset(changes)
 
 
 def _is_promoted(member: MemberPlan, changes: frozenset[Change]) -> bool:
-    return Change.ADD_MEMBER in changes and member.role != _DEFAULT_ROLE
+    return ADD_MEMBER in changes and member.role != _DEFAULT_ROLE
 
 
 def clerk_writes(entry: TenantPlan) -> int:
     """The workspace id at the organization, and the ids of people where policy says so."""
-    people = sum(Change.STORE_AT_CLERK in member.changes for member in entry.members)
+    people = sum(STORE_AT_CLERK in member.changes for member in entry.members)
     return (entry.store_organization is not None) + people
 
 
-_GIVING: Final = frozenset({Change.ADD_MEMBER, Change.LINK_MEMBER, Change.MEND_MEMBER, Change.SET_ROLE})
 _IDS_PER_CALL: Final = 100
 
 
@@ -224,8 +204,8 @@ def clerk_looks(entry: TenantPlan) -> int:
     """
     if entry.tenant.clerk_org_id is None or entry.server is None:
         return 0
-    getting = sum(bool(member.clerk_user_id and _GIVING & set(member.changes)) for member in entry.members)
-    as_admin = isinstance(entry.admin, Admin) and entry.admin.clerk_user_id and Change.ADD_ADMIN in entry.changes
+    getting = sum(bool(member.clerk_user_id and GIVING & set(member.changes)) for member in entry.members)
+    as_admin = isinstance(entry.admin, Admin) and entry.admin.clerk_user_id and ADD_ADMIN in entry.changes
     entering = max(getting, bool(as_admin))
     lists = 1 + -(-entering // _IDS_PER_CALL) if entering else 0
     uninvited = 2 * any(withdrawal.departed for withdrawal in entry.withdrawals)
@@ -234,9 +214,9 @@ def clerk_looks(entry: TenantPlan) -> int:
 
 def _looks_at_loss(member: MemberPlan) -> int:
     changes = set(member.changes)
-    if Change.REMOVE_MEMBER in changes or (Change.DROP_LINK in changes and member.why):
+    if REMOVE_MEMBER in changes or (DROP_LINK in changes and member.why):
         return 2
-    return (2 if member.departed else 1) * (Change.DEMOTE_MEMBER in changes)
+    return (2 if member.departed else 1) * (DEMOTE_MEMBER in changes)
 
 
 def twenty_calls(work: Iterable[Work], circumstances: Circumstances) -> int:
@@ -265,7 +245,7 @@ def _once_per_server(work: Iterable[Work], *, inhabited: bool) -> int:
 def _calls_of(tenant: Work, circumstances: Circumstances) -> int:
     """All calls for one tenant, in the order of its steps."""
     return (
-        sum(OF_TENANT.get(change, 0) for change in tenant.entry.changes)
+        sum(change.calls for change in tenant.entry.changes if not change.of_person)
         + _doors(tenant)
         + _for_admin(tenant)
         + _for_members(tenant)
@@ -277,37 +257,35 @@ def _calls_of(tenant: Work, circumstances: Circumstances) -> int:
 
 def _doors(tenant: Work) -> int:
     """Our account signs in once; activating ends what it has, so that a workspace which was there takes two."""
-    again = Change.ACTIVATE_WORKSPACE in tenant.entry.changes and tenant.entry.workspace_id is not None
+    again = ACTIVATE_WORKSPACE in tenant.entry.changes and tenant.entry.workspace_id is not None
     return _SIGN_IN * (tenant.our_account_acts + again)
 
 
 def _for_admin(tenant: Work) -> int:
     """Who joins becomes Admin and needs a name; in any case what Twenty shows the person is read once."""
-    if Change.ADD_ADMIN not in tenant.entry.changes:
+    if ADD_ADMIN not in tenant.entry.changes:
         return 0
     if not tenant.admin_joins:
         return _LOGIN
     member = tenant.admin_as_member
-    named = member is not None and Change.SET_NAME in member.changes
-    return _INVITE_LINK + _JOIN + _LOOK + _OF_PERSON[Change.SET_ROLE] + (0 if named else _NAMELESS)
+    named = member is not None and SET_NAME in member.changes
+    return _INVITE_LINK + ADD_MEMBER.calls + _LOOK + SET_ROLE.calls + (0 if named else _NAMELESS)
 
 
 def _for_members(tenant: Work) -> int:
     """Each person's changes, and what the first of several people costs besides."""
     return (
         sum(_for_member(member, changes) for member, changes in tenant.made)
-        + _INVITE_LINK * (Change.ADD_MEMBER in tenant.changes)
+        + _INVITE_LINK * (ADD_MEMBER in tenant.changes)
         + _ROLES * tenant.gets_a_role
-        + _OWN_RECORD * (Change.REMOVE_MEMBER in tenant.changes)
+        + _OWN_RECORD * (REMOVE_MEMBER in tenant.changes)
     )
 
 
 def _for_member(member: MemberPlan, changes: frozenset[Change]) -> int:
-    nameless = Change.ADD_MEMBER in changes and Change.SET_NAME not in changes and member.twenty_user_id is None
+    nameless = ADD_MEMBER in changes and SET_NAME not in changes and member.twenty_user_id is None
     return (
-        sum(_OF_PERSON.get(change, 0) for change in changes)
-        + _OF_PERSON[Change.SET_ROLE] * _is_promoted(member, changes)
-        + _NAMELESS * nameless
+        sum(change.calls for change in changes) + SET_ROLE.calls * _is_promoted(member, changes) + _NAMELESS * nameless
     )
 
 
@@ -330,11 +308,11 @@ def proofs(tenant: Work, circumstances: Circumstances) -> tuple[int, int]:
     """
     if not isinstance(tenant.entry.admin, Admin):
         return 0, 0
-    if not _LOOKS_AT_EVERYBODY & tenant.changes:
+    if not any(change.proves_everybody for change in tenant.changes):
         return 0, 1
     others = [set(member.changes) for member in tenant.entry.members if member is not tenant.admin_as_member]
-    joined = sum(Change.ADD_MEMBER in changes for changes in others)
-    linked = sum(Change.LINK_MEMBER in changes and Change.ADD_MEMBER not in changes for changes in others)
-    gone = sum(bool({Change.REMOVE_MEMBER, Change.DROP_LINK} & changes) for changes in others)
+    joined = sum(ADD_MEMBER in changes for changes in others)
+    linked = sum(LINK_MEMBER in changes and ADD_MEMBER not in changes for changes in others)
+    gone = sum(bool({REMOVE_MEMBER, DROP_LINK} & changes) for changes in others)
     before = max(0, circumstances.members.get(tenant.entry.tenant.database_name, 0) - gone)
     return joined, 1 + before + linked

@@ -1,0 +1,166 @@
+"""Runs that were cut: killed, told to stop, or without their ledger before they had come to their end.
+
+A run holds its lock while a process of it lives. One that has begun, has no end and holds no lock was cut.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import LiteralString
+
+from psycopg.types.json import Jsonb
+
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.ledger.history import Run
+from provisioning_pipeline.ledger.run_locks import runs_at_work
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.change import Change
+from provisioning_pipeline.model.condition import SET_ASIDE
+from provisioning_pipeline.model.run_record import RunRecord, record_from
+
+GONE = "Its process is gone: it was killed, or its machine restarted."
+
+
+class CutRuns:
+    """Runs without an end of their own, in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def gone(self, *, but: Collection[str] = ()) -> list[str]:
+        """The runs that have no end and no process, those of `but` left out; oldest first."""
+        rows = await self.database.fetch(
+            """
+            SELECT run_id FROM provisioning.run
+            WHERE ended_as IS NULL AND finished_at IS NULL AND run_id <> ALL(%s) ORDER BY begun_at
+            """,
+            [list(but)],
+        )
+        found = [str(row["run_id"]) for row in rows]
+        at_work = await runs_at_work(self.database, found)
+        return [run_id for run_id in found if run_id not in at_work]
+
+    @anew_if_lost
+    async def end(
+        self, run_ids: Sequence[str], why: str, *, by_themselves: bool = False, record: RunRecord | None = None
+    ) -> list[str]:
+        """Write down that these runs were cut, with what they did; which of them had no end yet.
+
+        Args:
+            by_themselves: they end now and say so themselves; else they ended when they last recorded anything.
+            record: what is known of their calls and phases; None: nothing.
+        """
+        if not run_ids:
+            return []
+        given = {"ids": list(run_ids)}
+        async with self.database.transaction() as connection:
+            await connection.execute(_CREATED, given)
+            await connection.execute(_CUT_OUTCOMES, given)
+            cursor = await connection.execute(
+                _END,
+                _parameters(run_ids)
+                | {
+                    "why": why,
+                    "now": by_themselves,
+                    "record": None if record is None else Jsonb(record.as_json()),
+                },
+            )
+            return [row[0] for row in await cursor.fetchall()]
+
+    async def since_last_finished(self) -> list[Run]:
+        """The reconciliations that were cut since the last one that finished, newest first; recorded as cut or not."""
+        if not await has_ledger(self.database):
+            return []
+        return await self.last(_MOST, only=_AFTER_LAST_FINISHED)
+
+    async def last(self, most: int, *, only: LiteralString = "") -> list[Run]:
+        """The last reconciliations that were cut, newest first; also those of which nobody has recorded it yet."""
+        rows = await self.database.fetch(
+            f"SELECT {_COLUMNS} {_RECONCILIATIONS} AND ended_as = 'cut' {only} ORDER BY begun_at DESC LIMIT %s",
+            [most],
+        )
+        recorded = [_run(row) for row in rows]
+        gone = await self.gone()
+        if not gone:
+            return recorded
+        rows = await self.database.fetch(
+            f"""
+            SELECT r.run_id, r.trigger, r.begun_at, r.finished_at, f.ready, f.unwell, f.actions, f.seconds, r.report,
+                   f.record, f.last_at AS ended_at, %(why)s AS cut_why
+            FROM ({_FIGURES}) f JOIN provisioning.run r USING (run_id)
+            WHERE (r.kind = 'reconciliation' OR r.record IS NOT NULL) {only}
+            """,  # noqa: S608  # texts of ours alone
+            _parameters(gone) | {"why": GONE},
+        )
+        return sorted([*recorded, *map(_run, rows)], key=lambda run: run.begun_at, reverse=True)[:most]
+
+
+_MOST = 5
+
+
+def _parameters(run_ids: Sequence[str]) -> dict[str, object]:
+    reads = [str(change) for change in Change.all_declared() if change.read_only]
+    return {"ids": list(run_ids), "reads": reads, "aside": sorted(SET_ASIDE)}
+
+
+def _run(row: Row) -> Run:
+    return Run(**(dict(row) | {"record": record_from(row["record"])}))
+
+
+_COLUMNS: LiteralString = (
+    "run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record, ended_at, cut_why"
+)
+
+# rows of earlier versions say no kind; what has no record then was a verification, a restart or a sign-in
+_RECONCILIATIONS: LiteralString = (
+    "FROM provisioning.run WHERE finished_at IS NULL AND (kind = 'reconciliation' OR record IS NOT NULL)"
+)
+
+_AFTER_LAST_FINISHED: LiteralString = (
+    "AND begun_at > COALESCE((SELECT max(l.begun_at) FROM provisioning.run l WHERE l.finished_at IS NOT NULL), "
+    "'-infinity')"
+)
+
+# what the fleet is like now is what it was like when they ended, as far as anybody knows
+_FIGURES: LiteralString = """
+    SELECT r.run_id, fleet.ready, fleet.every - fleet.ready - fleet.aside AS unwell, done.actions,
+           greatest(done.last_at, r.begun_at) AS last_at,
+           extract(epoch FROM greatest(done.last_at, r.begun_at) - r.begun_at)::float8 AS seconds,
+           r.record || jsonb_build_object('aside', fleet.aside) AS record
+    FROM provisioning.run r
+    CROSS JOIN (
+        SELECT count(*) AS every, count(*) FILTER (WHERE l.ready) AS ready,
+               count(*) FILTER (WHERE c.reason = ANY(%(aside)s)) AS aside
+        FROM provisioning.tenant_link l
+        LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
+    ) fleet
+    CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE o.status = 'done' AND o.change <> ALL(%(reads)s)) AS actions, max(o.at) AS last_at
+        FROM provisioning.outcome o WHERE o.run_id = r.run_id
+    ) done
+    WHERE r.run_id = ANY(%(ids)s)
+"""
+
+# the workspace is linked, only the outcome was not written any more
+_CREATED: LiteralString = """
+    UPDATE provisioning.outcome o SET status = 'done', detail = i.subdomain || ' on ' || i.server
+    FROM provisioning.intent i
+    WHERE o.run_id = ANY(%(ids)s) AND o.change = 'create workspace' AND o.status IN ('begun', 'cut')
+      AND i.run_id = o.run_id AND i.database_name = o.database_name AND i.settled_as = 'created'
+      AND starts_with(o.detail, i.subdomain || ' on ' || i.server)
+"""
+
+_CUT_OUTCOMES: LiteralString = """
+    UPDATE provisioning.outcome
+    SET status = 'cut', detail = detail || ': cut off while it was under way; the next run sees whether it was made'
+    WHERE run_id = ANY(%(ids)s) AND status = 'begun'
+"""
+
+_END: LiteralString = f"""
+    UPDATE provisioning.run r SET ended_as = 'cut', cut_why = %(why)s,
+        ended_at = CASE WHEN %(now)s THEN now() ELSE f.last_at END,
+        seconds = CASE WHEN %(now)s THEN extract(epoch FROM now() - r.begun_at) ELSE f.seconds END,
+        ready = f.ready, unwell = f.unwell, actions = f.actions,
+        record = COALESCE(%(record)s::jsonb || jsonb_build_object('aside', f.record->'aside'), f.record)
+    FROM ({_FIGURES}) f
+    WHERE r.run_id = f.run_id AND r.ended_as IS NULL AND r.finished_at IS NULL
+    RETURNING r.run_id
+"""  # noqa: S608  # texts of ours alone

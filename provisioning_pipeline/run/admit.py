@@ -1,0 +1,178 @@
+"""Who may be worked on: the registry may refuse a tenant, and a server may be one that nobody may write to yet."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from provisioning_pipeline.clients.concurrency import all_of, both
+from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.decide.contract import Decision
+from provisioning_pipeline.decide.retirements import told
+from provisioning_pipeline.model.change import RETIRE_MEMBERSHIPS, Where
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.tenant import OutcomeStatus, Plan, TenantPlan
+from provisioning_pipeline.run.canaries import try_canaries
+from provisioning_pipeline.run.contracts import Judged, look_and_remember
+from provisioning_pipeline.run.record import write_down
+from provisioning_pipeline.run.state import Run, ends_the_run
+from provisioning_pipeline.run.totals import MAKING_READY
+from provisioning_pipeline.steps.chain import ChainResult, server_steps, stopped
+from provisioning_pipeline.steps.record import Record
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A plan that can be worked on, and what was settled for some tenants before.
+
+    Args:
+        plan: what is left to be done.
+        results: of tenants that went first on their server, and of those on a server that nobody may work on now; a
+            part of the run's totals.
+        told: what an operator should know about those who went first.
+    """
+
+    plan: Plan
+    results: tuple[ChainResult, ...]
+    told: tuple[str, ...]
+
+
+async def admit(run: Run, plan: Plan) -> Admitted:
+    """Write down what observing settled, make servers ready, and see who may be worked on. Before any step.
+
+    The registry may not take a tenant, and a server may not be one that can be written to. On a server that is
+    not the Twenty that is known here one tenant goes first, whole, and the others only once its login is proved.
+
+    Raises:
+        RunFault: when registry or ledger refuse.
+    """
+    with ends_the_run("The tenant registry refused"):
+        plan = await _retire_memberships(run, plan)
+        with run.timed(MAKING_READY):
+            plan, judged = await both(write_down(run, plan), _make_servers_ready(run, plan))
+        return await _with_canaries_first(run, plan, judged)
+
+
+async def _retire_memberships(run: Run, plan: Plan) -> Plan:
+    """End our memberships of workspaces that were deleted by SQL, before anybody signs in to their servers.
+
+    Each is recorded as an outcome, of its tenant where it has one. Without the right to write there the others go on:
+    whether the server can be worked on, our own sign-in tells.
+    """
+    if not plan.retirements:
+        return plan
+    troubles = []
+    for retirement in plan.retirements:
+        if not retirement.ours:
+            continue
+        database = run.connections.servers[retirement.server].database
+        record = Record(run.connections.journal, run.run_id, retirement.database_name or retirement.subdomain)
+        named = f"workspace {retirement.workspace_id} ({retirement.subdomain}) on {retirement.server}, deleted by SQL"
+        with suppress(Fault):
+            async with record.change(RETIRE_MEMBERSHIPS, named) as learnt:
+                learnt.append(f"{await database.retire_memberships(retirement.workspace_id)} memberships")
+        troubles += [outcome.detail for outcome in record.outcomes if outcome.status is OutcomeStatus.FAILED]
+    # what was to be done is told by its outcome now
+    announced = set(told(retirement for retirement in plan.retirements if retirement.ours))
+    return replace(plan, notes=(*troubles, *(note for note in plan.notes if note not in announced)))
+
+
+async def _make_servers_ready(run: Run, plan: Plan) -> list[Judged]:
+    """Judge every server that will be written to, and sign our account up where it has to be.
+
+    That is where there is no user at all, and where ours was deleted with its last workspace. The first user of a
+    server becomes its admin, and so does the next one where no admin is left. A server that may not be written to
+    comes to its stop, and is not among those that are returned.
+    """
+    wanted: dict[str, list[str]] = {}
+    for entry in plan.work:
+        if entry.server and server_steps(entry):
+            inside = [entry.tenant.database_name] if entry.workspace_id else []
+            wanted.setdefault(entry.server, []).extend(inside)
+    judged = await all_of(_make_server_ready(run, name, inside) for name, inside in sorted(wanted.items()))
+    return [server for server in judged if server is not None]
+
+
+async def _make_server_ready(run: Run, name: str, inside: Sequence[str]) -> Judged | None:
+    """Judge one server; `inside` names databases of tenants in whose workspace something will be done."""
+    server = run.connections.servers[name]
+    try:
+        email = server.client.service_account.email
+        # Twenty deletes our account with its last workspace, like everybody's
+        known = await server.database.has_any_user() and not await server.database.was_deleted(email)
+        # signing in writes nothing, so it need not wait for the verdict; what it refuses comes after that
+        judged, refused = await both(
+            look_and_remember(run.connections, name, inside),
+            _signed_in(server.client) if known else _nobody_yet(),
+        )
+        judged.must_be_complete()
+        await server.client.check_contract()
+        if refused:
+            server.note(refused)
+        if not known:
+            await _sign_up(server.client)
+    except Fault as fault:
+        # nothing is written to a server of which nobody knows what it is
+        server.stop = server.stop or fault
+        return None
+    return None if server.stop else judged
+
+
+async def _signed_in(client: TwentyClient) -> Fault | None:
+    try:
+        await client.sign_in()
+    except Fault as refused:
+        return refused
+    return None
+
+
+async def _nobody_yet() -> None:
+    return None
+
+
+async def _sign_up(client: TwentyClient) -> None:
+    try:
+        await client.sign_up_service_account()
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        # lost the race against another run, or our own lost answer: signing in will tell
+        await client.service_token()
+
+
+async def _with_canaries_first(run: Run, plan: Plan, judged: Sequence[Judged]) -> Admitted:
+    """Who may be worked on, once one tenant went first on each server that is not the Twenty that is known here."""
+    doubtful = [server for server in judged if server.verdict.decision is Decision.CANARY]
+    tried = await all_of(
+        try_canaries(run, [e for e in plan.work if e.server == server.server and server_steps(e)], server)
+        for server in doubtful
+    )
+    results = [result for of_server in tried for result in of_server.results]
+    done = {result.database_name for result in results}
+    entries: list[TenantPlan] = []
+    for entry in plan.tenants:
+        stop = run.connections.servers[entry.server].stop if entry.server else None
+        if entry.tenant.database_name in done:
+            entries.append(replace(entry, changes=(), members=(), database=None))
+        elif stop and server_steps(entry):
+            results.append(result := stopped(entry, stop))
+            entries.append(_without_server(entry, result))
+        else:
+            entries.append(entry)
+    waiting = {result.database_name: result.conditions for result in results if result.database_name not in done}
+    await run.store_conditions(waiting, tried=True)
+    await run.connections.turns.end(list(waiting))
+    told = tuple(of_server.told for of_server in tried)
+    return Admitted(replace(plan, tenants=tuple(entries)), tuple(results), told)
+
+
+def _without_server(entry: TenantPlan, result: ChainResult) -> TenantPlan:
+    """The plan with what is to be done in the tenant's own database alone, and with why."""
+    newer = {condition.type: condition for condition in (*entry.conditions, *result.conditions)}
+    changes = tuple(change for change in entry.changes if change.where is Where.OWN_DATABASE)
+    return replace(
+        entry,
+        server=None,
+        members=(),
+        changes=changes if entry.database and entry.database.needs_work else (),
+        conditions=tuple(newer.values()),
+    )

@@ -1,0 +1,228 @@
+"""What a run writes down before it works: that it began, what differs, and what observing settled."""
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from provisioning_pipeline.clients.limits import BURST
+from provisioning_pipeline.decide.drift import concerned, find_drift
+from provisioning_pipeline.decide.forecast import forecast
+from provisioning_pipeline.decide.forecast_pace import paces
+from provisioning_pipeline.decide.organizations import without_organization
+from provisioning_pipeline.decide.registry_loss import RegistryLoss
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.cut_runs import CutRuns
+from provisioning_pipeline.ledger.organizations import store_organizations
+from provisioning_pipeline.ledger.registrations import known_rows, store_registered
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
+from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.forecast import Circumstances, Forecast
+from provisioning_pipeline.model.run_record import RunRecord
+from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Plan, TenantPlan
+from provisioning_pipeline.model.tenant_database import LastLook
+from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.observe import registry_loss
+from provisioning_pipeline.run.policy import standing_claims
+from provisioning_pipeline.run.state import Run, ends_the_run
+from provisioning_pipeline.run.totals import OBSERVING
+from provisioning_pipeline.run.under_way import end_gone_runs
+from provisioning_pipeline.steps.chain import ChainResult, steps_for
+from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER
+from provisioning_pipeline.steps.needs import needs_of
+from provisioning_pipeline.steps.record import Record
+from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
+
+_KEPT_EVENTS = timedelta(days=30)
+"""Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
+
+
+async def open_ledger(run: Run, trigger: str) -> None:
+    """Make ledger and registry ready to be written to, end runs whose process is gone, and store that this one began.
+
+    Raises:
+        RunFault: when the registry's database cannot be reached or written to.
+    """
+    connections = run.connections
+    ledger, registry = connections.ledger, connections.registry
+    with ends_the_run("The tenant registry refused"):
+        if await schema.revision(ledger.database) != schema.HEAD:
+            await asyncio.to_thread(schema.migrate, connections.settings.registry_url.get_secret_value())
+        # a table that is being restored comes back by itself; one of ours would stand in its way
+        if await registry.columns() or (await known_rows(registry)).known == 0:
+            await registry.ensure_table()
+        await registry.ensure_our_columns()
+        # before anything changes: what the fleet is like now is what it was like when they ended
+        await end_gone_runs(CutRuns(ledger.database), but=[run.run_id])
+        await connections.history.begin_run(run.run_id, trigger)
+
+
+async def record_plan(run: Run, plan: Plan) -> Forecast:
+    """Keep what differs before anything is done about it, for the report and for the tenants' timelines.
+
+    Returns:
+        What the run will need.
+
+    Raises:
+        RunFault: when the ledger refuses.
+    """
+    history, names = run.connections.history, concerned(plan)
+    with ends_the_run("The tenant registry refused"):
+        drift = find_drift(plan, await history.before(names)) if names else ()
+        forecast = await foretell(run.connections, plan, reading_seconds=run.phases.get(OBSERVING, 0.0))
+        record = RunRecord(
+            looked_at=len(plan.tenants),
+            whole=not plan.asked,
+            drift=len(drift),
+            forecast=forecast,
+            waiting=plan.waiting,
+            approved=plan.approved,
+        )
+        await history.store_plan(run.run_id, drift, record)
+    return forecast
+
+
+async def foretell(connections: Connections, plan: Plan, *, reading_seconds: float = 0.0) -> Forecast:
+    """The forecast for this plan, right after it was made: the calls so far are those of observing."""
+    settings = connections.settings
+    allowed = max(1, int(settings.clerk_requests_per_10_seconds * settings.clerk_share))
+    history = connections.history
+    names = [entry.tenant.database_name for entry in plan.work]
+    known = bool(names) and await has_ledger(history.database)
+    timed = await history.timed_changes({server.name: server.base_url for server in settings.servers}) if known else []
+    circumstances = Circumstances(
+        now=datetime.now(UTC),
+        observing_clerk_calls=connections.clerk_calls.by_name.total(),
+        clerk_calls_per_10_seconds=allowed,
+        clerk_calls_at_once=max(1, int(BURST * allowed)),
+        twenty_concurrency=settings.twenty_concurrency,
+        tenant_concurrency=settings.tenant_concurrency,
+        harm_allowed=settings.harm_most,
+        reading_seconds=reading_seconds,
+        seconds_of_change=paces(
+            timed, tenant_concurrency=settings.tenant_concurrency, twenty_concurrency=settings.twenty_concurrency
+        ),
+        room=plan.room,
+        inhabited=frozenset(await history.inhabited_servers() if known else ()),
+        members=await history.members_besides_admin(names) if known else {},
+    )
+    # a plan of ten thousand tenants takes a moment, and others of this process go on meanwhile
+    return await asyncio.to_thread(lambda: forecast(plan, circumstances, needs_of(plan, circumstances)))
+
+
+async def write_down(run: Run, plan: Plan) -> Plan:
+    """Write down what observing settled, before any step.
+
+    Returns:
+        The plan without what may not be done: the registry does not take a tenant, or its organization is another's.
+    """
+    ledger = run.connections.ledger
+    await ledger.ensure_links((entry.tenant for entry in plan.tenants), run_id=run.run_id)
+    await store_registered(ledger.database, seen=plan.registered, gone=plan.row_gone)
+    await _follow_addresses(run, plan)
+    adopted = [entry for entry in plan.tenants if entry.adopt]
+    # a run reads for minutes, and adopts by what is so now
+    loss = await registry_loss(run.connections) if adopted else RegistryLoss()
+    adoptions = {entry.tenant.database_name: await _adopt(run, entry, loss) for entry in adopted}
+    await run.connections.registry.store_asked_admins(dict(plan.asked_admins))
+    entries = []
+    for entry in await _with_organizations(run, plan):
+        adoption = adoptions.get(entry.tenant.database_name)
+        if adoption and adoption.failed:
+            conditions = (*entry.conditions, *adoption.conditions)
+            entries.append(replace(entry, changes=(), server=None, database=None, conditions=conditions))
+        else:
+            entries.append(entry)
+    for idle in (True, False):
+        # a tenant whose steps come next has not had its try yet
+        found = {e.tenant.database_name: e.conditions for e in entries if (not steps_for(e)) is idle}
+        again = {e.tenant.database_name: e.look_again_seconds for e in entries if e.look_again_seconds is not None}
+        await run.store_conditions(found, tried=idle, again=again)
+    await _keep_what_was_read(run, plan)
+    await _keep_looks(run, plan)
+    return replace(plan, tenants=tuple(entries))
+
+
+async def _adopt(run: Run, entry: TenantPlan, loss: RegistryLoss) -> ChainResult:
+    name = entry.tenant.database_name
+    record = Record(run.connections.journal, run.run_id, name)
+    try:
+        async with record.change(ADOPT_DATABASE, f"as {entry.tenant.slug} ({entry.tenant.name})"):
+            if loss.doubt:
+                raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
+            status, *others = run.connections.settings.new_statuses
+            if not await run.connections.registry.adopt(entry.tenant, status, others):
+                message = "The tenant manager has just registered it itself; the next run goes by its row."
+                raise Fault(FaultKind.BUSY, Reason.WAITING, message)
+    except Fault as fault:
+        refused = is_false(ConditionType.REGISTERED, fault.reason, fault.message)
+        return ChainResult(name, (refused,), tuple(record.outcomes), failed=True)
+    return ChainResult(name, (), tuple(record.outcomes), failed=False)
+
+
+async def _follow_addresses(run: Run, plan: Plan) -> None:
+    """Workspaces that were renamed in Twenty are reached elsewhere now; those of which only Twenty can say where
+    are looked up by the tenant's first step."""
+    begun = time.perf_counter()
+    moved = {
+        entry.tenant.database_name: (entry.address.subdomain, entry.address.url)
+        for entry in plan.tenants
+        if entry.address and entry.address.url
+    }
+    followed = await run.connections.ledger.follow_addresses(moved)
+    seconds = time.perf_counter() - begun
+    outcomes = [
+        Outcome(name, FOLLOW_ADDRESS, OutcomeStatus.DONE, f"it is reached at {moved[name][1]} now", seconds)
+        for name in followed
+    ]
+    await run.connections.journal.store(run.run_id, *outcomes)
+
+
+async def _with_organizations(run: Run, plan: Plan) -> list[TenantPlan]:
+    """Write down which organization is whose; a tenant whose organization is another one's by now waits."""
+    found = {entry.tenant.database_name: entry.tenant.clerk_org_id for entry in plan.tenants}
+    lost = await store_organizations(
+        run.connections.registry,
+        {name: organization for name, organization in found.items() if organization},
+        stands=standing_claims(run.connections.settings, plan.kept_rows),
+    )
+    return [without_organization(entry) if entry.tenant.database_name in lost else entry for entry in plan.tenants]
+
+
+async def _keep_what_was_read(run: Run, plan: Plan) -> None:
+    """The marks of tenants that were looked at come off."""
+    if plan.looked_at is not None:
+        await run.connections.marks.forget_events(plan.looked_at - _KEPT_EVENTS)
+        await run.connections.marks.catch_up(plan.looked_at)
+        # who was asked for and is no more has been looked at too
+        read = {*plan.asked, *(entry.tenant.database_name for entry in plan.tenants)}
+        await run.connections.marks.clear(sorted(read - plan.unread), plan.looked_at)
+        # after the marks: one that stands keeps its turn. Those with steps keep theirs until they had them
+        await run.connections.turns.end(
+            sorted(read - {entry.tenant.database_name for entry in plan.tenants if steps_for(entry)})
+        )
+
+
+async def _keep_looks(run: Run, plan: Plan) -> None:
+    """What tells that a tenant database needs no other look, and which workspaces there are hand-made."""
+    found = {entry.tenant.database_name: entry.database for entry in plan.tenants if entry.database}
+    # rows of somebody who becomes ours now were somebody else's in the last look
+    newly_ours = {
+        entry.tenant.database_name
+        for entry in plan.tenants
+        if not entry.database and {ADD_MEMBER, LINK_MEMBER, ADD_ADMIN} & set(entry.changes)
+    }
+    await run.connections.members.mark_left(plan.left)
+    await run.connections.members.give_up(plan.given_up)
+    await run.connections.hand_made.store_known_at_clerk(
+        [(name, email) for name, seen in found.items() for email in seen.known_at_clerk]
+    )
+    await run.connections.hand_made.forget(plan.dropped)
+    await run.connections.hand_made.store({name: seen.hand_made for name, seen in found.items()})
+    # last: a look counts only once everything that it found is written down
+    await run.connections.looks.forget(plan.dropped | newly_ours)
+    await run.connections.looks.store(
+        {name: LastLook(seen.evidence, seen.looked_at, seen.settled) for name, seen in found.items()}
+    )

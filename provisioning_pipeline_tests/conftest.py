@@ -1,5 +1,6 @@
 """What every folder shares: one embedded Postgres for the whole run, and how the tests run."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ from hypothesis import HealthCheck, settings
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.cluster import running_cluster
 
+# importing and collecting makes millions of objects, all of which stay: the collector would look through them in vain
+gc.disable()
+
 # neither the machine's load nor chance decides about a verdict; `--hypothesis-profile wide` looks further
 settings.register_profile(
     "suite", deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -24,6 +28,12 @@ settings.load_profile("suite")
 MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4_000_000_000:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again; what was imported and collected is never looked through."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

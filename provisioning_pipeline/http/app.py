@@ -23,7 +23,7 @@ from provisioning_pipeline.http.names import EncodedNames
 from provisioning_pipeline.http.refusals import RefusalLog
 from provisioning_pipeline.http.reports import report_router
 from provisioning_pipeline.http.request_log import RequestLog
-from provisioning_pipeline.http.sessions import session_router
+from provisioning_pipeline.http.sessions import ForwardAuthentication, session_router
 from provisioning_pipeline.http.sign_in import SignIns
 from provisioning_pipeline.http.tenant_requests import Requests
 from provisioning_pipeline.http.tenants import tenant_router
@@ -88,6 +88,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     app.include_router(health_router(ledger, resolver, stopping))
     fleet = FleetFigures(figures, settings, ledger, resolver.looks)
     app.include_router(metrics_router(figures, fleet, guard=either(guard, reader(settings), with_all=True)))
+    app.add_middleware(ForwardAuthentication, resolver=resolver)
     app.add_middleware(EncodedNames)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestLog, count=RequestFigures(figures).count)

@@ -84,8 +84,8 @@ def install(app: FastAPI, keep: Callable[[Request, Problem], None]) -> None:
         return _document(problem.status, problem.detail, problem.headers, **code)
 
     app.add_exception_handler(Problem, told)
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(CannotTell, _refused)
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(CannotTell, refused)
     app.add_exception_handler(LedgerAway, _away)
     app.add_exception_handler(HTTPException, _refused_by_the_router)
     app.add_exception_handler(RequestValidationError, _malformed)
@@ -102,10 +102,11 @@ def _document(
     return problem_response(status, detail, headers, request_id=request_id(), **members)
 
 
-async def _refused(request: Request, refused: Exception) -> JSONResponse:
-    assert isinstance(refused, Refused | CannotTell)
-    request.state.refused = refused.why.value if isinstance(refused, Refused) else "cannot_tell"
-    return refusal_response(refused, request_id=request_id())
+async def refused(request: Request, why: Exception) -> JSONResponse:
+    """The answer to a request of a session that is not let through; the log is told the word for it."""
+    assert isinstance(why, Refused | CannotTell)
+    request.state.refused = why.why.value if isinstance(why, Refused) else "cannot_tell"
+    return refusal_response(why, request_id=request_id())
 
 
 async def _away(_: Request, __: Exception) -> JSONResponse:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from provisioning_pipeline.gateway.middleware import linked
 from provisioning_pipeline.gateway.problems import NO_STORE
@@ -13,8 +14,9 @@ from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http.documents import SessionDocument, TwentySignIn, session_document
 from provisioning_pipeline.http.limits import RateLimit
 from provisioning_pipeline.http.names import in_header
-from provisioning_pipeline.http.problems import responses
+from provisioning_pipeline.http.problems import refused, responses
 from provisioning_pipeline.http.sign_in import SignIns
+from provisioning_pipeline.model.session import CannotTell, Refused
 from provisioning_pipeline.settings import Settings
 
 _HEADERS: Mapping[str, str] = {
@@ -33,26 +35,49 @@ Tenant = Annotated[
 ]
 
 
+class ForwardAuthentication:
+    """ASGI middleware that answers `GET /v1/auth/verify` before the router.
+
+    Every request through a gateway comes here, and FastAPI's own handling takes longer than all that is done.
+    """
+
+    path = _VERIFY
+    """As a route has it, for the log and the metrics."""
+
+    def __init__(self, app: ASGIApp, resolver: Resolver) -> None:
+        self._app = app
+        self._resolver = resolver
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] != _VERIFY or scope["method"] not in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = self
+        request = Request(scope, receive)
+        try:
+            response = await _verified(request, self._resolver)
+        except (Refused, CannotTell) as why:
+            response = await refused(request, why)
+        await response(scope, receive, send)
+
+
+async def _verified(request: Request, resolver: Resolver) -> Response:
+    context = linked(await resolver.resolve(request.scope["headers"], request.query_params.get("tenant")))
+    headers = {
+        "X-Tenant": in_header(context.tenant),
+        "X-Twenty-Workspace-Id": context.workspace_id,
+        "X-Twenty-User-Id": context.twenty_user_id or "",
+        "X-Twenty-Role": in_header(context.role),
+        **NO_STORE,
+    }
+    return Response(None, HTTPStatus.OK, headers)
+
+
 def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) -> APIRouter:
     """The routes for who holds a Clerk session."""
     router = APIRouter(tags=["sessions"])
     per_member = RateLimit(settings.sign_ins_per_minute, "sign-ins of this member")
-
-    async def verified(request: Request) -> Response:
-        request.scope["route"] = plain
-        context = linked(await resolver.resolve(request.scope["headers"], request.query_params.get("tenant")))
-        headers = {
-            "X-Tenant": in_header(context.tenant),
-            "X-Twenty-Workspace-Id": context.workspace_id,
-            "X-Twenty-User-Id": context.twenty_user_id or "",
-            "X-Twenty-Role": in_header(context.role),
-            **NO_STORE,
-        }
-        return Response(None, HTTPStatus.OK, headers)
-
-    # every request through a gateway comes here: FastAPI's own handling takes longer than all that is done
-    router.add_route(_VERIFY, verified, methods=["GET"], include_in_schema=False)
-    plain = router.routes[-1]
 
     @router.get(
         _VERIFY,
@@ -68,9 +93,9 @@ def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) ->
         },
         openapi_extra=_SECURITY,
     )
-    async def verify(request: Request, tenant: Tenant = None) -> Response:  # noqa: ARG001  # for OpenAPI; never called
+    async def verify(request: Request, tenant: Tenant = None) -> Response:  # noqa: ARG001  # for OpenAPI
         """Forward authentication, for nginx's `auth_request`, Traefik and Caddy: headers, or 401 or 403."""
-        return await verified(request)
+        return await _verified(request, resolver)
 
     @router.get("/v1/session", response_model=SessionDocument, responses=_REFUSALS, openapi_extra=_SECURITY)
     async def session(request: Request, tenant: Tenant = None) -> Response:

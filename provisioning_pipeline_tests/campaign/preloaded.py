@@ -3,7 +3,7 @@
 import gc
 
 from provisioning_pipeline.cli import applying, main, planning, verify
-from provisioning_pipeline.clients.transport import certificates
+from provisioning_pipeline.clients.http import certificates
 from provisioning_pipeline.http import app
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.tasks import preflight

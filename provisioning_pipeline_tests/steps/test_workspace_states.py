@@ -125,6 +125,7 @@ def test_a_service_account_that_was_removed_comes_back_by_the_invitation_of_an_a
     at_rest(world, acme)
 
 
+@pytest.mark.slow
 def test_a_service_account_that_is_invited_with_too_few_rights_says_so(world: World, acme: str) -> None:
     service, customer = world.settings.servers[0].service_email, Customer(world, acme)
     customer.remove(service)
@@ -183,6 +184,7 @@ def test_a_tenant_whose_workspace_was_deleted_starts_anew_with_all_of_its_member
     assert world.link(acme)["restarts"] == 2
 
 
+@pytest.mark.slow
 def test_who_was_restarted_stands_in_its_timeline_as_done_by_an_operator(world: World, acme: str) -> None:
     Customer(world, acme).delete_workspace()
     world.restart(acme)
@@ -195,6 +197,7 @@ def test_who_was_restarted_stands_in_its_timeline_as_done_by_an_operator(world: 
     assert world.conditions(acme)["Ready"][0] == "False"
 
 
+@pytest.mark.slow
 def test_nobody_starts_anew_whose_workspace_stands_or_of_whom_nobody_can_say(world: World, acme: str) -> None:
     before = world.link(acme)
     with pytest.raises(NotGone, match="stands"):
@@ -301,6 +304,7 @@ def test_nobody_works_in_the_workspace_that_took_over_an_address(
     at_rest(world, acme, other)
 
 
+@pytest.mark.slow
 def test_an_address_that_does_not_begin_with_the_subdomain_is_asked_of_twenty(world: World, acme: str) -> None:
     url = world.link(acme)["workspace_url"]
     world.registry(
@@ -405,7 +409,9 @@ def test_a_workspace_without_its_subscription_is_made_and_not_ready(world: World
     ("setting", "reason"),
     [
         ('"isPasswordAuthEnabled" = false', Reason.PASSWORD_LOGIN_OFF),
-        ('"isTwoFactorAuthenticationEnforced" = true', Reason.SECOND_FACTOR_REQUIRED),
+        pytest.param(
+            '"isTwoFactorAuthenticationEnforced" = true', Reason.SECOND_FACTOR_REQUIRED, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_setting_that_keeps_us_out_is_seen_before_anybody_tries_and_gone_with_the_setting(
@@ -427,6 +433,7 @@ def test_a_setting_that_keeps_us_out_is_seen_before_anybody_tries_and_gone_with_
     assert world.conditions(acme)["Ready"] == READY
 
 
+@pytest.mark.slow
 def test_admins_who_may_bypass_that_password_login_is_off_let_us_in(world: World, acme: str) -> None:
     world.twenty(
         'UPDATE core.workspace SET "isPasswordAuthEnabled" = false, "isPasswordAuthBypassEnabled" = true '

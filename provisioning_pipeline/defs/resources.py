@@ -19,7 +19,7 @@ from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.visible import unsteered
 from provisioning_pipeline.run.connections import Connections, KnownServers, connect
 from provisioning_pipeline.run.state import Run
-from provisioning_pipeline.run.under_way import end_as_cut
+from provisioning_pipeline.run.under_way import end_as_cut, why_of
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 from provisioning_pipeline.steps.scope import AtClerk
 
@@ -36,6 +36,8 @@ class Systems(dg.ConfigurableResource[Any]):
     _settings: Settings | None = PrivateAttr(default=None)
     _known: KnownServers = PrivateAttr(default_factory=dict)
     _at_clerk: dict[str, AtClerk] = PrivateAttr(default_factory=dict)
+    _cut: str | None = PrivateAttr(default=None)
+    """Why an op of this process did not come to its end."""
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Systems"]:
@@ -56,17 +58,18 @@ class Systems(dg.ConfigurableResource[Any]):
                 asyncio.run(self._end(settings, context))
 
     async def _end(self, settings: Settings, context: dg.InitResourceContext) -> None:
-        """Sign our accounts out, and record that a canceled run was cut, with what it did.
+        """Sign our accounts out, and record that a run was cut, with what it did, if it was.
 
-        What else cuts a run (an op that fails, a killed process) the sensor `runs_that_died` records, or the next run.
+        What a killed process leaves the sensor `runs_that_died` records, or the next run.
         """
-        canceled, signed_in = _is_canceled(context), any(server.tokens for server in self._known.values())
-        if context.run is None or not (canceled or signed_in):
+        cut = _CANCELED if _is_canceled(context) else self._cut
+        signed_in = any(server.tokens for server in self._known.values())
+        if context.run is None or not (cut or signed_in):
             return
         async with connect(settings, dry_run=False, known=self._known) as connections:
-            if canceled:
+            if cut:
                 with suppress(Fault, Error):
-                    await end_as_cut(connections, context.run.run_id, _CANCELED)
+                    await end_as_cut(connections, context.run.run_id, cut)
             await all_of(server.client.sign_everybody_out() for server in connections.servers.values())
 
     def settings(self) -> Settings:
@@ -103,7 +106,11 @@ class Systems(dg.ConfigurableResource[Any]):
 
         async def go() -> T:
             async with connect(settings, dry_run=False, known=self._known) as connections:
-                return await work(Run(connections, run_id, self._at_clerk))
+                try:
+                    return await work(Run(connections, run_id, self._at_clerk))
+                except BaseException as error:
+                    self._cut = why_of(error)
+                    raise
 
         return self.wait(go())
 

@@ -10,6 +10,8 @@ import pytest
 
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.definitions import defs
+from provisioning_pipeline.defs.provisioning import ops
+from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
@@ -138,6 +140,22 @@ def test_the_events_of_a_run_at_rest_do_not_depend_on_the_number_of_tenants(
     assert Counter(event.event_type_value for event in many.all_events) == Counter(few)
     ours = [line for line in lines(instance, many, 20) if not line.startswith("Emitting implicit Nothing")]
     assert ours == ["0 of 7 tenants need work."]
+
+
+def test_a_run_with_an_op_that_fails_ends_in_the_ledger_as_cut_with_the_reason(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: Any, **__: Any) -> Any:
+        raise RunFault("The ledger went away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ops, "work", lost)
+        result = reconcile(instance)
+
+    assert not result.success
+    ends = world.registry("SELECT ended_as, cut_why FROM provisioning.run WHERE run_id = %s", result.run_id)
+    assert ends == [("cut", "The ledger went away.")]
+    assert reconcile(instance).success
 
 
 # --- reads --------------------------------------------------------------------------------------------------------

@@ -597,9 +597,12 @@ _CUT_CREATIONS: LiteralString = """
 """
 
 _CREATION_MADE_IT: LiteralString = f"""
-    UPDATE provisioning.outcome
-    SET status = 'done', detail = %(told)s || ': made, and found by a later run, since this one was cut before it knew'
-    WHERE id = (SELECT max(id) {_CUT_CREATIONS})
+    WITH made AS (
+        UPDATE provisioning.outcome SET status = 'done',
+            detail = %(told)s || ': made, and found by a later run, since this one was cut before it knew'
+        WHERE id = (SELECT max(id) {_CUT_CREATIONS}) RETURNING run_id
+    )
+    UPDATE provisioning.run r SET actions = r.actions + 1 FROM made WHERE r.run_id = made.run_id
 """  # noqa: S608  # texts of ours alone
 
 _CREATION_MADE_NOTHING: LiteralString = f"""

@@ -1,5 +1,6 @@
 """Runs that were cut and that no later run has made up for yet."""
 
+import provisioning_pipeline.steps  # noqa: F401  # declares which changes only read
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.cut_runs import CutRuns
 from provisioning_pipeline.ledger.history import point

@@ -186,6 +186,8 @@ def test_a_later_run_settles_the_creation_of_one_that_was_killed(url: str, left_
             intent, ACME, str(uuid.uuid4()), "http://x/", run_id="next", left_behind=left_behind
         )
         assert await outcomes(database, "next") == [("create workspace", "begun")]
+        actions = await database.fetch_tuples("SELECT actions FROM provisioning.run WHERE run_id = 'killed'")
+        assert actions == [(1 if left_behind else 0,)]
         return await outcomes(database, "killed")
 
     assert run(url, work) == [("create workspace", "done" if left_behind else "failed")]

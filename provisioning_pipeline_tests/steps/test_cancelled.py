@@ -14,6 +14,7 @@ from provisioning_pipeline_tests.steps.killed import When, at_boundaries
 from provisioning_pipeline_tests.world import World
 
 MATTER_MOST = [
+    ("ledger store_outcomes", "after"),
     ("signUpInNewWorkspace", "before"),
     ("signUpInNewWorkspace", "after"),
     ("ledger store_workspace", "after"),

@@ -18,7 +18,7 @@ from provisioning_pipeline_tests.defs.conftest import world_of
 from provisioning_pipeline_tests.defs.dagster_runs import skipped, tick
 from provisioning_pipeline_tests.world import World
 
-TENANTS = 12
+TENANTS = 6
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 RUNNING = """
 import sys
@@ -33,7 +33,7 @@ with dg.DagsterInstance.get() as instance:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    twenty = (TwentyOptions(activation_seconds=8.0),)
+    twenty = (TwentyOptions(activation_seconds=4.0),)
     with Sandbox(SandboxOptions(tenants=TENANTS, members=1, twenty=twenty)) as sandbox:
         yield world_of(sandbox, monkeypatch)
 
@@ -84,7 +84,12 @@ def test_a_run_that_is_cut_in_dagster_is_recorded_whole_and_the_next_one_finishe
             assert world.registry("SELECT ended_as FROM provisioning.run WHERE run_id = %s", run_id) == [("cut",)]
     assert before <= len(creations(world)) <= TENANTS
 
-    assert world.apply().summary.unwell == []
+    # a workspace whose activation was cut is taken again once Twenty has ended it
+    until = time.monotonic() + 120
+    while world.apply().summary.unwell:
+        assert time.monotonic() < until
+        time.sleep(1)
 
     assert made(world) == len(creations(world)) == len(set(creations(world))) == TENANTS
-    assert world.registry("SELECT ended_as FROM provisioning.run ORDER BY begun_at") == [("cut",), ("done",)]
+    first, *others = world.registry("SELECT ended_as FROM provisioning.run ORDER BY begun_at")
+    assert (first, set(others)) == (("cut",), {("done",)})

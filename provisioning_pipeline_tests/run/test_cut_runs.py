@@ -98,18 +98,21 @@ def test_a_run_that_is_cut_in_the_middle_is_recorded_whole_and_the_next_one_fini
     assert f"run {cut[0]}" in status, status
     assert "was cut" in status
 
-    applied = world.apply()
+    # a workspace whose activation was cut is taken again once Twenty has ended it
+    until = time.monotonic() + 120
+    while (applied := world.apply()).summary.unwell:
+        assert time.monotonic() < until
+        time.sleep(1)
 
-    assert applied.summary.unwell == []
     assert len(made(world)) == len(set(made(world))) == TENANTS
     found = creations(world)
     assert {len(each) for each in found.values()} == {1}
     assert len(found) == TENANTS
     assert {status for each in found.values() for _, status in each} == {"done"}
-    first, second = runs(world)
+    first, *others = runs(world)
     assert first[1:3] == ("cut", False)
     assert first[4] is not None
     assert first[4] >= len([1 for ((run_id, _),) in found.values() if run_id == cut[0]])
-    assert second[1:3] == ("done", True)
-    assert [point.cut_why is not None for point in applied.summary.history] == [True, False]
+    assert {other[1:3] for other in others} == {("done", True)}
+    assert [point.cut_why is not None for point in applied.summary.history] == [True, *(False for _ in others)]
     assert world.apply().summary.actions == 0

@@ -19,7 +19,7 @@ SURPLUS_CALLS, SURPLUS_SHARE = 4, 0.01
 """Beyond one call per page: counts of the users, and pages that overlap by one row so that none is skipped."""
 SURPLUS_STATEMENTS = SURPLUS_CONNECTIONS = 4
 """Each connection of a pool begins with a statement, and how many are opened depends on who is quicker."""
-MOST_STATEMENTS = 75
+MOST_STATEMENTS = 80
 """Of a whole run at rest, those for member records aside; each connection's and each transaction's beginning is one."""
 _WORKSPACES_PER_STATEMENT = 100
 """Member records are in a schema for each workspace; two statements read those of 200."""

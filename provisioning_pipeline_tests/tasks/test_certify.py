@@ -244,7 +244,7 @@ def test_a_server_without_two_free_places_is_told_of_and_keeps_its_certificate()
             assert told["verdict"] == (
                 'Twenty server "twenty" (2.21.0) is not certified. certify needs two free places on Twenty server '
                 f'"twenty"; it found {found} (Cannot create more than 3 workspaces without a valid enterprise key). '
-                "Delete workspaces there that nobody needs, or give it an enterprise key, or certify another server of "
+                "Delete workspaces there that no one needs, or give it an enterprise key, or certify another server of "
                 "the same version and settings; then start `provisioning certify` again. The ledger keeps no "
                 "certificate of this."
             )

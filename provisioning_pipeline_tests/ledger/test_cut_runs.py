@@ -216,7 +216,7 @@ def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: st
             statements += 1
             await store_outcomes(given)
 
-        ledger.store_outcomes = counted  # type: ignore[method-assign]
+        ledger.store_outcomes = counted
         journal = Journal(ledger)
         changes = [outcome(SET_NAME, OutcomeStatus.BEGUN) for _ in range(50)]
         await asyncio.gather(*(journal.store("r1", change) for change in changes))
@@ -254,13 +254,13 @@ def test_what_the_ledger_did_not_take_is_tried_again(url: str) -> None:
         async def away(_: Any) -> None:
             raise Fault(FaultKind.TRANSIENT, Reason.REGISTRY_UNREACHABLE, "away")
 
-        ledger.store_outcomes = away  # type: ignore[method-assign]
+        ledger.store_outcomes = away
         journal = Journal(ledger)
         with pytest.raises(Fault, match="away"):
             await journal.store("r1", outcome(SET_NAME, OutcomeStatus.DONE))
         with pytest.raises(Fault, match="away"):
             await journal.settle()
-        ledger.store_outcomes = store_outcomes  # type: ignore[method-assign]
+        ledger.store_outcomes = store_outcomes
         await journal.settle()
         return await outcomes(database, "r1")
 

@@ -14,7 +14,7 @@ from upath import UPath
 from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.definitions import defs
 from provisioning_pipeline.defs.tables import read
-from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.views.tenant_timeline import timeline

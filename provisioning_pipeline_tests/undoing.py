@@ -11,8 +11,8 @@ from provisioning_pipeline.clients.onboarding_rows import activate_workspaces, r
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History
+from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRows
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, Flag
 from provisioning_pipeline.model.tenant import Tenant

@@ -15,15 +15,14 @@ import psycopg
 from benchmarks.flags.fleet import LEDGER, PATTERN, Fleet
 from provisioning_pipeline.clients import tenant_catalogue, tenant_reader
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.copying import copied
 from provisioning_pipeline.clients.postgres import Connection, Database
+from provisioning_pipeline.clients.tenant_catalogue import copied
 from provisioning_pipeline.clients.tenant_database import evidence
-from provisioning_pipeline.ledger.looks import Looks
+from provisioning_pipeline.ledger.inspections import Looks
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import LastLook, Look
-from provisioning_pipeline.observe.cluster import database_names
-from provisioning_pipeline.observe.tenant_databases import look_at
-from provisioning_pipeline.steps.databases.plan.inspections import due, evidence_under
+from provisioning_pipeline.observe.tenant_databases import database_names, look_at
+from provisioning_pipeline.steps.databases.plan.tenant_databases import due, evidence_under
 
 POLICY = "rows=report"
 FULL_LOOK_SECONDS = 86_400.0

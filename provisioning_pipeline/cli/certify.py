@@ -14,7 +14,7 @@ from rich.table import Table
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, fail
 from provisioning_pipeline.cli.stopping import until_told_to_stop
 from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
-from provisioning_pipeline.model.certificate import Certificate, CrashPoint, Observation, Standing
+from provisioning_pipeline.model.contract import Certificate, CrashPoint, Observation, Standing
 from provisioning_pipeline.report import certificate_page
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify.certify import Progress as Told

@@ -13,8 +13,7 @@ from provisioning_pipeline.model.api_key import EVERY_SCOPE, Reach, Scope
 if TYPE_CHECKING:
     from provisioning_pipeline.clients.postgres import Database
     from provisioning_pipeline.ledger.api_keys import ApiKeys
-    from provisioning_pipeline.model.api_key import ApiKey
-    from provisioning_pipeline.model.key_refusal import Refusals
+    from provisioning_pipeline.model.api_key import ApiKey, Refusals
 
 T = TypeVar("T")
 
@@ -139,7 +138,7 @@ def list_refusals(
     and for addresses that try keys (wrong_key): `provisioning keys revoke ID` ends a key at once. A line without a
     tenant or an address counts what was beyond the number of kinds that are told apart.
     """
-    from provisioning_pipeline.ledger.refusals import refusals
+    from provisioning_pipeline.ledger.api_keys import refusals
 
     found = _in_ledger(lambda database: refusals(database, most=limit, key_id=key_id))
     if as_json:
@@ -190,7 +189,7 @@ def _with_keys(work: "Callable[[ApiKeys], Awaitable[T]]") -> T:
 def _in_ledger(work: "Callable[[Database], Awaitable[T]]") -> T:
     """Work on the ledger, which is made where there is none."""
     from provisioning_pipeline.ledger import schema
-    from provisioning_pipeline.ledger.database import ledger_database
+    from provisioning_pipeline.ledger.schema import ledger_database
 
     settings = settings_or_exit()
 

@@ -84,8 +84,7 @@ def serve(
 
 async def _must_know_the_ledger(settings: Settings) -> None:
     """Refuse a ledger of a later version before anybody is answered; one that is away now is waited for later."""
-    from provisioning_pipeline.ledger.database import ledger_database
-    from provisioning_pipeline.ledger.schema import revision
+    from provisioning_pipeline.ledger.schema import ledger_database, revision
 
     async with ledger_database(settings, read_only=True) as database:
         with suppress(Fault, Error):

@@ -10,9 +10,9 @@ from rich.text import Text
 from provisioning_pipeline.cli.terminal import Terminal, plain
 from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.model.reasons import meaning, next_step
 from provisioning_pipeline.model.tenant import Plan
-from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.report.plan_lines import duration, lines_of
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.report.timeline_page import Timeline, event_json

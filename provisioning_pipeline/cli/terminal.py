@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
 
-from provisioning_pipeline.model.visible import unsteered, visible
+from provisioning_pipeline.model.names import unsteered, visible
 
 
 def plain(text: str) -> str:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, fail
 from provisioning_pipeline.cli.stopping import run_to_an_end
 from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
-from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
+from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.undo import Fate, Undoable, Undone, UnknownRun, removed_rows
 from provisioning_pipeline.tasks.undo import undo as put_back

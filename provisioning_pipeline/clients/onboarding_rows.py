@@ -13,10 +13,9 @@ from typing import Any, Final, LiteralString
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.held_table import HeldTable, held
+from provisioning_pipeline.clients.held_table import HeldTable, Write, held
 from provisioning_pipeline.clients.postgres import Connection, Database, Row
 from provisioning_pipeline.clients.postgres_refusals import first_line
-from provisioning_pipeline.clients.table_safety import Write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag

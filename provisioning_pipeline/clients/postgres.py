@@ -24,10 +24,9 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, dict_row
 from psycopg.types.json import set_json_loads
 
-from provisioning_pipeline.clients.postgres_json import OddJson, loads
 from provisioning_pipeline.clients.postgres_refusals import Refusal, first_line, how_it_was_lost, refusal_of
-from provisioning_pipeline.clients.postgres_times import AnyTime
-from provisioning_pipeline.clients.write_guard import may_write
+from provisioning_pipeline.clients.postgres_values import AnyTime, OddJson, loads
+from provisioning_pipeline.clients.transport import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 

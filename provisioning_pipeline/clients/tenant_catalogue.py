@@ -1,19 +1,114 @@
-"""What a tenant's database has of the tables that a look reads, by PostgreSQL's own catalogue.
+"""What a tenant's database has of the tables that an inspection reads, and how its rows are copied out."""
 
-It is asked with a fixed search path, so that no name leads to anything of the tenant's. It hides nothing, as
-information_schema does, and what may not be read must be told. Reading would be safe without it (`copying`); it tells
-what is wrong before anything is read, and what would make the rows less than all of them.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, LiteralString
 
-from psycopg import sql
+from psycopg import Error, errors, sql
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 
-from provisioning_pipeline.clients.copying import Line, comes_raw, copied, copy_of
 from provisioning_pipeline.clients.postgres import Connection
+
+Line = list[str | None]
+
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
+_MEANT: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+def comes_raw(connection: Connection) -> bool:
+    """Whether its database has no encoding, so that PostgreSQL would refuse to send what is no UTF-8."""
+    return connection.pgconn.parameter_status(b"server_encoding") == b"SQL_ASCII"
+
+
+def copy_of(what: sql.Composable, *, raw: bool) -> sql.Composed:
+    """The statement that reads `what`: a query in brackets, or a table with its columns. `raw`: bytes as they are."""
+    return sql.SQL("COPY {} TO STDOUT (ENCODING {})").format(what, "SQL_ASCII" if raw else "UTF8")
+
+
+async def copied(
+    connection: Connection, statements: bytes, begins: Callable[[int], None] = lambda _: None
+) -> AsyncIterator[tuple[int, Line]]:
+    """The rows that these statements in UTF-8 give, sent in one message, each with the number of its COPY, from 0 on.
+
+    Values are as PostgreSQL writes them, NULL is None; what is no UTF-8 is replaced by U+FFFD. Others than COPY give no
+    rows. `begins` is told of each COPY before its rows.
+
+    Raises:
+        psycopg.Error: what PostgreSQL refuses, or that the connection broke.
+    """
+    pgconn = connection.pgconn
+    pgconn.send_query(statements)
+    while pgconn.flush():
+        await _ready(pgconn, to_write=True)
+    number = -1
+    refused: Error | None = None
+    try:
+        while (result := await _result(pgconn)) is not None:
+            if result.status == ExecStatus.FATAL_ERROR:
+                refused = refused or errors.error_from_result(result)
+            elif result.status == ExecStatus.COPY_OUT:
+                number += 1
+                begins(number)
+                while (line := await _line(pgconn)) is not None:
+                    yield number, _values(line)
+    except Error:
+        # the end of a connection comes after the server's reason for it
+        if refused is None:
+            raise
+    if refused is not None:
+        raise refused
+
+
+async def _result(pgconn: PGconn) -> PGresult | None:
+    while pgconn.is_busy():
+        await _ready(pgconn)
+        pgconn.consume_input()
+    return pgconn.get_result()
+
+
+async def _line(pgconn: PGconn) -> bytes | None:
+    while True:
+        length, line = pgconn.get_copy_data(1)
+        if length > 0:
+            return bytes(line)
+        if length < 0:
+            return None
+        await _ready(pgconn)
+        pgconn.consume_input()
+
+
+async def _ready(pgconn: PGconn, *, to_write: bool = False) -> None:
+    loop, place = asyncio.get_running_loop(), pgconn.socket
+    ready = loop.create_future()
+
+    def now() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(place, now)
+    if to_write:
+        loop.add_writer(place, now)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(place)
+        if to_write:
+            loop.remove_writer(place)
+
+
+def _values(line: bytes) -> Line:
+    return [None if value == b"\\N" else _text(value) for value in line.removesuffix(b"\n").split(b"\t")]
+
+
+def _text(value: bytes) -> str:
+    if b"\\" in value:
+        value = _ESCAPED.sub(lambda found: _MEANT.get(found[1], found[1]), value)
+    return value.decode(errors="replace")
+
 
 _KINDS: Final = {
     "v": "a view",
@@ -199,3 +294,52 @@ def _catalogue(lines: Iterable[Line], wanted: Mapping[str, Sequence[str]]) -> Ca
                 f'{table.shown}."{column}" has the type {theirs}, which is no plain one of PostgreSQL\'s own'
             )
     return Catalogue(frozenset(schemas), found)
+
+
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "workspace": ("id",),
+    "user": ("id", "email"),
+    "userWorkspace": ("userId", "workspaceId"),
+    "keyValuePair": ("id", "key", "value", "type", "userId", "workspaceId"),
+    "role": ("id", "label"),
+    "roleTarget": ("roleId", "userWorkspaceId"),
+    "userWorkspaceRole": ("roleId", "userWorkspaceId"),
+    "objectMetadata": ("workspaceId",),
+}
+"""Without these columns nothing of a table is read. Every other column is taken as NULL where it is missing."""
+_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
+    "workspace": ("displayName", "activationStatus"),
+    "userWorkspace": ("id",),
+}
+"""Told where they are missing, like those that are needed; the others older versions do well without."""
+READ: Final[Mapping[str, tuple[str, ...]]] = {
+    **_NEEDED,
+    "workspace": ("id", "displayName", "activationStatus", "databaseSchema", "defaultRoleId", "deletedAt"),
+    "user": ("id", "email", "firstName", "lastName", "deletedAt"),
+    "userWorkspace": ("id", "userId", "workspaceId", "deletedAt"),
+    "role": ("id", "label", "workspaceId", "canUpdateAllSettings"),
+}
+"""Every column that is read, where it is there."""
+MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "workspaceMember": ("userId", "nameFirstName", "nameLastName", "deletedAt")
+}
+"""The same of the workspaces' own schemas."""
+ROLES: Final = ("roleTarget", "userWorkspaceRole")
+"""Where the roles of members are: in newer and in older versions."""
+_MAY_BE_MISSING: Final = frozenset({"objectMetadata", *ROLES})
+
+
+def is_whole(table: Table) -> bool:
+    """Whether it has the columns without which nothing of it is read."""
+    return table.columns.keys() >= set(_NEEDED[table.name])
+
+
+def missing(tables: Mapping[str, Table]) -> list[str]:
+    """Tables, and columns of tables that are there, of which we would have read something."""
+    found = [f'"{name}"' for name in _NEEDED if name not in tables.keys() | _MAY_BE_MISSING]
+    if not any(name in tables for name in ROLES):
+        found.append(f'"{ROLES[0]}"')
+    for name in (name for name in _NEEDED if name in tables):
+        columns = (*_NEEDED[name], *_TOLD.get(name, ()))
+        found += [f'"{name}"."{column}"' for column in columns if column not in tables[name].columns]
+    return found

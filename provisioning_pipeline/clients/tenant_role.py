@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final, LiteralString
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.model.tenant_role import RoleRights
+from provisioning_pipeline.model.tenant_database import RoleRights
 
 _MOST_NAMED: Final = 3
 

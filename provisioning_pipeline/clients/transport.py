@@ -1,12 +1,9 @@
-"""The one place through which every HTTP call passes: dry-run, retries, counting, error classes.
-
-Both clients are built on it, so that no call can change anything in a dry run.
-"""
+"""The one place through which every HTTP call passes: dry-run, guards of writes, retries, counting, error classes."""
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,12 +15,76 @@ from typing import Any, Literal, Self, TypeVar
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from provisioning_pipeline.clients.http import http_client, in_words, redirect_of, seconds_to_wait
-from provisioning_pipeline.clients.limits import RateLimit
-from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault, read_whole
-from provisioning_pipeline.clients.write_guard import may_write
+from provisioning_pipeline.clients.concurrency import RateLimit
+from provisioning_pipeline.clients.http import (
+    OddAnswer,
+    OddAnswerFault,
+    http_client,
+    in_words,
+    read_whole,
+    redirect_of,
+    seconds_to_wait,
+)
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+Guard = Callable[[], Awaitable[None]]
+"""Returns while what it guards holds, and raises a `Fault` once it does not."""
+_guards: ContextVar[tuple[Guard, ...]] = ContextVar("guards", default=())
+
+
+@dataclass
+class Writes:
+    """Whether anything was about to be written; what was not, was certainly not done."""
+
+    begun: bool = False
+
+
+_noting: ContextVar[tuple[Writes, ...]] = ContextVar("noting", default=())
+
+
+@contextmanager
+def noting_writes() -> Iterator[Writes]:
+    """Note whether a write goes out from here on, also in tasks that are begun inside."""
+    writes = Writes()
+    token = _noting.set((*_noting.get(), writes))
+    try:
+        yield writes
+    finally:
+        _noting.reset(token)
+
+
+@contextmanager
+def guarded_by(guard: Guard) -> Iterator[None]:
+    """Ask `guard` before every write from here on, also in tasks that are begun inside."""
+    token = _guards.set((*_guards.get(), guard))
+    try:
+        yield
+    finally:
+        _guards.reset(token)
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """For what a guard itself writes."""
+    token = _guards.set(())
+    try:
+        yield
+    finally:
+        _guards.reset(token)
+
+
+async def may_write() -> None:
+    """Ask every guard, and note that the write goes out.
+
+    Raises:
+        Fault: from the first guard whose condition no longer holds.
+    """
+    for guard in _guards.get():
+        await guard()
+    for writes in _noting.get():
+        writes.begun = True
+
 
 T = TypeVar("T")
 

@@ -1,16 +1,159 @@
 """Which tenants there are: the databases of the cluster joined with the registry and our own links."""
 
+import hashlib
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
+from anyascii import anyascii
 
-from provisioning_pipeline.decide.registry_loss import RegistryLoss
-from provisioning_pipeline.decide.slugs import name_of, namesakes_of, slug_of, slugs_of
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
+from provisioning_pipeline.model.names import LONGEST_SLUG
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
+
+
+@dataclass(frozen=True, slots=True)
+class LossBudget:
+    """Known registry rows that may be gone at once and are believed to have been taken away on purpose.
+
+    Args:
+        share: of the rows that were known, at least one of them.
+        most: in all.
+        approved: the loss that an operator approved by name, or None.
+    """
+
+    share: float
+    most: int
+    approved: str | None = None
+
+    def allowed(self, known: int) -> int:
+        """How many of so many known rows."""
+        return min(self.most, max(1, int(self.share * known))) if self.most else 0
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLoss:
+    """What the registry has lost since a run last looked.
+
+    Args:
+        lost: database names of tenants whose row is gone.
+        doubt: why that is not believed, in one sentence with what to do; None: it is.
+        kept: database names of tenants that stay as they are until it is known whether their row was taken away.
+        approved: the loss is beyond the budget, and an operator approved exactly this.
+    """
+
+    lost: frozenset[str] = frozenset()
+    doubt: str | None = None
+    kept: frozenset[str] = frozenset()
+    approved: bool = False
+
+
+def weigh_loss(
+    table: str,
+    *,
+    known: int,
+    lost: Collection[str],
+    rows: bool | None,
+    dropped: Collection[str] = (),
+    budget: LossBudget,
+) -> RegistryLoss:
+    """Whether so many lost rows are believed.
+
+    Args:
+        known: how many tenants had a row when a run last looked.
+        lost: which of them have none now.
+        rows: whether the registry has any row; None: there is no such table.
+        dropped: those of the lost ones whose database is gone as well, which says the same on its own.
+    """
+    alone = set(lost) - set(dropped)
+    emptied = bool(lost) and (rows is None or (not rows and known > 1))
+    if not emptied and len(alone) <= budget.allowed(known):
+        return RegistryLoss(frozenset(lost))
+    name = loss_name(lost)
+    if name == budget.approved:
+        return RegistryLoss(frozenset(lost), approved=True)
+    if rows is None:
+        what = f"There is no table {table} any more, which had rows of {known} tenants"
+    elif not rows:
+        what = f"{table} is empty, and had rows of {known} tenants"
+    else:
+        what = f"{table} has lost {len(lost)} of the {known} rows that were known, which is beyond the budget"
+    return RegistryLoss(
+        frozenset(lost),
+        kept=frozenset(lost),
+        doubt=f"{what}: so no database is adopted, and every tenant without its row stays as it is, suspended or not. "
+        "Have the tenant manager put the rows back; or, if they were taken away for good, run `provisioning apply "
+        f"--approve {name}`.",
+    )
+
+
+def loss_name(lost: Iterable[str]) -> str:
+    """A short name of these lost rows; another set of them has another name."""
+    text = "\n".join(sorted(lost))
+    return hashlib.sha256(f"registry rows\n{text}".encode()).hexdigest()[:12]
+
+
+_NAMED: Final = re.compile(r"twenty_tenant_(?P<slug>.+?)(?:_(?P<hash>[0-9a-f]{8}))?", re.DOTALL)
+_HASH_LENGTH: Final = 12
+
+
+def slug_of(database_name: str) -> str:
+    """The slug that a database of this name gets where no other tenant has it.
+
+    It is one whatever the name holds: other letters are put into Latin ones, everything else becomes a hyphen.
+    """
+    return _plain(_readable(database_name)) or _plain(database_name) or "tenant"
+
+
+def slugs_of(database_names: Iterable[str], taken: Collection[str]) -> Mapping[str, str]:
+    """Database name → its slug, which none of the others gets and which is not `taken`."""
+    wished = {name: slug_of(name) for name in database_names}
+    counts = Counter(wished.values())
+    found = {name: slug for name, slug in wished.items() if counts[slug] == 1 and slug not in taken}
+    had = {*taken, *found.values()}
+    for name in sorted(wished.keys() - found.keys()):
+        found[name] = next(slug for slug in _own(name, wished[name]) if slug not in had)
+        had.add(found[name])
+    return found
+
+
+def namesakes_of(database_name: str) -> tuple[str, ...]:
+    """Slugs under which a tenant of such a database may be known: that of now, and the one of earlier versions."""
+    as_written = _readable(database_name).strip("_-").lower() or database_name
+    return tuple(dict.fromkeys((slug_of(database_name), as_written)))
+
+
+def name_of(slug: str) -> str:
+    """A display name for a tenant without a name."""
+    return re.sub(r"[-_]+", " ", slug).strip().title() or slug
+
+
+def _readable(database_name: str) -> str:
+    match = _NAMED.fullmatch(database_name)
+    return match["slug"] if match else database_name
+
+
+def _own(database_name: str, slug: str) -> Iterable[str]:
+    """Slugs of this database alone: with the hash in its name where that is all that the slug lacks of it, then with
+    ever more of a hash of its name."""
+    match = _NAMED.fullmatch(database_name)
+    if match and match["hash"] and match["slug"] == slug:
+        yield _with_tail(slug, match["hash"])
+    digest = hashlib.sha256(database_name.encode("utf-8", "surrogatepass")).hexdigest()
+    yield from (_with_tail(slug, digest[:length]) for length in range(_HASH_LENGTH, LONGEST_SLUG))
+
+
+def _with_tail(slug: str, tail: str) -> str:
+    return f"{slug[: LONGEST_SLUG - 1 - len(tail)].strip('-')}-{tail}"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", anyascii(text).lower()).strip("-")[:LONGEST_SLUG].rstrip("-")
+
 
 _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The registry has a row for it.")
 _OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email")

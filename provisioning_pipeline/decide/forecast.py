@@ -1,18 +1,15 @@
-"""What a run over a plan will need, foretold from the plan: calls, time, and what stops it first.
+"""What a run over a plan will need: calls, time, and what stops it first."""
 
-Calls are counted as a run makes them when nothing goes wrong. What a plan cannot know stays out: retries, a server that
-turns out to be another Twenty, people whose password is not ours, subdomains that are taken.
-"""
-
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
-from provisioning_pipeline.decide.aging import near_clean_up
+from provisioning_pipeline.decide.placement import near_clean_up
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import ConditionType, Reason
-from provisioning_pipeline.model.forecast import Circumstances, CutName, Forecast, Harm, Limit, Needs
+from provisioning_pipeline.model.forecast import Circumstances, CutName, Forecast, Harm, Limit, Needs, Timed
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 
 
@@ -133,3 +130,19 @@ def _cut_names(plan: Plan) -> Iterator[CutName]:
     for entry in plan.work:
         if _takes_room(entry) and entry.subdomains and entry.subdomains[0] != entry.tenant.slug:
             yield CutName(entry.tenant.slug, entry.subdomains[0])
+
+
+def paces(timed: Iterable[Timed], *, tenant_concurrency: int, twenty_concurrency: int) -> dict[str, dict[str, float]]:
+    """Server → change → the seconds that one adds to a run there: the usual run, so that no crowded one counts alone.
+
+    As many as could be under way at once shared the time that each of them took: one in each tenant that is worked on,
+    or, of a change that is made `at_once`, as many as there are places among the calls to the server.
+    """
+    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for each in timed:
+        places = twenty_concurrency if Change.named(each.change).at_once else tenant_concurrency
+        found[each.server, each.change].append(each.seconds / max(1, min(each.count, places)))
+    by_server: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for (server, change), seconds in found.items():
+        by_server[server][change] = median(seconds)
+    return dict(by_server)

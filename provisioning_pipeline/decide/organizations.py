@@ -9,7 +9,7 @@ import pandas as pd
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
 from provisioning_pipeline.model.frames import records
-from provisioning_pipeline.model.organization import Claim
+from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant import TenantPlan
 
 

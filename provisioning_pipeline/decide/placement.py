@@ -1,14 +1,17 @@
-"""Which Twenty server a new tenant goes to."""
+"""Where workspaces stand: the server that a new tenant goes to, and what Twenty's own clean-up will take."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
 import pandas as pd
 
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.frames import records
-from provisioning_pipeline.model.tenant import Tenant
+from provisioning_pipeline.model.tenant import Retirement, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +103,73 @@ class Placement:
 
     def _count(self, server: ServerState) -> str:
         return "no limit" if server.free is None else f"{max(0, int(self._room(server)))} places left"
+
+
+_WARNED_AFTER = timedelta(days=5)
+
+
+def unactivated(workspaces: pd.DataFrame, slugs: Mapping[str, str]) -> tuple[AgingWorkspace, ...]:
+    """The workspaces that were never activated or never paid for, oldest first.
+
+    Each is called by its slug in `slugs`, by workspace id, else by its subdomain.
+    """
+    never = workspaces[workspaces["created_at"].notna() & ~workspaces["deleted"].astype(bool)]
+    found = [
+        AgingWorkspace(
+            slugs.get(row["workspace_id"], row["subdomain"]),
+            row["workspace_id"],
+            row["created_at"],
+            unpaid=row["activation_status"] == "CREATED",
+        )
+        for row in records(never)
+    ]
+    return tuple(sorted(found, key=lambda workspace: (workspace.created_at, workspace.workspace_id)))
+
+
+def near_clean_up(workspaces: Iterable[AgingWorkspace], now: datetime) -> tuple[AgingWorkspace, ...]:
+    """Those that go within two days, or may go at any time."""
+    return tuple(workspace for workspace in workspaces if now - workspace.created_at >= _WARNED_AFTER)
+
+
+def retirements_of(
+    deleted_in_use: Mapping[str, Sequence[Mapping[str, Any]]], tenants: Mapping[tuple[str, str], str]
+) -> tuple[Retirement, ...]:
+    """Every such workspace, those first whose memberships are ours to end.
+
+    Ours is a workspace of a tenant, and one of which our own account is a member: while that is so, nothing can be done
+    on the whole server. Others are only told.
+
+    Args:
+        deleted_in_use: server → rows as `TwentyDatabase.deleted_in_use` reads them.
+        tenants: (server, workspace id) → database name of the tenant whose workspace it is.
+    """
+    found = [
+        Retirement(
+            server=server,
+            workspace_id=row["workspace_id"],
+            subdomain=row["subdomain"],
+            members=row["members"],
+            database_name=tenants.get((server, row["workspace_id"])),
+            ours=row["service"] or (server, row["workspace_id"]) in tenants,
+        )
+        for server, rows in deleted_in_use.items()
+        for row in rows
+    ]
+    return tuple(sorted(found, key=lambda each: (not each.ours, each.server, each.subdomain)))
+
+
+def told(retirements: Iterable[Retirement]) -> Iterator[str]:
+    """One sentence about each, for a person."""
+    for each in retirements:
+        members = f"{each.members} membership{'s' if each.members != 1 else ''}"
+        seen = (
+            f'Workspace {each.workspace_id} ({each.subdomain}) of Twenty server "{each.server}" was marked as deleted '
+            f"although it has {members}, so that none of them can sign in to any workspace of that server."
+        )
+        if each.ours:
+            yield f"{seen} A run ends these memberships by SQL, as Twenty's own deletion does, before it signs in."
+        else:
+            yield (
+                f"{seen} It is none of ours, so it is left as it is: delete it by Twenty's own call, or set "
+                f'"deletedAt" of its rows in core."userWorkspace".'
+            )

@@ -13,13 +13,13 @@ from pydantic import PrivateAttr
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.interrupts import run_until_interrupted
-from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.ledger.run_locks import holding_run_lock
+from provisioning_pipeline.ledger.runs import holding_run_lock
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.fault import Fault, RunFault
-from provisioning_pipeline.model.visible import unsteered
+from provisioning_pipeline.model.names import unsteered
 from provisioning_pipeline.run.connections import Connections, KnownServers, connect
+from provisioning_pipeline.run.record import end_as_cut, why_of
 from provisioning_pipeline.run.state import Run
-from provisioning_pipeline.run.under_way import end_as_cut, why_of
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 from provisioning_pipeline.steps.scope import AtClerk
 

@@ -108,8 +108,8 @@ def _config_of(run: dg.DagsterRun) -> Mapping[str, Any]:
 
 
 def _with_a_process(settings: Settings, run_ids: Sequence[str]) -> frozenset[str]:
-    from provisioning_pipeline.ledger.database import ledger_database
-    from provisioning_pipeline.ledger.run_locks import runs_at_work
+    from provisioning_pipeline.ledger.runs import runs_at_work
+    from provisioning_pipeline.ledger.schema import ledger_database
 
     async def ask() -> frozenset[str]:
         async with ledger_database(settings, read_only=True) as database:

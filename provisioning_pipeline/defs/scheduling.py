@@ -42,8 +42,8 @@ def _unfinished(instance: dg.DagsterInstance, job: str) -> str | None:
 
 
 async def _code_location(settings: Settings) -> Place | None:
-    from provisioning_pipeline.ledger.database import ledger_database
-    from provisioning_pipeline.ledger.turns import CodeLocations
+    from provisioning_pipeline.ledger.pending import CodeLocations
+    from provisioning_pipeline.ledger.schema import ledger_database
 
     async with ledger_database(settings, read_only=True) as database:
         return await CodeLocations(database).known()

@@ -8,7 +8,7 @@ from aiolimiter import AsyncLimiter
 from cachetools import TTLCache
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
-from provisioning_pipeline.clients.limits import BURST, WINDOW_SECONDS
+from provisioning_pipeline.clients.concurrency import BURST, WINDOW_SECONDS
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import Departure

@@ -14,14 +14,13 @@ from provisioning_pipeline.clients.clerk.jwks import PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
-from provisioning_pipeline.decide.registry_loss import LossBudget, weigh_loss
+from provisioning_pipeline.decide.detection import LossBudget, weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
 from provisioning_pipeline.gateway.looks import MemberLooks
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
-from provisioning_pipeline.ledger.registrations import known_rows
+from provisioning_pipeline.ledger.registration import known_rows
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
-from provisioning_pipeline.ledger.sessions import registered_for, tenant_of
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway, registered_for, tenant_of
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.session import (
     CannotTell,

@@ -29,7 +29,7 @@ from provisioning_pipeline.http.tenant_requests import Requests
 from provisioning_pipeline.http.tenants import tenant_router
 from provisioning_pipeline.http.webhooks import webhook_router
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.marks import Marks
+from provisioning_pipeline.ledger.pending import Marks
 from provisioning_pipeline.ledger.schema import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.fault import Fault

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from provisioning_pipeline.ledger.marks import ClerkEvent
+from provisioning_pipeline.ledger.pending import ClerkEvent
 
 _LONGEST_WORD = 200
 _FIRST_IN_MILLISECONDS = 100_000_000_000

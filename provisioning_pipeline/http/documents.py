@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from provisioning_pipeline.http.names import in_path
 from provisioning_pipeline.http.tenant_requests import TenantState
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.session import Refusal, WorkspaceContext
 
 _WORKSPACE = "20202020-1c25-4d02-bf25-6aeccf7ea419"

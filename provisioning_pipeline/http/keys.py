@@ -16,8 +16,7 @@ from provisioning_pipeline.http.limits import RateLimit
 from provisioning_pipeline.http.problems import Problem, away
 from provisioning_pipeline.ledger.api_keys import ApiKeys
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
-from provisioning_pipeline.model.api_key import EVERY_TENANT, ApiKey, Reach, Scope, fits, key_id_of
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.api_key import EVERY_TENANT, ApiKey, KeyRefusal, Reach, Scope, fits, key_id_of
 from provisioning_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)

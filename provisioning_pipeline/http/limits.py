@@ -9,7 +9,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from provisioning_pipeline.http.problems import Problem
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.api_key import KeyRefusal
 
 
 class RateLimit:

@@ -14,7 +14,7 @@ from provisioning_pipeline.gateway.resolver import LEDGER_AWAY
 from provisioning_pipeline.http.documents import Problem as ProblemDocument
 from provisioning_pipeline.http.request_log import request_id
 from provisioning_pipeline.ledger.serving import LedgerAway
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.session import CannotTell, Refused
 
 RETRY_SECONDS = 5

@@ -13,9 +13,9 @@ from fastapi import Request
 
 from provisioning_pipeline.http.problems import Problem
 from provisioning_pipeline.http.request_log import request_id
-from provisioning_pipeline.ledger.refusals import add_refusals
+from provisioning_pipeline.ledger.api_keys import add_refusals
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
-from provisioning_pipeline.model.key_refusal import RefusalKind, Refusals
+from provisioning_pipeline.model.api_key import RefusalKind, Refusals
 
 _LOG = logging.getLogger(__name__)
 _MOST_KINDS = 300

@@ -4,12 +4,12 @@ import asyncio
 import logging
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.registered_by_key import Databases, unseen
+from provisioning_pipeline.ledger.registration import Databases, unseen
 from provisioning_pipeline.ledger.serving import LedgerAccess
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant_request import Caller, Registration
-from provisioning_pipeline.observe.cluster import database_names
+from provisioning_pipeline.observe.tenant_databases import database_names
 from provisioning_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)

@@ -18,8 +18,7 @@ from provisioning_pipeline.http.keys import KeyGuard, either
 from provisioning_pipeline.http.names import AnyName
 from provisioning_pipeline.http.problems import Problem, away, responses
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
-from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach, Scope
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach, Scope
 from provisioning_pipeline.report import page, timeline_page
 from provisioning_pipeline.report.timeline_page import Timeline, event_json
 from provisioning_pipeline.settings import Settings

@@ -22,8 +22,8 @@ from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Se
 from provisioning_pipeline.model.tenant import MemberPlan, Plan, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
+from provisioning_pipeline.run.record import run_under_way
 from provisioning_pipeline.run.run import plan as make_plan
-from provisioning_pipeline.run.under_way import run_under_way
 from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.http.tenant_requests import TenantState, address_of
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.proofs import Proofs
+from provisioning_pipeline.ledger.members import Proofs
 from provisioning_pipeline.ledger.tenant_requests import TenantRequests
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.report.summary import tenant_lines

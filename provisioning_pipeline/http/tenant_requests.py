@@ -10,23 +10,21 @@ from weakref import WeakValueDictionary
 
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.decide.registry_loss import weigh_loss
+from provisioning_pipeline.decide.detection import weigh_loss
 from provisioning_pipeline.http.registered_databases import databases_of
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.proofs import Proofs
-from provisioning_pipeline.ledger.registration import must_show_all, register
-from provisioning_pipeline.ledger.registrations import known_rows
+from provisioning_pipeline.ledger.members import Proofs
+from provisioning_pipeline.ledger.pending import CodeLocations
+from provisioning_pipeline.ledger.registration import known_rows, must_show_all, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
 from provisioning_pipeline.ledger.timeline import Timelines
-from provisioning_pipeline.ledger.turns import CodeLocations
-from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.run.conclude import tenants
-from provisioning_pipeline.run.policy import loss_budget
+from provisioning_pipeline.run.seen import loss_budget
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
 

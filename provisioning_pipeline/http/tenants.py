@@ -16,10 +16,9 @@ from provisioning_pipeline.http.names import Name
 from provisioning_pipeline.http.problems import Problem, away, responses
 from provisioning_pipeline.http.tenant_list import tenant_page
 from provisioning_pipeline.http.tenant_requests import OutOfReach, Requests, TenantState, UnknownTenant, place_of
-from provisioning_pipeline.model.api_key import ApiKey, Reach, Scope
+from provisioning_pipeline.model.api_key import ApiKey, KeyRefusal, Reach, Scope
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.key_refusal import KeyRefusal
-from provisioning_pipeline.model.slug import is_slug
+from provisioning_pipeline.model.names import is_slug
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.views.tenant_timeline import SeveralTenants

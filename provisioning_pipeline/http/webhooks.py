@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.http.clerk_events import clerk_event
 from provisioning_pipeline.http.problems import Problem, responses
-from provisioning_pipeline.ledger.marks import ClerkEvent, Marks
+from provisioning_pipeline.ledger.pending import ClerkEvent, Marks
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.settings import Settings

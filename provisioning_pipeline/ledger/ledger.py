@@ -10,7 +10,7 @@ import pandas as pd
 from psycopg import errors
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
-from provisioning_pipeline.ledger.renaming import take_over
+from provisioning_pipeline.ledger.restarts import take_over
 from provisioning_pipeline.ledger.schema import exists, has_ledger
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import (

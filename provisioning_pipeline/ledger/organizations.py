@@ -8,13 +8,11 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import anew_if_lost
-from provisioning_pipeline.ledger.lock_holders import logging_holders_of
-from provisioning_pipeline.ledger.locks import alone
+from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_query import MUST_HAVE, text_sql
-from provisioning_pipeline.ledger.registry_table import VIEW, Column
+from provisioning_pipeline.ledger.registry_table import MUST_HAVE, VIEW, Column, text_sql
 from provisioning_pipeline.ledger.schema import has_ledger
-from provisioning_pipeline.model.organization import Claim
+from provisioning_pipeline.model.people import Claim
 
 _ONE_AT_A_TIME: Final = "alembic_version"
 """The table whose lock those take who give an organization: it has one row that only migrations change."""

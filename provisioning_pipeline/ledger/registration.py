@@ -1,21 +1,100 @@
-"""Registers a tenant in the tenant manager's own table, because the tenant manager asked for it."""
+"""Tenants that the tenant manager registers, over HTTP or by a row."""
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from psycopg import AsyncConnection, Error, errors, sql
 from psycopg.rows import TupleRow
 
-from provisioning_pipeline.clients.postgres import anew_if_lost
+from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.organizations import alone_with_organizations
-from provisioning_pipeline.ledger.registered_by_key import NOT_LIMITED, Databases, must_have_room, remember
 from provisioning_pipeline.ledger.registration_conflicts import known_of, must_not_conflict
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_query import ASKED_ADMIN_COLUMN, cast_sql
-from provisioning_pipeline.ledger.registry_table import REFUSALS, Column
+from provisioning_pipeline.ledger.registry_table import ASKED_ADMIN_COLUMN, REFUSALS, Column, cast_sql
+from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
+
+_UNSEEN: Final = """
+    SELECT l.database_name FROM provisioning.tenant_link l
+    WHERE l.registered_by_key = %s AND NOT EXISTS (
+        SELECT 1 FROM provisioning.condition c
+        WHERE c.database_name = l.database_name AND c.type = 'Detected' AND c.status = 'True')
+"""
+"""Tenants of a key of whose database no run says that it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """How many tenants without a database one key may have registered.
+
+    Args:
+        most: so many; None: any number.
+        present: databases that are on the cluster for certain, whatever runs have seen.
+    """
+
+    most: int | None
+    present: Collection[str] = ()
+
+
+NOT_LIMITED: Final = Databases(None)
+
+
+async def unseen(database: Database, asked: Registration, caller: Caller) -> Sequence[str]:
+    """Database names of the tenants that this key registered, and of which no run has seen the database.
+
+    None where the tenant that is asked for is known already: it is not one more.
+    """
+    known = "SELECT 1 FROM provisioning.tenant_link WHERE database_name = %s"
+    if await database.fetch_tuples(known, [asked.database_name]):
+        return []
+    return [row[0] for row in await database.fetch_tuples(_UNSEEN, [caller.api_key_id])]
+
+
+async def must_have_room(
+    connection: AsyncConnection[TupleRow],
+    registry: Registry,
+    asked: Registration,
+    caller: Caller,
+    databases: Databases,
+) -> None:
+    """Refuse one more tenant without a database where the key has too many. A tenant without a row is none.
+
+    Raises:
+        Conflict: with how many there may be.
+    """
+    if databases.most is None or asked.database_name in databases.present:
+        return
+    cursor = await connection.execute(
+        sql.SQL(
+            "SELECT pg_catalog.count(*) FROM ({unseen}) u WHERE u.database_name <> ALL(%s) AND EXISTS ("
+            "SELECT 1 FROM {table} r WHERE r.database_name::text = u.database_name)"
+        ).format(unseen=sql.SQL(_UNSEEN), table=registry.identifier),
+        [caller.api_key_id, list(databases.present)],
+    )
+    row: tuple[Any, ...] | None = await cursor.fetchone()
+    if row is not None and row[0] >= databases.most:
+        raise Conflict(
+            f"{row[0]} tenants that this key registered have no database yet, and {databases.most} may be without one. "
+            "Create their databases, or take their rows out of the registry, then ask again.",
+            KeyRefusal.TOO_MANY_WITHOUT_DATABASE,
+        )
+
+
+async def remember(connection: AsyncConnection[TupleRow], asked: Registration, caller: Caller) -> None:
+    """Write down whose key added the tenant's row."""
+    await connection.execute(
+        """
+        INSERT INTO provisioning.tenant_link (database_name, slug, registered_by_key) VALUES (%s, %s, %s)
+        ON CONFLICT (database_name) DO UPDATE SET registered_by_key = excluded.registered_by_key
+        """,
+        [asked.database_name, asked.slug, caller.api_key_id],
+    )
+
 
 _LOG = logging.getLogger(__name__)
 _LOCK_SECONDS = 3.0
@@ -194,3 +273,59 @@ def _must_know_organizations(registry: Registry, columns: dict[str, Column], ask
             f"The registry {registry.table} has no column clerk_org_id, so it cannot say whose organization "
             f"{asked.clerk_org_id} is. Add the column, or leave the organization out."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """The rows that the registry had when a run last looked, and what is left of them.
+
+    Args:
+        known: how many tenants had one.
+        lost: the database names of those that have none now.
+        rows: whether the registry has any row at all; None: there is no such table.
+    """
+
+    known: int
+    lost: tuple[str, ...]
+    rows: bool | None
+
+
+async def known_rows(registry: Registry) -> KnownRows:
+    """Compare the rows that the ledger remembers with those that are there, in one query.
+
+    Raises:
+        Fault: when the table is no tenant registry, or hides rows from our user.
+    """
+    if not await has_ledger(registry.database):
+        return KnownRows(0, (), rows=True)
+    names = await registry.names()
+    (row,) = await registry.database.fetch(
+        sql.SQL(
+            """
+            WITH there AS MATERIALIZED ({names})
+            SELECT pg_catalog.count(*) AS known, EXISTS (SELECT 1 FROM there) AS rows,
+                   COALESCE(pg_catalog.json_agg(l.database_name ORDER BY l.database_name)
+                       FILTER (WHERE there.name IS NULL), '[]') AS lost
+            FROM provisioning.tenant_link l LEFT JOIN there ON there.name = l.database_name
+            -- a tenant with a workspace had a row, whichever run wrote its link
+            WHERE (l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL) AND l.registry_row_gone_at IS NULL
+            """
+        ).format(names=names or sql.SQL("SELECT NULL::text AS name WHERE false")),
+        own_path=(await registry.described()).runs_code,
+    )
+    return KnownRows(row["known"], tuple(row["lost"]), None if names is None else row["rows"])
+
+
+async def store_registered(database: Database, *, seen: Sequence[str], gone: Sequence[str]) -> None:
+    """Remember that these tenants have a registry row, and of those that theirs was taken away."""
+    if not seen and not gone:
+        return
+    await database.execute(
+        """
+        UPDATE provisioning.tenant_link SET
+            registered_at = COALESCE(registered_at, now()),
+            registry_row_gone_at = CASE WHEN database_name = ANY(%(gone)s) THEN now() END
+        WHERE database_name = ANY(%(seen)s) OR database_name = ANY(%(gone)s)
+        """,
+        {"seen": list(seen), "gone": list(gone)},
+    )

@@ -12,10 +12,8 @@ from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS, text_sql
-from provisioning_pipeline.ledger.registry_table import Column
-from provisioning_pipeline.model.api_key import Reach
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.ledger.registry_table import WORKSPACE_COLUMNS, Column, text_sql
+from provisioning_pipeline.model.api_key import KeyRefusal, Reach
 from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 

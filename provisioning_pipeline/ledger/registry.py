@@ -10,29 +10,28 @@ from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
-from provisioning_pipeline.ledger.registry_query import (
+from provisioning_pipeline.ledger.registry_table import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
     MOST_ROWS,
     MUST_HAVE,
     PEOPLE,
+    REFUSALS,
     USED,
     USED_OF_PEOPLE,
-    WORKSPACE_COLUMNS,
-    cast_sql,
-    rows_query,
-)
-from provisioning_pipeline.ledger.registry_statuses import allowed_statuses, spelled
-from provisioning_pipeline.ledger.registry_table import (
-    REFUSALS,
     VIEW,
+    WORKSPACE_COLUMNS,
     Column,
     Table,
+    allowed_statuses,
+    cast_sql,
     create_table,
     describe,
     hidden,
     lookalikes,
     namesakes,
+    rows_query,
+    spelled,
 )
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
 
-from provisioning_pipeline.clients.postgres import Database, without_secrets
+from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, without_secrets
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -196,3 +197,23 @@ def alembic_config(url: str) -> "Config":
     config.attributes["conninfo"] = conninfo_to_dict(url)
     config.attributes["first_wait_milliseconds"] = round(_FIRST_WAIT_SECONDS * 1000)
     return config
+
+
+def ledger_database(
+    settings: GatewaySettings,
+    *,
+    read_only: bool,
+    most_connections: int = 1,
+    patience_seconds: float = PATIENCE_SECONDS,
+    most_of_all: int | None = None,
+) -> Database:
+    """The database of registry and ledger, with what `Database` says of the rest. Opened on first use."""
+    return Database(
+        settings.registry_url.get_secret_value(),
+        system="The tenant registry",
+        unreachable=Reason.REGISTRY_UNREACHABLE,
+        read_only=read_only,
+        most_connections=most_connections,
+        patience_seconds=patience_seconds,
+        most_of_all=most_of_all,
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.locks import request_lock
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
 TENANT_MANAGER = "tenant-manager"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from provisioning_pipeline.model.declared import Declared
+from provisioning_pipeline.model.condition import Declared
 from provisioning_pipeline.model.history import Actor, Before, DriftCause, Source
 
 if TYPE_CHECKING:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
 
 _FINGERPRINT_LENGTH = 16
 
@@ -71,4 +73,195 @@ def contract_from(stored: Mapping[str, Any]) -> Contract:
         activation_statuses=frozenset(stored["activation_statuses"]),
         onboarding=onboarding and Onboarding(frozenset(onboarding["statuses"]), frozenset(onboarding["mutations"])),
         lacks=tuple(stored["lacks"]),
+    )
+
+
+class Standing(StrEnum):
+    """How what was seen stands to what was expected."""
+
+    HOLDS = "holds"
+    """As expected."""
+    DIFFERS = "differs"
+    """What this program needs holds; the rest is otherwise than on the version that was measured."""
+    FAILS = "fails"
+    """What this program relies on does not hold there."""
+    BLOCKED = "blocked"
+    """It could not be looked at, because something before it failed."""
+    UNSEEN = "unseen"
+    """There is no way to see it there; the report says why."""
+
+
+CLERK: Final = "Clerk"
+"""Topic of the behaviours that are Clerk's; all others are the server's."""
+_SPOIL = frozenset({Standing.FAILS, Standing.BLOCKED})
+_NOT_SEEN = frozenset({Standing.UNSEEN, Standing.BLOCKED})
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One behaviour: what it is about, what this program expects, and what was seen."""
+
+    topic: str
+    behaviour: str
+    expected: str
+    seen: str
+    standing: Standing
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CrashPoint:
+    """One moment at which a run was killed.
+
+    Args:
+        moment: where, for example `after signUpInNewWorkspace`.
+        converges: the next run came to the same end as an undisturbed run.
+        seen: in what the ends differ, or how the next run went.
+    """
+
+    moment: str
+    converges: bool
+    seen: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Everything that one certification of one server saw.
+
+    Args:
+        server: its name in the settings, with `base_url` and the `version` that it reports; None: it reports none.
+        contract: what it has of that which we use; None: it could not be read.
+        began_at: when, by this machine's clock; `seconds`: how long it took.
+        not_looked_at: what this certificate says nothing about, each with why.
+        cleaning: what was removed and restored at the end, each in a sentence.
+        left_behind: what could not be removed; the next start tries again.
+        stopped: why it ended early; None: it went through. One that ended early is not kept.
+        planned: how many crash points there are; None: that did not become known.
+    """
+
+    server: str
+    base_url: str
+    version: str | None
+    contract: Contract | None
+    began_at: datetime
+    seconds: float
+    observations: tuple[Observation, ...]
+    crash_points: tuple[CrashPoint, ...]
+    not_looked_at: tuple[str, ...]
+    cleaning: tuple[str, ...]
+    left_behind: tuple[str, ...]
+    stopped: str | None = None
+    planned: int | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Everything that was looked at holds, nothing was cut short, and nothing was left behind."""
+        return (
+            self.stopped is None
+            and not self.left_behind
+            and not self.broken
+            and all(point.converges for point in self.crash_points)
+        )
+
+    @property
+    def broken(self) -> tuple[Observation, ...]:
+        """The behaviours that do not hold, and those that could not be looked at because of them."""
+        return tuple(seen for seen in self.observations if seen.standing in _SPOIL)
+
+    def count(self, standing: Standing) -> int:
+        """How many behaviours stand like this."""
+        return sum(seen.standing is standing for seen in self.observations)
+
+    @property
+    def looked_at(self) -> int:
+        """How many behaviours of the server were seen, however they stand."""
+        return sum(seen.topic != CLERK and seen.standing not in _NOT_SEEN for seen in self.observations)
+
+    @property
+    def looked_at_clerk(self) -> int:
+        """How many behaviours of Clerk were seen, however they stand."""
+        return sum(seen.topic == CLERK and seen.standing not in _NOT_SEEN for seen in self.observations)
+
+    @property
+    def crashes(self) -> str:
+        """The crash points in one line."""
+        if not self.crash_points:
+            return "No crash point was tried."
+        tried, converge = len(self.crash_points), sum(point.converges for point in self.crash_points)
+        if tried == self.planned:
+            return f"{converge} of {tried} crash points converge."
+        if self.planned is None:
+            return f"{tried} crash points were tried, of a number that was not known yet; {converge} of those converge."
+        return f"{tried} of {self.planned} crash points were tried; {converge} of those converge."
+
+    @property
+    def on(self) -> str:
+        """What was certified, for people."""
+        return self.version or "a version that it does not report"
+
+    @property
+    def in_short(self) -> str:
+        """The certificate in one clause."""
+        said = "certified" if self.holds else "failed certification"
+        return (
+            f"{said} on {self.on}, {self.looked_at} behaviours, {len(self.crash_points)} crash points, "
+            f"{self.began_at:%Y-%m-%d}"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The certificate in a sentence or two, for a person."""
+        name = f'Twenty server "{self.server}" ({self.on})'
+        if self.holds:
+            clerk = f", and {self.looked_at_clerk} of Clerk" if self.looked_at_clerk else ""
+            differ = self.count(Standing.DIFFERS)
+            noted = f" {differ} differ from what was measured, in ways that do not matter here." if differ else ""
+            holds = f"{self.looked_at} behaviours hold{clerk}"
+            return f"{name} does what this program relies on: {holds}.{noted} {self.crashes}"
+        told = [self.stopped, "The ledger keeps no certificate of this."] if self.stopped else []
+        fails = [seen.behaviour for seen in self.observations if seen.standing is Standing.FAILS]
+        blocked = self.count(Standing.BLOCKED)
+        if fails:
+            told.append(
+                f"{len(fails)} of {self.looked_at + self.looked_at_clerk} behaviours do not hold: {'; '.join(fails)}."
+            )
+        if blocked:
+            told.append(f"{blocked} could not be looked at because of trouble before them.")
+        if self.crash_points:
+            told.append(self.crashes)
+        if self.left_behind:
+            told.append(
+                f"Left behind there: {'; '.join(self.left_behind)}. Start `provisioning certify` again to remove it."
+            )
+        return f"{name} is not certified. {' '.join(told)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The certificate as the ledger keeps it and `--json` prints it."""
+        found = {
+            **asdict(self),
+            "contract": self.contract.as_json() if self.contract else None,
+            "began_at": self.began_at.isoformat(),
+        }
+        return {"verdict": self.verdict, "holds": self.holds, **found}
+
+
+def certificate_from(stored: Mapping[str, Any]) -> Certificate:
+    """The certificate that `as_json` wrote."""
+    return Certificate(
+        server=stored["server"],
+        base_url=stored["base_url"],
+        version=stored["version"],
+        contract=stored["contract"] and contract_from(stored["contract"]),
+        began_at=datetime.fromisoformat(stored["began_at"]),
+        seconds=stored["seconds"],
+        observations=tuple(
+            Observation(**{**seen, "standing": Standing(seen["standing"])}) for seen in stored["observations"]
+        ),
+        crash_points=tuple(CrashPoint(**point) for point in stored["crash_points"]),
+        not_looked_at=tuple(stored["not_looked_at"]),
+        cleaning=tuple(stored["cleaning"]),
+        left_behind=tuple(stored["left_behind"]),
+        stopped=stored["stopped"],
+        planned=stored.get("planned"),
     )

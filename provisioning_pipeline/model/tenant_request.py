@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
-from provisioning_pipeline.model.key_refusal import KeyRefusal
+from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach
 
 
 @dataclass(frozen=True, slots=True)

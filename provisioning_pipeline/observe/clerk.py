@@ -15,12 +15,12 @@ from provisioning_pipeline.model.frames import (
     CLERK_USERS,
     MEMBERSHIPS,
     ORGANIZATIONS,
+    ClerkSnapshot,
     Columns,
     frame,
     with_shared_values,
 )
 from provisioning_pipeline.model.people import Departure
-from provisioning_pipeline.model.snapshots import ClerkSnapshot
 
 _AT_ONCE = 8
 S = TypeVar("S")

@@ -10,7 +10,7 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Row, database_name
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
-from provisioning_pipeline.clients.twenty.member_records import HalfMembers
+from provisioning_pipeline.clients.twenty.members import HalfMembers
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.frames import (
     FLAGS,
@@ -21,10 +21,10 @@ from provisioning_pipeline.model.frames import (
     TWENTY_MEMBERS,
     TWENTY_USERS,
     WORKSPACES,
+    TwentySnapshot,
     frame,
     with_shared_values,
 )
-from provisioning_pipeline.model.snapshots import TwentySnapshot
 from provisioning_pipeline.settings import TwentyServer
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.names import unsteered
 from provisioning_pipeline.model.reasons import next_step
-from provisioning_pipeline.model.visible import unsteered
 from provisioning_pipeline.report.summary import TenantLine
 
 _MOST_NAMED = 5

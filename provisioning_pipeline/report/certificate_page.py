@@ -4,9 +4,8 @@ from datetime import UTC
 from pathlib import Path
 
 from provisioning_pipeline.clients.files import write_whole
-from provisioning_pipeline.model.certificate import Certificate, Observation, Standing
-from provisioning_pipeline.report.page import Table
-from provisioning_pipeline.report.pages import page_environment
+from provisioning_pipeline.model.contract import Certificate, Observation, Standing
+from provisioning_pipeline.report.page import Table, page_environment
 from provisioning_pipeline.settings import Readers
 
 _SIGNS = {

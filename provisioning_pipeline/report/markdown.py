@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from provisioning_pipeline.report.page import counts, forecast_against_made
-from provisioning_pipeline.report.pages import shown
+from provisioning_pipeline.report.page import counts, forecast_against_made, shown
 from provisioning_pipeline.report.summary import Summary, TenantLine, UnwellGroup
 
 _MOST_UNWELL = 50

@@ -3,14 +3,48 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, select_autoescape
 
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.history import RunPoint
+from provisioning_pipeline.model.names import unsteered
 from provisioning_pipeline.report import charts
-from provisioning_pipeline.report.pages import page_environment
 from provisioning_pipeline.report.summary import Summary, TenantLine, UnwellGroup
 from provisioning_pipeline.settings import Readers
+
+_MOST_SHOWN: Final = 2000
+"""Characters of one text. The longest sentence of ours, with a list of people in it, is half of that."""
+
+
+@cache
+def page_environment() -> Environment:
+    """The templates, with everything that comes from outside escaped, seen and cut."""
+    return Environment(
+        loader=PackageLoader("provisioning_pipeline.report", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+
+
+def shown(text: str) -> str:
+    """A text as a page or table shows it: cut where it goes on for ever, and that is said.
+
+    What would turn a line around, or hide in it, stands as an escape.
+    """
+    more = len(text) - _MOST_SHOWN
+    return unsteered(text) if more <= 0 else f"{unsteered(text[:_MOST_SHOWN])}… ({more:,} more characters)"
+
+
+def _shown(value: Any) -> Any:
+    # what is markup already was made here
+    return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
 
 _MOST_READY_SHOWN = 500
 _MOST_ROWS = 100

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from provisioning_pipeline.decide.certificate import Certified
+from provisioning_pipeline.decide.contract import Certified
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import (
     SET_ASIDE,

@@ -7,7 +7,7 @@ from typing import Any
 
 from provisioning_pipeline.model.history import Event
 from provisioning_pipeline.model.reasons import next_step
-from provisioning_pipeline.report.pages import page_environment
+from provisioning_pipeline.report.page import page_environment
 from provisioning_pipeline.report.summary import TenantLine
 
 _VERDICTS = {"ready": "is ready", "unwell": "needs a look", "aside": "is excluded"}

@@ -10,15 +10,13 @@ from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match, claimants_of, match_organizations
 from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.frames import frame
+from provisioning_pipeline.model.frames import ClerkSnapshot, frame
 from provisioning_pipeline.model.people import Evidence, Membership, User
-from provisioning_pipeline.model.snapshots import ClerkSnapshot
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan, is_pending_status
-from provisioning_pipeline.run.policy import standing_claims
-from provisioning_pipeline.run.seen import Answers, Questions, RegistryTable, Seen
+from provisioning_pipeline.run.seen import Answers, Questions, RegistryTable, Seen, standing_claims
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.databases.plan.hand_made import old_names
-from provisioning_pipeline.steps.members.plan.stored_admin import STORED_ADMINS
+from provisioning_pipeline.steps.databases.plan.take_over import old_names
+from provisioning_pipeline.steps.members.plan.harm import STORED_ADMINS
 from provisioning_pipeline.steps.members.plan.tenant_members import workspace_usable
 from provisioning_pipeline.steps.workspaces.plan.admin import admin_holders
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, admin_of, asked_admin

@@ -12,20 +12,16 @@ from provisioning_pipeline.clients.postgres import Database, with_database
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
-from provisioning_pipeline.clients.twenty.known_server import KnownServer
+from provisioning_pipeline.clients.twenty.session import KnownServer
 from provisioning_pipeline.ledger.accounts import Accounts
-from provisioning_pipeline.ledger.contracts import Contracts
-from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
-from provisioning_pipeline.ledger.history import History
-from provisioning_pipeline.ledger.journal import Journal
+from provisioning_pipeline.ledger.history import History, Journal
+from provisioning_pipeline.ledger.inspections import HandMadeWorkspaces, Looks, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.looks import Looks
-from provisioning_pipeline.ledger.marks import Marks
 from provisioning_pipeline.ledger.members import Members
+from provisioning_pipeline.ledger.pending import Marks, Turns
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.removed_rows import RemovedRows
-from provisioning_pipeline.ledger.turns import Turns
+from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.ledger.servers import Contracts
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings, TwentyServer

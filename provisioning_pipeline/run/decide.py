@@ -3,29 +3,29 @@
 What must be known in between is asked as values: deciding hands out `Questions` and goes on with the `Answers`.
 """
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from provisioning_pipeline.decide.aging import unactivated
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match
-from provisioning_pipeline.decide.retirements import retirements_of
+from provisioning_pipeline.decide.placement import retirements_of, told, unactivated
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import RunFault
-from provisioning_pipeline.model.frames import frame, records
+from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.snapshots import ClerkSnapshot
 from provisioning_pipeline.model.tenant import (
     ClerkRead,
     MemberPlan,
     Plan,
+    Retirement,
     TenantPlan,
 )
+from provisioning_pipeline.model.tenant_database import too_much
 from provisioning_pipeline.run.admins import (
     KnownSoFar,
     admin_candidates,
@@ -35,39 +35,138 @@ from provisioning_pipeline.run.admins import (
     stored_admins,
     unread_organizations,
 )
-from provisioning_pipeline.run.due import may_be_due, with_due
-from provisioning_pipeline.run.notes import notes
-from provisioning_pipeline.run.policy import database_policy, member_policy
-from provisioning_pipeline.run.seen import Answers, Demotion, Questions, Seen
+from provisioning_pipeline.run.seen import (
+    Answers,
+    Demotion,
+    Questions,
+    Seen,
+    database_policy,
+    may_be_due,
+    member_policy,
+    with_due,
+)
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.databases.plan.hand_made import members_to_take_over
-from provisioning_pipeline.steps.databases.plan.take_over import MOST_CONSIDERED, TakeOvers
+from provisioning_pipeline.steps.databases.plan.take_over import MOST_CONSIDERED, TakeOvers, members_to_take_over
 from provisioning_pipeline.steps.databases.plan.tenant_databases import (
     PeopleOfDatabase,
     people_of_databases,
     with_databases,
 )
-from provisioning_pipeline.steps.members.plan.decisions import accounts_that_matter, decide_members, with_target
-from provisioning_pipeline.steps.members.plan.half_members import OurPeople, half_members, to_mend
-from provisioning_pipeline.steps.members.plan.harm import Budget, Weighed, harmed, weigh
-from provisioning_pipeline.steps.members.plan.intents import given_up, with_intents
-from provisioning_pipeline.steps.members.plan.invitations import withdrawals
-from provisioning_pipeline.steps.members.plan.joins import Join, MemberKey, lowered, raised_by_us
+from provisioning_pipeline.steps.members.plan.decisions import (
+    Join,
+    MemberDecision,
+    MemberKey,
+    accounts_that_matter,
+    decide_members,
+    lowered,
+    raised_by_us,
+    with_target,
+)
+from provisioning_pipeline.steps.members.plan.harm import Budget, Weighed, harmed, lost_admins, weigh
 from provisioning_pipeline.steps.members.plan.people import (
     INVITATIONS_OF_TENANTS,
     People,
     accounts_of,
     desired_members,
+    given_up,
     has_address,
     missing_at_clerk,
+    with_intents,
 )
-from provisioning_pipeline.steps.members.plan.stored_admin import lost_admins
 from provisioning_pipeline.steps.members.plan.tenant_members import (
     KnownMembers,
+    OurPeople,
+    half_members,
+    to_mend,
     with_members,
+    withdrawals,
     workplaces,
 )
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner, admin_of
+
+
+def notes(
+    seen: Seen,
+    settings: Settings,
+    weighed: Weighed,
+    overs: TakeOvers,
+    retirements: Sequence[Retirement],
+    *,
+    missed: int,
+    most_missed: int,
+) -> Iterator[str]:
+    """The notes, in order.
+
+    Args:
+        missed: how many linked people are missing at Clerk.
+        most_missed: how many of them were looked at one by one.
+    """
+    if seen.loss.doubt:
+        yield seen.loss.doubt
+    for server in settings.servers:
+        if server.name in seen.twenty.lost_accounts:
+            yield (
+                f'The service account {server.service_email} of Twenty server "{server.name}" was deleted with its '
+                "last workspace. A run that makes a workspace there signs it up anew."
+            )
+    yield from told(retirements)
+    clerk = seen.clerk
+    if seen.tenant_role is not None and (danger := too_much(seen.tenant_role)):
+        yield (
+            f"Our user {seen.tenant_role.name} opens tenant databases, whose owners may be anybody, and {danger}. "
+            "`provisioning preflight` says how to make one with fewer rights."
+        )
+    if clerk.fault:
+        yield f"Members were not compared: {clerk.fault.message}"
+    for name, count in sorted(seen.twenty.unreadable.items()):
+        yield (
+            f'Whether members of {count} workspaces on Twenty server "{name}" are whole is not known: our user may '
+            "not read their member records. `provisioning preflight` says what to grant."
+        )
+    if clerk.doubt and not seen.member_links.empty:
+        yield f"Nobody was removed or demoted for being missing at Clerk: {clerk.doubt}"
+    if missed > most_missed:
+        yield (
+            f"{missed} linked people are missing at Clerk; {most_missed} of them were looked at one by one, the "
+            "others wait for the next run."
+        )
+    if weighed.waiting:
+        yield (
+            f"{weighed.people} removals and demotions are beyond the budget of a run and wait: look at `provisioning "
+            f"plan`, then run `provisioning apply --approve {weighed.waiting}`."
+        )
+    if overs.waiting:
+        yield (
+            f"{overs.people} people of hand-made workspaces, in {', '.join(overs.named)}, are more than a run takes "
+            "over by itself, and wait. `provisioning status TENANT` names them; they come over by `provisioning apply "
+            f"--approve {overs.waiting}`."
+        )
+    yield from shut_out_in_plan(weighed.decisions, refused=not settings.unproven_sign_in)
+
+
+def shut_out_in_plan(decisions: Mapping[str, MemberDecision], *, refused: bool) -> Iterator[str]:
+    """How many people's accounts prove nothing, of everybody whom a plan found; nothing where it found nobody."""
+    people = {
+        name: {found.person for found in decision.findings if found.reason is Reason.ACCOUNT_UNPROVEN}
+        for name, decision in decisions.items()
+    }
+    tenants = sum(bool(found) for found in people.values())
+    if tenants:
+        yield shut_out_in_words(sum(map(len, people.values())), tenants, refused=refused)
+
+
+def shut_out_in_words(members: int, tenants: int, *, refused: bool) -> str:
+    """How many there are, what befalls them, and what to do."""
+    who = "1 member has an account" if members == 1 else f"{members} members have accounts"
+    where = "1 tenant" if tenants == 1 else f"{tenants} tenants"
+    door = (
+        " and are refused at POST /v1/session/twenty" if members > 1 else " and is refused at POST /v1/session/twenty"
+    )
+    return (
+        f"{who} at Twenty, in {where}, made elsewhere: they get no other role{door if refused else ''} until somebody "
+        "vouches for them. `provisioning vouch --tenant SLUG` lists those of a tenant; with --all it vouches for them."
+    )
+
 
 Deciding = Generator[Questions, Answers, Plan]
 """Deciding under way: it yields questions, is sent their answers, and returns the plan."""

@@ -11,23 +11,20 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.tenant_database import evidence, held_up
 from provisioning_pipeline.clients.tenant_role import role_rights
-from provisioning_pipeline.decide.detection import Detected, detect
+from provisioning_pipeline.decide.detection import Detected, RegistryLoss, detect, namesakes_of, weigh_loss
 from provisioning_pipeline.decide.organizations import claimants_of
-from provisioning_pipeline.decide.registry_loss import RegistryLoss, weigh_loss
-from provisioning_pipeline.decide.slugs import namesakes_of
 from provisioning_pipeline.ledger.organizations import claims
-from provisioning_pipeline.ledger.registrations import known_rows
+from provisioning_pipeline.ledger.registration import known_rows
 from provisioning_pipeline.model.fault import RunFault
-from provisioning_pipeline.model.snapshots import ClerkSnapshot
+from provisioning_pipeline.model.frames import ClerkSnapshot
 from provisioning_pipeline.model.tenant_database import LastLook, Look
-from provisioning_pipeline.observe import cluster
+from provisioning_pipeline.observe import tenant_databases
 from provisioning_pipeline.observe.clerk import some_organizations, whole_instance
 from provisioning_pipeline.observe.tenant_databases import look_at
 from provisioning_pipeline.observe.twenty import twenty_servers, with_half_members, with_users
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.run.policy import database_policy, detection_policy, loss_budget
-from provisioning_pipeline.run.seen import RegistryTable, Seen
-from provisioning_pipeline.steps.databases.plan.inspections import due
+from provisioning_pipeline.run.seen import RegistryTable, Seen, database_policy, detection_policy, loss_budget
+from provisioning_pipeline.steps.databases.plan.tenant_databases import due
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 
 
@@ -246,7 +243,7 @@ async def _organizations(connections: Connections, detected: Sequence[Detected])
 
 async def _databases(connections: Connections, names: Sequence[str] | None) -> pd.DataFrame:
     settings = connections.settings
-    return await cluster.databases(
+    return await tenant_databases.databases(
         connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded, names
     )
 

@@ -2,38 +2,98 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from provisioning_pipeline.clients.limits import BURST
+from psycopg import Error
+
+from provisioning_pipeline.clients.concurrency import BURST, to_the_end
+from provisioning_pipeline.decide.detection import RegistryLoss
 from provisioning_pipeline.decide.drift import concerned, find_drift
-from provisioning_pipeline.decide.forecast import forecast
-from provisioning_pipeline.decide.forecast_pace import paces
+from provisioning_pipeline.decide.forecast import forecast, paces
 from provisioning_pipeline.decide.organizations import without_organization
-from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.cut_runs import CutRuns
 from provisioning_pipeline.ledger.organizations import store_organizations
-from provisioning_pipeline.ledger.registrations import known_rows, store_registered
+from provisioning_pipeline.ledger.registration import known_rows, store_registered
+from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
-from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.forecast import Circumstances, Forecast
-from provisioning_pipeline.model.run_record import RunRecord
+from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.forecast import Circumstances, Forecast, RunRecord
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Plan, TenantPlan
 from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.contracts import measured
 from provisioning_pipeline.run.observe import registry_loss
-from provisioning_pipeline.run.policy import standing_claims
-from provisioning_pipeline.run.state import Run, ends_the_run
-from provisioning_pipeline.run.totals import OBSERVING
-from provisioning_pipeline.run.under_way import end_gone_runs
+from provisioning_pipeline.run.seen import standing_claims
+from provisioning_pipeline.run.state import OBSERVING, Run, Totals, ends_the_run
 from provisioning_pipeline.steps.chain import ChainResult, steps_for
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER
 from provisioning_pipeline.steps.needs import needs_of
-from provisioning_pipeline.steps.record import Record
+from provisioning_pipeline.steps.scope import Record, defect_of
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
+
+TOLD_TO_STOP: Final = "It was told to stop."
+
+
+@asynccontextmanager
+async def run_under_way(
+    connections: Connections, run_id: str, *, totals: Callable[[], Totals] | None = None
+) -> AsyncIterator[None]:
+    """Hold the run's lock inside; at the end write down how it ended, where it has begun and nothing else has.
+
+    It ends as done; or as cut, with what it did, when an error or a cancellation goes through here. A run that is
+    killed, or has lost its ledger, leaves its row to the next one (`end_gone_runs`).
+
+    Args:
+        totals: what a reconciliation has counted so far.
+    """
+    async with holding_run_lock(connections.ledger.database, run_id):
+        try:
+            yield
+        except BaseException as error:
+            with suppress(Fault, Error):
+                await to_the_end(end_as_cut(connections, run_id, why_of(error), totals() if totals else None))
+            raise
+        await connections.history.end_run(run_id)
+
+
+async def end_as_cut(connections: Connections, run_id: str, why: str, totals: Totals | None = None) -> None:
+    """Write down that this run of ours was cut, if it has begun and has no end yet.
+
+    Raises:
+        Fault, Error: when the ledger does not take it.
+    """
+    await connections.journal.settle()
+    record = None
+    if totals is not None:
+        known = await connections.history.record_of(run_id)
+        # of one that has not planned nothing but its beginning is known
+        record = measured(known, connections, totals) if known.looked_at is not None else None
+    await CutRuns(connections.ledger.database).end([run_id], why, by_themselves=True, record=record)
+
+
+async def end_gone_runs(cut: CutRuns, *, but: Collection[str] = ()) -> list[str]:
+    """Write down the end of every run without a process, those of `but` left out; which these were.
+
+    Raises:
+        Fault, Error: when the ledger does not take it.
+    """
+    return await cut.end(await cut.gone(but=but), GONE)
+
+
+def why_of(error: BaseException) -> str:
+    """Why a run ended here, in a sentence."""
+    if isinstance(error, asyncio.CancelledError):
+        return str(error) or TOLD_TO_STOP
+    if isinstance(error, Fault | RunFault):
+        return str(error)
+    return f"An error that nobody foresaw: {defect_of(error)}."
+
 
 _KEPT_EVENTS = timedelta(days=30)
 """Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""

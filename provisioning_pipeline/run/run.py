@@ -20,11 +20,9 @@ from provisioning_pipeline.run.conclude import conclude
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.decide import decide
 from provisioning_pipeline.run.observe import observe
-from provisioning_pipeline.run.record import foretell, open_ledger, record_plan
+from provisioning_pipeline.run.record import foretell, open_ledger, record_plan, run_under_way
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
-from provisioning_pipeline.run.state import Run, ends_the_run
-from provisioning_pipeline.run.totals import OBSERVING, Totals
-from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.state import OBSERVING, Run, Totals, ends_the_run
 from provisioning_pipeline.run.work import Progress, work
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult

@@ -10,8 +10,8 @@ from typing import Any
 
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.model.tenant import Admin, Plan, TenantPlan
-from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.report.plan_lines import done_lines
 from provisioning_pipeline.settings import PREFIX, Settings
 

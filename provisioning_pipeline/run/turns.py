@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from provisioning_pipeline.decide.turns import Waits, take_turns
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.ledger.run_locks import tenants_at_work
-from provisioning_pipeline.ledger.turns import Turns
+from provisioning_pipeline.ledger.pending import Turns
+from provisioning_pipeline.ledger.runs import tenants_at_work
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.turn import LastRun
 from provisioning_pipeline.settings import Settings
 

@@ -8,8 +8,7 @@ from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.run.connections import Connections, tenant_database
 from provisioning_pipeline.run.state import Run, ends_the_run
 from provisioning_pipeline.steps.chain import ChainResult, op_of, run_steps, server_steps, steps_for, together
-from provisioning_pipeline.steps.record import Record
-from provisioning_pipeline.steps.scope import Scope
+from provisioning_pipeline.steps.scope import Record, Scope
 from provisioning_pipeline.steps.step import Step
 
 Progress = Callable[[TenantPlan, ChainResult], None]

@@ -11,8 +11,7 @@ from provisioning_pipeline.model.change import Where
 from provisioning_pipeline.model.condition import ALWAYS_ASKED, Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Outcome, TenantPlan
-from provisioning_pipeline.steps.record import defect_of
-from provisioning_pipeline.steps.scope import Scope
+from provisioning_pipeline.steps.scope import Scope, defect_of
 from provisioning_pipeline.steps.step import Step
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from provisioning_pipeline.clients.postgres import Row
-from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, RemovedRows
+from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
 Keep = Callable[[list[Row]], Awaitable[None]]

@@ -1,28 +1,110 @@
-"""What the steps of one tenant share: its plan, its server, the ledger, and what was done so far."""
+"""What the steps of one tenant share: its plan, its server, the ledger, and the record of what was done."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from weakref import WeakValueDictionary
 
+from psycopg import Error
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.transport import noting_writes
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.ledger.accounts import Accounts
+from provisioning_pipeline.ledger.history import Journal
+from provisioning_pipeline.ledger.inspections import RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger, Link
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.removed_rows import RemovedRows
 from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Outcome, TenantPlan
-from provisioning_pipeline.steps.record import Record
+from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, TenantPlan
+
+_CUT = "cut off after it was sent; the next run sees whether it was made"
+_NOT_SENT = "cut off before anything was sent"
+
+
+@dataclass
+class Record:
+    """The changes of one run for one tenant. `outcomes` are those that have ended."""
+
+    journal: Journal
+    run_id: str
+    database_name: str
+    outcomes: list[Outcome] = field(default_factory=list)
+    _unwritten: list[Outcome] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def change(self, change: Change, detail: str) -> AsyncIterator[list[str]]:
+        """Write down that a change begins, time it, and write down how it ended: done, failed, or cut.
+
+        What is added to the list is told after the detail. What changes nothing is written when the step has ended.
+
+        Raises:
+            Fault, Error: when the ledger does not take its begin; nothing was done then.
+        """
+        begun = time.perf_counter()
+        outcome = Outcome(self.database_name, change, OutcomeStatus.BEGUN, detail, 0.0)
+        learnt: list[str] = []
+        with noting_writes() as writes:
+            try:
+                if not change.read_only:
+                    await self.journal.store(self.run_id, outcome)
+                yield learnt
+            except Fault as fault:
+                self._end(outcome, OutcomeStatus.FAILED, f"{detail}: {fault.message}", begun)
+                raise
+            except Error as error:
+                # the first line of such a text names no values
+                told = f"{detail}: PostgreSQL refused a statement: {str(error).splitlines()[0]}"
+                self._end(outcome, OutcomeStatus.FAILED, told, begun)
+                raise
+            except (asyncio.CancelledError, GeneratorExit):
+                status, why = (OutcomeStatus.CUT, _CUT) if writes.begun else (OutcomeStatus.FAILED, _NOT_SENT)
+                self._end(outcome, status, f"{detail}: {why}", begun)
+                raise
+            except BaseException as error:
+                self._end(outcome, OutcomeStatus.FAILED, f"{detail}: {defect_of(error)}", begun)
+                raise
+        self._end(outcome, OutcomeStatus.DONE, "; ".join([detail, *learnt]), begun)
+
+    def note(self) -> None:
+        """Have written what changed nothing: all of one step at once, so that a timeline tells it as one."""
+        self.journal.note(self.run_id, *self._unwritten)
+        self._unwritten.clear()
+
+    async def settle(self) -> None:
+        """Return once all of it is in the ledger.
+
+        Raises:
+            Fault, Error: when the ledger does not take it.
+        """
+        self.note()
+        await self.journal.settle()
+
+    def _end(self, outcome: Outcome, status: OutcomeStatus, detail: str, begun: float) -> None:
+        ended = replace(outcome, status=status, detail=detail, seconds=time.perf_counter() - begun)
+        self.outcomes.append(ended)
+        if ended.change.read_only:
+            self._unwritten.append(ended)
+        else:
+            self.journal.note(self.run_id, ended)
+
+
+def defect_of(error: BaseException) -> str:
+    """Where an error that nobody foresaw was raised, as `file:line ErrorName`, without its text."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"
+
 
 _CREATION_ONLY = frozenset({Reason.SERVER_FULL, Reason.CREATION_RESTRICTED})
 

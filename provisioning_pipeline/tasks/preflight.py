@@ -16,13 +16,12 @@ from provisioning_pipeline.clients.tenant_role import mending, role_rights, who_
 from provisioning_pipeline.decide.detection import detect
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
-from provisioning_pipeline.ledger.registry_query import WORKSPACE_COLUMNS
+from provisioning_pipeline.ledger.registry_table import WORKSPACE_COLUMNS, namesakes, open_schemas
 from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
-from provisioning_pipeline.ledger.registry_table import namesakes, open_schemas
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant_role import RoleRights, too_much
-from provisioning_pipeline.observe import cluster
+from provisioning_pipeline.model.tenant_database import RoleRights, too_much
+from provisioning_pipeline.observe import tenant_databases
 from provisioning_pipeline.run.connections import (
     Connections,
     connect,
@@ -33,7 +32,7 @@ from provisioning_pipeline.run.connections import (
 from provisioning_pipeline.run.contracts import certificate_of, in_words
 from provisioning_pipeline.run.contracts import look as look_at_contract
 from provisioning_pipeline.run.observe import registry_loss
-from provisioning_pipeline.run.policy import detection_policy
+from provisioning_pipeline.run.seen import detection_policy
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.views.shut_out import told_shut_out
 
@@ -163,7 +162,7 @@ async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: 
     if not settings.adopt_databases or revision not in (None, schema.HEAD):
         return []
     try:
-        found = await cluster.databases(
+        found = await tenant_databases.databases(
             connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
         )
     except Fault:
@@ -221,7 +220,7 @@ async def _may_keep_a_ledger(database: Database) -> None:
 async def _cluster(connections: Connections) -> Check:
     settings = connections.settings
     version = await _version(connections.cluster)
-    found = await cluster.databases(
+    found = await tenant_databases.databases(
         connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
     )
     closed = sorted(found[found["trouble"].notna()]["database_name"])

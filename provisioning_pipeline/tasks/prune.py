@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from provisioning_pipeline.ledger.database import ledger_database
 from provisioning_pipeline.ledger.pruning import prune_ledger
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.run.saved_plans import PLAN_ID
 from provisioning_pipeline.settings import Settings
 

@@ -13,7 +13,7 @@ from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.report.summary import tenant_lines
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.observe import UnknownTenants
-from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.record import run_under_way
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.scope import Server
 from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of

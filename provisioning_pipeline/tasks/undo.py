@@ -12,14 +12,14 @@ from psycopg import Error, errors
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import restore_rows, restore_status
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.locks import tenant_lock
-from provisioning_pipeline.ledger.removed_rows import (
+from provisioning_pipeline.ledger.inspections import (
     ONBOARDING_TABLE,
     WORKSPACE_TABLE,
     Removals,
     RemovedRow,
     RemovedRows,
 )
+from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.run.connections import Connections, connect, server_database, tenant_database

@@ -18,7 +18,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import tenant_lock
-from provisioning_pipeline.ledger.proofs import Proof, Proofs
+from provisioning_pipeline.ledger.members import Proof, Proofs
 from provisioning_pipeline.model.condition import SET_ASIDE, Condition, ConditionType, Reason, Status, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import frame
@@ -27,7 +27,7 @@ from provisioning_pipeline.model.tenant import AdminUnknown, Tenant, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import ServerFinding, check_servers
 from provisioning_pipeline.run.observe import UnknownTenants
-from provisioning_pipeline.run.under_way import run_under_way
+from provisioning_pipeline.run.record import run_under_way
 from provisioning_pipeline.run.work import scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.logins.act import (
@@ -41,8 +41,7 @@ from provisioning_pipeline.steps.logins.act import (
 )
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.logins.login_check import CANDIDATES, LAST_PROOFS, to_prove
-from provisioning_pipeline.steps.record import defect_of
-from provisioning_pipeline.steps.scope import Scope
+from provisioning_pipeline.steps.scope import Scope, defect_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 import provisioning_pipeline.steps  # noqa: F401  # declares which changes only read
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.cut_runs import CutRuns
 from provisioning_pipeline.ledger.history import point
+from provisioning_pipeline.ledger.runs import CutRuns
 from provisioning_pipeline.model.history import RunPoint
 
 

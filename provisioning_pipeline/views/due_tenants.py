@@ -1,7 +1,7 @@
 """Which tenants want a look now: what a sensor asks, as cheaply as it can be asked."""
 
 from provisioning_pipeline.clients.concurrency import both
-from provisioning_pipeline.observe.cluster import database_names
+from provisioning_pipeline.observe.tenant_databases import database_names
 from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.settings import Settings
 

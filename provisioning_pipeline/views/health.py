@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from provisioning_pipeline.clients.concurrency import both
-from provisioning_pipeline.decide.aging import near_clean_up, unactivated
+from provisioning_pipeline.decide.placement import near_clean_up, unactivated
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.forecast import AgingWorkspace
+from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.history import Drift
-from provisioning_pipeline.model.snapshots import TwentySnapshot
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.run.connections import Connections

@@ -6,8 +6,8 @@ from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.snapshots import TwentySnapshot
 from provisioning_pipeline.model.tenant import ClerkRead, OutcomeStatus
 from provisioning_pipeline.observe.clerk import whole_instance
 from provisioning_pipeline.run.connections import Connections

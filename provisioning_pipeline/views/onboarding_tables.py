@@ -9,12 +9,11 @@ import pandas as pd
 
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.postgres import Row
-from provisioning_pipeline.ledger.proofs import Proof, Proofs
+from provisioning_pipeline.ledger.members import Proof, Proofs
 from provisioning_pipeline.model.change import Where
 from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType, Reason, Status
-from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.frames import TwentySnapshot, records
 from provisioning_pipeline.model.onboarding import COMPLETED, Flag, Level
-from provisioning_pipeline.model.snapshots import TwentySnapshot
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.steps.databases import changes as in_databases

@@ -1,7 +1,7 @@
 """Which tenants are marked: what the sensor of marks asks."""
 
-from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.ledger.marks import Mark, Marks
+from provisioning_pipeline.ledger.pending import Mark, Marks
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.settings import Settings
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from provisioning_pipeline.decide.timeline import events
-from provisioning_pipeline.ledger.newest import newest_rows
+from provisioning_pipeline.ledger.timeline import newest_rows
 from provisioning_pipeline.model.history import Event
 from provisioning_pipeline.run.connections import Connections
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.history import History
+from provisioning_pipeline.ledger.inspections import RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.removed_rows import RemovedRows
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.report.summary import Summary
 from provisioning_pipeline.run.conclude import last_summary

@@ -1,6 +1,6 @@
 """The Twenty servers as they are now, for all questions that are asked at once."""
 
-from provisioning_pipeline.model.snapshots import TwentySnapshot
+from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.observe.twenty import twenty_servers
 from provisioning_pipeline.run.connections import Connections
 

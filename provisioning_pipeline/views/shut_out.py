@@ -9,7 +9,7 @@ from provisioning_pipeline.decide.ownership import ownership_of
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import Evidence, Origin, Ownership
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.run.notes import shut_out_in_words
+from provisioning_pipeline.run.decide import shut_out_in_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from provisioning_pipeline.clients.clerk.rows import verified_email
-from provisioning_pipeline.clients.clerk.walk import Walk
+from provisioning_pipeline.clients.clerk.walk import Walk, verified_email
 from provisioning_pipeline.clients.transport import DryRunViolation
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.walk import Walk
-from provisioning_pipeline.clients.limits import RateLimit
+from provisioning_pipeline.clients.concurrency import RateLimit
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.clerk import StandInClerk

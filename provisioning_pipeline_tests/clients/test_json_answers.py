@@ -3,9 +3,8 @@
 import httpx
 import pytest
 
-from provisioning_pipeline.clients.clerk.rows import organization_row
-from provisioning_pipeline.clients.clerk.walk import page_of
-from provisioning_pipeline.clients.odd_answers import OddAnswer, json_of
+from provisioning_pipeline.clients.clerk.walk import organization_row, page_of
+from provisioning_pipeline.clients.http import OddAnswer, json_of
 
 
 def answer(body: str | bytes) -> httpx.Response:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.clients.limits import BURST, RateLimit, shared_limit
+from provisioning_pipeline.clients.concurrency import BURST, RateLimit, shared_limit
 
 T = TypeVar("T")
 

@@ -7,10 +7,9 @@ from uuid import uuid4
 import pytest
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.twenty import member_records
+from provisioning_pipeline.clients.twenty import members
 from provisioning_pipeline.clients.twenty.database import Role, TwentyDatabase
-from provisioning_pipeline.clients.twenty.member_records import HalfMembers
-from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.clients.twenty.members import HalfMembers, schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -46,7 +45,7 @@ async def writing(core: Core, repairs_url: str | None = None) -> AsyncIterator[T
 async def test_all_half_members_of_many_workspaces_are_found_by_few_queries(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(member_records, "_SCHEMAS_AT_ONCE", 2)
+    monkeypatch.setattr(members, "_SCHEMAS_AT_ONCE", 2)
     people = {name: core.user(f"{name.title()}@x.test") for name in ("whole", "bare", "marked", "plain", "left")}
     removed = core.user("removed@x.test", deleted=True)
     places = [core.workspace(f"place-{number}", *people.values(), removed) for number in range(5)]

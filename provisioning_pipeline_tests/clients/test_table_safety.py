@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.clients.table_safety import (
+from provisioning_pipeline.clients.held_table import (
     Column,
     Expression,
     Harmless,

@@ -8,7 +8,7 @@ import pytest
 from provisioning_pipeline.clients import tenant_database
 from provisioning_pipeline.clients.tenant_database import look
 from provisioning_pipeline.clients.tenant_reader import TenantReader
-from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.clients.twenty.members import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
 from provisioning_pipeline.sandbox import hand_made

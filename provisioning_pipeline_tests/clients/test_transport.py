@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from provisioning_pipeline.clients.limits import RateLimit
+from provisioning_pipeline.clients.concurrency import RateLimit
 from provisioning_pipeline.clients.transport import CallCounter, DryRunViolation, Effect, Transport
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind

@@ -11,8 +11,7 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty.database import MemberState, TwentyDatabase, WorkspaceState
-from provisioning_pipeline.clients.twenty.roster import Roster, RosterEntry
-from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.clients.twenty.members import Roster, RosterEntry, schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.clients.twenty import hanging
-from provisioning_pipeline.clients.twenty.hanging import HangingServer
+from provisioning_pipeline.clients.twenty import wire
+from provisioning_pipeline.clients.twenty.wire import HangingServer
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hanging, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(wire, "PATIENCE_SECONDS", 0.01)
 
 
 async def never() -> str:
@@ -74,7 +74,7 @@ async def test_a_call_that_takes_long_is_waited_for_as_long_as_the_server_answer
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_server_that_was_given_up_is_called_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hanging, "GIVEN_UP_SECONDS", 0.0)
+    monkeypatch.setattr(wire, "GIVEN_UP_SECONDS", 0.0)
     server = HangingServer("eu")
     with pytest.raises(Fault):
         await server.watch(never(), never, writes=False)
@@ -93,7 +93,7 @@ async def test_a_twenty_without_its_redis_is_given_up_for_all_its_tenants(
     async with ready(server) as opened:
         door = await workspace(opened)
         await opened.current_user(opened.service_account, door)
-        monkeypatch.setattr(hanging, "PATIENCE_SECONDS", 0.5)
+        monkeypatch.setattr(wire, "PATIENCE_SECONDS", 0.5)
         server.faults.hanging = True
         with pytest.raises(Fault, match="takes calls and answers none"):
             await opened.current_user(opened.service_account, door)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from provisioning_pipeline.clients import odd_answers
-from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault
+from provisioning_pipeline.clients import http
+from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault
 from provisioning_pipeline.clients.transport import CallCounter, Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.answers import field_of
@@ -170,7 +170,7 @@ def test_a_workspace_without_a_true_id_and_address_is_odd(workspace_id: str, url
 
 
 async def test_a_body_without_end_is_not_read_to_its_end(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(odd_answers, "MOST_BYTES", 1024 * 1024)
+    monkeypatch.setattr(http, "MOST_BYTES", 1024 * 1024)
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -187,9 +187,9 @@ async def test_a_body_without_end_is_not_read_to_its_end(waits: list[float], mon
 
 async def test_too_little_memory_is_never_an_odd_answer(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
     def starved(_: bytes) -> object:
-        raise odd_answers.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
+        raise http.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
 
-    monkeypatch.setattr(odd_answers.orjson, "loads", starved)
+    monkeypatch.setattr(http.orjson, "loads", starved)
     async with wire_to(lambda _: httpx.Response(200, json={"data": {}})) as wire:
         with pytest.raises(MemoryError):
             await wire.call(operations.CURRENT_USER, {}, None)

@@ -5,7 +5,7 @@ from uuid import UUID
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.clients.twenty.members import schema_name
 
 
 @given(workspace=st.uuids())

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from provisioning_pipeline.decide.aging import near_clean_up, unactivated
+from provisioning_pipeline.decide.placement import near_clean_up, unactivated
 from provisioning_pipeline.model.frames import WORKSPACES, frame
 from provisioning_pipeline_tests.decide.facts import WORKSPACE, workspace
 

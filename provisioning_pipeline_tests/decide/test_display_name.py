@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.model.names import person_name
-from provisioning_pipeline.steps.workspaces.plan.display_name import LONGEST, display_name
+from provisioning_pipeline.steps.workspaces.plan.names import LONGEST_NAME, display_name
 
 DB = "twenty_tenant_acme_0a1b2c3d"
 JS_BLANKS = "\t\n\v\f\r \u00a0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
@@ -16,7 +16,7 @@ ANYTHING = st.text(st.characters(codec=None, exclude_categories=()), max_size=40
 
 def taken_by_twenty(name: str) -> bool:
     """Twenty's own rules, as 2.21.0 answered: its length, then whether anything is left once blanks are trimmed."""
-    return len(name) <= LONGEST and bool(name.strip(JS_BLANKS)) and "\0" not in name
+    return len(name) <= LONGEST_NAME and bool(name.strip(JS_BLANKS)) and "\0" not in name
 
 
 @given(wanted=ANYTHING, slug=ANYTHING)
@@ -32,7 +32,7 @@ def test_twenty_takes_every_name_that_comes_out(wanted: str, slug: str) -> None:
     assert display_name(found.text, slug, DB).text == found.text
 
 
-@given(wanted=st.text(st.characters(categories=("Lu", "Ll", "Lo", "Nd", "So")), min_size=1, max_size=LONGEST))
+@given(wanted=st.text(st.characters(categories=("Lu", "Ll", "Lo", "Nd", "So")), min_size=1, max_size=LONGEST_NAME))
 def test_a_name_that_twenty_takes_stays_as_it_is(wanted: str) -> None:
     assert display_name(wanted, "acme", DB).text == wanted
     assert display_name(wanted, "acme", DB).why == ""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.decide import forecast as deciding
-from provisioning_pipeline.decide.forecast_pace import paces
+from provisioning_pipeline.decide.forecast import paces
 from provisioning_pipeline.model.change import ADOPT_DATABASE, Change
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
 from provisioning_pipeline.model.forecast import AgingWorkspace, Circumstances, CutName, Forecast, Harm, Limit, Timed

@@ -11,8 +11,13 @@ from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Finding, Mem
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import MEND_MEMBER, RESTORE_DEFAULT_ROLE, SET_NAME
 from provisioning_pipeline.steps.members.plan.decisions import decide_members
-from provisioning_pipeline.steps.members.plan.half_members import HalfMember, OurPeople, half_members, to_mend
-from provisioning_pipeline.steps.members.plan.tenant_members import with_members
+from provisioning_pipeline.steps.members.plan.tenant_members import (
+    HalfMember,
+    OurPeople,
+    half_members,
+    to_mend,
+    with_members,
+)
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline_tests.decide.people import Town, plan_of, policy
 from provisioning_pipeline_tests.decide.test_plan_members import entry, known, member

@@ -10,8 +10,7 @@ from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER, REMOVE_MEMBER
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision, decide_members
-from provisioning_pipeline.steps.members.plan.intents import given_up, with_intents
-from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS, People
+from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS, People, given_up, with_intents
 from provisioning_pipeline_tests.decide.people import SERVICE_ACCOUNT, Town, plan_of, policy, reasons, witnessed
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)

@@ -13,9 +13,8 @@ from provisioning_pipeline.model.people import Origin
 from provisioning_pipeline.model.tenant import Plan, Withdrawal
 from provisioning_pipeline.steps.members.changes import WITHDRAW_INVITATION
 from provisioning_pipeline.steps.members.plan.decisions import with_target
-from provisioning_pipeline.steps.members.plan.invitations import withdrawals
 from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS, People, desired_members
-from provisioning_pipeline.steps.members.plan.tenant_members import with_members
+from provisioning_pipeline.steps.members.plan.tenant_members import with_members, withdrawals
 from provisioning_pipeline.steps.needs import twenty_calls, work_at_twenty
 from provisioning_pipeline_tests.decide.people import Town, policy
 from provisioning_pipeline_tests.decide.test_forecast import AT_REST

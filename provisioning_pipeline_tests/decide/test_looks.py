@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.model.tenant_database import LastLook
-from provisioning_pipeline.steps.databases.plan.inspections import due, evidence_under
+from provisioning_pipeline.steps.databases.plan.tenant_databases import due, evidence_under
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DAY = 86_400.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from provisioning_pipeline.decide.organizations import Claimant, Match, match_organizations
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.organization import Claim
+from provisioning_pipeline.model.people import Claim
 
 Row = tuple[str, str, str | None, str | None]
 

@@ -24,8 +24,7 @@ from provisioning_pipeline.steps.members.changes import (
     SET_NAME,
     SET_ROLE,
 )
-from provisioning_pipeline.steps.members.plan.decisions import decide_members
-from provisioning_pipeline.steps.members.plan.joins import Join, is_our_own_doing
+from provisioning_pipeline.steps.members.plan.decisions import Join, decide_members, is_our_own_doing
 from provisioning_pipeline.steps.members.plan.people import People
 from provisioning_pipeline.steps.members.plan.tenant_members import synced
 from provisioning_pipeline.steps.workspaces.plan.admin import choose_admin

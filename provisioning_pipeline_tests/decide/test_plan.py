@@ -18,8 +18,8 @@ from provisioning_pipeline.steps.workspaces.changes import (
     ADOPT_WORKSPACE,
     CREATE_WORKSPACE,
 )
+from provisioning_pipeline.steps.workspaces.plan.names import candidates
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
-from provisioning_pipeline.steps.workspaces.plan.subdomain import candidates
 from provisioning_pipeline_tests.decide.facts import (
     ADMIN,
     SERVICE,

@@ -11,10 +11,18 @@ from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
-from provisioning_pipeline.steps.databases.plan.hand_made import failed_checks, members_to_take_over, old_display_name
-from provisioning_pipeline.steps.databases.plan.inspections import evidence_under
-from provisioning_pipeline.steps.databases.plan.take_over import TakeOverPolicy
-from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, PeopleOfDatabase, with_databases
+from provisioning_pipeline.steps.databases.plan.take_over import (
+    TakeOverPolicy,
+    failed_checks,
+    members_to_take_over,
+    old_display_name,
+)
+from provisioning_pipeline.steps.databases.plan.tenant_databases import (
+    DatabasePolicy,
+    PeopleOfDatabase,
+    evidence_under,
+    with_databases,
+)
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS

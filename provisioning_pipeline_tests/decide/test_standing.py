@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.retirements import retirements_of, told
+from provisioning_pipeline.decide.placement import retirements_of, told
 from provisioning_pipeline.ledger.ledger import _free_to_move
 from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.tenant import Address
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
+from provisioning_pipeline.steps.workspaces.plan.names import candidates, is_valid
 from provisioning_pipeline.steps.workspaces.plan.standing import moved_to, standing_of
-from provisioning_pipeline.steps.workspaces.plan.subdomain import candidates, is_valid
 from provisioning_pipeline_tests.decide.facts import WORKSPACE, access, find, link, plans, row, workspace
 
 DB = "twenty_tenant_acme_0a1b2c3d"

@@ -10,7 +10,7 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.plan.decisions import desired_members
-from provisioning_pipeline.steps.members.plan.stored_admin import STORED_ADMINS, LostAdmin, lost_admins
+from provisioning_pipeline.steps.members.plan.harm import STORED_ADMINS, LostAdmin, lost_admins
 from provisioning_pipeline.steps.members.plan.tenant_members import with_members
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.sandbox.twenty import subdomains as stand_in
-from provisioning_pipeline.steps.workspaces.plan.subdomain import RESERVED, candidates, is_valid
+from provisioning_pipeline.steps.workspaces.plan.names import RESERVED, candidates, is_valid
 
 SOME_RESERVED = ("admin", "app", "api", "www", "login", "signup", "billing", "settings", "otel-collector", "new-york")
 ANY_TEXT = st.text(max_size=60)

@@ -10,7 +10,7 @@ import httpx
 
 from provisioning_pipeline.http.app import create_app
 from provisioning_pipeline.ledger.api_keys import ApiKeys
-from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.run.run import apply
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import TABLES

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from provisioning_pipeline.http.clerk_events import NotAnEvent, clerk_event
-from provisioning_pipeline.ledger.marks import ClerkEvent
+from provisioning_pipeline.ledger.pending import ClerkEvent
 
 SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "data" / "clerk" / "webhooks-2025-04-15.yml"
 HAPPENED = datetime(2024, 5, 28, 8, 0, tzinfo=UTC)

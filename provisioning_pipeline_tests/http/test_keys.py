@@ -9,7 +9,7 @@ import pytest
 
 from provisioning_pipeline.http import keys as guarding
 from provisioning_pipeline.ledger.api_keys import ApiKeys
-from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.api_key import PREFIX, key_id_of, new_key
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import Settings

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.http import refusals as keeping
-from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.ledger.refusals import refusals
-from provisioning_pipeline.model.api_key import Reach, Scope, key_id_of, new_key
-from provisioning_pipeline.model.key_refusal import Refusals
+from provisioning_pipeline.ledger.api_keys import refusals
+from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.model.api_key import Reach, Refusals, Scope, key_id_of, new_key
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.logs import lines_logged
 from provisioning_pipeline_tests.http.services import Tenants, caller, key_of, serving, tenants_in

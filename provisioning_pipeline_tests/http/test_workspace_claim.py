@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.views.tenant_timeline import timeline
 from provisioning_pipeline_tests.http.sessions import VERIFY, Lobby, Route, Tenant, every_route, must_pass, must_refuse
 

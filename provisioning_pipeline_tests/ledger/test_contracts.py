@@ -10,8 +10,8 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.contracts import Contracts, SeenContract
 from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.servers import Contracts, SeenContract
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.tenant import Tenant

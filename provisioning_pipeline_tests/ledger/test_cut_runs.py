@@ -10,16 +10,14 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.cut_runs import GONE, CutRuns
-from provisioning_pipeline.ledger.history import History, Run, point
-from provisioning_pipeline.ledger.journal import Journal
+from provisioning_pipeline.ledger.history import History, Journal, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.run_locks import holding_run_lock
+from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.forecast import RunRecord
 from provisioning_pipeline.model.history import RunKind
-from provisioning_pipeline.model.run_record import RunRecord
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN

@@ -6,7 +6,7 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
+from provisioning_pipeline.ledger.inspections import HandMadeWorkspaces
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import HandMade
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres

@@ -14,9 +14,17 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
-from provisioning_pipeline.model.forecast import AgingWorkspace, CutName, Forecast, Harm, Limit, Timed
+from provisioning_pipeline.model.forecast import (
+    AgingWorkspace,
+    CutName,
+    Forecast,
+    Harm,
+    Limit,
+    RunRecord,
+    Timed,
+    record_from,
+)
 from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source, Versions, Waiting
-from provisioning_pipeline.model.run_record import RunRecord, record_from
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.steps.members.changes import SET_NAME

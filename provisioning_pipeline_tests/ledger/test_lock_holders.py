@@ -10,12 +10,18 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import locks, run_locks, schema
-from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.ledger.lock_holders import logging_holders_of
-from provisioning_pipeline.ledger.locks import alone, certification_lock, request_lock, server_lock, tenant_lock
-from provisioning_pipeline.ledger.run_locks import runs_at_work, tenants_at_work
-from provisioning_pipeline.ledger.turns import Turns
+from provisioning_pipeline.ledger import locks, runs, schema
+from provisioning_pipeline.ledger.locks import (
+    alone,
+    certification_lock,
+    logging_holders_of,
+    request_lock,
+    server_lock,
+    tenant_lock,
+)
+from provisioning_pipeline.ledger.pending import Turns
+from provisioning_pipeline.ledger.runs import runs_at_work, tenants_at_work
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
@@ -23,7 +29,7 @@ from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 pytestmark = pytest.mark.anyio
 HELD = (
     *((kind, name) for kind in (locks.TENANTS, locks._SERVERS, locks._CERTIFICATIONS) for name in ("acme", "eu")),
-    (run_locks._RUNS, "run_1"),
+    (runs._RUNS, "run_1"),
 )
 """First keys, and names that anybody may guess or see in pg_locks."""
 EARLIER = "SELECT pg_advisory_lock(hashtext('provisioning.registration')), pg_advisory_lock(730160, 0)"

@@ -9,7 +9,7 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.looks import Looks
+from provisioning_pipeline.ledger.inspections import Looks
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres

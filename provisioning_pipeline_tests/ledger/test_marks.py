@@ -9,7 +9,7 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.marks import MOST_UPDATES_PER_HOUR, ClerkEvent, Mark, Marks
+from provisioning_pipeline.ledger.pending import MOST_UPDATES_PER_HOUR, ClerkEvent, Mark, Marks
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault

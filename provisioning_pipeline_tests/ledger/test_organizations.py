@@ -11,7 +11,7 @@ from provisioning_pipeline.ledger.organizations import claims, store_organizatio
 from provisioning_pipeline.ledger.registration import register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.organization import Claim
+from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.services import Tenants, tenants_in

@@ -11,8 +11,7 @@ import pytest
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.members import MemberLink, Members
-from provisioning_pipeline.ledger.proofs import Proof, Proofs
+from provisioning_pipeline.ledger.members import MemberLink, Members, Proof, Proofs
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres

@@ -12,8 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.registered_by_key import Databases
-from provisioning_pipeline.ledger.registration import register
+from provisioning_pipeline.ledger.registration import Databases, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.api_key import Reach
 from provisioning_pipeline.model.condition import Reason

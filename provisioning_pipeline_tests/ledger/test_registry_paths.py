@@ -11,14 +11,12 @@ from psycopg.conninfo import make_conninfo
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.organizations import claims, store_organizations
-from provisioning_pipeline.ledger.registered_by_key import Databases
-from provisioning_pipeline.ledger.registration import register
-from provisioning_pipeline.ledger.registrations import known_rows
+from provisioning_pipeline.ledger.pending import Turns
+from provisioning_pipeline.ledger.registration import Databases, known_rows, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import open_schemas
-from provisioning_pipeline.ledger.run_locks import tenants_at_work
-from provisioning_pipeline.ledger.sessions import registered_for, tenant_of
-from provisioning_pipeline.ledger.turns import Turns
+from provisioning_pipeline.ledger.runs import tenants_at_work
+from provisioning_pipeline.ledger.serving import registered_for, tenant_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_statuses import spelled
+from provisioning_pipeline.ledger.registry_table import spelled
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status

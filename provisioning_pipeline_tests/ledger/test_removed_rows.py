@@ -11,7 +11,7 @@ import pytest
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History
-from provisioning_pipeline.ledger.removed_rows import ONBOARDING_TABLE, Removals, RemovedRows
+from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, Removals, RemovedRows
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 

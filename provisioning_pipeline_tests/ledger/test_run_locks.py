@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import run_locks
-from provisioning_pipeline.ledger.database import ledger_database
+from provisioning_pipeline.ledger import runs
 from provisioning_pipeline.ledger.locks import begin_to_hold, request_lock, tenant_lock
-from provisioning_pipeline.ledger.run_locks import hold_run_lock, runs_at_work, tenants_at_work
+from provisioning_pipeline.ledger.runs import hold_run_lock, runs_at_work, tenants_at_work
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
@@ -65,8 +65,8 @@ async def test_each_process_of_a_run_holds_its_lock_until_it_ends(fleet: Fleet) 
 async def test_a_lock_that_was_lost_with_its_connection_is_taken_again(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_locks, "_EVERY_SECONDS", 0.02)
-    monkeypatch.setattr(run_locks, "_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(runs, "_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(runs, "_AGAIN_SECONDS", 0.02)
     async with database(fleet) as own:
         process = asyncio.create_task(hold_run_lock(own, "r1"))
         await until(lambda: held_by(fleet, 1))

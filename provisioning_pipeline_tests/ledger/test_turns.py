@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.ledger.turns import CodeLocations, Turns
+from provisioning_pipeline.ledger.pending import CodeLocations, Turns
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.turn import LastRun
 from provisioning_pipeline.run.turns import next_launch
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres

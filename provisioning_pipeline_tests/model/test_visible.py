@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.model.visible import unsteered, visible
+from provisioning_pipeline.model.names import unsteered, visible
 
 ANYTHING = st.text(st.characters(exclude_categories=[]), max_size=20)
 TRICKY = st.text(st.sampled_from("\\xnt1bu\x1b\n\t\u200b\u202e"), max_size=8)

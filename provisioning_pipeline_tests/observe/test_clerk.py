@@ -14,9 +14,8 @@ from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.frames import CLERK_USERS, MEMBERSHIPS, ORGANIZATIONS
+from provisioning_pipeline.model.frames import CLERK_USERS, MEMBERSHIPS, ORGANIZATIONS, ClerkSnapshot
 from provisioning_pipeline.model.people import Departure
-from provisioning_pipeline.model.snapshots import ClerkSnapshot
 from provisioning_pipeline.observe.clerk import departures, some_organizations, whole_instance
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.faults import ScriptedFault

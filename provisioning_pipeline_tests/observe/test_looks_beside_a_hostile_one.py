@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioning_pipeline.clients.core_tables import MEMBERS, READ
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.tenant_catalogue import MEMBERS, READ
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.hand_made import HandMadeWorkspaces
+from provisioning_pipeline.ledger.inspections import HandMadeWorkspaces
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Look
 from provisioning_pipeline.observe.tenant_databases import look_at

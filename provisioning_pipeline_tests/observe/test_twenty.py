@@ -10,8 +10,7 @@ from pydantic import SecretStr
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.frames import FLAGS, SERVERS, WORKSPACES, records
-from provisioning_pipeline.model.snapshots import TwentySnapshot
+from provisioning_pipeline.model.frames import FLAGS, SERVERS, WORKSPACES, TwentySnapshot, records
 from provisioning_pipeline.observe.twenty import twenty_servers, with_users
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
 from provisioning_pipeline.sandbox.twenty import core_sql

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.people import Departure, Evidence, Origin
-from provisioning_pipeline.model.snapshots import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.tenant_database import FoundMember
 from provisioning_pipeline.run.decide import decide

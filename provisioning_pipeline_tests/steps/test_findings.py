@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.clients.twenty.errors import TwentyError, classify
-from provisioning_pipeline.clients.twenty.roster import Roster
+from provisioning_pipeline.clients.twenty.members import Roster
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import MemberPlan

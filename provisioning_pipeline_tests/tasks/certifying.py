@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from provisioning_pipeline.cli.certify import SandboxMails
 from provisioning_pipeline.cli.certify_bench import sandbox_bench
-from provisioning_pipeline.model.certificate import Certificate, Standing
+from provisioning_pipeline.model.contract import Certificate, Standing
 from provisioning_pipeline.tasks.certify.certify import Progress, Wanted, certify
 from provisioning_pipeline.tasks.certify.clerk import ClerkTrial
 from provisioning_pipeline_tests.world import World

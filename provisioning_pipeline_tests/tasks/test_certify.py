@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from provisioning_pipeline.model.certificate import Certificate, CrashPoint
+from provisioning_pipeline.model.contract import Certificate, CrashPoint
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions, creation, joining, members, subdomains
 from provisioning_pipeline.sandbox.twenty.errors import conflict

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from provisioning_pipeline.ledger.cut_runs import GONE, CutRuns
+from provisioning_pipeline.ledger.runs import GONE, CutRuns
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.tasks.undo import Fate, Told, Undone, UnknownRun, removed_rows, undo

@@ -11,27 +11,24 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from provisioning_pipeline.clients.clerk.rows import (
-    WORKSPACE_ID_KEY,
-    all_emails,
-    membership_row,
-    organization_row,
-    user_row,
-)
 from provisioning_pipeline.clients.clerk.walk import (
     MOST_PER_PAGE,
+    WORKSPACE_ID_KEY,
     Page,
     Parse,
     Row,
     Walk,
+    all_emails,
     by_cursor,
     by_ids,
     by_offset,
+    membership_row,
+    organization_row,
     page_of,
+    user_row,
 )
-from provisioning_pipeline.clients.concurrency import all_of, both
-from provisioning_pipeline.clients.limits import shared_limit
-from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault, in_words, json_of, plain_text
+from provisioning_pipeline.clients.concurrency import all_of, both, shared_limit
+from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer_in_words, json_of, plain_text
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -463,5 +460,5 @@ def _codes(response: httpx.Response) -> str:
     try:
         codes = [error["code"] for error in json_of(response)["errors"]]
     except (OddAnswer, KeyError, TypeError):
-        raise OddAnswer(in_words(response)) from None
+        raise OddAnswer(answer_in_words(response)) from None
     return plain_text(", ".join(map(str, codes))) or "no reason given"

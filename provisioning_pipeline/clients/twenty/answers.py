@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from provisioning_pipeline.clients.odd_answers import OddAnswer
+from provisioning_pipeline.clients.http import OddAnswer
 
 T = TypeVar("T")
 _NOT_IN_A_HEADER = re.compile(r"[^\x21-\x7e]")

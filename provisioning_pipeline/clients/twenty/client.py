@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from provisioning_pipeline.clients.odd_answers import plain_text
+from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, Door, SeenUser, Token
@@ -22,10 +22,9 @@ from provisioning_pipeline.clients.twenty.errors import (
     record_in_the_way,
     without_membership,
 )
-from provisioning_pipeline.clients.twenty.invite_links import InviteLinks
-from provisioning_pipeline.clients.twenty.known_server import KnownServer
+from provisioning_pipeline.clients.twenty.members import InviteLinks
 from provisioning_pipeline.clients.twenty.operations import Operation
-from provisioning_pipeline.clients.twenty.session import TwentySession
+from provisioning_pipeline.clients.twenty.session import KnownServer, TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Onboarding

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from provisioning_pipeline.clients.odd_answers import OddAnswer
+from provisioning_pipeline.clients.http import OddAnswer
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.answers import TEXT, complaints_of, field_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError

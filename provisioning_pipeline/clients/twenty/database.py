@@ -13,9 +13,9 @@ from psycopg import errors, sql
 
 from provisioning_pipeline.clients.onboarding_rows import remove_rows, rights_missing
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.clients.twenty import standing
+from provisioning_pipeline.clients.twenty import accounts
 from provisioning_pipeline.clients.twenty.contract import COLUMNS, MEASURED_VERSION
-from provisioning_pipeline.clients.twenty.member_records import MemberRecords
+from provisioning_pipeline.clients.twenty.members import MemberRecords
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import Flag
@@ -271,7 +271,7 @@ class TwentyDatabase:
         """
         ids = None if only is None else list(only)
         return await self._fetch(
-            standing.ACCESS, {"users": list(user_ids), "email": email.strip().lower(), "only": ids}
+            accounts.ACCESS, {"users": list(user_ids), "email": email.strip().lower(), "only": ids}
         )
 
     async def invitations(self, only: Sequence[str] | None = None) -> list[Row]:
@@ -279,7 +279,7 @@ class TwentyDatabase:
 
         The columns of `INVITATIONS` without the server.
         """
-        return await self._fetch(standing.INVITATIONS, {"only": None if only is None else list(only)})
+        return await self._fetch(accounts.INVITATIONS, {"only": None if only is None else list(only)})
 
     async def deleted_in_use(self, user_ids: Sequence[str]) -> list[Row]:
         """Workspaces that are marked as deleted although they have members: workspace_id, subdomain, members, service.
@@ -287,7 +287,7 @@ class TwentyDatabase:
         Twenty's own deletion ends the memberships first. With one left, every sign-in of that person on this server
         fails with a TypeError (2.21.0, run against it). `service`: one of these accounts is such a person.
         """
-        return await self._fetch(standing.DELETED_IN_USE, [list(user_ids)])
+        return await self._fetch(accounts.DELETED_IN_USE, [list(user_ids)])
 
     async def retire_memberships(self, workspace_id: str) -> int:
         """End the memberships of a workspace that is marked as deleted, as Twenty's own deletion does; how many.
@@ -296,14 +296,14 @@ class TwentyDatabase:
             Fault: DELETED_WORKSPACE_IN_USE when our user may not write there, with the grant that is missing.
         """
         assert self._repairs is not None
-        return await standing.retire_memberships(self._repairs, workspace_id)
+        return await accounts.retire_memberships(self._repairs, workspace_id)
 
     async def was_deleted(self, email: str) -> bool:
         """Whether there was an account with this e-mail and there is none any more.
 
         Twenty deletes an account with its last workspace, ours like everybody's.
         """
-        rows = await self._fetch(standing.WAS_DELETED, [email.strip().lower()])
+        rows = await self._fetch(accounts.WAS_DELETED, [email.strip().lower()])
         return bool(rows[0]["deleted"])
 
     async def onboarding_rows(self, only: Sequence[str] | None = None) -> list[Row]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from provisioning_pipeline.clients.odd_answers import plain_text
+from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.twenty.answers import complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind

@@ -3,10 +3,11 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.odd_answers import OddAnswerFault, plain_text
+from provisioning_pipeline.clients.http import OddAnswerFault, plain_text
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
@@ -33,12 +34,35 @@ from provisioning_pipeline.clients.twenty.errors import (
     service_account_refused,
     without_record,
 )
-from provisioning_pipeline.clients.twenty.known_server import KnownServer
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.clients.twenty.wire import CONTRACT_CHECK, RECORDS_PATH, TwentyWire, issued
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import TwentyServer
+
+
+@dataclass
+class KnownServer:
+    """Answers that hold for a run, and the tokens of those who are signed in. It lives in memory alone.
+
+    Args:
+        tokens: (e-mail, workspace id or nothing) → token, until it is about to expire.
+        by_our_password: e-mail → whether the password that we derive let in at the last login.
+        contract_met: everything that we use is there.
+        version: as the server told it.
+        surface: what it takes of our operations.
+        doors, roles, own_members: by workspace: its address, its roles' ids by label, our own member record's id.
+    """
+
+    tokens: dict[tuple[str, str], Token] = field(default_factory=dict)
+    by_our_password: dict[str, bool] = field(default_factory=dict)
+    contract_met: bool = False
+    version: str | None = None
+    surface: Surface | None = None
+    doors: dict[str, Door] = field(default_factory=dict)
+    roles: dict[str, dict[str, str]] = field(default_factory=dict)
+    own_members: dict[str, str | None] = field(default_factory=dict)
+
 
 _LOGINS_TRIED = 3
 _LONGEST_VERSION = 100

@@ -1,26 +1,95 @@
-"""How an operation is sent to one Twenty server, with a token or without, and how its answer is read."""
+"""How an operation is sent to one Twenty server and its answer read; gives up on a server that answers nothing."""
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
-from provisioning_pipeline.clients.odd_answers import OddAnswer, OddAnswerFault, in_words, json_of, looks_of
+from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer_in_words, json_of, looks_of
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Token
 from provisioning_pipeline.clients.twenty.answers import IssuedToken, SignedIn, complaints_of, field_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError, classify
-from provisioning_pipeline.clients.twenty.hanging import HangingServer
 from provisioning_pipeline.clients.twenty.operations import Operation
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
+
+R = TypeVar("R")
+PATIENCE_SECONDS: Final = 8.0
+"""A call that takes longer is asked about, and that question, or the call itself, is given as much time again."""
+GIVEN_UP_SECONDS: Final = 30.0
+"""For so long we do not call a server that we gave up on; a run is over by then, and a service tries again."""
+
+
+class HangingServer:
+    """What is known about a server that may hang.
+
+    Args:
+        system: the server, in a sentence.
+    """
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+        self._given_up_until = 0.0
+
+    async def watch(
+        self, call: Coroutine[Any, Any, R], answers: Callable[[], Awaitable[object]] | None, *, writes: bool
+    ) -> R:
+        """The answer to this call, as long as the server answers anybody.
+
+        Args:
+            call: any call, which may take long.
+            answers: one with the same token, which an answering server answers at once; None: there is none.
+            writes: the call may have taken place when it is given up.
+
+        Raises:
+            Fault: transient and away, when the server was given up on just now or a moment ago.
+        """
+        if time.monotonic() < self._given_up_until:
+            call.close()
+            raise self._fault(effect_unknown=False)
+        under_way = asyncio.ensure_future(call)
+        try:
+            while True:
+                done, _ = await asyncio.wait({under_way}, timeout=PATIENCE_SECONDS)
+                if done:
+                    return under_way.result()
+                try:
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        await (answers() if answers else asyncio.shield(under_way))
+                except TimeoutError:
+                    if not under_way.done():
+                        self._given_up_until = time.monotonic() + GIVEN_UP_SECONDS
+                        raise self._fault(effect_unknown=writes) from None
+                except Fault:
+                    # an answer, if a bad one, which the call itself meets, too
+                    continue
+        finally:
+            if not under_way.done():
+                under_way.cancel()
+                await asyncio.gather(under_way, return_exceptions=True)
+            elif not under_way.cancelled():
+                # who waits may have been cancelled as it failed, and asyncio logs an error that was never retrieved
+                under_way.exception()
+
+    def _fault(self, *, effect_unknown: bool) -> Fault:
+        return Fault(
+            FaultKind.TRANSIENT,
+            Reason.SERVER_UNREACHABLE,
+            f"{self._system} takes calls and answers none, although it may say that it is well. Look whether its "
+            "Redis and its database are up; the next run tries again.",
+            effect_unknown=effect_unknown,
+            away=True,
+        )
+
 
 _PATH = "/metadata"
 RECORDS_PATH = "/graphql"
@@ -256,7 +325,7 @@ def _config(response: httpx.Response) -> dict[str, Any]:
         return {}
     found = json_of(response) if response.status_code == httpx.codes.OK else None
     if not isinstance(found, dict):
-        raise OddAnswer(in_words(response))
+        raise OddAnswer(answer_in_words(response))
     return found
 
 

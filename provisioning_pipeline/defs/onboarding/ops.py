@@ -8,8 +8,8 @@ from pydantic import Field
 from provisioning_pipeline.defs.onboarding.recording import proofs_recorded
 from provisioning_pipeline.defs.provisioning.ops import DETECTED, Asked, DetectedOutputs, detected, trigger_of
 from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.model.tenant import Plan
-from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.tasks.verify import Verified, verify
 from provisioning_pipeline.views.onboarding_tables import OnboardingPart, login_proofs, onboarding_part

@@ -120,7 +120,7 @@ def _post(url: SecretStr, alert: Alert) -> None:
 
 def _lines(settings: Settings) -> Sequence[TenantLine] | None:
     """The tenants; None when the ledger cannot be read, which may be why the run failed."""
-    from provisioning_pipeline.ledger.database import ledger_database
+    from provisioning_pipeline.ledger.schema import ledger_database
     from provisioning_pipeline.run.conclude import tenants
 
     async def read() -> Sequence[TenantLine]:

@@ -53,9 +53,9 @@ def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 async def _end_in_ledger(settings: Settings, *, but: Collection[str]) -> list[str]:
     """Record that runs without a process were cut, Dagster's and those of the command line; which these were."""
     from provisioning_pipeline.ledger import schema
-    from provisioning_pipeline.ledger.cut_runs import CutRuns
-    from provisioning_pipeline.ledger.database import ledger_database
-    from provisioning_pipeline.run.under_way import end_gone_runs
+    from provisioning_pipeline.ledger.runs import CutRuns
+    from provisioning_pipeline.ledger.schema import ledger_database
+    from provisioning_pipeline.run.record import end_gone_runs
 
     async with ledger_database(settings, read_only=False) as database:
         # after an upgrade the next run migrates it
@@ -67,8 +67,8 @@ async def _end_in_ledger(settings: Settings, *, but: Collection[str]) -> list[st
 async def _remember(settings: Settings, location: str, repository: str) -> None:
     """Tell the ledger which code location works on it: schedules and `provisioning serve` cannot see that."""
     from provisioning_pipeline.ledger import schema
-    from provisioning_pipeline.ledger.database import ledger_database
-    from provisioning_pipeline.ledger.turns import CodeLocations
+    from provisioning_pipeline.ledger.pending import CodeLocations
+    from provisioning_pipeline.ledger.schema import ledger_database
 
     async with ledger_database(settings, read_only=False) as database:
         locations = CodeLocations(database)

@@ -6,7 +6,7 @@ import dagster as dg
 
 from provisioning_pipeline.defs.provisioning.assets import tenant_workspace
 from provisioning_pipeline.defs.resources import Systems
-from provisioning_pipeline.model.visible import unsteered, visible
+from provisioning_pipeline.model.names import unsteered, visible
 from provisioning_pipeline.report import markdown
 
 _MOST_LISTED, _MOST_SHOWN = 100, 10

@@ -19,14 +19,13 @@ from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.condition import StoredCondition
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, TenantPlan
-from provisioning_pipeline.model.visible import visible
 from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.run import Started, plan_and_foretell, start
 from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
-from provisioning_pipeline.run.state import Run
-from provisioning_pipeline.run.totals import Totals
+from provisioning_pipeline.run.state import Run, Totals
 from provisioning_pipeline.run.work import work
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import STEPS

@@ -9,8 +9,8 @@ import dagster as dg
 from provisioning_pipeline.defs.provisioning.checks import got_through_result
 from provisioning_pipeline.defs.recording import evaluation
 from provisioning_pipeline.model.condition import Status
+from provisioning_pipeline.model.names import unsteered, visible
 from provisioning_pipeline.model.tenant import OutcomeStatus, Plan, Tenant
-from provisioning_pipeline.model.visible import unsteered, visible
 from provisioning_pipeline.steps.chain import ChainResult
 
 _UNFORESEEN = "It failed without a condition that says why."

@@ -12,7 +12,7 @@ from psycopg import Error
 
 from provisioning_pipeline.clients.onboarding_rows import activate_workspaces, remove_rows
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.removed_rows import WORKSPACE_TABLE
+from provisioning_pipeline.ledger.inspections import WORKSPACE_TABLE
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.ledger.ledger import Link
-from provisioning_pipeline.ledger.proofs import COMPLETED, Proof, Proofs
+from provisioning_pipeline.ledger.members import COMPLETED, Proof, Proofs
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import Origin

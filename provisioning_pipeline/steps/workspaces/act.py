@@ -12,7 +12,7 @@ from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.transport import pause
 from provisioning_pipeline.clients.twenty.accounts import Created, Door
 from provisioning_pipeline.clients.twenty.database import WorkspaceState
-from provisioning_pipeline.clients.twenty.roster import Roster
+from provisioning_pipeline.clients.twenty.members import Roster
 from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
 from provisioning_pipeline.ledger.members import MemberIntent
@@ -21,11 +21,9 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
 from provisioning_pipeline.model.tenant import Admin
 from provisioning_pipeline.steps.account_ownership import refused, unproved
-from provisioning_pipeline.steps.members.act.entering import Newcomer, enter, restorable, restore
-from provisioning_pipeline.steps.members.act.invite_links import opened
-from provisioning_pipeline.steps.members.act.last_look import must_still_be_admin
-from provisioning_pipeline.steps.members.act.left_over import put_right
-from provisioning_pipeline.steps.members.act.work import about_person
+from provisioning_pipeline.steps.members.act.backfill import put_right
+from provisioning_pipeline.steps.members.act.joining import Newcomer, enter, opened, restorable, restore
+from provisioning_pipeline.steps.members.act.work import about_person, must_still_be_admin
 from provisioning_pipeline.steps.members.changes import SET_ROLE
 from provisioning_pipeline.steps.scope import Scope, open_door
 from provisioning_pipeline.steps.workspaces.changes import (

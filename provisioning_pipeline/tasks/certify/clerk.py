@@ -19,7 +19,7 @@ from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
 from provisioning_pipeline.clients.http import http_client
 from provisioning_pipeline.clients.transport import CallCounter
-from provisioning_pipeline.model.certificate import CLERK, Observation, Standing
+from provisioning_pipeline.model.contract import CLERK, Observation, Standing
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.session import CannotTell, Refused
 from provisioning_pipeline.settings import Settings

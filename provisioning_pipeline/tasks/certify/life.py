@@ -15,8 +15,8 @@ from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Door
-from provisioning_pipeline.ledger.database import ledger_database
-from provisioning_pipeline.model.certificate import CrashPoint
+from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.model.contract import CrashPoint
 from provisioning_pipeline.tasks.certify.bench import Bench, Person
 from provisioning_pipeline.tasks.certify.clean import delete_workspace
 from provisioning_pipeline.tasks.certify.killed import Call, Cut, Ran, run

@@ -15,11 +15,10 @@ from provisioning_pipeline.clients.twenty.answers import Joined
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.errors import TwentyFault
+from provisioning_pipeline.clients.twenty.members import RosterEntry, schema_name
 from provisioning_pipeline.clients.twenty.operations import Operation
-from provisioning_pipeline.clients.twenty.roster import RosterEntry
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
-from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import ADMIN_ROLE

@@ -1,33 +1,169 @@
-"""The step backfill_members: every Clerk member is the right member of the workspace, and who left is out of it.
-
-Everything goes through Twenty's own calls and without an e-mail. Each change is compared with what is there now, so
-that a run that was killed anywhere is simply done again.
-"""
+"""The step backfill_members: every Clerk member is the right member of the workspace, and who left is out of it."""
 
 from collections.abc import Sequence
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.ledger.members import MemberIntent
+from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.clients.twenty.members import Roster, RosterEntry
+from provisioning_pipeline.ledger.ledger import Link
+from provisioning_pipeline.ledger.members import MemberIntent, MemberLink
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import MemberPlan
-from provisioning_pipeline.steps.members.act.at_clerk import store_at_clerk
-from provisioning_pipeline.steps.members.act.joining import join_all
-from provisioning_pipeline.steps.members.act.last_look import who_may_enter
-from provisioning_pipeline.steps.members.act.leaving import forget_left, leave
-from provisioning_pipeline.steps.members.act.left_over import put_right
-from provisioning_pipeline.steps.members.act.settling import settle
-from provisioning_pipeline.steps.members.act.uninviting import withdraw_all
-from provisioning_pipeline.steps.members.act.work import Work, finding_about, guarded
+from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
+from provisioning_pipeline.model.tenant import Finding, MemberPlan, Withdrawal
+from provisioning_pipeline.steps.account_ownership import refused, unproved
+from provisioning_pipeline.steps.members.act.joining import close, give_back, join_all, restorable, restore
+from provisioning_pipeline.steps.members.act.leaving import forget_left, leave, must_leave_an_admin
+from provisioning_pipeline.steps.members.act.work import (
+    Work,
+    about_person,
+    finding_about,
+    guarded,
+    must_still_be_gone,
+    must_still_be_lowered,
+    still_invited,
+    store_at_clerk,
+    who_may_enter,
+)
 from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     DEMOTE_MEMBER,
     ENTERING,
     LEAVING,
+    LINK_MEMBER,
+    MEND_MEMBER,
+    SET_NAME,
     SET_ROLE,
+    WITHDRAW_INVITATION,
 )
 from provisioning_pipeline.steps.members.plan.tenant_members import synced
 from provisioning_pipeline.steps.scope import Scope, open_door
+
+
+async def put_right(scope: Scope, link: Link, door: Door) -> Roster:
+    """Mend our own account's record, give a lent default role back, turn an invite link off; who belongs there then.
+
+    Raises:
+        Fault: when that cannot be done; nothing else can be done in the workspace then.
+    """
+    roster = await _with_our_account(scope, door)
+    if link.default_role_before:
+        await give_back(scope, door, link.default_role_before)
+    if link.invite_link_opened:
+        await close(scope, door)
+    return roster
+
+
+async def _with_our_account(scope: Scope, door: Door) -> Roster:
+    """Without a record our account comes in nowhere, and nobody else could give it its role back after a join."""
+    records = scope.server.database.records
+    roster = await records.roster(door.workspace_id)
+    entries = [roster.of(user_id, "") for user_id in await scope.server.service_user_ids()]
+    half = [entry for entry in entries if entry is not None and entry.workspace_member_id is None]
+    for entry in half:
+        record = restorable(roster, entry)
+        if record is not None:
+            await restore(scope, door, entry.email, record)
+            continue
+        first, _, last = scope.service_member_name.partition(" ")
+        async with scope.change(MEND_MEMBER, f"{entry.email}: its missing member record made by SQL"):
+            await records.insert(door.workspace_id, entry, first, last)
+    return await records.roster(door.workspace_id) if half else roster
+
+
+async def settle(work: Work, member: MemberPlan) -> None:
+    """Give one person their role and name, and keep their link in `work.links`, where the plan says so.
+
+    Who is not wholly inside is left to the next run. What this person meets becomes a finding.
+
+    Raises:
+        Fault: when the server, not this person, is the trouble.
+    """
+    entry = work.entry(member)
+    if entry is None or entry.workspace_member_id is None:
+        # the finding of the failed join says why
+        return
+    await guarded(work, member, _settle_entry(work, member, entry, entry.workspace_member_id))
+
+
+async def _settle_entry(work: Work, member: MemberPlan, entry: RosterEntry, record_id: str) -> None:
+    scope = work.scope
+    if member.email in work.joined:
+        # joining takes our password and no other
+        work.made.append((entry.user_id, Origin(entry.email, ours=True, clerk_user_id=member.clerk_user_id)))
+    if member.email in work.joined or {SET_ROLE, DEMOTE_MEMBER} & set(member.changes):
+        await _set_role(work, member, entry, record_id)
+    # a name that they changed in Twenty stays until Clerk's changes
+    named = member.email in work.joined or SET_NAME in member.changes
+    if (
+        named
+        and (member.first_name or member.last_name)
+        and (entry.first_name, entry.last_name) != (member.first_name, member.last_name)
+    ):
+        async with scope.change(SET_NAME, f"{member.email}: {member.first_name} {member.last_name}".strip()):
+            await scope.client.set_name(work.door, record_id, member.first_name, member.last_name)
+    if LINK_MEMBER in member.changes:
+        async with scope.change(LINK_MEMBER, f"{member.email} to {entry.user_id}"):
+            pass
+    if member.clerk_user_id is None:
+        if ADD_MEMBER in member.changes:
+            await scope.members.store_taken_over(scope.database_name, entry.user_id, entry.email, scope.run_id)
+        return
+    if not {ADD_MEMBER, LINK_MEMBER, SET_NAME} & set(member.changes):
+        # also somebody gone who was only lowered: the account may be linked to another by now
+        return
+    work.links.append(MemberLink(member.clerk_user_id, entry.user_id, entry.email, member.first_name, member.last_name))
+
+
+async def _set_role(work: Work, member: MemberPlan, entry: RosterEntry, record_id: str) -> None:
+    if entry.role == member.role:
+        return
+    if entry.role != ADMIN_ROLE and member.email not in work.joined and await _is_unproved(work, member, entry):
+        return
+    lowering = entry.role == ADMIN_ROLE
+    if lowering and DEMOTE_MEMBER not in member.changes and member.email not in work.joined:
+        # became admin since the plan was made: taking that away is for a plan that has weighed it
+        return
+    if lowering and member.email not in work.joined:
+        must_leave_an_admin(work, member)
+        await (must_still_be_gone if member.departed else must_still_be_lowered)(work.scope, member)
+    scope = work.scope
+    change = DEMOTE_MEMBER if DEMOTE_MEMBER in member.changes else SET_ROLE
+    why = f", since {member.why}" if lowering and member.why else ""
+    role = await scope.client.role_id(work.door, member.role)
+    async with scope.change(change, f"{member.email}: {entry.role or 'no role'} → {member.role}{why}"):
+        await scope.client.set_role(work.door, record_id, role)
+
+
+async def _is_unproved(work: Work, member: MemberPlan, entry: RosterEntry) -> bool:
+    """Whether they keep the role that they have, and are reported: their account need not be theirs."""
+    evidence = await unproved(work.scope, entry.user_id, member.clerk_user_id)
+    if evidence is None:
+        return False
+    has = f"the role {entry.role}" if entry.role else "no role"
+    fault = refused(work.scope, evidence, f"They keep {has}, although Clerk's makes them {member.role}.")
+    work.findings.append(Finding(fault.reason, evidence.email, fault.message, blocks=False))
+    return True
+
+
+async def withdraw_all(work: Work) -> None:
+    """Withdraw what the plan says. One address's trouble becomes a finding; a server's trouble goes on."""
+    planned = work.scope.plan.withdrawals
+    wanted = await still_invited(work.scope, [withdrawal.email for withdrawal in planned if withdrawal.departed])
+    # whose address is an active member's again may come in by it after all; the next run looks again
+    await all_of(_withdraw(work, withdrawal) for withdrawal in planned if withdrawal.email not in wanted)
+
+
+async def _withdraw(work: Work, withdrawal: Withdrawal) -> None:
+    scope, email = work.scope, withdrawal.email
+    try:
+        async with scope.change(WITHDRAW_INVITATION, f"{email}: {withdrawal.why}"):
+            await scope.client.withdraw_invitations(work.door, email)
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        work.findings.append(Finding(fault.reason, email, about_person(scope, email, "", fault)))
+
 
 _ROLE_CHANGES = frozenset({ADD_MEMBER, SET_ROLE, DEMOTE_MEMBER})
 

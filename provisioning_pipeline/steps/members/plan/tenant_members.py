@@ -1,7 +1,8 @@
 """Puts what was decided about members into the plans of their tenants."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import pandas as pd
 
@@ -15,7 +16,8 @@ from provisioning_pipeline.model.condition import (
     is_true,
     is_unknown,
 )
-from provisioning_pipeline.model.frames import frame
+from provisioning_pipeline.model.frames import BROKEN_RECORDS, frame, records
+from provisioning_pipeline.model.people import ADMIN_ROLE, Ownership
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, Finding, MemberPlan, TenantPlan, Withdrawal
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import (
@@ -30,9 +32,9 @@ from provisioning_pipeline.steps.members.changes import (
     STORE_AT_CLERK,
     WITHDRAW_INVITATION,
 )
-from provisioning_pipeline.steps.members.plan.decisions import NOTHING, MemberDecision
-from provisioning_pipeline.steps.members.plan.people import WORKPLACES
-from provisioning_pipeline.steps.members.plan.stored_admin import LostAdmin
+from provisioning_pipeline.steps.members.plan.decisions import NOTHING, MemberDecision, MemberPolicy
+from provisioning_pipeline.steps.members.plan.harm import LostAdmin
+from provisioning_pipeline.steps.members.plan.people import WORKPLACES, People, has_address
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 
@@ -282,3 +284,126 @@ def synced(findings: tuple[Finding, ...] | list[Finding]) -> Condition:
     told += f" And {more} more." if more > 0 else ""
     first = ranked[0]
     return (is_false if first.blocks else is_true)(ConditionType.MEMBERS_SYNCED, first.reason, told)
+
+
+_NOBODY: Final = "no active member at Clerk has this address, verified"
+_UNPROVED: Final = "the account with this address was not made here and proves nothing"
+
+
+def withdrawals(people: People, policy: MemberPolicy, desired: pd.DataFrame) -> dict[str, tuple[Withdrawal, ...]]:
+    """Database name → the invitations of ours that are to end. Nobody is missed in a reading that is not whole.
+
+    Args:
+        people: everything that is known; of the accounts of those who are invited, what they prove.
+        policy: what the operator decided; nobody is invited as more than its default role.
+        desired: rows of `members.with_target`.
+    """
+    ours = people.invitations[people.invitations["ours"].astype(bool)]
+    if ours.empty or not people.complete:
+        return {}
+    members: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in records(desired[has_address(desired, set(ours["email"]))]):
+        for email in {row["email"], row["account_email"]} - {None}:
+            members.setdefault((row["database_name"], email), []).append(row)
+    found: dict[str, list[Withdrawal]] = {}
+    for invitation in records(ours.sort_values(["database_name", "email"])):
+        name, email = invitation["database_name"], invitation["email"]
+        why = _why(invitation, members.get((name, email), ()), people, policy)
+        if why:
+            found.setdefault(name, []).append(Withdrawal(email, why, departed=why is _NOBODY))
+    return {name: tuple(dict.fromkeys(ended)) for name, ended in found.items()}
+
+
+def _why(
+    invitation: Mapping[str, Any], members: Sequence[Mapping[str, Any]], people: People, policy: MemberPolicy
+) -> str | None:
+    if not members:
+        return _NOBODY
+    if any(_is_doubtful(row, people) for row in members):
+        return _UNPROVED
+    if invitation["role"] == ADMIN_ROLE or invitation["role"] != policy.default_role:
+        return f"it gives {_role(invitation['role'])} to whoever signs in, before anything is proved"
+    return None
+
+
+def _is_doubtful(row: Mapping[str, Any], people: People) -> bool:
+    """Whoever got an invitation of ours had a password of their own: unchecked is no better than unproved then."""
+    server, account = row["server"], row["account"]
+    if (server, account) not in people.accounts.evidence:
+        return False
+    return people.accounts.of(server, account, row["clerk_user_id"]) is not Ownership.PROVED
+
+
+def _role(label: str | None) -> str:
+    return f"the role {label}" if label else "a role that is no longer there"
+
+
+@dataclass(frozen=True, slots=True)
+class HalfMember:
+    """A membership of one tenant's workspace with which nobody comes in, and the role that it has."""
+
+    user_id: str
+    email: str
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OurPeople:
+    """Whom of one tenant we look after without Clerk.
+
+    Args:
+        service: user ids of our own account on the server.
+        admin_user_id: the stored admin of a tenant without an organization, else None.
+        admin: the same person with a name, where the registry tells one.
+        taken_over: user ids of people of its hand-made workspace whom Clerk does not know.
+        default_role: label of the role of whoever has none.
+    """
+
+    service: Collection[str]
+    admin_user_id: str | None
+    admin: Admin | AdminUnknown
+    taken_over: Collection[str]
+    default_role: str
+
+
+def half_members(
+    places: Mapping[tuple[str, str], str], half: pd.DataFrame, members: pd.DataFrame
+) -> dict[str, tuple[HalfMember, ...]]:
+    """Database name → memberships of its workspace with which nobody comes in.
+
+    Args:
+        places: (server, workspace id) → database name.
+        half, members: frames with the columns of `HALF_MEMBERS` and `TWENTY_MEMBERS`.
+    """
+    broken = half[half["record"].isin(BROKEN_RECORDS)]
+    if broken.empty:
+        return {}
+    roles = members[["server", "workspace_id", "user_id", "role"]]
+    found: dict[str, tuple[HalfMember, ...]] = {}
+    for row in records(broken.merge(roles, on=["server", "workspace_id", "user_id"], how="left")):
+        name = places.get((row["server"], row["workspace_id"]))
+        if name is not None:
+            found[name] = (*found.get(name, ()), HalfMember(row["user_id"], row["email"], row["role"]))
+    return found
+
+
+def to_mend(half: Sequence[HalfMember], ours: OurPeople) -> tuple[MemberPlan, ...]:
+    """Those of them whom we look after without Clerk, our own account first: it mends the others."""
+    plans = [plan for member in half if (plan := _plan(member, ours)) is not None]
+    return tuple(sorted(plans, key=lambda plan: (plan.twenty_user_id not in ours.service, plan.email)))
+
+
+def _plan(member: HalfMember, ours: OurPeople) -> MemberPlan | None:
+    first = last = ""
+    if member.user_id in ours.service:
+        role = ADMIN_ROLE
+    elif member.user_id == ours.admin_user_id:
+        role = ADMIN_ROLE
+        if isinstance(ours.admin, Admin) and ours.admin.email == member.email:
+            first, last = ours.admin.first_name, ours.admin.last_name
+    elif member.user_id in ours.taken_over:
+        role = member.role or ours.default_role
+    else:
+        return None
+    changes = (MEND_MEMBER,)
+    return MemberPlan(None, member.email, first, last, role, member.user_id, changes)

@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from provisioning_pipeline.decide.detection import Detected
+from provisioning_pipeline.decide.detection import Detected, name_of
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.placement import NoPlace, Placement
-from provisioning_pipeline.decide.slugs import name_of
 from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import (
     Condition,
@@ -35,9 +34,8 @@ from provisioning_pipeline.steps.workspaces.changes import (
     REJOIN_WORKSPACE,
 )
 from provisioning_pipeline.steps.workspaces.plan.admin import choose_admin
-from provisioning_pipeline.steps.workspaces.plan.display_name import display_name
+from provisioning_pipeline.steps.workspaces.plan.names import candidates, display_name
 from provisioning_pipeline.steps.workspaces.plan.standing import Standing, moved_to, standing_of
-from provisioning_pipeline.steps.workspaces.plan.subdomain import candidates
 
 _CLEARED = is_true(
     ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step was pending when a run last looked."

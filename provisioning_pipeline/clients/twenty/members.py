@@ -1,22 +1,120 @@
-"""The records that each workspace keeps of its members, in its own schema, and what only SQL mends about them.
+"""Who belongs to a workspace at Twenty: memberships, member records, and the link by which people join."""
 
-Twenty keeps two rows for a member: the membership in core."userWorkspace", and a record in the workspace's own
-"workspaceMember". With one of them alone, or with a record that is marked as deleted, the person cannot come in, and
-no call of Twenty's puts that right (measured on 2.21.0).
-"""
-
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, LiteralString, NoReturn
+from uuid import UUID
 
 from psycopg import Error, errors, sql
 
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.clients.twenty.roster import MemberRecord, Roster, RosterEntry, roster_of
-from provisioning_pipeline.clients.twenty.workspace_schema import schema_name
+from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.accounts import Door, InviteLink
+from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """One record of the workspace's own member table, with or without a membership behind it.
+
+    A deleted record still holds its e-mail: Twenty's unique index counts it, so no other account can join with it.
+    """
+
+    id: str
+    user_id: str | None
+    email: str | None
+    first_name: str
+    last_name: str
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RosterEntry:
+    """One membership of one workspace, with the person's member record in it.
+
+    Without a `workspace_member_id` it is half a member: that person cannot come in. `role` is a label, None
+    when there is none; the names are those of the member record, empty when there are none.
+    """
+
+    user_id: str
+    email: str
+    role: str | None
+    workspace_member_id: str | None
+    first_name: str
+    last_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Who belongs to one workspace, and all records that it keeps of people. E-mails are in lower case."""
+
+    members: tuple[RosterEntry, ...]
+    records: tuple[MemberRecord, ...]
+
+    def of(self, user_id: str | None, email: str) -> RosterEntry | None:
+        """The membership of this account, or of the one with this e-mail where no account is known."""
+        wanted = email.strip().lower()
+        found = (entry for entry in self.members if (entry.user_id == user_id if user_id else entry.email == wanted))
+        return next(found, None)
+
+    def deleted_of(self, accounts: Collection[str]) -> MemberRecord | None:
+        """The deleted record of one of these accounts, where none of them has a living one."""
+        own = [record for record in self.records if record.user_id in accounts]
+        return own[0] if own and all(record.deleted for record in own) else None
+
+    def in_the_way(self, email: str, accounts: Collection[str]) -> MemberRecord | None:
+        """The record, deleted or not, that holds this e-mail for an account that is none of these."""
+        wanted = email.strip().lower()
+        found = (record for record in self.records if record.email == wanted and record.user_id not in accounts)
+        return next(found, None)
+
+
+def roster_of(memberships: Sequence[Row], records: Sequence[Row]) -> Roster:
+    """Put together what the two tables say. Of several living records of one person the first counts.
+
+    Args:
+        memberships: user_id, email, role.
+        records: id, user_id, email, first_name, last_name, deleted.
+    """
+    living: dict[str, Row] = {}
+    for record in records:
+        if not record["deleted"]:
+            living.setdefault(record["user_id"], record)
+    members = tuple(_entry(row, living.get(row["user_id"], _NO_RECORD)) for row in memberships)
+    return Roster(members, tuple(MemberRecord(**record) for record in records))
+
+
+_NO_RECORD: Row = {"id": None, "first_name": "", "last_name": ""}
+
+
+def _entry(membership: Row, record: Row) -> RosterEntry:
+    return RosterEntry(
+        user_id=membership["user_id"],
+        email=membership["email"],
+        role=membership["role"],
+        workspace_member_id=record["id"],
+        first_name=record["first_name"],
+        last_name=record["last_name"],
+    )
+
+
+_PAIRS: Final = ["".join(pair) for pair in product("0123456789abcdefghijklmnopqrstuvwxyz", repeat=2)]
+"""Two digits at a time: every workspace is named in every run."""
+
+
+def schema_name(workspace_id: str) -> str:
+    """The schema that Twenty makes for a workspace: its id as a number, in base 36."""
+    number, name = UUID(workspace_id).int, ""
+    while number:
+        number, rest = divmod(number, len(_PAIRS))
+        name = _PAIRS[rest] + name
+    return f"workspace_{name.lstrip('0') or '0'}"
+
 
 _SCHEMAS_AT_ONCE: Final = 200
 """Each table of a query, and each of its indexes, takes a lock of PostgreSQL's, which has some thousands by default."""
@@ -331,3 +429,51 @@ _MEMBER_RECORDS: LiteralString = """
     FROM {table} m
     ORDER BY deleted, {age}, m.id
 """
+
+
+class InviteLinks:
+    """The invite links of one server's workspaces, as the service account sees and sets them."""
+
+    def __init__(self, session: TwentySession) -> None:
+        self._session = session
+
+    async def read(self, door: Door) -> InviteLink:
+        """What lets one join the workspace without an e-mail.
+
+        Raises:
+            Fault: INVITE_LINK_DISABLED when the workspace has none.
+        """
+        answer = await self._session.call_as(self._session.service_account, door, operations.CURRENT_WORKSPACE)
+        if not answer.invite_hash:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.INVITE_LINK_DISABLED,
+                f"{self._session.system}: workspace {door.workspace_id} has no invite link, so no one can join without "
+                "an e-mail. Make one in Twenty under Settings > Members; the next run goes on.",
+            )
+        return InviteLink(answer.invite_hash, answer.is_public_invite_link_enabled)
+
+    async def turn_on(self, door: Door) -> None:
+        """Let people join by the invite link; its hash stays the same."""
+        await self._switch(door, enabled=True)
+
+    async def turn_off(self, door: Door) -> None:
+        """Let no one join by the invite link; members stay members."""
+        await self._switch(door, enabled=False)
+
+    async def _switch(self, door: Door, *, enabled: bool) -> None:
+        variables = {"isPublicInviteLinkEnabled": enabled}
+        await self._session.call_as(self._session.service_account, door, operations.UPDATE_WORKSPACE, variables)
+
+    async def can_be_renewed(self) -> bool:
+        """Whether this server has a call for it."""
+        return await self._session.first_taken((operations.RENEW_INVITE_LINK,)) is not None
+
+    async def renew(self, door: Door) -> str:
+        """Give the workspace another invite link, on or off as before; no one joins with the earlier one any more.
+
+        Twenty takes any text (run on 2.21.0), so it gets what Twenty itself makes: a random UUID.
+        """
+        variables = {"inviteHash": str(uuid.uuid4())}
+        await self._session.call_as(self._session.service_account, door, operations.RENEW_INVITE_LINK, variables)
+        return variables["inviteHash"]

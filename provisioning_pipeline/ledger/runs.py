@@ -1,20 +1,87 @@
-"""Runs that were cut: killed, told to stop, or without their ledger before they had come to their end.
+"""Which runs are at work, and the end of those whose process is gone."""
 
-A run holds its lock while a process of it lives. One that has begun, has no end and holds no lock was cut.
-"""
-
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import LiteralString
 
+from psycopg import Error, sql
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost, answers
 from provisioning_pipeline.ledger.history import Run
-from provisioning_pipeline.ledger.run_locks import runs_at_work
+from provisioning_pipeline.ledger.locks import ADVISORY, MAY_WRITE, SIGN_OF_LIFE_SECONDS, TENANTS, begin_to_hold
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE
-from provisioning_pipeline.model.run_record import RunRecord, record_from
+from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.forecast import RunRecord, record_from
+
+_RUNS = 730_161
+"""First key of the locks of runs."""
+_EVERY_SECONDS = 10.0
+_AGAIN_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def holding_run_lock(database: Database, run_id: str) -> AsyncIterator[None]:
+    """Hold the lock of a run inside, from the beginning on unless the ledger is away."""
+    tried = asyncio.Event()
+    holder = asyncio.create_task(hold_run_lock(database, run_id, tried))
+    try:
+        await tried.wait()
+        yield
+    finally:
+        holder.cancel()
+        await asyncio.wait([holder])
+
+
+async def hold_run_lock(database: Database, run_id: str, tried: asyncio.Event | None = None) -> None:
+    """Hold the lock of a run until cancelled, and take it again whenever its connection is lost.
+
+    It is shared: each process of the run holds it. While the ledger is away no process holds it, and the run goes on.
+    `tried` is set once it is held, or could not be taken at once.
+    """
+    tried = tried or asyncio.Event()
+    while True:
+        with suppress(Fault, Error):
+            connection = await database.connect_alone()
+            try:
+                await begin_to_hold(connection)
+                await connection.execute("SELECT pg_advisory_xact_lock_shared(%s, hashtext(%s))", [_RUNS, run_id])
+                tried.set()
+                while await answers(connection, SIGN_OF_LIFE_SECONDS):  # noqa: ASYNC110  # no event tells of a dead peer
+                    await asyncio.sleep(_EVERY_SECONDS)
+            finally:
+                await connection.close()
+        tried.set()
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def runs_at_work(database: Database, run_ids: Collection[str]) -> frozenset[str]:
+    """Those of these runs of which a process lives."""
+    return await _held(database, _RUNS, run_ids)
+
+
+async def tenants_at_work(database: Database, names: Collection[str]) -> frozenset[str]:
+    """Those of these tenants at which a process is, of a run in Dagster or of the command line: database names."""
+    return await _held(database, TENANTS, names)
+
+
+async def _held(database: Database, kind: int, names: Collection[str]) -> frozenset[str]:
+    if not names:
+        return frozenset()
+    query = sql.SQL(
+        """
+        SELECT name FROM unnest(%s::text[]) name
+        -- the second key is shown without its sign
+        WHERE (hashtext(name)::bigint + 4294967296) %% 4294967296 IN (
+            SELECT l.objid::bigint FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE {is_it} AND {ours})
+        """
+    ).format(is_it=sql.SQL(ADVISORY), ours=sql.SQL(MAY_WRITE))
+    rows = await database.fetch(query, [list(names), kind])
+    return frozenset(row["name"] for row in rows)
+
 
 GONE = "Its process is gone: it was killed, or its machine restarted."
 

@@ -18,7 +18,7 @@ from provisioning_pipeline.model.frames import (
     ClerkSnapshot,
     Columns,
     frame,
-    with_shared_values,
+    frame_with_shared_values,
 )
 from provisioning_pipeline.model.people import Departure
 
@@ -43,7 +43,7 @@ async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
             doubts.append(f"Clerk answers without a single {name}, which removes nobody.")
     return ClerkSnapshot(
         _frame(ORGANIZATIONS, organizations.rows),
-        _frame(MEMBERSHIPS, with_shared_values(memberships.rows)),
+        frame_with_shared_values(MEMBERSHIPS, memberships.rows),
         _frame(CLERK_USERS, users.rows),
         asked=None,
         doubt=_together(doubts),

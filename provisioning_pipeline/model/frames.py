@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 import pandas as pd
@@ -67,6 +68,9 @@ WORKSPACES: Final[Columns] = {
     "free_in": "object",  # seconds until then by the clock of the server's database, at most 0 when it is past
 }
 """Every workspace of every reachable Twenty server."""
+
+STALE_ACTIVATION: Final = timedelta(minutes=5)
+"""So long after it began, Twenty takes no second activation of a workspace unless the first fails (source only)."""
 
 SERVICE_ACCESS: Final[Columns] = {
     "server": "object",

@@ -27,7 +27,7 @@ def fail(message: str | Iterable[str], code: int) -> typer.Exit:
 def settings_or_exit() -> "Settings":
     """The settings; a fault in them ends the program with one line per fault. What is misspelt is said first."""
     from provisioning_pipeline.settings import SettingsError, load_settings
-    from provisioning_pipeline.settings.unknown import unknown_variables
+    from provisioning_pipeline.settings.variables import unknown_variables
 
     for line in unknown_variables():
         say(line, err=True)

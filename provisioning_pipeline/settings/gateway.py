@@ -1,6 +1,6 @@
 """What it takes to tell a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
 
-from typing import Any, Final
+from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -11,26 +11,28 @@ from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
 from provisioning_pipeline.settings.types import (
     ClerkKey,
+    Count,
     Hosts,
     HttpUrl,
     IssuerUrl,
     Names,
     Origin,
+    Positive,
     PostgresUrl,
+    Seconds,
+    Share,
+    SomeShare,
+    Wait,
     cleaned,
     encrypted,
 )
 
-MOST_SECONDS: Final = 3_153_600_000
-"""A century: beyond that a moment has no place in a calendar any more."""
-MOST_WAIT_SECONDS: Final = 2_000_000
-"""PostgreSQL counts the milliseconds of a wait in 32 bits."""
-MOST_COUNT: Final = 1_000_000_000
-"""As many as fit into every integer on the way."""
-
 
 class GatewaySettings(BaseSettings):
-    """The settings of `ClerkWorkspaceMiddleware`. Secrets are `SecretStr`: printing this object shows none of them."""
+    """The settings of `ClerkWorkspaceMiddleware`. Secrets are `SecretStr`: printing this object shows none of them.
+
+    A field has an example where its default is none.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -58,20 +60,14 @@ class GatewaySettings(BaseSettings):
         description="Registry statuses whose tenants we exclude, as a JSON list.",
         examples=['["suspended", "deleted"]'],
     )
-    registry_lost_share: float = Field(
+    registry_lost_share: Share = Field(
         default=0.1,
-        ge=0,
-        le=1,
         description="Known registry rows that may be gone at once and count as taken away: share of all, at least one.",
-        examples=["0.1"],
     )
-    registry_lost_most: int = Field(
+    registry_lost_most: Count = Field(
         default=50,
-        ge=0,
-        le=MOST_COUNT,
         description="Known registry rows that may be gone at once and count as taken away, in all. Beyond either "
         "limit, and where the table is empty, the registry is in doubt until `provisioning apply --approve`.",
-        examples=["50"],
     )
     allow_http_hosts: Hosts = Field(
         default=(),
@@ -82,15 +78,11 @@ class GatewaySettings(BaseSettings):
     clerk_base_url: HttpUrl = Field(
         default="https://api.clerk.com/v1",
         description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
-        examples=["https://api.clerk.com/v1"],
     )
     clerk_secret_key: ClerkKey = Field(description="Clerk's secret key.", examples=["sk_live_..."])
-    clerk_requests_per_10_seconds: int = Field(
+    clerk_requests_per_10_seconds: Positive = Field(
         default=1000,
-        ge=1,
-        le=MOST_COUNT,
         description="Backend API calls that Clerk allows in 10 s (1000 in production, 100 in development).",
-        examples=["1000"],
     )
     clerk_issuers: tuple[IssuerUrl, ...] = Field(
         default=(),
@@ -110,20 +102,13 @@ class GatewaySettings(BaseSettings):
         "any, a token that was made for another application of the same Clerk instance is accepted too.",
         examples=['["https://app.example.com"]'],
     )
-    clerk_keys_stale_seconds: float = Field(
-        default=3600.0,
-        ge=0,
-        le=MOST_SECONDS,
-        description="How long we trust known public keys of Clerk while we cannot read them anew.",
-        examples=["3600"],
+    clerk_keys_stale_seconds: Seconds = Field(
+        default=3600.0, description="How long we trust known public keys of Clerk while we cannot read them anew."
     )
-    clerk_look_share: float = Field(
+    clerk_look_share: SomeShare = Field(
         default=0.1,
-        gt=0,
-        le=1,
         description="Share of Clerk's Backend API calls that member checks behind sessions may use. Beyond it, "
         "the token and the ledger decide.",
-        examples=["0.1"],
     )
     session_cache_seconds: float = Field(
         default=30.0,
@@ -132,27 +117,16 @@ class GatewaySettings(BaseSettings):
         description="How long we remember a member's workspace. So long may a session that was just ended at Clerk, "
         "or a tenant that was just suspended, get through, where its token has not expired before (they live 60 s); a "
         "member who was just removed for twice as long.",
-        examples=["30"],
     )
     member_roles: dict[str, str] = Field(
         default={"org:admin": ADMIN_ROLE},
         description="Clerk role → label of the role in Twenty, as JSON. Holders of a role that maps to Admin are the "
         "candidates for a workspace's admin.",
-        examples=['{"org:admin": "Admin"}'],
     )
     member_default_role: str = Field(
-        default="Member",
-        min_length=1,
-        description="Label of the Twenty role for every other Clerk role.",
-        examples=["Member"],
+        default="Member", min_length=1, description="Label of the Twenty role for every other Clerk role."
     )
-    request_timeout_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        le=MOST_WAIT_SECONDS,
-        description="Longest wait for one answer of Clerk or Twenty.",
-        examples=["30"],
-    )
+    request_timeout_seconds: Wait = Field(default=30.0, description="Longest wait for one answer of Clerk or Twenty.")
 
     @classmethod
     def settings_customise_sources(

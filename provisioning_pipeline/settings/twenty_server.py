@@ -6,8 +6,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings
-from provisioning_pipeline.settings.gateway import MOST_COUNT
 from provisioning_pipeline.settings.types import (
+    MOST_COUNT,
     Email,
     HttpUrl,
     Pattern,
@@ -19,7 +19,12 @@ from provisioning_pipeline.settings.types import (
 
 SINGLE_SERVER: Final = "twenty"
 """Name of the server that the single TWENTY settings describe."""
-_SINGLE: Final = ("twenty_base_url", "twenty_database_url", "twenty_service_email", "twenty_service_password")
+SINGLE_SERVER_FIELDS: Final = (
+    "twenty_base_url",
+    "twenty_database_url",
+    "twenty_service_email",
+    "twenty_service_password",
+)
 
 
 class TwentyServer(BaseModel):
@@ -27,7 +32,7 @@ class TwentyServer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; kept in the ledger.")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; stored in the ledger.")
     base_url: HttpUrl = Field(description="Base URL of the server.")
     database_url: PostgresUrl = Field(
         description="Its own database; read, and written to for half members and rows that no call clears."
@@ -56,8 +61,8 @@ def checked_servers(servers: tuple[TwentyServer, ...], others: Mapping[str, Any]
     Raises:
         ValueError: what is wrong with them.
     """
-    missing = [PREFIX + name.upper() for name in _SINGLE if name in others and others[name] is None]
-    if missing and (len(missing) < len(_SINGLE) or not servers):
+    missing = [PREFIX + name.upper() for name in SINGLE_SERVER_FIELDS if name in others and others[name] is None]
+    if missing and (len(missing) < len(SINGLE_SERVER_FIELDS) or not servers):
         raise MissingTwentySettings(missing)
     names = [server.name for server in servers] + ([] if missing else [SINGLE_SERVER])
     if len(names) != len(set(names)):

@@ -5,13 +5,20 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from provisioning_pipeline.settings.database_url import checked_database_url
 
+MOST_DAYS: Final = 36_500
+"""A century: beyond that a moment has no place in a calendar any more."""
+MOST_SECONDS: Final = MOST_DAYS * 86_400
+MOST_WAIT_SECONDS: Final = 2_000_000
+"""PostgreSQL counts the milliseconds of a wait in 32 bits."""
+MOST_COUNT: Final = 1_000_000_000
+"""As many as fit into every integer on the way."""
 _INVISIBLE = "\ufeff\u200b\u2060"
 """A byte order mark and spaces without width: what an editor, or a copy from a web page, leaves at the ends."""
 _CONTROL = frozenset({"Cc", "Zl", "Zp"})
@@ -236,11 +243,18 @@ def _secret(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
     return lambda value: SecretStr(check(value.get_secret_value()))
 
 
+Concurrency = Annotated[int, Field(ge=1, le=64)]
+Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
+Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
+Positive = Annotated[int, Field(ge=1, le=MOST_COUNT)]
+Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
+Share = Annotated[float, Field(ge=0, le=1)]
+SomeShare = Annotated[float, Field(gt=0, le=1)]
+Wait = Annotated[float, Field(gt=0, le=MOST_WAIT_SECONDS)]
 ClerkKey = Annotated[SecretStr, AfterValidator(_header_secret), AfterValidator(_clerk_key)]
 DatabaseUser = Annotated[str, Field(min_length=1), AfterValidator(_database_user)]
 Email = Annotated[str, AfterValidator(_email)]
 Folder = Annotated[Path, AfterValidator(lambda path: Path(_path(str(path))))]
-HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 Readers = Literal["owner", "group", "everyone"]
 """Who on this machine may read what this program writes, besides root."""
 Hosts = Annotated[tuple[str, ...], AfterValidator(_hosts)]

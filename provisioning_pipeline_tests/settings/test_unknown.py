@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from provisioning_pipeline.cli.exits import settings_or_exit
-from provisioning_pipeline.settings.unknown import unknown_variables
+from provisioning_pipeline.settings.variables import unknown_variables
 
 SECRET = "c4nary-s3cret"
 

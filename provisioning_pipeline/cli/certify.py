@@ -8,12 +8,9 @@ from pathlib import Path
 
 import httpx
 from pydantic import SecretStr
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, fail
-from provisioning_pipeline.cli.stopping import until_told_to_stop
-from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
+from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, agreed, fail, until_told_to_stop
+from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json, table
 from provisioning_pipeline.model.contract import Certificate, CrashPoint, Observation, Standing
 from provisioning_pipeline.report import certificate_page
 from provisioning_pipeline.settings import Settings, TwentyServer
@@ -84,9 +81,7 @@ def _agreed(errors: Terminal, server: TwentyServer) -> bool:
         "certify-…, and removes them at the end. No tenant is touched and no e-mail is sent. It takes a few minutes.",
         soft_wrap=True,
     )
-    if not sys.stdin.isatty():
-        raise fail("There is no terminal to ask at, so nothing was done. Give --yes to agree.", BAD_INPUT)
-    return agreed("Go on?")
+    return agreed("Go on?", undone="done")
 
 
 def _wanted(settings: Settings, server: TwentyServer, options: Options, stack: ExitStack) -> Wanted:
@@ -100,21 +95,15 @@ def _wanted(settings: Settings, server: TwentyServer, options: Options, stack: E
             bench = stack.enter_context(sandbox_bench(settings, server))
         except PostgresUnavailableError as error:
             without = f"the embedded PostgreSQL for the throw-away registry does not start here ({error})"
-    token = _session_token(options.session_token)
+    given = options.session_token or ""
+    token = (sys.stdin.readline() if given == "-" else given).strip()
     return Wanted(
         server=server,
         bench=bench,
         without_bench=without,
         mail=_mail(server, options.logs),
-        clerk=None if options.skip_clerk else ClerkTrial(settings, token),
+        clerk=None if options.skip_clerk else ClerkTrial(settings, SecretStr(token) if token else None),
     )
-
-
-def _session_token(given: str | None) -> SecretStr | None:
-    if given is None:
-        return None
-    text = (sys.stdin.readline() if given == "-" else given).strip()
-    return SecretStr(text) if text else None
 
 
 class SandboxMails:
@@ -146,9 +135,8 @@ def _mail(server: TwentyServer, logs: tuple[Path, ...]) -> MailWitness | None:
 
 
 def _run(settings: Settings, wanted: Wanted, *, quiet: bool) -> Certificate:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
-        task: TaskID = bar.add_task("beginning", total=None)
+    with progress_bar(quiet=quiet) as bar:
+        task = bar.add_task("beginning", total=None)
         stage = ""
 
         def begin(name: str, steps: int | None) -> None:
@@ -177,16 +165,14 @@ def _line(seen: Observation) -> str:
 
 def show(console: Terminal, certificate: Certificate, page: Path) -> None:
     """The whole certificate for a person."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "behaviour", "expected", "seen"):
-        table.add_column(name, overflow="fold")
+    rows = table("", "behaviour", "expected", "seen")
     topic = ""
     for seen in certificate.observations:
         if seen.topic != topic:
             topic = seen.topic
-            table.add_row("", f"[bold]{plain(topic)}[/]", "", "")
-        table.add_row(_GLYPHS[seen.standing], plain(seen.behaviour), plain(seen.expected), plain(seen.seen))
-    console.print(table)
+            rows.add_row("", f"[bold]{plain(topic)}[/]", "", "")
+        rows.add_row(_GLYPHS[seen.standing], plain(seen.behaviour), plain(seen.expected), plain(seen.seen))
+    console.print(rows)
     console.print()
     for point in certificate.crash_points:
         if not point.converges:

@@ -1,27 +1,46 @@
-"""Exit codes, and the one way in which commands end badly."""
+"""Exit codes, and how commands end that fail, are not agreed to, or are told to stop."""
 
-from collections.abc import Iterable, Iterator
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from provisioning_pipeline.cli import terminal
 from provisioning_pipeline.cli.terminal import say
 from provisioning_pipeline.model.fault import RunFault
 
 if TYPE_CHECKING:
     from provisioning_pipeline.settings import Settings
 
+T = TypeVar("T")
 ALL_READY = 0
 RUN_FAILED = 1
 BAD_INPUT = 2
 SOME_UNWELL = 3
+_STOPPED = "Stopped. What was done is recorded, and the next run goes on from there; `provisioning status` says more."
 
 
 def fail(message: str | Iterable[str], code: int) -> typer.Exit:
     """Say it, or each of several, on a line of standard error, and return what to raise."""
     say(*((message,) if isinstance(message, str) else message), err=True)
     return typer.Exit(code)
+
+
+def agreed(question: str, *, undone: str) -> bool:
+    """Ask; where there is no terminal to ask at, end the program and say that nothing was `undone`."""
+    if not at_a_terminal():
+        raise fail(f"There is no terminal to ask at, so nothing was {undone}. Give --yes to agree.", BAD_INPUT)
+    return terminal.agreed(question)
+
+
+def at_a_terminal() -> bool:
+    """Whether there is a terminal to ask at."""
+    return sys.stdin.isatty()
 
 
 def settings_or_exit() -> "Settings":
@@ -70,3 +89,25 @@ def one_sentence() -> Iterator[None]:
         # a file of ours, most likely
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise fail(named, RUN_FAILED) from None
+
+
+def run_to_an_end(work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` for work that changes something, and records what was done; a second Ctrl-C ends it at once.
+
+    Raises:
+        typer.Exit: when it was told to stop.
+    """
+    try:
+        return asyncio.run(until_told_to_stop(work))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        raise fail(_STOPPED, RUN_FAILED) from None
+
+
+async def until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
+    """Ctrl-C cancels by itself; being stopped by a service manager or losing the terminal does so, too."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, partial(task.cancel, f"It was told to stop ({number.name})."))
+    return await work

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
-from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json
+from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json, table
 from provisioning_pipeline.model.api_key import EVERY_SCOPE, Reach, Scope
 
 if TYPE_CHECKING:
@@ -80,8 +80,6 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     """
     from datetime import UTC, datetime
 
-    from rich.table import Table
-
     now = datetime.now(UTC)
     found = _with_keys(lambda keys: keys.all())
     if as_json:
@@ -105,13 +103,12 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     if not found:
         say("There is no key yet: `provisioning keys create NAME` makes one.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("id", "name", "state", "may", "with", "created", "expires", "last used"):
-        table.add_column(heading)
+    headings = ("id", "name", "state", "may", "with", "created", "expires", "last used")
+    shown = table(*headings, overflow="ellipsis")
     for key in found:
         days = [f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)]
-        table.add_row(key.id, plain(key.name), key.state(now), _scopes(key), plain(str(key.reach)), *days)
-    Terminal().print(table)
+        shown.add_row(key.id, plain(key.name), key.state(now), _scopes(key), plain(str(key.reach)), *days)
+    Terminal().print(shown)
 
 
 @app.command()
@@ -147,16 +144,12 @@ def list_refusals(
     if not found:
         say("Nothing was refused.")
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("last", "times", "why", "key", "from", "tenant", "asked", "told"):
-        table.add_column(heading)
+    shown = table("last", "times", "why", "key", "from", "tenant", "asked", "told", overflow="ellipsis")
     for one in found:
         kind = one.kind
         texts = (kind.reason, kind.api_key_id, kind.address, kind.tenant, kind.route, one.detail)
-        table.add_row(f"{one.last_at:%Y-%m-%d %H:%M}", str(one.times), *(plain(text) or "-" for text in texts))
-    Terminal().print(table)
+        shown.add_row(f"{one.last_at:%Y-%m-%d %H:%M}", str(one.times), *(plain(text) or "-" for text in texts))
+    Terminal().print(shown)
 
 
 def _refusal(one: "Refusals") -> dict[str, str | int | None]:
@@ -180,7 +173,6 @@ def _scopes(key: "ApiKey") -> str:
 
 
 def _with_keys(work: "Callable[[ApiKeys], Awaitable[T]]") -> T:
-    """Work on the keys of the ledger."""
     from provisioning_pipeline.ledger.api_keys import ApiKeys
 
     return _in_ledger(lambda database: work(ApiKeys(database)))
@@ -193,7 +185,7 @@ def _in_ledger(work: "Callable[[Database], Awaitable[T]]") -> T:
 
     settings = settings_or_exit()
 
-    async def run() -> Any:
+    async def run() -> T:
         async with ledger_database(settings, read_only=False) as database:
             return await work(database)
 

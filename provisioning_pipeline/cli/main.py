@@ -173,7 +173,7 @@ def plan(tenants: Tenants = None, as_json: AsJson = False) -> None:
     (PROVISIONING_TABLES_PATH), so that `provisioning apply PLAN_ID` makes exactly what is shown here, or says what has
     changed since.
     """
-    from provisioning_pipeline.cli.planning import plan_and_show
+    from provisioning_pipeline.cli.applying import plan_and_show
 
     settings = settings_or_exit()
     with one_sentence():

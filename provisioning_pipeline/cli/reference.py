@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.reasons import BY_CONDITION, Explanation
 from provisioning_pipeline.settings import PREFIX, Settings, TwentyServer
+from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
@@ -44,8 +45,6 @@ _BOUNDS: Mapping[str, str] = {
     "max_length": "length at most",
 }
 
-_SINGLE_SERVER = ("twenty_base_url", "twenty_database_url", "twenty_service_email", "twenty_service_password")
-
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Tenants and registry": (
         "registry_url",
@@ -61,7 +60,13 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "registry_lost_share",
         "registry_lost_most",
     ),
-    "Twenty": (*_SINGLE_SERVER, "twenty_capacity", "twenty_servers", "service_member_name", "member_password_key"),
+    "Twenty": (
+        *SINGLE_SERVER_FIELDS,
+        "twenty_capacity",
+        "twenty_servers",
+        "service_member_name",
+        "member_password_key",
+    ),
     "Clerk": (
         "clerk_secret_key",
         "clerk_base_url",
@@ -99,14 +104,6 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 _REST = "Runs and reports"
 
-_SERVER_WORDS: Mapping[str, str] = {
-    "base_url": "Base URL of the server.",
-    "database_url": "Its own database; read, and written to for half members and rows that no call clears.",
-    "service_email": "E-mail of our service account there.",
-    "service_password": "Its password (Twenty takes 8 to 50 characters).",
-}
-"""For fields of a server that carry no description in the settings."""
-
 
 def groups() -> dict[str, dict[str, FieldInfo]]:
     """Every setting once, by group; a setting that no group names stands in the last one."""
@@ -119,24 +116,18 @@ def need(name: str, field: FieldInfo) -> Need:
     """Whether this setting must be given."""
     if field.is_required():
         return Need.REQUIRED
-    return Need.ONE_OF if name in _SINGLE_SERVER else Need.OPTIONAL
+    return Need.ONE_OF if name in SINGLE_SERVER_FIELDS else Need.OPTIONAL
 
 
 def text_of(value: Any) -> str:
     """A default as one writes it in the environment."""
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return json.dumps(list(value))
-    if isinstance(value, dict):
+    if isinstance(value, bool | tuple | list | dict):
         return json.dumps(value)
-    if isinstance(value, PurePath):
-        return value.as_posix()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return value.as_posix() if isinstance(value, PurePath) else str(value)
 
 
 def configuration() -> str:
@@ -199,11 +190,11 @@ def _section(name: str, field: FieldInfo) -> str:
     example = text_of(field.examples[0]) if field.examples else ""
     lines = [f"### `{PREFIX}{name.upper()}`", "", str(field.description), "", f"- {_SENTENCES[need(name, field)]}"]
     if need(name, field) is Need.OPTIONAL:
-        lines.append(f"- Default: {_code(default)}" if default else "- Default: none")
+        lines.append(f"- Default: `{default}`" if default else "- Default: none")
     if limits := _limits(field):
         lines.append(f"- Allowed: {limits}")
     if example and example != default:
-        lines.append(f"- Example: {_code(example)}")
+        lines.append(f"- Example: `{example}`")
     return "\n".join(lines)
 
 
@@ -227,8 +218,7 @@ def _server_section() -> str:
     ]
     for name, field in TwentyServer.model_fields.items():
         default = "" if field.is_required() else text_of(field.get_default()) or "none"
-        meaning = field.description or _SERVER_WORDS[name]
-        rows.append(f"| `{name}` | {meaning} | {'yes' if field.is_required() else 'no'} | {default} |")
+        rows.append(f"| `{name}` | {field.description} | {'yes' if field.is_required() else 'no'} | {default} |")
     return "\n".join(rows)
 
 
@@ -248,10 +238,6 @@ def _quoted(value: str) -> str:
     """In single quotes where a shell would read it otherwise."""
     plain = value and all(character.isalnum() or character in "_-./:@%+," for character in value)
     return value if plain else f"'{value}'"
-
-
-def _code(value: str) -> str:
-    return f"`{value}`"
 
 
 _HEAD = """# Configuration

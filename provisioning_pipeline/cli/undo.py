@@ -2,14 +2,10 @@
 
 import asyncio
 import json
-import sys
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, fail
-from provisioning_pipeline.cli.stopping import run_to_an_end
-from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
+from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, agreed, fail, run_to_an_end
+from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json
 from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.undo import Fate, Undoable, Undone, UnknownRun, removed_rows
@@ -37,31 +33,16 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
     if not (as_json and yes):
         _show_rows(console, undoable)
     console.print(_warning(settings, undoable), style="yellow", soft_wrap=True)
-    if not (yes or _agreed(len(undoable.rows))):
+    count = len(undoable.rows)
+    if not (yes or agreed(f"Put {'this row' if count == 1 else f'these {count} rows'} back?", undone="put back")):
         _end(undoable, Undone(()), as_json=as_json, sentence="Nothing was put back.")
         return ALL_READY
-    undone = _put_back(settings, undoable, quiet=as_json)
-    _end(undoable, undone, as_json=as_json, sentence=_totals(undone))
+    with progress_bar(quiet=as_json) as bar:
+        task = bar.add_task("putting back", total=count)
+        undone = run_to_an_end(put_back(settings, undoable.run_id, lambda _: bar.update(task, advance=1)))
+    counts = ", ".join(f"{undone.count(fate)} {fate}" for fate in Fate)
+    _end(undoable, undone, as_json=as_json, sentence=f"{counts[:1].upper()}{counts[1:]}.")
     return SOME_UNWELL if undone.count(Fate.NOT_PUT_BACK) else ALL_READY
-
-
-def at_a_terminal() -> bool:
-    """Whether there is a terminal to ask at."""
-    return sys.stdin.isatty()
-
-
-def _agreed(count: int) -> bool:
-    if not at_a_terminal():
-        message = "There is no terminal to ask at, so nothing was put back. Give --yes to agree."
-        raise fail(message, BAD_INPUT)
-    return agreed(f"Put {'this row' if count == 1 else f'these {count} rows'} back?")
-
-
-def _put_back(settings: Settings, undoable: Undoable, *, quiet: bool) -> Undone:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
-        task = bar.add_task("putting back", total=len(undoable.rows))
-        return run_to_an_end(put_back(settings, undoable.run_id, lambda _: bar.update(task, advance=1)))
 
 
 def _nothing(undoable: Undoable) -> str:
@@ -140,11 +121,6 @@ def _told(row: RemovedRow) -> dict[str, Any]:
         "workspace": row.row.get("workspaceId"),
         "value": row.row.get("value"),
     }
-
-
-def _totals(undone: Undone) -> str:
-    counts = ", ".join(f"{undone.count(fate)} {fate}" for fate in Fate)
-    return f"{counts[:1].upper()}{counts[1:]}."
 
 
 def _end(undoable: Undoable, undone: Undone, *, as_json: bool, sentence: str) -> None:

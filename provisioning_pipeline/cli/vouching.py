@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
-from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say, say_json
+from provisioning_pipeline.cli.exits import BAD_INPUT, agreed, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json, table
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
@@ -64,7 +64,6 @@ def _reason(why: str | None) -> str:
 
 def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) -> None:
     """List who is shut out, and vouch for all of them where a reason is given."""
-    from provisioning_pipeline.cli.undo import at_a_terminal
     from provisioning_pipeline.tasks.vouch import NoSuchAccount, shut_out_of, vouch_for_all
 
     settings = settings_or_exit()
@@ -76,12 +75,10 @@ def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) 
         if not as_json:
             _show(found, tenant)
         if why is not None and found:
-            if not yes and not at_a_terminal():
-                raise fail("There is no terminal to ask at, so nothing was changed. Give --yes to agree.", BAD_INPUT)
-            if not yes and not agreed(f"Vouch for all {len(found)} of them?"):
-                why = None
-            else:
+            if yes or agreed(f"Vouch for all {len(found)} of them?", undone="changed"):
                 asyncio.run(vouch_for_all(settings, found, by=by, why=why))
+            else:
+                why = None
     if as_json:
         rows = [
             {
@@ -100,19 +97,13 @@ def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) 
 
 
 def _show(found: "list[ShutOut]", tenant: str) -> None:
-    from rich.table import Table
-
     if not found:
         say(f"Every account of the members of {tenant} that was checked is proved to be theirs.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("e-mail", "name at Clerk", "server", "signed up"):
-        table.add_column(heading)
+    rows = table("e-mail", "name at Clerk", "server", "signed up", overflow="ellipsis")
     for member in found:
-        table.add_row(
-            plain(member.email), plain(member.name), plain(member.server), f"{member.created_at:%Y-%m-%d %H:%M}"
-        )
-    Terminal().print(table)
+        rows.add_row(*map(plain, (member.email, member.name, member.server, f"{member.created_at:%Y-%m-%d %H:%M}")))
+    Terminal().print(rows)
 
 
 def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) -> None:
@@ -153,8 +144,6 @@ def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    from rich.table import Table
-
     from provisioning_pipeline.tasks.vouch import vouched
 
     settings = settings_or_exit()
@@ -166,13 +155,11 @@ def _list(*, as_json: bool) -> None:
     if not found:
         say("No operator has vouched for any account.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("e-mail", "server", "vouched by", "when", "why"):
-        table.add_column(heading)
+    rows = table("e-mail", "server", "vouched by", "when", "why", overflow="ellipsis")
     for known in found:
         when = f"{known.vouched_at:%Y-%m-%d %H:%M}"
-        table.add_row(plain(known.email), plain(known.server), plain(known.vouched_by), when, plain(known.why))
-    Terminal().print(table)
+        rows.add_row(*map(plain, (known.email, known.server, known.vouched_by, when, known.why)))
+    Terminal().print(rows)
 
 
 def _row(known: "Vouched") -> dict[str, str]:

@@ -41,7 +41,7 @@ class ProvisioningClient:
     """
 
     def __init__(self, base_url: str, api_key: str, *, timeout_seconds: float = 30.0) -> None:
-        self._http = wire.connected(httpx.Client, wire.options(base_url, api_key, timeout_seconds))
+        self._http = wire.connected(httpx.Client, base_url, api_key, timeout_seconds)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._http.base_url)!r})"
@@ -87,13 +87,8 @@ class ProvisioningClient:
             ProvisioningError: 409 when slug, database or organization is another tenant's, or the key is another
                 request's; 422 for what cannot be.
         """
-        stated = {
-            "name": name,
-            "database_name": database_name,
-            "clerk_org_id": clerk_org_id,
-            "admin_email": admin_email,
-        }
-        return self._held(conversation.tenant_from(calls.put_tenant(slug, stated, wait, idempotency_key)))
+        facts = {"name": name, "database_name": database_name, "clerk_org_id": clerk_org_id, "admin_email": admin_email}
+        return self._held(conversation.tenant_from(calls.put_tenant(slug, wait, idempotency_key, **facts)))
 
     def tenant(self, slug: str) -> Tenant:
         """The tenant as it is now. Raises ProvisioningError with 404 for one that is not registered."""

@@ -11,8 +11,8 @@ from functools import partial
 
 from fastapi import Request
 
+from provisioning_pipeline.http.middleware import request_id
 from provisioning_pipeline.http.problems import Problem
-from provisioning_pipeline.http.request_log import request_id
 from provisioning_pipeline.ledger.api_keys import add_refusals
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.api_key import RefusalKind, Refusals

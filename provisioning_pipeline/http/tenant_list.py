@@ -9,7 +9,7 @@ from provisioning_pipeline.http.tenant_requests import TenantState, address_of
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Proofs
 from provisioning_pipeline.ledger.tenant_requests import TenantRequests
-from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
+from provisioning_pipeline.model.api_key import Reach
 from provisioning_pipeline.report.summary import tenant_lines
 
 
@@ -28,7 +28,7 @@ async def tenant_page(
     cursor: str | None,
     state: str | None,
     clerk_org_id: str | None,
-    reach: Reach = EVERY_TENANT,
+    reach: Reach,
 ) -> TenantPage:
     """Up to `limit` tenants in reach after `cursor`, all or those in one state or of one organization.
 

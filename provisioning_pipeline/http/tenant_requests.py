@@ -1,4 +1,4 @@
-"""A tenant manager asks for a tenant: register it, have it looked at, and tell how far it is."""
+"""A tenant manager asks for a tenant: we register it, have a run look at it, and answer how far it is."""
 
 import asyncio
 import logging
@@ -11,17 +11,19 @@ from weakref import WeakValueDictionary
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.detection import weigh_loss
-from provisioning_pipeline.http.registered_databases import databases_of
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Proofs
 from provisioning_pipeline.ledger.pending import CodeLocations
-from provisioning_pipeline.ledger.registration import known_rows, must_show_all, register
+from provisioning_pipeline.ledger.registration import Databases, known_rows, must_show_all, register, unseen
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
 from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
+from provisioning_pipeline.observe.tenant_databases import database_names
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.run.seen import loss_budget
@@ -37,6 +39,10 @@ _MOST_WAITING = 50
 _MOST_REGISTERING = 4
 """Half of the connections: requests that wait for a locked registry leave the others to the rest."""
 _LAUNCH_SECONDS = 8.0
+_CLUSTER_SECONDS = 5.0
+_LED_ASTRAY = re.compile(r"[\x00-\x1f\x7f/\\%]|^\.{0,2}$")
+"""Such parts of a path are decoded, merged or cut by proxies and browsers."""
+_LONGEST_ADDRESS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +78,14 @@ class UnknownTenant(Exception):
 
 
 class OutOfReach(UnknownTenant):
-    """There is such a tenant, but the caller's key is not for it: told as if there were none."""
+    """There is such a tenant, but the caller's key is not for it: answered as if there were none."""
 
 
 class Requests:
     """Takes requests for tenants.
 
     Args:
-        ledger: where they are kept.
-        dagster: launches runs; None: nothing does, and the sensor sees the marks.
+        dagster: launches runs; None: nothing does, and the sensor sees the pending reviews.
         stopping: whether the server is about to end, so that no request should wait any longer.
     """
 
@@ -107,15 +112,15 @@ class Requests:
             Fault: when the tenant cluster has to be asked, and cannot be.
         """
         settings = self._settings
-        databases = await databases_of(self.ledger, settings, asked, caller)
+        databases = await _databases_of(self.ledger, settings, asked, caller)
 
-        async def keep(database: Database) -> tuple[Request | None, bool]:
+        async def store(database: Database) -> tuple[Request | None, bool]:
             requests = TenantRequests(database)
             async with self._registering, requests.alone(caller):
                 earlier = await requests.earlier(caller)
-                return (earlier, False) if earlier else await keep_first(database, requests)
+                return (earlier, False) if earlier else await store_first(database, requests)
 
-        async def keep_first(database: Database, requests: TenantRequests) -> tuple[Request | None, bool]:
+        async def store_first(database: Database, requests: TenantRequests) -> tuple[Request | None, bool]:
             # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
             registry = Registry(database, settings.registry_table)
             await _must_not_be_in_doubt(registry, settings, asked)
@@ -138,7 +143,7 @@ class Requests:
             )
             return request, wanted
 
-        request, wanted = await self.ledger.ask(keep)
+        request, wanted = await self.ledger.ask(store)
         return await self._answer(asked.database_name, request, wait, reach=caller.reach, launch=wanted)
 
     async def reconcile(self, name: str, caller: Caller, *, wait: float) -> TenantState:
@@ -151,16 +156,16 @@ class Requests:
             LedgerAway: when the ledger cannot be asked.
         """
 
-        async def keep(database: Database) -> tuple[Request, bool]:
+        async def store(database: Database) -> tuple[Request, bool]:
             requests = TenantRequests(database)
             async with requests.alone(caller):
                 earlier = await requests.earlier(caller)
                 if earlier:
                     return earlier, False
-                database_name, slug = await _place_of(database, self._settings, name, caller.reach)
+                database_name, slug = await place_of(database, self._settings, name, caller.reach)
                 return await requests.add(database_name, slug, caller, admin_email=None, mark=True), True
 
-        request, wanted = await self.ledger.ask(keep)
+        request, wanted = await self.ledger.ask(store)
         return await self._answer(request.database_name, request, wait, reach=caller.reach, launch=wanted)
 
     async def state(self, name: str, reach: Reach) -> TenantState:
@@ -188,7 +193,7 @@ class Requests:
             request = replace(request, run_id=run_id)
         clock = asyncio.get_running_loop().time
         state, ended = await self._look(name, request, reach, launched=launched)
-        # those who wait ask the ledger again and again; beyond some they are told to come again instead
+        # callers who wait have us ask the ledger again and again; beyond some we answer at once
         if state.ready or ended or not wait or self._waiting >= _MOST_WAITING:
             return state
         self._waiting += 1
@@ -198,7 +203,7 @@ class Requests:
                 await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
                 pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
                 with suppress(LedgerAway):
-                    # the request is kept: a ledger that is away for a moment only makes the answer older
+                    # the request is stored: a ledger that is away for a moment only makes the answer older
                     state, ended = await self._look(name, request, reach, launched=launched)
         finally:
             self._waiting -= 1
@@ -227,31 +232,60 @@ class Requests:
         """The run that looks at the tenant, and whether it is a new one; None: the sensor will launch it."""
         if self._dagster is None:
             return None, False
-        name = request.database_name
-        try:
-            async with asyncio.timeout(_LAUNCH_SECONDS):
-                return await self._launch_once(self._dagster, request)
-        except (DagsterAway, TimeoutError) as away:
-            _LOG.warning(
-                "No run was launched for %s, the sensor will do it: %s", name, str(away) or "no answer in time"
-            )
-            return None, False
-
-    async def _launch_once(self, dagster: DagsterClient, request: Request) -> tuple[str, bool]:
-        name = request.database_name
+        dagster, name = self._dagster, request.database_name
         # one after another: the second of two requests at the same time finds the first one's run at work
-        async with self._launching.setdefault(name, asyncio.Lock()):
-            under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
-            if under_way and await dagster.is_under_way(under_way):
-                # what it has read already may have changed since; the mark has the sensor look again in that case
-                run_id, is_new = under_way, False
-            else:
-                config = {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}}
-                here = await self.ledger.ask(lambda database: CodeLocations(database).known())
-                tags = {"trigger": TENANT_MANAGER, "tenant": name}
-                run_id, is_new = await dagster.launch(JOB, config, tags, known=Place(*here) if here else None), True
-            await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
-        return run_id, is_new
+        turn = self._launching.setdefault(name, asyncio.Lock())
+        try:
+            async with asyncio.timeout(_LAUNCH_SECONDS), turn:
+                under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
+                if under_way and await dagster.is_under_way(under_way):
+                    # what it has read may have changed since; the pending review has the sensor launch another then
+                    run_id, is_new = under_way, False
+                else:
+                    config = {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}}
+                    here = await self.ledger.ask(lambda database: CodeLocations(database).known())
+                    tags = {"trigger": TENANT_MANAGER, "tenant": name}
+                    place = Place(*here) if here else None
+                    run_id, is_new = await dagster.launch(JOB, config, tags, known=place), True
+                await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
+                return run_id, is_new
+        except (DagsterAway, TimeoutError) as away:
+            reason = str(away) or "no answer in time"
+            _LOG.warning("No run was launched for %s, the sensor will do it: %s", name, reason)
+        return None, False
+
+
+async def _databases_of(ledger: LedgerAccess, settings: Settings, asked: Registration, caller: Caller) -> Databases:
+    """What limits the caller's next tenant. We ask the cluster only once so many have no database that runs know of.
+
+    Raises:
+        LedgerAway: when the ledger cannot be asked.
+        Fault: when the cluster has to be asked, and cannot be.
+    """
+    most = settings.key_tenants_without_database
+    names = await ledger.ask(lambda database: unseen(database, asked, caller))
+    if len(names) < most:
+        return Databases(most)
+    cluster = Database(
+        settings.tenant_cluster_url.get_secret_value(),
+        system="The tenant cluster",
+        unreachable=Reason.DATABASE_UNREACHABLE,
+        read_only=True,
+        most_connections=1,
+        patience_seconds=1.0,
+    )
+    try:
+        async with asyncio.timeout(_CLUSTER_SECONDS), cluster:
+            pattern, excluded = settings.tenant_database_pattern, settings.tenant_database_excluded
+            return Databases(most, await database_names(cluster, pattern, excluded, [*names, asked.database_name]))
+    except (Fault, TimeoutError) as away:
+        _LOG.warning("The tenant cluster could not be asked for databases: %s", str(away) or "no answer in time")
+        raise Fault(
+            FaultKind.TRANSIENT,
+            Reason.DATABASE_UNREACHABLE,
+            f"This key has registered {len(names)} tenants whose databases no run has seen yet, and we cannot check "
+            "at present whether they exist.",
+        ) from None
 
 
 async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: Registration) -> None:
@@ -270,18 +304,13 @@ async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: R
         raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}", KeyRefusal.REGISTRY_IN_DOUBT)
 
 
-async def place_of(ledger: LedgerAccess, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
+async def place_of(database: Database, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
     """Database name and slug of the tenant in reach with this slug or database name, by ledger or else registry.
 
     Raises:
         UnknownTenant: when neither knows it.
         SeveralTenants: when several have the slug.
-        LedgerAway: when the ledger cannot be asked.
     """
-    return await ledger.ask(lambda database: _place_of(database, settings, name, reach))
-
-
-async def _place_of(database: Database, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
     line = await _line(database, name, reach, with_conditions=False)
     if line is not None:
         return line.database_name, line.slug
@@ -332,18 +361,14 @@ async def _state(database: Database, settings: Settings, name: str, reach: Reach
         rows = await Registry(database, settings.registry_table).named(line.database_name)
         named = (row["clerk_org_id"] for row in rows if row["database_name"] == line.database_name)
         organization = next((found for found in named if found), None)
+    proofs = await Proofs(database).of([line.database_name])
     return TenantState(
         line,
         organization,
-        await _onboarding_status(database, line),
+        next((proof.status for proof in proofs if proof.twenty_user_id == line.admin_user_id), None),
         waiting=line.database_name in waiting,
         address=address_of(line, await Ledger(database).shared_names([line.slug])),
     )
-
-
-_LED_ASTRAY = re.compile(r"[\x00-\x1f\x7f/\\%]|^\.{0,2}$")
-"""Such parts of a path are decoded, merged or cut by proxies and browsers."""
-_LONGEST_ADDRESS = 255
 
 
 def address_of(line: TenantLine, shared: Collection[str]) -> str:
@@ -351,8 +376,3 @@ def address_of(line: TenantLine, shared: Collection[str]) -> str:
     slug = line.slug
     leads_there = slug not in shared and len(slug) <= _LONGEST_ADDRESS and not _LED_ASTRAY.search(slug)
     return slug if leads_there else line.database_name
-
-
-async def _onboarding_status(database: Database, line: TenantLine) -> str | None:
-    proofs = await Proofs(database).of([line.database_name])
-    return next((proof.status for proof in proofs if proof.twenty_user_id == line.admin_user_id), None)

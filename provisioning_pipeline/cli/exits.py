@@ -58,6 +58,14 @@ def settings_or_exit() -> "Settings":
 
 
 @contextmanager
+def configured() -> "Iterator[Settings]":
+    """The settings for a command, whose failures are turned into one sentence and an exit code."""
+    settings = settings_or_exit()
+    with one_sentence():
+        yield settings
+
+
+@contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn failures of the run into one sentence and an exit code."""
     from psycopg import Error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.exits import BAD_INPUT, configured, fail
 from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json, table
 from provisioning_pipeline.model.api_key import EVERY_SCOPE, Reach, Scope
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from provisioning_pipeline.clients.postgres import Database
     from provisioning_pipeline.ledger.api_keys import ApiKeys
     from provisioning_pipeline.model.api_key import ApiKey, Refusals
+    from provisioning_pipeline.settings import Settings
 
 T = TypeVar("T")
 
@@ -183,13 +184,11 @@ def _in_ledger(work: "Callable[[Database], Awaitable[T]]") -> T:
     from provisioning_pipeline.ledger import schema
     from provisioning_pipeline.ledger.schema import ledger_database
 
-    settings = settings_or_exit()
-
-    async def run() -> T:
+    async def run(settings: "Settings") -> T:
         async with ledger_database(settings, read_only=False) as database:
             return await work(database)
 
-    with one_sentence():
+    with configured() as settings:
         schema.migrate(settings.registry_url.get_secret_value())
-        found: T = asyncio.run(run())
+        found: T = asyncio.run(run(settings))
     return found

@@ -14,9 +14,8 @@ from provisioning_pipeline.cli.exits import (
     BAD_INPUT,
     RUN_FAILED,
     SOME_UNWELL,
+    configured,
     fail,
-    one_sentence,
-    settings_or_exit,
 )
 from provisioning_pipeline.cli.terminal import Terminal, clean_what_python_prints, say, say_json
 
@@ -84,18 +83,17 @@ def migrate() -> None:
 
     from provisioning_pipeline.ledger import schema
     from provisioning_pipeline.run.connections import connect
+    from provisioning_pipeline.settings import Settings
 
-    settings = settings_or_exit()
-
-    async def run() -> tuple[str | None, str]:
+    async def run(settings: Settings) -> tuple[str | None, str]:
         async with connect(settings, dry_run=False) as connections:
             database = connections.ledger.database
             before = await schema.revision(database)
             await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
             return before, database.where
 
-    with one_sentence():
-        before, where = asyncio.run(run())
+    with configured() as settings:
+        before, where = asyncio.run(run(settings))
         say(f"The ledger in {where} is at revision {schema.HEAD} (was: {before or 'none'}).")
 
 
@@ -108,8 +106,7 @@ def preflight(as_json: AsJson = False) -> None:
     from provisioning_pipeline.cli import tables
     from provisioning_pipeline.tasks.preflight import preflight as look
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         found = asyncio.run(look(settings))
     if as_json:
         say_json([dataclasses.asdict(check) for check in found], indent=2)
@@ -158,9 +155,8 @@ def certify(
     """
     from provisioning_pipeline.cli.certify import Options, certify_and_show
 
-    settings = settings_or_exit()
     options = Options(server, yes, as_json, skip_clerk, skip_crash_points, session_token, tuple(log or ()))
-    with one_sentence():
+    with configured() as settings:
         code = certify_and_show(settings, options)
     raise typer.Exit(code)
 
@@ -175,8 +171,7 @@ def plan(tenants: Tenants = None, as_json: AsJson = False) -> None:
     """
     from provisioning_pipeline.cli.applying import plan_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         plan_and_show(settings, tenants or (), as_json=as_json)
 
 
@@ -199,8 +194,7 @@ def apply(
     """
     from provisioning_pipeline.cli.applying import apply_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         applied = apply_and_show(settings, tenants or (), as_json=as_json, approved=approve)
     if applied.broken or applied.not_written:
         raise typer.Exit(RUN_FAILED)
@@ -221,8 +215,7 @@ def verify(
     """Log in as each admin and some members, others each time, and see what they see. Changes nothing in Twenty."""
     from provisioning_pipeline.cli.verify import verify_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         verified = verify_and_show(settings, tenants or (), sample=sample, as_json=as_json)
     if verified.broken:
         raise typer.Exit(RUN_FAILED)
@@ -250,8 +243,7 @@ def undo(
     """
     from provisioning_pipeline.cli.undo import undo_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         code = undo_and_show(settings, run_id, yes=yes, as_json=as_json)
     raise typer.Exit(code)
 
@@ -271,8 +263,7 @@ def restart(
     """
     from provisioning_pipeline.cli.restart import restart_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         code = restart_and_show(settings, tenant, yes=yes, as_json=as_json)
     raise typer.Exit(code)
 
@@ -296,13 +287,12 @@ def status(
     from provisioning_pipeline.report.timeline_page import Timeline
     from provisioning_pipeline.run.conclude import tenants as read
     from provisioning_pipeline.run.connections import connect
+    from provisioning_pipeline.settings import Settings
     from provisioning_pipeline.views.cut_runs import cut_since_last_finished
     from provisioning_pipeline.views.shut_out import told_shut_out
     from provisioning_pipeline.views.tenant_timeline import timelines
 
-    settings = settings_or_exit()
-
-    async def run() -> tuple[list[Timeline], str, list[str]]:
+    async def run(settings: Settings) -> tuple[list[Timeline], str, list[str]]:
         async with connect(settings, dry_run=True) as connections:
             if tenant is not None:
                 return await timelines(connections.ledger.database, tenant, most=events), "", []
@@ -310,8 +300,8 @@ def status(
             cut = [cut_in_words(point) for point in await cut_since_last_finished(connections.ledger.database)]
             return [Timeline(line) for line in lines], await told_shut_out(connections), cut
 
-    with one_sentence():
-        chosen, shut_out, cut = asyncio.run(run())
+    with configured() as settings:
+        chosen, shut_out, cut = asyncio.run(run(settings))
     if tenant is not None and not chosen:
         raise fail(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.", BAD_INPUT)
     if as_json:

@@ -1,12 +1,12 @@
 """Renders the generated documentation: `python -m provisioning_pipeline.cli.reference`.
 
-The package `settings` is the one place where a setting is described; docs/configuration.md and .env.example come from
-it. `model/reasons.py` is the one place where a reason is explained; its part of docs/troubleshooting.md comes from
-there. A test fails when a file lags behind its source.
+The package `settings` is the one place where a setting is described, `model/reasons.py` the one where a reason is
+explained: .env.example, and parts of docs/configuration.md and docs/troubleshooting.md, come from there. A test fails
+when a file lags behind its source.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any
@@ -131,16 +131,15 @@ def text_of(value: Any) -> str:
 
 
 def configuration() -> str:
-    """The whole of docs/configuration.md."""
-    parts = [_HEAD]
+    """The whole of docs/configuration.md: the settings anew, what stands before and after them as it is."""
+    parts: list[str] = []
     for title, fields in groups().items():
         parts.append(f"## {title}")
         for name, field in fields.items():
             parts.append(_section(name, field))
             if name == "twenty_servers":
                 parts.append(_server_section())
-    parts.append(_TAIL)
-    return "\n\n".join(parts) + "\n"
+    return _renewed(CONFIGURATION, _SETTINGS_BEGIN, parts, _SETTINGS_END)
 
 
 def env_example() -> str:
@@ -154,10 +153,7 @@ def env_example() -> str:
 
 def troubleshooting() -> str:
     """The whole of docs/troubleshooting.md: the reasons anew, what stands before and after them as it is."""
-    page = TROUBLESHOOTING.read_text(encoding="utf-8")
-    before, _, rest = page.partition(_REASONS_BEGIN)
-    _, _, after = rest.partition(_REASONS_END)
-    return "\n\n".join([before + _REASONS_BEGIN, *_reasons(), _REASONS_END + after])
+    return _renewed(TROUBLESHOOTING, _REASONS_BEGIN, _reasons(), _REASONS_END)
 
 
 def write() -> None:
@@ -167,7 +163,9 @@ def write() -> None:
     TROUBLESHOOTING.write_text(troubleshooting(), encoding="utf-8")
 
 
-# --- pieces -----------------------------------------------------------------------------------------------------
+def _renewed(path: Path, begin: str, parts: Iterable[str], end: str) -> str:
+    page = path.read_text(encoding="utf-8")
+    return "\n\n".join([page.partition(begin)[0] + begin, *parts, end + page.partition(end)[2]])
 
 
 def _reasons() -> Iterator[str]:
@@ -240,70 +238,15 @@ def _quoted(value: str) -> str:
     return value if plain else f"'{value}'"
 
 
-_HEAD = """# Configuration
-
-<!-- Generated from the package settings by `python -m provisioning_pipeline.cli.reference`: edit there, not here. -->
-
-Every setting is an environment variable. The same names may stand in a file `.env` in the folder from which the
-program is started; the environment wins. `.env.example` has them all. Lists are JSON. A value that is missing or
-malformed ends the program with exit code 2 and one line per fault, which names the variable and never shows a value;
-a run in Dagster fails with the same lines.
-
-White space, line ends and byte order marks around a value do not count, in any setting, inside of lists too: a
-Kubernetes secret made with `echo` and a file with Windows line ends are taken as they were meant. Line breaks and
-other control characters inside a value, and quotation marks around it (docker's `--env-file` keeps them), are refused.
-`.env` is in UTF-8, and a line in it that cannot be read is refused, too. In paths `~` is the home; variables like
-`$HOME` are not expanded, and refused.
-
-A variable that begins with `PROVISIONING_` and is no setting is ignored: most likely it is misspelt, and a default
-holds in its place. Each command says so on standard error, with the setting that seems to be meant.
-
-Secrets are the two passwords of a server (its service account's and the one in its database URL), the two other
-database URLs, Clerk's key and webhook secret, and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported
-or stored. The URLs of Clerk, Twenty and the alerts carry some of them, and so begin with `https://`, but for this
-machine (`localhost`, names below `.localhost`, `127.0.0.0/8`, `::1`) and for hosts that `PROVISIONING_ALLOW_HTTP_HOSTS`
-names."""
-
-_TAIL = """## Database URLs
-
-A database URL begins with `postgresql://` or `postgres://` and is read as libpq reads it, in one way only. In user,
-password and database name write `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `?` as `%3F`, `#` as `%23`, `%` as `%25`
-and a space as `%20`; `python3 -c 'import urllib.parse; print(urllib.parse.quote(input(), safe=""))'` does it. Several
-hosts (`one:5432,two:5432`), sockets (`postgresql:///db?host=/var/run/postgresql`) and libpq's parameters are taken.
-Parameters of other programs (Prisma's `schema`, `connection_limit` and `pgbouncer`, `sslmode=no-verify`, JDBC's) are
-refused by name, with what to write instead. `key=value` strings are not taken.
-
-To have a server's certificate checked, add `sslmode=verify-full&sslrootcert=/path/to/ca.pem`, or `sslrootcert=system`
-for the authorities that the machine trusts. `sslmode=require`, as most providers give it, encrypts and checks nothing.
-`SSL_CERT_FILE` does not count here.
-
-## Proxies
-
-`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` hold for all connections over HTTP: to Twenty, Clerk, Clerk's
-keys, Dagster and the webhook of alerts. The spelling in lower case goes first. A proxy is a URL with http:// or
-https://, or a host and port; user and password in it are percent-encoded and never shown. SOCKS proxies are
-refused. `NO_PROXY` is a list of names (with all names below them), addresses, ranges (`10.0.0.0/8`, `fd00::/8`), each
-with or without a port and brackets, or `*`. A variable that cannot be used ends the program with exit code 2, as a
-setting does.
-
-## Certificates
-
-Over HTTPS we trust what the machine trusts: the system's store (`/etc/ssl/certs` on most; a machine without one
-gets Mozilla's list). For a private certificate authority, or a certificate that is signed by itself, either
-
-- add it to the system's store (Debian and Ubuntu: a `.crt` file in `/usr/local/share/ca-certificates`, then
-  `update-ca-certificates`), which is best for containers too; or
-- set `SSL_CERT_FILE` to a PEM file with it. Clerk and other public servers then have to be in that file or in the
-  system's folder: `cat /etc/ssl/certs/ca-certificates.crt our-ca.pem > bundle.pem`; or
-- set `SSL_CERT_DIR` to a folder that `openssl rehash` has gone through.
-
-There is no setting that turns the check off. A file that is missing or holds no certificate ends the program with exit
-code 2. `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` are not read."""
-
 _ENV_HEAD = """# Copy to .env and fill in. Generated from provisioning_pipeline/settings by
 # `python -m provisioning_pipeline.cli.reference`; docs/configuration.md says more. Lists are JSON."""
 
 
+_SETTINGS_BEGIN = (
+    "<!-- settings: generated from provisioning_pipeline/settings by "
+    "`python -m provisioning_pipeline.cli.reference` -->"
+)
+_SETTINGS_END = "<!-- end of settings -->"
 _REASONS_BEGIN = (
     "<!-- reasons: generated from provisioning_pipeline/model/reasons.py by "
     "`python -m provisioning_pipeline.cli.reference` -->"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.exits import BAD_INPUT, configured, fail
 from provisioning_pipeline.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def serve(
 
     from provisioning_pipeline.http.app import create_app
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         asyncio.run(_must_know_the_ledger(settings))
     # uvicorn ends in good order, then hands the signal on: that is the end, not a failure
     signal.signal(signal.SIGTERM, lambda *_: _end())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provisioning_pipeline.cli.exits import BAD_INPUT, agreed, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.exits import BAD_INPUT, agreed, configured, fail
 from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json, table
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) 
     """List who is shut out, and vouch for all of them where a reason is given."""
     from provisioning_pipeline.tasks.vouch import NoSuchAccount, shut_out_of, vouch_for_all
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         try:
             found = asyncio.run(shut_out_of(settings, tenant))
         except NoSuchAccount as fault:
@@ -110,8 +109,7 @@ def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) 
     from provisioning_pipeline.tasks.vouch import NoSuchAccount
     from provisioning_pipeline.tasks.vouch import vouch as give
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         try:
             given = asyncio.run(give(settings, email, server=server, by=by, why=why))
         except NoSuchAccount as fault:
@@ -131,8 +129,7 @@ def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) 
 def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
     from provisioning_pipeline.tasks.vouch import take_back
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         taken = asyncio.run(take_back(settings, email, server=server))
     if not taken:
         raise fail(f"No operator vouched for {email}; `provisioning vouch --list` shows the accounts.", BAD_INPUT)
@@ -146,8 +143,7 @@ def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
 def _list(*, as_json: bool) -> None:
     from provisioning_pipeline.tasks.vouch import vouched
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         found = asyncio.run(vouched(settings))
     if as_json:
         say_json([_row(known) for known in found], indent=2)

@@ -14,8 +14,7 @@ from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, sa
 from provisioning_pipeline.model.contract import Certificate, CrashPoint, Observation, Standing
 from provisioning_pipeline.report import certificate_page
 from provisioning_pipeline.settings import Settings, TwentyServer
-from provisioning_pipeline.tasks.certify.certify import Progress as Told
-from provisioning_pipeline.tasks.certify.certify import Wanted, certify
+from provisioning_pipeline.tasks.certify.certify import Progress, Wanted, certify
 from provisioning_pipeline.tasks.certify.clerk import ClerkTrial
 from provisioning_pipeline.tasks.certify.mail import Logs, MailWitness
 from provisioning_pipeline.tasks.certify.marks import EMAIL
@@ -120,7 +119,7 @@ class SandboxMails:
         return [str(mail["to"]) for mail in answer["mails"]]
 
     def sent(self) -> tuple[list[str], int]:
-        """Addresses since the beginning; each is told."""
+        """Addresses since the beginning, and how many e-mails showed none."""
         return [address for address in self._all()[self._before :] if EMAIL.fullmatch(address)], 0
 
 
@@ -156,7 +155,7 @@ def _run(settings: Settings, wanted: Wanted, *, quiet: bool) -> Certificate:
             if not point.converges:
                 bar.console.print(f"[red]✗[/] killed {plain(point.moment)}: {plain(point.seen)}", soft_wrap=True)
 
-        return asyncio.run(until_told_to_stop(certify(settings, wanted, Told(begin, seen, cut))))
+        return asyncio.run(until_told_to_stop(certify(settings, wanted, Progress(begin, seen, cut))))
 
 
 def _line(seen: Observation) -> str:

@@ -49,7 +49,7 @@ def create(
         typer.Option(metavar="PREFIX", help="Only tenants whose slugs begin so, such as eu-; also new ones."),
     ] = None,
 ) -> None:
-    """Make a key and print it, this once: only its hash is kept.
+    """Make a key and print it, this once: we store only its hash.
 
     The key alone goes to standard output, so that KEY=$(provisioning keys create tenant-manager) works.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from provisioning_pipeline.cli import demo, keys, sandbox, serving, vouching
+from provisioning_pipeline.cli import keys, sandbox, serving, vouching
 from provisioning_pipeline.cli.exits import (
     ALL_READY,
     BAD_INPUT,
@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(keys.app, name="keys")
-app.command()(demo.demo)
+app.command()(sandbox.demo)
 app.command()(serving.serve)
 app.command()(vouching.vouch)
 
@@ -63,6 +63,7 @@ TenantsOrPlan = Annotated[
         metavar="[TENANT]...|PLAN_ID",
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
@@ -104,10 +105,10 @@ def preflight(as_json: AsJson = False) -> None:
     import dataclasses
 
     from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.tasks.preflight import preflight as look
+    from provisioning_pipeline.tasks.preflight import preflight as check
 
     with configured() as settings:
-        found = asyncio.run(look(settings))
+        found = asyncio.run(check(settings))
     if as_json:
         say_json([dataclasses.asdict(check) for check in found], indent=2)
     else:
@@ -120,7 +121,7 @@ def certify(
     server: Annotated[
         str | None, typer.Option(help="Name of the server in the settings; needed where there are several.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
     skip_clerk: Annotated[bool, typer.Option("--skip-clerk", help="Look at Twenty alone.")] = False,
     skip_crash_points: Annotated[
@@ -147,8 +148,8 @@ def certify(
 
     At Clerk it reads; only on a development instance it writes, to an organization of its own.
 
-    The certificate is kept in the ledger: `provisioning preflight` and the report show it, and warn when the server has
-    changed since. A page is written beside the reports.
+    The certificate is stored in the ledger: `provisioning preflight` and the report show it, and warn when the server
+    has changed since. A page is written beside the reports.
 
     Exit codes: 0 all holds (or not agreed to); 1 something does not, or could not be looked at; 2 bad input or
     settings, or no terminal to ask at.
@@ -165,7 +166,7 @@ def certify(
 def plan(tenants: Tenants = None, as_json: AsJson = False) -> None:
     """Show what `apply` would do, what it will take, and a name under which exactly this can be applied.
 
-    Changes nothing anywhere: the connections themselves refuse to. The plan is kept as a file beside our tables
+    Changes nothing anywhere: the connections themselves refuse to. The plan is stored as a file beside our tables
     (PROVISIONING_TABLES_PATH), so that `provisioning apply PLAN_ID` makes exactly what is shown here, or says what has
     changed since.
     """
@@ -183,7 +184,7 @@ def apply(
         str | None,
         typer.Option(
             metavar="PLAN_ID",
-            help="Make the removals and demotions that wait under this name, as `plan` and the report tell it.",
+            help="Make the removals and demotions that wait under this name, as `plan` and the report name it.",
         ),
     ] = None,
 ) -> None:
@@ -230,7 +231,7 @@ def undo(
             metavar="RUN_ID", help="The run, as its report names it; its first 8 characters or more will do."
         ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Put back the rows that a run removed by SQL and the activation statuses that it set, after showing them.
@@ -251,7 +252,7 @@ def undo(
 @app.command()
 def restart(
     tenant: Annotated[str, typer.Argument(help="Slug or database name.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Let a tenant whose workspace was deleted in Twenty start anew: the next run makes it a new, empty one.
@@ -278,7 +279,7 @@ def status(
 ) -> None:
     """Show what the ledger knows: every tenant, or one with all of its conditions and what happened to it.
 
-    What happened is told newest last: when it was seen or done, who is behind it, what it was, and in which run.
+    What happened is shown newest last: when it was seen or done, who is behind it, what it was, and in which run.
     """
     import asyncio
 

@@ -31,7 +31,7 @@ def serve(
     Gateways and front ends turn a Clerk session into its workspace: GET /v1/auth/verify, GET /v1/session, POST
     /v1/session/twenty. Set PROVISIONING_CLERK_ISSUERS, else no session is accepted.
 
-    Clerk's webhooks mark the tenants that they concern: add an endpoint with the URL
+    Clerk's webhooks request a review of the tenants that they concern: add an endpoint with the URL
     https://YOUR-HOST/webhooks/clerk and the events organization.*, organizationMembership.* and user.*, and set
     PROVISIONING_CLERK_WEBHOOK_SECRET to its signing secret.
 

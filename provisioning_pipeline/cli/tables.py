@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
@@ -74,7 +75,7 @@ def tenant(console: Terminal, line: TenantLine) -> None:
 
 
 def timeline(console: Terminal, found: Timeline) -> None:
-    """What happened to one tenant, newest last."""
+    """What happened to one tenant, the most recent event last."""
     more = "  [dim]…there are earlier events; --events N shows more[/]" if found.next else ""
     console.print(f"\n[bold]timeline[/]{more}", soft_wrap=True)
     rows = table("time (UTC)", "who", "what", "run", pad_edge=True)
@@ -91,7 +92,7 @@ def timeline(console: Terminal, found: Timeline) -> None:
 
 
 def timeline_json(found: Timeline) -> dict[str, Any]:
-    """What happened to one tenant, newest last, for a machine."""
+    """What happened to one tenant, the most recent event last, for a machine."""
     return {"timeline": [event_json(event) for event in reversed(found.events)]}
 
 
@@ -102,17 +103,17 @@ _MOST_LINES = 12
 def plan(console: Terminal, planned: Plan) -> None:
     """What would be done, per tenant, and what waits."""
     rows = table("tenant", "server", "what would be done")
-    told = [(entry, found) for entry in planned.tenants if (found := lines_of(entry))]
-    for entry, found in told[:_MOST_ROWS]:
+    busy = [(entry, found) for entry in planned.tenants if (found := lines_of(entry))]
+    for entry, found in busy[:_MOST_ROWS]:
         lines = [f"{_SIGNS[line.sign]} {plain(line.text)}" for line in found[:_MOST_LINES]]
         if len(found) > _MOST_LINES:
             lines.append(f"[dim]…and {len(found) - _MOST_LINES} more lines[/]")
         rows.add_row(f"[bold]{plain(entry.tenant.slug)}[/]", plain(entry.server or ""), "\n".join(lines))
-    if told:
+    if busy:
         console.print(rows)
-    if len(told) > _MOST_ROWS:
-        console.print(f"[dim]…and {len(told) - _MOST_ROWS} more; --json lists them all.[/]")
-    if at_rest := len(planned.tenants) - len(told):
+    if len(busy) > _MOST_ROWS:
+        console.print(f"[dim]…and {len(busy) - _MOST_ROWS} more; --json lists them all.[/]")
+    if at_rest := len(planned.tenants) - len(busy):
         console.print(f"[dim]{at_rest} tenants need nothing.[/]")
     for note in planned.notes:
         console.print(f"[red]{plain(note)}[/]")
@@ -161,14 +162,7 @@ def tenant_json(line: TenantLine) -> dict[str, Any]:
         "ready": line.state == "ready",
         "state": line.state,
         "conditions": [
-            {
-                "type": stored.condition.type,
-                "status": stored.condition.status,
-                "reason": stored.condition.reason,
-                "message": stored.condition.message,
-                "since": stored.since.isoformat(),
-                "run_id": stored.run_id,
-            }
+            asdict(stored.condition) | {"since": stored.since.isoformat(), "run_id": stored.run_id}
             for stored in line.conditions
         ],
     }
@@ -189,10 +183,7 @@ def plan_json(planned: Plan) -> dict[str, Any]:
                 ],
                 "withdrawals": [{"email": w.email, "why": w.why} for w in entry.withdrawals],
                 "findings": [{"reason": f.reason, "person": f.person, "message": f.message} for f in entry.findings],
-                "conditions": [
-                    {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
-                    for c in entry.conditions
-                ],
+                "conditions": [asdict(condition) for condition in entry.conditions],
             }
             for entry in planned.tenants
         ],

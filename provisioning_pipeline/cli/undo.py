@@ -55,12 +55,12 @@ def _nothing(undoable: Undoable) -> str:
 
 def _warning(settings: Settings, undoable: Undoable) -> str:
     """That the next run does it again, and the setting that keeps it from that."""
-    told = []
+    sentences = []
     if any(row.server for row in undoable.rows):
-        told.append("The next run removes the rows of Twenty servers again.")
+        sentences.append("The next run removes the rows of Twenty servers again.")
     own = [row for row in undoable.rows if not row.server]
     if any(row.table_name == ONBOARDING_TABLE for row in own):
-        told.append(
+        sentences.append(
             "PROVISIONING_TENANT_DATABASES is report here, so the next run from here leaves rows in tenants' own "
             "databases alone; runs with another setting, such as a daemon's, remove them again."
             if settings.tenant_databases == "report"
@@ -68,10 +68,10 @@ def _warning(settings: Settings, undoable: Undoable) -> str:
             "PROVISIONING_TENANT_DATABASES=report is set."
         )
     if settings.mend_hand_made and any(row.table_name == WORKSPACE_TABLE for row in own):
-        told.append(
+        sentences.append(
             "The next run sets the workspaces to ACTIVE again, unless PROVISIONING_MEND_HAND_MADE=false is set."
         )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
 def _show_rows(console: Terminal, undoable: Undoable) -> None:
@@ -86,8 +86,8 @@ def _show_rows(console: Terminal, undoable: Undoable) -> None:
     indent = " " * (widths[0] + 2)
     console.print(f"[dim]{lines[0]}[/]", soft_wrap=True, highlight=False)
     for line, row in zip(lines[1:], undoable.rows, strict=False):
-        told = _told(row)
-        whose = "  ".join(f"{name} {told[name]}" for name in ("user", "workspace") if told[name])
+        facts = _shown(row)
+        whose = "  ".join(f"{name} {facts[name]}" for name in ("user", "workspace") if facts[name])
         console.print(f"{line}\n[dim]{indent}{plain(whose)}[/]", soft_wrap=True, highlight=False)
     if len(undoable.rows) > _MOST_ROWS:
         console.print(f"[dim]…and {len(undoable.rows) - _MOST_ROWS} more.[/]")
@@ -99,16 +99,16 @@ def _cells(undoable: Undoable, row: RemovedRow, number: int) -> tuple[str, ...]:
         undoable.tenant(row),
         row.server or "own database",
         _short_key(row),
-        json.dumps(_told(row)["value"]),
+        json.dumps(_shown(row)["value"]),
         f"{row.removed_at:%Y-%m-%d %H:%M}" + ("" if row.certain else " (perhaps)"),
     )
 
 
 def _short_key(row: RemovedRow) -> str:
-    return str(_told(row)["key"]).removeprefix("ONBOARDING_").removesuffix("_PENDING")
+    return str(_shown(row)["key"]).removeprefix("ONBOARDING_").removesuffix("_PENDING")
 
 
-def _told(row: RemovedRow) -> dict[str, Any]:
+def _shown(row: RemovedRow) -> dict[str, Any]:
     """What of a row is for people; the rest of a workspace's row is not."""
     where = f"server {row.server}" if row.server else f"database {row.database_name}"
     if row.table_name == WORKSPACE_TABLE:
@@ -129,14 +129,14 @@ def _end(undoable: Undoable, undone: Undone, *, as_json: bool, sentence: str) ->
         return
     console = Terminal()
     numbers = {row.id: number for number, row in enumerate(undoable.rows, 1)}
-    for told in undone.rows:
-        if told.fate is not Fate.PUT_BACK:
-            colour = "red" if told.fate is Fate.NOT_PUT_BACK else "dim"
+    for done in undone.rows:
+        if done.fate is not Fate.PUT_BACK:
+            colour = "red" if done.fate is Fate.NOT_PUT_BACK else "dim"
             what = (
-                f"{undoable.tenant(told.row)}, {_short_key(told.row)}, row {told.row.row_id}: {told.fate}: {told.why}"
+                f"{undoable.tenant(done.row)}, {_short_key(done.row)}, row {done.row.row_id}: {done.fate}: {done.why}"
             )
             # a run that is still at work may have removed more since they were shown
-            number = f"{numbers[told.row.id]}. " if told.row.id in numbers else ""
+            number = f"{numbers[done.row.id]}. " if done.row.id in numbers else ""
             console.print(f"[{colour}]{plain(number + what)}[/]", soft_wrap=True)
     console.print(f"[bold]{plain(sentence)}[/]", soft_wrap=True)
 
@@ -148,14 +148,14 @@ def _as_json(undoable: Undoable, undone: Undone, sentence: str) -> dict[str, Any
         "rows": {str(fate): undone.count(fate) for fate in Fate},
         "told": [
             {
-                "tenant": undoable.tenant(told.row),
-                "database_name": told.row.database_name,
-                "row_id": told.row.row_id,
-                **_told(told.row),
-                "removed_at": told.row.removed_at.isoformat(),
-                "fate": told.fate,
-                "why": told.why,
+                "tenant": undoable.tenant(done.row),
+                "database_name": done.row.database_name,
+                "row_id": done.row.row_id,
+                **_shown(done.row),
+                "removed_at": done.row.removed_at.isoformat(),
+                "fate": done.fate,
+                "why": done.why,
             }
-            for told in undone.rows
+            for done in undone.rows
         ],
     }

@@ -6,7 +6,7 @@ from provisioning_pipeline.cli.exits import run_to_an_end
 from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json, table
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.verify import NotLookedAt, TenantVerified, Verified
-from provisioning_pipeline.tasks.verify import verify as look
+from provisioning_pipeline.tasks.verify import verify as prove
 
 _MOST_NAMED = 3
 
@@ -20,7 +20,7 @@ def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int
             mark = "?" if done.not_looked_at else "✗" if done.failures else "✓"
             bar.update(task, total=count, advance=1, description=f"{plain(done.slug)} {mark}")
 
-        verified = run_to_an_end(look(settings, tenants, sample=sample, progress=progress))
+        verified = run_to_an_end(prove(settings, tenants, sample=sample, progress=progress))
     if as_json:
         say_json(verified_json(verified))
     else:
@@ -56,9 +56,9 @@ def totals(verified: Verified) -> str:
             if verified.workspaces
             else "No tenant has a workspace yet: `provisioning apply` makes them."
         )
-    told = f"{logins - failed} of {_counted(logins, 'login')} proved in {_counted(verified.tenants, 'tenant')}"
-    told += f", {_counted(missed, 'tenant')} not looked at" if missed else ""
-    return f"{told}, {verified.seconds:.1f} s."
+    line = f"{logins - failed} of {_counted(logins, 'login')} proved in {_counted(verified.tenants, 'tenant')}"
+    line += f", {_counted(missed, 'tenant')} not looked at" if missed else ""
+    return f"{line}, {verified.seconds:.1f} s."
 
 
 def missed_in_words(missed: Sequence[NotLookedAt]) -> list[str]:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class ProvisioningClient:
-    """Registers tenants at the provisioning server and tells how they are.
+    """Registers tenants at the provisioning server and reads how they are.
 
         with ProvisioningClient("https://provisioning.example.com", api_key) as client:
             client.put_tenant("acme", name="Acme", database_name="acme_db", admin_email="ada@acme.example")
@@ -27,7 +27,7 @@ class ProvisioningClient:
     sent again up to three times, as `Retry-After` says, under one idempotency key, so that it counts once.
 
     Args:
-        base_url: where `provisioning serve` is reached; a path in it is kept.
+        base_url: where `provisioning serve` is reached; a path in it stays.
         api_key: as `provisioning keys create NAME` showed it.
         timeout_seconds: how long one answer may take, on top of a call's `wait`.
 

@@ -1,4 +1,4 @@
-"""What both clients tell httpx, and what they make of what it says."""
+"""What both clients pass to httpx, and how they read what comes back."""
 
 import os
 from typing import Any, TypeVar

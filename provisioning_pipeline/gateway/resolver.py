@@ -154,9 +154,7 @@ class Resolver:
     async def _first_good(self, tokens: Sequence[str]) -> Session:
         """The first session among these tokens: others may be of another instance, or planted by a sibling host.
 
-        Raises:
-            Refused: when none is good, for the reason that tells most of the user's own token.
-            CannotTell: when Clerk's keys cannot be read.
+        Where none is good, the refusal is the one that says most about the user's own token.
         """
         refusals: list[Refused] = []
         for token in tokens:
@@ -288,7 +286,7 @@ class Resolver:
         return False
 
     async def _departure(self, session: Session, *, must: bool, certain: bool) -> Departure | None:
-        """How the member is gone, as Clerk says now; None: they are not, as far as it can be told.
+        """How the member is gone, as Clerk says now; None: they are not, as far as we know.
 
         Where Clerk is away or asked too much, the token stands: Clerk signed it at most a minute ago, for a member.
         """

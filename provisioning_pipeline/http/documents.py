@@ -3,6 +3,7 @@
 OpenAPI is made from these. A name may be any text that a registry or a cluster may hold, percent-encoded.
 """
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
@@ -309,16 +310,7 @@ def tenant_document(state: TenantState, base_url: str) -> Tenant:
         workspace_url=line.workspace_url,
         user_id=line.admin_user_id,
         onboarding_status=state.onboarding_status,
-        conditions=[
-            Condition(
-                type=stored.condition.type,
-                status=stored.condition.status,
-                reason=stored.condition.reason,
-                message=stored.condition.message,
-                since=stored.since,
-            )
-            for stored in line.conditions
-        ],
+        conditions=[Condition(**asdict(stored.condition), since=stored.since) for stored in line.conditions],
         run_id=state.run_id,
         look_again_at=None if line.state == "aside" else line.look_again_at,
         status_url=f"{base_url}/v1/tenants/{quote(state.address, safe='')}",

@@ -24,7 +24,7 @@ _KNOWN_SECONDS = 5.0
 _WRONG_PER_MINUTE = 30
 _ASK = {"WWW-Authenticate": "Bearer"}
 _NO_KEY = "Give an API key: Authorization: Bearer ... `provisioning keys create` makes one."
-_WRONG_KEY = "The API key is not valid: it is wrong, revoked or expired. `provisioning keys list` tells."
+_WRONG_KEY = "The API key is not valid: it is wrong, revoked or expired. `provisioning keys list` shows which."
 _ALL_ONLY = (
     "This is about all tenants, and the API key is for some: ask with a key for all of them. `provisioning keys list` "
     "shows what each is for."

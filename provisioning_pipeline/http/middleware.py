@@ -40,11 +40,11 @@ def request_id() -> str | None:
 class RequestLog:
     """ASGI middleware around the whole application.
 
-    A caller's own `X-Request-Id` is kept where it is a word of at most 64 plain characters. What is logged names
+    A caller's own `X-Request-Id` stays where it is a word of at most 64 plain characters. What is logged names
     routes, not paths, and repeats no header and no query.
 
     Args:
-        count: told of every answer: method, route, status, seconds.
+        count: called for every answer, with method, route, status and seconds.
     """
 
     def __init__(self, app: ASGIApp, count: Count) -> None:

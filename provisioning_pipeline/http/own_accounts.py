@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 _REPORTED_SECONDS = 3600.0
 _REFUSED = (
     "Twenty has an account under your address that was not made here: anyone could have signed it up, and that person "
-    "has its password. So you are not signed in to it. The operator was told. If the account is yours, reset its "
+    "has its password. So you are not signed in to it. We told the operator. If the account is yours, reset its "
     "password in Twenty and say so to them; they vouch for it. If not, they delete it, and the next sign-in makes "
     "yours."
 )
@@ -59,7 +59,7 @@ class OwnAccounts:
             found = Origin(evidence.email, await is_made_by_us(server, settings.member_password_key, evidence))
         refused = found is None or not found.ours
         if found is not None or (context.database_name, account) not in self._reported:
-            await self._remember(context, account, found, mark=refused)
+            await self._store(context, account, found, review=refused)
         if refused:
             self._reported[context.database_name, account] = True
             # without the address: the condition names the person
@@ -84,10 +84,10 @@ class OwnAccounts:
         for account in await server.database.user_ids(emails[0]) if emails else []:
             await self.must_be_theirs(connections, server, context, account, clerk_user)
 
-    async def _remember(self, context: WorkspaceContext, account: str, found: Origin | None, *, mark: bool) -> None:
+    async def _store(self, context: WorkspaceContext, account: str, found: Origin | None, *, review: bool) -> None:
         """Store what a login showed of the account, and request a review of the tenant."""
         async with connect(self._settings, dry_run=False) as connections:
             if found is not None:
                 await connections.accounts.store(context.server, [(account, found)], self._trigger)
-            if mark:
+            if review:
                 await connections.marks.mark(context.database_name, self._trigger)

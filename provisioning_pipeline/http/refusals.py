@@ -1,4 +1,4 @@
-"""Keeps what services are refused: counted in memory, written to the ledger behind the answer, and bounded."""
+"""Records what services are refused: counted in memory, written to the ledger behind the answer, and bounded."""
 
 import asyncio
 import logging
@@ -28,11 +28,7 @@ _REST_SECONDS = 30.0
 
 
 class RefusalLog:
-    """Refusals of services with API keys, and of wrong keys.
-
-    Args:
-        ledger: where they are kept.
-    """
+    """Refusals of services with API keys, and of wrong keys."""
 
     def __init__(self, ledger: LedgerAccess) -> None:
         self._ledger = ledger
@@ -110,5 +106,5 @@ class RefusalLog:
 
 
 def _plain(text: str) -> str:
-    """What a terminal and PostgreSQL can take, and no more than is worth keeping."""
+    """What a terminal and PostgreSQL can take, and no more than is worth recording."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_TEXT])

@@ -252,11 +252,7 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
 
 
 def _unharmed(member: MemberPlan) -> MemberPlan:
-    """What a sign-in may do of it: it demotes no member, which runs do within their budget.
-
-    Raises:
-        Refused: for a person who is to be removed.
-    """
+    """What a sign-in may do of it: it demotes no member, which runs do within their budget."""
     if REMOVE_MEMBER in member.changes:
         raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")
     return replace(member, changes=tuple(change for change in member.changes if change != DEMOTE_MEMBER))

@@ -1,6 +1,8 @@
-"""A tenant manager asks for a tenant: we register it, have a run look at it, and answer how far it is."""
+"""A tenant manager asks for a tenant: we register it, have a run look at it, and answer how far it is; or for all."""
 
 import asyncio
+import base64
+import binascii
 import logging
 import re
 from collections.abc import Callable, Collection
@@ -24,7 +26,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.observe.tenant_databases import database_names
-from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.report.summary import TenantLine, tenant_lines
 from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.run.seen import loss_budget
 from provisioning_pipeline.settings import Settings
@@ -82,7 +84,7 @@ class OutOfReach(UnknownTenant):
 
 
 class Requests:
-    """Takes requests for tenants.
+    """Takes requests for tenants. Every method raises LedgerAway when the ledger cannot be asked.
 
     Args:
         dagster: launches runs; None: nothing does, and the sensor sees the pending reviews.
@@ -108,7 +110,6 @@ class Requests:
 
         Raises:
             Conflict: when it contradicts another tenant, or an earlier request under the same key.
-            LedgerAway: when the ledger cannot be asked.
             Fault: when the tenant cluster has to be asked, and cannot be.
         """
         settings = self._settings
@@ -153,7 +154,6 @@ class Requests:
             UnknownTenant: when no tenant has this slug or database name.
             SeveralTenants: when several have the slug.
             Conflict: when something else was asked for under the same key.
-            LedgerAway: when the ledger cannot be asked.
         """
 
         async def store(database: Database) -> tuple[Request, bool]:
@@ -174,14 +174,13 @@ class Requests:
         Raises:
             UnknownTenant: when there is none.
             SeveralTenants: when several have the slug.
-            LedgerAway: when the ledger cannot be asked.
         """
 
-        async def look(database: Database) -> TenantState:
+        async def read(database: Database) -> TenantState:
             state = await _must_be_known(database, self._settings, name, reach)
             return replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
 
-        return await self.ledger.ask(look)
+        return await self.ledger.ask(read)
 
     async def _answer(
         self, name: str, request: Request | None, wait: float, *, reach: Reach, launch: bool
@@ -192,7 +191,7 @@ class Requests:
             run_id, launched = await self._launch(request)
             request = replace(request, run_id=run_id)
         clock = asyncio.get_running_loop().time
-        state, ended = await self._look(name, request, reach, launched=launched)
+        state, ended = await self._read(name, request, reach, launched=launched)
         # callers who wait have us ask the ledger again and again; beyond some we answer at once
         if state.ready or ended or not wait or self._waiting >= _MOST_WAITING:
             return state
@@ -204,12 +203,12 @@ class Requests:
                 pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
                 with suppress(LedgerAway):
                     # the request is stored: a ledger that is away for a moment only makes the answer older
-                    state, ended = await self._look(name, request, reach, launched=launched)
+                    state, ended = await self._read(name, request, reach, launched=launched)
         finally:
             self._waiting -= 1
         return state
 
-    async def _look(
+    async def _read(
         self, name: str, request: Request | None, reach: Reach, *, launched: bool
     ) -> tuple[TenantState, bool]:
         """The tenant now, and whether there is nothing to wait for.
@@ -218,7 +217,7 @@ class Requests:
         """
         run_id = request.run_id if request else None
 
-        async def look(database: Database) -> tuple[TenantState, bool]:
+        async def read(database: Database) -> tuple[TenantState, bool]:
             requests = TenantRequests(database)
             # before the tenant is read: what a run that has ended left is there by then
             ended = launched and await requests.has_ended(run_id)
@@ -226,7 +225,7 @@ class Requests:
             last = run_id if request else await requests.last_run(state.line.database_name)
             return replace(state, run_id=last), ended or not state.waiting
 
-        return await self.ledger.ask(look)
+        return await self.ledger.ask(read)
 
     async def _launch(self, request: Request) -> tuple[str | None, bool]:
         """The run that looks at the tenant, and whether it is a new one; None: the sensor will launch it."""
@@ -256,12 +255,7 @@ class Requests:
 
 
 async def _databases_of(ledger: LedgerAccess, settings: Settings, asked: Registration, caller: Caller) -> Databases:
-    """What limits the caller's next tenant. We ask the cluster only once so many have no database that runs know of.
-
-    Raises:
-        LedgerAway: when the ledger cannot be asked.
-        Fault: when the cluster has to be asked, and cannot be.
-    """
+    """What limits the caller's next tenant. We ask the cluster only once so many have no database that runs know of."""
     most = settings.key_tenants_without_database
     names = await ledger.ask(lambda database: unseen(database, asked, caller))
     if len(names) < most:
@@ -289,11 +283,7 @@ async def _databases_of(ledger: LedgerAccess, settings: Settings, asked: Registr
 
 
 async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: Registration) -> None:
-    """No row is added to a registry that has lost many: they may be on their way back, with another status.
-
-    Raises:
-        Conflict: when the tenant has no row, and the registry is in doubt or hides rows from us.
-    """
+    """Add no row to a registry that has lost many or hides some: they may be on their way back, with another status."""
     await must_show_all(registry, asked)
     if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
         return
@@ -314,7 +304,7 @@ async def place_of(database: Database, settings: Settings, name: str, reach: Rea
     line = await _line(database, name, reach, with_conditions=False)
     if line is not None:
         return line.database_name, line.slug
-    # no run has looked at it yet
+    # no run has read it yet
     rows = await Registry(database, settings.registry_table).named(name)
     rows = [row for row in rows if row["database_name"] == name] or rows
     if not rows:
@@ -334,12 +324,7 @@ async def _must_be_known(database: Database, settings: Settings, name: str, reac
 
 
 async def _line(database: Database, name: str, reach: Reach, *, with_conditions: bool) -> TenantLine | None:
-    """The tenant of this database name, or else the one with this slug; None: the ledger knows none.
-
-    Raises:
-        SeveralTenants: when several have the slug.
-        OutOfReach: when it is, or they are, out of reach.
-    """
+    """The tenant of this database name, or else the one with this slug; None: the ledger knows none."""
     found = await tenants(Ledger(database), with_conditions=with_conditions, only=name)
     if not reach.everywhere and found and not any(reach.covers(line.slug) for line in found):
         raise OutOfReach(name)
@@ -376,3 +361,65 @@ def address_of(line: TenantLine, shared: Collection[str]) -> str:
     slug = line.slug
     leads_there = slug not in shared and len(slug) <= _LONGEST_ADDRESS and not _LED_ASTRAY.search(slug)
     return slug if leads_there else line.database_name
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPage:
+    """Tenants by database name, and where the next page begins; None: there is none."""
+
+    tenants: tuple[TenantState, ...]
+    next: str | None
+
+
+async def tenant_page(
+    database: Database,
+    *,
+    limit: int,
+    cursor: str | None,
+    state: str | None,
+    clerk_org_id: str | None,
+    reach: Reach,
+) -> TenantPage:
+    """Up to `limit` tenants in reach after `cursor`, all or those in one state or of one organization.
+
+    Raises:
+        ValueError: when the cursor is none.
+    """
+    ledger = Ledger(database)
+    found = await ledger.page(_after(cursor), limit + 1, state, clerk_org_id, reach)
+    organizations = {row["database_name"]: row.pop("clerk_org_id") for row in found}
+    names = [row["database_name"] for row in found[:limit]]
+    lines = {line.database_name: line for line in tenant_lines(found[:limit], await ledger.conditions(names))}
+    statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in await Proofs(database).of(names)}
+    waiting = await TenantRequests(database).waiting(names)
+    shared = await ledger.shared_names([line.slug for line in lines.values()])
+    return TenantPage(
+        tuple(
+            TenantState(
+                lines[name],
+                organizations[name],
+                statuses.get((name, lines[name].admin_user_id or "")),
+                waiting=name in waiting,
+                address=address_of(lines[name], shared),
+            )
+            for name in names
+        ),
+        _cursor(names[-1]) if len(found) > limit else None,
+    )
+
+
+def _cursor(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _after(cursor: str | None) -> str:
+    """The database name that a cursor stands for."""
+    if cursor is None:
+        return ""
+    try:
+        name = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise ValueError(cursor) from error
+    if not name or not name.isprintable() or _cursor(name) != cursor:
+        raise ValueError(cursor)
+    return name

@@ -13,8 +13,14 @@ from provisioning_pipeline.gateway.problems import NO_STORE
 from provisioning_pipeline.http.documents import Name, PutTenant, Tenant, Tenants, tenant_document
 from provisioning_pipeline.http.keys import KeyGuard
 from provisioning_pipeline.http.problems import Problem, away, responses, several_tenants
-from provisioning_pipeline.http.tenant_list import tenant_page
-from provisioning_pipeline.http.tenant_requests import OutOfReach, Requests, TenantState, UnknownTenant, place_of
+from provisioning_pipeline.http.tenant_requests import (
+    OutOfReach,
+    Requests,
+    TenantState,
+    UnknownTenant,
+    place_of,
+    tenant_page,
+)
 from provisioning_pipeline.model.api_key import ApiKey, KeyRefusal, Reach, Scope
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.names import is_slug

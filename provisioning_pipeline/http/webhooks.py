@@ -116,17 +116,17 @@ async def _receive(event: ClerkEvent, settings: Settings, ledger: LedgerAccess) 
         return await Marks(database, Registry(database, settings.registry_table)).receive(event)
 
     try:
-        marked = await ledger.ask(store)
+        reviewed = await ledger.ask(store)
     except LedgerAway:
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "The ledger takes no event at present; send it again.",
             {"Retry-After": str(_RETRY_SECONDS)},
         ) from None
-    if marked is None:
+    if reviewed is None:
         _LOG.info("Event %s had arrived before.", event.type)
     else:
-        _LOG.info("Event %s marked %d tenants.", event.type, len(marked))
+        _LOG.info("Event %s requested a review of %d tenants.", event.type, len(reviewed))
 
 
 class NotAnEvent(ValueError):

@@ -1,4 +1,4 @@
-"""What it takes to tell a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
+"""What it takes to find a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
 
 from typing import Any
 

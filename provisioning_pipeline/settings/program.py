@@ -394,7 +394,7 @@ class Settings(GatewaySettings):
     @field_validator("twenty_servers", mode="after")
     @classmethod
     def _some_twenty(cls, servers: tuple[TwentyServer, ...], info: ValidationInfo) -> tuple[TwentyServer, ...]:
-        # on the field, not on the model: its faults are then told together with those of the other fields
+        # on the field, not on the model: its faults are then reported together with those of the other fields
         return checked_servers(servers, info.data)
 
     def tenant_cluster_url_for(self, database_name: str) -> str:

@@ -13,7 +13,7 @@ from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.run import Applied, foretold
 from provisioning_pipeline.run.run import apply as reconcile
-from provisioning_pipeline.run.saved_plans import PLAN_ID, SavedPlan, keep, load, saved_plan
+from provisioning_pipeline.run.saved_plans import PLAN_ID, keep, load, saved_plan
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, steps_for
 
@@ -47,7 +47,12 @@ def apply_and_show(
 
     `tenants` may be the name of one saved plan.
     """
-    saved = _saved(settings, tenants)
+    saved = None
+    if plans := [name for name in tenants if PLAN_ID.fullmatch(name)]:
+        if len(tenants) > 1:
+            message = "a plan is applied alone: it names its tenants itself"
+            raise typer.BadParameter(message)
+        saved = load(plans[0], settings)
     with progress_bar(quiet=as_json) as bar:
         task = bar.add_task("looking", total=None)
 
@@ -67,16 +72,6 @@ def apply_and_show(
     else:
         show(applied)
     return applied
-
-
-def _saved(settings: Settings, tenants: Collection[str]) -> SavedPlan | None:
-    plans = [name for name in tenants if PLAN_ID.fullmatch(name)]
-    if not plans:
-        return None
-    if len(tenants) > 1:
-        message = "a plan is applied alone: it names its tenants itself"
-        raise typer.BadParameter(message)
-    return load(plans[0], settings)
 
 
 def show(applied: Applied) -> None:

@@ -49,9 +49,17 @@ def certify_and_show(settings: Settings, options: Options) -> int:
     """
     server = _server(settings, options.server)
     errors = Terminal(stderr=True)
-    if not options.yes and not _agreed(errors, server):
-        errors.print("Nothing was done.")
-        return ALL_READY
+    if not options.yes:
+        errors.print(
+            f"This makes workspaces and accounts to throw away on {plain(server.base_url)} (server "
+            f'"{plain(server.name)}", as {plain(server.service_email)}), at most two workspaces at a time, called '
+            "certify-…, and removes them at the end. No tenant is touched and no e-mail is sent. It takes a few "
+            "minutes.",
+            soft_wrap=True,
+        )
+        if not agreed("Go on?", undone="done"):
+            errors.print("Nothing was done.")
+            return ALL_READY
     with ExitStack() as stack:
         wanted = _wanted(settings, server, options, stack)
         certificate = _run(settings, wanted, quiet=options.as_json)
@@ -71,16 +79,6 @@ def _server(settings: Settings, name: str | None) -> TwentyServer:
         asked = "Several servers are configured" if name is None else f"No server is called {name!r}"
         raise fail(f"{asked}: give --server with one of {', '.join(names)}.", BAD_INPUT)
     return settings.servers[names.index(name)]
-
-
-def _agreed(errors: Terminal, server: TwentyServer) -> bool:
-    errors.print(
-        f"This makes workspaces and accounts to throw away on {plain(server.base_url)} (server "
-        f'"{plain(server.name)}", as {plain(server.service_email)}), at most two workspaces at a time, called '
-        "certify-…, and removes them at the end. No tenant is touched and no e-mail is sent. It takes a few minutes.",
-        soft_wrap=True,
-    )
-    return agreed("Go on?", undone="done")
 
 
 def _wanted(settings: Settings, server: TwentyServer, options: Options, stack: ExitStack) -> Wanted:

@@ -43,24 +43,22 @@ def at_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def settings_or_exit() -> "Settings":
-    """The settings; a fault in them ends the program with one line per fault. What is misspelt is said first."""
+@contextmanager
+def configured() -> "Iterator[Settings]":
+    """The settings for a command, whose failures are turned into one sentence and an exit code.
+
+    A fault in the settings ends the program with one line per fault. What is misspelt is said first.
+    """
     from provisioning_pipeline.settings import SettingsError, load_settings
     from provisioning_pipeline.settings.variables import unknown_variables
 
     for line in unknown_variables():
         say(line, err=True)
     try:
-        return load_settings()
+        settings = load_settings()
     except SettingsError as error:
         lines = [*error.faults, "See docs/configuration.md, or `provisioning sandbox up --env-file FILE` to try."]
         raise fail(lines, BAD_INPUT) from None
-
-
-@contextmanager
-def configured() -> "Iterator[Settings]":
-    """The settings for a command, whose failures are turned into one sentence and an exit code."""
-    settings = settings_or_exit()
     with one_sentence():
         yield settings
 

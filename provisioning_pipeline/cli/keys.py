@@ -190,5 +190,4 @@ def _in_ledger(work: "Callable[[Database], Awaitable[T]]") -> T:
 
     with configured() as settings:
         schema.migrate(settings.registry_url.get_secret_value())
-        found: T = asyncio.run(run(settings))
-    return found
+        return asyncio.run(run(settings))

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from provisioning_pipeline.model.condition import ConditionType, Reason
-from provisioning_pipeline.model.reasons import BY_CONDITION, Explanation
+from provisioning_pipeline.model.condition import ConditionType
+from provisioning_pipeline.model.reasons import BY_CONDITION
 from provisioning_pipeline.settings import PREFIX, Settings, TwentyServer
 from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER_FIELDS
 
@@ -175,12 +175,8 @@ def _reasons() -> Iterator[str]:
         if about:
             yield about
         for reason, explanation in explained.items():
-            yield _reason(reason, explanation)
-
-
-def _reason(reason: Reason, explanation: Explanation) -> str:
-    step = " ".join(filter(None, [explanation.next_step, explanation.details]))
-    return f"#### `{reason}`\n\n{explanation.means}\n\n**Next:** {step}"
+            step = " ".join(filter(None, [explanation.next_step, explanation.details]))
+            yield f"#### `{reason}`\n\n{explanation.means}\n\n**Next:** {step}"
 
 
 def _section(name: str, field: FieldInfo) -> str:

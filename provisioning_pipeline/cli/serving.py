@@ -1,6 +1,7 @@
 """`provisioning serve`: the HTTP API, and its logs: one JSON document a line, with the id of its request."""
 
 import asyncio
+import json
 import logging
 import socket
 import sys
@@ -151,9 +152,6 @@ def _for_a_terminal(line: str) -> str:
     """The same document, with JSON's own escape for what would steer a terminal or hide: orjson leaves much of it."""
     if line.isprintable():
         return line
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
-
-
-def _escaped(letter: str) -> str:
-    units = letter.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+    # json leaves DEL
+    escaped = (letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
+    return "".join(escaped).replace("\x7f", "\\u007f")

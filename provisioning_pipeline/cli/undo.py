@@ -28,7 +28,12 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
         raise fail(str(fault), BAD_INPUT) from None
     console = Terminal(stderr=as_json)
     if not undoable.rows:
-        _end(undoable, Undone(()), as_json=as_json, sentence=_nothing(undoable))
+        sentence = f"Run {undoable.run_id} removed no row by SQL, so there is nothing to put back."
+        if undoable.restored:
+            again = undoable.removed_again_by
+            sentence = f"What run {undoable.run_id} removed by SQL ({undoable.restored} rows) was put back already."
+            sentence += f" If rows are gone again, a later run removed them: undo that one, {again}." if again else ""
+        _end(undoable, Undone(()), as_json=as_json, sentence=sentence)
         return ALL_READY
     if not (as_json and yes):
         _show_rows(console, undoable)
@@ -43,14 +48,6 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
     counts = ", ".join(f"{undone.count(fate)} {fate}" for fate in Fate)
     _end(undoable, undone, as_json=as_json, sentence=f"{counts[:1].upper()}{counts[1:]}.")
     return SOME_UNWELL if undone.count(Fate.NOT_PUT_BACK) else ALL_READY
-
-
-def _nothing(undoable: Undoable) -> str:
-    if undoable.restored:
-        done = f"What run {undoable.run_id} removed by SQL ({undoable.restored} rows) was put back already."
-        again = undoable.removed_again_by
-        return f"{done} If rows are gone again, a later run removed them: undo that one, {again}." if again else done
-    return f"Run {undoable.run_id} removed no row by SQL, so there is nothing to put back."
 
 
 def _warning(settings: Settings, undoable: Undoable) -> str:
@@ -77,7 +74,17 @@ def _warning(settings: Settings, undoable: Undoable) -> str:
 def _show_rows(console: Terminal, undoable: Undoable) -> None:
     """Two lines per row. Nothing is wrapped, so that ids can be copied."""
     shown: list[tuple[str, ...]] = [("", "tenant", "where", "key", "value", "removed at")]
-    shown += [_cells(undoable, row, number) for number, row in enumerate(undoable.rows[:_MOST_ROWS], 1)]
+    shown += [
+        (
+            f"{number}.",
+            undoable.tenant(row),
+            row.server or "own database",
+            _short_key(row),
+            json.dumps(_shown(row)["value"]),
+            f"{row.removed_at:%Y-%m-%d %H:%M}" + ("" if row.certain else " (perhaps)"),
+        )
+        for number, row in enumerate(undoable.rows[:_MOST_ROWS], 1)
+    ]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = [
         plain("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
@@ -91,17 +98,6 @@ def _show_rows(console: Terminal, undoable: Undoable) -> None:
         console.print(f"{line}\n[dim]{indent}{plain(whose)}[/]", soft_wrap=True, highlight=False)
     if len(undoable.rows) > _MOST_ROWS:
         console.print(f"[dim]…and {len(undoable.rows) - _MOST_ROWS} more.[/]")
-
-
-def _cells(undoable: Undoable, row: RemovedRow, number: int) -> tuple[str, ...]:
-    return (
-        f"{number}.",
-        undoable.tenant(row),
-        row.server or "own database",
-        _short_key(row),
-        json.dumps(_shown(row)["value"]),
-        f"{row.removed_at:%Y-%m-%d %H:%M}" + ("" if row.certain else " (perhaps)"),
-    )
 
 
 def _short_key(row: RemovedRow) -> str:

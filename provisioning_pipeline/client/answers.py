@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import responses
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -81,7 +82,7 @@ def refusal(answer: Answer) -> ProvisioningError:
     try:
         problem = _PROBLEM.validate_json(answer.body)
     except ValidationError:
-        problem = _Problem(title=_phrase(answer.status), detail=_FOREIGN + _elsewhere(answer))
+        problem = _Problem(title=responses.get(answer.status, "Refused"), detail=_FOREIGN + _elsewhere(answer))
     fields = "; ".join(f"{error.field}: {error.message}" for error in problem.errors)
     detail = " ".join(_sentence(words) for words in (problem.detail, fields) if words)
     kind = NotAllowed if answer.status == HTTPStatus.FORBIDDEN and problem.code else ProvisioningError
@@ -122,13 +123,6 @@ def _elsewhere(answer: Answer) -> str:
         return f" It sends on to {shown.geturl()}."
     except ValueError:
         return ""
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Refused"
 
 
 def _sentence(words: str) -> str:

@@ -56,7 +56,10 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        own = _id_of(scope)
+        given = (
+            value.decode("ascii") for name, value in scope["headers"] if name == _HEADER and _GIVEN.fullmatch(value)
+        )
+        own = next(given, None) or secrets.token_hex(8)
         token = _request_id.set(own)
         state: dict[str, Any] = scope.setdefault("state", {})
         status: int | None = None
@@ -86,13 +89,6 @@ class RequestLog:
             if answered >= 400 or route not in _QUIET:
                 _log(scope["method"], route, answered, seconds, state)
             _request_id.reset(token)
-
-
-def _id_of(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == _HEADER and _GIVEN.fullmatch(value):
-            return str(value.decode("ascii"))
-    return secrets.token_hex(8)
 
 
 def _log(method: str, route: str, status: int, seconds: float, state: dict[str, Any]) -> None:

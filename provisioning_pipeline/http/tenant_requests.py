@@ -52,8 +52,6 @@ class TenantState:
     """A tenant as it stands, for its caller.
 
     Args:
-        line: what is known about it, with its conditions.
-        clerk_org_id: its Clerk organization, where one is known.
         onboarding_status: what the last real login of its admin read; None before there was one.
         waiting: a run is still to look at it, or is at it for the last request.
         address: the name under which it is asked for over HTTP: its slug, or its database name where the slug may
@@ -119,30 +117,29 @@ class Requests:
             requests = TenantRequests(database)
             async with self._registering, requests.alone(caller):
                 earlier = await requests.earlier(caller)
-                return (earlier, False) if earlier else await store_first(database, requests)
-
-        async def store_first(database: Database, requests: TenantRequests) -> tuple[Request | None, bool]:
-            # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
-            registry = Registry(database, settings.registry_table)
-            await _must_not_be_in_doubt(registry, settings, asked)
-            changed, is_aside = await register(
-                registry,
-                asked,
-                caller,
-                status=settings.new_statuses[0],
-                else_statuses=settings.new_statuses[1:],
-                aside=frozenset(settings.registry_excluded_statuses),
-                databases=databases,
-            )
-            state = await _state(database, settings, asked.database_name)
-            as_it_should_be = "aside" if is_aside else "ready"
-            wanted = changed or state is None or state.line.state != as_it_should_be
-            if not wanted and caller.idempotency_key is None:
-                return None, False
-            request = await requests.add(
-                asked.database_name, asked.slug, caller, admin_email=asked.admin_email, mark=wanted
-            )
-            return request, wanted
+                if earlier:
+                    return earlier, False
+                # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
+                registry = Registry(database, settings.registry_table)
+                await _must_not_be_in_doubt(registry, settings, asked)
+                changed, is_aside = await register(
+                    registry,
+                    asked,
+                    caller,
+                    status=settings.new_statuses[0],
+                    else_statuses=settings.new_statuses[1:],
+                    aside=frozenset(settings.registry_excluded_statuses),
+                    databases=databases,
+                )
+                state = await _state(database, settings, asked.database_name)
+                as_it_should_be = "aside" if is_aside else "ready"
+                wanted = changed or state is None or state.line.state != as_it_should_be
+                if not wanted and caller.idempotency_key is None:
+                    return None, False
+                request = await requests.add(
+                    asked.database_name, asked.slug, caller, admin_email=asked.admin_email, mark=wanted
+                )
+                return request, wanted
 
         request, wanted = await self.ledger.ask(store)
         return await self._answer(asked.database_name, request, wait, reach=caller.reach, launch=wanted)
@@ -175,12 +172,8 @@ class Requests:
             UnknownTenant: when there is none.
             SeveralTenants: when several have the slug.
         """
-
-        async def read(database: Database) -> TenantState:
-            state = await _must_be_known(database, self._settings, name, reach)
-            return replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
-
-        return await self.ledger.ask(read)
+        state, _ = await self._read(name, None, reach, launched=False)
+        return state
 
     async def _answer(
         self, name: str, request: Request | None, wait: float, *, reach: Reach, launch: bool
@@ -221,7 +214,9 @@ class Requests:
             requests = TenantRequests(database)
             # before the tenant is read: what a run that has ended left is there by then
             ended = launched and await requests.has_ended(run_id)
-            state = await _must_be_known(database, self._settings, name, reach)
+            state = await _state(database, self._settings, name, reach)
+            if state is None:
+                raise UnknownTenant(name)
             last = run_id if request else await requests.last_run(state.line.database_name)
             return replace(state, run_id=last), ended or not state.waiting
 
@@ -314,13 +309,6 @@ async def place_of(database: Database, settings: Settings, name: str, reach: Rea
     if len(rows) > 1:
         raise SeveralTenants(tuple(sorted(row["database_name"] for row in rows)))
     return rows[0]["database_name"], rows[0]["slug"]
-
-
-async def _must_be_known(database: Database, settings: Settings, name: str, reach: Reach) -> TenantState:
-    state = await _state(database, settings, name, reach)
-    if state is None:
-        raise UnknownTenant(name)
-    return state
 
 
 async def _line(database: Database, name: str, reach: Reach, *, with_conditions: bool) -> TenantLine | None:

@@ -7,25 +7,9 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSe
 
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.settings import types as kinds
 from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
-from provisioning_pipeline.settings.types import (
-    ClerkKey,
-    Count,
-    Hosts,
-    HttpUrl,
-    IssuerUrl,
-    Names,
-    Origin,
-    Positive,
-    PostgresUrl,
-    Seconds,
-    Share,
-    SomeShare,
-    Wait,
-    cleaned,
-    encrypted,
-)
 
 
 class GatewaySettings(BaseSettings):
@@ -45,7 +29,7 @@ class GatewaySettings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    registry_url: PostgresUrl = Field(
+    registry_url: kinds.PostgresUrl = Field(
         description="The tenant manager's database; our own schema `provisioning` lives there too.",
         examples=["postgresql://provisioning:secret@db.example.com:5432/tenant_manager"],
     )
@@ -55,57 +39,57 @@ class GatewaySettings(BaseSettings):
         description="The tenant manager's table, with its schema if that is not on the search path.",
         examples=["public.tenant_registry"],
     )
-    registry_excluded_statuses: Names = Field(
+    registry_excluded_statuses: kinds.Names = Field(
         default=("suspended", "deleted", "archived", "deprovisioned", "cancelled"),
         description="Registry statuses whose tenants we exclude, as a JSON list.",
         examples=['["suspended", "deleted"]'],
     )
-    registry_lost_share: Share = Field(
+    registry_lost_share: kinds.Share = Field(
         default=0.1,
         description="Known registry rows that may be gone at once and count as taken away: share of all, at least one.",
     )
-    registry_lost_most: Count = Field(
+    registry_lost_most: kinds.Count = Field(
         default=50,
         description="Known registry rows that may be gone at once and count as taken away, in all. Beyond either "
         "limit, and where the table is empty, the registry is in doubt until `provisioning apply --approve`.",
     )
-    allow_http_hosts: Hosts = Field(
+    allow_http_hosts: kinds.Hosts = Field(
         default=(),
         description="Hosts that Clerk's, Twenty's and the alerts' URLs may name with http://, as a JSON list. Keys, "
         "passwords and session tokens are readable to everyone on the way there. This machine needs no mention.",
         examples=['["twenty.internal"]'],
     )
-    clerk_base_url: HttpUrl = Field(
+    clerk_base_url: kinds.HttpUrl = Field(
         default="https://api.clerk.com/v1",
         description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
     )
-    clerk_secret_key: ClerkKey = Field(description="Clerk's secret key.", examples=["sk_live_..."])
-    clerk_requests_per_10_seconds: Positive = Field(
+    clerk_secret_key: kinds.ClerkKey = Field(description="Clerk's secret key.", examples=["sk_live_..."])
+    clerk_requests_per_10_seconds: kinds.Positive = Field(
         default=1000,
         description="Backend API calls that Clerk allows in 10 s (1000 in production, 100 in development).",
     )
-    clerk_issuers: tuple[IssuerUrl, ...] = Field(
+    clerk_issuers: tuple[kinds.IssuerUrl, ...] = Field(
         default=(),
         description="Clerk's Frontend API URLs whose session tokens are accepted (their claim `iss`), as a JSON list. "
         "Without any, no session is. Several have to be of the one instance that the secret key is of.",
         examples=['["https://clerk.example.com"]'],
     )
-    clerk_jwks_url: IssuerUrl | None = Field(
+    clerk_jwks_url: kinds.IssuerUrl | None = Field(
         default=None,
         description="Where Clerk's public keys are; unset: ISSUER/.well-known/jwks.json of each issuer. "
         "https://api.clerk.com/v1/jwks is asked with the secret key. Only with one issuer.",
         examples=["https://api.clerk.com/v1/jwks"],
     )
-    clerk_authorized_parties: tuple[Origin, ...] = Field(
+    clerk_authorized_parties: tuple[kinds.Origin, ...] = Field(
         default=(),
         description="Origins whose session tokens are accepted (their claim `azp`), as a JSON list. Set it: without "
         "any, a token that was made for another application of the same Clerk instance is accepted too.",
         examples=['["https://app.example.com"]'],
     )
-    clerk_keys_stale_seconds: Seconds = Field(
+    clerk_keys_stale_seconds: kinds.Seconds = Field(
         default=3600.0, description="How long we trust known public keys of Clerk while we cannot read them anew."
     )
-    clerk_look_share: SomeShare = Field(
+    clerk_look_share: kinds.SomeShare = Field(
         default=0.1,
         description="Share of Clerk's Backend API calls that member checks behind sessions may use. Beyond it, "
         "the token and the ledger decide.",
@@ -126,7 +110,9 @@ class GatewaySettings(BaseSettings):
     member_default_role: str = Field(
         default="Member", min_length=1, description="Label of the Twenty role for every other Clerk role."
     )
-    request_timeout_seconds: Wait = Field(default=30.0, description="Longest wait for one answer of Clerk or Twenty.")
+    request_timeout_seconds: kinds.Wait = Field(
+        default=30.0, description="Longest wait for one answer of Clerk or Twenty."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -144,13 +130,13 @@ class GatewaySettings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _cleaned(cls, value: Any) -> Any:
-        return cleaned(value)
+        return kinds.cleaned(value)
 
     @field_validator("clerk_base_url", mode="after")
     @classmethod
     def _clerk_encrypted(cls, url: str, info: ValidationInfo) -> str:
         # the field of the exceptions stands before all fields of URLs, so that it is known here
-        encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
+        kinds.encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
         return url
 
     @field_validator("registry_excluded_statuses", mode="after")

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from psycopg.conninfo import make_conninfo
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
+from provisioning_pipeline.settings import types as kinds
 from provisioning_pipeline.settings.environment import environment_faults
 from provisioning_pipeline.settings.faults import SettingsError, fault_lines
 from provisioning_pipeline.settings.gateway import GatewaySettings
@@ -18,34 +19,6 @@ from provisioning_pipeline.settings.twenty_server import (
     TwentyServer,
     checked_servers,
 )
-from provisioning_pipeline.settings.types import (
-    MOST_COUNT,
-    MOST_DAYS,
-    MOST_SECONDS,
-    MOST_WAIT_SECONDS,
-    Concurrency,
-    Count,
-    DatabaseUser,
-    Days,
-    Email,
-    Folder,
-    HttpUrl,
-    MemberPasswordKey,
-    Names,
-    Pattern,
-    Place,
-    Positive,
-    PostgresUrl,
-    Readers,
-    ReportPassword,
-    Seconds,
-    SecretHttpUrl,
-    ServicePassword,
-    Share,
-    SomeShare,
-    Wait,
-    encrypted,
-)
 
 Kind = TypeVar("Kind", bound=GatewaySettings)
 _LONGEST_NAME = 63
@@ -55,34 +28,34 @@ _LONGEST_NAME = 63
 class Settings(GatewaySettings):
     """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
-    tenant_cluster_url: PostgresUrl = Field(
+    tenant_cluster_url: kinds.PostgresUrl = Field(
         description="Any database of the cluster that holds the tenant databases. Its user should have no rights but "
         "those that docs/installation.md lists: you may not trust the owner of a tenant database.",
         examples=["postgresql://provisioning_tenants:secret@db.example.com:5432/postgres"],
     )
-    tenant_database_user: DatabaseUser | None = Field(
+    tenant_database_user: kinds.DatabaseUser | None = Field(
         default=None,
         description="User under which tenant databases are opened; {database} stands for the database's name, so that "
         "each can have a user of its own. Unset: the user of PROVISIONING_TENANT_CLUSTER_URL.",
         examples=["provisioning_{database}"],
     )
-    twenty_base_url: HttpUrl | None = Field(
+    twenty_base_url: kinds.HttpUrl | None = Field(
         default=None,
         description="Base URL of the one Twenty server (or use PROVISIONING_TWENTY_SERVERS).",
         examples=["https://crm.example.com"],
     )
-    twenty_database_url: PostgresUrl | None = Field(
+    twenty_database_url: kinds.PostgresUrl | None = Field(
         default=None,
         description="Database of that server; read, and written to for half members and rows that no call clears.",
         examples=["postgresql://reader:secret@db.example.com:5432/twenty"],
     )
-    twenty_service_email: Email | None = Field(
+    twenty_service_email: kinds.Email | None = Field(
         default=None,
         min_length=3,
         description="E-mail of the service account: a server admin that creates and owns every workspace.",
         examples=["provisioner@example.com"],
     )
-    twenty_service_password: ServicePassword | None = Field(
+    twenty_service_password: kinds.ServicePassword | None = Field(
         default=None,
         min_length=8,
         max_length=50,
@@ -92,7 +65,7 @@ class Settings(GatewaySettings):
     twenty_capacity: int | None = Field(
         default=None,
         ge=0,
-        le=MOST_COUNT,
+        le=kinds.MOST_COUNT,
         description="Most workspaces on that server; unset = no limit of ours (Twenty itself allows 5 without a key).",
         examples=["5"],
     )
@@ -107,7 +80,7 @@ class Settings(GatewaySettings):
             '"service_password": "a-long-random-password", "capacity": 5}]'
         ],
     )
-    clerk_share: SomeShare = Field(
+    clerk_share: kinds.SomeShare = Field(
         default=0.8, description="Share of these calls that a run may use; the rest is left to your own use of Clerk."
     )
     clerk_webhook_secret: SecretStr | None = Field(
@@ -156,11 +129,11 @@ class Settings(GatewaySettings):
         "after `removals` of members, who could all read it, or `never`. We renew a link that is off and "
         "that we turn on for a join in any case.",
     )
-    harm_share: Share = Field(
+    harm_share: kinds.Share = Field(
         default=0.1,
         description="Removals and demotions that a run may make in a tenant: share of its members, at least one.",
     )
-    harm_most: Count = Field(
+    harm_most: kinds.Count = Field(
         default=50,
         description="Removals and demotions that a run may make in all. Beyond either limit they wait for "
         "`provisioning apply --approve`.",
@@ -170,7 +143,7 @@ class Settings(GatewaySettings):
         description="What happens to onboarding rows in a tenant's own database that no Twenty server serves: "
         "`repair` (we remove them by SQL and store them for `provisioning undo`) or `report`.",
     )
-    tenant_database_connections: Concurrency = Field(default=8, description="Tenant databases inspected at once.")
+    tenant_database_connections: kinds.Concurrency = Field(default=8, description="Tenant databases inspected at once.")
     tenant_database_rows: int = Field(
         default=10_000,
         ge=1_000,
@@ -178,7 +151,7 @@ class Settings(GatewaySettings):
         description="Relevant rows of one table in a tenant's own database, and 800 bytes for each of all tables "
         "together. We report a database with more and do not read it; a run needs memory in proportion.",
     )
-    full_look_seconds: Seconds = Field(
+    full_look_seconds: kinds.Seconds = Field(
         default=86400, description="We inspect a tenant database again after this time, even if nothing wrote to it."
     )
     onboarding_people: Literal["ours", "everyone"] = Field(
@@ -191,21 +164,21 @@ class Settings(GatewaySettings):
         description="Add members of a tenant's workspace that was inserted by SQL, if Clerk does not know them at "
         "all, to its proper workspace.",
     )
-    take_over_domains: Names = Field(
+    take_over_domains: kinds.Names = Field(
         default=(),
         description="Domains whose addresses may be taken over into any tenant, as a JSON list, besides the tenant's "
         "own: those of its members at Clerk and of its admins, except public mailbox providers.",
         examples=['["acme.com"]'],
     )
-    take_over_per_tenant: Count = Field(
+    take_over_per_tenant: kinds.Count = Field(
         default=10, description="People that we take over into one tenant without an approval, over all runs."
     )
-    take_over_most: Count = Field(
+    take_over_most: kinds.Count = Field(
         default=50,
         description="People that one run takes over without an approval. Beyond either limit they wait for "
         "`provisioning apply --approve`.",
     )
-    tenant_manager_roles: Names = Field(
+    tenant_manager_roles: kinds.Names = Field(
         default=(),
         description="PostgreSQL roles of the tenant manager, as a JSON list; superusers always count. We take no one "
         "over from a tenant database that belongs to another role. Unset: the owner of the registry's "
@@ -217,38 +190,38 @@ class Settings(GatewaySettings):
         description="Set a complete workspace in a tenant database that was inserted by SQL and left in "
         "PENDING_CREATION to ACTIVE.",
     )
-    verify_sample: Count = Field(
+    verify_sample: kinds.Count = Field(
         default=3,
         description="Members of each tenant, besides its admin, whose login a verification proves; others each time.",
     )
-    member_password_key: MemberPasswordKey = Field(
+    member_password_key: kinds.MemberPasswordKey = Field(
         min_length=16,
         description="Secret from which the passwords of accounts that we create are derived; "
         "never change it once accounts exist.",
         examples=["the output of: openssl rand -hex 32"],
     )
-    report_path: Folder = Field(
+    report_path: kinds.Folder = Field(
         default=Path("reports"), description="Folder for the reports.", examples=["/var/lib/provisioning/reports"]
     )
-    tables_path: Place | None = Field(
+    tables_path: kinds.Place | None = Field(
         default=None,
         description="Where tables (Parquet), plans and the values between Dagster steps are stored: a folder, or an "
         "object store such as s3://bucket/prefix (install its fsspec package, here s3fs). Unset: the folder `tables` "
         "beside the reports. Steps on several machines need a place that all of them reach.",
         examples=["s3://company-provisioning/tables"],
     )
-    files_readable_by: Readers = Field(
+    files_readable_by: kinds.Readers = Field(
         default="owner",
         description="Who on this machine may read reports, tables, plans and the values between Dagster steps, which "
         "hold e-mail addresses: `owner` (the user that runs the process), `group` (its group, too) or `everyone`.",
         examples=["group"],
     )
-    dagster_url: HttpUrl | None = Field(
+    dagster_url: kinds.HttpUrl | None = Field(
         default=None,
         description="Base URL of Dagster's web server, so that reports and alerts can link to a run.",
         examples=["https://dagster.example.com"],
     )
-    dagster_graphql_url: HttpUrl | None = Field(
+    dagster_graphql_url: kinds.HttpUrl | None = Field(
         default=None,
         description="Dagster's GraphQL endpoint, through which `provisioning serve` launches runs; unset: "
         "PROVISIONING_DAGSTER_URL with /graphql. With neither, it requests a review, and the sensor launches.",
@@ -261,28 +234,28 @@ class Settings(GatewaySettings):
         "work on this ledger, or the only one that has the job.",
         examples=["provisioning_pipeline"],
     )
-    api_url: HttpUrl | None = Field(
+    api_url: kinds.HttpUrl | None = Field(
         default=None,
         description="Base URL of `provisioning serve`, so that assets in Dagster can link to the report's page.",
         examples=["https://provisioning.example.com"],
     )
-    report_password: ReportPassword | None = Field(
+    report_password: kinds.ReportPassword | None = Field(
         default=None,
         min_length=12,
         description="Password (any user name) for reports and timelines that `provisioning serve` shows; without it "
         "only callers on the same machine see them.",
         examples=["a-long-random-password"],
     )
-    key_requests_per_minute: Positive = Field(
+    key_requests_per_minute: kinds.Positive = Field(
         default=600,
         description="Requests that one API key may send in a minute to one process of `provisioning serve`.",
     )
-    key_tenants_without_database: Positive = Field(
+    key_tenants_without_database: kinds.Positive = Field(
         default=20,
         description="Tenants whose database does not exist that one API key may have registered at a time; one more is "
         "refused with 409 until their databases are there, or their rows are gone.",
     )
-    sign_ins_per_minute: Positive = Field(
+    sign_ins_per_minute: kinds.Positive = Field(
         default=10, description="One-time sign-ins to Twenty that one member may ask for in a minute of one process."
     )
     impersonated_sign_in: bool = Field(
@@ -296,7 +269,7 @@ class Settings(GatewaySettings):
         "PROVISIONING_MEMBERS_UNPROVEN) sign in to Twenty over HTTP. The person who signed that account up has its "
         "password, and sees everything that the member does there.",
     )
-    alert_webhook_url: SecretHttpUrl | None = Field(
+    alert_webhook_url: kinds.SecretHttpUrl | None = Field(
         default=None,
         description="Where alerts are posted: an incoming webhook of Slack, or of anything that takes the same JSON. "
         "Without it no alert leaves.",
@@ -305,33 +278,35 @@ class Settings(GatewaySettings):
     report_fresh_hours: float = Field(
         default=3.0,
         gt=0,
-        le=24 * MOST_DAYS,
+        le=24 * kinds.MOST_DAYS,
         description="The check report_is_fresh fails when no run over all tenants has finished for so long.",
     )
-    keep_outcomes_days: Days = Field(
+    keep_outcomes_days: kinds.Days = Field(
         default=90, description="How long the ledger retains what runs did and what drift they found."
     )
-    keep_timelines_days: Days = Field(
+    keep_timelines_days: kinds.Days = Field(
         default=365,
         description="How long the ledger retains changes of conditions in tenants' timelines, and the rows of runs.",
     )
-    keep_reports_days: Days = Field(default=30, description="How long report files and saved plans stay.")
-    keep_removed_rows_days: Days = Field(
+    keep_reports_days: kinds.Days = Field(default=30, description="How long report files and saved plans stay.")
+    keep_removed_rows_days: kinds.Days = Field(
         default=90,
         description="How long the ledger retains rows that we removed by SQL; after that no `provisioning undo` brings "
         "them back.",
     )
-    keep_dagster_days: Days = Field(default=30, description="How long finished runs and their events stay in Dagster.")
-    tenant_database_pattern: Pattern = Field(
+    keep_dagster_days: kinds.Days = Field(
+        default=30, description="How long finished runs and their events stay in Dagster."
+    )
+    tenant_database_pattern: kinds.Pattern = Field(
         default="^twenty_tenant_.+", description="PostgreSQL regular expression that tenant database names must match."
     )
-    tenant_database_excluded: Names = Field(
+    tenant_database_excluded: kinds.Names = Field(
         default=("twenty_tenant_template",), description="Databases that match but are no tenants, as a JSON list."
     )
     adopt_databases: bool = Field(
         default=True, description="Register a tenant database that the registry does not know."
     )
-    registry_pending_statuses: Names = Field(
+    registry_pending_statuses: kinds.Names = Field(
         default=("pending", "creating", "provisioning"),
         description="Registry statuses that become the ready status once a tenant is ready, as a JSON list.",
         examples=['["pending", "provisioning"]'],
@@ -342,20 +317,20 @@ class Settings(GatewaySettings):
         min_length=1,
         description="Name that the service account carries inside each workspace.",
     )
-    tenant_concurrency: Concurrency = Field(default=4, description="Tenants worked on at once.")
-    twenty_concurrency: Concurrency = Field(
+    tenant_concurrency: kinds.Concurrency = Field(default=4, description="Tenants worked on at once.")
+    twenty_concurrency: kinds.Concurrency = Field(
         default=8, description="Calls under way at once at one Twenty server; its sign-ups cost processor time."
     )
-    activation_timeout_seconds: Wait = Field(
+    activation_timeout_seconds: kinds.Wait = Field(
         default=180.0, description="Longest wait for the answer to the call that activates a workspace."
     )
     lock_wait_seconds: float = Field(
         default=120.0,
         ge=0,
-        le=MOST_WAIT_SECONDS,
+        le=kinds.MOST_WAIT_SECONDS,
         description="Longest wait for another process that works on the same tenant.",
     )
-    step_per_tenant_limit: Count = Field(
+    step_per_tenant_limit: kinds.Count = Field(
         default=20,
         description="Has no effect any more: tenants go in chunks of PROVISIONING_TENANTS_PER_CHUNK, however few they "
         "are. It is still accepted.",
@@ -373,14 +348,14 @@ class Settings(GatewaySettings):
         "until an operator switches them on in Dagster. What was switched there stays as it is.",
         examples=["stopped"],
     )
-    failure_threshold: Share = Field(
+    failure_threshold: kinds.Share = Field(
         default=0.5, description="A Dagster run fails when more than this share of the tenants it worked on failed."
     )
     retry_seconds: float = Field(
-        default=60.0, gt=0, le=MOST_SECONDS, description="First wait before a failed tenant is tried again."
+        default=60.0, gt=0, le=kinds.MOST_SECONDS, description="First wait before a failed tenant is tried again."
     )
     retry_most_seconds: float = Field(
-        default=3600.0, gt=0, le=MOST_SECONDS, description="Longest wait between two tries of a tenant."
+        default=3600.0, gt=0, le=kinds.MOST_SECONDS, description="Longest wait between two tries of a tenant."
     )
 
     @field_validator("twenty_base_url", "alert_webhook_url", mode="after")
@@ -388,7 +363,7 @@ class Settings(GatewaySettings):
     def _encrypted(cls, url: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
         if url is not None:
             text = url.get_secret_value() if isinstance(url, SecretStr) else url
-            encrypted(text, but_for=info.data.get("allow_http_hosts", ()))
+            kinds.encrypted(text, but_for=info.data.get("allow_http_hosts", ()))
         return url
 
     @field_validator("twenty_servers", mode="after")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from provisioning_pipeline.cli.exits import settings_or_exit
+from provisioning_pipeline.cli.exits import configured
 from provisioning_pipeline.settings.variables import unknown_variables
 
 SECRET = "c4nary-s3cret"
@@ -48,8 +48,8 @@ def test_a_command_says_it_first_also_where_the_settings_cannot_be_read(
 ) -> None:
     Path(".env").write_text(f"PROVISIONING_CLERK_SECRET_KEYS={SECRET}\n# a word\n", encoding="utf-8-sig")
     monkeypatch.setenv("PROVISIONING_WHATEVER", SECRET)
-    with pytest.raises(typer.Exit):
-        settings_or_exit()
+    with pytest.raises(typer.Exit), configured():
+        pass
     said = capsys.readouterr().err.splitlines()
     assert said[:2] == [
         "PROVISIONING_WHATEVER is no setting, so it is ignored. docs/configuration.md has them all.",

@@ -77,9 +77,7 @@ def one_sentence() -> Iterator[None]:
 
     try:
         yield
-    except SettingsError as error:
-        raise fail(error.faults, BAD_INPUT) from None
-    except PlanChanged as fault:
+    except (SettingsError, PlanChanged) as fault:
         raise fail(str(fault).split("\n"), BAD_INPUT) from None
     except (OtherLedger, UnknownPlan, UnknownSavedPlan, UnknownTenants) as fault:
         raise fail(str(fault), BAD_INPUT) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, configured, fail
-from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json, table
+from provisioning_pipeline.cli.terminal import say, say_json, show_rows
 from provisioning_pipeline.model.api_key import EVERY_SCOPE, Reach, Scope
 
 if TYPE_CHECKING:
@@ -104,12 +104,11 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     if not found:
         say("There is no key yet: `provisioning keys create NAME` makes one.")
         return
-    headings = ("id", "name", "state", "may", "with", "created", "expires", "last used")
-    shown = table(*headings, overflow="ellipsis")
+    cells = []
     for key in found:
         days = [f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)]
-        shown.add_row(key.id, plain(key.name), key.state(now), _scopes(key), plain(str(key.reach)), *days)
-    Terminal().print(shown)
+        cells.append((key.id, key.name, key.state(now), _scopes(key), str(key.reach), *days))
+    show_rows(("id", "name", "state", "may", "with", "created", "expires", "last used"), cells)
 
 
 @app.command()
@@ -145,12 +144,12 @@ def list_refusals(
     if not found:
         say("Nothing was refused.")
         return
-    shown = table("last", "times", "why", "key", "from", "tenant", "asked", "told", overflow="ellipsis")
+    cells = []
     for one in found:
         kind = one.kind
         texts = (kind.reason, kind.api_key_id, kind.address, kind.tenant, kind.route, one.detail)
-        shown.add_row(f"{one.last_at:%Y-%m-%d %H:%M}", str(one.times), *(plain(text) or "-" for text in texts))
-    Terminal().print(shown)
+        cells.append((f"{one.last_at:%Y-%m-%d %H:%M}", str(one.times), *(text or "-" for text in texts)))
+    show_rows(("last", "times", "why", "key", "from", "tenant", "asked", "told"), cells)
 
 
 def _refusal(one: "Refusals") -> dict[str, str | int | None]:

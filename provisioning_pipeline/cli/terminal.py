@@ -66,6 +66,14 @@ def table(*headings: str, pad_edge: bool = False, overflow: "OverflowMethod" = "
     return made
 
 
+def show_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print texts from outside as a table; what a narrow terminal has no room for is cut off."""
+    shown = table(*headings, overflow="ellipsis")
+    for row in rows:
+        shown.add_row(*map(plain, row))
+    Terminal().print(shown)
+
+
 def progress_bar(*, quiet: bool) -> "Progress":
     """A bar on standard error, which goes away at the end."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

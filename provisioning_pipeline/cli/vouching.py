@@ -2,12 +2,13 @@
 
 import asyncio
 import getpass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, agreed, configured, fail
-from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json, table
+from provisioning_pipeline.cli.terminal import say, say_json, show_rows
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
@@ -99,10 +100,10 @@ def _show(found: "list[ShutOut]", tenant: str) -> None:
     if not found:
         say(f"Every account of the members of {tenant} that was checked is proved to be theirs.")
         return
-    rows = table("e-mail", "name at Clerk", "server", "signed up", overflow="ellipsis")
-    for member in found:
-        rows.add_row(*map(plain, (member.email, member.name, member.server, f"{member.created_at:%Y-%m-%d %H:%M}")))
-    Terminal().print(rows)
+    show_rows(
+        ("e-mail", "name at Clerk", "server", "signed up"),
+        [(member.email, member.name, member.server, f"{member.created_at:%Y-%m-%d %H:%M}") for member in found],
+    )
 
 
 def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) -> None:
@@ -151,19 +152,11 @@ def _list(*, as_json: bool) -> None:
     if not found:
         say("No operator has vouched for any account.")
         return
-    rows = table("e-mail", "server", "vouched by", "when", "why", overflow="ellipsis")
-    for known in found:
-        when = f"{known.vouched_at:%Y-%m-%d %H:%M}"
-        rows.add_row(*map(plain, (known.email, known.server, known.vouched_by, when, known.why)))
-    Terminal().print(rows)
+    show_rows(
+        ("e-mail", "server", "vouched by", "when", "why"),
+        [(one.email, one.server, one.vouched_by, f"{one.vouched_at:%Y-%m-%d %H:%M}", one.why) for one in found],
+    )
 
 
 def _row(known: "Vouched") -> dict[str, str]:
-    return {
-        "email": known.email,
-        "server": known.server,
-        "twenty_user_id": known.twenty_user_id,
-        "vouched_by": known.vouched_by,
-        "why": known.why,
-        "vouched_at": known.vouched_at.isoformat(),
-    }
+    return asdict(known) | {"vouched_at": known.vouched_at.isoformat()}

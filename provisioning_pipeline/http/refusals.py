@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -89,15 +88,13 @@ class RefusalLog:
     async def _write(self) -> None:
         try:
             while self._pending:
-                batch: Sequence[Refusals] = list(self._pending.values())
-                self._pending.clear()
+                batch, self._pending = self._pending, {}
                 try:
-                    await self._ledger.ask(partial(add_refusals, found=batch), within=_WRITE_SECONDS)
+                    await self._ledger.ask(partial(add_refusals, found=list(batch.values())), within=_WRITE_SECONDS)
                 except LedgerAway:
                     self._rest_until = time.monotonic() + _REST_SECONDS
-                    later = list(self._pending.values())
-                    self._pending.clear()
-                    for one in (*batch, *later):
+                    later, self._pending = self._pending, batch
+                    for one in later.values():
                         self._add(one)
                     _LOG.warning("The ledger does not take what services were refused; the log has each of them.")
                     return

@@ -38,20 +38,15 @@ _HTML: dict[str, Any] = {
 }
 _PAGING: dict[str, Any] = {
     "parameters": [
-        {
-            "name": "limit",
-            "in": "query",
-            "required": False,
-            "description": "Events of one page.",
-            "schema": {"type": "integer", "minimum": 1, "maximum": _MOST_EVENTS, "default": MOST_EVENTS},
-        },
-        {
-            "name": "before",
-            "in": "query",
-            "required": False,
-            "description": "`next` of the page before, or a time such as 2026-08-01T12:00:00Z.",
-            "schema": {"type": "string"},
-        },
+        {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+        for name, description, schema in (
+            (
+                "limit",
+                "Events of one page.",
+                {"type": "integer", "minimum": 1, "maximum": _MOST_EVENTS, "default": MOST_EVENTS},
+            ),
+            ("before", "`next` of the page before, or a time such as 2026-08-01T12:00:00Z.", {"type": "string"}),
+        )
     ]
 }
 _NO_RUN = "No run has finished yet. Launch the job reconcile_tenants in Dagster, or run `provisioning apply`."

@@ -43,12 +43,11 @@ _INSTEAD: Mapping[str, str] = {
     "currentschema": "is a parameter of JDBC: write options=-c%20search_path%3DNAME",
     "search_path": "is no parameter of libpq: write options=-c%20search_path%3DNAME",
     "statement_timeout": "is no parameter of libpq: write options=-c%20statement_timeout%3D30s",
-    "prepared_statements": "is no parameter of libpq: leave it out",
     "preparethreshold": "is a parameter of JDBC: leave it out",
     "timeout": "is no parameter of libpq: leave it out, a connection is waited for for 5 s",
-    "timezone": "is no parameter of libpq: leave it out",
-    "encoding": "is no parameter of libpq: leave it out",
-    "charset": "is no parameter of libpq: leave it out",
+    **dict.fromkeys(
+        ("prepared_statements", "timezone", "encoding", "charset"), "is no parameter of libpq: leave it out"
+    ),
 }
 """Parameters that other programs take, and what to write instead."""
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")

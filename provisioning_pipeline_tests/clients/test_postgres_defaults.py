@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from psycopg import errors
 
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.postgres_values import EARLIEST, LATEST
+from provisioning_pipeline.clients.postgres import EARLIEST, LATEST, Database
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres

@@ -4,7 +4,6 @@ Limits as in Clerk's OpenAPI of 2026-05-12: 500 objects on a page (more silently
 """
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -80,10 +79,8 @@ class ClerkClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.__aexit__()
 
     async def instance(self) -> dict[str, Any]:
         """The instance behind the key: `id` and `environment_type` (production, development, …).

@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from provisioning_pipeline.clients.http import plain_text
@@ -74,9 +73,7 @@ class TwentyClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
     async def sign_everybody_out(self) -> None:

@@ -152,7 +152,7 @@ class TwentyWire:
 
     async def close(self) -> None:
         """Let go of the connections to the server."""
-        await self._transport.__aexit__(None, None, None)
+        await self._transport.__aexit__()
 
     async def call(
         self,

@@ -256,8 +256,7 @@ async def read_whole(http: httpx.AsyncClient, method: str, url: str, arguments: 
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > MOST_BYTES:
-                why = f"HTTP {response.status_code} with a body of over {MOST_BYTES // (1024 * 1024)} MiB"
-                raise OddAnswer(why)
+                raise OddAnswer(f"HTTP {response.status_code} with a body of over {MOST_BYTES // (1024 * 1024)} MiB")
     # it is decompressed by now
     kept = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WIRE]
     return httpx.Response(response.status_code, headers=kept, content=bytes(body), request=response.request)

@@ -342,8 +342,7 @@ class Database:
 
     async def _take_a_place(self) -> None:
         if self._closed:
-            message = f"{self.system} was used after it was closed"
-            raise RuntimeError(message)
+            raise RuntimeError(f"{self.system} was used after it was closed")
         try:
             async with asyncio.timeout(_PLACE_SECONDS):
                 await self._places.acquire()

@@ -14,10 +14,9 @@ from provisioning_pipeline.clients import http
 from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault
 from provisioning_pipeline.clients.transport import CallCounter, Effect
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.answers import field_of
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking_by, onboarding_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError
-from provisioning_pipeline.clients.twenty.operations import ALL, Operation
+from provisioning_pipeline.clients.twenty.operations import ALL, Operation, field_of
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind

@@ -190,8 +190,7 @@ def _rsa_keys(status: int, body: bytes) -> tuple[dict[str, RSAPublicKey], bool]:
         ValueError: when it holds none.
     """
     if status != httpx.codes.OK or len(body) > _MOST_BYTES:
-        message = f"HTTP {status}, {len(body)} bytes"
-        raise ValueError(message)
+        raise ValueError(f"HTTP {status}, {len(body)} bytes")
     document = json.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None
     found: dict[str, RSAPublicKey] = {}
@@ -205,8 +204,7 @@ def _rsa_keys(status: int, body: bytes) -> tuple[dict[str, RSAPublicKey], bool]:
         else:
             found[entry["kid"]] = key
     if not found:
-        message = "no RSA key for signatures is among the answer"
-        raise ValueError(message)
+        raise ValueError("no RSA key for signatures is among the answer")
     return found, whole
 
 

@@ -10,7 +10,6 @@ from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, Door, SeenUser, Token
-from provisioning_pipeline.clients.twenty.answers import SeenWorkspace, Success
 from provisioning_pipeline.clients.twenty.contract import Surface
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyFault,
@@ -22,7 +21,7 @@ from provisioning_pipeline.clients.twenty.errors import (
     without_membership,
 )
 from provisioning_pipeline.clients.twenty.members import InviteLinks
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import Operation, SeenWorkspace, Success
 from provisioning_pipeline.clients.twenty.session import KnownServer, TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason

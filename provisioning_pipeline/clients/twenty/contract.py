@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from provisioning_pipeline.clients.http import OddAnswer
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.answers import TEXT, complaints_of, field_of
-from provisioning_pipeline.clients.twenty.errors import TwentyError
+from provisioning_pipeline.clients.twenty.errors import TwentyError, complaints_of
+from provisioning_pipeline.clients.twenty.operations import TEXT, field_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -205,8 +205,7 @@ def lacking_by(answer: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     errors = [TwentyError.of(complaint) for complaint in complaints]
     if any(error.code not in _OF_VALIDATION or error.message in _NO_COMPLAINT for error in errors):
-        why = f"a check of one operation failed ({errors[0].code or errors[0].message or 'no reason given'})"
-        raise OddAnswer(why)
+        raise OddAnswer(f"a check of one operation failed ({errors[0].code or errors[0].message or 'no reason given'})")
     return lacking(error.message for error in errors)
 
 

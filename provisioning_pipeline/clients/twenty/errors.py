@@ -4,10 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from provisioning_pipeline.clients.http import plain_text
-from provisioning_pipeline.clients.twenty.answers import complaints_of
+from provisioning_pipeline.clients.http import OddAnswer, plain_text
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+
+def complaints_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The errors of a GraphQL answer; empty when there are none.
+
+    Raises:
+        OddAnswer: when they are no list of GraphQL errors.
+    """
+    errors = body.get("errors")
+    if errors is None or errors == []:
+        return []
+    if not isinstance(errors, list) or not all(
+        isinstance(error, dict) and isinstance(error.get("message"), str) for error in errors
+    ):
+        raise OddAnswer("`errors` in its answer is no list of GraphQL errors")
+    return errors
 
 
 @dataclass(frozen=True, slots=True)

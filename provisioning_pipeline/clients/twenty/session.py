@@ -11,7 +11,6 @@ from provisioning_pipeline.clients.http import OddAnswerFault, plain_text
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
-from provisioning_pipeline.clients.twenty.answers import SignedIn
 from provisioning_pipeline.clients.twenty.contract import (
     OLDER_PROBE,
     READ_ONBOARDING,
@@ -34,7 +33,7 @@ from provisioning_pipeline.clients.twenty.errors import (
     service_account_refused,
     without_record,
 )
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import Operation, SignedIn
 from provisioning_pipeline.clients.twenty.wire import CONTRACT_CHECK, RECORDS_PATH, TwentyWire, issued
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault

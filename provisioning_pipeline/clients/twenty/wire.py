@@ -15,9 +15,8 @@ from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Token
-from provisioning_pipeline.clients.twenty.answers import IssuedToken, SignedIn, complaints_of, field_of
-from provisioning_pipeline.clients.twenty.errors import TwentyError, classify
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.errors import TwentyError, classify, complaints_of
+from provisioning_pipeline.clients.twenty.operations import IssuedToken, Operation, SignedIn, field_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer

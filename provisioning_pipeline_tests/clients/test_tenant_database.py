@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from provisioning_pipeline.clients import tenant_database
+from provisioning_pipeline.clients.postgres import Connection
 from provisioning_pipeline.clients.tenant_database import look
-from provisioning_pipeline.clients.tenant_reader import TenantReader
 from provisioning_pipeline.clients.twenty.members import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
@@ -308,26 +308,26 @@ async def test_a_table_that_somebody_holds_is_not_waited_for(tenant: Tenant) -> 
 async def test_a_database_dropped_while_it_is_looked_into_has_vanished(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = tenant_database._inside
+    begin = tenant_database.begin
 
-    async def dropped_first(reader: TenantReader, *rest: Any) -> Look:
+    async def dropped_first(connection: Connection, *rest: Any, **named: Any) -> Any:
         tenant.postgres.drop_database(tenant.name)
-        return await inside(reader, *rest)
+        return await begin(connection, *rest, **named)
 
-    monkeypatch.setattr(tenant_database, "_inside", dropped_first)
+    monkeypatch.setattr(tenant_database, "begin", dropped_first)
     found = await tenant.look()
     assert (found.vanished, found.reason) == (True, Reason.DATABASE_VANISHED)
 
 
 async def test_a_connection_that_is_cut_is_opened_once_more(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     tenant.hand_made(ANN)
-    inside, cuts = tenant_database._inside, iter([True, False])
+    begin, cuts = tenant_database.begin, iter([True, False])
 
-    async def cut_first(reader: TenantReader, *rest: Any) -> Look:
+    async def cut_first(connection: Connection, *rest: Any, **named: Any) -> Any:
         if next(cuts):
-            tenant.sql("SELECT pg_terminate_backend(%s, 5000)", reader.connection.info.backend_pid)
-        return await inside(reader, *rest)
+            tenant.sql("SELECT pg_terminate_backend(%s, 5000)", connection.info.backend_pid)
+        return await begin(connection, *rest, **named)
 
-    monkeypatch.setattr(tenant_database, "_inside", cut_first)
+    monkeypatch.setattr(tenant_database, "begin", cut_first)
     found = await tenant.look()
     assert (found.reason, len(found.workspaces)) == (None, 1)

@@ -261,7 +261,7 @@ async def test_whatever_is_answered_oddly_once_is_done_all_the_same(
         await opened.set_role(door, seen.workspace_member_id, await opened.role_id(door, "Admin"))
         await opened.set_name(door, seen.workspace_member_id, "Ada", "L")
         await cleared(opened, ada, door, "ONBOARDING_INSTALL_APPS_PENDING")
-        await opened.impersonate(seen.user_id, door)
+        await opened.impersonation_token(seen.user_id, door)
         await opened.invite_nobody(door)
         await opened.invite(door, "eve@x.test", None)
         assert await opened.withdraw_invitations(door, "eve@x.test") == 1
@@ -329,7 +329,7 @@ async def test_a_proxy_that_never_lets_one_check_through_is_told_and_the_server_
         return httpx.Response(200, json={"data": {"__typename": "Query"}})
 
     async with client("http://twenty.test") as opened:
-        opened._session._wire._transport._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+        opened._wire._transport._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
         with pytest.raises(Fault, match=r"contract check: HTTP 403 without GraphQL, but with an HTML page") as raised:
             await opened.check_contract()
     assert (raised.value.kind, raised.value.reason) == (FaultKind.TRANSIENT, Reason.SERVER_UNREACHABLE)
@@ -358,7 +358,7 @@ async def test_a_server_whose_settings_are_odd_is_asked_again_for_them(waits: li
     answers = iter([httpx.Response(200, html="<html>"), httpx.Response(502)])
 
     async with client(special_server) as opened:
-        transport = opened._session._wire._transport
+        transport = opened._wire._transport
         real = transport._client
 
         async def respond(request: httpx.Request) -> httpx.Response:

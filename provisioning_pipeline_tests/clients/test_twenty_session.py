@@ -85,7 +85,7 @@ async def test_a_dry_run_cannot_even_sign_in(server: StandInTwenty) -> None:
 async def test_a_token_shows_nothing_of_itself(server: StandInTwenty) -> None:
     async with ready(server) as opened:
         token = await opened.service_token()
-        assert token not in repr(vars(opened))
+        assert token.value not in repr(vars(opened))
         assert PASSWORD not in repr(vars(opened))
 
 
@@ -166,7 +166,7 @@ async def test_nobody_is_signed_in_to_the_workspace_that_took_over_an_address(se
             lambda: later.current_user(later.service_account, old),
             lambda: later.invite_links.read(old),
             lambda: later.current_user(ada, old),
-            lambda: later.login(ada, old),
+            lambda: later.login_token(ada, old),
         ):
             with pytest.raises(Fault, match=f"leads to workspace {new.workspace_id} by now") as raised:
                 await attempt()

@@ -443,7 +443,7 @@ class InviteLinks:
         Raises:
             Fault: INVITE_LINK_DISABLED when the workspace has none.
         """
-        answer = await self._session.call_as(self._session.service_account, door, operations.CURRENT_WORKSPACE)
+        answer = await self._session.call_in(door, operations.CURRENT_WORKSPACE)
         if not answer.invite_hash:
             raise Fault(
                 FaultKind.TENANT,
@@ -463,7 +463,7 @@ class InviteLinks:
 
     async def _switch(self, door: Door, *, enabled: bool) -> None:
         variables = {"isPublicInviteLinkEnabled": enabled}
-        await self._session.call_as(self._session.service_account, door, operations.UPDATE_WORKSPACE, variables)
+        await self._session.call_in(door, operations.UPDATE_WORKSPACE, variables)
 
     async def can_be_renewed(self) -> bool:
         """Whether this server has a call for it."""
@@ -475,5 +475,5 @@ class InviteLinks:
         Twenty takes any text (run on 2.21.0), so it gets what Twenty itself makes: a random UUID.
         """
         variables = {"inviteHash": str(uuid.uuid4())}
-        await self._session.call_as(self._session.service_account, door, operations.RENEW_INVITE_LINK, variables)
+        await self._session.call_in(door, operations.RENEW_INVITE_LINK, variables)
         return variables["inviteHash"]

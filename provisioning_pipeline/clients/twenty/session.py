@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.http import OddAnswerFault, plain_text
@@ -85,6 +85,12 @@ class TwentySession:
         self._first = asyncio.Lock()
         self._signing_in = asyncio.Lock()
         self._entering: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Let go of the connections to the server, and end the logins that are kept, unless others know them too."""
@@ -290,6 +296,10 @@ class TwentySession:
             token = await self.member_token(account, door)
             return await self._wire.call(operation, variables or {}, token, timeout_seconds)
 
+    async def call_in(self, door: Door, operation: Operation[T], variables: Mapping[str, Any] | None = None) -> T:
+        """Send an operation as the service account in that workspace."""
+        return await self.call_as(self.service_account, door, operation, variables)
+
     async def member_token(self, account: Account, door: Door) -> Token:
         """A token of that person in that workspace, kept until it is about to expire or is forgotten."""
         key = (account.email, door.workspace_id)
@@ -321,7 +331,7 @@ class TwentySession:
         for _ in range(_LOGINS_TRIED - 1):
             login_token = await self.login_token(account, door)
             try:
-                return await self.enter(account, door, login_token.value)
+                return await self.exchange(account, door, login_token.value)
             except Fault as fault:
                 if isinstance(fault, TwentyFault) and is_second_factor(fault.error):
                     if account.email == self.service_account.email:
@@ -329,12 +339,12 @@ class TwentySession:
                     if account.user_id:
                         # an impersonation asks for no second factor
                         impersonation = await self.impersonation_token(account.user_id, door)
-                        return await self.enter(account, door, impersonation.value)
+                        return await self.exchange(account, door, impersonation.value)
                 if not _is_used_up(fault):
                     raise
-        return await self.enter(account, door, (await self.login_token(account, door)).value)
+        return await self.exchange(account, door, (await self.login_token(account, door)).value)
 
-    async def enter(self, account: Account, door: Door, login_token: str) -> Token:
+    async def exchange(self, account: Account, door: Door, login_token: str) -> Token:
         """Exchange a login token, which may be good for once, for the token that is kept from now on.
 
         Raises:
@@ -373,14 +383,14 @@ class TwentySession:
             Fault: of kind SERVER, or when the server is away.
         """
         try:
-            await self.enter(account, door, login_token)
+            await self.exchange(account, door, login_token)
         except Fault as fault:
             second_factor = isinstance(fault, TwentyFault) and is_second_factor(fault.error)
             if not (second_factor or _is_used_up(fault)):
                 raise
 
     async def login_token(self, account: Account, door: Door) -> Token:
-        """What `enter` takes, or a browser at the workspace's /verify: by password, or by impersonation where no
+        """What `exchange` takes, or a browser at the workspace's /verify: by password, or by impersonation where no
         password of ours lets the person in.
 
         Raises:
@@ -417,7 +427,7 @@ class TwentySession:
             Fault: as `log_in`.
         """
         variables = {"userId": user_id, "workspaceId": door.workspace_id}
-        answer = await self.call_as(self.service_account, door, operations.IMPERSONATE, variables)
+        answer = await self.call_in(door, operations.IMPERSONATE, variables)
         return issued(answer.login_token)
 
 

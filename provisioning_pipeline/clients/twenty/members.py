@@ -50,6 +50,14 @@ class RosterEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberState:
+    """One person's membership of one workspace. `role` is the label of the role, None when there is none."""
+
+    user_id: str
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
     """Who belongs to one workspace, and all records that it keeps of people. E-mails are in lower case."""
 

@@ -13,6 +13,7 @@ from psycopg import errors
 
 from provisioning_pipeline.clients.onboarding_rows import remove_rows, rights_missing
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.twenty import accounts
 from provisioning_pipeline.clients.twenty.contract import TABLES, Catalogue, catalogue_of, not_twenty
 from provisioning_pipeline.clients.twenty.members import MemberRecords, MemberState
@@ -85,12 +86,12 @@ class TwentyDatabase:
             errors.UndefinedFunction,
             errors.DatatypeMismatch,
         ) as error:
-            raise await not_twenty(self._database, str(error).splitlines()[0]) from None
+            raise await not_twenty(self._database, first_line(error)) from None
         except errors.InsufficientPrivilege as error:
             raise Fault(
                 FaultKind.SERVER,
                 Reason.SERVER_DATABASE_UNREACHABLE,
-                f"{self._database.system} ({self._database.where}) may not be read: {str(error).splitlines()[0]}. "
+                f"{self._database.system} ({self._database.where}) may not be read: {first_line(error)}. "
                 "Grant our user USAGE on schema core and on those of the workspaces, and SELECT on their tables, or "
                 "pg_read_all_data.",
             ) from None
@@ -268,7 +269,7 @@ class TwentyDatabase:
                 FaultKind.TENANT,
                 Reason.DELETED_WORKSPACE_IN_USE,
                 f"The memberships of workspace {workspace_id}, which was deleted by SQL, cannot be ended: "
-                f'{str(error).splitlines()[0]}. Grant our user UPDATE on core."userWorkspace"; the next run does it.',
+                f'{first_line(error)}. Grant our user UPDATE on core."userWorkspace"; the next run does it.',
             ) from None
 
     async def was_deleted(self, email: str) -> bool:
@@ -365,7 +366,7 @@ class TwentyDatabase:
                 FaultKind.TENANT,
                 Reason.STEPS_PENDING,
                 f"No call of Twenty's clears {', '.join(sorted({flag.key for flag in planned}))}, and we may not "
-                f"remove these rows: {str(error).splitlines()[0]}. Grant our user SELECT, UPDATE and DELETE on "
+                f"remove these rows: {first_line(error)}. Grant our user SELECT, UPDATE and DELETE on "
                 'core."keyValuePair"; the next run removes them.',
             ) from None
 

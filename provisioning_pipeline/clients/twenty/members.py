@@ -1,16 +1,17 @@
-"""Who belongs to a workspace at Twenty: memberships, member records, and the link by which people join."""
+"""Who belongs to a workspace at Twenty: memberships, member records, and the link by which members join."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, LiteralString, NoReturn
 from uuid import UUID
 
-from psycopg import Error, errors, sql
+from psycopg import errors, sql
 
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Door, InviteLink
 from provisioning_pipeline.clients.twenty.session import TwentySession
@@ -93,22 +94,12 @@ def roster_of(memberships: Sequence[Row], records: Sequence[Row]) -> Roster:
     for record in records:
         if not record["deleted"]:
             living.setdefault(record["user_id"], record)
-    members = tuple(_entry(row, living.get(row["user_id"], _NO_RECORD)) for row in memberships)
-    return Roster(members, tuple(MemberRecord(**record) for record in records))
-
-
-_NO_RECORD: Row = {"id": None, "first_name": "", "last_name": ""}
-
-
-def _entry(membership: Row, record: Row) -> RosterEntry:
-    return RosterEntry(
-        user_id=membership["user_id"],
-        email=membership["email"],
-        role=membership["role"],
-        workspace_member_id=record["id"],
-        first_name=record["first_name"],
-        last_name=record["last_name"],
-    )
+    members = []
+    for row in memberships:
+        record = living.get(row["user_id"], {"id": None, "first_name": "", "last_name": ""})
+        names = {"first_name": record["first_name"], "last_name": record["last_name"]}
+        members.append(RosterEntry(**row, workspace_member_id=record["id"], **names))
+    return Roster(tuple(members), tuple(MemberRecord(**record) for record in records))
 
 
 _PAIRS: Final = ["".join(pair) for pair in product("0123456789abcdefghijklmnopqrstuvwxyz", repeat=2)]
@@ -188,8 +179,9 @@ class MemberRecords:
             if not readable:
                 return HalfMembers([], len(tables))
             ids = [table["workspace_id"] for table in readable]
+            query = sql.SQL(_HALF_MEMBERS).format(records=sql.SQL(" UNION ALL ".join(map(_arm, readable))))
             try:
-                rows = await self._database.fetch_tuples(_half_members_of(readable), [ids])
+                rows = await self._database.fetch_tuples(query, [ids])
             except _CHANGED_MEANWHILE:
                 if tries <= 1:
                     raise
@@ -327,20 +319,16 @@ class MemberRecords:
         try:
             yield self._repairs
         except errors.InsufficientPrivilege as error:
-            _refuse(f"{who}, and we may not mend it: {_first_line(error)}. Grant our user {right}; the next run does.")
+            _refuse(f"{who}, and we may not mend it: {first_line(error)}. Grant our user {right}; the next run does.")
         except (errors.IntegrityError, *_CHANGED_MEANWHILE) as error:
             _refuse(
-                f"{who}, and PostgreSQL refuses what would mend it: {_first_line(error)}. Remove them in Twenty "
+                f"{who}, and PostgreSQL refuses what would mend it: {first_line(error)}. Remove them in Twenty "
                 "(Settings > Members), or delete their membership; the next run adds them."
             )
 
 
 def _refuse(message: str) -> NoReturn:
     raise Fault(FaultKind.TENANT, Reason.HALF_MEMBER, message) from None
-
-
-def _first_line(error: Error) -> str:
-    return str(error).strip().split("\n")[0]
 
 
 def _text(column: str, columns: set[str]) -> sql.Composable:
@@ -351,28 +339,17 @@ def _deleted(columns: set[str]) -> sql.Composable:
     return sql.SQL('m."deletedAt" IS NOT NULL') if "deletedAt" in columns else sql.SQL("false")
 
 
-def _half_members_of(tables: Sequence[Mapping[str, object]]) -> sql.Composed:
-    """One query over the member tables of these workspaces, each with its id, table and columns."""
-    arms = " UNION ALL ".join(
-        _arm(str(table["workspace_id"]), str(table["quoted"]), set(_names(table["columns"]))) for table in tables
-    )
-    return sql.SQL(_HALF_MEMBERS).format(records=sql.SQL(arms))
-
-
-def _names(columns: object) -> Sequence[str]:
-    assert isinstance(columns, list)
-    return columns
-
-
-def _arm(workspace_id: str, table: str, columns: set[str]) -> str:
+def _arm(table: Row) -> str:
     """The records of one workspace; its id and table as PostgreSQL quotes them, for psycopg takes longer than it."""
+    columns = set(table["columns"])
     deleted = 'm."deletedAt" IS NOT NULL' if "deletedAt" in columns else "false"
     named = (
         "COALESCE(m.\"nameFirstName\", '') <> '' OR COALESCE(m.\"nameLastName\", '') <> ''"
         if {"nameFirstName", "nameLastName"} <= columns
         else "true"
     )
-    return f"SELECT '{workspace_id}'::uuid, m.\"userId\"::text, {deleted}, {named} FROM {table} m"  # noqa: S608  # quoted
+    of = f"'{table['workspace_id']}'::uuid"
+    return f'SELECT {of}, m."userId"::text, {deleted}, {named} FROM {table["quoted"]} m'  # noqa: S608  # quoted
 
 
 _MEMBER_TABLE: Final = "workspaceMember"

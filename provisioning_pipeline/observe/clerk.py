@@ -83,25 +83,25 @@ async def some_organizations(
 
 
 async def departures(clerk: ClerkClient, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Departure]:
-    """The second witness: which of these (organization id, user id) are gone, by a direct look at each.
+    """The second witness: which of these (organization id, user id) are gone, by a member check of each.
 
-    A pair is missing when that person is still there, and also when Clerk could not be asked.
+    A pair is missing when that member is still there, and also when Clerk could not be asked.
 
     Raises:
         Fault: of kind SERVER, when Clerk refuses the key or is not Clerk at all.
     """
 
-    async def look(pair: tuple[str, str]) -> Departure | None:
+    async def check(pair: tuple[str, str]) -> Departure | bool | None:
         try:
-            return await clerk.look_at(*pair)
+            return await clerk.standing(*pair)
         except Fault as fault:
             if fault.kind is FaultKind.SERVER:
                 raise
             return None
 
     wanted = list(dict.fromkeys(pairs))
-    seen = await _few_at_once(look, wanted)
-    return {pair: departure for pair, departure in zip(wanted, seen, strict=True) if departure is not None}
+    seen = await _few_at_once(check, wanted)
+    return {pair: found for pair, found in zip(wanted, seen, strict=True) if isinstance(found, Departure)}
 
 
 async def _members(clerk: ClerkClient, organization_id: str) -> Walk | Fault:

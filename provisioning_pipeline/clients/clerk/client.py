@@ -1,9 +1,9 @@
-"""Clerk's Backend API: lists proved whole or in doubt, a look at one person, and the two ids that we keep there.
+"""Clerk's Backend API: lists proved whole or in doubt, a check of one member, and the two ids that we store there.
 
 Limits as in Clerk's OpenAPI of 2026-05-12: 500 objects on a page (more silently answer 10), 100 ids in a call.
 """
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -48,7 +48,7 @@ class ClerkClient:
 
     Args:
         requests_per_10_seconds: calls that Clerk allows the instance.
-        share: part of them that everybody in this process may use together.
+        share: part of them that all of this process may use together.
     """
 
     def __init__(
@@ -121,10 +121,10 @@ class ClerkClient:
         """
         return await self._all(
             f"members of {organization_id}",
-            _members_path(organization_id),
+            _path("organizations", organization_id, "memberships"),
             _MEMBERS,
             membership_row,
-            missing=lambda: self._organization_missing(organization_id),
+            organization_id,
         )
 
     async def users(self) -> Walk:
@@ -148,7 +148,7 @@ class ClerkClient:
         return await self._by_ids("users", "user_id", user_ids, _page_of_users)
 
     async def known_emails(self, emails: Iterable[str]) -> frozenset[str]:
-        """Those of these e-mails that anybody at Clerk has, verified or not; all in lower case."""
+        """Those of these e-mails that any user at Clerk has, verified or not; all in lower case."""
         wanted = sorted({email.strip().lower() for email in emails})
         known: set[str] = set()
         for start in range(0, len(wanted), MOST_IDS_PER_CALL):
@@ -181,19 +181,10 @@ class ClerkClient:
         page = page_of([answer], organization_row)
         return next(iter(page.rows.values()), None)
 
-    # --- one person
-
-    async def look_at(self, organization_id: str, user_id: str) -> Departure | None:
-        """A direct look at whether a person is gone from an organization; None: still there, or not certain.
-
-        Raises:
-            Fault: when Clerk could not be asked.
-        """
-        found = await self.standing(organization_id, user_id)
-        return found if isinstance(found, Departure) else None
+    # --- one member
 
     async def standing(self, organization_id: str, user_id: str) -> Departure | bool:
-        """A direct look at one member: how they are gone, else True: an active member, or False: not certain.
+        """A member check: how one member is gone, else True: an active member, or False: not certain.
 
         An organization that Clerk does not know proves nothing: that may be another instance's key.
 
@@ -202,7 +193,7 @@ class ClerkClient:
         """
         listed, user = await both(
             self._get_if_there(
-                _members_path(organization_id),
+                _path("organizations", organization_id, "memberships"),
                 _MEMBERS,
                 lambda answer: (_data(answer), _total(answer)),
                 {"user_id": user_id, "limit": 1},
@@ -228,7 +219,7 @@ class ClerkClient:
     # --- writes
 
     async def store_workspace_id(self, organization_id: str, workspace_id: str | None) -> None:
-        """Keep the workspace id in the organization's public metadata, beside what is there; None takes it away.
+        """Store the workspace id in the organization's public metadata, beside what is there; None takes it away.
 
         Raises:
             Fault: ORGANIZATION_MISSING when Clerk knows no such organization.
@@ -241,7 +232,7 @@ class ClerkClient:
             raise await self._organization_missing(organization_id)
 
     async def store_external_id(self, user_id: str, external_id: str | None) -> None:
-        """Keep an id of ours as the user's `external_id`; None takes it away.
+        """Store an id of ours as the user's `external_id`; None takes it away.
 
         Raises:
             Fault: EXTERNAL_ID_TAKEN when another user has it, MEMBERS_GONE when Clerk knows no such user.
@@ -269,18 +260,18 @@ class ClerkClient:
         path: str,
         call: str,
         parse: Parse,
-        missing: Callable[[], Awaitable[Fault]] | None = None,
+        organization_id: str | None = None,
     ) -> Walk:
         def read(answer: Any) -> tuple[Page, int]:
             return page_of(_data(answer), parse), _total(answer)
 
         async def page_at(offset: int) -> tuple[Page, int]:
             parameters = {"limit": MOST_PER_PAGE, "offset": offset, "order_by": _OLDEST_FIRST}
-            if missing is None:
+            if organization_id is None:
                 return await self._get(path, call, read, parameters)
             found = await self._get_if_there(path, call, read, parameters)
             if found is None:
-                raise await missing()
+                raise await self._organization_missing(organization_id)
             return found
 
         return await by_offset(name, page_at)
@@ -384,10 +375,6 @@ class ClerkClient:
 
 def _path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
-
-
-def _members_path(organization_id: str) -> str:
-    return _path("organizations", organization_id, "memberships")
 
 
 def _total(answer: Any) -> int:

@@ -22,54 +22,27 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 
 COLUMNS: Final[Mapping[str, str]] = {
     f"{table}.{column}": kind
-    for table, columns in {
-        "appToken": {
-            "workspaceId": "uuid",
-            "type": "text",
-            "context": "jsonb",
-            "expiresAt": "time",
-            "deletedAt": "time",
-        },
-        "keyValuePair": {
-            "id": "uuid",
-            "userId": "uuid",
-            "workspaceId": "uuid",
-            "key": "text",
-            "value": "jsonb",
-            "type": "text",
-            "deletedAt": "time",
-        },
-        "objectMetadata": {"workspaceId": "uuid"},
-        "role": {"id": "uuid", "label": "text", "workspaceId": "uuid", "canUpdateAllSettings": "boolean"},
-        "roleTarget": {"roleId": "uuid", "userWorkspaceId": "uuid", "createdAt": "time", "updatedAt": "time"},
+    for table, kinds in {
+        "appToken": {"uuid": "workspaceId", "text": "type", "jsonb": "context", "time": "expiresAt deletedAt"},
+        "keyValuePair": {"uuid": "id userId workspaceId", "text": "key type", "jsonb": "value", "time": "deletedAt"},
+        "objectMetadata": {"uuid": "workspaceId"},
+        "role": {"uuid": "id workspaceId", "text": "label", "boolean": "canUpdateAllSettings"},
+        "roleTarget": {"uuid": "roleId userWorkspaceId", "time": "createdAt updatedAt"},
         "user": {
-            "id": "uuid",
-            "email": "text",
-            "isEmailVerified": "boolean",
-            "canAccessFullAdminPanel": "boolean",
-            "createdAt": "time",
-            "deletedAt": "time",
+            "uuid": "id",
+            "text": "email",
+            "boolean": "isEmailVerified canAccessFullAdminPanel",
+            "time": "createdAt deletedAt",
         },
-        "userWorkspace": {
-            "id": "uuid",
-            "userId": "uuid",
-            "workspaceId": "uuid",
-            "createdAt": "time",
-            "deletedAt": "time",
-        },
+        "userWorkspace": {"uuid": "id userId workspaceId", "time": "createdAt deletedAt"},
         "workspace": {
-            "id": "uuid",
-            "subdomain": "text",
-            "activationStatus": "text",
-            "databaseSchema": "text",
-            "defaultRoleId": "uuid",
-            "inviteHash": "text",
-            "createdAt": "time",
-            "updatedAt": "time",
-            "deletedAt": "time",
+            "uuid": "id defaultRoleId",
+            "text": "subdomain activationStatus databaseSchema inviteHash",
+            "time": "createdAt updatedAt deletedAt",
         },
     }.items()
-    for column, kind in columns.items()
+    for kind, names in kinds.items()
+    for column in names.split()
 }
 """What is read of schema core, with the kind of its values: an enum counts as text, and time is whatever has a date."""
 

@@ -38,7 +38,7 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         except Exception:  # noqa: BLE001  # it is the task's, and goes on below
             break
     if cancelled is not None:
-        # its failure is told by nobody else
+        # nothing else retrieves its failure
         task.exception()
         raise cancelled
     return task.result()
@@ -111,7 +111,7 @@ _limits: dict[tuple[str, int], RateLimit] = {}
 def shared_limit(key: str, calls: int) -> RateLimit:
     """The limit of `calls` in 10 seconds for this key; the same object for all who ask with the same values.
 
-    Kept for as long as the process lives: a limit that went with its last user would let the next one burst again.
+    It stays for as long as the process lives: a limit that went with its last user would let the next one burst again.
     """
     # a hash: the key itself should not be found in the memory of a limiter
     return _limits.setdefault((hashlib.sha256(key.encode()).hexdigest(), calls), RateLimit(calls))

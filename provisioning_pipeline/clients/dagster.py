@@ -78,7 +78,7 @@ class DagsterClient:
             job: its name.
             config: of the run.
             tags: of the run.
-            known: where the job is, if that is known; where several code locations have it, nothing else tells which
+            known: where the job is, if that is known; where several code locations have it, nothing else says which
                 one is meant.
 
         Raises:

@@ -211,7 +211,7 @@ def _no_number(word: str) -> NoReturn:
 def _without_halves(value: Any) -> Any:
     """Half an emoji, as a program leaves it that cuts texts, is JSON and no text: it becomes a replacement character.
 
-    The quick library refuses the whole answer for it, and everybody on a page with it.
+    The quick library refuses the whole answer for it, with every user on that page.
     """
     if isinstance(value, str):
         return _HALVES.sub("\ufffd", value)

@@ -98,7 +98,7 @@ async def rights_missing(database: Database) -> tuple[str, ...]:
 async def remove_rows(
     database: Database,
     planned: Sequence[Flag],
-    keep: Callable[[list[Row]], Awaitable[None]],
+    record: Callable[[list[Row]], Awaitable[None]],
     *,
     owner_is_trusted: bool = False,
 ) -> list[Row]:
@@ -110,7 +110,7 @@ async def remove_rows(
     Args:
         database: a tenant database or that of a Twenty server; one transaction in it.
         planned: as they were read.
-        keep: gets the whole rows and writes them down elsewhere, before they are deleted; when it raises, nothing is
+        record: gets the whole rows and writes them down elsewhere, before they are deleted; when it raises, nothing is
             deleted. Not called when there is nothing to delete.
         owner_is_trusted: it is a Twenty server's own database.
 
@@ -151,7 +151,7 @@ async def remove_rows(
             rows.append(_parsed(table, text))
         if not rows:
             return []
-        await keep(rows)
+        await record(rows)
         delete = sql.SQL("DELETE FROM {} WHERE id = ANY(%s::uuid[])").format(table.relation)
         cursor = await connection.execute(delete, [[row["id"] for row in rows]])
         _must_be_all(table, cursor.rowcount, rows)
@@ -159,14 +159,14 @@ async def remove_rows(
 
 
 async def activate_workspaces(
-    database: Database, planned: Sequence[str], keep: Callable[[list[Row]], Awaitable[None]]
+    database: Database, planned: Sequence[str], record: Callable[[list[Row]], Awaitable[None]]
 ) -> list[Row]:
     """Set those of the planned workspaces that are still in PENDING_CREATION to ACTIVE, all or none of them.
 
     Args:
         database: a tenant database; one transaction in it.
         planned: workspace ids.
-        keep: as in `remove_rows`.
+        record: as in `remove_rows`.
 
     Returns:
         `id` and `activationStatus` of each as they were before.
@@ -188,7 +188,7 @@ async def activate_workspaces(
         rows: list[Row] = [{"id": row_id, _STATUS: status} for row_id, status in await cursor.fetchall()]
         if not rows:
             return []
-        await keep(rows)
+        await record(rows)
         await _set_status(connection, table, rows, "ACTIVE")
     return rows
 
@@ -283,7 +283,7 @@ _LEVEL: Final = {"key": "key", "user": "userId", "workspace": "workspaceId"}
 
 
 def _parsed(table: HeldTable, text: str | None) -> Row:
-    """A whole row, as it can be kept.
+    """A whole row, as it can be recorded.
 
     Raises:
         Fault: when it is too large, or holds what JSON cannot say here.

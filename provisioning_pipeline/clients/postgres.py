@@ -40,7 +40,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
 P = ParamSpec("P")
-# what befalls a connection is told once, by the fault; psycopg's own words go where logs are set up
+# the fault alone reports what befalls a connection; psycopg's own words go where logs are set up
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ def with_database(url: str, name: str) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Host, port and database of a connection URL, for people."""
+    """Host, port and database of a connection URL, to be shown."""
     parameters = conninfo_to_dict(url)
     hosts = str(parameters.get("host") or "localhost").split(",")
     ports = str(parameters.get("port") or "").split(",")
@@ -194,7 +194,7 @@ class Database:
         system: what to call it in error texts, for example `The tenant registry`.
         unreachable: the reason that stands for "no connection".
         read_only: PostgreSQL refuses every write on these connections.
-        most_connections: how many this process uses at once, those outside the pool aside.
+        most_connections: how many this process uses at once, besides those outside the pool.
         patience_seconds: how long to wait for a server that restarts or has no connection free.
         most_of_all: how many connections a run opens there at most, for the advice where there are too few.
         owner_is_trusted: its owner does not mean to keep our sessions waiting.

@@ -101,14 +101,14 @@ _KNOWN: Final = (
     _Known(
         ("due to lock timeout",),
         Refusal.FINAL,
-        "The server answers, and a session holds a lock on that database's catalogue, which pg_locks tells; the next "
+        "The server answers, and a session holds a lock on that database's catalogue, which pg_locks shows; the next "
         "run looks again.",
     ),
     _Known(
         ("out of shared memory",),
         Refusal.UNKNOWN,
         "The server answers, and its memory for locks is full, most likely by one session that holds very many: SELECT "
-        "pid, count(*) FROM pg_locks GROUP BY pid ORDER BY 2 DESC tells which. End it with pg_terminate_backend.",
+        "pid, count(*) FROM pg_locks GROUP BY pid ORDER BY 2 DESC shows which. End it with pg_terminate_backend.",
     ),
     _Known(
         ("cannot connect to server", "server_login_retry", "query_wait_timeout", "pgbouncer"),

@@ -1,7 +1,7 @@
 """Tenant databases: what shows that something wrote to one, and an inspection of one.
 
-A tenant manager may leave a whole copy of Twenty's schema `core` there, a part of one, an older one, or none. Whoever
-owns such a database may mean harm. So it is read without a query over any table of theirs (`COPY`), by what the
+A tenant manager may leave a whole copy of Twenty's schema `core` there, a part of one, an older one, or none. The
+owner of such a database may mean harm. So it is read without a query over any table of theirs (`COPY`), by what the
 catalogue says (`tenant_catalogue`), with an end to bytes and seconds on our side (`Gate`), and what it says is
 text until it is proved to be more (`tenant_reader`).
 """
@@ -158,7 +158,7 @@ async def evidence(cluster: Database, names: Sequence[str] | None = None) -> dic
     DDL, after the database was made anew, and when PostgreSQL lost or reset its counters. Autovacuum may change it too.
 
     To be read before the look that it stands for: PostgreSQL counts a write only after its commit, up to a minute
-    later, so what the look does not see is not in the evidence either, and is told by a later one.
+    later, so what the look does not see is not in the evidence either, and a later one shows it.
     """
     (row,) = await cluster.fetch(_EVIDENCE, {"names": None if names is None else list(names)})
     return dict(row["evidence"])
@@ -220,7 +220,7 @@ async def look(
         name: the database to look into.
         evidence: as it was read before.
         looked_at: by the clock of the ledger's database.
-        most_rows: of one table that are kept. Of all tables together, 800 bytes for each are read.
+        most_rows: of one table that are taken. Of all tables together, 800 bytes for each are read.
         statement_seconds: how long one statement may take.
         seconds: how long all of it may take; a few more where the database may be gone.
     """
@@ -340,7 +340,7 @@ async def _is_gone(url: str, name: str) -> bool:
         return False
 
 
-# --- what is told -------------------------------------------------------------------------------------------------
+# --- what is reported ---------------------------------------------------------------------------------------------
 
 
 def kept_out(found: Look, waiting: int) -> Look:

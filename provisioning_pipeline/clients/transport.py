@@ -211,7 +211,7 @@ class Transport:
         """Send one request and return its answer, whatever its status, except redirects, 429 and 5xx.
 
         Tried again with backoff (and `Retry-After`), except a `CREATE` or `EXCHANGE` that may have taken place; once
-        only where no answer came in time. Cookies are never kept. A 429 that says when
+        only where no answer came in time. Cookies are never stored. A 429 that says when
         to come again stops all who share the limit until then.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Clerk: organizations, who belongs to them, and the people; of the whole instance or of named organizations."""
+"""Clerk: organizations, their members, and users; of the whole instance or of named organizations."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -40,7 +40,7 @@ async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
     doubts = [organizations.doubt, memberships.doubt, users.doubt]
     for name, walk in (("organization", organizations), ("membership", memberships)):
         if not walk.rows:
-            doubts.append(f"Clerk answers without a single {name}, which removes nobody.")
+            doubts.append(f"Clerk answers without a single {name}, which removes no one.")
     return ClerkSnapshot(
         _frame(ORGANIZATIONS, organizations.rows),
         _frame(MEMBERSHIPS, with_shared_values(memberships.rows)),

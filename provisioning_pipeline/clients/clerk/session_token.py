@@ -54,7 +54,7 @@ class _Verified:
 
 
 class SessionVerifier:
-    """Tells what a session token says, or why it is refused.
+    """Reads what a session token says, or why it is refused.
 
     A token that was verified is remembered until it expires or the keys change: its signature is checked once, its
     times at every request.
@@ -103,7 +103,7 @@ class SessionVerifier:
         """Whether another token that came along was signed for another user, or for another organization.
 
         It counts while it is good, and a little longer (`LATELY_SECONDS`). What Clerk has not signed as the session of
-        a user, and what ran out long ago, contradicts nothing: anybody may have planted it.
+        a user, and what ran out long ago, contradicts nothing: an attacker may have planted it.
 
         Raises:
             CannotTell: when no public key is known.
@@ -253,7 +253,7 @@ def _impersonator(claims: Mapping[str, Any]) -> str | None:
         return None
     act = claims["act"]
     subject = act.get("sub") if isinstance(act, dict) else None
-    # another person acts, whoever that is
+    # another person acts, though we do not know who
     return subject if _is_word(subject) else "unknown"
 
 

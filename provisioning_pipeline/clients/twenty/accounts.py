@@ -76,7 +76,7 @@ class Created:
 class InviteLink:
     """What lets one join a workspace without an e-mail, and whether Twenty takes it now.
 
-    A link that is off is refused to everybody, members included.
+    Twenty refuses a link that is off to everyone, members included.
     """
 
     hash: str

@@ -126,7 +126,7 @@ class TwentyClient(TwentySession):
     # --- members of a workspace, as the service account ------------------------------------------------------------
 
     async def join(self, account: Account, door: Door, invite_hash: str) -> None:
-        """Make the account a member, creating it when it is new: two calls, after which its token is kept.
+        """Make the account a member, creating it when it is new: two calls, after which its token is stored.
 
         No e-mail is sent; joining twice is joining once. A person who has a member record but no membership gets
         the membership, with the default role, and keeps the record.
@@ -297,14 +297,16 @@ class TwentyClient(TwentySession):
             Fault: transient, busy or of the server; it proves nothing either way.
         """
         self.forget(account, door)
-        told = None
+        open_way = None
         if token is not None:
-            told = await _refusal("an access token from before", self._look(token))
-        if told is None and await self._invitations(door, account.email):
-            told = f"a personal invitation lets {account.email} join again by signing in (Twenty, Settings > Members)"
-        if told is None:
-            told = await _refusal("a new login", self._new_login(account, door))
-        return told
+            open_way = await _refusal("an access token from before", self._look(token))
+        if open_way is None and await self._invitations(door, account.email):
+            open_way = (
+                f"a personal invitation lets {account.email} join again by signing in (Twenty, Settings > Members)"
+            )
+        if open_way is None:
+            open_way = await _refusal("a new login", self._new_login(account, door))
+        return open_way
 
     async def _look(self, token: Token) -> None:
         try:

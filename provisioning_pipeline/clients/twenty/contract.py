@@ -244,7 +244,7 @@ _NO_COMPLAINT: Final = frozenset({"", "Internal server error", "Too many request
 
 
 def onboarding_of(answer: Mapping[str, Any]) -> Onboarding | None:
-    """What introspection with `READ_ONBOARDING` told; None when it told nothing."""
+    """What introspection with `READ_ONBOARDING` says; None when it says nothing."""
     try:
         data = answer["data"]
         statuses = [str(value["name"]) for value in data["__type"]["enumValues"]]

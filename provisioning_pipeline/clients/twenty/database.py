@@ -350,8 +350,8 @@ class TwentyDatabase:
         assert self._repairs is not None
         return await rights_missing(self._repairs)
 
-    async def remove_rows(self, planned: Sequence[Flag], keep: Callable[[list[Row]], Awaitable[None]]) -> list[Row]:
-        """Remove exactly these onboarding rows in one transaction; `keep` writes them down before they are gone.
+    async def remove_rows(self, planned: Sequence[Flag], record: Callable[[list[Row]], Awaitable[None]]) -> list[Row]:
+        """Remove exactly these onboarding rows in one transaction; `record` writes them down before they are gone.
 
         For rows that no call of Twenty's clears. Rows that changed meanwhile are left.
 
@@ -360,7 +360,7 @@ class TwentyDatabase:
         """
         assert self._repairs is not None
         try:
-            return await remove_rows(self._repairs, planned, keep, owner_is_trusted=True)
+            return await remove_rows(self._repairs, planned, record, owner_is_trusted=True)
         except errors.InsufficientPrivilege as error:
             raise Fault(
                 FaultKind.TENANT,

@@ -83,7 +83,7 @@ def is_expired_token(error: TwentyError) -> bool:
 
 
 def is_dead_token(error: TwentyError) -> bool:
-    """The token itself is no longer taken from anybody: it has run out, or was signed with another secret."""
+    """Twenty no longer takes the token from anyone: it has run out, or was signed with another secret."""
     return error.code == "UNAUTHENTICATED" and error.sub_code == "UNAUTHENTICATED"
 
 

@@ -60,7 +60,7 @@ class MemberState:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Who belongs to one workspace, and all records that it keeps of people. E-mails are in lower case."""
+    """Who belongs to one workspace, and all member records that it has. E-mails are in lower case."""
 
     members: tuple[RosterEntry, ...]
     records: tuple[MemberRecord, ...]
@@ -288,7 +288,7 @@ class MemberRecords:
     async def insert(self, workspace_id: str, entry: RosterEntry, first_name: str, last_name: str) -> None:
         """Make the record of a person who has a membership without one; everything else gets the table's defaults.
 
-        For whom no join can be made: an account with a password of its own, or our own account, without which no one
+        For accounts that cannot join: one with a password of its own, or our own, without which no one
         could give it its role back. Nothing is written when there is a record.
 
         Raises:
@@ -406,7 +406,7 @@ _COLUMNS: Final = """
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
 """
-"""From the catalogue, because information_schema hides what may not be read, and that must be told."""
+"""From the catalogue, because information_schema hides what may not be read, and that must be reported."""
 _MEMBER_RECORDS: LiteralString = """
     SELECT m.id::text AS id, {user_id} AS user_id, left(lower({email}), 400) AS email,
            COALESCE(left({first_name}, 400), '') AS first_name, COALESCE(left({last_name}, 400), '') AS last_name,
@@ -439,7 +439,7 @@ class InviteLinks:
         return InviteLink(answer.invite_hash, answer.is_public_invite_link_enabled)
 
     async def turn_on(self, door: Door) -> None:
-        """Let people join by the invite link; its hash stays the same."""
+        """Let new members join by the invite link; its hash stays the same."""
         await self._switch(door, enabled=True)
 
     async def turn_off(self, door: Door) -> None:

@@ -42,7 +42,7 @@ class HangingServer:
     async def watch(
         self, call: Coroutine[Any, Any, R], answers: Callable[[], Awaitable[object]] | None, *, writes: bool
     ) -> R:
-        """The answer to this call, as long as the server answers anybody.
+        """The answer to this call, as long as the server answers other calls.
 
         Args:
             call: any call, which may take long.
@@ -97,7 +97,7 @@ _CONFIG_PATH = "/client-config"
 CONTRACT_CHECK = "contract check"
 """Name under which the calls are counted that only ask what the server is, and whether it answers."""
 _UNGATED = frozenset({CONTRACT_CHECK, operations.ACTIVATE_WORKSPACE.name})
-"""One takes seconds of waiting, the other runs nothing: neither keeps anybody else waiting at the gate."""
+"""One takes seconds of waiting, the other runs nothing: neither keeps other calls waiting at the gate."""
 _GRAPHQL_STATUSES = frozenset({200, 201, 202, 400, 422})
 """Twenty answers its GraphQL errors with HTTP 200, and variables that do not fit with 400; any other status is that of
 something else at that address."""
@@ -296,7 +296,7 @@ class TwentyWire:
             ) from None
 
     async def server_config(self) -> dict[str, Any]:
-        """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
+        """What the server says about itself without a token (`/client-config`); empty when it says nothing."""
         async with self._gate:
             with suppress(OddAnswerFault):
                 # a server without that path answers with its front page

@@ -75,13 +75,19 @@ class RateLimit:
     async def turn(self) -> None:
         """Return when a call may be sent."""
         loop = asyncio.get_running_loop()
-        bucket = self._bucket(loop)
+        # a bucket keeps its loop alive, so that weak references to loops would never end
+        for closed in [known for known in list(self._buckets) if known.is_closed()]:
+            self._buckets.pop(closed, None)
+        if loop not in self._buckets:
+            # the +1: of calls that are 10 s apart, only one is within a window
+            trickle_per_second = (self.calls + 1 - self._burst) / WINDOW_SECONDS
+            self._buckets[loop] = AsyncLimiter(self._burst, self._burst / trickle_per_second)
         while True:
             wait = self._resume_at - loop.time()
             if wait > 0:
                 await asyncio.sleep(wait)
                 continue
-            await bucket.acquire()
+            await self._buckets[loop].acquire()
             if not self.held:  # another call may have been refused meanwhile
                 return
 
@@ -93,16 +99,6 @@ class RateLimit:
     def hold(self, seconds: float) -> None:
         """No call goes out for so long: the other side refused a call and said when to come again."""
         self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + seconds)
-
-    def _bucket(self, loop: asyncio.AbstractEventLoop) -> AsyncLimiter:
-        # a bucket keeps its loop alive, so that weak references to loops would never end
-        for closed in [known for known in list(self._buckets) if known.is_closed()]:
-            self._buckets.pop(closed, None)
-        if loop not in self._buckets:
-            # the +1: of calls that are 10 s apart, only one is within a window
-            trickle_per_second = (self.calls + 1 - self._burst) / WINDOW_SECONDS
-            self._buckets[loop] = AsyncLimiter(self._burst, self._burst / trickle_per_second)
-        return self._buckets[loop]
 
 
 _limits: dict[tuple[str, int], RateLimit] = {}

@@ -104,7 +104,10 @@ class DagsterClient:
             # the code location may have been renamed or reloaded since
             self._places.clear()
             raise DagsterAway(f"Dagster did not launch {job}: {outcome.get('__typename')}.")
-        return _run_id(outcome)
+        run_id = _mapping(outcome.get("run")).get("runId")
+        if not isinstance(run_id, str) or not run_id:
+            raise DagsterAway("Dagster launched a run and did not say which.")
+        return run_id
 
     async def is_under_way(self, run_id: str) -> bool:
         """Whether this run has not ended yet; a run that Dagster does not know has.
@@ -172,13 +175,6 @@ def _places_of(answer: Mapping[str, Any], job: str) -> list[Place]:
         ]
     except (KeyError, TypeError):
         raise DagsterAway("What answers under Dagster's address is no Dagster that is known here.") from None
-
-
-def _run_id(outcome: Mapping[str, Any]) -> str:
-    run_id = _mapping(outcome.get("run")).get("runId")
-    if not isinstance(run_id, str) or not run_id:
-        raise DagsterAway("Dagster launched a run and did not say which.")
-    return run_id
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -54,7 +54,8 @@ async def copied(
                 number += 1
                 begins(number)
                 while (line := await _line(pgconn)) is not None:
-                    yield number, _values(line)
+                    values = line.removesuffix(b"\n").split(b"\t")
+                    yield number, [None if value == b"\\N" else _text(value) for value in values]
     except Error:
         # the end of a connection comes after the server's reason for it
         if refused is None:
@@ -98,10 +99,6 @@ async def _ready(pgconn: PGconn, *, to_write: bool = False) -> None:
         loop.remove_reader(place)
         if to_write:
             loop.remove_writer(place)
-
-
-def _values(line: bytes) -> Line:
-    return [None if value == b"\\N" else _text(value) for value in line.removesuffix(b"\n").split(b"\t")]
 
 
 def _text(value: bytes) -> str:

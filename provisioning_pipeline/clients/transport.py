@@ -220,7 +220,13 @@ class Transport:
             Fault: before a write, from its guard: a lock under which it happens was lost.
         """
         return await self.ask(
-            method, path, name=name, effect=effect, read=_as_it_is, timeout_seconds=timeout_seconds, **arguments
+            method,
+            path,
+            name=name,
+            effect=effect,
+            read=lambda response: response,
+            timeout_seconds=timeout_seconds,
+            **arguments,
         )
 
     async def ask(
@@ -346,10 +352,6 @@ class _NoAnswer(Exception):
     slow: bool = False
     odd: bool = False
     message: str | None = None
-
-
-def _as_it_is(response: httpx.Response) -> httpx.Response:
-    return response
 
 
 def _worth_repeating(error: BaseException, effect: Effect) -> bool:

@@ -149,7 +149,11 @@ class PublicKeys:
             _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, in_words(error, self._url))
             return
         except (TimeoutError, ValueError, RecursionError) as error:
-            _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, _told(error))
+            _LOG.warning(
+                "Clerk's keys at %s cannot be read: %s",
+                self._url,
+                str(error) if isinstance(error, ValueError) else type(error).__name__,
+            )
             return
         now = self._clock()
         if whole:
@@ -215,7 +219,3 @@ def _rsa_key(entry: Any) -> RSAPublicKey | None:
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError):
         return None
     return key if isinstance(key, RSAPublicKey) and _LEAST_BITS <= key.key_size <= _MOST_BITS else None
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, ValueError) else type(error).__name__

@@ -72,15 +72,10 @@ class SessionVerifier:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._issuers = dict(issuers)
+        self.keys: Mapping[str, PublicKeys] = dict(issuers)
         self._parties = frozenset(authorized_parties)
         self._clock = clock
         self._verified: LRUCache[str, _Verified] = LRUCache(_REMEMBERED)
-
-    @property
-    def keys(self) -> Mapping[str, PublicKeys]:
-        """The keys by issuer."""
-        return self._issuers
 
     async def verify(self, token: str) -> Session:
         """What a token says.
@@ -92,8 +87,12 @@ class SessionVerifier:
         known = self._verified.get(token)
         if known is None or not known.keys.fresh or known.keys.generation != known.generation:
             known = await self._verified_now(token, known)
-        said, times = known.said, known.times
-        self._must_be_now(times)
+        said, (issued, begins, expires) = known.said, known.times
+        now = self._clock()
+        if now >= expires + LEEWAY_SECONDS:
+            raise Refused(Refusal.TOKEN_EXPIRED, "The session token has expired; get a new one from Clerk.")
+        if now < max(issued, begins) - LEEWAY_SECONDS:
+            raise Refused(Refusal.TOKEN_NOT_YET_VALID, "The session token is not valid yet; compare the clocks.")
         if isinstance(said, Refused):
             # a new object: one that is raised twice keeps the frames of both
             raise Refused(said.why, said.detail)
@@ -133,7 +132,7 @@ class SessionVerifier:
     async def _read(self, token: str) -> _Verified:
         kid, claims, signature = _unverified(token)
         issuer = claims.get("iss")
-        keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
+        keys = self.keys.get(issuer) if isinstance(issuer, str) else None
         if keys is None:
             raise Refused(Refusal.INVALID_TOKEN, _INVALID)
         try:
@@ -168,14 +167,6 @@ class SessionVerifier:
             workspace_id=None if workspace_id is None else str(workspace_id),
             impersonator=_impersonator(claims),
         )
-
-    def _must_be_now(self, times: _Times) -> None:
-        issued, begins, expires = times
-        now = self._clock()
-        if now >= expires + LEEWAY_SECONDS:
-            raise Refused(Refusal.TOKEN_EXPIRED, "The session token has expired; get a new one from Clerk.")
-        if now < max(issued, begins) - LEEWAY_SECONDS:
-            raise Refused(Refusal.TOKEN_NOT_YET_VALID, "The session token is not valid yet; compare the clocks.")
 
 
 def _unverified(token: str) -> tuple[str, Mapping[str, Any], bytes]:

@@ -4,25 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from provisioning_pipeline.clients.http import OddAnswer, plain_text
+from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-
-
-def complaints_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The errors of a GraphQL answer; empty when there are none.
-
-    Raises:
-        OddAnswer: when they are no list of GraphQL errors.
-    """
-    errors = body.get("errors")
-    if errors is None or errors == []:
-        return []
-    if not isinstance(errors, list) or not all(
-        isinstance(error, dict) and isinstance(error.get("message"), str) for error in errors
-    ):
-        raise OddAnswer("`errors` in its answer is no list of GraphQL errors")
-    return errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +16,6 @@ class TwentyError:
     message: str
     code: str
     sub_code: str
-
-    @staticmethod
-    def read(answer: Mapping[str, Any]) -> "TwentyError | None":
-        """The first error of an answer, if it has one.
-
-        Raises:
-            OddAnswer: when its errors are none of GraphQL's.
-        """
-        errors = complaints_of(answer)
-        return TwentyError.of(errors[0]) if errors else None
 
     @staticmethod
     def of(error: Mapping[str, Any]) -> "TwentyError":

@@ -211,7 +211,7 @@ class MemberRecords:
                 email=_text("userEmail", columns),
                 first_name=_text("nameFirstName", columns),
                 last_name=_text("nameLastName", columns),
-                deleted=_deleted(columns),
+                deleted=sql.SQL('m."deletedAt" IS NOT NULL' if "deletedAt" in columns else "false"),
                 table=sql.Identifier(schema, _MEMBER_TABLE),
                 age=_text("createdAt", columns),
             )
@@ -333,10 +333,6 @@ def _refuse(message: str) -> NoReturn:
 
 def _text(column: str, columns: set[str]) -> sql.Composable:
     return sql.SQL("m.{}::text").format(sql.Identifier(column)) if column in columns else sql.SQL("NULL::text")
-
-
-def _deleted(columns: set[str]) -> sql.Composable:
-    return sql.SQL('m."deletedAt" IS NOT NULL') if "deletedAt" in columns else sql.SQL("false")
 
 
 def _arm(table: Row) -> str:

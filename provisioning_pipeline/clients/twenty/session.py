@@ -359,21 +359,14 @@ class TwentySession:
             if not is_without_record(fault.error):
                 raise
             raise without_record(self.system, account.email, door.workspace_id, fault) from None
-        await self._must_lead_to(door, token)
-        return await self._store((account.email, door.workspace_id), token)
-
-    async def _must_lead_to(self, door: Door, token: Token) -> None:
-        """Twenty goes by the address alone, which may be another workspace's by now.
-
-        Raises:
-            Fault: WRONG_WORKSPACE.
-        """
+        # Twenty goes by the address alone, which may be another workspace's by now
         led_to = token.workspace_id
         if led_to is None:
             led_to = (await self._wire.call(operations.CURRENT_WORKSPACE, {}, token)).id
         if led_to != door.workspace_id:
             await self._wire.end(token)
             raise leads_elsewhere(self.system, door.url, door.workspace_id, led_to)
+        return await self._store((account.email, door.workspace_id), token)
 
     async def enter_by_gift(self, account: Account, door: Door, login_token: str) -> None:
         """Use the login token that came with another answer; where it leads nowhere, the next call signs in anew.

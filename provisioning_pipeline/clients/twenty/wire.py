@@ -15,7 +15,7 @@ from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Token
-from provisioning_pipeline.clients.twenty.errors import TwentyError, classify, complaints_of
+from provisioning_pipeline.clients.twenty.errors import TwentyError, classify
 from provisioning_pipeline.clients.twenty.operations import IssuedToken, Operation, SignedIn, field_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -187,9 +187,8 @@ class TwentyWire:
         timeout_seconds: float | None = None,
     ) -> Answer[T]:
         def read(body: Mapping[str, Any]) -> T:
-            error = TwentyError.read(body)
-            if error:
-                raise classify(error, call=operation.name, system=self.system)
+            if complaints := complaints_of(body):
+                raise classify(TwentyError.of(complaints[0]), call=operation.name, system=self.system)
             return field_of(body, operation.name, operation.answer)
 
         return await self.post(
@@ -312,6 +311,22 @@ class TwentyWire:
         return await self._transport.send(
             "POST", _PATH, name=CONTRACT_CHECK, effect=Effect.READ, json={"query": _ANSWERS}, headers=_bearer(token)
         )
+
+
+def complaints_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The errors of a GraphQL answer; empty when there are none.
+
+    Raises:
+        OddAnswer: when they are no list of GraphQL errors.
+    """
+    errors = body.get("errors")
+    if errors is None or errors == []:
+        return []
+    if not isinstance(errors, list) or not all(
+        isinstance(error, dict) and isinstance(error.get("message"), str) for error in errors
+    ):
+        raise OddAnswer("`errors` in its answer is no list of GraphQL errors")
+    return errors
 
 
 def issued(token: IssuedToken) -> Token:

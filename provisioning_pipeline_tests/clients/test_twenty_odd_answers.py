@@ -17,7 +17,7 @@ from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking_by, onboarding_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError
 from provisioning_pipeline.clients.twenty.operations import ALL, Operation, field_of
-from provisioning_pipeline.clients.twenty.wire import TwentyWire
+from provisioning_pipeline.clients.twenty.wire import TwentyWire, complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.faults import FaultKind as Injected
@@ -124,7 +124,7 @@ def reads(body: Mapping[str, Any], operation: Operation[Any]) -> None:
     """All that is ever made of a body."""
     for read in (
         lambda: field_of(body, operation.name, operation.answer),
-        lambda: TwentyError.read(body),
+        lambda: [TwentyError.of(complaint) for complaint in complaints_of(body)],
         lambda: lacking_by(body),
         lambda: onboarding_of(body),
     ):
@@ -350,7 +350,8 @@ def test_a_check_that_failed_for_another_reason_finds_nothing_missing(error: dic
 
 
 def test_errors_without_extensions_are_read() -> None:
-    assert TwentyError.read({"errors": [{"message": "a\x00b"}], "data": None}) == TwentyError("a b", "", "")
+    (complaint,) = complaints_of({"errors": [{"message": "a\x00b"}], "data": None})
+    assert TwentyError.of(complaint) == TwentyError("a b", "", "")
 
 
 async def test_a_server_whose_settings_are_odd_is_asked_again_for_them(waits: list[float], special: Any) -> None:

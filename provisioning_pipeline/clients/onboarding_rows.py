@@ -67,7 +67,7 @@ _INSERT: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of rows that were to be put back, by their ids. In the place of any other one is a newer row.
+    """What became of rows that were to be put back, by their ids. Any other one has a newer row in its place.
 
     Args:
         inserted: those that are there now because of us.

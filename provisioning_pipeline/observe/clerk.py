@@ -55,7 +55,7 @@ async def some_organizations(
 ) -> ClerkSnapshot:
     """These organizations and those with these slugs, their members, and the users among them.
 
-    One's trouble is never another's.
+    A failure of one never affects another.
 
     Raises:
         Fault: of kind SERVER, when Clerk refuses the key or is not Clerk at all.

@@ -108,7 +108,7 @@ def shared_clerk() -> Iterator[StandInClerk]:
 
 @pytest.fixture
 def clerk(shared_clerk: StandInClerk) -> StandInClerk:
-    """The shared Clerk, with nobody and no fault left from another test."""
+    """The shared Clerk, with no user and no fault left from another test."""
     shared_clerk.clear()
     return shared_clerk
 

@@ -37,13 +37,13 @@ class Tenant:
         return list(self.postgres.execute(self.name, statement, values or None))
 
     def write(self, *statements: str) -> None:
-        """In one session, whose counts are there for everybody before it ends."""
+        """In one session, whose counts others see before it ends."""
         with self.postgres.connect(self.name) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
                 connection.execute("SELECT pg_stat_force_next_flush()")
 
-    def hand_made(self, *members: SeededMember, slug: str = "acme", **options: Any) -> HandMadeWorkspace:
+    def insert(self, *members: SeededMember, slug: str = "acme", **options: Any) -> HandMadeWorkspace:
         with self.postgres.connect(self.name) as connection:
             return hand_made.insert_workspace(connection, slug, slug.title(), members, **options)
 

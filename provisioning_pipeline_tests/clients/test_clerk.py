@@ -83,7 +83,7 @@ async def test_a_user_is_told_with_the_verified_primary_address_only(clerk: Stan
         {"primary_email_address_id": None, "email_addresses": [{"id": None, "email_address": "a@x.test"}]},
         {"primary_email_address_id": "idn_1", "email_addresses": [{"id": "idn_1", "verification": None}]},
         {"primary_email_address_id": "idn_2", "email_addresses": [{"email_address": "a@x.test"}, {"id": "idn_1"}]},
-        # in lower case it is kate@x.test, who may be somebody else
+        # in lower case it is kate@x.test, which may be another user
         {
             "primary_email_address_id": "idn_1",
             "email_addresses": [

@@ -1,4 +1,4 @@
-"""Answers that are not Clerk's: asked for again, then a doubt by which nobody is missed; never the end of a run."""
+"""Answers that are not Clerk's: asked for again, then a doubt by which no member is missed; never the end of a run."""
 
 import json
 import unicodedata
@@ -36,7 +36,7 @@ LISTS = {
     "GET /users/count": lambda opened: opened.users(),
 }
 CLERKS = [name for name in ODD_ANSWERS if name not in ("list", "errors of another")]
-"""`[]` is a list of nobody, which the counts contradict."""
+"""`[]` is an empty list, which the counts contradict."""
 
 
 @pytest.mark.parametrize("operation", LISTS)
@@ -302,7 +302,7 @@ def test_what_is_no_json_is_an_odd__json(body: str | bytes) -> None:
         json_of(_json(body))
 
 
-def test_a_cut_emoji_costs_nobody_on_the_page_anything() -> None:
+def test_a_cut_emoji_costs_no_other_entry_of_the_page() -> None:
     entries = json_of(_json(r'[{"id": "org_1", "name": "A \ud83d", "slug": "a"}, {"id": "org_2", "name": "B"}]'))
     page = page_of(entries, organization_row)
     assert page.odd == ()

@@ -210,7 +210,7 @@ VISITOR = "visitor_of_connections"
 
 @pytest.fixture
 def visitor(sandbox_postgres: SandboxPostgres, shared: str) -> Iterator[str]:
-    """The URL of somebody who may connect."""
+    """The URL of a user who may connect."""
     role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(VISITOR), sql.Literal(PASSWORD))
     sandbox_postgres.execute("postgres", role)
     yield f"postgresql://{VISITOR}:{PASSWORD}@127.0.0.1:{sandbox_postgres.port}/connections"

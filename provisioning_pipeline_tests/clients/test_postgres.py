@@ -140,7 +140,7 @@ def test_another_database_of_the_same_server_has_any_name(name: str) -> None:
 async def test_a_database_that_goes_away_is_one_fault_and_says_nothing_by_itself(
     sandbox_postgres: SandboxPostgres, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # as on the command line, where nobody set up logs
+    # as on the command line, where no logs are set up
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     url = sandbox_postgres.create_database("leaving")
     async with database(url) as opened:

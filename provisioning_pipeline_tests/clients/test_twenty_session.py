@@ -1,4 +1,4 @@
-"""Signing in to a Twenty server: whose words are told, which tokens are kept, how many calls go at once."""
+"""Signing in to a Twenty server: whose words are reported, which tokens are stored, how many calls go at once."""
 
 import asyncio
 from typing import Any
@@ -180,7 +180,7 @@ async def test_nobody_is_signed_in_to_the_workspace_that_took_over_an_address(se
     assert seen.workspace_id == old.workspace_id
 
 
-# --- somebody whose password is not ours --------------------------------------------------------------------------
+# --- a member whose password is not ours --------------------------------------------------------------------------
 
 
 async def test_a_member_with_a_foreign_password_is_acted_for_by_impersonation(server: StandInTwenty) -> None:
@@ -247,7 +247,7 @@ async def test_no_more_calls_than_allowed_are_under_way_at_once(any_server: AnyS
     assert most == 3
 
 
-async def test_an_activation_holds_up_nobody(special: Any) -> None:
+async def test_an_activation_holds_up_no_other_call(special: Any) -> None:
     server = special(TwentyOptions(activation_seconds=0.5))
     async with client(server, concurrency=1) as opened:
         await opened.sign_up_service_account()

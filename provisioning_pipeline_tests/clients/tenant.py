@@ -1,4 +1,4 @@
-"""A tenant database to be filled by hand."""
+"""A tenant database to be filled by SQL."""
 
 import json
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ NUMBERS = count()
 
 
 class Tenant:
-    """A tenant database to be filled by hand."""
+    """A tenant database to be filled by SQL."""
 
     def __init__(self, postgres: SandboxPostgres, name: str) -> None:
         self.postgres, self.name = postgres, name
@@ -79,3 +79,8 @@ async def opened(url: str) -> AsyncIterator[Database]:
         url, system="The tenant cluster", unreachable=Reason.DATABASE_UNREACHABLE, read_only=True
     ) as database:
         yield database
+
+
+def registry(url: str, *, read_only: bool = False, **options: Any) -> Database:
+    """A database under the name of the registry."""
+    return Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only, **options)

@@ -13,13 +13,10 @@ from provisioning_pipeline.clients.postgres import Database, database_name, with
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
+from provisioning_pipeline_tests.clients.tenant import registry as database
 
 pytestmark = pytest.mark.anyio
 CANARY = "c4nary-s3cret"
-
-
-def database(url: str, *, read_only: bool = False) -> Database:
-    return Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only)
 
 
 async def fault_of(url: str) -> Fault:

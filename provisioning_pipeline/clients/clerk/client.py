@@ -345,9 +345,7 @@ class ClerkClient:
                 found = read(json_of(response))
                 self._is_clerk = True
                 return found
-            codes = _codes(response)
-            if response.status_code not in absent:
-                raise _refusal(response, name, codes)
+            _refused(response, name, absent)
             return None
 
         return await self._transport.ask(
@@ -361,10 +359,7 @@ class ClerkClient:
             if response.is_success:
                 _object(json_of(response))
                 return response.status_code, ""
-            codes = _codes(response)
-            if response.status_code not in expected:
-                raise _refusal(response, name, codes)
-            return response.status_code, codes
+            return response.status_code, _refused(response, name, expected)
 
         try:
             return await self._transport.ask("PATCH", path, name=name, effect=Effect.WRITE, read=answer, json=body)
@@ -416,33 +411,27 @@ def _user_of(membership: Any) -> str | None:
     return person.get("user_id") if isinstance(person, dict) else None
 
 
-def _refusal(response: httpx.Response, name: str, codes: str) -> Exception:
-    """What Clerk's own refusal asks of us."""
-    status = response.status_code
+def _refused(response: httpx.Response, name: str, expected: Container[int]) -> str:
+    """The codes of a refusal of Clerk's own, when it has one of these statuses.
+
+    Raises:
+        OddAnswer: when something in front of Clerk refused.
+        Fault: what any other status asks of us.
+    """
+    try:
+        codes = [error["code"] for error in json_of(response)["errors"]]
+    except (OddAnswer, KeyError, TypeError):
+        raise OddAnswer(answer_in_words(response)) from None
+    words, status = plain_text(", ".join(map(str, codes))) or "no reason given", response.status_code
+    if status in expected:
+        return words
     if status == 401:
-        return Fault(
+        raise Fault(
             FaultKind.SERVER,
             Reason.CREDENTIALS_REFUSED,
             f"Clerk refuses the secret key (HTTP {status}). Correct PROVISIONING_CLERK_SECRET_KEY.",
         )
     if status == 404:
         # of a list that Clerk has, or of a path of which it only seems that Clerk is behind it
-        return OddAnswer(f"HTTP 404, as if Clerk had no {name}")
-    return Fault(
-        FaultKind.TENANT,
-        Reason.CLERK_UNREACHABLE,
-        f"Clerk refused {name} (HTTP {status}): {codes}.",
-    )
-
-
-def _codes(response: httpx.Response) -> str:
-    """The codes of a refusal of Clerk's own.
-
-    Raises:
-        OddAnswer: when something in front of Clerk refused.
-    """
-    try:
-        codes = [error["code"] for error in json_of(response)["errors"]]
-    except (OddAnswer, KeyError, TypeError):
-        raise OddAnswer(answer_in_words(response)) from None
-    return plain_text(", ".join(map(str, codes))) or "no reason given"
+        raise OddAnswer(f"HTTP 404, as if Clerk had no {name}")
+    raise Fault(FaultKind.TENANT, Reason.CLERK_UNREACHABLE, f"Clerk refused {name} (HTTP {status}): {words}.")

@@ -38,7 +38,7 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         except Exception:  # noqa: BLE001  # it is the task's, and goes on below
             break
     if cancelled is not None:
-        # its failure is told by nobody else
+        # nothing else retrieves its failure
         task.exception()
         raise cancelled
     return task.result()
@@ -75,13 +75,19 @@ class RateLimit:
     async def turn(self) -> None:
         """Return when a call may be sent."""
         loop = asyncio.get_running_loop()
-        bucket = self._bucket(loop)
+        # a bucket keeps its loop alive, so that weak references to loops would never end
+        for closed in [known for known in list(self._buckets) if known.is_closed()]:
+            self._buckets.pop(closed, None)
+        if loop not in self._buckets:
+            # the +1: of calls that are 10 s apart, only one is within a window
+            trickle_per_second = (self.calls + 1 - self._burst) / WINDOW_SECONDS
+            self._buckets[loop] = AsyncLimiter(self._burst, self._burst / trickle_per_second)
         while True:
             wait = self._resume_at - loop.time()
             if wait > 0:
                 await asyncio.sleep(wait)
                 continue
-            await bucket.acquire()
+            await self._buckets[loop].acquire()
             if not self.held:  # another call may have been refused meanwhile
                 return
 
@@ -94,16 +100,6 @@ class RateLimit:
         """No call goes out for so long: the other side refused a call and said when to come again."""
         self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + seconds)
 
-    def _bucket(self, loop: asyncio.AbstractEventLoop) -> AsyncLimiter:
-        # a bucket keeps its loop alive, so that weak references to loops would never end
-        for closed in [known for known in list(self._buckets) if known.is_closed()]:
-            self._buckets.pop(closed, None)
-        if loop not in self._buckets:
-            # the +1: of calls that are 10 s apart, only one is within a window
-            trickle_per_second = (self.calls + 1 - self._burst) / WINDOW_SECONDS
-            self._buckets[loop] = AsyncLimiter(self._burst, self._burst / trickle_per_second)
-        return self._buckets[loop]
-
 
 _limits: dict[tuple[str, int], RateLimit] = {}
 
@@ -111,7 +107,7 @@ _limits: dict[tuple[str, int], RateLimit] = {}
 def shared_limit(key: str, calls: int) -> RateLimit:
     """The limit of `calls` in 10 seconds for this key; the same object for all who ask with the same values.
 
-    Kept for as long as the process lives: a limit that went with its last user would let the next one burst again.
+    It stays for as long as the process lives: a limit that went with its last user would let the next one burst again.
     """
     # a hash: the key itself should not be found in the memory of a limiter
     return _limits.setdefault((hashlib.sha256(key.encode()).hexdigest(), calls), RateLimit(calls))

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -65,9 +64,7 @@ class DagsterClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
@@ -81,7 +78,7 @@ class DagsterClient:
             job: its name.
             config: of the run.
             tags: of the run.
-            known: where the job is, if that is known; where several code locations have it, nothing else tells which
+            known: where the job is, if that is known; where several code locations have it, nothing else says which
                 one is meant.
 
         Raises:
@@ -107,7 +104,10 @@ class DagsterClient:
             # the code location may have been renamed or reloaded since
             self._places.clear()
             raise DagsterAway(f"Dagster did not launch {job}: {outcome.get('__typename')}.")
-        return _run_id(outcome)
+        run_id = _mapping(outcome.get("run")).get("runId")
+        if not isinstance(run_id, str) or not run_id:
+            raise DagsterAway("Dagster launched a run and did not say which.")
+        return run_id
 
     async def is_under_way(self, run_id: str) -> bool:
         """Whether this run has not ended yet; a run that Dagster does not know has.
@@ -175,13 +175,6 @@ def _places_of(answer: Mapping[str, Any], job: str) -> list[Place]:
         ]
     except (KeyError, TypeError):
         raise DagsterAway("What answers under Dagster's address is no Dagster that is known here.") from None
-
-
-def _run_id(outcome: Mapping[str, Any]) -> str:
-    run_id = _mapping(outcome.get("run")).get("runId")
-    if not isinstance(run_id, str) or not run_id:
-        raise DagsterAway("Dagster launched a run and did not say which.")
-    return run_id
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """A table that we write to, held so that nothing of its owner's runs with our rights meanwhile.
 
-The owner of a tenant database may be anybody. A temporary view of ours binds the table by its identity: no schema that
+The owner of a tenant database may be an enemy. A temporary view of ours binds the table by its identity: no schema that
 is renamed meanwhile leads anywhere else. The lock keeps its owner from giving it a trigger, a rule, a policy, an index,
 statistics, a constraint or a child, and only behind the lock the catalogue is asked what it has.
 """
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
 from psycopg import sql
 
@@ -33,7 +33,7 @@ _NODE: Final = re.compile(r"\{(\w*)")
 _FUNCTION: Final = re.compile(r":funcid (\d+)")
 _OPERATOR: Final = re.compile(r":opno (\d+)")
 
-FACTS: LiteralString = """
+_FACTS: LiteralString = """
     SELECT json_build_object(
         'kind', c.relkind, 'persistence', c.relpersistence,
         'row_security', c.relrowsecurity OR c.relforcerowsecurity,
@@ -93,10 +93,8 @@ FACTS: LiteralString = """
     )
     FROM pg_class c WHERE c.oid = %(oid)s
 """
-LIMITS: Final[Mapping[str, int]] = {"longest": _LONGEST_TREE, "most": _MOST_EXPRESSIONS}
-"""Parameters of `FACTS`, besides the table's `oid`."""
 
-HARMLESS: LiteralString = """
+_HARMLESS: LiteralString = """
     SELECT json_build_object(
         'functions', COALESCE((
             SELECT json_agg(p.oid::int8) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
@@ -182,18 +180,6 @@ class Harmless:
     makers: frozenset[int] = frozenset()
 
 
-def table_of(facts: Mapping[str, Any]) -> Table:
-    """The row of `FACTS`."""
-    return Table(
-        **{
-            **facts,
-            "columns": tuple(Column(**column) for column in facts["columns"]),
-            "expressions": tuple(Expression(**expression) for expression in facts["expressions"]),
-            "references": tuple(Reference(**reference) for reference in facts["references"]),
-        }
-    )
-
-
 def called(table: Table) -> tuple[list[int], list[int]]:
     """The functions and the operators that the table's expressions name, by OID."""
     trees = [expression.tree for expression in table.expressions]
@@ -217,7 +203,14 @@ def _dangers(table: Table, write: Write, columns: Collection[str], harmless: Har
     if table.kind != "r" or table.persistence != "p":
         yield "is no plain table that lasts"
     if write is not Write.LOOK_UP:
-        yield from _what_stands_on_it(table)
+        if table.row_security:
+            yield "has row security"
+        if table.inherits:
+            yield "is a part of another table, or has parts"
+        if table.rule is not None:
+            yield f"has a rule ({table.rule!r})"
+        if table.trigger is not None:
+            yield f"has a trigger ({table.trigger!r})"
         yield from _types(table, write, columns)
         yield from _foreign_keys(table, write, columns)
     if len(table.expressions) > _MOST_EXPRESSIONS:
@@ -225,17 +218,6 @@ def _dangers(table: Table, write: Write, columns: Collection[str], harmless: Har
     for expression in table.expressions:
         if _is_met(expression, write, columns) and not _is_harmless(expression, harmless):
             yield f"has a {expression.of} ({expression.name!r}) that calls more than built-in immutable functions"
-
-
-def _what_stands_on_it(table: Table) -> Iterator[str]:
-    if table.row_security:
-        yield "has row security"
-    if table.inherits:
-        yield "is a part of another table, or has parts"
-    if table.rule is not None:
-        yield f"has a rule ({table.rule!r})"
-    if table.trigger is not None:
-        yield f"has a trigger ({table.trigger!r})"
 
 
 def _types(table: Table, write: Write, columns: Collection[str]) -> Iterator[str]:
@@ -328,22 +310,14 @@ class HeldTable:
             Fault: when there is no such column.
         """
         if column not in self.columns:
-            raise self._is_older(f'column "{column}"')
+            raise self.is_older(f'column "{column}"')
         name = self.identifier(of, column)
         if self.columns[column].is_enum:
             return sql.SQL("pg_catalog.enum_out({})::pg_catalog.text").format(name)
         return sql.Composed([name])
 
-    def must_have_uuids(self) -> None:
-        """Ids are compared as what they are, so that an index finds them.
-
-        Raises:
-            Fault: when `id` is anything but a UUID.
-        """
-        if "id" not in self.columns or self.columns["id"].type != "uuid":
-            raise self._is_older('column "id" of type uuid')
-
-    def _is_older(self, lacking: str) -> Fault:
+    def is_older(self, lacking: str) -> Fault:
+        """What to say of a table that lacks something."""
         return Fault(
             FaultKind.TENANT,
             Reason.OLDER_SCHEMA,
@@ -364,18 +338,20 @@ async def held(
     """Hold a table of schema core until the end of this transaction.
 
     Args:
-        columns: as `table_safety.why_unsafe` takes them.
+        columns: as `why_unsafe` takes them.
         owner_is_trusted: it is Twenty's own database: nothing is refused there, and nothing locked.
 
     Raises:
-        Fault: when it could run code of its owner's; nothing of it ran.
+        Fault: when it could run code of its owner's, of which nothing ran; when its `id` is anything but a UUID.
         psycopg.Error: when there is no such table, or it may not be locked.
     """
     where = f"{database.system} ({database.where})"
     await connection.execute(_SET_UP)
     there = sql.Identifier(_SCHEMA, name)
     if owner_is_trusted:
-        yield _held(where, name, there, await _facts(connection, await _oid(connection, there)))
+        cursor = await connection.execute("SELECT %s::regclass::oid::int8", [there.as_string()])
+        ((oid,),) = await cursor.fetchall()
+        yield _held(where, name, there, await _facts(connection, oid))
         return
     await connection.execute(_NOT_CUT_OFF)
     oid = await _bind(connection, _VIEW, there)
@@ -391,13 +367,17 @@ async def held(
 
 
 def _held(where: str, name: str, relation: sql.Identifier, table: Table) -> HeldTable:
-    return HeldTable(
+    held_table = HeldTable(
         where,
         name,
         relation,
         {column.name: column for column in table.columns},
         {reference.constraint: reference.column for reference in table.references},
     )
+    # ids are compared as what they are, so that an index finds them
+    if "id" not in held_table.columns or held_table.columns["id"].type != "uuid":
+        raise held_table.is_older('column "id" of type uuid')
+    return held_table
 
 
 async def _hold_what_it_refers_to(connection: Connection, where: str, table: Table) -> list[str]:
@@ -425,16 +405,11 @@ async def _bind(connection: Connection, view: str, table: sql.Identifier) -> int
     return int(oid)
 
 
-async def _oid(connection: Connection, table: sql.Identifier) -> int:
-    cursor = await connection.execute("SELECT %s::regclass::oid::int8", [table.as_string()])
-    ((oid,),) = await cursor.fetchall()
-    return int(oid)
-
-
 async def _facts(connection: Connection, oid: int) -> Table:
-    cursor = await connection.execute(FACTS, {"oid": oid, **LIMITS})
+    cursor = await connection.execute(_FACTS, {"oid": oid, "longest": _LONGEST_TREE, "most": _MOST_EXPRESSIONS})
     ((facts,),) = await cursor.fetchall()
-    return table_of(facts)
+    parts = {"columns": Column, "expressions": Expression, "references": Reference}
+    return Table(**{**facts, **{name: tuple(kind(**part) for part in facts[name]) for name, kind in parts.items()}})
 
 
 async def _must_be_safe(
@@ -443,7 +418,7 @@ async def _must_be_safe(
     functions, operators = called(table)
     harmless = Harmless()
     if functions or operators:
-        cursor = await connection.execute(HARMLESS, {"functions": functions, "operators": operators})
+        cursor = await connection.execute(_HARMLESS, {"functions": functions, "operators": operators})
         ((found,),) = await cursor.fetchall()
         harmless = Harmless(**{kind: frozenset(oids) for kind, oids in found.items()})
     danger = why_unsafe(table, write, columns, harmless)

@@ -53,20 +53,18 @@ def http_client(
         ValueError: when the variable that names the proxy cannot be used; `load_settings` finds that before.
     """
     proxy = proxy_for(url)
+    address = proxy.url.get_secret_value() if proxy else ""
+    tls = certificates() if address.startswith("https:") else None
     return httpx.AsyncClient(
         timeout=httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
         headers=dict(headers or {}),
         cookies=cookies,
         limits=limits or httpx.Limits(max_connections=64, max_keepalive_connections=8),
         verify=certificates(),
-        proxy=_proxy(proxy.url.get_secret_value()) if proxy else None,
+        proxy=httpx.Proxy(address, ssl_context=tls) if proxy else None,
         follow_redirects=False,
         trust_env=False,
     )
-
-
-def _proxy(url: str) -> httpx.Proxy:
-    return httpx.Proxy(url, ssl_context=certificates() if url.startswith("https:") else None)
 
 
 @cache
@@ -76,17 +74,13 @@ def certificates() -> ssl.SSLContext:
     Read once: each reading takes longer than a call. A machine without a store gets Mozilla's list, from certifi.
     """
     context = ssl.create_default_context()
-    if not _has_a_store(context):
+    paths = ssl.get_default_verify_paths()
+    in_folder = paths.capath is not None and any(Path(paths.capath).glob("*.[0-9]"))
+    if not context.cert_store_stats()["x509"] and not in_folder:
         import certifi
 
         context.load_verify_locations(cafile=certifi.where())
     return context
-
-
-def _has_a_store(context: ssl.SSLContext) -> bool:
-    paths = ssl.get_default_verify_paths()
-    in_folder = paths.capath is not None and any(Path(paths.capath).glob("*.[0-9]"))
-    return bool(context.cert_store_stats()["x509"]) or in_folder
 
 
 def in_words(error: Exception, url: str) -> str:
@@ -211,7 +205,7 @@ def _no_number(word: str) -> NoReturn:
 def _without_halves(value: Any) -> Any:
     """Half an emoji, as a program leaves it that cuts texts, is JSON and no text: it becomes a replacement character.
 
-    The quick library refuses the whole answer for it, and everybody on a page with it.
+    The quick library refuses the whole answer for it, with every user on that page.
     """
     if isinstance(value, str):
         return _HALVES.sub("\ufffd", value)
@@ -256,11 +250,10 @@ async def read_whole(http: httpx.AsyncClient, method: str, url: str, arguments: 
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > MOST_BYTES:
-                why = f"HTTP {response.status_code} with a body of over {MOST_BYTES // (1024 * 1024)} MiB"
-                raise OddAnswer(why)
+                raise OddAnswer(f"HTTP {response.status_code} with a body of over {MOST_BYTES // (1024 * 1024)} MiB")
     # it is decompressed by now
-    kept = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WIRE]
-    return httpx.Response(response.status_code, headers=kept, content=bytes(body), request=response.request)
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WIRE]
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})

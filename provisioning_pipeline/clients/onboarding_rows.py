@@ -5,9 +5,9 @@ Before a table of a tenant's own database is touched, `held_table` has made sure
 
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, LiteralString
 
 from psycopg import errors, sql
@@ -55,7 +55,7 @@ _STILL_PENDING: LiteralString = """
 _INSERT: LiteralString = """
     INSERT INTO {table} ({columns})
     SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, %s) r
-    -- a hand-made table may have no unique index that says so
+    -- a table that was not made by Twenty may have no unique index that says so
     WHERE NOT EXISTS (SELECT FROM {table} k WHERE k.id = r.id) AND NOT EXISTS (
         SELECT FROM {table} k
         WHERE {key}::text = {new_key}::text AND COALESCE({user}::text, '') = COALESCE({new_user}::text, '')
@@ -67,7 +67,7 @@ _INSERT: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of rows that were to be put back, by their ids. In the place of any other one is a newer row.
+    """What became of rows that were to be put back, by their ids. Any other one has a newer row in its place.
 
     Args:
         inserted: those that are there now because of us.
@@ -86,21 +86,19 @@ async def rights_missing(database: Database) -> tuple[str, ...]:
     Raises:
         Fault: when the database cannot be reached.
     """
-    async with database.transaction() as connection:
-        await connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
-        cursor = await connection.execute(
-            """
-            SELECT needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE', 'INSERT']) WITH ORDINALITY AS n(needed, place)
-            WHERE NOT has_table_privilege(to_regclass('core."keyValuePair"'), needed) ORDER BY place
-            """
-        )
-        return tuple(needed for (needed,) in await cursor.fetchall())
+    rows = await database.fetch_tuples(
+        """
+        SELECT needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE', 'INSERT']) WITH ORDINALITY AS n(needed, place)
+        WHERE NOT has_table_privilege(to_regclass('core."keyValuePair"'), needed) ORDER BY place
+        """
+    )
+    return tuple(needed for (needed,) in rows)
 
 
 async def remove_rows(
     database: Database,
     planned: Sequence[Flag],
-    keep: Callable[[list[Row]], Awaitable[None]],
+    record: Callable[[list[Row]], Awaitable[None]],
     *,
     owner_is_trusted: bool = False,
 ) -> list[Row]:
@@ -112,7 +110,7 @@ async def remove_rows(
     Args:
         database: a tenant database or that of a Twenty server; one transaction in it.
         planned: as they were read.
-        keep: gets the whole rows and writes them down elsewhere, before they are deleted; when it raises, nothing is
+        record: gets the whole rows and writes them down elsewhere, before they are deleted; when it raises, nothing is
             deleted. Not called when there is nothing to delete.
         owner_is_trusted: it is a Twenty server's own database.
 
@@ -125,14 +123,10 @@ async def remove_rows(
             which its owner could run code as us.
         psycopg.Error: whatever else PostgreSQL refuses, such as InsufficientPrivilege.
     """
-    wanted = [_as_json(flag) for flag in planned if flag.row_id is not None and flag.value is True]
+    wanted = [asdict(flag) for flag in planned if flag.row_id is not None and flag.value is True]
     if not wanted:
         return []
-    async with (
-        _transaction(database) as connection,
-        held(database, connection, _PAIRS, Write.DELETE, owner_is_trusted=owner_is_trusted) as table,
-    ):
-        table.must_have_uuids()
+    async with _held(database, _PAIRS, Write.DELETE, trusted=owner_is_trusted) as (connection, table):
         sizes = [
             sql.SQL("COALESCE(pg_column_size({}), 0)").format(table.identifier("k", name)) for name in table.columns
         ]
@@ -157,7 +151,7 @@ async def remove_rows(
             rows.append(_parsed(table, text))
         if not rows:
             return []
-        await keep(rows)
+        await record(rows)
         delete = sql.SQL("DELETE FROM {} WHERE id = ANY(%s::uuid[])").format(table.relation)
         cursor = await connection.execute(delete, [[row["id"] for row in rows]])
         _must_be_all(table, cursor.rowcount, rows)
@@ -165,14 +159,14 @@ async def remove_rows(
 
 
 async def activate_workspaces(
-    database: Database, planned: Sequence[str], keep: Callable[[list[Row]], Awaitable[None]]
+    database: Database, planned: Sequence[str], record: Callable[[list[Row]], Awaitable[None]]
 ) -> list[Row]:
     """Set those of the planned workspaces that are still in PENDING_CREATION to ACTIVE, all or none of them.
 
     Args:
         database: a tenant database; one transaction in it.
         planned: workspace ids.
-        keep: as in `remove_rows`.
+        record: as in `remove_rows`.
 
     Returns:
         `id` and `activationStatus` of each as they were before.
@@ -183,11 +177,7 @@ async def activate_workspaces(
     """
     if not planned:
         return []
-    async with (
-        _transaction(database) as connection,
-        held(database, connection, _WORKSPACE, Write.UPDATE, {_STATUS}) as table,
-    ):
-        table.must_have_uuids()
+    async with _held(database, _WORKSPACE, Write.UPDATE, {_STATUS}) as (connection, table):
         query = sql.SQL(_STILL_PENDING).format(
             table=table.relation,
             status=table.value(_STATUS),
@@ -198,7 +188,7 @@ async def activate_workspaces(
         rows: list[Row] = [{"id": row_id, _STATUS: status} for row_id, status in await cursor.fetchall()]
         if not rows:
             return []
-        await keep(rows)
+        await record(rows)
         await _set_status(connection, table, rows, "ACTIVE")
     return rows
 
@@ -215,11 +205,10 @@ async def restore_status(
         Fault: as `remove_rows`.
         psycopg.Error: as `remove_rows`.
     """
-    async with (
-        _transaction(database) as connection,
-        held(database, connection, _WORKSPACE, Write.UPDATE, {_STATUS}, owner_is_trusted=owner_is_trusted) as table,
+    async with _held(database, _WORKSPACE, Write.UPDATE, {_STATUS}, trusted=owner_is_trusted) as (
+        connection,
+        table,
     ):
-        table.must_have_uuids()
         query = sql.SQL("SELECT {}::text FROM {} k WHERE k.id = %s::uuid FOR UPDATE OF k").format(
             table.value(_STATUS), table.relation
         )
@@ -257,11 +246,7 @@ async def restore_rows(database: Database, rows: Sequence[Row], *, owner_is_trus
         return Restored()
     known = {column for row in rows for column in row}
     dangling: dict[str, str] = {}
-    async with (
-        _transaction(database) as connection,
-        held(database, connection, _PAIRS, Write.INSERT, known, owner_is_trusted=owner_is_trusted) as table,
-    ):
-        table.must_have_uuids()
+    async with _held(database, _PAIRS, Write.INSERT, known, trusted=owner_is_trusted) as (connection, table):
         # a key that is looked up at the end only would keep all of them out
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         try:
@@ -297,18 +282,8 @@ _LEVEL: Final = {"key": "key", "user": "userId", "workspace": "workspaceId"}
 """What makes two rows the same one."""
 
 
-def _as_json(flag: Flag) -> Row:
-    return {
-        "row_id": flag.row_id,
-        "key": flag.key,
-        "user_id": flag.user_id,
-        "workspace_id": flag.workspace_id,
-        "type": flag.type,
-    }
-
-
 def _parsed(table: HeldTable, text: str | None) -> Row:
-    """A whole row, as it can be kept.
+    """A whole row, as it can be recorded.
 
     Raises:
         Fault: when it is too large, or holds what JSON cannot say here.
@@ -348,11 +323,16 @@ def _must_be_all(table: HeldTable, touched: int, rows: Sequence[Row]) -> None:
 
 
 @asynccontextmanager
-async def _transaction(database: Database) -> AsyncIterator[Connection]:
-    """One transaction, with PostgreSQL's refusals as faults."""
+async def _held(
+    database: Database, name: str, write: Write, columns: Collection[str] = (), *, trusted: bool = False
+) -> AsyncIterator[tuple[Connection, HeldTable]]:
+    """One transaction that holds this table, with PostgreSQL's refusals as faults."""
     try:
-        async with database.transaction() as connection:
-            yield connection
+        async with (
+            database.transaction() as connection,
+            held(database, connection, name, write, columns, owner_is_trusted=trusted) as table,
+        ):
+            yield connection, table
     except _CHANGED as error:
         raise Fault(
             FaultKind.TENANT,

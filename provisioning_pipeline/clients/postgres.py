@@ -8,30 +8,39 @@ PostgreSQL's own, whatever others made of the same name in `public`, and whateve
 """
 
 import asyncio
+import json
 import logging
 import os
 import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from functools import wraps
-from types import TracebackType
 from typing import Any, Final, LiteralString, ParamSpec, Self, TypeVar
 
 from psycopg import AsyncConnection, AsyncCursor, DataError, Error, OperationalError, errors, sql
+from psycopg.abc import Buffer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, dict_row
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import set_json_loads
 
-from provisioning_pipeline.clients.postgres_refusals import Refusal, first_line, how_it_was_lost, refusal_of
-from provisioning_pipeline.clients.postgres_values import AnyTime, OddJson, loads
+from provisioning_pipeline.clients.postgres_refusals import (
+    ConnectionLost,
+    OddJson,
+    Refusal,
+    failure_of,
+    first_line,
+    refusal_of,
+)
 from provisioning_pipeline.clients.transport import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
 P = ParamSpec("P")
-# what befalls a connection is told once, by the fault; psycopg's own words go where logs are set up
+# the fault alone reports what befalls a connection; psycopg's own words go where logs are set up
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
@@ -82,7 +91,7 @@ def with_database(url: str, name: str) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Host, port and database of a connection URL, for people."""
+    """Host, port and database of a connection URL, to be shown."""
     parameters = conninfo_to_dict(url)
     hosts = str(parameters.get("host") or "localhost").split(",")
     ports = str(parameters.get("port") or "").split(",")
@@ -106,36 +115,56 @@ async def _connect(url: str, *, owner_is_trusted: bool) -> Connection:
     os.environ["PGDATESTYLE"] = "ISO"
     given = conninfo_to_dict(url)
     ours = {name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in given}
+
+    async def connected(**more: str) -> Connection:
+        target = make_conninfo(url, **ours, **more)
+        return await AsyncConnection.connect(target, autocommit=True, prepare_threshold=None)
+
     if owner_is_trusted:
-        connection = await _connected(url, ours)
+        connection = await connected()
     else:
         # 0 is for ever
         seconds = float(given.get("connect_timeout") or 0) or float(_CONNECTION_DEFAULTS["connect_timeout"])
         options = f"{given.get('options') or ''} -c lock_timeout={round(seconds * 1000 * _SHARE_FOR_LOCKS)}"
         try:
-            connection = await _connected(url, {**ours, "options": options.strip()})
+            connection = await connected(options=options.strip())
         except OperationalError as error:
             if _NOT_PASSED_ON not in str(error):
                 raise
-            connection = await _connected(url, ours)
+            connection = await connected()
     set_json_loads(loads, connection)
     return connection
 
 
-async def _connected(url: str, ours: Mapping[str, str | int]) -> Connection:
-    return await AsyncConnection.connect(make_conninfo(url, **ours), autocommit=True, prepare_threshold=None)
+def loads(data: str | bytes) -> Any:
+    """A value of type json or jsonb.
 
-
-class ConnectionLost(Fault):
-    """A connection broke while it was used.
-
-    Args:
-        committing: at the end of a transaction that wrote, so that we cannot know whether it holds.
+    Raises:
+        OddJson: when Python cannot read it.
     """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise OddJson(
+            "it is nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+        ) from None
 
-    def __init__(self, reason: Reason, message: str, *, committing: bool) -> None:
-        super().__init__(FaultKind.TRANSIENT, reason, message, effect_unknown=committing)
-        self.committing = committing
+
+EARLIEST: Final = datetime(1678, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2262, 1, 1, tzinfo=UTC)
+"""As far as pandas counts, too."""
+
+
+class AnyTime(TimestamptzLoader):
+    """Loads a time that Python has no word for as the earliest or latest one that is understood everywhere here."""
+
+    def load(self, data: Buffer) -> datetime:
+        """One time in text form."""
+        try:
+            return super().load(data)
+        except DataError:
+            text = bytes(data)
+            return EARLIEST if text.startswith(b"-") or text.endswith(b"BC") else LATEST
 
 
 def anew_if_lost(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -165,7 +194,7 @@ class Database:
         system: what to call it in error texts, for example `The tenant registry`.
         unreachable: the reason that stands for "no connection".
         read_only: PostgreSQL refuses every write on these connections.
-        most_connections: how many this process uses at once, those outside the pool aside.
+        most_connections: how many this process uses at once, besides those outside the pool.
         patience_seconds: how long to wait for a server that restarts or has no connection free.
         most_of_all: how many connections a run opens there at most, for the advice where there are too few.
         owner_is_trusted: its owner does not mean to keep our sessions waiting.
@@ -202,9 +231,7 @@ class Database:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._closed = True
         while self._idle:
             await self._idle.pop()[0].close()
@@ -213,11 +240,9 @@ class Database:
 
     async def fetch(self, query: Query, parameters: Parameters = None, *, own_path: bool = False) -> list[Row]:
         """Run one query and return its rows as dictionaries; `own_path` as in `transaction`."""
-
-        def opened(connection: Connection) -> AsyncCursor[Row]:
-            return connection.cursor(row_factory=dict_row)
-
-        return await self._fetched(opened, query, parameters, own_path=own_path)
+        return await self._fetched(
+            lambda connection: connection.cursor(row_factory=dict_row), query, parameters, own_path=own_path
+        )
 
     async def fetch_tuples(self, query: Query, parameters: Parameters = None) -> list[TupleRow]:
         """Run one query and return its rows as tuples, which is cheaper where there are very many."""
@@ -271,30 +296,18 @@ class Database:
             Fault: transient, when the database cannot be reached or the connection breaks.
         """
         writes = writes and not self.read_only
+        # a role may be given another isolation: behind a lock, a snapshot from before the lock would be read
+        begin: LiteralString = f"BEGIN ISOLATION LEVEL READ COMMITTED{' READ ONLY' if self.read_only else ''}"
+        if not own_path:
+            begin = f"{begin}; {FIXED_PATH}"
         if writes:
             await may_write()
-        async with self._given(writes=writes, own_path=own_path) as connection:
-            yield connection
-
-    # --- connections ----------------------------------------------------------------------------------------------
-
-    async def connect_alone(self) -> Connection:
-        """A connection outside the pool, in autocommit mode; the caller closes it.
-
-        Raises:
-            Fault: transient, when the database cannot be reached.
-        """
-        connection, _ = await self._ready(pooled=False)
-        return connection
-
-    @asynccontextmanager
-    async def _given(self, *, writes: bool, own_path: bool) -> AsyncIterator[Connection]:
         await self._take_a_place()
         connection: Connection | None = None
         committing = False
         try:
             async with AsyncExitStack() as stack:
-                connection = await self._begun(stack, _begin(read_only=self.read_only, own_path=own_path))
+                connection = await self._begun(stack, begin)
                 yield connection
                 if writes:
                     if _has_news(connection):
@@ -316,10 +329,20 @@ class Database:
             finally:
                 self._places.release()
 
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    async def connect_alone(self) -> Connection:
+        """A connection outside the pool, in autocommit mode; the caller closes it.
+
+        Raises:
+            Fault: transient, when the database cannot be reached.
+        """
+        connection, _ = await self._ready(pooled=False)
+        return connection
+
     async def _take_a_place(self) -> None:
         if self._closed:
-            message = f"{self.system} was used after it was closed"
-            raise RuntimeError(message)
+            raise RuntimeError(f"{self.system} was used after it was closed")
         try:
             async with asyncio.timeout(_PLACE_SECONDS):
                 await self._places.acquire()
@@ -393,60 +416,14 @@ class Database:
 
     def fault_of(self, error: Error, connection: Connection | None, *, committing: bool = False) -> Fault | None:
         """What PostgreSQL's error means for a run; None: it is about the statement, which its caller knows."""
-        where, text = f"{self.system} ({self.where})", first_line(error)
-        if "statement pooling mode" in text:
-            return Fault(
-                FaultKind.SERVER,
-                self._unreachable,
-                f"{where} is reached through a pooler in statement mode, which allows no transactions: {text}. Set its "
-                "pool_mode to transaction or session for this database, or give the URL of the server itself.",
-            )
-        if connection is not None and connection.closed:
-            return ConnectionLost(
-                self._unreachable, f"{where} {how_it_was_lost(error, committing)}", committing=committing
-            )
-        if isinstance(error, OddJson):
-            return Fault(
-                FaultKind.SERVER,
-                self._unreachable,
-                f"{where} holds JSON that cannot be read: {text}. Correct that row.",
-            )
-        if isinstance(error, errors.QueryCanceled):
-            return Fault(
-                FaultKind.TRANSIENT,
-                self._unreachable,
-                f"{where} cancelled a statement of ours: {text}. Where that is a timeout, raise it for our user (ALTER "
-                "ROLE … SET statement_timeout), else look at who cancels statements there; the next run tries again.",
-            )
-        if isinstance(error, errors.LockNotAvailable):
-            return Fault(
-                FaultKind.BUSY,
-                Reason.TENANT_BUSY,
-                f"{where}: another session has been changing the same rows or tables for longer than lock_timeout lets "
-                "us wait; the next run looks again.",
-            )
-        if isinstance(error, errors.CharacterNotInRepertoire | errors.UntranslatableCharacter):
-            return Fault(
-                FaultKind.SERVER,
-                self._unreachable,
-                f"{where} holds text that cannot be read as UTF-8, or takes none that is: {text}. Correct that row, or "
-                "move everything to a database with ENCODING 'UTF8'.",
-            )
-        if isinstance(error, errors.ReadOnlySqlTransaction) and not self.read_only:
-            return Fault(
-                FaultKind.SERVER,
-                self._unreachable,
-                f"{where} takes no writes: {text}. It is a standby, or default_transaction_read_only is on for our "
-                "user. Point the setting at the primary (target_session_attrs=read-write finds it among several "
-                "hosts), or have that setting taken off.",
-            )
-        if isinstance(error, OperationalError):
-            return Fault(
-                FaultKind.TRANSIENT,
-                self._unreachable,
-                f"{where} gave up a statement of ours: {text}. The next run tries again.",
-            )
-        return None
+        return failure_of(
+            error,
+            f"{self.system} ({self.where})",
+            self._unreachable,
+            lost=connection is not None and connection.closed,
+            committing=committing,
+            read_only=self.read_only,
+        )
 
     def _refused(self, error: OperationalError) -> Fault:
         refusal, advice = refusal_of(error)
@@ -457,12 +434,6 @@ class Database:
                 "database, or lower PROVISIONING_TENANT_CONCURRENCY (docs/installation.md#connections)."
             )
         return Fault(FaultKind.TRANSIENT, self._unreachable, f"{where} cannot be reached: {text}. {advice}")
-
-
-def _begin(*, read_only: bool, own_path: bool) -> LiteralString:
-    # a role may be given another isolation: behind a lock, a snapshot from before the lock would be read
-    begin = f"BEGIN ISOLATION LEVEL READ COMMITTED{' READ ONLY' if read_only else ''}"
-    return begin if own_path else f"{begin}; {FIXED_PATH}"
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
-"""What PostgreSQL, or a pooler before it, says when it gives or keeps no connection, and what an operator does then.
+"""What PostgreSQL, or a pooler before it, says when it fails us, as faults, and what an operator does then.
 
-libpq passes on no SQLSTATE of a refused connection, so these are told by their English texts. In another language the
-advice is the general one, and a server that answered before is waited for, whatever it says: it may be restarting.
+libpq passes on no SQLSTATE of a refused connection, so we know it by its English text. In another language the advice
+is the general one, and a server that answered before is waited for, whatever it says: it may be restarting.
 """
 
 import re
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from psycopg import Error, errors
+from psycopg import DataError, Error, OperationalError, errors
+
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
 
 
 class Refusal(Enum):
@@ -98,14 +101,14 @@ _KNOWN: Final = (
     _Known(
         ("due to lock timeout",),
         Refusal.FINAL,
-        "The server answers, and a session holds a lock on that database's catalogue, which pg_locks tells; the next "
+        "The server answers, and a session holds a lock on that database's catalogue, which pg_locks shows; the next "
         "run looks again.",
     ),
     _Known(
         ("out of shared memory",),
         Refusal.UNKNOWN,
         "The server answers, and its memory for locks is full, most likely by one session that holds very many: SELECT "
-        "pid, count(*) FROM pg_locks GROUP BY pid ORDER BY 2 DESC tells which. End it with pg_terminate_backend.",
+        "pid, count(*) FROM pg_locks GROUP BY pid ORDER BY 2 DESC shows which. End it with pg_terminate_backend.",
     ),
     _Known(
         ("cannot connect to server", "server_login_retry", "query_wait_timeout", "pgbouncer"),
@@ -175,11 +178,83 @@ _CLOSED_WHILE: Final[tuple[tuple[type[Error], str], ...]] = (
 )
 
 
-def how_it_was_lost(error: Error, committing: bool) -> str:
-    """What closed a connection of ours, and what to do: to follow the name of the database."""
-    why = next((words for kind, words in _CLOSED_WHILE if isinstance(error, kind)), "")
-    told = "; whether the last transaction holds is not known" if committing else ""
-    return (
-        f"closed our connection{' ' + why if why else ''}: {first_line(error)}{told}. The next run tries again; if it "
-        "stays, look at the server's log, and at firewalls and poolers on the way."
-    )
+class OddJson(DataError):
+    """JSON that is nested deeper, or has a number of more digits, than Python reads."""
+
+
+class ConnectionLost(Fault):
+    """A connection broke while it was used.
+
+    Args:
+        committing: at the end of a transaction that wrote, so that we cannot know whether it holds.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, committing: bool) -> None:
+        super().__init__(FaultKind.TRANSIENT, reason, message, effect_unknown=committing)
+        self.committing = committing
+
+
+_FAILED: Final[tuple[tuple[type[Error] | tuple[type[Error], ...], FaultKind, str], ...]] = (
+    (OddJson, FaultKind.SERVER, "holds JSON that cannot be read: {text}. Correct that row."),
+    (
+        errors.QueryCanceled,
+        FaultKind.TRANSIENT,
+        "cancelled a statement of ours: {text}. Where that is a timeout, raise it for our user (ALTER ROLE … SET "
+        "statement_timeout), else look at who cancels statements there; the next run tries again.",
+    ),
+    (
+        (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter),
+        FaultKind.SERVER,
+        "holds text that cannot be read as UTF-8, or takes none that is: {text}. Correct that row, or move everything "
+        "to a database with ENCODING 'UTF8'.",
+    ),
+    (
+        errors.ReadOnlySqlTransaction,
+        FaultKind.SERVER,
+        "takes no writes: {text}. It is a standby, or default_transaction_read_only is on for our user. Point the "
+        "setting at the primary (target_session_attrs=read-write finds it among several hosts), or have that setting "
+        "taken off.",
+    ),
+    (OperationalError, FaultKind.TRANSIENT, "gave up a statement of ours: {text}. The next run tries again."),
+)
+"""What it may say to a statement; the first that fits holds."""
+
+
+def failure_of(
+    error: Error, where: str, unreachable: Reason, *, lost: bool, committing: bool, read_only: bool
+) -> Fault | None:
+    """What PostgreSQL's error means for a run; None: it is about the statement, which its caller knows.
+
+    Args:
+        lost: the connection is closed by now.
+        committing: at the end of a transaction that wrote.
+        read_only: we asked for connections that write nothing.
+    """
+    text = first_line(error)
+    if "statement pooling mode" in text:
+        return Fault(
+            FaultKind.SERVER,
+            unreachable,
+            f"{where} is reached through a pooler in statement mode, which allows no transactions: {text}. Set its "
+            "pool_mode to transaction or session for this database, or give the URL of the server itself.",
+        )
+    if lost:
+        why = next((f" {words}" for kind, words in _CLOSED_WHILE if isinstance(error, kind)), "")
+        doubt = "; whether the last transaction holds is not known" if committing else ""
+        return ConnectionLost(
+            unreachable,
+            f"{where} closed our connection{why}: {text}{doubt}. The next run tries again; if it stays, look at the "
+            "server's log, and at firewalls and poolers on the way.",
+            committing=committing,
+        )
+    if isinstance(error, errors.LockNotAvailable):
+        return Fault(
+            FaultKind.BUSY,
+            Reason.TENANT_BUSY,
+            f"{where}: another session has been changing the same rows or tables for longer than lock_timeout lets us "
+            "wait; the next run looks again.",
+        )
+    if read_only and isinstance(error, errors.ReadOnlySqlTransaction):
+        return None
+    found = next(((kind, words) for types, kind, words in _FAILED if isinstance(error, types)), None)
+    return found and Fault(found[0], unreachable, f"{where} {found[1].format(text=text)}")

@@ -35,7 +35,7 @@ async def copied(
     """The rows that these statements in UTF-8 give, sent in one message, each with the number of its COPY, from 0 on.
 
     Values are as PostgreSQL writes them, NULL is None; what is no UTF-8 is replaced by U+FFFD. Others than COPY give no
-    rows. `begins` is told of each COPY before its rows.
+    rows. `begins` gets the number of each COPY before its rows.
 
     Raises:
         psycopg.Error: what PostgreSQL refuses, or that the connection broke.
@@ -54,7 +54,8 @@ async def copied(
                 number += 1
                 begins(number)
                 while (line := await _line(pgconn)) is not None:
-                    yield number, _values(line)
+                    values = line.removesuffix(b"\n").split(b"\t")
+                    yield number, [None if value == b"\\N" else _text(value) for value in values]
     except Error:
         # the end of a connection comes after the server's reason for it
         if refused is None:
@@ -98,10 +99,6 @@ async def _ready(pgconn: PGconn, *, to_write: bool = False) -> None:
         loop.remove_reader(place)
         if to_write:
             loop.remove_writer(place)
-
-
-def _values(line: bytes) -> Line:
-    return [None if value == b"\\N" else _text(value) for value in line.removesuffix(b"\n").split(b"\t")]
 
 
 def _text(value: bytes) -> str:
@@ -172,7 +169,7 @@ class Table:
 
     @property
     def shown(self) -> str:
-        """Its name, for people."""
+        """Its name, to be shown."""
         return f'{shown(self.schema)}."{shown(self.name)}"'
 
 
@@ -246,7 +243,7 @@ async def has_database(connection: Connection, name: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """A name that its owner chose, for people: nothing in it leaves its line, or lasts."""
+    """A name that its owner chose, to be shown: nothing in it leaves its line, or lasts."""
     return "".join(letter if letter.isprintable() else "�" for letter in name[:_SHOWN])
 
 
@@ -307,11 +304,11 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "objectMetadata": ("workspaceId",),
 }
 """Without these columns nothing of a table is read. Every other column is taken as NULL where it is missing."""
-_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
+_REPORTED: Final[Mapping[str, tuple[str, ...]]] = {
     "workspace": ("displayName", "activationStatus"),
     "userWorkspace": ("id",),
 }
-"""Told where they are missing, like those that are needed; the others older versions do well without."""
+"""Reported where they are missing, like those that are needed; the others older versions do well without."""
 READ: Final[Mapping[str, tuple[str, ...]]] = {
     **_NEEDED,
     "workspace": ("id", "displayName", "activationStatus", "databaseSchema", "defaultRoleId", "deletedAt"),
@@ -340,6 +337,6 @@ def missing(tables: Mapping[str, Table]) -> list[str]:
     if not any(name in tables for name in ROLES):
         found.append(f'"{ROLES[0]}"')
     for name in (name for name in _NEEDED if name in tables):
-        columns = (*_NEEDED[name], *_TOLD.get(name, ()))
+        columns = (*_NEEDED[name], *_REPORTED.get(name, ()))
         found += [f'"{name}"."{column}"' for column in columns if column not in tables[name].columns]
     return found

@@ -1,15 +1,15 @@
 """Tenant databases: what shows that something wrote to one, and an inspection of one.
 
-A tenant manager may leave a whole copy of Twenty's schema `core` there, a part of one, an older one, or none. Whoever
-owns such a database may mean harm. So it is read without a query over any table of theirs (`copying`), by what the
-catalogue says (`tenant_catalogue`), with an end to bytes and seconds on our side (`postgres_gate`), and what it says is
-text until it is proved to be more (`tenant_rows`).
+A tenant manager may leave a whole copy of Twenty's schema `core` there, a part of one, an older one, or none. The
+owner of such a database may mean harm. So it is read without a query over any table of theirs (`COPY`), by what the
+catalogue says (`tenant_catalogue`), with an end to bytes and seconds on our side (`Gate`), and what it says is
+text until it is proved to be more (`tenant_reader`).
 """
 
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +21,15 @@ from psycopg.pq import ConnStatus
 
 from provisioning_pipeline.clients.postgres import Connection, Database, with_database
 from provisioning_pipeline.clients.postgres_refusals import first_line
-from provisioning_pipeline.clients.tenant_catalogue import MEMBERS, READ, begin, has_database, members_tables, missing
+from provisioning_pipeline.clients.tenant_catalogue import (
+    MEMBERS,
+    READ,
+    Table,
+    begin,
+    has_database,
+    members_tables,
+    missing,
+)
 from provisioning_pipeline.clients.tenant_reader import TenantReader, TooLarge
 from provisioning_pipeline.clients.twenty.members import schema_name
 from provisioning_pipeline.model.condition import Reason
@@ -150,7 +158,7 @@ async def evidence(cluster: Database, names: Sequence[str] | None = None) -> dic
     DDL, after the database was made anew, and when PostgreSQL lost or reset its counters. Autovacuum may change it too.
 
     To be read before the look that it stands for: PostgreSQL counts a write only after its commit, up to a minute
-    later, so what the look does not see is not in the evidence either, and is told by a later one.
+    later, so what the look does not see is not in the evidence either, and a later one shows it.
     """
     (row,) = await cluster.fetch(_EVIDENCE, {"names": None if names is None else list(names)})
     return dict(row["evidence"])
@@ -212,7 +220,7 @@ async def look(
         name: the database to look into.
         evidence: as it was read before.
         looked_at: by the clock of the ledger's database.
-        most_rows: of one table that are kept. Of all tables together, 800 bytes for each are read.
+        most_rows: of one table that are taken. Of all tables together, 800 bytes for each are read.
         statement_seconds: how long one statement may take.
         seconds: how long all of it may take; a few more where the database may be gone.
     """
@@ -260,29 +268,31 @@ async def _attempt(
         connection = await database.connect_alone()
     most_bytes, left = most_rows * _BYTES_A_ROW, until - asyncio.get_running_loop().time()
     async with gated(connection, most_bytes=most_bytes, seconds=left) as gate:
-        reader = TenantReader(connection, most_rows)
+        reader: TenantReader | None = None
         try:
-            return await _inside(reader, found, statement_seconds)
+            owners, catalogue = await begin(connection, READ, statement_seconds=statement_seconds)
+            owned = replace(found, owners=owners | catalogue.owners)
+            if "core" not in catalogue.schemas:
+                message = "The tenant's database has no schema core yet."
+                return replace(owned, reason=Reason.NO_SCHEMA_YET, message=message)
+            if catalogue.unsafe:
+                return _unsafe(owned, catalogue.unsafe)
+            reader = TenantReader(connection, most_rows)
+            return await _read(reader, owned, {name: table for (_, name), table in catalogue.tables.items()})
         except TooLarge as error:
             return _too_large(found, str(error))
         except Error as error:
             if gate.shut is Shut.TOO_LATE:
                 raise TimeoutError from None
             if gate.shut is Shut.TOO_MUCH:
-                return _too_large(found, f"with {reader.reading}, more than {most_bytes:,} bytes came")
+                reading = reader.reading if reader else "the catalogue"
+                return _too_large(found, f"with {reading}, more than {most_bytes:,} bytes came")
             if not is_last and (isinstance(error, _CHANGED) or connection.pgconn.status == ConnStatus.BAD):
                 raise _Changed from None
             return _unread(found, first_line(error)[:_LONGEST_ERROR], error)
 
 
-async def _inside(reader: TenantReader, found: Look, statement_seconds: float) -> Look:
-    owners, catalogue = await begin(reader.connection, READ, statement_seconds=statement_seconds)
-    found = replace(found, owners=owners | catalogue.owners)
-    if "core" not in catalogue.schemas:
-        return replace(found, reason=Reason.NO_SCHEMA_YET, message="The tenant's database has no schema core yet.")
-    if catalogue.unsafe:
-        return _unsafe(found, catalogue.unsafe)
-    core = {name: table for (_, name), table in catalogue.tables.items()}
+async def _read(reader: TenantReader, found: Look, core: Mapping[str, Table]) -> Look:
     rows, flags = await reader.core(core)
     schemas = {workspace.id: _schemas_of(workspace) for workspace in rows.workspaces}
     if wanted := sorted({schema for names in schemas.values() for schema in names}):
@@ -300,7 +310,10 @@ async def _inside(reader: TenantReader, found: Look, statement_seconds: float) -
     return replace(
         found,
         reason=Reason.OLDER_SCHEMA if lacking else None,
-        message=_missing_in_words(lacking) if lacking else "",
+        message=f"Schema core in the tenant's database has no {', '.join(lacking)}: it is older than what this program "
+        "knows, or was not copied in full. What is there was read."
+        if lacking
+        else "",
         workspaces=found_workspaces(rows),
         flags=tuple(sorted(flags, key=lambda flag: flag.row_id or "")),
     )
@@ -327,7 +340,7 @@ async def _is_gone(url: str, name: str) -> bool:
         return False
 
 
-# --- what is told -------------------------------------------------------------------------------------------------
+# --- what is reported ---------------------------------------------------------------------------------------------
 
 
 def kept_out(found: Look, waiting: int) -> Look:
@@ -365,11 +378,4 @@ def _unsafe(found: Look, unsafe: Sequence[str]) -> Look:
         reason=Reason.TENANT_DATABASE_UNSAFE,
         message=f"The tenant's database was not read: {'; '.join(unsafe[:_MOST_NAMED])}{more}. By that its owner could "
         "run code with our rights, or hide rows from us. Have the owner put a plain table in its place.",
-    )
-
-
-def _missing_in_words(missing: Sequence[str]) -> str:
-    return (
-        f"Schema core in the tenant's database has no {', '.join(missing)}: it is older than what this program knows, "
-        "or was not copied in full. What is there was read."
     )

@@ -141,13 +141,13 @@ def word(value: str | None) -> str | None:
 
 
 def name(value: str | None) -> str:
-    """What people call something: cut, and without control characters."""
+    """A display name: cut, and without control characters."""
     return person_name((value or "")[:_LONGEST_NAME])
 
 
 T = TypeVar("T")
-_Keep = Callable[[Values], bool]
-"""Takes one row, and says whether it was kept."""
+_Take = Callable[[Values], bool]
+"""Takes one row, and says whether it counts."""
 
 _TABLES_AT_ONCE: Final = 100
 _MOST_STEPS: Final = 100
@@ -164,8 +164,8 @@ class TenantReader:
     """Reads over one connection, inside one transaction.
 
     Args:
-        most_rows: of one table that are kept.
-        reading: the table that comes just now, for people.
+        most_rows: of one table that are taken.
+        reading: the table that comes just now, to be shown.
     """
 
     def __init__(self, connection: Connection, most_rows: int) -> None:
@@ -193,7 +193,7 @@ class TenantReader:
 
         whole = {name: tables[name] for name in READ if name in tables and is_whole(tables[name])}
         type_of_value = whole["keyValuePair"].columns["value"] if "keyValuePair" in whole else ""
-        keep: dict[str, _Keep] = {
+        take: dict[str, _Take] = {
             "workspace": _into(workspaces, workspace_row),
             "user": _into(users, user_row),
             "userWorkspace": _into(memberships, membership_row),
@@ -202,8 +202,8 @@ class TenantReader:
             "objectMetadata": note_metadata,
         }
         if (of_members := next((name for name in ROLES if name in whole), None)) and "role" in whole:
-            keep[of_members] = _into(roles_of_members, role_of_member_row)
-        await self._read([(table, keep[name]) for name, table in whole.items() if name in keep])
+            take[of_members] = _into(roles_of_members, role_of_member_row)
+        await self._read([(table, take[name]) for name, table in whole.items() if name in take])
         if len(workspaces) > _MOST_WORKSPACES:
             raise TooLarge(f"core.workspace has {len(workspaces):,} workspaces, more than {_MOST_WORKSPACES}")
         if len({flag.key for flag in flags}) > _MOST_STEPS:
@@ -252,7 +252,7 @@ class TenantReader:
         async for _ in copied(self.connection, b"ROLLBACK"):
             pass
 
-    async def _read(self, parts: Sequence[tuple[Table, _Keep]]) -> None:
+    async def _read(self, parts: Sequence[tuple[Table, _Take]]) -> None:
         if not parts:
             return
         columns = [tuple(table.columns) for table, _ in parts]
@@ -262,11 +262,11 @@ class TenantReader:
         def begins(number: int) -> None:
             self.reading = parts[number][0].shown
 
-        kept: Counter[int] = Counter()
+        taken: Counter[int] = Counter()
         async for number, line in copied(self.connection, message, begins):
-            keep = parts[number][1]
-            kept[number] += keep(dict(zip(columns[number], line, strict=True)))
-            if kept[number] > self.most_rows:
+            take = parts[number][1]
+            taken[number] += take(dict(zip(columns[number], line, strict=True)))
+            if taken[number] > self.most_rows:
                 raise TooLarge(f"{self.reading} has more than {self.most_rows:,} rows")
 
 
@@ -280,11 +280,11 @@ def _message(places: tuple[tuple[str, str, tuple[str, ...]], ...], raw: bool) ->
     return sql.SQL("; ").join(copy_of(table, raw=raw) for table in tables).as_bytes()
 
 
-def _into(rows: list[T], make: Callable[[Values], T | None]) -> _Keep:
-    def keep(values: Values) -> bool:
+def _into(rows: list[T], make: Callable[[Values], T | None]) -> _Take:
+    def take(values: Values) -> bool:
         row = make(values)
         if row is not None:
             rows.append(row)
         return row is not None
 
-    return keep
+    return take

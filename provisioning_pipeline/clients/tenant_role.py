@@ -36,9 +36,7 @@ async def role_rights(database: Database) -> RoleRights:
     Raises:
         Fault: when the database cannot be reached.
     """
-    async with database.transaction() as connection:
-        await connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
-        ((found,),) = await (await connection.execute(_RIGHTS)).fetchall()
+    ((found,),) = await database.fetch_tuples(_RIGHTS)
     if found["superuser"]:
         return RoleRights(found["name"], superuser=True)
     lists = {name: tuple(found[name]) for name in ("attributes", "roles", "databases", "tables")}
@@ -51,10 +49,7 @@ async def who_and_where(database: Database) -> tuple[str, datetime]:
     Raises:
         Fault: when the database cannot be reached.
     """
-    async with database.transaction() as connection:
-        await connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
-        cursor = await connection.execute("SELECT current_user::text, pg_postmaster_start_time()")
-        ((name, since),) = await cursor.fetchall()
+    ((name, since),) = await database.fetch_tuples("SELECT current_user::text, pg_postmaster_start_time()")
     return name, since
 
 

@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import httpx
@@ -28,6 +27,7 @@ from provisioning_pipeline.clients.http import (
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
+T = TypeVar("T")
 Guard = Callable[[], Awaitable[None]]
 """Returns while what it guards holds, and raises a `Fault` once it does not."""
 _guards: ContextVar[tuple[Guard, ...]] = ContextVar("guards", default=())
@@ -44,34 +44,34 @@ _noting: ContextVar[tuple[Writes, ...]] = ContextVar("noting", default=())
 
 
 @contextmanager
+def _with(variable: ContextVar[T], value: T) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+@contextmanager
 def noting_writes() -> Iterator[Writes]:
     """Note whether a write goes out from here on, also in tasks that are begun inside."""
     writes = Writes()
-    token = _noting.set((*_noting.get(), writes))
-    try:
+    with _with(_noting, (*_noting.get(), writes)):
         yield writes
-    finally:
-        _noting.reset(token)
 
 
 @contextmanager
 def guarded_by(guard: Guard) -> Iterator[None]:
     """Ask `guard` before every write from here on, also in tasks that are begun inside."""
-    token = _guards.set((*_guards.get(), guard))
-    try:
+    with _with(_guards, (*_guards.get(), guard)):
         yield
-    finally:
-        _guards.reset(token)
 
 
 @contextmanager
 def unguarded() -> Iterator[None]:
     """For what a guard itself writes."""
-    token = _guards.set(())
-    try:
+    with _with(_guards, ()):
         yield
-    finally:
-        _guards.reset(token)
 
 
 async def may_write() -> None:
@@ -84,9 +84,6 @@ async def may_write() -> None:
         await guard()
     for writes in _noting.get():
         writes.begun = True
-
-
-T = TypeVar("T")
 
 
 class Effect(StrEnum):
@@ -125,18 +122,15 @@ class CallCounter:
 
 
 Watcher = Callable[[str, Effect, Literal["before", "after"]], None]
-"""Is told of every call: its name, what it does, and whether it goes out now or has had its effect."""
+"""Gets every call: its name, what it does, and whether it goes out now or has had its effect."""
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Tell `watcher` of every call that is sent from here on; "after" comes before the answer reaches anybody."""
-    token = _watcher.set(watcher)
-    try:
+    """Notify `watcher` of every call that is sent from here on; "after" comes before the caller gets the answer."""
+    with _with(_watcher, watcher):
         yield
-    finally:
-        _watcher.reset(token)
 
 
 class DryRunViolation(Exception):
@@ -161,7 +155,7 @@ class Transport:
         dry_run: refuse everything that is not a read.
         logins: let logins through all the same; they change nothing that anyone else sees.
         counter: counts the calls that were sent.
-        limit: how many calls may be sent, shared with everybody who holds the same one; None: as many as come.
+        limit: how many calls may be sent, shared by all who hold the same one; None: as many as come.
         setting: what to correct when the address is not the right one.
     """
 
@@ -201,9 +195,7 @@ class Transport:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
     async def send(
@@ -219,8 +211,8 @@ class Transport:
         """Send one request and return its answer, whatever its status, except redirects, 429 and 5xx.
 
         Tried again with backoff (and `Retry-After`), except a `CREATE` or `EXCHANGE` that may have taken place; once
-        only where no answer came in time. Cookies are never kept. A 429 that says when
-        to come again stops everybody who shares the limit until then.
+        only where no answer came in time. Cookies are never stored. A 429 that says when
+        to come again stops all who share the limit until then.
 
         Raises:
             Fault: transient, when no usable answer came; `effect_unknown` says that it may have taken place.
@@ -228,7 +220,13 @@ class Transport:
             Fault: before a write, from its guard: a lock under which it happens was lost.
         """
         return await self.ask(
-            method, path, name=name, effect=effect, read=_as_it_is, timeout_seconds=timeout_seconds, **arguments
+            method,
+            path,
+            name=name,
+            effect=effect,
+            read=lambda response: response,
+            timeout_seconds=timeout_seconds,
+            **arguments,
         )
 
     async def ask(
@@ -265,12 +263,12 @@ class Transport:
         try:
             return await retrying(self._ask_once, method, path, name, effect, read, arguments)
         except _NoAnswer as failure:
-            told = f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}."
+            what = f"{self.system} at {self.base_url} gave no usable answer to {name}: {failure.why}."
             if failure.odd:
                 raise OddAnswerFault(
                     self._unreachable,
                     failure.message
-                    or f"{told} Something in front of it (a proxy, a firewall, a login page) may have answered in its "
+                    or f"{what} Something in front of it (a proxy, a firewall, a login page) may have answered in its "
                     "place: look there if it stays; the next run tries again.",
                     why=failure.why,
                     effect_unknown=effect is not Effect.READ,
@@ -279,7 +277,7 @@ class Transport:
             raise Fault(
                 FaultKind.TRANSIENT,
                 self._unreachable,
-                f"{told} Check that it is up and reachable from here; the next run tries again.",
+                f"{what} Check that it is up and reachable from here; the next run tries again.",
                 effect_unknown=effect is not Effect.READ and failure.effect_unknown,
                 away=failure.away,
             ) from None
@@ -304,34 +302,35 @@ class Transport:
         try:
             response = await read_whole(self._client, method, self.base_url + path, arguments)
         except OddAnswer as odd:
-            raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
+            raise _NoAnswer(odd.why, odd=True) from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             # a proxy that refuses to connect has sent nothing on
             raise _NoAnswer(in_words(error, self.base_url), effect_unknown=False, away=True) from None
         except httpx.DecodingError:
-            raise _NoAnswer("a body that cannot be decompressed", effect_unknown=True, odd=True) from None
+            raise _NoAnswer("a body that cannot be decompressed", odd=True) from None
         except httpx.TransportError as error:
             slow = isinstance(error, httpx.ReadTimeout)
-            raise _NoAnswer(in_words(error, self.base_url), effect_unknown=True, slow=slow) from None
+            raise _NoAnswer(in_words(error, self.base_url), slow=slow) from None
         if watcher:
             watcher(name, effect, "after")
         if response.status_code == 429:
             wait = seconds_to_wait(response)
             if self._limit is not None and wait is not None:
                 self._limit.hold(min(wait, _LONGEST_WAIT_SECONDS))
-            raise _NoAnswer(_asked("rate limit (HTTP 429)", wait), effect_unknown=False, wait=wait)
+            asks = f", and asks to wait {wait:g} s" if wait is not None and wait > _LONGEST_WAIT_SECONDS else ""
+            raise _NoAnswer(f"rate limit (HTTP 429){asks}", effect_unknown=False, wait=wait)
         if response.status_code >= 500:
-            raise _NoAnswer(f"HTTP {response.status_code}", effect_unknown=True, wait=seconds_to_wait(response))
+            raise _NoAnswer(f"HTTP {response.status_code}", wait=seconds_to_wait(response))
         location = redirect_of(response)
         if location is not None:
             message = self._sent_on(response.status_code, path, name, location)
             # also of one that is meant to last: whether a server is the right one is asked once, and not by each call
             why = f"a redirect (HTTP {response.status_code}) to {location}"
-            raise _NoAnswer(why, effect_unknown=True, odd=True, message=message)
+            raise _NoAnswer(why, odd=True, message=message)
         try:
             return read(response)
         except OddAnswer as odd:
-            raise _NoAnswer(odd.why, effect_unknown=True, odd=True) from None
+            raise _NoAnswer(odd.why, odd=True) from None
 
     def _sent_on(self, status: int, path: str, name: str, location: str) -> str:
         """What a redirect means: who answers there is not the system that was configured, and gets no key of it."""
@@ -344,34 +343,15 @@ class Transport:
         )
 
 
+@dataclass(eq=False)
 class _NoAnswer(Exception):
-    def __init__(
-        self,
-        why: str,
-        *,
-        effect_unknown: bool,
-        wait: float | None = None,
-        away: bool = False,
-        slow: bool = False,
-        odd: bool = False,
-        message: str | None = None,
-    ) -> None:
-        super().__init__(why)
-        self.why = why
-        self.message = message
-        self.odd = odd
-        self.slow = slow
-        self.away = away
-        self.effect_unknown = effect_unknown
-        self.wait = wait
-
-
-def _as_it_is(response: httpx.Response) -> httpx.Response:
-    return response
-
-
-def _asked(why: str, wait: float | None) -> str:
-    return why if wait is None or wait <= _LONGEST_WAIT_SECONDS else f"{why}, and asks to wait {wait:g} s"
+    why: str
+    effect_unknown: bool = True
+    wait: float | None = None
+    away: bool = False
+    slow: bool = False
+    odd: bool = False
+    message: str | None = None
 
 
 def _worth_repeating(error: BaseException, effect: Effect) -> bool:

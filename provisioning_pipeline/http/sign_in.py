@@ -165,9 +165,9 @@ class SignIns:
             raise Refused(Refusal.MEMBER_NOT_LINKED, "The member's account was deleted in Twenty.")
         (email,) = emails
         if (await server.database.user_ids(email))[:1] != [user_id]:
-            return await server.client.impersonate(user_id, door)
+            return await server.client.impersonation_token(user_id, door)
         password = derived_password(self._settings.member_password_key, email)
-        return await server.client.login(Account(email, password, user_id), door)
+        return await server.client.login_token(Account(email, password, user_id), door)
 
 
 async def settle_member(settings: Settings, database_name: str, clerk_user_id: str) -> None:

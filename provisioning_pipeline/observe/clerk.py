@@ -1,4 +1,4 @@
-"""Clerk: organizations, who belongs to them, and the people; of the whole instance or of named organizations."""
+"""Clerk: organizations, their members, and users; of the whole instance or of named organizations."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -40,7 +40,7 @@ async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
     doubts = [organizations.doubt, memberships.doubt, users.doubt]
     for name, walk in (("organization", organizations), ("membership", memberships)):
         if not walk.rows:
-            doubts.append(f"Clerk answers without a single {name}, which removes nobody.")
+            doubts.append(f"Clerk answers without a single {name}, which removes no one.")
     return ClerkSnapshot(
         _frame(ORGANIZATIONS, organizations.rows),
         frame_with_shared_values(MEMBERSHIPS, memberships.rows),
@@ -55,7 +55,7 @@ async def some_organizations(
 ) -> ClerkSnapshot:
     """These organizations and those with these slugs, their members, and the users among them.
 
-    One's trouble is never another's.
+    A failure of one never affects another.
 
     Raises:
         Fault: of kind SERVER, when Clerk refuses the key or is not Clerk at all.
@@ -83,25 +83,25 @@ async def some_organizations(
 
 
 async def departures(clerk: ClerkClient, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Departure]:
-    """The second witness: which of these (organization id, user id) are gone, by a direct look at each.
+    """The second witness: which of these (organization id, user id) are gone, by a member check of each.
 
-    A pair is missing when that person is still there, and also when Clerk could not be asked.
+    A pair is missing when that member is still there, and also when Clerk could not be asked.
 
     Raises:
         Fault: of kind SERVER, when Clerk refuses the key or is not Clerk at all.
     """
 
-    async def look(pair: tuple[str, str]) -> Departure | None:
+    async def check(pair: tuple[str, str]) -> Departure | bool | None:
         try:
-            return await clerk.look_at(*pair)
+            return await clerk.standing(*pair)
         except Fault as fault:
             if fault.kind is FaultKind.SERVER:
                 raise
             return None
 
     wanted = list(dict.fromkeys(pairs))
-    seen = await _few_at_once(look, wanted)
-    return {pair: departure for pair, departure in zip(wanted, seen, strict=True) if departure is not None}
+    seen = await _few_at_once(check, wanted)
+    return {pair: found for pair, found in zip(wanted, seen, strict=True) if isinstance(found, Departure)}
 
 
 async def _members(clerk: ClerkClient, organization_id: str) -> Walk | Fault:

@@ -26,7 +26,7 @@ async def look_at(
     most_rows: int = MOST_ROWS,
     held_up: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Look]:
-    """Look into each of these databases, in the order of the names. One database's trouble is only its own look's.
+    """Look into each of these databases, in the order of the names. Trouble with one database is only in its own.
 
     Args:
         url_of: database name → URL of any database of the cluster, under the user that opens this one.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -38,93 +38,78 @@ async def twenty_servers(
 
     One that cannot be read is a row with a reason, never an error of the run.
     """
-    read = await all_of(_read(server, databases[server.name], only) for server in servers)
-    rows: list[dict[str, Any]] = []
-    workspaces: list[Row] = []
-    flags: list[Row] = []
-    members: list[tuple[Any, ...]] = []
-    users: list[tuple[Any, ...]] = []
-    service_users: dict[str, tuple[str, ...]] = {}
-    service_access: list[Row] = []
-    invitations: list[Row] = []
-    for server, seen in zip(servers, read, strict=True):
-        name = database_name(server.database_url.get_secret_value())
-        rows.append(
-            {
-                "server": server.name,
-                "database_name": name,
-                "dedicated": re.search(tenant_pattern, name) is not None,
-                "capacity": server.capacity,
-                "workspaces": seen.count,
-                "tenants": server.tenants,
-                "reason": seen.fault.reason if seen.fault else None,
-                "message": seen.fault.message if seen.fault else None,
-            }
-        )
-        workspaces += [{**row, "server": server.name} for row in seen.workspaces]
-        flags += [{**row, "server": server.name} for row in seen.flags]
-        members += [(server.name, *row) for row in seen.members]
-        users += [(server.name, *row) for row in seen.users]
-        service_users[server.name] = tuple(seen.service_users)
-        service_access += [{**row, "server": server.name} for row in seen.service_access]
-        invitations += [{**row, "server": server.name} for row in seen.invitations]
+    some = None if only is None else list(only)
+    read = await all_of(_read(server, databases[server.name], some) for server in servers)
+    both = list(zip(servers, read, strict=True))
+
+    def rows(part: Callable[[_Seen], list[Row]]) -> list[Row]:
+        return [{**row, "server": server.name} for server, seen in both for row in part(seen)]
+
+    def tuples(part: Callable[[_Seen], Sequence[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+        return [(server.name, *row) for server, seen in both for row in part(seen)]
+
     return TwentySnapshot(
-        servers=frame(SERVERS, rows),
-        workspaces=frame(WORKSPACES, workspaces),
-        flags=frame(FLAGS, flags),
-        members=frame_with_shared_values(TWENTY_MEMBERS, members),
-        users=frame(TWENTY_USERS, users),
-        service_users=service_users,
-        service_access=frame(SERVICE_ACCESS, service_access),
-        invitations=frame(INVITATIONS, invitations),
-        deleted_in_use={server.name: seen.deleted_in_use for server, seen in zip(servers, read, strict=True)},
-        lost_accounts=frozenset(server.name for server, seen in zip(servers, read, strict=True) if seen.lost_account),
+        servers=frame(SERVERS, [_server_row(server, seen, tenant_pattern) for server, seen in both]),
+        workspaces=frame(WORKSPACES, rows(lambda seen: seen.workspaces)),
+        flags=frame(FLAGS, rows(lambda seen: seen.flags)),
+        members=frame_with_shared_values(TWENTY_MEMBERS, tuples(lambda seen: seen.members)),
+        users=frame(TWENTY_USERS, tuples(lambda seen: seen.users)),
+        service_users={server.name: tuple(seen.service_users) for server, seen in both},
+        service_access=frame(SERVICE_ACCESS, rows(lambda seen: seen.service_access)),
+        invitations=frame(INVITATIONS, rows(lambda seen: seen.invitations)),
+        deleted_in_use={server.name: seen.deleted_in_use for server, seen in both},
+        lost_accounts=frozenset(server.name for server, seen in both if seen.lost_account),
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Seen:
-    count: int
-    workspaces: list[Row]
-    flags: list[Row]
-    service_users: list[str]
-    members: list[tuple[Any, ...]]
-    users: list[tuple[Any, ...]]
-    service_access: list[Row]
-    invitations: list[Row]
-    deleted_in_use: list[Row]
-    lost_account: bool
+    count: int = 0
+    workspaces: list[Row] = field(default_factory=list)
+    flags: list[Row] = field(default_factory=list)
+    service_users: list[str] = field(default_factory=list)
+    members: list[tuple[str, str, str | None]] = field(default_factory=list)
+    users: list[tuple[str, str]] = field(default_factory=list)
+    service_access: list[Row] = field(default_factory=list)
+    invitations: list[Row] = field(default_factory=list)
+    deleted_in_use: list[Row] = field(default_factory=list)
+    lost_account: bool = False
     fault: Fault | None = None
 
 
-async def _read(server: TwentyServer, database: TwentyDatabase, only: Sequence[str] | None) -> _Seen:
+async def _read(server: TwentyServer, database: TwentyDatabase, only: list[str] | None) -> _Seen:
+    seen = _Seen()
     try:
         # one after another over one connection: opening more costs longer than these reads
-        count = await database.workspace_count()
-        workspaces = await database.workspaces(only)
-        flags = await database.onboarding_rows(only)
-        service_users = await database.user_ids(server.service_email)
-        service_access = await database.service_access(service_users, server.service_email, only)
-        invitations = await database.invitations(only)
-        deleted_in_use = await database.deleted_in_use(service_users)
-        lost_account = not service_users and await database.was_deleted(server.service_email)
-        members = await database.members(only)
+        seen.count = await database.workspace_count()
+        seen.workspaces = await database.workspaces(only)
+        seen.flags = await database.onboarding_rows(only)
+        seen.service_users = await database.user_ids(server.service_email)
+        seen.service_access = await database.service_access(seen.service_users, server.service_email, only)
+        seen.invitations = await database.invitations(only)
+        seen.deleted_in_use = await database.deleted_in_use(seen.service_users)
+        seen.lost_account = not seen.service_users and await database.was_deleted(server.service_email)
+        seen.members = await database.members(only)
         # of some tenants, whose accounts matter is known only after Clerk was read
-        users = await database.users() if only is None else []
+        seen.users = await database.users() if only is None else []
     except Fault as fault:
-        return _Seen(0, [], [], [], [], [], [], [], [], lost_account=False, fault=fault)
-    return _Seen(
-        count,
-        workspaces,
-        flags,
-        service_users,
-        members,
-        users,
-        service_access,
-        invitations,
-        deleted_in_use,
-        lost_account,
-    )
+        # a part of it would be taken for all
+        return _Seen(fault=fault)
+    return seen
+
+
+def _server_row(server: TwentyServer, seen: _Seen, tenant_pattern: str) -> Row:
+    name = database_name(server.database_url.get_secret_value())
+    return {
+        "server": server.name,
+        "database_name": name,
+        "dedicated": re.search(tenant_pattern, name) is not None,
+        "capacity": server.capacity,
+        "workspaces": seen.count,
+        "tenants": server.tenants,
+        "reason": seen.fault.reason if seen.fault else None,
+        "message": seen.fault.message if seen.fault else None,
+    }
 
 
 async def with_users(
@@ -135,7 +120,7 @@ async def with_users(
 ) -> TwentySnapshot:
     """The snapshot with the accounts that have these e-mails or ids.
 
-    A server that fails only now becomes a row with a reason: without its accounts nobody is known there.
+    A server that fails only now becomes a row with a reason: without its accounts no member is known there.
     """
     found = await _of_each(snapshot, lambda server: databases[server].users(emails, user_ids))
     rows = [(name, *row) for name, seen in found.items() if not isinstance(seen, Fault) for row in seen]
@@ -147,7 +132,7 @@ async def with_half_members(
 ) -> TwentySnapshot:
     """The snapshot with the memberships of these workspaces whose member record is not as it should be.
 
-    A server that fails only now becomes a row with a reason: whether its members are whole nobody knows.
+    A server that fails only now becomes a row with a reason: whether its members are whole is not known.
 
     Args:
         places: `server` and `workspace_id` of our workspaces, of those that have one.
@@ -170,16 +155,16 @@ async def _of_each(
     snapshot: TwentySnapshot, read: Callable[[str], Coroutine[Any, Any, _Read]]
 ) -> dict[str, _Read | Fault]:
     """What reading says of every server that could be read so far, or why it cannot be read any more."""
+
+    async def or_fault(reading: Coroutine[Any, Any, _Read]) -> _Read | Fault:
+        try:
+            return await reading
+        except Fault as fault:
+            return fault
+
     readable = list(snapshot.servers[snapshot.servers["reason"].isna()]["server"])
-    found = await all_of(_or_fault(read(name)) for name in readable)
+    found = await all_of(or_fault(read(name)) for name in readable)
     return dict(zip(readable, found, strict=True))
-
-
-async def _or_fault(reading: Coroutine[Any, Any, _Read]) -> _Read | Fault:
-    try:
-        return await reading
-    except Fault as fault:
-        return fault
 
 
 def _without_failed(snapshot: TwentySnapshot, found: Mapping[str, object]) -> TwentySnapshot:

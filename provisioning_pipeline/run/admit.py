@@ -222,7 +222,7 @@ async def _make_server_ready(run: Run, name: str, inside: Sequence[str]) -> Judg
 
 async def _signed_in(client: TwentyClient) -> Fault | None:
     try:
-        await client.sign_in()
+        await client.service_token()
     except Fault as refused:
         return refused
     return None

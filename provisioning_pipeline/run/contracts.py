@@ -106,7 +106,12 @@ async def look(connections: Connections, name: str, preferred: Collection[str] =
         lacks=surface.lacks,
     )
     judged = Judged(
-        name, server.client.system, contract, judge(contract, KNOWN.values()), surface.older, server.client.version
+        name,
+        server.client.system,
+        contract,
+        judge(contract, KNOWN.values()),
+        surface.older,
+        server.client.known.version,
     )
     if judged.verdict.decision is Decision.CANARY:
         seen = tuple(await connections.contracts.of(name))
@@ -288,5 +293,5 @@ def _versions(connections: Connections) -> Versions:
         program=version("provisioning-pipeline"),
         dagster=version("dagster"),
         python=platform.python_version(),
-        servers={name: server.client.version for name, server in connections.servers.items()},
+        servers={name: server.client.known.version for name, server in connections.servers.items()},
     )

@@ -19,6 +19,7 @@ from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.serving import LoopbackServer
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions, core_sql
+from provisioning_pipeline_tests.clients.core import Core
 from provisioning_pipeline_tests.clients.tenant import NUMBERS, Tenant
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -107,7 +108,7 @@ def shared_clerk() -> Iterator[StandInClerk]:
 
 @pytest.fixture
 def clerk(shared_clerk: StandInClerk) -> StandInClerk:
-    """The shared Clerk, with nobody and no fault left from another test."""
+    """The shared Clerk, with no user and no fault left from another test."""
     shared_clerk.clear()
     return shared_clerk
 
@@ -141,4 +142,21 @@ def bare(sandbox_postgres: SandboxPostgres) -> Iterator[Tenant]:
     name = f"bare_tenant_{next(NUMBERS)}"
     sandbox_postgres.create_database(name)
     yield Tenant(sandbox_postgres, name)
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def template(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    name = f"core_{uuid4().hex[:12]}"
+    sandbox_postgres.create_database(name)
+    sandbox_postgres.execute(name, core_sql())
+    yield name
+    sandbox_postgres.drop_database(name)
+
+
+@pytest.fixture
+def core(sandbox_postgres: SandboxPostgres, template: str) -> Iterator[Core]:
+    name = f"core_{uuid4().hex[:12]}"
+    sandbox_postgres.create_database(name, template)
+    yield Core(sandbox_postgres, name)
     sandbox_postgres.drop_database(name)

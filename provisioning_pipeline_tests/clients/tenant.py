@@ -1,4 +1,4 @@
-"""A tenant database to be filled by hand."""
+"""A tenant database to be filled by SQL."""
 
 import json
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ NUMBERS = count()
 
 
 class Tenant:
-    """A tenant database to be filled by hand."""
+    """A tenant database to be filled by SQL."""
 
     def __init__(self, postgres: SandboxPostgres, name: str) -> None:
         self.postgres, self.name = postgres, name
@@ -37,13 +37,13 @@ class Tenant:
         return list(self.postgres.execute(self.name, statement, values or None))
 
     def write(self, *statements: str) -> None:
-        """In one session, whose counts are there for everybody before it ends."""
+        """In one session, whose counts others see before it ends."""
         with self.postgres.connect(self.name) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
                 connection.execute("SELECT pg_stat_force_next_flush()")
 
-    def hand_made(self, *members: SeededMember, slug: str = "acme", **options: Any) -> HandMadeWorkspace:
+    def insert(self, *members: SeededMember, slug: str = "acme", **options: Any) -> HandMadeWorkspace:
         with self.postgres.connect(self.name) as connection:
             return hand_made.insert_workspace(connection, slug, slug.title(), members, **options)
 
@@ -79,3 +79,8 @@ async def opened(url: str) -> AsyncIterator[Database]:
         url, system="The tenant cluster", unreachable=Reason.DATABASE_UNREACHABLE, read_only=True
     ) as database:
         yield database
+
+
+def registry(url: str, *, read_only: bool = False, **options: Any) -> Database:
+    """A database under the name of the registry."""
+    return Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only, **options)

@@ -83,7 +83,7 @@ async def test_a_user_is_told_with_the_verified_primary_address_only(clerk: Stan
         {"primary_email_address_id": None, "email_addresses": [{"id": None, "email_address": "a@x.test"}]},
         {"primary_email_address_id": "idn_1", "email_addresses": [{"id": "idn_1", "verification": None}]},
         {"primary_email_address_id": "idn_2", "email_addresses": [{"email_address": "a@x.test"}, {"id": "idn_1"}]},
-        # in lower case it is kate@x.test, who may be somebody else
+        # in lower case it is kate@x.test, which may be another user
         {
             "primary_email_address_id": "idn_1",
             "email_addresses": [
@@ -117,7 +117,7 @@ async def test_an_organization_is_found_by_exactly_its_slug(clerk: StandInClerk)
 # --- the second witness -------------------------------------------------------------------------------------------
 
 
-async def test_a_look_tells_who_is_gone_and_how(clerk: StandInClerk) -> None:
+async def test_a_member_check_says_who_is_gone_and_how(clerk: StandInClerk) -> None:
     kept, banned, deleted, left, elsewhere = people(clerk, 5)
     acme, zenith = organization(clerk, kept, banned, deleted, left), organization(clerk, elsewhere)
     clerk.ban_user(banned)
@@ -125,10 +125,10 @@ async def test_a_look_tells_who_is_gone_and_how(clerk: StandInClerk) -> None:
     clerk.remove_membership(acme, left)
     since = clerk.state.users[banned].updated_at
     async with of(clerk) as opened:
-        seen = {user_id: await opened.look_at(acme, user_id) for user_id in (kept, banned, deleted, left, elsewhere)}
-        assert await opened.look_at(zenith, elsewhere) is None
+        seen = {user_id: await opened.standing(acme, user_id) for user_id in (kept, banned, deleted, left, elsewhere)}
+        assert await opened.standing(zenith, elsewhere) is True
     assert seen == {
-        kept: None,
+        kept: True,
         banned: Departure("banned", since),
         deleted: Departure("deleted", None),
         left: Departure("left", None),
@@ -142,8 +142,8 @@ async def test_an_organization_that_clerk_does_not_know_proves_nothing(clerk: St
     clerk.delete_user(deleted)
     clerk.delete_organization(acme)
     async with of(clerk) as opened:
-        assert await opened.look_at(acme, kept) is None
-        assert await opened.look_at(acme, deleted) is None
+        assert await opened.standing(acme, kept) is False
+        assert await opened.standing(acme, deleted) is False
 
 
 LISTED = {"data": [membership(1)], "total_count": 1}
@@ -168,7 +168,7 @@ async def test_an_answer_that_contradicts_itself_proves_nothing(any_server: AnyS
         return JSONResponse({"errors": []}, status_code=404) if user is None else JSONResponse(user)
 
     async with client(any_server.answers(answer), "sk_test") as opened:
-        assert await opened.look_at("org_1", "user_1") is None
+        assert await opened.standing("org_1", "user_1") is False
 
 
 async def test_a_clerk_that_is_down_has_seen_nobody_leave(clerk: StandInClerk, waits: list[float]) -> None:
@@ -177,7 +177,7 @@ async def test_a_clerk_that_is_down_has_seen_nobody_leave(clerk: StandInClerk, w
     clerk.faults.error_rate = 1.0
     async with of(clerk) as opened:
         with pytest.raises(Fault) as raised:
-            await opened.look_at(acme, ada)
+            await opened.standing(acme, ada)
     assert raised.value.kind is FaultKind.TRANSIENT
 
 

@@ -1,4 +1,4 @@
-"""Answers that are not Clerk's: asked for again, then a doubt by which nobody is missed; never the end of a run."""
+"""Answers that are not Clerk's: asked for again, then a doubt by which no member is missed; never the end of a run."""
 
 import json
 import unicodedata
@@ -17,7 +17,7 @@ from provisioning_pipeline.clients.clerk import client as clerk_client
 from provisioning_pipeline.clients.clerk import walk as clerk_walk
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.walk import membership_row, organization_row, page_of, user_row
-from provisioning_pipeline.clients.http import OddAnswerFault
+from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, json_of
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -36,7 +36,7 @@ LISTS = {
     "GET /users/count": lambda opened: opened.users(),
 }
 CLERKS = [name for name in ODD_ANSWERS if name not in ("list", "errors of another")]
-"""`[]` is a list of nobody, which the counts contradict."""
+"""`[]` is an empty list, which the counts contradict."""
 
 
 @pytest.mark.parametrize("operation", LISTS)
@@ -271,3 +271,39 @@ async def test_refusals_of_another_shape_are_no_crash(any_server: AnyServer, wai
         with pytest.raises(Fault) as raised:
             await opened.organizations()
     assert "\x00" not in raised.value.message
+
+
+# --- JSON that is odd and no fault -----------------------------------------------------------------------------------
+
+
+def _json(body: str | bytes) -> httpx.Response:
+    return httpx.Response(200, content=body)
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (r'{"name": "Acme \ud83d"}', {"name": "Acme �"}),
+        (r'{"name": "\ude00 Acme"}', {"name": "� Acme"}),
+        (r'[{"\ud83d": ["\ud83d\ude00", "\ud83d"]}]', [{"�": ["😀", "�"]}]),
+        (r'{"name": "\\ud83d"}', {"name": r"\ud83d"}),
+        ('{"n": 1e999, "m": 123456789012345678901234567890}', {"n": float("inf"), "m": 123456789012345678901234567890}),
+    ],
+)
+def test_json_that_every_browser_reads_is_read(body: str, read: object) -> None:
+    assert json_of(_json(body)) == read
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>", '{"name": "Acme', "NaN", '{"n": -Infinity}', b'{"a": "\xff"}', "[" * 9999]
+)
+def test_what_is_no_json_is_an_odd__json(body: str | bytes) -> None:
+    with pytest.raises(OddAnswer):
+        json_of(_json(body))
+
+
+def test_a_cut_emoji_costs_no_other_entry_of_the_page() -> None:
+    entries = json_of(_json(r'[{"id": "org_1", "name": "A \ud83d", "slug": "a"}, {"id": "org_2", "name": "B"}]'))
+    page = page_of(entries, organization_row)
+    assert page.odd == ()
+    assert page.rows == {"org_1": ("org_1", "A �", "a", None), "org_2": ("org_2", "B", None, None)}

@@ -29,7 +29,7 @@ CALLS: dict[str, Call] = {
     "some_users": lambda opened: opened.some_users(["user_1"]),
     "some_organizations": lambda opened: opened.some_organizations(["org_1"]),
     "organization_by_slug": lambda opened: opened.organization_by_slug("acme"),
-    "look_at": lambda opened: opened.look_at("org_1", "user_1"),
+    "standing": lambda opened: opened.standing("org_1", "user_1"),
     "store_workspace_id": lambda opened: opened.store_workspace_id("org_1", "w-1"),
     "store_external_id": lambda opened: opened.store_external_id("user_1", "twenty-1"),
 }
@@ -82,7 +82,7 @@ async def test_clerks_own_error_codes_are_told(any_server: AnyServer, call: Call
 @pytest.mark.parametrize(
     "body", [[], {}, "text", None, {"data": []}, {"total_count": 1}, {"data": {}, "total_count": 1}]
 )
-@pytest.mark.parametrize("call", ["organizations", "memberships", "organization_memberships", "users", "look_at"])
+@pytest.mark.parametrize("call", ["organizations", "memberships", "organization_memberships", "users", "standing"])
 async def test_json_that_is_not_clerks_is_a_fault_and_no_crash(
     any_server: AnyServer, waits: list[float], body: Any, call: str
 ) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 import pytest
@@ -16,15 +15,12 @@ from provisioning_pipeline.clients.postgres_refusals import Refusal, refusal_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
+from provisioning_pipeline_tests.clients.tenant import registry as database
 from provisioning_pipeline_tests.cluster import running_cluster
 from provisioning_pipeline_tests.pooler import pooled
 
 pytestmark = pytest.mark.anyio
 PASSWORD = "c4nary-s3cret"
-
-
-def database(url: str, *, read_only: bool = False, **options: Any) -> Database:
-    return Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only, **options)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +206,7 @@ VISITOR = "visitor_of_connections"
 
 @pytest.fixture
 def visitor(sandbox_postgres: SandboxPostgres, shared: str) -> Iterator[str]:
-    """The URL of somebody who may connect."""
+    """The URL of a user who may connect."""
     role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(VISITOR), sql.Literal(PASSWORD))
     sandbox_postgres.execute("postgres", role)
     yield f"postgresql://{VISITOR}:{PASSWORD}@127.0.0.1:{sandbox_postgres.port}/connections"

@@ -1,4 +1,4 @@
-"""What tells that somebody wrote to a tenant database since it was last looked into."""
+"""What shows that something wrote to a tenant database since its last inspection."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ async def test_whatever_is_written_is_told(tenant: Tenant, statement: str) -> No
 
 
 async def test_looks_and_other_reads_leave_the_evidence_as_it_is(tenant: Tenant) -> None:
-    acme = tenant.hand_made(ANN, BOB)
+    acme = tenant.insert(ANN, BOB)
     tenant.flag(hand_made.INVITE_TEAM, None, acme.id)
     tenant.write("INSERT INTO core.workspace (subdomain) VALUES ('zenith')")
     before = await tenant.evidence()

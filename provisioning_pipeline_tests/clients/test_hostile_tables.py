@@ -1,4 +1,4 @@
-"""The owner of a tenant database attacks whoever writes there: nothing of theirs ever runs with our rights."""
+"""The owner of a tenant database attacks those who write there: nothing of theirs ever runs with our rights."""
 
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""How connections are made: through the environment's proxy, and only to whom this machine trusts."""
+"""How connections are made: through the environment's proxy, and only to servers that this machine trusts."""
 
 import ssl
 import threading

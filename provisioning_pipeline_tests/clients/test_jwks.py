@@ -174,7 +174,7 @@ async def test_when_clerk_is_away_it_is_not_asked_at_every_request(
     assert same(await keys.get("ins_1"), FIRST)
 
 
-async def test_one_who_gives_up_takes_the_answer_from_nobody(keys: PublicKeys, clerk: Clerk) -> None:
+async def test_one_who_gives_up_takes_the_answer_from_no_other(keys: PublicKeys, clerk: Clerk) -> None:
     impatient = asyncio.create_task(keys.get("ins_1"))
     patient = asyncio.create_task(keys.get("ins_1"))
     await asyncio.sleep(0)

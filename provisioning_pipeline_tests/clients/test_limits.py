@@ -1,4 +1,4 @@
-"""The limit that everybody with one key shares; tried in a loop whose time passes only where somebody waits."""
+"""The limit that all with one key share; tried in a loop whose time passes only where a call waits."""
 
 import asyncio
 import selectors

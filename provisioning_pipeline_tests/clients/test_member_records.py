@@ -1,10 +1,12 @@
 """Member records of all workspaces at once, and what is written to them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty import members
@@ -12,21 +14,10 @@ from provisioning_pipeline.clients.twenty.database import Role, TwentyDatabase
 from provisioning_pipeline.clients.twenty.members import HalfMembers, schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline.sandbox.twenty import core_sql
-from provisioning_pipeline_tests.clients.test_twenty_database import NOW, Core
+from provisioning_pipeline_tests.clients.core import NOW, Core
 
 pytestmark = pytest.mark.anyio
 READS = "GRANT USAGE ON SCHEMA core TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA core TO {role}"
-
-
-@pytest.fixture
-def core(sandbox_postgres: SandboxPostgres) -> Iterator[Core]:
-    name = f"records_{uuid4().hex[:12]}"
-    sandbox_postgres.create_database(name)
-    sandbox_postgres.execute(name, core_sql())
-    yield Core(sandbox_postgres, name)
-    sandbox_postgres.drop_database(name)
 
 
 @asynccontextmanager
@@ -187,3 +178,15 @@ async def test_the_default_role_is_the_workspaces_own(core: Core) -> None:
         assert await database.default_role(made) == Role(role, "Guest")
         assert await database.default_role(other) is None
         assert await database.default_role(str(uuid4())) is None
+
+
+@given(workspace=st.uuids())
+@example(workspace=UUID(int=0))
+@example(workspace=UUID(int=35))
+@example(workspace=UUID(int=36**2))
+@example(workspace=UUID(int=2**128 - 1))
+def test_a_workspaces_schema_is_named_by_the_id_in_base_36_without_leading_zeros(workspace: UUID) -> None:
+    prefix, _, number = schema_name(str(workspace)).partition("_")
+    assert prefix == "workspace"
+    assert int(number, 36) == workspace.int
+    assert number == "0" or not number.startswith("0")

@@ -25,7 +25,7 @@ def free(tenant: Tenant, *tables: str) -> None:
 
 
 async def test_odd_rows_are_left_out_and_the_others_stay(tenant: Tenant) -> None:
-    acme = tenant.hand_made(ANN)
+    acme = tenant.insert(ANN)
     flag = tenant.flag(hand_made.INVITE_TEAM, None, acme.id)
     free(tenant, "workspace", "user", "userWorkspace", "keyValuePair", "role", "roleTarget")
     tenant.sql('INSERT INTO core.workspace (id, "displayName") VALUES (NULL, %s)', "nameless")
@@ -78,7 +78,7 @@ async def test_no_odd_value_of_an_onboarding_row_is_taken_for_true(odd: Tenant, 
 
 
 async def test_names_are_cut_and_have_no_control_characters(tenant: Tenant) -> None:
-    tenant.hand_made(ANN)
+    tenant.insert(ANN)
     tenant.sql("""UPDATE core.workspace SET "displayName" = E'A\\x1b]0;x\\x07\\nB' || repeat('x', 1000000)""")
     tenant.sql("""UPDATE core."user" SET "firstName" = E'\\x1b[2J', email = repeat('x', 300) || '@acme.example'""")
     (workspace,) = (await tenant.look()).workspaces
@@ -116,7 +116,7 @@ async def test_more_rows_than_the_limit_are_told_with_table_and_limit(tenant: Te
 
 
 async def test_rows_that_matter_to_nobody_are_not_counted(tenant: Tenant) -> None:
-    acme = tenant.hand_made(ANN)
+    acme = tenant.insert(ANN)
     tenant.sql("INSERT INTO core.\"keyValuePair\" (key, value) SELECT n, '1' FROM generate_series(1, 50) n")
     tenant.sql(
         'INSERT INTO core."objectMetadata" ("workspaceId", "nameSingular") SELECT %s, n FROM generate_series(1, 50) n',
@@ -204,7 +204,7 @@ async def silenced(postgres: SandboxPostgres, after: bytes | None) -> AsyncItera
 
 @pytest.mark.parametrize("after", [None, b"BEGIN", b'COPY "core"', b"ROLLBACK"])
 async def test_a_server_that_falls_silent_ends_one_look(tenant: Tenant, after: bytes | None) -> None:
-    tenant.hand_made(ANN)
+    tenant.insert(ANN)
     async with silenced(tenant.postgres, after) as url:
         found = await look(url, tenant.name, "", AT, seconds=0.3)
     assert (found.reason, found.vanished) == (Reason.DATABASE_UNREACHABLE, False)

@@ -13,13 +13,10 @@ from provisioning_pipeline.clients.postgres import Database, database_name, with
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
+from provisioning_pipeline_tests.clients.tenant import registry as database
 
 pytestmark = pytest.mark.anyio
 CANARY = "c4nary-s3cret"
-
-
-def database(url: str, *, read_only: bool = False) -> Database:
-    return Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only)
 
 
 async def fault_of(url: str) -> Fault:
@@ -140,7 +137,7 @@ def test_another_database_of_the_same_server_has_any_name(name: str) -> None:
 async def test_a_database_that_goes_away_is_one_fault_and_says_nothing_by_itself(
     sandbox_postgres: SandboxPostgres, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # as on the command line, where nobody set up logs
+    # as on the command line, where no logs are set up
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     url = sandbox_postgres.create_database("leaving")
     async with database(url) as opened:

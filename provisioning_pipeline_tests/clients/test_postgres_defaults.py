@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from psycopg import errors
 
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.postgres_values import EARLIEST, LATEST
-from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.clients.postgres import EARLIEST, LATEST, Database
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.clients.tenant import registry as database
 
 pytestmark = pytest.mark.anyio
 NAME = "given_defaults"
@@ -21,10 +20,6 @@ NAME = "given_defaults"
 def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
     yield sandbox_postgres.create_database(NAME)
     sandbox_postgres.drop_database(NAME)
-
-
-def database(url: str, *, read_only: bool = False) -> Database:
-    return Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only)
 
 
 @pytest.mark.parametrize("read_only", [False, True])

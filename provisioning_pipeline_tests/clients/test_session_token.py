@@ -223,8 +223,8 @@ def test_nobody_elses_signature_ever_passes(any_server: AnyServer, changes: dict
 
 
 @given(st.text(max_size=60) | garbled(GOOD))
-def test_garbage_contradicts_nobody(any_server: AnyServer, found: str) -> None:
-    """Whoever can set a cookie, for example from a sibling host, would lock its owner out with it."""
+def test_garbage_contradicts_no_session(any_server: AnyServer, found: str) -> None:
+    """A site that can set a cookie, for example from a sibling host, would lock its owner out with it."""
     somebody_else = replace(SESSION, user_id="user_2")
 
     contradicts = in_a_world(any_server, lambda world: world.verifier.contradicts(found, somebody_else))
@@ -324,7 +324,7 @@ async def test_a_rotation_also_empties_what_is_remembered_of_tokens_that_come_al
     assert await world.verifier.contradicts(new, somebody_else)
 
 
-async def test_a_rotation_that_keeps_the_old_key_forgets_nobody(world: World) -> None:
+async def test_a_rotation_that_keeps_the_old_key_forgets_no_token(world: World) -> None:
     assert await world.verdict(GOOD) == SESSION
     world.published = {"ins_1": KEY, "ins_2": NEW_KEY}
 
@@ -416,7 +416,7 @@ async def test_a_key_that_was_taken_back_serves_no_token_that_is_remembered(worl
     assert isinstance(await world.verdict(lasting), Session)
     world.published = {"ins_2": NEW_KEY}
 
-    # nobody else comes: the keys are read anew all the same, once those at hand are no longer fresh
+    # no other call comes: the keys are read anew all the same, once those at hand are no longer fresh
     for _ in range(3):
         world.seconds += FRESH_SECONDS + 1
         await world.verdict(lasting)

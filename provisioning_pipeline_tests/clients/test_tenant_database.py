@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from provisioning_pipeline.clients import tenant_database
+from provisioning_pipeline.clients.postgres import Connection
 from provisioning_pipeline.clients.tenant_database import look
-from provisioning_pipeline.clients.tenant_reader import TenantReader
 from provisioning_pipeline.clients.twenty.members import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_hand_made_workspace_is_found_with_its_people_and_what_it_lacks(tenant: Tenant) -> None:
-    acme = tenant.hand_made(ANN, BOB, database_schema="workspace_acme", role_workspace_id=str(uuid4()))
+    acme = tenant.insert(ANN, BOB, database_schema="workspace_acme", role_workspace_id=str(uuid4()))
     ann, bob = acme.users
     assert await tenant.look() == Look(
         tenant.name,
@@ -52,7 +52,7 @@ async def test_a_hand_made_workspace_is_found_with_its_people_and_what_it_lacks(
 
 @pytest.mark.parametrize("named", [True, False], ids=["a schema that it names", "the schema that Twenty makes"])
 async def test_a_whole_workspace_has_everything(tenant: Tenant, named: bool) -> None:
-    acme = tenant.hand_made(ANN, BOB, database_schema="workspace_acme" if named else None)
+    acme = tenant.insert(ANN, BOB, database_schema="workspace_acme" if named else None)
     ann, bob = acme.users
     schema = "workspace_acme" if named else schema_name(acme.id)
     with tenant.postgres.connect(tenant.name) as connection:
@@ -70,7 +70,7 @@ async def test_a_whole_workspace_has_everything(tenant: Tenant, named: bool) -> 
 
 
 async def test_a_record_that_is_deleted_or_somebody_elses_is_none(tenant: Tenant) -> None:
-    acme = tenant.hand_made(ANN, database_schema="workspace_acme")
+    acme = tenant.insert(ANN, database_schema="workspace_acme")
     with tenant.postgres.connect(tenant.name) as connection:
         hand_made.create_empty_schema(connection, "workspace_acme")
     tenant.record("workspace_acme", str(uuid4()))
@@ -82,7 +82,7 @@ async def test_a_record_that_is_deleted_or_somebody_elses_is_none(tenant: Tenant
 
 
 async def test_each_workspace_has_its_own_people_and_records(tenant: Tenant) -> None:
-    acme, zenith = tenant.hand_made(ANN), tenant.hand_made(BOB, slug="zenith")
+    acme, zenith = tenant.insert(ANN), tenant.insert(BOB, slug="zenith")
     with tenant.postgres.connect(tenant.name) as connection:
         for made in (acme, zenith):
             hand_made.create_empty_schema(connection, schema_name(made.id))
@@ -95,14 +95,14 @@ async def test_each_workspace_has_its_own_people_and_records(tenant: Tenant) -> 
 
 
 async def test_an_onboarding_row_counts_whatever_its_deleted_at_says(tenant: Tenant) -> None:
-    acme = tenant.hand_made(ANN)
+    acme = tenant.insert(ANN)
     tenant.flag(hand_made.INSTALL_APPS, acme.users[0], acme.id)
     tenant.sql('UPDATE core."keyValuePair" SET "deletedAt" = now()')
     assert [flag.key for flag in (await tenant.look()).flags] == [hand_made.INSTALL_APPS]
 
 
 async def test_what_is_deleted_is_not_there(tenant: Tenant) -> None:
-    acme, zenith = tenant.hand_made(ANN, BOB), tenant.hand_made(slug="zenith")
+    acme, zenith = tenant.insert(ANN, BOB), tenant.insert(slug="zenith")
     tenant.sql('UPDATE core.workspace SET "deletedAt" = now() WHERE id = %s', zenith.id)
     tenant.sql('UPDATE core."user" SET "deletedAt" = now() WHERE id = %s', acme.users[0])
     found = await tenant.look()
@@ -113,7 +113,7 @@ async def test_what_is_deleted_is_not_there(tenant: Tenant) -> None:
 
 
 async def test_onboarding_rows_are_found_at_every_level_with_their_ids_whatever_their_value(tenant: Tenant) -> None:
-    acme = tenant.hand_made(ANN)
+    acme = tenant.insert(ANN)
     ann = acme.users[0]
     flags = {
         tenant.flag(hand_made.INSTALL_APPS, ann, acme.id),
@@ -132,7 +132,7 @@ async def test_onboarding_rows_are_found_at_every_level_with_their_ids_whatever_
 
 
 async def test_of_several_roles_the_one_that_may_do_everything_counts(tenant: Tenant) -> None:
-    acme = tenant.hand_made(BOB)
+    acme = tenant.insert(BOB)
     tenant.sql(
         'INSERT INTO core."roleTarget" ("workspaceId", "roleId", "userWorkspaceId")'
         ' SELECT r."workspaceId", r.id, uw.id FROM core.role r, core."userWorkspace" uw WHERE r.label = %s',
@@ -143,7 +143,7 @@ async def test_of_several_roles_the_one_that_may_do_everything_counts(tenant: Te
 
 
 async def test_a_member_without_a_role_has_none_and_none_of_anothers(tenant: Tenant) -> None:
-    tenant.hand_made(BOB)
+    tenant.insert(BOB)
     tenant.sql('DELETE FROM core."roleTarget"')
     (workspace,) = (await tenant.look()).workspaces
     assert [member.role for member in workspace.members] == [None]
@@ -151,7 +151,7 @@ async def test_a_member_without_a_role_has_none_and_none_of_anothers(tenant: Ten
 
 
 async def test_a_membership_that_is_there_twice_is_one_member(tenant: Tenant) -> None:
-    tenant.hand_made(BOB)
+    tenant.insert(BOB)
     tenant.sql('DROP INDEX core."IDX_USER_WORKSPACE_USER_ID_WORKSPACE_ID_UNIQUE"')
     tenant.sql(
         'INSERT INTO core."userWorkspace" ("userId", "workspaceId")'
@@ -162,14 +162,14 @@ async def test_a_membership_that_is_there_twice_is_one_member(tenant: Tenant) ->
 
 
 async def test_a_default_role_that_is_gone_is_not_its_own(tenant: Tenant) -> None:
-    tenant.hand_made()
+    tenant.insert()
     tenant.sql('UPDATE core.workspace SET "defaultRoleId" = gen_random_uuid()')
     (workspace,) = (await tenant.look()).workspaces
     assert not workspace.has_own_roles
 
 
 async def test_a_members_role_that_is_gone_is_not_its_own(tenant: Tenant) -> None:
-    tenant.hand_made(BOB)
+    tenant.insert(BOB)
     tenant.sql('ALTER TABLE core."roleTarget" DROP CONSTRAINT "roleTarget_roleId_fkey"')
     tenant.sql('UPDATE core."roleTarget" SET "roleId" = gen_random_uuid()')
     (workspace,) = (await tenant.look()).workspaces
@@ -225,7 +225,7 @@ async def test_of_a_partial_copy_is_read_what_is_there(bare: Tenant) -> None:
 async def test_what_is_missing_is_named_and_the_rest_is_read(
     tenant: Tenant, statement: str, missing: str, left: tuple[int, int, int]
 ) -> None:
-    acme = tenant.hand_made(ANN)
+    acme = tenant.insert(ANN)
     tenant.flag(hand_made.INVITE_TEAM, None, acme.id)
     tenant.sql(statement)
     found = await tenant.look()
@@ -246,7 +246,7 @@ async def test_what_is_missing_is_named_and_the_rest_is_read(
     ],
 )
 async def test_what_other_versions_do_without_is_no_reason(tenant: Tenant, statements: str) -> None:
-    acme = tenant.hand_made(ANN)
+    acme = tenant.insert(ANN)
     flag = tenant.flag(hand_made.INVITE_TEAM, None, acme.id)
     tenant.sql(statements)
     found = await tenant.look()
@@ -308,26 +308,26 @@ async def test_a_table_that_somebody_holds_is_not_waited_for(tenant: Tenant) -> 
 async def test_a_database_dropped_while_it_is_looked_into_has_vanished(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = tenant_database._inside
+    begin = tenant_database.begin
 
-    async def dropped_first(reader: TenantReader, *rest: Any) -> Look:
+    async def dropped_first(connection: Connection, *rest: Any, **named: Any) -> Any:
         tenant.postgres.drop_database(tenant.name)
-        return await inside(reader, *rest)
+        return await begin(connection, *rest, **named)
 
-    monkeypatch.setattr(tenant_database, "_inside", dropped_first)
+    monkeypatch.setattr(tenant_database, "begin", dropped_first)
     found = await tenant.look()
     assert (found.vanished, found.reason) == (True, Reason.DATABASE_VANISHED)
 
 
 async def test_a_connection_that_is_cut_is_opened_once_more(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    tenant.hand_made(ANN)
-    inside, cuts = tenant_database._inside, iter([True, False])
+    tenant.insert(ANN)
+    begin, cuts = tenant_database.begin, iter([True, False])
 
-    async def cut_first(reader: TenantReader, *rest: Any) -> Look:
+    async def cut_first(connection: Connection, *rest: Any, **named: Any) -> Any:
         if next(cuts):
-            tenant.sql("SELECT pg_terminate_backend(%s, 5000)", reader.connection.info.backend_pid)
-        return await inside(reader, *rest)
+            tenant.sql("SELECT pg_terminate_backend(%s, 5000)", connection.info.backend_pid)
+        return await begin(connection, *rest, **named)
 
-    monkeypatch.setattr(tenant_database, "_inside", cut_first)
+    monkeypatch.setattr(tenant_database, "begin", cut_first)
     found = await tenant.look()
     assert (found.reason, len(found.workspaces)) == (None, 1)

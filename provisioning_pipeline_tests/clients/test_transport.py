@@ -196,7 +196,7 @@ async def test_other_answers_are_the_callers_to_judge(remote: Remote, status: in
 
 
 class NotedLimit(RateLimit):
-    """Notes who asks for a turn and who is held, and lets everybody through."""
+    """Notes who asks for a turn and who is held, and lets all through."""
 
     def __init__(self) -> None:
         super().__init__(1)

@@ -1,19 +1,16 @@
 """What schema core must have: the list of columns is all that is read, and what lacks is told by name."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty.contract import COLUMNS, KNOWN
-from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.twenty import core_sql
+from provisioning_pipeline_tests.clients.core import opened
 
 pytestmark = pytest.mark.anyio
 SOMEBODY = "somebody@acme.test"
@@ -30,17 +27,6 @@ def run(url: str, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(statement.encode())
         return cursor.fetchall() if cursor.description else []
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[TwentyDatabase]:
-    async with Database(
-        url,
-        system='The database of Twenty server "eu"',
-        unreachable=Reason.SERVER_DATABASE_UNREACHABLE,
-        read_only=True,
-    ) as database:
-        yield TwentyDatabase(database)
 
 
 async def test_what_was_measured_is_found(url: str) -> None:

@@ -1,4 +1,4 @@
-"""A server that takes calls and answers none is given up once for everybody; one that is slow is waited for."""
+"""A server that takes calls and answers none is given up once for all calls; one that is slow is waited for."""
 
 import asyncio
 from typing import Any

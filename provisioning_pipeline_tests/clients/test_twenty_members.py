@@ -171,7 +171,7 @@ async def test_a_membership_without_a_record_is_told_and_joining_does_not_mend_i
 
 
 async def test_a_record_without_a_membership_is_mended_by_joining(server: StandInTwenty) -> None:
-    """Without a role or without a membership Twenty removes nobody; joining gives both, and the record is kept."""
+    """Without a role or without a membership Twenty removes no one; joining gives both, and the record is kept."""
     async with ready(server) as opened:
         door, ada = await workspace(opened), person()
         await joined(opened, ada, door)

@@ -14,11 +14,10 @@ from provisioning_pipeline.clients import http
 from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault
 from provisioning_pipeline.clients.transport import CallCounter, Effect
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.answers import field_of
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking_by, onboarding_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError
-from provisioning_pipeline.clients.twenty.operations import ALL, Operation
-from provisioning_pipeline.clients.twenty.wire import TwentyWire
+from provisioning_pipeline.clients.twenty.operations import ALL, Operation, field_of
+from provisioning_pipeline.clients.twenty.wire import TwentyWire, complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.faults import FaultKind as Injected
@@ -125,7 +124,7 @@ def reads(body: Mapping[str, Any], operation: Operation[Any]) -> None:
     """All that is ever made of a body."""
     for read in (
         lambda: field_of(body, operation.name, operation.answer),
-        lambda: TwentyError.read(body),
+        lambda: [TwentyError.of(complaint) for complaint in complaints_of(body)],
         lambda: lacking_by(body),
         lambda: onboarding_of(body),
     ):
@@ -262,7 +261,7 @@ async def test_whatever_is_answered_oddly_once_is_done_all_the_same(
         await opened.set_role(door, seen.workspace_member_id, await opened.role_id(door, "Admin"))
         await opened.set_name(door, seen.workspace_member_id, "Ada", "L")
         await cleared(opened, ada, door, "ONBOARDING_INSTALL_APPS_PENDING")
-        await opened.impersonate(seen.user_id, door)
+        await opened.impersonation_token(seen.user_id, door)
         await opened.invite_nobody(door)
         await opened.invite(door, "eve@x.test", None)
         assert await opened.withdraw_invitations(door, "eve@x.test") == 1
@@ -330,7 +329,7 @@ async def test_a_proxy_that_never_lets_one_check_through_is_told_and_the_server_
         return httpx.Response(200, json={"data": {"__typename": "Query"}})
 
     async with client("http://twenty.test") as opened:
-        opened._session._wire._transport._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+        opened._wire._transport._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
         with pytest.raises(Fault, match=r"contract check: HTTP 403 without GraphQL, but with an HTML page") as raised:
             await opened.check_contract()
     assert (raised.value.kind, raised.value.reason) == (FaultKind.TRANSIENT, Reason.SERVER_UNREACHABLE)
@@ -351,7 +350,8 @@ def test_a_check_that_failed_for_another_reason_finds_nothing_missing(error: dic
 
 
 def test_errors_without_extensions_are_read() -> None:
-    assert TwentyError.read({"errors": [{"message": "a\x00b"}], "data": None}) == TwentyError("a b", "", "")
+    (complaint,) = complaints_of({"errors": [{"message": "a\x00b"}], "data": None})
+    assert TwentyError.of(complaint) == TwentyError("a b", "", "")
 
 
 async def test_a_server_whose_settings_are_odd_is_asked_again_for_them(waits: list[float], special: Any) -> None:
@@ -359,7 +359,7 @@ async def test_a_server_whose_settings_are_odd_is_asked_again_for_them(waits: li
     answers = iter([httpx.Response(200, html="<html>"), httpx.Response(502)])
 
     async with client(special_server) as opened:
-        transport = opened._session._wire._transport
+        transport = opened._wire._transport
         real = transport._client
 
         async def respond(request: httpx.Request) -> httpx.Response:

@@ -127,7 +127,7 @@ async def test_a_limit_or_a_strange_refusal_is_no_proof(way: str, any_server: An
 
     async with client(any_server.answers(answer)) as opened:
         door, token = Door(str(uuid4()), "http://acme.test/"), Token("old", datetime.now(UTC) + timedelta(hours=1))
-        opened._session.known.tokens[(SERVICE, door.workspace_id)] = token
+        opened.known.tokens[(SERVICE, door.workspace_id)] = token
         given = token if way == "currentUser" else None
         refusal = "LIMIT_REACHED"
         with pytest.raises(Fault) as raised:

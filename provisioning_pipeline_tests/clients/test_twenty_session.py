@@ -1,4 +1,4 @@
-"""Signing in to a Twenty server: whose words are told, which tokens are kept, how many calls go at once."""
+"""Signing in to a Twenty server: whose words are reported, which tokens are stored, how many calls go at once."""
 
 import asyncio
 from typing import Any
@@ -6,17 +6,22 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.transport import DryRunViolation
+from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.onboarding import INSTALL_APPS
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline_tests.clients.conftest import AnyServer
 from provisioning_pipeline_tests.clients.twenty import (
+    KEY,
     PASSWORD,
     SERVICE,
     cleared,
@@ -85,7 +90,7 @@ async def test_a_dry_run_cannot_even_sign_in(server: StandInTwenty) -> None:
 async def test_a_token_shows_nothing_of_itself(server: StandInTwenty) -> None:
     async with ready(server) as opened:
         token = await opened.service_token()
-        assert token not in repr(vars(opened))
+        assert token.value not in repr(vars(opened))
         assert PASSWORD not in repr(vars(opened))
 
 
@@ -166,7 +171,7 @@ async def test_nobody_is_signed_in_to_the_workspace_that_took_over_an_address(se
             lambda: later.current_user(later.service_account, old),
             lambda: later.invite_links.read(old),
             lambda: later.current_user(ada, old),
-            lambda: later.login(ada, old),
+            lambda: later.login_token(ada, old),
         ):
             with pytest.raises(Fault, match=f"leads to workspace {new.workspace_id} by now") as raised:
                 await attempt()
@@ -175,7 +180,7 @@ async def test_nobody_is_signed_in_to_the_workspace_that_took_over_an_address(se
     assert seen.workspace_id == old.workspace_id
 
 
-# --- somebody whose password is not ours --------------------------------------------------------------------------
+# --- a member whose password is not ours --------------------------------------------------------------------------
 
 
 async def test_a_member_with_a_foreign_password_is_acted_for_by_impersonation(server: StandInTwenty) -> None:
@@ -242,7 +247,7 @@ async def test_no_more_calls_than_allowed_are_under_way_at_once(any_server: AnyS
     assert most == 3
 
 
-async def test_an_activation_holds_up_nobody(special: Any) -> None:
+async def test_an_activation_holds_up_no_other_call(special: Any) -> None:
     server = special(TwentyOptions(activation_seconds=0.5))
     async with client(server, concurrency=1) as opened:
         await opened.sign_up_service_account()
@@ -255,3 +260,32 @@ async def test_an_activation_holds_up_nobody(special: Any) -> None:
         await opened.invite_links.read(two.door)
         assert not activation.done()
         assert await activation == "ACTIVE"
+
+
+# --- the password of an account that we create ---------------------------------------------------------------------
+
+EMAILS = st.text(st.characters(codec="utf-8"), max_size=80)
+
+
+@given(EMAILS, EMAILS)
+def test_a_derived_password_is_one_that_twenty_takes_and_each_address_has_its_own(one: str, other: str) -> None:
+    password = derived_password(KEY, one).get_secret_value()
+    assert 8 <= len(password) <= 50
+    assert password.isascii()
+    assert "\n" not in password
+    assert password == derived_password(KEY, one).get_secret_value()
+    same = one.strip().lower() == other.strip().lower()
+    assert (password == derived_password(KEY, other).get_secret_value()) == same
+
+
+def test_a_derived_password_does_not_depend_on_case_or_blanks_but_on_the_key() -> None:
+    plain = derived_password(KEY, "ada@acme.test").get_secret_value()
+    assert derived_password(KEY, " Ada@ACME.Test\n").get_secret_value() == plain
+    assert derived_password(SecretStr("another key entirely"), "ada@acme.test").get_secret_value() != plain
+    assert "ada" not in plain
+
+
+def test_a_derived_password_never_changes_between_releases() -> None:
+    """Accounts that exist already have the passwords of today."""
+    fixed = derived_password(SecretStr("0123456789abcdef"), "ada@acme.test").get_secret_value()
+    assert fixed == "boPox0Fgtf8dn12zefNYqz17APDr3zD2-iY_0vJcuEM"

@@ -1,4 +1,4 @@
-"""The webhook of alerts, over real HTTP: what arrives, and that its URL is told to nobody."""
+"""The webhook of alerts, over real HTTP: what arrives, and that its URL is never shown."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Clients of a Twenty server, and what is around them: workspaces, people, and what the server's rows say."""
+"""Clients of a Twenty server, and what is around them: workspaces, members, and what the server's rows say."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from provisioning_pipeline.sandbox.twenty import StandInTwenty
 from provisioning_pipeline.settings import TwentyServer
 
 SERVICE, PASSWORD = "provisioner@platform.test", "service-c4nary"
-KEY = SecretStr("a key that nobody knows")
+KEY = SecretStr("a key that no one knows")
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ async def ready(server: StandInTwenty) -> AsyncIterator[TwentyClient]:
 
 
 async def cleared(opened: TwentyClient, account: Account, door: Door, key: str) -> None:
-    """Clear one onboarding step of somebody by the call that this server has for it."""
+    """Clear one onboarding step of a member by the call that this server has for it."""
     call = await opened.step_call(key)
     assert call is not None, key
     await opened.clear_step(account, door, call)
@@ -90,7 +90,7 @@ def workspaces(server: StandInTwenty) -> int:
 
 
 def person(email: str | None = None, password: str | None = None, user_id: str | None = None) -> Account:
-    """An account by the password that we derive, or by another; without an e-mail, somebody new."""
+    """An account by the password that we derive, or by another; without an e-mail, a new one."""
     email = email or f"{uuid4().hex[:8]}@acme.test"
     return Account(email, SecretStr(password) if password else derived_password(KEY, email), user_id)
 

@@ -1,4 +1,4 @@
-"""Clerk as frames: the whole instance, named organizations, and the second witness before anybody is called gone."""
+"""Clerk as frames: the whole instance, named organizations, and the second witness before a member is called gone."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -100,7 +100,7 @@ async def test_the_whole_instance_is_read_and_proved_whole(clerk: StandInClerk) 
     }
 
 
-async def test_an_instance_without_anybody_removes_nobody(clerk: StandInClerk) -> None:
+async def test_an_instance_without_users_removes_no_one(clerk: StandInClerk) -> None:
     async with client(clerk) as opened:
         empty = await whole_instance(opened)
         organization(clerk)

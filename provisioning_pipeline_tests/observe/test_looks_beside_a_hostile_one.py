@@ -1,4 +1,4 @@
-"""Three tenants, one of whom writes what it likes: the others are looked at rightly, and its own look is a look."""
+"""Three tenants, one of which writes what it likes: the others are looked at rightly, and its own look is a look."""
 
 import random
 from collections.abc import Iterator, Sequence

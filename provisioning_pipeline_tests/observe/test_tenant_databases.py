@@ -8,7 +8,6 @@ import pytest
 
 from provisioning_pipeline.clients import tenant_database
 from provisioning_pipeline.clients.postgres import Connection
-from provisioning_pipeline.clients.tenant_reader import TenantReader
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Look
 from provisioning_pipeline.observe import tenant_databases
@@ -51,15 +50,15 @@ async def test_every_state_is_a_look_of_its_own_in_the_order_of_the_names(postgr
 async def test_there_are_never_more_connections_than_allowed(
     postgres: SandboxPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside, opened, seen = tenant_database._inside, list[Connection](), list[int]()
+    begin, opened, seen = tenant_database.begin, list[Connection](), list[int]()
 
-    async def counted(reader: TenantReader, *rest: Any) -> Look:
+    async def counted(connection: Connection, *rest: Any, **named: Any) -> Any:
         # by our side of them: the server takes a moment to notice that one was closed
-        opened.append(reader.connection)
+        opened.append(connection)
         seen.append(sum(not one.closed for one in opened))
-        return await inside(reader, *rest)
+        return await begin(connection, *rest, **named)
 
-    monkeypatch.setattr(tenant_database, "_inside", counted)
+    monkeypatch.setattr(tenant_database, "begin", counted)
     for at_once in (1, 3):
         seen.clear()
         await look_at(lambda _: postgres.url(), {}, [WHOLE, BARE, PARTIAL, GONE] * 5, AT, at_once=at_once)
@@ -71,14 +70,14 @@ async def test_one_that_is_dropped_in_the_middle_leaves_the_others_alone(
 ) -> None:
     victim = "looked_at_victim"
     postgres.create_database(victim)
-    inside = tenant_database._inside
+    begin = tenant_database.begin
 
-    async def dropped_first(reader: TenantReader, found: Look, *rest: Any) -> Look:
-        if found.database_name == victim:
+    async def dropped_first(connection: Connection, *rest: Any, **named: Any) -> Any:
+        if connection.info.dbname == victim:
             postgres.drop_database(victim)
-        return await inside(reader, found, *rest)
+        return await begin(connection, *rest, **named)
 
-    monkeypatch.setattr(tenant_database, "_inside", dropped_first)
+    monkeypatch.setattr(tenant_database, "begin", dropped_first)
     found = await look_at(lambda _: postgres.url(), {}, [BARE, victim, WHOLE], AT, at_once=2)
     assert [look.vanished for look in found] == [False, True, False]
     assert [look.reason for look in found] == [Reason.NO_SCHEMA_YET, Reason.DATABASE_VANISHED, None]

@@ -1,10 +1,9 @@
-"""Clerk's Backend API: lists proved whole or in doubt, a look at one person, and the two ids that we keep there.
+"""Clerk's Backend API: lists proved whole or in doubt, a check of one member, and the two ids that we store there.
 
 Limits as in Clerk's OpenAPI of 2026-05-12: 500 objects on a page (more silently answer 10), 100 ids in a call.
 """
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
-from types import TracebackType
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -49,7 +48,7 @@ class ClerkClient:
 
     Args:
         requests_per_10_seconds: calls that Clerk allows the instance.
-        share: part of them that everybody in this process may use together.
+        share: part of them that all of this process may use together.
     """
 
     def __init__(
@@ -80,10 +79,8 @@ class ClerkClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.__aexit__()
 
     async def instance(self) -> dict[str, Any]:
         """The instance behind the key: `id` and `environment_type` (production, development, …).
@@ -124,10 +121,10 @@ class ClerkClient:
         """
         return await self._all(
             f"members of {organization_id}",
-            _members_path(organization_id),
+            _path("organizations", organization_id, "memberships"),
             _MEMBERS,
             membership_row,
-            missing=lambda: self._organization_missing(organization_id),
+            organization_id,
         )
 
     async def users(self) -> Walk:
@@ -151,7 +148,7 @@ class ClerkClient:
         return await self._by_ids("users", "user_id", user_ids, _page_of_users)
 
     async def known_emails(self, emails: Iterable[str]) -> frozenset[str]:
-        """Those of these e-mails that anybody at Clerk has, verified or not; all in lower case."""
+        """Those of these e-mails that any user at Clerk has, verified or not; all in lower case."""
         wanted = sorted({email.strip().lower() for email in emails})
         known: set[str] = set()
         for start in range(0, len(wanted), MOST_IDS_PER_CALL):
@@ -184,19 +181,10 @@ class ClerkClient:
         page = page_of([answer], organization_row)
         return next(iter(page.rows.values()), None)
 
-    # --- one person
-
-    async def look_at(self, organization_id: str, user_id: str) -> Departure | None:
-        """A direct look at whether a person is gone from an organization; None: still there, or not certain.
-
-        Raises:
-            Fault: when Clerk could not be asked.
-        """
-        found = await self.standing(organization_id, user_id)
-        return found if isinstance(found, Departure) else None
+    # --- one member
 
     async def standing(self, organization_id: str, user_id: str) -> Departure | bool:
-        """A direct look at one member: how they are gone, else True: an active member, or False: not certain.
+        """A member check: how one member is gone, else True: an active member, or False: not certain.
 
         An organization that Clerk does not know proves nothing: that may be another instance's key.
 
@@ -205,7 +193,7 @@ class ClerkClient:
         """
         listed, user = await both(
             self._get_if_there(
-                _members_path(organization_id),
+                _path("organizations", organization_id, "memberships"),
                 _MEMBERS,
                 lambda answer: (_data(answer), _total(answer)),
                 {"user_id": user_id, "limit": 1},
@@ -231,7 +219,7 @@ class ClerkClient:
     # --- writes
 
     async def store_workspace_id(self, organization_id: str, workspace_id: str | None) -> None:
-        """Keep the workspace id in the organization's public metadata, beside what is there; None takes it away.
+        """Store the workspace id in the organization's public metadata, beside what is there; None takes it away.
 
         Raises:
             Fault: ORGANIZATION_MISSING when Clerk knows no such organization.
@@ -244,7 +232,7 @@ class ClerkClient:
             raise await self._organization_missing(organization_id)
 
     async def store_external_id(self, user_id: str, external_id: str | None) -> None:
-        """Keep an id of ours as the user's `external_id`; None takes it away.
+        """Store an id of ours as the user's `external_id`; None takes it away.
 
         Raises:
             Fault: EXTERNAL_ID_TAKEN when another user has it, MEMBERS_GONE when Clerk knows no such user.
@@ -272,18 +260,18 @@ class ClerkClient:
         path: str,
         call: str,
         parse: Parse,
-        missing: Callable[[], Awaitable[Fault]] | None = None,
+        organization_id: str | None = None,
     ) -> Walk:
         def read(answer: Any) -> tuple[Page, int]:
             return page_of(_data(answer), parse), _total(answer)
 
         async def page_at(offset: int) -> tuple[Page, int]:
             parameters = {"limit": MOST_PER_PAGE, "offset": offset, "order_by": _OLDEST_FIRST}
-            if missing is None:
+            if organization_id is None:
                 return await self._get(path, call, read, parameters)
             found = await self._get_if_there(path, call, read, parameters)
             if found is None:
-                raise await missing()
+                raise await self._organization_missing(organization_id)
             return found
 
         return await by_offset(name, page_at)
@@ -357,9 +345,7 @@ class ClerkClient:
                 found = read(json_of(response))
                 self._is_clerk = True
                 return found
-            codes = _codes(response)
-            if response.status_code not in absent:
-                raise _refusal(response, name, codes)
+            _refused(response, name, absent)
             return None
 
         return await self._transport.ask(
@@ -373,10 +359,7 @@ class ClerkClient:
             if response.is_success:
                 _object(json_of(response))
                 return response.status_code, ""
-            codes = _codes(response)
-            if response.status_code not in expected:
-                raise _refusal(response, name, codes)
-            return response.status_code, codes
+            return response.status_code, _refused(response, name, expected)
 
         try:
             return await self._transport.ask("PATCH", path, name=name, effect=Effect.WRITE, read=answer, json=body)
@@ -387,10 +370,6 @@ class ClerkClient:
 
 def _path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
-
-
-def _members_path(organization_id: str) -> str:
-    return _path("organizations", organization_id, "memberships")
 
 
 def _total(answer: Any) -> int:
@@ -432,33 +411,27 @@ def _user_of(membership: Any) -> str | None:
     return person.get("user_id") if isinstance(person, dict) else None
 
 
-def _refusal(response: httpx.Response, name: str, codes: str) -> Exception:
-    """What Clerk's own refusal asks of us."""
-    status = response.status_code
+def _refused(response: httpx.Response, name: str, expected: Container[int]) -> str:
+    """The codes of a refusal of Clerk's own, when it has one of these statuses.
+
+    Raises:
+        OddAnswer: when something in front of Clerk refused.
+        Fault: what any other status asks of us.
+    """
+    try:
+        codes = [error["code"] for error in json_of(response)["errors"]]
+    except (OddAnswer, KeyError, TypeError):
+        raise OddAnswer(answer_in_words(response)) from None
+    words, status = plain_text(", ".join(map(str, codes))) or "no reason given", response.status_code
+    if status in expected:
+        return words
     if status == 401:
-        return Fault(
+        raise Fault(
             FaultKind.SERVER,
             Reason.CREDENTIALS_REFUSED,
             f"Clerk refuses the secret key (HTTP {status}). Correct PROVISIONING_CLERK_SECRET_KEY.",
         )
     if status == 404:
         # of a list that Clerk has, or of a path of which it only seems that Clerk is behind it
-        return OddAnswer(f"HTTP 404, as if Clerk had no {name}")
-    return Fault(
-        FaultKind.TENANT,
-        Reason.CLERK_UNREACHABLE,
-        f"Clerk refused {name} (HTTP {status}): {codes}.",
-    )
-
-
-def _codes(response: httpx.Response) -> str:
-    """The codes of a refusal of Clerk's own.
-
-    Raises:
-        OddAnswer: when something in front of Clerk refused.
-    """
-    try:
-        codes = [error["code"] for error in json_of(response)["errors"]]
-    except (OddAnswer, KeyError, TypeError):
-        raise OddAnswer(answer_in_words(response)) from None
-    return plain_text(", ".join(map(str, codes))) or "no reason given"
+        raise OddAnswer(f"HTTP 404, as if Clerk had no {name}")
+    raise Fault(FaultKind.TENANT, Reason.CLERK_UNREACHABLE, f"Clerk refused {name} (HTTP {status}): {words}.")

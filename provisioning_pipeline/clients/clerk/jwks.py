@@ -33,10 +33,6 @@ class KeysAway(Exception):
     """No key is known that may still be trusted, and none can be read."""
 
 
-class _Redirected(ValueError):
-    """What answers sends somewhere else."""
-
-
 class PublicKeys:
     """The RSA keys at one address, by key id.
 
@@ -84,19 +80,11 @@ class PublicKeys:
         Raises:
             KeysAway: when no keys are known, or those that are have not been read anew for too long.
         """
-        await self._be_fresh()
+        await self.warm()
         found = self._keys.get(kid)
         if found is None and await self.doubted():
             found = self._keys.get(kid)
         return found
-
-    async def warm(self) -> None:
-        """Read the keys where that is due.
-
-        Raises:
-            KeysAway: as `get`.
-        """
-        await self._be_fresh()
 
     async def doubted(self) -> bool:
         """Read the keys anew because one did not fit, unless that was done a moment ago; whether it was done."""
@@ -110,7 +98,12 @@ class PublicKeys:
         await self._read()
         return True
 
-    async def _be_fresh(self) -> None:
+    async def warm(self) -> None:
+        """Read the keys where that is due.
+
+        Raises:
+            KeysAway: as `get`.
+        """
         now = self._clock()
         age = None if self._read_at is None else now - self._read_at
         if age is not None and age <= FRESH_SECONDS:
@@ -150,13 +143,17 @@ class PublicKeys:
             ):
                 location = redirect_of(response)
                 if location is not None:
-                    raise _Redirected(f"a redirect (HTTP {response.status_code}) to {location}, which is not followed")
+                    raise ValueError(f"a redirect (HTTP {response.status_code}) to {location}, which is not followed")
                 keys, whole = _rsa_keys(response.status_code, await _some(response))
         except httpx.HTTPError as error:
             _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, in_words(error, self._url))
             return
         except (TimeoutError, ValueError, RecursionError) as error:
-            _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, _told(error))
+            _LOG.warning(
+                "Clerk's keys at %s cannot be read: %s",
+                self._url,
+                str(error) if isinstance(error, ValueError) else type(error).__name__,
+            )
             return
         now = self._clock()
         if whole:
@@ -190,8 +187,7 @@ def _rsa_keys(status: int, body: bytes) -> tuple[dict[str, RSAPublicKey], bool]:
         ValueError: when it holds none.
     """
     if status != httpx.codes.OK or len(body) > _MOST_BYTES:
-        message = f"HTTP {status}, {len(body)} bytes"
-        raise ValueError(message)
+        raise ValueError(f"HTTP {status}, {len(body)} bytes")
     document = json.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None
     found: dict[str, RSAPublicKey] = {}
@@ -205,8 +201,7 @@ def _rsa_keys(status: int, body: bytes) -> tuple[dict[str, RSAPublicKey], bool]:
         else:
             found[entry["kid"]] = key
     if not found:
-        message = "no RSA key for signatures is among the answer"
-        raise ValueError(message)
+        raise ValueError("no RSA key for signatures is among the answer")
     return found, whole
 
 
@@ -224,7 +219,3 @@ def _rsa_key(entry: Any) -> RSAPublicKey | None:
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError):
         return None
     return key if isinstance(key, RSAPublicKey) and _LEAST_BITS <= key.key_size <= _MOST_BITS else None
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, ValueError) else type(error).__name__

@@ -54,7 +54,7 @@ class _Verified:
 
 
 class SessionVerifier:
-    """Tells what a session token says, or why it is refused.
+    """Reads what a session token says, or why it is refused.
 
     A token that was verified is remembered until it expires or the keys change: its signature is checked once, its
     times at every request.
@@ -72,15 +72,10 @@ class SessionVerifier:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._issuers = dict(issuers)
+        self.keys: Mapping[str, PublicKeys] = dict(issuers)
         self._parties = frozenset(authorized_parties)
         self._clock = clock
         self._verified: LRUCache[str, _Verified] = LRUCache(_REMEMBERED)
-
-    @property
-    def keys(self) -> Mapping[str, PublicKeys]:
-        """The keys by issuer."""
-        return self._issuers
 
     async def verify(self, token: str) -> Session:
         """What a token says.
@@ -92,8 +87,12 @@ class SessionVerifier:
         known = self._verified.get(token)
         if known is None or not known.keys.fresh or known.keys.generation != known.generation:
             known = await self._verified_now(token, known)
-        said, times = known.said, known.times
-        self._must_be_now(times)
+        said, (issued, begins, expires) = known.said, known.times
+        now = self._clock()
+        if now >= expires + LEEWAY_SECONDS:
+            raise Refused(Refusal.TOKEN_EXPIRED, "The session token has expired; get a new one from Clerk.")
+        if now < max(issued, begins) - LEEWAY_SECONDS:
+            raise Refused(Refusal.TOKEN_NOT_YET_VALID, "The session token is not valid yet; compare the clocks.")
         if isinstance(said, Refused):
             # a new object: one that is raised twice keeps the frames of both
             raise Refused(said.why, said.detail)
@@ -103,7 +102,7 @@ class SessionVerifier:
         """Whether another token that came along was signed for another user, or for another organization.
 
         It counts while it is good, and a little longer (`LATELY_SECONDS`). What Clerk has not signed as the session of
-        a user, and what ran out long ago, contradicts nothing: anybody may have planted it.
+        a user, and what ran out long ago, contradicts nothing: an attacker may have planted it.
 
         Raises:
             CannotTell: when no public key is known.
@@ -133,7 +132,7 @@ class SessionVerifier:
     async def _read(self, token: str) -> _Verified:
         kid, claims, signature = _unverified(token)
         issuer = claims.get("iss")
-        keys = self._issuers.get(issuer) if isinstance(issuer, str) else None
+        keys = self.keys.get(issuer) if isinstance(issuer, str) else None
         if keys is None:
             raise Refused(Refusal.INVALID_TOKEN, _INVALID)
         try:
@@ -168,14 +167,6 @@ class SessionVerifier:
             workspace_id=None if workspace_id is None else str(workspace_id),
             impersonator=_impersonator(claims),
         )
-
-    def _must_be_now(self, times: _Times) -> None:
-        issued, begins, expires = times
-        now = self._clock()
-        if now >= expires + LEEWAY_SECONDS:
-            raise Refused(Refusal.TOKEN_EXPIRED, "The session token has expired; get a new one from Clerk.")
-        if now < max(issued, begins) - LEEWAY_SECONDS:
-            raise Refused(Refusal.TOKEN_NOT_YET_VALID, "The session token is not valid yet; compare the clocks.")
 
 
 def _unverified(token: str) -> tuple[str, Mapping[str, Any], bytes]:
@@ -253,7 +244,7 @@ def _impersonator(claims: Mapping[str, Any]) -> str | None:
         return None
     act = claims["act"]
     subject = act.get("sub") if isinstance(act, dict) else None
-    # another person acts, whoever that is
+    # another person acts, though we do not know who
     return subject if _is_word(subject) else "unknown"
 
 

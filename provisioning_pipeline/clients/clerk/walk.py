@@ -17,7 +17,7 @@ _STEP = MOST_PER_PAGE - 1
 
 Row = tuple[Any, ...]
 Parse = Callable[[Mapping[str, Any]], Row | None]
-"""One object of Clerk's as a row; None when it counts but is not kept. Raises as a missing or odd key does."""
+"""One object of Clerk's as a row; None when it counts but is left out. Raises as a missing or odd key does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Page:
     Args:
         length: objects as they came, odd ones too.
         odd: positions of those that could not be understood.
-        rows: Clerk's id → row, in Clerk's order; None for what counts and is not kept.
+        rows: Clerk's id → row, in Clerk's order; None for what counts and is left out.
         last_id: id of the last object, if it has one.
         start, end: when the first and the last object were created (ms since 1970), if they say so.
     """
@@ -92,7 +92,7 @@ async def by_cursor(name: str, count: Callable[[], Awaitable[int]], fetch: PageA
 def by_ids(name: str, pages: Sequence[Page], asked: frozenset[str]) -> Walk:
     """What the pages have of the ids that were asked for; an id that Clerk does not know is simply missing."""
     rows = {key: row for page in pages for key, row in page.rows.items() if key in asked}
-    return Walk(_kept(rows), _in_words(name, _odd(sum(len(page.odd) for page in pages))))
+    return Walk(_rows_of(rows), _in_words(name, _odd(sum(len(page.odd) for page in pages))))
 
 
 async def _twice_when_in_doubt(name: str, walk: Callable[[], Awaitable[Walk]]) -> Walk:
@@ -133,7 +133,7 @@ async def _all_offsets(fetch: PageAt) -> Walk:
     rows = {key: row for offset in sorted(read.pages) for key, row in read.pages[offset].rows.items()}
     # a set: two pages hold the row in which they overlap
     odd = {offset + position for offset, page in read.pages.items() for position in page.odd}
-    return Walk(_kept(rows), _odd(len(odd)) or _doubt(read, len(rows)))
+    return Walk(_rows_of(rows), _odd(len(odd)) or _doubt(read, len(rows)))
 
 
 async def _read_on(fetch: PageAt, offsets: Iterator[int], read: _Read) -> None:
@@ -193,7 +193,7 @@ async def _all_after(count: Callable[[], Awaitable[int]], fetch: PageAfter) -> W
         doubt = f"its count changed from {before} to {after} while it was read"
     else:
         doubt = _miscounted(len(rows), after)
-    return Walk(_kept(rows), doubt)
+    return Walk(_rows_of(rows), doubt)
 
 
 def _miscounted(distinct: int, total: int) -> str | None:
@@ -208,7 +208,7 @@ def _in_words(name: str, doubt: str | None) -> str | None:
     return doubt and f"Clerk's list of {name} is not proved whole: {doubt}."
 
 
-def _kept(rows: Mapping[str, Row | None]) -> tuple[Row, ...]:
+def _rows_of(rows: Mapping[str, Row | None]) -> tuple[Row, ...]:
     return tuple(row for row in rows.values() if row is not None)
 
 
@@ -218,7 +218,7 @@ def _value(entry: Any, key: str, type_: type[Any]) -> Any:
 
 
 WORKSPACE_ID_KEY = "twenty_workspace_id"
-"""Where an organization's public metadata keeps its workspace; a session token can carry it from there."""
+"""Where an organization's public metadata stores its workspace; a session token can carry it from there."""
 _KELVIN = "\N{KELVIN SIGN}"
 """The one letter beyond ASCII whose lower case is a letter of ASCII: a plain k."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"

@@ -1,4 +1,4 @@
-"""Who signs in to a Twenty server and with what, and what keeps our own account from signing in there."""
+"""Who signs in to a Twenty server and with what, and the SQL about accounts and about what keeps ours out."""
 
 import base64
 import hashlib
@@ -8,12 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
 import jwt
-from psycopg import errors
 from pydantic import SecretStr
-
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind
 
 _RENEW_BEFORE = timedelta(seconds=60)
 
@@ -81,7 +76,7 @@ class Created:
 class InviteLink:
     """What lets one join a workspace without an e-mail, and whether Twenty takes it now.
 
-    A link that is off is refused to everybody, members included.
+    Twenty refuses a link that is off to everyone, members included.
     """
 
     hash: str
@@ -175,28 +170,18 @@ WAS_DELETED: LiteralString = """
     SELECT COALESCE(bool_and("deletedAt" IS NOT NULL), false) AS deleted FROM core."user" WHERE lower(email) = %s
 """
 
+USER_IDS: LiteralString = 'SELECT id::text AS id FROM core."user" WHERE "deletedAt" IS NULL AND '
+"""To go on with a condition: `email = %s` goes by the unique index, `lower(email) = %s` reads every account."""
+USERS: LiteralString = 'SELECT id::text, left(lower(email), 400) FROM core."user" WHERE "deletedAt" IS NULL'
+"""No address has 400 characters; what is longer belongs to no one."""
+SOME_USERS: LiteralString = """
+    SELECT id::text, lower(email::text) FROM core."user" WHERE "deletedAt" IS NULL AND email = ANY(%s)
+    UNION
+    SELECT id::text, lower(email::text) FROM core."user"
+    WHERE "deletedAt" IS NULL AND email <> lower(email COLLATE "C") AND lower(email) = ANY(%s)
+    UNION
+    SELECT id::text, lower(email::text) FROM core."user" WHERE "deletedAt" IS NULL AND id = ANY(%s::uuid[])
+"""
+"""The first part goes by the unique index, the second finds accounts with capitals, which Twenty itself never makes.
 
-async def retire_memberships(database: Database, workspace_id: str) -> int:
-    """End the memberships of a workspace that is marked as deleted, as Twenty's own deletion does; how many.
-
-    Nothing is written for a workspace that is not. Sign-ins work again at once (2.21.0, run against it).
-
-    Raises:
-        Fault: DELETED_WORKSPACE_IN_USE when our user may not write there, with the grant that is missing.
-    """
-    try:
-        return await database.execute(
-            """
-            UPDATE core."userWorkspace" uw SET "deletedAt" = now()
-            FROM core.workspace w
-            WHERE w.id = uw."workspaceId" AND w.id = %s AND w."deletedAt" IS NOT NULL AND uw."deletedAt" IS NULL
-            """,
-            [workspace_id],
-        )
-    except errors.InsufficientPrivilege as error:
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.DELETED_WORKSPACE_IN_USE,
-            f"The memberships of workspace {workspace_id}, which was deleted by SQL, cannot be ended: "
-            f'{str(error).splitlines()[0]}. Grant our user UPDATE on core."userWorkspace"; the next run does it.',
-        ) from None
+Capitals of the Latin alphabet: the byte-wise comparison reads 40,000 accounts in half the time."""

@@ -2,17 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, Door, SeenUser, Token
-from provisioning_pipeline.clients.twenty.answers import SeenWorkspace, Success
-from provisioning_pipeline.clients.twenty.contract import Surface
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyFault,
     is_dead_token,
@@ -23,18 +20,17 @@ from provisioning_pipeline.clients.twenty.errors import (
     without_membership,
 )
 from provisioning_pipeline.clients.twenty.members import InviteLinks
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import Operation, SeenWorkspace, Success
 from provisioning_pipeline.clients.twenty.session import KnownServer, TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
 
 T = TypeVar("T")
 
 
-class TwentyClient:
+class TwentyClient(TwentySession):
     """The API of one Twenty server.
 
     Nothing that changes anything is sent before `check_contract` has found everything that is needed. At most
@@ -62,84 +58,18 @@ class TwentyClient:
             logins=logins,
             concurrency=concurrency,
         )
-        self._session = TwentySession(server, wire, known)
+        super().__init__(server, wire, known)
         self.name = server.name
-        self.system = self._session.system
-        self.service_account = self._session.service_account
-        self.invite_links = InviteLinks(self._session)
+        self.invite_links = InviteLinks(self)
         self._activation_timeout = activation_timeout_seconds
-        self._known = self._session.known
         self._reading_roles: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.close()
-
-    async def sign_everybody_out(self) -> None:
-        """End the logins that are kept."""
-        await self._session.sign_everybody_out()
-
-    # --- what the server is, and the service account ------------------------------------------------------------
-
-    async def check_contract(self) -> None:
-        """Make sure that the server has every field and argument that we use.
-
-        Raises:
-            Fault: of kind SERVER, naming what is missing, or saying that this is no Twenty at all.
-        """
-        await self._session.check_contract()
-
-    async def surface(self) -> Surface:
-        """What the server takes of our operations; asked once.
-
-        Raises:
-            Fault: of kind SERVER when what answers is no Twenty at all.
-        """
-        return await self._session.surface()
-
-    async def onboarding(self, door: Door) -> Onboarding | None:
-        """What the server says about its wizard, to the service account in that workspace; None: nothing.
-
-        Raises:
-            Fault: when the service account cannot sign in to that workspace.
-        """
-        return await self._session.onboarding(door)
-
-    @property
-    def version(self) -> str | None:
-        """The version that the server told when it was last asked; None when it was not, or tells none."""
-        return self._known.version
-
-    async def server_config(self) -> dict[str, Any]:
-        """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
-        return await self._session.server_config()
-
-    async def service_token(self) -> str:
-        """A token of the service account that belongs to no workspace.
-
-        Raises:
-            Fault: of kind SERVER when the account is missing or its password is wrong.
-        """
-        return (await self._session.service_token()).value
-
-    async def sign_in(self) -> None:
-        """Sign the service account in, so that the first call that needs it does not wait."""
-        await self._session.service_token()
-
-    async def sign_up_service_account(self) -> None:
-        """Create the service account; on a server without any user it becomes the server's admin."""
-        await self._session.sign_up_service_account()
 
     # --- workspaces ---------------------------------------------------------------------------------------------
 
     async def get_ready_to_create(self) -> None:
         """Everything that may fail before a workspace is made, so that making it is one call and nothing else."""
-        await self._session.check_contract()
-        await self._session.service_token()
+        await self.check_contract()
+        await self.service_token()
 
     async def create_workspace(self, display_name: str, subdomain: str) -> Created:
         """Make a workspace owned by the service account. Not idempotent: write an intent first.
@@ -149,12 +79,12 @@ class TwentyClient:
             Fault: with `effect_unknown` when the answer was lost.
         """
         variables = {"displayName": display_name, "subdomain": subdomain}
-        answer = await self._session.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables)
+        answer = await self.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables)
         return Created(_door(answer.workspace), answer.login_token.token)
 
     async def enter(self, created: Created) -> None:
         """Use the login token of a workspace that was just made; without it, the next call signs in by password."""
-        await self._session.enter_by_gift(self.service_account, created.door, created.login_token)
+        await self.enter_by_gift(self.service_account, created.door, created.login_token)
 
     async def door(self, workspace_id: str) -> Door:
         """Where one signs in to a workspace of the service account, as Twenty says it now.
@@ -162,25 +92,25 @@ class TwentyClient:
         Raises:
             Fault: when the service account is no member of it.
         """
-        if workspace_id not in self._known.doors:
-            _, answer = await self._session.sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
+        if workspace_id not in self.known.doors:
+            _, answer = await self.sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
             for entry in answer.available_workspaces.available_workspaces_for_sign_in:
-                self._known.doors[entry.id] = _door(entry)
-        if workspace_id not in self._known.doors:
+                self.known.doors[entry.id] = _door(entry)
+        if workspace_id not in self.known.doors:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.WORKSPACE_INCOMPLETE,
                 f"{self.system}: the service account is no member of workspace {workspace_id}, so it cannot work "
                 "there. Add it as an Admin of that workspace.",
             )
-        return self._known.doors[workspace_id]
+        return self.known.doors[workspace_id]
 
     async def activate_workspace(self, door: Door) -> str:
         """Activate it and drop the token from before: that one knows no workspace member.
 
         Returns the activation status that Twenty answers, ACTIVE when all is well.
         """
-        answer = await self._session.call_as(
+        answer = await self.call_as(
             self.service_account,
             door,
             operations.ACTIVATE_WORKSPACE,
@@ -191,37 +121,12 @@ class TwentyClient:
 
     async def set_default_role(self, door: Door, role_id: str) -> None:
         """Give everyone who joins the workspace from now on this role, as the service account; members keep theirs."""
-        await self._session.call_as(self.service_account, door, operations.SET_DEFAULT_ROLE, {"defaultRoleId": role_id})
+        await self.call_in(door, operations.SET_DEFAULT_ROLE, {"defaultRoleId": role_id})
 
     # --- members of a workspace, as the service account ------------------------------------------------------------
 
-    async def login(self, account: Account, door: Door) -> Token:
-        """What signs that person's browser in at the workspace: by password, or by impersonation where it is not ours.
-
-        Raises:
-            Fault: of kind SERVER when the service account is refused.
-            TwentyFault: when Twenty does not let the person in.
-        """
-        return await self._session.login_token(account, door)
-
-    async def impersonate(self, user_id: str, door: Door) -> Token:
-        """The same for exactly this account, whatever e-mail and password it has.
-
-        Raises:
-            Fault: as `login`.
-        """
-        return await self._session.impersonation_token(user_id, door)
-
-    async def check_password(self, account: Account) -> None:
-        """Sign in without a workspace.
-
-        Raises:
-            TwentyFault: FOREIGN_PASSWORD when the account has a password that is not ours.
-        """
-        await self._session.check_password(account)
-
     async def join(self, account: Account, door: Door, invite_hash: str) -> None:
-        """Make the account a member, creating it when it is new: two calls, after which its token is kept.
+        """Make the account a member, creating it when it is new: two calls, after which its token is stored.
 
         No e-mail is sent; joining twice is joining once. A person who has a member record but no membership gets
         the membership, with the default role, and keeps the record.
@@ -233,10 +138,10 @@ class TwentyClient:
                 member record has this e-mail.
             Fault: WRONG_WORKSPACE when the link led into another workspace, of which they are a member now.
         """
-        await self._session.check_contract()
+        await self.check_contract()
         variables = {**account.credentials(), "workspaceInviteHash": invite_hash}
         try:
-            answer = await self._session.call(operations.SIGN_UP_IN_WORKSPACE, variables)
+            answer = await self.call(operations.SIGN_UP_IN_WORKSPACE, variables)
         except TwentyFault as fault:
             if not is_duplicate(fault.error):
                 raise
@@ -249,15 +154,15 @@ class TwentyClient:
                 f"{answer.workspace.id}: an admin there has given it the same link. Remove them from that workspace; "
                 "the next run gives this one another link, and adds them.",
             )
-        await self._session.enter_by_gift(account, _door(answer.workspace), answer.login_token.token)
+        await self.enter_by_gift(account, _door(answer.workspace), answer.login_token.token)
 
     async def roles(self, door: Door) -> dict[str, str]:
         """The ids of the workspace's roles by label, read once by this client."""
         async with self._reading_roles[door.workspace_id]:
-            if door.workspace_id not in self._known.roles:
-                answer = await self._session.call_as(self.service_account, door, operations.GET_ROLES)
-                self._known.roles[door.workspace_id] = {role.label: role.id for role in answer}
-        return self._known.roles[door.workspace_id]
+            if door.workspace_id not in self.known.roles:
+                answer = await self.call_in(door, operations.GET_ROLES)
+                self.known.roles[door.workspace_id] = {role.label: role.id for role in answer}
+        return self.known.roles[door.workspace_id]
 
     async def role_id(self, door: Door, label: str) -> str:
         """The id of the role with this label in this workspace.
@@ -283,7 +188,7 @@ class TwentyClient:
             TwentyFault: LAST_ADMIN_KEPT when that would leave the workspace without an Admin.
         """
         variables = {"workspaceMemberId": workspace_member_id, "roleId": role_id}
-        await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
+        await self.call_in(door, operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
 
     async def remove_member(self, door: Door, workspace_member_id: str) -> None:
         """Take a member out of the workspace; removing twice is removing once.
@@ -298,7 +203,7 @@ class TwentyClient:
         await self._not_ourselves(door, workspace_member_id)
         variables = {"workspaceMemberIdToDelete": workspace_member_id}
         try:
-            await self._session.call_as(self.service_account, door, operations.DELETE_USER_FROM_WORKSPACE, variables)
+            await self.call_in(door, operations.DELETE_USER_FROM_WORKSPACE, variables)
         except TwentyFault as fault:
             if fault.error.message.startswith("Workspace member to delete not found"):
                 return
@@ -308,10 +213,10 @@ class TwentyClient:
 
     async def _not_ourselves(self, door: Door, workspace_member_id: str) -> None:
         """Twenty deletes a whole workspace with its last member record, so ours must be there and stay."""
-        if door.workspace_id not in self._known.own_members:
+        if door.workspace_id not in self.known.own_members:
             seen = await self.current_user(self.service_account, door)
-            self._known.own_members[door.workspace_id] = seen.workspace_member_id
-        own = self._known.own_members[door.workspace_id]
+            self.known.own_members[door.workspace_id] = seen.workspace_member_id
+        own = self.known.own_members[door.workspace_id]
         if own is None or own == workspace_member_id:
             raise Fault(
                 FaultKind.TENANT,
@@ -334,7 +239,7 @@ class TwentyClient:
         """
         # in another case Twenty would invite a person who is a member already
         variables = {"emails": [email.strip().lower()], "roleId": role_id}
-        answer = await self._session.call_as(self.service_account, door, operations.SEND_INVITATIONS, variables)
+        answer = await self.call_in(door, operations.SEND_INVITATIONS, variables)
         refused = [plain_text(text) for text in answer.errors if "already" not in text]
         if refused:
             raise Fault(
@@ -350,27 +255,25 @@ class TwentyClient:
         """
         found = await self._invitations(door, email)
         for invitation_id in found:
-            await self._session.call_as(
-                self.service_account, door, operations.DELETE_WORKSPACE_INVITATION, {"appTokenId": invitation_id}
-            )
+            await self.call_in(door, operations.DELETE_WORKSPACE_INVITATION, {"appTokenId": invitation_id})
         return len(found)
 
     async def _invitations(self, door: Door, email: str) -> list[str]:
-        answer = await self._session.call_as(self.service_account, door, operations.FIND_WORKSPACE_INVITATIONS)
+        answer = await self.call_in(door, operations.FIND_WORKSPACE_INVITATIONS)
         return [entry.id for entry in answer if entry.email.lower() == email.strip().lower()]
 
     # --- API keys, as the service account -----------------------------------------------------------------------------
 
     async def api_keys(self, door: Door) -> list[ApiKey]:
         """The workspace's API keys that still work, oldest first."""
-        answer = await self._session.call_as(self.service_account, door, operations.API_KEYS)
+        answer = await self.call_in(door, operations.API_KEYS)
         keys = [ApiKey(key.id, key.name, key.created_at, key.expires_at) for key in answer]
         now = datetime.now(UTC)
         return sorted((key for key in keys if key.expires_at > now), key=lambda key: (key.created_at, key.id))
 
     async def revoke_api_key(self, door: Door, key_id: str) -> None:
         """Let an API key be refused from now on; revoking twice is revoking once."""
-        await self._session.call_as(self.service_account, door, operations.REVOKE_API_KEY, {"id": key_id})
+        await self.call_in(door, operations.REVOKE_API_KEY, {"id": key_id})
 
     # --- proving that a person is out ------------------------------------------------------------------------------
 
@@ -394,50 +297,40 @@ class TwentyClient:
             Fault: transient, busy or of the server; it proves nothing either way.
         """
         self.forget(account, door)
-        told = None
+        open_way = None
         if token is not None:
-            told = await _refusal("an access token from before", self._look(token))
-        if told is None and await self._invitations(door, account.email):
-            told = f"a personal invitation lets {account.email} join again by signing in (Twenty, Settings > Members)"
-        if told is None:
-            told = await _refusal("a new login", self._new_login(account, door))
-        return told
+            open_way = await _refusal("an access token from before", self._look(token))
+        if open_way is None and await self._invitations(door, account.email):
+            open_way = (
+                f"a personal invitation lets {account.email} join again by signing in (Twenty, Settings > Members)"
+            )
+        if open_way is None:
+            open_way = await _refusal("a new login", self._new_login(account, door))
+        return open_way
 
     async def _look(self, token: Token) -> None:
         try:
-            await self._session.call_with(token, operations.CURRENT_USER)
+            await self.call_with(token, operations.CURRENT_USER)
         except TwentyFault as fault:
             # a token that Twenty accepts from no one lets no one in
             if not is_dead_token(fault.error):
                 raise
 
     async def _new_login(self, account: Account, door: Door) -> None:
-        await self._session.log_in(account, door)
+        await self.log_in(account, door)
         await self.sign_out(account, door)
 
     # --- as a member --------------------------------------------------------------------------------------------
 
-    async def member_token(self, account: Account, door: Door) -> Token:
-        """A token of that person in that workspace, kept until it is about to expire or is forgotten."""
-        return await self._session.member_token(account, door)
-
     def let_in_by_our_password(self, account: Account) -> bool | None:
         """Whether the last login of that person was by the password that we derive; None when there was none."""
-        return self._known.by_our_password.get(account.email)
-
-    def forget(self, account: Account, door: Door) -> None:
-        """Keep no token of that person in that workspace, so that the next call signs in anew."""
-        self._session.forget(account, door)
-
-    async def sign_out(self, account: Account, door: Door) -> None:
-        """The same, and end the login, so that their devices do not show it (servers from 2.38 on list them)."""
-        await self._session.sign_out(account, door)
+        return self.known.by_our_password.get(account.email)
 
     async def current_user(self, account: Account, door: Door, *, by_new_login: bool = False) -> SeenUser:
         """Sign in as that person and read what Twenty shows them. `by_new_login` uses no token from before."""
         if by_new_login:
             await self.sign_out(account, door)
-        answer = await self._session.call_as(account, door, operations.CURRENT_USER)
+        answer = await self.call_as(account, door, operations.CURRENT_USER)
         member = answer.workspace_member
         name = member.name if member else None
         return SeenUser(
@@ -451,25 +344,21 @@ class TwentyClient:
 
     async def step_call(self, key: str) -> Operation[Success] | None:
         """What this server has to clear the onboarding step of this key for the person who calls; None: nothing."""
-        return await self._session.first_taken(operations.STEP_CALLS.get(key, ()))
+        return await self.first_taken(operations.STEP_CALLS.get(key, ()))
 
     async def clear_step(self, account: Account, door: Door, call: Operation[Success]) -> None:
         """Clear a step of that person by a call that `step_call` named; nothing is installed or booked."""
-        await self._session.call_as(account, door, call)
+        await self.call_as(account, door, call)
 
     async def set_name(self, door: Door, workspace_member_id: str, first_name: str, last_name: str) -> None:
         """Set a member's name, as the service account; a non-empty one clears their step PROFILE_CREATION."""
         update = {"name": {"firstName": first_name, "lastName": last_name}}
         variables = {"workspaceMemberId": workspace_member_id, "update": update}
-        await self._session.call_as(self.service_account, door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
-
-    async def call_in(self, door: Door, operation: Operation[T], variables: Mapping[str, Any] | None = None) -> T:
-        """Send an operation that a step brings itself, in that workspace as the service account."""
-        return await self._session.call_as(self.service_account, door, operation, variables)
+        await self.call_in(door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
 
     async def invite_nobody(self, door: Door) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""
-        await self._session.call_as(self.service_account, door, operations.SEND_INVITATIONS, {"emails": []})
+        await self.call_in(door, operations.SEND_INVITATIONS, {"emails": []})
 
 
 def _door(workspace: SeenWorkspace) -> Door:

@@ -12,63 +12,38 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from provisioning_pipeline.clients.http import OddAnswer
+from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.answers import TEXT, complaints_of, field_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError
+from provisioning_pipeline.clients.twenty.operations import TEXT, field_of
+from provisioning_pipeline.clients.twenty.wire import complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
 COLUMNS: Final[Mapping[str, str]] = {
     f"{table}.{column}": kind
-    for table, columns in {
-        "appToken": {
-            "workspaceId": "uuid",
-            "type": "text",
-            "context": "jsonb",
-            "expiresAt": "time",
-            "deletedAt": "time",
-        },
-        "keyValuePair": {
-            "id": "uuid",
-            "userId": "uuid",
-            "workspaceId": "uuid",
-            "key": "text",
-            "value": "jsonb",
-            "type": "text",
-            "deletedAt": "time",
-        },
-        "objectMetadata": {"workspaceId": "uuid"},
-        "role": {"id": "uuid", "label": "text", "workspaceId": "uuid", "canUpdateAllSettings": "boolean"},
-        "roleTarget": {"roleId": "uuid", "userWorkspaceId": "uuid", "createdAt": "time", "updatedAt": "time"},
+    for table, kinds in {
+        "appToken": {"uuid": "workspaceId", "text": "type", "jsonb": "context", "time": "expiresAt deletedAt"},
+        "keyValuePair": {"uuid": "id userId workspaceId", "text": "key type", "jsonb": "value", "time": "deletedAt"},
+        "objectMetadata": {"uuid": "workspaceId"},
+        "role": {"uuid": "id workspaceId", "text": "label", "boolean": "canUpdateAllSettings"},
+        "roleTarget": {"uuid": "roleId userWorkspaceId", "time": "createdAt updatedAt"},
         "user": {
-            "id": "uuid",
-            "email": "text",
-            "isEmailVerified": "boolean",
-            "canAccessFullAdminPanel": "boolean",
-            "createdAt": "time",
-            "deletedAt": "time",
+            "uuid": "id",
+            "text": "email",
+            "boolean": "isEmailVerified canAccessFullAdminPanel",
+            "time": "createdAt deletedAt",
         },
-        "userWorkspace": {
-            "id": "uuid",
-            "userId": "uuid",
-            "workspaceId": "uuid",
-            "createdAt": "time",
-            "deletedAt": "time",
-        },
+        "userWorkspace": {"uuid": "id userId workspaceId", "time": "createdAt deletedAt"},
         "workspace": {
-            "id": "uuid",
-            "subdomain": "text",
-            "activationStatus": "text",
-            "databaseSchema": "text",
-            "defaultRoleId": "uuid",
-            "inviteHash": "text",
-            "createdAt": "time",
-            "updatedAt": "time",
-            "deletedAt": "time",
+            "uuid": "id defaultRoleId",
+            "text": "subdomain activationStatus databaseSchema inviteHash",
+            "time": "createdAt updatedAt deletedAt",
         },
     }.items()
-    for column, kind in columns.items()
+    for kind, names in kinds.items()
+    for column in names.split()
 }
 """What is read of schema core, with the kind of its values: an enum counts as text, and time is whatever has a date."""
 
@@ -123,6 +98,63 @@ KNOWN: Final[Mapping[str, Contract]] = {"2.21": _AT_2_21, "2.22": _AT_2_22, "2.3
 In the newest source `triggerInstallAppsOnboardingStep` is gone. When that was released is not known, so such a server
 begins with one tenant.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What schema core has of that which we read.
+
+    Args:
+        columns: `table.column` → kind of its values, in the words of `COLUMNS`.
+        activation_statuses: what the status of a workspace may be; empty where any text may stand.
+    """
+
+    columns: Mapping[str, str]
+    activation_statuses: frozenset[str]
+
+
+TABLES: Final = sorted({name.partition(".")[0] for name in COLUMNS})
+_CATALOGUE = """
+    SELECT c.relname || '.' || a.attname AS name,
+           CASE t.typcategory WHEN 'S' THEN 'text' WHEN 'E' THEN 'text' WHEN 'D' THEN 'time' WHEN 'B' THEN 'boolean'
+               ELSE format_type(t.oid, NULL) END AS kind,
+           CASE WHEN t.typcategory = 'E'
+               THEN ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid) END AS values
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    WHERE n.nspname = 'core' AND c.relname = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+async def catalogue_of(database: Database) -> Catalogue:
+    """What schema core of a Twenty server's database has of the columns that we read."""
+    rows = [row for row in await database.fetch(_CATALOGUE, [TABLES]) if row["name"] in COLUMNS]
+    values = next((row["values"] for row in rows if row["name"] == "workspace.activationStatus"), None)
+    return Catalogue({row["name"]: row["kind"] for row in rows}, frozenset(values or ()))
+
+
+async def not_twenty(database: Database, refused: str) -> Fault:
+    """What is missing of that which we read, all of it and not only what PostgreSQL met first.
+
+    Args:
+        refused: what PostgreSQL said to a read.
+    """
+    where = f"{database.system} ({database.where})"
+    found = {row["name"]: row["kind"] for row in await database.fetch(_CATALOGUE, [TABLES])}
+    missing = [f"core.{name}" for name in COLUMNS if name not in found]
+    other = ((name, kind) for name, kind in COLUMNS.items() if found.get(name, kind) != kind)
+    missing += [f"core.{name} as {kind} (it is {found[name]})" for name, kind in other]
+    return Fault(
+        FaultKind.SERVER,
+        Reason.UNSUPPORTED_TWENTY,
+        f"{where} lacks what is read there: {', '.join(missing)}. Nothing was written to that server. This release is "
+        f"measured on Twenty {MEASURED_VERSION}."
+        if found and missing
+        else f"{where} is not the database of a known Twenty: {refused}. Point the setting at Twenty's own database.",
+    )
+
 
 READ_ONBOARDING: Final = """query Onboarding {
     __type(name: "OnboardingStatus") { enumValues(includeDeprecated: true) { name } }
@@ -205,8 +237,7 @@ def lacking_by(answer: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     errors = [TwentyError.of(complaint) for complaint in complaints]
     if any(error.code not in _OF_VALIDATION or error.message in _NO_COMPLAINT for error in errors):
-        why = f"a check of one operation failed ({errors[0].code or errors[0].message or 'no reason given'})"
-        raise OddAnswer(why)
+        raise OddAnswer(f"a check of one operation failed ({errors[0].code or errors[0].message or 'no reason given'})")
     return lacking(error.message for error in errors)
 
 
@@ -214,7 +245,7 @@ _NO_COMPLAINT: Final = frozenset({"", "Internal server error", "Too many request
 
 
 def onboarding_of(answer: Mapping[str, Any]) -> Onboarding | None:
-    """What introspection with `READ_ONBOARDING` told; None when it told nothing."""
+    """What introspection with `READ_ONBOARDING` says; None when it says nothing."""
     try:
         data = answer["data"]
         statuses = [str(value["name"]) for value in data["__type"]["enumValues"]]

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
-from psycopg import errors, sql
+from psycopg import errors
 
 from provisioning_pipeline.clients.onboarding_rows import remove_rows, rights_missing
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.twenty import accounts
-from provisioning_pipeline.clients.twenty.contract import COLUMNS, MEASURED_VERSION
-from provisioning_pipeline.clients.twenty.members import MemberRecords
+from provisioning_pipeline.clients.twenty.contract import TABLES, Catalogue, catalogue_of, not_twenty
+from provisioning_pipeline.clients.twenty.members import MemberRecords, MemberState
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import STALE_ACTIVATION
@@ -41,32 +42,11 @@ class WorkspaceState:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberState:
-    """One person's membership of one workspace. `role` is the label of the role, None when there is none."""
-
-    user_id: str
-    role: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Role:
     """A role of one workspace."""
 
     id: str
     label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What schema core has of that which we read.
-
-    Args:
-        columns: `table.column` → kind of its values, in the words of `contract.COLUMNS`.
-        activation_statuses: what the status of a workspace may be; empty where any text may stand.
-    """
-
-    columns: Mapping[str, str]
-    activation_statuses: frozenset[str]
 
 
 class TwentyDatabase:
@@ -82,15 +62,18 @@ class TwentyDatabase:
         self._repairs = repairs
         self.records = MemberRecords(database, repairs, self._in_words)
 
-    async def _fetch(
-        self, query: LiteralString | sql.Composed, parameters: Sequence[object] | Mapping[str, object] = ()
-    ) -> list[Row]:
+    async def _fetch(self, query: LiteralString, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         async with self._in_words():
             return await self._database.fetch(query, parameters)
 
     async def _fetch_tuples(self, query: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         async with self._in_words():
             return await self._database.fetch_tuples(query, parameters)
+
+    async def _value(self, query: LiteralString, parameters: Sequence[object] = ()) -> Any:
+        """The first column of the first row; None: there is no row."""
+        rows = await self._fetch_tuples(query, parameters)
+        return rows[0][0] if rows else None
 
     @asynccontextmanager
     async def _in_words(self) -> AsyncIterator[None]:
@@ -104,49 +87,24 @@ class TwentyDatabase:
             errors.UndefinedFunction,
             errors.DatatypeMismatch,
         ) as error:
-            raise await self._not_twenty(str(error).splitlines()[0]) from None
+            raise await not_twenty(self._database, first_line(error)) from None
         except errors.InsufficientPrivilege as error:
             raise Fault(
                 FaultKind.SERVER,
                 Reason.SERVER_DATABASE_UNREACHABLE,
-                f"{self._database.system} ({self._database.where}) may not be read: {str(error).splitlines()[0]}. "
+                f"{self._database.system} ({self._database.where}) may not be read: {first_line(error)}. "
                 "Grant our user USAGE on schema core and on those of the workspaces, and SELECT on their tables, or "
                 "pg_read_all_data.",
             ) from None
 
-    async def _not_twenty(self, refused: str) -> Fault:
-        """What is missing of that which we read, all of it and not only what PostgreSQL met first."""
-        found = {row["name"]: row["kind"] for row in await self._database.fetch(_CATALOGUE, [_TABLES])}
-        missing = [f"core.{name}" for name in COLUMNS if name not in found]
-        missing += [
-            f"core.{name} as {kind} (it is {found[name]})"
-            for name, kind in COLUMNS.items()
-            if found.get(name, kind) != kind
-        ]
-        if found and missing:
-            return Fault(
-                FaultKind.SERVER,
-                Reason.UNSUPPORTED_TWENTY,
-                f"{self._database.system} ({self._database.where}) lacks what is read there: {', '.join(missing)}. "
-                f"Nothing was written to that server. This release is measured on Twenty {MEASURED_VERSION}.",
-            )
-        return Fault(
-            FaultKind.SERVER,
-            Reason.UNSUPPORTED_TWENTY,
-            f"{self._database.system} ({self._database.where}) is not the database of a known Twenty: {refused}. "
-            "Point the setting at Twenty's own database.",
-        )
-
     async def catalogue(self) -> Catalogue:
         """What schema core has of the columns that we read."""
-        rows = await self._fetch(_CATALOGUE, [_TABLES])
-        columns = {row["name"]: row["kind"] for row in rows if row["name"] in COLUMNS}
-        values = next((row["values"] for row in rows if row["name"] == _ACTIVATION_STATUS), None)
-        return Catalogue(columns, frozenset(values or ()))
+        async with self._in_words():
+            return await catalogue_of(self._database)
 
     async def a_workspace_of(self, email: str) -> str | None:
         """The oldest active workspace of which the account with this e-mail is a member, or None."""
-        rows = await self._fetch(
+        found: str | None = await self._value(
             """
             SELECT w.id::text AS id
             FROM core.workspace w
@@ -158,30 +116,32 @@ class TwentyDatabase:
             """,
             [email.lower()],
         )
-        return rows[0]["id"] if rows else None
+        return found
 
     async def has_any_user(self) -> bool:
         """Whether anyone ever signed up; the first who does becomes the server's admin."""
-        rows = await self._fetch('SELECT EXISTS (SELECT 1 FROM core."user") AS found')
-        return bool(rows[0]["found"])
+        return bool(await self._value('SELECT EXISTS (SELECT 1 FROM core."user") AS found'))
 
     async def is_server_admin(self, email: str) -> bool:
         """Whether the account may create workspaces on a server that limits that to its admins."""
-        rows = await self._fetch(
-            """
+        return bool(
+            await self._value(
+                """
             SELECT COALESCE(bool_or("canAccessFullAdminPanel"), false) AS admin FROM core."user"
             WHERE lower(email) = %s AND "deletedAt" IS NULL
             """,
-            [email.lower()],
+                [email.lower()],
+            )
         )
-        return bool(rows[0]["admin"])
 
     async def user_ids(self, email: str) -> list[str]:
         """Ids of the accounts with this e-mail, deleted ones left out.
 
         The one that is written in lower case, as Twenty does it and looks it up, goes before others.
         """
-        rows = await self._fetch(_USER_IDS, [email.lower()]) or await self._fetch(_USER_IDS_ANY_CASE, [email.lower()])
+        wanted = [email.lower()]
+        rows = await self._fetch(accounts.USER_IDS + "email = %s", wanted)
+        rows = rows or await self._fetch(accounts.USER_IDS + "lower(email) = %s", wanted)
         return [row["id"] for row in rows]
 
     async def workspace_count(self) -> int:
@@ -190,7 +150,7 @@ class TwentyDatabase:
         Raises:
             Fault: when row-level security hides rows from our user, so that this and all else would be a part.
         """
-        rows = await self._fetch(_WORKSPACE_COUNT, [_TABLES])
+        rows = await self._fetch(_WORKSPACE_COUNT, [TABLES])
         hidden = rows[0]["hidden"]
         if hidden:
             tables = ", ".join(f'core."{name}"' for name in hidden)
@@ -204,42 +164,40 @@ class TwentyDatabase:
 
     async def unreadable_schemas(self) -> int:
         """Active workspaces whose own schema our user may not look into: their members cannot be set right."""
-        rows = await self._fetch(
-            """
+        return int(
+            await self._value(
+                """
             SELECT count(*) AS found FROM core.workspace w JOIN pg_namespace n ON n.nspname = w."databaseSchema"
             WHERE w."activationStatus"::text IN ('ACTIVE', 'CREATED') AND w."deletedAt" IS NULL
               AND NOT (has_schema_privilege(n.oid, 'USAGE') AND COALESCE((
                 SELECT has_table_privilege(c.oid, 'SELECT') FROM pg_class c
                 WHERE c.relnamespace = n.oid AND c.relname = 'workspaceMember'), true))
             """
+            )
         )
-        return int(rows[0]["found"])
 
     async def now(self) -> datetime:
         """The time of this server's database, to which its rows are to be compared."""
-        rows = await self._fetch("SELECT clock_timestamp() AS now")
-        found: datetime = rows[0]["now"]
+        found: datetime = await self._value("SELECT clock_timestamp()")
         return found
 
     async def places_taken(self, subdomains: Sequence[str]) -> int:
         """Workspaces that count towards a limit, and those of these subdomains that are not there yet."""
-        rows = await self._fetch(
+        taken = await self._value(
             """
-            SELECT count(*) FILTER (WHERE "deletedAt" IS NULL) AS made,
-                   count(*) FILTER (WHERE subdomain = ANY(%s)) AS there
+            SELECT count(*) FILTER (WHERE "deletedAt" IS NULL) - count(*) FILTER (WHERE subdomain = ANY(%s))
             FROM core.workspace
             """,
             [list(subdomains)],
         )
-        return int(rows[0]["made"]) + len(subdomains) - int(rows[0]["there"])
+        return int(taken) + len(subdomains)
 
-    async def workspaces(self, only: Sequence[str] | None = None) -> list[Row]:
+    async def workspaces(self, only: list[str] | None = None) -> list[Row]:
         """Workspaces, all or by id: the columns of `WORKSPACES` without the server.
 
         An activation that was begun and never ended is Twenty's own for 5 minutes; then it takes the call again
         (2.21.0, run against it).
         """
-        ids = None if only is None else list(only)
         return await self._fetch(
             """
             SELECT w.id::text AS workspace_id, left(w.subdomain, 400) AS subdomain,
@@ -262,25 +220,24 @@ class TwentyDatabase:
             ) o ON o."workspaceId" = w.id
             WHERE %s::uuid[] IS NULL OR w.id = ANY(%s)
             """,
-            [_ACTIVATION_IS_STALE, _ACTIVATION_IS_STALE, ids, ids, ids, ids],
+            [_ACTIVATION_IS_STALE, _ACTIVATION_IS_STALE, only, only, only, only],
         )
 
-    async def service_access(self, user_ids: Sequence[str], email: str, only: Sequence[str] | None = None) -> list[Row]:
+    async def service_access(self, user_ids: Sequence[str], email: str, only: list[str] | None = None) -> list[Row]:
         """Workspaces, all or these, that our account (by its ids and e-mail) belongs to or is invited to.
 
         The columns of `SERVICE_ACCESS` without the server.
         """
-        ids = None if only is None else list(only)
         return await self._fetch(
-            accounts.ACCESS, {"users": list(user_ids), "email": email.strip().lower(), "only": ids}
+            accounts.ACCESS, {"users": list(user_ids), "email": email.strip().lower(), "only": only}
         )
 
-    async def invitations(self, only: Sequence[str] | None = None) -> list[Row]:
+    async def invitations(self, only: list[str] | None = None) -> list[Row]:
         """Personal invitations to workspaces, all or these, that are still good.
 
         The columns of `INVITATIONS` without the server.
         """
-        return await self._fetch(accounts.INVITATIONS, {"only": None if only is None else list(only)})
+        return await self._fetch(accounts.INVITATIONS, {"only": only})
 
     async def deleted_in_use(self, user_ids: Sequence[str]) -> list[Row]:
         """Workspaces that are marked as deleted although they have members: workspace_id, subdomain, members, service.
@@ -293,33 +250,47 @@ class TwentyDatabase:
     async def retire_memberships(self, workspace_id: str) -> int:
         """End the memberships of a workspace that is marked as deleted, as Twenty's own deletion does; how many.
 
+        Nothing is written for a workspace that is not. Sign-ins work again at once (2.21.0, run against it).
+
         Raises:
             Fault: DELETED_WORKSPACE_IN_USE when our user may not write there, with the grant that is missing.
         """
         assert self._repairs is not None
-        return await accounts.retire_memberships(self._repairs, workspace_id)
+        try:
+            return await self._repairs.execute(
+                """
+                UPDATE core."userWorkspace" uw SET "deletedAt" = now()
+                FROM core.workspace w
+                WHERE w.id = uw."workspaceId" AND w.id = %s AND w."deletedAt" IS NOT NULL AND uw."deletedAt" IS NULL
+                """,
+                [workspace_id],
+            )
+        except errors.InsufficientPrivilege as error:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.DELETED_WORKSPACE_IN_USE,
+                f"The memberships of workspace {workspace_id}, which was deleted by SQL, cannot be ended: "
+                f'{first_line(error)}. Grant our user UPDATE on core."userWorkspace"; the next run does it.',
+            ) from None
 
     async def was_deleted(self, email: str) -> bool:
         """Whether there was an account with this e-mail and there is none any more.
 
-        Twenty deletes an account with its last workspace, ours like everybody's.
+        Twenty deletes an account with its last workspace, ours like any other.
         """
-        rows = await self._fetch(accounts.WAS_DELETED, [email.strip().lower()])
-        return bool(rows[0]["deleted"])
+        return bool(await self._value(accounts.WAS_DELETED, [email.strip().lower()]))
 
-    async def onboarding_rows(self, only: Sequence[str] | None = None) -> list[Row]:
-        """Onboarding rows, all or those of these workspaces and of their people: row_id, key, both ids, value."""
-        ids = None if only is None else list(only)
-        return await self._fetch(_FLAGS, [ids, ids, ids])
+    async def onboarding_rows(self, only: list[str] | None = None) -> list[Row]:
+        """Onboarding rows, all or those of these workspaces and of their members: row_id, key, both ids, value."""
+        return await self._fetch(_FLAGS, [only, only, only])
 
-    async def members(self, only: Sequence[str] | None = None) -> list[tuple[str, str, str | None]]:
+    async def members(self, only: list[str] | None = None) -> list[tuple[str, str, str | None]]:
         """Memberships, all or of these workspaces: workspace id, user id, and the label of the role or None.
 
         Deleted memberships and accounts are left out. Each pair of workspace and user comes once; of several roles,
         one that may change all settings goes before others.
         """
-        ids = None if only is None else list(only)
-        return [(workspace, user, role) for workspace, user, role in await self._fetch_tuples(_MEMBERS, [ids, ids])]
+        return [(workspace, user, role) for workspace, user, role in await self._fetch_tuples(_MEMBERS, [only, only])]
 
     async def users(self, emails: Sequence[str] | None = None, user_ids: Sequence[str] = ()) -> list[tuple[str, str]]:
         """Accounts that are not deleted: user id, and e-mail in lower case.
@@ -327,10 +298,10 @@ class TwentyDatabase:
         All, or those that have one of these e-mails in any case, or one of these ids.
         """
         if emails is None:
-            rows = await self._fetch_tuples(_USERS)
+            rows = await self._fetch_tuples(accounts.USERS)
         else:
             wanted = list({email.strip().lower() for email in emails})
-            rows = await self._fetch_tuples(_SOME_USERS, [wanted, wanted, list(user_ids)])
+            rows = await self._fetch_tuples(accounts.SOME_USERS, [wanted, wanted, list(user_ids)])
         return [(user, email) for user, email in rows]
 
     async def roles_given(
@@ -356,14 +327,14 @@ class TwentyDatabase:
 
     async def member_since(self, workspace_id: str, user_id: str) -> datetime | None:
         """When this account became a member of the workspace; None when it is none."""
-        rows = await self._fetch(
+        found: datetime | None = await self._value(
             """
             SELECT "createdAt" AS since FROM core."userWorkspace"
             WHERE "workspaceId" = %s AND "userId" = %s AND "deletedAt" IS NULL ORDER BY "createdAt" LIMIT 1
             """,
             [workspace_id, user_id],
         )
-        return rows[0]["since"] if rows else None
+        return found
 
     async def account_facts(self, user_ids: Sequence[str]) -> list[Row]:
         """user_id, email in lower case, verified, created_at of those of these accounts that are not deleted."""
@@ -380,8 +351,8 @@ class TwentyDatabase:
         assert self._repairs is not None
         return await rights_missing(self._repairs)
 
-    async def remove_rows(self, planned: Sequence[Flag], keep: Callable[[list[Row]], Awaitable[None]]) -> list[Row]:
-        """Remove exactly these onboarding rows in one transaction; `keep` writes them down before they are gone.
+    async def remove_rows(self, planned: Sequence[Flag], record: Callable[[list[Row]], Awaitable[None]]) -> list[Row]:
+        """Remove exactly these onboarding rows in one transaction; `record` writes them down before they are gone.
 
         For rows that no call of Twenty's clears. Rows that changed meanwhile are left.
 
@@ -390,29 +361,30 @@ class TwentyDatabase:
         """
         assert self._repairs is not None
         try:
-            return await remove_rows(self._repairs, planned, keep, owner_is_trusted=True)
+            return await remove_rows(self._repairs, planned, record, owner_is_trusted=True)
         except errors.InsufficientPrivilege as error:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.STEPS_PENDING,
                 f"No call of Twenty's clears {', '.join(sorted({flag.key for flag in planned}))}, and we may not "
-                f"remove these rows: {str(error).splitlines()[0]}. Grant our user SELECT, UPDATE and DELETE on "
+                f"remove these rows: {first_line(error)}. Grant our user SELECT, UPDATE and DELETE on "
                 'core."keyValuePair"; the next run removes them.',
             ) from None
 
     async def has_invitation(self, workspace_id: str, email: str) -> bool:
         """Whether this address has an invitation to this workspace that is still good."""
-        rows = await self._fetch(
-            """
+        return bool(
+            await self._value(
+                """
             SELECT EXISTS (
                 SELECT 1 FROM core."appToken"
                 WHERE "workspaceId" = %s AND type IN ('INVITATION_TOKEN', 'ONBOARDING_INVITATION_TOKEN')
                   AND lower(context->>'email') = %s AND "deletedAt" IS NULL AND "expiresAt" > now()
             ) AS found
             """,
-            [workspace_id, email.strip().lower()],
+                [workspace_id, email.strip().lower()],
+            )
         )
-        return bool(rows[0]["found"])
 
     async def workspace_state(self, workspace_id: str) -> WorkspaceState | None:
         """One workspace, or None when it does not exist."""
@@ -442,16 +414,17 @@ class TwentyDatabase:
 
     async def shares_invite_link(self, workspace_id: str) -> bool:
         """Whether another workspace has the same invite link, which Twenty allows: who joins by it may land there."""
-        rows = await self._fetch(
-            """
+        return bool(
+            await self._value(
+                """
             SELECT EXISTS (
                 SELECT FROM core.workspace w JOIN core.workspace o ON o."inviteHash" = w."inviteHash" AND o.id <> w.id
                 WHERE w.id = %s AND o."deletedAt" IS NULL
             ) AS found
             """,
-            [workspace_id],
+                [workspace_id],
+            )
         )
-        return bool(rows[0]["found"])
 
     async def flags(self, workspace_id: str) -> tuple[Flag, ...]:
         """The onboarding rows that concern one workspace, at every level."""
@@ -470,7 +443,7 @@ class TwentyDatabase:
             """,
             [workspace_id, email.lower()],
         )
-        return MemberState(rows[0]["user_id"], rows[0]["role"]) if rows else None
+        return MemberState(**rows[0]) if rows else None
 
     async def workspace_left_behind(self, subdomain: str, creator_email: str, begun_at: datetime) -> str | None:
         """The workspace that a call of ours made although its answer was lost, by evidence.
@@ -478,7 +451,7 @@ class TwentyDatabase:
         It carries the subdomain that we chose, it was never activated, its first member is our service account, and
         it is not older than our intent, whose time is this database's own (`now`).
         """
-        rows = await self._fetch(
+        found: str | None = await self._value(
             """
             SELECT w.id::text AS id
             FROM core.workspace w
@@ -491,11 +464,9 @@ class TwentyDatabase:
             """,
             [subdomain, begun_at - _CLOCK_TOLERANCE, creator_email.lower()],
         )
-        return rows[0]["id"] if rows else None
+        return found
 
 
-_TABLES = sorted({name.partition(".")[0] for name in COLUMNS})
-_ACTIVATION_STATUS = "workspace.activationStatus"
 _WORKSPACE_COUNT = """
     SELECT count(*) AS found, (
         SELECT array_agg(c.relname ORDER BY c.relname) FROM pg_catalog.pg_class c
@@ -503,19 +474,6 @@ _WORKSPACE_COUNT = """
     ) AS hidden
     FROM core.workspace WHERE "deletedAt" IS NULL
 """
-_CATALOGUE = """
-    SELECT c.relname || '.' || a.attname AS name,
-           CASE t.typcategory WHEN 'S' THEN 'text' WHEN 'E' THEN 'text' WHEN 'D' THEN 'time' WHEN 'B' THEN 'boolean'
-               ELSE format_type(t.oid, NULL) END AS kind,
-           CASE WHEN t.typcategory = 'E'
-               THEN ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid) END AS values
-    FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-    WHERE n.nspname = 'core' AND c.relname = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
-"""
-
 _FLAGS = r"""
     SELECT id::text AS row_id, left(key, 200) AS key, "userId"::text AS user_id, "workspaceId"::text AS workspace_id,
            -- JSON of any depth, and numbers of any length, may stand there; true is all that is asked for
@@ -538,19 +496,3 @@ _MEMBERS = """
     WHERE uw."deletedAt" IS NULL AND (%s::uuid[] IS NULL OR uw."workspaceId" = ANY(%s))
     ORDER BY uw."workspaceId", uw."userId", r."canUpdateAllSettings" DESC NULLS LAST, r.label
 """
-_USER_IDS = 'SELECT id::text AS id FROM core."user" WHERE email = %s AND "deletedAt" IS NULL'
-"""By the unique index; the other reads every account."""
-_USER_IDS_ANY_CASE = 'SELECT id::text AS id FROM core."user" WHERE lower(email) = %s AND "deletedAt" IS NULL'
-_USERS = 'SELECT id::text, left(lower(email), 400) FROM core."user" WHERE "deletedAt" IS NULL'
-"""No address has 400 characters; what is longer belongs to no one."""
-_SOME_USERS = """
-    SELECT id::text, lower(email::text) FROM core."user" WHERE "deletedAt" IS NULL AND email = ANY(%s)
-    UNION
-    SELECT id::text, lower(email::text) FROM core."user"
-    WHERE "deletedAt" IS NULL AND email <> lower(email COLLATE "C") AND lower(email) = ANY(%s)
-    UNION
-    SELECT id::text, lower(email::text) FROM core."user" WHERE "deletedAt" IS NULL AND id = ANY(%s::uuid[])
-"""
-"""The first part goes by the unique index, the second finds accounts with capitals, which Twenty itself never makes.
-
-Capitals of the Latin alphabet: the byte-wise comparison reads 40,000 accounts in half the time."""

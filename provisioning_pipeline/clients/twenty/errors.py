@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioning_pipeline.clients.http import plain_text
-from provisioning_pipeline.clients.twenty.answers import complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
@@ -17,16 +16,6 @@ class TwentyError:
     message: str
     code: str
     sub_code: str
-
-    @staticmethod
-    def read(answer: Mapping[str, Any]) -> "TwentyError | None":
-        """The first error of an answer, if it has one.
-
-        Raises:
-            OddAnswer: when its errors are none of GraphQL's.
-        """
-        errors = complaints_of(answer)
-        return TwentyError.of(errors[0]) if errors else None
 
     @staticmethod
     def of(error: Mapping[str, Any]) -> "TwentyError":
@@ -68,7 +57,7 @@ def is_expired_token(error: TwentyError) -> bool:
 
 
 def is_dead_token(error: TwentyError) -> bool:
-    """The token itself is no longer taken from anybody: it has run out, or was signed with another secret."""
+    """Twenty no longer takes the token from anyone: it has run out, or was signed with another secret."""
     return error.code == "UNAUTHENTICATED" and error.sub_code == "UNAUTHENTICATED"
 
 
@@ -128,117 +117,104 @@ def is_wrong_password(error: TwentyError) -> bool:
 def classify(error: TwentyError, *, call: str, system: str) -> TwentyFault:
     """What Twenty's answer asks of us, with the sentence that an operator needs."""
     text = error.message
+
+    def means(kind: FaultKind, reason: Reason, message: str) -> TwentyFault:
+        return TwentyFault(kind, reason, message, error)
+
     if "already being created" in text:
-        return TwentyFault(
+        return means(
             FaultKind.BUSY,
             Reason.ACTIVATION_BUSY,
             f"{system} is still activating this workspace; the next run looks again.",
-            error,
         )
     if "applicationId in cache" in text:
         # a server that was killed while it made the workspace left a half-filled entry, which 2.21.0 never reads anew
-        return TwentyFault(
+        return means(
             FaultKind.TENANT,
             Reason.ACTIVATION_FAILED,
             f"{system} cannot activate the workspace: {text}. It was stopped while it made it and remembers it half. "
             "Empty its cache there (`yarn command:prod cache:flush` in the server's container); the next run goes on.",
-            error,
         )
     if "valid enterprise key" in text:
-        return TwentyFault(
+        return means(
             FaultKind.SERVER,
             Reason.SERVER_FULL,
             f"{system} refuses another workspace: {text}. Add an enterprise key there, or another Twenty server "
             "to the settings, then run again.",
-            error,
         )
     if "restricted to admins" in text:
-        return TwentyFault(
+        return means(
             FaultKind.SERVER,
             Reason.CREATION_RESTRICTED,
             f"{system} lets only server admins create workspaces and the service account is none. Give it "
             'canAccessFullAdminPanel and canImpersonate (core."user"), or set '
             "IS_WORKSPACE_CREATION_LIMITED_TO_SERVER_ADMINS=false there.",
-            error,
         )
     if error.sub_code == "SIGNUP_DISABLED" or "New workspace setup is disabled" in text:
-        return TwentyFault(
+        return means(
             FaultKind.SERVER,
             Reason.CREATION_RESTRICTED,
             f"{system} allows no further workspace, or no account that has none: {text}. Set "
             "IS_MULTIWORKSPACE_ENABLED=true there. From 2.38 on a server with workspaces signs up no one new either, "
             "unless they are invited: invite the service account into a workspace there first.",
-            error,
         )
     if error.sub_code == "PERMISSION_DENIED":
-        return TwentyFault(
+        return means(
             FaultKind.TENANT,
             Reason.SERVICE_ACCOUNT_DEMOTED,
             f"{system} refused {call}: {text}. The service account is no Admin of the workspace any more: have an "
             "admin there make it Admin again (Settings > Members).",
-            error,
         )
     if is_of_deleted_workspace(error):
-        return TwentyFault(
+        return means(
             FaultKind.TENANT,
             Reason.DELETED_WORKSPACE_IN_USE,
             f"{system} fails at {call}, because a workspace of that person was marked as deleted by SQL while their "
             "membership stands. `provisioning plan` says which; the next run ends such memberships where it may.",
-            error,
         )
     if error.sub_code == "SUBDOMAIN_ALREADY_TAKEN":
-        return TwentyFault(FaultKind.TENANT, Reason.SUBDOMAIN_TAKEN, f"{system}: {text}.", error)
+        return means(FaultKind.TENANT, Reason.SUBDOMAIN_TAKEN, f"{system}: {text}.")
     if error.sub_code == "SUBDOMAIN_NOT_VALID":
-        return TwentyFault(FaultKind.TENANT, Reason.SUBDOMAIN_REFUSED, f"{system}: {text}.", error)
+        return means(FaultKind.TENANT, Reason.SUBDOMAIN_REFUSED, f"{system}: {text}.")
     if error.sub_code == "LIMIT_REACHED":
-        return TwentyFault(
-            FaultKind.TRANSIENT, Reason.SERVER_ERROR, f"{system} limits the rate of {call}: {text}.", error
-        )
+        return means(FaultKind.TRANSIENT, Reason.SERVER_ERROR, f"{system} limits the rate of {call}: {text}.")
     if is_wrong_password(error):
-        return TwentyFault(
-            FaultKind.TENANT,
-            Reason.FOREIGN_PASSWORD,
-            f"{system} knows this e-mail with a password that is not ours.",
-            error,
+        return means(
+            FaultKind.TENANT, Reason.FOREIGN_PASSWORD, f"{system} knows this e-mail with a password that is not ours."
         )
     if error.sub_code in ("CANNOT_DELETE_LAST_ADMIN_USER", "CANNOT_UNASSIGN_LAST_ADMIN"):
-        return TwentyFault(
+        return means(
             FaultKind.TENANT,
             Reason.LAST_ADMIN_KEPT,
             f"{system} keeps the last Admin of a workspace. Give another member the role first.",
-            error,
         )
     if is_password_login_off(error):
-        return TwentyFault(
+        return means(
             FaultKind.TENANT,
             Reason.PASSWORD_LOGIN_OFF,
             f"{system}: the workspace lets no one log in or join by password ({call}: {text}). An admin of the "
             "workspace turns Email and password on in Twenty (Settings > Security), or lets admins bypass that for "
             "our service account; the next run goes on.",
-            error,
         )
     if is_second_factor(error):
-        return TwentyFault(
+        return means(
             FaultKind.TENANT,
             Reason.SECOND_FACTOR_REQUIRED,
             f"{system}: a second factor is asked for, which no program has ({call}: {text}). An admin of the "
             "workspace turns off that it is enforced in Twenty (Settings > Security); the next run goes on.",
-            error,
         )
     if "Public invite link is disabled" in text:
-        return TwentyFault(
+        return means(
             FaultKind.TENANT,
             Reason.INVITE_LINK_DISABLED,
             f"{system}: the workspace's public invite link is off, so no one can join without an e-mail. "
             "Turn it on in Twenty under Settings > Members, then run again.",
-            error,
         )
-    return TwentyFault(
+    return means(
         FaultKind.TENANT,
         Reason.REFUSED_BY_TWENTY,
         f"{system} refused {call}: {(text or error.code).rstrip('.')}. Its server log may say more; the next run tries "
         "again.",
-        error,
     )
 
 

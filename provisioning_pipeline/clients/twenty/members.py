@@ -1,16 +1,17 @@
-"""Who belongs to a workspace at Twenty: memberships, member records, and the link by which people join."""
+"""Who belongs to a workspace at Twenty: memberships, member records, and the link by which members join."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, LiteralString, NoReturn
 from uuid import UUID
 
-from psycopg import Error, errors, sql
+from psycopg import errors, sql
 
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Door, InviteLink
 from provisioning_pipeline.clients.twenty.session import TwentySession
@@ -50,8 +51,16 @@ class RosterEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberState:
+    """One person's membership of one workspace. `role` is the label of the role, None when there is none."""
+
+    user_id: str
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
-    """Who belongs to one workspace, and all records that it keeps of people. E-mails are in lower case."""
+    """Who belongs to one workspace, and all member records that it has. E-mails are in lower case."""
 
     members: tuple[RosterEntry, ...]
     records: tuple[MemberRecord, ...]
@@ -85,22 +94,12 @@ def roster_of(memberships: Sequence[Row], records: Sequence[Row]) -> Roster:
     for record in records:
         if not record["deleted"]:
             living.setdefault(record["user_id"], record)
-    members = tuple(_entry(row, living.get(row["user_id"], _NO_RECORD)) for row in memberships)
-    return Roster(members, tuple(MemberRecord(**record) for record in records))
-
-
-_NO_RECORD: Row = {"id": None, "first_name": "", "last_name": ""}
-
-
-def _entry(membership: Row, record: Row) -> RosterEntry:
-    return RosterEntry(
-        user_id=membership["user_id"],
-        email=membership["email"],
-        role=membership["role"],
-        workspace_member_id=record["id"],
-        first_name=record["first_name"],
-        last_name=record["last_name"],
-    )
+    members = []
+    for row in memberships:
+        record = living.get(row["user_id"], {"id": None, "first_name": "", "last_name": ""})
+        names = {"first_name": record["first_name"], "last_name": record["last_name"]}
+        members.append(RosterEntry(**row, workspace_member_id=record["id"], **names))
+    return Roster(tuple(members), tuple(MemberRecord(**record) for record in records))
 
 
 _PAIRS: Final = ["".join(pair) for pair in product("0123456789abcdefghijklmnopqrstuvwxyz", repeat=2)]
@@ -180,8 +179,9 @@ class MemberRecords:
             if not readable:
                 return HalfMembers([], len(tables))
             ids = [table["workspace_id"] for table in readable]
+            query = sql.SQL(_HALF_MEMBERS).format(records=sql.SQL(" UNION ALL ".join(map(_arm, readable))))
             try:
-                rows = await self._database.fetch_tuples(_half_members_of(readable), [ids])
+                rows = await self._database.fetch_tuples(query, [ids])
             except _CHANGED_MEANWHILE:
                 if tries <= 1:
                     raise
@@ -211,7 +211,7 @@ class MemberRecords:
                 email=_text("userEmail", columns),
                 first_name=_text("nameFirstName", columns),
                 last_name=_text("nameLastName", columns),
-                deleted=_deleted(columns),
+                deleted=sql.SQL('m."deletedAt" IS NOT NULL' if "deletedAt" in columns else "false"),
                 table=sql.Identifier(schema, _MEMBER_TABLE),
                 age=_text("createdAt", columns),
             )
@@ -288,7 +288,7 @@ class MemberRecords:
     async def insert(self, workspace_id: str, entry: RosterEntry, first_name: str, last_name: str) -> None:
         """Make the record of a person who has a membership without one; everything else gets the table's defaults.
 
-        For whom no join can be made: an account with a password of its own, or our own account, without which no one
+        For accounts that cannot join: one with a password of its own, or our own, without which no one
         could give it its role back. Nothing is written when there is a record.
 
         Raises:
@@ -319,10 +319,10 @@ class MemberRecords:
         try:
             yield self._repairs
         except errors.InsufficientPrivilege as error:
-            _refuse(f"{who}, and we may not mend it: {_first_line(error)}. Grant our user {right}; the next run does.")
+            _refuse(f"{who}, and we may not mend it: {first_line(error)}. Grant our user {right}; the next run does.")
         except (errors.IntegrityError, *_CHANGED_MEANWHILE) as error:
             _refuse(
-                f"{who}, and PostgreSQL refuses what would mend it: {_first_line(error)}. Remove them in Twenty "
+                f"{who}, and PostgreSQL refuses what would mend it: {first_line(error)}. Remove them in Twenty "
                 "(Settings > Members), or delete their membership; the next run adds them."
             )
 
@@ -331,40 +331,21 @@ def _refuse(message: str) -> NoReturn:
     raise Fault(FaultKind.TENANT, Reason.HALF_MEMBER, message) from None
 
 
-def _first_line(error: Error) -> str:
-    return str(error).strip().split("\n")[0]
-
-
 def _text(column: str, columns: set[str]) -> sql.Composable:
     return sql.SQL("m.{}::text").format(sql.Identifier(column)) if column in columns else sql.SQL("NULL::text")
 
 
-def _deleted(columns: set[str]) -> sql.Composable:
-    return sql.SQL('m."deletedAt" IS NOT NULL') if "deletedAt" in columns else sql.SQL("false")
-
-
-def _half_members_of(tables: Sequence[Mapping[str, object]]) -> sql.Composed:
-    """One query over the member tables of these workspaces, each with its id, table and columns."""
-    arms = " UNION ALL ".join(
-        _arm(str(table["workspace_id"]), str(table["quoted"]), set(_names(table["columns"]))) for table in tables
-    )
-    return sql.SQL(_HALF_MEMBERS).format(records=sql.SQL(arms))
-
-
-def _names(columns: object) -> Sequence[str]:
-    assert isinstance(columns, list)
-    return columns
-
-
-def _arm(workspace_id: str, table: str, columns: set[str]) -> str:
+def _arm(table: Row) -> str:
     """The records of one workspace; its id and table as PostgreSQL quotes them, for psycopg takes longer than it."""
+    columns = set(table["columns"])
     deleted = 'm."deletedAt" IS NOT NULL' if "deletedAt" in columns else "false"
     named = (
         "COALESCE(m.\"nameFirstName\", '') <> '' OR COALESCE(m.\"nameLastName\", '') <> ''"
         if {"nameFirstName", "nameLastName"} <= columns
         else "true"
     )
-    return f"SELECT '{workspace_id}'::uuid, m.\"userId\"::text, {deleted}, {named} FROM {table} m"  # noqa: S608  # quoted
+    of = f"'{table['workspace_id']}'::uuid"
+    return f'SELECT {of}, m."userId"::text, {deleted}, {named} FROM {table["quoted"]} m'  # noqa: S608  # quoted
 
 
 _MEMBER_TABLE: Final = "workspaceMember"
@@ -421,7 +402,7 @@ _COLUMNS: Final = """
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
 """
-"""From the catalogue, because information_schema hides what may not be read, and that must be told."""
+"""From the catalogue, because information_schema hides what may not be read, and that must be reported."""
 _MEMBER_RECORDS: LiteralString = """
     SELECT m.id::text AS id, {user_id} AS user_id, left(lower({email}), 400) AS email,
            COALESCE(left({first_name}, 400), '') AS first_name, COALESCE(left({last_name}, 400), '') AS last_name,
@@ -443,7 +424,7 @@ class InviteLinks:
         Raises:
             Fault: INVITE_LINK_DISABLED when the workspace has none.
         """
-        answer = await self._session.call_as(self._session.service_account, door, operations.CURRENT_WORKSPACE)
+        answer = await self._session.call_in(door, operations.CURRENT_WORKSPACE)
         if not answer.invite_hash:
             raise Fault(
                 FaultKind.TENANT,
@@ -454,7 +435,7 @@ class InviteLinks:
         return InviteLink(answer.invite_hash, answer.is_public_invite_link_enabled)
 
     async def turn_on(self, door: Door) -> None:
-        """Let people join by the invite link; its hash stays the same."""
+        """Let new members join by the invite link; its hash stays the same."""
         await self._switch(door, enabled=True)
 
     async def turn_off(self, door: Door) -> None:
@@ -463,7 +444,7 @@ class InviteLinks:
 
     async def _switch(self, door: Door, *, enabled: bool) -> None:
         variables = {"isPublicInviteLinkEnabled": enabled}
-        await self._session.call_as(self._session.service_account, door, operations.UPDATE_WORKSPACE, variables)
+        await self._session.call_in(door, operations.UPDATE_WORKSPACE, variables)
 
     async def can_be_renewed(self) -> bool:
         """Whether this server has a call for it."""
@@ -475,5 +456,5 @@ class InviteLinks:
         Twenty takes any text (run on 2.21.0), so it gets what Twenty itself makes: a random UUID.
         """
         variables = {"inviteHash": str(uuid.uuid4())}
-        await self._session.call_as(self._session.service_account, door, operations.RENEW_INVITE_LINK, variables)
+        await self._session.call_in(door, operations.RENEW_INVITE_LINK, variables)
         return variables["inviteHash"]

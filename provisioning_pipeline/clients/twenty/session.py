@@ -4,14 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.http import OddAnswerFault, plain_text
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
-from provisioning_pipeline.clients.twenty.answers import SignedIn
 from provisioning_pipeline.clients.twenty.contract import (
     OLDER_PROBE,
     READ_ONBOARDING,
@@ -34,7 +33,7 @@ from provisioning_pipeline.clients.twenty.errors import (
     service_account_refused,
     without_record,
 )
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import Operation, SignedIn
 from provisioning_pipeline.clients.twenty.wire import CONTRACT_CHECK, RECORDS_PATH, TwentyWire, issued
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault
@@ -49,7 +48,7 @@ class KnownServer:
         tokens: (e-mail, workspace id or nothing) → token, until it is about to expire.
         by_our_password: e-mail → whether the password that we derive let in at the last login.
         contract_met: everything that we use is there.
-        version: as the server told it.
+        version: as the server reported it.
         surface: what it takes of our operations.
         doors, roles, own_members: by workspace: its address, its roles' ids by label, our own member record's id.
     """
@@ -71,7 +70,7 @@ S = TypeVar("S", bound=SignedIn)
 
 
 class TwentySession:
-    """Everybody's sign-ins at one Twenty server, with the tokens that are kept until they are about to expire.
+    """All sign-ins of ours at one Twenty server, with their tokens, which we store until they are about to expire.
 
     `call_as` and `call_in_no_workspace` change nothing before `check_contract` has found everything that is needed;
     `call` leaves that to its caller.
@@ -87,8 +86,14 @@ class TwentySession:
         self._signing_in = asyncio.Lock()
         self._entering: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
-        """Let go of the connections to the server, and end the logins that are kept, unless others know them too."""
+        """Let go of the connections to the server, and end the stored logins, unless others know them too."""
         try:
             if not self._stays_signed_in:
                 await self.sign_everybody_out()
@@ -96,10 +101,10 @@ class TwentySession:
             await self._wire.close()
 
     async def sign_everybody_out(self) -> None:
-        """End the logins that are kept."""
-        kept = list(self.known.tokens.values())
+        """End the stored logins."""
+        stored = list(self.known.tokens.values())
         self.known.tokens.clear()
-        await all_of(self._wire.end(token) for token in kept)
+        await all_of(self._wire.end(token) for token in stored)
 
     # --- what the server is -------------------------------------------------------------------------------------
 
@@ -151,7 +156,7 @@ class TwentySession:
         return next((operation for operation in alternatives if operation.document in taken), None)
 
     async def server_config(self) -> dict[str, Any]:
-        """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
+        """What the server says about itself without a token (`/client-config`); empty when it says nothing."""
         found = await self._wire.server_config()
         version = found.get("appVersion")
         self.known.version = plain_text(version)[:_LONGEST_VERSION] if version and isinstance(version, str) else None
@@ -170,7 +175,7 @@ class TwentySession:
                 OLDER_PROBE, {}, CONTRACT_CHECK, Effect.READ, None, lacking_by, path=RECORDS_PATH
             )
         except Fault:
-            # it is refused in any case; this only tells more about it
+            # it is refused in any case; this only says more about it
             return False
         return not answer.value
 
@@ -202,7 +207,7 @@ class TwentySession:
         """Sign the service account in by password, with one of the operations that do that.
 
         Returns:
-            Its token, which is kept from now on, and what the operation's root field answers.
+            Its token, which is stored from now on, and what the operation's root field answers.
 
         Raises:
             Fault: of kind SERVER when the account is missing or its password is wrong.
@@ -211,13 +216,13 @@ class TwentySession:
             token, answer = await self._wire.call_for_token(operation, self.service_account.credentials())
         except TwentyFault as fault:
             raise service_account_refused(self.system, self.service_account.email, fault) from None
-        return await self._keep((self.service_account.email, ""), token), answer
+        return await self._store((self.service_account.email, ""), token), answer
 
     async def sign_up_service_account(self) -> None:
         """Create the service account; on a server without any user it becomes the server's admin."""
         await self.check_contract()
         token, _ = await self._wire.call_for_token(operations.SIGN_UP, self.service_account.credentials())
-        await self._keep((self.service_account.email, ""), token)
+        await self._store((self.service_account.email, ""), token)
 
     async def check_password(self, account: Account) -> None:
         """Sign in without a workspace, and out again.
@@ -228,7 +233,7 @@ class TwentySession:
         token, _ = await self._wire.call_for_token(operations.SIGN_IN, account.credentials())
         await self._wire.end(token)
 
-    async def _keep(self, key: tuple[str, str], token: Token) -> Token:
+    async def _store(self, key: tuple[str, str], token: Token) -> Token:
         before = self.known.tokens.get(key)
         self.known.tokens[key] = token
         if before:
@@ -238,7 +243,7 @@ class TwentySession:
     async def call_in_no_workspace(self, operation: Operation[T], variables: Mapping[str, Any]) -> T:
         """Send an operation as the service account with its token that belongs to no workspace.
 
-        Sent again with a new token when the server no longer takes the one that was kept.
+        Sent again with a new token when the server no longer takes the stored one.
         """
         await self.check_contract()
         try:
@@ -275,9 +280,9 @@ class TwentySession:
         *,
         timeout_seconds: float | None = None,
     ) -> T:
-        """Send an operation as that person in that workspace, who signs in first where no token is kept.
+        """Send an operation as that person in that workspace, who signs in first where no token is stored.
 
-        Sent again with a new token when the server no longer takes the one that was kept.
+        Sent again with a new token when the server no longer takes the stored one.
         """
         if operation.effect is not Effect.READ:
             await self.check_contract()
@@ -291,8 +296,12 @@ class TwentySession:
             token = await self.member_token(account, door)
             return await self._wire.call(operation, variables or {}, token, timeout_seconds)
 
+    async def call_in(self, door: Door, operation: Operation[T], variables: Mapping[str, Any] | None = None) -> T:
+        """Send an operation as the service account in that workspace."""
+        return await self.call_as(self.service_account, door, operation, variables)
+
     async def member_token(self, account: Account, door: Door) -> Token:
-        """A token of that person in that workspace, kept until it is about to expire or is forgotten."""
+        """A token of that person in that workspace, stored until it is about to expire or is forgotten."""
         key = (account.email, door.workspace_id)
         async with self._entering[key]:
             known = self.known.tokens.get(key)
@@ -301,7 +310,7 @@ class TwentySession:
             return await self.log_in(account, door)
 
     def forget(self, account: Account, door: Door) -> None:
-        """Keep no token of that person in that workspace, so that the next call signs in anew."""
+        """Store no token of that person in that workspace, so that the next call signs in anew."""
         self.known.tokens.pop((account.email, door.workspace_id), None)
 
     async def sign_out(self, account: Account, door: Door) -> None:
@@ -311,7 +320,7 @@ class TwentySession:
             await self._wire.end(token)
 
     async def log_in(self, account: Account, door: Door) -> Token:
-        """A new login to that workspace, whatever token is kept; by impersonation where no password of ours leads in.
+        """A new login to that workspace, whatever token is stored; by impersonation where no password of ours leads in.
 
         Raises:
             Fault: of kind SERVER when the service account is missing or its password is wrong.
@@ -322,7 +331,7 @@ class TwentySession:
         for _ in range(_LOGINS_TRIED - 1):
             login_token = await self.login_token(account, door)
             try:
-                return await self.enter(account, door, login_token.value)
+                return await self.exchange(account, door, login_token.value)
             except Fault as fault:
                 if isinstance(fault, TwentyFault) and is_second_factor(fault.error):
                     if account.email == self.service_account.email:
@@ -330,13 +339,13 @@ class TwentySession:
                     if account.user_id:
                         # an impersonation asks for no second factor
                         impersonation = await self.impersonation_token(account.user_id, door)
-                        return await self.enter(account, door, impersonation.value)
+                        return await self.exchange(account, door, impersonation.value)
                 if not _is_used_up(fault):
                     raise
-        return await self.enter(account, door, (await self.login_token(account, door)).value)
+        return await self.exchange(account, door, (await self.login_token(account, door)).value)
 
-    async def enter(self, account: Account, door: Door, login_token: str) -> Token:
-        """Exchange a login token, which may be good for once, for the token that is kept from now on.
+    async def exchange(self, account: Account, door: Door, login_token: str) -> Token:
+        """Exchange a login token, which may be good for once, for the token that is stored from now on.
 
         Raises:
             TwentyFault: HALF_MEMBER when the person has a membership without a member record.
@@ -350,21 +359,14 @@ class TwentySession:
             if not is_without_record(fault.error):
                 raise
             raise without_record(self.system, account.email, door.workspace_id, fault) from None
-        await self._must_lead_to(door, token)
-        return await self._keep((account.email, door.workspace_id), token)
-
-    async def _must_lead_to(self, door: Door, token: Token) -> None:
-        """Twenty goes by the address alone, which may be another workspace's by now.
-
-        Raises:
-            Fault: WRONG_WORKSPACE.
-        """
+        # Twenty goes by the address alone, which may be another workspace's by now
         led_to = token.workspace_id
         if led_to is None:
             led_to = (await self._wire.call(operations.CURRENT_WORKSPACE, {}, token)).id
         if led_to != door.workspace_id:
             await self._wire.end(token)
             raise leads_elsewhere(self.system, door.url, door.workspace_id, led_to)
+        return await self._store((account.email, door.workspace_id), token)
 
     async def enter_by_gift(self, account: Account, door: Door, login_token: str) -> None:
         """Use the login token that came with another answer; where it leads nowhere, the next call signs in anew.
@@ -374,14 +376,14 @@ class TwentySession:
             Fault: of kind SERVER, or when the server is away.
         """
         try:
-            await self.enter(account, door, login_token)
+            await self.exchange(account, door, login_token)
         except Fault as fault:
             second_factor = isinstance(fault, TwentyFault) and is_second_factor(fault.error)
             if not (second_factor or _is_used_up(fault)):
                 raise
 
     async def login_token(self, account: Account, door: Door) -> Token:
-        """What `enter` takes, or a browser at the workspace's /verify: by password, or by impersonation where no
+        """What `exchange` takes, or a browser at the workspace's /verify: by password, or by impersonation where no
         password of ours lets the person in.
 
         Raises:
@@ -418,11 +420,11 @@ class TwentySession:
             Fault: as `log_in`.
         """
         variables = {"userId": user_id, "workspaceId": door.workspace_id}
-        answer = await self.call_as(self.service_account, door, operations.IMPERSONATE, variables)
+        answer = await self.call_in(door, operations.IMPERSONATE, variables)
         return issued(answer.login_token)
 
 
 def _is_used_up(fault: Fault) -> bool:
-    """The exchange came to nothing that anybody knows of, and its login token may be good for once only."""
+    """The exchange came to nothing that we know of, and its login token may be good for once only."""
     used = isinstance(fault, TwentyFault) and is_used_login_token(fault.error)
     return used or (fault.effect_unknown and not fault.away)

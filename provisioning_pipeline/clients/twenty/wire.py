@@ -15,9 +15,8 @@ from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Token
-from provisioning_pipeline.clients.twenty.answers import IssuedToken, SignedIn, complaints_of, field_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError, classify
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import IssuedToken, Operation, SignedIn, field_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
@@ -43,7 +42,7 @@ class HangingServer:
     async def watch(
         self, call: Coroutine[Any, Any, R], answers: Callable[[], Awaitable[object]] | None, *, writes: bool
     ) -> R:
-        """The answer to this call, as long as the server answers anybody.
+        """The answer to this call, as long as the server answers other calls.
 
         Args:
             call: any call, which may take long.
@@ -98,7 +97,7 @@ _CONFIG_PATH = "/client-config"
 CONTRACT_CHECK = "contract check"
 """Name under which the calls are counted that only ask what the server is, and whether it answers."""
 _UNGATED = frozenset({CONTRACT_CHECK, operations.ACTIVATE_WORKSPACE.name})
-"""One takes seconds of waiting, the other runs nothing: neither keeps anybody else waiting at the gate."""
+"""One takes seconds of waiting, the other runs nothing: neither keeps other calls waiting at the gate."""
 _GRAPHQL_STATUSES = frozenset({200, 201, 202, 400, 422})
 """Twenty answers its GraphQL errors with HTTP 200, and variables that do not fit with 400; any other status is that of
 something else at that address."""
@@ -152,7 +151,7 @@ class TwentyWire:
 
     async def close(self) -> None:
         """Let go of the connections to the server."""
-        await self._transport.__aexit__(None, None, None)
+        await self._transport.__aexit__()
 
     async def call(
         self,
@@ -188,9 +187,8 @@ class TwentyWire:
         timeout_seconds: float | None = None,
     ) -> Answer[T]:
         def read(body: Mapping[str, Any]) -> T:
-            error = TwentyError.read(body)
-            if error:
-                raise classify(error, call=operation.name, system=self.system)
+            if complaints := complaints_of(body):
+                raise classify(TwentyError.of(complaints[0]), call=operation.name, system=self.system)
             return field_of(body, operation.name, operation.answer)
 
         return await self.post(
@@ -297,7 +295,7 @@ class TwentyWire:
             ) from None
 
     async def server_config(self) -> dict[str, Any]:
-        """What the server tells everybody about itself (`/client-config`); empty when it tells nothing."""
+        """What the server says about itself without a token (`/client-config`); empty when it says nothing."""
         async with self._gate:
             with suppress(OddAnswerFault):
                 # a server without that path answers with its front page
@@ -313,6 +311,22 @@ class TwentyWire:
         return await self._transport.send(
             "POST", _PATH, name=CONTRACT_CHECK, effect=Effect.READ, json={"query": _ANSWERS}, headers=_bearer(token)
         )
+
+
+def complaints_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The errors of a GraphQL answer; empty when there are none.
+
+    Raises:
+        OddAnswer: when they are no list of GraphQL errors.
+    """
+    errors = body.get("errors")
+    if errors is None or errors == []:
+        return []
+    if not isinstance(errors, list) or not all(
+        isinstance(error, dict) and isinstance(error.get("message"), str) for error in errors
+    ):
+        raise OddAnswer("`errors` in its answer is no list of GraphQL errors")
+    return errors
 
 
 def issued(token: IssuedToken) -> Token:

@@ -6,8 +6,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from provisioning_pipeline.clients.transport import Effect
-from provisioning_pipeline.clients.twenty.answers import TEXT, WithId
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import TEXT, Operation, WithId
 
 DELETE_CURRENT_WORKSPACE = Operation(
     "mutation", "deleteCurrentWorkspace", Effect.WRITE, selection="{ id }", answer=TypeAdapter(WithId)

@@ -11,12 +11,11 @@ from pydantic import SecretStr
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Created, Door, Token, derived_password
-from provisioning_pipeline.clients.twenty.answers import Joined
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.errors import TwentyFault
 from provisioning_pipeline.clients.twenty.members import RosterEntry, schema_name
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import Joined, Operation
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason

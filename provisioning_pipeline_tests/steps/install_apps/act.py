@@ -3,8 +3,7 @@
 from pydantic import TypeAdapter
 
 from provisioning_pipeline.clients.transport import Effect
-from provisioning_pipeline.clients.twenty.answers import Answer, Id
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import Answer, Id, Operation
 from provisioning_pipeline.model.condition import Reason, is_true
 from provisioning_pipeline.steps.scope import Scope, open_door
 from provisioning_pipeline_tests.steps.install_apps.changes import APPS, APPS_INSTALLED, INSTALL_APPS

@@ -208,8 +208,8 @@ async def _impersonate(trial: Trial) -> str:
     place = trial.in_main()
     account = await trial.joined()
     assert account.user_id is not None
-    token = await trial.client.impersonate(account.user_id, place.door)
-    entered = await trial.session.enter(Account(account.email, account.password), place.door, token.value)
+    token = await trial.client.impersonation_token(account.user_id, place.door)
+    entered = await trial.session.exchange(Account(account.email, account.password), place.door, token.value)
     trial.session.forget(account, place.door)
     answer = await trial.call(operations.CURRENT_USER, {}, entered)
     must(answer.id == account.user_id, "it leads in as another person")

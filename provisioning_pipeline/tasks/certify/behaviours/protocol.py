@@ -4,10 +4,9 @@ from pydantic import TypeAdapter
 
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.answers import WithId
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking
 from provisioning_pipeline.clients.twenty.errors import is_dead_token
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operations import Operation, WithId
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.tasks.certify.operations import skipped
 from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected, in_words, must, refusal, refused

@@ -70,7 +70,7 @@ async def _listed(trial: Trial) -> str:
 async def _login_token(trial: Trial) -> str:
     door = _made(trial)
     assert trial.created is not None
-    trial.token_before_activation = await trial.session.enter(trial.service, door, trial.created.login_token)
+    trial.token_before_activation = await trial.session.exchange(trial.service, door, trial.created.login_token)
     return "leads into the workspace"
 
 
@@ -122,7 +122,7 @@ async def _activate_again(trial: Trial) -> str:
 async def _activate_at_once(trial: Trial) -> str:
     """Two activations of a second workspace that is left with both: what a crash and the next run do."""
     created = await trial.create("b")
-    token = await trial.session.enter(trial.service, created.door, created.login_token)
+    token = await trial.session.exchange(trial.service, created.door, created.login_token)
 
     async def one() -> str:
         try:

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.history import Versions, Waiting
 
 
@@ -103,20 +102,6 @@ class Circumstances:
     room: Mapping[str, int | None] = field(default_factory=dict)
     inhabited: frozenset[str] = frozenset()
     members: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What the steps will do over a plan.
-
-    Args:
-        clerk_calls, twenty_calls: HTTP calls that they make, those of observing left out.
-        changes: server → change → how often it is made there.
-    """
-
-    clerk_calls: int
-    twenty_calls: int
-    changes: Mapping[str, Mapping[Change, int]]
 
 
 @dataclass(frozen=True, slots=True)

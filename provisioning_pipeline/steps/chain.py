@@ -25,10 +25,13 @@ def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
     """The steps that this plan wants; none on its server when no server can take it."""
     wanted: list[Step] = []
     for step in steps.STEPS:
-        on_server = step.where is Where.SERVER
-        if on_server and plan.server is None:
+        if step.where is Where.SERVER and plan.server is None:
             continue
-        if step.wants(plan) or (step.follows and any(before.where is Where.SERVER for before in wanted)):
+        if (
+            not set(step.changes).isdisjoint(plan.changes)
+            or step.also_wanted(plan)
+            or (step.follows and any(before.where is Where.SERVER for before in wanted))
+        ):
             wanted.append(step)
     return tuple(wanted)
 

@@ -12,8 +12,8 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
 from provisioning_pipeline.model.tenant import Finding, MemberPlan, Withdrawal
 from provisioning_pipeline.steps.account_ownership import refused, unproved
-from provisioning_pipeline.steps.members.act.joining import close, give_back, join_all, restorable, restore
-from provisioning_pipeline.steps.members.act.leaving import forget_left, leave, must_leave_an_admin
+from provisioning_pipeline.steps.members.act.joining import close, give_back, join_all, renew, restorable, restore
+from provisioning_pipeline.steps.members.act.leaving import leave, must_leave_an_admin
 from provisioning_pipeline.steps.members.act.work import (
     Work,
     about_person,
@@ -196,8 +196,22 @@ async def backfill_members(scope: Scope) -> None:
     for member in scope.plan.members:
         if LEAVING & set(member.changes):
             await guarded(work, member, leave(work, member))
-    await forget_left(work)
+    await _forget_left(work)
     scope.set(synced(work.findings))
+
+
+async def _forget_left(work: Work) -> None:
+    """Renew the invite link, which those who left could read, then drop our links to them.
+
+    In this order, so that a run that was killed in between is followed by one that renews it. An account that is
+    another person's by now has left nothing.
+    """
+    scope = work.scope
+    if scope.renews_invite_link and any(member.why for member in work.left):
+        await renew(scope, work.door, "who left could read it")
+    users = [member.clerk_user_id for member in work.left if member.clerk_user_id is not None]
+    if users:
+        await scope.members.drop(scope.database_name, users)
 
 
 def _intent(work: Work, member: MemberPlan) -> MemberIntent | None:

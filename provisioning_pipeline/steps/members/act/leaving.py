@@ -9,7 +9,6 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import MemberPlan
-from provisioning_pipeline.steps.members.act.joining import renew
 from provisioning_pipeline.steps.members.act.work import Work, must_still_be_gone
 from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, DROP_LINK, REMOVE_MEMBER, REVOKE_API_KEY
 from provisioning_pipeline.steps.scope import Scope
@@ -65,7 +64,7 @@ def _named(keys: list[ApiKey]) -> str:
 
 
 async def leave(work: Work, member: MemberPlan) -> None:
-    """Take one person out of the workspace, as their plan says; `forget_left` drops our link to them.
+    """Take one person out of the workspace, as their plan says; `backfill_members` forgets our link to them.
 
     Raises:
         Fault: classified; among others LAST_ADMIN_KEPT, HALF_MEMBER, and REMOVAL_NOT_PROVED when Twenty still lets
@@ -83,23 +82,6 @@ async def leave(work: Work, member: MemberPlan) -> None:
             if member.why:
                 await _prove(scope, scope.account(member.email, member.twenty_user_id), work.door, None)
     work.left.append(member)
-
-
-async def forget_left(work: Work) -> None:
-    """Renew the invite link, which everybody who left could read, then drop our links to them.
-
-    In this order, so that a run that was killed in between is followed by one that renews it. An account that is
-    another person's by now has left nothing.
-
-    Raises:
-        Fault: when Twenty refuses another link; the links to them stay.
-    """
-    scope = work.scope
-    if scope.renews_invite_link and any(member.why for member in work.left):
-        await renew(scope, work.door, "who left could read it")
-    users = [member.clerk_user_id for member in work.left if member.clerk_user_id is not None]
-    if users:
-        await scope.members.drop(scope.database_name, users)
 
 
 async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace
 
 MOST_CONSIDERED: Final = 500
 """People of one tenant database who are looked at in one run, and asked for at Clerk."""
@@ -46,11 +46,6 @@ class TakeOverPolicy:
     per_tenant: int = 10
     most: int = 50
     approved: str | None = None
-
-    @property
-    def text(self) -> str:
-        """What of it a look depends on."""
-        return f"{self.wanted} {sorted(self.domains)} {sorted(self.managers)} {self.per_tenant} {self.most}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,21 +231,3 @@ def members_to_take_over(
                 if "@" in member.email and member.email not in at_clerk and member.email not in inside:
                     found.setdefault(member.email, member)
     return tuple(found.values())
-
-
-def old_names(looks: Mapping[str, Look], registered: Collection[str]) -> dict[str, str]:
-    """Database name → what the database itself says that its tenant is called.
-
-    A hand-made workspace keeps its name; where the registry has no row, whatever workspace is there tells it.
-    """
-    found = {
-        name: old_display_name([place for place in look.workspaces if name not in registered or failed_checks(place)])
-        for name, look in looks.items()
-    }
-    return {name: called for name, called in found.items() if called}
-
-
-def old_display_name(workspaces: Sequence[FoundWorkspace]) -> str | None:
-    """What a tenant database says that its tenant is called; None when it does not say, or says two names."""
-    names = {workspace.display_name for workspace in workspaces if workspace.display_name}
-    return names.pop() if len(names) == 1 else None

@@ -111,10 +111,29 @@ class DatabasePolicy:
     @property
     def text(self) -> str:
         """What of the policy a look depends on; another text makes every database worth another look."""
+        over = self.take_over
         return (
-            f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={self.take_over.text} "
-            f"most_rows={self.most_rows}"
+            f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={over.wanted} "
+            f"{sorted(over.domains)} {sorted(over.managers)} {over.per_tenant} {over.most} most_rows={self.most_rows}"
         )
+
+
+def old_names(looks: Mapping[str, Look], registered: Collection[str]) -> dict[str, str]:
+    """Database name → what the database itself says that its tenant is called.
+
+    A hand-made workspace keeps its name; where the registry has no row, whatever workspace is there tells it.
+    """
+    found = {
+        name: old_display_name([place for place in look.workspaces if name not in registered or failed_checks(place)])
+        for name, look in looks.items()
+    }
+    return {name: called for name, called in found.items() if called}
+
+
+def old_display_name(workspaces: Sequence[FoundWorkspace]) -> str | None:
+    """What a tenant database says that its tenant is called; None when it does not say, or says two names."""
+    names = {workspace.display_name for workspace in workspaces if workspace.display_name}
+    return names.pop() if len(names) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -126,7 +145,7 @@ class PeopleOfDatabase:
         at_clerk: whom Clerk knows at all; None when Clerk could not be asked.
         inside: who is in the tenant's workspace, was taken over once, or was once known to Clerk; and our own accounts.
         unread: who the tenant's members at Clerk are could not be read.
-        domains: those that the tenant is known by, of its members at Clerk and its admins.
+        known_by: its members at Clerk, its linked members and its admins: the tenant is known by their domains.
         taken_over: how many came over from it so far.
     """
 
@@ -134,7 +153,7 @@ class PeopleOfDatabase:
     at_clerk: frozenset[str] | None = frozenset()
     inside: frozenset[str] = frozenset()
     unread: bool = False
-    domains: frozenset[str] = frozenset()
+    known_by: frozenset[str] = frozenset()
     taken_over: int = 0
 
 
@@ -175,7 +194,7 @@ def people_of_databases(
             ours.get(name, none),
             everybody,
             insiders.get(name, none),
-            domains=known_domains(known_by.get(name, none)),
+            known_by=known_by.get(name, none),
             taken_over=int((before["database_name"] == name).sum()),
         )
         for name in looks
@@ -201,13 +220,13 @@ def with_databases(
     """
     looked = [entry for entry in entries if entry.tenant.database_name in looks]
     offered = {
-        name: Candidates(found, looks[name].owners, people[name].domains, people[name].taken_over)
+        name: Candidates(found, looks[name].owners, known_domains(people[name].known_by), people[name].taken_over)
         for entry in looked
         if (name := entry.tenant.database_name) not in served
         and _may_come_over(entry, people[name])
         and (found := _candidates(entry, looks[name], people[name]))
     }
-    overs = take_over(offered, policy.take_over)
+    overs = take_over(offered, policy.take_over) if offered else TakeOvers()
     planned = {
         entry.tenant.database_name: with_database(
             entry,
@@ -324,8 +343,11 @@ def _workspaces(entry: TenantPlan, look: Look, *, served: bool) -> list[FoundWor
 
 
 def _candidates(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> tuple[FoundMember, ...]:
+    workspaces = _workspaces(entry, look, served=False)
+    if not workspaces:
+        return ()
     planned = {member.email for member in entry.members}
-    return members_to_take_over(_workspaces(entry, look, served=False), people.at_clerk or (), people.inside | planned)
+    return members_to_take_over(workspaces, people.at_clerk or (), people.inside | planned)
 
 
 def _may_come_over(entry: TenantPlan, people: PeopleOfDatabase) -> bool:

@@ -70,6 +70,11 @@ class MemberDecision:
     findings: tuple[Finding, ...] = ()
     replace_admin: frozenset[str] = frozenset()
 
+    @property
+    def harmed(self) -> tuple[MemberPlan, ...]:
+        """The members who would lose something. To take back only what our own join gave is no harm."""
+        return tuple(member for member in self.members if member.harmful_changes and not member.undoes_our_join)
+
 
 NOTHING: Final = MemberDecision()
 

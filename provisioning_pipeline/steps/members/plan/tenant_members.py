@@ -33,13 +33,27 @@ from provisioning_pipeline.steps.members.changes import (
     WITHDRAW_INVITATION,
 )
 from provisioning_pipeline.steps.members.plan.decisions import NOTHING, MemberDecision, MemberPolicy
-from provisioning_pipeline.steps.members.plan.harm import LostAdmin
 from provisioning_pipeline.steps.members.plan.people import WORKPLACES, People, has_address
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 
 _MOST_NAMED = 3
 _SYNCED = is_true(ConditionType.MEMBERS_SYNCED, Reason.MEMBERS_LINKED, "Every Clerk member is linked.")
+
+
+@dataclass(frozen=True, slots=True)
+class LostAdmin:
+    """A stored admin who does not stand for the tenant.
+
+    Args:
+        user_id: their Twenty user id.
+        clerk_user_id: who that is at Clerk, where the ledger knows.
+        harmed: the workspace has no admin of ours by it; else it has one whom nobody names as admin any more.
+    """
+
+    user_id: str
+    clerk_user_id: str | None
+    harmed: bool
 
 
 @dataclass(frozen=True)

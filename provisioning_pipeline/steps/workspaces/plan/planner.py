@@ -20,6 +20,7 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
 )
 from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.names import display_name, subdomains
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import Evidence, Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan
@@ -33,8 +34,7 @@ from provisioning_pipeline.steps.workspaces.changes import (
     CREATE_WORKSPACE,
     REJOIN_WORKSPACE,
 )
-from provisioning_pipeline.steps.workspaces.plan.admin import choose_admin
-from provisioning_pipeline.steps.workspaces.plan.names import candidates, display_name
+from provisioning_pipeline.steps.workspaces.plan.admins import choose_admin
 from provisioning_pipeline.steps.workspaces.plan.standing import Standing, moved_to, standing_of
 
 _CLEARED = is_true(
@@ -205,7 +205,7 @@ class Planner:
             renamed_from=known.renamed_from if known else None,
             subdomains=(known.subdomain,)
             if known
-            else candidates(
+            else subdomains(
                 found.tenant.slug, entry.tenant.name, found.tenant.database_name, restarts=link.get("restarts", 0)
             ),
             admin=admin,

@@ -1,14 +1,64 @@
-"""Who is to be the admin of a tenant's workspace."""
+"""Who may be the admin of a tenant's workspace, and who is to be."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
+from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.ownership import unproven_message
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.frames import ClerkSnapshot, records
 from provisioning_pipeline.model.people import Evidence, Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
+
+
+def unread_organizations(clerk: ClerkSnapshot, matches: Mapping[str, Match]) -> dict[str, tuple[Reason, str]]:
+    """Database name → why the members of its organization are not known."""
+    known = set(clerk.organizations["organization_id"])
+    found: dict[str, tuple[Reason, str]] = {}
+    for name, match in matches.items():
+        organization = match.organization_id
+        if organization is None:
+            if clerk.fault and match.reason is None:
+                # whether there is one nobody can say
+                found[name] = (clerk.fault.reason, clerk.fault.message)
+            continue
+        fault = clerk.fault or clerk.unread.get(organization)
+        if fault:
+            found[name] = (fault.reason, fault.message)
+        elif clerk.asked is None and organization not in known:
+            found[name] = (
+                (
+                    Reason.ORGANIZATION_MISSING,
+                    f"Clerk knows no organization {organization}. Correct clerk_org_id in the registry.",
+                )
+                if clerk.doubt is None
+                else (Reason.CLERK_READ_INCOMPLETE, f"Clerk did not name organization {organization}: {clerk.doubt}")
+            )
+    return found
+
+
+def admin_candidates(
+    clerk: ClerkSnapshot,
+    matches: Mapping[str, Match],
+    unread: Mapping[str, tuple[Reason, str]],
+    roles: Collection[str],
+    tenants: Collection[str],
+) -> tuple[dict[str, tuple[Membership, ...] | AdminUnknown], dict[str, User]]:
+    """Organization of one of these tenants → who may be its admin, or why that is not known; and these people by id."""
+    wanted = {name: match.organization_id for name, match in matches.items() if name in tenants}
+    organizations = sorted({organization for organization in wanted.values() if organization})
+    if not organizations:
+        return {}, {}
+    found, users = admin_holders(organizations, roles, clerk.memberships, clerk.users)
+    holders: dict[str, tuple[Membership, ...] | AdminUnknown] = dict(found)
+    for name, (reason, message) in unread.items():
+        if organization := wanted.get(name):
+            holders[organization] = AdminUnknown(reason, message)
+    if clerk.doubt is not None:
+        doubt = AdminUnknown(Reason.CLERK_READ_INCOMPLETE, f"Who is admin is not known for certain: {clerk.doubt}")
+        holders |= {name: doubt for name, held in holders.items() if not held}
+    return holders, users
 
 
 def admin_holders(

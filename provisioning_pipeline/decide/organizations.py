@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
-from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, with_newer
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant import TenantPlan
@@ -155,7 +155,6 @@ def without_organization(entry: TenantPlan) -> TenantPlan:
     match = _ambiguous(f"Clerk organization {entry.tenant.clerk_org_id} became another tenant's while this run read.")
     assert match.reason is not None
     told = is_false(ConditionType.MEMBERS_SYNCED, match.reason, match.message)
-    others = (known for known in entry.conditions if known.type is not told.type)
     return replace(
         entry,
         tenant=replace(entry.tenant, clerk_org_id=None),
@@ -165,7 +164,7 @@ def without_organization(entry: TenantPlan) -> TenantPlan:
         members=(),
         withdrawals=(),
         store_organization=None,
-        conditions=(*others, told),
+        conditions=with_newer(entry.conditions, told),
     )
 
 

@@ -1,6 +1,6 @@
 """Conditions: what is known about a tenant, in the style of Kubernetes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -266,6 +266,12 @@ def is_false(type_: ConditionType, reason: Reason, message: str) -> Condition:
 def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
     """A condition that could not be looked at."""
     return Condition(type_, Status.UNKNOWN, reason, message)
+
+
+def with_newer(conditions: Iterable[Condition], *newer: Condition) -> tuple[Condition, ...]:
+    """These conditions, without those to whose questions there is a newer answer, and the newer ones after them."""
+    answered = {condition.type for condition in newer}
+    return (*(known for known in conditions if known.type not in answered), *newer)
 
 
 _READY = is_true(

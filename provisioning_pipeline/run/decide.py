@@ -53,8 +53,8 @@ from provisioning_pipeline.steps.members.plan.decisions import (
     MemberKey,
     accounts_that_matter,
     decide_members,
+    is_our_own_doing,
     lowered,
-    raised_by_us,
     with_target,
 )
 from provisioning_pipeline.steps.members.plan.harm import Budget, Weighed, lost_admins, stored_admins, weigh
@@ -239,7 +239,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         demotions=[_demotion(row) for row in demotions],
     )
     accounts += answers
-    raised = raised_by_us(_joins(demotions, answers, accounts))
+    raised = frozenset(key for key, join in _joins(demotions, answers, accounts).items() if is_our_own_doing(join))
     people = replace(people, accounts=accounts.known, raised_by_us=raised)
     decisions = decide_members(people, policy, desired)
 

@@ -32,15 +32,18 @@ async def unproved(
     Raises:
         Fault: of kind TENANT when the account was deleted meanwhile; else what the server refused.
     """
-    if scope.trusts_accounts:
+    if scope.settings.members_unproven == "trust":
         return None
     evidence = await evidence_of(scope.server, scope.accounts, user_id)
     if is_ours is False and evidence.origin is not None and evidence.origin.ours:
         # an admin who impersonates a member can have changed the password of an account that we made
         evidence = replace(evidence, origin=replace(evidence.origin, ours=False))
-    ownership = ownership_of(evidence, clerk_user_id, trusts_mailboxes=scope.trusts_mailboxes)
+    trusts_mailboxes = scope.settings.members_unproven == "trust-mailbox"
+    ownership = ownership_of(evidence, clerk_user_id, trusts_mailboxes=trusts_mailboxes)
     if ownership is Ownership.UNCHECKED:
-        ours = await is_made_by_us(scope.server, scope.member_password_key, evidence) if is_ours is None else is_ours
+        ours = is_ours
+        if ours is None:
+            ours = await is_made_by_us(scope.server, scope.settings.member_password_key, evidence)
         await scope.accounts.store(scope.client.name, [(user_id, Origin(evidence.email, ours))], scope.run_id)
         ownership = Ownership.PROVED if ours else Ownership.UNPROVED
     return None if ownership is Ownership.PROVED else evidence

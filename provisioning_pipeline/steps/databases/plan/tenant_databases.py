@@ -9,7 +9,15 @@ from typing import Literal
 
 import pandas as pd
 
-from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
+from provisioning_pipeline.model.condition import (
+    Condition,
+    ConditionType,
+    Reason,
+    is_false,
+    is_true,
+    is_unknown,
+    with_newer,
+)
 from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import DatabasePlan, HandMade, MemberPlan, TenantPlan
@@ -294,11 +302,7 @@ def with_database(
         after=after,
         told=over.told,
     )
-    changes = [
-        *entry.changes,
-        *([REMOVE_ROWS] if repaired else []),
-        *([MEND_WORKSPACE] if mended else []),
-    ]
+    changes = [*entry.changes, *([REMOVE_ROWS] if repaired else []), *([MEND_WORKSPACE] if mended else [])]
     if members:
         changes += [change for member in members for change in member.changes]
         changes += [CLEAR_ONBOARDING, PROVE_LOGIN]
@@ -308,7 +312,7 @@ def with_database(
         changes=tuple(dict.fromkeys(changes)),
         members=(*entry.members, *members),
         database=plan,
-        conditions=(*(known for known in entry.conditions if known.type not in {new.type for new in newer}), *newer),
+        conditions=with_newer(entry.conditions, *newer),
     )
 
 

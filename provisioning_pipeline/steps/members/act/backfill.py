@@ -65,7 +65,7 @@ async def _with_our_account(scope: Scope, door: Door) -> Roster:
         if record is not None:
             await restore(scope, door, entry.email, record)
             continue
-        first, _, last = scope.service_member_name.partition(" ")
+        first, _, last = scope.settings.service_member_name.partition(" ")
         async with scope.change(MEND_MEMBER, f"{entry.email}: its missing member record made by SQL"):
             await records.insert(door.workspace_id, entry, first, last)
     return await records.roster(door.workspace_id) if half else roster
@@ -162,7 +162,7 @@ async def _withdraw(work: Work, withdrawal: Withdrawal) -> None:
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
-        work.findings.append(Finding(fault.reason, email, about_person(scope, email, "", fault)))
+        work.findings.append(Finding(fault.reason, email, about_person(scope, fault, email)))
 
 
 _ROLE_CHANGES = frozenset({ADD_MEMBER, SET_ROLE, DEMOTE_MEMBER})
@@ -207,7 +207,7 @@ async def _forget_left(work: Work) -> None:
     another person's by now has left nothing.
     """
     scope = work.scope
-    if scope.renews_invite_link and any(member.why for member in work.left):
+    if scope.settings.renew_invite_link == "removals" and any(member.why for member in work.left):
         await renew(scope, work.door, "who left could read it")
     users = [member.clerk_user_id for member in work.left if member.clerk_user_id is not None]
     if users:

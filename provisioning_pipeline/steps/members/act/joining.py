@@ -333,7 +333,7 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
         evidence = await unproved(scope, user_id, member.clerk_user_id, is_ours=False)
         if evidence is not None:
             raise refused(scope, evidence, f"So they are neither added as {member.role} nor invited.")
-    if not scope.invites:
+    if scope.settings.members_foreign_password != "invite":  # noqa: S105  # a policy, no secret
         raise Fault(
             FaultKind.TENANT,
             Reason.FOREIGN_PASSWORD,
@@ -342,23 +342,20 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
             "PROVISIONING_MEMBERS_FOREIGN_PASSWORD=invite; the next run links them.",
         )
     if not await scope.server.database.has_invitation(work.door.workspace_id, member.email):
-        role = await scope.client.role_id(work.door, _role_of_invitations(scope, member))
-        async with scope.change(INVITE_MEMBER, f"{member.email} as {scope.default_role}"):
+        label = scope.settings.member_default_role
+        if label == ADMIN_ROLE:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.FOREIGN_PASSWORD,
+                f"{member.email} already has an account on {scope.client.system} with a password of their own, and "
+                f"nobody is invited as {ADMIN_ROLE}, which PROVISIONING_MEMBER_DEFAULT_ROLE says. Set another there, "
+                "or invite them once in Twenty (Settings > Members); the next run links them.",
+            )
+        role = await scope.client.role_id(work.door, label)
+        async with scope.change(INVITE_MEMBER, f"{member.email} as {label}"):
             await scope.client.invite(work.door, member.email, role)
     raise Fault(
         FaultKind.TENANT,
         Reason.INVITED,
         f"{member.email} has a password of their own and was invited by e-mail; they are linked once they accept.",
     )
-
-
-def _role_of_invitations(scope: Scope, member: MemberPlan) -> str:
-    if scope.default_role == ADMIN_ROLE:
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.FOREIGN_PASSWORD,
-            f"{member.email} already has an account on {scope.client.system} with a password of their own, and nobody "
-            f"is invited as {ADMIN_ROLE}, which PROVISIONING_MEMBER_DEFAULT_ROLE says. Set another there, or invite "
-            "them once in Twenty (Settings > Members); the next run links them.",
-        )
-    return scope.default_role

@@ -43,7 +43,7 @@ async def _see_to(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
     keys = [key for key in await scope.client.api_keys(door) if since is None or key.created_at >= since]
     if not keys:
         return "no living API key was made since they became a member"
-    if not scope.revokes_api_keys:
+    if scope.settings.members_gone_api_keys != "revoke":
         return (
             f"{_counted(keys)} made since they became a member, by whom Twenty does not record, still "
             f"{'work' if len(keys) > 1 else 'works'}: {_named(keys)}"

@@ -5,7 +5,7 @@ lose their membership.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -141,20 +141,13 @@ def _needs_a_look(rows: pd.DataFrame, policy: MemberPolicy) -> "pd.Series[bool]"
 
 @dataclass
 class _Builder:
-    members: dict[str, MemberPlan]
-    findings: list[Finding]
-    replace_admin: set[str]
-    harmed_admins: dict[str, tuple[int, str, str]]
+    members: dict[str, MemberPlan] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    replace_admin: set[str] = field(default_factory=set)
+    harmed_admins: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     """Account → (linked at, e-mail, Clerk user) of admins who would lose their role."""
-    doubtful: set[str]
-    """Accounts and e-mails of active people of whom nobody can say which account is theirs."""
-
-    def __init__(self) -> None:
-        self.members = {}
-        self.findings = []
-        self.replace_admin = set()
-        self.harmed_admins = {}
-        self.doubtful = set()
+    doubtful: set[str] = field(default_factory=set)
+    """Accounts and e-mails of active members whose account we cannot tell for certain."""
 
     def find(self, reason: Reason, person: str, message: str, *, blocks: bool = True) -> None:
         self.findings.append(Finding(reason, person, message, blocks))
@@ -193,7 +186,7 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
         *_joining(row, inside=inside),
         *([MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
         *_naming(row),
-        *([_role_change(row)] if inside and _may_be_changed(row, ownership) else []),
+        *_role_change(row, ownership, inside=inside),
         *([STORE_AT_CLERK] if policy.store_external_id and not row["external_id"] else []),
     ]
     if policy.store_external_id and row["external_id"] and account and row["external_id"] != account:
@@ -203,9 +196,13 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             f"{email or clerk_user} already has external_id {row['external_id']} at Clerk; it is left as it is. Clear "
             "it there, or set PROVISIONING_CLERK_STORE_EXTERNAL_ID=false.",
         )
+    why = ""
     if DEMOTE_MEMBER in changes:
         builder.harmed_admins[account] = (row["linked_at"] or 0, row["account_email"], clerk_user)
         builder.replace_admin.add(account)
+        why = f"their role at Clerk is {row['clerk_role']}"
+    elif ownership is Ownership.UNCHECKED and {ADD_MEMBER, SET_ROLE} & set(changes):
+        why = ONCE_PROVED
     if changes:
         builder.members[clerk_user] = MemberPlan(
             clerk_user_id=clerk_user,
@@ -215,7 +212,7 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             role=row["target"],
             twenty_user_id=account,
             changes=tuple(changes),
-            why=_why(row, changes, ownership),
+            why=why,
             undoes_our_join=DEMOTE_MEMBER in changes and (row["database_name"], clerk_user) in people.raised_by_us,
         )
 
@@ -247,20 +244,6 @@ def _is_invited_by_others(row: Mapping[str, Any], evidence: Evidence, people: Pe
     known = people.invitations
     found = (known["database_name"] == row["database_name"]) & (known["email"] == evidence.email)
     return bool((found & ~known["ours"].astype(bool)).any())
-
-
-def _may_be_changed(row: Mapping[str, Any], ownership: Ownership) -> bool:
-    """Whether their role is to be another one, and may be: from Admin it can only go down, else perhaps up."""
-    if row["current_role"] == row["target"]:
-        return False
-    return row["current_role"] == ADMIN_ROLE or ownership is not Ownership.UNPROVED
-
-
-def _why(row: Mapping[str, Any], changes: list[Change], ownership: Ownership) -> str:
-    if DEMOTE_MEMBER in changes:
-        return f"their role at Clerk is {row['clerk_role']}"
-    raises = {ADD_MEMBER, SET_ROLE} & set(changes)
-    return ONCE_PROVED if raises and ownership is Ownership.UNCHECKED else ""
 
 
 def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
@@ -315,8 +298,14 @@ def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
         yield SET_NAME
 
 
-def _role_change(row: Mapping[str, Any]) -> Change:
-    return DEMOTE_MEMBER if row["current_role"] == ADMIN_ROLE else SET_ROLE
+def _role_change(row: Mapping[str, Any], ownership: Ownership, *, inside: bool) -> Iterator[Change]:
+    """From Admin a role can only go down, which any account may; else it may go up."""
+    if not inside or row["current_role"] == row["target"]:
+        return
+    if row["current_role"] == ADMIN_ROLE:
+        yield DEMOTE_MEMBER
+    elif ownership is not Ownership.UNPROVED:
+        yield SET_ROLE
 
 
 def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy) -> None:
@@ -444,8 +433,3 @@ def lowered(desired: pd.DataFrame) -> pd.DataFrame:
     """The rows of `members.with_target` whose Admin is to be something else."""
     inside = desired["inside"].notna() & ~desired["contested"] & ~desired["is_service"]
     return desired[inside & (desired["current_role"] == ADMIN_ROLE) & (desired["target"] != ADMIN_ROLE)]
-
-
-def raised_by_us(joins: Mapping[MemberKey, Join]) -> frozenset[MemberKey]:
-    """Those of them whose role only our own join gave."""
-    return frozenset(key for key, join in joins.items() if is_our_own_doing(join))

@@ -15,6 +15,7 @@ from provisioning_pipeline.model.condition import (
     is_false,
     is_true,
     is_unknown,
+    with_newer,
 )
 from provisioning_pipeline.model.frames import BROKEN_RECORDS, frame, records
 from provisioning_pipeline.model.people import ADMIN_ROLE, Ownership
@@ -109,10 +110,7 @@ def workspace_usable(entry: TenantPlan) -> bool:
     """Whether the workspace is there, or will be made by this run: not gone, suspended, or out of sight."""
     if entry.workspace_id is None:
         return bool(entry.changes)
-    for condition in entry.conditions:
-        if condition.type is ConditionType.WORKSPACE_READY and condition.reason not in _USABLE:
-            return False
-    return True
+    return all(known.reason in _USABLE for known in entry.conditions if known.type is ConditionType.WORKSPACE_READY)
 
 
 _USABLE = frozenset({Reason.WORKSPACE_ACTIVE, Reason.WAITING, Reason.WORKSPACE_UNPAID})
@@ -126,19 +124,21 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
     decision = known.decisions.get(name, NOTHING)
     organization = _organization_to_store(entry, known)
     mending = _without_decided(known.mending.get(name, ()), decision)
-    withdrawals = _withdrawals(entry, known)
+    withdrawals = known.withdrawals.get(name, ()) if entry.workspace_id else ()
     left_open = name in known.links_open or name in known.roles_lent or withdrawals or name in known.lost_admins
     if decision is NOTHING and organization is None and not left_open and not mending:
         # the usual tenant of a fleet at rest
         condition = _condition(entry, known, (), ())
-        return replace(entry, conditions=_with(entry.conditions, condition)) if condition else entry
+        return replace(entry, conditions=with_newer(entry.conditions, condition)) if condition else entry
     entry = _without_doubtful_admin(entry, decision)
     entry = _with_another_admin(entry, known, decision, link_admin)
     members = (*mending, *(_without_admin_twice(member, entry) for member in decision.members))
     changes = [change for member in members for change in member.changes]
     if name in known.links_open:
         changes.append(CLOSE_INVITE_LINK)
-    if name in known.links_open or (known.renews_invite_link and any(_leaves(member) for member in members)):
+    # who are, or were, in the workspace and could read its invite link
+    leaving = any(member.why and {REMOVE_MEMBER, DROP_LINK} & set(member.changes) for member in members)
+    if name in known.links_open or (known.renews_invite_link and leaving):
         changes.append(RENEW_INVITE_LINK)
     if name in known.roles_lent:
         changes.append(RESTORE_DEFAULT_ROLE)
@@ -156,17 +156,8 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         findings=decision.findings,
         withdrawals=withdrawals,
         store_organization=organization,
-        conditions=_with(entry.conditions, condition) if condition else entry.conditions,
+        conditions=with_newer(entry.conditions, condition) if condition else entry.conditions,
     )
-
-
-def _leaves(member: MemberPlan) -> bool:
-    """Whether they are, or were, in the workspace and could read its invite link."""
-    return bool({REMOVE_MEMBER, DROP_LINK} & set(member.changes)) and bool(member.why)
-
-
-def _withdrawals(entry: TenantPlan, known: KnownMembers) -> tuple[Withdrawal, ...]:
-    return known.withdrawals.get(entry.tenant.database_name, ()) if entry.workspace_id else ()
 
 
 def _before_proof(entry: TenantPlan) -> tuple[Change, ...]:
@@ -195,9 +186,7 @@ def _with_another_admin(
     if not replaced and lost is None:
         return entry
     admin = known.another_admin(entry, None if replaced or lost is None else lost.clerk_user_id)
-    doubt = _doubt(admin, decision) if isinstance(admin, Admin) else None
-    if doubt:
-        admin = AdminUnknown(doubt.reason, doubt.message)
+    admin = _doubt(admin, decision) or admin
     gone = lost.user_id if lost and lost.harmed else None
     if isinstance(admin, Admin):
         changes = [ADD_ADMIN, CLEAR_ONBOARDING, *_proof(entry, [ADD_MEMBER])]
@@ -210,7 +199,7 @@ def _with_another_admin(
     if known.goes_on_without(entry, admin):
         return entry
     unknown = is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message)
-    return replace(entry, changes=_before_proof(entry), conditions=_with(entry.conditions, unknown))
+    return replace(entry, changes=_before_proof(entry), conditions=with_newer(entry.conditions, unknown))
 
 
 _DOUBTS = frozenset({Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE})
@@ -218,37 +207,30 @@ _DOUBTS = frozenset({Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE})
 
 def _without_doubtful_admin(entry: TenantPlan, decision: MemberDecision) -> TenantPlan:
     """Nobody is made admin while it is not certain which account is theirs."""
-    admin = entry.admin
-    if not isinstance(admin, Admin) or ADD_ADMIN not in entry.changes:
-        return entry
-    doubt = _doubt(admin, decision)
-    if doubt is None:
+    doubt = _doubt(entry.admin, decision)
+    if doubt is None or ADD_ADMIN not in entry.changes:
         return entry
     unknown = is_false(ConditionType.LOGIN_PROVED, doubt.reason, doubt.message)
     return replace(
         entry,
-        admin=AdminUnknown(doubt.reason, doubt.message),
+        admin=doubt,
         changes=tuple(c for c in entry.changes if c not in (ADD_ADMIN, PROVE_LOGIN)),
-        conditions=_with(entry.conditions, unknown),
+        conditions=with_newer(entry.conditions, unknown),
     )
 
 
-def _doubt(admin: Admin, decision: MemberDecision) -> Finding | None:
-    found = (known for known in decision.findings if known.reason in _DOUBTS and known.person == admin.email)
-    return next(found, None)
-
-
-def _with(conditions: tuple[Condition, ...], newer: Condition) -> tuple[Condition, ...]:
-    """One answer to each question."""
-    return (*(known for known in conditions if known.type is not newer.type), newer)
+def _doubt(admin: Admin | AdminUnknown, decision: MemberDecision) -> AdminUnknown | None:
+    for found in decision.findings:
+        if isinstance(admin, Admin) and found.reason in _DOUBTS and found.person == admin.email:
+            return AdminUnknown(found.reason, found.message)
+    return None
 
 
 def _without_admin_twice(member: MemberPlan, entry: TenantPlan) -> MemberPlan:
     """The admin joins in the first step, so that the second only links them."""
     admin = entry.admin
-    if not (isinstance(admin, Admin) and admin.clerk_user_id == member.clerk_user_id):
-        return member
-    if ADD_ADMIN not in entry.changes:
+    is_admin = isinstance(admin, Admin) and admin.clerk_user_id == member.clerk_user_id
+    if not is_admin or ADD_ADMIN not in entry.changes:
         return member
     left = tuple(change for change in member.changes if change != ADD_MEMBER)
     return replace(member, changes=left or (LINK_MEMBER,))
@@ -276,14 +258,11 @@ def _condition(
         # what was known before stands until Clerk can be read again
         return None if name in known.seen else is_unknown(type_, reason, message)
     if members:
-        count = len(members)
-        return is_false(
-            type_, Reason.WAITING, f"{count} member{'s' if count != 1 else ''} of it are to be set right by this run."
-        )
+        count = f"{len(members)} member{'s' if len(members) != 1 else ''}"
+        return is_false(type_, Reason.WAITING, f"{count} of it are to be set right by this run.")
     if match.organization_id is None:
-        return is_true(
-            type_, Reason.NO_ORGANIZATION, "The tenant has no Clerk organization, so only its admin is kept."
-        )
+        told = "The tenant has no Clerk organization, so only its admin is kept."
+        return is_true(type_, Reason.NO_ORGANIZATION, told)
     return synced(findings)
 
 
@@ -336,7 +315,8 @@ def _why(
     if any(_is_doubtful(row, people) for row in members):
         return _UNPROVED
     if invitation["role"] == ADMIN_ROLE or invitation["role"] != policy.default_role:
-        return f"it gives {_role(invitation['role'])} to whoever signs in, before anything is proved"
+        role = f"the role {invitation['role']}" if invitation["role"] else "a role that is no longer there"
+        return f"it gives {role} to whoever signs in, before anything is proved"
     return None
 
 
@@ -346,10 +326,6 @@ def _is_doubtful(row: Mapping[str, Any], people: People) -> bool:
     if (server, account) not in people.accounts.evidence:
         return False
     return people.accounts.of(server, account, row["clerk_user_id"]) is not Ownership.PROVED
-
-
-def _role(label: str | None) -> str:
-    return f"the role {label}" if label else "a role that is no longer there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,5 +395,4 @@ def _plan(member: HalfMember, ours: OurPeople) -> MemberPlan | None:
         role = member.role or ours.default_role
     else:
         return None
-    changes = (MEND_MEMBER,)
-    return MemberPlan(None, member.email, first, last, role, member.user_id, changes)
+    return MemberPlan(None, member.email, first, last, role, member.user_id, (MEND_MEMBER,))

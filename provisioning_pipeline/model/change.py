@@ -64,11 +64,6 @@ class Change(Declared):
         where: what it needs.
     """
 
-    __slots__ = (
-        "_lines", "at_once", "by_our_account", "calls", "covers", "drift", "harmful", "of_person", "order",
-        "proves_everybody", "read_only", "seconds", "sends_email", "sign", "takes_room", "where",
-    )  # fmt: skip
-
     sign: Sign
     _lines: "Callable[[TenantPlan], Iterable[str]] | None"
     of_person: str

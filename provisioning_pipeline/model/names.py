@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,12 @@ _FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 def shows_nothing(text: str) -> bool:
     """Whether it shows nothing at all."""
     return all(letter in _FILLERS or unicodedata.category(letter) in _BLANK for letter in text)
+
+
+def first_few(texts: Sequence[str], most: int = 3, *, by: str = ", ", more: str = " and ") -> str:
+    """At most so many of these, and how many others there are."""
+    others = len(texts) - most
+    return by.join(texts[:most]) + (f"{more}{others} more" if others > 0 else "")
 
 
 LONGEST: Final = 256

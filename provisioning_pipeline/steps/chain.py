@@ -116,27 +116,19 @@ async def run_steps(scope: Scope, taken: Sequence[Step]) -> ChainResult:
         return replace(_result(scope, failed=on_server), again_seconds=fault.again_seconds if on_server else None)
     except Error as error:
         # the ledger or Twenty's database refused a statement; the first line of such a text names no values
-        scope.set(
-            is_unknown(
-                current.condition,
-                Reason.UNEXPECTED_ERROR,
-                f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}.",
-            )
-        )
-        return _result(scope, failed=True, defect=defect_of(error))
+        why = f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}."
+        return _met_a_defect(scope, current, error, why)
     except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; the run fails
-        defect = defect_of(error)
-        scope.set(
-            is_unknown(
-                current.condition,
-                Reason.UNEXPECTED_ERROR,
-                f"{current} met an error that nobody foresaw ({defect}); its text is withheld, it may hold secrets.",
-            )
-        )
-        return _result(scope, failed=True, defect=defect)
+        told = f"{current} met an error that nobody foresaw ({defect_of(error)})"
+        return _met_a_defect(scope, current, error, f"{told}; its text is withheld, it may hold secrets.")
     finally:
         scope.record.note()
     return _result(scope, failed=False)
+
+
+def _met_a_defect(scope: Scope, step: Step, error: Exception, why: str) -> ChainResult:
+    scope.set(is_unknown(step.condition, Reason.UNEXPECTED_ERROR, why))
+    return _result(scope, failed=True, defect=defect_of(error))
 
 
 def _failed_condition(scope: Scope, step: Step, fault: Fault) -> Condition:

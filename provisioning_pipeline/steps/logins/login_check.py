@@ -6,21 +6,11 @@ import pandas as pd
 
 from provisioning_pipeline.model.frames import Columns
 
-CANDIDATES: Final[Columns] = {
-    "database_name": "object",
-    "twenty_user_id": "object",  # uuid as text
-    "email": "object",  # of the Twenty account, lower case
-    "is_admin": "object",  # bool
-}
-"""Members of tenants who can be logged in as; each once per tenant."""
+CANDIDATES: Final[Columns] = ("database_name", "twenty_user_id", "email", "is_admin")
+"""Members of tenants who can be logged in as, each once per tenant; with the Twenty account's e-mail in lower case."""
 
-LAST_PROOFS: Final[Columns] = {
-    "database_name": "object",
-    "twenty_user_id": "object",
-    "proved_at": "object",  # datetime with time zone
-    "completed": "object",  # bool: they came in and saw no wizard
-}
-"""The last real login of each member; each once per tenant."""
+LAST_PROOFS: Final[Columns] = ("database_name", "twenty_user_id", "proved_at", "completed")
+"""The last real login of each member, each once per tenant; `completed`: they came in and saw no wizard."""
 
 _PERSON = ["database_name", "twenty_user_id"]
 

@@ -11,6 +11,7 @@ from provisioning_pipeline.clients.twenty.accounts import Account, Door
 from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.onboarding import (
     CREATE_PROFILE,
     INVITE_TEAM,
@@ -103,9 +104,7 @@ async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Accoun
 
 
 def _in_words(rows: Sequence[Flag]) -> str:
-    named = [f"{row.key} ({row.level} level)" for row in rows[:_MOST_NAMED]]
-    more = f" and {len(rows) - _MOST_NAMED} more" if len(rows) > _MOST_NAMED else ""
-    return ", ".join(named) + more
+    return first_few([f"{row.key} ({row.level} level)" for row in rows], _MOST_NAMED)
 
 
 async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Level) -> None:

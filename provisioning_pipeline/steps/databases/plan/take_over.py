@@ -2,11 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace
 
 MOST_CONSIDERED: Final = 500
@@ -179,9 +180,7 @@ def _held_back(people: Sequence[FoundMember], policy: TakeOverPolicy, name: str)
 
 
 def _named(people: Sequence[FoundMember]) -> str:
-    named = ", ".join(member.email for member in people[:_MOST_NAMED])
-    more = len(people) - _MOST_NAMED
-    return f"{named} and {more} more" if more > 0 else named
+    return first_few([member.email for member in people], _MOST_NAMED)
 
 
 def _name_of(people: Mapping[str, Sequence[FoundMember]]) -> str:
@@ -202,18 +201,13 @@ class Check(StrEnum):
 
 def failed_checks(workspace: FoundWorkspace) -> tuple[Check, ...]:
     """What is missing in this workspace; empty when Twenty could have made it."""
-    return tuple(_failed(workspace))
-
-
-def _failed(workspace: FoundWorkspace) -> Iterator[Check]:
-    if not workspace.has_metadata:
-        yield Check.OBJECT_METADATA
-    if not workspace.has_schema:
-        yield Check.SCHEMA
-    if not workspace.has_own_roles:
-        yield Check.ROLES
-    if not all(member.has_record for member in workspace.members):
-        yield Check.MEMBER_RECORDS
+    holds = {
+        Check.OBJECT_METADATA: workspace.has_metadata,
+        Check.SCHEMA: workspace.has_schema,
+        Check.ROLES: workspace.has_own_roles,
+        Check.MEMBER_RECORDS: all(member.has_record for member in workspace.members),
+    }
+    return tuple(check for check in Check if not holds[check])
 
 
 def members_to_take_over(

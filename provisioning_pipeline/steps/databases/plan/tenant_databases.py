@@ -18,6 +18,7 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
     with_newer,
 )
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import DatabasePlan, HandMade, MemberPlan, TenantPlan
@@ -385,13 +386,9 @@ _TYPE = ConditionType.TENANT_DATABASE
 
 
 def _to_come(members: Sequence[MemberPlan]) -> Condition:
-    named = ", ".join(member.email for member in members[:_MOST_NAMED])
-    more = f" and {len(members) - _MOST_NAMED} more" if len(members) > _MOST_NAMED else ""
-    return is_false(
-        ConditionType.MEMBERS_SYNCED,
-        Reason.WAITING,
-        f"{named}{more} of the hand-made workspace are to be taken over by this run.",
-    )
+    named = first_few([member.email for member in members], _MOST_NAMED)
+    told = f"{named} of the hand-made workspace are to be taken over by this run."
+    return is_false(ConditionType.MEMBERS_SYNCED, Reason.WAITING, told)
 
 
 def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
@@ -432,9 +429,7 @@ def _at_rest(
 
 
 def _rows_in_words(rows: Sequence[Flag]) -> str:
-    keys = sorted({flag.key for flag in rows})
-    named = ", ".join(keys[:_MOST_NAMED]) + (f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else "")
-    return f"{len(rows)} onboarding rows ({named})"
+    return f"{len(rows)} onboarding rows ({first_few(sorted({flag.key for flag in rows}), _MOST_NAMED)})"
 
 
 def _short(workspace_id: str) -> str:
@@ -442,13 +437,13 @@ def _short(workspace_id: str) -> str:
 
 
 def _hand_made_in_words(hand_made: Sequence[HandMade]) -> str:
-    told = "; ".join(
+    named = [
         # the id is a text of its owner's, who may write a sentence there
         f"workspace {found.display_name!r} ({_short(found.workspace_id)}) has {', '.join(found.failed_checks)}"
-        for found in hand_made[:_MOST_NAMED]
-    )
-    more = f"; and {len(hand_made) - _MOST_NAMED} more" if len(hand_made) > _MOST_NAMED else ""
+        for found in hand_made
+    ]
+    told = first_few(named, _MOST_NAMED, by="; ", more="; and ")
     return (
-        f"In the tenant's database, {told}{more}: inserted by SQL, nobody can open it. The tenant's proper workspace "
+        f"In the tenant's database, {told}: inserted by SQL, nobody can open it. The tenant's proper workspace "
         "is made in Twenty; the old rows are left as they are."
     )

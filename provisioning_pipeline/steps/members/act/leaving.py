@@ -7,6 +7,7 @@ from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Door,
 from provisioning_pipeline.clients.twenty.members import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import MemberPlan
 from provisioning_pipeline.steps.members.act.work import Work, must_still_be_gone
@@ -59,8 +60,7 @@ def _counted(keys: list[ApiKey]) -> str:
 
 
 def _named(keys: list[ApiKey]) -> str:
-    more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
-    return ", ".join(f"{key.name} ({key.created_at:%Y-%m-%d})" for key in keys[:_MOST_NAMED]) + more
+    return first_few([f"{key.name} ({key.created_at:%Y-%m-%d})" for key in keys], _MOST_NAMED)
 
 
 async def leave(work: Work, member: MemberPlan) -> None:

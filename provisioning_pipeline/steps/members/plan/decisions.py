@@ -255,32 +255,28 @@ def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
             person,
             f"{person} is the e-mail of the service account, which is nobody's. Use an address of its own for it.",
         )
-    if row["by_link"]:
-        return _claimed_twice(person) if row["contested"] else None
-    if not email:
+    if not email and not row["by_link"]:
         return Finding(
             Reason.EMAIL_UNVERIFIED,
             person,
             f"{person} has no verified primary e-mail at Clerk, so no account can be made or found for them. Have "
             "them verify it; the next run adds them.",
         )
-    if row["candidates"] > 1:
+    if row["candidates"] > 1 and not row["by_link"]:
         return Finding(
             Reason.ACCOUNT_AMBIGUOUS,
             person,
             f"{int(row['candidates'])} accounts at Twenty have the e-mail {email} in different spellings. Delete or "
             "rename all but one there; the next run links it.",
         )
-    return _claimed_twice(person) if row["contested"] else None
-
-
-def _claimed_twice(person: str) -> Finding:
-    return Finding(
-        Reason.ACCOUNT_CLAIMED_TWICE,
-        person,
-        f"Two people at Clerk claim the Twenty account of {person}. Merge or delete one of them at Clerk, or delete "
-        "the wrong row of provisioning.user_link.",
-    )
+    if row["contested"]:
+        return Finding(
+            Reason.ACCOUNT_CLAIMED_TWICE,
+            person,
+            f"Two people at Clerk claim the Twenty account of {person}. Merge or delete one of them at Clerk, or "
+            "delete the wrong row of provisioning.user_link.",
+        )
+    return None
 
 
 def _joining(row: Mapping[str, Any], *, inside: bool) -> Iterator[Change]:

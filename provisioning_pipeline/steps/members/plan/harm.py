@@ -112,16 +112,14 @@ def _held_back(decision: MemberDecision, name: str, budget: Budget) -> MemberDec
     return replace(decision, members=tuple(kept), findings=tuple(findings))
 
 
-STORED_ADMINS: Final[Columns] = {
-    "database_name": "object",
-    "organization_id": "object",  # None: the registry names the admin
-    "server": "object",
-    "workspace_id": "object",
-    "admin_user_id": "object",
-    "admin_email": "object",
-    "registry_email": "object",  # whom the registry or a request names now, lower case; None: nobody
-}
-"""The tenants with a stored admin whose workspace can be read, and their organization if they have one."""
+STORED_ADMINS: Final[Columns] = (
+    *("database_name", "organization_id", "server", "workspace_id", "admin_user_id", "admin_email", "registry_email"),
+)
+"""The tenants with a stored admin whose workspace can be read.
+
+Without an `organization_id` the registry names the admin: `registry_email`, in lower case, is the address that it or a
+request names now; None: it names none.
+"""
 
 
 def stored_admins(

@@ -9,27 +9,23 @@ from typing import Any, Final
 import pandas as pd
 
 from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
-from provisioning_pipeline.model.frames import HALF_MEMBERS, MEMBER_LINKS, USER_LINKS, Columns, frame, records
+from provisioning_pipeline.model.frames import (
+    HALF_MEMBERS,
+    INVITATIONS,
+    MEMBER_LINKS,
+    USER_LINKS,
+    Columns,
+    frame,
+    records,
+)
 from provisioning_pipeline.model.people import Departure
 
-WORKPLACES: Final[Columns] = {
-    "database_name": "object",
-    "organization_id": "object",
-    "server": "object",
-    "workspace_id": "object",  # None while it is not made yet
-}
-"""The tenants whose organization was read, each with its workspace."""
+WORKPLACES: Final[Columns] = ("database_name", "organization_id", "server", "workspace_id")
+"""The tenants whose organization was read, each with its workspace, which is None while it is not made yet."""
 
 
-INVITATIONS_OF_TENANTS: Final[Columns] = {
-    "database_name": "object",
-    "server": "object",
-    "workspace_id": "object",
-    "email": "object",  # lower case
-    "role": "object",  # label; None when it names none that is there
-    "ours": "object",  # bool: a run of ours sent it
-}
-"""The invitations that are still good, to the workspaces of those tenants."""
+INVITATIONS_OF_TENANTS: Final[Columns] = ("database_name", *INVITATIONS, "ours")
+"""The invitations that are still good, to the workspaces of those tenants; `ours`: a run of ours sent it."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Who may be the admin of a tenant's workspace, and who is to be."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 import pandas as pd
 
@@ -83,11 +83,6 @@ Unproved = Callable[[str, str | None], Evidence | None]
 """The account that somebody with this address, or this Clerk user, has there, if it is known to prove nothing."""
 
 
-def nobody_unproved(_email: str, _clerk_user_id: str | None) -> Evidence | None:
-    """Of no account is known that it proves nothing."""
-    return None
-
-
 def choose_admin(
     clerk_org_id: str | None,
     registry_email: str | None,
@@ -96,7 +91,7 @@ def choose_admin(
     users: Mapping[str, User],
     roles: str,
     asked_email: str | None = None,
-    unproved: Unproved = nobody_unproved,
+    unproved: Unproved = lambda _email, _user: None,
     server: str = "",
     before: str | None = None,
 ) -> Admin | AdminUnknown:
@@ -108,67 +103,48 @@ def choose_admin(
     may be anyone's who signed up under that address. `before`, the Clerk user who was the admin until now, goes first
     of all, if they still may.
     """
-    if clerk_org_id:
-        members = holders.get(clerk_org_id, ())
-        if isinstance(members, AdminUnknown):
-            return members
-        return _chosen(clerk_org_id, members, users, roles, asked_email, unproved, server, before)
-    if asked_email and asked_email != (registry_email or "").strip().lower():
-        return _unless_unproved(Admin(asked_email, "", ""), unproved, server)
-    if registry_email and "@" in registry_email:
-        first, _, last = (registry_name or "").strip().partition(" ")
-        return _unless_unproved(Admin(registry_email.strip().lower(), first, last.strip()), unproved, server)
-    return AdminUnknown(
+    none = AdminUnknown(
         Reason.ADMIN_UNKNOWN,
         "Nobody is known as admin: the registry row has no clerk_org_id and names no admin user with an e-mail in "
         "global_users. Set clerk_org_id (or admin_user_id) in the registry; the next run adds the admin.",
     )
-
-
-def _chosen(
-    organization: str,
-    members: Sequence[Membership],
-    users: Mapping[str, User],
-    roles: str,
-    asked_email: str | None,
-    unproved: Unproved,
-    server: str,
-    before: str | None,
-) -> Admin | AdminUnknown:
-    """Who was it before or was asked for, else the oldest, of those with a verified e-mail whose account is theirs."""
-    active = [
-        users[member.user_id]
-        for member in sorted(members, key=lambda member: (member.created_at, member.user_id))
-        if not member.banned and member.user_id in users and not users[member.user_id].banned
-    ]
-    if not active:
-        return AdminUnknown(
-            Reason.ADMIN_UNKNOWN,
-            f"Clerk organization {organization} has no active member with role {roles}. "
-            "Make someone its admin at Clerk; the next run adds them.",
+    wanted: list[Admin] = []
+    if clerk_org_id:
+        members = holders.get(clerk_org_id, ())
+        if isinstance(members, AdminUnknown):
+            return members
+        active = [
+            users[member.user_id]
+            for member in sorted(members, key=lambda member: (member.created_at, member.user_id))
+            if not member.banned and member.user_id in users and not users[member.user_id].banned
+        ]
+        active.sort(key=lambda user: (user.user_id != before, asked_email not in (None, user.verified_email)))
+        wanted = [
+            Admin(user.verified_email, user.first_name, user.last_name, user.user_id)
+            for user in active
+            if user.verified_email
+        ]
+        none = AdminUnknown(
+            Reason.ADMIN_EMAIL_UNVERIFIED,
+            f"The admin of Clerk organization {clerk_org_id} has no verified primary e-mail. "
+            "Have them verify it at Clerk; the next run adds them.",
         )
-    refused: AdminUnknown | None = None
-
-    def last(user: User) -> tuple[bool, bool]:
-        return user.user_id != before, asked_email is None or user.verified_email != asked_email
-
-    for user in sorted(active, key=last):
-        if user.verified_email:
-            admin = Admin(user.verified_email, user.first_name, user.last_name, user.user_id)
-            chosen = _unless_unproved(admin, unproved, server)
-            if isinstance(chosen, Admin):
-                return chosen
-            refused = refused or chosen
-    return refused or AdminUnknown(
-        Reason.ADMIN_EMAIL_UNVERIFIED,
-        f"The admin of Clerk organization {organization} has no verified primary e-mail. "
-        "Have them verify it at Clerk; the next run adds them.",
-    )
-
-
-def _unless_unproved(admin: Admin, unproved: Unproved, server: str) -> Admin | AdminUnknown:
-    evidence = unproved(admin.email, admin.clerk_user_id)
-    if evidence is None:
-        return admin
-    keeps = "So they are not made the admin of this workspace, and nobody else could be."
-    return AdminUnknown(Reason.ACCOUNT_UNPROVEN, unproven_message(server, evidence, keeps))
+        if not active:
+            none = AdminUnknown(
+                Reason.ADMIN_UNKNOWN,
+                f"Clerk organization {clerk_org_id} has no active member with role {roles}. "
+                "Make someone its admin at Clerk; the next run adds them.",
+            )
+    elif asked_email and asked_email != (registry_email or "").strip().lower():
+        wanted = [Admin(asked_email, "", "")]
+    elif registry_email and "@" in registry_email:
+        first, _, last = (registry_name or "").strip().partition(" ")
+        wanted = [Admin(registry_email.strip().lower(), first, last.strip())]
+    refused: list[AdminUnknown] = []
+    for admin in wanted:
+        evidence = unproved(admin.email, admin.clerk_user_id)
+        if evidence is None:
+            return admin
+        keeps = "So they are not made the admin of this workspace, and nobody else could be."
+        refused.append(AdminUnknown(Reason.ACCOUNT_UNPROVEN, unproven_message(server, evidence, keeps)))
+    return refused[0] if refused else none

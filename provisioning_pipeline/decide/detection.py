@@ -20,27 +20,9 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
 )
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
-from provisioning_pipeline.model.names import LONGEST_SLUG
+from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.names import LONGEST_SLUG, name_for_approval
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
-
-
-@dataclass(frozen=True, slots=True)
-class LossBudget:
-    """Known registry rows that may be gone at once and are believed to have been taken away on purpose.
-
-    Args:
-        share: of the rows that were known, at least one of them.
-        most: in all.
-        approved: the loss that an operator approved by name, or None.
-    """
-
-    share: float
-    most: int
-    approved: str | None = None
-
-    def allowed(self, known: int) -> int:
-        """How many of so many known rows."""
-        return min(self.most, max(1, int(self.share * known))) if self.most else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +49,7 @@ def weigh_loss(
     lost: Collection[str],
     rows: bool | None,
     dropped: Collection[str] = (),
-    budget: LossBudget,
+    budget: Budget,
 ) -> RegistryLoss:
     """Whether so many lost rows are believed.
 
@@ -79,7 +61,7 @@ def weigh_loss(
     """
     alone = set(lost) - set(dropped)
     emptied = bool(lost) and (rows is None or (not rows and known > 1))
-    if not emptied and len(alone) <= budget.allowed(known):
+    if not emptied and len(alone) <= min(budget.most, budget.allowed(known)):
         return RegistryLoss(frozenset(lost))
     name = loss_name(lost)
     if name == budget.approved:
@@ -101,8 +83,7 @@ def weigh_loss(
 
 def loss_name(lost: Iterable[str]) -> str:
     """A short name of these lost rows; another set of them has another name."""
-    text = "\n".join(sorted(lost))
-    return hashlib.sha256(f"registry rows\n{text}".encode()).hexdigest()[:12]
+    return name_for_approval(["registry rows", *sorted(lost)])
 
 
 _NAMED: Final = re.compile(r"twenty_tenant_(?P<slug>.+?)(?:_(?P<hash>[0-9a-f]{8}))?", re.DOTALL)
@@ -167,6 +148,10 @@ _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The regist
 _OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email")
 
 
+_YES_OR_NO = (
+    *("login_proved", "open_intent", "invite_link_opened", "default_role_lent", "members_seen"),
+    *("registered", "registry_row_gone"),
+)
 _NOTHING_LOST = RegistryLoss()
 
 
@@ -296,27 +281,19 @@ def _detected(row: dict[str, Any], fleet: _Fleet) -> Detected:
         eligible=may_work,
         conditions=conditions,
         registry={name: row[name] for name in _OF_REGISTRY} if registered else None,
-        link={
-            "server": row["server"],
-            "subdomain": row["subdomain"],
-            "workspace_id": row["workspace_id_link"],
-            "admin_user_id": row["admin_user_id"],
-            "admin_email": row["admin_email_link"],
-            "login_proved": bool(row["login_proved"]),
-            "open_intent": bool(row["open_intent"]),
-            "clerk_org_id": row["clerk_org_id_link"],
-            "invite_link_opened": bool(row["invite_link_opened"]),
-            "default_role_lent": bool(row["default_role_lent"]),
-            "members_seen": bool(row["members_seen"]),
-            "asked_admin_email": row["asked_admin_email"] or None,
-            "workspace_url": row["workspace_url"],
-            "restarts": int(row["restarts"] or 0),
-            "registered": bool(row["registered"]),
-            "registry_row_gone": bool(row["registry_row_gone"]),
-        }
-        if linked
-        else None,
+        link=_link(row) if linked else None,
     )
+
+
+def _link(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: row[name] for name in ("server", "subdomain", "admin_user_id", "workspace_url")},
+        # what the registry's row has, too, under the same name
+        **{name: row[f"{name}_link"] for name in ("workspace_id", "admin_email", "clerk_org_id")},
+        **{name: bool(row[name]) for name in _YES_OR_NO},
+        "asked_admin_email": row["asked_admin_email"] or None,
+        "restarts": int(row["restarts"] or 0),
+    }
 
 
 def _conditions(

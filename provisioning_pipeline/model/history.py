@@ -119,6 +119,25 @@ class RunPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """How much may be taken away, or be gone, before an operator has to approve it.
+
+    Args:
+        share: of what there is, at least one.
+        most: in all.
+        approved: what an operator approved by name, or None.
+    """
+
+    share: float
+    most: int
+    approved: str | None = None
+
+    def allowed(self, of: int) -> int:
+        """By the share alone, of so many; none where the most is none."""
+        return max(1, int(self.share * of)) if self.most else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Removals and demotions of so many people that wait for `provisioning apply --approve NAME`."""
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,11 @@ def first_few(texts: Sequence[str], most: int = 3, *, by: str = ", ", more: str 
     """At most so many of these, and how many others there are."""
     others = len(texts) - most
     return by.join(texts[:most]) + (f"{more}{others} more" if others > 0 else "")
+
+
+def name_for_approval(lines: Iterable[str]) -> str:
+    """The short name by which an operator approves what these lines say; other lines have another one."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 LONGEST: Final = 256

@@ -16,7 +16,7 @@ from provisioning_pipeline.decide.placement import retirements_of, told, unactiv
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
-from provisioning_pipeline.model.history import Waiting
+from provisioning_pipeline.model.history import Budget, Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import (
     ClerkRead,
@@ -57,7 +57,7 @@ from provisioning_pipeline.steps.members.plan.decisions import (
     lowered,
     with_target,
 )
-from provisioning_pipeline.steps.members.plan.harm import Budget, Weighed, lost_admins, stored_admins, weigh
+from provisioning_pipeline.steps.members.plan.harm import Weighed, lost_admins, stored_admins, weigh
 from provisioning_pipeline.steps.members.plan.people import (
     INVITATIONS_OF_TENANTS,
     People,

@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from provisioning_pipeline import steps
-from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, LossBudget, RegistryLoss
+from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, RegistryLoss
 from provisioning_pipeline.decide.organizations import Match, claimants_of, match_organizations
 from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
 from provisioning_pipeline.model.condition import ConditionType, Status
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
+from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.people import Claim, Departure, Evidence, Membership, User
 from provisioning_pipeline.model.tenant import AdminUnknown, TenantPlan, is_pending_status
 from provisioning_pipeline.model.tenant_database import Look, RoleRights
@@ -145,9 +146,9 @@ def detection_policy(settings: Settings) -> DetectionPolicy:
     return DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
 
 
-def loss_budget(settings: GatewaySettings, approved: str | None = None) -> LossBudget:
+def loss_budget(settings: GatewaySettings, approved: str | None = None) -> Budget:
     """How many lost registry rows are believed."""
-    return LossBudget(settings.registry_lost_share, settings.registry_lost_most, approved)
+    return Budget(settings.registry_lost_share, settings.registry_lost_most, approved)
 
 
 def standing_claims(settings: Settings, kept: Collection[str] = ()) -> Callable[[Claim], bool]:

@@ -1,13 +1,12 @@
 """How many people of hand-made workspaces come over, and which: their rows are the word of who owns that database."""
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from provisioning_pipeline.model.names import first_few
+from provisioning_pipeline.model.names import first_few, name_for_approval
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace
 
 MOST_CONSIDERED: Final = 500
@@ -186,8 +185,7 @@ def _named(people: Sequence[FoundMember]) -> str:
 def _name_of(people: Mapping[str, Sequence[FoundMember]]) -> str:
     """A short name of these people; another set of them has another name."""
     lines = sorted(f"{name} {member.email}" for name, members in people.items() for member in members)
-    text = "\n".join(["people of hand-made workspaces", *lines])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return name_for_approval(["people of hand-made workspaces", *lines])
 
 
 class Check(StrEnum):

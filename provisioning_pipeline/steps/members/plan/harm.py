@@ -1,6 +1,5 @@
 """How much a run may take from people before an operator has to approve it."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -10,31 +9,14 @@ import pandas as pd
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import Columns, frame, records
+from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.names import name_for_approval
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Admin, Finding, MemberPlan, TenantPlan
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision
 from provisioning_pipeline.steps.members.plan.people import People
 from provisioning_pipeline.steps.members.plan.tenant_members import LostAdmin, workspace_usable
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, admin_of
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Removals and demotions that one run may make by itself.
-
-    Args:
-        share: of a tenant's members, at least one of them.
-        most: in all.
-        approved: the plan that somebody approved by name, or None.
-    """
-
-    share: float
-    most: int
-    approved: str | None = None
-
-    def allowed(self, members: int) -> int:
-        """How many in a tenant with so many members."""
-        return max(1, int(self.share * members)) if self.most else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +67,7 @@ def plan_name(harmful: Iterable[tuple[str, MemberPlan]]) -> str:
     lines = sorted(
         f"{tenant} {person.clerk_user_id} {' '.join(sorted(person.harmful_changes))}" for tenant, person in harmful
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    return name_for_approval(lines)
 
 
 def _held_back(decision: MemberDecision, name: str, budget: Budget) -> MemberDecision:

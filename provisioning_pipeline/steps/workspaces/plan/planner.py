@@ -120,7 +120,7 @@ class Planner:
         self._flags, self._user_flags = _by_workspace_and_by_user(observed.flags)
         self._people = _people_with_flags(detected, observed)
         self._with_members = frozenset(observed.member_links["database_name"])
-        self._placement = Placement.over(
+        self._placement = Placement(
             observed.servers,
             (
                 str(found.link["server"])

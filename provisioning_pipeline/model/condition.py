@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Declared(str):
     """A name with all that is known of it. It is a string: what stands in the ledger or in JSON is the name alone.
 
-    A name that nobody declared, as another version of this program may have stored it, is shown like any other, and
+    A name that was not declared, as another version of this program may have stored it, is shown like any other, and
     nothing is known of it.
 
     Raises:

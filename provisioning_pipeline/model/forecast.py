@@ -79,7 +79,7 @@ class Circumstances:
         now: for the age of workspaces.
         observing_clerk_calls: that making this plan took, direct looks included; the run makes them again.
         clerk_calls_per_10_seconds: that a run may make.
-        clerk_calls_at_once: how many of them before the limit makes anybody wait.
+        clerk_calls_at_once: how many of them before the limit makes us wait.
         twenty_concurrency, tenant_concurrency: as in the settings.
         harm_allowed: removals and demotions that a run may make in all.
         reading_seconds: that making this plan took.
@@ -124,7 +124,7 @@ class RunRecord:
         whole: it looked at all tenants.
         aside: tenants that were excluded at its end.
         drift: differences that it found.
-        forecast: what was foretold before it began.
+        forecast: what we expected before it began.
         waiting: what waits for approval.
         approved: an operator approved removals and demotions beyond the budget.
         calls: how often each operation was called; the sums are per system.

@@ -190,14 +190,14 @@ def records(snapshot: pd.DataFrame) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class ClerkSnapshot:
-    """Clerk at one time; its lists are read one beside the other, so that one may know somebody whom another does not.
+    """Clerk at one time; its lists are read one beside the other, so that one may know a person that another does not.
 
     Args:
         organizations, memberships, users: ORGANIZATIONS, MEMBERSHIPS, CLERK_USERS.
         asked: the organizations whose members were read; None: those of the whole instance.
         unread: organization id → why its members could not be read; there are no rows of it in `memberships`.
         fault: why nothing could be read at all.
-        doubt: why the reading is not proved whole; then nobody may be removed by it.
+        doubt: why the reading is not proved whole; then it removes no one.
     """
 
     organizations: pd.DataFrame

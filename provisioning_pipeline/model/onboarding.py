@@ -185,7 +185,7 @@ def rows_in_the_way(user_ids: Collection[str], workspace_id: str, flags: Iterabl
 
     For each user and step these are the rows from the narrowest level up that hold `true`, as far as the first that
     does not: that one stays and hides what is wider. No row of another user, of another workspace or of another
-    type is ever among them. A row of the workspace as a whole is, even though everybody in it meets it.
+    type is ever among them. A row of the workspace as a whole is, even though all its members meet it.
     """
     rows = tuple(flags)
     at_place: dict[tuple[str, Level | None, str | None], int] = {}

@@ -58,7 +58,7 @@ class LinkedTenant:
 
     Args:
         slug_is_its_own: no other tenant has it for a slug, or for a database name.
-        ready_reason: why it is, or is not, ready: a `Reason`, or a word of another version; None before anybody looked.
+        ready_reason: why it is, or is not, ready: a `Reason`, or a word of another version; None before any run looked.
         workspace_status, workspace_reason: of its condition WorkspaceReady, likewise.
         twenty_user_id: the person's account; None for a person who is not linked.
         organization_named: the tenant's registry row has named the organization, now or once.

@@ -1,7 +1,7 @@
-"""Nobody is raised whose account proves nothing: the last look before a role or an invitation is given.
+"""An account that proves nothing raises no one: the last look before a role or an invitation is given.
 
-Deciding has left out those of whom the ledger knows it. Whom nobody has checked yet is checked here, by signing in with
-the password that only we can derive; what that tells is remembered.
+Deciding has left out those of which the ledger knows it. We check the others here, by signing in with the password that
+only we can derive, and store what that shows.
 """
 
 from dataclasses import replace

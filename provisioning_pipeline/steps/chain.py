@@ -65,7 +65,7 @@ class ChainResult:
         conditions: what was settled, for the ledger.
         outcomes: what was attempted.
         failed: a step did not get through, so later steps were not begun.
-        defect: an error that nobody foresaw, as `file:line ErrorName`; the run must fail for it in the end.
+        defect: an unforeseen error, as `file:line ErrorName`; the run must fail for it in the end.
         again_seconds: after how long another try can succeed, where that is known.
     """
 
@@ -91,7 +91,7 @@ def together(results: Sequence[ChainResult]) -> ChainResult:
 
 
 def stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
-    """What a tenant's steps come to on a server that nobody may work on: its first step meets the stop."""
+    """What a tenant's steps come to on a server where no run may work: its first step meets the stop."""
     type_ = server_steps(plan)[0].condition
     if stop.reason is Reason.CONTRACT_UNPROVED:
         # it holds for whatever is in that workspace, so it is told before all else

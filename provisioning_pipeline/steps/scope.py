@@ -47,7 +47,7 @@ class Record:
     async def change(self, change: Change, detail: str) -> AsyncIterator[list[str]]:
         """Write down that a change begins, time it, and write down how it ended: done, failed, or cut.
 
-        What is added to the list is told after the detail. What changes nothing is written when the step has ended.
+        What is added to the list is reported after the detail. What changes nothing is written when the step has ended.
 
         Raises:
             Fault, Error: when the ledger does not take its begin; nothing was done then.
@@ -101,7 +101,7 @@ class Record:
 
 
 def defect_of(error: BaseException) -> str:
-    """Where an error that nobody foresaw was raised, as `file:line ErrorName`, without its text."""
+    """Where an unforeseen error was raised, as `file:line ErrorName`, without its text."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"
 
@@ -123,7 +123,7 @@ class Server:
     _joining: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def joining(self, email: str) -> asyncio.Lock:
-        """Held while somebody joins: in two workspaces at once, a new person would become two accounts."""
+        """Held while a person joins: in two workspaces at once, a new person would become two accounts."""
         return self._joining.setdefault(email, asyncio.Lock())
 
     async def service_user_ids(self) -> list[str]:
@@ -159,10 +159,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class AtClerk:
-    """What Clerk said in the step itself of people who are to get something.
+    """What Clerk said in the step itself of members who are to get something.
 
     Args:
-        asked: the Clerk users whom it was asked about.
+        asked: the Clerk users that we asked about.
         roles: Clerk user → their role in the organization, of all its members.
         emails: Clerk user → their verified primary e-mail, if they have one.
         banned: those who are banned.
@@ -176,7 +176,7 @@ class AtClerk:
     asked_at: float
 
     def role(self, user: str) -> str | None:
-        """The role of an active member; None of anybody else."""
+        """The role of an active member; None for any other user."""
         return self.roles.get(user) if user in self.emails and user not in self.banned else None
 
 

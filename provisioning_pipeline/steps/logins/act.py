@@ -21,7 +21,7 @@ from provisioning_pipeline.steps.onboarding.changes import STORE_LINK
 from provisioning_pipeline.steps.scope import Scope, open_door
 
 _KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED, Reason.WRONG_WORKSPACE})
-"""A setting of the workspace keeps out whom we sign in, or its address is another's by now: the fault says it."""
+"""A setting of the workspace keeps our sign-in out, or its address is another's by now: the fault says it."""
 LOGIN_REASONS = _KEPT_OUT | {
     Reason.LOGIN_REFUSED,
     Reason.WRONG_WORKSPACE,
@@ -29,7 +29,7 @@ LOGIN_REASONS = _KEPT_OUT | {
     Reason.WORKSPACE_UNPAID,
     Reason.WORKSPACE_GONE,
 }
-"""Why a login failed; LoginProved that is false for another reason says that nobody could be made admin."""
+"""Why a login failed; LoginProved that is false for another reason says that no admin could be made."""
 
 _CAME_IN = frozenset({Reason.WRONG_WORKSPACE, Reason.WIZARD_SHOWS})
 
@@ -45,7 +45,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class LoginFailure:
-    """Somebody who does not come into the right workspace without a wizard.
+    """A member who does not come into the right workspace without a wizard.
 
     Args:
         database_name, slug: the tenant.
@@ -69,9 +69,9 @@ class Proved:
     """What the logins of one tenant came to.
 
     Args:
-        proofs: everybody who was looked at, in the order in which they were asked for.
+        proofs: of every login that was tried, in the order in which they were asked for.
         failures: those of them who would not see their workspace, in the same order.
-        stopped: why the others could not be looked at; None when everybody was.
+        stopped: why the others could not be tried; None when all were.
     """
 
     proofs: tuple[Proof, ...]
@@ -86,7 +86,7 @@ async def verify_login(scope: Scope) -> None:
 
     Raises:
         Fault: when a login is refused, lands in another workspace, or would show the wizard; the first of these, with
-            how many there are. Everybody is looked at before.
+            how many there are. All logins are tried before.
     """
     scope.server.must_be_usable()
     link = await scope.link()
@@ -115,7 +115,7 @@ async def verify_login(scope: Scope) -> None:
 
 
 async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Proved:
-    """Log in as each of these in the tenant's workspace, one person's failure hiding nobody, and store what they saw.
+    """Log in as each of these in the tenant's workspace, where no failure hides another, and store what they saw.
 
     A server that is away ends it; what was seen until then is stored and returned with the fault, which `scope.server`
     notes.
@@ -151,9 +151,9 @@ def first_of(failures: Sequence[LoginFailure]) -> Fault:
 
 
 async def settle_proved(scope: Scope, link: Link, logins: int, *, first: str) -> None:
-    """LoginProved is true: say so in the condition, and in the registry, for whom the tenant may be ready now.
+    """LoginProved is true: say so in the condition, and in the registry, whose status may become ready now.
 
-    `first` is the admin; a member where nobody may be admin whose account proves nothing.
+    `first` is the admin; a member where the account of each possible admin proves nothing.
     """
     assert link.workspace_id is not None
     others = f" So do those of {logins - 1} other{'s' if logins > 2 else ''}." if logins > 1 else ""
@@ -178,7 +178,7 @@ async def settle_proved(scope: Scope, link: Link, logins: int, *, first: str) ->
 
 
 def _without_admin(scope: Scope) -> Condition | None:
-    """Why the workspace has no admin, as it was planned, or as making somebody admin has just come to."""
+    """Why the workspace has no admin, as planned, or as the attempt to make an admin has just shown."""
     unknown = scope.plan.admin
     if isinstance(unknown, AdminUnknown):
         return is_false(ConditionType.LOGIN_PROVED, unknown.reason, unknown.message)
@@ -186,18 +186,18 @@ def _without_admin(scope: Scope) -> Condition | None:
 
 
 async def _others(scope: Scope, admin_user_id: str) -> list[Login]:
-    """The members besides the admin who are to be looked at."""
+    """The members besides the admin whose logins are to be proved."""
     members = await scope.members.of_tenant(scope.database_name)
     entered = {member.clerk_user_id for member in scope.plan.members if ENTERING & set(member.changes)}
     proofs = Proofs(scope.ledger.database)
     await proofs.forget_strangers([scope.database_name])
     failed = {proof.twenty_user_id for proof in await proofs.of([scope.database_name]) if not proof.completed}
     done = {*scope.plan.changes, *(outcome.change for outcome in scope.outcomes)}
-    everybody = any(change.proves_everybody for change in done)
+    all_members = any(change.proves_everybody for change in done)
     return [
         Login(row["twenty_user_id"], row["email"], anew=row["clerk_user_id"] not in entered)
         for row in members
-        if row["twenty_user_id"] != admin_user_id and (everybody or row["twenty_user_id"] in failed)
+        if row["twenty_user_id"] != admin_user_id and (all_members or row["twenty_user_id"] in failed)
     ]
 
 

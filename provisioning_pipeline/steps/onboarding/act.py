@@ -60,7 +60,7 @@ async def repair_onboarding(scope: Scope) -> None:
 
 
 async def _people(scope: Scope, link: Link, door: Door) -> dict[str, Account]:
-    """Twenty user id → account, of everybody whom we put into the workspace or linked; by policy of all its members."""
+    """Twenty user id → account, of everyone that we put into the workspace or linked; by policy of all its members."""
     service = scope.client.service_account
     people = dict.fromkeys(await scope.server.service_user_ids(), service)
     if link.admin_user_id and link.admin_email:
@@ -74,7 +74,7 @@ async def _people(scope: Scope, link: Link, door: Door) -> dict[str, Account]:
 
 
 async def _clear_for(scope: Scope, door: Door, account: Account, pending: Mapping[str, Level]) -> None:
-    """Make the calls for one person. What they cannot do for this one is left to SQL; a server's trouble goes on."""
+    """Make the calls for one person. What they cannot do for this one is left to SQL; a server's fault is raised."""
     for key, level in pending.items():
         try:
             await _clear(scope, door, account, key, level)

@@ -40,7 +40,7 @@ _NOTHING_MADE = frozenset(
 """Refusals that prove that no workspace was made; after any other the intent stays open."""
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 20.0
-"""How long an activation that answers nobody is waited for: 2.21.0 takes 3 to 6 s for one."""
+"""How long we wait for an activation under way that refuses our call: 2.21.0 takes 3 to 6 s for one."""
 
 
 async def provision_workspace(scope: Scope) -> None:
@@ -117,7 +117,7 @@ async def _begin_intent(scope: Scope, subdomain: str) -> Intent | None:
 
 
 async def _create(scope: Scope, intent: Intent) -> Door | None:
-    """Create the workspace of an intent. None when its subdomain is somebody else's, with the intent settled."""
+    """Create the workspace of an intent. None when its subdomain is taken, with the intent settled."""
     lost = 0
     while True:
         try:
@@ -212,9 +212,9 @@ async def _activate(scope: Scope, door: Door) -> str:
 
 
 async def _await_activation(scope: Scope, door: Door) -> str:
-    """Somebody else is activating it, perhaps our own lost call: wait as long as that usually takes.
+    """Another call is activating it, perhaps our own lost one: wait as long as that usually takes.
 
-    Whoever is killed at it leaves it so; then the call has to be made again, and nobody waits until its time has come.
+    A server that is killed at it leaves it so; then we have to make the call again, once its time has come.
     """
     patience = min(_PATIENCE_SECONDS, scope.settings.activation_timeout_seconds)
     deadline = time.monotonic() + patience
@@ -238,7 +238,7 @@ async def _await_activation(scope: Scope, door: Door) -> str:
 
 
 async def _rejoin(scope: Scope, door: Door) -> None:
-    """Come back by the invitation of a workspace's admin: whoever has one joins by signing in."""
+    """Come back by the invitation of a workspace's admin: an account that has one joins by signing in."""
     account = scope.client.service_account.email
     async with scope.change(REJOIN_WORKSPACE, f"{account} in {door.workspace_id}"):
         await scope.client.current_user(scope.client.service_account, door, by_new_login=True)
@@ -310,7 +310,7 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
 
 
 async def _must_be_theirs(scope: Scope, user_id: str, admin: Admin, *, is_ours: bool | None = None) -> None:
-    """Nobody becomes the admin of a workspace by an account that proves nothing about its address."""
+    """An account that proves nothing about its address makes no admin."""
     evidence = await unproved(scope, user_id, admin.clerk_user_id, is_ours=is_ours)
     if evidence is not None:
         raise refused(scope, evidence, "So they are not made the admin of this workspace.")

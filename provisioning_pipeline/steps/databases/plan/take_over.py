@@ -1,4 +1,4 @@
-"""How many people of hand-made workspaces come over, and which: their rows are the word of who owns that database."""
+"""Which members of workspaces inserted by SQL come over: their rows are the word of the database's owner."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,20 +24,20 @@ PUBLIC_DOMAINS: Final = frozenset(
         *("yandex.ru", "mail.ru", "qq.com", "163.com", "126.com", "orange.fr", "free.fr", "t-online.de", "libero.it"),
     }
 )
-"""Providers with whom anybody may have a mailbox: one person's address there says nothing about another's."""
+"""Providers where anyone may have a mailbox: one person's address there says nothing about another's."""
 
 
 @dataclass(frozen=True, slots=True)
 class TakeOverPolicy:
-    """What the operator decided about people whom only a tenant database names.
+    """What the operator decided about people that only a tenant database names.
 
     Args:
         wanted: they come over at all.
         domains: in lower case; addresses there may come over into any tenant.
-        managers: roles of PostgreSQL that are the tenant manager's; a database of another role's takes nobody over.
+        managers: roles of PostgreSQL that are the tenant manager's; from a database of another role no one comes over.
         per_tenant: people who may come over into one tenant by themselves, over all time.
-        most: people whom one run takes over by itself.
-        approved: those beyond it whom an operator approved by name, or None.
+        most: people that one run takes over by itself.
+        approved: those beyond it that an operator approved by name, or None.
     """
 
     wanted: bool = True
@@ -50,10 +50,10 @@ class TakeOverPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Whom one tenant database offers.
+    """The people that one tenant database offers.
 
     Args:
-        people: members of its hand-made workspaces whom Clerk does not know and who are not inside.
+        people: members of its workspaces inserted by SQL that Clerk does not know and who are not inside.
         owners: roles that own the database or what was read of it, superusers left out.
         domains: in lower case; those that the tenant is known by.
         before: how many came over into this tenant so far.
@@ -105,7 +105,7 @@ class TakeOvers:
 
 
 def known_domains(emails: Iterable[str]) -> frozenset[str]:
-    """The domains of these addresses, in lower case, without those where anybody may have a mailbox."""
+    """The domains of these addresses, in lower case, without those where anyone may have a mailbox."""
     found = {email.lower().rpartition("@")[2] for email in emails if _ADDRESS.fullmatch(email.lower())}
     return frozenset(found - PUBLIC_DOMAINS)
 
@@ -211,10 +211,10 @@ def failed_checks(workspace: FoundWorkspace) -> tuple[Check, ...]:
 def members_to_take_over(
     workspaces: Sequence[FoundWorkspace], at_clerk: Collection[str], inside: Collection[str]
 ) -> tuple[FoundMember, ...]:
-    """Members of hand-made workspaces whom Clerk does not know at all and who are not inside yet, each e-mail once.
+    """Members of workspaces inserted by SQL that Clerk does not know and who are not inside yet, each e-mail once.
 
-    Somebody whom Clerk knows is a member by Clerk's word or not at all: who has left there must not come back by old
-    rows. `at_clerk` and `inside` are e-mails in lower case.
+    A person that Clerk knows is a member by Clerk's word or not at all: after leaving there, old rows must not bring
+    them back. `at_clerk` and `inside` are e-mails in lower case.
     """
     found: dict[str, FoundMember] = {}
     for workspace in workspaces:

@@ -61,8 +61,8 @@ def due(
 ) -> list[str]:
     """Those of these databases that must be looked into, in the order of the names.
 
-    That is who was never looked into, whose last look left something to be done, where somebody wrote since or may
-    have (there is no evidence), where the policy is another one, and who was last looked into too long ago.
+    Those are: never looked into; the last look left something to be done, is too old, or was under another policy;
+    written to since, or perhaps written to (there is no evidence).
 
     Args:
         evidence: by name, of now.
@@ -93,7 +93,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST_REMOVED = 1_000
 """Rows of one tenant database that one run removes; the next one goes on."""
 _UNREAD = frozenset({Reason.DATABASE_UNREACHABLE, Reason.TENANT_DATABASE_UNSAFE, Reason.TENANT_DATABASE_TOO_LARGE})
-"""Nothing of it was read. The first may pass by itself; the others stay until somebody writes there."""
+"""Nothing of it was read. The first may pass by itself; the others stay until the database is written to."""
 _NO_ONE = TakeOver()
 
 
@@ -102,10 +102,10 @@ class DatabasePolicy:
     """What the operator decided about tenant databases.
 
     Args:
-        rows: onboarding rows are removed, or only told.
+        rows: onboarding rows are removed, or only reported.
         everyone: also rows of people who are not ours.
         mend: a whole workspace that was left in PENDING_CREATION is set to ACTIVE.
-        take_over: which people of a hand-made workspace whom Clerk does not know become members of the proper one.
+        take_over: which members of a workspace inserted by SQL, unknown to Clerk, become members of the proper one.
         default_role: label of the role in Twenty that they get.
         most_rows: of one table that are read in each.
     """
@@ -147,11 +147,11 @@ def old_display_name(workspaces: Sequence[FoundWorkspace]) -> str | None:
 
 @dataclass(frozen=True)
 class PeopleOfDatabase:
-    """Whom a tenant database may speak of; e-mails in lower case.
+    """The people that a tenant database may speak of; e-mails in lower case.
 
     Args:
         ours: members at Clerk, linked and taken-over people, admins.
-        at_clerk: whom Clerk knows at all; None when Clerk could not be asked.
+        at_clerk: those that Clerk knows at all; None when Clerk could not be asked.
         inside: who is in the tenant's workspace, was taken over once, or was once known to Clerk; and our own accounts.
         unread: who the tenant's members at Clerk are could not be read.
         known_by: its members at Clerk, its linked members and its admins: the tenant is known by their domains.
@@ -196,12 +196,12 @@ def people_of_databases(
     before = pd.DataFrame(taken_over, columns=columns, dtype=object)
     known_by, ours = _by_database(vouched, looks), _by_database([*vouched, before], looks)
     insiders = _by_database([inside, before, pd.DataFrame(never, columns=columns, dtype=object)], looks)
-    everybody = frozenset(known["email"])
+    at_clerk_at_all = frozenset(known["email"])
     none: frozenset[str] = frozenset()
     return {
         name: PeopleOfDatabase(
             ours.get(name, none),
-            everybody,
+            at_clerk_at_all,
             insiders.get(name, none),
             known_by=known_by.get(name, none),
             taken_over=int((before["database_name"] == name).sum()),
@@ -262,7 +262,7 @@ def with_database(
     """The tenant's plan with what is to be done in its database, and by reason of what is there.
 
     Where a Twenty server works on this very database (`served`), all of it is Twenty's: a workspace without metadata
-    may be one that Twenty has begun, and its people are Twenty's accounts. It is only told what was made by hand.
+    may be one that Twenty has begun, and its people are Twenty's accounts. We only report what was inserted by SQL.
     """
     workspaces = _workspaces(entry, look, served=served)
     rows = () if served else _rows(workspaces, look.flags, people, everyone=policy.everyone)

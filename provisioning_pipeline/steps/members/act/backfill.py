@@ -55,7 +55,7 @@ async def put_right(scope: Scope, link: Link, door: Door) -> Roster:
 
 
 async def _with_our_account(scope: Scope, door: Door) -> Roster:
-    """Without a record our account comes in nowhere, and nobody else could give it its role back after a join."""
+    """Without a record our account comes in nowhere, and no one else could give it its role back after a join."""
     records = scope.server.database.records
     roster = await records.roster(door.workspace_id)
     entries = [roster.of(user_id, "") for user_id in await scope.server.service_user_ids()]
@@ -110,7 +110,7 @@ async def _settle_entry(work: Work, member: MemberPlan, entry: RosterEntry, reco
             await scope.members.store_taken_over(scope.database_name, entry.user_id, entry.email, scope.run_id)
         return
     if not {ADD_MEMBER, LINK_MEMBER, SET_NAME} & set(member.changes):
-        # also somebody gone who was only lowered: the account may be linked to another by now
+        # also a member gone who was only lowered: the account may be linked to another by now
         return
     work.links.append(MemberLink(member.clerk_user_id, entry.user_id, entry.email, member.first_name, member.last_name))
 
@@ -147,7 +147,7 @@ async def _is_unproved(work: Work, member: MemberPlan, entry: RosterEntry) -> bo
 
 
 async def withdraw_all(work: Work) -> None:
-    """Withdraw what the plan says. One address's trouble becomes a finding; a server's trouble goes on."""
+    """Withdraw what the plan says. A fault of one address becomes a finding; a server's is raised."""
     planned = work.scope.plan.withdrawals
     wanted = await still_invited(work.scope, [withdrawal.email for withdrawal in planned if withdrawal.departed])
     # whose address is an active member's again may come in by it after all; the next run looks again
@@ -223,7 +223,7 @@ def _intent(work: Work, member: MemberPlan) -> MemberIntent | None:
 
 
 async def _give_up(work: Work, intents: Sequence[MemberIntent]) -> None:
-    """Who was refused is outside, and may be let in by somebody else; who was invited may still come by our doing."""
+    """Give up the intents of people who were refused and are outside; invited people may still come by our doing."""
     linked = {link.clerk_user_id for link in work.links}
     invited = {finding.person for finding in work.findings if finding.reason is Reason.INVITED}
     refused = [intent for intent in intents if intent.clerk_user_id not in linked and intent.email not in invited]
@@ -232,7 +232,7 @@ async def _give_up(work: Work, intents: Sequence[MemberIntent]) -> None:
 
 
 async def _check_roles(work: Work, members: Sequence[MemberPlan]) -> None:
-    """Whoever has another role than they are to have, by what the database says now, is told: nothing is ready then."""
+    """Report every member whose role, by what the database says now, is not the planned one: nothing is ready then."""
     if not members:
         return
     work.roster = await work.scope.server.database.records.roster(work.door.workspace_id)

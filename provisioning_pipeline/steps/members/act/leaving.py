@@ -18,7 +18,7 @@ _MOST_NAMED = 5
 
 
 async def see_to_api_keys(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
-    """The same as `_see_to`; what Twenty refuses about keys keeps nobody in the workspace."""
+    """The same as `_see_to`; what Twenty refuses about keys keeps no member in the workspace."""
     try:
         return await _see_to(work, member, entry)
     except Fault as fault:
@@ -31,7 +31,7 @@ async def _see_to(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
     """Report the keys that this person may have made, or revoke them where policy says so; told as a clause.
 
     These are the workspace's living keys that were made since they became a member, if they have or had another role
-    than the default one: whoever has no more than that makes no keys. They may be somebody else's.
+    than the default one: with no more than that a member makes no keys. They may be another member's.
 
     It comes before the removal, so that a run that is killed in between does it again.
     """
@@ -90,7 +90,7 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
     account = scope.account(entry.email, entry.user_id)
     if entry.workspace_member_id is None:
         await must_still_be_gone(scope, member)
-        # Twenty removes nobody without a member record; their membership ends as Twenty ends it itself
+        # Twenty does not remove a member without a record; we end the membership as Twenty ends it itself
         async with scope.change(REMOVE_MEMBER, member.why) as learnt:
             await scope.client.withdraw_invitations(door, entry.email)
             await scope.server.database.records.retire_membership(door.workspace_id, entry.user_id)
@@ -104,7 +104,7 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         # an open invitation would let them in again at their next login
         await scope.client.withdraw_invitations(door, entry.email)
         if entry.role is None:
-            # Twenty removes nobody without a role
+            # Twenty does not remove a member without a role
             await scope.client.set_role(door, entry.workspace_member_id, await scope.client.role_id(door, member.role))
         begun = time.perf_counter()
         await scope.client.remove_member(door, entry.workspace_member_id)

@@ -41,7 +41,7 @@ class Work:
 
 
 async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, None]) -> None:
-    """One person's trouble is a finding; a server's trouble goes on."""
+    """A fault of one person is a finding; a server's is raised."""
     try:
         await doing
     except Fault as fault:
@@ -53,7 +53,7 @@ async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, Non
 def finding_about(scope: Scope, member: MemberPlan, fault: Fault) -> Finding:
     """What befell one person: who and where, what happened, and what to do about it.
 
-    A person whom the tenant's own database alone names makes no tenant unwell: any address may stand there.
+    A person that only the tenant's own database names never makes it not ready: any address may stand there.
     """
     told = about_person(scope, fault, member.email, member.first_name, member.last_name)
     return Finding(fault.reason, member.email, told, blocks=member.clerk_user_id is not None)
@@ -102,7 +102,7 @@ async def must_still_be_gone(scope: Scope, member: MemberPlan) -> None:
 
 
 async def must_still_be_lowered(scope: Scope, member: MemberPlan) -> None:
-    """Raise when their role at Clerk makes them Admin by now, or nobody can say which it is.
+    """Raise when their role at Clerk makes them Admin by now, or Clerk does not say which it is.
 
     Raises:
         Fault: of kind TENANT, with why they keep what they have.

@@ -1,7 +1,7 @@
 """Who is to be a member of which workspace, with which name and role.
 
-What cannot be told for certain is a finding with a reason, never a guess. Only people whom we linked ourselves can
-lose their membership.
+What we cannot say for certain is a finding with a reason, never a guess. Only members that we linked ourselves can lose
+their membership.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,7 +46,7 @@ class MemberPolicy:
         default_role: label for every other Clerk role.
         gone: what happens to a linked person who is no longer an active member at Clerk.
         store_external_id: keep the Twenty user id at Clerk.
-        trusts_accounts: whoever has an account with a member's address counts as that member.
+        trusts_accounts: the account with a member's address counts as that member's.
     """
 
     roles: Mapping[str, str]
@@ -97,7 +97,7 @@ def accounts_that_matter(desired: pd.DataFrame) -> set[AccountKey]:
 def decide_members(
     people: People, policy: MemberPolicy, desired: pd.DataFrame | None = None
 ) -> dict[str, MemberDecision]:
-    """Database name → decision, for tenants in which anything is to be done or told. Nobody is in two changes' way.
+    """Database name → decision, for tenants in which anything is to be done or reported.
 
     `desired` are the rows of `with_target`, where they are known already.
     """
@@ -178,7 +178,7 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
     inside = bool(row["inside"])
     ownership = people.accounts.of(row["server"], account, clerk_user) if account else Ownership.PROVED
     if ownership is Ownership.UNPROVED:
-        _tell_unproven(builder, row, people.accounts.evidence[row["server"], account], people)
+        _report_unproven(builder, row, people.accounts.evidence[row["server"], account], people)
         builder.replace_admin.add(account)
         if not inside:
             return
@@ -217,8 +217,8 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
         )
 
 
-def _tell_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence, people: People) -> None:
-    """Whoever is a member has what is theirs, more or less; whoever is none lacks it."""
+def _report_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence, people: People) -> None:
+    """A member has what is theirs, more or less; a person outside lacks it, which blocks."""
     inside, current, target = bool(row["inside"]), row["current_role"], row["target"]
     if not inside:
         keeps = f"So they are neither added as {target} nor invited."
@@ -247,7 +247,7 @@ def _is_invited_by_others(row: Mapping[str, Any], evidence: Evidence, people: Pe
 
 
 def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
-    """Why nobody can say which account is theirs."""
+    """Why we cannot say which account is theirs."""
     email, person = row["email"], row["email"] or row["clerk_user_id"]
     if row["is_service"]:
         return Finding(
@@ -338,20 +338,20 @@ def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy
         role=policy.default_role,
         twenty_user_id=account,
         changes=(change,),
-        # an account that is somebody else's by now is not to be proved shut
+        # an account that is another person's by now is not to be proved shut
         why="" if row["taken"] else f"{email} {row['why']} at Clerk",
         changed_at=row["changed_at"],
         departed=True,
     )
 
 
-# --- nobody is locked out -----------------------------------------------------------------------------------------
+# --- no tenant is locked out ---------------------------------------------------------------------------------------
 
 
 def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> None:
     """Where no active admin would be left, the one of longest standing keeps their role and is named.
 
-    Only people count who are active at Clerk and Admin in Twenty at this moment: who is still to be added may fail.
+    Only members count who are active at Clerk and Admin in Twenty at this moment: to add one may fail.
     """
     names = [name for name, builder in builders.items() if builder.harmed_admins]
     if not names:
@@ -389,7 +389,7 @@ _AT_ONCE: Final = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """How somebody who is Admin came into the workspace.
+    """How an Admin came into the workspace.
 
     Args:
         joined_at: when Twenty made the membership.
@@ -412,10 +412,10 @@ class Join:
 
 
 def is_our_own_doing(join: Join) -> bool:
-    """Whether they have had the role ever since they joined, and nobody but us let them in.
+    """Whether they have had the role ever since they joined, and only we let them in.
 
     A join of ours that the ledger has; or, after a run that was killed before it could write anything down, a
-    membership that is younger than the ledger's knowledge of the tenant, of somebody not yet linked.
+    membership that is younger than the ledger's knowledge of the tenant, of a person not yet linked.
     """
     if max(join.role_given_at, join.role_changed_at) > join.joined_at + _AT_ONCE:
         return False

@@ -1,4 +1,4 @@
-"""How much a run may take from people before an operator has to approve it."""
+"""How much a run may take from members before an operator has to approve it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class Weighed:
     """Decisions within the budget.
 
     Args:
-        decisions: what is beyond the budget is taken out of them and told as a finding.
+        decisions: what is beyond the budget is taken out of them and reported as a finding.
         waiting: name of the plan that waits for approval, or None.
         approved: what was over the budget was approved by name.
         people: how many removals and demotions wait.
@@ -111,7 +111,7 @@ def stored_admins(
     by_name: Mapping[str, Detected],
     observed: Observed,
 ) -> pd.DataFrame:
-    """The stored admins of whom it can be said now whether they stand for their tenants."""
+    """The stored admins that can be judged now: whether they stand for their tenants."""
     rows = []
     for entry in drafts:
         name, organization = entry.tenant.database_name, entry.tenant.clerk_org_id
@@ -128,7 +128,7 @@ def stored_admins(
 
 
 def lost_admins(admins: pd.DataFrame, people: People, desired: pd.DataFrame) -> dict[str, LostAdmin]:
-    """Database name → its stored admin, where they are outside the workspace, lowered, or named by nobody any more.
+    """Database name → its stored admin, where they are outside the workspace, lowered, or no longer named as admin.
 
     Args:
         admins: frame with the columns of `STORED_ADMINS`.
@@ -146,7 +146,7 @@ def lost_admins(admins: pd.DataFrame, people: People, desired: pd.DataFrame) -> 
     by_clerk = rows["organization_id"].notna()
     rows = rows.assign(
         harmed=rows["inside"].isna() | (rows["role"] != ADMIN_ROLE),
-        # nobody at Clerk, and nobody whom we ever linked: whoever is linked is missed, or lowered, on evidence
+        # no active member at Clerk, and never linked: a linked member is missed, or lowered, on evidence
         stranger=by_clerk & ~_known_at_clerk(rows, people, desired) & people.complete,
         # the account may have the address by now that the registry names
         another=~by_clerk

@@ -38,13 +38,13 @@ class People:
         twenty_users, twenty_members: Twenty's side.
         user_links, member_links: ours.
         service_users: server → user ids of our account there; they are never touched.
-        complete: Clerk's answer is proved whole; otherwise nobody is missed.
+        complete: Clerk's answer is proved whole; otherwise no one is missed.
         departures: (organization, Clerk user) → what a direct look at that person confirmed.
         half_members: frame; whose member record is not as it should be.
         accounts: what the accounts that matter prove about their addresses.
         invitations: frame with the columns of `INVITATIONS_OF_TENANTS`.
         raised_by_us: (database name, Clerk user) of Admins who hold that role only because our own join gave it.
-        unlinked: (database name, Clerk user) of those in `member_links` whom only an intent names (`decide.intents`).
+        unlinked: (database name, Clerk user) of those in `member_links` that only an intent names (`with_intents`).
     """
 
     workplaces: pd.DataFrame
@@ -65,7 +65,7 @@ class People:
 
 
 def missing_at_clerk(people: People) -> list[tuple[str, str]]:
-    """(organization, Clerk user) of every linked person whom Clerk's answer does not name as an active member.
+    """(organization, Clerk user) of every linked person that Clerk's answer does not name as an active member.
 
     Each needs a second witness before anything is made of it. Empty when the answer is not proved whole.
     """
@@ -121,7 +121,7 @@ def with_account_among(rows: pd.DataFrame, accounts: set[AccountKey]) -> "pd.Ser
 
 
 def gone_members(people: People, desired: pd.DataFrame) -> pd.DataFrame:
-    """Linked people of whom a second witness confirmed that they are no longer active members.
+    """Linked people that are no longer active members, as a second witness confirmed.
 
     Columns to read: those of `MEMBER_LINKS` and `WORKPLACES`; `why`, `changed_at`, from the second witness; `inside`,
     `current_role` and `account_email` at Twenty; `taken`: the account is another active person's by now. Without
@@ -178,7 +178,7 @@ def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
 def _with_account(rows: pd.DataFrame, people: People) -> pd.DataFrame:
     """Add `account` and `account_email`, and what tells of trouble.
 
-    That is `candidates`: how many accounts have the e-mail; `contested`: somebody else claims the account, too;
+    That is `candidates`: how many accounts have the e-mail; `contested`: another person claims the account, too;
     `is_service`: it is ours.
     """
     accounts = people.twenty_users.rename(columns={"user_id": "account", "email": "account_email"})
@@ -259,8 +259,8 @@ def _without_active(linked: pd.DataFrame, people: People) -> pd.DataFrame:
 def _owners_in_the_way(people: People) -> pd.DataFrame:
     """Linked people unknown to Clerk's answer whose account a member has by e-mail.
 
-    Somebody who was deleted and signed up again would otherwise never get their account back once they had been
-    taken out of the workspace: nobody asks about people who are in none.
+    A person who was deleted and signed up again would otherwise never get their account back after they were taken out
+    of the workspace: we do not ask about people who are in none.
     """
     unknown = people.user_links[~people.user_links["clerk_user_id"].isin(people.clerk_users["user_id"])]
     if unknown.empty:
@@ -281,7 +281,7 @@ _SETTLES: Final = timedelta(hours=1)
 
 
 def with_intents(people: People, intents: pd.DataFrame) -> People:
-    """The same, with a member link for everybody whom an intent names and who is inside.
+    """The same, with a member link for everyone inside that an intent names.
 
     Args:
         people: everything that is known.
@@ -319,7 +319,7 @@ def with_intents(people: People, intents: pd.DataFrame) -> People:
 
 
 def given_up(intents: pd.DataFrame, people: People, now: datetime) -> tuple[MemberKey, ...]:
-    """The intents that never came to anything: nobody got in, and no open invitation of ours lets them in.
+    """The intents that never came to anything: the person did not get in, and no open invitation of ours lets them in.
 
     Args:
         intents: frame with the columns of `MEMBER_INTENTS`.

@@ -49,7 +49,7 @@ class LostAdmin:
     Args:
         user_id: their Twenty user id.
         clerk_user_id: who that is at Clerk, where the ledger knows.
-        harmed: the workspace has no admin of ours by it; else it has one whom nobody names as admin any more.
+        harmed: the workspace has no admin of ours by it; else it has one who is no longer named as admin.
     """
 
     user_id: str
@@ -71,8 +71,8 @@ class KnownMembers:
         links_open: database names whose invite link we opened and did not close.
         another_admin: who else could stand for a tenant's admin; a Clerk user who may goes first.
         lost_admins: database name → its stored admin, who does not stand for it any more.
-        goes_on_without: whether a tenant's members prove its workspace while nobody can be admin.
-        renews_invite_link: policy: a workspace gets another invite link when somebody leaves it.
+        goes_on_without: whether a tenant's members prove its workspace while no one can be admin.
+        renews_invite_link: policy: a workspace gets another invite link when a member leaves it.
         roles_lent: database names whose workspace has another default role because of us.
         mending: database name → half members of ours about whom Clerk says nothing.
         withdrawals: database name → invitations of ours that are to end.
@@ -172,7 +172,7 @@ def _proof(entry: TenantPlan, changes: list[Change]) -> tuple[Change, ...]:
 
 
 def _without_decided(mending: tuple[MemberPlan, ...], decision: MemberDecision) -> tuple[MemberPlan, ...]:
-    """Those about whom nothing was decided by Clerk's word after all."""
+    """Those about whom Clerk's word decided nothing."""
     decided = {member.twenty_user_id for member in decision.members} | {found.person for found in decision.findings}
     return tuple(member for member in mending if not {member.twenty_user_id, member.email} & decided)
 
@@ -180,7 +180,7 @@ def _without_decided(mending: tuple[MemberPlan, ...], decision: MemberDecision) 
 def _with_another_admin(
     entry: TenantPlan, known: KnownMembers, decision: MemberDecision, link_admin: str | None
 ) -> TenantPlan:
-    """The stored admin left, was lowered, or is outside: somebody stands for the tenant, who may be the same person."""
+    """The stored admin left, was lowered, or is outside: choose an admin anew, who may be the same person."""
     lost = known.lost_admins.get(entry.tenant.database_name)
     replaced = link_admin is not None and link_admin in decision.replace_admin
     if not replaced and lost is None:
@@ -206,7 +206,7 @@ _DOUBTS = frozenset({Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE})
 
 
 def _without_doubtful_admin(entry: TenantPlan, decision: MemberDecision) -> TenantPlan:
-    """Nobody is made admin while it is not certain which account is theirs."""
+    """We make no one admin while it is not certain which account is theirs."""
     doubt = _doubt(entry.admin, decision)
     if doubt is None or ADD_ADMIN not in entry.changes:
         return entry
@@ -267,7 +267,7 @@ def _condition(
 
 
 def synced(findings: tuple[Finding, ...] | list[Finding]) -> Condition:
-    """MembersSynced: true when nobody lacks what is theirs; what is only reported stands in it, with its reason."""
+    """MembersSynced: true when no member lacks anything; what is only reported stands in it, with its reason."""
     if not findings:
         return _SYNCED
     order = list(Reason)
@@ -284,11 +284,11 @@ _UNPROVED: Final = "the account with this address was not made here and proves n
 
 
 def withdrawals(people: People, policy: MemberPolicy, desired: pd.DataFrame) -> dict[str, tuple[Withdrawal, ...]]:
-    """Database name → the invitations of ours that are to end. Nobody is missed in a reading that is not whole.
+    """Database name → the invitations of ours that are to end. An incomplete read ends none.
 
     Args:
         people: everything that is known; of the accounts of those who are invited, what they prove.
-        policy: what the operator decided; nobody is invited as more than its default role.
+        policy: what the operator decided; no one is invited as more than its default role.
         desired: rows of `members.with_target`.
     """
     ours = people.invitations[people.invitations["ours"].astype(bool)]
@@ -321,7 +321,7 @@ def _why(
 
 
 def _is_doubtful(row: Mapping[str, Any], people: People) -> bool:
-    """Whoever got an invitation of ours had a password of their own: unchecked is no better than unproved then."""
+    """We invite people who have a password of their own: unchecked is no better than unproved then."""
     server, account = row["server"], row["account"]
     if (server, account) not in people.accounts.evidence:
         return False
@@ -330,7 +330,7 @@ def _is_doubtful(row: Mapping[str, Any], people: People) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HalfMember:
-    """A membership of one tenant's workspace with which nobody comes in, and the role that it has."""
+    """A membership of one tenant's workspace with which no one comes in, and the role that it has."""
 
     user_id: str
     email: str
@@ -339,14 +339,14 @@ class HalfMember:
 
 @dataclass(frozen=True, slots=True)
 class OurPeople:
-    """Whom of one tenant we look after without Clerk.
+    """The members of one tenant that we look after without Clerk.
 
     Args:
         service: user ids of our own account on the server.
         admin_user_id: the stored admin of a tenant without an organization, else None.
         admin: the same person with a name, where the registry tells one.
-        taken_over: user ids of people of its hand-made workspace whom Clerk does not know.
-        default_role: label of the role of whoever has none.
+        taken_over: user ids of members of its workspace inserted by SQL that Clerk does not know.
+        default_role: label of the role for members who have none.
     """
 
     service: Collection[str]
@@ -359,7 +359,7 @@ class OurPeople:
 def half_members(
     places: Mapping[tuple[str, str], str], half: pd.DataFrame, members: pd.DataFrame
 ) -> dict[str, tuple[HalfMember, ...]]:
-    """Database name → memberships of its workspace with which nobody comes in.
+    """Database name → memberships of its workspace with which no one comes in.
 
     Args:
         places: (server, workspace id) → database name.
@@ -378,7 +378,7 @@ def half_members(
 
 
 def to_mend(half: Sequence[HalfMember], ours: OurPeople) -> tuple[MemberPlan, ...]:
-    """Those of them whom we look after without Clerk, our own account first: it mends the others."""
+    """Those that we look after without Clerk, our own account first: it mends the others."""
     plans = [plan for member in half if (plan := _plan(member, ours)) is not None]
     return tuple(sorted(plans, key=lambda plan: (plan.twenty_user_id not in ours.service, plan.email)))
 

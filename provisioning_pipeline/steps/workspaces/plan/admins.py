@@ -20,7 +20,7 @@ def unread_organizations(clerk: ClerkSnapshot, matches: Mapping[str, Match]) -> 
         organization = match.organization_id
         if organization is None:
             if clerk.fault and match.reason is None:
-                # whether there is one nobody can say
+                # we cannot say whether there is one
                 found[name] = (clerk.fault.reason, clerk.fault.message)
             continue
         fault = clerk.fault or clerk.unread.get(organization)
@@ -80,7 +80,7 @@ def admin_holders(
 
 
 Unproved = Callable[[str, str | None], Evidence | None]
-"""The account that somebody with this address, or this Clerk user, has there, if it is known to prove nothing."""
+"""E-mail, Clerk user → the account there with this address, or linked to this user, if it is known to prove nothing."""
 
 
 def choose_admin(
@@ -97,11 +97,11 @@ def choose_admin(
 ) -> Admin | AdminUnknown:
     """The Clerk organization's admin if the tenant has an organization, else the registry's admin.
 
-    A tenant whose organization names nobody waits: the registry's word does not overrule Clerk's. `asked_email`, whom
-    the tenant manager named when it asked for the tenant, is the first of an organization's admins to be chosen, and
-    beats the registry's where there is no organization. Nobody is chosen whose account on that server is `unproved`: it
-    may be anyone's who signed up under that address. `before`, the Clerk user who was the admin until now, goes first
-    of all, if they still may.
+    A tenant whose organization names no admin waits: the registry's word does not overrule Clerk's. `asked_email`, the
+    admin that the tenant manager named when it asked for the tenant, is the first of an organization's admins to be
+    chosen, and beats the registry's where there is no organization. We choose no admin whose account on that server is
+    `unproved`: it may belong to anyone who signed up under that address. `before`, the Clerk user who was the admin
+    until now, goes first of all, if they still may.
     """
     none = AdminUnknown(
         Reason.ADMIN_UNKNOWN,

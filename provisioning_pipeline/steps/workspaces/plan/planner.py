@@ -55,9 +55,9 @@ class Observed:
         service_access: frame; in which workspaces our account may do something.
         organizations: database name → its organization at Clerk, or why none can be told.
         holders, users: who may be admin, for the organizations of tenants that lack one.
-        member_links, taken_over: frame and rows; whose flags are looked at besides the admin's.
-        everyone: policy: everybody's flags are.
-        twenty_members: frame; who everybody is.
+        member_links, taken_over: frame and rows; whose flags we look at besides the admin's.
+        everyone: policy: those of all members are.
+        twenty_members: frame; who these are.
         registry_stores: the registry has a column for the workspace id.
         is_pending: whether a registry status is to become the ready one once its tenant is ready.
         admin_roles: the Clerk roles that make an admin, for people to read.
@@ -221,10 +221,8 @@ class Planner:
     def _registered_workspace(self, found: Detected) -> "_Registered | NoPlace | None":
         """The workspace that the registry names although it is not linked to this tenant.
 
-        The ledger was lost, or the tenant's database was renamed: nobody has the old name any more, and the row went on
-        to name the workspace.
-
-        While a server cannot be read nobody knows whether the workspace is there, so nothing is made meanwhile.
+        The ledger was lost, or the tenant's database was renamed: no database has the old name any more, and the row
+        went on to name the workspace. While a server cannot be read, the workspace may be there, so nothing is made.
         """
         workspace_id = (found.registry or {}).get("workspace_id")
         if not workspace_id or workspace_id in self._linked:
@@ -359,7 +357,7 @@ def admin_of(
     ours = set(observed.service_emails.values())
 
     def stranger(email: str | None) -> str | None:
-        # our own account is in each workspace already, and no customer's admin, whoever asks for it
+        # our own account is in each workspace already, and no customer's admin
         return None if email and email.strip().lower() in ours else email
 
     return choose_admin(
@@ -377,7 +375,7 @@ def admin_of(
 
 
 def asked_admin(found: Detected) -> str | None:
-    """Whom the tenant manager named as admin over HTTP; from the registry where the ledger was lost."""
+    """The admin that the tenant manager named over HTTP; from the registry where the ledger was lost."""
     return (found.link or {}).get("asked_admin_email") or (found.registry or {}).get("twenty_admin_email")
 
 
@@ -406,10 +404,7 @@ def _with(conditions: Sequence[Condition], *newer: Condition) -> tuple[Condition
 
 
 def _people_with_flags(detected: Sequence[Detected], observed: Observed) -> dict[str, set[str]]:
-    """Database name → our people there whom some onboarding row may concern; by policy everybody there.
-
-    That is who has rows of their own, and all people of a workspace that has rows as a whole.
-    """
+    """Database name → our members there, by policy all members, that have onboarding rows, or whose workspace has."""
     flags = observed.flags
     places = pd.DataFrame(
         [
@@ -426,12 +421,12 @@ def _people_with_flags(detected: Sequence[Detected], observed: Observed) -> dict
     if observed.everyone:
         members = observed.twenty_members.merge(places, on=["server", "workspace_id"])
         people.append(members.rename(columns={"user_id": "twenty_user_id"})[columns])
-    everybody = pd.concat(people, ignore_index=True)
+    everyone = pd.concat(people, ignore_index=True)
     wide = places.merge(flags[flags["user_id"].isna()][["server", "workspace_id"]], on=["server", "workspace_id"])
-    concerned = everybody["twenty_user_id"].isin(set(flags["user_id"].dropna())) | everybody["database_name"].isin(
+    concerned = everyone["twenty_user_id"].isin(set(flags["user_id"].dropna())) | everyone["database_name"].isin(
         set(wide["database_name"])
     )
-    rows = everybody[concerned]
+    rows = everyone[concerned]
     return {str(name): set(users) for name, users in rows.groupby("database_name")["twenty_user_id"]}
 
 

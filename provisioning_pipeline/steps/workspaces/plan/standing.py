@@ -22,7 +22,7 @@ class Standing:
         condition: WorkspaceReady as it is now.
         closed: nothing can be done in it through Twenty.
         unfinished: it waits for its activation, which this run makes.
-        unpaid: it is made, and nobody gets further than the bill: no login can be proved.
+        unpaid: it is made, and its members get no further than the bill: no login can be proved.
         rejoins: our account was removed from it and is invited again, so that it comes back by signing in.
         again_seconds: after how long it can be gone on with, where that is known.
     """

@@ -168,12 +168,10 @@ class Detected:
     """One tenant that is somewhere: on the cluster, in the registry, or in our links.
 
     Args:
-        tenant: who it is.
         adopt: it has a database and no registry row, and policy allows to add one.
         eligible: whether it may be worked on at all.
         conditions: Detected and Registered.
-        registry: its registry row as a dictionary, or None.
-        link: our own row as a dictionary, or None.
+        registry, link: its registry row and our own row, by column name.
     """
 
     tenant: Tenant

@@ -32,11 +32,9 @@ class Reach:
 
     @property
     def everywhere(self) -> bool:
-        """Whether it is every tenant."""
         return self.tenant is None and self.tenant_prefix is None
 
     def covers(self, slug: str) -> bool:
-        """Whether the tenant with this slug is among them."""
         if self.tenant is not None:
             return slug == self.tenant
         return self.tenant_prefix is None or slug.startswith(self.tenant_prefix)

@@ -254,12 +254,10 @@ class StoredCondition:
 
 
 def is_true(type_: ConditionType, reason: Reason, message: str) -> Condition:
-    """A condition that holds."""
     return Condition(type_, Status.TRUE, reason, message)
 
 
 def is_false(type_: ConditionType, reason: Reason, message: str) -> Condition:
-    """A condition that does not hold, and why."""
     return Condition(type_, Status.FALSE, reason, message)
 
 

@@ -1,7 +1,7 @@
 """What a run will need, and what the ledger stores of it beside its outcomes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -165,8 +165,4 @@ _ADAPTER: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
 
 def record_from(document: Mapping[str, Any] | None) -> RunRecord:
     """The record as `as_json` gave it, also by an earlier version of this program."""
-    known = {name: value for name, value in (document or {}).items() if name in _FIELDS}
-    return _ADAPTER.validate_python(known)
-
-
-_FIELDS = frozenset(asdict(RunRecord()))
+    return _ADAPTER.validate_python(document or {})

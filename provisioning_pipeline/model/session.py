@@ -33,13 +33,10 @@ class WorkspaceContext:
 
     Args:
         tenant: its slug; its database name where another tenant has that slug, too.
-        database_name: its identity.
-        server: the Twenty server on which the workspace is.
         workspace_id, workspace_url: at Twenty.
         twenty_user_id: of the member; None for a member at Clerk that no run has added yet. Never None behind
             `ClerkWorkspaceMiddleware`.
         role: label of the role in Twenty that the role at Clerk stands for.
-        session: what the token says.
     """
 
     tenant: str

@@ -159,7 +159,6 @@ class DatabasePlan:
 
     @property
     def needs_work(self) -> bool:
-        """Whether anything is to be written in the tenant's database."""
         return bool(self.rows or self.activate)
 
 
@@ -176,7 +175,6 @@ class Retirement:
     """A workspace that was marked as deleted by SQL while it has members, so that these cannot sign in to the server.
 
     Args:
-        server, workspace_id, subdomain: which one.
         members: how many memberships it still has.
         database_name: of the tenant whose workspace it was, or None.
         ours: it is a tenant's, or our own account is among its members: its memberships are retired.
@@ -195,7 +193,6 @@ class TenantPlan:
     """Everything that acting for one tenant needs; small, and free of secrets.
 
     Args:
-        tenant: the one that it is for.
         changes: what will be done, for a person to read; empty means nothing is to be done.
         adopt: the registry has no row for this database yet.
         server: name of the Twenty server, or None when none can take it.
@@ -203,7 +200,6 @@ class TenantPlan:
         workspace_id: the stored workspace, when there is one.
         admin: who is to be its admin, or why that is not known.
         conditions: what observing already settled.
-        members: what is to be done for its members.
         findings: what about its members needs a person.
         withdrawals: invitations of ours to its workspace that are to end.
         store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
@@ -238,7 +234,6 @@ class TenantPlan:
 
     @property
     def needs_work(self) -> bool:
-        """Whether anything is to be done for this tenant."""
         return bool(self.changes)
 
 
@@ -306,7 +301,6 @@ class Plan:
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:
-        """The tenants for which something is to be done."""
         return tuple(tenant for tenant in self.tenants if tenant.needs_work)
 
 

@@ -99,7 +99,6 @@ class RoleRights:
     """What a role may do that opening tenant databases needs none of.
 
     Args:
-        name: the role.
         superuser: then the rest is empty: it may do everything.
         attributes: in PostgreSQL's words.
         roles: those of which it is a member, that may do more than it should.

@@ -36,7 +36,7 @@ def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
     servers = _work_by_server(plan)
     calls = sum(_twenty_calls(server, work, circumstances) for server, work in servers.items())
     clerk = circumstances.observing_clerk_calls + sum(
-        _looks_at_clerk(tenant.entry) + _writes_at_clerk(tenant.entry) for work in servers.values() for tenant in work
+        _clerk_calls(tenant.entry) for work in servers.values() for tenant in work
     )
     time = _time(servers, clerk, circumstances)
     harm = Harm(
@@ -158,7 +158,11 @@ def _first_limit(
 
 
 def _without_room(plan: Plan, room: Mapping[str, int | None]) -> Iterator[str]:
-    waiting = sum(entry.server is None and _meets_full_servers(entry) for entry in plan.tenants)
+    full = ConditionType.WORKSPACE_READY, Reason.SERVER_FULL
+    waiting = sum(
+        entry.server is None and any((known.type, known.reason) == full for known in entry.conditions)
+        for entry in plan.tenants
+    )
     if waiting:
         yield f"{waiting} new tenants wait for a place on a server"
     wanted = Counter(entry.server for entry in plan.work if entry.server is not None and _takes_room(entry))
@@ -170,13 +174,6 @@ def _without_room(plan: Plan, room: Mapping[str, int | None]) -> Iterator[str]:
 
 def _takes_room(entry: TenantPlan) -> bool:
     return any(change.takes_room for change in entry.changes)
-
-
-def _meets_full_servers(entry: TenantPlan) -> bool:
-    return any(
-        condition.type is ConditionType.WORKSPACE_READY and condition.reason is Reason.SERVER_FULL
-        for condition in entry.conditions
-    )
 
 
 # --- one tenant's work ------------------------------------------------------------------------------------------------
@@ -258,26 +255,22 @@ def _made(member: MemberPlan, *, joins: bool) -> frozenset[Change]:
 _IDS_PER_CALL: Final = 100
 
 
-def _writes_at_clerk(entry: TenantPlan) -> int:
-    """The workspace id at the organization, and the ids of members where policy says so."""
-    members = sum(STORE_AT_CLERK in member.changes for member in entry.members)
-    return (entry.store_organization is not None) + members
+def _clerk_calls(entry: TenantPlan) -> int:
+    """The ids that we store there, of the workspace and of members; and the last look at Clerk in the steps.
 
-
-def _looks_at_clerk(entry: TenantPlan) -> int:
-    """The last look at Clerk in the steps: of those who get something, once for a tenant; of who loses something, each.
-
-    It is the list of the organization's members and those of them as users; for a loss the list narrowed to the person
-    and the user, or the list alone where only the role counts.
+    We look once for a tenant at those who get something, and at each who loses something: the list of the
+    organization's members and those of them as users; for a loss the list narrowed to the person and the user, or the
+    list alone where only the role counts.
     """
-    if entry.tenant.clerk_org_id is None or entry.server is None:
-        return 0
+    stored = (entry.store_organization is not None) + sum(STORE_AT_CLERK in member.changes for member in entry.members)
+    if entry.tenant.clerk_org_id is None:
+        return stored
     getting = sum(bool(member.clerk_user_id and GIVING & set(member.changes)) for member in entry.members)
     as_admin = isinstance(entry.admin, Admin) and entry.admin.clerk_user_id and ADD_ADMIN in entry.changes
     entering = max(getting, bool(as_admin))
     lists = 1 + -(-entering // _IDS_PER_CALL) if entering else 0
     uninvited = 2 * any(withdrawal.departed for withdrawal in entry.withdrawals)
-    return lists + uninvited + sum(_looks_at_loss(member) for member in entry.members)
+    return stored + lists + uninvited + sum(_looks_at_loss(member) for member in entry.members)
 
 
 def _looks_at_loss(member: MemberPlan) -> int:

@@ -48,8 +48,6 @@ class LoginFailure:
     """A member who does not come into the right workspace without a wizard.
 
     Args:
-        database_name, slug: the tenant.
-        twenty_user_id, email: the person.
         reason: one of `LOGIN_REASONS`.
         seen: what they would see, as a sentence.
         advice: what to do about it.

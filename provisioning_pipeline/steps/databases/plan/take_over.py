@@ -121,7 +121,8 @@ def take_over(offered: Mapping[str, Candidates], policy: TakeOverPolicy) -> Take
         for name, (people, _) in sifted.items()
         if people and (total > policy.most or len(people) + offered[name].before > policy.per_tenant)
     }
-    waiting = _name_of(over)
+    lines = sorted(f"{name} {member.email}" for name, members in over.items() for member in members)
+    waiting = name_for_approval(["people of hand-made workspaces", *lines])
     held = over if over and waiting != policy.approved else {}
     return TakeOvers(
         {
@@ -180,12 +181,6 @@ def _held_back(people: Sequence[FoundMember], policy: TakeOverPolicy, name: str)
 
 def _named(people: Sequence[FoundMember]) -> str:
     return first_few([member.email for member in people], _MOST_NAMED)
-
-
-def _name_of(people: Mapping[str, Sequence[FoundMember]]) -> str:
-    """A short name of these people; another set of them has another name."""
-    lines = sorted(f"{name} {member.email}" for name, members in people.items() for member in members)
-    return name_for_approval(["people of hand-made workspaces", *lines])
 
 
 class Check(StrEnum):

@@ -36,7 +36,6 @@ class Work:
     """Accounts that came in by our password."""
 
     def entry(self, member: MemberPlan) -> RosterEntry | None:
-        """Their row in the workspace, if they are in it."""
         return self.roster.of(member.twenty_user_id, member.email)
 
 

@@ -123,7 +123,9 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         return entry
     decision = known.decisions.get(name, NOTHING)
     organization = _organization_to_store(entry, known)
-    mending = _without_decided(known.mending.get(name, ()), decision)
+    # not those about whom Clerk's word decided anything
+    decided = {member.twenty_user_id for member in decision.members} | {found.person for found in decision.findings}
+    mending = [half for half in known.mending.get(name, ()) if not {half.twenty_user_id, half.email} & decided]
     withdrawals = known.withdrawals.get(name, ()) if entry.workspace_id else ()
     left_open = name in known.links_open or name in known.roles_lent or withdrawals or name in known.lost_admins
     if decision is NOTHING and organization is None and not left_open and not mending:
@@ -171,12 +173,6 @@ def _proof(entry: TenantPlan, changes: list[Change]) -> tuple[Change, ...]:
     return (PROVE_LOGIN,) if proved else ()
 
 
-def _without_decided(mending: tuple[MemberPlan, ...], decision: MemberDecision) -> tuple[MemberPlan, ...]:
-    """Those about whom Clerk's word decided nothing."""
-    decided = {member.twenty_user_id for member in decision.members} | {found.person for found in decision.findings}
-    return tuple(member for member in mending if not {member.twenty_user_id, member.email} & decided)
-
-
 def _with_another_admin(
     entry: TenantPlan, known: KnownMembers, decision: MemberDecision, link_admin: str | None
 ) -> TenantPlan:
@@ -187,15 +183,13 @@ def _with_another_admin(
         return entry
     admin = known.another_admin(entry, None if replaced or lost is None else lost.clerk_user_id)
     admin = _doubt(admin, decision) or admin
-    gone = lost.user_id if lost and lost.harmed else None
     if isinstance(admin, Admin):
-        changes = [ADD_ADMIN, CLEAR_ONBOARDING, *_proof(entry, [ADD_MEMBER])]
-        changes = list(dict.fromkeys([*_before_proof(entry), *changes]))
-        return replace(entry, admin=admin, lost_admin=link_admin, changes=tuple(changes))
-    if gone is None:
+        changes = [*_before_proof(entry), ADD_ADMIN, CLEAR_ONBOARDING, *_proof(entry, [ADD_MEMBER])]
+        return replace(entry, admin=admin, lost_admin=link_admin, changes=tuple(dict.fromkeys(changes)))
+    if lost is None or not lost.harmed:
         # the workspace has an admin of ours all the same
         return entry
-    entry = replace(entry, admin=admin, lost_admin=gone)
+    entry = replace(entry, admin=admin, lost_admin=lost.user_id)
     if known.goes_on_without(entry, admin):
         return entry
     unknown = is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message)

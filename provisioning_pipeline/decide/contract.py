@@ -32,7 +32,6 @@ class Verdict:
     """What a contract allows, and why.
 
     Args:
-        decision: what is allowed.
         differences: what is otherwise than on the server that was measured; each ends a sentence that begins with
             the server.
         missing: what is needed and not there.

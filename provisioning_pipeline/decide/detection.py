@@ -170,7 +170,6 @@ class Detected:
     Args:
         adopt: it has a database and no registry row, and policy allows to add one.
         eligible: whether it may be worked on at all.
-        conditions: Detected and Registered.
         registry, link: its registry row and our own row, by column name.
     """
 

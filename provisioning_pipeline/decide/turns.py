@@ -47,10 +47,8 @@ def take_turns(
     """Pick at most so many of the due tenants that no run is at.
 
     Args:
-        due: database name → why it is due.
         turns: of those that were due before; the others are due since now.
         runs: work → the last run of it that Dagster knows.
-        asker: the sensor that asks.
     """
     begins = {name: _begins(turns.get(name, Turn(now)), cause, runs, asker, waits) for name, cause in due.items()}
     order = sorted(begins, key=lambda name: (begins[name][0], name))

@@ -119,11 +119,8 @@ class RefusalKind:
     """What makes two refusals the same kind, which is counted once an hour. Empty texts: not known, or many.
 
     Args:
-        hour: in which they were.
         reason: a `KeyRefusal`, or a word of a later version.
-        status: HTTP status of the answer.
         api_key_id: whose key; empty where it was no valid one.
-        address: of the connection.
         route: method and pattern of the path.
         tenant: as it was asked for.
     """

@@ -58,7 +58,6 @@ class Forecast:
         why: the first limit in words, with its figures.
         cut_names: subdomains that will differ from their slugs.
         aging: workspaces that Twenty's clean-up deletes within two days.
-        harm: removals and demotions against the budget.
     """
 
     clerk_calls: int
@@ -80,7 +79,6 @@ class Circumstances:
         observing_clerk_calls: that making this plan took, direct looks included; the run makes them again.
         clerk_calls_per_10_seconds: that a run may make.
         clerk_calls_at_once: how many of them before the limit makes us wait.
-        twenty_concurrency, tenant_concurrency: as in the settings.
         harm_allowed: removals and demotions that a run may make in all.
         reading_seconds: that making this plan took.
         seconds_of_change: server → change → what one adds to a run there, as the last runs showed; defaults where it
@@ -121,11 +119,8 @@ class RunRecord:
     Args:
         looked_at: tenants that the run looked at; None until it has planned.
         in_dagster: Dagster knows the run by this id.
-        whole: it looked at all tenants.
         aside: tenants that were excluded at its end.
-        drift: differences that it found.
         forecast: what we expected before it began.
-        waiting: what waits for approval.
         approved: an operator approved removals and demotions beyond the budget.
         calls: how often each operation was called; the sums are per system.
         emails: invitations that Twenty sent because of it.

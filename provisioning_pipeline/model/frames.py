@@ -193,7 +193,6 @@ class ClerkSnapshot:
     """Clerk at one time; its lists are read one beside the other, so that one may know a person that another does not.
 
     Args:
-        organizations, memberships, users: ORGANIZATIONS, MEMBERSHIPS, CLERK_USERS.
         asked: the organizations whose members were read; None: those of the whole instance.
         unread: organization id → why its members could not be read; there are no rows of it in `memberships`.
         fault: why nothing could be read at all.

@@ -150,7 +150,6 @@ class Versions:
     """What a run was made with.
 
     Args:
-        program, dagster, python: versions.
         servers: Twenty server → the version that it says it has, or None.
     """
 

@@ -82,7 +82,6 @@ class StepOrder:
     """The order in which a version of Twenty looks for something to show; the first match is the status.
 
     Args:
-        name: the version.
         statuses: first to last, COMPLETED at the end.
         activating: the workspace's activation statuses that show WORKSPACE_ACTIVATION.
         with_plan: of those that rows tell, the ones that are shown only where billing requires a plan.

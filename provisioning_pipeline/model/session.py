@@ -130,7 +130,6 @@ class Refused(Exception):
     """A request that is not let through.
 
     Args:
-        why: the word for it.
         detail: a sentence for the caller, which repeats nothing of the token.
     """
 

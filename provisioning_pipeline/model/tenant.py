@@ -71,7 +71,6 @@ class MemberPlan:
         email: of their Twenty account, lower case; the one Clerk verified, where they have no account yet.
         first_name, last_name: as Clerk has them; may both be empty.
         role: label of the role that they are to have.
-        twenty_user_id: their account, where it is known.
         changes: in order; never empty.
         why: for a harmful change, what Clerk said, for a person to read; for another, on what it depends.
         changed_at: when Clerk says that it changed, in milliseconds since 1970; None when that is not known.
@@ -141,7 +140,6 @@ class DatabasePlan:
         settled: nothing is to be done, so that the database needs no look until it is written to.
         rows: onboarding rows to remove.
         activate: workspaces to set to ACTIVE.
-        hand_made: workspaces that were inserted by SQL.
         known_at_clerk: e-mails of their members that Clerk knows.
         after: what holds once this is done.
         told: which of its members are not taken over, and why; in sentences, empty where there are none.
@@ -175,7 +173,6 @@ class Retirement:
     """A workspace that was marked as deleted by SQL while it has members, so that these cannot sign in to the server.
 
     Args:
-        members: how many memberships it still has.
         database_name: of the tenant whose workspace it was, or None.
         ours: it is a tenant's, or our own account is among its members: its memberships are retired.
     """
@@ -199,7 +196,6 @@ class TenantPlan:
         subdomains: candidates in order of preference, each valid under Twenty's rules.
         workspace_id: the stored workspace, when there is one.
         admin: who is to be its admin, or why that is not known.
-        conditions: what observing already settled.
         findings: what about its members needs a person.
         withdrawals: invitations of ours to its workspace that are to end.
         store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
@@ -265,7 +261,6 @@ class Plan:
         waiting: the removals and demotions that wait for approval, or None.
         approved: removals and demotions beyond the budget are in it, because an operator approved them by name.
         notes: what about the whole run a person should know.
-        clerk: how much of Clerk was read.
         dropped: databases that were looked into once and are no more.
         left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
         given_up: (database name, Clerk user) of intents that brought no one into a workspace.

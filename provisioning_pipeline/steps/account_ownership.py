@@ -25,7 +25,6 @@ async def unproved(
 
     Args:
         scope: the tenant in which it would get something.
-        user_id: the account at Twenty.
         clerk_user_id: whose it is to be.
         is_ours: whether our password lets in, where a call has told that just now.
 

@@ -61,7 +61,6 @@ class ChainResult:
     """What the steps of one tenant came to.
 
     Args:
-        conditions: what was settled, for the ledger.
         failed: a step did not get through, so later steps were not begun.
         defect: an unforeseen error, as `file:line ErrorName`; the run must fail for it in the end.
         again_seconds: after how long another try can succeed, where that is known.

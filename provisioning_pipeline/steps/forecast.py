@@ -184,7 +184,6 @@ class _Work:
     """One tenant's work at Twenty.
 
     Args:
-        entry: its plan.
         admin_as_member: the part of the plan that is about the admin as a member.
         admin_joins: the admin is outside the workspace.
         made: what will be done for each member.

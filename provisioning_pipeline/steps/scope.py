@@ -165,7 +165,6 @@ class AtClerk:
         asked: the Clerk users that we asked about.
         roles: Clerk user → their role in the organization, of all its members.
         emails: Clerk user → their verified primary e-mail, if they have one.
-        banned: those who are banned.
         asked_at: when, by the monotonic clock.
     """
 
@@ -186,7 +185,6 @@ class Scope:
 
     Args:
         twenty: the tenant's Twenty server; None where no server can take it, so that no step on one is taken.
-        own_database: opens the tenant's own database, to write there.
     """
 
     plan: TenantPlan

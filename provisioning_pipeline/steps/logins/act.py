@@ -48,9 +48,7 @@ class LoginFailure:
     """A member who does not come into the right workspace without a wizard.
 
     Args:
-        reason: one of `LOGIN_REASONS`.
         seen: what they would see, as a sentence.
-        advice: what to do about it.
     """
 
     database_name: str

@@ -32,7 +32,6 @@ class TakeOverPolicy:
     """What the operator decided about people that only a tenant database names.
 
     Args:
-        wanted: they come over at all.
         domains: in lower case; addresses there may come over into any tenant.
         managers: roles of PostgreSQL that are the tenant manager's; from a database of another role no one comes over.
         per_tenant: people who may come over into one tenant by themselves, over all time.
@@ -70,8 +69,6 @@ class TakeOver:
     """Who comes over into one tenant.
 
     Args:
-        people: by this run.
-        waits: others do not, until an operator approves them.
         told: who stays out and why, as sentences; empty when all come.
     """
 
@@ -85,9 +82,7 @@ class TakeOvers:
     """Who comes over in one run.
 
     Args:
-        by_database: for each database that offered people.
         waiting: name of what waits for approval, or None.
-        people: how many wait.
         approved: those beyond the budget are in it, because an operator approved them by name.
     """
 

@@ -106,7 +106,6 @@ class DatabasePolicy:
         everyone: also rows of people who are not ours.
         mend: a whole workspace that was left in PENDING_CREATION is set to ACTIVE.
         take_over: which members of a workspace inserted by SQL, unknown to Clerk, become members of the proper one.
-        default_role: label of the role in Twenty that they get.
         most_rows: of one table that are read in each.
     """
 

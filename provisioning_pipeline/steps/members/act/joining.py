@@ -81,7 +81,6 @@ class Newcomer:
 
     Args:
         email: of their account, lower case.
-        twenty_user_id: their account, where it is known.
         first_name, last_name: for a record that is made by SQL; a join makes one without a name.
         change: what the join is recorded as, with what detail.
     """

@@ -62,7 +62,6 @@ class MemberDecision:
 
     Args:
         members: people with at least one change, by Clerk user id.
-        findings: what needs a person.
         replace_admin: Twenty user ids that can no longer stand for the tenant's admin.
     """
 

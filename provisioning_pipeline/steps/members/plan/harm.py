@@ -27,7 +27,6 @@ class Weighed:
         decisions: what is beyond the budget is taken out of them and reported as a finding.
         waiting: name of the plan that waits for approval, or None.
         approved: what was over the budget was approved by name.
-        people: how many removals and demotions wait.
     """
 
     decisions: Mapping[str, MemberDecision]
@@ -132,7 +131,6 @@ def lost_admins(admins: pd.DataFrame, people: People, desired: pd.DataFrame) -> 
 
     Args:
         admins: frame with the columns of `STORED_ADMINS`.
-        people: everything that is known about members.
         desired: rows of `desired_members`.
     """
     accounts = set(admins["admin_user_id"])

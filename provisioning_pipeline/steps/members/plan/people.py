@@ -33,10 +33,6 @@ class People:
     """Everything that is known about members; the frames are those of `model.frames`.
 
     Args:
-        workplaces: frame with the columns of `WORKPLACES`.
-        memberships, clerk_users: Clerk's side.
-        twenty_users, twenty_members: Twenty's side.
-        user_links, member_links: ours.
         service_users: server → user ids of our account there; they are never touched.
         complete: Clerk's answer is proved whole; otherwise no one is missed.
         departures: (organization, Clerk user) → what a direct look at that person confirmed.
@@ -284,7 +280,6 @@ def with_intents(people: People, intents: pd.DataFrame) -> People:
     """The same, with a member link for everyone inside that an intent names.
 
     Args:
-        people: everything that is known.
         intents: frame with the columns of `MEMBER_INTENTS`.
     """
     if intents.empty:

@@ -47,7 +47,6 @@ class LostAdmin:
     """A stored admin who does not stand for the tenant.
 
     Args:
-        user_id: their Twenty user id.
         clerk_user_id: who that is at Clerk, where the ledger knows.
         harmed: the workspace has no admin of ours by it; else it has one who is no longer named as admin.
     """
@@ -64,7 +63,6 @@ class KnownMembers:
     Args:
         matches: database name → organization, of every tenant that may be worked on.
         unread: database name → why its members could not be read.
-        decisions: database name → decision.
         stored_workspaces: organization → the workspace id in its metadata at Clerk.
         store_workspace_id: policy: keep it there.
         seen: database names whose members were compared at least once.
@@ -336,7 +334,6 @@ class OurPeople:
     """The members of one tenant that we look after without Clerk.
 
     Args:
-        service: user ids of our own account on the server.
         admin_user_id: the stored admin of a tenant without an organization, else None.
         admin: the same person with a name, where the registry tells one.
         taken_over: user ids of members of its workspace inserted by SQL that Clerk does not know.
@@ -356,7 +353,6 @@ def half_members(
     """Database name → memberships of its workspace with which no one comes in.
 
     Args:
-        places: (server, workspace id) → database name.
         half, members: frames with the columns of `HALF_MEMBERS` and `TWENTY_MEMBERS`.
     """
     broken = half[half["record"].isin(BROKEN_RECORDS)]

@@ -48,10 +48,8 @@ class Observed:
     """What planning looks at besides the detected tenants; the frames are those of `model.frames`.
 
     Args:
-        servers, workspaces, flags: frames.
         looks: database name → look into the tenant's own database, where it was worth one.
         service_users: server → user ids of our account there.
-        service_emails: server → the e-mail of our account there.
         service_access: frame; in which workspaces our account may do something.
         organizations: database name → its organization at Clerk, or why none can be told.
         holders, users: who may be admin, for the organizations of tenants that lack one.

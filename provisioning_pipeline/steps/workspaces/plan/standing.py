@@ -19,7 +19,6 @@ class Standing:
     """How a tenant's workspace stands.
 
     Args:
-        condition: WorkspaceReady as it is now.
         closed: nothing can be done in it through Twenty.
         unfinished: it waits for its activation, which this run makes.
         unpaid: it is made, and its members get no further than the bill: no login can be proved.
@@ -48,8 +47,6 @@ def standing_of(
     Args:
         row: of `WORKSPACES`, or None where the server knows no such workspace.
         access: our account's row of `SERVICE_ACCESS` there, or None where it is neither member nor invited.
-        slug: of the tenant.
-        account: the e-mail of our account.
     """
     if row is None or row["deleted"]:
         text = (

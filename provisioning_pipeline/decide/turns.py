@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from provisioning_pipeline.model.turn import LastRun, Turn
+from provisioning_pipeline.model.history import LastRun, Turn
 
 CLAIMED_SECONDS = 60.0
 """A launch that another sensor asked for counts so long though Dagster has no run of it yet."""

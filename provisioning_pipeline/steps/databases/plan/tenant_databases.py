@@ -277,7 +277,9 @@ def with_database(
     repaired = rows[:_MOST_REMOVED] if policy.rows == "repair" else ()
     mended = tuple(found.workspace_id for found in left_pending) if policy.mend else ()
     members = tuple(_member(found, entry, policy) for found in over.people)
-    waits = over.waits or (policy.take_over.wanted and not served and _waits(entry, look, people))
+    # also those who may not come over in this run: Clerk does not say, or there is no workspace for them
+    may_come = served or _may_come_over(entry, people)
+    waits = over.waits or (policy.take_over.wanted and not may_come and bool(_candidates(entry, look, people)))
     uncertain = people.unread and any(flag.value is True for flag in look.flags)
     later = len(rows) - len(repaired) if repaired else 0
     after = (
@@ -356,11 +358,6 @@ def _candidates(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> tupl
 
 def _may_come_over(entry: TenantPlan, people: PeopleOfDatabase) -> bool:
     return people.at_clerk is not None and entry.server is not None and workspace_usable(entry)
-
-
-def _waits(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> bool:
-    """Whether people may come over, but not in this run: Clerk does not say, or there is no workspace for them."""
-    return not _may_come_over(entry, people) and bool(_candidates(entry, look, people))
 
 
 def _member(found: FoundMember, entry: TenantPlan, policy: DatabasePolicy) -> MemberPlan:

@@ -182,7 +182,8 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
         if not inside:
             return
     changes = [
-        *_joining(row, inside=inside),
+        *([] if inside else [ADD_MEMBER]),
+        *([] if account and row["by_link"] and row["linked_account"] == account else [LINK_MEMBER]),
         *([MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
         *_naming(row),
         *_role_change(row, ownership, inside=inside),
@@ -221,7 +222,9 @@ def _report_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Eviden
     inside, current, target = bool(row["inside"]), row["current_role"], row["target"]
     if not inside:
         keeps = f"So they are neither added as {target} nor invited."
-        if _is_invited_by_others(row, evidence, people):
+        known = people.invitations
+        invited = (known["database_name"] == row["database_name"]) & (known["email"] == evidence.email)
+        if (invited & ~known["ours"].astype(bool)).any():
             keeps += _INVITED_BY_OTHERS
     elif current == target:
         keeps = f"They keep the role {target}."
@@ -237,12 +240,6 @@ _INVITED_BY_OTHERS: Final = (
     " Somebody else has invited this address to the workspace, though, and whoever has the account joins by signing "
     "in: withdraw that in Twenty (Settings > Members) unless it is theirs."
 )
-
-
-def _is_invited_by_others(row: Mapping[str, Any], evidence: Evidence, people: People) -> bool:
-    known = people.invitations
-    found = (known["database_name"] == row["database_name"]) & (known["email"] == evidence.email)
-    return bool((found & ~known["ours"].astype(bool)).any())
 
 
 def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
@@ -276,13 +273,6 @@ def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
             "delete the wrong row of provisioning.user_link.",
         )
     return None
-
-
-def _joining(row: Mapping[str, Any], *, inside: bool) -> Iterator[Change]:
-    if not inside:
-        yield ADD_MEMBER
-    if not row["by_link"] or row["linked_account"] != row["account"] or row["account"] is None:
-        yield LINK_MEMBER
 
 
 def _naming(row: Mapping[str, Any]) -> Iterator[Change]:

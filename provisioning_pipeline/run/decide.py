@@ -50,7 +50,6 @@ from provisioning_pipeline.steps.databases.plan.tenant_databases import (
 from provisioning_pipeline.steps.members.plan.decisions import (
     Join,
     MemberDecision,
-    MemberKey,
     accounts_that_matter,
     decide_members,
     is_our_own_doing,
@@ -60,6 +59,7 @@ from provisioning_pipeline.steps.members.plan.decisions import (
 from provisioning_pipeline.steps.members.plan.harm import Weighed, lost_admins, stored_admins, weigh
 from provisioning_pipeline.steps.members.plan.people import (
     INVITATIONS_OF_TENANTS,
+    MemberKey,
     People,
     accounts_of,
     desired_members,

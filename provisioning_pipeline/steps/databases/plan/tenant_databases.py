@@ -42,12 +42,7 @@ from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REM
 
 
 def evidence_under(policy: str, evidence: str) -> str:
-    """What is to be stored of a look: as long as it is the same, another look would come to the same end.
-
-    Args:
-        policy: what of the operator's policy the look depends on.
-        evidence: as it was read before the look.
-    """
+    """What is to be stored of a look: as long as it is the same, another look would come to the same end."""
     return f"{evidence} {policy}"
 
 
@@ -94,7 +89,6 @@ _MOST_REMOVED = 1_000
 """Rows of one tenant database that one run removes; the next one goes on."""
 _UNREAD = frozenset({Reason.DATABASE_UNREACHABLE, Reason.TENANT_DATABASE_UNSAFE, Reason.TENANT_DATABASE_TOO_LARGE})
 """Nothing of it was read. The first may pass by itself; the others stay until the database is written to."""
-_NO_ONE = TakeOver()
 
 
 @dataclass(frozen=True)
@@ -235,28 +229,22 @@ def with_databases(
         and (found := _candidates(entry, looks[name], people[name]))
     }
     overs = take_over(offered, policy.take_over) if offered else TakeOvers()
-    planned = {
-        entry.tenant.database_name: with_database(
-            entry,
-            looks[entry.tenant.database_name],
-            people[entry.tenant.database_name],
-            policy,
-            overs.by_database.get(entry.tenant.database_name, TakeOver()),
-            served=entry.tenant.database_name in served,
-        )
-        for entry in looked
-    }
+    planned = {}
+    for entry in looked:
+        name = entry.tenant.database_name
+        over = overs.by_database.get(name, TakeOver())
+        planned[name] = _with_database(entry, looks[name], people[name], policy, over, served=name in served)
     return tuple(planned.get(entry.tenant.database_name, entry) for entry in entries), overs
 
 
-def with_database(
+def _with_database(
     entry: TenantPlan,
     look: Look,
     people: PeopleOfDatabase,
     policy: DatabasePolicy,
-    over: TakeOver = _NO_ONE,
+    over: TakeOver,
     *,
-    served: bool = False,
+    served: bool,
 ) -> TenantPlan:
     """The tenant's plan with what is to be done in its database, and by reason of what is there.
 

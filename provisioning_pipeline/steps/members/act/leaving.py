@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Door, Token
+from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
 from provisioning_pipeline.clients.twenty.members import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -17,17 +17,7 @@ from provisioning_pipeline.steps.scope import Scope
 _MOST_NAMED = 5
 
 
-async def see_to_api_keys(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
-    """The same as `_see_to`; what Twenty refuses about keys keeps no member in the workspace."""
-    try:
-        return await _see_to(work, member, entry)
-    except Fault as fault:
-        if fault.kind is not FaultKind.TENANT:
-            raise
-        return f"its API keys were not seen to: {fault.message}"
-
-
-async def _see_to(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
+async def _see_to_api_keys(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
     """Report the keys that this person may have made, or revoke them where policy says so; told as a clause.
 
     These are the workspace's living keys that were made since they became a member, if they have or had another role
@@ -44,23 +34,15 @@ async def _see_to(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
     keys = [key for key in await scope.client.api_keys(door) if since is None or key.created_at >= since]
     if not keys:
         return "no living API key was made since they became a member"
+    count = "1 API key" if len(keys) == 1 else f"{len(keys)} API keys"
+    made = f"{count} made since they became a member, by whom Twenty does not record,"
+    named = first_few([f"{key.name} ({key.created_at:%Y-%m-%d})" for key in keys], _MOST_NAMED)
     if scope.settings.members_gone_api_keys != "revoke":
-        return (
-            f"{_counted(keys)} made since they became a member, by whom Twenty does not record, still "
-            f"{'work' if len(keys) > 1 else 'works'}: {_named(keys)}"
-        )
+        return f"{made} still {'work' if len(keys) > 1 else 'works'}: {named}"
     for key in keys:
         async with scope.change(REVOKE_API_KEY, f"{key.name}, made {key.created_at:%Y-%m-%d %H:%M} UTC"):
             await scope.client.revoke_api_key(door, key.id)
-    return f"{_counted(keys)} made since they became a member, by whom Twenty does not record, revoked: {_named(keys)}"
-
-
-def _counted(keys: list[ApiKey]) -> str:
-    return "1 API key" if len(keys) == 1 else f"{len(keys)} API keys"
-
-
-def _named(keys: list[ApiKey]) -> str:
-    return first_few([f"{key.name} ({key.created_at:%Y-%m-%d})" for key in keys], _MOST_NAMED)
+    return f"{made} revoked: {named}"
 
 
 async def leave(work: Work, member: MemberPlan) -> None:
@@ -99,7 +81,13 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         return
     token = await _token_before(scope, account, door)
     await must_still_be_gone(scope, member)
-    keys = await see_to_api_keys(work, member, entry)
+    try:
+        keys = await _see_to_api_keys(work, member, entry)
+    except Fault as fault:
+        # what Twenty refuses about keys keeps no member in the workspace
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        keys = f"its API keys were not seen to: {fault.message}"
     async with scope.change(REMOVE_MEMBER, member.why) as learnt:
         # an open invitation would let them in again at their next login
         await scope.client.withdraw_invitations(door, entry.email)

@@ -370,8 +370,6 @@ def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> N
         )
 
 
-MemberKey = tuple[str, str]
-"""(database name, Clerk user)."""
 _AT_ONCE: Final = timedelta(seconds=60)
 """Twenty gives the role right after the membership; a crowd that joins at once takes longer."""
 

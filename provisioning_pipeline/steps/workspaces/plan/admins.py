@@ -18,23 +18,20 @@ def unread_organizations(clerk: ClerkSnapshot, matches: Mapping[str, Match]) -> 
     found: dict[str, tuple[Reason, str]] = {}
     for name, match in matches.items():
         organization = match.organization_id
-        if organization is None:
-            if clerk.fault and match.reason is None:
-                # we cannot say whether there is one
-                found[name] = (clerk.fault.reason, clerk.fault.message)
+        if organization is None and match.reason is not None:
             continue
-        fault = clerk.fault or clerk.unread.get(organization)
+        # without an organization we cannot say whether there is one
+        fault = clerk.fault or clerk.unread.get(organization or "")
         if fault:
-            found[name] = (fault.reason, fault.message)
-        elif clerk.asked is None and organization not in known:
-            found[name] = (
-                (
-                    Reason.ORGANIZATION_MISSING,
-                    f"Clerk knows no organization {organization}. Correct clerk_org_id in the registry.",
-                )
-                if clerk.doubt is None
-                else (Reason.CLERK_READ_INCOMPLETE, f"Clerk did not name organization {organization}: {clerk.doubt}")
-            )
+            found[name] = fault.reason, fault.message
+        elif organization is None or clerk.asked is not None or organization in known:
+            continue
+        elif clerk.doubt is None:
+            told = f"Clerk knows no organization {organization}. Correct clerk_org_id in the registry."
+            found[name] = Reason.ORGANIZATION_MISSING, told
+        else:
+            told = f"Clerk did not name organization {organization}: {clerk.doubt}"
+            found[name] = Reason.CLERK_READ_INCOMPLETE, told
     return found
 
 

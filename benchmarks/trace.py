@@ -10,10 +10,8 @@ starts. What counts:
   bodies, class bodies, the sandbox and the client for others' programs do not count;
 - functions: distinct code objects in them, comprehensions and lambdas left out, however often each runs;
 - rooms: the packages right below `provisioning_pipeline`; a module there counts as a room of its own;
-- changes of layer: a function is met for the first time below its nearest caller in the product. Read in the order in
-  which functions are first met, each pair (file of the caller, room of the callee) that crosses from one room into
-  another counts once: as often does a reader leave the room of the file that they read. What a coroutine's caller is,
-  its frames say: whoever awaits it.
+- changes of layer: whoever opens the files one after the other, each where it is first needed, leaves one room for
+  another so often.
 
 The figures vary by a few from run to run, since what waits for what does.
 """
@@ -25,6 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -45,27 +44,27 @@ class Trace:
 
     Args:
         functions: code objects, each with its file below the package.
-        changes: (file of the caller, room of the callee).
     """
 
     functions: dict[CodeType, str] = field(default_factory=dict)
-    changes: dict[tuple[str, str], None] = field(default_factory=dict)
 
     @property
     def files(self) -> list[str]:
         """Each once."""
         return list(dict.fromkeys(self.functions.values()))
 
-    def by_room(self) -> dict[str, tuple[int, int, int]]:
-        """Room → files, functions, and how often one is led out of it."""
+    @property
+    def changes(self) -> int:
+        """How often two files that are met one after the other are in different rooms."""
+        return sum(room(before) != room(after) for before, after in pairwise(self.files))
+
+    def by_room(self) -> dict[str, tuple[int, int]]:
+        """Room → files and functions."""
         files: defaultdict[str, set[str]] = defaultdict(set)
-        functions, out = Counter[str](), Counter[str]()
+        functions = Counter(map(room, self.functions.values()))
         for file in self.functions.values():
             files[room(file)].add(file)
-            functions[room(file)] += 1
-        for caller, _ in self.changes:
-            out[room(caller)] += 1
-        return {name: (len(files[name]), functions[name], out[name]) for name in sorted(files)}
+        return {name: (len(files[name]), functions[name]) for name in sorted(files)}
 
     def enter(self, frame: FrameType, event: str, _: Any) -> None:
         """What `sys.setprofile` calls."""
@@ -77,11 +76,6 @@ class Trace:
         code = frame.f_code
         if code.co_name not in _INSIDE_OTHERS and "__qualname__" not in code.co_names:
             self.functions[code] = file
-        caller = frame.f_back
-        while caller is not None and file_of(caller.f_code) is None:
-            caller = caller.f_back
-        if caller is not None and room(came_from := str(file_of(caller.f_code))) != room(file):
-            self.changes[came_from, room(file)] = None
 
 
 _FILES: dict[str, str | None] = {}
@@ -131,10 +125,11 @@ def trace_one_new_tenant() -> Trace:
 def main() -> None:
     """Print it."""
     trace = trace_one_new_tenant()
-    print(f"{'room':<16}{'files':>7}{'functions':>11}{'led out':>9}")
-    for name, (files, functions, out) in trace.by_room().items():
-        print(f"{name:<16}{files:>7}{functions:>11}{out:>9}")
-    print(f"{'together':<16}{len(trace.files):>7}{len(trace.functions):>11}{len(trace.changes):>9}")
+    print(f"{'room':<16}{'files':>7}{'functions':>11}")
+    for name, (files, functions) in trace.by_room().items():
+        print(f"{name:<16}{files:>7}{functions:>11}")
+    print(f"{'together':<16}{len(trace.files):>7}{len(trace.functions):>11}")
+    print(f"{trace.changes} changes of layer")
     if "--files" in sys.argv:
         for file in trace.files:
             print(file)

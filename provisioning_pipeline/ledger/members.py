@@ -10,7 +10,7 @@ from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE
-from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame, with_shared_values
+from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame, frame_with_shared_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Members:
             """,
             [names, names],
         )
-        return frame(MEMBER_LINKS, with_shared_values(rows))
+        return frame_with_shared_values(MEMBER_LINKS, rows)
 
     async def intents(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
         """People that we began to let in and have not linked, in all or some tenants; columns of `MEMBER_INTENTS`."""

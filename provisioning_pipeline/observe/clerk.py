@@ -15,7 +15,7 @@ from provisioning_pipeline.model.frames import (
     ORGANIZATIONS,
     ClerkSnapshot,
     frame,
-    with_shared_values,
+    frame_with_shared_values,
 )
 from provisioning_pipeline.model.people import Departure
 
@@ -40,7 +40,7 @@ async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
             doubts.append(f"Clerk answers without a single {name}, which removes nobody.")
     return ClerkSnapshot(
         frame(ORGANIZATIONS, organizations.rows),
-        frame(MEMBERSHIPS, with_shared_values(memberships.rows)),
+        frame_with_shared_values(MEMBERSHIPS, memberships.rows),
         frame(CLERK_USERS, users.rows),
         asked=None,
         doubt=_together(doubts),

@@ -23,7 +23,7 @@ from provisioning_pipeline.model.frames import (
     WORKSPACES,
     TwentySnapshot,
     frame,
-    with_shared_values,
+    frame_with_shared_values,
 )
 from provisioning_pipeline.settings import TwentyServer
 
@@ -72,7 +72,7 @@ async def twenty_servers(
         servers=frame(SERVERS, rows),
         workspaces=frame(WORKSPACES, workspaces),
         flags=frame(FLAGS, flags),
-        members=frame(TWENTY_MEMBERS, with_shared_values(members)),
+        members=frame_with_shared_values(TWENTY_MEMBERS, members),
         users=frame(TWENTY_USERS, users),
         service_users=service_users,
         service_access=frame(SERVICE_ACCESS, service_access),

@@ -1,7 +1,8 @@
 """Opens every remote system of the settings, once, in the one mode (dry or not) that a run has."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from psycopg import Error
@@ -117,6 +118,24 @@ async def _settle(journal: Journal) -> None:
         await to_the_end(journal.settle())
 
 
+_RARE = (50_000, 20, 100)
+
+
+@contextmanager
+def _rare_garbage_collection() -> Iterator[None]:
+    """Hundreds of thousands of rows are made here and none is a cycle: looking for cycles among them took seconds."""
+    before = gc.get_threshold()
+    if before == _RARE:
+        # others of this process are connected, and the first of them puts back what was before
+        yield
+        return
+    gc.set_threshold(*_RARE)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 @asynccontextmanager
 async def connect(
     settings: Settings, *, dry_run: bool, logins: bool = False, known: KnownServers | None = None
@@ -127,6 +146,7 @@ async def connect(
     `known`, which is added to, what was learnt of the servers holds from one connection to the next.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(_rare_garbage_collection())
         # one for each tenant that is worked on, and two for everything else
         registry_database = await stack.enter_async_context(
             ledger_database(

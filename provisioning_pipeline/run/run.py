@@ -1,10 +1,9 @@
 """The main flow, for the command line, for Dagster and for tests."""
 
-import gc
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.summary import Summary, TenantLine
 from provisioning_pipeline.run.admit import admit
-from provisioning_pipeline.run.ask import answering
 from provisioning_pipeline.run.conclude import conclude
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.decide import decide
-from provisioning_pipeline.run.observe import observe
+from provisioning_pipeline.run.observe import answering, observe
 from provisioning_pipeline.run.record import foretell, open_ledger, record_plan, run_under_way
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.run.state import OBSERVING, Run, Totals, ends_the_run
@@ -147,7 +145,7 @@ async def plan(
     """
     names = sorted({name.strip() for name in tenants}) or None
     try:
-        with ends_the_run("PostgreSQL refused to be read"), _rare_garbage_collection():
+        with ends_the_run("PostgreSQL refused to be read"):
             seen = await observe(connections, names, by_hand=by_hand, approved=approved)
             decided = await answering(connections, decide(seen, connections.settings, approved))
     except MemoryError:
@@ -233,21 +231,3 @@ class Applied:
     def broken(self) -> bool:
         """The run itself failed: an unforeseen error, or not one server could be used."""
         return bool(self.totals.defects) or self.totals.no_server_usable
-
-
-_RARE = (50_000, 20, 100)
-
-
-@contextmanager
-def _rare_garbage_collection() -> Iterator[None]:
-    """Hundreds of thousands of rows are made here and none is a cycle: looking for cycles among them took seconds."""
-    before = gc.get_threshold()
-    if before == _RARE:
-        # another plan is being made in this process, which will put back what was before
-        yield
-        return
-    gc.set_threshold(*_RARE)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)

@@ -24,8 +24,7 @@ async def work(
         RunFault: when the ledger is lost on the way; nobody works on without it, and the next run goes on.
     """
 
-    async def one(entry: TenantPlan) -> ChainResult | None:
-        taken = [step for step in steps_for(entry) if only is None or op_of(step, entry) in only]
+    async def one(entry: TenantPlan, taken: Sequence[Step]) -> ChainResult:
         steps = [step for step in taken if step.where is Where.SERVER]
         results: list[ChainResult] = []
         async with run.under_way:
@@ -36,8 +35,6 @@ async def work(
                             results.append(await run_steps(scope_of(run.connections, entry, run.run_id), [step]))
             if steps:
                 results.append(await _chain(run, scope_of(run.connections, entry, run.run_id), steps))
-        if not results:
-            return None
         result = together(results)
         # outside the places, so that the next tenant begins meanwhile
         await _store(run, result, tried=result.failed or not steps or steps[-1] is server_steps(entry)[-1])
@@ -45,9 +42,11 @@ async def work(
             progress(entry, result)
         return result
 
+    wanted = (
+        (entry, [step for step in steps_for(entry) if only is None or op_of(step, entry) in only]) for entry in plans
+    )
     with ends_the_run("PostgreSQL refused"):
-        results = await all_of(one(entry) for entry in plans)
-    return [result for result in results if result is not None]
+        return await all_of(one(entry, taken) for entry, taken in wanted if taken)
 
 
 async def _chain(run: Run, scope: Scope, steps: Sequence[Step]) -> ChainResult:

@@ -59,6 +59,12 @@ def test_when_twenty_takes_the_activation_again_is_told_in_universal_time_and_ke
     assert "2026-11-29 12:05:05 UTC" in found.condition.message
 
 
+@pytest.mark.parametrize(("free_in", "waits"), [(305.0, True), (281.0, True), (280.0, False), (60.0, False)])
+def test_a_run_waits_for_an_activation_that_was_begun_just_now(free_in: float, waits: bool) -> None:
+    found = standing(activation_status="ONGOING_CREATION", free_in=free_in, free_at=FREE_AT)
+    assert (found.unfinished, found.closed) == (waits, not waits)
+
+
 @pytest.mark.parametrize("free_in", [0.0, -1.0, None])
 def test_an_activation_whose_time_has_come_is_made_by_this_run(free_in: float | None) -> None:
     found = standing(activation_status="ONGOING_CREATION", free_in=free_in)

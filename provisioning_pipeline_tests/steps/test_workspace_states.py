@@ -359,7 +359,7 @@ def test_nobody_waits_for_an_activation_that_was_stopped_and_it_is_called_again_
 def test_an_activation_that_stops_while_a_run_is_at_it_is_given_up_soon_and_tried_again_in_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provision, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(provision, "ACTIVATING_SECONDS", 0.0)
     slug = "stopped-midway"
     world.sandbox.add_tenant(slug)
     world.apply(slug)

@@ -18,11 +18,12 @@ from provisioning_pipeline.clients.twenty.contract import COLUMNS, MEASURED_VERS
 from provisioning_pipeline.clients.twenty.members import MemberRecords
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.frames import STALE_ACTIVATION
 from provisioning_pipeline.model.onboarding import Flag
 
 _CLOCK_TOLERANCE = timedelta(seconds=5)
 """The server process and its database may be two machines."""
-_ACTIVATION_IS_STALE = timedelta(minutes=5) + _CLOCK_TOLERANCE
+_ACTIVATION_IS_STALE = STALE_ACTIVATION + _CLOCK_TOLERANCE
 """After so long without an end Twenty 2.21.0 takes the call that activates a workspace again."""
 
 

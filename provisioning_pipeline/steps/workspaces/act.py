@@ -30,7 +30,14 @@ from provisioning_pipeline.steps.workspaces.changes import (
     CREATE_WORKSPACE,
     REJOIN_WORKSPACE,
 )
-from provisioning_pipeline.steps.workspaces.plan.standing import ACTIVE, UNFINISHED, demoted, removed, unpaid
+from provisioning_pipeline.steps.workspaces.plan.standing import (
+    ACTIVATING_SECONDS,
+    ACTIVE,
+    UNFINISHED,
+    demoted,
+    removed,
+    unpaid,
+)
 
 _MADE = frozenset({"ACTIVE", "CREATED"})
 _LOST_ANSWERS = 3
@@ -39,8 +46,6 @@ _NOTHING_MADE = frozenset(
 )
 """Refusals that prove that no workspace was made; after any other the intent stays open."""
 _POLL_SECONDS = 0.5
-_PATIENCE_SECONDS = 20.0
-"""How long we wait for an activation under way that refuses our call: 2.21.0 takes 3 to 6 s for one."""
 
 
 async def provision_workspace(scope: Scope) -> None:
@@ -216,7 +221,7 @@ async def _await_activation(scope: Scope, door: Door) -> str:
 
     A server that is killed at it leaves it so; then we have to make the call again, once its time has come.
     """
-    patience = min(_PATIENCE_SECONDS, scope.settings.activation_timeout_seconds)
+    patience = min(ACTIVATING_SECONDS, scope.settings.activation_timeout_seconds)
     deadline = time.monotonic() + patience
     while True:
         state = await living_state(scope, door.workspace_id)

@@ -59,8 +59,10 @@ def weigh_loss(
         rows: whether the registry has any row; None: there is no such table.
         dropped: those of the lost ones whose database is gone as well, which says the same on its own.
     """
+    if not lost:
+        return RegistryLoss()
     alone = set(lost) - set(dropped)
-    emptied = bool(lost) and (rows is None or (not rows and known > 1))
+    emptied = rows is None or (not rows and known > 1)
     if not emptied and len(alone) <= min(budget.most, budget.allowed(known)):
         return RegistryLoss(frozenset(lost))
     name = loss_name(lost)

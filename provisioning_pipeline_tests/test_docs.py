@@ -42,14 +42,17 @@ def test_the_generated_files_have_every_setting():
     assert names == set(re.findall(rf"^#?({PREFIX}\w+)=", reference.env_example(), re.MULTILINE))
 
 
-def test_no_description_lacks():
-    assert [name for name, field in Settings.model_fields.items() if not (field.description and field.examples)] == []
+def test_every_setting_has_a_description_and_a_value_to_show():
+    for name, field in Settings.model_fields.items():
+        default = "" if field.is_required() else reference.text_of(field.default)
+        assert field.description, name
+        assert field.examples or default not in ("", "[]"), name
 
 
 def test_the_env_example_is_read_once_it_is_filled_in(tmp_path, monkeypatch):
     for name in Settings.model_fields:
         monkeypatch.delenv(PREFIX + name.upper(), raising=False)
-    examples = {PREFIX + name.upper(): field.examples[0] for name, field in Settings.model_fields.items()}
+    examples = {PREFIX + name.upper(): (field.examples or [""])[0] for name, field in Settings.model_fields.items()}
     filled = re.sub(
         rf"^({PREFIX}\w+)=$", lambda found: f"{found[1]}='{examples[found[1]]}'", reference.env_example(), flags=re.M
     )
@@ -62,7 +65,7 @@ def test_the_env_example_is_read_once_it_is_filled_in(tmp_path, monkeypatch):
 def test_what_the_env_example_comments_out_can_be_turned_on(tmp_path, monkeypatch):
     for name in Settings.model_fields:
         monkeypatch.delenv(PREFIX + name.upper(), raising=False)
-    examples = {PREFIX + name.upper(): field.examples[0] for name, field in Settings.model_fields.items()}
+    examples = {PREFIX + name.upper(): (field.examples or [""])[0] for name, field in Settings.model_fields.items()}
     on = re.sub(rf"^#({PREFIX}\w+=)", r"\1", reference.env_example(), flags=re.M)
     filled = re.sub(rf"^({PREFIX}\w+)=$", lambda found: f"{found[1]}='{examples[found[1]]}'", on, flags=re.M)
     path = tmp_path / "filled.env"

@@ -1,21 +1,43 @@
-"""Runs a reconciliation in the terminal: progress while it works, a table and the report at the end."""
+"""Plans a reconciliation in the terminal, or runs one: progress while it works, a table and the report at the end."""
 
+import asyncio
 from collections.abc import Collection
+from dataclasses import asdict
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from provisioning_pipeline.cli import tables
-from provisioning_pipeline.cli.stopping import run_to_an_end
-from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
+from provisioning_pipeline.cli.exits import run_to_an_end
+from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json, some_of
+from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
-from provisioning_pipeline.run.run import Applied
+from provisioning_pipeline.run.run import Applied, foretold
 from provisioning_pipeline.run.run import apply as reconcile
-from provisioning_pipeline.run.saved_plans import PLAN_ID, SavedPlan, load
+from provisioning_pipeline.run.saved_plans import PLAN_ID, keep, load, saved_plan
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.chain import ChainResult, steps_for
 
 _MOST_NAMED = 5
+
+
+def plan_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool) -> None:
+    """Plan, store the plan, and show it; with `as_json` only one object on standard output."""
+    plan, forecast = asyncio.run(foretold(settings, tenants))
+    saved = saved_plan(plan, settings)
+    refusal = None
+    try:
+        keep(saved, settings)
+    except NotWritten as error:
+        # to look at a plan takes no place to write to
+        refusal = f"The plan has no name to apply it by: {error}"
+    if as_json:
+        document = {"plan_id": None if refusal else saved.id, **tables.plan_json(plan), "forecast": asdict(forecast)}
+        say_json(document, indent=2)
+        return
+    console = Terminal()
+    tables.plan(console, plan)
+    tables.forecast(console, forecast)
+    console.print(plain(refusal) if refusal else f"Exactly this: `provisioning apply {saved.id}`", soft_wrap=True)
 
 
 def apply_and_show(
@@ -25,15 +47,13 @@ def apply_and_show(
 
     `tenants` may be the name of one saved plan.
     """
-    saved = _saved(settings, tenants)
-    errors = Terminal(stderr=True, quiet=as_json)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True) as bar:
+    saved = None
+    if plans := [name for name in tenants if PLAN_ID.fullmatch(name)]:
+        if len(tenants) > 1:
+            message = "a plan is applied alone: it names its tenants itself"
+            raise typer.BadParameter(message)
+        saved = load(plans[0], settings)
+    with progress_bar(quiet=as_json) as bar:
         task = bar.add_task("looking", total=None)
 
         def planned(plan: Plan) -> None:
@@ -54,16 +74,6 @@ def apply_and_show(
     return applied
 
 
-def _saved(settings: Settings, tenants: Collection[str]) -> SavedPlan | None:
-    plans = [name for name in tenants if PLAN_ID.fullmatch(name)]
-    if not plans:
-        return None
-    if len(tenants) > 1:
-        message = "a plan is applied alone: it names its tenants itself"
-        raise typer.BadParameter(message)
-    return load(plans[0], settings)
-
-
 def show(applied: Applied) -> None:
     """The end of a run for a person."""
     console = Terminal()
@@ -76,20 +86,15 @@ def show(applied: Applied) -> None:
         f"[bold]{plain(summary.verdict)}[/] {summary.actions} actions, {summary.mutating_calls} mutating calls, "
         f"{summary.seconds:.1f} s."
     )
-    reported = [line for line in applied.tenants if line.reported_message and line.state != "aside"]
+    reported = [line.slug for line in applied.tenants if line.reported_message and line.state != "aside"]
     if reported:
-        named = ", ".join(line.slug for line in reported[:_MOST_NAMED])
-        more = f" and {len(reported) - _MOST_NAMED} more" if len(reported) > _MOST_NAMED else ""
         console.print(
-            f"[yellow]Members of {plain(named)}{more} have accounts that prove nothing about their addresses, and "
-            "keep the roles that they have: `provisioning status TENANT` says who.[/]"
+            f"[yellow]Members of {plain(some_of(reported, _MOST_NAMED))} have accounts that prove nothing about their "
+            "addresses, and keep the roles that they have: `provisioning status TENANT` says who.[/]"
         )
     if applied.databases:
-        named = ", ".join(line.slug for line in applied.databases[:_MOST_NAMED])
-        more = f" and {len(applied.databases) - _MOST_NAMED} more" if len(applied.databases) > _MOST_NAMED else ""
-        console.print(
-            f"[yellow]Look into the own databases of {plain(named)}{more}: `provisioning status TENANT` says why.[/]"
-        )
+        named = plain(some_of([line.slug for line in applied.databases], _MOST_NAMED))
+        console.print(f"[yellow]Look into the own databases of {named}: `provisioning status TENANT` says why.[/]")
     if summary.undo:
         console.print(plain(summary.undo), soft_wrap=True)
     if applied.not_written:

@@ -8,17 +8,13 @@ from pathlib import Path
 
 import httpx
 from pydantic import SecretStr
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, fail
-from provisioning_pipeline.cli.stopping import until_told_to_stop
-from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say_json
+from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, agreed, fail, until_told_to_stop
+from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json, table
 from provisioning_pipeline.model.contract import Certificate, CrashPoint, Observation, Standing
 from provisioning_pipeline.report import certificate_page
 from provisioning_pipeline.settings import Settings, TwentyServer
-from provisioning_pipeline.tasks.certify.certify import Progress as Told
-from provisioning_pipeline.tasks.certify.certify import Wanted, certify
+from provisioning_pipeline.tasks.certify.certify import Progress, Wanted, certify
 from provisioning_pipeline.tasks.certify.clerk import ClerkTrial
 from provisioning_pipeline.tasks.certify.mail import Logs, MailWitness
 from provisioning_pipeline.tasks.certify.marks import EMAIL
@@ -53,9 +49,17 @@ def certify_and_show(settings: Settings, options: Options) -> int:
     """
     server = _server(settings, options.server)
     errors = Terminal(stderr=True)
-    if not options.yes and not _agreed(errors, server):
-        errors.print("Nothing was done.")
-        return ALL_READY
+    if not options.yes:
+        errors.print(
+            f"This makes workspaces and accounts to throw away on {plain(server.base_url)} (server "
+            f'"{plain(server.name)}", as {plain(server.service_email)}), at most two workspaces at a time, called '
+            "certify-…, and removes them at the end. No tenant is touched and no e-mail is sent. It takes a few "
+            "minutes.",
+            soft_wrap=True,
+        )
+        if not agreed("Go on?", undone="done"):
+            errors.print("Nothing was done.")
+            return ALL_READY
     with ExitStack() as stack:
         wanted = _wanted(settings, server, options, stack)
         certificate = _run(settings, wanted, quiet=options.as_json)
@@ -77,18 +81,6 @@ def _server(settings: Settings, name: str | None) -> TwentyServer:
     return settings.servers[names.index(name)]
 
 
-def _agreed(errors: Terminal, server: TwentyServer) -> bool:
-    errors.print(
-        f"This makes workspaces and accounts to throw away on {plain(server.base_url)} (server "
-        f'"{plain(server.name)}", as {plain(server.service_email)}), at most two workspaces at a time, called '
-        "certify-…, and removes them at the end. No tenant is touched and no e-mail is sent. It takes a few minutes.",
-        soft_wrap=True,
-    )
-    if not sys.stdin.isatty():
-        raise fail("There is no terminal to ask at, so nothing was done. Give --yes to agree.", BAD_INPUT)
-    return agreed("Go on?")
-
-
 def _wanted(settings: Settings, server: TwentyServer, options: Options, stack: ExitStack) -> Wanted:
     from provisioning_pipeline.cli.certify_bench import SandboxBench, sandbox_bench
     from provisioning_pipeline.sandbox.postgres import PostgresUnavailableError
@@ -100,21 +92,15 @@ def _wanted(settings: Settings, server: TwentyServer, options: Options, stack: E
             bench = stack.enter_context(sandbox_bench(settings, server))
         except PostgresUnavailableError as error:
             without = f"the embedded PostgreSQL for the throw-away registry does not start here ({error})"
-    token = _session_token(options.session_token)
+    given = options.session_token or ""
+    token = (sys.stdin.readline() if given == "-" else given).strip()
     return Wanted(
         server=server,
         bench=bench,
         without_bench=without,
         mail=_mail(server, options.logs),
-        clerk=None if options.skip_clerk else ClerkTrial(settings, token),
+        clerk=None if options.skip_clerk else ClerkTrial(settings, SecretStr(token) if token else None),
     )
-
-
-def _session_token(given: str | None) -> SecretStr | None:
-    if given is None:
-        return None
-    text = (sys.stdin.readline() if given == "-" else given).strip()
-    return SecretStr(text) if text else None
 
 
 class SandboxMails:
@@ -131,7 +117,7 @@ class SandboxMails:
         return [str(mail["to"]) for mail in answer["mails"]]
 
     def sent(self) -> tuple[list[str], int]:
-        """Addresses since the beginning; each is told."""
+        """Addresses since the beginning, and how many e-mails showed none."""
         return [address for address in self._all()[self._before :] if EMAIL.fullmatch(address)], 0
 
 
@@ -146,9 +132,8 @@ def _mail(server: TwentyServer, logs: tuple[Path, ...]) -> MailWitness | None:
 
 
 def _run(settings: Settings, wanted: Wanted, *, quiet: bool) -> Certificate:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
-        task: TaskID = bar.add_task("beginning", total=None)
+    with progress_bar(quiet=quiet) as bar:
+        task = bar.add_task("beginning", total=None)
         stage = ""
 
         def begin(name: str, steps: int | None) -> None:
@@ -168,7 +153,7 @@ def _run(settings: Settings, wanted: Wanted, *, quiet: bool) -> Certificate:
             if not point.converges:
                 bar.console.print(f"[red]✗[/] killed {plain(point.moment)}: {plain(point.seen)}", soft_wrap=True)
 
-        return asyncio.run(until_told_to_stop(certify(settings, wanted, Told(begin, seen, cut))))
+        return asyncio.run(until_told_to_stop(certify(settings, wanted, Progress(begin, seen, cut))))
 
 
 def _line(seen: Observation) -> str:
@@ -177,16 +162,14 @@ def _line(seen: Observation) -> str:
 
 def show(console: Terminal, certificate: Certificate, page: Path) -> None:
     """The whole certificate for a person."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "behaviour", "expected", "seen"):
-        table.add_column(name, overflow="fold")
+    rows = table("", "behaviour", "expected", "seen")
     topic = ""
     for seen in certificate.observations:
         if seen.topic != topic:
             topic = seen.topic
-            table.add_row("", f"[bold]{plain(topic)}[/]", "", "")
-        table.add_row(_GLYPHS[seen.standing], plain(seen.behaviour), plain(seen.expected), plain(seen.seen))
-    console.print(table)
+            rows.add_row("", f"[bold]{plain(topic)}[/]", "", "")
+        rows.add_row(_GLYPHS[seen.standing], plain(seen.behaviour), plain(seen.expected), plain(seen.seen))
+    console.print(rows)
     console.print()
     for point in certificate.crash_points:
         if not point.converges:

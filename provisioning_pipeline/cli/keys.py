@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
-from provisioning_pipeline.cli.terminal import Terminal, plain, say, say_json
+from provisioning_pipeline.cli.exits import BAD_INPUT, configured, fail
+from provisioning_pipeline.cli.terminal import say, say_json, show_rows
 from provisioning_pipeline.model.api_key import EVERY_SCOPE, Reach, Scope
 
 if TYPE_CHECKING:
     from provisioning_pipeline.clients.postgres import Database
     from provisioning_pipeline.ledger.api_keys import ApiKeys
     from provisioning_pipeline.model.api_key import ApiKey, Refusals
+    from provisioning_pipeline.settings import Settings
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ def create(
         typer.Option(metavar="PREFIX", help="Only tenants whose slugs begin so, such as eu-; also new ones."),
     ] = None,
 ) -> None:
-    """Make a key and print it, this once: only its hash is kept.
+    """Make a key and print it, this once: we store only its hash.
 
     The key alone goes to standard output, so that KEY=$(provisioning keys create tenant-manager) works.
 
@@ -80,8 +81,6 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     """
     from datetime import UTC, datetime
 
-    from rich.table import Table
-
     now = datetime.now(UTC)
     found = _with_keys(lambda keys: keys.all())
     if as_json:
@@ -105,13 +104,11 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs
     if not found:
         say("There is no key yet: `provisioning keys create NAME` makes one.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("id", "name", "state", "may", "with", "created", "expires", "last used"):
-        table.add_column(heading)
+    cells = []
     for key in found:
         days = [f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)]
-        table.add_row(key.id, plain(key.name), key.state(now), _scopes(key), plain(str(key.reach)), *days)
-    Terminal().print(table)
+        cells.append((key.id, key.name, key.state(now), _scopes(key), str(key.reach), *days))
+    show_rows(("id", "name", "state", "may", "with", "created", "expires", "last used"), cells)
 
 
 @app.command()
@@ -147,16 +144,12 @@ def list_refusals(
     if not found:
         say("Nothing was refused.")
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("last", "times", "why", "key", "from", "tenant", "asked", "told"):
-        table.add_column(heading)
+    cells = []
     for one in found:
         kind = one.kind
         texts = (kind.reason, kind.api_key_id, kind.address, kind.tenant, kind.route, one.detail)
-        table.add_row(f"{one.last_at:%Y-%m-%d %H:%M}", str(one.times), *(plain(text) or "-" for text in texts))
-    Terminal().print(table)
+        cells.append((f"{one.last_at:%Y-%m-%d %H:%M}", str(one.times), *(text or "-" for text in texts)))
+    show_rows(("last", "times", "why", "key", "from", "tenant", "asked", "told"), cells)
 
 
 def _refusal(one: "Refusals") -> dict[str, str | int | None]:
@@ -180,7 +173,6 @@ def _scopes(key: "ApiKey") -> str:
 
 
 def _with_keys(work: "Callable[[ApiKeys], Awaitable[T]]") -> T:
-    """Work on the keys of the ledger."""
     from provisioning_pipeline.ledger.api_keys import ApiKeys
 
     return _in_ledger(lambda database: work(ApiKeys(database)))
@@ -191,13 +183,10 @@ def _in_ledger(work: "Callable[[Database], Awaitable[T]]") -> T:
     from provisioning_pipeline.ledger import schema
     from provisioning_pipeline.ledger.schema import ledger_database
 
-    settings = settings_or_exit()
-
-    async def run() -> Any:
+    async def run(settings: "Settings") -> T:
         async with ledger_database(settings, read_only=False) as database:
             return await work(database)
 
-    with one_sentence():
+    with configured() as settings:
         schema.migrate(settings.registry_url.get_secret_value())
-        found: T = asyncio.run(run())
-    return found
+        return asyncio.run(run(settings))

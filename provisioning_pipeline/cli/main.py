@@ -8,15 +8,14 @@ from typing import Annotated
 
 import typer
 
-from provisioning_pipeline.cli import demo, keys, sandbox, serving, vouching
+from provisioning_pipeline.cli import keys, sandbox, serving, vouching
 from provisioning_pipeline.cli.exits import (
     ALL_READY,
     BAD_INPUT,
     RUN_FAILED,
     SOME_UNWELL,
+    configured,
     fail,
-    one_sentence,
-    settings_or_exit,
 )
 from provisioning_pipeline.cli.terminal import Terminal, clean_what_python_prints, say, say_json
 
@@ -33,7 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(keys.app, name="keys")
-app.command()(demo.demo)
+app.command()(sandbox.demo)
 app.command()(serving.serve)
 app.command()(vouching.vouch)
 
@@ -64,6 +63,7 @@ TenantsOrPlan = Annotated[
         metavar="[TENANT]...|PLAN_ID",
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
@@ -84,18 +84,17 @@ def migrate() -> None:
 
     from provisioning_pipeline.ledger import schema
     from provisioning_pipeline.run.connections import connect
+    from provisioning_pipeline.settings import Settings
 
-    settings = settings_or_exit()
-
-    async def run() -> tuple[str | None, str]:
+    async def run(settings: Settings) -> tuple[str | None, str]:
         async with connect(settings, dry_run=False) as connections:
             database = connections.ledger.database
             before = await schema.revision(database)
             await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
             return before, database.where
 
-    with one_sentence():
-        before, where = asyncio.run(run())
+    with configured() as settings:
+        before, where = asyncio.run(run(settings))
         say(f"The ledger in {where} is at revision {schema.HEAD} (was: {before or 'none'}).")
 
 
@@ -106,11 +105,10 @@ def preflight(as_json: AsJson = False) -> None:
     import dataclasses
 
     from provisioning_pipeline.cli import tables
-    from provisioning_pipeline.tasks.preflight import preflight as look
+    from provisioning_pipeline.tasks.preflight import preflight as check
 
-    settings = settings_or_exit()
-    with one_sentence():
-        found = asyncio.run(look(settings))
+    with configured() as settings:
+        found = asyncio.run(check(settings))
     if as_json:
         say_json([dataclasses.asdict(check) for check in found], indent=2)
     else:
@@ -123,7 +121,7 @@ def certify(
     server: Annotated[
         str | None, typer.Option(help="Name of the server in the settings; needed where there are several.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
     skip_clerk: Annotated[bool, typer.Option("--skip-clerk", help="Look at Twenty alone.")] = False,
     skip_crash_points: Annotated[
@@ -150,17 +148,16 @@ def certify(
 
     At Clerk it reads; only on a development instance it writes, to an organization of its own.
 
-    The certificate is kept in the ledger: `provisioning preflight` and the report show it, and warn when the server has
-    changed since. A page is written beside the reports.
+    The certificate is stored in the ledger: `provisioning preflight` and the report show it, and warn when the server
+    has changed since. A page is written beside the reports.
 
     Exit codes: 0 all holds (or not agreed to); 1 something does not, or could not be looked at; 2 bad input or
     settings, or no terminal to ask at.
     """
     from provisioning_pipeline.cli.certify import Options, certify_and_show
 
-    settings = settings_or_exit()
     options = Options(server, yes, as_json, skip_clerk, skip_crash_points, session_token, tuple(log or ()))
-    with one_sentence():
+    with configured() as settings:
         code = certify_and_show(settings, options)
     raise typer.Exit(code)
 
@@ -169,14 +166,13 @@ def certify(
 def plan(tenants: Tenants = None, as_json: AsJson = False) -> None:
     """Show what `apply` would do, what it will take, and a name under which exactly this can be applied.
 
-    Changes nothing anywhere: the connections themselves refuse to. The plan is kept as a file beside our tables
+    Changes nothing anywhere: the connections themselves refuse to. The plan is stored as a file beside our tables
     (PROVISIONING_TABLES_PATH), so that `provisioning apply PLAN_ID` makes exactly what is shown here, or says what has
     changed since.
     """
-    from provisioning_pipeline.cli.planning import plan_and_show
+    from provisioning_pipeline.cli.applying import plan_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         plan_and_show(settings, tenants or (), as_json=as_json)
 
 
@@ -188,7 +184,7 @@ def apply(
         str | None,
         typer.Option(
             metavar="PLAN_ID",
-            help="Make the removals and demotions that wait under this name, as `plan` and the report tell it.",
+            help="Make the removals and demotions that wait under this name, as `plan` and the report name it.",
         ),
     ] = None,
 ) -> None:
@@ -199,8 +195,7 @@ def apply(
     """
     from provisioning_pipeline.cli.applying import apply_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         applied = apply_and_show(settings, tenants or (), as_json=as_json, approved=approve)
     if applied.broken or applied.not_written:
         raise typer.Exit(RUN_FAILED)
@@ -221,8 +216,7 @@ def verify(
     """Log in as each admin and some members, others each time, and see what they see. Changes nothing in Twenty."""
     from provisioning_pipeline.cli.verify import verify_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         verified = verify_and_show(settings, tenants or (), sample=sample, as_json=as_json)
     if verified.broken:
         raise typer.Exit(RUN_FAILED)
@@ -237,7 +231,7 @@ def undo(
             metavar="RUN_ID", help="The run, as its report names it; its first 8 characters or more will do."
         ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Put back the rows that a run removed by SQL and the activation statuses that it set, after showing them.
@@ -250,8 +244,7 @@ def undo(
     """
     from provisioning_pipeline.cli.undo import undo_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         code = undo_and_show(settings, run_id, yes=yes, as_json=as_json)
     raise typer.Exit(code)
 
@@ -259,7 +252,7 @@ def undo(
 @app.command()
 def restart(
     tenant: Annotated[str, typer.Argument(help="Slug or database name.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Let a tenant whose workspace was deleted in Twenty start anew: the next run makes it a new, empty one.
@@ -271,8 +264,7 @@ def restart(
     """
     from provisioning_pipeline.cli.restart import restart_and_show
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         code = restart_and_show(settings, tenant, yes=yes, as_json=as_json)
     raise typer.Exit(code)
 
@@ -287,7 +279,7 @@ def status(
 ) -> None:
     """Show what the ledger knows: every tenant, or one with all of its conditions and what happened to it.
 
-    What happened is told newest last: when it was seen or done, who is behind it, what it was, and in which run.
+    What happened is shown newest last: when it was seen or done, who is behind it, what it was, and in which run.
     """
     import asyncio
 
@@ -296,13 +288,12 @@ def status(
     from provisioning_pipeline.report.timeline_page import Timeline
     from provisioning_pipeline.run.conclude import tenants as read
     from provisioning_pipeline.run.connections import connect
+    from provisioning_pipeline.settings import Settings
     from provisioning_pipeline.views.cut_runs import cut_since_last_finished
     from provisioning_pipeline.views.shut_out import told_shut_out
     from provisioning_pipeline.views.tenant_timeline import timelines
 
-    settings = settings_or_exit()
-
-    async def run() -> tuple[list[Timeline], str, list[str]]:
+    async def run(settings: Settings) -> tuple[list[Timeline], str, list[str]]:
         async with connect(settings, dry_run=True) as connections:
             if tenant is not None:
                 return await timelines(connections.ledger.database, tenant, most=events), "", []
@@ -310,8 +301,8 @@ def status(
             cut = [cut_in_words(point) for point in await cut_since_last_finished(connections.ledger.database)]
             return [Timeline(line) for line in lines], await told_shut_out(connections), cut
 
-    with one_sentence():
-        chosen, shut_out, cut = asyncio.run(run())
+    with configured() as settings:
+        chosen, shut_out, cut = asyncio.run(run(settings))
     if tenant is not None and not chosen:
         raise fail(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.", BAD_INPUT)
     if as_json:

@@ -1,21 +1,22 @@
 """Renders the generated documentation: `python -m provisioning_pipeline.cli.reference`.
 
-The package `settings` is the one place where a setting is described; docs/configuration.md and .env.example come from
-it. `model/reasons.py` is the one place where a reason is explained; its part of docs/troubleshooting.md comes from
-there. A test fails when a file lags behind its source.
+The package `settings` is the one place where a setting is described, `model/reasons.py` the one where a reason is
+explained: .env.example, and parts of docs/configuration.md and docs/troubleshooting.md, come from there. A test fails
+when a file lags behind its source.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from provisioning_pipeline.model.condition import ConditionType, Reason
-from provisioning_pipeline.model.reasons import BY_CONDITION, Explanation
+from provisioning_pipeline.model.condition import ConditionType
+from provisioning_pipeline.model.reasons import BY_CONDITION
 from provisioning_pipeline.settings import PREFIX, Settings, TwentyServer
+from provisioning_pipeline.settings.twenty_server import SINGLE_SERVER_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
@@ -44,8 +45,6 @@ _BOUNDS: Mapping[str, str] = {
     "max_length": "length at most",
 }
 
-_SINGLE_SERVER = ("twenty_base_url", "twenty_database_url", "twenty_service_email", "twenty_service_password")
-
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "Tenants and registry": (
         "registry_url",
@@ -61,7 +60,13 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "registry_lost_share",
         "registry_lost_most",
     ),
-    "Twenty": (*_SINGLE_SERVER, "twenty_capacity", "twenty_servers", "service_member_name", "member_password_key"),
+    "Twenty": (
+        *SINGLE_SERVER_FIELDS,
+        "twenty_capacity",
+        "twenty_servers",
+        "service_member_name",
+        "member_password_key",
+    ),
     "Clerk": (
         "clerk_secret_key",
         "clerk_base_url",
@@ -99,14 +104,6 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 _REST = "Runs and reports"
 
-_SERVER_WORDS: Mapping[str, str] = {
-    "base_url": "Base URL of the server.",
-    "database_url": "Its own database; read, and written to for half members and rows that no call clears.",
-    "service_email": "E-mail of our service account there.",
-    "service_password": "Its password (Twenty takes 8 to 50 characters).",
-}
-"""For fields of a server that carry no description in the settings."""
-
 
 def groups() -> dict[str, dict[str, FieldInfo]]:
     """Every setting once, by group; a setting that no group names stands in the last one."""
@@ -119,37 +116,30 @@ def need(name: str, field: FieldInfo) -> Need:
     """Whether this setting must be given."""
     if field.is_required():
         return Need.REQUIRED
-    return Need.ONE_OF if name in _SINGLE_SERVER else Need.OPTIONAL
+    return Need.ONE_OF if name in SINGLE_SERVER_FIELDS else Need.OPTIONAL
 
 
 def text_of(value: Any) -> str:
     """A default as one writes it in the environment."""
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return json.dumps(list(value))
-    if isinstance(value, dict):
+    if isinstance(value, bool | tuple | list | dict):
         return json.dumps(value)
-    if isinstance(value, PurePath):
-        return value.as_posix()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return value.as_posix() if isinstance(value, PurePath) else str(value)
 
 
 def configuration() -> str:
-    """The whole of docs/configuration.md."""
-    parts = [_HEAD]
+    """The whole of docs/configuration.md: the settings anew, what stands before and after them as it is."""
+    parts: list[str] = []
     for title, fields in groups().items():
         parts.append(f"## {title}")
         for name, field in fields.items():
             parts.append(_section(name, field))
             if name == "twenty_servers":
                 parts.append(_server_section())
-    parts.append(_TAIL)
-    return "\n\n".join(parts) + "\n"
+    return _renewed(CONFIGURATION, _SETTINGS_BEGIN, parts, _SETTINGS_END)
 
 
 def env_example() -> str:
@@ -163,10 +153,7 @@ def env_example() -> str:
 
 def troubleshooting() -> str:
     """The whole of docs/troubleshooting.md: the reasons anew, what stands before and after them as it is."""
-    page = TROUBLESHOOTING.read_text(encoding="utf-8")
-    before, _, rest = page.partition(_REASONS_BEGIN)
-    _, _, after = rest.partition(_REASONS_END)
-    return "\n\n".join([before + _REASONS_BEGIN, *_reasons(), _REASONS_END + after])
+    return _renewed(TROUBLESHOOTING, _REASONS_BEGIN, _reasons(), _REASONS_END)
 
 
 def write() -> None:
@@ -176,7 +163,9 @@ def write() -> None:
     TROUBLESHOOTING.write_text(troubleshooting(), encoding="utf-8")
 
 
-# --- pieces -----------------------------------------------------------------------------------------------------
+def _renewed(path: Path, begin: str, parts: Iterable[str], end: str) -> str:
+    page = path.read_text(encoding="utf-8")
+    return "\n\n".join([page.partition(begin)[0] + begin, *parts, end + page.partition(end)[2]])
 
 
 def _reasons() -> Iterator[str]:
@@ -186,12 +175,8 @@ def _reasons() -> Iterator[str]:
         if about:
             yield about
         for reason, explanation in explained.items():
-            yield _reason(reason, explanation)
-
-
-def _reason(reason: Reason, explanation: Explanation) -> str:
-    step = " ".join(filter(None, [explanation.next_step, explanation.details]))
-    return f"#### `{reason}`\n\n{explanation.means}\n\n**Next:** {step}"
+            step = " ".join(filter(None, [explanation.next_step, explanation.details]))
+            yield f"#### `{reason}`\n\n{explanation.means}\n\n**Next:** {step}"
 
 
 def _section(name: str, field: FieldInfo) -> str:
@@ -199,11 +184,11 @@ def _section(name: str, field: FieldInfo) -> str:
     example = text_of(field.examples[0]) if field.examples else ""
     lines = [f"### `{PREFIX}{name.upper()}`", "", str(field.description), "", f"- {_SENTENCES[need(name, field)]}"]
     if need(name, field) is Need.OPTIONAL:
-        lines.append(f"- Default: {_code(default)}" if default else "- Default: none")
+        lines.append(f"- Default: `{default}`" if default else "- Default: none")
     if limits := _limits(field):
         lines.append(f"- Allowed: {limits}")
     if example and example != default:
-        lines.append(f"- Example: {_code(example)}")
+        lines.append(f"- Example: `{example}`")
     return "\n".join(lines)
 
 
@@ -227,8 +212,7 @@ def _server_section() -> str:
     ]
     for name, field in TwentyServer.model_fields.items():
         default = "" if field.is_required() else text_of(field.get_default()) or "none"
-        meaning = field.description or _SERVER_WORDS[name]
-        rows.append(f"| `{name}` | {meaning} | {'yes' if field.is_required() else 'no'} | {default} |")
+        rows.append(f"| `{name}` | {field.description} | {'yes' if field.is_required() else 'no'} | {default} |")
     return "\n".join(rows)
 
 
@@ -250,74 +234,15 @@ def _quoted(value: str) -> str:
     return value if plain else f"'{value}'"
 
 
-def _code(value: str) -> str:
-    return f"`{value}`"
-
-
-_HEAD = """# Configuration
-
-<!-- Generated from the package settings by `python -m provisioning_pipeline.cli.reference`: edit there, not here. -->
-
-Every setting is an environment variable. The same names may stand in a file `.env` in the folder from which the
-program is started; the environment wins. `.env.example` has them all. Lists are JSON. A value that is missing or
-malformed ends the program with exit code 2 and one line per fault, which names the variable and never shows a value;
-a run in Dagster fails with the same lines.
-
-White space, line ends and byte order marks around a value do not count, in any setting, inside of lists too: a
-Kubernetes secret made with `echo` and a file with Windows line ends are taken as they were meant. Line breaks and
-other control characters inside a value, and quotation marks around it (docker's `--env-file` keeps them), are refused.
-`.env` is in UTF-8, and a line in it that cannot be read is refused, too. In paths `~` is the home; variables like
-`$HOME` are not expanded, and refused.
-
-A variable that begins with `PROVISIONING_` and is no setting is ignored: most likely it is misspelt, and a default
-holds in its place. Each command says so on standard error, with the setting that seems to be meant.
-
-Secrets are the two passwords of a server (its service account's and the one in its database URL), the two other
-database URLs, Clerk's key and webhook secret, and `PROVISIONING_MEMBER_PASSWORD_KEY`. None of them is logged, reported
-or stored. The URLs of Clerk, Twenty and the alerts carry some of them, and so begin with `https://`, but for this
-machine (`localhost`, names below `.localhost`, `127.0.0.0/8`, `::1`) and for hosts that `PROVISIONING_ALLOW_HTTP_HOSTS`
-names."""
-
-_TAIL = """## Database URLs
-
-A database URL begins with `postgresql://` or `postgres://` and is read as libpq reads it, in one way only. In user,
-password and database name write `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `?` as `%3F`, `#` as `%23`, `%` as `%25`
-and a space as `%20`; `python3 -c 'import urllib.parse; print(urllib.parse.quote(input(), safe=""))'` does it. Several
-hosts (`one:5432,two:5432`), sockets (`postgresql:///db?host=/var/run/postgresql`) and libpq's parameters are taken.
-Parameters of other programs (Prisma's `schema`, `connection_limit` and `pgbouncer`, `sslmode=no-verify`, JDBC's) are
-refused by name, with what to write instead. `key=value` strings are not taken.
-
-To have a server's certificate checked, add `sslmode=verify-full&sslrootcert=/path/to/ca.pem`, or `sslrootcert=system`
-for the authorities that the machine trusts. `sslmode=require`, as most providers give it, encrypts and checks nothing.
-`SSL_CERT_FILE` does not count here.
-
-## Proxies
-
-`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` hold for all connections over HTTP: to Twenty, Clerk, Clerk's
-keys, Dagster and the webhook of alerts. The spelling in lower case goes first. A proxy is a URL with http:// or
-https://, or a host and port; user and password in it are percent-encoded and never shown. SOCKS proxies are
-refused. `NO_PROXY` is a list of names (with all names below them), addresses, ranges (`10.0.0.0/8`, `fd00::/8`), each
-with or without a port and brackets, or `*`. A variable that cannot be used ends the program with exit code 2, as a
-setting does.
-
-## Certificates
-
-Over HTTPS we trust what the machine trusts: the system's store (`/etc/ssl/certs` on most; a machine without one
-gets Mozilla's list). For a private certificate authority, or a certificate that is signed by itself, either
-
-- add it to the system's store (Debian and Ubuntu: a `.crt` file in `/usr/local/share/ca-certificates`, then
-  `update-ca-certificates`), which is best for containers too; or
-- set `SSL_CERT_FILE` to a PEM file with it. Clerk and other public servers then have to be in that file or in the
-  system's folder: `cat /etc/ssl/certs/ca-certificates.crt our-ca.pem > bundle.pem`; or
-- set `SSL_CERT_DIR` to a folder that `openssl rehash` has gone through.
-
-There is no setting that turns the check off. A file that is missing or holds no certificate ends the program with exit
-code 2. `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` are not read."""
-
 _ENV_HEAD = """# Copy to .env and fill in. Generated from provisioning_pipeline/settings by
 # `python -m provisioning_pipeline.cli.reference`; docs/configuration.md says more. Lists are JSON."""
 
 
+_SETTINGS_BEGIN = (
+    "<!-- settings: generated from provisioning_pipeline/settings by "
+    "`python -m provisioning_pipeline.cli.reference` -->"
+)
+_SETTINGS_END = "<!-- end of settings -->"
 _REASONS_BEGIN = (
     "<!-- reasons: generated from provisioning_pipeline/model/reasons.py by "
     "`python -m provisioning_pipeline.cli.reference` -->"

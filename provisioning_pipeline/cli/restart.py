@@ -2,10 +2,8 @@
 
 import asyncio
 
-from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, fail
-from provisioning_pipeline.cli.stopping import run_to_an_end
-from provisioning_pipeline.cli.terminal import agreed, say, say_json
-from provisioning_pipeline.cli.undo import at_a_terminal
+from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, agreed, fail, run_to_an_end
+from provisioning_pipeline.cli.terminal import say, say_json
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.restart import Gone, NotGone, gone
 from provisioning_pipeline.tasks.restart import restart as start_anew
@@ -20,7 +18,7 @@ def restart_and_show(settings: Settings, tenant: str, *, yes: bool, as_json: boo
     try:
         found = asyncio.run(gone(settings, tenant))
         say(_seen(found), err=as_json)
-        if not (yes or _agreed(found)):
+        if not (yes or agreed(f"Give {found.slug} a new, empty workspace?", undone="changed")):
             _end(found, None, "Nothing was changed.", as_json=as_json)
             return ALL_READY
         run_id = run_to_an_end(start_anew(settings, found))
@@ -43,12 +41,6 @@ def _seen(found: Gone) -> str:
         f"{found.members} member links, the admin and the proofs of logins will be forgotten; the members come back "
         "from Clerk. The data of the old workspace does not."
     )
-
-
-def _agreed(found: Gone) -> bool:
-    if not at_a_terminal():
-        raise fail("There is no terminal to ask at, so nothing was changed. Give --yes to agree.", BAD_INPUT)
-    return agreed(f"Give {found.slug} a new, empty workspace?")
 
 
 def _end(found: Gone, run_id: str | None, sentence: str, *, as_json: bool) -> None:

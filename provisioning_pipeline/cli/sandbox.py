@@ -1,26 +1,34 @@
-"""`provisioning sandbox`: a whole fleet on this machine, to try the pipeline on without any account."""
+"""`provisioning sandbox` and `demo`: a whole fleet on this machine, to try the pipeline on without any account."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from provisioning_pipeline.cli.exits import fail
-from provisioning_pipeline.cli.terminal import Terminal, plain, say
+from provisioning_pipeline.cli.exits import BAD_INPUT, RUN_FAILED, fail
+from provisioning_pipeline.cli.terminal import Terminal, plain, say, some_of
 
 if TYPE_CHECKING:
     import httpx
 
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
+    from provisioning_pipeline.settings import Settings
 
-BAD_INPUT = 2
-FAILED = 1
 MEMBERS_AT_ONCE = 500
 MOST_SHOWN = 20
+DEMO_TENANTS = 4
+_DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+"""
 
 app = typer.Typer(
     name="sandbox",
@@ -116,7 +124,7 @@ def _run(
                 console.print("Stopping.")
     except (PostgresUnavailableError, OSError) as error:
         # with the end of a log
-        _fail(f"The sandbox could not start: {error}".splitlines(), FAILED)
+        raise fail(f"The sandbox could not start: {error}".splitlines(), RUN_FAILED) from None
 
 
 @contextmanager
@@ -181,28 +189,22 @@ def add_tenant(
     members: Annotated[int, typer.Option(min=1, max=500, help="People, the admin included.")] = 2,
 ) -> None:
     """Add a tenant to a running sandbox: registry row, database, organization, people."""
-    import httpx
-    import psycopg
-
     from provisioning_pipeline.sandbox import fleet
 
     try:
         fleet.check_slug(slug)
         settings = _settings()
-        added = fleet.add_tenant(
-            registry_url=settings["PROVISIONING_REGISTRY_URL"],
-            clerk_base_url=settings["PROVISIONING_CLERK_BASE_URL"],
-            clerk_secret_key=settings["PROVISIONING_CLERK_SECRET_KEY"],
-            slug=slug,
-            name=name,
-            members=members,
-        )
+        with _one_sentence():
+            added = fleet.add_tenant(
+                registry_url=settings["PROVISIONING_REGISTRY_URL"],
+                clerk_base_url=settings["PROVISIONING_CLERK_BASE_URL"],
+                clerk_secret_key=settings["PROVISIONING_CLERK_SECRET_KEY"],
+                slug=slug,
+                name=name,
+                members=members,
+            )
     except (fleet.SlugError, fleet.NotASandboxError, fleet.TenantExistsError) as refusal:
-        _fail(f"{refusal}.".replace("..", "."), BAD_INPUT)
-    except psycopg.Error as error:
-        _fail(f"The sandbox's database refused: {str(error).splitlines()[0]}", FAILED)
-    except httpx.HTTPStatusError as error:
-        _fail(f"The sandbox's Clerk refused with status {error.response.status_code}.", FAILED)
+        raise fail(f"{refusal}.".replace("..", "."), BAD_INPUT) from None
     say(f"Added {added.slug}: database {added.database_name}, admin {added.admin_email}.")
 
 
@@ -224,27 +226,35 @@ def session_token(
     Only the sandbox's Clerk signs it: what trusts a real Clerk refuses it.
     """
     import httpx
-    import psycopg
 
     settings = _settings()
     base_url, key = settings["PROVISIONING_CLERK_BASE_URL"], settings["PROVISIONING_CLERK_SECRET_KEY"]
     _check_that_it_is_a_sandbox(base_url, key)
-    try:
+    headers = {"Authorization": f"Bearer {key}"}
+    with _one_sentence():
         organization_id = _organization_of(settings["PROVISIONING_REGISTRY_URL"], tenant)
-        with httpx.Client(
-            base_url=base_url, headers={"Authorization": f"Bearer {key}"}, timeout=10, trust_env=False
-        ) as clerk:
+        with httpx.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False) as clerk:
             user_id = _member(_members(clerk, organization_id, tenant), tenant, email)
             wanted = {"user_id": user_id, "organization_id": organization_id, "seconds": seconds}
             control = clerk.base_url.copy_with(path="/sandbox/session-token")
             answer = clerk.post(control, json=wanted | {"version": 1 if v1 else 2}).raise_for_status()
-    except psycopg.Error as error:
-        _fail(f"The sandbox's database refused: {str(error).splitlines()[0]}", FAILED)
-    except httpx.HTTPStatusError as error:
-        _fail(f"The sandbox's Clerk refused with status {error.response.status_code}.", FAILED)
-    except httpx.TransportError:
-        _fail("The sandbox's Clerk gave no answer.", FAILED)
     say(answer.json()["token"])
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn failures of the sandbox's servers into one sentence."""
+    import httpx
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise fail(f"The sandbox's database refused: {str(error).splitlines()[0]}", RUN_FAILED) from None
+    except httpx.HTTPStatusError as error:
+        raise fail(f"The sandbox's Clerk refused with status {error.response.status_code}.", RUN_FAILED) from None
+    except httpx.TransportError:
+        raise fail("The sandbox's Clerk gave no answer.", RUN_FAILED) from None
 
 
 def _check_that_it_is_a_sandbox(clerk_base_url: str, secret_key: str) -> None:
@@ -258,12 +268,12 @@ def _check_that_it_is_a_sandbox(clerk_base_url: str, secret_key: str) -> None:
         with closing(fleet.OverHttp(clerk_base_url, secret_key)) as directory:
             directory.check_that_it_is_a_stand_in()
     except (fleet.NotASandboxError, httpx.InvalidURL):
-        _fail(
+        raise fail(
             "What PROVISIONING_CLERK_BASE_URL names is no sandbox (or is not running), and no other Clerk signs a "
             "session token on demand. Start a sandbox with `provisioning sandbox up --env-file FILE` and load that "
             "file: `set -a; . FILE; set +a`.",
             BAD_INPUT,
-        )
+        ) from None
 
 
 def _organization_of(registry_url: str, tenant: str) -> str:
@@ -281,12 +291,16 @@ def _organization_of(registry_url: str, tenant: str) -> str:
         known = (
             f"There are {_listed(slugs)}" if slugs else "It has no tenants; `provisioning sandbox add-tenant` adds one"
         )
-        _fail(f"The sandbox has no tenant {tenant!r}. {known}.", BAD_INPUT)
+        raise fail(f"The sandbox has no tenant {tenant!r}. {known}.", BAD_INPUT)
     if len(found) > 1:
-        _fail(f"Several tenants are called {tenant!r}. Give one of {_listed([row[0] for row in found])}.", BAD_INPUT)
+        raise fail(
+            f"Several tenants are called {tenant!r}. Give one of {_listed([row[0] for row in found])}.", BAD_INPUT
+        )
     ((_, organization_id),) = found
     if not organization_id:
-        _fail(f"Tenant {tenant!r} has no Clerk organization in the registry, so there is no one to sign in.", BAD_INPUT)
+        raise fail(
+            f"Tenant {tenant!r} has no Clerk organization in the registry, so there is no one to sign in.", BAD_INPUT
+        )
     return str(organization_id)
 
 
@@ -299,7 +313,7 @@ def _members(clerk: "httpx.Client", organization_id: str, tenant: str) -> list[d
         page: dict[str, str | int] = {"limit": MEMBERS_AT_ONCE, "offset": len(found), "order_by": "+created_at"}
         answer = clerk.get(f"/organizations/{organization_id}/memberships", params=page)
         if answer.status_code == httpx.codes.NOT_FOUND:
-            _fail(f"The Clerk organization of tenant {tenant!r} is gone ({organization_id}).", BAD_INPUT)
+            raise fail(f"The Clerk organization of tenant {tenant!r} is gone ({organization_id}).", BAD_INPUT)
         memberships = answer.raise_for_status().json()["data"]
         found += memberships
         if len(memberships) < MEMBERS_AT_ONCE:
@@ -319,14 +333,12 @@ def _member(memberships: list[dict[str, Any]], tenant: str, email: str | None) -
         lacking = f"no member {email}" if email is not None else "no admin"
         emails = [str(person["identifier"]) for person, _ in people if person["identifier"]]
         there = f"Give --email with one of {_listed(emails)}" if emails else "It has no members"
-        _fail(f"The organization of tenant {tenant!r} has {lacking}. {there}.", BAD_INPUT)
+        raise fail(f"The organization of tenant {tenant!r} has {lacking}. {there}.", BAD_INPUT)
     return str(fitting[0]["user_id"])
 
 
 def _listed(names: list[str]) -> str:
-    """The first of many names, and how many more there are."""
-    shown = ", ".join(name or "(an empty slug)" for name in names[:MOST_SHOWN])
-    return shown if len(names) <= MOST_SHOWN else f"{shown} and {len(names) - MOST_SHOWN} more"
+    return some_of([name or "(an empty slug)" for name in names], MOST_SHOWN)
 
 
 def _settings() -> dict[str, str]:
@@ -339,12 +351,12 @@ def _settings() -> dict[str, str]:
 
     faults = file_faults(Path(".env"))
     if faults:
-        _fail(faults, BAD_INPUT)
+        raise fail(faults, BAD_INPUT)
     found = {**dotenv_values(".env", encoding=ENCODING), **os.environ}
     values = {name: found.get(name) or "" for name in NEEDED}
     missing = [name for name, value in values.items() if not value]
     if missing:
-        _fail(
+        raise fail(
             f"{missing[0]} is not set: load the env file of a running sandbox first "
             "(`provisioning sandbox up --env-file FILE`, then `set -a; . FILE; set +a`).",
             BAD_INPUT,
@@ -352,5 +364,70 @@ def _settings() -> dict[str, str]:
     return values
 
 
-def _fail(message: str | Iterable[str], code: int) -> NoReturn:
-    raise fail(message, code)
+def demo(
+    ui: Annotated[bool, typer.Option("--ui", help="Keep the fleet and open Dagster's UI on it until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(help="Port of Dagster's UI.")] = 3000,
+    report_path: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
+    twenty: Annotated[TwentyVersion, typer.Option(help="Which Twenty the stand-in is.")] = TwentyVersion.V2_21,
+) -> None:
+    """Provision five made-up tenants, one of them broken, and show what came of it.
+
+    Everything runs on this machine: PostgreSQL, a stand-in Twenty and a stand-in Clerk. No setting is read.
+    """
+    from provisioning_pipeline.cli.applying import apply_and_show
+    from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
+    from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
+    from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
+
+    console = Terminal()
+    console.print("Starting PostgreSQL, Twenty and Clerk stand-ins with 5 tenants, one of them broken …")
+    played = (TwentyOptions(version=twenty.value),)
+    with Sandbox(SandboxOptions(tenants=DEMO_TENANTS, broken=True, twenty=played)) as sandbox:
+        environment = sandbox.environment() | {"PROVISIONING_REPORT_PATH": str(report_path)}
+        with one_sentence():
+            settings = settings_from(environment)
+            applied = apply_and_show(settings, (), as_json=False)
+        if ui:
+            environment |= {"PROVISIONING_DAGSTER_URL": f"http://127.0.0.1:{port}"}
+            with served(environment) as api_url:
+                _dagster(environment | {"PROVISIONING_API_URL": api_url}, sandbox.data, port, console)
+        else:
+            console.print("Dagster's UI on such a fleet: [bold]provisioning demo --ui[/]")
+    if applied.broken or applied.summary.count("ready") != DEMO_TENANTS:
+        raise typer.Exit(RUN_FAILED)
+
+
+def settings_from(environment: dict[str, str]) -> "Settings":
+    """Settings from these variables alone: nothing of the shell or of `.env` may leak into a demonstration.
+
+    It stays on this machine, so no proxy is asked either.
+    """
+    import os
+
+    from provisioning_pipeline.settings import PREFIX, load_settings
+    from provisioning_pipeline.settings.environment import PROXIES
+
+    for name in [name for name in os.environ if name.startswith(PREFIX) or name.lower() in PROXIES]:
+        del os.environ[name]
+    os.environ.update(environment)
+    return load_settings(_env_file=None)
+
+
+def _dagster(environment: dict[str, str], data: Path, port: int, console: Terminal) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+
+    home = data / "dagster"
+    home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text(_DAGSTER_YAML)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "provisioning_pipeline.definitions", "-p", str(port)]
+    process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
+        command, env=os.environ | environment | {"DAGSTER_HOME": str(home)}, start_new_session=True
+    )
+    console.print(f"Dagster's UI: [bold]http://127.0.0.1:{port}[/] (in a few seconds; Ctrl-C stops everything)")
+    # to the whole group: `dagster dev` does not pass a signal on to its children
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: os.killpg(process.pid, signal.SIGTERM))
+    process.wait()

@@ -1,17 +1,20 @@
-"""`provisioning serve`: the HTTP API."""
+"""`provisioning serve`: the HTTP API, and its logs: one JSON document a line, with the id of its request."""
 
 import asyncio
+import json
+import logging
 import socket
+import sys
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from psycopg import Error
 
-from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
+from provisioning_pipeline.cli.exits import BAD_INPUT, configured, fail
 from provisioning_pipeline.cli.terminal import say
-from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from provisioning_pipeline.settings import Settings
 
 _SHUTDOWN_SECONDS = 10
 _MOST_CONNECTIONS = 2000
@@ -29,7 +32,7 @@ def serve(
     Gateways and front ends turn a Clerk session into its workspace: GET /v1/auth/verify, GET /v1/session, POST
     /v1/session/twenty. Set PROVISIONING_CLERK_ISSUERS, else no session is accepted.
 
-    Clerk's webhooks mark the tenants that they concern: add an endpoint with the URL
+    Clerk's webhooks request a review of the tenants that they concern: add an endpoint with the URL
     https://YOUR-HOST/webhooks/clerk and the events organization.*, organizationMembership.* and user.*, and set
     PROVISIONING_CLERK_WEBHOOK_SECRET to its signing secret.
 
@@ -44,17 +47,16 @@ def serve(
 
     import uvicorn
 
-    from provisioning_pipeline.cli.logs import log_as_json
     from provisioning_pipeline.http.app import create_app
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         asyncio.run(_must_know_the_ledger(settings))
     # uvicorn ends in good order, then hands the signal on: that is the end, not a failure
     signal.signal(signal.SIGTERM, lambda *_: _end())
     log_as_json()
     listener = _listen(host, port)
-    say(f"Listening on http://{_shown(listener)}. Ctrl-C ends it.")
+    address, number = listener.getsockname()[:2]
+    say(f"Listening on http://{f'[{address}]' if ':' in address else address}:{number}. Ctrl-C ends it.")
     server: uvicorn.Server | None = None
     app = create_app(settings, stopping=lambda: server is not None and server.should_exit)
     server = uvicorn.Server(
@@ -82,9 +84,12 @@ def serve(
         _end()
 
 
-async def _must_know_the_ledger(settings: Settings) -> None:
-    """Refuse a ledger of a later version before anybody is answered; one that is away now is waited for later."""
+async def _must_know_the_ledger(settings: "Settings") -> None:
+    """Refuse a ledger of a later version before the first answer; one that is away now is waited for later."""
+    from psycopg import Error
+
     from provisioning_pipeline.ledger.schema import ledger_database, revision
+    from provisioning_pipeline.model.fault import Fault
 
     async with ledger_database(settings, read_only=True) as database:
         with suppress(Fault, Error):
@@ -110,6 +115,43 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _shown(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def log_as_json(level: int = logging.INFO) -> None:
+    """Send every log line to standard error as JSON: time, level, logger, message, request_id, and what is added."""
+    from pythonjsonlogger.core import RESERVED_ATTRS
+    from pythonjsonlogger.orjson import OrjsonFormatter
+
+    from provisioning_pipeline.http.middleware import request_id
+
+    class Formatter(OrjsonFormatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return _for_a_terminal(super().format(record))
+
+    def with_request_id(record: logging.LogRecord) -> bool:
+        record.request_id = request_id()
+        return True
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(with_request_id)
+    handler.setFormatter(
+        Formatter(
+            "{levelname}{name}{message}{request_id}",
+            style="{",
+            rename_fields={"levelname": "level", "name": "logger"},
+            timestamp="time",
+            # uvicorn's own message once more, with escape codes
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # their lines would repeat addresses of other systems for every call
+    for noisy in ("httpx", "httpcore", "alembic", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _for_a_terminal(line: str) -> str:
+    """The same document, with JSON's own escape for what would steer a terminal or hide: orjson leaves much of it."""
+    if line.isprintable():
+        return line
+    # json leaves DEL
+    escaped = (letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
+    return "".join(escaped).replace("\x7f", "\\u007f")

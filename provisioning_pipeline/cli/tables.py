@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
-from provisioning_pipeline.cli.terminal import Terminal, plain
+from provisioning_pipeline.cli.terminal import Terminal, plain, some_of, table
 from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.names import visible
@@ -27,17 +27,15 @@ def tenants(console: Terminal, lines: Sequence[TenantLine]) -> None:
     """One row per tenant, those that are not ready first and all of them. Below, the next step by reason."""
     unwell = sum(line.state == "unwell" for line in lines)
     shown = lines[: max(_MOST_ROWS, unwell)]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("tenant", "state", "what is known"):
-        table.add_column(name, overflow="fold")
+    rows = table("tenant", "state", "what is known")
     for line in shown:
         known = (
             f"workspace {line.workspace_id} on {line.server}, admin {line.admin_email}"
             if line.state == "ready"
             else f"{line.reason}: {line.message}"
         )
-        table.add_row(f"[bold]{plain(line.slug)}[/]", _GLYPHS[line.state], plain(known))
-    console.print(table)
+        rows.add_row(f"[bold]{plain(line.slug)}[/]", _GLYPHS[line.state], plain(known))
+    console.print(rows)
     if len(shown) < len(lines):
         console.print(f"[dim]…and {len(lines) - len(shown)} more; --json lists them all.[/]")
     reasons = Counter(line.reason for line in lines if line.state == "unwell")
@@ -58,19 +56,17 @@ def tenant(console: Terminal, line: TenantLine) -> None:
     for name, value in facts.items():
         if value:
             console.print(f"  {name:<10} {plain(value)}", soft_wrap=True)
-    table = Table(box=None, header_style="dim")
-    for name in ("", "condition", "reason", "since", "message"):
-        table.add_column(name, overflow="fold")
+    rows = table("", "condition", "reason", "since", "message", pad_edge=True)
     for stored in line.conditions:
         condition = stored.condition
-        table.add_row(
+        rows.add_row(
             _STATUS_GLYPHS[condition.status],
             condition.type,
             condition.reason,
             f"{stored.since:%Y-%m-%d %H:%M}",
             plain(condition.message),
         )
-    console.print(table)
+    console.print(rows)
     unmet = (stored.condition for stored in line.conditions if stored.condition.status is not Status.TRUE)
     for reason in dict.fromkeys(condition.reason for condition in unmet):
         if reason is not Reason.WAITING:
@@ -79,26 +75,24 @@ def tenant(console: Terminal, line: TenantLine) -> None:
 
 
 def timeline(console: Terminal, found: Timeline) -> None:
-    """What happened to one tenant, newest last."""
+    """What happened to one tenant, the most recent event last."""
     more = "  [dim]…there are earlier events; --events N shows more[/]" if found.next else ""
     console.print(f"\n[bold]timeline[/]{more}", soft_wrap=True)
-    table = Table(box=None, header_style="dim")
-    table.add_column("time (UTC)", no_wrap=True)
-    for name in ("who", "what", "run"):
-        table.add_column(name, overflow="fold")
+    rows = table("time (UTC)", "who", "what", "run", pad_edge=True)
+    rows.columns[0].no_wrap = True
     for event in reversed(found.events):
         what = visible(event.what)
-        table.add_row(
+        rows.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",
             plain(event.who),
             Text(f"✗ {what}", "red") if event.failed else Text(what),
             Text((event.run_id or "")[:8]),
         )
-    console.print(table)
+    console.print(rows)
 
 
 def timeline_json(found: Timeline) -> dict[str, Any]:
-    """What happened to one tenant, newest last, for a machine."""
+    """What happened to one tenant, the most recent event last, for a machine."""
     return {"timeline": [event_json(event) for event in reversed(found.events)]}
 
 
@@ -108,20 +102,18 @@ _MOST_LINES = 12
 
 def plan(console: Terminal, planned: Plan) -> None:
     """What would be done, per tenant, and what waits."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("tenant", "server", "what would be done"):
-        table.add_column(name, overflow="fold")
-    told = [(entry, found) for entry in planned.tenants if (found := lines_of(entry))]
-    for entry, found in told[:_MOST_ROWS]:
+    rows = table("tenant", "server", "what would be done")
+    busy = [(entry, found) for entry in planned.tenants if (found := lines_of(entry))]
+    for entry, found in busy[:_MOST_ROWS]:
         lines = [f"{_SIGNS[line.sign]} {plain(line.text)}" for line in found[:_MOST_LINES]]
         if len(found) > _MOST_LINES:
             lines.append(f"[dim]…and {len(found) - _MOST_LINES} more lines[/]")
-        table.add_row(f"[bold]{plain(entry.tenant.slug)}[/]", plain(entry.server or ""), "\n".join(lines))
-    if told:
-        console.print(table)
-    if len(told) > _MOST_ROWS:
-        console.print(f"[dim]…and {len(told) - _MOST_ROWS} more; --json lists them all.[/]")
-    if at_rest := len(planned.tenants) - len(told):
+        rows.add_row(f"[bold]{plain(entry.tenant.slug)}[/]", plain(entry.server or ""), "\n".join(lines))
+    if busy:
+        console.print(rows)
+    if len(busy) > _MOST_ROWS:
+        console.print(f"[dim]…and {len(busy) - _MOST_ROWS} more; --json lists them all.[/]")
+    if at_rest := len(planned.tenants) - len(busy):
         console.print(f"[dim]{at_rest} tenants need nothing.[/]")
     for note in planned.notes:
         console.print(f"[red]{plain(note)}[/]")
@@ -137,9 +129,8 @@ def forecast(console: Terminal, found: Forecast) -> None:
         + (f", {found.harm.waiting} wait for approval." if found.harm.waiting else "."),
     ]
     if found.cut_names:
-        named = ", ".join(f"{cut.slug} → {cut.subdomain}" for cut in found.cut_names[:_MOST_LINES])
-        more = len(found.cut_names) - _MOST_LINES
-        lines.append(f"Subdomains that differ from slugs: {plain(named)}" + (f" and {more} more" if more > 0 else ""))
+        named = some_of([f"{cut.slug} → {cut.subdomain}" for cut in found.cut_names], _MOST_LINES)
+        lines.append(f"Subdomains that differ from slugs: {plain(named)}")
     lines += [
         f"[yellow]Twenty deletes workspace {aging.workspace_id} of {plain(aging.slug)} seven days after "
         f"{aging.created_at:%Y-%m-%d %H:%M}: it was never {'paid for' if aging.unpaid else 'activated'}.[/]"
@@ -151,13 +142,11 @@ def forecast(console: Terminal, found: Forecast) -> None:
 
 def checks(console: Terminal, found: Sequence[Check]) -> None:
     """One row per system."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "system", "found"):
-        table.add_column(name, overflow="fold")
+    rows = table("", "system", "found")
     for check in found:
         sign = "[red]✗[/]" if not check.ok else "[yellow]![/]" if check.warning else "[green]✓[/]"
-        table.add_row(sign, check.system, plain(check.found))
-    console.print(table)
+        rows.add_row(sign, check.system, plain(check.found))
+    console.print(rows)
 
 
 def tenant_json(line: TenantLine) -> dict[str, Any]:
@@ -173,14 +162,7 @@ def tenant_json(line: TenantLine) -> dict[str, Any]:
         "ready": line.state == "ready",
         "state": line.state,
         "conditions": [
-            {
-                "type": stored.condition.type,
-                "status": stored.condition.status,
-                "reason": stored.condition.reason,
-                "message": stored.condition.message,
-                "since": stored.since.isoformat(),
-                "run_id": stored.run_id,
-            }
+            asdict(stored.condition) | {"since": stored.since.isoformat(), "run_id": stored.run_id}
             for stored in line.conditions
         ],
     }
@@ -201,10 +183,7 @@ def plan_json(planned: Plan) -> dict[str, Any]:
                 ],
                 "withdrawals": [{"email": w.email, "why": w.why} for w in entry.withdrawals],
                 "findings": [{"reason": f.reason, "person": f.person, "message": f.message} for f in entry.findings],
-                "conditions": [
-                    {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
-                    for c in entry.conditions
-                ],
+                "conditions": [asdict(condition) for condition in entry.conditions],
             }
             for entry in planned.tenants
         ],

@@ -7,9 +7,9 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,6 +17,11 @@ from rich.markup import escape
 from rich.segment import Segment
 
 from provisioning_pipeline.model.names import unsteered, visible
+
+if TYPE_CHECKING:
+    from rich.console import OverflowMethod
+    from rich.progress import Progress
+    from rich.table import Table
 
 
 def plain(text: str) -> str:
@@ -49,6 +54,37 @@ def say_json(document: Any, *, indent: int | None = None) -> None:
 def agreed(question: str) -> bool:
     """Ask on standard error."""
     return typer.confirm(visible(question), err=True)
+
+
+def table(*headings: str, pad_edge: bool = False, overflow: "OverflowMethod" = "fold") -> "Table":
+    """A table without lines."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=pad_edge, header_style="dim")
+    for heading in headings:
+        made.add_column(heading, overflow=overflow)
+    return made
+
+
+def show_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print texts from outside as a table; what a narrow terminal has no room for is cut off."""
+    shown = table(*headings, overflow="ellipsis")
+    for row in rows:
+        shown.add_row(*map(plain, row))
+    Terminal().print(shown)
+
+
+def progress_bar(*, quiet: bool) -> "Progress":
+    """A bar on standard error, which goes away at the end."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Terminal(stderr=True, quiet=quiet), transient=True)
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """The first of many names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def clean_what_python_prints() -> None:

@@ -2,30 +2,25 @@
 
 from collections.abc import Collection, Sequence
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
-from provisioning_pipeline.cli.stopping import run_to_an_end
-from provisioning_pipeline.cli.terminal import Terminal, plain, say_json
+from provisioning_pipeline.cli.exits import run_to_an_end
+from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json, table
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.verify import NotLookedAt, TenantVerified, Verified
-from provisioning_pipeline.tasks.verify import verify as look
+from provisioning_pipeline.tasks.verify import verify as prove
 
 _MOST_NAMED = 3
 
 
 def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int | None, as_json: bool) -> Verified:
     """Verify and show how it goes; with `as_json` only one object on standard output."""
-    errors = Terminal(stderr=True, quiet=as_json)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as bar:
+    with progress_bar(quiet=as_json) as bar:
         task = bar.add_task("looking", total=None)
 
         def progress(done: TenantVerified, count: int) -> None:
             mark = "?" if done.not_looked_at else "✗" if done.failures else "✓"
             bar.update(task, total=count, advance=1, description=f"{plain(done.slug)} {mark}")
 
-        verified = run_to_an_end(look(settings, tenants, sample=sample, progress=progress))
+        verified = run_to_an_end(prove(settings, tenants, sample=sample, progress=progress))
     if as_json:
         say_json(verified_json(verified))
     else:
@@ -36,13 +31,11 @@ def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int
 def show(console: Terminal, verified: Verified) -> None:
     """The end of a verification for a person."""
     if verified.failures:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("tenant", "person", "what they would see", "what to do"):
-            table.add_column(name, overflow="fold")
+        rows = table("tenant", "person", "what they would see", "what to do")
         for failure in verified.failures:
             cells = (failure.email, f"{failure.reason}: {failure.seen}", failure.advice)
-            table.add_row(f"[bold]{plain(failure.slug)}[/]", *map(plain, cells))
-        console.print(table)
+            rows.add_row(f"[bold]{plain(failure.slug)}[/]", *map(plain, cells))
+        console.print(rows)
         console.print()
     for server in verified.servers:
         if not server.ok:
@@ -63,9 +56,9 @@ def totals(verified: Verified) -> str:
             if verified.workspaces
             else "No tenant has a workspace yet: `provisioning apply` makes them."
         )
-    told = f"{logins - failed} of {_counted(logins, 'login')} proved in {_counted(verified.tenants, 'tenant')}"
-    told += f", {_counted(missed, 'tenant')} not looked at" if missed else ""
-    return f"{told}, {verified.seconds:.1f} s."
+    line = f"{logins - failed} of {_counted(logins, 'login')} proved in {_counted(verified.tenants, 'tenant')}"
+    line += f", {_counted(missed, 'tenant')} not looked at" if missed else ""
+    return f"{line}, {verified.seconds:.1f} s."
 
 
 def missed_in_words(missed: Sequence[NotLookedAt]) -> list[str]:
@@ -73,14 +66,12 @@ def missed_in_words(missed: Sequence[NotLookedAt]) -> list[str]:
     slugs: dict[str, list[str]] = {}
     for tenant in missed:
         slugs.setdefault(f"{tenant.reason}: {tenant.message}", []).append(tenant.slug)
-    return [f"{_tenants_in_words(of_why)}: {why}" for why, of_why in slugs.items()]
-
-
-def _tenants_in_words(slugs: Sequence[str]) -> str:
-    if len(slugs) == 1:
-        return slugs[0]
-    more = ", …" if len(slugs) > _MOST_NAMED else ""
-    return f"{len(slugs)} tenants ({', '.join(slugs[:_MOST_NAMED])}{more})"
+    sentences = []
+    for why, found in slugs.items():
+        more = ", …" if len(found) > _MOST_NAMED else ""
+        named = f"{len(found)} tenants ({', '.join(found[:_MOST_NAMED])}{more})" if len(found) > 1 else found[0]
+        sentences.append(f"{named}: {why}")
+    return sentences
 
 
 def _counted(count: int, noun: str) -> str:

@@ -2,12 +2,13 @@
 
 import asyncio
 import getpass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, settings_or_exit
-from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say, say_json
+from provisioning_pipeline.cli.exits import BAD_INPUT, agreed, configured, fail
+from provisioning_pipeline.cli.terminal import say, say_json, show_rows
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
@@ -64,11 +65,9 @@ def _reason(why: str | None) -> str:
 
 def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) -> None:
     """List who is shut out, and vouch for all of them where a reason is given."""
-    from provisioning_pipeline.cli.undo import at_a_terminal
     from provisioning_pipeline.tasks.vouch import NoSuchAccount, shut_out_of, vouch_for_all
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         try:
             found = asyncio.run(shut_out_of(settings, tenant))
         except NoSuchAccount as fault:
@@ -76,12 +75,10 @@ def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) 
         if not as_json:
             _show(found, tenant)
         if why is not None and found:
-            if not yes and not at_a_terminal():
-                raise fail("There is no terminal to ask at, so nothing was changed. Give --yes to agree.", BAD_INPUT)
-            if not yes and not agreed(f"Vouch for all {len(found)} of them?"):
-                why = None
-            else:
+            if yes or agreed(f"Vouch for all {len(found)} of them?", undone="changed"):
                 asyncio.run(vouch_for_all(settings, found, by=by, why=why))
+            else:
+                why = None
     if as_json:
         rows = [
             {
@@ -100,27 +97,20 @@ def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) 
 
 
 def _show(found: "list[ShutOut]", tenant: str) -> None:
-    from rich.table import Table
-
     if not found:
         say(f"Every account of the members of {tenant} that was checked is proved to be theirs.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("e-mail", "name at Clerk", "server", "signed up"):
-        table.add_column(heading)
-    for member in found:
-        table.add_row(
-            plain(member.email), plain(member.name), plain(member.server), f"{member.created_at:%Y-%m-%d %H:%M}"
-        )
-    Terminal().print(table)
+    show_rows(
+        ("e-mail", "name at Clerk", "server", "signed up"),
+        [(member.email, member.name, member.server, f"{member.created_at:%Y-%m-%d %H:%M}") for member in found],
+    )
 
 
 def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) -> None:
     from provisioning_pipeline.tasks.vouch import NoSuchAccount
     from provisioning_pipeline.tasks.vouch import vouch as give
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         try:
             given = asyncio.run(give(settings, email, server=server, by=by, why=why))
         except NoSuchAccount as fault:
@@ -140,8 +130,7 @@ def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) 
 def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
     from provisioning_pipeline.tasks.vouch import take_back
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         taken = asyncio.run(take_back(settings, email, server=server))
     if not taken:
         raise fail(f"No operator vouched for {email}; `provisioning vouch --list` shows the accounts.", BAD_INPUT)
@@ -153,12 +142,9 @@ def _take_back(email: str, server: str | None, *, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    from rich.table import Table
-
     from provisioning_pipeline.tasks.vouch import vouched
 
-    settings = settings_or_exit()
-    with one_sentence():
+    with configured() as settings:
         found = asyncio.run(vouched(settings))
     if as_json:
         say_json([_row(known) for known in found], indent=2)
@@ -166,21 +152,11 @@ def _list(*, as_json: bool) -> None:
     if not found:
         say("No operator has vouched for any account.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("e-mail", "server", "vouched by", "when", "why"):
-        table.add_column(heading)
-    for known in found:
-        when = f"{known.vouched_at:%Y-%m-%d %H:%M}"
-        table.add_row(plain(known.email), plain(known.server), plain(known.vouched_by), when, plain(known.why))
-    Terminal().print(table)
+    show_rows(
+        ("e-mail", "server", "vouched by", "when", "why"),
+        [(one.email, one.server, one.vouched_by, f"{one.vouched_at:%Y-%m-%d %H:%M}", one.why) for one in found],
+    )
 
 
 def _row(known: "Vouched") -> dict[str, str]:
-    return {
-        "email": known.email,
-        "server": known.server,
-        "twenty_user_id": known.twenty_user_id,
-        "vouched_by": known.vouched_by,
-        "why": known.why,
-        "vouched_at": known.vouched_at.isoformat(),
-    }
+    return asdict(known) | {"vouched_at": known.vouched_at.isoformat()}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import responses
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -59,25 +60,21 @@ class _Problem:
     errors: tuple[_FieldError, ...] = ()
 
 
-_TENANT = TypeAdapter(Tenant)
-_TENANT_PAGE = TypeAdapter(TenantPage)
-_EVENT_PAGE = TypeAdapter(EventPage)
+TENANT = TypeAdapter(Tenant)
+TENANTS = TypeAdapter(TenantPage)
+EVENTS = TypeAdapter(EventPage)
 _PROBLEM = TypeAdapter(_Problem)
 
 
-def tenant(answer: Answer, call: Call) -> Tenant:
-    """The tenant in an answer. Raises UnexpectedAnswer."""
-    return _read(_TENANT, answer, call)
-
-
-def tenant_page(answer: Answer, call: Call) -> TenantPage:
-    """The page of tenants in an answer. Raises UnexpectedAnswer."""
-    return _read(_TENANT_PAGE, answer, call)
-
-
-def event_page(answer: Answer, call: Call) -> EventPage:
-    """The page of a timeline in an answer. Raises UnexpectedAnswer."""
-    return _read(_EVENT_PAGE, answer, call)
+def read(shape: TypeAdapter[T], answer: Answer, call: Call) -> T:
+    """What of this shape is in an answer. Raises UnexpectedAnswer."""
+    try:
+        return shape.validate_json(answer.body)
+    except ValidationError as error:
+        # without the values: an answer of something else may hold anything
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = ".".join(str(step) for step in first["loc"])
+    raise unexpected(answer, call, f"{place}: {first['msg']}" if place else first["msg"])
 
 
 def refusal(answer: Answer) -> ProvisioningError:
@@ -85,11 +82,11 @@ def refusal(answer: Answer) -> ProvisioningError:
     try:
         problem = _PROBLEM.validate_json(answer.body)
     except ValidationError:
-        problem = _Problem(title=_phrase(answer.status), detail=_FOREIGN + _elsewhere(answer))
+        problem = _Problem(title=responses.get(answer.status, "Refused"), detail=_FOREIGN + _elsewhere(answer))
     fields = "; ".join(f"{error.field}: {error.message}" for error in problem.errors)
     detail = " ".join(_sentence(words) for words in (problem.detail, fields) if words)
     kind = NotAllowed if answer.status == HTTPStatus.FORBIDDEN and problem.code else ProvisioningError
-    error = kind(answer.status, problem.title, detail, problem.request_id or _request_id(answer))
+    error = kind(answer.status, problem.title, detail, problem.request_id or answer.headers.get("x-request-id"))
     error.code = problem.code
     error.retry_after_seconds = retry_after_seconds(answer)
     return error
@@ -113,17 +110,7 @@ def retry_after_seconds(answer: Answer) -> float | None:
 def unexpected(answer: Answer, call: Call, why: str) -> UnexpectedAnswer:
     """The error for a success that cannot be used."""
     detail = f"The answer to {call} cannot be used: {_sentence(why)}"
-    return UnexpectedAnswer(answer.status, "Answer not understood", detail, _request_id(answer))
-
-
-def _read(shape: TypeAdapter[T], answer: Answer, call: Call) -> T:
-    try:
-        return shape.validate_json(answer.body)
-    except ValidationError as error:
-        # without the values: an answer of something else may hold anything
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = ".".join(str(step) for step in first["loc"])
-    raise unexpected(answer, call, f"{place}: {first['msg']}" if place else first["msg"])
+    return UnexpectedAnswer(answer.status, "Answer not understood", detail, answer.headers.get("x-request-id"))
 
 
 def _elsewhere(answer: Answer) -> str:
@@ -132,22 +119,10 @@ def _elsewhere(answer: Answer) -> str:
         return ""
     try:
         parts = urlsplit(answer.headers["location"])
-        return (
-            f" It sends on to {parts._replace(netloc=parts.netloc.rpartition('@')[2], query='', fragment='').geturl()}."
-        )
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+        return f" It sends on to {shown.geturl()}."
     except ValueError:
         return ""
-
-
-def _request_id(answer: Answer) -> str | None:
-    return answer.headers.get("x-request-id")
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Refused"
 
 
 def _sentence(words: str) -> str:

@@ -26,7 +26,7 @@ class AsyncProvisioningClient:
     """
 
     def __init__(self, base_url: str, api_key: str, *, timeout_seconds: float = 30.0) -> None:
-        self._http = wire.connected(httpx.AsyncClient, wire.options(base_url, api_key, timeout_seconds))
+        self._http = wire.connected(httpx.AsyncClient, base_url, api_key, timeout_seconds)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._http.base_url)!r})"
@@ -55,13 +55,8 @@ class AsyncProvisioningClient:
         idempotency_key: str | None = None,
     ) -> Tenant:
         """As `ProvisioningClient.put_tenant`."""
-        stated = {
-            "name": name,
-            "database_name": database_name,
-            "clerk_org_id": clerk_org_id,
-            "admin_email": admin_email,
-        }
-        return await self._held(conversation.tenant_from(calls.put_tenant(slug, stated, wait, idempotency_key)))
+        facts = {"name": name, "database_name": database_name, "clerk_org_id": clerk_org_id, "admin_email": admin_email}
+        return await self._held(conversation.tenant_from(calls.put_tenant(slug, wait, idempotency_key, **facts)))
 
     async def tenant(self, slug: str) -> Tenant:
         """As `ProvisioningClient.tenant`."""

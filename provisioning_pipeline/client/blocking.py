@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class ProvisioningClient:
-    """Registers tenants at the provisioning server and tells how they are.
+    """Registers tenants at the provisioning server and reads how they are.
 
         with ProvisioningClient("https://provisioning.example.com", api_key) as client:
             client.put_tenant("acme", name="Acme", database_name="acme_db", admin_email="ada@acme.example")
@@ -27,7 +27,7 @@ class ProvisioningClient:
     sent again up to three times, as `Retry-After` says, under one idempotency key, so that it counts once.
 
     Args:
-        base_url: where `provisioning serve` is reached; a path in it is kept.
+        base_url: where `provisioning serve` is reached; a path in it stays.
         api_key: as `provisioning keys create NAME` showed it.
         timeout_seconds: how long one answer may take, on top of a call's `wait`.
 
@@ -41,7 +41,7 @@ class ProvisioningClient:
     """
 
     def __init__(self, base_url: str, api_key: str, *, timeout_seconds: float = 30.0) -> None:
-        self._http = wire.connected(httpx.Client, wire.options(base_url, api_key, timeout_seconds))
+        self._http = wire.connected(httpx.Client, base_url, api_key, timeout_seconds)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._http.base_url)!r})"
@@ -87,13 +87,8 @@ class ProvisioningClient:
             ProvisioningError: 409 when slug, database or organization is another tenant's, or the key is another
                 request's; 422 for what cannot be.
         """
-        stated = {
-            "name": name,
-            "database_name": database_name,
-            "clerk_org_id": clerk_org_id,
-            "admin_email": admin_email,
-        }
-        return self._held(conversation.tenant_from(calls.put_tenant(slug, stated, wait, idempotency_key)))
+        facts = {"name": name, "database_name": database_name, "clerk_org_id": clerk_org_id, "admin_email": admin_email}
+        return self._held(conversation.tenant_from(calls.put_tenant(slug, wait, idempotency_key, **facts)))
 
     def tenant(self, slug: str) -> Tenant:
         """The tenant as it is now. Raises ProvisioningError with 404 for one that is not registered."""

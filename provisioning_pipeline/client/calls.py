@@ -25,15 +25,17 @@ class Call:
         return f"{self.method} {self.path}"
 
 
-def put_tenant(slug: str, stated: Mapping[str, str | None], wait: int, idempotency_key: str | None) -> Call:
-    """Register the tenant, with the stated facts that are not None; without any, ask for a registered one."""
-    body = {name: value for name, value in stated.items() if value is not None}
-    return Call("PUT", _path(slug), _wait(wait), _idempotency(idempotency_key), body or None, wait)
+def put_tenant(slug: str, wait: int, idempotency_key: str | None, **facts: str | None) -> Call:
+    """Register the tenant, with the facts that are not None; without any, ask for a registered one."""
+    body = {name: value for name, value in facts.items() if value is not None}
+    query = _given(wait=wait or None)
+    return Call("PUT", _path(slug), query, _idempotency(idempotency_key), body or None, wait)
 
 
 def reconcile(slug: str, wait: int, idempotency_key: str | None) -> Call:
     """Look at the tenant now."""
-    return Call("POST", f"{_path(slug)}/reconcile", _wait(wait), _idempotency(idempotency_key), None, wait)
+    query = _given(wait=wait or None)
+    return Call("POST", f"{_path(slug)}/reconcile", query, _idempotency(idempotency_key), None, wait)
 
 
 def tenant(slug: str) -> Call:
@@ -43,9 +45,8 @@ def tenant(slug: str) -> Call:
 
 def tenants(state: str | None, clerk_org_id: str | None, cursor: str | None) -> Call:
     """Read one page of the tenants."""
-    return Call(
-        "GET", "/v1/tenants", _given(limit=_MOST_TENANTS, state=state, clerk_org_id=clerk_org_id, cursor=cursor)
-    )
+    query = _given(limit=_MOST_TENANTS, state=state, clerk_org_id=clerk_org_id, cursor=cursor)
+    return Call("GET", "/v1/tenants", query)
 
 
 def timeline(slug: str, before: str | None) -> Call:
@@ -71,10 +72,6 @@ def _path(slug: str) -> str:
         message = f"{slug!r} is no tenant's slug or database name"
         raise ValueError(message)
     return f"/v1/tenants/{quote(slug, safe='')}"
-
-
-def _wait(wait: int) -> dict[str, str | int]:
-    return _given(wait=wait or None)
 
 
 def _idempotency(key: str | None) -> dict[str, str]:

@@ -8,13 +8,16 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from pydantic import TypeAdapter
+
 from provisioning_pipeline.client import answers, calls
-from provisioning_pipeline.client.answers import Answer
+from provisioning_pipeline.client.answers import Answer, EventPage, TenantPage
 from provisioning_pipeline.client.calls import Call
 from provisioning_pipeline.client.errors import ProvisioningError, Unreachable, not_ready
 from provisioning_pipeline.client.tenant import Event, Tenant
 
 T = TypeVar("T")
+P = TypeVar("P", TenantPage, EventPage)
 _TRIES = 4
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -50,25 +53,31 @@ class Page(Generic[T]):
 
 def tenant_from(call: Call) -> Conversation[Tenant]:
     """Send the call and read the tenant that it answers with."""
-    return answers.tenant((yield from _answered(call)), call)
+    return answers.read(answers.TENANT, (yield from _answered(call)), call)
 
 
-def tenants(state: str | None, clerk_org_id: str | None, cursor: str | None = None) -> Conversation[Page[Tenant]]:
-    """Tenants from the cursor on."""
-    call = calls.tenants(state, clerk_org_id, cursor)
-    answer = yield from _answered(call)
-    page = answers.tenant_page(answer, call)
-    _check_it_goes_on(answer, call, cursor, page.next)
-    return Page(page.items, None if page.next is None else tenants(state, clerk_org_id, page.next))
+def tenants(state: str | None, clerk_org_id: str | None) -> Conversation[Page[Tenant]]:
+    """All tenants, or those in this state or of this organization."""
+    return _page(answers.TENANTS, lambda page: page.items, lambda cursor: calls.tenants(state, clerk_org_id, cursor))
 
 
-def timeline(slug: str, before: str | None = None) -> Conversation[Page[Event]]:
+def timeline(slug: str) -> Conversation[Page[Event]]:
     """What happened to the tenant, in the server's order."""
-    call = calls.timeline(slug, before)
+    return _page(answers.EVENTS, lambda page: page.events, lambda before: calls.timeline(slug, before))
+
+
+def _page(
+    shape: TypeAdapter[P],
+    items: Callable[[P], Sequence[T]],
+    call_from: Callable[[str | None], Call],
+    begin: str | None = None,
+) -> Conversation[Page[T]]:
+    call = call_from(begin)
     answer = yield from _answered(call)
-    page = answers.event_page(answer, call)
-    _check_it_goes_on(answer, call, before, page.next)
-    return Page(page.events, None if page.next is None else timeline(slug, page.next))
+    page = answers.read(shape, answer, call)
+    if page.next is not None and page.next == begin:
+        raise answers.unexpected(answer, call, "its next page is itself")
+    return Page(items(page), None if page.next is None else _page(shape, items, call_from, page.next))
 
 
 def until_ready(slug: str, timeout_seconds: float, clock: Callable[[], float]) -> Conversation[Tenant]:
@@ -82,7 +91,7 @@ def until_ready(slug: str, timeout_seconds: float, clock: Callable[[], float]) -
         outcome = yield from _tried(call)
         left = end - clock()
         if isinstance(outcome, Answer):
-            found = answers.tenant(outcome, call)
+            found = answers.read(answers.TENANT, outcome, call)
             if found.ready:
                 return found
             if found.aside or left <= 0:
@@ -126,8 +135,3 @@ def _tried(call: Call) -> Conversation[Answer | _Setback]:
     if not 200 <= outcome.status < 300:
         raise answers.refusal(outcome)
     return outcome
-
-
-def _check_it_goes_on(answer: Answer, call: Call, asked: str | None, following: str | None) -> None:
-    if following is not None and following == asked:
-        raise answers.unexpected(answer, call, "its next page is itself")

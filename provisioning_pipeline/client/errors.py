@@ -1,4 +1,4 @@
-"""What can go wrong. The text of each error tells a developer what to do; none has the API key in it."""
+"""What can go wrong. The text of each error says what to do; none has the API key in it."""
 
 from typing import TYPE_CHECKING
 
@@ -79,7 +79,7 @@ class NotReady(ProvisioningError):
     """A tenant did not become ready in time; the detail has the conditions that are not met."""
 
     tenant: "Tenant"
-    """As it was when it was looked at last."""
+    """As it was when it was last read."""
 
 
 def not_ready(tenant: "Tenant", timeout_seconds: float) -> NotReady:

@@ -1,7 +1,7 @@
-"""What both clients tell httpx, and what they make of what it says."""
+"""What both clients pass to httpx, and how they read what comes back."""
 
 import os
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -12,47 +12,28 @@ from provisioning_pipeline.client.conversation import NoAnswer
 _CONNECT_SECONDS = 5.0
 _BEARER = "Bearer "
 _NEVER_SENT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
-
-
 _OF_CONNECTIONS = frozenset(
     {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"}
 )
 C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 
 
-class Options(TypedDict):
-    """The arguments that httpx's two clients share."""
-
-    base_url: httpx.URL
-    headers: dict[str, str]
-    timeout: httpx.Timeout
-
-
-def options(base_url: str, api_key: str, timeout_seconds: float) -> Options:
-    """How to reach the server at `base_url` with this key.
+def connected(kind: type[C], base_url: str, api_key: str, timeout_seconds: float) -> C:
+    """One of httpx's clients, for the server at `base_url`.
 
     Raises:
-        ValueError: the URL or the key cannot be one.
+        ValueError: the URL or the key cannot be one, or the environment names a proxy or certificates that httpx cannot
+            use.
     """
-    return {
-        "base_url": _checked_url(base_url),
-        "headers": {
-            "Authorization": _BEARER + header_text("api_key", api_key),
-            "Accept": "application/json",
-            "User-Agent": "provisioning-client",
-        },
-        "timeout": httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
+    url = _checked_url(base_url)
+    headers = {
+        "Authorization": _BEARER + header_text("api_key", api_key),
+        "Accept": "application/json",
+        "User-Agent": "provisioning-client",
     }
-
-
-def connected(kind: type[C], found: Options) -> C:
-    """One of httpx's clients with these options.
-
-    Raises:
-        ValueError: the environment names a proxy or certificates that httpx cannot use.
-    """
+    timeout = httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds))
     try:
-        return kind(**found)
+        return kind(base_url=url, headers=headers, timeout=timeout)
     except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:
         why = type(error).__name__
     # not in the handler: the words of the error may hold the password of a proxy
@@ -97,8 +78,8 @@ def no_answer(error: httpx.RequestError, base_url: httpx.URL) -> NoAnswer:
         return NoAnswer(why, connection_failed=False)
     # a header that cannot be sent is quoted whole by the HTTP library, with the key in it
     words = "" if isinstance(error, httpx.LocalProtocolError) else str(error).split("\n")[0]
-    told = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    why = f"{base_url}: {told}. Check that `provisioning serve` is up and reachable from here, and base_url."
+    kind = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    why = f"{base_url}: {kind}. Check that `provisioning serve` is up and reachable from here, and base_url."
     failed = isinstance(error, httpx.TransportError) and not isinstance(error, _NEVER_SENT)
     return NoAnswer(why, connection_failed=failed)
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from provisioning_pipeline.settings.automation import begins_running
+from provisioning_pipeline.settings.variables import begins_running
 
 _RUNNING = begins_running()
 SENSORS = dg.DefaultSensorStatus.RUNNING if _RUNNING else dg.DefaultSensorStatus.STOPPED

@@ -16,7 +16,7 @@ class Credentials:
 
     Args:
         bearer: the one in the header; a program put it there, while a browser sends cookies by itself.
-        cookies: those in cookies of Clerk's names, in the order in which they came. Every page of a sibling host may
+        cookies: those in cookies of Clerk's names, in the order in which they came. A page of any sibling host may
             have set one of them, so that a name proves nothing.
     """
 
@@ -48,7 +48,9 @@ def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
 
 
 def _bearer(value: bytes) -> str:
-    scheme, _, token = _text(value).strip().partition(" ")
+    if not _short(value).isascii():
+        raise Refused(Refusal.INVALID_TOKEN, "The Authorization header is no plain text.")
+    scheme, _, token = value.decode("ascii").strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or " " in token:
         raise Refused(Refusal.NO_SESSION, "The Authorization header is not `Bearer` with one session token.")
@@ -63,12 +65,6 @@ def _session_cookies(value: bytes) -> Sequence[str]:
         if (name == COOKIE or name.startswith(f"{COOKIE}_")) and token.strip('" '):
             found.append(token.strip('" '))
     return found
-
-
-def _text(value: bytes) -> str:
-    if not _short(value).isascii():
-        raise Refused(Refusal.INVALID_TOKEN, "The Authorization header is no plain text.")
-    return value.decode("ascii")
 
 
 def _short(value: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Looks at single members in Clerk, within a budget of their own, so that sessions never starve a reconciliation."""
+"""Member checks: questions to Clerk about single members, within a budget that never starves a reconciliation."""
 
 import asyncio
 import logging
@@ -15,8 +15,8 @@ from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.settings import GatewaySettings
 
 _LOG = logging.getLogger(__name__)
-_CALLS_PER_LOOK = 2
-_LOOK_SECONDS = 3.0
+_CALLS_PER_CHECK = 2
+_CHECK_SECONDS = 3.0
 _FIRST_REST_SECONDS = 5.0
 _LONGEST_REST_SECONDS = 20.0
 _REMEMBERED = 50_000
@@ -24,11 +24,11 @@ _REMEMBERED = 50_000
 Standing = Departure | bool
 
 
-class MemberLooks:
+class MemberChecks:
     """Clerk as sessions ask it, in one event loop.
 
     Args:
-        counts: how looks ended: asked, failed, left out.
+        counts: how checks ended: asked, failed, left out.
     """
 
     def __init__(self, settings: GatewaySettings, counts: Counter[str]) -> None:
@@ -36,7 +36,7 @@ class MemberLooks:
         self._clerk = ClerkClient(
             settings.clerk_base_url,
             settings.clerk_secret_key,
-            timeout_seconds=_LOOK_SECONDS,
+            timeout_seconds=_CHECK_SECONDS,
             dry_run=True,
             counter=CallCounter(),
             requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
@@ -47,12 +47,12 @@ class MemberLooks:
         self._limits = {certain: _limit(half) for certain in (True, False)}
         self._active: TTLCache[tuple[str, str], bool] = TTLCache(_REMEMBERED, max(1.0, settings.session_cache_seconds))
         self.loop = asyncio.get_running_loop()
-        self._no_look_before = 0.0
+        self._no_check_before = 0.0
         self._rest = _FIRST_REST_SECONDS
         self._asking: dict[tuple[str, str, bool], asyncio.Task[Standing]] = {}
 
     async def close(self) -> None:
-        """Let go of the connections to Clerk."""
+        """Close the connections to Clerk."""
         await self._clerk.__aexit__(None, None, None)
 
     async def standing(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
@@ -66,7 +66,7 @@ class MemberLooks:
             return True
         asking = self._asking.get((*key, certain))
         if asking is None:
-            asking = self._asking[*key, certain] = asyncio.create_task(self._look(*key, certain=certain))
+            asking = self._asking[*key, certain] = asyncio.create_task(self._check(*key, certain=certain))
             asking.add_done_callback(lambda _: self._asking.pop((*key, certain), None))
         # shielded: one caller who hangs up shall not leave the others without an answer
         found = await asyncio.shield(asking)
@@ -76,25 +76,25 @@ class MemberLooks:
             self._active.pop(key, None)
         return found
 
-    async def _look(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
+    async def _check(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         clock = asyncio.get_running_loop().time
         limit = self._limits[certain]
-        if clock() < self._no_look_before or not await _turn(limit, _LOOK_SECONDS if certain else 0):
+        if clock() < self._no_check_before or not await _turn(limit, _CHECK_SECONDS if certain else 0):
             self._counts["left out"] += 1
             return False
         try:
-            async with asyncio.timeout(_LOOK_SECONDS):
+            async with asyncio.timeout(_CHECK_SECONDS):
                 found = await self._clerk.standing(organization_id, user_id)
         except (Fault, TimeoutError) as error:
-            told = error.message if isinstance(error, Fault) else f"no answer within {_LOOK_SECONDS:g} s"
-            _LOG.warning("A member could not be looked at in Clerk: %s", told)
+            why = error.message if isinstance(error, Fault) else f"no answer within {_CHECK_SECONDS:g} s"
+            _LOG.warning("A member could not be checked at Clerk: %s", why)
             self._counts["failed"] += 1
             # so that not every member waits for an answer that does not come; once for all that were under way
-            if clock() >= self._no_look_before:
-                self._no_look_before = clock() + self._rest
+            if clock() >= self._no_check_before:
+                self._no_check_before = clock() + self._rest
                 self._rest = min(self._rest * 2, _LONGEST_REST_SECONDS)
             return False
-        self._rest, self._no_look_before = _FIRST_REST_SECONDS, 0.0
+        self._rest, self._no_check_before = _FIRST_REST_SECONDS, 0.0
         self._counts["asked"] += 1
         return found
 
@@ -112,9 +112,9 @@ async def _turn(limit: AsyncLimiter, seconds: float) -> bool:
 
 
 def _limit(calls: float) -> AsyncLimiter:
-    """How many looks may begin, if so many calls may in 10 seconds."""
-    # as the client lets calls through, in bursts of a part of them: a look beyond that would wait in the client, and
+    """How many checks may begin, if so many calls may in 10 seconds."""
+    # as the client lets calls through, in bursts of a part of them: a check beyond that would wait in the client, and
     # every caller with it, until it counts as one that Clerk has not answered
-    at_once = max(1.0, BURST * calls / _CALLS_PER_LOOK)
-    per_second = (1 - BURST) * calls / _CALLS_PER_LOOK / WINDOW_SECONDS
+    at_once = max(1.0, BURST * calls / _CALLS_PER_CHECK)
+    per_second = (1 - BURST) * calls / _CALLS_PER_CHECK / WINDOW_SECONDS
     return AsyncLimiter(at_once, at_once / per_second)

@@ -15,7 +15,7 @@ _POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013
 
 
 class ClerkWorkspaceMiddleware:
-    """Lets requests through whose Clerk session leads to a workspace; `workspace_of(request)` tells it.
+    """Lets requests through whose Clerk session leads to a workspace; `workspace_of(request)` returns it.
 
     Others are answered with 401, 403 or 503 as problem details and never reach the application; websockets are closed
     before they open, also those that the page of another origin opens by a cookie. Pure ASGI: it goes around any
@@ -39,7 +39,6 @@ class ClerkWorkspaceMiddleware:
         self._resolver = Resolver(settings or load_gateway_settings())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, self._closing_with(send))
             return

@@ -1,4 +1,4 @@
-"""Which page opens a websocket: a browser sends its cookies along, whosever page it is, and asks no server before."""
+"""Which page opens a websocket: a browser sends its cookies along from any page, and asks no server before."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -22,7 +22,7 @@ def must_be_of_own_page(
         websocket: it is one, also where its headers do not say so.
 
     Raises:
-        Refused: when the origin is another's, or not told.
+        Refused: when the origin is another's, or missing.
     """
     if not websocket and not any(name.startswith(_HANDSHAKE) for name, _ in headers):
         return

@@ -16,7 +16,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
 from provisioning_pipeline.decide.detection import weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
-from provisioning_pipeline.gateway.looks import MemberLooks
+from provisioning_pipeline.gateway.looks import MemberChecks
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
 from provisioning_pipeline.ledger.registration import known_rows
 from provisioning_pipeline.ledger.registry import Registry
@@ -37,7 +37,7 @@ from provisioning_pipeline.settings import GatewaySettings
 
 _LOG = logging.getLogger(__name__)
 _REMEMBERED = 50_000
-_TOLD_SECONDS = 600.0
+_REPORTED_SECONDS = 600.0
 _REFUSED_SECONDS = 3.0
 """A refusal is remembered for less long: a member who was just added should not wait."""
 LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
@@ -45,10 +45,10 @@ LEDGER_AWAY = "The ledger cannot be read at present; the server's log says why."
 Headers = Sequence[tuple[bytes, bytes]]
 Key = tuple[str, str, str]
 Answer = WorkspaceContext | Refused
-ClaimDisagrees = Callable[[WorkspaceContext], Awaitable[bool]]
+OnTokenMismatch = Callable[[WorkspaceContext], Awaitable[bool]]
 
 
-class _Look(Enum):
+class _MemberCheck(Enum):
     """Whether Clerk is asked about a member."""
 
     MAY = "where its budget allows"
@@ -57,13 +57,13 @@ class _Look(Enum):
 
 
 class Resolver:
-    """Tells the workspace behind a session.
+    """Finds the workspace behind a session.
 
     Args:
         settings: which sessions are accepted, and where the ledger is.
         ledger: shared with other callers; None: one of its own, closed with the resolver.
-        claim_disagrees: told of a token that claims another workspace than the ledger gives its organization;
-            whether it was kept.
+        on_token_mismatch: called for a token that names another workspace than the ledger gives its organization;
+            returns whether that was recorded.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class Resolver:
         settings: GatewaySettings,
         ledger: LedgerAccess | None = None,
         *,
-        claim_disagrees: ClaimDisagrees | None = None,
+        on_token_mismatch: OnTokenMismatch | None = None,
     ) -> None:
         self._settings = settings
         self._own_ledger = ledger is None
         self._ledger = ledger or LedgerAccess(settings)
-        self._claim_disagrees = claim_disagrees
+        self._on_token_mismatch = on_token_mismatch
         self.verifier = SessionVerifier(_keys(settings), settings.clerk_authorized_parties)
-        self.looks: Counter[str] = Counter()
-        """Looks at members in Clerk: asked, failed, and left out because of the budget or of a failure before."""
+        self.member_checks: Counter[str] = Counter()
+        """Member checks: asked, failed, and left out because of the budget or of an earlier failure."""
         self._policy = AccessPolicy(
             frozenset(settings.registry_excluded_statuses),
             settings.member_roles,
@@ -87,14 +87,14 @@ class Resolver:
         )
         self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
-        self._members: MemberLooks | None = None
+        self._members: MemberChecks | None = None
         self._loss_budget = Budget(settings.registry_lost_share, settings.registry_lost_most)
         self._doubt: TTLCache[str, bool] = TTLCache(1, min(_REFUSED_SECONDS, settings.session_cache_seconds))
         """That the registry is in doubt, for a moment: a whole fleet may ask."""
         self._suspended: LRUCache[str, bool] = LRUCache(_REMEMBERED)
         """Tenants whose row said so when it was last seen here."""
-        self._told: TTLCache[str, bool] = TTLCache(_REMEMBERED, _TOLD_SECONDS)
-        """Tenants whose wrong claims were reported a moment ago."""
+        self._reported: TTLCache[str, bool] = TTLCache(_REMEMBERED, _REPORTED_SECONDS)
+        """Tenants whose token mismatches were reported a moment ago."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,9 +155,7 @@ class Resolver:
     async def _first_good(self, tokens: Sequence[str]) -> Session:
         """The first session among these tokens: others may be of another instance, or planted by a sibling host.
 
-        Raises:
-            Refused: when none is good, for the reason that tells most of the user's own token.
-            CannotTell: when Clerk's keys cannot be read.
+        Where none is good, the refusal is the one that says most about the user's own token.
         """
         refusals: list[Refused] = []
         for token in tokens:
@@ -184,14 +182,24 @@ class Resolver:
         return await self.of_session(answer, session)
 
     async def of_session(self, context: WorkspaceContext, session: Session) -> WorkspaceContext:
-        """A workspace that was told for this member, perhaps for another session, for this one.
+        """A workspace that was found for this member, perhaps by another session, for this session.
 
         Raises:
-            Refused: when this one's token claims another workspace.
+            Refused: when this session's token names another workspace.
         """
-        found = _of(context, session)
+        # dataclasses.replace takes four times as long, at each request
+        found = WorkspaceContext(
+            context.tenant,
+            context.database_name,
+            context.server,
+            context.workspace_id,
+            context.workspace_url,
+            context.twenty_user_id,
+            context.role,
+            session,
+        )
         if not claim_agrees(session.workspace_id, found.workspace_id):
-            await self._tell_disagreement(found)
+            await self._report_mismatch(found)
             raise Refused(
                 Refusal.WORKSPACE_CLAIM_WRONG,
                 "The token's twenty_workspace_id is not the workspace of its organization. It may be up to a minute "
@@ -202,29 +210,31 @@ class Resolver:
     async def certain_context(self, session: Session, *, ask_clerk: bool = True) -> WorkspaceContext:
         """The same, looked up anew, and only if Clerk itself has just said that the user is an active member.
 
-        What the token claims of a workspace is not compared: `of_session` does that. Without `ask_clerk` the caller has
+        A token mismatch is not looked for: `of_session` does that. Without `ask_clerk` the caller has
         just decided from Clerk's word, and the ledger alone is asked.
 
         Raises:
             Refused: with words of 403.
             CannotTell: when the ledger or Clerk cannot be asked.
         """
-        answer = self._answers[_key(session)] = await self._ask(session, _Look.MUST if ask_clerk else _Look.NOT)
+        answer = self._answers[_key(session)] = await self._ask(
+            session, _MemberCheck.MUST if ask_clerk else _MemberCheck.NOT
+        )
         if isinstance(answer, Refused):
             raise Refused(answer.why, answer.detail)
         return answer
 
     async def _ask_once(self, key: Key, session: Session) -> Answer:
-        """Ask, and let everybody who wants the same wait for the same answer."""
+        """Ask; all who want the same wait for the same answer."""
         if key not in self._asking:
-            task = self._asking[key] = asyncio.create_task(self._ask(session, _Look.MAY))
+            task = self._asking[key] = asyncio.create_task(self._ask(session, _MemberCheck.MAY))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         # shielded: one caller who hangs up shall not leave the others without an answer
         answer = await asyncio.shield(self._asking[key])
         # a sign-in that asked meanwhile knows better
         return self._answers.setdefault(key, answer)
 
-    async def _ask(self, session: Session, look: _Look) -> Answer:
+    async def _ask(self, session: Session, check: _MemberCheck) -> Answer:
         async def known(database: Database) -> tuple[LinkedTenant | None, tuple[RegisteredTenant, ...], bool]:
             linked = await tenant_of(database, session.organization_id, session.user_id)
             # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
@@ -243,9 +253,9 @@ class Resolver:
         try:
             # once without Clerk: who is refused in any case costs no call
             context = decide_access(session, linked, registered, None, self._policy, in_doubt=in_doubt)
-            if look is _Look.NOT:
+            if check is _MemberCheck.NOT:
                 return context
-            certain = look is _Look.MUST
+            certain = check is _MemberCheck.MUST
             must = certain or context.twenty_user_id is None
             departure = await self._departure(session, must=must, certain=certain)
             return decide_access(session, linked, registered, departure, self._policy, in_doubt=in_doubt)
@@ -277,13 +287,13 @@ class Resolver:
         return False
 
     async def _departure(self, session: Session, *, must: bool, certain: bool) -> Departure | None:
-        """How the member is gone, as Clerk says now; None: they are not, as far as it can be told.
+        """How the member is gone, as Clerk says now; None: they are not, as far as we know.
 
         Where Clerk is away or asked too much, the token stands: Clerk signed it at most a minute ago, for a member.
         """
         # an application that is called without a server may have another loop for each request
         if self._members is None or self._members.loop is not asyncio.get_running_loop():
-            self._members = MemberLooks(self._settings, self.looks)
+            self._members = MemberChecks(self._settings, self.member_checks)
         standing = await self._members.standing(session.organization_id, session.user_id, certain=certain)
         if isinstance(standing, Departure):
             return standing
@@ -291,13 +301,13 @@ class Resolver:
             raise CannotTell("Clerk cannot be asked at present whether the session's user is still a member.")
         return None
 
-    async def _tell_disagreement(self, context: WorkspaceContext) -> None:
-        if context.database_name in self._told:
+    async def _report_mismatch(self, context: WorkspaceContext) -> None:
+        if context.database_name in self._reported:
             return
-        self._told[context.database_name] = True
+        self._reported[context.database_name] = True
         _LOG.warning("A session of tenant %s claims another workspace than the ledger's.", context.tenant)
-        if self._claim_disagrees and not await self._claim_disagrees(context):
-            self._told.pop(context.database_name, None)
+        if self._on_token_mismatch and not await self._on_token_mismatch(context):
+            self._reported.pop(context.database_name, None)
 
     def _forget_at(self, _: Key, answer: Answer, now: float) -> float:
         seconds = self._settings.session_cache_seconds
@@ -308,20 +318,6 @@ class Resolver:
 
 def _key(session: Session) -> Key:
     return session.organization_id, session.user_id, session.role
-
-
-def _of(context: WorkspaceContext, session: Session) -> WorkspaceContext:
-    # dataclasses.replace takes four times as long, at each request
-    return WorkspaceContext(
-        context.tenant,
-        context.database_name,
-        context.server,
-        context.workspace_id,
-        context.workspace_url,
-        context.twenty_user_id,
-        context.role,
-        session,
-    )
 
 
 def _keys(settings: GatewaySettings) -> dict[str, PublicKeys]:

@@ -1,18 +1,22 @@
-"""Who may read reports and timelines: they hold e-mail addresses."""
+"""Who may read reports and timelines, which hold e-mail addresses; and what keys and passwords are both read with."""
 
 import base64
 import binascii
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
+from math import ceil
+from time import time
 
 from fastapi import Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 
-from provisioning_pipeline.http.authorization import authorization_of
-from provisioning_pipeline.http.limits import RateLimit
 from provisioning_pipeline.http.problems import Problem
+from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.settings import Settings
 
 _ASK = {"WWW-Authenticate": 'Basic realm="Provisioning reports", charset="UTF-8"'}
@@ -28,12 +32,74 @@ _HERE_ONLY = (
 )
 
 
+def authorization_of(request: Request, challenge: Mapping[str, str]) -> str:
+    """The `Authorization` header of a request; empty where there is none.
+
+    Args:
+        challenge: `WWW-Authenticate`, for the refusal.
+
+    Raises:
+        Problem: 401 when there are several, also where they say the same: a proxy before us may have read another one
+            than we would.
+    """
+    found = request.headers.getlist("authorization")
+    if len(found) > 1:
+        raise Problem(HTTPStatus.UNAUTHORIZED, "The request has more than one Authorization header.", challenge)
+    return found[0] if found else ""
+
+
+class RateLimit:
+    """At most so many requests of one caller in any minute, in this process.
+
+    Args:
+        what: what is limited, for the refusal.
+        why: the word under which the refusal of a service is recorded, if at all.
+    """
+
+    def __init__(self, per_minute: int, what: str, why: KeyRefusal | None = None) -> None:
+        self._item = RateLimitItemPerMinute(per_minute)
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._what = what
+        self._why = why
+
+    def take(self, caller: str) -> None:
+        """Count one request.
+
+        Raises:
+            Problem: 429 with `Retry-After` when it is one too many.
+        """
+        if not self._limiter.hit(self._item, caller):
+            raise self._too_many(caller)
+
+    def must_have_room(self, caller: str) -> None:
+        """Count nothing; refuse a caller who has used up everything.
+
+        Raises:
+            Problem: as `take`.
+        """
+        if not self.has_room(caller):
+            raise self._too_many(caller)
+
+    def has_room(self, caller: str) -> bool:
+        """Whether one more of this caller's would be let through; nothing is counted."""
+        return bool(self._limiter.test(self._item, caller))
+
+    def _too_many(self, caller: str) -> Problem:
+        resets_at = self._limiter.get_window_stats(self._item, caller).reset_time
+        return Problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"Too many {self._what}: {self._item.amount} in a minute are allowed. Come again later.",
+            {"Retry-After": str(max(1, ceil(resets_at - time())))},
+            why=self._why,
+        )
+
+
 def reader(settings: Settings) -> Callable[[Request], Awaitable[None]]:
     """What lets a request through to reports, or ends it.
 
     Raises:
         Problem: from what is returned. 401 without the right password, or with two `Authorization` headers, 429 after
-            too many wrong ones; where none is set, 403 for everybody who is not on this machine.
+            too many wrong ones; where none is set, 403 for every caller that is not on this machine.
     """
     password = settings.report_password
     if password is None:
@@ -44,7 +110,7 @@ def reader(settings: Settings) -> Callable[[Request], Awaitable[None]]:
     async def must_know(request: Request) -> None:
         given = _password(authorization_of(request, _ASK))
         if given is not None:
-            # before it is looked at: who guesses learns nothing beyond the limit, not even that a guess was right
+            # before it is compared: a guesser learns nothing beyond the limit, not even that a guess was right
             wrong.must_have_room(address := request.client.host if request.client else "")
         if given is None or not secrets.compare_digest(given, expected):
             if given is not None:
@@ -67,7 +133,7 @@ def _password(header: str) -> bytes | None:
 
 
 async def _must_be_here(request: Request) -> None:
-    # behind a proxy here everybody looks local, and so does a page from elsewhere whose name was led to this machine
+    # behind a proxy here every caller looks local, and so does a page from elsewhere whose name was led to this machine
     proxied = any(name in _PROXIED or name.startswith("x-forwarded-") for name in request.headers)
     peer = request.client.host if request.client else ""
     if proxied or not _is_here(peer) or not _names_us(request.headers.getlist("host")):

@@ -13,17 +13,14 @@ from provisioning_pipeline.clients.dagster import DagsterClient
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http import openapi, problems
 from provisioning_pipeline.http.access import reader
-from provisioning_pipeline.http.body_limit import BodyLimit
-from provisioning_pipeline.http.claims import report_claim
 from provisioning_pipeline.http.health import health_router
 from provisioning_pipeline.http.keys import KeyGuard, either
 from provisioning_pipeline.http.metrics import FleetFigures, metrics_router
 from provisioning_pipeline.http.metrics import Requests as RequestFigures
-from provisioning_pipeline.http.names import EncodedNames
+from provisioning_pipeline.http.middleware import BodyLimit, EncodedNames, RequestLog
 from provisioning_pipeline.http.refusals import RefusalLog
 from provisioning_pipeline.http.reports import report_router
-from provisioning_pipeline.http.request_log import RequestLog
-from provisioning_pipeline.http.sessions import ForwardAuthentication, session_router
+from provisioning_pipeline.http.sessions import ForwardAuthentication, report_token_mismatch, session_router
 from provisioning_pipeline.http.sign_in import SignIns
 from provisioning_pipeline.http.tenant_requests import Requests
 from provisioning_pipeline.http.tenants import tenant_router
@@ -47,7 +44,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
         stopping: whether the server is about to end: no request waits then.
     """
     ledger = LedgerAccess(settings)
-    resolver = Resolver(settings, ledger, claim_disagrees=lambda context: report_claim(ledger, context))
+    resolver = Resolver(settings, ledger, on_token_mismatch=lambda context: report_token_mismatch(ledger, context))
     location = settings.dagster_location
     dagster = DagsterClient(settings.graphql_url, location=location) if settings.graphql_url else None
     figures = CollectorRegistry()
@@ -86,7 +83,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     app.include_router(webhook_router(settings, ledger))
     app.include_router(report_router(settings, ledger, guard))
     app.include_router(health_router(ledger, resolver, stopping))
-    fleet = FleetFigures(figures, settings, ledger, resolver.looks)
+    fleet = FleetFigures(figures, settings, ledger, resolver.member_checks)
     app.include_router(metrics_router(figures, fleet, guard=either(guard, reader(settings), with_all=True)))
     app.add_middleware(ForwardAuthentication, resolver=resolver)
     app.add_middleware(EncodedNames)

@@ -1,18 +1,24 @@
-"""The documents of the HTTP API: what goes in and out, with examples. OpenAPI is made from these."""
+"""What goes into the HTTP API and comes out: documents with examples, and tenants' names in paths and headers.
 
+OpenAPI is made from these. A name may be any text that a registry or a cluster may hold, percent-encoded.
+"""
+
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import Path
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from provisioning_pipeline.http.names import in_path
 from provisioning_pipeline.http.tenant_requests import TenantState
 from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.session import Refusal, WorkspaceContext
 
 _WORKSPACE = "20202020-1c25-4d02-bf25-6aeccf7ea419"
 _USER = "20202020-9e3b-46d4-a556-88b9ddc2b034"
+_IN_A_HEADER = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
 DatabaseName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$-]{0,62}$")]
 OneLine = Annotated[
@@ -29,31 +35,48 @@ Email = Annotated[
         pattern=r"^[^@\s\x00-\x1f\u212a]+@[^@\s\x00-\x1f\u212a]+$",
     ),
 ]
+AnyName = Annotated[str, BeforeValidator(unquote), Path(description="Slug or database name, percent-encoded.")]
+Name = Annotated[
+    str,
+    BeforeValidator(unquote),
+    Path(
+        # neither "." nor "..", which would lead elsewhere
+        pattern=r"^([^.\x00]|[^.\x00][^\x00]|[^\x00][^.\x00]|[^\x00]{3,255})$",
+        description="Slug or database name, percent-encoded (a slash as %2F); a new tenant's slug: lower-case "
+        "letters, digits and hyphens.",
+        examples=["acme"],
+    ),
+]
+
+
+def in_header(name: str) -> str:
+    """A name as a header can carry it: spaces, per cent signs and what is no printable ASCII are percent-encoded."""
+    return quote(name, safe=_IN_A_HEADER)
+
+
+def _with_examples(*examples: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [*examples]})
 
 
 class Problem(BaseModel):
     """What went wrong (RFC 9457)."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "about:blank",
-                    "title": "Conflict",
-                    "status": 409,
-                    "detail": "Tenant acme is registered with database twenty_tenant_acme_0a1b2c3d.",
-                    "request_id": "8c0f6a5be1d24f4f",
-                },
-                {
-                    "type": "about:blank",
-                    "title": "Forbidden",
-                    "status": 403,
-                    "detail": "The session's organization has no workspace here.",
-                    "code": "no_workspace",
-                    "request_id": "74a05531de98943e",
-                },
-            ]
-        }
+    model_config = _with_examples(
+        {
+            "type": "about:blank",
+            "title": "Conflict",
+            "status": 409,
+            "detail": "Tenant acme is registered with database twenty_tenant_acme_0a1b2c3d.",
+            "request_id": "8c0f6a5be1d24f4f",
+        },
+        {
+            "type": "about:blank",
+            "title": "Forbidden",
+            "status": 403,
+            "detail": "The session's organization has no workspace here.",
+            "code": "no_workspace",
+            "request_id": "74a05531de98943e",
+        },
     )
 
     type: str = Field(description="Always about:blank: `title` and `status` say the kind.")
@@ -111,34 +134,30 @@ class Condition(BaseModel):
 class Tenant(BaseModel):
     """A tenant as it stands."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
+    model_config = _with_examples(
+        {
+            "slug": "acme",
+            "database_name": "twenty_tenant_acme_0a1b2c3d",
+            "clerk_org_id": "org_2abcDEF",
+            "state": "ready",
+            "waiting": False,
+            "server": "twenty",
+            "workspace_id": _WORKSPACE,
+            "workspace_url": "https://acme.crm.example.com",
+            "user_id": _USER,
+            "onboarding_status": "COMPLETED",
+            "conditions": [
                 {
-                    "slug": "acme",
-                    "database_name": "twenty_tenant_acme_0a1b2c3d",
-                    "clerk_org_id": "org_2abcDEF",
-                    "state": "ready",
-                    "waiting": False,
-                    "server": "twenty",
-                    "workspace_id": _WORKSPACE,
-                    "workspace_url": "https://acme.crm.example.com",
-                    "user_id": _USER,
-                    "onboarding_status": "COMPLETED",
-                    "conditions": [
-                        {
-                            "type": "Ready",
-                            "status": "True",
-                            "reason": "AllTrue",
-                            "message": "Workspace, members, onboarding and a real login are all as they should be.",
-                            "since": "2026-11-23T10:42:00Z",
-                        }
-                    ],
-                    "run_id": "0f6a5be1-1d24-4f4f-8c0f-6a5be11d244f",
-                    "look_again_at": None,
-                    "status_url": "https://provisioning.example.com/v1/tenants/acme",
+                    "type": "Ready",
+                    "status": "True",
+                    "reason": "AllTrue",
+                    "message": "Workspace, members, onboarding and a real login are all as they should be.",
+                    "since": "2026-11-23T10:42:00Z",
                 }
-            ]
+            ],
+            "run_id": "0f6a5be1-1d24-4f4f-8c0f-6a5be11d244f",
+            "look_again_at": None,
+            "status_url": "https://provisioning.example.com/v1/tenants/acme",
         }
     )
 
@@ -175,24 +194,20 @@ class Tenants(BaseModel):
 class SessionDocument(BaseModel):
     """The workspace that a session leads to."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "tenant": "acme",
-                    "database_name": "twenty_tenant_acme_0a1b2c3d",
-                    "workspace_id": _WORKSPACE,
-                    "workspace_url": "https://acme.crm.example.com",
-                    "twenty_user_id": _USER,
-                    "role": "Member",
-                    "clerk_role": "org:member",
-                    "clerk_user_id": "user_2abcDEF",
-                    "clerk_org_id": "org_2abcDEF",
-                    "session_id": "sess_2abcDEF",
-                    "impersonator": None,
-                    "expires_at": "2026-11-23T10:43:00Z",
-                }
-            ]
+    model_config = _with_examples(
+        {
+            "tenant": "acme",
+            "database_name": "twenty_tenant_acme_0a1b2c3d",
+            "workspace_id": _WORKSPACE,
+            "workspace_url": "https://acme.crm.example.com",
+            "twenty_user_id": _USER,
+            "role": "Member",
+            "clerk_role": "org:member",
+            "clerk_user_id": "user_2abcDEF",
+            "clerk_org_id": "org_2abcDEF",
+            "session_id": "sess_2abcDEF",
+            "impersonator": None,
+            "expires_at": "2026-11-23T10:43:00Z",
         }
     )
 
@@ -215,17 +230,13 @@ class SessionDocument(BaseModel):
 class TwentySignIn(BaseModel):
     """A one-time sign-in to Twenty: its holder acts as that member. It lasts for minutes; do not store it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "workspace_id": _WORKSPACE,
-                    "twenty_user_id": _USER,
-                    "login_token": "eyJhbGciOi...",
-                    "verify_url": "https://acme.crm.example.com/verify?loginToken=eyJhbGciOi...",
-                    "expires_at": "2026-11-23T10:57:00Z",
-                }
-            ]
+    model_config = _with_examples(
+        {
+            "workspace_id": _WORKSPACE,
+            "twenty_user_id": _USER,
+            "login_token": "eyJhbGciOi...",
+            "verify_url": "https://acme.crm.example.com/verify?loginToken=eyJhbGciOi...",
+            "expires_at": "2026-11-23T10:57:00Z",
         }
     )
 
@@ -288,51 +299,38 @@ class Alive(BaseModel):
 def tenant_document(state: TenantState, base_url: str) -> Tenant:
     """A tenant for a service."""
     line = state.line
-    return Tenant.model_validate(
-        {
-            "slug": line.slug,
-            "database_name": line.database_name,
-            "clerk_org_id": state.clerk_org_id,
-            "state": line.state,
-            "waiting": state.waiting,
-            "server": line.server,
-            "workspace_id": line.workspace_id,
-            "workspace_url": line.workspace_url,
-            "user_id": line.admin_user_id,
-            "onboarding_status": state.onboarding_status,
-            "conditions": [
-                {
-                    "type": stored.condition.type,
-                    "status": stored.condition.status,
-                    "reason": stored.condition.reason,
-                    "message": stored.condition.message,
-                    "since": stored.since,
-                }
-                for stored in line.conditions
-            ],
-            "run_id": state.run_id,
-            "look_again_at": None if line.state == "aside" else line.look_again_at,
-            "status_url": f"{base_url}/v1/tenants/{in_path(state.address)}",
-        }
+    return Tenant(
+        slug=line.slug,
+        database_name=line.database_name,
+        clerk_org_id=state.clerk_org_id,
+        state=line.state,
+        waiting=state.waiting,
+        server=line.server,
+        workspace_id=line.workspace_id,
+        workspace_url=line.workspace_url,
+        user_id=line.admin_user_id,
+        onboarding_status=state.onboarding_status,
+        conditions=[Condition(**asdict(stored.condition), since=stored.since) for stored in line.conditions],
+        run_id=state.run_id,
+        look_again_at=None if line.state == "aside" else line.look_again_at,
+        status_url=f"{base_url}/v1/tenants/{quote(state.address, safe='')}",
     )
 
 
 def session_document(context: WorkspaceContext) -> SessionDocument:
     """A session for its holder."""
     session = context.session
-    return SessionDocument.model_validate(
-        {
-            "tenant": context.tenant,
-            "database_name": context.database_name,
-            "workspace_id": context.workspace_id,
-            "workspace_url": context.workspace_url,
-            "twenty_user_id": context.twenty_user_id,
-            "role": context.role,
-            "clerk_role": session.role,
-            "clerk_user_id": session.user_id,
-            "clerk_org_id": session.organization_id,
-            "session_id": session.session_id,
-            "impersonator": session.impersonator,
-            "expires_at": session.expires_at,
-        }
+    return SessionDocument(
+        tenant=context.tenant,
+        database_name=context.database_name,
+        workspace_id=context.workspace_id,
+        workspace_url=context.workspace_url,
+        twenty_user_id=context.twenty_user_id,
+        role=context.role,
+        clerk_role=session.role,
+        clerk_user_id=session.user_id,
+        clerk_org_id=session.organization_id,
+        session_id=session.session_id,
+        impersonator=session.impersonator,
+        expires_at=session.expires_at,
     )

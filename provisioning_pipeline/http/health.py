@@ -9,7 +9,6 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from provisioning_pipeline.clients.clerk.jwks import KeysAway
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http.documents import Alive, Checks
 from provisioning_pipeline.http.problems import RETRY_SECONDS
@@ -52,11 +51,8 @@ def health_router(ledger: LedgerAccess, resolver: Resolver, stopping: Callable[[
 
 
 async def _ledger(ledger: LedgerAccess) -> str:
-    async def revision(database: Database) -> str | None:
-        return await schema.revision(database)
-
     try:
-        found = await ledger.ask(revision, within=_SOON_SECONDS)
+        found = await ledger.ask(schema.revision, within=_SOON_SECONDS)
     except LedgerAway:
         return "cannot be read"
     # a later version may have updated it meanwhile, which this one goes on with

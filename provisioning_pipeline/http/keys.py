@@ -11,11 +11,10 @@ from cachetools import TTLCache
 from fastapi import Request
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.http.authorization import authorization_of
-from provisioning_pipeline.http.limits import RateLimit
-from provisioning_pipeline.http.problems import Problem, away
+from provisioning_pipeline.http.access import RateLimit, authorization_of
+from provisioning_pipeline.http.problems import Problem
 from provisioning_pipeline.ledger.api_keys import ApiKeys
-from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.ledger.serving import LedgerAccess
 from provisioning_pipeline.model.api_key import EVERY_TENANT, ApiKey, KeyRefusal, Reach, Scope, fits, key_id_of
 from provisioning_pipeline.settings import Settings
 
@@ -25,7 +24,7 @@ _KNOWN_SECONDS = 5.0
 _WRONG_PER_MINUTE = 30
 _ASK = {"WWW-Authenticate": "Bearer"}
 _NO_KEY = "Give an API key: Authorization: Bearer ... `provisioning keys create` makes one."
-_WRONG_KEY = "The API key is not valid: it is wrong, revoked or expired. `provisioning keys list` tells."
+_WRONG_KEY = "The API key is not valid: it is wrong, revoked or expired. `provisioning keys list` shows which."
 _ALL_ONLY = (
     "This is about all tenants, and the API key is for some: ask with a key for all of them. `provisioning keys list` "
     "shows what each is for."
@@ -33,11 +32,7 @@ _ALL_ONLY = (
 
 
 class KeyGuard:
-    """Tells whose key a request carries, and what it may do.
-
-    Args:
-        ledger: where the keys' hashes are.
-    """
+    """Finds whose key a request carries, and what it may do. The ledger has the keys' hashes."""
 
     def __init__(self, settings: Settings, ledger: LedgerAccess) -> None:
         self._ledger = ledger
@@ -50,14 +45,14 @@ class KeyGuard:
         self._wrong = RateLimit(_WRONG_PER_MINUTE, "wrong API keys from this address", KeyRefusal.WRONG_KEY)
 
     def may(self, scope: Scope, *, with_all: bool = False) -> Callable[[Request], Awaitable[ApiKey]]:
-        """What lets a request through by a key with this scope, and tells the key.
+        """What lets a request through by a key with this scope, and returns the key.
 
         Args:
             with_all: only a key for all tenants will do.
 
         Raises:
-            Problem: from what is returned. 401 without a valid key, 403 when it may not, 429 beyond the limits, 503
-                when the ledger cannot tell.
+            Problem: from what is returned. 401 without a valid key, 403 when it may not, 429 beyond the limits.
+            LedgerAway: from what is returned.
         """
 
         async def holder(request: Request) -> ApiKey:
@@ -92,7 +87,7 @@ class KeyGuard:
             # no caller learns an id from this, and it costs the ledger nothing
             raise self._wrong_key(address)
 
-        async def look(database: Database) -> ApiKey | None:
+        async def verify(database: Database) -> ApiKey | None:
             keys = ApiKeys(database)
             known, now = await keys.find(key_id)
             if not fits(key, known, now):
@@ -101,13 +96,10 @@ class KeyGuard:
             await keys.note_use(known.id)
             return known
 
-        try:
-            # one at a time from where many wrong ones came: they shall not take the ledger from others
-            doubtful = self._doubtful.setdefault(address, asyncio.Lock())
-            async with nullcontext() if self._wrong.has_room(address) else doubtful:
-                right = await self._ledger.ask(look)
-        except LedgerAway:
-            raise away() from None
+        # one at a time from where many wrong ones came: they shall not take the ledger from others
+        doubtful = self._doubtful.setdefault(address, asyncio.Lock())
+        async with nullcontext() if self._wrong.has_room(address) else doubtful:
+            right = await self._ledger.ask(verify)
         if right is None:
             raise self._wrong_key(address)
         self._known[key] = right
@@ -122,7 +114,7 @@ class KeyGuard:
 def either(
     guard: KeyGuard, reader: Callable[[Request], Awaitable[None]], *, with_all: bool = False
 ) -> Callable[[Request], Awaitable[Reach]]:
-    """What lets through an API key that may read, and who may read reports, and tells which tenants they may see.
+    """What lets through an API key that may read, or a reader of reports, and returns which tenants they may see.
 
     Args:
         with_all: only a key for all tenants will do.

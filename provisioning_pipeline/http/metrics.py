@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -22,16 +23,17 @@ _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _READ_EVERY_SECONDS = 5.0
 _SOON_SECONDS = 3.0
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Requests:
     """Counts answered requests."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._total = Counter(
+        total = Counter(
             "provisioning_http_requests", "Answered requests.", ("method", "route", "status"), registry=registry
         )
-        self._seconds = Histogram(
+        histogram = Histogram(
             "provisioning_http_request_seconds",
             "Seconds until an answer was complete.",
             ("method", "route"),
@@ -39,23 +41,14 @@ class Requests:
             registry=registry,
         )
         # looking children up by their labels takes longer than counting
-        self._totals: dict[tuple[str, str, int], Counter] = {}
-        self._histograms: dict[tuple[str, str], Histogram] = {}
+        self._total_of = cache(total.labels)
+        self._histogram_of = cache(histogram.labels)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer. `route` is a pattern, so that there are as many series as routes."""
         name = method if method in _METHODS else "OTHER"
-        total = self._totals.get((name, route, status))
-        if total is None:
-            total = self._totals[name, route, status] = self._total.labels(name, route, status)
-        total.inc()
-        histogram = self._histograms.get((name, route))
-        if histogram is None:
-            histogram = self._histograms[name, route] = self._seconds.labels(name, route)
-        histogram.observe(seconds)
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+        self._total_of(name, route, status).inc()
+        self._histogram_of(name, route).observe(seconds)
 
 
 class FleetFigures(Collector):
@@ -63,14 +56,14 @@ class FleetFigures(Collector):
 
     Args:
         settings: for Clerk's budget.
-        looks: at members in Clerk, by how they ended; counted elsewhere.
+        member_checks: by how they ended; counted elsewhere.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, settings: Settings, ledger: LedgerAccess, looks: Mapping[str, int]
+        self, registry: CollectorRegistry, settings: Settings, ledger: LedgerAccess, member_checks: Mapping[str, int]
     ) -> None:
         self._ledger = ledger
-        self._looks = looks
+        self._member_checks = member_checks
         self._read_at: float | None = None
         self._ready_seconds: Fleet | None = None
 
@@ -112,54 +105,48 @@ class FleetFigures(Collector):
         self._read_at = now
         self._up.set(1)
         self._ready_seconds = found
-        for gauge in (self._conditions, self._tenants, self._runs):
+        by_state = {(state,): count for state, count in found.tenants.items()}
+        for gauge, counts in (
+            (self._conditions, found.conditions),
+            (self._tenants, by_state),
+            (self._runs, found.runs),
+        ):
             gauge.clear()
-        for (type_, status, reason), count in found.conditions.items():
-            self._conditions.labels(type_, status, reason).set(count)
-        for state, count in found.tenants.items():
-            self._tenants.labels(state).set(count)
-        for (trigger, state), count in found.runs.items():
-            self._runs.labels(trigger, state).set(count)
+            for labels, count in counts.items():
+                gauge.labels(*labels).set(count)
         self._marked.set(found.marked)
         self._last_run.set(found.last_whole_run or 0)
         self._calls.set(found.clerk_calls_last_run or 0)
 
     def collect(self) -> list[Metric]:
-        """What is counted elsewhere: looks at Clerk, and a histogram that the ledger has counted."""
-        looks = CounterMetricFamily(
+        """What is counted elsewhere: member checks, and a histogram that the ledger has counted."""
+        checks = CounterMetricFamily(
             "provisioning_clerk_looks", "Looks at the members behind sessions in Clerk.", labels=["result"]
         )
-        for result, count in self._looks.items():
-            looks.add_metric([result], count)
+        for result, count in self._member_checks.items():
+            checks.add_metric([result], count)
         found = self._ready_seconds
-        return [looks] if found is None else [looks, self._seconds_to_ready(found)]
-
-    @staticmethod
-    def _seconds_to_ready(found: Fleet) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(
+        if found is None:
+            return [checks]
+        ready = HistogramMetricFamily(
             "provisioning_tenant_ready_seconds", "Seconds from the first look at a tenant until it was first ready."
         )
         bounds = [*(f"{bound:g}" for bound in READY_BUCKETS), "+Inf"]
-        family.add_metric([], list(zip(bounds, found.ready_counts, strict=True)), found.ready_seconds_sum)
-        return family
+        ready.add_metric([], list(zip(bounds, found.ready_counts, strict=True)), found.ready_seconds_sum)
+        return [checks, ready]
 
 
 def metrics_router(
     registry: CollectorRegistry, figures: FleetFigures, *, guard: Callable[[Request], Awaitable[object]]
 ) -> APIRouter:
-    """`GET /metrics`, for who may read reports, or has an API key that may read all tenants."""
+    """`GET /metrics`, for callers who may read reports, or have an API key that may read all tenants."""
     router = APIRouter()
 
     @router.get(
         "/metrics",
         dependencies=[Depends(guard)],
         response_class=PlainTextResponse,
-        responses=responses(
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        ),
+        responses=responses(401, 403, 429, 503),
         openapi_extra={"security": [{"apiKey": [Scope.READ]}, {"reportPassword": []}]},
         tags=["operations"],
     )

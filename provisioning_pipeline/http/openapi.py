@@ -1,13 +1,12 @@
 """What OpenAPI says of the HTTP API beyond its routes: who is let in how, and what an error looks like."""
 
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from provisioning_pipeline.http import problems
-from provisioning_pipeline.http.documents import SessionDocument, Tenant
+from provisioning_pipeline.http.documents import Problem, SessionDocument, Tenant
 
 TITLE = "Provisioning"
 _DESCRIPTION = (
@@ -64,24 +63,19 @@ def install(app: FastAPI, version: str) -> None:
             components = document.setdefault("components", {})
             components["securitySchemes"] = _SCHEMES
             schemas = components.setdefault("schemas", {})
-            schemas["Problem"] = problems.schema()
+            schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             # FastAPI leaves what is null out of examples
             for model in (Tenant, SessionDocument):
                 schemas[model.__name__]["examples"] = model.model_json_schema()["examples"]
             schemas |= schemas["Problem"].pop("$defs")
-            _use_problems(document)
+            # FastAPI writes its own form of 422, which this application does not answer with
+            for operation in (operation for path in document["paths"].values() for operation in path.values()):
+                answers = operation["responses"]
+                if "HTTPValidationError" in str(answers.get("422")):
+                    (answers["422"],) = problems.responses(422).values()
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way
-
-
-def _use_problems(document: dict[str, Any]) -> None:
-    """FastAPI writes its own form of 422, which this application does not answer with; and every route may fail."""
-    for path in document["paths"].values():
-        for operation in path.values():
-            answers = operation["responses"]
-            if "HTTPValidationError" in str(answers.get("422")):
-                (answers["422"],) = problems.responses(HTTPStatus.UNPROCESSABLE_ENTITY).values()

@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 
 from provisioning_pipeline.gateway.problems import problem_response, refusal_response
 from provisioning_pipeline.gateway.resolver import LEDGER_AWAY
-from provisioning_pipeline.http.documents import Problem as ProblemDocument
-from provisioning_pipeline.http.request_log import request_id
+from provisioning_pipeline.http.middleware import request_id
 from provisioning_pipeline.ledger.serving import LedgerAway
 from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.session import CannotTell, Refused
+from provisioning_pipeline.views.tenant_timeline import SeveralTenants
 
 RETRY_SECONDS = 5
 MEDIA_TYPE = "application/problem+json"
@@ -32,10 +32,9 @@ class Problem(Exception):
     """Ends a request with an error.
 
     Args:
-        status: the HTTP status.
         detail: what happened and what to do, for the caller.
         headers: more headers of the answer, such as `Retry-After`.
-        why: of a service that was refused, which is kept; told in the answer, but for a 404, which says no more of a
+        why: why a service is refused, which is recorded. The answer has it, but for a 404, which says no more of a
             tenant that the caller may not know of than of none.
     """
 
@@ -54,12 +53,18 @@ class Problem(Exception):
         self.headers = headers
 
 
+def several_tenants(found: SeveralTenants) -> Problem:
+    """The name that was asked for is the slug of several tenants."""
+    names = ", ".join(found.database_names)
+    return Problem(HTTPStatus.CONFLICT, f"Several tenants have this slug; ask for one by its database name: {names}.")
+
+
 def away(detail: str = LEDGER_AWAY) -> Problem:
     """Something behind us is away; later it may be back."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
-def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """These statuses for OpenAPI, each with a problem document."""
     return {
         status.value: {
@@ -67,33 +72,31 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
             "headers": _HEADERS.get(status, {}),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in statuses
+        for status in map(HTTPStatus, statuses)
     }
 
 
-def install(app: FastAPI, keep: Callable[[Request, Problem], None]) -> None:
-    """Make every error of this application a problem document; `keep` is told of each service that was refused."""
+def install(app: FastAPI, record: Callable[[Request, Problem], None]) -> None:
+    """Make every error of this application a problem document, and `record` each refusal of a service."""
 
-    async def told(request: Request, problem: Exception) -> JSONResponse:
+    async def answered(request: Request, problem: Exception) -> JSONResponse:
         assert isinstance(problem, Problem)
         if problem.why is None:
             return _document(problem.status, problem.detail, problem.headers)
         request.state.refused = problem.why.value
-        keep(request, problem)
+        record(request, problem)
         code = {} if problem.status is HTTPStatus.NOT_FOUND else {"code": problem.why.value}
         return _document(problem.status, problem.detail, problem.headers, **code)
 
-    app.add_exception_handler(Problem, told)
+    async def ledger_away(request: Request, _: Exception) -> JSONResponse:
+        return await answered(request, away())
+
+    app.add_exception_handler(Problem, answered)
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(CannotTell, refused)
-    app.add_exception_handler(LedgerAway, _away)
+    app.add_exception_handler(LedgerAway, ledger_away)
     app.add_exception_handler(HTTPException, _refused_by_the_router)
     app.add_exception_handler(RequestValidationError, _malformed)
-
-
-def schema() -> dict[str, Any]:
-    """The problem document as OpenAPI has it."""
-    return ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
 def _document(
@@ -103,15 +106,10 @@ def _document(
 
 
 async def refused(request: Request, why: Exception) -> JSONResponse:
-    """The answer to a request of a session that is not let through; the log is told the word for it."""
+    """The answer to a request of a session that is not let through; the log gets the word for it."""
     assert isinstance(why, Refused | CannotTell)
     request.state.refused = why.why.value if isinstance(why, Refused) else "cannot_tell"
     return refusal_response(why, request_id=request_id())
-
-
-async def _away(_: Request, __: Exception) -> JSONResponse:
-    problem = away()
-    return _document(problem.status, problem.detail, problem.headers)
 
 
 async def _malformed(_: Request, error: Exception) -> JSONResponse:

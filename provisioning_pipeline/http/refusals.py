@@ -1,18 +1,17 @@
-"""Keeps what services are refused: counted in memory, written to the ledger behind the answer, and bounded."""
+"""Records what services are refused: counted in memory, written to the ledger behind the answer, and bounded."""
 
 import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from fastapi import Request
 
+from provisioning_pipeline.http.middleware import request_id
 from provisioning_pipeline.http.problems import Problem
-from provisioning_pipeline.http.request_log import request_id
 from provisioning_pipeline.ledger.api_keys import add_refusals
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.api_key import RefusalKind, Refusals
@@ -28,11 +27,7 @@ _REST_SECONDS = 30.0
 
 
 class RefusalLog:
-    """Refusals of services with API keys, and of wrong keys.
-
-    Args:
-        ledger: where they are kept.
-    """
+    """Refusals of services with API keys, and of wrong keys."""
 
     def __init__(self, ledger: LedgerAccess) -> None:
         self._ledger = ledger
@@ -93,15 +88,13 @@ class RefusalLog:
     async def _write(self) -> None:
         try:
             while self._pending:
-                batch: Sequence[Refusals] = list(self._pending.values())
-                self._pending.clear()
+                batch, self._pending = self._pending, {}
                 try:
-                    await self._ledger.ask(partial(add_refusals, found=batch), within=_WRITE_SECONDS)
+                    await self._ledger.ask(partial(add_refusals, found=list(batch.values())), within=_WRITE_SECONDS)
                 except LedgerAway:
                     self._rest_until = time.monotonic() + _REST_SECONDS
-                    later = list(self._pending.values())
-                    self._pending.clear()
-                    for one in (*batch, *later):
+                    later, self._pending = self._pending, batch
+                    for one in later.values():
                         self._add(one)
                     _LOG.warning("The ledger does not take what services were refused; the log has each of them.")
                     return
@@ -110,5 +103,5 @@ class RefusalLog:
 
 
 def _plain(text: str) -> str:
-    """What a terminal and PostgreSQL can take, and no more than is worth keeping."""
+    """What a terminal and PostgreSQL can take, and no more than is worth recording."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_TEXT])

@@ -2,22 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.timeline import Position, position_from
 from provisioning_pipeline.http.access import reader
-from provisioning_pipeline.http.documents import TimelinePage
+from provisioning_pipeline.http.documents import AnyName, TimelinePage
 from provisioning_pipeline.http.keys import KeyGuard, either
-from provisioning_pipeline.http.names import AnyName
-from provisioning_pipeline.http.problems import Problem, away, responses
-from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.http.problems import Problem, responses, several_tenants
+from provisioning_pipeline.ledger.serving import LedgerAccess
 from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach, Scope
 from provisioning_pipeline.report import page, timeline_page
 from provisioning_pipeline.report.timeline_page import Timeline, event_json
@@ -25,7 +23,6 @@ from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.views import report_files as reports
 from provisioning_pipeline.views.tenant_timeline import MOST_EVENTS, SeveralTenants, timeline
 
-T = TypeVar("T")
 _MOST_EVENTS = 1000
 _RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
 _PRIVATE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
@@ -33,16 +30,7 @@ _PAGE = _PRIVATE | {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
 }
-_PROBLEMS = responses(
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.CONFLICT,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
+_PROBLEMS = responses(400, 401, 403, 404, 409, 422, 429, 503)
 _HTML: dict[str, Any] = {
     "response_class": HTMLResponse,
     "responses": _PROBLEMS,
@@ -50,20 +38,15 @@ _HTML: dict[str, Any] = {
 }
 _PAGING: dict[str, Any] = {
     "parameters": [
-        {
-            "name": "limit",
-            "in": "query",
-            "required": False,
-            "description": "Events of one page.",
-            "schema": {"type": "integer", "minimum": 1, "maximum": _MOST_EVENTS, "default": MOST_EVENTS},
-        },
-        {
-            "name": "before",
-            "in": "query",
-            "required": False,
-            "description": "`next` of the page before, or a time such as 2026-08-01T12:00:00Z.",
-            "schema": {"type": "string"},
-        },
+        {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+        for name, description, schema in (
+            (
+                "limit",
+                "Events of one page.",
+                {"type": "integer", "minimum": 1, "maximum": _MOST_EVENTS, "default": MOST_EVENTS},
+            ),
+            ("before", "`next` of the page before, or a time such as 2026-08-01T12:00:00Z.", {"type": "string"}),
+        )
     ]
 }
 _NO_RUN = "No run has finished yet. Launch the job reconcile_tenants in Dagster, or run `provisioning apply`."
@@ -90,7 +73,7 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
     @router.get("/reports/latest", dependencies=people, **_HTML)
     async def latest_report() -> Response:
         """The last finished run's report, drawn anew: with the tenants as they are now."""
-        summary = await _ask(ledger, lambda database: reports.latest(database, settings))
+        summary = await ledger.ask(lambda database: reports.latest(database, settings))
         if summary is None:
             raise _missing(_NO_RUN)
         return await drawn(lambda: page.render(summary))
@@ -100,7 +83,7 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
         """A run's report as it was written when the run ended."""
         if not _RUN_ID.fullmatch(run_id):
             raise _missing(_NO_REPORT)
-        path = await _ask(ledger, lambda database: reports.stored(database, run_id))
+        path = await ledger.ask(lambda database: reports.stored(database, run_id))
         found = await asyncio.to_thread(reports.read, path, run_id, settings.report_path) if path else None
         if found is None:
             raise _missing(_NO_REPORT)
@@ -127,27 +110,17 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
     return router
 
 
-async def _ask(ledger: LedgerAccess, work: Callable[[Database], Awaitable[T]]) -> T:
-    try:
-        return await ledger.ask(work)
-    except LedgerAway:
-        raise away() from None
-
-
 async def _timeline(ledger: LedgerAccess, name: str, request: Request, reach: Reach) -> Timeline:
     most, begin = _limit(request), _begin(request)
     if "\x00" in name:
         # PostgreSQL holds no such name
         raise _missing(_NO_TENANT)
     try:
-        found = await _ask(ledger, lambda database: timeline(database, name, most=most, begin=begin))
+        found = await ledger.ask(lambda database: timeline(database, name, most=most, begin=begin))
     except SeveralTenants as several:
         if not reach.covers(name):
             raise _missing(_NO_TENANT, KeyRefusal.OUT_OF_REACH) from None
-        names = ", ".join(several.database_names)
-        raise Problem(
-            HTTPStatus.CONFLICT, f"Several tenants have this slug; ask for one by its database name: {names}."
-        ) from None
+        raise several_tenants(several) from None
     if found is None:
         raise _missing(_NO_TENANT)
     if not reach.covers(found.tenant.slug):

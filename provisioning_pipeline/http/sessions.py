@@ -8,15 +8,18 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.gateway.middleware import linked
 from provisioning_pipeline.gateway.problems import NO_STORE
 from provisioning_pipeline.gateway.resolver import Resolver
-from provisioning_pipeline.http.documents import SessionDocument, TwentySignIn, session_document
-from provisioning_pipeline.http.limits import RateLimit
-from provisioning_pipeline.http.names import in_header
+from provisioning_pipeline.http.access import RateLimit
+from provisioning_pipeline.http.documents import SessionDocument, TwentySignIn, in_header, session_document
 from provisioning_pipeline.http.problems import refused, responses
 from provisioning_pipeline.http.sign_in import SignIns
-from provisioning_pipeline.model.session import CannotTell, Refused
+from provisioning_pipeline.ledger.history import History
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
+from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source
+from provisioning_pipeline.model.session import CannotTell, Refused, WorkspaceContext
 from provisioning_pipeline.settings import Settings
 
 _HEADERS: Mapping[str, str] = {
@@ -27,7 +30,7 @@ _HEADERS: Mapping[str, str] = {
     "X-Twenty-Role": "Label of the role in Twenty that the role at Clerk stands for; encoded likewise.",
 }
 _VERIFY = "/v1/auth/verify"
-_REFUSALS = responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
+_REFUSALS = responses(401, 403, 503)
 _SECURITY: dict[str, Any] = {"security": [{"clerkSession": []}, {"clerkCookie": []}]}
 Tenant = Annotated[
     str | None,
@@ -49,7 +52,6 @@ class ForwardAuthentication:
         self._resolver = resolver
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] != "http" or scope["path"] != _VERIFY or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
@@ -107,7 +109,7 @@ def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) ->
     @router.post(
         "/v1/session/twenty",
         response_model=TwentySignIn,
-        responses={**_REFUSALS, **responses(HTTPStatus.TOO_MANY_REQUESTS)},
+        responses={**_REFUSALS, **responses(429)},
         openapi_extra=_SECURITY,
     )
     async def sign_in(request: Request) -> Response:
@@ -117,15 +119,41 @@ def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) ->
         per_member.take(f"{session.issuer} {session.user_id}")
         context, made = await sign_ins.sign_in(session)
         request.state.tenant = context.tenant
-        document = TwentySignIn.model_validate(
-            {
-                "workspace_id": context.workspace_id,
-                "twenty_user_id": context.twenty_user_id,
-                "login_token": made.login_token,
-                "verify_url": made.verify_url,
-                "expires_at": made.expires_at,
-            }
+        document = TwentySignIn(
+            workspace_id=context.workspace_id,
+            twenty_user_id=context.twenty_user_id,
+            login_token=made.login_token,
+            verify_url=made.verify_url,
+            expires_at=made.expires_at,
         )
         return JSONResponse(document.model_dump(mode="json"), headers=NO_STORE)
 
     return router
+
+
+async def report_token_mismatch(ledger: LedgerAccess, context: WorkspaceContext) -> bool:
+    """Record in the tenant's timeline, as drift and once an hour, that a token names another workspace than the ledger.
+
+    A run then compares what Clerk carries for the tenant. The claim itself is not repeated: anything may stand there.
+
+    Returns:
+        Whether it was recorded.
+    """
+    drift = Drift(
+        context.database_name,
+        DriftCause.CLERK,
+        Source.SESSION,
+        Actor.CLERK,
+        f"a session of {context.session.user_id} claims another twenty_workspace_id than {context.workspace_id}; it "
+        "was refused. Compare the claim in Clerk's session settings and the organization's public metadata.",
+    )
+
+    async def record(database: Database) -> None:
+        await History(database).add_drift(drift, "session")
+
+    try:
+        await ledger.ask(record)
+    except LedgerAway:
+        # it was refused and logged; the next such token is reported again
+        return False
+    return True

@@ -46,6 +46,7 @@ _LOGIN_DISABLED = {
     Reason.SECOND_FACTOR_REQUIRED: "The workspace enforces a second factor, so the member cannot be signed in from "
     "here. An admin of the workspace no longer enforces it in Twenty (Settings > Security).",
 }
+_Context = asyncio.Task[WorkspaceContext]
 _BUSY = "Another run or sign-in is working on the workspace. Come again in a moment."
 
 
@@ -58,26 +59,15 @@ class TwentySignIn:
     expires_at: datetime
 
 
-@dataclass(frozen=True)
-class _Admission:
-    """Work on one member under way: first their workspace is found, then their account is made ready."""
-
-    found: asyncio.Task[WorkspaceContext]
-    ready: asyncio.Task[WorkspaceContext]
-
-
 class SignIns:
-    """Signs members in.
-
-    Args:
-        resolver: tells whose session leads where.
-    """
+    """Signs members in."""
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         self._settings = settings
         self._resolver = resolver
         self._own_accounts = OwnAccounts(settings, TRIGGER)
-        self._admitting: dict[tuple[str, str, str], _Admission] = {}
+        self._admitting: dict[tuple[str, str, str], tuple[_Context, _Context]] = {}
+        """Work on members under way: first their workspace is found, then their account is made ready."""
 
     async def sign_in(self, session: Session) -> tuple[WorkspaceContext, TwentySignIn]:
         """A sign-in for this session's member, who sees no wizard after it.
@@ -107,16 +97,17 @@ class SignIns:
             found = asyncio.create_task(self._resolver.certain_context(session))
             ready = asyncio.create_task(self._made_ready(found, session))
             ready.add_done_callback(lambda task: self._ended(key, task))
-            admission = self._admitting[key] = _Admission(found, ready)
-        # what this very token claims, before anybody waits
-        await self._resolver.of_session(await asyncio.shield(admission.found), session)
+            admission = self._admitting[key] = found, ready
+        found, ready = admission
+        # this token may name another workspace than those of other callers: before we wait
+        await self._resolver.of_session(await asyncio.shield(found), session)
         # shielded: a caller who hangs up leaves no half member behind
-        return await asyncio.shield(admission.ready)
+        return await asyncio.shield(ready)
 
     def _ended(self, key: tuple[str, str, str], task: asyncio.Task[WorkspaceContext]) -> None:
         self._admitting.pop(key, None)
         if not task.cancelled():
-            # also where the caller waits for it no more
+            # also where no caller waits for it any more
             task.exception()
 
     async def _made_ready(self, found: asyncio.Task[WorkspaceContext], session: Session) -> WorkspaceContext:
@@ -129,8 +120,8 @@ class SignIns:
             raise _cannot(context, fault) from None
         except (RunFault, Error) as error:
             # without its text: it may name a person
-            _LOG.warning("A member of %s could not be looked at: %s.", context.tenant, type(error).__name__)
-            raise CannotTell("The member cannot be looked at at present; the server's log says why.") from None
+            _LOG.warning("A member of %s could not be checked: %s.", context.tenant, type(error).__name__)
+            raise CannotTell("The member cannot be checked at present; the server's log says why.") from None
         # what was just decided was decided from Clerk's word
         return await self._resolver.certain_context(session, ask_clerk=False)
 
@@ -160,7 +151,7 @@ class SignIns:
             if state is None or state.deleted:
                 raise Refused(Refusal.WORKSPACE_NOT_READY, "The workspace was deleted in Twenty.")
             door = Door(context.workspace_id, context.workspace_url)
-            if state.subdomain != _subdomain(door.url):
+            if state.subdomain != (urlsplit(door.url).hostname or "").partition(".")[0]:
                 door = await server.client.door(context.workspace_id)
             await self._own_accounts.must_be_theirs(connections, server, context, account, clerk_user)
             login = await self._token(server, door, account)
@@ -213,11 +204,11 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
             quick = [step for step in steps if step is not LOGINS]
             result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
             synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
-            # no one comes in with more than their role while it is being set right
+            # a member does not get in with more than their role while it is being set right
             differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
             failed = result.failed or differs or not await _is_proved(scope, clerk_user_id)
             await scope.record.settle()
-            await _keep(connections, run_id, result, whole=whole)
+            await _store(connections, run_id, result, whole=whole)
         if failed:
             raise _failed(result)
 
@@ -261,18 +252,14 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
 
 
 def _unharmed(member: MemberPlan) -> MemberPlan:
-    """What a sign-in may do of it: a sign-in lowers no one, which runs do within their budget.
-
-    Raises:
-        Refused: for a person who is to be removed.
-    """
+    """What a sign-in may do of it: it demotes no member, which runs do within their budget."""
     if REMOVE_MEMBER in member.changes:
         raise Refused(Refusal.NOT_A_MEMBER, "The session's user is no active member of its organization.")
     return replace(member, changes=tuple(change for change in member.changes if change != DEMOTE_MEMBER))
 
 
-async def _keep(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
-    """Remember what came of it. What is true of all members is for a run to say that looked after all of them."""
+async def _store(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
+    # what is true of all members is for a run to say that looked after all of them
     settings = connections.settings
     conditions = [found for found in result.conditions if whole or found.type is not ConditionType.MEMBERS_SYNCED]
     await connections.ledger.store_conditions(
@@ -315,7 +302,3 @@ def _cannot(context: WorkspaceContext, fault: Fault) -> Refused | CannotTell:
     if fault.kind is FaultKind.BUSY:
         return CannotTell(_BUSY)
     return CannotTell(f"Twenty or its database cannot be used at present ({fault.reason}).")
-
-
-def _subdomain(url: str) -> str:
-    return (urlsplit(url).hostname or "").partition(".")[0]

@@ -1,6 +1,8 @@
-"""A tenant manager asks for a tenant: register it, have it looked at, and tell how far it is."""
+"""A tenant manager asks for a tenant: we register it, have a run look at it, and answer how far it is; or for all."""
 
 import asyncio
+import base64
+import binascii
 import logging
 import re
 from collections.abc import Callable, Collection
@@ -11,18 +13,20 @@ from weakref import WeakValueDictionary
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.detection import weigh_loss
-from provisioning_pipeline.http.registered_databases import databases_of
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Proofs
 from provisioning_pipeline.ledger.pending import CodeLocations
-from provisioning_pipeline.ledger.registration import known_rows, must_show_all, register
+from provisioning_pipeline.ledger.registration import Databases, known_rows, must_show_all, register, unseen
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
 from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach
+from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
-from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.observe.tenant_databases import database_names
+from provisioning_pipeline.report.summary import TenantLine, tenant_lines
 from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.run.seen import loss_budget
 from provisioning_pipeline.settings import Settings
@@ -37,6 +41,10 @@ _MOST_WAITING = 50
 _MOST_REGISTERING = 4
 """Half of the connections: requests that wait for a locked registry leave the others to the rest."""
 _LAUNCH_SECONDS = 8.0
+_CLUSTER_SECONDS = 5.0
+_LED_ASTRAY = re.compile(r"[\x00-\x1f\x7f/\\%]|^\.{0,2}$")
+"""Such parts of a path are decoded, merged or cut by proxies and browsers."""
+_LONGEST_ADDRESS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,6 @@ class TenantState:
     """A tenant as it stands, for its caller.
 
     Args:
-        line: what is known about it, with its conditions.
-        clerk_org_id: its Clerk organization, where one is known.
         onboarding_status: what the last real login of its admin read; None before there was one.
         waiting: a run is still to look at it, or is at it for the last request.
         address: the name under which it is asked for over HTTP: its slug, or its database name where the slug may
@@ -72,15 +78,14 @@ class UnknownTenant(Exception):
 
 
 class OutOfReach(UnknownTenant):
-    """There is such a tenant, but the caller's key is not for it: told as if there were none."""
+    """There is such a tenant, but the caller's key is not for it: answered as if there were none."""
 
 
 class Requests:
-    """Takes requests for tenants.
+    """Takes requests for tenants. Every method raises LedgerAway when the ledger cannot be asked.
 
     Args:
-        ledger: where they are kept.
-        dagster: launches runs; None: nothing does, and the sensor sees the marks.
+        dagster: launches runs; None: nothing does, and the sensor sees the pending reviews.
         stopping: whether the server is about to end, so that no request should wait any longer.
     """
 
@@ -103,42 +108,40 @@ class Requests:
 
         Raises:
             Conflict: when it contradicts another tenant, or an earlier request under the same key.
-            LedgerAway: when the ledger cannot be asked.
             Fault: when the tenant cluster has to be asked, and cannot be.
         """
         settings = self._settings
-        databases = await databases_of(self.ledger, settings, asked, caller)
+        databases = await _databases_of(self.ledger, settings, asked, caller)
 
-        async def keep(database: Database) -> tuple[Request | None, bool]:
+        async def store(database: Database) -> tuple[Request | None, bool]:
             requests = TenantRequests(database)
             async with self._registering, requests.alone(caller):
                 earlier = await requests.earlier(caller)
-                return (earlier, False) if earlier else await keep_first(database, requests)
+                if earlier:
+                    return earlier, False
+                # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
+                registry = Registry(database, settings.registry_table)
+                await _must_not_be_in_doubt(registry, settings, asked)
+                changed, is_aside = await register(
+                    registry,
+                    asked,
+                    caller,
+                    status=settings.new_statuses[0],
+                    else_statuses=settings.new_statuses[1:],
+                    aside=frozenset(settings.registry_excluded_statuses),
+                    databases=databases,
+                )
+                state = await _state(database, settings, asked.database_name)
+                as_it_should_be = "aside" if is_aside else "ready"
+                wanted = changed or state is None or state.line.state != as_it_should_be
+                if not wanted and caller.idempotency_key is None:
+                    return None, False
+                request = await requests.add(
+                    asked.database_name, asked.slug, caller, admin_email=asked.admin_email, mark=wanted
+                )
+                return request, wanted
 
-        async def keep_first(database: Database, requests: TenantRequests) -> tuple[Request | None, bool]:
-            # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
-            registry = Registry(database, settings.registry_table)
-            await _must_not_be_in_doubt(registry, settings, asked)
-            changed, is_aside = await register(
-                registry,
-                asked,
-                caller,
-                status=settings.new_statuses[0],
-                else_statuses=settings.new_statuses[1:],
-                aside=frozenset(settings.registry_excluded_statuses),
-                databases=databases,
-            )
-            state = await _state(database, settings, asked.database_name)
-            as_it_should_be = "aside" if is_aside else "ready"
-            wanted = changed or state is None or state.line.state != as_it_should_be
-            if not wanted and caller.idempotency_key is None:
-                return None, False
-            request = await requests.add(
-                asked.database_name, asked.slug, caller, admin_email=asked.admin_email, mark=wanted
-            )
-            return request, wanted
-
-        request, wanted = await self.ledger.ask(keep)
+        request, wanted = await self.ledger.ask(store)
         return await self._answer(asked.database_name, request, wait, reach=caller.reach, launch=wanted)
 
     async def reconcile(self, name: str, caller: Caller, *, wait: float) -> TenantState:
@@ -148,19 +151,18 @@ class Requests:
             UnknownTenant: when no tenant has this slug or database name.
             SeveralTenants: when several have the slug.
             Conflict: when something else was asked for under the same key.
-            LedgerAway: when the ledger cannot be asked.
         """
 
-        async def keep(database: Database) -> tuple[Request, bool]:
+        async def store(database: Database) -> tuple[Request, bool]:
             requests = TenantRequests(database)
             async with requests.alone(caller):
                 earlier = await requests.earlier(caller)
                 if earlier:
                     return earlier, False
-                database_name, slug = await _place_of(database, self._settings, name, caller.reach)
+                database_name, slug = await place_of(database, self._settings, name, caller.reach)
                 return await requests.add(database_name, slug, caller, admin_email=None, mark=True), True
 
-        request, wanted = await self.ledger.ask(keep)
+        request, wanted = await self.ledger.ask(store)
         return await self._answer(request.database_name, request, wait, reach=caller.reach, launch=wanted)
 
     async def state(self, name: str, reach: Reach) -> TenantState:
@@ -169,14 +171,9 @@ class Requests:
         Raises:
             UnknownTenant: when there is none.
             SeveralTenants: when several have the slug.
-            LedgerAway: when the ledger cannot be asked.
         """
-
-        async def look(database: Database) -> TenantState:
-            state = await _must_be_known(database, self._settings, name, reach)
-            return replace(state, run_id=await TenantRequests(database).last_run(state.line.database_name))
-
-        return await self.ledger.ask(look)
+        state, _ = await self._read(name, None, reach, launched=False)
+        return state
 
     async def _answer(
         self, name: str, request: Request | None, wait: float, *, reach: Reach, launch: bool
@@ -187,8 +184,8 @@ class Requests:
             run_id, launched = await self._launch(request)
             request = replace(request, run_id=run_id)
         clock = asyncio.get_running_loop().time
-        state, ended = await self._look(name, request, reach, launched=launched)
-        # those who wait ask the ledger again and again; beyond some they are told to come again instead
+        state, ended = await self._read(name, request, reach, launched=launched)
+        # callers who wait have us ask the ledger again and again; beyond some we answer at once
         if state.ready or ended or not wait or self._waiting >= _MOST_WAITING:
             return state
         self._waiting += 1
@@ -198,13 +195,13 @@ class Requests:
                 await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
                 pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
                 with suppress(LedgerAway):
-                    # the request is kept: a ledger that is away for a moment only makes the answer older
-                    state, ended = await self._look(name, request, reach, launched=launched)
+                    # the request is stored: a ledger that is away for a moment only makes the answer older
+                    state, ended = await self._read(name, request, reach, launched=launched)
         finally:
             self._waiting -= 1
         return state
 
-    async def _look(
+    async def _read(
         self, name: str, request: Request | None, reach: Reach, *, launched: bool
     ) -> tuple[TenantState, bool]:
         """The tenant now, and whether there is nothing to wait for.
@@ -213,53 +210,75 @@ class Requests:
         """
         run_id = request.run_id if request else None
 
-        async def look(database: Database) -> tuple[TenantState, bool]:
+        async def read(database: Database) -> tuple[TenantState, bool]:
             requests = TenantRequests(database)
             # before the tenant is read: what a run that has ended left is there by then
             ended = launched and await requests.has_ended(run_id)
-            state = await _must_be_known(database, self._settings, name, reach)
+            state = await _state(database, self._settings, name, reach)
+            if state is None:
+                raise UnknownTenant(name)
             last = run_id if request else await requests.last_run(state.line.database_name)
             return replace(state, run_id=last), ended or not state.waiting
 
-        return await self.ledger.ask(look)
+        return await self.ledger.ask(read)
 
     async def _launch(self, request: Request) -> tuple[str | None, bool]:
         """The run that looks at the tenant, and whether it is a new one; None: the sensor will launch it."""
         if self._dagster is None:
             return None, False
-        name = request.database_name
-        try:
-            async with asyncio.timeout(_LAUNCH_SECONDS):
-                return await self._launch_once(self._dagster, request)
-        except (DagsterAway, TimeoutError) as away:
-            _LOG.warning(
-                "No run was launched for %s, the sensor will do it: %s", name, str(away) or "no answer in time"
-            )
-            return None, False
-
-    async def _launch_once(self, dagster: DagsterClient, request: Request) -> tuple[str, bool]:
-        name = request.database_name
+        dagster, name = self._dagster, request.database_name
         # one after another: the second of two requests at the same time finds the first one's run at work
-        async with self._launching.setdefault(name, asyncio.Lock()):
-            under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
-            if under_way and await dagster.is_under_way(under_way):
-                # what it has read already may have changed since; the mark has the sensor look again in that case
-                run_id, is_new = under_way, False
-            else:
-                config = {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}}
-                here = await self.ledger.ask(lambda database: CodeLocations(database).known())
-                tags = {"trigger": TENANT_MANAGER, "tenant": name}
-                run_id, is_new = await dagster.launch(JOB, config, tags, known=Place(*here) if here else None), True
-            await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
-        return run_id, is_new
+        turn = self._launching.setdefault(name, asyncio.Lock())
+        try:
+            async with asyncio.timeout(_LAUNCH_SECONDS), turn:
+                under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
+                if under_way and await dagster.is_under_way(under_way):
+                    # what it has read may have changed since; the pending review has the sensor launch another then
+                    run_id, is_new = under_way, False
+                else:
+                    config = {"ops": {"detect_tenants": {"config": {"tenants": [name]}}}}
+                    here = await self.ledger.ask(lambda database: CodeLocations(database).known())
+                    tags = {"trigger": TENANT_MANAGER, "tenant": name}
+                    place = Place(*here) if here else None
+                    run_id, is_new = await dagster.launch(JOB, config, tags, known=place), True
+                await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
+                return run_id, is_new
+        except (DagsterAway, TimeoutError) as away:
+            reason = str(away) or "no answer in time"
+            _LOG.warning("No run was launched for %s, the sensor will do it: %s", name, reason)
+        return None, False
+
+
+async def _databases_of(ledger: LedgerAccess, settings: Settings, asked: Registration, caller: Caller) -> Databases:
+    """What limits the caller's next tenant. We ask the cluster only once so many have no database that runs know of."""
+    most = settings.key_tenants_without_database
+    names = await ledger.ask(lambda database: unseen(database, asked, caller))
+    if len(names) < most:
+        return Databases(most)
+    cluster = Database(
+        settings.tenant_cluster_url.get_secret_value(),
+        system="The tenant cluster",
+        unreachable=Reason.DATABASE_UNREACHABLE,
+        read_only=True,
+        most_connections=1,
+        patience_seconds=1.0,
+    )
+    try:
+        async with asyncio.timeout(_CLUSTER_SECONDS), cluster:
+            pattern, excluded = settings.tenant_database_pattern, settings.tenant_database_excluded
+            return Databases(most, await database_names(cluster, pattern, excluded, [*names, asked.database_name]))
+    except (Fault, TimeoutError) as away:
+        _LOG.warning("The tenant cluster could not be asked for databases: %s", str(away) or "no answer in time")
+        raise Fault(
+            FaultKind.TRANSIENT,
+            Reason.DATABASE_UNREACHABLE,
+            f"This key has registered {len(names)} tenants whose databases no run has seen yet, and we cannot check "
+            "at present whether they exist.",
+        ) from None
 
 
 async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: Registration) -> None:
-    """No row is added to a registry that has lost many: they may be on their way back, with another status.
-
-    Raises:
-        Conflict: when the tenant has no row, and the registry is in doubt or hides rows from us.
-    """
+    """Add no row to a registry that has lost many or hides some: they may be on their way back, with another status."""
     await must_show_all(registry, asked)
     if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
         return
@@ -270,22 +289,17 @@ async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: R
         raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}", KeyRefusal.REGISTRY_IN_DOUBT)
 
 
-async def place_of(ledger: LedgerAccess, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
+async def place_of(database: Database, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
     """Database name and slug of the tenant in reach with this slug or database name, by ledger or else registry.
 
     Raises:
         UnknownTenant: when neither knows it.
         SeveralTenants: when several have the slug.
-        LedgerAway: when the ledger cannot be asked.
     """
-    return await ledger.ask(lambda database: _place_of(database, settings, name, reach))
-
-
-async def _place_of(database: Database, settings: Settings, name: str, reach: Reach) -> tuple[str, str]:
     line = await _line(database, name, reach, with_conditions=False)
     if line is not None:
         return line.database_name, line.slug
-    # no run has looked at it yet
+    # no run has read it yet
     rows = await Registry(database, settings.registry_table).named(name)
     rows = [row for row in rows if row["database_name"] == name] or rows
     if not rows:
@@ -297,20 +311,8 @@ async def _place_of(database: Database, settings: Settings, name: str, reach: Re
     return rows[0]["database_name"], rows[0]["slug"]
 
 
-async def _must_be_known(database: Database, settings: Settings, name: str, reach: Reach) -> TenantState:
-    state = await _state(database, settings, name, reach)
-    if state is None:
-        raise UnknownTenant(name)
-    return state
-
-
 async def _line(database: Database, name: str, reach: Reach, *, with_conditions: bool) -> TenantLine | None:
-    """The tenant of this database name, or else the one with this slug; None: the ledger knows none.
-
-    Raises:
-        SeveralTenants: when several have the slug.
-        OutOfReach: when it is, or they are, out of reach.
-    """
+    """The tenant of this database name, or else the one with this slug; None: the ledger knows none."""
     found = await tenants(Ledger(database), with_conditions=with_conditions, only=name)
     if not reach.everywhere and found and not any(reach.covers(line.slug) for line in found):
         raise OutOfReach(name)
@@ -332,18 +334,14 @@ async def _state(database: Database, settings: Settings, name: str, reach: Reach
         rows = await Registry(database, settings.registry_table).named(line.database_name)
         named = (row["clerk_org_id"] for row in rows if row["database_name"] == line.database_name)
         organization = next((found for found in named if found), None)
+    proofs = await Proofs(database).of([line.database_name])
     return TenantState(
         line,
         organization,
-        await _onboarding_status(database, line),
+        next((proof.status for proof in proofs if proof.twenty_user_id == line.admin_user_id), None),
         waiting=line.database_name in waiting,
         address=address_of(line, await Ledger(database).shared_names([line.slug])),
     )
-
-
-_LED_ASTRAY = re.compile(r"[\x00-\x1f\x7f/\\%]|^\.{0,2}$")
-"""Such parts of a path are decoded, merged or cut by proxies and browsers."""
-_LONGEST_ADDRESS = 255
 
 
 def address_of(line: TenantLine, shared: Collection[str]) -> str:
@@ -353,6 +351,63 @@ def address_of(line: TenantLine, shared: Collection[str]) -> str:
     return slug if leads_there else line.database_name
 
 
-async def _onboarding_status(database: Database, line: TenantLine) -> str | None:
-    proofs = await Proofs(database).of([line.database_name])
-    return next((proof.status for proof in proofs if proof.twenty_user_id == line.admin_user_id), None)
+@dataclass(frozen=True, slots=True)
+class TenantPage:
+    """Tenants by database name, and where the next page begins; None: there is none."""
+
+    tenants: tuple[TenantState, ...]
+    next: str | None
+
+
+async def tenant_page(
+    database: Database,
+    *,
+    limit: int,
+    cursor: str | None,
+    state: str | None,
+    clerk_org_id: str | None,
+    reach: Reach,
+) -> TenantPage:
+    """Up to `limit` tenants in reach after `cursor`, all or those in one state or of one organization.
+
+    Raises:
+        ValueError: when the cursor is none.
+    """
+    ledger = Ledger(database)
+    found = await ledger.page(_after(cursor), limit + 1, state, clerk_org_id, reach)
+    organizations = {row["database_name"]: row.pop("clerk_org_id") for row in found}
+    names = [row["database_name"] for row in found[:limit]]
+    lines = {line.database_name: line for line in tenant_lines(found[:limit], await ledger.conditions(names))}
+    statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in await Proofs(database).of(names)}
+    waiting = await TenantRequests(database).waiting(names)
+    shared = await ledger.shared_names([line.slug for line in lines.values()])
+    return TenantPage(
+        tuple(
+            TenantState(
+                lines[name],
+                organizations[name],
+                statuses.get((name, lines[name].admin_user_id or "")),
+                waiting=name in waiting,
+                address=address_of(lines[name], shared),
+            )
+            for name in names
+        ),
+        _cursor(names[-1]) if len(found) > limit else None,
+    )
+
+
+def _cursor(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _after(cursor: str | None) -> str:
+    """The database name that a cursor stands for."""
+    if cursor is None:
+        return ""
+    try:
+        name = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise ValueError(cursor) from error
+    if not name or not name.isprintable() or _cursor(name) != cursor:
+        raise ValueError(cursor)
+    return name

@@ -10,12 +10,17 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from provisioning_pipeline.gateway.problems import NO_STORE
-from provisioning_pipeline.http.documents import PutTenant, Tenant, Tenants, tenant_document
+from provisioning_pipeline.http.documents import Name, PutTenant, Tenant, Tenants, tenant_document
 from provisioning_pipeline.http.keys import KeyGuard
-from provisioning_pipeline.http.names import Name
-from provisioning_pipeline.http.problems import Problem, away, responses
-from provisioning_pipeline.http.tenant_list import tenant_page
-from provisioning_pipeline.http.tenant_requests import OutOfReach, Requests, TenantState, UnknownTenant, place_of
+from provisioning_pipeline.http.problems import Problem, away, responses, several_tenants
+from provisioning_pipeline.http.tenant_requests import (
+    OutOfReach,
+    Requests,
+    TenantState,
+    UnknownTenant,
+    place_of,
+    tenant_page,
+)
 from provisioning_pipeline.model.api_key import ApiKey, KeyRefusal, Reach, Scope
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.names import is_slug
@@ -31,14 +36,8 @@ _NO_TENANT = (
 )
 _READS: dict[str, Any] = {"security": [{"apiKey": [Scope.READ]}]}
 _WRITES: dict[str, Any] = {"security": [{"apiKey": [Scope.WRITE]}]}
-_COMMON = responses(
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
-_ONE = {**_COMMON, **responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)}
+_COMMON = responses(401, 403, 422, 429, 503)
+_ONE = {**_COMMON, **responses(404, 409)}
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {
         "model": Tenant,
@@ -74,7 +73,7 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         responses={
             **_ONE,
             **_ACCEPTED,
-            **responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+            **responses(400, 413),
         },
         openapi_extra=_WRITES,
     )
@@ -97,7 +96,7 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
                 f"The API key is for {key.reach}, and registers no other.",
                 why=KeyRefusal.OUT_OF_REACH,
             )
-        state = await _told(lambda: requests.put(registration, caller, wait=wait), key.reach)
+        state = await _as_problems(lambda: requests.put(registration, caller, wait=wait), key.reach)
         return _answer(state, request, settings)
 
     @router.post(
@@ -107,16 +106,12 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         openapi_extra=_WRITES,
     )
     async def reconcile_tenant(
-        request: Request,
-        slug: Name,
-        key: writing,
-        wait: Wait = 0,
-        idempotency_key: IdempotencyKey = None,
+        request: Request, slug: Name, key: writing, wait: Wait = 0, idempotency_key: IdempotencyKey = None
     ) -> Response:
         """Have a tenant looked at, ready or not; what differs from what should be is put right."""
         request.state.tenant = slug
         caller = _caller(key, idempotency_key, "POST", slug, None)
-        state = await _told(lambda: requests.reconcile(slug, caller, wait=wait), key.reach)
+        state = await _as_problems(lambda: requests.reconcile(slug, caller, wait=wait), key.reach)
         return _answer(state, request, settings)
 
     @router.get("/v1/tenants", response_model=Tenants, responses=_COMMON, openapi_extra=_READS)
@@ -134,12 +129,7 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         try:
             page = await requests.ledger.ask(
                 lambda database: tenant_page(
-                    database,
-                    limit=limit,
-                    cursor=cursor,
-                    state=state,
-                    clerk_org_id=clerk_org_id,
-                    reach=key.reach,
+                    database, limit=limit, cursor=cursor, state=state, clerk_org_id=clerk_org_id, reach=key.reach
                 )
             )
         except ValueError:
@@ -148,14 +138,10 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         return JSONResponse(Tenants(items=items, next=page.next).model_dump(mode="json"), headers=NO_STORE)
 
     @router.get("/v1/tenants/{slug}", response_model=Tenant, responses=_ONE, openapi_extra=_READS)
-    async def get_tenant(
-        request: Request,
-        slug: Name,
-        key: reading,
-    ) -> Response:
+    async def get_tenant(request: Request, slug: Name, key: reading) -> Response:
         """One tenant as it stands."""
         request.state.tenant = slug
-        state = await _told(lambda: requests.state(slug, key.reach), key.reach)
+        state = await _as_problems(lambda: requests.state(slug, key.reach), key.reach)
         return JSONResponse(tenant_document(state, _base(request, settings)).model_dump(mode="json"), headers=NO_STORE)
 
     return router
@@ -175,7 +161,9 @@ async def _registration(
     if name is None or not plain:
         # by what it has already: a registry may hold slugs that cannot be registered here
         try:
-            known, own_slug = await _told(lambda: place_of(requests.ledger, settings, slug, reach), reach)
+            known, own_slug = await _as_problems(
+                lambda: requests.ledger.ask(lambda database: place_of(database, settings, slug, reach)), reach
+            )
         except Problem as unknown:
             if name is None or unknown.status != HTTPStatus.NOT_FOUND:
                 raise
@@ -204,19 +192,16 @@ def _caller(key: ApiKey, idempotency_key: str | None, method: str, slug: str, bo
     return Caller(key.id, idempotency_key, hashlib.sha256(asked.encode()).hexdigest(), key.reach)
 
 
-async def _told(work: Callable[[], Awaitable[T]], reach: Reach) -> T:
+async def _as_problems(work: Callable[[], Awaitable[T]], reach: Reach) -> T:
     try:
         return await work()
     except UnknownTenant as unknown:
         # one answer, whether there is none or the key is not for it
         why = KeyRefusal.OUT_OF_REACH if isinstance(unknown, OutOfReach) else None
-        told = _NO_TENANT if reach.everywhere else f"{_NO_TENANT} The API key sees {reach} alone."
-        raise Problem(HTTPStatus.NOT_FOUND, told, why=why) from None
+        detail = _NO_TENANT if reach.everywhere else f"{_NO_TENANT} The API key sees {reach} alone."
+        raise Problem(HTTPStatus.NOT_FOUND, detail, why=why) from None
     except SeveralTenants as several:
-        names = ", ".join(several.database_names)
-        raise Problem(
-            HTTPStatus.CONFLICT, f"Several tenants have this slug; ask for one by its database name: {names}."
-        ) from None
+        raise several_tenants(several) from None
     except Fault as busy:
         raise away(busy.message) from None
     except Conflict as conflict:
@@ -232,5 +217,5 @@ def _answer(state: TenantState, request: Request, settings: Settings) -> Respons
 
 
 def _base(request: Request, settings: Settings) -> str:
-    """Where this server is reached; by the settings rather than by a header that anybody can write."""
+    """Where this server is reached; by the settings rather than by a header that any caller can write."""
     return settings.api_url or str(request.base_url).rstrip("/")

@@ -15,7 +15,7 @@ ENCODE = (
     f"must be {_FORM}, in which user, password and database are percent-encoded: write @ as %40, / as %2F, : as %3A, "
     "? as %3F, # as %23, % as %25 and a space as %20"
 )
-"""The fault of a URL that a raw character makes ambiguous. It is the same for each, so that it tells nothing of it."""
+"""The fault of a URL that a raw character makes ambiguous. It is the same for each, so that it shows nothing of it."""
 _URL = re.compile(
     r"(?P<scheme>postgres(?:ql)?)://"
     r"(?:(?P<user>[^:/?@]*)(?::(?P<password>[^/?@]*))?@)?"
@@ -43,12 +43,11 @@ _INSTEAD: Mapping[str, str] = {
     "currentschema": "is a parameter of JDBC: write options=-c%20search_path%3DNAME",
     "search_path": "is no parameter of libpq: write options=-c%20search_path%3DNAME",
     "statement_timeout": "is no parameter of libpq: write options=-c%20statement_timeout%3D30s",
-    "prepared_statements": "is no parameter of libpq: leave it out",
     "preparethreshold": "is a parameter of JDBC: leave it out",
     "timeout": "is no parameter of libpq: leave it out, a connection is waited for for 5 s",
-    "timezone": "is no parameter of libpq: leave it out",
-    "encoding": "is no parameter of libpq: leave it out",
-    "charset": "is no parameter of libpq: leave it out",
+    **dict.fromkeys(
+        ("prepared_statements", "timezone", "encoding", "charset"), "is no parameter of libpq: leave it out"
+    ),
 }
 """Parameters that other programs take, and what to write instead."""
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -107,14 +106,10 @@ def _why_not(text: str) -> str:
 
 
 def _are_encoded(parts: Iterable[str]) -> bool:
-    for part in parts:
-        if _BAD_ENCODING.search(part) or b"\x00" in unquote_to_bytes(part):
-            return False
-        try:
-            unquote_to_bytes(part).decode()
-        except UnicodeDecodeError:
-            return False
-    return True
+    try:
+        return not any(_BAD_ENCODING.search(part) or "\0" in unquote_to_bytes(part).decode() for part in parts)
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_host(text: str) -> bool:

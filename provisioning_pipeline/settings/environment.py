@@ -42,9 +42,9 @@ def proxy_for(url: str) -> Proxy | None:
     parts = urlsplit(url)
     proxy = _proxy_of(parts.scheme)
     host = (parts.hostname or "").rstrip(".")
-    if proxy is None or _goes_directly(host, parts.port or _DEFAULT_PORTS.get(parts.scheme)):
-        return None
-    return proxy
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    exceptions = re.split(r"[\s,;]+", _variable("no_proxy")[1].lower())
+    return None if any(_covers(entry, host, port) for entry in exceptions) else proxy
 
 
 def environment_faults() -> list[str]:
@@ -96,16 +96,8 @@ def _proxy_url(variable: str, text: str) -> str:
     return url
 
 
-def _goes_directly(host: str, port: int | None) -> bool:
-    """Whether NO_PROXY lists the host: by name, by a domain that it is in, by address, by range, or as *."""
-    return any(_covers(entry, host.lower(), port) for entry in _exceptions())
-
-
-def _exceptions() -> Iterator[str]:
-    yield from re.split(r"[\s,;]+", _variable("no_proxy")[1].lower())
-
-
 def _covers(entry: str, host: str, port: int | None) -> bool:
+    """Whether an entry of NO_PROXY covers the host: by name, by a domain around it, by address, by range, or as *."""
     if entry == "*":
         return True
     if "/" in entry and "://" not in entry:

@@ -54,15 +54,11 @@ def fault_lines(error: ValidationError) -> list[str]:
             lines += [f"{name}: is missing (or set {PREFIX}TWENTY_SERVERS)" for name in cause.missing]
             continue
         message = str(cause) if cause else _WORDS.get(fault["type"], fault["msg"])
-        lines.append(f"{_place(fault['loc'])}: {message}" if fault["loc"] else message)
+        lines.append(f"{_place(*fault['loc'])}: {message}" if fault["loc"] else message)
     return lines
 
 
-def _place(steps: tuple[Any, ...]) -> str:
-    inside = "".join(f"[{step}]" if isinstance(step, int) else f".{_name(step)}" for step in steps[1:])
-    return f"{PREFIX}{str(steps[0]).upper()}{inside}"
-
-
-def _name(step: Any) -> str:
+def _place(setting: Any, *steps: Any) -> str:
     # the key of an object may be anything
-    return step if _SAFE.fullmatch(step) else "…"
+    names = (f"[{step}]" if isinstance(step, int) else f".{step if _SAFE.fullmatch(step) else '…'}" for step in steps)
+    return f"{PREFIX}{str(setting).upper()}{''.join(names)}"

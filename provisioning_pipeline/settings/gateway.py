@@ -1,36 +1,22 @@
-"""What it takes to tell a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
+"""What it takes to find a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
 
-from typing import Any, Final
+from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.settings import types as kinds
 from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
-from provisioning_pipeline.settings.types import (
-    ClerkKey,
-    Hosts,
-    HttpUrl,
-    IssuerUrl,
-    Names,
-    Origin,
-    PostgresUrl,
-    cleaned,
-    encrypted,
-)
-
-MOST_SECONDS: Final = 3_153_600_000
-"""A century: beyond that a moment has no place in a calendar any more."""
-MOST_WAIT_SECONDS: Final = 2_000_000
-"""PostgreSQL counts the milliseconds of a wait in 32 bits."""
-MOST_COUNT: Final = 1_000_000_000
-"""As many as fit into every integer on the way."""
 
 
 class GatewaySettings(BaseSettings):
-    """The settings of `ClerkWorkspaceMiddleware`. Secrets are `SecretStr`: printing this object shows none of them."""
+    """The settings of `ClerkWorkspaceMiddleware`. Secrets are `SecretStr`: printing this object shows none of them.
+
+    A field has an example where its default is none.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -43,7 +29,7 @@ class GatewaySettings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    registry_url: PostgresUrl = Field(
+    registry_url: kinds.PostgresUrl = Field(
         description="The tenant manager's database; our own schema `provisioning` lives there too.",
         examples=["postgresql://provisioning:secret@db.example.com:5432/tenant_manager"],
     )
@@ -53,77 +39,60 @@ class GatewaySettings(BaseSettings):
         description="The tenant manager's table, with its schema if that is not on the search path.",
         examples=["public.tenant_registry"],
     )
-    registry_excluded_statuses: Names = Field(
+    registry_excluded_statuses: kinds.Names = Field(
         default=("suspended", "deleted", "archived", "deprovisioned", "cancelled"),
         description="Registry statuses whose tenants we exclude, as a JSON list.",
         examples=['["suspended", "deleted"]'],
     )
-    registry_lost_share: float = Field(
+    registry_lost_share: kinds.Share = Field(
         default=0.1,
-        ge=0,
-        le=1,
         description="Known registry rows that may be gone at once and count as taken away: share of all, at least one.",
-        examples=["0.1"],
     )
-    registry_lost_most: int = Field(
+    registry_lost_most: kinds.Count = Field(
         default=50,
-        ge=0,
-        le=MOST_COUNT,
         description="Known registry rows that may be gone at once and count as taken away, in all. Beyond either "
         "limit, and where the table is empty, the registry is in doubt until `provisioning apply --approve`.",
-        examples=["50"],
     )
-    allow_http_hosts: Hosts = Field(
+    allow_http_hosts: kinds.Hosts = Field(
         default=(),
         description="Hosts that Clerk's, Twenty's and the alerts' URLs may name with http://, as a JSON list. Keys, "
         "passwords and session tokens are readable to everyone on the way there. This machine needs no mention.",
         examples=['["twenty.internal"]'],
     )
-    clerk_base_url: HttpUrl = Field(
+    clerk_base_url: kinds.HttpUrl = Field(
         default="https://api.clerk.com/v1",
         description="Base URL of Clerk's Backend API, taken as it is (nothing is added).",
-        examples=["https://api.clerk.com/v1"],
     )
-    clerk_secret_key: ClerkKey = Field(description="Clerk's secret key.", examples=["sk_live_..."])
-    clerk_requests_per_10_seconds: int = Field(
+    clerk_secret_key: kinds.ClerkKey = Field(description="Clerk's secret key.", examples=["sk_live_..."])
+    clerk_requests_per_10_seconds: kinds.Positive = Field(
         default=1000,
-        ge=1,
-        le=MOST_COUNT,
         description="Backend API calls that Clerk allows in 10 s (1000 in production, 100 in development).",
-        examples=["1000"],
     )
-    clerk_issuers: tuple[IssuerUrl, ...] = Field(
+    clerk_issuers: tuple[kinds.IssuerUrl, ...] = Field(
         default=(),
         description="Clerk's Frontend API URLs whose session tokens are accepted (their claim `iss`), as a JSON list. "
         "Without any, no session is. Several have to be of the one instance that the secret key is of.",
         examples=['["https://clerk.example.com"]'],
     )
-    clerk_jwks_url: IssuerUrl | None = Field(
+    clerk_jwks_url: kinds.IssuerUrl | None = Field(
         default=None,
         description="Where Clerk's public keys are; unset: ISSUER/.well-known/jwks.json of each issuer. "
         "https://api.clerk.com/v1/jwks is asked with the secret key. Only with one issuer.",
         examples=["https://api.clerk.com/v1/jwks"],
     )
-    clerk_authorized_parties: tuple[Origin, ...] = Field(
+    clerk_authorized_parties: tuple[kinds.Origin, ...] = Field(
         default=(),
         description="Origins whose session tokens are accepted (their claim `azp`), as a JSON list. Set it: without "
         "any, a token that was made for another application of the same Clerk instance is accepted too.",
         examples=['["https://app.example.com"]'],
     )
-    clerk_keys_stale_seconds: float = Field(
-        default=3600.0,
-        ge=0,
-        le=MOST_SECONDS,
-        description="How long we trust known public keys of Clerk while we cannot read them anew.",
-        examples=["3600"],
+    clerk_keys_stale_seconds: kinds.Seconds = Field(
+        default=3600.0, description="How long we trust known public keys of Clerk while we cannot read them anew."
     )
-    clerk_look_share: float = Field(
+    clerk_look_share: kinds.SomeShare = Field(
         default=0.1,
-        gt=0,
-        le=1,
         description="Share of Clerk's Backend API calls that member checks behind sessions may use. Beyond it, "
         "the token and the ledger decide.",
-        examples=["0.1"],
     )
     session_cache_seconds: float = Field(
         default=30.0,
@@ -132,26 +101,17 @@ class GatewaySettings(BaseSettings):
         description="How long we remember a member's workspace. So long may a session that was just ended at Clerk, "
         "or a tenant that was just suspended, get through, where its token has not expired before (they live 60 s); a "
         "member who was just removed for twice as long.",
-        examples=["30"],
     )
     member_roles: dict[str, str] = Field(
         default={"org:admin": ADMIN_ROLE},
         description="Clerk role → label of the role in Twenty, as JSON. Holders of a role that maps to Admin are the "
         "candidates for a workspace's admin.",
-        examples=['{"org:admin": "Admin"}'],
     )
     member_default_role: str = Field(
-        default="Member",
-        min_length=1,
-        description="Label of the Twenty role for every other Clerk role.",
-        examples=["Member"],
+        default="Member", min_length=1, description="Label of the Twenty role for every other Clerk role."
     )
-    request_timeout_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        le=MOST_WAIT_SECONDS,
-        description="Longest wait for one answer of Clerk or Twenty.",
-        examples=["30"],
+    request_timeout_seconds: kinds.Wait = Field(
+        default=30.0, description="Longest wait for one answer of Clerk or Twenty."
     )
 
     @classmethod
@@ -170,13 +130,13 @@ class GatewaySettings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _cleaned(cls, value: Any) -> Any:
-        return cleaned(value)
+        return kinds.cleaned(value)
 
     @field_validator("clerk_base_url", mode="after")
     @classmethod
     def _clerk_encrypted(cls, url: str, info: ValidationInfo) -> str:
         # the field of the exceptions stands before all fields of URLs, so that it is known here
-        encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
+        kinds.encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
         return url
 
     @field_validator("registry_excluded_statuses", mode="after")

@@ -18,35 +18,19 @@ class Environment(EnvSettingsSource):
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Without what stands around the value; where nothing is left, the variable is not set."""
-        return _stripped(super().get_field_value(field, field_name))
+        value, key, is_complex = super().get_field_value(field, field_name)
+        return (stripped(value) or None) if isinstance(value, str) else value, key, is_complex
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """JSON; what is none goes on as it is, so that its fault is found together with all others."""
-        return _decoded(super().decode_complex_value, field_name, field, value)
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except (ValueError, RecursionError):
+            return value
 
 
-class DotEnv(DotEnvSettingsSource):
+class DotEnv(Environment, DotEnvSettingsSource):
     """Variables in a file `.env`."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """As in the environment."""
-        return _stripped(super().get_field_value(field, field_name))
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """As in the environment."""
-        return _decoded(super().decode_complex_value, field_name, field, value)
-
-
-def _stripped(found: tuple[Any, str, bool]) -> tuple[Any, str, bool]:
-    value, key, is_complex = found
-    return (stripped(value) or None) if isinstance(value, str) else value, key, is_complex
-
-
-def _decoded(decode: Any, field_name: str, field: FieldInfo, value: Any) -> Any:
-    try:
-        return decode(field_name, field, value)
-    except (ValueError, RecursionError):
-        return value
 
 
 def file_faults(path: Path) -> list[str]:

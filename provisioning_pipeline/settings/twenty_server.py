@@ -5,21 +5,17 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from provisioning_pipeline.settings import types as kinds
 from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings
-from provisioning_pipeline.settings.gateway import MOST_COUNT
-from provisioning_pipeline.settings.types import (
-    Email,
-    HttpUrl,
-    Pattern,
-    PostgresUrl,
-    ServicePassword,
-    cleaned,
-    encrypted,
-)
 
 SINGLE_SERVER: Final = "twenty"
 """Name of the server that the single TWENTY settings describe."""
-_SINGLE: Final = ("twenty_base_url", "twenty_database_url", "twenty_service_email", "twenty_service_password")
+SINGLE_SERVER_FIELDS: Final = (
+    "twenty_base_url",
+    "twenty_database_url",
+    "twenty_service_email",
+    "twenty_service_password",
+)
 
 
 class TwentyServer(BaseModel):
@@ -27,24 +23,24 @@ class TwentyServer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; kept in the ledger.")
-    base_url: HttpUrl = Field(description="Base URL of the server.")
-    database_url: PostgresUrl = Field(
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Short name; stored in the ledger.")
+    base_url: kinds.HttpUrl = Field(description="Base URL of the server.")
+    database_url: kinds.PostgresUrl = Field(
         description="Its own database; read, and written to for half members and rows that no call clears."
     )
-    service_email: Email = Field(min_length=3, description="E-mail of our service account there.")
-    service_password: ServicePassword = Field(
+    service_email: kinds.Email = Field(min_length=3, description="E-mail of our service account there.")
+    service_password: kinds.ServicePassword = Field(
         min_length=8, max_length=50, description="Its password (8 to 50 characters)."
     )
     capacity: int | None = Field(
-        default=None, ge=0, le=MOST_COUNT, description="Most workspaces it may hold; none = no limit of ours."
+        default=None, ge=0, le=kinds.MOST_COUNT, description="Most workspaces it may hold; none = no limit of ours."
     )
-    tenants: Pattern | None = Field(default=None, description="Regular expression over slugs that belong here.")
+    tenants: kinds.Pattern | None = Field(default=None, description="Regular expression over slugs that belong here.")
 
     @field_validator("*", mode="before")
     @classmethod
     def _cleaned(cls, value: Any) -> Any:
-        return cleaned(value)
+        return kinds.cleaned(value)
 
 
 def checked_servers(servers: tuple[TwentyServer, ...], others: Mapping[str, Any]) -> tuple[TwentyServer, ...]:
@@ -56,8 +52,8 @@ def checked_servers(servers: tuple[TwentyServer, ...], others: Mapping[str, Any]
     Raises:
         ValueError: what is wrong with them.
     """
-    missing = [PREFIX + name.upper() for name in _SINGLE if name in others and others[name] is None]
-    if missing and (len(missing) < len(_SINGLE) or not servers):
+    missing = [PREFIX + name.upper() for name in SINGLE_SERVER_FIELDS if name in others and others[name] is None]
+    if missing and (len(missing) < len(SINGLE_SERVER_FIELDS) or not servers):
         raise MissingTwentySettings(missing)
     names = [server.name for server in servers] + ([] if missing else [SINGLE_SERVER])
     if len(names) != len(set(names)):
@@ -68,7 +64,7 @@ def checked_servers(servers: tuple[TwentyServer, ...], others: Mapping[str, Any]
         raise ValueError("two servers have the same base_url, so their workspaces would be counted twice")
     for server in servers:
         try:
-            encrypted(server.base_url, but_for=others.get("allow_http_hosts", ()))
+            kinds.encrypted(server.base_url, but_for=others.get("allow_http_hosts", ()))
         except ValueError as fault:
             message = f"the base_url of {server.name} {fault}"
             raise ValueError(message) from None

@@ -5,13 +5,20 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from provisioning_pipeline.settings.database_url import checked_database_url
 
+MOST_DAYS: Final = 36_500
+"""A century: beyond that a moment has no place in a calendar any more."""
+MOST_SECONDS: Final = MOST_DAYS * 86_400
+MOST_WAIT_SECONDS: Final = 2_000_000
+"""PostgreSQL counts the milliseconds of a wait in 32 bits."""
+MOST_COUNT: Final = 1_000_000_000
+"""As many as fit into every integer on the way."""
 _INVISIBLE = "\ufeff\u200b\u2060"
 """A byte order mark and spaces without width: what an editor, or a copy from a web page, leaves at the ends."""
 _CONTROL = frozenset({"Cc", "Zl", "Zp"})
@@ -90,11 +97,6 @@ def _secret_http_url(value: SecretStr) -> SecretStr:
     return SecretStr(text.rstrip("/"))
 
 
-def _origin(value: str) -> str:
-    # as a browser writes it, and so Clerk's claim `azp`
-    return value.rstrip("/")
-
-
 def _path(value: str) -> str:
     """A path of this machine, with `~` expanded."""
     if "$" in value:
@@ -144,32 +146,6 @@ def _regular_expression(value: str) -> str:
     return value
 
 
-def _header_secret(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if not text or not text.isascii() or not text.isprintable():
-        raise ValueError("must be one line of plain characters")
-    return value
-
-
-def _clerk_key(value: SecretStr) -> SecretStr:
-    if value.get_secret_value().startswith("pk_"):
-        raise ValueError("is Clerk's publishable key: the secret key begins with sk_")
-    return value
-
-
-def _email(value: str) -> str:
-    name, _, host = value.rpartition("@")
-    if not name or not host or " " in value:
-        raise ValueError("must be an e-mail address")
-    return value
-
-
-def _database_user(value: str) -> str:
-    if re.search(r"[{}]", value.replace("{database}", "")):
-        raise ValueError("may hold {database}, which stands for the database's name, and no other braces")
-    return value
-
-
 def _issuer(value: str) -> str:
     url = _http_url(value)
     parts = urlsplit(url)
@@ -216,56 +192,73 @@ def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_host(value) for value in values))
 
 
-def _varied(least: int, advice: str) -> Callable[[SecretStr], SecretStr]:
-    """A secret of so many different characters at least: fewer are soon tried through."""
+def _must(hold: Callable[[str], object], fault: str) -> AfterValidator:
+    """Refuse a text, or the text of a secret, for which this does not hold."""
 
-    def check(value: SecretStr) -> SecretStr:
-        if len(set(value.get_secret_value())) < least:
-            message = f"is guessed too soon: it has fewer than {least} different characters. {advice}"
-            raise ValueError(message)
+    def check(value: Any) -> Any:
+        if not hold(value.get_secret_value() if isinstance(value, SecretStr) else value):
+            raise ValueError(fault)
         return value
 
-    return check
+    return AfterValidator(check)
 
 
-def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(values))
+def _must_be_varied(least: int, advice: str) -> AfterValidator:
+    """A secret of fewer different characters is soon tried through."""
+    fault = f"is guessed too soon: it has fewer than {least} different characters. {advice}"
+    return _must(lambda text: len(set(text)) >= least, fault)
+
+
+_ONE_LINE = _must(lambda text: text and text.isascii() and text.isprintable(), "must be one line of plain characters")
 
 
 def _secret(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
     return lambda value: SecretStr(check(value.get_secret_value()))
 
 
-ClerkKey = Annotated[SecretStr, AfterValidator(_header_secret), AfterValidator(_clerk_key)]
-DatabaseUser = Annotated[str, Field(min_length=1), AfterValidator(_database_user)]
-Email = Annotated[str, AfterValidator(_email)]
+Concurrency = Annotated[int, Field(ge=1, le=64)]
+Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
+Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
+Positive = Annotated[int, Field(ge=1, le=MOST_COUNT)]
+Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
+Share = Annotated[float, Field(ge=0, le=1)]
+SomeShare = Annotated[float, Field(gt=0, le=1)]
+Wait = Annotated[float, Field(gt=0, le=MOST_WAIT_SECONDS)]
+ClerkKey = Annotated[
+    SecretStr,
+    _ONE_LINE,
+    _must(lambda text: not text.startswith("pk_"), "is Clerk's publishable key: the secret key begins with sk_"),
+]
+DatabaseUser = Annotated[
+    str,
+    Field(min_length=1),
+    _must(
+        lambda text: not re.search(r"[{}]", text.replace("{database}", "")),
+        "may hold {database}, which stands for the database's name, and no other braces",
+    ),
+]
+Email = Annotated[str, _must(lambda text: re.fullmatch(r"[^ ]+@[^ @]+", text), "must be an e-mail address")]
 Folder = Annotated[Path, AfterValidator(lambda path: Path(_path(str(path))))]
-HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 Readers = Literal["owner", "group", "everyone"]
 """Who on this machine may read what this program writes, besides root."""
 Hosts = Annotated[tuple[str, ...], AfterValidator(_hosts)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+Names = Annotated[tuple[str, ...], AfterValidator(lambda values: tuple(dict.fromkeys(values)))]
 Place = Annotated[str, AfterValidator(_place)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_secret(checked_database_url))]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
-Origin = Annotated[str, AfterValidator(_origin)]
+Origin = Annotated[str, AfterValidator(lambda value: value.rstrip("/"))]
+"""As a browser writes it, and so Clerk's claim `azp`."""
 IssuerUrl = Annotated[str, AfterValidator(_issuer)]
-ReportPassword = Annotated[
-    SecretStr, AfterValidator(_header_secret), AfterValidator(_varied(5, "Make one with: openssl rand -hex 16"))
-]
-ServicePassword = Annotated[
-    SecretStr, AfterValidator(_varied(4, "Give the account another one in Twenty, and set that here"))
-]
+ReportPassword = Annotated[SecretStr, _ONE_LINE, _must_be_varied(5, "Make one with: openssl rand -hex 16")]
+ServicePassword = Annotated[SecretStr, _must_be_varied(4, "Give the account another one in Twenty, and set that here")]
 MemberPasswordKey = Annotated[
     SecretStr,
-    AfterValidator(
-        _varied(
-            6,
-            "Make one with: openssl rand -hex 32. Where accounts were made with this one already, read first what "
-            "another one means for them: docs/installation.md, The member password key",
-        )
+    _must_be_varied(
+        6,
+        "Make one with: openssl rand -hex 32. Where accounts were made with this one already, read first what another "
+        "one means for them: docs/installation.md, The member password key",
     ),
 ]
 """Only what is clear nonsense is refused: accounts that were made with a key depend on it."""

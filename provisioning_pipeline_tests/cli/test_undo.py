@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from typer.testing import CliRunner
 
-from provisioning_pipeline.cli import undo as cli_undo
+from provisioning_pipeline.cli import exits
 from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.undoing import Seeded, Site
@@ -66,10 +66,10 @@ def test_without_a_terminal_and_without_yes_it_is_refused_in_words(site: Site, t
 
 
 @pytest.mark.parametrize(("answer", "back"), [("y\n", 3), ("n\n", 0)])
-def test_at_a_terminal_somebody_is_asked(
+def test_at_a_terminal_the_operator_is_asked(
     site: Site, tenant: Seeded, monkeypatch: pytest.MonkeyPatch, answer: str, back: int
 ) -> None:
-    monkeypatch.setattr(cli_undo, "at_a_terminal", lambda: True)
+    monkeypatch.setattr(exits, "at_a_terminal", lambda: True)
 
     done = undo(site, "r1", answer=answer)
 

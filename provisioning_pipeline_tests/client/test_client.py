@@ -225,7 +225,7 @@ def test_for_an_unknown_tenant_nobody_waits(client: Client, door: Door, waits: W
 
 
 def test_an_answer_may_take_as_long_as_the_call_lets_it():
-    call = calls.put_tenant("acme", ACME, wait=60, idempotency_key=None)
+    call = calls.put_tenant("acme", wait=60, idempotency_key=None, **ACME)
     assert wire.arguments(call, httpx.Timeout(30))["timeout"] == httpx.Timeout(30, read=90)
 
 

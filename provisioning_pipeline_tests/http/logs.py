@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from provisioning_pipeline.cli.logs import log_as_json
+from provisioning_pipeline.cli.serving import log_as_json
 
 
 class Lines(logging.Handler):

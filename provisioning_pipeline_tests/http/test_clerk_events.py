@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioning_pipeline.http.clerk_events import NotAnEvent, clerk_event
+from provisioning_pipeline.http.webhooks import NotAnEvent, clerk_event
 from provisioning_pipeline.ledger.pending import ClerkEvent
 
 SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "data" / "clerk" / "webhooks-2025-04-15.yml"

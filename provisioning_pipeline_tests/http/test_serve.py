@@ -45,7 +45,7 @@ def test_it_takes_events_until_it_is_told_to_end(fleet: Fleet, tmp_path: Path, n
     assert "server" not in answer.headers
     assert running.returncode == 0, told
     assert "Traceback" not in told
-    assert "organization.updated marked 1 tenants" in told
+    assert "organization.updated requested a review of 1 tenants" in told
     assert fleet.marked() == ["acme"]
 
 

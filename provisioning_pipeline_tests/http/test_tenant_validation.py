@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from provisioning_pipeline.http.body_limit import MOST_BYTES
+from provisioning_pipeline.http.middleware import MOST_BYTES
 from provisioning_pipeline_tests.http.services import Service, problem
 
 

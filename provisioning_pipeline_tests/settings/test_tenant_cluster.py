@@ -4,19 +4,15 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
-from provisioning_pipeline.settings.tenant_cluster import TenantClusterSettings
+from provisioning_pipeline.settings import Settings
+from provisioning_pipeline_tests.settings.complete import COMPLETE
 
 URL = "postgresql://provisioning_tenants:c4nary@db:6543/postgres"
 
 
-def settings(user: str | None) -> TenantClusterSettings:
-    return TenantClusterSettings(
-        _env_file=None,
-        registry_url="postgresql://u@db/registry",
-        clerk_secret_key="sk_test_nobody",
-        tenant_cluster_url=URL,
-        tenant_database_user=user,
-    )
+def settings(user: str | None) -> Settings:
+    given = {name.lower(): value for name, value in COMPLETE.items()}
+    return Settings(_env_file=None, **given | {"tenant_cluster_url": URL, "tenant_database_user": user})
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
-"""Variables that look like settings and are none."""
+"""Variables as they stand: those that look like settings and are none, and whether automation begins."""
 
 from pathlib import Path
 
 import pytest
 import typer
 
-from provisioning_pipeline.cli.exits import settings_or_exit
-from provisioning_pipeline.settings.unknown import unknown_variables
+from provisioning_pipeline.cli.exits import configured
+from provisioning_pipeline.settings.variables import begins_running, unknown_variables
 
 SECRET = "c4nary-s3cret"
 
@@ -48,8 +48,8 @@ def test_a_command_says_it_first_also_where_the_settings_cannot_be_read(
 ) -> None:
     Path(".env").write_text(f"PROVISIONING_CLERK_SECRET_KEYS={SECRET}\n# a word\n", encoding="utf-8-sig")
     monkeypatch.setenv("PROVISIONING_WHATEVER", SECRET)
-    with pytest.raises(typer.Exit):
-        settings_or_exit()
+    with pytest.raises(typer.Exit), configured():
+        pass
     said = capsys.readouterr().err.splitlines()
     assert said[:2] == [
         "PROVISIONING_WHATEVER is no setting, so it is ignored. docs/configuration.md has them all.",
@@ -57,3 +57,26 @@ def test_a_command_says_it_first_also_where_the_settings_cannot_be_read(
     ]
     assert "PROVISIONING_CLERK_SECRET_KEY: is missing" in said
     assert SECRET not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("in_environment", "in_file", "expected"),
+    [
+        (None, None, True),
+        (None, "PROVISIONING_AUTOMATION=stopped", False),
+        (None, "PROVISIONING_AUTOMATION=\n", True),
+        (" running ", "PROVISIONING_AUTOMATION=stopped", True),
+        ("", "PROVISIONING_AUTOMATION=stopped", False),
+        ("stopped", None, False),
+        ("a word of another version", None, False),
+        (None, b"PROVISIONING_AUTOMATION=stopped\n\xff", True),
+    ],
+)
+def test_whether_automation_begins_is_read_whatever_state_the_settings_are_in(
+    in_environment: str | None, in_file: str | bytes | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_environment is not None:
+        monkeypatch.setenv("PROVISIONING_AUTOMATION", in_environment)
+    if in_file is not None:
+        Path(".env").write_bytes(in_file if isinstance(in_file, bytes) else in_file.encode())
+    assert begins_running() is expected

@@ -1,4 +1,4 @@
-"""Every request has an id, which is in its answer and in each line logged for it; and every answer is logged."""
+"""What every request goes through: an id, which is in its answer and in each line logged for it, a limit, a log."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
-from starlette.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from provisioning_pipeline.gateway.problems import problem_response
@@ -23,6 +23,12 @@ _QUIET = frozenset({"/v1/auth/verify", "/healthz", "/readyz", "/metrics"})
 """Asked for at every request that passes a gateway, or by machines all the time: counted, and logged when refused."""
 _HUNG_UP = 499
 """As nginx logs it."""
+MOST_BYTES = 65_536
+_OWN_LIMIT = "/webhooks/"
+"""Webhooks may be larger, and have a limit of their own."""
+_LENGTHS = {b"content-length", b"transfer-encoding"}
+_TWO_LENGTHS = "The request has both Content-Length and Transfer-Encoding."
+_OF_TENANTS = ("/v1/tenants/", "/tenants/")
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
@@ -34,11 +40,11 @@ def request_id() -> str | None:
 class RequestLog:
     """ASGI middleware around the whole application.
 
-    A caller's own `X-Request-Id` is kept where it is a word of at most 64 plain characters. What is logged names
+    A caller's own `X-Request-Id` stays where it is a word of at most 64 plain characters. What is logged names
     routes, not paths, and repeats no header and no query.
 
     Args:
-        count: told of every answer: method, route, status, seconds.
+        count: called for every answer, with method, route, status and seconds.
     """
 
     def __init__(self, app: ASGIApp, count: Count) -> None:
@@ -46,12 +52,14 @@ class RequestLog:
         self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        own = _id_of(scope)
+        given = (
+            value.decode("ascii") for name, value in scope["headers"] if name == _HEADER and _GIVEN.fullmatch(value)
+        )
+        own = next(given, None) or secrets.token_hex(8)
         token = _request_id.set(own)
         state: dict[str, Any] = scope.setdefault("state", {})
         status: int | None = None
@@ -69,7 +77,9 @@ class RequestLog:
             # where it happened, without the error's text: that may hold anything
             _LOG.error("Unforeseen %s:\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
             if status is None:
-                await _unforeseen(own)(scope, receive, send_with_id)
+                unforeseen = "An unforeseen error; the server's log has it."
+                answer = problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, unforeseen, request_id=own)
+                await answer(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - begun
             route = getattr(scope.get("route"), "path", None) or "(no route)"
@@ -79,19 +89,6 @@ class RequestLog:
             if answered >= 400 or route not in _QUIET:
                 _log(scope["method"], route, answered, seconds, state)
             _request_id.reset(token)
-
-
-def _unforeseen(own: str) -> Response:
-    return problem_response(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "An unforeseen error; the server's log has it.", request_id=own
-    )
-
-
-def _id_of(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == _HEADER and _GIVEN.fullmatch(value):
-            return str(value.decode("ascii"))
-    return secrets.token_hex(8)
 
 
 def _log(method: str, route: str, status: int, seconds: float, state: dict[str, Any]) -> None:
@@ -110,3 +107,50 @@ def _log(method: str, route: str, status: int, seconds: float, state: dict[str, 
             **{name: value for name, value in about.items() if value is not None},
         },
     )
+
+
+class BodyLimit:
+    """ASGI middleware: a body of more bytes than that is not read to its end.
+
+    A request with both `Content-Length` and `Transfer-Encoding` is refused, as RFC 9112 allows: a proxy before us may
+    go by the one and we by the other, and what is a body to the proxy would be the next caller's request here.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and {name for name, _ in scope["headers"]} >= _LENGTHS:
+            close = {"Connection": "close"}
+            refusal = problem_response(HTTPStatus.BAD_REQUEST, _TWO_LENGTHS, close, request_id=request_id())
+            await refusal(scope, receive, send)
+            return
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD") or scope["path"].startswith(_OWN_LIMIT):
+            await self._app(scope, receive, send)
+            return
+        read = 0
+
+        async def receive_some() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MOST_BYTES:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return message
+
+        await self._app(scope, receive_some, send)
+
+
+class EncodedNames:
+    """ASGI middleware: the paths of tenants are matched as they were sent, so that a `%2F` in a name parts nothing.
+
+    `Name` in the routes decodes the part that is the name.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_OF_TENANTS) and scope.get("raw_path"):
+            scope["path"] = scope["raw_path"].partition(b"?")[0].decode("ascii", "replace")
+        await self._app(scope, receive, send)

@@ -25,7 +25,7 @@ from provisioning_pipeline.sandbox.hand_made import (
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import SeededMember
 from provisioning_pipeline.settings import PREFIX, Settings
-from provisioning_pipeline.steps.row_removal import kept
+from provisioning_pipeline.steps.scope import written_down
 from provisioning_pipeline_tests.world import settings_of
 
 LEDGER, CORE = "undoing_ledger", "undoing_core"
@@ -158,7 +158,7 @@ class Seeded:
                 ) as database,
             ):
                 await History(ledger).begin_run(run_id, "operator")
-                async with kept(RemovedRows(ledger), run_id, self.name, server, table) as keep:
+                async with written_down(RemovedRows(ledger), run_id, self.name, server, table) as keep:
                     await doing(database, keep)
 
         asyncio.run(go())

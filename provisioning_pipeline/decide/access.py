@@ -47,9 +47,9 @@ def decide_access(
     Raises:
         Refused: with words of 403.
     """
-    aside = {row.database_name for row in registered if registry_status(row.status) in policy.excluded_statuses}
+    excluded = {row.database_name for row in registered if registry_status(row.status) in policy.excluded_statuses}
     claims = {row.database_name for row in registered if row.clerk_org_id == session.organization_id}
-    active = {row.database_name for row in registered} - aside
+    active = {row.database_name for row in registered} - excluded
     if linked is None:
         if claims & active:
             raise _not_ready()
@@ -57,7 +57,7 @@ def decide_access(
             raise _suspended()
         raise Refused(Refusal.NO_WORKSPACE, "The session's organization has no workspace here.")
     # a tenant with a workspace had a row: where that was taken away, the tenant was
-    if linked.database_name not in active and not (in_doubt and linked.database_name not in aside):
+    if linked.database_name not in active and not (in_doubt and linked.database_name not in excluded):
         raise _suspended()
     named = {row.clerk_org_id for row in registered if row.database_name == linked.database_name}
     # a tenant that is excluded claims nothing: its customer may have come back as another tenant. Where this tenant's

@@ -32,7 +32,6 @@ class Verdict:
     """What a contract allows, and why.
 
     Args:
-        decision: what is allowed.
         differences: what is otherwise than on the server that was measured; each ends a sentence that begins with
             the server.
         missing: what is needed and not there.
@@ -74,15 +73,9 @@ def differences(found: Contract, known: Contract) -> tuple[str, ...]:
         told += _gone("onboarding step", ours.statuses - theirs.statuses)
         told += _new("onboarding mutation", theirs.mutations - ours.mutations)
         told += _gone("onboarding mutation", ours.mutations - theirs.mutations)
-    told += [
-        f"does not take {name}" for name in sorted({_called(lost) for lost in known.operations - found.operations})
-    ]
-    return tuple(told)
-
-
-def _called(document: str) -> str:
-    """The root field of an operation's document."""
-    return document[document.index("{") + 1 :].split("(")[0].split()[0]
+    # an operation is called by the root field of its document
+    lost = {each[each.index("{") + 1 :].split("(")[0].split()[0] for each in known.operations - found.operations}
+    return (*told, *(f"does not take {name}" for name in sorted(lost)))
 
 
 def in_turn(candidates: Iterable[TenantPlan], tried: Collection[str] = ()) -> list[TenantPlan]:
@@ -92,11 +85,12 @@ def in_turn(candidates: Iterable[TenantPlan], tried: Collection[str] = ()) -> li
         candidates: plans that end with the proof of a login.
         tried: database names of those that were tried under this contract and whose login was not proved.
     """
-    return sorted(candidates, key=lambda plan: (plan.tenant.database_name in tried, *_size(plan)))
 
+    def turn(plan: TenantPlan) -> tuple[bool, int, str]:
+        size, name = len(plan.changes) + sum(len(member.changes) for member in plan.members), plan.tenant.database_name
+        return name in tried, size, name
 
-def _size(plan: TenantPlan) -> tuple[int, str]:
-    return len(plan.changes) + sum(len(member.changes) for member in plan.members), plan.tenant.database_name
+    return sorted(candidates, key=turn)
 
 
 def _new(what: str, names: Iterable[str]) -> list[str]:

@@ -10,29 +10,19 @@ from typing import Any, Final
 import pandas as pd
 from anyascii import anyascii
 
-from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
+from provisioning_pipeline.model.condition import (
+    Condition,
+    ConditionType,
+    Reason,
+    Status,
+    is_false,
+    is_true,
+    is_unknown,
+)
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
-from provisioning_pipeline.model.names import LONGEST_SLUG
+from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.names import LONGEST_SLUG, name_for_approval
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
-
-
-@dataclass(frozen=True, slots=True)
-class LossBudget:
-    """Known registry rows that may be gone at once and are believed to have been taken away on purpose.
-
-    Args:
-        share: of the rows that were known, at least one of them.
-        most: in all.
-        approved: the loss that an operator approved by name, or None.
-    """
-
-    share: float
-    most: int
-    approved: str | None = None
-
-    def allowed(self, known: int) -> int:
-        """How many of so many known rows."""
-        return min(self.most, max(1, int(self.share * known))) if self.most else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +49,7 @@ def weigh_loss(
     lost: Collection[str],
     rows: bool | None,
     dropped: Collection[str] = (),
-    budget: LossBudget,
+    budget: Budget,
 ) -> RegistryLoss:
     """Whether so many lost rows are believed.
 
@@ -69,9 +59,11 @@ def weigh_loss(
         rows: whether the registry has any row; None: there is no such table.
         dropped: those of the lost ones whose database is gone as well, which says the same on its own.
     """
+    if not lost:
+        return RegistryLoss()
     alone = set(lost) - set(dropped)
-    emptied = bool(lost) and (rows is None or (not rows and known > 1))
-    if not emptied and len(alone) <= budget.allowed(known):
+    emptied = rows is None or (not rows and known > 1)
+    if not emptied and len(alone) <= min(budget.most, budget.allowed(known)):
         return RegistryLoss(frozenset(lost))
     name = loss_name(lost)
     if name == budget.approved:
@@ -93,8 +85,7 @@ def weigh_loss(
 
 def loss_name(lost: Iterable[str]) -> str:
     """A short name of these lost rows; another set of them has another name."""
-    text = "\n".join(sorted(lost))
-    return hashlib.sha256(f"registry rows\n{text}".encode()).hexdigest()[:12]
+    return name_for_approval(["registry rows", *sorted(lost)])
 
 
 _NAMED: Final = re.compile(r"twenty_tenant_(?P<slug>.+?)(?:_(?P<hash>[0-9a-f]{8}))?", re.DOTALL)
@@ -159,6 +150,10 @@ _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The regist
 _OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email")
 
 
+_YES_OR_NO = (
+    *("login_proved", "open_intent", "invite_link_opened", "default_role_lent", "members_seen"),
+    *("registered", "registry_row_gone"),
+)
 _NOTHING_LOST = RegistryLoss()
 
 
@@ -175,12 +170,9 @@ class Detected:
     """One tenant that is somewhere: on the cluster, in the registry, or in our links.
 
     Args:
-        tenant: who it is.
         adopt: it has a database and no registry row, and policy allows to add one.
         eligible: whether it may be worked on at all.
-        conditions: Detected and Registered.
-        registry: its registry row as a dictionary, or None.
-        link: our own row as a dictionary, or None.
+        registry, link: its registry row and our own row, by column name.
     """
 
     tenant: Tenant
@@ -288,27 +280,19 @@ def _detected(row: dict[str, Any], fleet: _Fleet) -> Detected:
         eligible=may_work,
         conditions=conditions,
         registry={name: row[name] for name in _OF_REGISTRY} if registered else None,
-        link={
-            "server": row["server"],
-            "subdomain": row["subdomain"],
-            "workspace_id": row["workspace_id_link"],
-            "admin_user_id": row["admin_user_id"],
-            "admin_email": row["admin_email_link"],
-            "login_proved": bool(row["login_proved"]),
-            "open_intent": bool(row["open_intent"]),
-            "clerk_org_id": row["clerk_org_id_link"],
-            "invite_link_opened": bool(row["invite_link_opened"]),
-            "default_role_lent": bool(row["default_role_lent"]),
-            "members_seen": bool(row["members_seen"]),
-            "asked_admin_email": row["asked_admin_email"] or None,
-            "workspace_url": row["workspace_url"],
-            "restarts": int(row["restarts"] or 0),
-            "registered": bool(row["registered"]),
-            "registry_row_gone": bool(row["registry_row_gone"]),
-        }
-        if linked
-        else None,
+        link=_link(row) if linked else None,
     )
+
+
+def _link(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: row[name] for name in ("server", "subdomain", "admin_user_id", "workspace_url")},
+        # what the registry's row has, too, under the same name
+        **{name: row[f"{name}_link"] for name in ("workspace_id", "admin_email", "clerk_org_id")},
+        **{name: bool(row[name]) for name in _YES_OR_NO},
+        "asked_admin_email": row["asked_admin_email"] or None,
+        "restarts": int(row["restarts"] or 0),
+    }
 
 
 def _conditions(
@@ -316,145 +300,104 @@ def _conditions(
 ) -> tuple[tuple[Condition, ...], bool]:
     """Detected and Registered, and whether the tenant may be worked on."""
     name = str(row["database_name"])
-    trouble = _database_trouble(name, row["trouble"]) if present else None
-    detected = trouble or _database_condition(
-        name, registered=registered, present=present, otherwise=fleet.otherwise.get(name)
-    )
+    detected = _database_condition(name, row["trouble"], registered, present, fleet.otherwise.get(name))
     if not registered and name in fleet.loss.kept:
         # what was known of it stays, until it is known whether its row was taken away
         return ((detected,) if present else ()), False
-    if not registered and not present:
-        gone = is_false(ConditionType.REGISTERED, Reason.TENANT_GONE, "Its registry row is gone.")
-        return (detected, gone), False
     if registered:
-        registration, may_work = _registration(row, twice=name in fleet.twice, policy=fleet.policy)
+        registration = _registration(row, twice=name in fleet.twice, policy=fleet.policy)
+    elif not present:
+        registration = _no(Reason.TENANT_GONE, "Its registry row is gone.")
     else:
-        registration, may_work = _without_row(row, fleet)
-        if trouble and may_work:
+        registration = _without_row(row, fleet)
+        if detected.status is not Status.TRUE and registration.status is Status.TRUE:
             message = "It has no registry row, and is not adopted while nothing can connect to it."
-            registration = is_false(ConditionType.REGISTERED, Reason.NOT_REGISTERED, message)
-    return (detected, registration), may_work and present and trouble is None
+            registration = _no(Reason.NOT_REGISTERED, message)
+    return (detected, registration), registration.status is Status.TRUE and detected.status is Status.TRUE
 
 
-def _database_condition(name: str, *, registered: bool, present: bool, otherwise: str | None) -> Condition:
-    if present:
-        return is_true(ConditionType.DETECTED, Reason.DATABASE_PRESENT, f"Database {name} is on the cluster.")
-    if registered and otherwise:
-        return is_false(
-            ConditionType.DETECTED,
-            Reason.DATABASE_MISSING,
-            f"The registry has a row, but there is no database {name!r}. There is {otherwise}, which PostgreSQL makes "
-            "of that name. Have the tenant manager write it so into the row.",
-        )
-    if registered:
-        return is_false(
-            ConditionType.DETECTED,
-            Reason.DATABASE_MISSING,
-            f"The registry has a row, but there is no database {name} (or it is marked as a template): its creation "
-            "broke off or has not ended. Let the tenant manager create it again, or remove the row.",
-        )
-    return is_false(
-        ConditionType.DETECTED,
-        Reason.TENANT_GONE,
-        f"Database {name} and its registry row are gone. If it had a workspace, that was left as it is; remove it in "
-        "Twenty if the customer left.",
-    )
-
-
-def _database_trouble(name: str, trouble: str | None) -> Condition | None:
-    """Why a database that is there is no place for a tenant now."""
-    if trouble == INVALID:
-        return is_false(
-            ConditionType.DETECTED,
+def _database_condition(
+    name: str, trouble: str | None, registered: bool, present: bool, otherwise: str | None
+) -> Condition:
+    if present and trouble == INVALID:
+        reason, message = (
             Reason.DATABASE_INVALID,
             f"Database {name} is what an interrupted DROP DATABASE left: nothing can ever connect to it again. Drop it "
             "(DROP DATABASE, as its owner), and create it anew if the tenant is to stay.",
         )
-    if trouble == CLOSED:
-        return is_false(
-            ConditionType.DETECTED,
+    elif present and trouble == CLOSED:
+        reason, message = (
             Reason.DATABASE_CLOSED,
             f"Database {name} takes no connections (ALLOW_CONNECTIONS false, or CONNECTION LIMIT 0), so nothing is "
             f"done for its tenant. Have its owner open it: ALTER DATABASE ... WITH ALLOW_CONNECTIONS true.",
         )
-    return None
-
-
-def _registration(row: dict[str, Any], *, twice: bool, policy: DetectionPolicy) -> tuple[Condition, bool]:
-    """What a registry row says, and whether its tenant may be worked on."""
-    if twice:
-        return (
-            is_false(
-                ConditionType.REGISTERED,
-                Reason.REGISTRY_AMBIGUOUS,
-                "Several registry rows name this database. Keep one of them.",
-            ),
-            False,
+    elif present:
+        return is_true(ConditionType.DETECTED, Reason.DATABASE_PRESENT, f"Database {name} is on the cluster.")
+    elif registered and otherwise:
+        reason, message = (
+            Reason.DATABASE_MISSING,
+            f"The registry has a row, but there is no database {name!r}. There is {otherwise}, which PostgreSQL makes "
+            "of that name. Have the tenant manager write it so into the row.",
         )
+    elif registered:
+        reason, message = (
+            Reason.DATABASE_MISSING,
+            f"The registry has a row, but there is no database {name} (or it is marked as a template): its creation "
+            "broke off or has not ended. Let the tenant manager create it again, or remove the row.",
+        )
+    else:
+        reason, message = (
+            Reason.TENANT_GONE,
+            f"Database {name} and its registry row are gone. If it had a workspace, that was left as it is; remove it "
+            "in Twenty if the customer left.",
+        )
+    return is_false(ConditionType.DETECTED, reason, message)
+
+
+def _registration(row: dict[str, Any], *, twice: bool, policy: DetectionPolicy) -> Condition:
+    """What a registry row says; true where its tenant may be worked on."""
+    if twice:
+        return _no(Reason.REGISTRY_AMBIGUOUS, "Several registry rows name this database. Keep one of them.")
     status = registry_status(row["status"])
     if status in policy.excluded_statuses:
-        return (
-            is_false(
-                ConditionType.REGISTERED,
-                Reason.TENANT_SUSPENDED,
-                f"The registry says {status}, so nothing is done for this tenant.",
-            ),
-            False,
-        )
-    return _REGISTERED, True
+        return _no(Reason.TENANT_SUSPENDED, f"The registry says {status}, so nothing is done for this tenant.")
+    return _REGISTERED
 
 
-def _without_row(row: dict[str, Any], fleet: _Fleet) -> tuple[Condition, bool]:
+def _without_row(row: dict[str, Any], fleet: _Fleet) -> Condition:
     """A database without a registry row is adopted only if it never had one, and no row has or had its name."""
     name = str(row["database_name"])
     otherwise = fleet.otherwise.get(name)
     if otherwise is not None:
-        return (
-            is_false(
-                ConditionType.REGISTERED,
-                Reason.REGISTRY_AMBIGUOUS,
-                f"The registry has no row for this database, but one for {otherwise!r}: that name in small letters, "
-                "cut to PostgreSQL's 63 bytes, is this one's. So it is not adopted. Have the tenant manager correct "
-                "database_name in that row.",
-            ),
-            False,
+        return _no(
+            Reason.REGISTRY_AMBIGUOUS,
+            f"The registry has no row for this database, but one for {otherwise!r}: that name in small letters, cut to "
+            "PostgreSQL's 63 bytes, is this one's. So it is not adopted. Have the tenant manager correct database_name "
+            "in that row.",
         )
     if row["registered"]:
-        return (
-            is_false(
-                ConditionType.REGISTERED,
-                Reason.REGISTRY_ROW_GONE,
-                "Its registry row was taken away, so it counts as suspended although its database is there. Have the "
-                "tenant manager put the row back if the customer is to come back; else drop the database.",
-            ),
-            False,
+        return _no(
+            Reason.REGISTRY_ROW_GONE,
+            "Its registry row was taken away, so it counts as suspended although its database is there. Have the "
+            "tenant manager put the row back if the customer is to come back; else drop the database.",
         )
     if fleet.loss.doubt is not None:
-        return is_unknown(ConditionType.REGISTERED, Reason.REGISTRY_IN_DOUBT, fleet.loss.doubt), False
+        return is_unknown(ConditionType.REGISTERED, Reason.REGISTRY_IN_DOUBT, fleet.loss.doubt)
     namesake = next((fleet.withdrawn[slug] for slug in namesakes_of(name) if slug in fleet.withdrawn), None)
     if namesake is not None:
-        return (
-            is_false(
-                ConditionType.REGISTERED,
-                Reason.NOT_REGISTERED,
-                f"The database has no registry row and the name of a tenant that is suspended or was taken out of the "
-                f"registry ({namesake}), so it is not adopted by itself. Register it if it is to be worked on.",
-            ),
-            False,
+        return _no(
+            Reason.NOT_REGISTERED,
+            f"The database has no registry row and the name of a tenant that is suspended or was taken out of the "
+            f"registry ({namesake}), so it is not adopted by itself. Register it if it is to be worked on.",
         )
     if fleet.policy.adopt_databases:
-        return (
-            is_true(
-                ConditionType.REGISTERED, Reason.ADOPTED, "It had no registry row and was adopted into the registry."
-            ),
-            True,
-        )
-    return (
-        is_false(
-            ConditionType.REGISTERED,
-            Reason.NOT_REGISTERED,
-            "The database has no registry row, and PROVISIONING_ADOPT_DATABASES is off. Register it, or turn "
-            "adoption on.",
-        ),
-        False,
+        adopted = "It had no registry row and was adopted into the registry."
+        return is_true(ConditionType.REGISTERED, Reason.ADOPTED, adopted)
+    return _no(
+        Reason.NOT_REGISTERED,
+        "The database has no registry row, and PROVISIONING_ADOPT_DATABASES is off. Register it, or turn adoption on.",
     )
+
+
+def _no(reason: Reason, message: str) -> Condition:
+    return is_false(ConditionType.REGISTERED, reason, message)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from provisioning_pipeline.model.change import Cause
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, Source
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.tenant import MemberPlan, Plan, TenantPlan
 
 _CHANGED_IN_TWENTY = frozenset(
@@ -18,7 +19,6 @@ _CHANGED_IN_TWENTY = frozenset(
         Reason.SERVICE_ACCOUNT_DEMOTED,
     }
 )
-_MOST_NAMED = 3
 
 
 def find_drift(plan: Plan, before: Mapping[str, Before]) -> tuple[Drift, ...]:
@@ -94,5 +94,4 @@ def _of_person(cause: Cause, member: MemberPlan, before: Before) -> Cause:
 
 def listed(made: Sequence[str]) -> str:
     """The first few of these, and how many more there are."""
-    more = len(made) - _MOST_NAMED
-    return "; ".join(made[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    return first_few(made, by="; ", more="; and ")

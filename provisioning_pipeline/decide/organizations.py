@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
-from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, with_newer
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant import TenantPlan
@@ -18,10 +18,8 @@ class Claimant:
     """A tenant that may have an organization.
 
     Args:
-        database_name, slug: the tenant.
         registered: what the registry says, or None.
         linked: what our own link says, or None.
-        workspace_id: the tenant's workspace, or None.
         given_up: the registry said once what our link says, and says nothing any more.
     """
 
@@ -80,17 +78,19 @@ def match_organizations(
     by_workspace = _unique((row["workspace_id"], row["organization_id"]) for row in rows)
     by_slug = _unique((row["slug"], row["organization_id"]) for row in rows)
     disputed = {row["workspace_id"] for row in rows if row["workspace_id"]} - by_workspace.keys()
-    claims = _Claims(claimants, by_workspace, elsewhere)
-    open_slugs = Counter(claimant.slug for claimant in claimants if claims.of(claimant) is None)
+    claims = {claimant.database_name: _claim(claimant, by_workspace) for claimant in claimants}
+    counts = Counter((_strength(claim), claim.organization_id) for claim in elsewhere)
+    counts.update(claim for claim in claims.values() if claim)
+    open_slugs = Counter(claimant.slug for claimant in claimants if not claims[claimant.database_name])
 
     def match(claimant: Claimant) -> Match:
-        claimed = claims.of(claimant)
-        if claimed is not None:
-            return claims.settle(claimant, claimed)
+        claim = claims[claimant.database_name]
+        if claim:
+            return _settle(*claim, counts)
         if claimant.workspace_id in disputed:
             return _ambiguous(f"Several Clerk organizations name workspace {claimant.workspace_id} in their metadata.")
         proposed = by_slug.get(claimant.slug)
-        if proposed is None or claims.is_claimed(proposed):
+        if proposed is None or any(counts[strength, proposed] for strength in _STRENGTHS):
             return Match()
         return _propose(proposed, open_slugs[claimant.slug], adopt=adopt_by_slug)
 
@@ -101,47 +101,27 @@ _BY_LINK, _BY_REGISTRY, _BY_LINK_GIVEN_UP, _BY_METADATA = _STRENGTHS = range(4)
 """The strongest first."""
 
 
-class _Claims:
-    """Who claims which organization, and how strongly."""
+def _claim(claimant: Claimant, by_workspace: Mapping[str, str]) -> tuple[int, str] | None:
+    """The organization that this tenant claims most strongly, and how strongly."""
+    link = _BY_LINK_GIVEN_UP if claimant.given_up else _BY_LINK
+    told = by_workspace.get(claimant.workspace_id or "")
+    # a tenant's own row is the last word about that tenant, though not about another one's members
+    ways = ((_BY_REGISTRY, claimant.registered), (link, claimant.linked), (_BY_METADATA, told))
+    return next(((strength, organization) for strength, organization in ways if organization), None)
 
-    def __init__(
-        self, claimants: Sequence[Claimant], by_workspace: Mapping[str, str], elsewhere: Iterable[Claim]
-    ) -> None:
-        self._by_workspace = by_workspace
-        self._counts = Counter((_strength(claim), claim.organization_id) for claim in elsewhere)
-        self._claimed = {claimant.database_name: self._claim(claimant) for claimant in claimants}
-        self._counts.update(claim for claim in self._claimed.values() if claim)
 
-    def _claim(self, claimant: Claimant) -> tuple[int, str] | None:
-        link = _BY_LINK_GIVEN_UP if claimant.given_up else _BY_LINK
-        told = self._by_workspace.get(claimant.workspace_id or "")
-        # a tenant's own row is the last word about that tenant, though not about another one's members
-        ways = ((_BY_REGISTRY, claimant.registered), (link, claimant.linked), (_BY_METADATA, told))
-        return next(((strength, organization) for strength, organization in ways if organization), None)
-
-    def of(self, claimant: Claimant) -> str | None:
-        """The organization that this tenant claims most strongly."""
-        claim = self._claimed[claimant.database_name]
-        return claim[1] if claim else None
-
-    def is_claimed(self, organization: str) -> bool:
-        """Whether any tenant claims it."""
-        return any(self._counts[(strength, organization)] for strength in _STRENGTHS)
-
-    def settle(self, claimant: Claimant, organization: str) -> Match:
-        """Theirs, if no other tenant claims it as strongly or more."""
-        claim = self._claimed[claimant.database_name]
-        strength = claim[0] if claim else _BY_LINK
-        if strength > _BY_LINK and self._counts[(_BY_LINK, organization)]:
-            return _ambiguous(
-                f"Clerk organization {organization} is another tenant's already, and its row never said otherwise."
-            )
-        if any(self._counts[(stronger, organization)] for stronger in range(strength)):
-            return _ambiguous(f"Clerk organization {organization} is another tenant's in the registry.")
-        tenants = self._counts[(strength, organization)]
-        if tenants > 1:
-            return _ambiguous(f"{tenants} tenants claim Clerk organization {organization}, so none of them gets it.")
-        return Match(organization)
+def _settle(strength: int, organization: str, counts: Mapping[tuple[int, str], int]) -> Match:
+    """Theirs, if no other tenant claims it as strongly or more."""
+    if strength > _BY_LINK and counts[_BY_LINK, organization]:
+        return _ambiguous(
+            f"Clerk organization {organization} is another tenant's already, and its row never said otherwise."
+        )
+    if any(counts[stronger, organization] for stronger in range(strength)):
+        return _ambiguous(f"Clerk organization {organization} is another tenant's in the registry.")
+    tenants = counts[strength, organization]
+    if tenants > 1:
+        return _ambiguous(f"{tenants} tenants claim Clerk organization {organization}, so none of them gets it.")
+    return Match(organization)
 
 
 def _strength(claim: Claim) -> int:
@@ -153,9 +133,7 @@ def _strength(claim: Claim) -> int:
 def without_organization(entry: TenantPlan) -> TenantPlan:
     """The plan of a tenant whose organization became another tenant's since it was read: nothing is done, and told."""
     match = _ambiguous(f"Clerk organization {entry.tenant.clerk_org_id} became another tenant's while this run read.")
-    assert match.reason is not None
-    told = is_false(ConditionType.MEMBERS_SYNCED, match.reason, match.message)
-    others = (known for known in entry.conditions if known.type is not told.type)
+    told = is_false(ConditionType.MEMBERS_SYNCED, Reason.ORGANIZATION_AMBIGUOUS, match.message)
     return replace(
         entry,
         tenant=replace(entry.tenant, clerk_org_id=None),
@@ -165,7 +143,7 @@ def without_organization(entry: TenantPlan) -> TenantPlan:
         members=(),
         withdrawals=(),
         store_organization=None,
-        conditions=(*others, told),
+        conditions=with_newer(entry.conditions, told),
     )
 
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 import pandas as pd
@@ -22,45 +23,19 @@ class NoPlace:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServerState:
-    """A server as observed; `free` counts down while tenants are placed, None means no limit of ours."""
-
-    name: str
-    database_name: str
-    dedicated: bool
-    free: int | None
-    tenants: str | None
-    reason: Reason | None
-    message: str | None
-
-
-@dataclass
 class Placement:
     """Places tenants one after another, so that two never get the last free place."""
 
-    servers: dict[str, ServerState]
-    _taken: dict[str, int] = field(default_factory=dict)
-
-    @staticmethod
-    def over(servers: pd.DataFrame, promised: Iterable[str]) -> "Placement":
+    def __init__(self, servers: pd.DataFrame, promised: Iterable[str]) -> None:
         """Start from the `SERVERS` frame. `promised` names the server of each creation that is under way."""
-        states = {
-            row["server"]: ServerState(
-                name=row["server"],
-                database_name=row["database_name"],
-                dedicated=bool(row["dedicated"]),
-                free=None if row["capacity"] is None else max(0, int(row["capacity"]) - int(row["workspaces"])),
-                tenants=row["tenants"],
-                reason=Reason(row["reason"]) if row["reason"] else None,
-                message=row["message"],
-            )
-            for row in records(servers)
+        self._servers = records(servers)
+        self._free = {
+            row["server"]: inf if row["capacity"] is None else max(0, int(row["capacity"]) - int(row["workspaces"]))
+            for row in self._servers
         }
-        placement = Placement(states)
         for name in promised:
-            placement._taken[name] = placement._taken.get(name, 0) + 1
-        return placement
+            if name in self._free:
+                self._free[name] -= 1
 
     def place(self, tenant: Tenant) -> str | NoPlace:
         """The server for a new tenant: its own database's, else by rule, else the one with most room."""
@@ -71,38 +46,28 @@ class Placement:
                 f"No configured Twenty server takes tenant {tenant.slug!r}: each is another tenant's own or has a "
                 "rule that does not match. Add a server, or widen its rule `tenants`.",
             )
-        usable = [server for server in choices if server.reason is None]
-        open_ = [server for server in usable if self._room(server) > 0]
-        if open_:
-            # the most room; the order of the settings decides between equals
-            chosen = max(open_, key=self._room)
-            self._taken[chosen.name] = self._taken.get(chosen.name, 0) + 1
-            return chosen.name
+        usable = [row["server"] for row in choices if not row["reason"]]
         if usable:
-            names = ", ".join(f"{server.name} ({self._count(server)})" for server in usable)
+            # the most room; the order of the settings decides between equals
+            chosen = str(max(usable, key=self._free.__getitem__))
+            if self._free[chosen] > 0:
+                self._free[chosen] -= 1
+                return chosen
+            names = ", ".join(f"{name} (0 places left)" for name in usable)
             return NoPlace(
                 Reason.SERVER_FULL,
                 f"Every Twenty server that could take this tenant is full: {names}. Raise its capacity, or add a "
                 "server to PROVISIONING_TWENTY_SERVERS; the tenant then gets its workspace by itself.",
             )
-        first = choices[0]
-        return NoPlace(first.reason or Reason.SERVER_UNREACHABLE, first.message or "The server cannot be used.")
+        return NoPlace(Reason(choices[0]["reason"]), choices[0]["message"] or "The server cannot be used.")
 
-    def _choices(self, tenant: Tenant) -> list[ServerState]:
-        own = [server for server in self.servers.values() if server.database_name == tenant.database_name]
+    def _choices(self, tenant: Tenant) -> list[dict[str, Any]]:
+        own = [row for row in self._servers if row["database_name"] == tenant.database_name]
         if own:
             return own
-        shared = [server for server in self.servers.values() if not server.dedicated]
-        ruled = [server for server in shared if server.tenants and re.search(server.tenants, tenant.slug)]
-        return ruled or [server for server in shared if not server.tenants]
-
-    def _room(self, server: ServerState) -> float:
-        if server.free is None:
-            return float("inf")
-        return server.free - self._taken.get(server.name, 0)
-
-    def _count(self, server: ServerState) -> str:
-        return "no limit" if server.free is None else f"{max(0, int(self._room(server)))} places left"
+        shared = [row for row in self._servers if not row["dedicated"]]
+        ruled = [row for row in shared if row["tenants"] and re.search(row["tenants"], tenant.slug)]
+        return ruled or [row for row in shared if not row["tenants"]]
 
 
 _WARNED_AFTER = timedelta(days=5)

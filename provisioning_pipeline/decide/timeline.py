@@ -37,24 +37,23 @@ _SOURCES: Mapping[str, Source] = {
 }
 
 _BEHIND: Mapping[str, Actor] = {
-    Reason.DATABASE_PRESENT: Actor.TENANT_MANAGER,
-    Reason.DATABASE_MISSING: Actor.TENANT_MANAGER,
-    Reason.DATABASE_VANISHED: Actor.TENANT_MANAGER,
-    Reason.REGISTRY_ROW: Actor.TENANT_MANAGER,
-    Reason.NOT_REGISTERED: Actor.TENANT_MANAGER,
-    Reason.TENANT_SUSPENDED: Actor.TENANT_MANAGER,
-    Reason.TENANT_GONE: Actor.TENANT_MANAGER,
-    Reason.REGISTRY_ROW_GONE: Actor.TENANT_MANAGER,
-    Reason.REGISTRY_AMBIGUOUS: Actor.TENANT_MANAGER,
-    Reason.WORKSPACE_GONE: Actor.TWENTY,
-    Reason.WORKSPACE_SUSPENDED: Actor.TWENTY,
-    Reason.SERVICE_ACCOUNT_REMOVED: Actor.TWENTY,
-    Reason.SERVICE_ACCOUNT_DEMOTED: Actor.TWENTY,
-    Reason.ORGANIZATION_MISSING: Actor.CLERK,
-    Reason.EMAIL_UNVERIFIED: Actor.CLERK,
-    Reason.EMAIL_CHANGED: Actor.CLERK,
-    Reason.MEMBERS_GONE: Actor.CLERK,
-    Reason.LAST_ADMIN_KEPT: Actor.CLERK,
+    reason: actor
+    for actor, reasons in {
+        Actor.TENANT_MANAGER: (
+            *(Reason.DATABASE_PRESENT, Reason.DATABASE_MISSING, Reason.DATABASE_VANISHED),
+            *(Reason.REGISTRY_ROW, Reason.NOT_REGISTERED, Reason.REGISTRY_ROW_GONE, Reason.REGISTRY_AMBIGUOUS),
+            *(Reason.TENANT_SUSPENDED, Reason.TENANT_GONE),
+        ),
+        Actor.TWENTY: (
+            *(Reason.WORKSPACE_GONE, Reason.WORKSPACE_SUSPENDED),
+            *(Reason.SERVICE_ACCOUNT_REMOVED, Reason.SERVICE_ACCOUNT_DEMOTED),
+        ),
+        Actor.CLERK: (
+            *(Reason.ORGANIZATION_MISSING, Reason.EMAIL_UNVERIFIED, Reason.EMAIL_CHANGED),
+            *(Reason.MEMBERS_GONE, Reason.LAST_ADMIN_KEPT),
+        ),
+    }.items()
+    for reason in reasons
 }
 """Who brought a condition to this reason, whatever run saw it."""
 

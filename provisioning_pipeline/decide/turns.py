@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from provisioning_pipeline.model.turn import LastRun, Turn
+from provisioning_pipeline.model.history import LastRun, Turn
 
 CLAIMED_SECONDS = 60.0
 """A launch that another sensor asked for counts so long though Dagster has no run of it yet."""
@@ -47,10 +47,8 @@ def take_turns(
     """Pick at most so many of the due tenants that no run is at.
 
     Args:
-        due: database name → why it is due.
         turns: of those that were due before; the others are due since now.
         runs: work → the last run of it that Dagster knows.
-        asker: the sensor that asks.
     """
     begins = {name: _begins(turns.get(name, Turn(now)), cause, runs, asker, waits) for name, cause in due.items()}
     order = sorted(begins, key=lambda name: (begins[name][0], name))

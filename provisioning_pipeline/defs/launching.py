@@ -17,7 +17,7 @@ from provisioning_pipeline.defs.runs import (
     tenants_of,
     unfinished_runs,
 )
-from provisioning_pipeline.model.turn import LastRun
+from provisioning_pipeline.model.history import LastRun
 from provisioning_pipeline.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,13 +14,14 @@ from provisioning_pipeline.clients.clerk.jwks import PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
-from provisioning_pipeline.decide.detection import LossBudget, weigh_loss
+from provisioning_pipeline.decide.detection import weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
 from provisioning_pipeline.gateway.looks import MemberChecks
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
 from provisioning_pipeline.ledger.registration import known_rows
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway, registered_for, tenant_of
+from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.session import (
     CannotTell,
@@ -87,7 +88,7 @@ class Resolver:
         self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
         self._members: MemberChecks | None = None
-        self._loss_budget = LossBudget(settings.registry_lost_share, settings.registry_lost_most)
+        self._loss_budget = Budget(settings.registry_lost_share, settings.registry_lost_most)
         self._doubt: TTLCache[str, bool] = TTLCache(1, min(_REFUSED_SECONDS, settings.session_cache_seconds))
         """That the registry is in doubt, for a moment: a whole fleet may ask."""
         self._suspended: LRUCache[str, bool] = LRUCache(_REMEMBERED)

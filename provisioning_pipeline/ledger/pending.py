@@ -15,7 +15,7 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.turn import Turn
+from provisioning_pipeline.model.history import Turn
 
 CLERK = "clerk"
 """The trigger of a run that Clerk's events ask for."""

@@ -32,11 +32,9 @@ class Reach:
 
     @property
     def everywhere(self) -> bool:
-        """Whether it is every tenant."""
         return self.tenant is None and self.tenant_prefix is None
 
     def covers(self, slug: str) -> bool:
-        """Whether the tenant with this slug is among them."""
         if self.tenant is not None:
             return slug == self.tenant
         return self.tenant_prefix is None or slug.startswith(self.tenant_prefix)
@@ -121,11 +119,8 @@ class RefusalKind:
     """What makes two refusals the same kind, which is counted once an hour. Empty texts: not known, or many.
 
     Args:
-        hour: in which they were.
         reason: a `KeyRefusal`, or a word of a later version.
-        status: HTTP status of the answer.
         api_key_id: whose key; empty where it was no valid one.
-        address: of the connection.
         route: method and pattern of the path.
         tenant: as it was asked for.
     """

@@ -48,14 +48,14 @@ class Change(Declared):
         lines: what a plan says of it for the whole tenant; its name by default, nothing where it is about a person.
         of_person: what a plan says of it for one person: a template over `person`, `role`, `name`, `why` (which may be
             empty) and `because` (the same in brackets). Empty: it is never about one person.
-        covers: who gets this change is told nothing of their other ones.
+        covers: the plan says nothing of a person's other changes besides this one.
         seconds: that one adds to the work of a Twenty server, until that server's own runs have shown it; measured on
             2.21.0 on two cores that it shares with its database and worker.
         calls: HTTP calls to Twenty that one takes when nothing goes wrong.
         at_once: several in one tenant may be under way at once; so it always is with changes of persons.
         by_our_account: our account signs in to the workspace for it, once for all of them.
         takes_room: the server has one workspace more by it.
-        proves_everybody: afterwards the logins of all people of ours are proved, not only the admin's.
+        proves_everybody: afterwards the logins of all members of ours are proved, not only the admin's.
         harmful: takes something away from a person; a run has a budget for these.
         read_only: is recorded without having changed anything.
         sends_email: Twenty sends one.
@@ -63,11 +63,6 @@ class Change(Declared):
             says nothing of that.
         where: what it needs.
     """
-
-    __slots__ = (
-        "_lines", "at_once", "by_our_account", "calls", "covers", "drift", "harmful", "of_person", "order",
-        "proves_everybody", "read_only", "seconds", "sends_email", "sign", "takes_room", "where",
-    )  # fmt: skip
 
     sign: Sign
     _lines: "Callable[[TenantPlan], Iterable[str]] | None"

@@ -1,6 +1,6 @@
 """Conditions: what is known about a tenant, in the style of Kubernetes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Declared(str):
     """A name with all that is known of it. It is a string: what stands in the ledger or in JSON is the name alone.
 
-    A name that nobody declared, as another version of this program may have stored it, is shown like any other, and
+    A name that was not declared, as another version of this program may have stored it, is shown like any other, and
     nothing is known of it.
 
     Raises:
@@ -254,18 +254,22 @@ class StoredCondition:
 
 
 def is_true(type_: ConditionType, reason: Reason, message: str) -> Condition:
-    """A condition that holds."""
     return Condition(type_, Status.TRUE, reason, message)
 
 
 def is_false(type_: ConditionType, reason: Reason, message: str) -> Condition:
-    """A condition that does not hold, and why."""
     return Condition(type_, Status.FALSE, reason, message)
 
 
 def is_unknown(type_: ConditionType, reason: Reason, message: str) -> Condition:
     """A condition that could not be looked at."""
     return Condition(type_, Status.UNKNOWN, reason, message)
+
+
+def with_newer(conditions: Iterable[Condition], *newer: Condition) -> tuple[Condition, ...]:
+    """These conditions, without those to whose questions there is a newer answer, and the newer ones after them."""
+    answered = {condition.type for condition in newer}
+    return (*(known for known in conditions if known.type not in answered), *newer)
 
 
 _READY = is_true(

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 _FINGERPRINT_LENGTH = 16
 
 
@@ -62,18 +64,6 @@ class Contract:
             "activation_statuses": sorted(self.activation_statuses),
             "onboarding": onboarding,
         }
-
-
-def contract_from(stored: Mapping[str, Any]) -> Contract:
-    """The contract that `as_json` wrote."""
-    onboarding = stored["onboarding"]
-    return Contract(
-        operations=frozenset(stored["operations"]),
-        columns=dict(stored["columns"]),
-        activation_statuses=frozenset(stored["activation_statuses"]),
-        onboarding=onboarding and Onboarding(frozenset(onboarding["statuses"]), frozenset(onboarding["mutations"])),
-        lacks=tuple(stored["lacks"]),
-    )
 
 
 class Standing(StrEnum):
@@ -246,22 +236,15 @@ class Certificate:
         return {"verdict": self.verdict, "holds": self.holds, **found}
 
 
+_CONTRACT = TypeAdapter(Contract)
+_CERTIFICATE = TypeAdapter(Certificate)
+
+
+def contract_from(stored: Mapping[str, Any]) -> Contract:
+    """The contract that `as_json` wrote."""
+    return _CONTRACT.validate_python(stored)
+
+
 def certificate_from(stored: Mapping[str, Any]) -> Certificate:
     """The certificate that `as_json` wrote."""
-    return Certificate(
-        server=stored["server"],
-        base_url=stored["base_url"],
-        version=stored["version"],
-        contract=stored["contract"] and contract_from(stored["contract"]),
-        began_at=datetime.fromisoformat(stored["began_at"]),
-        seconds=stored["seconds"],
-        observations=tuple(
-            Observation(**{**seen, "standing": Standing(seen["standing"])}) for seen in stored["observations"]
-        ),
-        crash_points=tuple(CrashPoint(**point) for point in stored["crash_points"]),
-        not_looked_at=tuple(stored["not_looked_at"]),
-        cleaning=tuple(stored["cleaning"]),
-        left_behind=tuple(stored["left_behind"]),
-        stopped=stored["stopped"],
-        planned=stored.get("planned"),
-    )
+    return _CERTIFICATE.validate_python(stored)

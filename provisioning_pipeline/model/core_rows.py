@@ -86,7 +86,6 @@ class CoreRows:
 
     Args:
         roles: None where there is no table to read them from.
-        with_metadata: workspaces that have object metadata.
         with_schema: workspaces that have a schema of their own.
     """
 

@@ -1,14 +1,13 @@
 """What a run will need, and what the ledger stores of it beside its outcomes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.history import Versions, Waiting
 
 
@@ -59,7 +58,6 @@ class Forecast:
         why: the first limit in words, with its figures.
         cut_names: subdomains that will differ from their slugs.
         aging: workspaces that Twenty's clean-up deletes within two days.
-        harm: removals and demotions against the budget.
     """
 
     clerk_calls: int
@@ -80,8 +78,7 @@ class Circumstances:
         now: for the age of workspaces.
         observing_clerk_calls: that making this plan took, direct looks included; the run makes them again.
         clerk_calls_per_10_seconds: that a run may make.
-        clerk_calls_at_once: how many of them before the limit makes anybody wait.
-        twenty_concurrency, tenant_concurrency: as in the settings.
+        clerk_calls_at_once: how many of them before the limit makes us wait.
         harm_allowed: removals and demotions that a run may make in all.
         reading_seconds: that making this plan took.
         seconds_of_change: server → change → what one adds to a run there, as the last runs showed; defaults where it
@@ -106,20 +103,6 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What the steps will do over a plan.
-
-    Args:
-        clerk_calls, twenty_calls: HTTP calls that they make, those of observing left out.
-        changes: server → change → how often it is made there.
-    """
-
-    clerk_calls: int
-    twenty_calls: int
-    changes: Mapping[str, Mapping[Change, int]]
-
-
-@dataclass(frozen=True, slots=True)
 class Timed:
     """One kind of change in one past run on one server: how many were made, and how long one took on average."""
 
@@ -136,11 +119,8 @@ class RunRecord:
     Args:
         looked_at: tenants that the run looked at; None until it has planned.
         in_dagster: Dagster knows the run by this id.
-        whole: it looked at all tenants.
         aside: tenants that were excluded at its end.
-        drift: differences that it found.
-        forecast: what was foretold before it began.
-        waiting: what waits for approval.
+        forecast: what we expected before it began.
         approved: an operator approved removals and demotions beyond the budget.
         calls: how often each operation was called; the sums are per system.
         emails: invitations that Twenty sent because of it.
@@ -180,8 +160,4 @@ _ADAPTER: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
 
 def record_from(document: Mapping[str, Any] | None) -> RunRecord:
     """The record as `as_json` gave it, also by an earlier version of this program."""
-    known = {name: value for name, value in (document or {}).items() if name in _FIELDS}
-    return _ADAPTER.validate_python(known)
-
-
-_FIELDS = frozenset(asdict(RunRecord()))
+    return _ADAPTER.validate_python(document or {})

@@ -1,4 +1,7 @@
-"""The columns of each snapshot. A frame always has all of its columns, also when it has no row."""
+"""The columns of each snapshot. A frame always has all of its columns, also when it has no row.
+
+Columns hold objects: a missing value stays None.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,197 +12,157 @@ import pandas as pd
 
 from provisioning_pipeline.model.fault import Fault
 
-Columns = Mapping[str, str]
-"""Column name → dtype."""
+Columns = tuple[str, ...]
 
 INVALID, CLOSED = "invalid", "closed"
 """States of a database to which no one can connect: its DROP was interrupted, or it takes no connections."""
 
-DATABASES: Final[Columns] = {
-    "database_name": "object",
-    "trouble": "object",  # INVALID or CLOSED; None where one can connect
-}
-"""Tenant databases on the cluster; templates are not among them."""
+DATABASES: Final[Columns] = ("database_name", "trouble")
+"""Tenant databases on the cluster; templates are not among them. `trouble`: INVALID, CLOSED, or None."""
 
-REGISTRY: Final[Columns] = {
-    "database_name": "object",  # text, the join key
-    "slug": "object",
-    "name": "object",
-    "status": "object",
-    "admin_email": "object",  # of the registry's own admin user, lower case; None when it names none
-    "admin_name": "object",
-    "clerk_org_id": "object",
-    "workspace_id": "object",  # what the registry believes; uuid as text
-    "twenty_admin_email": "object",  # the admin that the tenant manager named over HTTP, in a column of ours
-}
+REGISTRY: Final[Columns] = (
+    "database_name",  # text, the join key
+    "slug",
+    "name",
+    "status",
+    "admin_email",  # of the registry's own admin user, lower case; None when it names none
+    "admin_name",
+    "clerk_org_id",
+    "workspace_id",  # what the registry believes; uuid as text
+    "twenty_admin_email",  # the admin that the tenant manager named over HTTP, in a column of ours
+)
 """Rows of the tenant manager's registry. `database_url` is never read."""
 
-LINKS: Final[Columns] = {
-    "database_name": "object",
-    "slug": "object",
-    "server": "object",  # name of the Twenty server
-    "subdomain": "object",
-    "workspace_id": "object",  # uuid as text
-    "admin_user_id": "object",  # Twenty user id of the admin, uuid as text
-    "admin_email": "object",
-    "login_proved": "object",  # bool: the last proof of login still stands
-    "open_intent": "object",  # bool: a creation was begun and its answer was never stored
-    "clerk_org_id": "object",
-    "invite_link_opened": "object",  # bool: we turned the public invite link on and have to turn it off again
-    "members_seen": "object",  # bool: its members were compared with Clerk's at least once
-    "default_role_lent": "object",  # bool: we gave the workspace another default role and have to give its own back
-    "asked_admin_email": "object",  # the admin that the tenant manager named over HTTP, lower case
-    "workspace_url": "object",  # where one signs in to it, as Twenty said it
-    "restarts": "object",  # int: how many workspaces it had before and lost
-    "registered": "object",  # bool: the tenant had a registry row at least once
-    "registry_row_gone": "object",  # bool: a run took it as settled that this row was taken away
-}
+LINKS: Final[Columns] = (
+    "database_name",
+    "slug",
+    "server",  # name of the Twenty server
+    "subdomain",
+    "workspace_id",  # uuid as text
+    "admin_user_id",  # Twenty user id of the admin, uuid as text
+    "admin_email",
+    "login_proved",  # bool: the last proof of login still stands
+    "open_intent",  # bool: a creation was begun and its answer was never stored
+    "clerk_org_id",
+    "invite_link_opened",  # bool: we turned the public invite link on and have to turn it off again
+    "members_seen",  # bool: its members were compared with Clerk's at least once
+    "default_role_lent",  # bool: we gave the workspace another default role and have to give its own back
+    "asked_admin_email",  # the admin that the tenant manager named over HTTP, lower case
+    "workspace_url",  # where one signs in to it, as Twenty said it
+    "restarts",  # int: how many workspaces it had before and lost
+    "registered",  # bool: the tenant had a registry row at least once
+    "registry_row_gone",  # bool: a run took it as settled that this row was taken away
+)
 """Our own rows: which workspace on which server is whose."""
 
-WORKSPACES: Final[Columns] = {
-    "server": "object",
-    "workspace_id": "object",
-    "subdomain": "object",
-    "activation_status": "object",
-    "deleted": "object",  # bool
-    "has_metadata": "object",  # bool: objectMetadata rows exist, so it was made by Twenty itself
-    "created_at": "object",  # datetime of one that was never activated or never paid for, else None
-    "free_at": "object",  # datetime at which Twenty takes the activation of one under way for crashed, else None
-    "free_in": "object",  # seconds until then by the clock of the server's database, at most 0 when it is past
-}
+WORKSPACES: Final[Columns] = (
+    "server",
+    "workspace_id",
+    "subdomain",
+    "activation_status",
+    "deleted",  # bool
+    "has_metadata",  # bool: objectMetadata rows exist, so it was made by Twenty itself
+    "created_at",  # datetime of one that was never activated or never paid for, else None
+    "free_at",  # datetime at which Twenty takes the activation of one under way for crashed, else None
+    "free_in",  # seconds until then by the clock of the server's database, at most 0 when it is past
+)
 """Every workspace of every reachable Twenty server."""
 
 STALE_ACTIVATION: Final = timedelta(minutes=5)
 """So long after it began, Twenty takes no second activation of a workspace unless the first fails (source only)."""
 
-SERVICE_ACCESS: Final[Columns] = {
-    "server": "object",
-    "workspace_id": "object",
-    "member": "object",  # bool: our account has a membership
-    "manages": "object",  # bool: by its role there it may change all settings
-    "role": "object",  # label of its role; None when there is none
-    "invited": "object",  # bool: it has an invitation that is still good, so that it joins by signing in
-    "kept_out": "object",  # the `Reason` why a setting of the workspace keeps it from signing in; None: none does
-}
+SERVICE_ACCESS: Final[Columns] = (
+    "server",
+    "workspace_id",
+    "member",  # bool: our account has a membership
+    "manages",  # bool: by its role there it may change all settings
+    "role",  # label of its role; None when there is none
+    "invited",  # bool: it has an invitation that is still good, so that it joins by signing in
+    "kept_out",  # the `Reason` why a setting of the workspace keeps it from signing in; None: none does
+)
 """The workspaces of which our own account is a member, or to which it is invited."""
 
-INVITATIONS: Final[Columns] = {
-    "server": "object",
-    "workspace_id": "object",
-    "email": "object",  # of the invited person, lower case
-    "role": "object",  # label of the role that it gives; None when it names none that is there
-}
-"""The personal invitations that are still good. The holder of an account with that e-mail joins by signing in."""
+INVITATIONS: Final[Columns] = ("server", "workspace_id", "email", "role")
+"""The personal invitations that are still good. The holder of an account with that e-mail joins by signing in.
 
-FLAGS: Final[Columns] = {
-    "server": "object",
-    "key": "object",
-    "user_id": "object",
-    "workspace_id": "object",
-    "value": "object",  # JSON value as Python
-}
-"""Every onboarding row of every reachable Twenty server."""
+`email` is in lower case; `role` the label of the role that it gives, None when it names none that is there.
+"""
 
-ORGANIZATIONS: Final[Columns] = {
-    "organization_id": "object",
-    "name": "object",
-    "slug": "object",  # None where Clerk has slugs off
-    "workspace_id": "object",  # public_metadata.twenty_workspace_id as text, whatever it holds; None when absent
-}
-"""Organizations at Clerk."""
+FLAGS: Final[Columns] = ("server", "key", "user_id", "workspace_id", "value")
+"""Every onboarding row of every reachable Twenty server; `value` is the JSON value as Python."""
 
-MEMBERSHIPS: Final[Columns] = {
-    "organization_id": "object",
-    "user_id": "object",
-    "role": "object",  # as Clerk writes it, for example org:admin
-    "created_at": "int64",  # milliseconds since 1970
-}
-"""Who belongs to which organization at Clerk, each pair once."""
+ORGANIZATIONS: Final[Columns] = ("organization_id", "name", "slug", "workspace_id")
+"""Organizations at Clerk. `slug` is None where Clerk has slugs off.
 
-CLERK_USERS: Final[Columns] = {
-    "user_id": "object",
-    "email": "object",  # the primary e-mail, lower case, if Clerk verified it; else None
-    "first_name": "object",
-    "last_name": "object",
-    "banned": "object",  # bool
-    "external_id": "object",
-}
-"""People at Clerk."""
+`workspace_id` is public_metadata.twenty_workspace_id as text, whatever it holds; None when absent.
+"""
 
-TWENTY_USERS: Final[Columns] = {
-    "server": "object",
-    "user_id": "object",  # uuid as text
-    "email": "object",  # lower case
-}
-"""Every account of every reachable Twenty server, deleted ones left out."""
+MEMBERSHIPS: Final[Columns] = ("organization_id", "user_id", "role", "created_at")
+"""Who belongs to which organization at Clerk, each pair once.
 
-TWENTY_MEMBERS: Final[Columns] = {
-    "server": "object",
-    "workspace_id": "object",
-    "user_id": "object",
-    "role": "object",  # label of the role in that workspace; None when there is none
-}
-"""Who belongs to which workspace, by Twenty's own rows; deleted memberships and accounts left out."""
+`role` is as Clerk writes it, for example org:admin; `created_at` in milliseconds since 1970.
+"""
 
-HALF_MEMBERS: Final[Columns] = {
-    "server": "object",
-    "workspace_id": "object",
-    "user_id": "object",
-    "email": "object",  # of the account, lower case
-    "record": "object",  # missing: there is none; deleted: it is marked as deleted; nameless: living, without any name
-}
-"""Memberships of our workspaces with a wrong member record; with the first two the person cannot come in."""
+CLERK_USERS: Final[Columns] = ("user_id", "email", "first_name", "last_name", "banned", "external_id")
+"""People at Clerk. `email` is the primary e-mail, lower case, if Clerk verified it; else None. `banned` is a bool."""
+
+TWENTY_USERS: Final[Columns] = ("server", "user_id", "email")
+"""Every account of every reachable Twenty server, deleted ones left out: uuid as text, e-mail in lower case."""
+
+TWENTY_MEMBERS: Final[Columns] = ("server", "workspace_id", "user_id", "role")
+"""Who belongs to which workspace, by Twenty's own rows; deleted memberships and accounts left out.
+
+`role` is the label of the role in that workspace; None when there is none.
+"""
+
+HALF_MEMBERS: Final[Columns] = ("server", "workspace_id", "user_id", "email", "record")
+"""Memberships of our workspaces with a wrong member record; `email` is the account's, in lower case.
+
+`record` is `missing` where there is none, or `deleted` where it is marked as deleted, and the person cannot come in; or
+`nameless`: living, without any name.
+"""
 
 BROKEN_RECORDS: Final = frozenset({"missing", "deleted"})
 """States of a member record with which the person cannot come in."""
 
-MEMBER_STATUSES: Final[Columns] = {
-    "server": "object",
-    "workspace_id": "object",
-    "user_id": "object",
-    "status": "object",  # what Twenty would show this member, or UNKNOWN_STEP
-    "keys": "object",  # tuple of the pending keys, sorted
-    "unknown": "object",  # tuple of those among them that this version's order does not know
-}
-"""What every member of every workspace would see, deleted workspaces left out."""
+MEMBER_STATUSES: Final[Columns] = ("server", "workspace_id", "user_id", "status", "keys", "unknown")
+"""What every member of every workspace would see, deleted workspaces left out.
 
-USER_LINKS: Final[Columns] = {
-    "server": "object",
-    "clerk_user_id": "object",
-    "twenty_user_id": "object",
-}
+`status` is what Twenty would show this member, or UNKNOWN_STEP; `keys` a tuple of the pending keys, sorted; `unknown` a
+tuple of those among them that this version's order does not know.
+"""
+
+USER_LINKS: Final[Columns] = ("server", "clerk_user_id", "twenty_user_id")
 """Our own rows: which Clerk user is which Twenty account."""
 
-MEMBER_LINKS: Final[Columns] = {
-    "database_name": "object",
-    "clerk_user_id": "object",
-    "twenty_user_id": "object",
-    "email": "object",  # of the Twenty account when it was linked, lower case
-    "first_name": "object",  # as we last set it in Twenty
-    "last_name": "object",
-    "created_at": "int64",  # milliseconds since 1970, when it was linked
-}
+MEMBER_LINKS: Final[Columns] = (
+    "database_name",
+    "clerk_user_id",
+    "twenty_user_id",
+    "email",  # of the Twenty account when it was linked, lower case
+    "first_name",  # as we last set it in Twenty
+    "last_name",
+    "created_at",  # milliseconds since 1970, when it was linked
+)
 """Our own rows: which Clerk member of a tenant is which member of its workspace. No one else is ever removed."""
 
-MEMBER_INTENTS: Final[Columns] = {
-    "database_name": "object",
-    "clerk_user_id": "object",
-    "twenty_user_id": "object",  # None: the account with this e-mail
-    "email": "object",  # of the Twenty account, lower case
-    "begun_at": "int64",  # milliseconds since 1970
-}
-"""Our own rows: Clerk members that a run began to let into a workspace and has not linked. Oldest first."""
+MEMBER_INTENTS: Final[Columns] = ("database_name", "clerk_user_id", "twenty_user_id", "email", "begun_at")
+"""Our own rows: Clerk members that a run began to let into a workspace and has not linked. Oldest first.
 
-SERVERS: Final[Columns] = {
-    "server": "object",
-    "database_name": "object",  # of the server's own database
-    "dedicated": "object",  # bool: that database is a tenant's
-    "capacity": "object",  # int or None for no limit of ours
-    "workspaces": "object",  # int, not counting deleted ones
-    "tenants": "object",  # regular expression over slugs, or None
-    "reason": "object",  # why it cannot be used now (a Reason), or None
-    "message": "object",
-}
+`email` is the Twenty account's, in lower case; without a `twenty_user_id` the account with this e-mail is meant.
+`begun_at` is in milliseconds since 1970.
+"""
+
+SERVERS: Final[Columns] = (
+    "server",
+    "database_name",  # of the server's own database
+    "dedicated",  # bool: that database is a tenant's
+    "capacity",  # int or None for no limit of ours
+    "workspaces",  # int, not counting deleted ones
+    "tenants",  # regular expression over slugs, or None
+    "reason",  # why it cannot be used now (a Reason), or None
+    "message",
+)
 """The Twenty servers, whether they can be read, and how much room they have."""
 
 
@@ -216,9 +179,9 @@ def frame_with_shared_values(columns: Columns, rows: Iterable[Sequence[Any]]) ->
     """
     found = list(zip(*rows, strict=True)) or [()] * len(columns)
     shared: dict[str, pd.Series[Any]] = {}
-    for (name, dtype), values in zip(columns.items(), found, strict=True):
+    for name, values in zip(columns, found, strict=True):
         known: dict[Any, Any] = {}
-        shared[name] = pd.Series(list(map(known.setdefault, values, values)), dtype=dtype)
+        shared[name] = pd.Series(list(map(known.setdefault, values, values)), dtype=object)
     return pd.DataFrame(shared, copy=False)
 
 
@@ -232,14 +195,13 @@ def records(snapshot: pd.DataFrame) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class ClerkSnapshot:
-    """Clerk at one time; its lists are read one beside the other, so that one may know somebody whom another does not.
+    """Clerk at one time; its lists are read one beside the other, so that one may know a person that another does not.
 
     Args:
-        organizations, memberships, users: ORGANIZATIONS, MEMBERSHIPS, CLERK_USERS.
         asked: the organizations whose members were read; None: those of the whole instance.
         unread: organization id → why its members could not be read; there are no rows of it in `memberships`.
         fault: why nothing could be read at all.
-        doubt: why the reading is not proved whole; then nobody may be removed by it.
+        doubt: why the reading is not proved whole; then it removes no one.
     """
 
     organizations: pd.DataFrame

@@ -1,4 +1,4 @@
-"""What happened to tenants over time: who did it, where it was seen, and how runs ended."""
+"""What happened to tenants over time: who did it, where it was seen, how runs ended, and whose turn is next."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,6 +119,25 @@ class RunPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """How much may be taken away, or be gone, before an operator has to approve it.
+
+    Args:
+        share: of what there is, at least one.
+        most: in all.
+        approved: what an operator approved by name, or None.
+    """
+
+    share: float
+    most: int
+    approved: str | None = None
+
+    def allowed(self, of: int) -> int:
+        """By the share alone, of so many; none where the most is none."""
+        return max(1, int(self.share * of)) if self.most else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Removals and demotions of so many people that wait for `provisioning apply --approve NAME`."""
 
@@ -131,7 +150,6 @@ class Versions:
     """What a run was made with.
 
     Args:
-        program, dagster, python: versions.
         servers: Twenty server → the version that it says it has, or None.
     """
 
@@ -139,3 +157,32 @@ class Versions:
     dagster: str
     python: str
     servers: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the ledger remembers of a due tenant until a run has had it as far as its end.
+
+    Args:
+        due_since: when a sensor first saw that it is due.
+        cause: why it was due when it was last launched; None: it never was.
+        attempts: launches since then.
+        launched_at: of the last of them.
+        work: names the run that was asked for, by a tag.
+        asked_by: the sensor that asked.
+    """
+
+    due_since: datetime
+    cause: str | None = None
+    attempts: int = 0
+    launched_at: datetime | None = None
+    work: str | None = None
+    asked_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """How the run that a turn names ended; `ended_at` is None when it was given up without an end."""
+
+    ended_at: datetime | None
+    succeeded: bool

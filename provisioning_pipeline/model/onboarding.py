@@ -6,7 +6,7 @@ stands at most once at a level, by the table's unique indexes.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -74,8 +74,7 @@ class Flag:
         return self.type == USER_VARIABLE and self.level is not None and PENDING_KEY.match(self.key) is not None
 
 
-_PRECEDENCE = {Level.WORKSPACE: 0, Level.USER: 1, Level.USER_AND_WORKSPACE: 2}
-_NARROWEST_FIRST = sorted(_PRECEDENCE, key=_PRECEDENCE.__getitem__, reverse=True)
+_PRECEDENCE: Final[Mapping[Level | None, int]] = {level: place for place, level in enumerate(Level)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,6 @@ class StepOrder:
     """The order in which a version of Twenty looks for something to show; the first match is the status.
 
     Args:
-        name: the version.
         statuses: first to last, COMPLETED at the end.
         activating: the workspace's activation statuses that show WORKSPACE_ACTIVATION.
         with_plan: of those that rows tell, the ones that are shown only where billing requires a plan.
@@ -154,7 +152,7 @@ def pending_for(user_id: str, workspace_id: str, flags: Iterable[Flag]) -> dict[
         if flag.user_id not in (None, user_id) or flag.workspace_id not in (None, workspace_id) or not flag.is_step:
             continue
         known = deciding.get(flag.key)
-        if known is None or _precedence(flag) > _precedence(known):
+        if known is None or _PRECEDENCE[flag.level] > _PRECEDENCE[known.level]:
             deciding[flag.key] = flag
     return {key: flag.level for key, flag in sorted(deciding.items()) if flag.value is True and flag.level is not None}
 
@@ -186,7 +184,7 @@ def rows_in_the_way(user_ids: Collection[str], workspace_id: str, flags: Iterabl
 
     For each user and step these are the rows from the narrowest level up that hold `true`, as far as the first that
     does not: that one stays and hides what is wider. No row of another user, of another workspace or of another
-    type is ever among them. A row of the workspace as a whole is, even though everybody in it meets it.
+    type is ever among them. A row of the workspace as a whole is, even though all its members meet it.
     """
     rows = tuple(flags)
     at_place: dict[tuple[str, Level | None, str | None], int] = {}
@@ -197,7 +195,7 @@ def rows_in_the_way(user_ids: Collection[str], workspace_id: str, flags: Iterabl
     found: set[int] = set()
     for user_id in set(user_ids):
         for key in keys:
-            for level in _NARROWEST_FIRST:
+            for level in reversed(Level):
                 number_at = at_place.get((key, level, None if level is Level.WORKSPACE else user_id))
                 if number_at is None:
                     continue
@@ -205,7 +203,3 @@ def rows_in_the_way(user_ids: Collection[str], workspace_id: str, flags: Iterabl
                     break
                 found.add(number_at)
     return tuple(rows[number] for number in sorted(found))
-
-
-def _precedence(flag: Flag) -> int:
-    return _PRECEDENCE[flag.level] if flag.level else -1

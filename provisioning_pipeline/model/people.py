@@ -99,10 +99,8 @@ class Claim:
     """A tenant that has an organization by our ledger, by its registry row, or by both.
 
     Args:
-        organization_id: the organization.
         database_name: the tenant; None: a registry row that names no database.
         linked: the ledger gives the organization to the tenant.
-        registered: the tenant has a registry row.
         named: the organization that this row names, or None.
         status: of this row, or None.
         given_up: the row named it once, and names none any more; it still counts where no other row names it.

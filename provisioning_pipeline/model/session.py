@@ -33,13 +33,10 @@ class WorkspaceContext:
 
     Args:
         tenant: its slug; its database name where another tenant has that slug, too.
-        database_name: its identity.
-        server: the Twenty server on which the workspace is.
         workspace_id, workspace_url: at Twenty.
         twenty_user_id: of the member; None for a member at Clerk that no run has added yet. Never None behind
             `ClerkWorkspaceMiddleware`.
         role: label of the role in Twenty that the role at Clerk stands for.
-        session: what the token says.
     """
 
     tenant: str
@@ -58,7 +55,7 @@ class LinkedTenant:
 
     Args:
         slug_is_its_own: no other tenant has it for a slug, or for a database name.
-        ready_reason: why it is, or is not, ready: a `Reason`, or a word of another version; None before anybody looked.
+        ready_reason: why it is, or is not, ready: a `Reason`, or a word of another version; None before any run looked.
         workspace_status, workspace_reason: of its condition WorkspaceReady, likewise.
         twenty_user_id: the person's account; None for a person who is not linked.
         organization_named: the tenant's registry row has named the organization, now or once.
@@ -133,7 +130,6 @@ class Refused(Exception):
     """A request that is not let through.
 
     Args:
-        why: the word for it.
         detail: a sentence for the caller, which repeats nothing of the token.
     """
 

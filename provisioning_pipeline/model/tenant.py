@@ -36,7 +36,7 @@ class Admin:
 
 @dataclass(frozen=True, slots=True)
 class AdminUnknown:
-    """Why nobody could be named as admin, in words."""
+    """Why no admin could be named, in words."""
 
     reason: Reason
     message: str
@@ -67,15 +67,14 @@ class MemberPlan:
     """What is to be done for one person in one workspace.
 
     Args:
-        clerk_user_id: who, at Clerk; None for somebody of a hand-made workspace whom Clerk does not know.
+        clerk_user_id: who, at Clerk; None for a member of a workspace inserted by SQL that Clerk does not know.
         email: of their Twenty account, lower case; the one Clerk verified, where they have no account yet.
         first_name, last_name: as Clerk has them; may both be empty.
         role: label of the role that they are to have.
-        twenty_user_id: their account, where it is known.
         changes: in order; never empty.
         why: for a harmful change, what Clerk said, for a person to read; for another, on what it depends.
-        changed_at: when Clerk says that it changed, in milliseconds since 1970; None when nobody knows.
-        undoes_our_join: a demotion takes back only what our own join gave, so that it harms nobody.
+        changed_at: when Clerk says that it changed, in milliseconds since 1970; None when that is not known.
+        undoes_our_join: a demotion takes back only what our own join gave, which is no harm.
         departed: Clerk has them as an active member no more; else it is their role that changed.
     """
 
@@ -101,7 +100,7 @@ class MemberPlan:
 class Withdrawal:
     """An open invitation of ours that is to end.
 
-    `email` is that of whom it invites; `why` is a clause; `departed`: no active member at Clerk has that address.
+    `email` is that of the invited person; `why` is a clause; `departed`: no active member at Clerk has that address.
     """
 
     email: str
@@ -111,10 +110,10 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about one tenant's members that nobody could or may mend by itself.
+    """Something about one tenant's members that no run could or may mend by itself.
 
     `person` is an e-mail, or an id where there is none; `message` says what to do. With `blocks=False` it is reported,
-    and the tenant is ready all the same: nobody lacks what is theirs.
+    and the tenant is ready all the same: no member lacks anything.
     """
 
     reason: Reason
@@ -138,13 +137,12 @@ class DatabasePlan:
 
     Args:
         evidence, looked_at: of the look; they go into the ledger.
-        settled: nothing is to be done, so that the database needs no look until somebody writes to it.
+        settled: nothing is to be done, so that the database needs no look until it is written to.
         rows: onboarding rows to remove.
         activate: workspaces to set to ACTIVE.
-        hand_made: workspaces that were inserted by SQL.
-        known_at_clerk: e-mails of their people whom Clerk knows.
+        known_at_clerk: e-mails of their members that Clerk knows.
         after: what holds once this is done.
-        told: who of its people is not taken over, and why; in sentences, empty where there is none.
+        told: which of its members are not taken over, and why; in sentences, empty where there are none.
     """
 
     evidence: str
@@ -159,7 +157,6 @@ class DatabasePlan:
 
     @property
     def needs_work(self) -> bool:
-        """Whether anything is to be written in the tenant's database."""
         return bool(self.rows or self.activate)
 
 
@@ -173,11 +170,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """A workspace that was marked as deleted by SQL while it has members, none of whom can sign in to the server.
+    """A workspace that was marked as deleted by SQL while it has members, so that these cannot sign in to the server.
 
     Args:
-        server, workspace_id, subdomain: which one.
-        members: how many memberships it still has.
         database_name: of the tenant whose workspace it was, or None.
         ours: it is a tenant's, or our own account is among its members: its memberships are retired.
     """
@@ -195,15 +190,12 @@ class TenantPlan:
     """Everything that acting for one tenant needs; small, and free of secrets.
 
     Args:
-        tenant: whom it is for.
         changes: what will be done, for a person to read; empty means nothing is to be done.
         adopt: the registry has no row for this database yet.
         server: name of the Twenty server, or None when none can take it.
         subdomains: candidates in order of preference, each valid under Twenty's rules.
         workspace_id: the stored workspace, when there is one.
-        admin: who is to be its admin, or why nobody is known.
-        conditions: what observing already settled.
-        members: what is to be done for its members.
+        admin: who is to be its admin, or why that is not known.
         findings: what about its members needs a person.
         withdrawals: invitations of ours to its workspace that are to end.
         store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
@@ -238,7 +230,6 @@ class TenantPlan:
 
     @property
     def needs_work(self) -> bool:
-        """Whether anything is to be done for this tenant."""
         return bool(self.changes)
 
 
@@ -268,19 +259,18 @@ class Plan:
         asked: the names that the run was asked to look at; empty: all tenants.
         unread: database names of tenants whose members Clerk would not tell.
         waiting: the removals and demotions that wait for approval, or None.
-        approved: removals and demotions beyond the budget are in it, because somebody approved them by name.
+        approved: removals and demotions beyond the budget are in it, because an operator approved them by name.
         notes: what about the whole run a person should know.
-        clerk: how much of Clerk was read.
         dropped: databases that were looked into once and are no more.
         left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
-        given_up: (database name, Clerk user) of intents by which nobody got into a workspace.
-        unactivated: workspaces that were never activated or never paid for, whoever made them.
+        given_up: (database name, Clerk user) of intents that brought no one into a workspace.
+        unactivated: workspaces that were never activated or never paid for, ours or not.
         room: server → workspaces that it could still take before this plan; None: no limit of ours.
         retirements: workspaces that were deleted by SQL although they have members.
         registry_doubt: why a registry that lost rows is not believed, in one sentence; None: it is.
         registered: database names of tenants whose registry row the ledger does not know of yet.
         row_gone: those of which it is settled now that their row was taken away.
-        kept_rows: those whose row is missing, which nobody believes yet.
+        kept_rows: those whose row is missing, which is not believed yet.
         asked_admins: (database name, e-mail) of admins who were named over HTTP and do not stand in the registry yet.
     """
 
@@ -306,12 +296,11 @@ class Plan:
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:
-        """The tenants for which something is to be done."""
         return tuple(tenant for tenant in self.tenants if tenant.needs_work)
 
 
 class OutcomeStatus(StrEnum):
-    """How an attempted change stands. CUT: it was sent and cut off, so that nobody knows whether it was made."""
+    """How an attempted change stands. CUT: it was sent and cut off, so that it may have been made or not."""
 
     BEGUN = "begun"
     DONE = "done"

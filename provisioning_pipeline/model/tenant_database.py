@@ -56,7 +56,7 @@ class Look:
     """One look into one tenant database.
 
     Args:
-        evidence: what tells later whether anybody wrote to it since; taken before the look.
+        evidence: shows later whether it was written to since; taken before the look.
         looked_at: by the clock of the ledger's database.
         vanished: dropped between listing and looking.
         reason, message: why it could not be read, or not in full; None and empty when all is well.
@@ -99,7 +99,6 @@ class RoleRights:
     """What a role may do that opening tenant databases needs none of.
 
     Args:
-        name: the role.
         superuser: then the rest is empty: it may do everything.
         attributes: in PostgreSQL's words.
         roles: those of which it is a member, that may do more than it should.

@@ -27,7 +27,6 @@ class Caller:
         api_key_id: whose key it is.
         idempotency_key: the caller's own name for the request; None: it has none.
         fingerprint: hash of what is asked; the same for the same request.
-        reach: the tenants that the key is for.
     """
 
     api_key_id: str

@@ -5,10 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-import pandas as pd
-
 from provisioning_pipeline.clients.clerk.client import ClerkClient
-from provisioning_pipeline.clients.clerk.walk import Row, Walk
+from provisioning_pipeline.clients.clerk.walk import Walk
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import (
@@ -16,7 +14,6 @@ from provisioning_pipeline.model.frames import (
     MEMBERSHIPS,
     ORGANIZATIONS,
     ClerkSnapshot,
-    Columns,
     frame,
     frame_with_shared_values,
 )
@@ -42,9 +39,9 @@ async def whole_instance(clerk: ClerkClient) -> ClerkSnapshot:
         if not walk.rows:
             doubts.append(f"Clerk answers without a single {name}, which removes no one.")
     return ClerkSnapshot(
-        _frame(ORGANIZATIONS, organizations.rows),
+        frame(ORGANIZATIONS, organizations.rows),
         frame_with_shared_values(MEMBERSHIPS, memberships.rows),
-        _frame(CLERK_USERS, users.rows),
+        frame(CLERK_USERS, users.rows),
         asked=None,
         doubt=_together(doubts),
     )
@@ -71,9 +68,9 @@ async def some_organizations(
     except Fault as fault:
         return _nothing(fault, asked=frozenset(asked))
     return ClerkSnapshot(
-        _frame(ORGANIZATIONS, organizations.rows),
-        _frame(MEMBERSHIPS, rows),
-        _frame(CLERK_USERS, users.rows),
+        frame(ORGANIZATIONS, organizations.rows),
+        frame(MEMBERSHIPS, rows),
+        frame(CLERK_USERS, users.rows),
         asked=frozenset(asked),
         unread={
             organization: found for organization, found in zip(asked, read, strict=True) if isinstance(found, Fault)
@@ -127,9 +124,9 @@ def _nothing(fault: Fault, asked: frozenset[str] | None) -> ClerkSnapshot:
     if fault.kind is FaultKind.SERVER:
         raise fault
     return ClerkSnapshot(
-        _frame(ORGANIZATIONS, ()),
-        _frame(MEMBERSHIPS, ()),
-        _frame(CLERK_USERS, ()),
+        frame(ORGANIZATIONS, ()),
+        frame(MEMBERSHIPS, ()),
+        frame(CLERK_USERS, ()),
         asked=asked,
         fault=fault,
         doubt=fault.message,
@@ -138,7 +135,3 @@ def _nothing(fault: Fault, asked: frozenset[str] | None) -> ClerkSnapshot:
 
 def _together(doubts: Iterable[str | None]) -> str | None:
     return " ".join(filter(None, doubts)) or None
-
-
-def _frame(columns: Columns, rows: Iterable[Row]) -> pd.DataFrame:
-    return frame(columns, rows).astype(dict(columns))

@@ -16,7 +16,7 @@ from provisioning_pipeline.decide.placement import retirements_of, told, unactiv
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
-from provisioning_pipeline.model.history import Waiting
+from provisioning_pipeline.model.history import Budget, Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import (
     ClerkRead,
@@ -26,23 +26,18 @@ from provisioning_pipeline.model.tenant import (
     TenantPlan,
 )
 from provisioning_pipeline.model.tenant_database import too_much
-from provisioning_pipeline.run.admins import (
-    KnownSoFar,
-    admin_candidates,
-    named_admins,
-    observed_of,
-    organizations_of,
-    stored_admins,
-    unread_organizations,
-)
 from provisioning_pipeline.run.seen import (
     Answers,
     Demotion,
+    KnownSoFar,
     Questions,
     Seen,
     database_policy,
     may_be_due,
     member_policy,
+    named_admins,
+    observed_of,
+    organizations_of,
     with_due,
 )
 from provisioning_pipeline.settings import Settings
@@ -55,16 +50,16 @@ from provisioning_pipeline.steps.databases.plan.tenant_databases import (
 from provisioning_pipeline.steps.members.plan.decisions import (
     Join,
     MemberDecision,
-    MemberKey,
     accounts_that_matter,
     decide_members,
+    is_our_own_doing,
     lowered,
-    raised_by_us,
     with_target,
 )
-from provisioning_pipeline.steps.members.plan.harm import Budget, Weighed, harmed, lost_admins, weigh
+from provisioning_pipeline.steps.members.plan.harm import Weighed, lost_admins, stored_admins, weigh
 from provisioning_pipeline.steps.members.plan.people import (
     INVITATIONS_OF_TENANTS,
+    MemberKey,
     People,
     accounts_of,
     desired_members,
@@ -75,6 +70,7 @@ from provisioning_pipeline.steps.members.plan.people import (
 )
 from provisioning_pipeline.steps.members.plan.tenant_members import (
     KnownMembers,
+    LostAdmin,
     OurPeople,
     half_members,
     to_mend,
@@ -82,6 +78,7 @@ from provisioning_pipeline.steps.members.plan.tenant_members import (
     withdrawals,
     workplaces,
 )
+from provisioning_pipeline.steps.workspaces.plan.admins import admin_candidates, unread_organizations
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner, admin_of
 
 
@@ -202,7 +199,8 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     accounts = KnownSoFar.unasked(seen, settings)
 
     # who may be admin where a tenant has none
-    lacking = {name for name, link in links.items() if not link.get("admin_user_id")}
+    stored = {name for name, link in links.items() if link.get("admin_user_id")}
+    lacking = links.keys() - stored
     holders, users = admin_candidates(clerk, matches, unread, admin_roles, lacking)
     accounts += yield accounts.question(accounts.of_people(users.values(), named_admins(seen, lacking)))
     observed = observed_of(seen, settings, matches, holders, users, admin_roles, accounts)
@@ -241,24 +239,26 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         demotions=[_demotion(row) for row in demotions],
     )
     accounts += answers
-    raised = raised_by_us(_joins(demotions, answers, accounts))
+    raised = frozenset(key for key, join in _joins(demotions, answers, accounts).items() if is_our_own_doing(join))
     people = replace(people, accounts=accounts.known, raised_by_us=raised)
     decisions = decide_members(people, policy, desired)
 
     # who may be admin where the stored one is so no more
     observed = replace(observed, unproved=accounts.unproved)
-    lost = lost_admins(stored_admins(drafts, links, unread, by_name, observed), people, desired)
+    lost: dict[str, LostAdmin] = {}
+    if stored:
+        lost = lost_admins(stored_admins(drafts, links, unread, by_name, observed), people, desired)
     replaced = {name for name, decision in decisions.items() if decision.replace_admin} | lost.keys()
     others, known_users = admin_candidates(clerk, matches, unread, admin_roles, replaced)
     accounts += yield accounts.question(accounts.of_people(known_users.values(), named_admins(seen, lost)))
     observed = replace(observed, holders=holders | others, users=users | known_users, unproved=accounts.unproved)
 
     # what is more than a run may take away, and then all together, tenant by tenant
-    weighed = weigh(
-        decisions,
-        _member_counts(places[places["database_name"].isin(harmed(decisions))], twenty.members),
-        Budget(settings.harm_share, settings.harm_most, approved),
-    )
+    weighed = Weighed(decisions)
+    harmed = [name for name, decision in decisions.items() if decision.harmed]
+    if harmed:
+        counts = _member_counts(places[places["database_name"].isin(harmed)], twenty.members)
+        weighed = weigh(decisions, counts, Budget(settings.harm_share, settings.harm_most, approved))
     known = KnownMembers(
         matches=matches,
         unread=unread,
@@ -432,6 +432,7 @@ def _strangers(seen: Seen, people: Mapping[str, PeopleOfDatabase]) -> frozenset[
     return frozenset(
         member.email
         for name, look in seen.looks.items()
+        if look.workspaces
         for member in members_to_take_over(look.workspaces, people[name].at_clerk or (), people[name].inside)[
             :MOST_CONSIDERED
         ]

@@ -13,7 +13,6 @@ from psycopg import Error
 from provisioning_pipeline.clients.concurrency import BURST, to_the_end
 from provisioning_pipeline.decide.detection import RegistryLoss
 from provisioning_pipeline.decide.drift import concerned, find_drift
-from provisioning_pipeline.decide.forecast import forecast, paces
 from provisioning_pipeline.decide.organizations import without_organization
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.organizations import store_organizations
@@ -32,8 +31,8 @@ from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.run.seen import standing_claims
 from provisioning_pipeline.run.state import OBSERVING, Run, Totals, ends_the_run
 from provisioning_pipeline.steps.chain import ChainResult, steps_for
+from provisioning_pipeline.steps.forecast import forecast, paces
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER
-from provisioning_pipeline.steps.needs import needs_of
 from provisioning_pipeline.steps.scope import Record, defect_of
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 
@@ -169,7 +168,7 @@ async def foretell(connections: Connections, plan: Plan, *, reading_seconds: flo
         members=await history.members_besides_admin(names) if known else {},
     )
     # a plan of ten thousand tenants takes a moment, and others of this process go on meanwhile
-    return await asyncio.to_thread(lambda: forecast(plan, circumstances, needs_of(plan, circumstances)))
+    return await asyncio.to_thread(forecast, plan, circumstances)
 
 
 async def write_down(run: Run, plan: Plan) -> Plan:

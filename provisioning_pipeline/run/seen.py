@@ -1,26 +1,29 @@
 """What deciding is given: everything that was read, and the answers to what it asks in between. Values only."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
 from provisioning_pipeline import steps
-from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, LossBudget, RegistryLoss
-from provisioning_pipeline.decide.ownership import AccountKey
+from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, RegistryLoss
+from provisioning_pipeline.decide.organizations import Match, claimants_of, match_organizations
+from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
 from provisioning_pipeline.model.condition import ConditionType, Status
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
-from provisioning_pipeline.model.people import Claim, Departure, Evidence
-from provisioning_pipeline.model.tenant import TenantPlan
+from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.people import Claim, Departure, Evidence, Membership, User
+from provisioning_pipeline.model.tenant import AdminUnknown, TenantPlan, is_pending_status
 from provisioning_pipeline.model.tenant_database import Look, RoleRights
 from provisioning_pipeline.settings import GatewaySettings, Settings
 from provisioning_pipeline.steps.databases.plan.take_over import TakeOverPolicy
-from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy
+from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, old_names
 from provisioning_pipeline.steps.members.plan.decisions import MemberPolicy
 from provisioning_pipeline.steps.members.plan.tenant_members import workspace_usable
 from provisioning_pipeline.steps.step import Held
+from provisioning_pipeline.steps.workspaces.plan.planner import Observed, asked_admin
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +146,9 @@ def detection_policy(settings: Settings) -> DetectionPolicy:
     return DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
 
 
-def loss_budget(settings: GatewaySettings, approved: str | None = None) -> LossBudget:
+def loss_budget(settings: GatewaySettings, approved: str | None = None) -> Budget:
     """How many lost registry rows are believed."""
-    return LossBudget(settings.registry_lost_share, settings.registry_lost_most, approved)
+    return Budget(settings.registry_lost_share, settings.registry_lost_most, approved)
 
 
 def standing_claims(settings: Settings, kept: Collection[str] = ()) -> Callable[[Claim], bool]:
@@ -212,3 +215,129 @@ def _can_be_worked_in(entry: TenantPlan) -> bool:
         if known.type in (ConditionType.DETECTED, ConditionType.REGISTERED)
     )
     return wanted and entry.server is not None and workspace_usable(entry)
+
+
+# --- what of it planning looks at ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class KnownSoFar:
+    """What is known so far of accounts at Twenty; with every answer there is another one of these.
+
+    Args:
+        users: frame of Twenty's accounts.
+        linked: (server, Clerk user) → the account that is linked to them.
+        known: those that were asked about.
+        by_email: (server, e-mail) → account, of those.
+    """
+
+    users: pd.DataFrame
+    linked: Mapping[tuple[str, str], str]
+    known: KnownAccounts
+    by_email: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    @classmethod
+    def unasked(cls, seen: Seen, settings: Settings) -> "KnownSoFar":
+        links = seen.user_links[["server", "clerk_user_id", "twenty_user_id"]].itertuples(index=False)
+        policy = settings.members_unproven
+        return cls(
+            seen.twenty.users,
+            {(server, clerk): account for server, clerk, account in links},
+            KnownAccounts(trusts=policy == "trust", trusts_mailboxes=policy == "trust-mailbox"),
+        )
+
+    def __add__(self, answers: Answers) -> "KnownSoFar":
+        by_email = {(server, found.email): account for (server, account), found in answers.accounts.items()}
+        return replace(
+            self,
+            known=replace(self.known, evidence={**self.known.evidence, **answers.accounts}),
+            by_email={**self.by_email, **by_email},
+        )
+
+    def question(self, wanted: Collection[AccountKey]) -> Questions:
+        """Nothing where every account is trusted; nothing twice."""
+        return Questions(accounts=frozenset() if self.known.trusts else frozenset(wanted) - self.known.evidence.keys())
+
+    def of_people(self, users: Iterable[User], emails: Collection[str] = ()) -> set[AccountKey]:
+        """The accounts, on any server, of these people at Clerk and of these addresses."""
+        people = list(users)
+        wanted = {*emails, *(user.verified_email for user in people if user.verified_email)}
+        if not wanted:
+            return set()
+        found = self.users[self.users["email"].isin(wanted)]
+        ids = {user.user_id for user in people}
+        linked = {(server, account) for (server, clerk), account in self.linked.items() if clerk in ids}
+        return {*zip(found["server"], found["user_id"], strict=True), *linked}
+
+    def unproved(self, server: str, email: str, clerk_user_id: str | None) -> Evidence | None:
+        """The account there of this Clerk user, else with this address, if it is known to prove nothing."""
+        linked = self.linked.get((server, clerk_user_id)) if clerk_user_id else None
+        if linked is not None and (server, linked) in self.known.evidence:
+            return self.known.unproved(server, linked, clerk_user_id)
+        account = self.by_email.get((server, email))
+        return self.known.unproved(server, account, clerk_user_id) if account else None
+
+
+def organizations_of(settings: Settings, seen: Seen) -> dict[str, Match]:
+    claimants = claimants_of(seen.detected, seen.claims)
+    ours = {claimant.database_name for claimant in claimants}
+    stands = standing_claims(settings, seen.loss.kept)
+    return match_organizations(
+        claimants,
+        seen.clerk.organizations,
+        adopt_by_slug=settings.adopt_by_slug,
+        elsewhere=[claim for claim in seen.claims if claim.database_name not in ours and stands(claim)],
+    )
+
+
+def named_admins(seen: Seen, tenants: Collection[str]) -> set[str]:
+    """The addresses of those whom the registry or a request names as admin of these tenants."""
+    named = (
+        email
+        for found in seen.detected
+        if found.tenant.database_name in tenants
+        for email in ((found.registry or {}).get("admin_email"), asked_admin(found))
+    )
+    return {str(email).strip().lower() for email in named if email}
+
+
+def observed_of(
+    seen: Seen,
+    settings: Settings,
+    matches: Mapping[str, Match],
+    holders: Mapping[str, tuple[Membership, ...] | AdminUnknown],
+    users: Mapping[str, User],
+    admin_roles: Sequence[str],
+    accounts: KnownSoFar,
+) -> Observed:
+    return Observed(
+        servers=seen.twenty.servers,
+        workspaces=seen.twenty.workspaces,
+        flags=seen.twenty.flags,
+        looks=seen.looks,
+        service_users=seen.twenty.service_users,
+        service_emails={server.name: server.service_email.strip().lower() for server in settings.servers},
+        service_access=seen.twenty.service_access,
+        organizations=matches,
+        holders=holders,
+        users=users,
+        member_links=seen.member_links,
+        taken_over=[row for row in seen.taken_over if not row["left"]],
+        everyone=settings.onboarding_people == "everyone",
+        twenty_members=seen.twenty.members,
+        registry_stores=seen.table.stores_workspaces,
+        is_pending=_pending_statuses(settings, seen.table),
+        admin_roles=", ".join(admin_roles),
+        old_names=old_names(
+            seen.looks, {found.tenant.database_name for found in seen.detected if found.registry is not None}
+        ),
+        unproved=accounts.unproved,
+    )
+
+
+def _pending_statuses(settings: Settings, table: RegistryTable) -> Callable[[object], bool]:
+    """Whether a ready tenant's status is to be put right: never where we may not write it, or it would stay pending."""
+    pending = settings.registry_pending_statuses
+    if not table.status_writable or is_pending_status(settings.registry_ready_status, pending):
+        return lambda _: False
+    return lambda said: is_pending_status(said, pending)

@@ -10,7 +10,7 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pending import Turns
 from provisioning_pipeline.ledger.runs import tenants_at_work
 from provisioning_pipeline.ledger.schema import ledger_database
-from provisioning_pipeline.model.turn import LastRun
+from provisioning_pipeline.model.history import LastRun
 from provisioning_pipeline.settings import Settings
 
 Runs = Callable[[frozenset[str]], Mapping[str, LastRun]]

@@ -1,7 +1,7 @@
-"""Nobody is raised whose account proves nothing: the last look before a role or an invitation is given.
+"""An account that proves nothing raises no one: the last look before a role or an invitation is given.
 
-Deciding has left out those of whom the ledger knows it. Whom nobody has checked yet is checked here, by signing in with
-the password that only we can derive; what that tells is remembered.
+Deciding has left out those of which the ledger knows it. We check the others here, by signing in with the password that
+only we can derive, and store what that shows.
 """
 
 from dataclasses import replace
@@ -25,22 +25,24 @@ async def unproved(
 
     Args:
         scope: the tenant in which it would get something.
-        user_id: the account at Twenty.
         clerk_user_id: whose it is to be.
         is_ours: whether our password lets in, where a call has told that just now.
 
     Raises:
         Fault: of kind TENANT when the account was deleted meanwhile; else what the server refused.
     """
-    if scope.trusts_accounts:
+    if scope.settings.members_unproven == "trust":
         return None
     evidence = await evidence_of(scope.server, scope.accounts, user_id)
     if is_ours is False and evidence.origin is not None and evidence.origin.ours:
         # an admin who impersonates a member can have changed the password of an account that we made
         evidence = replace(evidence, origin=replace(evidence.origin, ours=False))
-    ownership = ownership_of(evidence, clerk_user_id, trusts_mailboxes=scope.trusts_mailboxes)
+    trusts_mailboxes = scope.settings.members_unproven == "trust-mailbox"
+    ownership = ownership_of(evidence, clerk_user_id, trusts_mailboxes=trusts_mailboxes)
     if ownership is Ownership.UNCHECKED:
-        ours = await is_made_by_us(scope.server, scope.member_password_key, evidence) if is_ours is None else is_ours
+        ours = is_ours
+        if ours is None:
+            ours = await is_made_by_us(scope.server, scope.settings.member_password_key, evidence)
         await scope.accounts.store(scope.client.name, [(user_id, Origin(evidence.email, ours))], scope.run_id)
         ownership = Ownership.PROVED if ours else Ownership.UNPROVED
     return None if ownership is Ownership.PROVED else evidence

@@ -25,10 +25,13 @@ def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
     """The steps that this plan wants; none on its server when no server can take it."""
     wanted: list[Step] = []
     for step in steps.STEPS:
-        on_server = step.where is Where.SERVER
-        if on_server and plan.server is None:
+        if step.where is Where.SERVER and plan.server is None:
             continue
-        if step.wants(plan) or (step.follows and any(before.where is Where.SERVER for before in wanted)):
+        if (
+            not set(step.changes).isdisjoint(plan.changes)
+            or step.also_wanted(plan)
+            or (step.follows and any(before.where is Where.SERVER for before in wanted))
+        ):
             wanted.append(step)
     return tuple(wanted)
 
@@ -58,11 +61,8 @@ class ChainResult:
     """What the steps of one tenant came to.
 
     Args:
-        database_name: the tenant.
-        conditions: what was settled, for the ledger.
-        outcomes: what was attempted.
         failed: a step did not get through, so later steps were not begun.
-        defect: an error that nobody foresaw, as `file:line ErrorName`; the run must fail for it in the end.
+        defect: an unforeseen error, as `file:line ErrorName`; the run must fail for it in the end.
         again_seconds: after how long another try can succeed, where that is known.
     """
 
@@ -88,7 +88,7 @@ def together(results: Sequence[ChainResult]) -> ChainResult:
 
 
 def stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
-    """What a tenant's steps come to on a server that nobody may work on: its first step meets the stop."""
+    """What a tenant's steps come to on a server where no run may work: its first step meets the stop."""
     type_ = server_steps(plan)[0].condition
     if stop.reason is Reason.CONTRACT_UNPROVED:
         # it holds for whatever is in that workspace, so it is told before all else
@@ -113,27 +113,19 @@ async def run_steps(scope: Scope, taken: Sequence[Step]) -> ChainResult:
         return replace(_result(scope, failed=on_server), again_seconds=fault.again_seconds if on_server else None)
     except Error as error:
         # the ledger or Twenty's database refused a statement; the first line of such a text names no values
-        scope.set(
-            is_unknown(
-                current.condition,
-                Reason.UNEXPECTED_ERROR,
-                f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}.",
-            )
-        )
-        return _result(scope, failed=True, defect=defect_of(error))
+        why = f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}."
+        return _met_a_defect(scope, current, error, why)
     except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; the run fails
-        defect = defect_of(error)
-        scope.set(
-            is_unknown(
-                current.condition,
-                Reason.UNEXPECTED_ERROR,
-                f"{current} met an error that nobody foresaw ({defect}); its text is withheld, it may hold secrets.",
-            )
-        )
-        return _result(scope, failed=True, defect=defect)
+        told = f"{current} met an error that nobody foresaw ({defect_of(error)})"
+        return _met_a_defect(scope, current, error, f"{told}; its text is withheld, it may hold secrets.")
     finally:
         scope.record.note()
     return _result(scope, failed=False)
+
+
+def _met_a_defect(scope: Scope, step: Step, error: Exception, why: str) -> ChainResult:
+    scope.set(is_unknown(step.condition, Reason.UNEXPECTED_ERROR, why))
+    return _result(scope, failed=True, defect=defect_of(error))
 
 
 def _failed_condition(scope: Scope, step: Step, fault: Fault) -> Condition:

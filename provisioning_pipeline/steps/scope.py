@@ -3,24 +3,23 @@
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from psycopg import Error
-from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.transport import noting_writes
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
-from provisioning_pipeline.clients.twenty.database import TwentyDatabase
+from provisioning_pipeline.clients.twenty.database import TwentyDatabase, WorkspaceState
 from provisioning_pipeline.ledger.accounts import Accounts
 from provisioning_pipeline.ledger.history import Journal
-from provisioning_pipeline.ledger.inspections import RemovedRows
+from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger, Link
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.ledger.registry import Registry
@@ -28,6 +27,7 @@ from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, TenantPlan
+from provisioning_pipeline.settings import Settings
 
 _CUT = "cut off after it was sent; the next run sees whether it was made"
 _NOT_SENT = "cut off before anything was sent"
@@ -47,7 +47,7 @@ class Record:
     async def change(self, change: Change, detail: str) -> AsyncIterator[list[str]]:
         """Write down that a change begins, time it, and write down how it ended: done, failed, or cut.
 
-        What is added to the list is told after the detail. What changes nothing is written when the step has ended.
+        What is added to the list is reported after the detail. What changes nothing is written when the step has ended.
 
         Raises:
             Fault, Error: when the ledger does not take its begin; nothing was done then.
@@ -101,7 +101,7 @@ class Record:
 
 
 def defect_of(error: BaseException) -> str:
-    """Where an error that nobody foresaw was raised, as `file:line ErrorName`, without its text."""
+    """Where an unforeseen error was raised, as `file:line ErrorName`, without its text."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(last.filename).name}:{last.lineno} {type(error).__name__}"
 
@@ -123,7 +123,7 @@ class Server:
     _joining: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def joining(self, email: str) -> asyncio.Lock:
-        """Held while somebody joins: in two workspaces at once, a new person would become two accounts."""
+        """Held while a person joins: in two workspaces at once, a new person would become two accounts."""
         return self._joining.setdefault(email, asyncio.Lock())
 
     async def service_user_ids(self) -> list[str]:
@@ -159,13 +159,12 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class AtClerk:
-    """What Clerk said in the step itself of people who are to get something.
+    """What Clerk said in the step itself of members who are to get something.
 
     Args:
-        asked: the Clerk users whom it was asked about.
+        asked: the Clerk users that we asked about.
         roles: Clerk user → their role in the organization, of all its members.
         emails: Clerk user → their verified primary e-mail, if they have one.
-        banned: those who are banned.
         asked_at: when, by the monotonic clock.
     """
 
@@ -176,21 +175,21 @@ class AtClerk:
     asked_at: float
 
     def role(self, user: str) -> str | None:
-        """The role of an active member; None of anybody else."""
+        """The role of an active member; None for any other user."""
         return self.roles.get(user) if user in self.emails and user not in self.banned else None
 
 
 @dataclass
 class Scope:
-    """One tenant being worked on."""
+    """One tenant being worked on.
+
+    Args:
+        twenty: the tenant's Twenty server; None where no server can take it, so that no step on one is taken.
+    """
 
     plan: TenantPlan
     twenty: Server | None
-    """The tenant's Twenty server; None where no server can take it, so that no step on one is taken."""
-
     own_database: Callable[[], AbstractAsyncContextManager[Database]]
-    """Opens the tenant's own database, for one who writes there."""
-
     ledger: Ledger
     registry: Registry
     members: Members
@@ -198,41 +197,22 @@ class Scope:
     removed_rows: RemovedRows
     clerk: ClerkClient
     record: Record
-    member_password_key: SecretStr
-    service_member_name: str
-    activation_timeout_seconds: float
+    settings: Settings
     lock_wait_seconds: float
-    ready_status: str
-    pending_statuses: tuple[str, ...]
-    invites: bool = False
-    default_role: str = ""
-    """Label of the role with which people are invited; the one that is theirs comes once they are in."""
-
-    roles: Mapping[str, str] = field(default_factory=dict)
-    """Clerk role → label of the role in Twenty; every other one gives the default role."""
-
     at_clerk: AtClerk | None = None
-    everyone: bool = False
-    trusts_accounts: bool = False
-    trusts_mailboxes: bool = False
-    revokes_api_keys: bool = False
-    renews_invite_link: bool = True
     door: Door | None = None
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
-        """The run."""
         return self.record.run_id
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """What was done so far."""
         return self.record.outcomes
 
     @property
     def database_name(self) -> str:
-        """The tenant's identity."""
         return self.plan.tenant.database_name
 
     @property
@@ -243,19 +223,18 @@ class Scope:
 
     @property
     def client(self) -> TwentyClient:
-        """The API of the tenant's server."""
         return self.server.client
 
     def role_of(self, clerk_role: str) -> str:
         """Label of the role in Twenty that a role at Clerk gives."""
-        return self.roles.get(clerk_role, self.default_role)
+        return self.settings.member_roles.get(clerk_role, self.settings.member_default_role)
 
     def account(self, email: str, user_id: str | None = None) -> Account:
         """The account of a member: the service account itself, or one with a derived password."""
         service = self.client.service_account
         if email == service.email:
             return service
-        return Account(email, derived_password(self.member_password_key, email), user_id)
+        return Account(email, derived_password(self.settings.member_password_key, email), user_id)
 
     async def link(self) -> Link:
         """The tenant's row, read under its lock.
@@ -274,7 +253,6 @@ class Scope:
         return link
 
     def set(self, condition: Condition) -> None:
-        """Settle a condition."""
         self.conditions[condition.type] = condition
 
     def change(self, change: Change, detail: str) -> AbstractAsyncContextManager[list[str]]:
@@ -289,14 +267,7 @@ async def open_door(scope: Scope, link: Link) -> Door:
         return scope.door
     if link.workspace_id is None:
         raise Fault(FaultKind.TENANT, Reason.WAITING, "The workspace is not made yet; run provision_workspaces first.")
-    state = await scope.server.database.workspace_state(link.workspace_id)
-    if state is None or state.deleted:
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.WORKSPACE_GONE,
-            f"Workspace {link.workspace_id} was deleted in Twenty. Nothing is made in its place by itself: "
-            f"`provisioning restart {scope.plan.tenant.slug}` lets the next run make a new one.",
-        )
+    state = await living_state(scope, link.workspace_id)
     if link.workspace_url and link.subdomain == state.subdomain:
         return Door(link.workspace_id, link.workspace_url)
     # renamed in Twenty since, so that the address of old leads nowhere
@@ -305,3 +276,46 @@ async def open_door(scope: Scope, link: Link) -> Door:
         async with scope.change(FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
             pass
     return door
+
+
+async def living_state(scope: Scope, workspace_id: str) -> WorkspaceState:
+    """How Twenty's database has the workspace now.
+
+    Raises:
+        Fault: WORKSPACE_GONE when it was deleted.
+    """
+    state = await scope.server.database.workspace_state(workspace_id)
+    if state is None or state.deleted:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WORKSPACE_GONE,
+            f"Workspace {workspace_id} was deleted in Twenty. Nothing is made in its place by itself: "
+            f"`provisioning restart {scope.plan.tenant.slug}` lets the next run make a new one.",
+        )
+    return state
+
+
+WriteDown = Callable[[list[Row]], Awaitable[None]]
+
+
+@asynccontextmanager
+async def written_down(
+    removed: RemovedRows, run_id: str, database_name: str, server: str | None, table: str = ONBOARDING_TABLE
+) -> AsyncIterator[WriteDown]:
+    """Give a function that writes rows down; they count as removed at the end, and are forgotten if it was refused.
+
+    After a crash in between, or a connection that broke, they stay written down as being removed: whether they are
+    gone, only a look can tell.
+    """
+    ids: list[int] = []
+
+    async def write_down(rows: list[Row]) -> None:
+        ids.extend(await removed.keep(run_id, database_name, server, table, rows))
+
+    try:
+        yield write_down
+    except Exception as error:
+        if not (isinstance(error, Fault) and error.kind is FaultKind.TRANSIENT):
+            await removed.forget(ids)
+        raise
+    await removed.settle(ids)

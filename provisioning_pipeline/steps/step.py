@@ -43,9 +43,5 @@ class Step:
     beside: "Step | None" = None
     plan: Callable[[TenantPlan, Held], TenantPlan] | None = None
 
-    def wants(self, plan: TenantPlan) -> bool:
-        """Whether this plan wants the step, its server and the other steps left aside."""
-        return any(change in self.changes for change in plan.changes) or self.also_wanted(plan)
-
     def __str__(self) -> str:
         return self.name

@@ -12,7 +12,7 @@ from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Condition, ConditionType
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.model.tenant_database import FoundWorkspace, Look
-from provisioning_pipeline.steps.databases.plan.take_over import old_names
+from provisioning_pipeline.steps.databases.plan.tenant_databases import old_names
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner
 
 EXCLUDED = ("suspended", "deleted")

@@ -9,7 +9,7 @@ from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
-from provisioning_pipeline.steps.workspaces.plan.admin import admin_holders, choose_admin
+from provisioning_pipeline.steps.workspaces.plan.admins import admin_holders, choose_admin
 
 ORG, ROLE = "org_1", "org:admin"
 

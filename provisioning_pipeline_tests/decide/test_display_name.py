@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.model.names import person_name
-from provisioning_pipeline.steps.workspaces.plan.names import LONGEST_NAME, display_name
+from provisioning_pipeline.model.names import LONGEST_NAME, display_name, person_name
 
 DB = "twenty_tenant_acme_0a1b2c3d"
 JS_BLANKS = "\t\n\v\f\r \u00a0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"

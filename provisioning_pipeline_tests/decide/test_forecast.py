@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.decide import forecast as deciding
-from provisioning_pipeline.decide.forecast import paces
 from provisioning_pipeline.model.change import ADOPT_DATABASE, Change
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
-from provisioning_pipeline.model.forecast import AgingWorkspace, Circumstances, CutName, Forecast, Harm, Limit, Timed
+from provisioning_pipeline.model.forecast import AgingWorkspace, Circumstances, CutName, Harm, Limit, Timed
 from provisioning_pipeline.model.history import Waiting
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INVITE_TEAM
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, MemberPlan, Plan, Tenant, TenantPlan
 from provisioning_pipeline.steps.databases.changes import MEND_WORKSPACE
+from provisioning_pipeline.steps.forecast import forecast, paces
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
@@ -28,7 +27,6 @@ from provisioning_pipeline.steps.members.changes import (
     SET_ROLE,
     STORE_AT_CLERK,
 )
-from provisioning_pipeline.steps.needs import needs_of
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS, STORE_LINK
 from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, ADD_ADMIN, CREATE_WORKSPACE
 
@@ -77,10 +75,6 @@ def new(slug: str = "acme", members: int = 0, **others: Any) -> TenantPlan:
     people = tuple(member(f"{slug}-{number}", *JOINING) for number in range(members))
     changes = CREATION + (JOINING if members else ())
     return tenant(slug, changes, **({"workspace_id": None, "members": people} | others))
-
-
-def forecast(plan: Plan, circumstances: Circumstances) -> Forecast:
-    return deciding.forecast(plan, circumstances, needs_of(plan, circumstances))
 
 
 def calls(*tenants: TenantPlan, **circumstances: Any) -> int:

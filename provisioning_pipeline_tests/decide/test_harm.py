@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.tenant import Finding, MemberPlan
 from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
@@ -21,7 +22,7 @@ from provisioning_pipeline.steps.members.changes import (
     SET_ROLE,
 )
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision
-from provisioning_pipeline.steps.members.plan.harm import Budget, plan_name, weigh
+from provisioning_pipeline.steps.members.plan.harm import plan_name, weigh
 from provisioning_pipeline_tests.decide.people import harmed
 
 BUDGET = Budget(share=0.1, most=50)

@@ -11,11 +11,11 @@ from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.history import Before
 from provisioning_pipeline.model.people import Origin
 from provisioning_pipeline.model.tenant import Plan, Withdrawal
+from provisioning_pipeline.steps.forecast import forecast
 from provisioning_pipeline.steps.members.changes import WITHDRAW_INVITATION
 from provisioning_pipeline.steps.members.plan.decisions import with_target
 from provisioning_pipeline.steps.members.plan.people import INVITATIONS_OF_TENANTS, People, desired_members
 from provisioning_pipeline.steps.members.plan.tenant_members import with_members, withdrawals
-from provisioning_pipeline.steps.needs import twenty_calls, work_at_twenty
 from provisioning_pipeline_tests.decide.people import Town, policy
 from provisioning_pipeline_tests.decide.test_forecast import AT_REST
 from provisioning_pipeline_tests.decide.test_ownership import CEO, evidence
@@ -94,5 +94,5 @@ def test_a_withdrawal_alone_is_work_of_the_members_step() -> None:
     (drift,) = find_drift(Plan((found,)), {"acme": Before(ready=True, held=frozenset())})
     assert drift.detail == "withdraw invitation vp@x.test."
     twice = replace(found, withdrawals=(*gone, Withdrawal("cfo@x.test", "nobody has this address")))
-    calls = [twenty_calls(work_at_twenty(Plan((each,))), AT_REST) for each in (found, twice)]
+    calls = [forecast(Plan((each,)), AT_REST).twenty_calls for each in (found, twice)]
     assert calls[1] - calls[0] == 2

@@ -27,7 +27,7 @@ from provisioning_pipeline.steps.members.changes import (
 from provisioning_pipeline.steps.members.plan.decisions import Join, decide_members, is_our_own_doing
 from provisioning_pipeline.steps.members.plan.people import People
 from provisioning_pipeline.steps.members.plan.tenant_members import synced
-from provisioning_pipeline.steps.workspaces.plan.admin import choose_admin
+from provisioning_pipeline.steps.workspaces.plan.admins import choose_admin
 from provisioning_pipeline_tests.decide.people import Town, plan_of, policy, reasons
 from provisioning_pipeline_tests.decide.test_member_properties import towns
 

@@ -17,7 +17,7 @@ def tenant(slug: str = "acme", database_name: str | None = None) -> Tenant:
 
 
 def placed(*rows: dict[str, Any], promised: tuple[str, ...] = ()) -> str | NoPlace:
-    return Placement.over(servers(*rows), promised).place(tenant())
+    return Placement(servers(*rows), promised).place(tenant())
 
 
 def test_a_tenant_goes_to_the_server_on_its_own_database() -> None:
@@ -108,7 +108,7 @@ SERVERS = st.lists(
 def test_no_server_is_overfilled_and_a_dedicated_one_takes_only_its_own(
     rows: list[dict[str, Any]], slugs: list[str], promised: list[str]
 ) -> None:
-    placement = Placement.over(servers(*rows), promised)
+    placement = Placement(servers(*rows), promised)
     by_name = {known["server"]: known for known in rows}
     answers = [(slug, placement.place(tenant(slug))) for slug in slugs]
     taken = [(slug, answer) for slug, answer in answers if isinstance(answer, str)]
@@ -126,7 +126,7 @@ def test_no_server_is_overfilled_and_a_dedicated_one_takes_only_its_own(
 def test_nobody_is_turned_away_while_a_server_open_to_them_has_room(
     rows: list[dict[str, Any]], slugs: list[str]
 ) -> None:
-    placement = Placement.over(servers(*rows), ())
+    placement = Placement(servers(*rows), ())
     counts = {known["server"]: known["workspaces"] for known in rows}
     for slug in slugs:
         own = [known for known in rows if known["database_name"] == tenant(slug).database_name]

@@ -8,6 +8,7 @@ from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.change import ADOPT_DATABASE
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
+from provisioning_pipeline.model.names import subdomains
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
@@ -18,7 +19,6 @@ from provisioning_pipeline.steps.workspaces.changes import (
     ADOPT_WORKSPACE,
     CREATE_WORKSPACE,
 )
-from provisioning_pipeline.steps.workspaces.plan.names import candidates
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 from provisioning_pipeline_tests.decide.facts import (
     ADMIN,
@@ -68,7 +68,7 @@ def test_a_new_tenant_gets_everything() -> None:
     entry = planned(row(DB, clerk_org_id="org_1"), **ADA)
     assert entry.changes == (*WHOLE, ADD_ADMIN, *REST, PROVE_LOGIN)
     assert (entry.server, entry.workspace_id, entry.adopt) == ("eu", None, False)
-    assert entry.subdomains == candidates("acme", "Acme", DB)
+    assert entry.subdomains == subdomains("acme", "Acme", DB)
     assert entry.admin == Admin("ada@acme.test", "Ada", "L", "u1")
 
 

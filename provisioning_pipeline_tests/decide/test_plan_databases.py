@@ -15,12 +15,12 @@ from provisioning_pipeline.steps.databases.plan.take_over import (
     TakeOverPolicy,
     failed_checks,
     members_to_take_over,
-    old_display_name,
 )
 from provisioning_pipeline.steps.databases.plan.tenant_databases import (
     DatabasePolicy,
     PeopleOfDatabase,
     evidence_under,
+    old_display_name,
     with_databases,
 )
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN

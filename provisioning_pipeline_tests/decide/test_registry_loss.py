@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from provisioning_pipeline.decide.detection import (
     Detected,
     DetectionPolicy,
-    LossBudget,
     RegistryLoss,
     detect,
     loss_name,
@@ -17,10 +16,11 @@ from provisioning_pipeline.decide.detection import (
 )
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType, Reason, Status
+from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline_tests.decide.facts import EXCLUDED, condition, link, row
 
 NAMES = [f"twenty_tenant_t{number}_0a1b2c3d" for number in range(12)]
-BUDGET = LossBudget(share=0.1, most=50)
+BUDGET = Budget(share=0.1, most=50)
 
 
 def weigh(known: int, lost: int, *, dropped: int = 0, rows: bool | None = True, **budget: Any) -> RegistryLoss:
@@ -31,7 +31,7 @@ def weigh(known: int, lost: int, *, dropped: int = 0, rows: bool | None = True, 
         lost=names,
         rows=rows,
         dropped=names[:dropped],
-        budget=LossBudget(**({"share": 0.1, "most": 50} | budget)),
+        budget=Budget(**({"share": 0.1, "most": 50} | budget)),
     )
 
 

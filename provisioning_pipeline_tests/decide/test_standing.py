@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from provisioning_pipeline.decide.placement import retirements_of, told
 from provisioning_pipeline.ledger.ledger import _free_to_move
 from provisioning_pipeline.model.condition import Reason, Status
+from provisioning_pipeline.model.names import is_subdomain, subdomains
 from provisioning_pipeline.model.tenant import Address
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
-from provisioning_pipeline.steps.workspaces.plan.names import candidates, is_valid
 from provisioning_pipeline.steps.workspaces.plan.standing import moved_to, standing_of
 from provisioning_pipeline_tests.decide.facts import WORKSPACE, access, find, link, plans, row, workspace
 
@@ -149,7 +149,7 @@ def test_memberships_are_ended_where_they_are_a_tenants_or_our_own_and_told_else
 
 @given(st.text(min_size=1, max_size=60), st.integers(1, 5))
 def test_each_restart_has_subdomains_that_were_never_tried(slug: str, restarts: int) -> None:
-    tried = {name for before in range(restarts) for name in candidates(slug, "", DB, restarts=before)}
-    again = candidates(slug, "", DB, restarts=restarts)
-    assert all(map(is_valid, again))
+    tried = {name for before in range(restarts) for name in subdomains(slug, "", DB, restarts=before)}
+    again = subdomains(slug, "", DB, restarts=restarts)
+    assert all(map(is_subdomain, again))
     assert set(again) - tried

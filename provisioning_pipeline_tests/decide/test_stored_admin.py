@@ -10,8 +10,8 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.plan.decisions import desired_members
-from provisioning_pipeline.steps.members.plan.harm import STORED_ADMINS, LostAdmin, lost_admins
-from provisioning_pipeline.steps.members.plan.tenant_members import with_members
+from provisioning_pipeline.steps.members.plan.harm import STORED_ADMINS, lost_admins
+from provisioning_pipeline.steps.members.plan.tenant_members import LostAdmin, with_members
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 from provisioning_pipeline_tests.decide.people import Town

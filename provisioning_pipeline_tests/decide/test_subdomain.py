@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from provisioning_pipeline.model.names import RESERVED, is_subdomain, subdomains
 from provisioning_pipeline.sandbox.twenty import subdomains as stand_in
-from provisioning_pipeline.steps.workspaces.plan.names import RESERVED, candidates, is_valid
 
 SOME_RESERVED = ("admin", "app", "api", "www", "login", "signup", "billing", "settings", "otel-collector", "new-york")
 ANY_TEXT = st.text(max_size=60)
@@ -40,23 +40,23 @@ def twenty_accepts(subdomain: str) -> bool:
 @example("ⅷ", "", "")
 @example("ß", "ß", "")
 def test_every_candidate_is_valid_and_there_is_one(slug: str, name: str, database_name: str) -> None:
-    found = candidates(slug, name, database_name)
+    found = subdomains(slug, name, database_name)
     assert found
     assert [subdomain for subdomain in found if not twenty_accepts(subdomain)] == []
     assert [subdomain for subdomain in found if not stand_in.is_valid(subdomain)] == []
     assert len(set(found)) == len(found)
-    assert candidates(slug, name, database_name) == found
+    assert subdomains(slug, name, database_name) == found
 
 
 @given(SLUGS, ANY_TEXT, st.lists(ANY_TEXT, min_size=2, max_size=2, unique=True))
 def test_two_databases_never_share_their_last_candidate(slug: str, name: str, databases: list[str]) -> None:
-    one, other = (candidates(slug, name, database) for database in databases)
+    one, other = (subdomains(slug, name, database) for database in databases)
     assert one[-1] != other[-1]
 
 
 @pytest.mark.parametrize("slug", ["api", "API", "Api!", "-api-"])
 def test_a_tenant_called_api_gets_a_subdomain(slug: str) -> None:
-    found = candidates(slug, "API", "twenty_tenant_api_00000000")
+    found = subdomains(slug, "API", "twenty_tenant_api_00000000")
     assert found
     assert all(twenty_accepts(subdomain) for subdomain in found)
 
@@ -64,9 +64,9 @@ def test_a_tenant_called_api_gets_a_subdomain(slug: str) -> None:
 @given(st.text(string.ascii_lowercase + string.digits, min_size=3, max_size=30).filter(twenty_accepts))
 def test_a_good_slug_is_taken_as_it_is(slug: str) -> None:
     if slug in RESERVED:
-        assert candidates(slug, "", "db")[0] != slug
+        assert subdomains(slug, "", "db")[0] != slug
     else:
-        assert candidates(slug, "Some Name", "db")[0] == slug
+        assert subdomains(slug, "Some Name", "db")[0] == slug
 
 
 @pytest.mark.parametrize(
@@ -83,25 +83,25 @@ def test_a_good_slug_is_taken_as_it_is(slug: str) -> None:
     ],
 )
 def test_what_people_would_expect(slug: str, name: str, first: str) -> None:
-    assert candidates(slug, name, "twenty_tenant_x_00000000")[0] == first
+    assert subdomains(slug, name, "twenty_tenant_x_00000000")[0] == first
 
 
 @pytest.mark.parametrize("slug", [*SOME_RESERVED, "ab", "a", "api-docs"])
 def test_reserved_and_short_slugs_get_one_with_a_hash(slug: str) -> None:
-    found = candidates(slug, "", "twenty_tenant_x_00000000")
+    found = subdomains(slug, "", "twenty_tenant_x_00000000")
     assert re.fullmatch(r".+-[0-9a-f]{8}", found[0])
     assert re.fullmatch(r".+-[0-9a-f]{12}", found[-1])
 
 
 @pytest.mark.parametrize("slug", ["", "!!!", "-"])
 def test_a_tenant_without_any_name_is_called_tenant(slug: str) -> None:
-    assert candidates(slug, "", "one")[0] == "tenant"
-    assert candidates(slug, "", "one")[-1].startswith("tenant-")
+    assert subdomains(slug, "", "one")[0] == "tenant"
+    assert subdomains(slug, "", "one")[-1].startswith("tenant-")
 
 
 @given(st.one_of(ANY_TEXT, st.text("ab-_A1.ä", max_size=32)))
 def test_validity_is_judged_as_the_stand_in_judges_it(text: str) -> None:
-    assert is_valid(text) == stand_in.is_valid(text)
+    assert is_subdomain(text) == stand_in.is_valid(text)
 
 
 def test_every_word_that_the_stand_in_reserves_is_reserved() -> None:

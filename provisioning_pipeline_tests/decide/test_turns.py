@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning_pipeline.decide.turns import CLAIMED_SECONDS, Waits, take_turns
-from provisioning_pipeline.model.turn import LastRun, Turn
+from provisioning_pipeline.model.history import LastRun, Turn
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WAITS = Waits(first=60, longest=3600)

@@ -9,7 +9,7 @@ import pytest
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pending import CodeLocations, Turns
 from provisioning_pipeline.ledger.schema import ledger_database
-from provisioning_pipeline.model.turn import LastRun
+from provisioning_pipeline.model.history import LastRun
 from provisioning_pipeline.run.turns import next_launch
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in

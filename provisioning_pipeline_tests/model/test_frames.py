@@ -50,15 +50,15 @@ def test_json_values_of_flags_stay_what_they_are() -> None:
 def test_rows_stay_what_they_are_when_their_equal_values_become_one() -> None:
     rows = [("".join(["a", "b"]), 1, None), ("".join(["a", "b"]), 2, None)]
     assert rows[0][0] is not rows[1][0]
-    columns = {"name": "object", "number": "int64", "nothing": "object"}
+    columns = ("name", "number", "nothing")
     shared = frames.frame_with_shared_values(columns, rows)
     assert frames.records(shared) == frames.records(frames.frame(columns, rows))
     assert shared["name"][0] is shared["name"][1]
     assert shared["nothing"][0] is None
-    assert dict(shared.dtypes.astype(str)) == columns
+    assert dict(shared.dtypes.astype(str)) == dict.fromkeys(columns, "object")
 
 
 def test_no_rows_are_a_frame_with_its_columns() -> None:
     empty = frames.frame_with_shared_values(frames.MEMBERSHIPS, [])
     assert empty.empty
-    assert dict(empty.dtypes.astype(str)) == frames.MEMBERSHIPS
+    assert dict(empty.dtypes.astype(str)) == dict.fromkeys(frames.MEMBERSHIPS, "object")

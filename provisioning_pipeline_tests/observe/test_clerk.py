@@ -64,15 +64,16 @@ def pairs(snapshot: ClerkSnapshot) -> set[tuple[str, str]]:
 
 
 def has_its_columns(snapshot: ClerkSnapshot) -> bool:
-    """Whether the frames are as `model.frames` says, dtypes too."""
+    """Whether the frames have the columns that `model.frames` says, of objects."""
     wanted = (
         (snapshot.organizations, ORGANIZATIONS),
         (snapshot.memberships, MEMBERSHIPS),
         (snapshot.users, CLERK_USERS),
     )
     return all(
-        {name: str(dtype) for name, dtype in seen.dtypes.items()} == columns for seen, columns in wanted
-    ) and all(list(seen.columns) == list(columns) for seen, columns in wanted)
+        tuple(seen.columns) == columns and {str(dtype) for dtype in seen.dtypes} == {"object"}
+        for seen, columns in wanted
+    )
 
 
 def is_empty(snapshot: ClerkSnapshot) -> bool:

@@ -4,23 +4,22 @@ One transaction for the onboarding rows and one for an activation status; what i
 before, so that `provisioning undo` can put it back.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from psycopg import Error
 
 from provisioning_pipeline.clients.onboarding_rows import activate_workspaces, remove_rows
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.inspections import WORKSPACE_TABLE
+from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, WORKSPACE_TABLE
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import DatabasePlan
 from provisioning_pipeline.steps.databases.changes import MEND_WORKSPACE
 from provisioning_pipeline.steps.onboarding.changes import REMOVE_ROWS
-from provisioning_pipeline.steps.row_removal import kept
-from provisioning_pipeline.steps.scope import Scope
+from provisioning_pipeline.steps.scope import Scope, WriteDown, written_down
 
 
 async def repair_database(scope: Scope) -> None:
@@ -30,7 +29,14 @@ async def repair_database(scope: Scope) -> None:
     condition = plan.after
     try:
         async with scope.own_database() as database:
-            for left in [await _remove(scope, plan, database), await _activate(scope, plan, database)]:
+            rows = f"onboarding rows ({', '.join(sorted({row.key for row in plan.rows}))})"
+            remove = partial(remove_rows, database, plan.rows)
+            workspaces = "workspaces set from PENDING_CREATION to ACTIVE"
+            activate = partial(activate_workspaces, database, plan.activate)
+            for left in [
+                await _recorded(scope, REMOVE_ROWS, len(plan.rows), rows, ONBOARDING_TABLE, remove),
+                await _recorded(scope, MEND_WORKSPACE, len(plan.activate), workspaces, WORKSPACE_TABLE, activate),
+            ]:
                 if left:
                     condition = is_false(ConditionType.TENANT_DATABASE, Reason.ROWS_CHANGED, left)
     except Fault as fault:
@@ -42,34 +48,23 @@ async def repair_database(scope: Scope) -> None:
     scope.set(condition)
 
 
-async def _remove(scope: Scope, plan: DatabasePlan, database: Database) -> str:
-    """Remove the rows; what is to be told of those that were left, or nothing."""
-    what = f"onboarding rows ({', '.join(sorted({row.key for row in plan.rows}))})"
-
-    async def remove() -> int:
-        async with kept(scope.removed_rows, scope.run_id, scope.database_name, None) as keep:
-            return len(await remove_rows(database, plan.rows, keep))
-
-    return await _recorded(scope, REMOVE_ROWS, len(plan.rows), what, remove)
-
-
-async def _activate(scope: Scope, plan: DatabasePlan, database: Database) -> str:
-    async def activate() -> int:
-        async with kept(scope.removed_rows, scope.run_id, scope.database_name, None, WORKSPACE_TABLE) as keep:
-            return len(await activate_workspaces(database, plan.activate, keep))
-
-    what = "workspaces set from PENDING_CREATION to ACTIVE"
-    return await _recorded(scope, MEND_WORKSPACE, len(plan.activate), what, activate)
-
-
-async def _recorded(scope: Scope, change: Change, planned: int, what: str, doing: Callable[[], Awaitable[int]]) -> str:
+async def _recorded(
+    scope: Scope,
+    change: Change,
+    planned: int,
+    what: str,
+    table: str,
+    doing: Callable[[WriteDown], Awaitable[Sized]],
+) -> str:
+    """Change the rows; what is to be reported of those that were left, or nothing."""
     if not planned:
         return ""
     told = ""
     # a change of which nothing was made is none that was done
     with suppress(_AllLeft):
         async with scope.change(change, f"{planned} {what} in the tenant's database") as learnt:
-            left = planned - await doing()
+            async with written_down(scope.removed_rows, scope.run_id, scope.database_name, None, table) as write_down:
+                left = planned - len(await doing(write_down))
             if left:
                 told = f"{left} of {planned} {what} changed meanwhile and were left; the next run looks again."
                 learnt.append(f"{left} of them changed meanwhile and were left")

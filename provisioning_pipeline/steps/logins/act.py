@@ -12,6 +12,7 @@ from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.ledger.members import COMPLETED, Proof, Proofs
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.onboarding import PLAN_REQUIRED
 from provisioning_pipeline.model.people import Origin
 from provisioning_pipeline.model.tenant import AdminUnknown
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
@@ -20,7 +21,7 @@ from provisioning_pipeline.steps.onboarding.changes import STORE_LINK
 from provisioning_pipeline.steps.scope import Scope, open_door
 
 _KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED, Reason.WRONG_WORKSPACE})
-"""A setting of the workspace keeps out whom we sign in, or its address is another's by now: the fault says it."""
+"""A setting of the workspace keeps our sign-in out, or its address is another's by now: the fault says it."""
 LOGIN_REASONS = _KEPT_OUT | {
     Reason.LOGIN_REFUSED,
     Reason.WRONG_WORKSPACE,
@@ -28,10 +29,8 @@ LOGIN_REASONS = _KEPT_OUT | {
     Reason.WORKSPACE_UNPAID,
     Reason.WORKSPACE_GONE,
 }
-"""Why a login failed; LoginProved that is false for another reason says that nobody could be made admin."""
+"""Why a login failed; LoginProved that is false for another reason says that no admin could be made."""
 
-_UNPAID = "PLAN_REQUIRED"
-"""What Twenty shows to members of a workspace without the subscription that the server asks for (source only)."""
 _CAME_IN = frozenset({Reason.WRONG_WORKSPACE, Reason.WIZARD_SHOWS})
 
 
@@ -46,14 +45,10 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class LoginFailure:
-    """Somebody who does not come into the right workspace without a wizard.
+    """A member who does not come into the right workspace without a wizard.
 
     Args:
-        database_name, slug: the tenant.
-        twenty_user_id, email: the person.
-        reason: one of `LOGIN_REASONS`.
         seen: what they would see, as a sentence.
-        advice: what to do about it.
     """
 
     database_name: str
@@ -70,9 +65,9 @@ class Proved:
     """What the logins of one tenant came to.
 
     Args:
-        proofs: everybody who was looked at, in the order in which they were asked for.
+        proofs: of every login that was tried, in the order in which they were asked for.
         failures: those of them who would not see their workspace, in the same order.
-        stopped: why the others could not be looked at; None when everybody was.
+        stopped: why the others could not be tried; None when all were.
     """
 
     proofs: tuple[Proof, ...]
@@ -87,7 +82,7 @@ async def verify_login(scope: Scope) -> None:
 
     Raises:
         Fault: when a login is refused, lands in another workspace, or would show the wizard; the first of these, with
-            how many there are. Everybody is looked at before.
+            how many there are. All logins are tried before.
     """
     scope.server.must_be_usable()
     link = await scope.link()
@@ -95,7 +90,9 @@ async def verify_login(scope: Scope) -> None:
     if not (link.admin_email and link.admin_user_id) or (unknown and link.admin_user_id == scope.plan.lost_admin):
         if unknown is None:
             return
-        logins = await _members(scope) if unknown.reason is Reason.ACCOUNT_UNPROVEN else []
+        by_members = unknown.reason is Reason.ACCOUNT_UNPROVEN
+        ours = await scope.members.of_tenant(scope.database_name) if by_members else []
+        logins = [Login(row["twenty_user_id"], row["email"]) for row in ours]
         if not logins:
             scope.set(unknown)
             return
@@ -114,7 +111,7 @@ async def verify_login(scope: Scope) -> None:
 
 
 async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Proved:
-    """Log in as each of these in the tenant's workspace, one person's failure hiding nobody, and store what they saw.
+    """Log in as each of these in the tenant's workspace, where no failure hides another, and store what they saw.
 
     A server that is away ends it; what was seen until then is stored and returned with the fault, which `scope.server`
     notes.
@@ -127,9 +124,11 @@ async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Pro
     except Fault as fault:
         if fault.reason is not Reason.WORKSPACE_GONE:
             raise
-        failures = [_failure(scope, login, fault.reason, fault.message, "Restore it there.") for login in logins]
-        return await _stored(scope, logins, dict(zip(logins, failures, strict=True)), None)
-    logins = await _by_current_emails(scope, logins)
+        gone = _Failed(fault.reason, fault.message, "Restore it there.")
+        return await _stored(scope, logins, dict.fromkeys(logins, gone), None)
+    # they may have changed their addresses in Twenty since
+    emails = dict(await scope.server.database.users([], [login.twenty_user_id for login in logins]))
+    logins = [replace(login, email=emails.get(login.twenty_user_id, login.email)) for login in logins]
     seen: dict[Login, _Failed | None] = {}
     stopped = None
     try:
@@ -140,12 +139,6 @@ async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Pro
     return await _stored(scope, logins, seen, stopped)
 
 
-async def _by_current_emails(scope: Scope, logins: Sequence[Login]) -> list[Login]:
-    """The same people by the addresses that their accounts have now: they may have changed them in Twenty since."""
-    emails = dict(await scope.server.database.users([], [login.twenty_user_id for login in logins]))
-    return [replace(login, email=emails.get(login.twenty_user_id, login.email)) for login in logins]
-
-
 def first_of(failures: Sequence[LoginFailure]) -> Fault:
     """The first failure as a fault of the tenant, with how many others there are."""
     first, others = failures[0], len(failures) - 1
@@ -154,9 +147,9 @@ def first_of(failures: Sequence[LoginFailure]) -> Fault:
 
 
 async def settle_proved(scope: Scope, link: Link, logins: int, *, first: str) -> None:
-    """LoginProved is true: say so in the condition, and in the registry, for whom the tenant may be ready now.
+    """LoginProved is true: say so in the condition, and in the registry, whose status may become ready now.
 
-    `first` is the admin; a member where nobody may be admin whose account proves nothing.
+    `first` is the admin; a member where the account of each possible admin proves nothing.
     """
     assert link.workspace_id is not None
     others = f" So do those of {logins - 1} other{'s' if logins > 2 else ''}." if logins > 1 else ""
@@ -171,42 +164,36 @@ async def settle_proved(scope: Scope, link: Link, logins: int, *, first: str) ->
         scope.database_name,
         link.workspace_id,
         link.admin_user_id,
-        ready_status=scope.ready_status,
-        pending_statuses=scope.pending_statuses,
+        ready_status=scope.settings.registry_ready_status,
+        pending_statuses=scope.settings.registry_pending_statuses,
     )
     stored = STORE_LINK in scope.plan.changes and changed
     if stored and STORE_LINK not in {outcome.change for outcome in scope.outcomes}:
-        async with scope.change(STORE_LINK, f"status {scope.ready_status} in {scope.registry.table}"):
+        async with scope.change(STORE_LINK, f"status {scope.settings.registry_ready_status} in {scope.registry.table}"):
             pass
 
 
 def _without_admin(scope: Scope) -> Condition | None:
-    """Why the workspace has no admin, as it was planned, or as making somebody admin has just come to."""
+    """Why the workspace has no admin, as planned, or as the attempt to make an admin has just shown."""
     unknown = scope.plan.admin
     if isinstance(unknown, AdminUnknown):
         return is_false(ConditionType.LOGIN_PROVED, unknown.reason, unknown.message)
     return scope.conditions.get(ConditionType.LOGIN_PROVED)
 
 
-async def _members(scope: Scope) -> list[Login]:
-    """Every member of ours."""
-    members = await scope.members.of_tenant(scope.database_name)
-    return [Login(row["twenty_user_id"], row["email"]) for row in members]
-
-
 async def _others(scope: Scope, admin_user_id: str) -> list[Login]:
-    """The members besides the admin who are to be looked at."""
+    """The members besides the admin whose logins are to be proved."""
     members = await scope.members.of_tenant(scope.database_name)
     entered = {member.clerk_user_id for member in scope.plan.members if ENTERING & set(member.changes)}
     proofs = Proofs(scope.ledger.database)
     await proofs.forget_strangers([scope.database_name])
     failed = {proof.twenty_user_id for proof in await proofs.of([scope.database_name]) if not proof.completed}
     done = {*scope.plan.changes, *(outcome.change for outcome in scope.outcomes)}
-    everybody = any(change.proves_everybody for change in done)
+    all_members = any(change.proves_everybody for change in done)
     return [
         Login(row["twenty_user_id"], row["email"], anew=row["clerk_user_id"] not in entered)
         for row in members
-        if row["twenty_user_id"] != admin_user_id and (everybody or row["twenty_user_id"] in failed)
+        if row["twenty_user_id"] != admin_user_id and (all_members or row["twenty_user_id"] in failed)
     ]
 
 
@@ -214,7 +201,7 @@ def _origins(scope: Scope, found: Sequence[tuple[Login, "_Failed | None"]]) -> I
     """What their logins tell of who made the accounts, of those who came in as the account that is theirs."""
     for login, failed in found:
         ours = scope.client.let_in_by_our_password(scope.account(login.email, login.twenty_user_id))
-        if ours is not None and (failed is None or failed.failure.reason in _CAME_IN):
+        if ours is not None and (failed is None or failed.reason in _CAME_IN):
             yield login.twenty_user_id, Origin(login.email, ours)
 
 
@@ -230,78 +217,58 @@ async def _look(scope: Scope, door: Door, login: Login, seen: dict[Login, "_Fail
 
 
 async def _log_in(scope: Scope, door: Door, login: Login) -> None:
-    account = scope.account(login.email, login.twenty_user_id)
+    account, slug, email = scope.account(login.email, login.twenty_user_id), scope.plan.tenant.slug, login.email
     try:
         user = await scope.client.current_user(account, door, by_new_login=login.anew)
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
         if fault.reason in _KEPT_OUT:
-            raise _failure(
-                scope, login, fault.reason, f"{login.email} cannot be signed in: {fault.message}", ""
-            ) from None
-        raise _failure(
-            scope,
-            login,
+            raise _Failed(fault.reason, f"{email} cannot be signed in: {fault.message}") from None
+        raise _Failed(
             Reason.LOGIN_REFUSED,
-            f"The login of {login.email} is refused: {fault.message}",
-            f"`provisioning apply {scope.plan.tenant.slug}` does it now."
+            f"The login of {email} is refused: {fault.message}",
+            f"`provisioning apply {slug}` does it now."
             if fault.reason is Reason.HALF_MEMBER
-            else "If they were removed from the workspace in Twenty, "
-            f"`provisioning apply {scope.plan.tenant.slug}` adds them again, or makes whom Clerk names by now admin.",
+            else f"If they were removed from the workspace in Twenty, `provisioning apply {slug}` adds them again, or "
+            "makes whom Clerk names by now admin.",
         ) from None
     await scope.client.sign_out(account, door)
+    status = user.onboarding_status
     if user.user_id != login.twenty_user_id:
-        raise _failure(
-            scope,
-            login,
+        raise _Failed(
             Reason.LOGIN_REFUSED,
-            f"The login of {login.email} is another account's than the member's: the e-mail changed hands in Twenty.",
+            f"The login of {email} is another account's than the member's: the e-mail changed hands in Twenty.",
             "Compare the e-mails of both accounts there.",
         )
     if user.workspace_id != door.workspace_id:
-        raise _failure(
-            scope,
-            login,
+        raise _Failed(
             Reason.WRONG_WORKSPACE,
-            f"The login of {login.email} lands in workspace {user.workspace_id}, not in {door.workspace_id}.",
+            f"The login of {email} lands in workspace {user.workspace_id}, not in {door.workspace_id}.",
             "Compare the workspace's address in Twenty with the one that `provisioning status` tells.",
         )
-    if user.onboarding_status == _UNPAID:
-        raise _failure(
-            scope,
-            login,
+    if status == PLAN_REQUIRED:
+        raise _Failed(
             Reason.WORKSPACE_UNPAID,
-            f"{login.email} gets no further than the bill: workspace {door.workspace_id} has no subscription.",
+            f"{email} gets no further than the bill: workspace {door.workspace_id} has no subscription.",
             "Have the customer pay there: unpaid, Twenty deletes it 7 days after its creation.",
-            status=user.onboarding_status,
+            status=status,
         )
-    if user.onboarding_status != COMPLETED:
-        raise _failure(
-            scope,
-            login,
+    if status != COMPLETED:
+        raise _Failed(
             Reason.WIZARD_SHOWS,
-            f"{login.email} would see the onboarding step {user.onboarding_status}.",
-            f"`provisioning apply {scope.plan.tenant.slug}` clears it and proves the login again.",
-            status=user.onboarding_status,
+            f"{email} would see the onboarding step {status}.",
+            f"`provisioning apply {slug}` clears it and proves the login again.",
+            status=status,
         )
 
 
 class _Failed(Fault):
-    """A login that failed, with what is kept of it."""
+    """A login that failed: what the person would see, what to do about it, and the status that is stored of it."""
 
-    def __init__(self, failure: LoginFailure, status: str) -> None:
-        super().__init__(FaultKind.TENANT, failure.reason, f"{failure.seen} {failure.advice}".rstrip())
-        self.failure = failure
-        self.status = status
-
-
-def _failure(
-    scope: Scope, login: Login, reason: Reason, seen: str, advice: str, *, status: str | None = None
-) -> _Failed:
-    tenant = scope.plan.tenant
-    failure = LoginFailure(tenant.database_name, tenant.slug, login.twenty_user_id, login.email, reason, seen, advice)
-    return _Failed(failure, status or reason)
+    def __init__(self, reason: Reason, seen: str, advice: str = "", *, status: str | None = None) -> None:
+        super().__init__(FaultKind.TENANT, reason, f"{seen} {advice}".rstrip())
+        self.seen, self.advice, self.status = seen, advice, status or reason
 
 
 async def _stored(
@@ -317,4 +284,18 @@ async def _stored(
         ],
         scope.run_id,
     )
-    return Proved(tuple(proofs), tuple(failed.failure for _, failed in found if failed), stopped)
+    tenant = scope.plan.tenant
+    failures = tuple(
+        LoginFailure(
+            tenant.database_name,
+            tenant.slug,
+            login.twenty_user_id,
+            login.email,
+            failed.reason,
+            failed.seen,
+            failed.advice,
+        )
+        for login, failed in found
+        if failed
+    )
+    return Proved(tuple(proofs), failures, stopped)

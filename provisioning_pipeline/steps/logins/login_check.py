@@ -1,4 +1,4 @@
-"""Whose login is proved next: every admin, and of the others those about whom least is known."""
+"""Whose login is proved next: every admin, and of the others those about whose logins we know least."""
 
 from typing import Final
 
@@ -6,21 +6,11 @@ import pandas as pd
 
 from provisioning_pipeline.model.frames import Columns
 
-CANDIDATES: Final[Columns] = {
-    "database_name": "object",
-    "twenty_user_id": "object",  # uuid as text
-    "email": "object",  # of the Twenty account, lower case
-    "is_admin": "object",  # bool
-}
-"""Members of tenants who can be logged in as; each once per tenant."""
+CANDIDATES: Final[Columns] = ("database_name", "twenty_user_id", "email", "is_admin")
+"""Members of tenants who can be logged in as, each once per tenant; with the Twenty account's e-mail in lower case."""
 
-LAST_PROOFS: Final[Columns] = {
-    "database_name": "object",
-    "twenty_user_id": "object",
-    "proved_at": "object",  # datetime with time zone
-    "completed": "object",  # bool: they came in and saw no wizard
-}
-"""The last real login of each member; each once per tenant."""
+LAST_PROOFS: Final[Columns] = ("database_name", "twenty_user_id", "proved_at", "completed")
+"""The last real login of each member, each once per tenant; `completed`: they came in and saw no wizard."""
 
 _PERSON = ["database_name", "twenty_user_id"]
 
@@ -28,11 +18,11 @@ _PERSON = ["database_name", "twenty_user_id"]
 def sample(members: pd.DataFrame, proofs: pd.DataFrame, size: int) -> pd.DataFrame:
     """Every admin, and per tenant `size` other members: who was never proved first, then the longest ago.
 
-    Ties go by user id, so the same facts give the same sample; repeated, it goes round everybody.
+    Ties go by user id, so the same facts give the same sample; repeated, it goes round all members.
 
     Args:
         members: columns of `CANDIDATES`.
-        proofs: columns of `LAST_PROOFS`, of these members and of anybody.
+        proofs: columns of `LAST_PROOFS`, of these members and of any others.
         size: how many of each tenant besides its admin.
 
     Returns:
@@ -47,7 +37,7 @@ def sample(members: pd.DataFrame, proofs: pd.DataFrame, size: int) -> pd.DataFra
 
 
 def to_prove(members: pd.DataFrame, proofs: pd.DataFrame, size: int) -> pd.DataFrame:
-    """The sample, and beyond it everybody whose last login failed: until they come in their tenant is not ready."""
+    """The sample, and all members whose last login failed: until they come in their tenant is not ready."""
     failed = proofs[~proofs["completed"].astype(bool)][_PERSON]
     chosen = pd.concat([sample(members, proofs, size), members.merge(failed, on=_PERSON)])
     return _in_order(chosen.drop_duplicates(_PERSON))

@@ -1,4 +1,4 @@
-"""What the step backfill_members changes; of one person's changes the first declared is told first, and tells why."""
+"""What the step backfill_members changes; the first declared of a person's changes comes first, and says why."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ one has the step INSTALL_APPS to clear."""
 
 
 def _withdrawn(plan: TenantPlan, _: Before) -> Cause | None:
-    """Why an invitation is to end is told in the plan; who brought it to that may be anybody."""
+    """The plan says why an invitation is to end; who brought it to that we cannot know."""
     ended = [f"withdraw invitation {withdrawal.email}" for withdrawal in plan.withdrawals]
     return Cause(DriftCause.UNKNOWN, Source.MEMBERS, Actor.UNKNOWN, f"{listed(ended)}.") if ended else None
 

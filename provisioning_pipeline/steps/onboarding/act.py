@@ -4,13 +4,14 @@ Twenty's own calls come first, only for steps that are pending. What no call cle
 another version) is removed by SQL, exactly those rows, and kept so that it can be put back.
 """
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty.accounts import Account, Door
 from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.onboarding import (
     CREATE_PROFILE,
     INVITE_TEAM,
@@ -19,10 +20,9 @@ from provisioning_pipeline.model.onboarding import (
     pending_for,
     rows_in_the_way,
 )
-from provisioning_pipeline.model.tenant import Admin
+from provisioning_pipeline.model.tenant import Admin, MemberPlan
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS, STORE_LINK
-from provisioning_pipeline.steps.row_removal import kept
-from provisioning_pipeline.steps.scope import Scope, open_door
+from provisioning_pipeline.steps.scope import Scope, open_door, written_down
 
 _MOST_NAMED = 5
 
@@ -39,7 +39,10 @@ async def repair_onboarding(scope: Scope) -> None:
     people = await _people(scope, link, door)
     flags = await scope.server.database.flags(door.workspace_id)
     if flags:
-        await _clear_all(scope, door, people, flags)
+        await all_of(
+            _clear_for(scope, door, account, pending_for(user_id, door.workspace_id, flags))
+            for user_id, account in people.items()
+        )
         await _remove_the_rest(scope, door, people)
     scope.set(
         is_true(
@@ -48,33 +51,30 @@ async def repair_onboarding(scope: Scope) -> None:
             "No onboarding step was pending when a run last looked.",
         )
     )
-    await _store_link(scope, door, link.admin_user_id)
+    changed = await scope.registry.store(
+        scope.database_name, door.workspace_id, link.admin_user_id, ready_status=None, pending_statuses=()
+    )
+    if changed:
+        async with scope.change(STORE_LINK, f"workspace {door.workspace_id} in {scope.registry.table}"):
+            pass
 
 
 async def _people(scope: Scope, link: Link, door: Door) -> dict[str, Account]:
-    """Twenty user id → account, of everybody whom we put into the workspace or linked; by policy of all its members."""
+    """Twenty user id → account, of everyone that we put into the workspace or linked; by policy of all its members."""
     service = scope.client.service_account
     people = dict.fromkeys(await scope.server.service_user_ids(), service)
     if link.admin_user_id and link.admin_email:
         people.setdefault(link.admin_user_id, scope.account(link.admin_email, link.admin_user_id))
     for row in await scope.members.of_tenant(scope.database_name):
         people.setdefault(row["twenty_user_id"], scope.account(row["email"], row["twenty_user_id"]))
-    if scope.everyone:
+    if scope.settings.onboarding_people == "everyone":
         for entry in (await scope.server.database.records.roster(door.workspace_id)).members:
             people.setdefault(entry.user_id, scope.account(entry.email, entry.user_id))
     return people
 
 
-async def _clear_all(scope: Scope, door: Door, people: Mapping[str, Account], flags: Iterable[Flag]) -> None:
-    rows = tuple(flags)
-    await all_of(
-        _clear_for(scope, door, account, pending_for(user_id, door.workspace_id, rows))
-        for user_id, account in people.items()
-    )
-
-
 async def _clear_for(scope: Scope, door: Door, account: Account, pending: Mapping[str, Level]) -> None:
-    """Make the calls for one person. What they cannot do for this one is left to SQL; a server's trouble goes on."""
+    """Make the calls for one person. What they cannot do for this one is left to SQL; a server's fault is raised."""
     for key, level in pending.items():
         try:
             await _clear(scope, door, account, key, level)
@@ -90,9 +90,9 @@ async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Accoun
         return
     async with (
         scope.change(REMOVE_ROWS, _in_words(left)),
-        kept(scope.removed_rows, scope.run_id, scope.database_name, scope.client.name) as keep,
+        written_down(scope.removed_rows, scope.run_id, scope.database_name, scope.client.name) as write_down,
     ):
-        await scope.server.database.remove_rows(left, keep)
+        await scope.server.database.remove_rows(left, write_down)
     still = rows_in_the_way(people, door.workspace_id, await scope.server.database.flags(door.workspace_id))
     if still:
         raise Fault(
@@ -104,9 +104,7 @@ async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Accoun
 
 
 def _in_words(rows: Sequence[Flag]) -> str:
-    named = [f"{row.key} ({row.level} level)" for row in rows[:_MOST_NAMED]]
-    more = f" and {len(rows) - _MOST_NAMED} more" if len(rows) > _MOST_NAMED else ""
-    return ", ".join(named) + more
+    return first_few([f"{row.key} ({row.level} level)" for row in rows], _MOST_NAMED)
 
 
 async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Level) -> None:
@@ -136,29 +134,18 @@ async def _name(scope: Scope, door: Door, account: Account) -> None:
             Reason.WORKSPACE_INCOMPLETE,
             f"{account.email} has no member record in workspace {door.workspace_id}, so no name can be set.",
         )
-    first, last = seen.first_name, seen.last_name
-    if not (first or last):
-        first, last = _planned_name(scope, account.email)
-    await scope.client.set_name(door, seen.workspace_member_id, first, last)
+    name = seen.first_name, seen.last_name
+    await scope.client.set_name(
+        door, seen.workspace_member_id, *(name if any(name) else _planned_name(scope, account.email))
+    )
 
 
 def _planned_name(scope: Scope, email: str) -> tuple[str, str]:
     if email == scope.client.service_account.email:
-        first, _, last = scope.service_member_name.partition(" ")
+        first, _, last = scope.settings.service_member_name.partition(" ")
         return first, last
-    admin = scope.plan.admin
-    if isinstance(admin, Admin) and admin.email == email and (admin.first_name or admin.last_name):
-        return admin.first_name, admin.last_name
-    for member in scope.plan.members:
-        if member.email == email and (member.first_name or member.last_name):
-            return member.first_name, member.last_name
+    planned: list[Admin | MemberPlan] = [scope.plan.admin] if isinstance(scope.plan.admin, Admin) else []
+    for person in (*planned, *scope.plan.members):
+        if person.email == email and (person.first_name or person.last_name):
+            return person.first_name, person.last_name
     return email.partition("@")[0], ""
-
-
-async def _store_link(scope: Scope, door: Door, admin_user_id: str | None) -> None:
-    changed = await scope.registry.store(
-        scope.database_name, door.workspace_id, admin_user_id, ready_status=None, pending_statuses=()
-    )
-    if changed:
-        async with scope.change(STORE_LINK, f"workspace {door.workspace_id} in {scope.registry.table}"):
-            pass

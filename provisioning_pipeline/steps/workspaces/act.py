@@ -5,18 +5,15 @@ lost answer left behind is found by evidence and adopted.
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
-from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.transport import pause
 from provisioning_pipeline.clients.twenty.accounts import Created, Door
-from provisioning_pipeline.clients.twenty.database import WorkspaceState
 from provisioning_pipeline.clients.twenty.members import Roster
 from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
 from provisioning_pipeline.ledger.members import MemberIntent
-from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
 from provisioning_pipeline.model.tenant import Admin
@@ -25,7 +22,7 @@ from provisioning_pipeline.steps.members.act.backfill import put_right
 from provisioning_pipeline.steps.members.act.joining import Newcomer, enter, opened, restorable, restore
 from provisioning_pipeline.steps.members.act.work import about_person, must_still_be_admin
 from provisioning_pipeline.steps.members.changes import SET_ROLE
-from provisioning_pipeline.steps.scope import Scope, open_door
+from provisioning_pipeline.steps.scope import Scope, living_state, open_door
 from provisioning_pipeline.steps.workspaces.changes import (
     ACTIVATE_WORKSPACE,
     ADD_ADMIN,
@@ -73,7 +70,7 @@ async def provision_workspace(scope: Scope) -> None:
                 raise
             # the workspace goes on to its other steps; only its admin is missing
             admin = scope.plan.admin
-            told = about_person(scope, admin.email, f"{admin.first_name} {admin.last_name}".strip(), fault)
+            told = about_person(scope, fault, admin.email, admin.first_name, admin.last_name)
             scope.set(is_false(ConditionType.LOGIN_PROVED, fault.reason, told))
 
 
@@ -125,7 +122,7 @@ async def _begin_intent(scope: Scope, subdomain: str) -> Intent | None:
 
 
 async def _create(scope: Scope, intent: Intent) -> Door | None:
-    """Create the workspace of an intent. None when its subdomain is somebody else's, with the intent settled."""
+    """Create the workspace of an intent. None when its subdomain is taken, with the intent settled."""
     lost = 0
     while True:
         try:
@@ -193,7 +190,7 @@ async def _adopt_registered(scope: Scope, workspace_id: str) -> Door:
 
 async def _activate(scope: Scope, door: Door) -> str:
     """Make sure that the workspace is made; its status then, CREATED where a subscription is still missing."""
-    status = await _status(scope, door)
+    status = (await living_state(scope, door.workspace_id)).activation_status
     if status in _MADE:
         return status
     if status not in UNFINISHED:
@@ -220,14 +217,14 @@ async def _activate(scope: Scope, door: Door) -> str:
 
 
 async def _await_activation(scope: Scope, door: Door) -> str:
-    """Somebody else is activating it, perhaps our own lost call: wait as long as that usually takes.
+    """Another call is activating it, perhaps our own lost one: wait as long as that usually takes.
 
-    Whoever is killed at it leaves it so; then the call has to be made again, and nobody waits until its time has come.
+    A server that is killed at it leaves it so; then we have to make the call again, once its time has come.
     """
-    patience = min(ACTIVATING_SECONDS, scope.activation_timeout_seconds)
+    patience = min(ACTIVATING_SECONDS, scope.settings.activation_timeout_seconds)
     deadline = time.monotonic() + patience
     while True:
-        state = await _state(scope, door)
+        state = await living_state(scope, door.workspace_id)
         if state.activation_status != "ONGOING_CREATION" or not state.free_in:
             # a failed activation goes back to PENDING_CREATION, and both may be begun anew
             return await scope.client.activate_workspace(door)
@@ -242,41 +239,23 @@ async def _await_activation(scope: Scope, door: Door) -> str:
         await pause(_POLL_SECONDS)
 
 
-async def _status(scope: Scope, door: Door) -> str:
-    return (await _state(scope, door)).activation_status
-
-
-async def _state(scope: Scope, door: Door) -> WorkspaceState:
-    state = await scope.server.database.workspace_state(door.workspace_id)
-    if state is None or state.deleted:
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.WORKSPACE_GONE,
-            f"Workspace {door.workspace_id} was deleted in Twenty. Nothing is made in its place by itself: "
-            f"`provisioning restart {scope.plan.tenant.slug}` lets the next run make a new one.",
-        )
-    return state
-
-
 # --- our own account ------------------------------------------------------------------------------------------------
 
 
 async def _rejoin(scope: Scope, door: Door) -> None:
-    """Come back by the invitation of a workspace's admin: whoever has one joins by signing in."""
+    """Come back by the invitation of a workspace's admin: an account that has one joins by signing in."""
     account = scope.client.service_account.email
     async with scope.change(REJOIN_WORKSPACE, f"{account} in {door.workspace_id}"):
         await scope.client.current_user(scope.client.service_account, door, by_new_login=True)
         users = await scope.server.database.user_ids(account)
         rows = await scope.server.database.service_access(users, account, [door.workspace_id])
-        trouble = _without_rights(door.workspace_id, account, rows)
+        trouble = None
+        if not any(row["member"] for row in rows):
+            trouble = removed(door.workspace_id, account)
+        elif not rows[0]["manages"]:
+            trouble = demoted(door.workspace_id, account, rows[0]["role"])
         if trouble:
             raise Fault(FaultKind.TENANT, trouble.reason, trouble.message)
-
-
-def _without_rights(workspace_id: str, account: str, rows: Sequence[Row]) -> Condition | None:
-    if not any(row["member"] for row in rows):
-        return removed(workspace_id, account)
-    return None if rows[0]["manages"] else demoted(workspace_id, account, rows[0]["role"])
 
 
 # --- its admin --------------------------------------------------------------------------------------------------
@@ -336,7 +315,7 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
 
 
 async def _must_be_theirs(scope: Scope, user_id: str, admin: Admin, *, is_ours: bool | None = None) -> None:
-    """Nobody becomes the admin of a workspace by an account that proves nothing about its address."""
+    """An account that proves nothing about its address makes no admin."""
     evidence = await unproved(scope, user_id, admin.clerk_user_id, is_ours=is_ours)
     if evidence is not None:
         raise refused(scope, evidence, "So they are not made the admin of this workspace.")

@@ -50,6 +50,6 @@ ADD_ADMIN: Final = Change(
 )
 
 MAKING: Final = frozenset({CREATE_WORKSPACE, ADOPT_WORKSPACE, ACTIVATE_WORKSPACE})
-"""A tenant with one of these has no workspace yet that anybody could come into."""
+"""A tenant with one of these has no workspace yet that a member could come into."""
 
 CHANGES: Final = (CREATE_WORKSPACE, ADOPT_WORKSPACE, ACTIVATE_WORKSPACE, REJOIN_WORKSPACE, ADD_ADMIN)

@@ -1,13 +1,13 @@
-"""How many people of hand-made workspaces come over, and which: their rows are the word of who owns that database."""
+"""Which members of workspaces inserted by SQL come over: their rows are the word of the database's owner."""
 
-import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline.model.names import first_few, name_for_approval
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace
 
 MOST_CONSIDERED: Final = 500
 """People of one tenant database who are looked at in one run, and asked for at Clerk."""
@@ -24,20 +24,19 @@ PUBLIC_DOMAINS: Final = frozenset(
         *("yandex.ru", "mail.ru", "qq.com", "163.com", "126.com", "orange.fr", "free.fr", "t-online.de", "libero.it"),
     }
 )
-"""Providers with whom anybody may have a mailbox: one person's address there says nothing about another's."""
+"""Providers where anyone may have a mailbox: one person's address there says nothing about another's."""
 
 
 @dataclass(frozen=True, slots=True)
 class TakeOverPolicy:
-    """What the operator decided about people whom only a tenant database names.
+    """What the operator decided about people that only a tenant database names.
 
     Args:
-        wanted: they come over at all.
         domains: in lower case; addresses there may come over into any tenant.
-        managers: roles of PostgreSQL that are the tenant manager's; a database of another role's takes nobody over.
+        managers: roles of PostgreSQL that are the tenant manager's; from a database of another role no one comes over.
         per_tenant: people who may come over into one tenant by themselves, over all time.
-        most: people whom one run takes over by itself.
-        approved: those beyond it whom an operator approved by name, or None.
+        most: people that one run takes over by itself.
+        approved: those beyond it that an operator approved by name, or None.
     """
 
     wanted: bool = True
@@ -47,18 +46,13 @@ class TakeOverPolicy:
     most: int = 50
     approved: str | None = None
 
-    @property
-    def text(self) -> str:
-        """What of it a look depends on."""
-        return f"{self.wanted} {sorted(self.domains)} {sorted(self.managers)} {self.per_tenant} {self.most}"
-
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Whom one tenant database offers.
+    """The people that one tenant database offers.
 
     Args:
-        people: members of its hand-made workspaces whom Clerk does not know and who are not inside.
+        people: members of its workspaces inserted by SQL that Clerk does not know and who are not inside.
         owners: roles that own the database or what was read of it, superusers left out.
         domains: in lower case; those that the tenant is known by.
         before: how many came over into this tenant so far.
@@ -75,8 +69,6 @@ class TakeOver:
     """Who comes over into one tenant.
 
     Args:
-        people: by this run.
-        waits: others do not, until an operator approves them.
         told: who stays out and why, as sentences; empty when all come.
     """
 
@@ -90,9 +82,7 @@ class TakeOvers:
     """Who comes over in one run.
 
     Args:
-        by_database: for each database that offered people.
         waiting: name of what waits for approval, or None.
-        people: how many wait.
         approved: those beyond the budget are in it, because an operator approved them by name.
     """
 
@@ -110,7 +100,7 @@ class TakeOvers:
 
 
 def known_domains(emails: Iterable[str]) -> frozenset[str]:
-    """The domains of these addresses, in lower case, without those where anybody may have a mailbox."""
+    """The domains of these addresses, in lower case, without those where anyone may have a mailbox."""
     found = {email.lower().rpartition("@")[2] for email in emails if _ADDRESS.fullmatch(email.lower())}
     return frozenset(found - PUBLIC_DOMAINS)
 
@@ -126,7 +116,8 @@ def take_over(offered: Mapping[str, Candidates], policy: TakeOverPolicy) -> Take
         for name, (people, _) in sifted.items()
         if people and (total > policy.most or len(people) + offered[name].before > policy.per_tenant)
     }
-    waiting = _name_of(over)
+    lines = sorted(f"{name} {member.email}" for name, members in over.items() for member in members)
+    waiting = name_for_approval(["people of hand-made workspaces", *lines])
     held = over if over and waiting != policy.approved else {}
     return TakeOvers(
         {
@@ -184,16 +175,7 @@ def _held_back(people: Sequence[FoundMember], policy: TakeOverPolicy, name: str)
 
 
 def _named(people: Sequence[FoundMember]) -> str:
-    named = ", ".join(member.email for member in people[:_MOST_NAMED])
-    more = len(people) - _MOST_NAMED
-    return f"{named} and {more} more" if more > 0 else named
-
-
-def _name_of(people: Mapping[str, Sequence[FoundMember]]) -> str:
-    """A short name of these people; another set of them has another name."""
-    lines = sorted(f"{name} {member.email}" for name, members in people.items() for member in members)
-    text = "\n".join(["people of hand-made workspaces", *lines])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return first_few([member.email for member in people], _MOST_NAMED)
 
 
 class Check(StrEnum):
@@ -207,27 +189,22 @@ class Check(StrEnum):
 
 def failed_checks(workspace: FoundWorkspace) -> tuple[Check, ...]:
     """What is missing in this workspace; empty when Twenty could have made it."""
-    return tuple(_failed(workspace))
-
-
-def _failed(workspace: FoundWorkspace) -> Iterator[Check]:
-    if not workspace.has_metadata:
-        yield Check.OBJECT_METADATA
-    if not workspace.has_schema:
-        yield Check.SCHEMA
-    if not workspace.has_own_roles:
-        yield Check.ROLES
-    if not all(member.has_record for member in workspace.members):
-        yield Check.MEMBER_RECORDS
+    holds = {
+        Check.OBJECT_METADATA: workspace.has_metadata,
+        Check.SCHEMA: workspace.has_schema,
+        Check.ROLES: workspace.has_own_roles,
+        Check.MEMBER_RECORDS: all(member.has_record for member in workspace.members),
+    }
+    return tuple(check for check in Check if not holds[check])
 
 
 def members_to_take_over(
     workspaces: Sequence[FoundWorkspace], at_clerk: Collection[str], inside: Collection[str]
 ) -> tuple[FoundMember, ...]:
-    """Members of hand-made workspaces whom Clerk does not know at all and who are not inside yet, each e-mail once.
+    """Members of workspaces inserted by SQL that Clerk does not know and who are not inside yet, each e-mail once.
 
-    Somebody whom Clerk knows is a member by Clerk's word or not at all: who has left there must not come back by old
-    rows. `at_clerk` and `inside` are e-mails in lower case.
+    A person that Clerk knows is a member by Clerk's word or not at all: after leaving there, old rows must not bring
+    them back. `at_clerk` and `inside` are e-mails in lower case.
     """
     found: dict[str, FoundMember] = {}
     for workspace in workspaces:
@@ -236,21 +213,3 @@ def members_to_take_over(
                 if "@" in member.email and member.email not in at_clerk and member.email not in inside:
                     found.setdefault(member.email, member)
     return tuple(found.values())
-
-
-def old_names(looks: Mapping[str, Look], registered: Collection[str]) -> dict[str, str]:
-    """Database name → what the database itself says that its tenant is called.
-
-    A hand-made workspace keeps its name; where the registry has no row, whatever workspace is there tells it.
-    """
-    found = {
-        name: old_display_name([place for place in look.workspaces if name not in registered or failed_checks(place)])
-        for name, look in looks.items()
-    }
-    return {name: called for name, called in found.items() if called}
-
-
-def old_display_name(workspaces: Sequence[FoundWorkspace]) -> str | None:
-    """What a tenant database says that its tenant is called; None when it does not say, or says two names."""
-    names = {workspace.display_name for workspace in workspaces if workspace.display_name}
-    return names.pop() if len(names) == 1 else None

@@ -9,7 +9,16 @@ from typing import Literal
 
 import pandas as pd
 
-from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true, is_unknown
+from provisioning_pipeline.model.condition import (
+    Condition,
+    ConditionType,
+    Reason,
+    is_false,
+    is_true,
+    is_unknown,
+    with_newer,
+)
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import DatabasePlan, HandMade, MemberPlan, TenantPlan
@@ -33,12 +42,7 @@ from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REM
 
 
 def evidence_under(policy: str, evidence: str) -> str:
-    """What is to be stored of a look: as long as it is the same, another look would come to the same end.
-
-    Args:
-        policy: what of the operator's policy the look depends on.
-        evidence: as it was read before the look.
-    """
+    """What is to be stored of a look: as long as it is the same, another look would come to the same end."""
     return f"{evidence} {policy}"
 
 
@@ -52,8 +56,8 @@ def due(
 ) -> list[str]:
     """Those of these databases that must be looked into, in the order of the names.
 
-    That is who was never looked into, whose last look left something to be done, where somebody wrote since or may
-    have (there is no evidence), where the policy is another one, and who was last looked into too long ago.
+    Those are: never looked into; the last look left something to be done, is too old, or was under another policy;
+    written to since, or perhaps written to (there is no evidence).
 
     Args:
         evidence: by name, of now.
@@ -84,8 +88,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST_REMOVED = 1_000
 """Rows of one tenant database that one run removes; the next one goes on."""
 _UNREAD = frozenset({Reason.DATABASE_UNREACHABLE, Reason.TENANT_DATABASE_UNSAFE, Reason.TENANT_DATABASE_TOO_LARGE})
-"""Nothing of it was read. The first may pass by itself; the others stay until somebody writes there."""
-_NO_ONE = TakeOver()
+"""Nothing of it was read. The first may pass by itself; the others stay until the database is written to."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,10 @@ class DatabasePolicy:
     """What the operator decided about tenant databases.
 
     Args:
-        rows: onboarding rows are removed, or only told.
+        rows: onboarding rows are removed, or only reported.
         everyone: also rows of people who are not ours.
         mend: a whole workspace that was left in PENDING_CREATION is set to ACTIVE.
-        take_over: which people of a hand-made workspace whom Clerk does not know become members of the proper one.
-        default_role: label of the role in Twenty that they get.
+        take_over: which members of a workspace inserted by SQL, unknown to Clerk, become members of the proper one.
         most_rows: of one table that are read in each.
     """
 
@@ -111,22 +113,41 @@ class DatabasePolicy:
     @property
     def text(self) -> str:
         """What of the policy a look depends on; another text makes every database worth another look."""
+        over = self.take_over
         return (
-            f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={self.take_over.text} "
-            f"most_rows={self.most_rows}"
+            f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={over.wanted} "
+            f"{sorted(over.domains)} {sorted(over.managers)} {over.per_tenant} {over.most} most_rows={self.most_rows}"
         )
+
+
+def old_names(looks: Mapping[str, Look], registered: Collection[str]) -> dict[str, str]:
+    """Database name → what the database itself says that its tenant is called.
+
+    A hand-made workspace keeps its name; where the registry has no row, whatever workspace is there tells it.
+    """
+    found = {
+        name: old_display_name([place for place in look.workspaces if name not in registered or failed_checks(place)])
+        for name, look in looks.items()
+    }
+    return {name: called for name, called in found.items() if called}
+
+
+def old_display_name(workspaces: Sequence[FoundWorkspace]) -> str | None:
+    """What a tenant database says that its tenant is called; None when it does not say, or says two names."""
+    names = {workspace.display_name for workspace in workspaces if workspace.display_name}
+    return names.pop() if len(names) == 1 else None
 
 
 @dataclass(frozen=True)
 class PeopleOfDatabase:
-    """Whom a tenant database may speak of; e-mails in lower case.
+    """The people that a tenant database may speak of; e-mails in lower case.
 
     Args:
         ours: members at Clerk, linked and taken-over people, admins.
-        at_clerk: whom Clerk knows at all; None when Clerk could not be asked.
+        at_clerk: those that Clerk knows at all; None when Clerk could not be asked.
         inside: who is in the tenant's workspace, was taken over once, or was once known to Clerk; and our own accounts.
         unread: who the tenant's members at Clerk are could not be read.
-        domains: those that the tenant is known by, of its members at Clerk and its admins.
+        known_by: its members at Clerk, its linked members and its admins: the tenant is known by their domains.
         taken_over: how many came over from it so far.
     """
 
@@ -134,7 +155,7 @@ class PeopleOfDatabase:
     at_clerk: frozenset[str] | None = frozenset()
     inside: frozenset[str] = frozenset()
     unread: bool = False
-    domains: frozenset[str] = frozenset()
+    known_by: frozenset[str] = frozenset()
     taken_over: int = 0
 
 
@@ -168,14 +189,14 @@ def people_of_databases(
     before = pd.DataFrame(taken_over, columns=columns, dtype=object)
     known_by, ours = _by_database(vouched, looks), _by_database([*vouched, before], looks)
     insiders = _by_database([inside, before, pd.DataFrame(never, columns=columns, dtype=object)], looks)
-    everybody = frozenset(known["email"])
+    at_clerk_at_all = frozenset(known["email"])
     none: frozenset[str] = frozenset()
     return {
         name: PeopleOfDatabase(
             ours.get(name, none),
-            everybody,
+            at_clerk_at_all,
             insiders.get(name, none),
-            domains=known_domains(known_by.get(name, none)),
+            known_by=known_by.get(name, none),
             taken_over=int((before["database_name"] == name).sum()),
         )
         for name in looks
@@ -201,40 +222,34 @@ def with_databases(
     """
     looked = [entry for entry in entries if entry.tenant.database_name in looks]
     offered = {
-        name: Candidates(found, looks[name].owners, people[name].domains, people[name].taken_over)
+        name: Candidates(found, looks[name].owners, known_domains(people[name].known_by), people[name].taken_over)
         for entry in looked
         if (name := entry.tenant.database_name) not in served
         and _may_come_over(entry, people[name])
         and (found := _candidates(entry, looks[name], people[name]))
     }
-    overs = take_over(offered, policy.take_over)
-    planned = {
-        entry.tenant.database_name: with_database(
-            entry,
-            looks[entry.tenant.database_name],
-            people[entry.tenant.database_name],
-            policy,
-            overs.by_database.get(entry.tenant.database_name, TakeOver()),
-            served=entry.tenant.database_name in served,
-        )
-        for entry in looked
-    }
+    overs = take_over(offered, policy.take_over) if offered else TakeOvers()
+    planned = {}
+    for entry in looked:
+        name = entry.tenant.database_name
+        over = overs.by_database.get(name, TakeOver())
+        planned[name] = _with_database(entry, looks[name], people[name], policy, over, served=name in served)
     return tuple(planned.get(entry.tenant.database_name, entry) for entry in entries), overs
 
 
-def with_database(
+def _with_database(
     entry: TenantPlan,
     look: Look,
     people: PeopleOfDatabase,
     policy: DatabasePolicy,
-    over: TakeOver = _NO_ONE,
+    over: TakeOver,
     *,
-    served: bool = False,
+    served: bool,
 ) -> TenantPlan:
     """The tenant's plan with what is to be done in its database, and by reason of what is there.
 
     Where a Twenty server works on this very database (`served`), all of it is Twenty's: a workspace without metadata
-    may be one that Twenty has begun, and its people are Twenty's accounts. It is only told what was made by hand.
+    may be one that Twenty has begun, and its people are Twenty's accounts. We only report what was inserted by SQL.
     """
     workspaces = _workspaces(entry, look, served=served)
     rows = () if served else _rows(workspaces, look.flags, people, everyone=policy.everyone)
@@ -250,7 +265,9 @@ def with_database(
     repaired = rows[:_MOST_REMOVED] if policy.rows == "repair" else ()
     mended = tuple(found.workspace_id for found in left_pending) if policy.mend else ()
     members = tuple(_member(found, entry, policy) for found in over.people)
-    waits = over.waits or (policy.take_over.wanted and not served and _waits(entry, look, people))
+    # also those who may not come over in this run: Clerk does not say, or there is no workspace for them
+    may_come = served or _may_come_over(entry, people)
+    waits = over.waits or (policy.take_over.wanted and not may_come and bool(_candidates(entry, look, people)))
     uncertain = people.unread and any(flag.value is True for flag in look.flags)
     later = len(rows) - len(repaired) if repaired else 0
     after = (
@@ -275,11 +292,7 @@ def with_database(
         after=after,
         told=over.told,
     )
-    changes = [
-        *entry.changes,
-        *([REMOVE_ROWS] if repaired else []),
-        *([MEND_WORKSPACE] if mended else []),
-    ]
+    changes = [*entry.changes, *([REMOVE_ROWS] if repaired else []), *([MEND_WORKSPACE] if mended else [])]
     if members:
         changes += [change for member in members for change in member.changes]
         changes += [CLEAR_ONBOARDING, PROVE_LOGIN]
@@ -289,7 +302,7 @@ def with_database(
         changes=tuple(dict.fromkeys(changes)),
         members=(*entry.members, *members),
         database=plan,
-        conditions=(*(known for known in entry.conditions if known.type not in {new.type for new in newer}), *newer),
+        conditions=with_newer(entry.conditions, *newer),
     )
 
 
@@ -324,17 +337,15 @@ def _workspaces(entry: TenantPlan, look: Look, *, served: bool) -> list[FoundWor
 
 
 def _candidates(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> tuple[FoundMember, ...]:
+    workspaces = _workspaces(entry, look, served=False)
+    if not workspaces:
+        return ()
     planned = {member.email for member in entry.members}
-    return members_to_take_over(_workspaces(entry, look, served=False), people.at_clerk or (), people.inside | planned)
+    return members_to_take_over(workspaces, people.at_clerk or (), people.inside | planned)
 
 
 def _may_come_over(entry: TenantPlan, people: PeopleOfDatabase) -> bool:
     return people.at_clerk is not None and entry.server is not None and workspace_usable(entry)
-
-
-def _waits(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> bool:
-    """Whether people may come over, but not in this run: Clerk does not say, or there is no workspace for them."""
-    return not _may_come_over(entry, people) and bool(_candidates(entry, look, people))
 
 
 def _member(found: FoundMember, entry: TenantPlan, policy: DatabasePolicy) -> MemberPlan:
@@ -359,13 +370,9 @@ _TYPE = ConditionType.TENANT_DATABASE
 
 
 def _to_come(members: Sequence[MemberPlan]) -> Condition:
-    named = ", ".join(member.email for member in members[:_MOST_NAMED])
-    more = f" and {len(members) - _MOST_NAMED} more" if len(members) > _MOST_NAMED else ""
-    return is_false(
-        ConditionType.MEMBERS_SYNCED,
-        Reason.WAITING,
-        f"{named}{more} of the hand-made workspace are to be taken over by this run.",
-    )
+    named = first_few([member.email for member in members], _MOST_NAMED)
+    told = f"{named} of the hand-made workspace are to be taken over by this run."
+    return is_false(ConditionType.MEMBERS_SYNCED, Reason.WAITING, told)
 
 
 def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
@@ -406,9 +413,7 @@ def _at_rest(
 
 
 def _rows_in_words(rows: Sequence[Flag]) -> str:
-    keys = sorted({flag.key for flag in rows})
-    named = ", ".join(keys[:_MOST_NAMED]) + (f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else "")
-    return f"{len(rows)} onboarding rows ({named})"
+    return f"{len(rows)} onboarding rows ({first_few(sorted({flag.key for flag in rows}), _MOST_NAMED)})"
 
 
 def _short(workspace_id: str) -> str:
@@ -416,13 +421,13 @@ def _short(workspace_id: str) -> str:
 
 
 def _hand_made_in_words(hand_made: Sequence[HandMade]) -> str:
-    told = "; ".join(
+    named = [
         # the id is a text of its owner's, who may write a sentence there
         f"workspace {found.display_name!r} ({_short(found.workspace_id)}) has {', '.join(found.failed_checks)}"
-        for found in hand_made[:_MOST_NAMED]
-    )
-    more = f"; and {len(hand_made) - _MOST_NAMED} more" if len(hand_made) > _MOST_NAMED else ""
+        for found in hand_made
+    ]
+    told = first_few(named, _MOST_NAMED, by="; ", more="; and ")
     return (
-        f"In the tenant's database, {told}{more}: inserted by SQL, nobody can open it. The tenant's proper workspace "
+        f"In the tenant's database, {told}: inserted by SQL, nobody can open it. The tenant's proper workspace "
         "is made in Twenty; the old rows are left as they are."
     )

@@ -12,8 +12,8 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
 from provisioning_pipeline.model.tenant import Finding, MemberPlan, Withdrawal
 from provisioning_pipeline.steps.account_ownership import refused, unproved
-from provisioning_pipeline.steps.members.act.joining import close, give_back, join_all, restorable, restore
-from provisioning_pipeline.steps.members.act.leaving import forget_left, leave, must_leave_an_admin
+from provisioning_pipeline.steps.members.act.joining import close, give_back, join_all, renew, restorable, restore
+from provisioning_pipeline.steps.members.act.leaving import leave, must_leave_an_admin
 from provisioning_pipeline.steps.members.act.work import (
     Work,
     about_person,
@@ -55,7 +55,7 @@ async def put_right(scope: Scope, link: Link, door: Door) -> Roster:
 
 
 async def _with_our_account(scope: Scope, door: Door) -> Roster:
-    """Without a record our account comes in nowhere, and nobody else could give it its role back after a join."""
+    """Without a record our account comes in nowhere, and no one else could give it its role back after a join."""
     records = scope.server.database.records
     roster = await records.roster(door.workspace_id)
     entries = [roster.of(user_id, "") for user_id in await scope.server.service_user_ids()]
@@ -65,7 +65,7 @@ async def _with_our_account(scope: Scope, door: Door) -> Roster:
         if record is not None:
             await restore(scope, door, entry.email, record)
             continue
-        first, _, last = scope.service_member_name.partition(" ")
+        first, _, last = scope.settings.service_member_name.partition(" ")
         async with scope.change(MEND_MEMBER, f"{entry.email}: its missing member record made by SQL"):
             await records.insert(door.workspace_id, entry, first, last)
     return await records.roster(door.workspace_id) if half else roster
@@ -110,7 +110,7 @@ async def _settle_entry(work: Work, member: MemberPlan, entry: RosterEntry, reco
             await scope.members.store_taken_over(scope.database_name, entry.user_id, entry.email, scope.run_id)
         return
     if not {ADD_MEMBER, LINK_MEMBER, SET_NAME} & set(member.changes):
-        # also somebody gone who was only lowered: the account may be linked to another by now
+        # also a member gone who was only lowered: the account may be linked to another by now
         return
     work.links.append(MemberLink(member.clerk_user_id, entry.user_id, entry.email, member.first_name, member.last_name))
 
@@ -147,7 +147,7 @@ async def _is_unproved(work: Work, member: MemberPlan, entry: RosterEntry) -> bo
 
 
 async def withdraw_all(work: Work) -> None:
-    """Withdraw what the plan says. One address's trouble becomes a finding; a server's trouble goes on."""
+    """Withdraw what the plan says. A fault of one address becomes a finding; a server's is raised."""
     planned = work.scope.plan.withdrawals
     wanted = await still_invited(work.scope, [withdrawal.email for withdrawal in planned if withdrawal.departed])
     # whose address is an active member's again may come in by it after all; the next run looks again
@@ -162,7 +162,7 @@ async def _withdraw(work: Work, withdrawal: Withdrawal) -> None:
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
-        work.findings.append(Finding(fault.reason, email, about_person(scope, email, "", fault)))
+        work.findings.append(Finding(fault.reason, email, about_person(scope, fault, email)))
 
 
 _ROLE_CHANGES = frozenset({ADD_MEMBER, SET_ROLE, DEMOTE_MEMBER})
@@ -196,8 +196,22 @@ async def backfill_members(scope: Scope) -> None:
     for member in scope.plan.members:
         if LEAVING & set(member.changes):
             await guarded(work, member, leave(work, member))
-    await forget_left(work)
+    await _forget_left(work)
     scope.set(synced(work.findings))
+
+
+async def _forget_left(work: Work) -> None:
+    """Renew the invite link, which those who left could read, then drop our links to them.
+
+    In this order, so that a run that was killed in between is followed by one that renews it. An account that is
+    another person's by now has left nothing.
+    """
+    scope = work.scope
+    if scope.settings.renew_invite_link == "removals" and any(member.why for member in work.left):
+        await renew(scope, work.door, "who left could read it")
+    users = [member.clerk_user_id for member in work.left if member.clerk_user_id is not None]
+    if users:
+        await scope.members.drop(scope.database_name, users)
 
 
 def _intent(work: Work, member: MemberPlan) -> MemberIntent | None:
@@ -209,7 +223,7 @@ def _intent(work: Work, member: MemberPlan) -> MemberIntent | None:
 
 
 async def _give_up(work: Work, intents: Sequence[MemberIntent]) -> None:
-    """Who was refused is outside, and may be let in by somebody else; who was invited may still come by our doing."""
+    """Give up the intents of people who were refused and are outside; invited people may still come by our doing."""
     linked = {link.clerk_user_id for link in work.links}
     invited = {finding.person for finding in work.findings if finding.reason is Reason.INVITED}
     refused = [intent for intent in intents if intent.clerk_user_id not in linked and intent.email not in invited]
@@ -218,7 +232,7 @@ async def _give_up(work: Work, intents: Sequence[MemberIntent]) -> None:
 
 
 async def _check_roles(work: Work, members: Sequence[MemberPlan]) -> None:
-    """Whoever has another role than they are to have, by what the database says now, is told: nothing is ready then."""
+    """Report every member whose role, by what the database says now, is not the planned one: nothing is ready then."""
     if not members:
         return
     work.roster = await work.scope.server.database.records.roster(work.door.workspace_id)

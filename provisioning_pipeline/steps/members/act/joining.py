@@ -30,13 +30,13 @@ from provisioning_pipeline.steps.scope import Scope
 
 @asynccontextmanager
 async def joining_as(scope: Scope, door: Door, role: str) -> AsyncIterator[None]:
-    """Whoever joins meanwhile gets this role at once, or less where it is Admin: a promotion comes after the join.
+    """Members who join meanwhile get this role at once, or less where it is Admin: a promotion comes after the join.
 
     Twenty gives a new member the workspace's default role, whatever its customer made of it. Another is lent only
     where they differ, and written down first, so that a crash leaves it lent for no longer than until the next run.
 
     Raises:
-        Fault: ROLE_UNKNOWN when the workspace has no such role; nobody joins then.
+        Fault: ROLE_UNKNOWN when the workspace has no such role; no member joins then.
     """
     default = await scope.server.database.default_role(door.workspace_id)
     if default is None or default.label == role:
@@ -57,8 +57,8 @@ async def joining_as(scope: Scope, door: Door, role: str) -> AsyncIterator[None]
 async def give_back(scope: Scope, door: Door, own: str, *, lent: str | None = None) -> None:
     """Make the workspace's own default role its default again, and forget that another was lent.
 
-    Left alone is a default that somebody else has set since, where it is known which one was `lent`, and one that
-    would be a role which is no longer there.
+    We leave alone a default that was set since, where it is known which one was `lent`, and never set a role that is no
+    longer there.
     """
     now = await scope.server.database.default_role(door.workspace_id)
     theirs = lent is not None and (now is None or now.id != lent)
@@ -77,11 +77,10 @@ _NOTHING_MADE = frozenset({Reason.FOREIGN_PASSWORD, Reason.INVITE_LINK_DISABLED}
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """Somebody who is to be a whole member.
+    """A person who is to be a whole member.
 
     Args:
         email: of their account, lower case.
-        twenty_user_id: their account, where it is known.
         first_name, last_name: for a record that is made by SQL; a join makes one without a name.
         change: what the join is recorded as, with what detail.
     """
@@ -95,7 +94,7 @@ class Newcomer:
 
 
 def restorable(roster: Roster, entry: RosterEntry | None) -> MemberRecord | None:
-    """The record that is only marked as deleted, of somebody who has a membership and no living record."""
+    """The record that is only marked as deleted, of a person who has a membership and no living record."""
     if entry is None or entry.workspace_member_id is not None:
         return None
     return roster.deleted_of({entry.user_id})
@@ -108,7 +107,7 @@ async def restore(scope: Scope, door: Door, email: str, record: MemberRecord) ->
 
 
 async def enter(scope: Scope, door: Door, roster: Roster, newcomer: Newcomer, invite_hash: str) -> bool:
-    """Make somebody a whole member who lacks the membership, the record or both. Nothing that must fail is tried.
+    """Make a whole member of a person who lacks the membership, the record or both. Nothing that must fail is tried.
 
     Returns:
         Whether they joined, and so have the workspace's default role; otherwise they have the role of before.
@@ -124,7 +123,7 @@ async def enter(scope: Scope, door: Door, roster: Roster, newcomer: Newcomer, in
     account = scope.account(email, newcomer.twenty_user_id)
     entry = roster.of(newcomer.twenty_user_id, email)
     if accounts:
-        # somebody has this e-mail here already: a wrong password is found out before anything is sent
+        # there is such an account: a wrong password is found out before anything is sent
         try:
             await _check_password(scope, account)
         except Fault as fault:
@@ -168,7 +167,7 @@ async def _take_back(scope: Scope, door: Door, email: str) -> None:
 
 
 async def _insert(scope: Scope, door: Door, entry: RosterEntry, newcomer: Newcomer) -> None:
-    """Make the record of somebody who cannot join by our password, and keeps the membership and role that they have."""
+    """Make the record of a person who cannot join by our password, and keeps their membership and role."""
     detail = f"{newcomer.email}: the missing member record made by SQL, since their password is their own"
     async with scope.change(MEND_MEMBER, detail):
         await scope.server.database.records.insert(door.workspace_id, entry, newcomer.first_name, newcomer.last_name)
@@ -220,8 +219,8 @@ async def _check_password(scope: Scope, account: Account) -> None:
 async def opened(scope: Scope, door: Door) -> AsyncIterator[str]:
     """What lets people join meanwhile. A link that is off is on for that moment alone, and another one in it and after.
 
-    Whoever kept the link of a workspace that has it off gets in neither then nor later. That it is on because of us is
-    written down first, so that a crash leaves it on for no longer than until the next run.
+    An old link of a workspace that has it off lets no one in, neither then nor later. We write down first that it is on
+    because of us, so that a crash leaves it on for no longer than until the next run.
     """
     links = scope.client.invite_links
     link = await links.read(door)
@@ -277,7 +276,7 @@ async def join_all(work: Work, members: Sequence[MemberPlan]) -> None:
 
 
 async def _join_as(work: Work, members: Sequence[MemberPlan], role: str, invite_hash: str) -> None:
-    """Bring in those who are to have this role, none of whom holds another for a moment that gives more."""
+    """Bring in those who are to have this role, without another one for a moment that gives more."""
     begun = False
     try:
         async with joining_as(work.scope, work.door, role):
@@ -292,7 +291,7 @@ async def _join_as(work: Work, members: Sequence[MemberPlan], role: str, invite_
 def _is_to_join(work: Work, member: MemberPlan) -> bool:
     entry = work.entry(member)
     if entry is None:
-        # also the admin whom the step before could not bring in: they may be invited here
+        # also the admin that the step before could not bring in: they may be invited here
         return bool({ADD_MEMBER, LINK_MEMBER} & set(member.changes))
     # who is only to be lowered may have left: making them whole would let them in
     return entry.workspace_member_id is None and set(member.changes) != {DEMOTE_MEMBER}
@@ -325,15 +324,15 @@ async def _join(work: Work, member: MemberPlan, invite_hash: str) -> None:
 async def _has_own_password(work: Work, member: MemberPlan) -> None:
     """An account that we did not make: only an invitation by e-mail can bring them in, if it is theirs at all.
 
-    Twenty lets whoever has an account and an open invitation join by signing in, with the invitation's role: so it
-    gives the least, and the role that is theirs comes once they are in and linked.
+    With an account and an open invitation a person joins Twenty by signing in, with the invitation's role: so it gives
+    the least, and the role that is theirs comes once they are in and linked.
     """
     scope = work.scope
     for user_id in await scope.server.database.user_ids(member.email):
         evidence = await unproved(scope, user_id, member.clerk_user_id, is_ours=False)
         if evidence is not None:
             raise refused(scope, evidence, f"So they are neither added as {member.role} nor invited.")
-    if not scope.invites:
+    if scope.settings.members_foreign_password != "invite":  # noqa: S105  # a policy, no secret
         raise Fault(
             FaultKind.TENANT,
             Reason.FOREIGN_PASSWORD,
@@ -342,23 +341,20 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
             "PROVISIONING_MEMBERS_FOREIGN_PASSWORD=invite; the next run links them.",
         )
     if not await scope.server.database.has_invitation(work.door.workspace_id, member.email):
-        role = await scope.client.role_id(work.door, _role_of_invitations(scope, member))
-        async with scope.change(INVITE_MEMBER, f"{member.email} as {scope.default_role}"):
+        label = scope.settings.member_default_role
+        if label == ADMIN_ROLE:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.FOREIGN_PASSWORD,
+                f"{member.email} already has an account on {scope.client.system} with a password of their own, and "
+                f"nobody is invited as {ADMIN_ROLE}, which PROVISIONING_MEMBER_DEFAULT_ROLE says. Set another there, "
+                "or invite them once in Twenty (Settings > Members); the next run links them.",
+            )
+        role = await scope.client.role_id(work.door, label)
+        async with scope.change(INVITE_MEMBER, f"{member.email} as {label}"):
             await scope.client.invite(work.door, member.email, role)
     raise Fault(
         FaultKind.TENANT,
         Reason.INVITED,
         f"{member.email} has a password of their own and was invited by e-mail; they are linked once they accept.",
     )
-
-
-def _role_of_invitations(scope: Scope, member: MemberPlan) -> str:
-    if scope.default_role == ADMIN_ROLE:
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.FOREIGN_PASSWORD,
-            f"{member.email} already has an account on {scope.client.system} with a password of their own, and nobody "
-            f"is invited as {ADMIN_ROLE}, which PROVISIONING_MEMBER_DEFAULT_ROLE says. Set another there, or invite "
-            "them once in Twenty (Settings > Members); the next run links them.",
-        )
-    return scope.default_role

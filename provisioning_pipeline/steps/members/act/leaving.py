@@ -3,13 +3,13 @@
 import time
 from datetime import UTC, datetime
 
-from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Door, Token
+from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
 from provisioning_pipeline.clients.twenty.members import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import MemberPlan
-from provisioning_pipeline.steps.members.act.joining import renew
 from provisioning_pipeline.steps.members.act.work import Work, must_still_be_gone
 from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, DROP_LINK, REMOVE_MEMBER, REVOKE_API_KEY
 from provisioning_pipeline.steps.scope import Scope
@@ -17,21 +17,11 @@ from provisioning_pipeline.steps.scope import Scope
 _MOST_NAMED = 5
 
 
-async def see_to_api_keys(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
-    """The same as `_see_to`; what Twenty refuses about keys keeps nobody in the workspace."""
-    try:
-        return await _see_to(work, member, entry)
-    except Fault as fault:
-        if fault.kind is not FaultKind.TENANT:
-            raise
-        return f"its API keys were not seen to: {fault.message}"
-
-
-async def _see_to(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
+async def _see_to_api_keys(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
     """Report the keys that this person may have made, or revoke them where policy says so; told as a clause.
 
     These are the workspace's living keys that were made since they became a member, if they have or had another role
-    than the default one: whoever has no more than that makes no keys. They may be somebody else's.
+    than the default one: with no more than that a member makes no keys. They may be another member's.
 
     It comes before the removal, so that a run that is killed in between does it again.
     """
@@ -44,28 +34,19 @@ async def _see_to(work: Work, member: MemberPlan, entry: RosterEntry) -> str:
     keys = [key for key in await scope.client.api_keys(door) if since is None or key.created_at >= since]
     if not keys:
         return "no living API key was made since they became a member"
-    if not scope.revokes_api_keys:
-        return (
-            f"{_counted(keys)} made since they became a member, by whom Twenty does not record, still "
-            f"{'work' if len(keys) > 1 else 'works'}: {_named(keys)}"
-        )
+    count = "1 API key" if len(keys) == 1 else f"{len(keys)} API keys"
+    made = f"{count} made since they became a member, by whom Twenty does not record,"
+    named = first_few([f"{key.name} ({key.created_at:%Y-%m-%d})" for key in keys], _MOST_NAMED)
+    if scope.settings.members_gone_api_keys != "revoke":
+        return f"{made} still {'work' if len(keys) > 1 else 'works'}: {named}"
     for key in keys:
         async with scope.change(REVOKE_API_KEY, f"{key.name}, made {key.created_at:%Y-%m-%d %H:%M} UTC"):
             await scope.client.revoke_api_key(door, key.id)
-    return f"{_counted(keys)} made since they became a member, by whom Twenty does not record, revoked: {_named(keys)}"
-
-
-def _counted(keys: list[ApiKey]) -> str:
-    return "1 API key" if len(keys) == 1 else f"{len(keys)} API keys"
-
-
-def _named(keys: list[ApiKey]) -> str:
-    more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
-    return ", ".join(f"{key.name} ({key.created_at:%Y-%m-%d})" for key in keys[:_MOST_NAMED]) + more
+    return f"{made} revoked: {named}"
 
 
 async def leave(work: Work, member: MemberPlan) -> None:
-    """Take one person out of the workspace, as their plan says; `forget_left` drops our link to them.
+    """Take one person out of the workspace, as their plan says; `backfill_members` forgets our link to them.
 
     Raises:
         Fault: classified; among others LAST_ADMIN_KEPT, HALF_MEMBER, and REMOVAL_NOT_PROVED when Twenty still lets
@@ -85,30 +66,13 @@ async def leave(work: Work, member: MemberPlan) -> None:
     work.left.append(member)
 
 
-async def forget_left(work: Work) -> None:
-    """Renew the invite link, which everybody who left could read, then drop our links to them.
-
-    In this order, so that a run that was killed in between is followed by one that renews it. An account that is
-    another person's by now has left nothing.
-
-    Raises:
-        Fault: when Twenty refuses another link; the links to them stay.
-    """
-    scope = work.scope
-    if scope.renews_invite_link and any(member.why for member in work.left):
-        await renew(scope, work.door, "who left could read it")
-    users = [member.clerk_user_id for member in work.left if member.clerk_user_id is not None]
-    if users:
-        await scope.members.drop(scope.database_name, users)
-
-
 async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
     """Remove them and prove it: their token from before and a new login are both refused."""
     scope, door = work.scope, work.door
     account = scope.account(entry.email, entry.user_id)
     if entry.workspace_member_id is None:
         await must_still_be_gone(scope, member)
-        # Twenty removes nobody without a member record; their membership ends as Twenty ends it itself
+        # Twenty does not remove a member without a record; we end the membership as Twenty ends it itself
         async with scope.change(REMOVE_MEMBER, member.why) as learnt:
             await scope.client.withdraw_invitations(door, entry.email)
             await scope.server.database.records.retire_membership(door.workspace_id, entry.user_id)
@@ -117,12 +81,18 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         return
     token = await _token_before(scope, account, door)
     await must_still_be_gone(scope, member)
-    keys = await see_to_api_keys(work, member, entry)
+    try:
+        keys = await _see_to_api_keys(work, member, entry)
+    except Fault as fault:
+        # what Twenty refuses about keys keeps no member in the workspace
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        keys = f"its API keys were not seen to: {fault.message}"
     async with scope.change(REMOVE_MEMBER, member.why) as learnt:
         # an open invitation would let them in again at their next login
         await scope.client.withdraw_invitations(door, entry.email)
         if entry.role is None:
-            # Twenty removes nobody without a role
+            # Twenty does not remove a member without a role
             await scope.client.set_role(door, entry.workspace_member_id, await scope.client.role_id(door, member.role))
         begun = time.perf_counter()
         await scope.client.remove_member(door, entry.workspace_member_id)

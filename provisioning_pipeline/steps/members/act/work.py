@@ -1,8 +1,9 @@
 """One tenant's members while they are worked on, and what Clerk says of them right before."""
 
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from provisioning_pipeline.clients.twenty.accounts import Door
@@ -35,12 +36,11 @@ class Work:
     """Accounts that came in by our password."""
 
     def entry(self, member: MemberPlan) -> RosterEntry | None:
-        """Their row in the workspace, if they are in it."""
         return self.roster.of(member.twenty_user_id, member.email)
 
 
 async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, None]) -> None:
-    """One person's trouble is a finding; a server's trouble goes on."""
+    """A fault of one person is a finding; a server's is raised."""
     try:
         await doing
     except Fault as fault:
@@ -52,15 +52,15 @@ async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, Non
 def finding_about(scope: Scope, member: MemberPlan, fault: Fault) -> Finding:
     """What befell one person: who and where, what happened, and what to do about it.
 
-    A person whom the tenant's own database alone names makes no tenant unwell: any address may stand there.
+    A person that only the tenant's own database names never makes it not ready: any address may stand there.
     """
-    name = f"{member.first_name} {member.last_name}".strip()
-    told = about_person(scope, member.email, name, fault)
+    told = about_person(scope, fault, member.email, member.first_name, member.last_name)
     return Finding(fault.reason, member.email, told, blocks=member.clerk_user_id is not None)
 
 
-def about_person(scope: Scope, email: str, name: str, fault: Fault) -> str:
+def about_person(scope: Scope, fault: Fault, email: str, first_name: str = "", last_name: str = "") -> str:
     """A refusal that is about one person, with who that is, in whose workspace, and what to do."""
+    name = f"{first_name} {last_name}".strip()
     who = f"{name} ({email})" if name else email
     told = f"{who} in the workspace of {scope.plan.tenant.slug}: {fault.message}"
     if fault.reason is Reason.REFUSED_BY_TWENTY and _NO_ADDRESS in fault.message:
@@ -74,14 +74,6 @@ _NO_ADDRESS = "must be an email"
 
 _GOOD_SECONDS = 30.0
 """So long an answer serves the steps that give something; before something is taken away Clerk is asked each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """Why somebody keeps what was to be taken from them."""
-
-    reason: Reason
-    why: str
 
 
 # --- before something is taken away -------------------------------------------------------------------------------
@@ -99,17 +91,17 @@ async def must_still_be_gone(scope: Scope, member: MemberPlan) -> None:
     try:
         found = await scope.clerk.standing(organization, member.clerk_user_id)
     except Fault as fault:
-        raise _keeps(member, _Kept(fault.reason, f"Clerk cannot be asked again about them: {fault.message}")) from None
+        raise _keeps(member, fault.reason, f"Clerk cannot be asked again about them: {fault.message}") from None
     if isinstance(found, Departure):
         return
     why = (
         f"they are an active member of {organization} again" if found else "Clerk does not say for certain who they are"
     )
-    raise _keeps(member, _Kept(Reason.WAITING, f"{why}."))
+    raise _keeps(member, Reason.WAITING, f"{why}.")
 
 
 async def must_still_be_lowered(scope: Scope, member: MemberPlan) -> None:
-    """Raise when their role at Clerk makes them Admin by now, or nobody can say which it is.
+    """Raise when their role at Clerk makes them Admin by now, or Clerk does not say which it is.
 
     Raises:
         Fault: of kind TENANT, with why they keep what they have.
@@ -120,20 +112,17 @@ async def must_still_be_lowered(scope: Scope, member: MemberPlan) -> None:
     try:
         walk = await scope.clerk.organization_memberships(organization)
     except Fault as fault:
-        raise _keeps(member, _Kept(fault.reason, f"Clerk cannot be asked again about them: {fault.message}")) from None
+        raise _keeps(member, fault.reason, f"Clerk cannot be asked again about them: {fault.message}") from None
     if walk.doubt:
-        raise _keeps(member, _Kept(Reason.CLERK_READ_INCOMPLETE, walk.doubt))
+        raise _keeps(member, Reason.CLERK_READ_INCOMPLETE, walk.doubt)
     role = next((role for _, user, role, _ in walk.rows if user == member.clerk_user_id), None)
     if role is not None and scope.role_of(role) == ADMIN_ROLE:
-        raise _keeps(member, _Kept(Reason.WAITING, f"their role at Clerk is {role} by now."))
+        raise _keeps(member, Reason.WAITING, f"their role at Clerk is {role} by now.")
 
 
-def _keeps(member: MemberPlan, kept: _Kept) -> Fault:
-    return Fault(
-        FaultKind.TENANT,
-        kept.reason,
-        f"{member.email} keeps what was to be taken from them: {kept.why} The next run plans anew.",
-    )
+def _keeps(member: MemberPlan, reason: Reason, why: str) -> Fault:
+    told = f"{member.email} keeps what was to be taken from them: {why} The next run plans anew."
+    return Fault(FaultKind.TENANT, reason, told)
 
 
 # --- before something is given ------------------------------------------------------------------------------------
@@ -165,8 +154,7 @@ def _as_of_now(work: Work, member: MemberPlan, known: AtClerk) -> MemberPlan | N
         fault = Fault(
             FaultKind.TENANT, Reason.WAITING, f"{member.email} {what}, since the run planned. The next run looks."
         )
-        name = f"{member.first_name} {member.last_name}".strip()
-        told = about_person(work.scope, member.email, name, fault)
+        told = about_person(work.scope, fault, member.email, member.first_name, member.last_name)
         work.findings.append(Finding(fault.reason, member.email, told))
     return None
 
@@ -240,28 +228,22 @@ async def store_at_clerk(work: Work, members: Sequence[MemberPlan]) -> None:
     scope = work.scope
     organization = scope.plan.store_organization
     if organization:
-        await _told(work, organization, _store_workspace_id(scope, organization, work.door.workspace_id))
+        workspace_id = work.door.workspace_id
+        store = partial(scope.clerk.store_workspace_id, organization, workspace_id)
+        await _written(work, organization, f"workspace {workspace_id} of organization {organization}", store)
     for member in members:
-        if STORE_AT_CLERK in member.changes and member.clerk_user_id is not None:
-            await _told(work, member.email, _store_external_id(work, member, member.clerk_user_id))
+        entry = work.entry(member)
+        if STORE_AT_CLERK not in member.changes or member.clerk_user_id is None:
+            continue
+        if entry is not None and entry.workspace_member_id is not None:
+            store = partial(scope.clerk.store_external_id, member.clerk_user_id, entry.user_id)
+            await _written(work, member.email, f"external_id {entry.user_id} of {member.email}", store)
 
 
-async def _store_workspace_id(scope: Scope, organization: str, workspace_id: str) -> None:
-    async with scope.change(STORE_AT_CLERK, f"workspace {workspace_id} of organization {organization}"):
-        await scope.clerk.store_workspace_id(organization, workspace_id)
-
-
-async def _store_external_id(work: Work, member: MemberPlan, clerk_user_id: str) -> None:
-    entry = work.entry(member)
-    if entry is None or entry.workspace_member_id is None:
-        return
-    async with work.scope.change(STORE_AT_CLERK, f"external_id {entry.user_id} of {member.email}"):
-        await work.scope.clerk.store_external_id(clerk_user_id, entry.user_id)
-
-
-async def _told(work: Work, person: str, doing: Coroutine[Any, Any, None]) -> None:
-    """Trouble with writing at Clerk is told, and never keeps anybody out of their workspace."""
+async def _written(work: Work, person: str, detail: str, store: Callable[[], Awaitable[None]]) -> None:
+    """Trouble with writing at Clerk is reported, and never keeps a member out of their workspace."""
     try:
-        await doing
+        async with work.scope.change(STORE_AT_CLERK, detail):
+            await store()
     except Fault as fault:
         work.findings.append(Finding(fault.reason, person, fault.message))

@@ -1,11 +1,11 @@
 """Who is to be a member of which workspace, with which name and role.
 
-What cannot be told for certain is a finding with a reason, never a guess. Only people whom we linked ourselves can
-lose their membership.
+What we cannot say for certain is a finding with a reason, never a guess. Only members that we linked ourselves can lose
+their membership.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -46,7 +46,7 @@ class MemberPolicy:
         default_role: label for every other Clerk role.
         gone: what happens to a linked person who is no longer an active member at Clerk.
         store_external_id: keep the Twenty user id at Clerk.
-        trusts_accounts: whoever has an account with a member's address counts as that member.
+        trusts_accounts: the account with a member's address counts as that member's.
     """
 
     roles: Mapping[str, str]
@@ -62,13 +62,17 @@ class MemberDecision:
 
     Args:
         members: people with at least one change, by Clerk user id.
-        findings: what needs a person.
         replace_admin: Twenty user ids that can no longer stand for the tenant's admin.
     """
 
     members: tuple[MemberPlan, ...] = ()
     findings: tuple[Finding, ...] = ()
     replace_admin: frozenset[str] = frozenset()
+
+    @property
+    def harmed(self) -> tuple[MemberPlan, ...]:
+        """The members who would lose something. To take back only what our own join gave is no harm."""
+        return tuple(member for member in self.members if member.harmful_changes and not member.undoes_our_join)
 
 
 NOTHING: Final = MemberDecision()
@@ -92,7 +96,7 @@ def accounts_that_matter(desired: pd.DataFrame) -> set[AccountKey]:
 def decide_members(
     people: People, policy: MemberPolicy, desired: pd.DataFrame | None = None
 ) -> dict[str, MemberDecision]:
-    """Database name → decision, for tenants in which anything is to be done or told. Nobody is in two changes' way.
+    """Database name → decision, for tenants in which anything is to be done or reported.
 
     `desired` are the rows of `with_target`, where they are known already.
     """
@@ -136,20 +140,13 @@ def _needs_a_look(rows: pd.DataFrame, policy: MemberPolicy) -> "pd.Series[bool]"
 
 @dataclass
 class _Builder:
-    members: dict[str, MemberPlan]
-    findings: list[Finding]
-    replace_admin: set[str]
-    harmed_admins: dict[str, tuple[int, str, str]]
+    members: dict[str, MemberPlan] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    replace_admin: set[str] = field(default_factory=set)
+    harmed_admins: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     """Account → (linked at, e-mail, Clerk user) of admins who would lose their role."""
-    doubtful: set[str]
-    """Accounts and e-mails of active people of whom nobody can say which account is theirs."""
-
-    def __init__(self) -> None:
-        self.members = {}
-        self.findings = []
-        self.replace_admin = set()
-        self.harmed_admins = {}
-        self.doubtful = set()
+    doubtful: set[str] = field(default_factory=set)
+    """Accounts and e-mails of active members whose account we cannot tell for certain."""
 
     def find(self, reason: Reason, person: str, message: str, *, blocks: bool = True) -> None:
         self.findings.append(Finding(reason, person, message, blocks))
@@ -180,15 +177,16 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
     inside = bool(row["inside"])
     ownership = people.accounts.of(row["server"], account, clerk_user) if account else Ownership.PROVED
     if ownership is Ownership.UNPROVED:
-        _tell_unproven(builder, row, people.accounts.evidence[row["server"], account], people)
+        _report_unproven(builder, row, people.accounts.evidence[row["server"], account], people)
         builder.replace_admin.add(account)
         if not inside:
             return
     changes = [
-        *_joining(row, inside=inside),
+        *([] if inside else [ADD_MEMBER]),
+        *([] if account and row["by_link"] and row["linked_account"] == account else [LINK_MEMBER]),
         *([MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
         *_naming(row),
-        *([_role_change(row)] if inside and _may_be_changed(row, ownership) else []),
+        *_role_change(row, ownership, inside=inside),
         *([STORE_AT_CLERK] if policy.store_external_id and not row["external_id"] else []),
     ]
     if policy.store_external_id and row["external_id"] and account and row["external_id"] != account:
@@ -198,9 +196,13 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             f"{email or clerk_user} already has external_id {row['external_id']} at Clerk; it is left as it is. Clear "
             "it there, or set PROVISIONING_CLERK_STORE_EXTERNAL_ID=false.",
         )
+    why = ""
     if DEMOTE_MEMBER in changes:
         builder.harmed_admins[account] = (row["linked_at"] or 0, row["account_email"], clerk_user)
         builder.replace_admin.add(account)
+        why = f"their role at Clerk is {row['clerk_role']}"
+    elif ownership is Ownership.UNCHECKED and {ADD_MEMBER, SET_ROLE} & set(changes):
+        why = ONCE_PROVED
     if changes:
         builder.members[clerk_user] = MemberPlan(
             clerk_user_id=clerk_user,
@@ -210,17 +212,19 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             role=row["target"],
             twenty_user_id=account,
             changes=tuple(changes),
-            why=_why(row, changes, ownership),
+            why=why,
             undoes_our_join=DEMOTE_MEMBER in changes and (row["database_name"], clerk_user) in people.raised_by_us,
         )
 
 
-def _tell_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence, people: People) -> None:
-    """Whoever is a member has what is theirs, more or less; whoever is none lacks it."""
+def _report_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Evidence, people: People) -> None:
+    """A member has what is theirs, more or less; a person outside lacks it, which blocks."""
     inside, current, target = bool(row["inside"]), row["current_role"], row["target"]
     if not inside:
         keeps = f"So they are neither added as {target} nor invited."
-        if _is_invited_by_others(row, evidence, people):
+        known = people.invitations
+        invited = (known["database_name"] == row["database_name"]) & (known["email"] == evidence.email)
+        if (invited & ~known["ours"].astype(bool)).any():
             keeps += _INVITED_BY_OTHERS
     elif current == target:
         keeps = f"They keep the role {target}."
@@ -238,28 +242,8 @@ _INVITED_BY_OTHERS: Final = (
 )
 
 
-def _is_invited_by_others(row: Mapping[str, Any], evidence: Evidence, people: People) -> bool:
-    known = people.invitations
-    found = (known["database_name"] == row["database_name"]) & (known["email"] == evidence.email)
-    return bool((found & ~known["ours"].astype(bool)).any())
-
-
-def _may_be_changed(row: Mapping[str, Any], ownership: Ownership) -> bool:
-    """Whether their role is to be another one, and may be: from Admin it can only go down, else perhaps up."""
-    if row["current_role"] == row["target"]:
-        return False
-    return row["current_role"] == ADMIN_ROLE or ownership is not Ownership.UNPROVED
-
-
-def _why(row: Mapping[str, Any], changes: list[Change], ownership: Ownership) -> str:
-    if DEMOTE_MEMBER in changes:
-        return f"their role at Clerk is {row['clerk_role']}"
-    raises = {ADD_MEMBER, SET_ROLE} & set(changes)
-    return ONCE_PROVED if raises and ownership is Ownership.UNCHECKED else ""
-
-
 def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
-    """Why nobody can say which account is theirs."""
+    """Why we cannot say which account is theirs."""
     email, person = row["email"], row["email"] or row["clerk_user_id"]
     if row["is_service"]:
         return Finding(
@@ -267,39 +251,28 @@ def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
             person,
             f"{person} is the e-mail of the service account, which is nobody's. Use an address of its own for it.",
         )
-    if row["by_link"]:
-        return _claimed_twice(person) if row["contested"] else None
-    if not email:
+    if not email and not row["by_link"]:
         return Finding(
             Reason.EMAIL_UNVERIFIED,
             person,
             f"{person} has no verified primary e-mail at Clerk, so no account can be made or found for them. Have "
             "them verify it; the next run adds them.",
         )
-    if row["candidates"] > 1:
+    if row["candidates"] > 1 and not row["by_link"]:
         return Finding(
             Reason.ACCOUNT_AMBIGUOUS,
             person,
             f"{int(row['candidates'])} accounts at Twenty have the e-mail {email} in different spellings. Delete or "
             "rename all but one there; the next run links it.",
         )
-    return _claimed_twice(person) if row["contested"] else None
-
-
-def _claimed_twice(person: str) -> Finding:
-    return Finding(
-        Reason.ACCOUNT_CLAIMED_TWICE,
-        person,
-        f"Two people at Clerk claim the Twenty account of {person}. Merge or delete one of them at Clerk, or delete "
-        "the wrong row of provisioning.user_link.",
-    )
-
-
-def _joining(row: Mapping[str, Any], *, inside: bool) -> Iterator[Change]:
-    if not inside:
-        yield ADD_MEMBER
-    if not row["by_link"] or row["linked_account"] != row["account"] or row["account"] is None:
-        yield LINK_MEMBER
+    if row["contested"]:
+        return Finding(
+            Reason.ACCOUNT_CLAIMED_TWICE,
+            person,
+            f"Two people at Clerk claim the Twenty account of {person}. Merge or delete one of them at Clerk, or "
+            "delete the wrong row of provisioning.user_link.",
+        )
+    return None
 
 
 def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
@@ -310,8 +283,14 @@ def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
         yield SET_NAME
 
 
-def _role_change(row: Mapping[str, Any]) -> Change:
-    return DEMOTE_MEMBER if row["current_role"] == ADMIN_ROLE else SET_ROLE
+def _role_change(row: Mapping[str, Any], ownership: Ownership, *, inside: bool) -> Iterator[Change]:
+    """From Admin a role can only go down, which any account may; else it may go up."""
+    if not inside or row["current_role"] == row["target"]:
+        return
+    if row["current_role"] == ADMIN_ROLE:
+        yield DEMOTE_MEMBER
+    elif ownership is not Ownership.UNPROVED:
+        yield SET_ROLE
 
 
 def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy) -> None:
@@ -348,20 +327,20 @@ def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy
         role=policy.default_role,
         twenty_user_id=account,
         changes=(change,),
-        # an account that is somebody else's by now is not to be proved shut
+        # an account that is another person's by now is not to be proved shut
         why="" if row["taken"] else f"{email} {row['why']} at Clerk",
         changed_at=row["changed_at"],
         departed=True,
     )
 
 
-# --- nobody is locked out -----------------------------------------------------------------------------------------
+# --- no tenant is locked out ---------------------------------------------------------------------------------------
 
 
 def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> None:
     """Where no active admin would be left, the one of longest standing keeps their role and is named.
 
-    Only people count who are active at Clerk and Admin in Twenty at this moment: who is still to be added may fail.
+    Only members count who are active at Clerk and Admin in Twenty at this moment: to add one may fail.
     """
     names = [name for name, builder in builders.items() if builder.harmed_admins]
     if not names:
@@ -391,15 +370,13 @@ def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> N
         )
 
 
-MemberKey = tuple[str, str]
-"""(database name, Clerk user)."""
 _AT_ONCE: Final = timedelta(seconds=60)
 """Twenty gives the role right after the membership; a crowd that joins at once takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """How somebody who is Admin came into the workspace.
+    """How an Admin came into the workspace.
 
     Args:
         joined_at: when Twenty made the membership.
@@ -422,10 +399,10 @@ class Join:
 
 
 def is_our_own_doing(join: Join) -> bool:
-    """Whether they have had the role ever since they joined, and nobody but us let them in.
+    """Whether they have had the role ever since they joined, and only we let them in.
 
     A join of ours that the ledger has; or, after a run that was killed before it could write anything down, a
-    membership that is younger than the ledger's knowledge of the tenant, of somebody not yet linked.
+    membership that is younger than the ledger's knowledge of the tenant, of a person not yet linked.
     """
     if max(join.role_given_at, join.role_changed_at) > join.joined_at + _AT_ONCE:
         return False
@@ -439,8 +416,3 @@ def lowered(desired: pd.DataFrame) -> pd.DataFrame:
     """The rows of `members.with_target` whose Admin is to be something else."""
     inside = desired["inside"].notna() & ~desired["contested"] & ~desired["is_service"]
     return desired[inside & (desired["current_role"] == ADMIN_ROLE) & (desired["target"] != ADMIN_ROLE)]
-
-
-def raised_by_us(joins: Mapping[MemberKey, Join]) -> frozenset[MemberKey]:
-    """Those of them whose role only our own join gave."""
-    return frozenset(key for key, join in joins.items() if is_our_own_doing(join))

@@ -1,37 +1,22 @@
-"""How much a run may take from people before an operator has to approve it."""
+"""How much a run may take from members before an operator has to approve it."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
+from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.frames import Columns, records
+from provisioning_pipeline.model.frames import Columns, frame, records
+from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.names import name_for_approval
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import Finding, MemberPlan
+from provisioning_pipeline.model.tenant import Admin, Finding, MemberPlan, TenantPlan
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision
 from provisioning_pipeline.steps.members.plan.people import People
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Removals and demotions that one run may make by itself.
-
-    Args:
-        share: of a tenant's members, at least one of them.
-        most: in all.
-        approved: the plan that somebody approved by name, or None.
-    """
-
-    share: float
-    most: int
-    approved: str | None = None
-
-    def allowed(self, members: int) -> int:
-        """How many in a tenant with so many members."""
-        return max(1, int(self.share * members)) if self.most else 0
+from provisioning_pipeline.steps.members.plan.tenant_members import LostAdmin, workspace_usable
+from provisioning_pipeline.steps.workspaces.plan.planner import Observed, admin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +24,14 @@ class Weighed:
     """Decisions within the budget.
 
     Args:
-        decisions: what is beyond the budget is taken out of them and told as a finding.
+        decisions: what is beyond the budget is taken out of them and reported as a finding.
         waiting: name of the plan that waits for approval, or None.
         approved: what was over the budget was approved by name.
-        people: how many removals and demotions wait.
     """
 
-    decisions: dict[str, MemberDecision]
-    waiting: str | None
-    people: int
+    decisions: Mapping[str, MemberDecision]
+    waiting: str | None = None
+    people: int = 0
     approved: bool = False
 
 
@@ -57,7 +41,7 @@ def weigh(decisions: Mapping[str, MemberDecision], members: Mapping[str, int], b
     `members` is how many members each tenant's workspace has. A demotion that takes back only what our own join gave is
     no harm: it is neither counted nor held back.
     """
-    losing = harmed(decisions)
+    losing = {name: people for name, decision in decisions.items() if (people := decision.harmed)}
     total = sum(map(len, losing.values()))
     over = {
         name: people
@@ -66,7 +50,7 @@ def weigh(decisions: Mapping[str, MemberDecision], members: Mapping[str, int], b
     }
     name = plan_name((tenant, person) for tenant, people in over.items() for person in people)
     if not over or name == budget.approved:
-        return Weighed(dict(decisions), None, 0, approved=bool(over))
+        return Weighed(decisions, approved=bool(over))
     return Weighed(
         {
             tenant: _held_back(decision, name, budget) if tenant in over else decision
@@ -77,22 +61,12 @@ def weigh(decisions: Mapping[str, MemberDecision], members: Mapping[str, int], b
     )
 
 
-def harmed(decisions: Mapping[str, MemberDecision]) -> dict[str, list[MemberPlan]]:
-    """Tenant → the people who would lose something in it, for tenants that have any."""
-    found = {name: _harmful(decision.members) for name, decision in decisions.items()}
-    return {name: people for name, people in found.items() if people}
-
-
 def plan_name(harmful: Iterable[tuple[str, MemberPlan]]) -> str:
     """A short name of these removals and demotions; another set of them has another name."""
     lines = sorted(
         f"{tenant} {person.clerk_user_id} {' '.join(sorted(person.harmful_changes))}" for tenant, person in harmful
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
-def _harmful(members: Iterable[MemberPlan]) -> list[MemberPlan]:
-    return [member for member in members if member.harmful_changes and not member.undoes_our_join]
+    return name_for_approval(lines)
 
 
 def _held_back(decision: MemberDecision, name: str, budget: Budget) -> MemberDecision:
@@ -119,43 +93,46 @@ def _held_back(decision: MemberDecision, name: str, budget: Budget) -> MemberDec
     return replace(decision, members=tuple(kept), findings=tuple(findings))
 
 
-STORED_ADMINS: Final[Columns] = {
-    "database_name": "object",
-    "organization_id": "object",  # None: the registry names the admin
-    "server": "object",
-    "workspace_id": "object",
-    "admin_user_id": "object",
-    "admin_email": "object",
-    "registry_email": "object",  # whom the registry or a request names now, lower case; None: nobody
-}
-"""The tenants with a stored admin whose workspace can be read, and their organization if they have one."""
+STORED_ADMINS: Final[Columns] = (
+    *("database_name", "organization_id", "server", "workspace_id", "admin_user_id", "admin_email", "registry_email"),
+)
+"""The tenants with a stored admin whose workspace can be read.
+
+Without an `organization_id` the registry names the admin: `registry_email`, in lower case, is the address that it or a
+request names now; None: it names none.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class LostAdmin:
-    """A stored admin who does not stand for the tenant.
-
-    Args:
-        user_id: their Twenty user id.
-        clerk_user_id: who that is at Clerk, where the ledger knows.
-        harmed: the workspace has no admin of ours by it; else it has one whom nobody names as admin any more.
-    """
-
-    user_id: str
-    clerk_user_id: str | None
-    harmed: bool
+def stored_admins(
+    drafts: Sequence[TenantPlan],
+    links: Mapping[str, Mapping[str, Any]],
+    unread: Collection[str],
+    by_name: Mapping[str, Detected],
+    observed: Observed,
+) -> pd.DataFrame:
+    """The stored admins that can be judged now: whether they stand for their tenants."""
+    rows = []
+    for entry in drafts:
+        name, organization = entry.tenant.database_name, entry.tenant.clerk_org_id
+        link = links[name]
+        if not link.get("admin_user_id") or not link.get("workspace_id") or name in unread:
+            continue
+        if entry.server is None or not workspace_usable(entry) or not by_name[name].eligible:
+            continue
+        named = None if organization else admin_of(observed, by_name[name], None, entry.server)
+        email = named.email if isinstance(named, Admin) else None
+        account = link["admin_user_id"], link["admin_email"]
+        rows.append((name, organization, entry.server, link["workspace_id"], *account, email))
+    return frame(STORED_ADMINS, rows)
 
 
 def lost_admins(admins: pd.DataFrame, people: People, desired: pd.DataFrame) -> dict[str, LostAdmin]:
-    """Database name → its stored admin, where they are outside the workspace, lowered, or named by nobody any more.
+    """Database name → its stored admin, where they are outside the workspace, lowered, or no longer named as admin.
 
     Args:
         admins: frame with the columns of `STORED_ADMINS`.
-        people: everything that is known about members.
         desired: rows of `desired_members`.
     """
-    if admins.empty:
-        return {}
     accounts = set(admins["admin_user_id"])
     members = people.twenty_members[people.twenty_members["user_id"].isin(accounts)]
     members = members.rename(columns={"user_id": "admin_user_id"}).assign(inside=True)
@@ -167,7 +144,7 @@ def lost_admins(admins: pd.DataFrame, people: People, desired: pd.DataFrame) -> 
     by_clerk = rows["organization_id"].notna()
     rows = rows.assign(
         harmed=rows["inside"].isna() | (rows["role"] != ADMIN_ROLE),
-        # nobody at Clerk, and nobody whom we ever linked: whoever is linked is missed, or lowered, on evidence
+        # no active member at Clerk, and never linked: a linked member is missed, or lowered, on evidence
         stranger=by_clerk & ~_known_at_clerk(rows, people, desired) & people.complete,
         # the account may have the address by now that the registry names
         another=~by_clerk

@@ -1,6 +1,7 @@
 """What is known about members, joined: outer joins over frames, never a loop over tenants."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -8,27 +9,23 @@ from typing import Any, Final
 import pandas as pd
 
 from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
-from provisioning_pipeline.model.frames import HALF_MEMBERS, MEMBER_LINKS, USER_LINKS, Columns, frame, records
+from provisioning_pipeline.model.frames import (
+    HALF_MEMBERS,
+    INVITATIONS,
+    MEMBER_LINKS,
+    USER_LINKS,
+    Columns,
+    frame,
+    records,
+)
 from provisioning_pipeline.model.people import Departure
 
-WORKPLACES: Final[Columns] = {
-    "database_name": "object",
-    "organization_id": "object",
-    "server": "object",
-    "workspace_id": "object",  # None while it is not made yet
-}
-"""The tenants whose organization was read, each with its workspace."""
+WORKPLACES: Final[Columns] = ("database_name", "organization_id", "server", "workspace_id")
+"""The tenants whose organization was read, each with its workspace, which is None while it is not made yet."""
 
 
-INVITATIONS_OF_TENANTS: Final[Columns] = {
-    "database_name": "object",
-    "server": "object",
-    "workspace_id": "object",
-    "email": "object",  # lower case
-    "role": "object",  # label; None when it names none that is there
-    "ours": "object",  # bool: a run of ours sent it
-}
-"""The invitations that are still good, to the workspaces of those tenants."""
+INVITATIONS_OF_TENANTS: Final[Columns] = ("database_name", *INVITATIONS, "ours")
+"""The invitations that are still good, to the workspaces of those tenants; `ours`: a run of ours sent it."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +33,14 @@ class People:
     """Everything that is known about members; the frames are those of `model.frames`.
 
     Args:
-        workplaces: frame with the columns of `WORKPLACES`.
-        memberships, clerk_users: Clerk's side.
-        twenty_users, twenty_members: Twenty's side.
-        user_links, member_links: ours.
         service_users: server → user ids of our account there; they are never touched.
-        complete: Clerk's answer is proved whole; otherwise nobody is missed.
+        complete: Clerk's answer is proved whole; otherwise no one is missed.
         departures: (organization, Clerk user) → what a direct look at that person confirmed.
         half_members: frame; whose member record is not as it should be.
         accounts: what the accounts that matter prove about their addresses.
         invitations: frame with the columns of `INVITATIONS_OF_TENANTS`.
         raised_by_us: (database name, Clerk user) of Admins who hold that role only because our own join gave it.
-        unlinked: (database name, Clerk user) of those in `member_links` whom only an intent names (`decide.intents`).
+        unlinked: (database name, Clerk user) of those in `member_links` that only an intent names (`with_intents`).
     """
 
     workplaces: pd.DataFrame
@@ -68,7 +61,7 @@ class People:
 
 
 def missing_at_clerk(people: People) -> list[tuple[str, str]]:
-    """(organization, Clerk user) of every linked person whom Clerk's answer does not name as an active member.
+    """(organization, Clerk user) of every linked person that Clerk's answer does not name as an active member.
 
     Each needs a second witness before anything is made of it. Empty when the answer is not proved whole.
     """
@@ -101,30 +94,20 @@ def desired_members(people: People) -> pd.DataFrame:
     rows = rows.merge(members, on=["server", "workspace_id", "account"], how="left")
     half = people.half_members.rename(columns={"user_id": "account"})[["server", "workspace_id", "account", "record"]]
     rows = rows.merge(half, on=["server", "workspace_id", "account"], how="left")
-    links = (
-        _stored_links(people)
-        .drop_duplicates(["database_name", "clerk_user_id"])
-        .rename(
-            columns={
-                "twenty_user_id": "linked_account",
-                "first_name": "linked_first_name",
-                "last_name": "linked_last_name",
-                "email": "linked_email",
-                "created_at": "linked_at",
-            }
-        )
-    )
-    return rows.merge(links, on=["database_name", "clerk_user_id"], how="left")
+    links = _stored_links(people).drop_duplicates(["database_name", "clerk_user_id"])
+    own = ("first_name", "last_name", "email")
+    linked = {"twenty_user_id": "linked_account", "created_at": "linked_at", **{name: f"linked_{name}" for name in own}}
+    return rows.merge(links.rename(columns=linked), on=["database_name", "clerk_user_id"], how="left")
 
 
 def accounts_of(rows: pd.DataFrame) -> set[AccountKey]:
-    """(server, account) of everybody in these rows of `desired_members` who has an account."""
+    """(server, account) of the members in these rows of `desired_members` who have an account."""
     known = rows[rows["account"].notna()]
     return set(zip(known["server"], known["account"], strict=True))
 
 
 def has_address(rows: pd.DataFrame, emails: set[str]) -> "pd.Series[bool]":
-    """Which rows of `desired_members` are about somebody who has one of these addresses, at Clerk or at Twenty."""
+    """Which rows of `desired_members` are about members who have one of these addresses, at Clerk or at Twenty."""
     return rows["email"].isin(emails) | rows["account_email"].isin(emails)
 
 
@@ -134,7 +117,7 @@ def with_account_among(rows: pd.DataFrame, accounts: set[AccountKey]) -> "pd.Ser
 
 
 def gone_members(people: People, desired: pd.DataFrame) -> pd.DataFrame:
-    """Linked people of whom a second witness confirmed that they are no longer active members.
+    """Linked people that are no longer active members, as a second witness confirmed.
 
     Columns to read: those of `MEMBER_LINKS` and `WORKPLACES`; `why`, `changed_at`, from the second witness; `inside`,
     `current_role` and `account_email` at Twenty; `taken`: the account is another active person's by now. Without
@@ -169,11 +152,15 @@ def gone_members(people: People, desired: pd.DataFrame) -> pd.DataFrame:
 
 def _stored_links(people: People) -> pd.DataFrame:
     """Member links without those that only an intent tells of: these people are still to be linked."""
-    links = people.member_links
-    if not people.unlinked:
-        return links
-    keys = pd.Series(list(zip(links["database_name"], links["clerk_user_id"], strict=True)), index=links.index)
-    return links[~keys.isin(list(people.unlinked))]
+    return _without(people.member_links, ("database_name", "clerk_user_id"), people.unlinked)
+
+
+def _without(rows: pd.DataFrame, columns: tuple[str, str], keys: Collection[tuple[str, str]]) -> pd.DataFrame:
+    """The rows of which these two columns hold none of the keys."""
+    if not keys:
+        return rows
+    pairs = pd.Series(list(zip(*(rows[column] for column in columns), strict=True)), index=rows.index)
+    return rows[~pairs.isin(list(keys))]
 
 
 def _workplaces(people: People) -> pd.DataFrame:
@@ -187,7 +174,7 @@ def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
 def _with_account(rows: pd.DataFrame, people: People) -> pd.DataFrame:
     """Add `account` and `account_email`, and what tells of trouble.
 
-    That is `candidates`: how many accounts have the e-mail; `contested`: somebody else claims the account, too;
+    That is `candidates`: how many accounts have the e-mail; `contested`: another person claims the account, too;
     `is_service`: it is ours.
     """
     accounts = people.twenty_users.rename(columns={"user_id": "account", "email": "account_email"})
@@ -268,8 +255,8 @@ def _without_active(linked: pd.DataFrame, people: People) -> pd.DataFrame:
 def _owners_in_the_way(people: People) -> pd.DataFrame:
     """Linked people unknown to Clerk's answer whose account a member has by e-mail.
 
-    Somebody who was deleted and signed up again would otherwise never get their account back once they had been
-    taken out of the workspace: nobody asks about people who are in none.
+    A person who was deleted and signed up again would otherwise never get their account back after they were taken out
+    of the workspace: we do not ask about people who are in none.
     """
     unknown = people.user_links[~people.user_links["clerk_user_id"].isin(people.clerk_users["user_id"])]
     if unknown.empty:
@@ -290,10 +277,9 @@ _SETTLES: Final = timedelta(hours=1)
 
 
 def with_intents(people: People, intents: pd.DataFrame) -> People:
-    """The same, with a member link for everybody whom an intent names and who is inside.
+    """The same, with a member link for everyone inside that an intent names.
 
     Args:
-        people: everything that is known.
         intents: frame with the columns of `MEMBER_INTENTS`.
     """
     if intents.empty:
@@ -309,24 +295,26 @@ def with_intents(people: People, intents: pd.DataFrame) -> People:
         account = known.account_inside(row, place) if place else None
         if place is None or account is None or account in {link[2] for link in links.values() if link[0] == name}:
             continue
-        links[name, user] = (name, user, account, known.email(place["server"], account), "", "", int(row["begun_at"]))
+        email = known.emails[place["server"], account]
+        links[name, user] = (name, user, account, email, "", "", int(row["begun_at"]))
         if known.is_free(place["server"], user, account):
             users.setdefault((place["server"], account), (place["server"], user, account))
     if not links:
         return people
-    stored = people.member_links
-    keys = pd.Series(list(zip(stored["database_name"], stored["clerk_user_id"], strict=True)), index=stored.index)
-    found = frame(MEMBER_LINKS, links.values())
+    stored = _without(people.member_links, ("database_name", "clerk_user_id"), links.keys())
+    # in place of links to accounts that are no more
+    again = {(server, user) for server, user, _ in users.values()}
+    users_before = _without(people.user_links, ("server", "clerk_user_id"), again)
     return replace(
         people,
-        member_links=pd.concat([stored[~keys.isin(list(links))], found], ignore_index=True),
-        user_links=_with_users(people.user_links, list(users.values())),
+        member_links=pd.concat([stored, frame(MEMBER_LINKS, links.values())], ignore_index=True),
+        user_links=pd.concat([users_before, frame(USER_LINKS, users.values())], ignore_index=True),
         unlinked=frozenset(links),
     )
 
 
 def given_up(intents: pd.DataFrame, people: People, now: datetime) -> tuple[MemberKey, ...]:
-    """The intents that never came to anything: nobody got in, and no open invitation of ours lets them in.
+    """The intents that never came to anything: the person did not get in, and no open invitation of ours lets them in.
 
     Args:
         intents: frame with the columns of `MEMBER_INTENTS`.
@@ -348,13 +336,6 @@ def given_up(intents: pd.DataFrame, people: People, now: datetime) -> tuple[Memb
     )
 
 
-def _with_users(stored: pd.DataFrame, found: list[tuple[str, str, str]]) -> pd.DataFrame:
-    """User links with those found by an intent, in place of links to accounts that are no more."""
-    again = {(server, user) for server, user, _ in found}
-    keys = pd.Series(list(zip(stored["server"], stored["clerk_user_id"], strict=True)), index=stored.index)
-    return pd.concat([stored[~keys.isin(list(again))], frame(USER_LINKS, found)], ignore_index=True)
-
-
 class _Known:
     """The accounts and memberships that intents are about."""
 
@@ -363,17 +344,17 @@ class _Known:
         concerned = accounts["email"].isin(set(intents["email"])) | accounts["user_id"].isin(
             set(intents["twenty_user_id"].dropna())
         )
-        rows = records(accounts[concerned])
-        self._emails = {(row["server"], row["user_id"]): row["email"] for row in rows}
-        self._by_email: dict[tuple[str, str], list[str]] = {}
-        for row in rows:
-            self._by_email.setdefault((row["server"], row["email"]), []).append(row["user_id"])
+        self.emails: dict[tuple[str, str], str] = {}
+        self._by_email: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for row in records(accounts[concerned]):
+            self.emails[row["server"], row["user_id"]] = row["email"]
+            self._by_email[row["server"], row["email"]].append(row["user_id"])
         members = people.twenty_members
-        inside = members[members["user_id"].isin({account for _, account in self._emails})]
+        inside = members[members["user_id"].isin({account for _, account in self.emails})]
         self._inside = set(zip(inside["server"], inside["workspace_id"], inside["user_id"], strict=True))
         users, links = set(intents["clerk_user_id"]), people.user_links
         near = links[
-            links["clerk_user_id"].isin(users) | links["twenty_user_id"].isin({account for _, account in self._emails})
+            links["clerk_user_id"].isin(users) | links["twenty_user_id"].isin({account for _, account in self.emails})
         ]
         living = accounts[accounts["user_id"].isin(set(near["twenty_user_id"]))]
         alive = set(zip(living["server"], living["user_id"], strict=True))
@@ -389,7 +370,7 @@ class _Known:
         """The one account that the intent is about, if it is inside and nothing stored says otherwise."""
         server, workspace, user = place["server"], place["workspace_id"], intent["clerk_user_id"]
         named = intent["twenty_user_id"]
-        accounts = [named] if named else self._by_email.get((server, intent["email"]), [])
+        accounts = [named] if named else self._by_email[server, intent["email"]]
         inside = [account for account in accounts if (server, workspace, account) in self._inside]
         if len(inside) != 1 or (server, inside[0]) in self._service:
             return None
@@ -402,9 +383,6 @@ class _Known:
             return None
         # a link that stands says it all
         return None if self._linked.get((name, user)) == account else account
-
-    def email(self, server: str, account: str) -> str:
-        return str(self._emails[server, account])
 
     def is_free(self, server: str, user: str, account: str) -> bool:
         """Whether neither of them is in a stored link."""

@@ -15,6 +15,7 @@ from provisioning_pipeline.model.condition import (
     is_false,
     is_true,
     is_unknown,
+    with_newer,
 )
 from provisioning_pipeline.model.frames import BROKEN_RECORDS, frame, records
 from provisioning_pipeline.model.people import ADMIN_ROLE, Ownership
@@ -33,13 +34,26 @@ from provisioning_pipeline.steps.members.changes import (
     WITHDRAW_INVITATION,
 )
 from provisioning_pipeline.steps.members.plan.decisions import NOTHING, MemberDecision, MemberPolicy
-from provisioning_pipeline.steps.members.plan.harm import LostAdmin
 from provisioning_pipeline.steps.members.plan.people import WORKPLACES, People, has_address
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 
 _MOST_NAMED = 3
 _SYNCED = is_true(ConditionType.MEMBERS_SYNCED, Reason.MEMBERS_LINKED, "Every Clerk member is linked.")
+
+
+@dataclass(frozen=True, slots=True)
+class LostAdmin:
+    """A stored admin who does not stand for the tenant.
+
+    Args:
+        clerk_user_id: who that is at Clerk, where the ledger knows.
+        harmed: the workspace has no admin of ours by it; else it has one who is no longer named as admin.
+    """
+
+    user_id: str
+    clerk_user_id: str | None
+    harmed: bool
 
 
 @dataclass(frozen=True)
@@ -49,15 +63,14 @@ class KnownMembers:
     Args:
         matches: database name → organization, of every tenant that may be worked on.
         unread: database name → why its members could not be read.
-        decisions: database name → decision.
         stored_workspaces: organization → the workspace id in its metadata at Clerk.
         store_workspace_id: policy: keep it there.
         seen: database names whose members were compared at least once.
         links_open: database names whose invite link we opened and did not close.
         another_admin: who else could stand for a tenant's admin; a Clerk user who may goes first.
         lost_admins: database name → its stored admin, who does not stand for it any more.
-        goes_on_without: whether a tenant's members prove its workspace while nobody can be admin.
-        renews_invite_link: policy: a workspace gets another invite link when somebody leaves it.
+        goes_on_without: whether a tenant's members prove its workspace while no one can be admin.
+        renews_invite_link: policy: a workspace gets another invite link when a member leaves it.
         roles_lent: database names whose workspace has another default role because of us.
         mending: database name → half members of ours about whom Clerk says nothing.
         withdrawals: database name → invitations of ours that are to end.
@@ -95,10 +108,7 @@ def workspace_usable(entry: TenantPlan) -> bool:
     """Whether the workspace is there, or will be made by this run: not gone, suspended, or out of sight."""
     if entry.workspace_id is None:
         return bool(entry.changes)
-    for condition in entry.conditions:
-        if condition.type is ConditionType.WORKSPACE_READY and condition.reason not in _USABLE:
-            return False
-    return True
+    return all(known.reason in _USABLE for known in entry.conditions if known.type is ConditionType.WORKSPACE_READY)
 
 
 _USABLE = frozenset({Reason.WORKSPACE_ACTIVE, Reason.WAITING, Reason.WORKSPACE_UNPAID})
@@ -111,20 +121,24 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         return entry
     decision = known.decisions.get(name, NOTHING)
     organization = _organization_to_store(entry, known)
-    mending = _without_decided(known.mending.get(name, ()), decision)
-    withdrawals = _withdrawals(entry, known)
+    # not those about whom Clerk's word decided anything
+    decided = {member.twenty_user_id for member in decision.members} | {found.person for found in decision.findings}
+    mending = [half for half in known.mending.get(name, ()) if not {half.twenty_user_id, half.email} & decided]
+    withdrawals = known.withdrawals.get(name, ()) if entry.workspace_id else ()
     left_open = name in known.links_open or name in known.roles_lent or withdrawals or name in known.lost_admins
     if decision is NOTHING and organization is None and not left_open and not mending:
         # the usual tenant of a fleet at rest
         condition = _condition(entry, known, (), ())
-        return replace(entry, conditions=_with(entry.conditions, condition)) if condition else entry
+        return replace(entry, conditions=with_newer(entry.conditions, condition)) if condition else entry
     entry = _without_doubtful_admin(entry, decision)
     entry = _with_another_admin(entry, known, decision, link_admin)
     members = (*mending, *(_without_admin_twice(member, entry) for member in decision.members))
     changes = [change for member in members for change in member.changes]
     if name in known.links_open:
         changes.append(CLOSE_INVITE_LINK)
-    if name in known.links_open or (known.renews_invite_link and any(_leaves(member) for member in members)):
+    # who are, or were, in the workspace and could read its invite link
+    leaving = any(member.why and {REMOVE_MEMBER, DROP_LINK} & set(member.changes) for member in members)
+    if name in known.links_open or (known.renews_invite_link and leaving):
         changes.append(RENEW_INVITE_LINK)
     if name in known.roles_lent:
         changes.append(RESTORE_DEFAULT_ROLE)
@@ -142,17 +156,8 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         findings=decision.findings,
         withdrawals=withdrawals,
         store_organization=organization,
-        conditions=_with(entry.conditions, condition) if condition else entry.conditions,
+        conditions=with_newer(entry.conditions, condition) if condition else entry.conditions,
     )
-
-
-def _leaves(member: MemberPlan) -> bool:
-    """Whether they are, or were, in the workspace and could read its invite link."""
-    return bool({REMOVE_MEMBER, DROP_LINK} & set(member.changes)) and bool(member.why)
-
-
-def _withdrawals(entry: TenantPlan, known: KnownMembers) -> tuple[Withdrawal, ...]:
-    return known.withdrawals.get(entry.tenant.database_name, ()) if entry.workspace_id else ()
 
 
 def _before_proof(entry: TenantPlan) -> tuple[Change, ...]:
@@ -166,75 +171,58 @@ def _proof(entry: TenantPlan, changes: list[Change]) -> tuple[Change, ...]:
     return (PROVE_LOGIN,) if proved else ()
 
 
-def _without_decided(mending: tuple[MemberPlan, ...], decision: MemberDecision) -> tuple[MemberPlan, ...]:
-    """Those about whom nothing was decided by Clerk's word after all."""
-    decided = {member.twenty_user_id for member in decision.members} | {found.person for found in decision.findings}
-    return tuple(member for member in mending if not {member.twenty_user_id, member.email} & decided)
-
-
 def _with_another_admin(
     entry: TenantPlan, known: KnownMembers, decision: MemberDecision, link_admin: str | None
 ) -> TenantPlan:
-    """The stored admin left, was lowered, or is outside: somebody stands for the tenant, who may be the same person."""
+    """The stored admin left, was lowered, or is outside: choose an admin anew, who may be the same person."""
     lost = known.lost_admins.get(entry.tenant.database_name)
     replaced = link_admin is not None and link_admin in decision.replace_admin
     if not replaced and lost is None:
         return entry
     admin = known.another_admin(entry, None if replaced or lost is None else lost.clerk_user_id)
-    doubt = _doubt(admin, decision) if isinstance(admin, Admin) else None
-    if doubt:
-        admin = AdminUnknown(doubt.reason, doubt.message)
-    gone = lost.user_id if lost and lost.harmed else None
+    admin = _doubt(admin, decision) or admin
     if isinstance(admin, Admin):
-        changes = [ADD_ADMIN, CLEAR_ONBOARDING, *_proof(entry, [ADD_MEMBER])]
-        changes = list(dict.fromkeys([*_before_proof(entry), *changes]))
-        return replace(entry, admin=admin, lost_admin=link_admin, changes=tuple(changes))
-    if gone is None:
+        changes = [*_before_proof(entry), ADD_ADMIN, CLEAR_ONBOARDING, *_proof(entry, [ADD_MEMBER])]
+        return replace(entry, admin=admin, lost_admin=link_admin, changes=tuple(dict.fromkeys(changes)))
+    if lost is None or not lost.harmed:
         # the workspace has an admin of ours all the same
         return entry
-    entry = replace(entry, admin=admin, lost_admin=gone)
+    entry = replace(entry, admin=admin, lost_admin=lost.user_id)
     if known.goes_on_without(entry, admin):
         return entry
     unknown = is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message)
-    return replace(entry, changes=_before_proof(entry), conditions=_with(entry.conditions, unknown))
+    return replace(entry, changes=_before_proof(entry), conditions=with_newer(entry.conditions, unknown))
 
 
 _DOUBTS = frozenset({Reason.ACCOUNT_AMBIGUOUS, Reason.ACCOUNT_CLAIMED_TWICE})
 
 
 def _without_doubtful_admin(entry: TenantPlan, decision: MemberDecision) -> TenantPlan:
-    """Nobody is made admin while it is not certain which account is theirs."""
-    admin = entry.admin
-    if not isinstance(admin, Admin) or ADD_ADMIN not in entry.changes:
-        return entry
-    doubt = _doubt(admin, decision)
-    if doubt is None:
+    """We make no one admin while it is not certain which account is theirs."""
+    doubt = _doubt(entry.admin, decision)
+    if doubt is None or ADD_ADMIN not in entry.changes:
         return entry
     unknown = is_false(ConditionType.LOGIN_PROVED, doubt.reason, doubt.message)
     return replace(
         entry,
-        admin=AdminUnknown(doubt.reason, doubt.message),
+        admin=doubt,
         changes=tuple(c for c in entry.changes if c not in (ADD_ADMIN, PROVE_LOGIN)),
-        conditions=_with(entry.conditions, unknown),
+        conditions=with_newer(entry.conditions, unknown),
     )
 
 
-def _doubt(admin: Admin, decision: MemberDecision) -> Finding | None:
-    found = (known for known in decision.findings if known.reason in _DOUBTS and known.person == admin.email)
-    return next(found, None)
-
-
-def _with(conditions: tuple[Condition, ...], newer: Condition) -> tuple[Condition, ...]:
-    """One answer to each question."""
-    return (*(known for known in conditions if known.type is not newer.type), newer)
+def _doubt(admin: Admin | AdminUnknown, decision: MemberDecision) -> AdminUnknown | None:
+    for found in decision.findings:
+        if isinstance(admin, Admin) and found.reason in _DOUBTS and found.person == admin.email:
+            return AdminUnknown(found.reason, found.message)
+    return None
 
 
 def _without_admin_twice(member: MemberPlan, entry: TenantPlan) -> MemberPlan:
     """The admin joins in the first step, so that the second only links them."""
     admin = entry.admin
-    if not (isinstance(admin, Admin) and admin.clerk_user_id == member.clerk_user_id):
-        return member
-    if ADD_ADMIN not in entry.changes:
+    is_admin = isinstance(admin, Admin) and admin.clerk_user_id == member.clerk_user_id
+    if not is_admin or ADD_ADMIN not in entry.changes:
         return member
     left = tuple(change for change in member.changes if change != ADD_MEMBER)
     return replace(member, changes=left or (LINK_MEMBER,))
@@ -262,19 +250,16 @@ def _condition(
         # what was known before stands until Clerk can be read again
         return None if name in known.seen else is_unknown(type_, reason, message)
     if members:
-        count = len(members)
-        return is_false(
-            type_, Reason.WAITING, f"{count} member{'s' if count != 1 else ''} of it are to be set right by this run."
-        )
+        count = f"{len(members)} member{'s' if len(members) != 1 else ''}"
+        return is_false(type_, Reason.WAITING, f"{count} of it are to be set right by this run.")
     if match.organization_id is None:
-        return is_true(
-            type_, Reason.NO_ORGANIZATION, "The tenant has no Clerk organization, so only its admin is kept."
-        )
+        told = "The tenant has no Clerk organization, so only its admin is kept."
+        return is_true(type_, Reason.NO_ORGANIZATION, told)
     return synced(findings)
 
 
 def synced(findings: tuple[Finding, ...] | list[Finding]) -> Condition:
-    """MembersSynced: true when nobody lacks what is theirs; what is only reported stands in it, with its reason."""
+    """MembersSynced: true when no member lacks anything; what is only reported stands in it, with its reason."""
     if not findings:
         return _SYNCED
     order = list(Reason)
@@ -291,11 +276,11 @@ _UNPROVED: Final = "the account with this address was not made here and proves n
 
 
 def withdrawals(people: People, policy: MemberPolicy, desired: pd.DataFrame) -> dict[str, tuple[Withdrawal, ...]]:
-    """Database name → the invitations of ours that are to end. Nobody is missed in a reading that is not whole.
+    """Database name → the invitations of ours that are to end. An incomplete read ends none.
 
     Args:
         people: everything that is known; of the accounts of those who are invited, what they prove.
-        policy: what the operator decided; nobody is invited as more than its default role.
+        policy: what the operator decided; no one is invited as more than its default role.
         desired: rows of `members.with_target`.
     """
     ours = people.invitations[people.invitations["ours"].astype(bool)]
@@ -322,25 +307,22 @@ def _why(
     if any(_is_doubtful(row, people) for row in members):
         return _UNPROVED
     if invitation["role"] == ADMIN_ROLE or invitation["role"] != policy.default_role:
-        return f"it gives {_role(invitation['role'])} to whoever signs in, before anything is proved"
+        role = f"the role {invitation['role']}" if invitation["role"] else "a role that is no longer there"
+        return f"it gives {role} to whoever signs in, before anything is proved"
     return None
 
 
 def _is_doubtful(row: Mapping[str, Any], people: People) -> bool:
-    """Whoever got an invitation of ours had a password of their own: unchecked is no better than unproved then."""
+    """We invite people who have a password of their own: unchecked is no better than unproved then."""
     server, account = row["server"], row["account"]
     if (server, account) not in people.accounts.evidence:
         return False
     return people.accounts.of(server, account, row["clerk_user_id"]) is not Ownership.PROVED
 
 
-def _role(label: str | None) -> str:
-    return f"the role {label}" if label else "a role that is no longer there"
-
-
 @dataclass(frozen=True, slots=True)
 class HalfMember:
-    """A membership of one tenant's workspace with which nobody comes in, and the role that it has."""
+    """A membership of one tenant's workspace with which no one comes in, and the role that it has."""
 
     user_id: str
     email: str
@@ -349,14 +331,13 @@ class HalfMember:
 
 @dataclass(frozen=True, slots=True)
 class OurPeople:
-    """Whom of one tenant we look after without Clerk.
+    """The members of one tenant that we look after without Clerk.
 
     Args:
-        service: user ids of our own account on the server.
         admin_user_id: the stored admin of a tenant without an organization, else None.
         admin: the same person with a name, where the registry tells one.
-        taken_over: user ids of people of its hand-made workspace whom Clerk does not know.
-        default_role: label of the role of whoever has none.
+        taken_over: user ids of members of its workspace inserted by SQL that Clerk does not know.
+        default_role: label of the role for members who have none.
     """
 
     service: Collection[str]
@@ -369,10 +350,9 @@ class OurPeople:
 def half_members(
     places: Mapping[tuple[str, str], str], half: pd.DataFrame, members: pd.DataFrame
 ) -> dict[str, tuple[HalfMember, ...]]:
-    """Database name → memberships of its workspace with which nobody comes in.
+    """Database name → memberships of its workspace with which no one comes in.
 
     Args:
-        places: (server, workspace id) → database name.
         half, members: frames with the columns of `HALF_MEMBERS` and `TWENTY_MEMBERS`.
     """
     broken = half[half["record"].isin(BROKEN_RECORDS)]
@@ -388,7 +368,7 @@ def half_members(
 
 
 def to_mend(half: Sequence[HalfMember], ours: OurPeople) -> tuple[MemberPlan, ...]:
-    """Those of them whom we look after without Clerk, our own account first: it mends the others."""
+    """Those that we look after without Clerk, our own account first: it mends the others."""
     plans = [plan for member in half if (plan := _plan(member, ours)) is not None]
     return tuple(sorted(plans, key=lambda plan: (plan.twenty_user_id not in ours.service, plan.email)))
 
@@ -405,5 +385,4 @@ def _plan(member: HalfMember, ours: OurPeople) -> MemberPlan | None:
         role = member.role or ours.default_role
     else:
         return None
-    changes = (MEND_MEMBER,)
-    return MemberPlan(None, member.email, first, last, role, member.user_id, changes)
+    return MemberPlan(None, member.email, first, last, role, member.user_id, (MEND_MEMBER,))

@@ -1,6 +1,6 @@
 """Observed state and policy in, a plan per tenant out."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +20,7 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
 )
 from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.names import display_name, subdomains
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import Evidence, Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan
@@ -33,14 +34,13 @@ from provisioning_pipeline.steps.workspaces.changes import (
     CREATE_WORKSPACE,
     REJOIN_WORKSPACE,
 )
-from provisioning_pipeline.steps.workspaces.plan.admin import choose_admin
-from provisioning_pipeline.steps.workspaces.plan.names import candidates, display_name
+from provisioning_pipeline.steps.workspaces.plan.admins import choose_admin
 from provisioning_pipeline.steps.workspaces.plan.standing import Standing, moved_to, standing_of
 
 _CLEARED = is_true(
     ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_CLEARED, "No onboarding step was pending when a run last looked."
 )
-_WHOLE_CREATION = (CREATE_WORKSPACE, ACTIVATE_WORKSPACE)
+_DETECTED = ConditionType.DETECTED
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,14 @@ class Observed:
     """What planning looks at besides the detected tenants; the frames are those of `model.frames`.
 
     Args:
-        servers, workspaces, flags: frames.
         looks: database name → look into the tenant's own database, where it was worth one.
         service_users: server → user ids of our account there.
-        service_emails: server → the e-mail of our account there.
         service_access: frame; in which workspaces our account may do something.
         organizations: database name → its organization at Clerk, or why none can be told.
         holders, users: who may be admin, for the organizations of tenants that lack one.
-        member_links, taken_over: frame and rows; whose flags are looked at besides the admin's.
-        everyone: policy: everybody's flags are.
-        twenty_members: frame; who everybody is.
+        member_links, taken_over: frame and rows; whose flags we look at besides the admin's.
+        everyone: policy: those of all members are.
+        twenty_members: frame; who these are.
         registry_stores: the registry has a column for the workspace id.
         is_pending: whether a registry status is to become the ready one once its tenant is ready.
         admin_roles: the Clerk roles that make an admin, for people to read.
@@ -120,7 +118,7 @@ class Planner:
         self._flags, self._user_flags = _by_workspace_and_by_user(observed.flags)
         self._people = _people_with_flags(detected, observed)
         self._with_members = frozenset(observed.member_links["database_name"])
-        self._placement = Placement.over(
+        self._placement = Placement(
             observed.servers,
             (
                 str(found.link["server"])
@@ -155,30 +153,28 @@ class Planner:
     # --- a tenant without a workspace ---------------------------------------------------------------------------
 
     def _new(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
-        look = self._observed.looks.get(found.tenant.database_name)
+        name = found.tenant.database_name
+        look = self._observed.looks.get(name)
         if look and look.vanished:
-            return replace(
-                entry,
-                conditions=_with(
-                    entry.conditions,
-                    is_false(
-                        ConditionType.DETECTED,
-                        Reason.DATABASE_VANISHED,
-                        "The database was dropped while it was being looked at. If that was the tenant manager's "
-                        "own clean-up, it will be created again.",
-                    ),
-                ),
+            gone = is_false(
+                _DETECTED,
+                Reason.DATABASE_VANISHED,
+                "The database was dropped while it was being looked at. If that was the tenant manager's own clean-up, "
+                "it will be created again.",
             )
-        wanted = self._observed.old_names.get(found.tenant.database_name) or (
+            return replace(entry, conditions=_with(entry.conditions, gone))
+        wanted = self._observed.old_names.get(name) or (
             found.tenant.name if found.registry is not None else name_of(found.tenant.slug)
         )
-        named = display_name(wanted, found.tenant.slug, found.tenant.database_name)
+        called = display_name(wanted, found.tenant.slug, found.tenant.database_name)
         entry = replace(
             entry,
             adopt=found.adopt,
-            conditions=_with(entry.conditions, _present(found.tenant.database_name)),
-            tenant=replace(entry.tenant, name=named.text),
-            name_note=named.why,
+            conditions=_with(
+                entry.conditions, is_true(_DETECTED, Reason.DATABASE_PRESENT, f"Database {name} is on the cluster.")
+            ),
+            tenant=replace(entry.tenant, name=called.text),
+            name_note=called.why,
         )
         place = self._registered_workspace(found) or self._under_way(link) or self._placement.place(found.tenant)
         adopting = (ADOPT_DATABASE,) if found.adopt else ()
@@ -187,25 +183,24 @@ class Planner:
             return replace(entry, changes=adopting, server=None, conditions=_with(entry.conditions, waiting))
         known = place if isinstance(place, _Registered) else None
         server = known.server if known else str(place)
-        admin = self.admin(found, entry.tenant.clerk_org_id, server)
-        adding = (ADD_ADMIN,) if isinstance(admin, Admin) else ()
-        proving = (PROVE_LOGIN,) if isinstance(admin, Admin) else ()
+        admin = admin_of(self._observed, found, entry.tenant.clerk_org_id, server)
+        named = isinstance(admin, Admin)
         return replace(
             entry,
             changes=(
                 *adopting,
-                *((ADOPT_WORKSPACE,) if known else _WHOLE_CREATION),
-                *adding,
+                *((ADOPT_WORKSPACE,) if known else (CREATE_WORKSPACE, ACTIVATE_WORKSPACE)),
+                *((ADD_ADMIN,) if named else ()),
                 CLEAR_ONBOARDING,
                 STORE_LINK,
-                *proving,
+                *((PROVE_LOGIN,) if named else ()),
             ),
             server=server,
             workspace_id=known.workspace_id if known else None,
             renamed_from=known.renamed_from if known else None,
             subdomains=(known.subdomain,)
             if known
-            else candidates(
+            else subdomains(
                 found.tenant.slug, entry.tenant.name, found.tenant.database_name, restarts=link.get("restarts", 0)
             ),
             admin=admin,
@@ -224,10 +219,8 @@ class Planner:
     def _registered_workspace(self, found: Detected) -> "_Registered | NoPlace | None":
         """The workspace that the registry names although it is not linked to this tenant.
 
-        The ledger was lost, or the tenant's database was renamed: nobody has the old name any more, and the row went on
-        to name the workspace.
-
-        While a server cannot be read nobody knows whether the workspace is there, so nothing is made meanwhile.
+        The ledger was lost, or the tenant's database was renamed: no database has the old name any more, and the row
+        went on to name the workspace. While a server cannot be read, the workspace may be there, so nothing is made.
         """
         workspace_id = (found.registry or {}).get("workspace_id")
         if not workspace_id or workspace_id in self._linked:
@@ -283,8 +276,8 @@ class Planner:
         server, workspace_id = str(link["server"]), str(link["workspace_id"])
         unfinished = standing.unfinished
         admin_user = link.get("admin_user_id")
-        organization = entry.tenant.clerk_org_id
-        admin = (self._known_admin if admin_user else self.admin)(found, organization, server)
+        email = link.get("admin_email") if admin_user else None
+        admin = Admin(email, "", "") if email else admin_of(self._observed, found, entry.tenant.clerk_org_id, server)
         pending = self._pending(found.tenant.database_name, server, workspace_id, admin_user)
         changes: list[Change] = []
         if standing.rejoins:
@@ -295,11 +288,14 @@ class Planner:
             changes.append(ADD_ADMIN)
         if unfinished or standing.rejoins or pending or ADD_ADMIN in changes:
             changes.append(CLEAR_ONBOARDING)
-        behind = found.registry is not None and self._observed.is_pending(found.registry["status"])
-        if self._registry_is_behind(found, workspace_id) or (behind and link["login_proved"]):
+        row = found.registry
+        if row is not None and (
+            (self._observed.registry_stores and row["workspace_id"] != workspace_id)
+            or (link["login_proved"] and self._observed.is_pending(row["status"]))
+        ):
             changes.append(STORE_LINK)
         if (
-            (isinstance(admin, Admin) or self._goes_on_without(admin, found.tenant.database_name))
+            (isinstance(admin, Admin) or self.goes_on_without(entry, admin))
             and not standing.unpaid
             and (not link["login_proved"] or {ADD_ADMIN, CLEAR_ONBOARDING} & set(changes))
         ):
@@ -310,46 +306,33 @@ class Planner:
             admin=admin,
             conditions=_with(
                 entry.conditions,
-                *_existing_conditions(
-                    None if self._goes_on_without(admin, found.tenant.database_name) else admin, pending, standing
-                ),
+                *_existing_conditions(None if self.goes_on_without(entry, admin) else admin, pending, standing),
             ),
             pending=() if unfinished else pending,
         )
 
-    def _known_admin(self, found: Detected, organization: str | None, server: str) -> Admin | AdminUnknown:
-        email = (found.link or {}).get("admin_email")
-        return Admin(email, "", "") if email else self.admin(found, organization, server)
-
-    def _goes_on_without(self, admin: Admin | AdminUnknown, database_name: str) -> bool:
-        """Whoever could be admin has an account that proves nothing: the logins of the members prove the workspace."""
+    def goes_on_without(self, entry: TenantPlan, admin: Admin | AdminUnknown) -> bool:
+        """Whether the account of each possible admin proves nothing, so that members' logins prove the workspace."""
         return (
             isinstance(admin, AdminUnknown)
             and admin.reason is Reason.ACCOUNT_UNPROVEN
-            and database_name in self._with_members
+            and entry.tenant.database_name in self._with_members
         )
 
     def _pending(
         self, database_name: str, server: str, workspace_id: str, admin_user: str | None
     ) -> tuple[tuple[str, ...], ...]:
         """The pending steps of each person of ours who has any."""
-        of_workspace = self._flags.get((server, workspace_id), [])
+        of_workspace = self._flags[server, workspace_id]
         people = {*self._observed.service_users.get(server, ()), *self._people.get(database_name, ())}
         if admin_user:
             people.add(admin_user)
         pending = (
-            pending_for(person, workspace_id, of_workspace + self._user_flags.get((server, person), []))
+            pending_for(person, workspace_id, of_workspace + self._user_flags[server, person])
             for person in people
             if of_workspace or (server, person) in self._user_flags
         )
         return tuple(sorted(tuple(sorted(keys)) for keys in pending if keys))
-
-    def _registry_is_behind(self, found: Detected, workspace_id: str) -> bool:
-        return (
-            self._observed.registry_stores
-            and found.registry is not None
-            and found.registry["workspace_id"] != workspace_id
-        )
 
     def _server_trouble(self, server: str) -> Condition | None:
         row = self._servers.get(server)
@@ -363,14 +346,6 @@ class Planner:
             return is_unknown(ConditionType.WORKSPACE_READY, Reason(row["reason"]), str(row["message"]))
         return None
 
-    def goes_on_without(self, entry: TenantPlan, admin: Admin | AdminUnknown) -> bool:
-        """Whether its members prove its workspace while nobody can be admin."""
-        return self._goes_on_without(admin, entry.tenant.database_name)
-
-    def admin(self, found: Detected, organization: str | None, server: str) -> Admin | AdminUnknown:
-        """Who is to be its admin, by what Clerk and the registry say."""
-        return admin_of(self._observed, found, organization, server)
-
 
 def admin_of(
     observed: Observed, found: Detected, organization: str | None, server: str, before: str | None = None
@@ -380,7 +355,7 @@ def admin_of(
     ours = set(observed.service_emails.values())
 
     def stranger(email: str | None) -> str | None:
-        # our own account is in each workspace already, and no customer's admin, whoever asks for it
+        # our own account is in each workspace already, and no customer's admin
         return None if email and email.strip().lower() in ours else email
 
     return choose_admin(
@@ -398,12 +373,8 @@ def admin_of(
 
 
 def asked_admin(found: Detected) -> str | None:
-    """Whom the tenant manager named as admin over HTTP; from the registry where the ledger was lost."""
+    """The admin that the tenant manager named over HTTP; from the registry where the ledger was lost."""
     return (found.link or {}).get("asked_admin_email") or (found.registry or {}).get("twenty_admin_email")
-
-
-def _present(database_name: str) -> Condition:
-    return is_true(ConditionType.DETECTED, Reason.DATABASE_PRESENT, f"Database {database_name} is on the cluster.")
 
 
 def _existing_conditions(
@@ -411,16 +382,12 @@ def _existing_conditions(
 ) -> list[Condition]:
     if standing.unfinished:
         return [standing.condition]
-    conditions = [standing.condition]
-    conditions.append(
-        is_false(
-            ConditionType.ONBOARDING_COMPLETE,
-            Reason.STEPS_PENDING,
-            f"Onboarding steps are pending: {', '.join(sorted({key for keys in pending for key in keys}))}.",
-        )
-        if pending
-        else _CLEARED
-    )
+    onboarding = _CLEARED
+    if pending:
+        keys = ", ".join(sorted({key for keys in pending for key in keys}))
+        message = f"Onboarding steps are pending: {keys}."
+        onboarding = is_false(ConditionType.ONBOARDING_COMPLETE, Reason.STEPS_PENDING, message)
+    conditions = [standing.condition, onboarding]
     if isinstance(admin, AdminUnknown):
         conditions.append(is_false(ConditionType.LOGIN_PROVED, admin.reason, admin.message))
     elif standing.unpaid:
@@ -435,10 +402,7 @@ def _with(conditions: Sequence[Condition], *newer: Condition) -> tuple[Condition
 
 
 def _people_with_flags(detected: Sequence[Detected], observed: Observed) -> dict[str, set[str]]:
-    """Database name → our people there whom some onboarding row may concern; by policy everybody there.
-
-    That is who has rows of their own, and all people of a workspace that has rows as a whole.
-    """
+    """Database name → our members there, by policy all members, that have onboarding rows, or whose workspace has."""
     flags = observed.flags
     places = pd.DataFrame(
         [
@@ -455,24 +419,23 @@ def _people_with_flags(detected: Sequence[Detected], observed: Observed) -> dict
     if observed.everyone:
         members = observed.twenty_members.merge(places, on=["server", "workspace_id"])
         people.append(members.rename(columns={"user_id": "twenty_user_id"})[columns])
-    everybody = pd.concat(people, ignore_index=True)
+    everyone = pd.concat(people, ignore_index=True)
     wide = places.merge(flags[flags["user_id"].isna()][["server", "workspace_id"]], on=["server", "workspace_id"])
-    concerned = everybody["twenty_user_id"].isin(set(flags["user_id"].dropna())) | everybody["database_name"].isin(
+    concerned = everyone["twenty_user_id"].isin(set(flags["user_id"].dropna())) | everyone["database_name"].isin(
         set(wide["database_name"])
     )
-    rows = everybody[concerned]
+    rows = everyone[concerned]
     return {str(name): set(users) for name, users in rows.groupby("database_name")["twenty_user_id"]}
 
 
-_Flags = dict[tuple[str, str | None], list[Flag]]
+_Flags = defaultdict[tuple[str, str | None], list[Flag]]
 
 
 def _by_workspace_and_by_user(flags: pd.DataFrame) -> tuple[_Flags, _Flags]:
     """(server, workspace) → its rows, and (server, user) → the rows that a person has for all workspaces."""
-    of_workspaces: _Flags = {}
-    of_users: _Flags = {}
+    of_workspaces, of_users = _Flags(list), _Flags(list)
     for row in records(flags):
         flag = Flag(row["key"], row["user_id"], row["workspace_id"], row["value"])
         found, place = (of_workspaces, flag.workspace_id) if flag.workspace_id else (of_users, flag.user_id)
-        found.setdefault((row["server"], place), []).append(flag)
+        found[row["server"], place].append(flag)
     return of_workspaces, of_users

@@ -22,10 +22,9 @@ class Standing:
     """How a tenant's workspace stands.
 
     Args:
-        condition: WorkspaceReady as it is now.
         closed: nothing can be done in it through Twenty.
         unfinished: it waits for its activation, which this run makes.
-        unpaid: it is made, and nobody gets further than the bill: no login can be proved.
+        unpaid: it is made, and its members get no further than the bill: no login can be proved.
         rejoins: our account was removed from it and is invited again, so that it comes back by signing in.
         again_seconds: after how long it can be gone on with, where that is known.
     """
@@ -51,69 +50,56 @@ def standing_of(
     Args:
         row: of `WORKSPACES`, or None where the server knows no such workspace.
         access: our account's row of `SERVICE_ACCESS` there, or None where it is neither member nor invited.
-        slug: of the tenant.
-        account: the e-mail of our account.
     """
     if row is None or row["deleted"]:
-        return Standing(_gone(server, workspace_id, slug), closed=True)
+        text = (
+            f'Workspace {workspace_id} was deleted on Twenty server "{server}", and no call of Twenty\'s brings it '
+            f"back. Nothing is made in its place by itself: `provisioning restart {slug}` lets the next run make a new "
+            "one."
+        )
+        return Standing(_no(Reason.WORKSPACE_GONE, text), closed=True)
     status = row["activation_status"]
     if status == "ONGOING_CREATION" and (row["free_in"] or 0) > STALE_ACTIVATION.total_seconds() - ACTIVATING_SECONDS:
         begun = "Twenty is activating the workspace; this run waits for it and goes on."
         return Standing(is_false(_READY, Reason.WAITING, begun), unfinished=True)
     if status == "ONGOING_CREATION" and (row["free_in"] or 0) > 0:
-        return Standing(_under_way(row, workspace_id), closed=True, again_seconds=row["free_in"])
+        text = (
+            f"Twenty has begun to activate workspace {workspace_id}. If it was stopped at that, it takes the call "
+            f"again at {row['free_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; the first run after that makes it."
+        )
+        under_way = is_unknown(_READY, Reason.ACTIVATION_BUSY, text)
+        return Standing(under_way, closed=True, again_seconds=row["free_in"])
     if status in UNFINISHED:
         waits = "The workspace exists and waits for its activation; this run goes on with it."
-        return Standing(is_false(_READY, Reason.WAITING, waits), unfinished=True)
+        return Standing(_no(Reason.WAITING, waits), unfinished=True)
     if status not in ("ACTIVE", "CREATED"):
         text = f"Twenty says {status} of workspace {workspace_id}. Reactivate it in Twenty's admin panel."
-        return Standing(is_false(_READY, Reason.WORKSPACE_SUSPENDED, text), closed=True)
+        return Standing(_no(Reason.WORKSPACE_SUSPENDED, text), closed=True)
     if not row["has_metadata"]:
         text = (
             f"Workspace {workspace_id} says {status} but has no object metadata: it was not made by Twenty's own "
             "services and cannot be opened."
         )
-        return Standing(is_false(_READY, Reason.WORKSPACE_INCOMPLETE, text), closed=True)
-    return _with_access(access, workspace_id, account, status)
-
-
-def _with_access(access: Mapping[str, Any] | None, workspace_id: str, account: str, status: str) -> Standing:
+        return Standing(_no(Reason.WORKSPACE_INCOMPLETE, text), closed=True)
     if access is None or not (access["member"] or access["invited"]):
         return Standing(removed(workspace_id, account), closed=True)
     if access["kept_out"]:
         return Standing(kept_out(Reason(access["kept_out"]), workspace_id, account), closed=True)
     if not access["member"]:
         text = f"{account} was removed from the workspace and is invited again; this run comes back by signing in."
-        return Standing(is_false(_READY, Reason.WAITING, text), rejoins=True)
+        return Standing(_no(Reason.WAITING, text), rejoins=True)
     if not access["manages"]:
         return Standing(demoted(workspace_id, account, access["role"]), closed=True)
-    if status == "CREATED":
-        return Standing(unpaid(workspace_id), unpaid=True)
-    return Standing(ACTIVE)
+    return Standing(unpaid(workspace_id), unpaid=True) if status == "CREATED" else Standing(ACTIVE)
 
 
-def _gone(server: str, workspace_id: str, slug: str) -> Condition:
-    return is_false(
-        _READY,
-        Reason.WORKSPACE_GONE,
-        f'Workspace {workspace_id} was deleted on Twenty server "{server}", and no call of Twenty\'s brings it back. '
-        f"Nothing is made in its place by itself: `provisioning restart {slug}` lets the next run make a new one.",
-    )
-
-
-def _under_way(row: Mapping[str, Any], workspace_id: str) -> Condition:
-    return is_unknown(
-        _READY,
-        Reason.ACTIVATION_BUSY,
-        f"Twenty has begun to activate workspace {workspace_id}. If it was stopped at that, it takes the call again at "
-        f"{row['free_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; the first run after that makes it.",
-    )
+def _no(reason: Reason, text: str) -> Condition:
+    return is_false(_READY, reason, text)
 
 
 def unpaid(workspace_id: str) -> Condition:
     """The server asks for a subscription, and this workspace has none: people can join, and see the bill."""
-    return is_false(
-        _READY,
+    return _no(
         Reason.WORKSPACE_UNPAID,
         f"Workspace {workspace_id} is made and has no subscription (Twenty says CREATED), so that its members get no "
         "further than the bill. Twenty deletes it 7 days after its creation. Have the customer pay there.",
@@ -122,8 +108,7 @@ def unpaid(workspace_id: str) -> Condition:
 
 def removed(workspace_id: str, account: str) -> Condition:
     """Our account is outside."""
-    return is_false(
-        _READY,
+    return _no(
         Reason.SERVICE_ACCOUNT_REMOVED,
         f"The service account {account} is no member of workspace {workspace_id} any more, so that nothing can be done "
         "there. Have an admin of the workspace invite it as Admin (Settings > Members); the next run comes back by "
@@ -133,8 +118,7 @@ def removed(workspace_id: str, account: str) -> Condition:
 
 def demoted(workspace_id: str, account: str, role: str | None) -> Condition:
     """Our account is inside and may change nothing."""
-    return is_false(
-        _READY,
+    return _no(
         Reason.SERVICE_ACCOUNT_DEMOTED,
         f"The service account {account} is {f'only {role}' if role else 'without a role'} in workspace {workspace_id}, "
         "so that nothing can be done there. Have an admin of the workspace make it Admin again (Settings > Members); "
@@ -151,8 +135,7 @@ def kept_out(reason: Reason, workspace_id: str, account: str) -> Condition:
         else "enforces a second factor, which no program has. An admin of the workspace turns that off in Twenty "
         "(Settings > Security)"
     )
-    return is_false(
-        _READY,
+    return _no(
         reason,
         f"The service account {account} cannot sign in to workspace {workspace_id}, so that nothing can be done there: "
         f"it {setting}; the next run goes on.",

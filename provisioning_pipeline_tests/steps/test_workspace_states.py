@@ -111,6 +111,9 @@ def test_a_service_account_that_was_demoted_is_noticed_while_nothing_else_is_due
 
 
 def test_a_service_account_that_was_removed_comes_back_by_the_invitation_of_an_admin(world: World, acme: str) -> None:
+    # Twenty deletes an account with its last workspace
+    world.sandbox.add_tenant(f"{acme}-other", members=1)
+    world.apply(f"{acme}-other")
     service, customer = world.settings.servers[0].service_email, Customer(world, acme)
     customer.remove(service)
     assert any(line.startswith("! ServiceAccountRemoved") for line in told(world, acme))

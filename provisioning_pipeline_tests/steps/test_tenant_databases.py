@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace
@@ -348,6 +349,7 @@ def test_the_rows_that_were_removed_are_kept_whole(world: World) -> None:
 def cutting(world: World) -> Iterator[str]:
     """A tenant whose database loses our connection once the rows are written down and before they are deleted."""
     database, _ = old_tenant(world, "cut")
+    schema.migrate(world.sandbox.registry_url)
     with connect(world, REGISTRY_DATABASE) as ledger:
         ledger.execute(
             """

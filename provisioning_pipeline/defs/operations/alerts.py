@@ -23,7 +23,7 @@ from provisioning_pipeline.report.alert import (
     Alert,
     FailedCheck,
     FailedRun,
-    Told,
+    Reported,
     is_reminder_due,
     news_of_checks,
     of_run,
@@ -68,7 +68,7 @@ def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
     if _was_told_today(context.instance, run, causes):
         return dg.SkipReason(f"Run {run_id} of {job} failed like one of today's that was told already.")
     _post(settings.alert_webhook_url, of_run(FailedRun(job, run_id, causes), _lines(settings), settings.dagster_url))
-    return dg.SkipReason(f"Told that run {run_id} of {job} failed.")
+    return dg.SkipReason(f"Reported that run {run_id} of {job} failed.")
 
 
 @dg.sensor(
@@ -97,7 +97,7 @@ def check_failed_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     if alert is not None:
         _post(settings.alert_webhook_url, alert)
     context.update_cursor(json.dumps({"seen": numbers, "told": asdict(told)}))
-    return dg.SkipReason(f"Told: {alert.headline}." if alert else f"{len(failed)} checks fail; people know.")
+    return dg.SkipReason(f"Reported: {alert.headline}." if alert else f"{len(failed)} checks fail; people know.")
 
 
 def _settings() -> Settings:
@@ -256,10 +256,10 @@ def _failed(name: str, description: str, evaluation: dg.AssetCheckEvaluation, ru
     )
 
 
-def _cursor(text: str | None) -> tuple[dict[str, int], Told]:
+def _cursor(text: str | None) -> tuple[dict[str, int], Reported]:
     """The evaluations that were seen and what was told; nothing when there is no cursor, or one of another version."""
     try:
         found = json.loads(text or "{}")
-        return dict(found.get("seen", {})), Told(**found.get("told", {}))
+        return dict(found.get("seen", {})), Reported(**found.get("told", {}))
     except (ValueError, TypeError, AttributeError):
-        return {}, Told()
+        return {}, Reported()

@@ -296,7 +296,7 @@ def status(
     from provisioning_pipeline.report.timeline_page import Timeline
     from provisioning_pipeline.run.conclude import tenants as read
     from provisioning_pipeline.run.connections import connect
-    from provisioning_pipeline.views.cut_runs import cut_since_last_finished
+    from provisioning_pipeline.views.fleet import cut_since_last_finished
     from provisioning_pipeline.views.shut_out import told_shut_out
     from provisioning_pipeline.views.tenant_timeline import timelines
 

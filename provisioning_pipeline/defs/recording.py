@@ -1,12 +1,54 @@
-"""How an op records the result of an asset's check."""
+"""How assets and checks show what was found, and how an op records a check's result."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import dagster as dg
 
+from provisioning_pipeline.report import markdown
 
-def evaluation(asset: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """The result as an event of that asset, for an op to yield."""
+MOST_LISTED = 50
+
+
+class About(TypedDict):
+    """What every asset of a capability says of itself."""
+
+    group_name: str
+    owners: Sequence[str]
+    tags: Mapping[str, str]
+
+
+def about(capability: str) -> About:
+    """For the assets of this capability."""
+    return {"group_name": capability, "owners": ["team:platform"], "tags": {"capability": capability}}
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = MOST_LISTED, rest: str = ".", none: str = "None."
+) -> dg.MarkdownMetadataValue:
+    """A table of at most so many rows, with how many more there are; `none` where there is no row."""
+    return dg.MetadataValue.md(markdown.table(head, rows, most=most, rest=rest) or none)
+
+
+def check_result(
+    asset: str,
+    name: str,
+    *,
+    passed: bool,
+    metadata: dict[str, Any],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+) -> dg.AssetCheckResult:
+    """The result of the check of this name of an asset."""
+    return dg.AssetCheckResult(
+        asset_key=dg.AssetKey(asset), check_name=name, passed=passed, severity=severity, metadata=metadata
+    )
+
+
+def evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """The result as an event, for an op to yield."""
+    assert result.asset_key is not None
     return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(asset),
+        asset_key=result.asset_key,
         check_name=str(result.check_name),
         passed=result.passed,
         severity=result.severity,

@@ -180,7 +180,7 @@ class OnboardingNow:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldProof:
+class LoginProof:
     """What the last real login of one member saw. `status` is COMPLETED, another status, or why there was none."""
 
     slug: str
@@ -205,12 +205,12 @@ class LoginProofs:
         now: by the clock of the ledger's database.
     """
 
-    proofs: tuple[ToldProof, ...]
+    proofs: tuple[LoginProof, ...]
     unproved: tuple[str, ...]
     now: datetime
 
     @property
-    def oldest_of_admin(self) -> ToldProof | None:
+    def oldest_of_admin(self) -> LoginProof | None:
         """The admin whose proof is the oldest."""
         return min((proof for proof in self.proofs if proof.admin), key=lambda proof: proof.proved_at, default=None)
 
@@ -273,14 +273,14 @@ async def login_proofs(connections: Connections) -> LoginProofs:
     admins = {(row["database_name"], row["admin_user_id"]) for row in tenants if row["admin_user_id"]}
     slugs = {row["database_name"]: str(row["slug"]) for row in tenants}
     ours = admins | people
-    told = [
-        ToldProof(slugs[proof.database_name], proof.email, proof.status, proof.proved_at, _key(proof) in admins)
+    ours_proved = [
+        LoginProof(slugs[proof.database_name], proof.email, proof.status, proof.proved_at, _key(proof) in admins)
         for proof in proofs
         if proof.database_name in slugs and proof.proved_at and _key(proof) in ours
     ]
     proved = {_key(proof) for proof in proofs}
     return LoginProofs(
-        proofs=tuple(sorted(told, key=lambda proof: (proof.slug, proof.email))),
+        proofs=tuple(sorted(ours_proved, key=lambda proof: (proof.slug, proof.email))),
         unproved=tuple(sorted(slugs[name] for name, user in admins if (name, user) not in proved)),
         now=now,
     )

@@ -21,16 +21,16 @@ from provisioning_pipeline.steps.workspaces.changes import (
     ADOPT_WORKSPACE,
     CREATE_WORKSPACE,
 )
+from provisioning_pipeline.views.fleet import every_server
 from provisioning_pipeline.views.onboarding_tables import (
+    LoginProof,
     LoginProofs,
     OnboardingAfter,
     PendingRow,
-    ToldProof,
     counted,
     onboarding_after,
     onboarding_part,
 )
-from provisioning_pipeline.views.servers import every_server
 from provisioning_pipeline_tests.undoing import Site
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -114,8 +114,8 @@ def test_rows_are_counted_by_server_step_level_and_whose_they_are_the_most_first
 
 
 def test_the_oldest_proof_of_an_admin_is_not_that_of_a_member() -> None:
-    def proof(slug: str, hours: int, *, admin: bool) -> ToldProof:
-        return ToldProof(slug, f"x@{slug}.example", "COMPLETED", NOW - timedelta(hours=hours), admin)
+    def proof(slug: str, hours: int, *, admin: bool) -> LoginProof:
+        return LoginProof(slug, f"x@{slug}.example", "COMPLETED", NOW - timedelta(hours=hours), admin)
 
     proofs = (proof("acme", 1, admin=True), proof("zeta", 2, admin=True), proof("acme", 9, admin=False))
 

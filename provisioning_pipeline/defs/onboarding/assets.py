@@ -2,36 +2,29 @@
 records them too."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
-from provisioning_pipeline.defs.members.assets import twenty_members
+from provisioning_pipeline.defs.members import twenty_members
+from provisioning_pipeline.defs.recording import about, table
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.views.onboarding_tables import OnboardingNow, counted
 
-GROUP = "onboarding"
-OWNERS = ["team:platform"]
-TAGS = {"capability": "onboarding"}
-_MOST_LISTED = 50
-
+_ONBOARDING = about("onboarding")
+_WHOSE = {True: "ours", False: "others"}
 
 onboarding_flags = dg.AssetSpec(
     "onboarding_flags",
-    group_name=GROUP,
-    owners=OWNERS,
+    **_ONBOARDING,
     kinds={"postgres"},
-    tags=TAGS,
-    description="Every row of every Twenty server that holds a step of the wizard as pending, and whom it concerns; "
-    "and what the last looks into the tenants' own databases told.",
+    description="Every row of every Twenty server that holds a step of the wizard as pending, with its user; and "
+    "what the last inspections of the tenants' own databases found.",
 )
 onboarding_status = dg.AssetSpec(
     "onboarding_status",
-    group_name=GROUP,
-    owners=OWNERS,
+    **_ONBOARDING,
     kinds={"postgres"},
-    tags=TAGS,
     deps=[onboarding_flags, twenty_members],
     description="What every member of the tenants' workspaces would see on opening them, as Twenty's rows say it; the "
     "service account is one of them.",
@@ -40,25 +33,25 @@ onboarding_status = dg.AssetSpec(
 
 def flags_metadata(found: OnboardingNow) -> dict[str, Any]:
     """What to show of the pending rows."""
-    counts = [(server, key, level, _whose(ours=ours), str(n)) for server, key, level, ours, n in counted(found.pending)]
+    counts = [(server, key, level, _WHOSE[ours], str(n)) for server, key, level, ours, n in counted(found.pending)]
     rows = [
         (
             row.server,
             row.slug or "",
             row.key,
             row.level,
-            row.email or row.user_id or "everybody",
+            row.email or row.user_id or "every user",
             row.workspace_id or "every workspace",
-            _whose(ours=row.ours),
+            _WHOSE[row.ours],
         )
         for row in sorted(found.pending, key=lambda row: (not row.ours, row.server, row.slug or "", row.key))
     ]
     return {
         "dagster/row_count": len(found.pending),
         "of_ours": sum(row.ours for row in found.pending),
-        "counts": _table(("server", "step", "level", "whose", "rows"), counts),
-        "rows": _table(("server", "tenant", "step", "level", "user", "workspace", "whose"), rows),
-        "not_read": _not_read(found),
+        "counts": table(("server", "step", "level", "whose", "rows"), counts),
+        "rows": table(("server", "tenant", "step", "level", "user", "workspace", "whose"), rows),
+        "not_read": not_read(found),
         "databases": _databases(found),
     }
 
@@ -66,13 +59,13 @@ def flags_metadata(found: OnboardingNow) -> dict[str, Any]:
 def status_metadata(found: OnboardingNow) -> dict[str, Any]:
     """What to show of what members would see."""
     counts = sorted(found.statuses.items(), key=lambda item: (-item[1], item[0]))
-    rows = [(one.slug, one.person, one.status, ", ".join(one.keys), _whose(ours=one.ours)) for one in found.shown]
+    rows = [(one.slug, one.person, one.status, ", ".join(one.keys), _WHOSE[one.ours]) for one in found.shown]
     return {
         "dagster/row_count": sum(found.statuses.values()),
         "not_completed": len(found.shown),
-        "statuses": _table(("status", "members"), [(status, str(count)) for status, count in counts]),
-        "who": _table(("tenant", "member", "status", "pending steps", "whose"), rows),
-        "not_read": _not_read(found),
+        "statuses": table(("status", "members"), [(status, str(count)) for status, count in counts]),
+        "who": table(("tenant", "member", "status", "pending steps", "whose"), rows),
+        "not_read": not_read(found),
     }
 
 
@@ -81,18 +74,10 @@ def _databases(found: OnboardingNow) -> dg.MarkdownMetadataValue:
     reasons = Counter(str(database.reason) for database in found.databases).most_common()
     counts = markdown.table(("reason", "databases"), [(reason, str(count)) for reason, count in reasons])
     rows = [(database.slug, database.reason, database.message) for database in found.databases]
-    listed = _table(("tenant", "reason", "what was found"), rows)
+    listed = table(("tenant", "reason", "what was found"), rows)
     return dg.MetadataValue.md(f"{counts}\n\n{listed.value}") if rows else listed
 
 
-def _whose(*, ours: bool) -> str:
-    return "ours" if ours else "others"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.MarkdownMetadataValue:
-    more = f"\n\n…and {len(rows) - _MOST_LISTED} more." if len(rows) > _MOST_LISTED else ""
-    return dg.MetadataValue.md(markdown.table(head, rows[:_MOST_LISTED]) + more if rows else "None.")
-
-
-def _not_read(found: OnboardingNow) -> str:
+def not_read(found: OnboardingNow) -> str:
+    """Why which servers could not be read."""
     return " ".join(found.unread.values()) or "None."

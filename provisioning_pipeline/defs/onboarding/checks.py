@@ -1,28 +1,32 @@
-"""What should be true of onboarding after a reconciliation."""
+"""What should be true of onboarding after a reconciliation, and what a run records of it."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
-from provisioning_pipeline.defs.onboarding.assets import onboarding_flags, onboarding_status
+from provisioning_pipeline.defs.onboarding.assets import (
+    flags_metadata,
+    not_read,
+    onboarding_flags,
+    onboarding_status,
+    status_metadata,
+)
+from provisioning_pipeline.defs.recording import check_result, evaluation, table
 from provisioning_pipeline.defs.resources import Systems
-from provisioning_pipeline.report import markdown
-from provisioning_pipeline.views.onboarding_tables import LoginProofs, OnboardingNow
-
-_MOST_LISTED = 50
-
+from provisioning_pipeline.views.onboarding_tables import LoginProofs, OnboardingAfter, OnboardingNow
 
 no_pending_onboarding = dg.AssetCheckSpec(
     "no_pending_onboarding",
     asset=onboarding_flags.key,
-    description="No step of the wizard is pending for anybody of ours, in a tenant's workspace or in its own database.",
+    description="No step of the wizard is pending for members of ours, in a tenant's workspace or its own database.",
 )
 
 
 @dg.asset_check(
     asset=onboarding_status.key,
-    description="The last real login of every admin and of whoever else was looked at read COMPLETED.",
+    description="The last real login of every admin, and of each other member who was checked, read COMPLETED.",
 )
 def login_proved(systems: Systems) -> dg.AssetCheckResult:
     """Passes when every stored proof is good and every admin has one."""
@@ -32,26 +36,23 @@ def login_proved(systems: Systems) -> dg.AssetCheckResult:
 
 
 def pending_result(found: OnboardingNow) -> dg.AssetCheckResult:
-    """The check over what is pending: it passes when every server was read and nothing is pending for people of ours,
+    """The check over what is pending: it passes when every server was read and nothing is pending for members of ours,
     there or in tenants' databases."""
     ours = [one for one in found.shown if one.ours and one.keys]
-    rows = [(one.slug, one.person, ", ".join(one.keys)) for one in ours[:_MOST_LISTED]]
     databases = [(database.slug, database.message) for database in found.databases if database.has_rows]
-    return dg.AssetCheckResult(
-        check_name="no_pending_onboarding",
+    return check_result(
+        "onboarding_flags",
+        "no_pending_onboarding",
         passed=not (ours or databases or found.unread),
-        severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "members": len(ours),
             "tenants": len({one.slug for one in ours}),
-            "who": dg.MetadataValue.md(
-                markdown.table(("tenant", "member", "pending steps"), rows) if rows else "Nobody."
+            "who": table(
+                ("tenant", "member", "pending steps"), [(one.slug, one.person, ", ".join(one.keys)) for one in ours]
             ),
             "databases_with_rows": len(databases),
-            "databases": dg.MetadataValue.md(
-                markdown.table(("tenant", "what was found"), databases[:_MOST_LISTED]) if databases else "None."
-            ),
-            "not_read": " ".join(found.unread.values()) or "None.",
+            "databases": table(("tenant", "what was found"), databases),
+            "not_read": not_read(found),
         },
     )
 
@@ -60,32 +61,35 @@ def proved_result(found: LoginProofs) -> dg.AssetCheckResult:
     """The check over the proofs of logins."""
     failed = [proof for proof in found.proofs if not proof.completed]
     rows = [(proof.slug, proof.email, proof.status, _age(proof.proved_at, found.now)) for proof in failed]
-    rows += [(slug, "its admin", "never looked at", "") for slug in found.unproved]
+    rows += [(slug, "its admin", "never checked", "") for slug in found.unproved]
     oldest = found.oldest_of_admin
-    age: dict[str, Any] = (
-        {
+    age: dict[str, Any] = {"oldest_admin_proof": "None."}
+    if oldest:
+        age = {
             "oldest_admin_proof": f"{_age(oldest.proved_at, found.now)}, of tenant {oldest.slug}",
             "oldest_admin_proof_hours": round((found.now - oldest.proved_at).total_seconds() / 3600, 2),
         }
-        if oldest
-        else {"oldest_admin_proof": "None."}
-    )
-    return dg.AssetCheckResult(
-        check_name="login_proved",
+    return check_result(
+        "onboarding_status",
+        "login_proved",
         passed=not rows,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
             "proofs": len(found.proofs),
             "failed": len(failed),
             "admins_without_proof": len(found.unproved),
-            "who": dg.MetadataValue.md(
-                markdown.table(("tenant", "person", "what they saw", "when"), rows[:_MOST_LISTED])
-                if rows
-                else "Nobody."
-            ),
+            "who": table(("tenant", "person", "what they saw", "when"), rows),
             **age,
         },
     )
+
+
+def onboarding_recorded(found: OnboardingAfter) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """The assets about onboarding, then the results of their checks, for an op of a run over all tenants to yield."""
+    yield dg.AssetMaterialization("onboarding_flags", metadata=flags_metadata(found.now))
+    yield dg.AssetMaterialization("onboarding_status", metadata=status_metadata(found.now))
+    yield evaluation(pending_result(found.now))
+    yield evaluation(proved_result(found.proofs))
 
 
 def _age(at: datetime, now: datetime) -> str:

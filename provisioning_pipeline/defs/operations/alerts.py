@@ -13,9 +13,9 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from pydantic import SecretStr
 
 from provisioning_pipeline.defs.automation import SENSORS
-from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
-from provisioning_pipeline.defs.operations.jobs import prune_history
-from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
+from provisioning_pipeline.defs.onboarding.ops import repair_onboarding_by_hand, verify
+from provisioning_pipeline.defs.operations.pruning import prune_history
+from provisioning_pipeline.defs.provisioning.ops import reconcile_tenants
 from provisioning_pipeline.defs.runs import Place, place_of_run, place_of_sensor
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.fault import Fault, RunFault

@@ -1,4 +1,4 @@
-"""The ops of a reconciliation: detect_tenants → provision_workspaces → backfill_members → … → report."""
+"""A reconciliation, its job and ops: detect_tenants → provision_workspaces → backfill_members → … → report."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,10 +9,15 @@ import dagster as dg
 from pydantic import Field
 
 from provisioning_pipeline.clients.files import NotWritten
-from provisioning_pipeline.defs.members.recording import recorded
-from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
-from provisioning_pipeline.defs.provisioning.progress import Failed, log_progress, log_settled, who_got_through
-from provisioning_pipeline.defs.provisioning.recording import history_recorded
+from provisioning_pipeline.defs.members import members_recorded
+from provisioning_pipeline.defs.onboarding.checks import onboarding_recorded
+from provisioning_pipeline.defs.provisioning.recording import (
+    Failed,
+    history_recorded,
+    log_progress,
+    log_settled,
+    who_got_through,
+)
 from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
 from provisioning_pipeline.defs.resources import Systems
@@ -301,7 +306,7 @@ def report_reconciliation(
     if isinstance(fleet, Fault):
         raise dg.Failure(str(fleet), allow_retries=False)
     if whole and fleet:
-        yield from recorded(whole, fleet.people)
+        yield from members_recorded(whole, fleet.members)
         yield from onboarding_recorded(fleet.onboarding)
         yield from fleet_recorded(files, fleet.health, fleet.events)
     # those that went first on their server are in no chunk
@@ -341,3 +346,18 @@ def _fail_beyond_threshold(totals: Totals, worked_on: int, threshold: float) -> 
 def trigger_of(context: dg.OpExecutionContext) -> str:
     """Who launched the run; without a word it was a person."""
     return context.run.tags.get(TRIGGER_TAG, "operator")
+
+
+@dg.job(
+    name="reconcile_tenants",
+    description="Detect tenant databases, give each a ready Twenty workspace, prove it by a real login, and report. "
+    "Level-triggered: running it again does only what is still to be done.",
+    # a sensor, a schedule and the tenant manager say who they are; without a word it was a person
+    tags={"capability": "provisioning", TRIGGER_TAG: "operator"},
+)
+def reconcile_tenants() -> None:
+    """detect → provision → members → onboard → verify per tenant, then one report."""
+    chunks, facts = detect_tenants()
+    for take in STEP_OPS.values():
+        chunks = chunks.map(take)
+    report_reconciliation(facts, chunks.collect())

@@ -1,8 +1,6 @@
 """What should be true of a fleet after a reconciliation."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
 import dagster as dg
 
@@ -12,20 +10,19 @@ from provisioning_pipeline.defs.reconciliation.assets import (
     reconciliation_report,
     tenant_inventory,
 )
+from provisioning_pipeline.defs.recording import check_result, table
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.views.health import CleanUp, Freshness, HarmDone, Leftover
 
-_MOST_LISTED = 50
-
 
 @dg.asset_check(
     asset=tenant_inventory.key,
-    description="No tenant needs anybody: each is ready, or set aside on purpose.",
+    description="Every tenant is either ready or deliberately excluded.",
 )
 def all_tenants_are_ready(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when no tenant is unwell."""
+    """Passes when every tenant is ready or excluded."""
     from provisioning_pipeline.run.conclude import tenants
 
     return ready_result(systems.read(lambda connections: tenants(connections.ledger)))
@@ -33,10 +30,10 @@ def all_tenants_are_ready(systems: Systems) -> dg.AssetCheckResult:
 
 @dg.asset_check(
     asset=reconciliation_plan.key,
-    description="Every difference that runs found was set right: no tenant with drift is left unwell.",
+    description="Every difference that runs found was set right: no tenant with drift is left not ready.",
 )
 def no_drift_is_left(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when no unwell tenant is left whose last difference nobody set right."""
+    """Passes when every tenant that is not ready had its last difference set right."""
     from provisioning_pipeline.views.health import leftover_now
 
     return drift_result(systems.read(leftover_now))
@@ -77,36 +74,38 @@ def ready_result(lines: Sequence[TenantLine]) -> dg.AssetCheckResult:
     """The check over these tenants."""
     unwell = [line for line in lines if line.state == "unwell"]
     if not lines:
-        return _never("all_tenants_are_ready")
-    return _result(
+        return _never("tenant_inventory", "all_tenants_are_ready")
+    return check_result(
+        "tenant_inventory",
         "all_tenants_are_ready",
         passed=not unwell,
         metadata={
             "unwell_tenants": len(unwell),
-            "who": dg.MetadataValue.md(markdown.unwell_table(unwell) if unwell else "Nobody."),
+            "who": dg.MetadataValue.md(markdown.unwell_table(unwell) or "None."),
         },
     )
 
 
 def drift_result(left: Sequence[Leftover] | None) -> dg.AssetCheckResult:
-    """The check over tenants whose drift is left; None: nobody knows."""
+    """The check over tenants whose drift is left; None: no run over all tenants has finished."""
     if left is None:
-        return _never("no_drift_is_left")
-    rows = [(one.slug, one.cause, one.detail, str(one.reason)) for one in left[:_MOST_LISTED]]
-    head = ("tenant", "cause", "what differed", "why it is left")
-    return _result(
+        return _never("reconciliation_plan", "no_drift_is_left")
+    rows = [(one.slug, one.cause, one.detail, str(one.reason)) for one in left]
+    return check_result(
+        "reconciliation_plan",
         "no_drift_is_left",
         passed=not left,
-        metadata={"drift_left": len(left), "who": dg.MetadataValue.md(markdown.table(head, rows) if rows else "None.")},
+        metadata={"drift_left": len(left), "who": table(("tenant", "cause", "what differed", "why it is left"), rows)},
     )
 
 
 def harm_result(harm: HarmDone | None) -> dg.AssetCheckResult:
-    """The check over what was taken away; None: nobody knows."""
+    """The check over what was taken away; None: no run over all tenants has finished."""
     if harm is None:
-        return _never("harm_budget_is_respected")
+        return _never("reconciliation_outcomes", "harm_budget_is_respected")
     over = harm.done > harm.allowed and not harm.approved
-    return _result(
+    return check_result(
+        "reconciliation_outcomes",
         "harm_budget_is_respected",
         passed=not over and not harm.waiting and not harm.registry_doubt,
         severity=dg.AssetCheckSeverity.ERROR if over else dg.AssetCheckSeverity.WARN,
@@ -125,48 +124,33 @@ def clean_up_result(found: CleanUp) -> dg.AssetCheckResult:
 
     A server that cannot be read may hold some.
     """
-    rows = [(one.slug, one.workspace_id, f"{one.created_at:%Y-%m-%d %H:%M}") for one in found.near[:_MOST_LISTED]]
-    return _result(
+    rows = [(one.slug, one.workspace_id, f"{one.created_at:%Y-%m-%d %H:%M}") for one in found.near]
+    return check_result(
+        "tenant_inventory",
         "clean_up_is_not_near",
         passed=not (found.near or found.unread),
         metadata={
             "workspaces": len(found.near),
             "servers_not_read": ", ".join(found.unread) or "None.",
-            "which": dg.MetadataValue.md(markdown.table(("tenant", "workspace", "created"), rows) if rows else "None."),
+            "which": table(("tenant", "workspace", "created"), rows),
         },
     )
 
 
 def fresh_result(fresh: Freshness) -> dg.AssetCheckResult:
     """The check over the age of the last whole run."""
-    hours = _hours(fresh.now, fresh.finished_at)
-    return _result(
+    hours, last = -1.0, "None has finished yet: launch reconcile_tenants."
+    if fresh.finished_at:
+        hours = (fresh.now - fresh.finished_at).total_seconds() / 3600
+        last = f"{fresh.finished_at:%Y-%m-%d %H:%M UTC}"
+    return check_result(
+        "reconciliation_report",
         "report_is_fresh",
-        passed=hours is not None and hours <= fresh.most_hours,
-        metadata={
-            "hours": -1.0 if hours is None else round(hours, 2),
-            "allowed_hours": fresh.most_hours,
-            "last_whole_run": "None has finished yet: launch reconcile_tenants."
-            if fresh.finished_at is None
-            else f"{fresh.finished_at:%Y-%m-%d %H:%M UTC}",
-        },
+        passed=fresh.finished_at is not None and hours <= fresh.most_hours,
+        metadata={"hours": round(hours, 2), "allowed_hours": fresh.most_hours, "last_whole_run": last},
     )
 
 
-def _never(name: str) -> dg.AssetCheckResult:
-    told = "No run over all tenants has finished yet: launch reconcile_tenants."
-    return _result(name, passed=False, metadata={"nothing_is_known": told})
-
-
-def _hours(now: datetime, then: datetime | None) -> float | None:
-    return None if then is None else (now - then).total_seconds() / 3600
-
-
-def _result(
-    name: str,
-    *,
-    passed: bool,
-    metadata: dict[str, Any],
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, metadata=metadata)
+def _never(asset: str, name: str) -> dg.AssetCheckResult:
+    known = {"nothing_is_known": "No run over all tenants has finished yet: launch reconcile_tenants."}
+    return check_result(asset, name, passed=False, metadata=known)

@@ -91,13 +91,13 @@ def run_recorded(files: Files, settings: Settings, summary: Summary, report: Pat
     if report:
         shown = metadata.of_report(summary, str(report), settings.api_url)
         yield dg.AssetMaterialization("reconciliation_report", metadata=shown)
-    yield evaluation("tenant_inventory", checks.ready_result(summary.tenants))
+    yield evaluation(checks.ready_result(summary.tenants))
 
 
 def fleet_recorded(files: Files, health: Health, events: Mapping[str, Sequence[Event]]) -> Recorded:
     """What only a run over all tenants can say: what is left in one part tells nothing of the rest."""
     yield files.record(tables.TIMELINE, tables.timeline(events), {})
-    yield evaluation("reconciliation_plan", checks.drift_result(health.left))
-    yield evaluation("reconciliation_outcomes", checks.harm_result(health.harm))
-    yield evaluation("tenant_inventory", checks.clean_up_result(health.clean_up))
-    yield evaluation("reconciliation_report", checks.fresh_result(health.fresh))
+    yield evaluation(checks.drift_result(health.left))
+    yield evaluation(checks.harm_result(health.harm))
+    yield evaluation(checks.clean_up_result(health.clean_up))
+    yield evaluation(checks.fresh_result(health.fresh))

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.transport import Effect
@@ -17,17 +17,51 @@ from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.contract import CrashPoint
-from provisioning_pipeline.tasks.certify.bench import Bench, Person
+from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.certify.clean import delete_workspace
 from provisioning_pipeline.tasks.certify.killed import Call, Cut, Ran, run
-from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, email, subdomain
-from provisioning_pipeline.tasks.certify.trial import Trial, Unseen
+from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, Trial, Unseen, email, subdomain
 
 _ACTIVATION = operations.ACTIVATE_WORKSPACE.name
 _CREATION = operations.SIGN_UP_IN_NEW_WORKSPACE.name
 _REMOVAL = operations.DELETE_USER_FROM_WORKSPACE.name
 _WRITES = frozenset({Effect.WRITE, Effect.CREATE})
 State = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person in the organization of the tenant."""
+
+    email: str
+    first_name: str
+    last_name: str
+    admin: bool
+
+
+class Bench(Protocol):
+    """Where a tenant's life is tried: registry, ledger, tenant database and Clerk to throw away, on this machine.
+
+    The command line hands in one: only it may use the sandbox. Each method returns once its effect is there.
+    """
+
+    def settings(self, *, members_gone: str) -> Settings:
+        """Settings that lead to these systems and to the server on trial alone; everything else as by default."""
+
+    def begin(self, slug: str, name: str, people: tuple[Person, ...]) -> None:
+        """One new tenant with its organization, and an empty ledger: nothing is left of what was before."""
+
+    def save(self) -> None:
+        """Remember registry, ledger and organization as they are, in place of what was remembered before."""
+
+    def restore(self) -> None:
+        """Put back what was remembered."""
+
+    def leave(self, email: str) -> None:
+        """A person leaves the organization."""
+
+    def workspace_at_clerk(self) -> str | None:
+        """The workspace id in the organization's public metadata."""
 
 
 class LifeFailed(Exception):

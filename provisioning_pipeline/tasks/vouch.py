@@ -14,7 +14,7 @@ from provisioning_pipeline.views.shut_out import ShutOut, shut_out
 
 
 class NoSuchAccount(RunFault):
-    """There is no one to vouch for: no account has that address, or it is not clear which is meant."""
+    """There is no account to vouch for: none has that address, or it is not clear which is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,12 @@ async def vouch(settings: Settings, email: str, *, server: str | None, by: str, 
         raise NoSuchAccount(f"No Twenty server is called {server!r}; the settings have {names}.")
     await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
     async with connect(settings, dry_run=False) as connections:
-        found: list[Given] = []
-        for name, database in connections.twenty_databases.items():
-            if server not in (None, name):
-                continue
-            ids = [user for user, _ in await database.users([address])]
-            found += [
-                Given(name, row["user_id"], row["email"], row["created_at"], row["verified"])
-                for row in await database.account_facts(ids)
-            ]
+        found = [
+            Given(name, row["user_id"], row["email"], row["created_at"], row["verified"])
+            for name, database in connections.twenty_databases.items()
+            if server in (None, name)
+            for row in await database.account_facts([user for user, _ in await database.users([address])])
+        ]
         if not found:
             where = f"Twenty server {server!r}" if server else "Any Twenty server"
             raise NoSuchAccount(f"{where} has no account {address}, so there is nothing to vouch for.")
@@ -101,7 +98,7 @@ async def vouched(settings: Settings) -> list[Vouched]:
 
 
 async def take_back(settings: Settings, email: str, *, server: str | None) -> list[Vouched]:
-    """Forget the vouches for this address; what was forgotten. Who got a role meanwhile keeps it."""
+    """Forget the vouches for this address; what was forgotten. A member who got a role meanwhile keeps it."""
     await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
     async with connect(settings, dry_run=False) as connections:
         return await connections.accounts.take_back(email.strip().lower(), server)

@@ -42,7 +42,7 @@ TRIGGER_TAG = "trigger"
 APPROVE_TAG = "provisioning/approve"
 """A run with this tag makes the removals and demotions of the plan that its value names."""
 _SENSORS = frozenset({"sensor", "clerk", "tenant-manager"})
-"""Triggers whose tenants nobody typed: one may have vanished meanwhile."""
+"""Triggers whose tenants no person typed: one may have vanished meanwhile."""
 _MOST_LISTED = 100
 
 
@@ -79,12 +79,12 @@ class DetectTenantsConfig(dg.Config):
     )
     dry_run: bool = Field(
         default=False,
-        description="Show the plan and change nothing; every connection then refuses to write. The plan is kept as a "
-        "file under a name, for `plan_id`.",
+        description="Show the plan and change nothing; every connection then refuses to write. The plan is saved as a "
+        "file under an id, for `plan_id`.",
     )
     approve: str | None = Field(
         default=None,
-        description="Name of a plan whose removals and demotions go beyond the budget of a run, as a report tells it; "
+        description="Name of a plan whose removals and demotions go beyond the budget of a run, as a report says it; "
         "the run then makes exactly those. The run tag provisioning/approve does the same.",
     )
     plan_id: str | None = Field(
@@ -110,11 +110,7 @@ StepOutputs = Iterator[dg.Output[Chunk] | dg.AssetCheckEvaluation]
     out=DETECTED,
     tags={"kind": "python"},
 )
-def detect_tenants(
-    context: dg.OpExecutionContext,
-    config: DetectTenantsConfig,
-    systems: Systems,
-) -> DetectedOutputs:
+def detect_tenants(context: dg.OpExecutionContext, config: DetectTenantsConfig, systems: Systems) -> DetectedOutputs:
     """Yield the chunks to work on, then the facts for the report."""
     asked = Asked(
         tuple(config.tenants),
@@ -141,7 +137,7 @@ def detected(
     asked: Asked,
     part: Callable[[Plan], Plan] | None = None,
 ) -> DetectedOutputs:
-    """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done; None: all of it."""
+    """Plan for these tenants, or for all, and fan out. `part`: what of the plan is to be done; None: all of it."""
     begun = time.time()
     settings = systems.settings()
     files = Files(settings.tables, context.run_id, settings.files_readable_by)
@@ -149,19 +145,19 @@ def detected(
     tenants = saved.asked if saved else asked.tenants
     if asked.dry_run:
 
-        async def look(connections: Connections) -> tuple[Plan, Forecast]:
+        async def show(connections: Connections) -> tuple[Plan, Forecast]:
             plan, forecast = await plan_and_foretell(connections, tenants, part=part)
             if saved:
                 must_be_as_saved(saved, saved_plan(plan, settings))
             return plan, forecast
 
-        planned, foretold = systems.read(look)
+        planned, forecast = systems.read(show)
         context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
         # what a run of another job does of a plan cannot be applied by name
-        name = _kept(planned, settings, files) if part is None else None
-        yield plan_recorded(files, planned, foretold, name)
+        name = _saved_as(planned, settings, files) if part is None else None
+        yield plan_recorded(files, planned, forecast, name)
         facts = RunFacts(dry_run=True, begun=begun, totals=Totals(), not_written=tuple(files.not_written))
-        yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, foretold))
+        yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, forecast))
         return
 
     async def begin(run: Run) -> tuple[Started, Totals]:
@@ -197,8 +193,8 @@ def _saved(asked: Asked, settings: Settings) -> SavedPlan | None:
         raise dg.Failure(str(fault), allow_retries=False) from None
 
 
-def _kept(plan: Plan, settings: Settings, files: Files) -> str | None:
-    """The name under which the plan can be applied; None: it could not be kept."""
+def _saved_as(plan: Plan, settings: Settings, files: Files) -> str | None:
+    """The id under which the plan can be applied; None: it could not be saved."""
     saved = saved_plan(plan, settings)
     try:
         keep(saved, settings)
@@ -330,21 +326,22 @@ def _started(context: dg.OpExecutionContext) -> float:
 
 
 def _fail_beyond_threshold(totals: Totals, worked_on: int, threshold: float) -> None:
-    why = list(totals.refusals)
+    refusals, why = " ".join(totals.refusals), ""
     if totals.defects:
-        raise dg.Failure(f"Unforeseen errors: {', '.join(totals.defects)}.", allow_retries=False)
-    if totals.no_server_usable:
-        raise dg.Failure(" ".join(why), allow_retries=False)
-    if worked_on and totals.failed / worked_on > threshold:
-        raise dg.Failure(
-            f"{totals.failed} of {worked_on} tenants failed, more than the threshold of {threshold:.0%}. "
-            + (" ".join(why) or "The report says why for each. Launch the job again: it does only what is left."),
-            allow_retries=False,
+        why = f"Unforeseen errors: {', '.join(totals.defects)}."
+    elif totals.no_server_usable:
+        why = refusals
+    elif worked_on and totals.failed / worked_on > threshold:
+        why = f"{totals.failed} of {worked_on} tenants failed, more than the threshold of {threshold:.0%}. " + (
+            refusals or "The report says why for each. Launch the job again: it does only what is left."
         )
+    else:
+        return
+    raise dg.Failure(why, allow_retries=False)
 
 
 def trigger_of(context: dg.OpExecutionContext) -> str:
-    """Who launched the run; without a word it was a person."""
+    """What launched the run; without a tag it was a person."""
     return context.run.tags.get(TRIGGER_TAG, "operator")
 
 
@@ -352,7 +349,7 @@ def trigger_of(context: dg.OpExecutionContext) -> str:
     name="reconcile_tenants",
     description="Detect tenant databases, give each a ready Twenty workspace, prove it by a real login, and report. "
     "Level-triggered: running it again does only what is still to be done.",
-    # a sensor, a schedule and the tenant manager say who they are; without a word it was a person
+    # a sensor, a schedule and the tenant manager set their own; without one it was a person
     tags={"capability": "provisioning", TRIGGER_TAG: "operator"},
 )
 def reconcile_tenants() -> None:

@@ -10,7 +10,7 @@ import dagster as dg
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.reconciliation import checks, metadata
 from provisioning_pipeline.defs.recording import evaluation
-from provisioning_pipeline.defs.tables import keep, metadata_of
+from provisioning_pipeline.defs.tables import metadata_of, store
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Event
 from provisioning_pipeline.model.tenant import Plan
@@ -28,7 +28,7 @@ Recorded = Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]
 
 @dataclass
 class Files:
-    """Where a run's tables are kept. One that cannot be written is missing from its asset, and never stops the run.
+    """Where a run's tables are stored. One that cannot be written is missing from its asset, and never stops the run.
 
     Args:
         base: a folder, or a URL that fsspec knows.
@@ -51,25 +51,24 @@ class Files:
         latest: bool = True,
         history: bool = True,
     ) -> dg.AssetMaterialization:
-        """Keep the table; its asset's event, with the path, or with why there is none."""
+        """Store the table; its asset's event, with the path, or with why there is none."""
         path = None
         try:
-            path = keep(self.base, table, frame, self.run_id, latest=latest, history=history, readers=self.readers)
+            path = store(self.base, table, frame, self.run_id, latest=latest, history=history, readers=self.readers)
         except NotWritten as refusal:
             self.not_written.append(str(refusal))
             shown = shown | {"not_written": str(refusal)}
         return dg.AssetMaterialization(table.name, metadata=metadata_of(frame, table.columns, path) | shown)
 
     def fail_if_any_is_missing(self) -> None:
-        """End the run as failed where a file of it is missing.
+        """End the run as failed where a file of it could not be written.
 
         Raises:
             dagster.Failure: with what could not be written.
         """
         if self.not_written:
-            raise dg.Failure(
-                f"All was done, but not all is recorded. {' '.join(self.not_written)}", allow_retries=False
-            )
+            why = f"All was done, but not all is recorded. {' '.join(self.not_written)}"
+            raise dg.Failure(why, allow_retries=False)
 
 
 def plan_recorded(
@@ -95,7 +94,7 @@ def run_recorded(files: Files, settings: Settings, summary: Summary, report: Pat
 
 
 def fleet_recorded(files: Files, health: Health, events: Mapping[str, Sequence[Event]]) -> Recorded:
-    """What only a run over all tenants can say: what is left in one part tells nothing of the rest."""
+    """What only a run over all tenants can say: what is left in one part says nothing of the rest."""
     yield files.record(tables.TIMELINE, tables.timeline(events), {})
     yield evaluation(checks.drift_result(health.left))
     yield evaluation(checks.harm_result(health.harm))

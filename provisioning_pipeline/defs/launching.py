@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -17,11 +16,11 @@ from provisioning_pipeline.defs.runs import (
     tenants_of,
     unfinished_runs,
 )
+from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER
 from provisioning_pipeline.model.turn import LastRun
+from provisioning_pipeline.run.turns import Launch, next_launch
 from provisioning_pipeline.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from provisioning_pipeline.run.turns import Launch
+from provisioning_pipeline.views.fleet import due_tenants, pending_reviews
 
 WORK_TAG = "provisioning/work"
 _MOST_PER_RUN = 1000
@@ -39,8 +38,6 @@ _MOST_RUNS_PER_TICK = 20
 )
 def new_tenant_databases(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Say which tenants to look at; never what to do."""
-    from provisioning_pipeline.views.fleet import due_tenants
-
     settings = load_settings()
     seen, due = asyncio.run(due_tenants(settings))
     if not due:
@@ -59,9 +56,6 @@ def new_tenant_databases(context: dg.SensorEvaluationContext) -> list[dg.RunRequ
 )
 def clerk_changes(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Say which tenants to look at; never what to do."""
-    from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER
-    from provisioning_pipeline.views.fleet import pending_reviews
-
     settings = load_settings()
     reviews = asyncio.run(pending_reviews(settings))
     if not reviews:
@@ -95,8 +89,6 @@ def _requests(
         due: database name → what distinguishes this cause from the tenant's last one.
         trigger: the name under which the runs go.
     """
-    from provisioning_pipeline.run.turns import next_launch
-
     here = place_of_sensor(context)
     at_work = unfinished_runs(context.instance, here, settings, job=reconcile_tenants.name).at_work
     if looks_at_all(at_work):
@@ -126,7 +118,7 @@ def _requests(
     )
 
 
-def _request(launch: "Launch", trigger: str) -> dg.RunRequest:
+def _request(launch: Launch, trigger: str) -> dg.RunRequest:
     tags = {TRIGGER_TAG: trigger, WORK_TAG: launch.work}
     return dg.RunRequest(
         # a used key never launches again; this one is the same until Dagster has the run

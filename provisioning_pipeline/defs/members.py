@@ -3,15 +3,21 @@
 Materialized by hand the assets read; each run over all tenants records them too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
-from provisioning_pipeline.defs.recording import MOST_LISTED, about, check_result, evaluation, table
+from provisioning_pipeline.defs.recording import MOST_LISTED, Recorded, about, check, check_result, evaluation, table
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.tenant import ClerkRead
-from provisioning_pipeline.views.member_tables import MembersAfter, TwentyMembers, Unsynced
+from provisioning_pipeline.views.member_tables import (
+    MembersAfter,
+    TwentyMembers,
+    Unsynced,
+    invitations_of_last_run,
+    unsynced,
+)
 
 _MEMBERS = about("members")
 
@@ -46,22 +52,6 @@ def clerk_user_links(systems: Systems) -> dg.MaterializeResult[Any]:
     """How many users and members are linked."""
     counts = systems.read(lambda connections: connections.members.counts())
     return dg.MaterializeResult(metadata=_links_metadata(counts))
-
-
-@dg.asset_check(asset=clerk_user_links, description="Every Clerk member of every tenant is linked, or excluded.")
-def every_member_is_linked(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when no tenant's members need a person."""
-    from provisioning_pipeline.views.member_tables import unsynced
-
-    return _linked_result(systems.read(unsynced))
-
-
-@dg.asset_check(asset=twenty_members.key, description="The last run sent no e-mail: it invited no one.")
-def no_email_was_sent(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when the last run invited no one."""
-    from provisioning_pipeline.views.member_tables import invitations_of_last_run
-
-    return _email_result(systems.read(invitations_of_last_run))
 
 
 every_tenant_has_an_admin = dg.AssetCheckSpec(
@@ -134,9 +124,23 @@ def whole_result(read: ClerkRead) -> dg.AssetCheckResult:
     return check_result("clerk_memberships", "clerk_was_read_whole", passed=read.doubt is None, metadata=doubt)
 
 
-def members_recorded(
-    read: ClerkRead, found: MembersAfter
-) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+every_member_is_linked = check(
+    "clerk_user_links",
+    "every_member_is_linked",
+    unsynced,
+    _linked_result,
+    "Every Clerk member of every tenant is linked, or excluded.",
+)
+no_email_was_sent = check(
+    "twenty_members",
+    "no_email_was_sent",
+    invitations_of_last_run,
+    _email_result,
+    "The last run sent no e-mail: it invited no one.",
+)
+
+
+def members_recorded(read: ClerkRead, found: MembersAfter) -> Recorded:
     """The assets about members, then the results of their checks, for an op to yield.
 
     Args:

@@ -14,7 +14,14 @@ from provisioning_pipeline.defs.reconciliation import checks as of_reconciliatio
 from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.report import tables
+from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.run import plan_and_foretell
+from provisioning_pipeline.run.saved_plans import keep, saved_plan
+from provisioning_pipeline.views.fleet import every_server
+from provisioning_pipeline.views.health import clean_up_in
+from provisioning_pipeline.views.member_tables import clerk_now, members_in
+from provisioning_pipeline.views.onboarding_tables import onboarding_in
 
 Shown = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 
@@ -28,10 +35,6 @@ Shown = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 )
 def clerk_and_plan(context: dg.AssetExecutionContext, systems: Systems) -> Shown:
     """How much of Clerk there is, whether the reading is proved whole, and what a run would do."""
-    from provisioning_pipeline.run.run import plan_and_foretell
-    from provisioning_pipeline.run.saved_plans import keep, saved_plan
-    from provisioning_pipeline.views.member_tables import clerk_now
-
     wanted = context.selected_asset_keys
     planned = systems.read(plan_and_foretell) if reconciliation.reconciliation_plan.key in wanted else None
     # a plan of all tenants has read Clerk
@@ -73,11 +76,6 @@ def clerk_and_plan(context: dg.AssetExecutionContext, systems: Systems) -> Shown
 )
 def twenty_servers(context: dg.AssetExecutionContext, systems: Systems) -> Shown:
     """Members, what is pending for them, what they would see; the tenants; and what may be deleted soon."""
-    from provisioning_pipeline.run.conclude import tenants
-    from provisioning_pipeline.views.fleet import every_server
-    from provisioning_pipeline.views.health import clean_up_in
-    from provisioning_pipeline.views.member_tables import members_in
-    from provisioning_pipeline.views.onboarding_tables import onboarding_in
 
     async def read(connections: Connections) -> Any:
         twenty = await every_server(connections)

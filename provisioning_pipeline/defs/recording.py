@@ -1,13 +1,19 @@
 """How assets and checks show what was found, and how an op records a check's result."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 import dagster as dg
 
+from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.report import markdown
+from provisioning_pipeline.run.connections import Connections
+
+T = TypeVar("T")
 
 MOST_LISTED = 50
+Recorded = Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]
+"""What an op yields of what it found."""
 
 
 class About(TypedDict):
@@ -42,6 +48,22 @@ def check_result(
     return dg.AssetCheckResult(
         asset_key=dg.AssetKey(asset), check_name=name, passed=passed, severity=severity, metadata=metadata
     )
+
+
+def check(
+    asset: str,
+    name: str,
+    read: Callable[[Connections], Coroutine[Any, Any, T]],
+    result: Callable[[T], dg.AssetCheckResult],
+    description: str,
+) -> dg.AssetChecksDefinition:
+    """A check that runs record, and that reads for itself when it is launched by hand."""
+
+    @dg.asset_check(asset=dg.AssetKey(asset), name=name, description=description)
+    def evaluated(systems: Systems) -> dg.AssetCheckResult:
+        return result(systems.read(read))
+
+    return evaluated
 
 
 def evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:

@@ -8,6 +8,8 @@ from typing import Any
 
 import dagster as dg
 
+from provisioning_pipeline.ledger.runs import runs_at_work
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.settings import Settings
 
 Place = tuple[str, str]
@@ -108,9 +110,6 @@ def _config_of(run: dg.DagsterRun) -> Mapping[str, Any]:
 
 
 def _with_a_process(settings: Settings, run_ids: Sequence[str]) -> frozenset[str]:
-    from provisioning_pipeline.ledger.runs import runs_at_work
-    from provisioning_pipeline.ledger.schema import ledger_database
-
     async def ask() -> frozenset[str]:
         async with ledger_database(settings, read_only=True) as database:
             return await runs_at_work(database, run_ids)

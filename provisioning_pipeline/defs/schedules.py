@@ -10,6 +10,8 @@ from provisioning_pipeline.defs.operations.pruning import prune_history
 from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG, reconcile_tenants
 from provisioning_pipeline.defs.reconciliation.checks import clean_up_is_not_near, report_is_fresh
 from provisioning_pipeline.defs.runs import Place, changes_nothing, tenants_of, unfinished_runs
+from provisioning_pipeline.ledger.pending import CodeLocations
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 
@@ -50,9 +52,6 @@ def _unfinished(instance: dg.DagsterInstance, job: str) -> str | None:
 
 
 async def _code_location(settings: Settings) -> Place | None:
-    from provisioning_pipeline.ledger.pending import CodeLocations
-    from provisioning_pipeline.ledger.schema import ledger_database
-
     async with ledger_database(settings, read_only=True) as database:
         return await CodeLocations(database).known()
 

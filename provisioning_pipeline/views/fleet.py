@@ -19,7 +19,7 @@ from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.views.health import Health, health_now
 from provisioning_pipeline.views.member_tables import MembersAfter, members_after
-from provisioning_pipeline.views.onboarding_tables import OnboardingAfter, onboarding_after
+from provisioning_pipeline.views.onboarding_tables import LoginProofs, OnboardingNow, login_proofs, onboarding_in
 
 Events = Mapping[str, Sequence[Event]]
 """Database name → its events, newest first."""
@@ -31,7 +31,8 @@ class FleetAfter:
     """What a run left: members, onboarding, what should be true of the fleet, and what happened lately."""
 
     members: MembersAfter
-    onboarding: OnboardingAfter
+    onboarding: OnboardingNow
+    proofs: LoginProofs
     health: Health
     events: Events
 
@@ -39,11 +40,14 @@ class FleetAfter:
 async def fleet_after(connections: Connections, run_id: str) -> FleetAfter:
     """What this run left."""
     twenty = await every_server(connections)
-    (members, onboarding), (health, recent) = await both(
-        both(members_after(connections, run_id, twenty), onboarding_after(connections, twenty)),
+    (members, (onboarding, proofs)), (health, recent) = await both(
+        both(
+            members_after(connections, run_id, twenty),
+            both(onboarding_in(twenty, connections), login_proofs(connections)),
+        ),
         both(health_now(connections, twenty), recent_events(connections)),
     )
-    return FleetAfter(members, onboarding, health, recent)
+    return FleetAfter(members, onboarding, proofs, health, recent)
 
 
 async def every_server(connections: Connections) -> TwentySnapshot:

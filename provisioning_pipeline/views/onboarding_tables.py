@@ -215,19 +215,6 @@ class LoginProofs:
         return min((proof for proof in self.proofs if proof.admin), key=lambda proof: proof.proved_at, default=None)
 
 
-@dataclass(frozen=True)
-class OnboardingAfter:
-    """What a run left: what is pending, and what real logins saw."""
-
-    now: OnboardingNow
-    proofs: LoginProofs
-
-
-async def onboarding_after(connections: Connections, twenty: TwentySnapshot) -> OnboardingAfter:
-    """What is there at the end of a run, by what was read of Twenty since."""
-    return OnboardingAfter(*await both(onboarding_in(twenty, connections), login_proofs(connections)))
-
-
 async def onboarding_in(twenty: TwentySnapshot, connections: Connections) -> OnboardingNow:
     """What is pending on all servers, and what the members of the tenants' workspaces would see."""
     settings = connections.settings

@@ -1,6 +1,5 @@
 """What should be true of onboarding after a reconciliation, and what a run records of it."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -10,29 +9,16 @@ from provisioning_pipeline.defs.onboarding.assets import (
     flags_metadata,
     not_read,
     onboarding_flags,
-    onboarding_status,
     status_metadata,
 )
-from provisioning_pipeline.defs.recording import check_result, evaluation, table
-from provisioning_pipeline.defs.resources import Systems
-from provisioning_pipeline.views.onboarding_tables import LoginProofs, OnboardingAfter, OnboardingNow
+from provisioning_pipeline.defs.recording import Recorded, check, check_result, evaluation, table
+from provisioning_pipeline.views.onboarding_tables import LoginProofs, OnboardingNow, login_proofs
 
 no_pending_onboarding = dg.AssetCheckSpec(
     "no_pending_onboarding",
     asset=onboarding_flags.key,
     description="No step of the wizard is pending for members of ours, in a tenant's workspace or its own database.",
 )
-
-
-@dg.asset_check(
-    asset=onboarding_status.key,
-    description="The last real login of every admin, and of each other member who was checked, read COMPLETED.",
-)
-def login_proved(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when every stored proof is good and every admin has one."""
-    from provisioning_pipeline.views.onboarding_tables import login_proofs
-
-    return proved_result(systems.read(login_proofs))
 
 
 def pending_result(found: OnboardingNow) -> dg.AssetCheckResult:
@@ -84,12 +70,21 @@ def proved_result(found: LoginProofs) -> dg.AssetCheckResult:
     )
 
 
-def onboarding_recorded(found: OnboardingAfter) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+login_proved = check(
+    "onboarding_status",
+    "login_proved",
+    login_proofs,
+    proved_result,
+    "The last real login of every admin, and of each other member who was checked, read COMPLETED.",
+)
+
+
+def onboarding_recorded(found: OnboardingNow, proofs: LoginProofs) -> Recorded:
     """The assets about onboarding, then the results of their checks, for an op of a run over all tenants to yield."""
-    yield dg.AssetMaterialization("onboarding_flags", metadata=flags_metadata(found.now))
-    yield dg.AssetMaterialization("onboarding_status", metadata=status_metadata(found.now))
-    yield evaluation(pending_result(found.now))
-    yield evaluation(proved_result(found.proofs))
+    yield dg.AssetMaterialization("onboarding_flags", metadata=flags_metadata(found))
+    yield dg.AssetMaterialization("onboarding_status", metadata=status_metadata(found))
+    yield evaluation(pending_result(found))
+    yield evaluation(proved_result(proofs))
 
 
 def _age(at: datetime, now: datetime) -> str:

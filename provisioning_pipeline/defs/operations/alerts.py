@@ -12,12 +12,14 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from pydantic import SecretStr
 
+from provisioning_pipeline.clients.webhook import NotPosted, post
 from provisioning_pipeline.defs.automation import SENSORS
 from provisioning_pipeline.defs.onboarding.ops import repair_onboarding_by_hand, verify
 from provisioning_pipeline.defs.operations.pruning import prune_history
 from provisioning_pipeline.defs.provisioning.ops import reconcile_tenants
 from provisioning_pipeline.defs.runs import Place, place_of_run, place_of_sensor
 from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.report.alert import (
     Alert,
@@ -30,6 +32,7 @@ from provisioning_pipeline.report.alert import (
     payload,
 )
 from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.settings import PREFIX, Settings, SettingsError, load_settings
 
 _TIMEOUT_SECONDS = 10.0
@@ -108,8 +111,6 @@ def _settings() -> Settings:
 
 
 def _post(url: SecretStr, alert: Alert) -> None:
-    from provisioning_pipeline.clients.webhook import NotPosted, post
-
     try:
         post(url, payload(alert), timeout_seconds=_TIMEOUT_SECONDS)
     except NotPosted as error:
@@ -120,8 +121,6 @@ def _post(url: SecretStr, alert: Alert) -> None:
 
 def _lines(settings: Settings) -> Sequence[TenantLine] | None:
     """The tenants; None when the ledger cannot be read, which may be why the run failed."""
-    from provisioning_pipeline.ledger.schema import ledger_database
-    from provisioning_pipeline.run.conclude import tenants
 
     async def read() -> Sequence[TenantLine]:
         async with ledger_database(settings, read_only=True) as database:

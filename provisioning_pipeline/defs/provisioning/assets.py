@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from provisioning_pipeline.defs.recording import about, check_result, table
-from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.defs.recording import about, check, check_result, table
 from provisioning_pipeline.model.names import unsteered, visible
+from provisioning_pipeline.run.conclude import last_summary
+from provisioning_pipeline.run.connections import Connections
 
 _MOST_SHOWN = 10
 
@@ -22,21 +23,6 @@ tenant_workspace = dg.AssetSpec(
     "adds an event: what it did, the conditions that hold since, and the sign-in URL. A run that changes nothing "
     "for a tenant adds none.",
 )
-
-
-@dg.asset_check(
-    asset=tenant_workspace.key,
-    description="Every tenant that the last run worked on got through each of its steps. A run evaluates it at the "
-    "step where a tenant fails, and once more at its end.",
-)
-def every_tenant_got_through(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when the last run recorded no attempt that failed."""
-    from provisioning_pipeline.run.conclude import last_summary
-
-    summary = systems.read(lambda c: last_summary(c.ledger, c.removed_rows, c.settings))
-    reasons = {line.slug: str(line.reason) for line in summary.tenants} if summary else {}
-    failures = summary.failures if summary else ()
-    return got_through_result([(one.tenant, one.change, reasons.get(one.tenant, ""), one.detail) for one in failures])
 
 
 def got_through_result(rows: Sequence[tuple[str, str, str, str]]) -> dg.AssetCheckResult:
@@ -56,3 +42,20 @@ def got_through_result(rows: Sequence[tuple[str, str, str, str]]) -> dg.AssetChe
             "who": table(("tenant", "step", "reason", "why"), rows, most=100),
         },
     )
+
+
+async def _last_failures(connections: Connections) -> list[tuple[str, str, str, str]]:
+    summary = await last_summary(connections.ledger, connections.removed_rows, connections.settings)
+    reasons = {line.slug: str(line.reason) for line in summary.tenants} if summary else {}
+    failures = summary.failures if summary else ()
+    return [(one.tenant, one.change, reasons.get(one.tenant, ""), one.detail) for one in failures]
+
+
+every_tenant_got_through = check(
+    "tenant_workspace",
+    "every_tenant_got_through",
+    _last_failures,
+    got_through_result,
+    "Every tenant that the last run worked on got through each of its steps. A run evaluates it at the step where a "
+    "tenant fails, and once more at its end.",
+)

@@ -20,6 +20,7 @@ from provisioning_pipeline.defs.provisioning.recording import (
 )
 from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
+from provisioning_pipeline.defs.recording import Recorded
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.condition import StoredCondition
 from provisioning_pipeline.model.fault import Fault
@@ -263,7 +264,7 @@ def report_reconciliation(
     facts: RunFacts,
     done: list[Chunk],
     systems: Systems,
-) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+) -> Recorded:
     """The end of a run; nothing is written after a dry one."""
     settings = systems.settings()
     files = Files(settings.tables, context.run_id, settings.files_readable_by, list(facts.not_written))
@@ -303,7 +304,7 @@ def report_reconciliation(
         raise dg.Failure(str(fleet), allow_retries=False)
     if whole and fleet:
         yield from members_recorded(whole, fleet.members)
-        yield from onboarding_recorded(fleet.onboarding)
+        yield from onboarding_recorded(fleet.onboarding, fleet.proofs)
         yield from fleet_recorded(files, fleet.health, fleet.events)
     # those that went first on their server are in no chunk
     worked_on = facts.totals.worked_on + sum(len(chunk.plans) for chunk in done)

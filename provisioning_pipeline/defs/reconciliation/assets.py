@@ -11,6 +11,8 @@ from provisioning_pipeline.defs.recording import about
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.defs.tables import COLUMN_SCHEMA, column_schema
 from provisioning_pipeline.report import tables
+from provisioning_pipeline.run.conclude import last_report, last_summary
+from provisioning_pipeline.views.fleet import recent_events
 
 _RECONCILIATION = about("reconciliation")
 TABLES = "tables"
@@ -45,8 +47,6 @@ tenant_inventory = dg.AssetSpec(
 )
 def reconciliation_outcomes(systems: Systems) -> dg.MaterializeResult[Any]:
     """The last run's outcomes."""
-    from provisioning_pipeline.run.conclude import last_summary
-
     summary = systems.read(lambda c: last_summary(c.ledger, c.removed_rows, c.settings))
     frame = tables.outcomes(summary.outcomes if summary else ())
     return dg.MaterializeResult(value=frame, metadata=metadata.of_outcomes(summary) if summary else {})
@@ -63,8 +63,6 @@ def reconciliation_outcomes(systems: Systems) -> dg.MaterializeResult[Any]:
 )
 def tenant_timeline(systems: Systems) -> dg.MaterializeResult[Any]:
     """The recent events of the whole fleet."""
-    from provisioning_pipeline.views.fleet import recent_events
-
     return dg.MaterializeResult(value=tables.timeline(systems.read(recent_events)))
 
 
@@ -76,8 +74,6 @@ def tenant_timeline(systems: Systems) -> dg.MaterializeResult[Any]:
 )
 def reconciliation_report(systems: Systems) -> dg.MaterializeResult[Any]:
     """The last run's report, drawn anew from the ledger."""
-    from provisioning_pipeline.run.conclude import last_report
-
     drawn = systems.read(last_report)
     if drawn is None:
         return dg.MaterializeResult(metadata={"verdict": "No reconciliation has finished yet."})

@@ -4,52 +4,20 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from provisioning_pipeline.defs.reconciliation.assets import (
-    reconciliation_outcomes,
-    reconciliation_plan,
-    reconciliation_report,
-    tenant_inventory,
-)
-from provisioning_pipeline.defs.recording import check_result, table
-from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.defs.reconciliation.assets import tenant_inventory
+from provisioning_pipeline.defs.recording import check, check_result, table
 from provisioning_pipeline.report import markdown
 from provisioning_pipeline.report.summary import TenantLine
-from provisioning_pipeline.views.health import CleanUp, Freshness, HarmDone, Leftover
-
-
-@dg.asset_check(
-    asset=tenant_inventory.key,
-    description="Every tenant is either ready or deliberately excluded.",
+from provisioning_pipeline.run.conclude import tenants
+from provisioning_pipeline.views.health import (
+    CleanUp,
+    Freshness,
+    HarmDone,
+    Leftover,
+    freshness_now,
+    harm_now,
+    leftover_now,
 )
-def all_tenants_are_ready(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when every tenant is ready or excluded."""
-    from provisioning_pipeline.run.conclude import tenants
-
-    return ready_result(systems.read(lambda connections: tenants(connections.ledger)))
-
-
-@dg.asset_check(
-    asset=reconciliation_plan.key,
-    description="Every difference that runs found was set right: no tenant with drift is left not ready.",
-)
-def no_drift_is_left(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when every tenant that is not ready had its last difference set right."""
-    from provisioning_pipeline.views.health import leftover_now
-
-    return drift_result(systems.read(leftover_now))
-
-
-@dg.asset_check(
-    asset=reconciliation_outcomes,
-    description="The last run over all tenants took away from no more people than the budget allows, or than were "
-    "approved by name; none waits for approval; and the registry has not lost more rows than are believed.",
-)
-def harm_budget_is_respected(systems: Systems) -> dg.AssetCheckResult:
-    """Fails when more was taken away than allowed; warns while something waits for approval."""
-    from provisioning_pipeline.views.health import harm_now
-
-    return harm_result(systems.read(harm_now))
-
 
 clean_up_is_not_near = dg.AssetCheckSpec(
     "clean_up_is_not_near",
@@ -57,17 +25,6 @@ clean_up_is_not_near = dg.AssetCheckSpec(
     description="No workspace is about to be deleted by Twenty's own clean-up, which takes those that were not "
     "activated, or not paid for, within seven days.",
 )
-
-
-@dg.asset_check(
-    asset=reconciliation_report,
-    description="A run over all tenants has finished lately (PROVISIONING_REPORT_FRESH_HOURS).",
-)
-def report_is_fresh(systems: Systems) -> dg.AssetCheckResult:
-    """Passes when the last whole run is not too old."""
-    from provisioning_pipeline.views.health import freshness_now
-
-    return fresh_result(systems.read(freshness_now))
 
 
 def ready_result(lines: Sequence[TenantLine]) -> dg.AssetCheckResult:
@@ -154,3 +111,34 @@ def fresh_result(fresh: Freshness) -> dg.AssetCheckResult:
 def _never(asset: str, name: str) -> dg.AssetCheckResult:
     known = {"nothing_is_known": "No run over all tenants has finished yet: launch reconcile_tenants."}
     return check_result(asset, name, passed=False, metadata=known)
+
+
+all_tenants_are_ready = check(
+    "tenant_inventory",
+    "all_tenants_are_ready",
+    lambda connections: tenants(connections.ledger),
+    ready_result,
+    "Every tenant is either ready or deliberately excluded.",
+)
+no_drift_is_left = check(
+    "reconciliation_plan",
+    "no_drift_is_left",
+    leftover_now,
+    drift_result,
+    "Every difference that runs found was set right: no tenant with drift is left not ready.",
+)
+harm_budget_is_respected = check(
+    "reconciliation_outcomes",
+    "harm_budget_is_respected",
+    harm_now,
+    harm_result,
+    "The last run over all tenants took away from no more people than the budget allows, or than were approved by "
+    "name; none waits for approval; and the registry has not lost more rows than are believed.",
+)
+report_is_fresh = check(
+    "reconciliation_report",
+    "report_is_fresh",
+    freshness_now,
+    fresh_result,
+    "A run over all tenants has finished lately (PROVISIONING_REPORT_FRESH_HOURS).",
+)

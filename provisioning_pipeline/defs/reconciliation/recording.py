@@ -1,6 +1,6 @@
 """What a run records about the fleet as a whole."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ import dagster as dg
 
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.reconciliation import checks, metadata
-from provisioning_pipeline.defs.recording import evaluation
+from provisioning_pipeline.defs.recording import Recorded, evaluation
 from provisioning_pipeline.defs.tables import metadata_of, store
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Event
@@ -22,8 +22,6 @@ from provisioning_pipeline.views.health import Health
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Recorded = Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]
 
 
 @dataclass

@@ -13,8 +13,8 @@ from provisioning_pipeline.defs.onboarding.ops import repair_onboarding_by_hand,
 from provisioning_pipeline.defs.operations.alerts import check_failed_alert, run_failed_alert
 from provisioning_pipeline.defs.operations.pruning import prune_history
 from provisioning_pipeline.defs.operations.sensors import runs_that_died
-from provisioning_pipeline.defs.provisioning.assets import every_tenant_got_through, tenant_workspace
 from provisioning_pipeline.defs.provisioning.ops import reconcile_tenants
+from provisioning_pipeline.defs.provisioning.recording import every_tenant_got_through, tenant_workspace
 from provisioning_pipeline.defs.reconciliation.assets import (
     TABLES,
     reconciliation_outcomes,

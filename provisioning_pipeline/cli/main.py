@@ -296,8 +296,8 @@ def status(
     from provisioning_pipeline.report.timeline_page import Timeline
     from provisioning_pipeline.run.conclude import tenants as read
     from provisioning_pipeline.run.connections import connect
+    from provisioning_pipeline.tasks.vouch import shut_out_summary
     from provisioning_pipeline.views.fleet import cut_since_last_finished
-    from provisioning_pipeline.views.shut_out import told_shut_out
     from provisioning_pipeline.views.tenant_timeline import timelines
 
     settings = settings_or_exit()
@@ -308,7 +308,7 @@ def status(
                 return await timelines(connections.ledger.database, tenant, most=events), "", []
             lines = await read(connections.ledger, with_conditions=as_json)
             cut = [cut_in_words(point) for point in await cut_since_last_finished(connections.ledger.database)]
-            return [Timeline(line) for line in lines], await told_shut_out(connections), cut
+            return [Timeline(line) for line in lines], await shut_out_summary(connections), cut
 
     with one_sentence():
         chosen, shut_out, cut = asyncio.run(run())

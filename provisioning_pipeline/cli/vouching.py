@@ -11,7 +11,7 @@ from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say, say
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
-    from provisioning_pipeline.views.shut_out import ShutOut
+    from provisioning_pipeline.tasks.vouch import ShutOut
 
 
 def vouch(

@@ -141,12 +141,7 @@ no_email_was_sent = check(
 
 
 def members_recorded(read: ClerkRead, found: MembersAfter) -> Recorded:
-    """The assets about members, then the results of their checks, for an op to yield.
-
-    Args:
-        read: what the run read of Clerk, all of it.
-        found: what the run left.
-    """
+    """The assets about members, then the results of their checks: what the run read of Clerk, and what it left."""
     yield dg.AssetMaterialization("clerk_organizations", metadata=organizations_metadata(read))
     yield dg.AssetMaterialization("clerk_memberships", metadata=memberships_metadata(read))
     yield dg.AssetMaterialization("twenty_members", metadata=twenty_metadata(found.twenty))

@@ -7,8 +7,7 @@ import dagster as dg
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.defs import members
-from provisioning_pipeline.defs.onboarding import assets as onboarding
-from provisioning_pipeline.defs.onboarding import checks as of_onboarding
+from provisioning_pipeline.defs.onboarding import checks as onboarding
 from provisioning_pipeline.defs.reconciliation import assets as reconciliation
 from provisioning_pipeline.defs.reconciliation import checks as of_reconciliation
 from provisioning_pipeline.defs.reconciliation import metadata
@@ -68,7 +67,7 @@ def clerk_and_plan(context: dg.AssetExecutionContext, systems: Systems) -> Shown
     ],
     check_specs=[
         members.every_tenant_has_an_admin,
-        of_onboarding.no_pending_onboarding,
+        onboarding.no_pending_onboarding,
         of_reconciliation.clean_up_is_not_near,
     ],
     can_subset=True,
@@ -99,7 +98,7 @@ def twenty_servers(context: dg.AssetExecutionContext, systems: Systems) -> Shown
             yield dg.MaterializeResult(asset_key=spec.key, value=frame, metadata=about)
     for check, result in (
         (members.every_tenant_has_an_admin, members.admin_result(found)),
-        (of_onboarding.no_pending_onboarding, of_onboarding.pending_result(pending)),
+        (onboarding.no_pending_onboarding, onboarding.pending_result(pending)),
         (of_reconciliation.clean_up_is_not_near, of_reconciliation.clean_up_result(clean_up)),
     ):
         if check.key in context.selected_asset_check_keys:

@@ -18,9 +18,7 @@ class Timeline:
     """One tenant with everything that is known of it, and a part of its timeline.
 
     Args:
-        tenant: with its conditions.
-        organization: its Clerk organization, where one is known.
-        members: how many people are linked as its members.
+        members: how many accounts are linked as its members.
         events: newest first.
         begin: where `events` begins, as it was asked for; None: with the newest.
         next: from where on there is more; None: there is no more.
@@ -54,10 +52,8 @@ class Timeline:
 def render(timeline: Timeline, *, limit: int | None = None) -> str:
     """The page. Everything that comes from outside is escaped.
 
-    It links to runs' reports, and to its own older events, relative to `/tenants/SLUG`.
-
-    Args:
-        limit: how many events there were to be at most, if the caller asked for a number.
+    It links to runs' reports, and to its own older events, relative to `/tenants/SLUG`; these with `limit`, the number
+    of events that the caller asked for, if any.
     """
     url = timeline.tenant.workspace_url
     return (

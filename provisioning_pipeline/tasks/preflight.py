@@ -35,7 +35,7 @@ from provisioning_pipeline.run.contracts import look as look_at_contract
 from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.run.seen import detection_policy
 from provisioning_pipeline.settings import Settings, TwentyServer
-from provisioning_pipeline.views.shut_out import told_shut_out
+from provisioning_pipeline.tasks.vouch import shut_out_summary
 
 _MOST_OPENED = 3
 """Tenant databases that are asked, one after another, until one answers."""
@@ -67,7 +67,7 @@ async def preflight(settings: Settings) -> list[Check]:
             checks.append((f"Twenty {server.name}, database", partial(_twenty_database, connections, server)))
             checks.append((f"Twenty {server.name}", partial(_twenty, connections, server)))
         found = await all_of(_check(system, ask) for system, ask in checks)
-        if refused := await told_shut_out(connections):
+        if refused := await shut_out_summary(connections):
             found.append(Check("Accounts of members", ok=True, found=refused, warning=True))
         return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
 

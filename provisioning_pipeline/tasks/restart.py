@@ -31,8 +31,6 @@ class Gone:
     """A tenant's workspace that was deleted in Twenty.
 
     Args:
-        database_name, slug: the tenant.
-        server, workspace_id, subdomain: where the workspace was.
         hard: its row is gone, too; else Twenty keeps it for a while, with its subdomain.
         members: how many member links the ledger has of it.
     """

@@ -46,7 +46,6 @@ class Undoable:
     """What a run removed and was not put back yet.
 
     Args:
-        run_id: the run.
         rows: in the order in which they were removed.
         slugs: database name → slug, of their tenants that the ledger knows.
         restored: how many more rows it removed that are back already.
@@ -60,7 +59,7 @@ class Undoable:
     removed_again_by: str | None = None
 
     def tenant(self, row: RemovedRow) -> str:
-        """What to call the tenant of this row."""
+        """The tenant's slug, or its database name."""
         return self.slugs.get(row.database_name, row.database_name)
 
 

@@ -60,7 +60,7 @@ async def clerk_now(connections: Connections) -> ClerkRead:
 async def members_in(twenty: TwentySnapshot, connections: Connections) -> TwentyMembers:
     """The members of all linked workspaces; an admin is a person, so the service account is none.
 
-    A tenant whose server cannot be read is left out: nobody knows.
+    A tenant whose server cannot be read is left out.
     """
     links = await connections.ledger.links()
     linked = links[links["admin_user_id"].notna()][["server", "workspace_id", "slug"]]

@@ -25,7 +25,7 @@ from provisioning_pipeline.settings import Settings, load_settings
     "process holds its lock in the ledger and Dagster has heard nothing of it for five minutes.",
 )
 def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """End what nobody works on. A run that lives after all goes on, and its own end counts."""
+    """End what no process works on. A run that lives after all goes on, and its own end counts."""
     settings, instance = load_settings(), context.instance
     here = place_of_sensor(context)
     if here is not None:
@@ -42,11 +42,11 @@ def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         else:
             instance.report_run_failed(
                 run,
-                "The process of this run is gone: nobody holds its lock in the ledger, and Dagster has heard nothing "
-                "of it. It was killed, or its machine restarted. The next run goes on where it stopped.",
+                "The process of this run is gone: its lock in the ledger is free, and Dagster has heard nothing of it. "
+                "It was killed, or its machine restarted. The next run goes on where it stopped.",
             )
         ended.append(run.run_id)
-    # between two processes of one run nobody holds its lock
+    # between two processes of one run its lock is free
     at_work = [run.run_id for run in unfinished.at_work]
     cut = asyncio.run(_end_in_ledger(settings, but=at_work))
     ended += [run_id for run_id in cut if run_id not in ended]

@@ -19,7 +19,7 @@ from provisioning_pipeline.defs.provisioning.recording import (
     who_got_through,
 )
 from provisioning_pipeline.defs.reconciliation import metadata
-from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
+from provisioning_pipeline.defs.reconciliation.checks import Files, fleet_recorded, plan_recorded, run_recorded
 from provisioning_pipeline.defs.recording import Recorded
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.condition import StoredCondition

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from provisioning_pipeline.defs.members import clerk_memberships, twenty_members
-from provisioning_pipeline.defs.onboarding.assets import onboarding_flags
+from provisioning_pipeline.defs.onboarding.checks import onboarding_flags
 from provisioning_pipeline.defs.reconciliation import metadata
 from provisioning_pipeline.defs.recording import about
 from provisioning_pipeline.defs.resources import Systems

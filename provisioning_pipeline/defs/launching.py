@@ -85,9 +85,7 @@ def _requests(
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Runs over the due tenants whose turn it is and that are in no run, or why there is none.
 
-    Args:
-        due: database name → what distinguishes this cause from the tenant's last one.
-        trigger: the name under which the runs go.
+    `due`: database name → what distinguishes this cause from the tenant's last one.
     """
     here = place_of_sensor(context)
     at_work = unfinished_runs(context.instance, here, settings, job=reconcile_tenants.name).at_work

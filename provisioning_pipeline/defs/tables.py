@@ -43,11 +43,8 @@ def store(
 ) -> str:
     """Write a table into the history, as the latest one, or both; the path of what was written.
 
-    Args:
-        base: a folder, or a URL that fsspec knows.
-        frame: the columns of the table, in any order; anything may be missing.
-        run_id: names the file in the history; the same run writes it again.
-        readers: who on this machine may read it.
+    `base` is a folder, or a URL that fsspec knows. The columns may come in any order, and any value may be missing. The
+    same run writes its file in the history again.
 
     Raises:
         ValueError: when the columns are not those of the table, or a value is not of its column's kind.
@@ -141,11 +138,7 @@ def read(path: "UPath") -> "pd.DataFrame":
 
 
 def place() -> "UPath":
-    """The folder or URL below which tables and values lie, by the settings of now.
-
-    Raises:
-        dagster.Failure: with one line per fault in the settings.
-    """
+    """The folder or URL below which tables and values lie, by the settings of now."""
     from upath import UPath
 
     return UPath(settings_now().tables)

@@ -39,11 +39,8 @@ class Alert:
 class FailedCheck:
     """A check whose last evaluation failed.
 
-    Args:
-        name: of the check; `description` says what should be true.
-        severe: it is an error, not a warning.
-        figures: the counts that it measured, by name.
-        run_id: the run that evaluated it.
+    `description` says what should be true; `severe`: it is an error, not a warning; `figures` are the counts that it
+    measured, by name; `run_id` is the run that evaluated it.
     """
 
     name: str
@@ -92,7 +89,6 @@ def news_of_checks(
 
     Args:
         reported: what people know.
-        failed: the checks that fail now.
         passed: names of the checks that pass now. One that is in neither was not evaluated, and stays as it was.
         lines: the tenants; None when the ledger cannot be read.
         now: epoch seconds.

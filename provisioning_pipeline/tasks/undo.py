@@ -139,10 +139,7 @@ async def undo(settings: Settings, run_id: str, progress: Progress | None = None
     """Put back what a run removed, each tenant's rows in one transaction per table and database, under its lock.
 
     What is there already counts as back. A database that cannot be reached or written to is reported, and the others
-    go on. Undoing twice is undoing once.
-
-    Args:
-        run_id: the whole id.
+    go on. Undoing twice is undoing once. `run_id` is the whole id.
 
     Raises:
         Fault: when the ledger cannot be read.

@@ -80,7 +80,6 @@ class Verified:
     """A finished verification.
 
     Args:
-        run_id, trigger: names it in the ledger's proofs and conditions, and says what launched it.
         proofs: every member who was checked, by tenant, with what they saw and when.
         failures: those of them who do not come into the right workspace without a wizard.
         not_looked_at: the tenants with logins that could not be checked, and why.

@@ -96,14 +96,13 @@ def prune_history() -> None:
 def old_runs(instance: dg.DagsterInstance, mine: dg.DagsterRun, jobs: Collection[str], before: datetime) -> list[str]:
     """Ids of finished runs of this code location that were last touched before then, oldest first.
 
-    Kept are the newest finished and the newest successful run of each job, and every run that is the latest to have
+    We retain the newest finished and the newest successful run of each job, and every run that is the latest to have
     materialized an asset.
 
     Args:
-        mine: the run that asks; it says which code location this is. One that nobody launched from a code location
+        mine: the run that asks; it says which code location this is. One that was not launched from a code location
             knows its runs by their jobs alone.
         jobs: names of the jobs of this code location.
-        before: aware of its time zone.
     """
     filters = dg.RunsFilter(statuses=_FINISHED, updated_before=before)
     found = [(run.run_id, run.job_name) for run in _runs(instance, filters) if _is_ours(run, mine, jobs)]

@@ -164,11 +164,7 @@ if TYPE_CHECKING:
 class Files:
     """Where a run's tables are stored. One that cannot be written is missing from its asset, and never stops the run.
 
-    Args:
-        base: a folder, or a URL that fsspec knows.
-        run_id: names the files in the history.
-        readers: who on this machine may read them.
-        not_written: a sentence for each file that is missing; the run fails with them once its work is done.
+    `not_written` has a sentence for each file that is missing; the run fails with them once its work is done.
     """
 
     base: str
@@ -195,11 +191,7 @@ class Files:
         return dg.AssetMaterialization(table.name, metadata=metadata_of(frame, table.columns, path) | shown)
 
     def fail_if_any_is_missing(self) -> None:
-        """End the run as failed where a file of it could not be written.
-
-        Raises:
-            dagster.Failure: with what could not be written.
-        """
+        """End the run as failed where a file of it could not be written."""
         if self.not_written:
             why = f"All was done, but not all is recorded. {' '.join(self.not_written)}"
             raise dg.Failure(why, allow_retries=False)

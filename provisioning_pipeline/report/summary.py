@@ -62,7 +62,7 @@ _LINK_FIELDS = "slug database_name server workspace_id workspace_url admin_user_
 
 @dataclass(frozen=True, slots=True)
 class OutcomeLine:
-    """One attempted change. `cut`: it was cut off, so that nobody knows whether it was made."""
+    """One attempted change. `cut`: it was cut off, so that we do not know whether it was made."""
 
     tenant: str
     change: str

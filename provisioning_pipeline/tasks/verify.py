@@ -332,7 +332,7 @@ class _Verification:
             server=row["server"],
             subdomains=(),
             workspace_id=row["workspace_id"],
-            admin=AdminUnknown(Reason.ADMIN_UNKNOWN, "A verification makes nobody admin."),
+            admin=AdminUnknown(Reason.ADMIN_UNKNOWN, "A verification makes no one admin."),
             conditions=(),
         )
         return scope_of(connections, plan, self.run_id)

@@ -34,7 +34,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class ShutOut:
-    """A member whom the sign-in refuses until an operator vouches for the account, or deletes it.
+    """A member that the sign-in refuses until an operator vouches for the account, or deletes it.
 
     `email` is the address that the account has now, `name` the one at Clerk; it may be empty. `created_at` is when the
     account was signed up.

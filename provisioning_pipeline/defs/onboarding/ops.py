@@ -126,7 +126,7 @@ def verify_sample(
     if verified.broken:
         why = [*verified.defects, *dict.fromkeys(missed.message for missed in verified.not_looked_at)]
         raise dg.Failure(
-            f"Nobody's login could be looked at: {' '.join(why[:_MOST_LISTED])}",
+            f"No login could be checked: {' '.join(why[:_MOST_LISTED])}",
             metadata=_metadata(verified),
             allow_retries=False,
         )

@@ -226,7 +226,7 @@ JOINING = (
         "FORBIDDEN",
         "FORBIDDEN_EXCEPTION",
     ),
-    Behaviour("the invite link switched off", "refuses everybody, members too, and comes back the same", _link_off),
+    Behaviour("the invite link switched off", "refuses everyone, members too, and comes back the same", _link_off),
     denied(
         "switching the invite link off as a Member",
         lambda trial: trial.by_member(operations.UPDATE_WORKSPACE, {"isPublicInviteLinkEnabled": False}),

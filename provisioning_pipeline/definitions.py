@@ -5,22 +5,16 @@ Nothing is reached at import, and of the settings one alone is read: whether sen
 
 import dagster as dg
 
-from provisioning_pipeline.defs.members.assets import clerk_user_links
-from provisioning_pipeline.defs.members.checks import every_member_is_linked, no_email_was_sent
-from provisioning_pipeline.defs.members.sensors import clerk_changes
-from provisioning_pipeline.defs.observation.assets import clerk_and_plan, twenty_servers
+from provisioning_pipeline.defs.launching import clerk_changes, new_tenant_databases
+from provisioning_pipeline.defs.members import clerk_user_links, every_member_is_linked, no_email_was_sent
+from provisioning_pipeline.defs.observation import clerk_and_plan, twenty_servers
 from provisioning_pipeline.defs.onboarding.checks import login_proved
-from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
-from provisioning_pipeline.defs.onboarding.schedules import verify_daily
+from provisioning_pipeline.defs.onboarding.ops import repair_onboarding_by_hand, verify
 from provisioning_pipeline.defs.operations.alerts import check_failed_alert, run_failed_alert
-from provisioning_pipeline.defs.operations.jobs import prune_history
-from provisioning_pipeline.defs.operations.schedules import prune_history_daily
+from provisioning_pipeline.defs.operations.pruning import prune_history
 from provisioning_pipeline.defs.operations.sensors import runs_that_died
-from provisioning_pipeline.defs.provisioning.assets import tenant_workspace
-from provisioning_pipeline.defs.provisioning.checks import every_tenant_got_through
-from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
-from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
-from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
+from provisioning_pipeline.defs.provisioning.ops import reconcile_tenants
+from provisioning_pipeline.defs.provisioning.recording import every_tenant_got_through, tenant_workspace
 from provisioning_pipeline.defs.reconciliation.assets import (
     TABLES,
     reconciliation_outcomes,
@@ -33,8 +27,14 @@ from provisioning_pipeline.defs.reconciliation.checks import (
     no_drift_is_left,
     report_is_fresh,
 )
-from provisioning_pipeline.defs.reconciliation.schedules import check_freshness, check_freshness_hourly
 from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.defs.schedules import (
+    check_freshness,
+    check_freshness_hourly,
+    prune_history_daily,
+    reconcile_tenants_hourly,
+    verify_daily,
+)
 from provisioning_pipeline.defs.tables import tables_io_manager
 from provisioning_pipeline.defs.values import values_io_manager
 

@@ -26,7 +26,7 @@ from benchmarks.rows import SLUG_PREFIX
 from benchmarks.stand_in import StandIn, Wanted, stand_in
 from provisioning_pipeline.run.run import apply, dry_run
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.views.due_tenants import due_tenants
+from provisioning_pipeline.views.fleet import due_tenants
 
 _SAMPLE = 50
 

@@ -17,7 +17,7 @@ from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify.certify import Progress, Wanted, certify
 from provisioning_pipeline.tasks.certify.clerk import ClerkTrial
 from provisioning_pipeline.tasks.certify.mail import Logs, MailWitness
-from provisioning_pipeline.tasks.certify.marks import EMAIL
+from provisioning_pipeline.tasks.certify.trial import EMAIL
 
 _GLYPHS = {
     Standing.HOLDS: "[green]✓[/]",

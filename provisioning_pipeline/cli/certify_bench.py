@@ -15,7 +15,7 @@ from provisioning_pipeline.sandbox.clerk import ClerkOptions, StandInClerk
 from provisioning_pipeline.sandbox.postgres import PostgresUnavailableError, SandboxPostgres
 from provisioning_pipeline.sandbox.registry import REGISTRY_DATABASE, TABLES, SeededTenant, tenant_id, write_tenants
 from provisioning_pipeline.settings import Settings, TwentyServer
-from provisioning_pipeline.tasks.certify.bench import Person
+from provisioning_pipeline.tasks.certify.life import Person
 
 _FOLDER = "provisioning-certify-"
 _PRISTINE, _SAVED = "pristine", "saved"

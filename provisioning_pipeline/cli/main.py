@@ -289,8 +289,8 @@ def status(
     from provisioning_pipeline.run.conclude import tenants as read
     from provisioning_pipeline.run.connections import connect
     from provisioning_pipeline.settings import Settings
-    from provisioning_pipeline.views.cut_runs import cut_since_last_finished
-    from provisioning_pipeline.views.shut_out import told_shut_out
+    from provisioning_pipeline.tasks.vouch import shut_out_summary
+    from provisioning_pipeline.views.fleet import cut_since_last_finished
     from provisioning_pipeline.views.tenant_timeline import timelines
 
     async def run(settings: Settings) -> tuple[list[Timeline], str, list[str]]:
@@ -299,7 +299,7 @@ def status(
                 return await timelines(connections.ledger.database, tenant, most=events), "", []
             lines = await read(connections.ledger, with_conditions=as_json)
             cut = [cut_in_words(point) for point in await cut_since_last_finished(connections.ledger.database)]
-            return [Timeline(line) for line in lines], await told_shut_out(connections), cut
+            return [Timeline(line) for line in lines], await shut_out_summary(connections), cut
 
     with configured() as settings:
         chosen, shut_out, cut = asyncio.run(run(settings))

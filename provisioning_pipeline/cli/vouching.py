@@ -12,7 +12,7 @@ from provisioning_pipeline.cli.terminal import say, say_json, show_rows
 
 if TYPE_CHECKING:
     from provisioning_pipeline.ledger.accounts import Vouched
-    from provisioning_pipeline.views.shut_out import ShutOut
+    from provisioning_pipeline.tasks.vouch import ShutOut
 
 
 def vouch(

@@ -47,7 +47,7 @@ def run_until_interrupted(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def _on_interrupt(handler: Callable[..., None]) -> Iterator[None]:
-    """Call this at SIGINT and SIGTERM. Only the main thread may say so; elsewhere no signal arrives either."""
+    """Call this at SIGINT and SIGTERM. Python lets only the main thread do so; elsewhere no signal arrives."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,14 +1,13 @@
-"""What every sensor that launches reconciliations shares: whom a run is at already, turns, waits and run keys."""
+"""The sensors that launch reconciliations, and what they share: tenants that are in a run, turns, waits, run keys."""
 
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
-from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG
+from provisioning_pipeline.defs.automation import SENSORS
+from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG, reconcile_tenants
 from provisioning_pipeline.defs.runs import (
     changes_nothing,
     looks_at_all,
@@ -17,11 +16,11 @@ from provisioning_pipeline.defs.runs import (
     tenants_of,
     unfinished_runs,
 )
+from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER
 from provisioning_pipeline.model.history import LastRun
-from provisioning_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from provisioning_pipeline.run.turns import Launch
+from provisioning_pipeline.run.turns import Launch, next_launch
+from provisioning_pipeline.settings import Settings, load_settings
+from provisioning_pipeline.views.fleet import due_tenants, pending_reviews
 
 WORK_TAG = "provisioning/work"
 _MOST_PER_RUN = 1000
@@ -29,23 +28,65 @@ _MOST_RUNS_PER_TICK = 20
 """Dagster submits them one after another, and gives a tick 60 s."""
 
 
-def request_runs(
+@dg.sensor(
+    name="new_tenant_databases",
+    job=reconcile_tenants,
+    minimum_interval_seconds=30,
+    default_status=SENSORS,
+    description="Launches a reconciliation of tenant databases that no run has looked at yet, and of tenants that are "
+    "not ready and whose wait is over. A tick is one query over the cluster's catalogue and one over the ledger.",
+)
+def new_tenant_databases(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Say which tenants to look at; never what to do."""
+    settings = load_settings()
+    seen, due = asyncio.run(due_tenants(settings))
+    if not due:
+        return dg.SkipReason(f"{seen} tenant databases, none new and none due for another try.")
+    return _requests(context, due, settings, trigger="sensor")
+
+
+@dg.sensor(
+    name="clerk_changes",
+    job=reconcile_tenants,
+    minimum_interval_seconds=10,
+    default_status=SENSORS,
+    description="Launches reconciliations of the tenants whose organization or members changed at Clerk, as its "
+    "webhooks say, or for which the tenant manager asked while this web server was away (`provisioning serve` takes "
+    "both). A tick is one query over the ledger.",
+)
+def clerk_changes(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Say which tenants to look at; never what to do."""
+    settings = load_settings()
+    reviews = asyncio.run(pending_reviews(settings))
+    if not reviews:
+        return dg.SkipReason("Nothing that concerns a tenant has changed at Clerk, and no service asked for one.")
+    requests: list[dg.RunRequest] = []
+    skipped: list[dg.SkipReason] = []
+    # the tenant manager waits for an answer: its run goes first
+    for trigger in sorted(
+        {review.trigger for review in reviews.values()}, key=lambda trigger: trigger != TENANT_MANAGER
+    ):
+        # in one notation, whatever time zone the connection has
+        due = {name: review.at.timestamp() for name, review in reviews.items() if review.trigger == trigger}
+        answer = _requests(context, due, settings, trigger=trigger)
+        if isinstance(answer, dg.SkipReason):
+            skipped.append(answer)
+        else:
+            requests += answer
+    return requests or skipped[-1]
+
+
+def _requests(
     context: dg.SensorEvaluationContext,
     due: Mapping[str, object],
     settings: Settings,
     *,
     trigger: str,
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """Runs over the due tenants whose turn it is and that nobody works on, or why there is none.
+    """Runs over the due tenants whose turn it is and that are in no run, or why there is none.
 
-    Args:
-        context: of the sensor; it says which code location this is, and knows the runs.
-        due: database name → what tells this cause from the tenant's last one.
-        settings: for the waits after a run that left a tenant due.
-        trigger: the name under which the runs go.
+    `due`: database name → what distinguishes this cause from the tenant's last one.
     """
-    from provisioning_pipeline.run.turns import next_launch
-
     here = place_of_sensor(context)
     at_work = unfinished_runs(context.instance, here, settings, job=reconcile_tenants.name).at_work
     if looks_at_all(at_work):
@@ -75,7 +116,7 @@ def request_runs(
     )
 
 
-def _request(launch: "Launch", trigger: str) -> dg.RunRequest:
+def _request(launch: Launch, trigger: str) -> dg.RunRequest:
     tags = {TRIGGER_TAG: trigger, WORK_TAG: launch.work}
     return dg.RunRequest(
         # a used key never launches again; this one is the same until Dagster has the run

@@ -1,7 +1,7 @@
 """Partition keys that customers' names go into: valid, distinct, stable and short, whatever a customer is called.
 
 Dagster refuses keys with control characters or `...`. A key is also part of URLs and, where a job stores partitions as
-files, of a path; some systems do not tell `A` from `a` there.
+files, of a path; some systems do not distinguish `A` from `a` there.
 """
 
 import hashlib
@@ -17,14 +17,10 @@ _OURS = re.compile(r"_[0-9a-f]{12}$")
 
 
 def partition_keys(tenants: Sequence[Tenant], slugs: Iterable[str] | None = None) -> list[str]:
-    """The partition key of each tenant.
+    """The partition key of each of these tenants; `slugs` are those of all tenants, None: these are all.
 
     It is the slug where that is plain and no other tenant has it, else what can be read of the slug and a hash of the
     database name.
-
-    Args:
-        tenants: whose keys are wanted.
-        slugs: of all tenants; None: these are all.
     """
     counts = Counter(slugs if slugs is not None else (tenant.slug for tenant in tenants))
     return [

@@ -1,12 +1,76 @@
-"""How an op records the result of an asset's check."""
+"""How assets and checks show what was found, and how an op records a check's result."""
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 import dagster as dg
 
+from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.report import markdown
+from provisioning_pipeline.run.connections import Connections
 
-def evaluation(asset: str, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """The result as an event of that asset, for an op to yield."""
+T = TypeVar("T")
+
+MOST_LISTED = 50
+Recorded = Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]
+"""What an op yields of what it found."""
+
+
+class About(TypedDict):
+    """What every asset of a capability says of itself."""
+
+    group_name: str
+    owners: Sequence[str]
+    tags: Mapping[str, str]
+
+
+def about(capability: str) -> About:
+    """For the assets of this capability."""
+    return {"group_name": capability, "owners": ["team:platform"], "tags": {"capability": capability}}
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = MOST_LISTED, rest: str = ".", none: str = "None."
+) -> dg.MarkdownMetadataValue:
+    """A table of at most so many rows, with how many more there are; `none` where there is no row."""
+    return dg.MetadataValue.md(markdown.table(head, rows, most=most, rest=rest) or none)
+
+
+def check_result(
+    asset: str,
+    name: str,
+    *,
+    passed: bool,
+    metadata: dict[str, Any],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+) -> dg.AssetCheckResult:
+    """The result of the check of this name of an asset."""
+    return dg.AssetCheckResult(
+        asset_key=dg.AssetKey(asset), check_name=name, passed=passed, severity=severity, metadata=metadata
+    )
+
+
+def check(
+    asset: str,
+    name: str,
+    read: Callable[[Connections], Coroutine[Any, Any, T]],
+    result: Callable[[T], dg.AssetCheckResult],
+    description: str,
+) -> dg.AssetChecksDefinition:
+    """A check that runs record, and that reads for itself when it is launched by hand."""
+
+    @dg.asset_check(asset=dg.AssetKey(asset), name=name, description=description)
+    def evaluated(systems: Systems) -> dg.AssetCheckResult:
+        return result(systems.read(read))
+
+    return evaluated
+
+
+def evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """The result as an event, for an op to yield."""
+    assert result.asset_key is not None
     return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(asset),
+        asset_key=result.asset_key,
         check_name=str(result.check_name),
         passed=result.passed,
         severity=result.severity,

@@ -13,6 +13,7 @@ from pydantic import PrivateAttr
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.interrupts import run_until_interrupted
+from provisioning_pipeline.defs.tables import settings_now
 from provisioning_pipeline.ledger.runs import holding_run_lock
 from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.fault import Fault, RunFault
@@ -79,10 +80,7 @@ class Systems(dg.ConfigurableResource[Any]):
             dagster.Failure: with one line per fault; a retry would not help.
         """
         if self._settings is None:
-            try:
-                self._settings = load_settings()
-            except SettingsError as error:
-                raise dg.Failure(description=str(error), allow_retries=False) from None
+            self._settings = settings_now()
         return self._settings
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:

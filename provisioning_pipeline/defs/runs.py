@@ -8,13 +8,15 @@ from typing import Any
 
 import dagster as dg
 
+from provisioning_pipeline.ledger.runs import runs_at_work
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.settings import Settings
 
 Place = tuple[str, str]
 """A code location and its repository."""
 
 SILENT_SECONDS = 300.0
-"""A run that has begun, whose lock nobody holds and of which Dagster heard nothing for so long, has no process."""
+"""A run that has begun, whose lock no process holds and of which Dagster heard nothing for so long, has no process."""
 NEVER_BEGAN_SECONDS = 6 * 3600.0
 """So long a run may take to start once it has left the queue: a machine that has to be made for it takes its time."""
 _LOOK_SECONDS = 20.0
@@ -26,12 +28,7 @@ _UNFINISHED = [dg.DagsterRunStatus.QUEUED, *_NOT_BEGUN, *_BEGUN]
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """Runs that have not ended, as Dagster says.
-
-    Args:
-        at_work: queued, starting, or with a process.
-        dead: nobody works on these, nor will.
-    """
+    """Runs that have not ended, as Dagster says: queued, starting or with a process, and those without one."""
 
     at_work: tuple[dg.DagsterRun, ...]
     dead: tuple[dg.DagsterRun, ...]
@@ -61,7 +58,7 @@ def unfinished_runs(
     ledger: what Dagster says of a run does not change when machine, code server and daemon end together.
 
     Raises:
-        Fault: when the ledger cannot be asked; nobody is taken for dead then.
+        Fault: when the ledger cannot be asked; no run is taken for dead then.
     """
     # all at once: a page begins behind a run that may have been deleted meanwhile
     records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNFINISHED))
@@ -79,7 +76,7 @@ def unfinished_runs(
         if run.run_id in locked:
             at_work.append(run)
         elif place_of_run(run) == here:
-            # one started by hand from a program may be anybody's: only its lock says that it works on this ledger
+            # one started by hand from a program: only its lock says that it works on this ledger
             is_dead = time.monotonic() < deadline and _is_dead(instance, record)
             (dead if is_dead else at_work).append(run)
     return Unfinished(tuple(at_work), tuple(dead))
@@ -108,9 +105,6 @@ def _config_of(run: dg.DagsterRun) -> Mapping[str, Any]:
 
 
 def _with_a_process(settings: Settings, run_ids: Sequence[str]) -> frozenset[str]:
-    from provisioning_pipeline.ledger.runs import runs_at_work
-    from provisioning_pipeline.ledger.schema import ledger_database
-
     async def ask() -> frozenset[str]:
         async with ledger_database(settings, read_only=True) as database:
             return await runs_at_work(database, run_ids)

@@ -1,4 +1,4 @@
-"""Where tables are kept: Parquet files below one folder or URL.
+"""Where tables are stored: Parquet files below one folder or URL.
 
 `<base>/<asset>.parquet` is the latest, and `<base>/history/<asset>/<run>.parquet` what each run wrote. The base is the
 setting PROVISIONING_TABLES_PATH, read when it is first used in a run.
@@ -6,7 +6,7 @@ setting PROVISIONING_TABLES_PATH, read when it is first used in a run.
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
@@ -31,7 +31,7 @@ _ROWS_SHOWN = 10
 _LONGEST_CELL = 60
 
 
-def keep(
+def store(
     base: str,
     table: Table,
     frame: "pd.DataFrame",
@@ -41,13 +41,10 @@ def keep(
     history: bool = True,
     readers: Readers = "owner",
 ) -> str:
-    """Write a table as the latest one, into the history, or both, for an op; the path of what was written.
+    """Write a table into the history, as the latest one, or both; the path of what was written.
 
-    Args:
-        base: a folder, or a URL that fsspec knows.
-        frame: the columns of the table, in any order; anything may be missing.
-        run_id: names the file in the history; the same run writes it again.
-        readers: who on this machine may read it.
+    `base` is a folder, or a URL that fsspec knows. The columns may come in any order, and any value may be missing. The
+    same run writes its file in the history again.
 
     Raises:
         ValueError: when the columns are not those of the table, or a value is not of its column's kind.
@@ -56,7 +53,7 @@ def keep(
     from upath import UPath
 
     content = _parquet(table, frame)
-    path = _in_history(UPath(base), [table.name], run_id)
+    path = UPath(base).joinpath(HISTORY, table.name, f"{run_id}.parquet")
     if history:
         write_whole(path, content, setting=SETTING, readers=readers)
     if latest:
@@ -95,12 +92,9 @@ class Tables(dg.UPathIOManager):
         return place()
 
     def dump_to_path(self, context: dg.OutputContext, obj: "pd.DataFrame", path: "UPath") -> None:
-        """Write the run's own file in the history, then the latest."""
-        content = _parquet(_table_of(context), obj)
+        """Write the run's own file in the history, then the latest at this path."""
         readers = settings_now().files_readable_by
-        history = _in_history(self._base_path, context.asset_key.path, context.run_id)
-        write_whole(history, content, setting=SETTING, readers=readers)
-        write_whole(path, content, setting=SETTING, readers=readers)
+        store(str(path.parent), _table_of(context), obj, context.run_id, readers=readers)
 
     def make_directory(self, path: "UPath") -> None:
         """Made with the file, whose errors are sentences."""
@@ -144,11 +138,7 @@ def read(path: "UPath") -> "pd.DataFrame":
 
 
 def place() -> "UPath":
-    """The folder or URL below which tables and values lie, by the settings of now.
-
-    Raises:
-        dagster.Failure: with one line per fault in the settings.
-    """
+    """The folder or URL below which tables and values lie, by the settings of now."""
     from upath import UPath
 
     return UPath(settings_now().tables)
@@ -166,17 +156,13 @@ def settings_now() -> Settings:
         raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
-def _in_history(base: "UPath", key: Sequence[str], run_id: str) -> "UPath":
-    return base.joinpath(HISTORY, *key, f"{run_id}.parquet")
-
-
 def _table_of(context: dg.OutputContext) -> Table:
     name = context.asset_key.to_user_string()
     schema = (context.definition_metadata or {}).get(COLUMN_SCHEMA)
     if isinstance(schema, dg.TableSchemaMetadataValue):
         schema = schema.schema
     if not isinstance(schema, dg.TableSchema):
-        message = f"The asset {name} has no {COLUMN_SCHEMA} in its metadata, so nobody knows its columns"
+        message = f"The asset {name} has no {COLUMN_SCHEMA} in its metadata, so we do not know its columns"
         raise TypeError(message)
     return Table(
         name, {column.name: Column(cast(Kind, column.type), column.description or "") for column in schema.columns}

@@ -84,7 +84,7 @@ class Values(dg.IOManager):
             except ValidationError as error:
                 # its words quote what was read
                 why = f"{path} does not hold what the step before hands on ({error.error_count()} faults): another "
-                why += "version of this program wrote it, or somebody else did"
+                why += "version of this program wrote it, or another program did"
             break
         else:
             why = f"There is no {newest}: the step before could not write it, it was removed, or written by an older "

@@ -8,7 +8,7 @@ from typing import Any
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.names import unsteered
 from provisioning_pipeline.model.reasons import next_step
-from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.report.summary import TenantLine, by_reason
 
 _MOST_NAMED = 5
 _MOST_GROUPS = 20
@@ -39,11 +39,8 @@ class Alert:
 class FailedCheck:
     """A check whose last evaluation failed.
 
-    Args:
-        name: of the check; `description` says what should be true.
-        severe: it is an error, not a warning.
-        figures: the counts that it measured, by name.
-        run_id: the run that evaluated it.
+    `description` says what should be true; `severe`: it is an error, not a warning; `figures` are the counts that it
+    measured, by name; `run_id` is the run that evaluated it.
     """
 
     name: str
@@ -54,7 +51,7 @@ class FailedCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reported:
     """What alerts said and no later one took back: check → figures, reason → tenants, and when (epoch seconds)."""
 
     checks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -71,58 +68,59 @@ class FailedRun:
     causes: tuple[tuple[str | None, str], ...]
 
 
-def is_reminder_due(told: Told, now: float) -> bool:
-    """Whether a day has passed since something that still fails was told."""
-    return bool(told.checks) and now - told.at >= _DAY_SECONDS
+def is_reminder_due(reported: Reported, now: float) -> bool:
+    """Whether a day has passed since something that still fails was reported."""
+    return bool(reported.checks) and now - reported.at >= _DAY_SECONDS
 
 
 def news_of_checks(
-    told: Told,
+    reported: Reported,
     failed: Sequence[FailedCheck],
     passed: Collection[str],
     lines: Sequence[TenantLine] | None,
     *,
     now: float,
     dagster_url: str | None,
-) -> tuple[Alert | None, Told]:
+) -> tuple[Alert | None, Reported]:
     """The message about checks, if there is something to tell, and what people know once it is out.
 
     News is a check that begins to fail or to pass, a reason that no alert had, a count that grew, and once a day
     that something still fails. A count that shrinks is none; a reason that no tenant has any more is forgotten.
 
     Args:
-        told: what people know.
-        failed: the checks that fail now.
-        passed: names of the checks that pass now. One that is in neither was not evaluated, and stays as it was told.
+        reported: what people know.
+        passed: names of the checks that pass now. One that is in neither was not evaluated, and stays as it was.
         lines: the tenants; None when the ledger cannot be read.
         now: epoch seconds.
     """
-    reasons = _counts(lines) if failed else {}
-    ended = sorted(told.checks.keys() & set(passed))
-    kept = {name: figures for name, figures in told.checks.items() if name not in ended}
+    reasons: dict[str, int] = {reason: len(found) for reason, found in by_reason(lines or ())} if failed else {}
+    ended = sorted(reported.checks.keys() & set(passed))
+    kept = {name: figures for name, figures in reported.checks.items() if name not in ended}
     if not failed:
-        return (_all_clear(ended, kept) if ended else None), Told(kept, told.reasons if kept else {}, told.at)
+        return (_all_clear(ended, kept) if ended else None), Reported(
+            kept, reported.reasons if kept else {}, reported.at
+        )
     current = {check.name: check.figures for check in failed}
-    known = {reason: count for reason, count in told.reasons.items() if reason in reasons or lines is None}
+    known = {reason: count for reason, count in reported.reasons.items() if reason in reasons or lines is None}
     grew = (
         any(name not in kept or _grew(kept[name], figures) for name, figures in current.items())
         or _grew(known, reasons)
-        or is_reminder_due(Told(kept, known, told.at), now)
+        or is_reminder_due(Reported(kept, known, reported.at), now)
     )
     if grew:
-        return _of_checks(failed, ended, lines, dagster_url), Told(kept | current, reasons, now)
-    return (_all_clear(ended, kept) if ended else None), Told(kept, known, told.at)
+        return _of_checks(failed, ended, lines, dagster_url), Reported(kept | current, reasons, now)
+    return (_all_clear(ended, kept) if ended else None), Reported(kept, known, reported.at)
 
 
 def of_run(run: FailedRun, lines: Sequence[TenantLine] | None, dagster_url: str | None) -> Alert:
     """The message about a run that failed; `lines` are the tenants, None when the ledger cannot be read."""
     causes = run.causes or ((None, "It ended without a word: its process may have been killed."),)
-    told = [f"{f'{escaped(step)}: ' if step else ''}{_cut(escaped(why), _LONGEST_CAUSE)}" for step, why in causes]
-    more = len(told) - _MOST_CAUSES
+    shown = [f"{f'{escaped(step)}: ' if step else ''}{_cut(escaped(why), _LONGEST_CAUSE)}" for step, why in causes]
+    more = len(shown) - _MOST_CAUSES
     return Alert(
         f"{escaped(run.job)} failed",
         (
-            *told[:_MOST_CAUSES],
+            *shown[:_MOST_CAUSES],
             *([f"…and {more} more steps."] if more > 0 else []),
             *_of_tenants(lines),
             *_link(run.run_id, dagster_url),
@@ -149,21 +147,8 @@ def escaped(text: str) -> str:
     return " ".join(_CALLS_EVERYBODY.sub("@\u2060", plain).split())
 
 
-def _counts(lines: Sequence[TenantLine] | None) -> dict[str, int]:
-    return {reason: len(slugs) for reason, slugs in _by_reason(lines or ())}
-
-
 def _grew(known: Mapping[str, int], now: Mapping[str, int]) -> bool:
     return any(count > known.get(name, 0) for name, count in now.items())
-
-
-def _by_reason(lines: Sequence[TenantLine]) -> list[tuple[Reason, list[str]]]:
-    """The slugs of tenants that are not ready, by reason, the most frequent first."""
-    found: dict[Reason, list[str]] = {}
-    for line in lines:
-        if line.state == "unwell":
-            found.setdefault(line.reason, []).append(line.slug)
-    return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
 
 
 def _of_checks(
@@ -203,10 +188,10 @@ def _names(names: Sequence[str]) -> str:
 def _of_tenants(lines: Sequence[TenantLine] | None) -> list[str]:
     if lines is None:
         return [_UNREADABLE]
-    groups = _by_reason(lines)
-    told = [_of_group(reason, slugs) for reason, slugs in groups[:_MOST_GROUPS]]
-    more = len(groups) - len(told)
-    return [*told, *([f"…and {more} more reasons: `provisioning status` tells them all."] if more else [])]
+    groups = by_reason(lines)
+    shown = [_of_group(reason, [line.slug for line in found]) for reason, found in groups[:_MOST_GROUPS]]
+    more = len(groups) - len(shown)
+    return [*shown, *([f"…and {more} more reasons: `provisioning status` lists them all."] if more else [])]
 
 
 def _of_group(reason: Reason, slugs: Sequence[str]) -> str:

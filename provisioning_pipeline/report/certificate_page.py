@@ -1,11 +1,13 @@
 """A certificate as one HTML page that needs nothing else: no network, no script."""
 
+from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.model.contract import Certificate, Observation, Standing
 from provisioning_pipeline.report.page import Table, page_environment
+from provisioning_pipeline.report.summary import grouped
 from provisioning_pipeline.settings import Readers
 
 _SIGNS = {
@@ -16,11 +18,15 @@ _SIGNS = {
     Standing.UNSEEN: "– unseen",
 }
 _COLUMNS = (("Behaviour", "name"), ("", "short"), ("Expected", "message"), ("Seen", "message"), ("s", "number"))
+_CRASH_COLUMNS = (("Killed", "name"), ("", "short"), ("The next run's end", "message"), ("s", "number"))
 
 
 def render(certificate: Certificate) -> str:
     """The page. Everything that comes from outside is escaped; the same certificate gives the same page."""
-    topics = dict.fromkeys(seen.topic for seen in certificate.observations)
+    crashes = tuple(
+        (point.moment, "✓ converges" if point.converges else "✗ differs", point.seen, f"{point.seconds:.1f}")
+        for point in certificate.crash_points
+    )
     return (
         page_environment()
         .get_template("certificate.html")
@@ -29,23 +35,20 @@ def render(certificate: Certificate) -> str:
             began=f"{certificate.began_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
             broken=_observations("What does not hold", certificate.broken),
             topics=[
-                (topic, _observations(topic, [seen for seen in certificate.observations if seen.topic == topic]))
-                for topic in topics
+                (topic, _observations(topic, seen))
+                for topic, seen in grouped(certificate.observations, lambda seen: seen.topic).items()
             ],
-            crashes=_crashes(certificate),
+            crashes=Table("Crash points", _CRASH_COLUMNS, crashes),
             counts=[(_SIGNS[standing], certificate.count(standing)) for standing in Standing],
         )
     )
 
 
 def write(certificate: Certificate, folder: Path, *, readers: Readers = "owner") -> Path:
-    """Write the page of this certificate and return its absolute path.
-
-    Args:
-        readers: who on this machine may read it.
+    """Write the page of this certificate, for these readers on this machine; its absolute path.
 
     Raises:
-        OSError: when the folder cannot be written to.
+        NotWritten: when the folder cannot be written to.
     """
     moment = f"{certificate.began_at.astimezone(UTC):%Y%m%d-%H%M%S}"
     path = (folder / f"certificate-{certificate.server}-{moment}.html").resolve()
@@ -53,16 +56,6 @@ def write(certificate: Certificate, folder: Path, *, readers: Readers = "owner")
     return path
 
 
-def _observations(caption: str, seen: "tuple[Observation, ...] | list[Observation]") -> Table:
+def _observations(caption: str, seen: Sequence[Observation]) -> Table:
     rows = tuple((one.behaviour, _SIGNS[one.standing], one.expected, one.seen, f"{one.seconds:.1f}") for one in seen)
     return Table(caption, _COLUMNS, rows)
-
-
-def _crashes(certificate: Certificate) -> Table:
-    rows = tuple(
-        (point.moment, "✓ converges" if point.converges else "✗ differs", point.seen, f"{point.seconds:.1f}")
-        for point in certificate.crash_points
-    )
-    return Table(
-        "Crash points", (("Killed", "name"), ("", "short"), ("The next run's end", "message"), ("s", "number")), rows
-    )

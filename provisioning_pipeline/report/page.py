@@ -1,7 +1,7 @@
 """The report as one HTML page that needs nothing else: no network, no script."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -33,10 +33,7 @@ def page_environment() -> Environment:
 
 
 def shown(text: str) -> str:
-    """A text as a page or table shows it: cut where it goes on for ever, and that is said.
-
-    What would turn a line around, or hide in it, stands as an escape.
-    """
+    """A text as a page or table shows it: cut, saying so; what would hide in a line or turn it around is escaped."""
     more = len(text) - _MOST_SHOWN
     return unsteered(text) if more <= 0 else f"{unsteered(text[:_MOST_SHOWN])}… ({more:,} more characters)"
 
@@ -46,14 +43,16 @@ def _shown(value: Any) -> Any:
     return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-_MOST_READY_SHOWN = 500
 _MOST_ROWS = 100
+_MOST_MEMBERS = _MOST_READY = 500
 _MOST_DRIFT = 50
 _MOST_TOLD_AT_ONCE, _MOST_GROUPS_AT_ONCE = 6, 3
 _MOST_OPEN = 30
 _MOST_RUNS = 30
-_WEB = ("https://", "http://")
-_REST = "`provisioning status` lists them all."
+WEB = ("https://", "http://")
+_ALL_IN_STATUS = "`provisioning status` lists them all."
+_ALL_IN_OUTCOMES = "`reconciliation_outcomes` has them all."
+_ALL_IN_LEDGER = "the ledger has them all."
 _CLOSE_SECONDS = 2
 _STATES: Mapping[str, str] = {"ready": "Ready", "unwell": "Need a look", "aside": "Excluded"}
 
@@ -74,25 +73,25 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
-    """One figure of a run beside its forecast; `foretold` is None where there was no forecast."""
+class Figure:
+    """One figure of a run beside its forecast; `forecast` is None where there was none."""
 
     name: str
     made: float
-    foretold: float | None
+    forecast: float | None
     unit: str = ""
 
     @property
     def difference(self) -> str:
-        """By how many percent more or less was needed than foretold; empty when that says nothing."""
-        if self.foretold is None:
+        """By how many percent more or less was needed than forecast; empty when that says nothing."""
+        if self.forecast is None:
             return ""
         # of a second or two more a percentage says nothing
-        if abs(self.made - self.foretold) < (_CLOSE_SECONDS if self.unit else 0.5):
-            return "as foretold"
-        if not self.foretold:
-            return "none was foretold"
-        percent = round(100 * (self.made - self.foretold) / self.foretold)
+        if abs(self.made - self.forecast) < (_CLOSE_SECONDS if self.unit else 0.5):
+            return "as forecast"
+        if not self.forecast:
+            return "none was forecast"
+        percent = round(100 * (self.made - self.forecast) / self.forecast)
         return f"{'+' if percent >= 0 else '−'}{abs(percent):,} %"
 
     def told(self, value: float | None) -> str:
@@ -136,11 +135,11 @@ class Group:
     reason: str
     next_step: str
     count: int
-    people: tuple[tuple[str, str, str], ...]
-    names: tuple[str, ...]
-    message: str
-    when: str
-    each: Table | None
+    people: tuple[tuple[str, str, str], ...] = ()
+    names: tuple[str, ...] = ()
+    message: str = ""
+    when: str = ""
+    each: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,43 +153,26 @@ class Picture:
 
 def render(summary: Summary) -> str:
     """The page. Everything that comes from outside is escaped; the same summary gives the same page."""
+    history = summary.history[-_MOST_RUNS:]
     return (
         page_environment()
         .get_template("reconciliation.html")
         .render(
             summary=summary,
             begun=_moment(summary.begun_at),
-            run_url=summary.run_url if summary.run_url and summary.run_url.startswith(_WEB) else None,
+            run_url=summary.run_url if summary.run_url and summary.run_url.startswith(WEB) else None,
             counts=counts(summary),
             groups=groups(summary),
-            done=_done(summary),
-            failures=_failures(summary),
-            away=_away(summary),
-            reported=_reported(summary),
-            databases=_databases(summary),
-            causes=_causes(summary),
-            drift=_drift(summary),
-            pictures=pictures(summary.history[-_MOST_RUNS:]),
-            span=_span(summary.history[-_MOST_RUNS:]),
-            phases=_phases(summary),
-            calls=_calls(summary),
-            operations=_operations(summary),
-            aging=_aging(summary),
-            cut_names=_cut_names(summary),
-            slowest=_slowest(summary),
-            others=_others(summary),
+            pictures=pictures(history),
+            span=_span(history),
             most_open=_MOST_OPEN,
-            versions=_versions(summary),
-            settings=_settings(summary),
+            **_tables(summary),
         )
     )
 
 
 def write(summary: Summary, folder: Path, *, name: str | None = None, readers: Readers = "owner") -> Path:
-    """Write the page of this run and return its absolute path; under its id, or another name.
-
-    Args:
-        readers: who on this machine may read it.
+    """Write the page of this run, under its id or another name, for these readers on this machine; its absolute path.
 
     Raises:
         NotWritten: when the folder cannot be written to.
@@ -211,22 +193,30 @@ def counts(summary: Summary) -> list[Count]:
     return [count for count in found if count.state != "aside" or count.number or count.change]
 
 
-def forecast_against_made(summary: Summary) -> list[Foretold]:
-    """What the run needed beside what was foretold."""
+def forecast_against_made(summary: Summary) -> list[Figure]:
+    """What the run needed beside what was forecast."""
     forecast = summary.forecast
     return [
-        Foretold("Clerk calls", summary.clerk_calls, forecast.clerk_calls if forecast else None),
-        Foretold("Twenty calls", summary.twenty_calls, forecast.twenty_calls if forecast else None),
-        Foretold("Time", summary.seconds, forecast.seconds if forecast else None, " s"),
+        Figure("Clerk calls", summary.clerk_calls, forecast.clerk_calls if forecast else None),
+        Figure("Twenty calls", summary.twenty_calls, forecast.twenty_calls if forecast else None),
+        Figure("Time", summary.seconds, forecast.seconds if forecast else None, " s"),
     ]
 
 
 def groups(summary: Summary) -> list[Group]:
     """Tenants that are not ready, by reason: with messages while they are few, else names and messages apart."""
     day = (summary.begun_at + timedelta(seconds=summary.seconds)).astimezone(UTC).date()
-    found = summary.groups
-    at_once = len(summary.unwell) <= _MOST_TOLD_AT_ONCE and len(found) <= _MOST_GROUPS_AT_ONCE
-    return [_told_at_once(group, day) if at_once else _compact(group, day) for group in found]
+    at_once = len(summary.unwell) <= _MOST_TOLD_AT_ONCE and len(summary.groups) <= _MOST_GROUPS_AT_ONCE
+    found: list[Group] = []
+    for group in summary.groups:
+        shown_group = Group(group.reason, group.next_step, len(group.lines))
+        if at_once:
+            people = tuple((line.slug, line.message, _when([line], day)) for line in group.lines)
+            found.append(replace(shown_group, people=people))
+        else:
+            names, when = tuple(line.slug for line in group.lines), _when(group.lines, day)
+            found.append(replace(shown_group, names=names, message=group.message or "", when=when, each=_each(group)))
+    return found
 
 
 def pictures(history: Sequence[RunPoint]) -> list[Picture]:
@@ -251,25 +241,6 @@ def _clock(at: datetime, day: date) -> str:
     return f"{at.astimezone(UTC):%H:%M} UTC" if at.astimezone(UTC).date() == day else _moment(at)
 
 
-def _told_at_once(group: UnwellGroup, day: date) -> Group:
-    people = tuple((line.slug, line.message, _when([line], day)) for line in group.lines)
-    return Group(group.reason, group.next_step, len(group.lines), people, (), "", "", None)
-
-
-def _compact(group: UnwellGroup, day: date) -> Group:
-    names = tuple(line.slug for line in group.lines)
-    return Group(
-        reason=group.reason,
-        next_step=group.next_step,
-        count=len(names),
-        people=(),
-        names=names,
-        message=group.message or "",
-        when=_when(group.lines, day),
-        each=_each(group),
-    )
-
-
 def _when(lines: Sequence[TenantLine], day: date) -> str:
     """Since when they are not ready, and when they are tried again by themselves."""
     begun = sorted(line.since for line in lines if line.since)
@@ -286,86 +257,105 @@ def _when(lines: Sequence[TenantLine], day: date) -> str:
 
 
 def _each(group: UnwellGroup) -> Table | None:
-    rows = [
-        (line.slug, line.message, _moment(line.since), _moment(line.look_again_at))
-        for line in group.lines[:_MOST_ROWS]
-    ]  # fmt: skip
-    columns = (
-        ("Tenant", "name"),
-        ("What happened and what to do", "message"),
-        ("Since", "short"),
-        ("Tried again", "short"),
-    )
     return _table(
-        f"What happened to each tenant: {group.reason}", columns, rows, len(group.lines), "`provisioning status`"
+        f"What happened to each tenant: {group.reason}",
+        (("Tenant", "name"), ("What happened and what to do", "message"), ("Since", "short"), ("Tried again", "short")),
+        [(line.slug, line.message, _moment(line.since), _moment(line.look_again_at)) for line in group.lines],
+        _MOST_ROWS,
+        "`provisioning status`",
     )
 
 
-def _done(summary: Summary) -> Table | None:
-    rows = sorted(summary.done_by_change, key=lambda row: (-row[2], row[0]))
-    most = max((seconds for _, _, seconds in rows), default=0.0)
-    columns = (("Change", "name"), ("Times", "number"), ("Seconds in all", "number"), ("", "bar"))
-    return _table(
-        "What was done, the slowest first",
-        columns,
-        [(change, f"{count:,}", f"{seconds:,.1f}", _share(seconds, most)) for change, count, seconds in rows],
-    )
-
-
-def _failures(summary: Summary) -> Table | None:
-    columns = (("Tenant", "name"), ("Change", "short"), ("Why", "message"))
-    failures = summary.failures
-    rows = [(line.tenant, line.change, line.detail) for line in failures[:_MOST_ROWS]]
-    return _table(
-        "What was tried and did not succeed", columns, rows, len(failures), "`reconciliation_outcomes` has them all."
-    )
-
-
-def _away(summary: Summary) -> Table | None:
-    columns = (("Tenant", "name"), ("Change", "short"), ("Why, and the proof", "message"))
-    away = summary.taken_away
-    rows = [(line.tenant, line.change, line.detail) for line in away[:_MOST_READY_SHOWN]]
-    return _table("Who was removed or demoted", columns, rows, len(away), "`reconciliation_outcomes` has them all.")
-
-
-def _reported(summary: Summary) -> Table | None:
-    columns = (("Tenant", "name"), ("Who, since when, and how to settle it", "message"))
-    found = summary.reported
-    rows = [(line.slug, line.reported_message) for line in found[:_MOST_ROWS]]
-    return _table("Members whose accounts prove nothing", columns, rows, len(found), _REST)
-
-
-def _databases(summary: Summary) -> Table | None:
-    columns = (("Tenant", "name"), ("Reason", ""), ("What happened and what to do", "message"))
-    found = summary.databases
-    rows = [(line.slug, line.database_reason, line.database_message) for line in found[:_MOST_ROWS]]
-    return _table("What is to be looked at in tenants' own databases", columns, rows, len(found), _REST)
-
-
-def _causes(summary: Summary) -> Table | None:
-    rows = summary.drift_by_cause
-    most = max((count for _, _, count in rows), default=0)
-    columns = (("Cause", "name"), ("Who", ""), ("Differences", "number"), ("", "bar"))
-    return _table(
-        "Differences by cause", columns, [(cause, who, f"{count:,}", _share(count, most)) for cause, who, count in rows]
-    )
-
-
-def _drift(summary: Summary) -> Table | None:
-    columns = (("Tenant", "name"), ("Cause", ""), ("Who", ""), ("What differed", "message"))
-    found = summary.drift
-    rows = [(line.database_name, line.cause, line.who, line.detail) for line in found[:_MOST_DRIFT]]
-    return _table("Differences one by one", columns, rows, len(found), "the ledger has them all.")
-
-
-def _phases(summary: Summary) -> Table | None:
-    most = max((seconds for _, seconds in summary.phases), default=0.0)
-    columns = (("Phase", "name"), ("Seconds", "number"), ("", "bar"))
-    return _table(
-        "Seconds per phase",
-        columns,
-        [(phase, f"{seconds:,.1f}", _share(seconds, most)) for phase, seconds in summary.phases],
-    )
+def _tables(summary: Summary) -> dict[str, Table | None]:
+    """The tables by the names that the template has for them; None for one that would have no row."""
+    done = sorted(summary.done_by_change, key=lambda row: (-row[2], row[0]))
+    causes, slowest, forecast = summary.drift_by_cause, summary.slowest, summary.forecast
+    return {
+        "done": _table(
+            "What was done, the slowest first",
+            (("Change", "name"), ("Times", "number"), ("Seconds in all", "number"), ("", "bar")),
+            [(change, f"{count:,}", f"{seconds:,.1f}", seconds) for change, count, seconds in done],
+        ),
+        "failures": _table(
+            "What was tried and did not succeed",
+            (("Tenant", "name"), ("Change", "short"), ("Why", "message")),
+            [(line.tenant, line.change, line.detail) for line in summary.failures],
+            _MOST_ROWS,
+            _ALL_IN_OUTCOMES,
+        ),
+        "away": _table(
+            "Who was removed or demoted",
+            (("Tenant", "name"), ("Change", "short"), ("Why, and the proof", "message")),
+            [(line.tenant, line.change, line.detail) for line in summary.taken_away],
+            _MOST_MEMBERS,
+            _ALL_IN_OUTCOMES,
+        ),
+        "reported": _table(
+            "Members whose accounts prove nothing",
+            (("Tenant", "name"), ("Who, since when, and how to settle it", "message")),
+            [(line.slug, line.reported_message) for line in summary.reported],
+            _MOST_ROWS,
+            _ALL_IN_STATUS,
+        ),
+        "databases": _table(
+            "What is to be looked at in tenants' own databases",
+            (("Tenant", "name"), ("Reason", ""), ("What happened and what to do", "message")),
+            [(line.slug, line.database_reason, line.database_message) for line in summary.databases],
+            _MOST_ROWS,
+            _ALL_IN_STATUS,
+        ),
+        "causes": _table(
+            "Differences by cause",
+            (("Cause", "name"), ("Who", ""), ("Differences", "number"), ("", "bar")),
+            [(cause, who, f"{count:,}", count) for cause, who, count in causes],
+        ),
+        "drift": _table(
+            "Differences one by one",
+            (("Tenant", "name"), ("Cause", ""), ("Who", ""), ("What differed", "message")),
+            [(line.database_name, line.cause, line.who, line.detail) for line in summary.drift],
+            _MOST_DRIFT,
+            _ALL_IN_LEDGER,
+        ),
+        "phases": _table(
+            "Seconds per phase",
+            (("Phase", "name"), ("Seconds", "number"), ("", "bar")),
+            [(phase, f"{seconds:,.1f}", seconds) for phase, seconds in summary.phases],
+        ),
+        "calls": _calls(summary),
+        "operations": _table(
+            "Calls by operation",
+            (("Operation", "name"), ("Calls", "number")),
+            [(name, f"{count:,}") for name, count in summary.calls.items()],
+        ),
+        "aging": _table(
+            "Workspaces that Twenty deletes soon",
+            (("Tenant", "name"), ("Workspace", "code"), ("Created", "short")),
+            [(each.slug, each.workspace_id, _moment(each.created_at)) for each in (forecast.aging if forecast else ())],
+            _MOST_ROWS,
+            _ALL_IN_LEDGER,
+        ),
+        "cut_names": _table(
+            "Subdomains that differ from slugs",
+            (("Tenant", "name"), ("Subdomain", "code")),
+            [(each.slug, each.subdomain) for each in (forecast.cut_names if forecast else ())],
+            _MOST_ROWS,
+            _ALL_IN_LEDGER,
+        ),
+        "slowest": _table(
+            "The slowest tenants",
+            (("Tenant", "name"), ("Longest change", ""), ("Seconds", "number"), ("", "bar")),
+            [(slow.tenant, slow.longest, f"{slow.seconds:,.1f}", slow.seconds) for slow in slowest],
+        ),
+        "others": _table(
+            "Tenants that are ready or excluded",
+            (("Tenant", "name"), ("State", ""), ("Server", ""), ("Workspace", "code"), ("Admin", "")),
+            [_other(line) for line in summary.tenants if line.state != "unwell"],
+            _MOST_READY,
+            _ALL_IN_STATUS,
+        ),
+        "versions": _versions(summary),
+        "settings": _table("Settings", (("Setting", "name"), ("Value", "code")), list(summary.settings.items())),
+    }
 
 
 def _calls(summary: Summary) -> Table | None:
@@ -373,62 +363,22 @@ def _calls(summary: Summary) -> Table | None:
     if not (summary.calls or summary.clerk_calls or summary.twenty_calls or summary.forecast):
         return None
     allowed = summary.clerk_calls_allowed * summary.seconds / 10
+    figures = forecast_against_made(summary)
     columns: list[tuple[str, str]] = [("", "name"), ("This run", "number")]
-    rows = [[each.name, each.told(each.made)] for each in forecast_against_made(summary)]
+    rows: list[tuple[Any, ...]] = [(each.name, each.told(each.made)) for each in figures]
     if summary.forecast:
-        columns += [("Foretold", "number"), ("Difference", "number")]
-        rows = [
-            [*row, each.told(each.foretold), each.difference]
-            for row, each in zip(rows, forecast_against_made(summary), strict=True)
-        ]
+        columns += [("Forecast", "number"), ("Difference", "number")]
+        rows = [(*row, each.told(each.forecast), each.difference) for row, each in zip(rows, figures, strict=True)]
     if allowed:
         columns += [("The limit lets through", "number"), ("Used of it", "number")]
         used = (f"{allowed:,.0f}", f"{100 * summary.clerk_calls / allowed:,.0f} %")
-        rows = [[*row, *(used if number == 0 else ("", ""))] for number, row in enumerate(rows)]
-    return _table("Calls and time", tuple(columns), [tuple(row) for row in rows])
+        rows = [(*rows[0], *used), *((*row, "", "") for row in rows[1:])]
+    return _table("Calls and time", tuple(columns), rows)
 
 
-def _operations(summary: Summary) -> Table | None:
-    columns = (("Operation", "name"), ("Calls", "number"))
-    return _table("Calls by operation", columns, [(name, f"{count:,}") for name, count in summary.calls.items()])
-
-
-def _aging(summary: Summary) -> Table | None:
-    found = summary.forecast.aging if summary.forecast else ()
-    columns = (("Tenant", "name"), ("Workspace", "code"), ("Created", "short"))
-    rows = [(each.slug, each.workspace_id, _moment(each.created_at)) for each in found[:_MOST_ROWS]]
-    return _table("Workspaces that Twenty deletes soon", columns, rows, len(found), "the ledger has them all.")
-
-
-def _cut_names(summary: Summary) -> Table | None:
-    found = summary.forecast.cut_names if summary.forecast else ()
-    columns = (("Tenant", "name"), ("Subdomain", "code"))
-    rows = [(each.slug, each.subdomain) for each in found[:_MOST_ROWS]]
-    return _table("Subdomains that differ from slugs", columns, rows, len(found), "the ledger has them all.")
-
-
-def _slowest(summary: Summary) -> Table | None:
-    found = summary.slowest
-    most = max((slow.seconds for slow in found), default=0.0)
-    columns = (("Tenant", "name"), ("Longest change", ""), ("Seconds", "number"), ("", "bar"))
-    rows = [(slow.tenant, slow.longest, f"{slow.seconds:,.1f}", _share(slow.seconds, most)) for slow in found]
-    return _table("The slowest tenants", columns, rows)
-
-
-def _others(summary: Summary) -> Table | None:
-    columns = (("Tenant", "name"), ("State", ""), ("Server", ""), ("Workspace", "code"), ("Admin", ""))
-    wells = [line for line in summary.tenants if line.state != "unwell"]
-    rows = [
-        (
-            line.slug,
-            line.state if line.state == "ready" else line.reason,
-            line.server or "",
-            line.workspace_id or "",
-            line.admin_email or "",
-        )
-        for line in wells[:_MOST_READY_SHOWN]
-    ]
-    return _table("Tenants that are ready or excluded", columns, rows, len(wells), _REST)
+def _other(line: TenantLine) -> tuple[str, ...]:
+    state = line.state if line.state == "ready" else line.reason
+    return line.slug, state, line.server or "", line.workspace_id or "", line.admin_email or ""
 
 
 def _versions(summary: Summary) -> Table | None:
@@ -438,10 +388,6 @@ def _versions(summary: Summary) -> Table | None:
     rows = [("provisioning-pipeline", versions.program), ("Dagster", versions.dagster), ("Python", versions.python)]
     rows += [(f"Twenty server {name}", version or "unknown") for name, version in versions.servers.items()]
     return _table("Versions", (("Program", "name"), ("Version", "")), rows)
-
-
-def _settings(summary: Summary) -> Table | None:
-    return _table("Settings", (("Setting", "name"), ("Value", "code")), list(summary.settings.items()))
 
 
 def _picture(title: str, series: Sequence[charts.Series], history: Sequence[RunPoint]) -> Picture:
@@ -473,15 +419,18 @@ def _span(history: Sequence[RunPoint]) -> str:
 def _table(
     caption: str,
     columns: tuple[tuple[str, str], ...],
-    rows: Iterable[tuple[object, ...]],
-    count: int | None = None,
+    rows: Sequence[tuple[Any, ...]],
+    most: int | None = None,
     where: str = "",
 ) -> Table | None:
-    """A table, or None where there is nothing to show; `count` rows there are, and `where` has those left out."""
-    kept = tuple(rows)
-    more = 0 if count is None else count - len(kept)
-    return Table(caption, columns, kept, f"…and {more:,} more: {where}" if more else "") if kept else None
+    """A table of at most so many rows, or None where there is none; `where` has those that are left out.
 
-
-def _share(value: float, most: float) -> float:
-    return value / most if most else 0.0
+    A figure in a column of bars, always the last one, becomes its share of the largest there.
+    """
+    if not rows:
+        return None
+    drawn, more = tuple(rows[:most]), len(rows) - len(rows[:most])
+    if columns[-1][1] == "bar":
+        largest = max(row[-1] for row in rows) or 1
+        drawn = tuple((*row[:-1], row[-1] / largest) for row in drawn)
+    return Table(caption, columns, drawn, f"…and {more:,} more: {where}" if more else "")

@@ -1,22 +1,22 @@
 """What a report says, before anything is drawn."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from itertools import takewhile
+from typing import Any, TypeVar
 
 from provisioning_pipeline.decide.contract import Certified
 from provisioning_pipeline.model.change import Change
-from provisioning_pipeline.model.condition import (
-    SET_ASIDE,
-    Reason,
-    StoredCondition,
-)
+from provisioning_pipeline.model.condition import SET_ASIDE, Reason, StoredCondition
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
 from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.model.tenant import OutcomeStatus
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +57,12 @@ class TenantLine:
         return self.database_reason is not None and self.state != "aside"
 
 
-_LINK_FIELDS = (
-    "slug",
-    "database_name",
-    "server",
-    "workspace_id",
-    "workspace_url",
-    "admin_user_id",
-    "admin_email",
-    "since",
-)
+_LINK_FIELDS = "slug database_name server workspace_id workspace_url admin_user_id admin_email since".split()
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeLine:
-    """One attempted change. `cut`: it was cut off, so that nobody knows whether it was made."""
+    """One attempted change. `cut`: it was cut off, so that we do not know whether it was made."""
 
     tenant: str
     change: str
@@ -114,7 +105,7 @@ class Summary:
         phases: what took how many seconds: wall-clock for reading and planning, summed over tenants for steps.
         drift: what differed before the run did anything, in the order of the tenants' database names.
         history: this run and the last ones before it, oldest first.
-        forecast: what was foretold before the run began; None for a run that planned nothing, or an older one.
+        forecast: what was expected before the run began; None for a run that planned nothing, or an older one.
         waiting: what waits for approval; `approved`: an operator approved what went beyond the budget.
         versions, settings: what the run was made with; settings by variable, secrets left out.
         looked_at: how many tenants the run looked at; None for older runs. `whole`: at all of them.
@@ -162,17 +153,14 @@ class Summary:
     @property
     def groups(self) -> list[UnwellGroup]:
         """The tenants that are not ready, by reason, the most frequent reason first."""
-        by_reason: dict[Reason, list[TenantLine]] = {}
-        for line in self.unwell:
-            by_reason.setdefault(line.reason, []).append(line)
         return [
             UnwellGroup(
                 reason,
                 next_step(reason),
-                tuple(lines),
+                lines,
                 lines[0].message if len({line.message for line in lines}) == 1 else None,
             )
-            for reason, lines in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+            for reason, lines in by_reason(self.tenants)
         ]
 
     @property
@@ -185,10 +173,8 @@ class Summary:
     def cut_before(self) -> list[str]:
         """The runs that were cut since the last one that finished before this, each in a sentence; oldest first."""
         earlier = [point for point in self.history if point.run_id != self.run_id]
-        told: list[str] = []
-        for point in earlier:
-            told = [*told, cut_in_words(point)] if point.cut_why is not None else []
-        return told
+        since = takewhile(lambda point: point.cut_why is not None, reversed(earlier))
+        return [cut_in_words(point) for point in since][::-1]
 
     @property
     def drift_by_cause(self) -> list[tuple[str, str, int]]:
@@ -199,12 +185,9 @@ class Summary:
     @property
     def slowest(self) -> list[SlowTenant]:
         """The ten tenants that were worked on longest."""
-        by_tenant: dict[str, list[OutcomeLine]] = {}
-        for line in self.outcomes:
-            by_tenant.setdefault(line.tenant, []).append(line)
         found = [
             SlowTenant(tenant, sum(line.seconds for line in lines), max(lines, key=lambda line: line.seconds).change)
-            for tenant, lines in by_tenant.items()
+            for tenant, lines in grouped(self.outcomes, lambda line: line.tenant).items()
         ]
         return sorted(found, key=lambda slow: (-slow.seconds, slow.tenant))[:10]
 
@@ -234,12 +217,9 @@ class Summary:
     @property
     def done_by_change(self) -> list[tuple[str, int, float]]:
         """Change, how often it was done, and seconds in all, most frequent first."""
-        counts = Counter(line.change for line in self.outcomes if line.done)
-        seconds = dict.fromkeys(counts, 0.0)
-        for line in self.outcomes:
-            if line.done:
-                seconds[line.change] += line.seconds
-        return [(change, count, seconds[change]) for change, count in counts.most_common()]
+        by_change = grouped((line for line in self.outcomes if line.done), lambda line: line.change)
+        done = [(change, len(lines), sum(line.seconds for line in lines)) for change, lines in by_change.items()]
+        return sorted(done, key=lambda each: -each[1])
 
     @property
     def changed(self) -> list[TenantLine]:
@@ -266,6 +246,20 @@ class Summary:
     def verdict(self) -> str:
         """The run in one line."""
         return verdict_of(self.tenants)
+
+
+def by_reason(lines: Iterable[TenantLine]) -> list[tuple[Reason, tuple[TenantLine, ...]]]:
+    """The tenants that are not ready, by reason, the most frequent reason first."""
+    found = grouped((line for line in lines if line.state == "unwell"), lambda line: line.reason)
+    return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, tuple[T, ...]]:
+    """The items by key, in their order."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return {name: tuple(of_key) for name, of_key in found.items()}
 
 
 def cut_in_words(point: RunPoint) -> str:
@@ -295,9 +289,7 @@ def tenant_lines(
     rows: Iterable[Mapping[str, Any]], conditions: Iterable[StoredCondition] = ()
 ) -> tuple[TenantLine, ...]:
     """The ledger's tenants, those that are not ready first; with their conditions where these are given."""
-    by_tenant: dict[str, list[StoredCondition]] = {}
-    for stored in conditions:
-        by_tenant.setdefault(stored.database_name, []).append(stored)
+    by_tenant = grouped(conditions, lambda stored: stored.database_name)
     lines = [
         TenantLine(
             **{name: row[name] for name in _LINK_FIELDS},

@@ -89,85 +89,53 @@ TIMELINE = Table(
 
 def inventory(lines: Iterable[TenantLine]) -> pd.DataFrame:
     """One row per tenant."""
-    return _frame(
-        INVENTORY,
+    rows = (
         (
-            {
-                "slug": line.slug,
-                "database_name": line.database_name,
-                "state": line.state,
-                "reason": str(line.reason),
-                "message": line.message,
-                "next_step": next_step(line.reason) if line.state == "unwell" else None,
-                "since": line.since,
-                "tried_again_at": line.look_again_at,
-                "server": line.server,
-                "workspace_id": line.workspace_id,
-                "workspace_url": line.workspace_url,
-                "admin_email": line.admin_email,
-                "database_reason": line.database_reason and str(line.database_reason),
-            }
-            for line in lines
-        ),
+            line.slug,
+            line.database_name,
+            line.state,
+            str(line.reason),
+            line.message,
+            next_step(line.reason) if line.state == "unwell" else None,
+            line.since,
+            line.look_again_at,
+            line.server,
+            line.workspace_id,
+            line.workspace_url,
+            line.admin_email,
+            line.database_reason and str(line.database_reason),
+        )
+        for line in lines
     )
+    return _frame(INVENTORY, rows)
 
 
 def plan(planned: Plan) -> pd.DataFrame:
     """One row per line of each tenant's diff."""
-    return _frame(
-        PLAN,
-        (
-            {
-                "slug": entry.tenant.slug,
-                "database_name": entry.tenant.database_name,
-                "server": entry.server,
-                "sign": line.sign,
-                "line": line.text,
-            }
-            for entry in planned.tenants
-            for line in lines_of(entry)
-        ),
+    rows = (
+        (entry.tenant.slug, entry.tenant.database_name, entry.server, line.sign, line.text)
+        for entry in planned.tenants
+        for line in lines_of(entry)
     )
+    return _frame(PLAN, rows)
 
 
 def outcomes(lines: Iterable[OutcomeLine]) -> pd.DataFrame:
     """One row per attempted change."""
-    return _frame(
-        OUTCOMES,
-        (
-            {
-                "slug": line.tenant,
-                "change": line.change,
-                "done": line.done,
-                "detail": line.detail,
-                "seconds": line.seconds,
-            }
-            for line in lines
-        ),
-    )
+    return _frame(OUTCOMES, ((line.tenant, line.change, line.done, line.detail, line.seconds) for line in lines))
 
 
 def timeline(events: Mapping[str, Iterable[Event]]) -> pd.DataFrame:
     """One row per event; `events` by database name."""
-    return _frame(
-        TIMELINE,
-        (
-            {
-                "at": event.at,
-                "database_name": name,
-                "who": str(event.who),
-                "source": str(event.source),
-                "what": event.what,
-                "failed": event.failed,
-                "run_id": event.run_id,
-            }
-            for name, found in events.items()
-            for event in found
-        ),
+    rows = (
+        (event.at, name, str(event.who), str(event.source), event.what, event.failed, event.run_id)
+        for name, found in events.items()
+        for event in found
     )
+    return _frame(TIMELINE, rows)
 
 
-def _frame(table: Table, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def _frame(table: Table, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=list(table.columns), dtype=object)
     # of one type whether or not there are rows, so that files of different runs can be read together
     return frame.astype({name: _DTYPES[column.kind] for name, column in table.columns.items()})

@@ -7,11 +7,10 @@ from typing import Any
 
 from provisioning_pipeline.model.history import Event
 from provisioning_pipeline.model.reasons import next_step
-from provisioning_pipeline.report.page import page_environment
+from provisioning_pipeline.report.page import WEB, page_environment
 from provisioning_pipeline.report.summary import TenantLine
 
 _VERDICTS = {"ready": "is ready", "unwell": "needs a look", "aside": "is excluded"}
-_WEB = ("https://", "http://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +18,7 @@ class Timeline:
     """One tenant with everything that is known of it, and a part of its timeline.
 
     Args:
-        tenant: with its conditions.
-        organization: its Clerk organization, where one is known.
-        members: how many people are linked as its members.
+        members: how many accounts are linked as its members.
         events: newest first.
         begin: where `events` begins, as it was asked for; None: with the newest.
         next: from where on there is more; None: there is no more.
@@ -55,11 +52,10 @@ class Timeline:
 def render(timeline: Timeline, *, limit: int | None = None) -> str:
     """The page. Everything that comes from outside is escaped.
 
-    It links to runs' reports, and to its own older events, relative to `/tenants/SLUG`.
-
-    Args:
-        limit: how many events there were to be at most, if the caller asked for a number.
+    It links to runs' reports, and to its own older events, relative to `/tenants/SLUG`; these with `limit`, the number
+    of events that the caller asked for, if any.
     """
+    url = timeline.tenant.workspace_url
     return (
         page_environment()
         .get_template("timeline.html")
@@ -67,15 +63,11 @@ def render(timeline: Timeline, *, limit: int | None = None) -> str:
             timeline=timeline,
             tenant=timeline.tenant,
             limit=limit,
-            address=_address(timeline.tenant.workspace_url),
+            # only one that a browser may be sent to
+            address=url if url and url.startswith(WEB) else None,
             utc=lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
         )
     )
-
-
-def _address(url: str | None) -> str | None:
-    """The workspace's address, if it is one that a browser may be sent to."""
-    return url if url and url.startswith(_WEB) else None
 
 
 def event_json(event: Event) -> dict[str, Any]:

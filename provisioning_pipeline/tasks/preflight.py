@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 from psycopg import Error, errors
@@ -34,7 +35,7 @@ from provisioning_pipeline.run.contracts import look as look_at_contract
 from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.run.seen import detection_policy
 from provisioning_pipeline.settings import Settings, TwentyServer
-from provisioning_pipeline.views.shut_out import told_shut_out
+from provisioning_pipeline.tasks.vouch import shut_out_summary
 
 _MOST_OPENED = 3
 """Tenant databases that are asked, one after another, until one answers."""
@@ -58,29 +59,27 @@ async def preflight(settings: Settings) -> list[Check]:
     """Check every system at once. Changes nothing; signs in where a password is to be proved."""
     async with connect(settings, dry_run=True, logins=True) as connections:
         checks: list[tuple[str, Callable[[], Awaitable[str | Check]]]] = [
-            ("Tenant registry", lambda: _registry(connections)),
-            ("Tenant cluster", lambda: _cluster(connections)),
-            ("Clerk", lambda: _clerk(connections)),
+            ("Tenant registry", partial(_registry, connections)),
+            ("Tenant cluster", partial(_cluster, connections)),
+            ("Clerk", partial(_clerk, connections)),
         ]
         for server in settings.servers:
-            checks.append((f"Twenty {server.name}, database", _twenty_database(connections, server)))
-            checks.append((f"Twenty {server.name}", _twenty(connections, server)))
-        found = await all_of(_check(system, look) for system, look in checks)
-        return [
-            *found,
-            *await _members(connections),
-            *[await _certificate(connections, server.name) for server in settings.servers],
-        ]
+            checks.append((f"Twenty {server.name}, database", partial(_twenty_database, connections, server)))
+            checks.append((f"Twenty {server.name}", partial(_twenty, connections, server)))
+        found = await all_of(_check(system, ask) for system, ask in checks)
+        if refused := await shut_out_summary(connections):
+            found.append(Check("Accounts of members", ok=True, found=refused, warning=True))
+        return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
 
 
-async def _check(system: str, look: Callable[[], Awaitable[str | Check]]) -> Check:
+async def _check(system: str, ask: Callable[[], Awaitable[str | Check]]) -> Check:
     try:
-        found = await look()
+        found = await ask()
         return found if isinstance(found, Check) else Check(system, ok=True, found=found)
     except Fault as fault:
         return Check(system, ok=False, found=fault.message)
     except Error as error:
-        return Check(system, ok=False, found=f"PostgreSQL refused: {str(error).splitlines()[0]}.")
+        return Check(system, ok=False, found=f"PostgreSQL refused: {first_line(error)}.")
 
 
 async def _version(database: Database) -> str:
@@ -108,22 +107,22 @@ async def _registry(connections: Connections) -> str:
     if not await registry.columns():
         await registry.must_be_makeable()
         return f"{version}; {registry.table} will be created; {ledger}{behind}{sessions}"
-    table = f"{registry.table} has {len(rows)} rows"
-    told = [
+    found = [
+        f"{registry.table} has {len(rows)} rows",
         *await _columns_to_come(registry),
         *await _rows_to_come(connections, rows, revision),
         *await _open_schemas(registry),
     ]
-    return f"{version}; {'; '.join([table, *told])}; {ledger}{behind}{sessions}"
+    return f"{version}; {'; '.join(found)}; {ledger}{behind}{sessions}"
 
 
 async def _columns_to_come(registry: Registry) -> list[str]:
     """What the first run will change about the table itself, or who has to."""
     table = await registry.described()
     lacking = registry.lacking(table)
-    told = []
+    found = []
     if lacking and table.alterable:
-        told.append(f"the first run adds {_in_words([f'column {name} ({type_})' for name, type_ in lacking])} to it")
+        found.append(f"the first run adds {_in_words([f'column {name} ({type_})' for name, type_ in lacking])} to it")
         lacking = []
     unwritable = [
         name
@@ -136,17 +135,17 @@ async def _columns_to_come(registry: Registry) -> list[str]:
         alter = f"ALTER TABLE {table.name} {adding}; " if lacking else ""
         names = [*unwritable, *dict(lacking)]
         ids = "workspace ids" if set(WORKSPACE_COLUMNS) & set(names) else _in_words(names)
-        told.append(
+        found.append(
             f"it gets no {ids} until our user may {'ALTER' if lacking else 'UPDATE'} it, or until its owner runs{below}"
             f': {alter}GRANT UPDATE ({", ".join(names)}) ON {table.name} TO "{table.role}"'
         )
     others = await namesakes(registry.database, registry.table.rpartition(".")[2])
     if "." not in registry.table and len(others) > 1:
-        told.append(
+        found.append(
             f"{_in_words(others)} have that name, and the search path says which is meant: set "
             "PROVISIONING_REGISTRY_TABLE with its schema"
         )
-    return told
+    return found
 
 
 async def _open_schemas(registry: Registry) -> list[str]:
@@ -200,21 +199,20 @@ async def _may_keep_a_ledger(database: Database) -> None:
     )
     if hidden:
         raise hides_rows(", ".join(row["name"] for row in hidden), rows[0]["name"], database.where)
-    if not rows[0]["allowed"] and rows[0]["stands"]:
+    if rows[0]["allowed"]:
+        return
+    user, where = rows[0]["name"], database.where
+    refused = (
+        f"User {user} may not make schema provisioning in {where}. Have the database's owner run: "
+        f"CREATE SCHEMA IF NOT EXISTS provisioning AUTHORIZATION {user}."
+    )
+    if rows[0]["stands"]:
         # CREATE SCHEMA IF NOT EXISTS would do nothing here
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
-            f"User {rows[0]['name']} may not add tables to schema provisioning in {database.where}, which the next "
-            f'version may need. Have its owner run: GRANT USAGE, CREATE ON SCHEMA provisioning TO "{rows[0]["name"]}".',
+        refused = (
+            f"User {user} may not add tables to schema provisioning in {where}, which the next version may need. "
+            f'Have its owner run: GRANT USAGE, CREATE ON SCHEMA provisioning TO "{user}".'
         )
-    if not rows[0]["allowed"]:
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
-            f"User {rows[0]['name']} may not make schema provisioning in {database.where}. Have the database's owner "
-            f"run: CREATE SCHEMA IF NOT EXISTS provisioning AUTHORIZATION {rows[0]['name']}.",
-        )
+    raise Fault(FaultKind.SERVER, Reason.REGISTRY_REFUSED, refused)
 
 
 async def _cluster(connections: Connections) -> Check:
@@ -229,10 +227,12 @@ async def _cluster(connections: Connections) -> Check:
     lacking = await _in_tenant_databases(settings, opened)
     needed = connections_needed(settings).cluster
     sessions = await sessions_in_words(connections.cluster, needed=needed, reason=Reason.DATABASE_UNREACHABLE)
-    nobody = f"; nobody can connect to {_in_words(_some(closed))}, so nothing is done there" if closed else ""
-    told = f"{version}; {len(found)} tenant databases{lacking}{nobody}{sessions}"
+    more = [f"{len(closed) - _MOST_NAMED} more"] if len(closed) > _MOST_NAMED else []
+    named = _in_words([*closed[:_MOST_NAMED], *more])
+    no_one = f"; no one can connect to {named}, so nothing is done there" if closed else ""
     shared = await _shares_the_registrys_role(connections)
-    return Check("Tenant cluster", ok=True, found=told + shared, warning=bool(shared))
+    text = f"{version}; {len(found)} tenant databases{lacking}{no_one}{sessions}{shared}"
+    return Check("Tenant cluster", ok=True, found=text, warning=bool(shared))
 
 
 async def _in_tenant_databases(settings: Settings, names: Sequence[str]) -> str:
@@ -255,26 +255,19 @@ async def _in_tenant_databases(settings: Settings, names: Sequence[str]) -> str:
             message = f"The tenant database {name} did not answer within {_OPENED_SECONDS} s."
             here = Fault(FaultKind.TRANSIENT, Reason.DATABASE_UNREACHABLE, message)
         except Error as error:
-            here = _unreadable(name, error)
+            message = f"The tenant database {name} cannot be read: {first_line(error)}."
+            if isinstance(error, errors.InsufficientPrivilege):
+                message += " Grant our user there what docs/installation.md#database-privileges lists."
+            here = Fault(FaultKind.TENANT, Reason.DATABASE_UNREACHABLE, message)
         if rights is not None:
-            # a role that may do too much is told in spite of what else is wrong there
+            # a role that may do too much is reported in spite of what else is wrong there
             _must_not_be_mighty(rights, besides=here)
         if here is None:
-            return (told := _lacking(lacking)) and f"; in {name}{told}"
+            return f"; in {name}{_lacking(lacking)}" if lacking else ""
         trouble = trouble or here
     if trouble is not None:
         raise trouble
     return ""
-
-
-def _unreadable(name: str, error: Error) -> Fault:
-    grants = (
-        " Grant our user there what docs/installation.md#database-privileges lists."
-        if isinstance(error, errors.InsufficientPrivilege)
-        else ""
-    )
-    refused = f"The tenant database {name} cannot be read: {first_line(error)}.{grants}"
-    return Fault(FaultKind.TENANT, Reason.DATABASE_UNREACHABLE, refused)
 
 
 def _must_not_be_mighty(rights: RoleRights, besides: Fault | None = None) -> None:
@@ -304,11 +297,6 @@ async def _shares_the_registrys_role(connections: Connections) -> str:
     )
 
 
-def _some(names: Sequence[str]) -> list[str]:
-    more = len(names) - _MOST_NAMED
-    return [*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
-
-
 def _lacking(rights: Sequence[str]) -> str:
     """What our user may not do with onboarding rows, to go on after what was found; empty when it may do all."""
     if not rights:
@@ -326,72 +314,55 @@ async def _clerk(connections: Connections) -> str:
     )
 
 
-def _twenty_database(connections: Connections, server: TwentyServer) -> Callable[[], Awaitable[str]]:
-    opened = connections.servers[server.name]
-
-    async def look() -> str:
-        async with server_database(server, read_only=True) as database:
-            sessions = await sessions_in_words(
-                database,
-                needed=connections_needed(connections.settings).twenty,
-                reason=Reason.SERVER_DATABASE_UNREACHABLE,
-            )
-        count = await opened.database.workspace_count()
-        unreadable = await opened.database.unreadable_schemas()
-        if unreadable:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.SERVER_DATABASE_UNREACHABLE,
-                f"The schemas of {unreadable} of {count} workspaces may not be read, so their members cannot be set "
-                "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/installation.md).",
-            )
-        limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
-        return f"{count} workspaces, {limit}{_lacking(await opened.database.rights_missing())}{sessions}"
-
-    return look
+async def _twenty_database(connections: Connections, server: TwentyServer) -> str:
+    needed, reason = connections_needed(connections.settings).twenty, Reason.SERVER_DATABASE_UNREACHABLE
+    async with server_database(server, read_only=True) as opened:
+        sessions = await sessions_in_words(opened, needed=needed, reason=reason)
+    database = connections.servers[server.name].database
+    count = await database.workspace_count()
+    unreadable = await database.unreadable_schemas()
+    if unreadable:
+        raise Fault(
+            FaultKind.SERVER,
+            reason,
+            f"The schemas of {unreadable} of {count} workspaces may not be read, so their members cannot be set "
+            "right. Grant our user pg_read_all_data, or USAGE and SELECT there (docs/installation.md).",
+        )
+    limit = "no limit of ours" if server.capacity is None else f"capacity {server.capacity}"
+    return f"{count} workspaces, {limit}{_lacking(await database.rights_missing())}{sessions}"
 
 
-def _twenty(connections: Connections, server: TwentyServer) -> Callable[[], Awaitable[str]]:
-    opened = connections.servers[server.name]
-
-    async def look() -> str:
-        contract = await _contract(connections, server.name)
-        await opened.client.check_contract()
-        version = (await opened.client.server_config()).get("appVersion")
-        supported = f"{server.base_url}, version {version or 'not told'}, {contract}"
-        if not await opened.database.has_any_user():
-            return f"{supported}; no user yet: the first run signs {server.service_email} up as its admin"
-        if await opened.database.was_deleted(server.service_email):
-            return (
-                f"{supported}; {server.service_email} was deleted with its last workspace: the next run that makes a "
-                "workspace signs it up anew"
-            )
-        await opened.client.service_token()
-        if not await opened.database.is_server_admin(server.service_email):
-            return (
-                f"{supported}; {server.service_email} signs in but is no server admin: creating workspaces works only "
-                "with IS_WORKSPACE_CREATION_LIMITED_TO_SERVER_ADMINS=false"
-            )
-        return f"{supported}; {server.service_email} signs in and is server admin"
-
-    return look
-
-
-async def _members(connections: Connections) -> list[Check]:
-    """Who is refused at the door until somebody vouches; nothing where nobody is, or nobody can say."""
-    told = await told_shut_out(connections)
-    return [Check("Accounts of members", ok=True, found=told, warning=True)] if told else []
+async def _twenty(connections: Connections, server: TwentyServer) -> str:
+    opened, email = connections.servers[server.name], server.service_email
+    contract = await _contract(connections, server.name)
+    await opened.client.check_contract()
+    version = (await opened.client.server_config()).get("appVersion")
+    supported = f"{server.base_url}, version {version or 'not reported'}, {contract}"
+    if not await opened.database.has_any_user():
+        return f"{supported}; no user yet: the first run signs {email} up as its admin"
+    if await opened.database.was_deleted(email):
+        return (
+            f"{supported}; {email} was deleted with its last workspace: the next run that makes a workspace signs it "
+            "up anew"
+        )
+    await opened.client.service_token()
+    if not await opened.database.is_server_admin(email):
+        return (
+            f"{supported}; {email} signs in but is no server admin: creating workspaces works only with "
+            "IS_WORKSPACE_CREATION_LIMITED_TO_SERVER_ADMINS=false"
+        )
+    return f"{supported}; {email} signs in and is server admin"
 
 
 async def _certificate(connections: Connections, name: str) -> Check:
     """What the last certification said; not being certified is a warning and no fault."""
     system = f"Twenty {name}, certificate"
     try:
-        told = await certificate_of(connections, name)
+        certified = await certificate_of(connections, name)
     except Fault as fault:
         # the line of what is away says so; this one says what it means here
         return Check(system, ok=True, found=f"not compared: {fault.message}", warning=True)
-    return Check(system, ok=True, found=told.sentence, warning=told.warning)
+    return Check(system, ok=True, found=certified.sentence, warning=certified.warning)
 
 
 async def _contract(connections: Connections, name: str) -> str:

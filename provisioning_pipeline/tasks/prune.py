@@ -71,8 +71,8 @@ def prune_files(settings: Settings, *, now: datetime, dry_run: bool) -> PrunedFi
     tables = [
         *_files(base, _UNFINISHED),
         *_files(base / "plans", _UNFINISHED),
-        *_files_below(base / "history", _UNFINISHED),
-        *_files_below(base / "history", _TABLE),
+        *_files(base / "history", _UNFINISHED, below=True),
+        *_files(base / "history", _TABLE, below=True),
     ]
     return PrunedFiles(
         reports=_remove([*_files(shown, _UNFINISHED), *reports[:-1]], before, dry_run=dry_run),
@@ -86,16 +86,11 @@ Found = tuple[datetime, "UPath"]
 """When it was last written, and where it is."""
 
 
-def _files(folder: "UPath", name: re.Pattern[str]) -> Iterator[Found]:
-    for path in _entries(folder):
-        if name.fullmatch(path.name) and path.is_file():
-            yield from _written(path)
-
-
-def _files_below(folder: "UPath", name: re.Pattern[str]) -> Iterator[Found]:
+def _files(folder: "UPath", name: re.Pattern[str], *, below: bool = False) -> Iterator[Found]:
+    """The files with such a name in a folder, or also in those below it."""
     for path in _entries(folder):
         if path.is_dir():
-            yield from _files_below(path, name)
+            yield from _files(path, name, below=True) if below else ()
         elif name.fullmatch(path.name):
             yield from _written(path)
 
@@ -114,11 +109,9 @@ def _entries(folder: "UPath") -> "list[UPath]":
 
 
 def _written(path: "UPath") -> Iterator[Found]:
-    try:
+    # another process may have taken it meanwhile
+    with suppress(FileNotFoundError):
         yield _modified(path.fs, path.path), path
-    except FileNotFoundError:
-        # another process took it meanwhile
-        return
 
 
 def _modified(filesystem: Any, path: str) -> datetime:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from psycopg import Error
 
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.restarts import Restarts
@@ -30,8 +31,6 @@ class Gone:
     """A tenant's workspace that was deleted in Twenty.
 
     Args:
-        database_name, slug: the tenant.
-        server, workspace_id, subdomain: where the workspace was.
         hard: its row is gone, too; else Twenty keeps it for a while, with its subdomain.
         members: how many member links the ledger has of it.
     """
@@ -49,15 +48,15 @@ async def gone(settings: Settings, tenant: str) -> Gone:
     """The tenant's workspace, which Twenty itself says is deleted. Changes nothing.
 
     Raises:
-        UnknownTenants: when nobody has that name, or several do.
-        NotGone: when the workspace stands, or nobody can say that it does not.
+        UnknownTenants: when no tenant has that name, or several do.
+        NotGone: when the workspace stands, or we cannot say that it does not.
     """
     async with connect(settings, dry_run=True) as connections:
         return await _gone(connections, tenant)
 
 
 async def restart(settings: Settings, found: Gone) -> str:
-    """Drop the link to that workspace, under the tenant's lock and after another look; the id under which it is kept.
+    """Drop the link to that workspace, under the tenant's lock and after checking again; the run id that records it.
 
     Raises:
         NotGone: when it stands after all, or the tenant has meanwhile got another one.
@@ -79,7 +78,7 @@ async def restart(settings: Settings, found: Gone) -> str:
         except Fault as fault:
             raise RunFault(fault.message) from None
         except Error as error:
-            raise RunFault(f"The ledger refused: {str(error).splitlines()[0]}.") from None
+            raise RunFault(f"The ledger refused: {first_line(error)}.") from None
     if not done:
         raise NotGone(f"{found.slug} has another workspace by now; nothing was changed.")
     return run_id
@@ -102,19 +101,14 @@ async def _gone(connections: Connections, tenant: str) -> Gone:
     server = connections.servers.get(row["server"])
     if server is None:
         raise NotGone(
-            f'{row["slug"]} lives on Twenty server "{row["server"]}", which is not in the settings, so nobody can say '
-            "whether its workspace stands. Put the server back there."
+            f'{row["slug"]} lives on Twenty server "{row["server"]}", which is not in the settings, so we cannot '
+            "say whether its workspace stands. Put the server back there."
         )
-    return await _looked_up(connections, server, row["database_name"], row["slug"], row["workspace_id"])
-
-
-async def _looked_up(
-    connections: Connections, server: Server, database_name: str, slug: str, workspace_id: str
-) -> Gone:
+    database_name, slug, workspace_id = row["database_name"], row["slug"], row["workspace_id"]
     try:
         state = await server.database.workspace_state(workspace_id)
     except Fault as fault:
-        raise NotGone(f"Nobody can say whether the workspace of {slug} stands: {fault.message}") from None
+        raise NotGone(f"We cannot say whether the workspace of {slug} stands: {fault.message}") from None
     if state is not None and not state.deleted:
         raise NotGone(
             f"The workspace of {slug} stands: Twenty says {state.activation_status} of {workspace_id}. Only a tenant "
@@ -133,7 +127,7 @@ async def _looked_up(
 
 
 async def _is_our_server(connections: Connections, server: Server) -> bool:
-    """Whether its database knows a workspace of ours, deleted ones counted; with a single tenant: anybody at all."""
+    """Whether its database knows a workspace of ours, deleted ones counted; with a single tenant: any user at all."""
     links = await connections.ledger.links()
     there = links[(links["server"] == server.client.name) & links["workspace_id"].notna()]["workspace_id"].tolist()
     if len(there) > 1:

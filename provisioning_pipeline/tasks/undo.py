@@ -1,17 +1,17 @@
 """Puts back what a run removed or changed by SQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
 
 from psycopg import Error, errors
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.onboarding_rows import restore_rows, restore_status
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger.inspections import (
     ONBOARDING_TABLE,
     WORKSPACE_TABLE,
@@ -22,6 +22,7 @@ from provisioning_pipeline.ledger.inspections import (
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.report.summary import grouped
 from provisioning_pipeline.run.connections import Connections, connect, server_database, tenant_database
 from provisioning_pipeline.settings import Settings
 
@@ -45,7 +46,6 @@ class Undoable:
     """What a run removed and was not put back yet.
 
     Args:
-        run_id: the run.
         rows: in the order in which they were removed.
         slugs: database name → slug, of their tenants that the ledger knows.
         restored: how many more rows it removed that are back already.
@@ -59,7 +59,7 @@ class Undoable:
     removed_again_by: str | None = None
 
     def tenant(self, row: RemovedRow) -> str:
-        """What to call the tenant of this row."""
+        """The tenant's slug, or its database name."""
         return self.slugs.get(row.database_name, row.database_name)
 
 
@@ -72,7 +72,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RowResult:
     """What became of one row, and in words why it was not put back; empty when it was."""
 
     row: RemovedRow
@@ -84,14 +84,14 @@ class Told:
 class Undone:
     """What became of all rows of a run, those put back earlier left out."""
 
-    rows: tuple[Told, ...]
+    rows: tuple[RowResult, ...]
 
     def count(self, fate: Fate) -> int:
         """How many rows met this fate."""
-        return sum(told.fate is fate for told in self.rows)
+        return sum(row.fate is fate for row in self.rows)
 
 
-Progress = Callable[[Told], None]
+Progress = Callable[[RowResult], None]
 
 
 async def removed_rows(settings: Settings, run_id: str) -> Undoable:
@@ -120,33 +120,26 @@ async def _whole_id(removed: RemovedRows, given: str, runs: Sequence[Removals]) 
     if any(run.run_id == given for run in runs) or await removed.is_run(given):
         return given
     found = await removed.run_ids(given) if len(given) >= _SHORTEST_BEGINNING else []
-    if not found:
-        raise UnknownRun(_unknown(given, runs))
     if len(found) > 1:
         message = f"{len(found)} runs begin with {given}: {', '.join(found[:_MOST_NAMED])}"
         more = len(found) - _MOST_NAMED
         raise UnknownRun(f"{message}{f' and {more} more' if more > 0 else ''}. Give more of the id.")
-    return found[0]
-
-
-def _unknown(run_id: str, runs: Sequence[Removals]) -> str:
+    if found:
+        return found[0]
     if not runs:
-        return f"There was no run {run_id}, and no run has removed a row by SQL yet."
+        raise UnknownRun(f"There was no run {given}, and no run has removed a row by SQL yet.")
     latest = "; ".join(
         f"{run.run_id} ({run.last_at:%Y-%m-%d %H:%M}, {run.removed} rows, {run.restored} of them put back)"
         for run in runs[:_MOST_NAMED]
     )
-    return f"There was no run {run_id}. The latest runs that removed rows by SQL, newest first: {latest}."
+    raise UnknownRun(f"There was no run {given}. The latest runs that removed rows by SQL, newest first: {latest}.")
 
 
 async def undo(settings: Settings, run_id: str, progress: Progress | None = None) -> Undone:
     """Put back what a run removed, each tenant's rows in one transaction per table and database, under its lock.
 
-    What is there already counts as back. A database that cannot be reached or written to is told, and the others go
-    on. Undoing twice is undoing once.
-
-    Args:
-        run_id: the whole id.
+    What is there already counts as back. A database that cannot be reached or written to is reported, and the others
+    go on. Undoing twice is undoing once. `run_id` is the whole id.
 
     Raises:
         Fault: when the ledger cannot be read.
@@ -156,57 +149,43 @@ async def undo(settings: Settings, run_id: str, progress: Progress | None = None
         removed = connections.removed_rows
         gate = asyncio.Semaphore(settings.tenant_database_connections)
 
-        async def one(rows: Sequence[RemovedRow]) -> list[Told]:
+        async def one(rows: Sequence[RemovedRow]) -> list[RowResult]:
             async with gate:
                 found = await _put_back(connections, rows)
-            # after a crash before this line, the next undo finds them there already
-            await _write_down(removed, [told.row.id for told in found if told.fate is not Fate.NOT_PUT_BACK])
-            for told in found:
+            try:
+                # after a crash before this line, the next undo finds them there already
+                await removed.restored([result.row.id for result in found if result.fate is not Fate.NOT_PUT_BACK])
+            except Fault as fault:
+                raise RunFault(f"{fault.message} {_MAY_BE_BACK}") from None
+            except Error as error:
+                raise RunFault(f"The ledger: PostgreSQL refused: {first_line(error)}. {_MAY_BE_BACK}") from None
+            for result in found:
                 if progress:
-                    progress(told)
+                    progress(result)
             return found
 
-        rows = sorted(await removed.of_run(run_id), key=_place)
-        groups = [list(group) for _, group in groupby(rows, key=_place)]
-        return Undone(tuple(told for group in await all_of(one(group) for group in groups) for told in group))
+        by_place = grouped(
+            await removed.of_run(run_id), lambda row: (row.database_name, row.server or "", row.table_name)
+        )
+        groups = [rows for _, rows in sorted(by_place.items())]
+        return Undone(tuple(result for group in await all_of(one(rows) for rows in groups) for result in group))
 
 
-async def _write_down(removed: RemovedRows, ids: Sequence[int]) -> None:
-    try:
-        await removed.restored(ids)
-    except Fault as fault:
-        raise RunFault(f"{fault.message} {_MAY_BE_BACK}") from None
-    except Error as error:
-        raise RunFault(f"The ledger: {_refused(error)} {_MAY_BE_BACK}") from None
-
-
-def _place(row: RemovedRow) -> tuple[str, str, str]:
-    return row.database_name, row.server or "", row.table_name
-
-
-@asynccontextmanager
-async def _database_of(settings: Settings, row: RemovedRow) -> AsyncIterator[Database]:
-    """The database in which this row was, to be written to.
-
-    Raises:
-        Fault: when its server is no longer in the settings.
-    """
+def _database_of(settings: Settings, row: RemovedRow) -> AbstractAsyncContextManager[Database]:
+    """The database in which this row was, to be written to."""
     if row.server is None:
-        opened = tenant_database(settings, row.database_name, read_only=False)
-    else:
-        server = next((server for server in settings.servers if server.name == row.server), None)
-        if server is None:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.SERVER_NOT_CONFIGURED,
-                f'Twenty server "{row.server}" is not in the settings. Put it back there, then undo again.',
-            )
-        opened = server_database(server, read_only=False)
-    async with opened as database:
-        yield database
+        return tenant_database(settings, row.database_name, read_only=False)
+    server = next((server for server in settings.servers if server.name == row.server), None)
+    if server is None:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.SERVER_NOT_CONFIGURED,
+            f'Twenty server "{row.server}" is not in the settings. Put it back there, then undo again.',
+        )
+    return server_database(server, read_only=False)
 
 
-async def _put_back(connections: Connections, rows: Sequence[RemovedRow]) -> list[Told]:
+async def _put_back(connections: Connections, rows: Sequence[RemovedRow]) -> list[RowResult]:
     """Put back rows of one table of one tenant in one database."""
     first, settings = rows[0], connections.settings
     lock = tenant_lock(connections.ledger.database, first.database_name, wait_seconds=settings.lock_wait_seconds)
@@ -216,16 +195,12 @@ async def _put_back(connections: Connections, rows: Sequence[RemovedRow]) -> lis
                 return await _put_pairs_back(database, rows)
             if first.table_name == WORKSPACE_TABLE:
                 return [await _set_back(database, row) for row in rows]
-            return [Told(row, Fate.NOT_PUT_BACK, f"We do not know how to put back {row.table_name}.") for row in rows]
+        why = f"We do not know how to put back {first.table_name}."
     except Fault as fault:
-        return [Told(row, Fate.NOT_PUT_BACK, fault.message) for row in rows]
+        why = fault.message
     except Error as error:
-        why = _refused(error) + _grant(error)
-        return [Told(row, Fate.NOT_PUT_BACK, why) for row in rows]
-
-
-def _refused(error: Error) -> str:
-    return f"PostgreSQL refused: {str(error).splitlines()[0]}."
+        why = f"PostgreSQL refused: {first_line(error)}.{_grant(error)}"
+    return [RowResult(row, Fate.NOT_PUT_BACK, why) for row in rows]
 
 
 def _grant(error: Error) -> str:
@@ -233,42 +208,41 @@ def _grant(error: Error) -> str:
     if not isinstance(error, errors.InsufficientPrivilege):
         return ""
     # a schema or another table may be what is denied
-    denied = str(error).splitlines()[0].split()
+    denied = first_line(error).split()
     needed = next((grant for name, grant in _GRANTS.items() if name in denied), None)
     return f" Grant {needed} there and undo again." if needed else ""
 
 
-async def _put_pairs_back(database: Database, rows: Sequence[RemovedRow]) -> list[Told]:
+async def _put_pairs_back(database: Database, rows: Sequence[RemovedRow]) -> list[RowResult]:
     trusted = rows[0].server is not None
     restored = await restore_rows(database, [row.row for row in rows], owner_is_trusted=trusted)
     found = []
     for row in rows:
         if row.row_id in restored.inserted:
-            found.append(Told(row, Fate.PUT_BACK))
+            found.append(RowResult(row, Fate.PUT_BACK))
         elif row.row_id in restored.there:
-            found.append(Told(row, Fate.THERE_ALREADY, "It was never gone, or it came back."))
+            found.append(RowResult(row, Fate.THERE_ALREADY, "It was never gone, or it came back."))
         elif row.row_id in restored.dangling:
-            found.append(Told(row, Fate.NOT_PUT_BACK, _dangling(row, restored.dangling[row.row_id])))
+            found.append(RowResult(row, Fate.NOT_PUT_BACK, _dangling(row, restored.dangling[row.row_id])))
         else:
-            found.append(Told(row, Fate.THERE_ALREADY, "Another row with this key has taken its place."))
+            found.append(RowResult(row, Fate.THERE_ALREADY, "Another row with this key has taken its place."))
     return found
 
 
 def _dangling(row: RemovedRow, column: str) -> str:
-    """Whose row it was, where that user or workspace is no longer there."""
     named = {"userId": "user", "workspaceId": "workspace"}.get(column)
     if named is None:
         return "What it refers to is no longer there."
     return f"There is no {named} {row.row[column]} any more."
 
 
-async def _set_back(database: Database, row: RemovedRow) -> Told:
+async def _set_back(database: Database, row: RemovedRow) -> RowResult:
     before, trusted = str(row.row["activationStatus"]), row.server is not None
     now = await restore_status(database, row.row_id, before, MADE_BY_US, owner_is_trusted=trusted)
     if now is None:
-        return Told(row, Fate.NOT_PUT_BACK, f"There is no workspace {row.row_id} any more.")
+        return RowResult(row, Fate.NOT_PUT_BACK, f"There is no workspace {row.row_id} any more.")
     if now == before:
-        return Told(row, Fate.THERE_ALREADY, f"It is {before}.")
+        return RowResult(row, Fate.THERE_ALREADY, f"It is {before}.")
     if now != MADE_BY_US:
-        return Told(row, Fate.NOT_PUT_BACK, f"It was set to {now} since, so it is left alone.")
-    return Told(row, Fate.PUT_BACK)
+        return RowResult(row, Fate.NOT_PUT_BACK, f"It was set to {now} since, so it is left alone.")
+    return RowResult(row, Fate.PUT_BACK)

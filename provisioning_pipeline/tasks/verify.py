@@ -1,4 +1,4 @@
-"""The login oracle: log in as every admin and some members of each tenant, and see what they would see.
+"""The login check: log in as every admin and some members of each tenant, and see what they would see.
 
 It changes nothing in Twenty. A login that fails makes LoginProved false, so that its tenant is not ready and the next
 reconciliation sees to it.
@@ -16,6 +16,7 @@ from psycopg import Error
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.members import Proof, Proofs
@@ -46,7 +47,7 @@ from provisioning_pipeline.steps.scope import Scope, defect_of
 
 @dataclass(frozen=True, slots=True)
 class NotLookedAt:
-    """A tenant of which nobody looked at some login or at any; its conditions are as they were.
+    """A tenant of which some logins, or all, were not checked; its conditions are as they were.
 
     `kind` is TRANSIENT or SERVER when its server, not the tenant, is the trouble. `message` says what to do.
     """
@@ -79,13 +80,11 @@ class Verified:
     """A finished verification.
 
     Args:
-        run_id, trigger: names it in the ledger's proofs and conditions, and says what launched it.
-        proofs: everybody who was looked at, by tenant, with what they saw and when.
+        proofs: every member who was checked, by tenant, with what they saw and when.
         failures: those of them who do not come into the right workspace without a wizard.
-        not_looked_at: the tenants of which not everybody could be looked at, and why.
+        not_looked_at: the tenants with logins that could not be checked, and why.
         defects: unforeseen errors, as `file:line ErrorName`.
-        seconds: how long it took.
-        servers: what a look at each server's contract found; empty when only some tenants were looked at.
+        servers: what each server's contract came to; empty when only some tenants were checked.
         workspaces: how many of these tenants have a workspace.
     """
 
@@ -101,12 +100,12 @@ class Verified:
 
     @property
     def tenants(self) -> int:
-        """How many tenants somebody was logged in to."""
+        """How many tenants had a login."""
         return len({proof.database_name for proof in self.proofs})
 
     @property
     def all_proved(self) -> bool:
-        """Everybody who was to be looked at was, and came in."""
+        """Every member who was to be checked was, and came in."""
         return not (self.failures or self.not_looked_at or self.defects)
 
     @property
@@ -128,17 +127,17 @@ async def verify(
     """Log in as the admin and as `sample` members (by default `PROVISIONING_VERIFY_SAMPLE`) of each tenant.
 
     Those are the tenants of these names (slugs or database names), or all that have an active workspace. The members
-    are others each time; whoever failed the last time is looked at besides. Each result is stored with its time.
-    LoginProved becomes false by a failed login. It becomes true again only when the admin and everybody who has
+    are others each time; those who failed the last time are checked besides. Each result is stored with its time.
+    LoginProved becomes false by a failed login. It becomes true again only when the admin and every member who had
     failed came in. A row of `provisioning.run` is written only where a condition is settled, to say who was behind it.
 
     Raises:
         RunFault: when the ledger cannot be read.
-        UnknownTenants: when a name fits nobody.
+        UnknownTenants: when no tenant has one of these names.
     """
     begun = time.monotonic()
     async with connect(settings, dry_run=False) as connections:
-        verification = _Verification(connections, run_id or str(uuid.uuid4()), trigger, progress)
+        verification = _Verification(connections, run_id or str(uuid.uuid4()), trigger, progress or (lambda *_: None))
         try:
             async with run_under_way(connections, verification.run_id):
                 done = await verification.run(
@@ -147,7 +146,7 @@ async def verify(
         except Fault as fault:
             raise RunFault(fault.message) from None
         except Error as error:
-            raise RunFault(f"PostgreSQL refused: {str(error).splitlines()[0]}.") from None
+            raise RunFault(f"PostgreSQL refused: {first_line(error)}.") from None
     return Verified(
         verification.run_id,
         trigger,
@@ -168,7 +167,7 @@ class _Verification:
     connections: Connections
     run_id: str
     trigger: str
-    progress: Progress | None
+    progress: Progress
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Semaphore(self.connections.settings.tenant_concurrency)
@@ -177,7 +176,7 @@ class _Verification:
         self.workspaces = 0
 
     async def run(self, names: Sequence[str], size: int) -> list[TenantVerified]:
-        """Look at these tenants, or at all; by their slugs."""
+        """Check the logins of these tenants, or of all; by their slugs."""
         ledger = self.connections.ledger
         if await schema.revision(ledger.database) != schema.HEAD:
             await asyncio.to_thread(schema.migrate, self.connections.settings.registry_url.get_secret_value())
@@ -187,7 +186,7 @@ class _Verification:
             self.servers = await check_servers(self.connections)
         inactive = await self._inactive(rows)
         active = [row for row in rows if row["database_name"] not in inactive]
-        chosen = await self._chosen(active, size, everybody=not names)
+        chosen = await self._chosen(active, size, of_all=not names)
         idle = [row for row in rows if names and row["database_name"] in inactive]
         left_out = [_left_out(row, inactive[row["database_name"]]) for row in idle]
         count = len(active) + len(left_out)
@@ -195,19 +194,15 @@ class _Verification:
         async def one(row: Row) -> TenantVerified:
             async with self._gate:
                 done = await self._tenant(row, chosen[row["database_name"]])
-            self._tell(done, count)
+            self.progress(done, count)
             return done
 
         for tenant in left_out:
-            self._tell(tenant, count)
+            self.progress(tenant, count)
         return [*left_out, *await all_of(one(row) for row in active)]
 
-    def _tell(self, done: TenantVerified, count: int) -> None:
-        if self.progress:
-            self.progress(done, count)
-
     async def _inactive(self, rows: Sequence[Row]) -> dict[str, Condition | None]:
-        """The tenants without an active workspace, and those of which nothing is wanted: what is known about them."""
+        """What is known about tenants without an active workspace, and about excluded ones."""
         stored = await self.connections.ledger.conditions([row["database_name"] for row in rows])
         found = {
             (entry.database_name, entry.condition.type): entry.condition
@@ -225,10 +220,10 @@ class _Verification:
                 inactive[name] = workspace
         return inactive
 
-    async def _chosen(self, rows: Sequence[Row], size: int, *, everybody: bool) -> Mapping[str, list[str]]:
-        """Database name → the Twenty user ids to be looked at."""
+    async def _chosen(self, rows: Sequence[Row], size: int, *, of_all: bool) -> Mapping[str, list[str]]:
+        """Database name → the Twenty user ids to be checked."""
         names = [row["database_name"] for row in rows]
-        await self._proofs.forget_strangers(None if everybody else names)
+        await self._proofs.forget_strangers(None if of_all else names)
         linked, taken_over, proofs = (
             await self.connections.members.member_links(names),
             await self.connections.members.taken_over(names),
@@ -245,7 +240,7 @@ class _Verification:
         return chosen
 
     async def _tenant(self, row: Row, chosen: Collection[str]) -> TenantVerified:
-        """Look at one tenant under its lock. Never raises for what befalls one tenant."""
+        """Check one tenant under its lock. Never raises for what befalls one tenant."""
         name, slug = row["database_name"], row["slug"]
         try:
             scope = self._scope(row)
@@ -253,18 +248,20 @@ class _Verification:
                 proved = await self._prove(scope, chosen)
         except Fault as fault:
             return TenantVerified(name, slug, not_looked_at=_not_looked_at(row, fault))
-        except Error as error:
-            # the first line of such a text names no values
-            return _defective(row, error, f"PostgreSQL refused a statement: {str(error).splitlines()[0]}.")
         except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; it is told
-            return _defective(row, error, "An unforeseen error; its text is withheld, it may hold secrets.")
-        missed = _not_looked_at(row, proved.stopped) if proved.stopped else None
-        return TenantVerified(name, slug, proved.proofs, proved.failures, missed)
+            why = "An unforeseen error; its text is withheld, it may hold secrets."
+            if isinstance(error, Error):
+                # the first line of such a text names no values
+                why = f"PostgreSQL refused a statement: {first_line(error)}."
+            missed = NotLookedAt(name, slug, FaultKind.TENANT, Reason.UNEXPECTED_ERROR, why)
+            return TenantVerified(name, slug, not_looked_at=missed, defect=defect_of(error))
+        stopped = _not_looked_at(row, proved.stopped) if proved.stopped else None
+        return TenantVerified(name, slug, proved.proofs, proved.failures, stopped)
 
     async def _prove(self, scope: Scope, chosen: Collection[str]) -> Proved:
         scope.server.must_be_usable()
         link = await scope.link()
-        # who has left since the choice was made is no failure
+        # a member who has left since the choice was made is no failure
         members = [
             Login(row["twenty_user_id"], row["email"])
             for row in await scope.members.of_tenant(scope.database_name)
@@ -287,7 +284,7 @@ class _Verification:
     async def _settle_failed(self, scope: Scope, failures: Sequence[LoginFailure]) -> None:
         known = await self._login_proved(scope)
         if known and known.status is Status.FALSE and known.reason not in LOGIN_REASONS:
-            # it is false because nobody could be made admin, which no login proves
+            # it is false because no member could be made admin, which no login proves
             return
         fault = first_of(failures)
         scope.set(is_false(ConditionType.LOGIN_PROVED, fault.reason, fault.message))
@@ -335,18 +332,13 @@ class _Verification:
             server=row["server"],
             subdomains=(),
             workspace_id=row["workspace_id"],
-            admin=AdminUnknown(Reason.ADMIN_UNKNOWN, "A verification makes nobody admin."),
+            admin=AdminUnknown(Reason.ADMIN_UNKNOWN, "A verification makes no one admin."),
             conditions=(),
         )
         return scope_of(connections, plan, self.run_id)
 
 
 def _named(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """The tenants of these names, or all.
-
-    Raises:
-        UnknownTenants: when a name fits nobody.
-    """
     if not names:
         return list(rows)
     wanted = set(names)
@@ -360,7 +352,7 @@ def _named(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 
 
 def _candidates(rows: Sequence[Row], linked: pd.DataFrame, taken_over: Sequence[Row]) -> pd.DataFrame:
-    """Everybody of ours in these tenants; columns of `CANDIDATES`."""
+    """Every admin and member of ours in these tenants; columns of `CANDIDATES`."""
     person = ["database_name", "twenty_user_id", "email"]
     admins = frame(
         CANDIDATES,
@@ -393,8 +385,3 @@ def _not_looked_at(row: Row, fault: Fault) -> NotLookedAt:
     if fault.kind is FaultKind.BUSY:
         message = "Another run is working on this tenant, so its logins were not checked. Verify it again later."
     return NotLookedAt(row["database_name"], row["slug"], fault.kind, fault.reason, message)
-
-
-def _defective(row: Row, error: Exception, message: str) -> TenantVerified:
-    missed = NotLookedAt(row["database_name"], row["slug"], FaultKind.TENANT, Reason.UNEXPECTED_ERROR, message)
-    return TenantVerified(row["database_name"], row["slug"], not_looked_at=missed, defect=defect_of(error))

@@ -20,7 +20,7 @@ from provisioning_pipeline.run.observe import registry_loss
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A difference that a run found, of a tenant that is still unwell, and why it is."""
+    """A difference that a run found, of a tenant that is still not ready, and why it is not."""
 
     slug: str
     cause: str
@@ -30,7 +30,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class HarmDone:
-    """Removals and demotions of a run: done, allowed without a yes, whether somebody said yes, and how many wait.
+    """Removals and demotions of a run: done, allowed without approval, whether they were approved, and how many wait.
 
     `registry_doubt` is why registry rows that are gone now are not believed to be taken away, or None.
     """
@@ -45,7 +45,7 @@ class HarmDone:
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """Workspaces that Twenty deletes soon, and the servers of which nobody knows because they cannot be read."""
+    """Workspaces that Twenty deletes soon, and the servers that cannot be read."""
 
     near: tuple[AgingWorkspace, ...]
     unread: tuple[str, ...]
@@ -71,7 +71,7 @@ class Health:
 
 
 async def health_now(connections: Connections, twenty: TwentySnapshot) -> Health:
-    """All questions at once, by what was just read of Twenty."""
+    """All of it, by what was just read of Twenty."""
     (left, harm), (clean_up, fresh) = await both(
         both(leftover_now(connections), harm_now(connections)),
         both(clean_up_in(twenty, connections), freshness_now(connections)),
@@ -80,7 +80,7 @@ async def health_now(connections: Connections, twenty: TwentySnapshot) -> Health
 
 
 def leftover(drift: Sequence[Drift], lines: Sequence[TenantLine]) -> list[Leftover]:
-    """What of this drift is about tenants that are unwell."""
+    """What of this drift is about tenants that are not ready."""
     unwell = {line.database_name: line for line in lines if line.state == "unwell"}
     return [
         Leftover(unwell[found.database_name].slug, found.cause, found.detail, unwell[found.database_name].reason)
@@ -90,7 +90,7 @@ def leftover(drift: Sequence[Drift], lines: Sequence[TenantLine]) -> list[Leftov
 
 
 async def leftover_now(connections: Connections) -> list[Leftover] | None:
-    """The last difference that was found of each tenant that is unwell; None when no whole run has finished."""
+    """The last difference that was found of each tenant that is not ready; None when no whole run has finished."""
     if await connections.history.last_whole_run() is None:
         return None
     lines = await tenants(connections.ledger)
@@ -103,11 +103,9 @@ async def harm_now(connections: Connections) -> HarmDone | None:
     run = await connections.history.last_whole_run()
     if run is None:
         return None
-    waiting = run.record.waiting
+    waiting, harmful = run.record.waiting, [change for change in Change.all_declared() if change.harmful]
     return HarmDone(
-        done=await connections.ledger.count_done(
-            run.run_id, [change for change in Change.all_declared() if change.harmful]
-        ),
+        done=await connections.ledger.count_done(run.run_id, harmful),
         allowed=connections.settings.harm_most,
         approved=run.record.approved,
         waiting=waiting.people if waiting else 0,

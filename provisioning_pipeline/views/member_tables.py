@@ -1,9 +1,8 @@
-"""What is known about people, for assets and their checks."""
+"""What is known about members, for assets and their checks."""
 
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Row
-from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import TwentySnapshot
@@ -34,8 +33,8 @@ class TwentyMembers:
 
 
 @dataclass(frozen=True, slots=True)
-class PeopleAfter:
-    """What a run left: memberships, links, who needs a person, whom it invited."""
+class MembersAfter:
+    """What a run left: memberships, links, tenants whose members need a person, addresses that it invited."""
 
     twenty: TwentyMembers
     links: Row
@@ -43,9 +42,9 @@ class PeopleAfter:
     invited: tuple[str, ...]
 
 
-async def people_after(connections: Connections, run_id: str, twenty: TwentySnapshot) -> PeopleAfter:
+async def members_after(connections: Connections, run_id: str, twenty: TwentySnapshot) -> MembersAfter:
     """What this run left, by what was read of Twenty since."""
-    return PeopleAfter(
+    return MembersAfter(
         await members_in(twenty, connections),
         await connections.members.counts(),
         tuple(await unsynced(connections)),
@@ -61,7 +60,7 @@ async def clerk_now(connections: Connections) -> ClerkRead:
 async def members_in(twenty: TwentySnapshot, connections: Connections) -> TwentyMembers:
     """The members of all linked workspaces; an admin is a person, so the service account is none.
 
-    A tenant whose server cannot be read is left out: nobody knows.
+    A tenant whose server cannot be read is left out.
     """
     links = await connections.ledger.links()
     linked = links[links["admin_user_id"].notna()][["server", "workspace_id", "slug"]]
@@ -82,14 +81,14 @@ async def unsynced(connections: Connections) -> list[Unsynced]:
     return [Unsynced(row["slug"], Reason(row["reason"]), row["message"]) for row in rows]
 
 
-async def invitations_of_last_run(ledger: Ledger) -> list[str]:
-    """Whom the last finished run invited by e-mail."""
-    runs = await History(ledger.database).last_runs(1)
-    return await invitations_of(ledger, runs[0].run_id) if runs else []
+async def invitations_of_last_run(connections: Connections) -> list[str]:
+    """The addresses that the last finished run invited."""
+    runs = await connections.history.last_runs(1)
+    return await invitations_of(connections.ledger, runs[0].run_id) if runs else []
 
 
 async def invitations_of(ledger: Ledger, run_id: str) -> list[str]:
-    """Whom a run invited by e-mail, which is the only e-mail that it can cause."""
+    """The addresses to which a run sent invitations, the only e-mails that it can cause."""
     return [
         str(row["detail"])
         for row in await ledger.outcomes_of(run_id)

@@ -48,7 +48,7 @@ class OnboardingPart:
 def onboarding_part(plan: Plan) -> OnboardingPart:
     """The plan with the tenants that have a workspace, and of their changes those about onboarding alone.
 
-    Where nothing is to be done no condition is written down. No mark is cleared: nobody looked after members.
+    Where nothing is to be done we store no condition. Pending reviews stay: the run does nothing for members.
     """
     kept = tuple(
         _database_of(entry) if _has_no_workspace(entry) else _onboarding_of(entry)
@@ -110,12 +110,10 @@ class PendingRow:
     """One onboarding row that holds `true`.
 
     Args:
-        server: where it is.
-        key, level: the step, and for whom the row speaks.
+        key, level: the step, and what the row is about: a user, a workspace, or both.
         user_id, workspace_id: of that level; else None.
         slug: tenant of that workspace; None where no tenant has it, or the row is of a user in all workspaces.
-        ours: it speaks for somebody of ours, or for a whole workspace of a tenant.
-        email: of the user's account, where it is known.
+        ours: it is about a member of ours, or about a whole workspace of a tenant.
     """
 
     server: str
@@ -132,10 +130,7 @@ class PendingRow:
 class Shown:
     """What one member of a tenant's workspace would see, other than COMPLETED.
 
-    Args:
-        person: their e-mail, or their user id where it is not known.
-        keys: the pending steps.
-        ours: this program keeps wizards away from them.
+    `person` is their e-mail, or their user id where it is not known. `ours`: this program keeps wizards away from them.
     """
 
     slug: str
@@ -147,7 +142,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class OwnDatabase:
-    """A tenant whose condition TenantDatabase is not true, by the last look into its own database."""
+    """A tenant whose condition TenantDatabase is not true, by the last inspection of its own database."""
 
     slug: str
     status: Status
@@ -156,19 +151,18 @@ class OwnDatabase:
 
     @property
     def has_rows(self) -> bool:
-        """Rows of people of ours are pending there, and by policy stay."""
+        """Rows of members of ours are pending there, and by policy stay."""
         return self.status is Status.FALSE and self.reason is Reason.ROWS_REPORTED
 
 
 @dataclass(frozen=True)
 class OnboardingNow:
-    """Onboarding as the servers' rows say it, and as the last looks into the tenants' own databases told it.
+    """Onboarding as the servers' rows say it, and as the last inspections of the tenants' own databases say it.
 
     Args:
-        pending: every row that holds `true`.
         statuses: how many members of the tenants' workspaces would see which status.
         shown: those who would see another one than COMPLETED.
-        unread: server → why it could not be read; nobody knows what is pending there.
+        unread: server → why it could not be read; we do not know what is pending there.
         databases: the tenants whose own database is not known to have nothing pending, by slug.
     """
 
@@ -180,7 +174,7 @@ class OnboardingNow:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldProof:
+class LoginProof:
     """What the last real login of one member saw. `status` is COMPLETED, another status, or why there was none."""
 
     slug: str
@@ -191,41 +185,25 @@ class ToldProof:
 
     @property
     def completed(self) -> bool:
-        """Whether that person came in and saw no wizard."""
+        """Whether that member came in and saw no wizard."""
         return self.status == COMPLETED
 
 
 @dataclass(frozen=True)
 class LoginProofs:
-    """The proofs of people of ours in tenants that are not excluded.
+    """The proofs of members of ours in tenants that are not excluded; `now` by the clock of the ledger's database.
 
-    Args:
-        proofs: by tenant.
-        unproved: slugs of tenants with an admin who has no proof.
-        now: by the clock of the ledger's database.
+    `unproved` are slugs of tenants with an admin who has no proof.
     """
 
-    proofs: tuple[ToldProof, ...]
+    proofs: tuple[LoginProof, ...]
     unproved: tuple[str, ...]
     now: datetime
 
     @property
-    def oldest_of_admin(self) -> ToldProof | None:
+    def oldest_of_admin(self) -> LoginProof | None:
         """The admin whose proof is the oldest."""
         return min((proof for proof in self.proofs if proof.admin), key=lambda proof: proof.proved_at, default=None)
-
-
-@dataclass(frozen=True)
-class OnboardingAfter:
-    """What a run left: what is pending, and what real logins saw."""
-
-    now: OnboardingNow
-    proofs: LoginProofs
-
-
-async def onboarding_after(connections: Connections, twenty: TwentySnapshot) -> OnboardingAfter:
-    """What is there at the end of a run, by what was read of Twenty since."""
-    return OnboardingAfter(*await both(onboarding_in(twenty, connections), login_proofs(connections)))
 
 
 async def onboarding_in(twenty: TwentySnapshot, connections: Connections) -> OnboardingNow:
@@ -273,14 +251,14 @@ async def login_proofs(connections: Connections) -> LoginProofs:
     admins = {(row["database_name"], row["admin_user_id"]) for row in tenants if row["admin_user_id"]}
     slugs = {row["database_name"]: str(row["slug"]) for row in tenants}
     ours = admins | people
-    told = [
-        ToldProof(slugs[proof.database_name], proof.email, proof.status, proof.proved_at, _key(proof) in admins)
+    ours_proved = [
+        LoginProof(slugs[proof.database_name], proof.email, proof.status, proof.proved_at, _key(proof) in admins)
         for proof in proofs
         if proof.database_name in slugs and proof.proved_at and _key(proof) in ours
     ]
     proved = {_key(proof) for proof in proofs}
     return LoginProofs(
-        proofs=tuple(sorted(told, key=lambda proof: (proof.slug, proof.email))),
+        proofs=tuple(sorted(ours_proved, key=lambda proof: (proof.slug, proof.email))),
         unproved=tuple(sorted(slugs[name] for name, user in admins if (name, user) not in proved)),
         now=now,
     )
@@ -305,7 +283,7 @@ async def _tenants(connections: Connections) -> list[Row]:
 
 
 async def _own_databases(connections: Connections) -> tuple[OwnDatabase, ...]:
-    """What the ledger tells of databases of tenants that are not excluded, with or without a workspace."""
+    """What the ledger says of databases of tenants that are not excluded, with or without a workspace."""
     rows, stored = await both(connections.ledger.tenant_rows(), connections.ledger.conditions())
     slugs = {row["database_name"]: str(row["slug"]) for row in rows if row["reason"] not in SET_ASIDE}
     found = [
@@ -319,7 +297,7 @@ async def _own_databases(connections: Connections) -> tuple[OwnDatabase, ...]:
 
 
 async def _people(connections: Connections) -> set[tuple[str, str]]:
-    """Database name and Twenty user id of everybody whom we linked or took over."""
+    """Database name and Twenty user id of every member that we linked or took over."""
     links, taken = await both(connections.members.member_links(), connections.members.taken_over())
     linked = zip(links["database_name"], links["twenty_user_id"], strict=True)
     return {*linked, *((row["database_name"], row["twenty_user_id"]) for row in taken)}
@@ -328,7 +306,7 @@ async def _people(connections: Connections) -> set[tuple[str, str]]:
 def _ours(
     tenants: Iterable[Row], people: Iterable[tuple[str, str]], service_users: Mapping[str, Sequence[str]]
 ) -> set[_At]:
-    """Who is kept from wizards where: the service account, the admin, and whom we linked or took over."""
+    """Accounts that we keep from wizards, and where: service account, admin, and members linked or taken over."""
     places = {row["database_name"]: (str(row["server"]), str(row["workspace_id"])) for row in tenants}
     found = {(*places[name], user) for name, user in people if name in places}
     for row in tenants:

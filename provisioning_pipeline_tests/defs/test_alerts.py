@@ -137,7 +137,7 @@ def test_a_failed_run_is_one_message_with_its_cause_the_unwell_and_the_run(of_ru
     run_id = failed(of_runs.instance)
     failed(of_runs.instance, job=another)
 
-    assert of_runs.tick() == f"Told that run {run_id} of reconcile_tenants failed."
+    assert of_runs.tick() == f"Reported that run {run_id} of reconcile_tenants failed."
     for _ in range(3):
         of_runs.tick()
 
@@ -178,7 +178,7 @@ def test_the_same_failure_is_told_once_a_day_and_another_at_once(
         failed(of_runs.instance, words)
     told = [of_runs.tick() for _ in range(4)]
 
-    assert [answer.startswith("Told") for answer in told] == [True, False, True, False]
+    assert [answer.startswith("Reported") for answer in told] == [True, False, True, False]
     assert len(receiver.received) == 2
     monkeypatch.setattr(alerts, "_DAY_SECONDS", 1e-9)
     failed(of_runs.instance, "3 of 10 tenants failed.")
@@ -319,7 +319,7 @@ def test_checks_of_an_hourly_run_are_told_when_they_begin_get_worse_and_end(
     assert "*WizardShows*, 1 tenant: acme" in receiver.received[1]["text"]
 
     evaluated(of_checks.instance, all_tenants_are_ready=0, login_proved=0)
-    assert of_checks.tick() == "Told: All clear: every check passes again."
+    assert of_checks.tick() == "Reported: All clear: every check passes again."
     assert len(receiver.received) == 3
     assert "No check was evaluated" in of_checks.tick()
     assert len(of_checks.cursor or "") < 200

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from provisioning_pipeline.definitions import defs
-from provisioning_pipeline.defs.members.sensors import clerk_changes
+from provisioning_pipeline.defs.launching import clerk_changes
 from provisioning_pipeline.http.app import create_app
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions

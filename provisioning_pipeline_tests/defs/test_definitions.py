@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 from provisioning_pipeline.definitions import defs
+from provisioning_pipeline.defs.launching import new_tenant_databases
 from provisioning_pipeline.defs.provisioning.ops import chunks
-from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import AdminUnknown, Tenant, TenantPlan
 from provisioning_pipeline.sandbox.faults import ScriptedFault

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 import dagster as dg
 import pytest
 
-from provisioning_pipeline.defs.launching import WORK_TAG
-from provisioning_pipeline.defs.members.sensors import clerk_changes
+from provisioning_pipeline.defs.launching import WORK_TAG, clerk_changes
 from provisioning_pipeline.defs.operations.sensors import runs_that_died
-from provisioning_pipeline.defs.provisioning.schedules import reconcile_tenants_hourly
 from provisioning_pipeline.defs.runs import unfinished_runs
+from provisioning_pipeline.defs.schedules import reconcile_tenants_hourly
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.defs.dagster_runs import (
     HERE,

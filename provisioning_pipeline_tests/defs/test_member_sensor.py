@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from provisioning_pipeline.definitions import defs
-from provisioning_pipeline.defs.members.sensors import clerk_changes
+from provisioning_pipeline.defs.launching import clerk_changes
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 

@@ -14,10 +14,9 @@ import pytest
 from dagster._core.storage.runs.schema import RunsTable
 from upath import UPath
 
-from provisioning_pipeline.defs.operations.dagster_runs import old_runs
-from provisioning_pipeline.defs.operations.jobs import prune_history
-from provisioning_pipeline.defs.operations.schedules import prune_history_daily
+from provisioning_pipeline.defs.operations.pruning import old_runs, prune_history
 from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.defs.schedules import prune_history_daily
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.tasks.prune import PrunedFiles, prune_files
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in

@@ -7,8 +7,7 @@ import dagster as dg
 import pytest
 
 from provisioning_pipeline.definitions import build_defs
-from provisioning_pipeline.defs.members.sensors import clerk_changes
-from provisioning_pipeline.defs.provisioning.sensors import new_tenant_databases
+from provisioning_pipeline.defs.launching import clerk_changes, new_tenant_databases
 from provisioning_pipeline.settings import PREFIX, SettingsError
 from provisioning_pipeline_tests.settings.complete import CANARY, COMPLETE
 

@@ -12,9 +12,9 @@ from upath import UPath
 
 from provisioning_pipeline.defs.tables import (
     column_schema,
-    keep,
     metadata_of,
     read,
+    store,
     tables_io_manager,
 )
 from provisioning_pipeline.defs.values import values_io_manager
@@ -81,7 +81,7 @@ def test_whatever_a_column_of_objects_holds_comes_back_with_the_type_of_its_colu
         (float("nan"), pd.NA, None, None),
     )
 
-    found = read(UPath(keep(base, CAT, rows, "r1")))
+    found = read(UPath(store(base, CAT, rows, "r1")))
 
     assert found["name"].fillna("-").tolist() == ["mild", '["a", "ü"]', '["a", "b"]', "-", "-"]
     assert found["weight"].fillna(-1).tolist() == [3, 2.5, -1, -1, -1]
@@ -91,16 +91,16 @@ def test_whatever_a_column_of_objects_holds_comes_back_with_the_type_of_its_colu
 
 
 def test_a_table_without_rows_has_the_types_of_one_with_rows(base: str) -> None:
-    full = types(UPath(keep(base, CAT, cats(("Tom", 4, True, NOW)), "r1")))
-    empty = UPath(keep(base, CAT, cats(), "r2"))
+    full = types(UPath(store(base, CAT, cats(("Tom", 4, True, NOW)), "r1")))
+    empty = UPath(store(base, CAT, cats(), "r2"))
 
     assert types(empty) == full == ["string", "double", "bool", "timestamp[us, tz=UTC]"]
     assert list(read(empty).columns) == list(CAT.columns)
 
 
 def test_the_latest_is_replaced_and_each_run_keeps_its_own(base: str) -> None:
-    keep(base, CAT, cats(("Tom", 4, True, NOW)), "r1")
-    keep(base, CAT, cats(), "r2")
+    store(base, CAT, cats(("Tom", 4, True, NOW)), "r1")
+    store(base, CAT, cats(), "r2")
 
     assert sorted(str(path.relative_to(base)) for path in Path(base).rglob("*") if path.is_file()) == [
         "cats.parquet",
@@ -124,13 +124,13 @@ def test_what_does_not_fit_is_refused_without_its_value_and_nothing_is_written(
     base: str, frame: pd.DataFrame, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence) as refused:
-        keep(base, CAT, frame, "r1")
+        store(base, CAT, frame, "r1")
     assert "secret" not in str(refused.value)
     assert not Path(base).exists()
 
 
 def test_any_place_that_fsspec_knows_will_do() -> None:
-    path = keep("memory://bucket/prefix", CAT, cats(("Tom", 4, True, NOW)), "r1")
+    path = store("memory://bucket/prefix", CAT, cats(("Tom", 4, True, NOW)), "r1")
 
     assert path == "memory://bucket/prefix/cats.parquet"
     assert read(UPath(path))["name"].tolist() == ["Tom"]

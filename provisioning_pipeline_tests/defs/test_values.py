@@ -19,7 +19,7 @@ import provisioning_pipeline
 from provisioning_pipeline.definitions import defs
 from provisioning_pipeline.defs import values
 from provisioning_pipeline.defs.provisioning.ops import Chunk, RunFacts
-from provisioning_pipeline.defs.provisioning.progress import Failed
+from provisioning_pipeline.defs.provisioning.recording import Failed
 from provisioning_pipeline.defs.reconciliation.assets import TABLES
 from provisioning_pipeline.defs.tables import tables_io_manager
 from provisioning_pipeline.defs.values import values_io_manager

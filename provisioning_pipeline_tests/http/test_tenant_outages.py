@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from provisioning_pipeline.defs.members.sensors import clerk_changes
+from provisioning_pipeline.defs.launching import clerk_changes
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.services import (
     Service,

@@ -13,7 +13,7 @@ from provisioning_pipeline.report.alert import (
     Alert,
     FailedCheck,
     FailedRun,
-    Told,
+    Reported,
     escaped,
     is_reminder_due,
     news_of_checks,
@@ -43,7 +43,7 @@ class Channel:
     """People, and what they were told."""
 
     def __init__(self) -> None:
-        self.told = Told()
+        self.told = Reported()
 
     def hears(
         self,
@@ -104,7 +104,7 @@ def test_what_goes_on_failing_is_told_once_a_day(channel: Channel) -> None:
 
     assert heard == [1, 25, 49]
     assert is_reminder_due(channel.told, 73 * HOUR)
-    assert not is_reminder_due(Told(), 1e12)
+    assert not is_reminder_due(Reported(), 1e12)
 
 
 def test_when_all_pass_again_the_all_clear_is_short_and_comes_once(channel: Channel) -> None:

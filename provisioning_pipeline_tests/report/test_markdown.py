@@ -26,7 +26,7 @@ UNESCAPED_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 @given(st.lists(st.tuples(NASTY, NASTY), max_size=4))
 def test_a_cell_cannot_break_out_of_its_table(rows: list[tuple[str, str]]) -> None:
     drawn = markdown.table(("one", "two"), rows)
-    assert len(drawn.splitlines()) == 2 + len(rows)
+    assert len(drawn.splitlines()) == (2 + len(rows) if rows else 0)
     for line in drawn.splitlines():
         assert len(UNESCAPED_PIPE.findall(line)) == 3
         assert "<" not in line
@@ -70,7 +70,7 @@ def test_long_lists_say_how_many_they_leave_out() -> None:
     assert "…and 10 more" in markdown.unwell_table(many)
     assert "t049" in markdown.unwell_table(many)
     assert "t050" not in markdown.unwell_table(many)
-    assert "…and 57 more" in markdown.inventory_table(many, most=3)
+    assert "…and 57 more" in markdown.table(("tenant",), [(line.slug,) for line in many], most=3)
     assert "more" not in markdown.inventory_table(many)
 
 
@@ -90,13 +90,13 @@ def test_many_unwell_are_named_up_to_fifty_of_each_reason() -> None:
     assert len(drawn) < 10_000
 
 
-def test_what_was_refused_waits_differed_and_was_foretold_is_told() -> None:
+def test_what_was_refused_waits_differed_and_was_forecast_is_said() -> None:
     drawn = markdown.render(told_in_full("plan-1"))
     assert "- **plan-1**" in drawn
     assert "12 people: `provisioning apply --approve plan-1`" in drawn
     assert "| a change at Clerk | Clerk | 1 |" in drawn
     assert "| Clerk calls | 100 | 110 | +10 % |" in drawn
-    assert "| Time | 10 s | 10 s | as foretold |" in drawn
+    assert "| Time | 10 s | 10 s | as forecast |" in drawn
 
 
 def test_a_name_of_a_group_cannot_begin_a_heading_or_an_element() -> None:

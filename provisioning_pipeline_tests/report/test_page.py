@@ -294,11 +294,11 @@ def test_calls_are_told_against_the_limit_and_the_forecast() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "foretold", "difference"),
-    [(110, 100, "+10 %"), (95, 100, "−5 %"), (100, 100, "as foretold"), (3, 0, "none was foretold"), (3, None, "")],
+    ("made", "expected", "difference"),
+    [(110, 100, "+10 %"), (95, 100, "−5 %"), (100, 100, "as forecast"), (3, 0, "none was forecast"), (3, None, "")],
 )
-def test_how_far_a_forecast_was_off(made: float, foretold: float | None, difference: str) -> None:
-    assert page.Foretold("Time", made, foretold).difference == difference
+def test_how_far_a_forecast_was_off(made: float, expected: float | None, difference: str) -> None:
+    assert page.Figure("Time", made, expected).difference == difference
 
 
 def test_a_forecast_of_nothing_that_holds_the_run_back_says_so() -> None:

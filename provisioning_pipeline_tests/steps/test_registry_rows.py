@@ -175,7 +175,7 @@ def test_nothing_is_made_for_a_database_to_which_nobody_can_connect(world: World
         assert world.workspaces() == before
         (check,) = [found for found in asyncio.run(preflight(world.settings)) if found.system == "Tenant cluster"]
         assert check.ok
-        assert f"nobody can connect to {name}" in check.found
+        assert f"no one can connect to {name}" in check.found
     finally:
         world.sandbox.postgres.execute("postgres", f"UPDATE pg_database SET datconnlimit = -1 WHERE datname = '{name}'")
         world.sandbox.postgres.execute("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")

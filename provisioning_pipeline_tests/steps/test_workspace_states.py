@@ -205,7 +205,7 @@ def test_nobody_starts_anew_whose_workspace_stands_or_of_whom_nobody_can_say(wor
     before = world.link(acme)
     with pytest.raises(NotGone, match="stands"):
         world.restart(acme)
-    with pytest.raises(NotGone, match="Nobody can say"):
+    with pytest.raises(NotGone, match="We cannot say"):
         world.restart(acme, twenty_database_url="postgresql://nobody:x@127.0.0.1:1/twenty")
     world.sandbox.add_tenant(f"{acme}-new")
     world.apply(f"{acme}-new")

@@ -22,7 +22,7 @@ from provisioning_pipeline.tasks.certify.behaviours import BEHAVIOURS
 from provisioning_pipeline.tasks.certify.killed import Call, Cut
 from provisioning_pipeline.tasks.certify.life import cuts_of
 from provisioning_pipeline.tasks.certify.mail import Logs
-from provisioning_pipeline.tasks.certify.marks import EMAIL, SUBDOMAIN, email, new_run, subdomain
+from provisioning_pipeline.tasks.certify.trial import EMAIL, SUBDOMAIN, email, new_run, subdomain
 
 CERTIFICATE = Certificate(
     server="eu",

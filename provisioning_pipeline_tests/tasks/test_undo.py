@@ -8,7 +8,7 @@ import pytest
 from provisioning_pipeline.ledger.runs import GONE, CutRuns
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline.tasks.undo import Fate, Told, Undone, UnknownRun, removed_rows, undo
+from provisioning_pipeline.tasks.undo import Fate, RowResult, Undone, UnknownRun, removed_rows, undo
 from provisioning_pipeline_tests.undoing import Site
 
 
@@ -211,7 +211,7 @@ def test_a_tenant_that_a_run_is_at_is_told_and_the_others_go_on(site: Site) -> N
 def test_every_row_is_told_as_it_goes(site: Site) -> None:
     site.tenant("acme").remove("r1")
     site.tenant("zeta", site.server).remove("r1")
-    told: list[Told] = []
+    told: list[RowResult] = []
 
     done = asyncio.run(undo(site.settings(), "r1", told.append))
 

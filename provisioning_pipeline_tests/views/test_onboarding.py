@@ -21,16 +21,17 @@ from provisioning_pipeline.steps.workspaces.changes import (
     ADOPT_WORKSPACE,
     CREATE_WORKSPACE,
 )
+from provisioning_pipeline.views.fleet import every_server
 from provisioning_pipeline.views.onboarding_tables import (
+    LoginProof,
     LoginProofs,
-    OnboardingAfter,
+    OnboardingNow,
     PendingRow,
-    ToldProof,
     counted,
-    onboarding_after,
+    login_proofs,
+    onboarding_in,
     onboarding_part,
 )
-from provisioning_pipeline.views.servers import every_server
 from provisioning_pipeline_tests.undoing import Site
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -114,8 +115,8 @@ def test_rows_are_counted_by_server_step_level_and_whose_they_are_the_most_first
 
 
 def test_the_oldest_proof_of_an_admin_is_not_that_of_a_member() -> None:
-    def proof(slug: str, hours: int, *, admin: bool) -> ToldProof:
-        return ToldProof(slug, f"x@{slug}.example", "COMPLETED", NOW - timedelta(hours=hours), admin)
+    def proof(slug: str, hours: int, *, admin: bool) -> LoginProof:
+        return LoginProof(slug, f"x@{slug}.example", "COMPLETED", NOW - timedelta(hours=hours), admin)
 
     proofs = (proof("acme", 1, admin=True), proof("zeta", 2, admin=True), proof("acme", 9, admin=False))
 
@@ -123,6 +124,16 @@ def test_the_oldest_proof_of_an_admin_is_not_that_of_a_member() -> None:
     assert oldest is not None
     assert oldest.slug == "zeta"
     assert LoginProofs((), (), NOW).oldest_of_admin is None
+
+
+def onboarding_of(site: Site) -> tuple[OnboardingNow, LoginProofs]:
+    """What is pending there, and what real logins saw."""
+
+    async def look() -> tuple[OnboardingNow, LoginProofs]:
+        async with connect(site.settings(), dry_run=True) as connections:
+            return await onboarding_in(await every_server(connections), connections), await login_proofs(connections)
+
+    return asyncio.run(look())
 
 
 @pytest.mark.parametrize("ledger", [True, False])
@@ -133,13 +144,9 @@ def test_before_the_first_run_nothing_is_pending_and_nothing_proved(
     if not ledger:
         sandbox_postgres.execute(site.registry, "DROP SCHEMA provisioning CASCADE")
 
-    async def look() -> OnboardingAfter:
-        async with connect(site.settings(), dry_run=True) as connections:
-            return await onboarding_after(connections, await every_server(connections))
-
-    found = asyncio.run(look())
-    assert (found.now.pending, found.now.statuses, found.now.shown, found.now.unread) == ((), {}, (), {})
-    assert (found.proofs.proofs, found.proofs.unproved) == ((), ())
+    found, proofs = onboarding_of(site)
+    assert (found.pending, found.statuses, found.shown, found.unread) == ((), {}, (), {})
+    assert (proofs.proofs, proofs.unproved) == ((), ())
 
 
 def test_a_tenant_that_is_set_aside_is_no_part_of_it(sandbox_postgres: SandboxPostgres) -> None:
@@ -162,14 +169,10 @@ def test_a_tenant_that_is_set_aside_is_no_part_of_it(sandbox_postgres: SandboxPo
         "WHERE slug = 'zeta' RETURNING 1",
     )
 
-    async def look() -> OnboardingAfter:
-        async with connect(site.settings(), dry_run=True) as connections:
-            return await onboarding_after(connections, await every_server(connections))
-
-    found = asyncio.run(look())
-    assert {one.slug for one in found.now.shown} == {"acme"}
-    assert {row.slug for row in found.now.pending} == {"acme", None}
+    found, proofs = onboarding_of(site)
+    assert {one.slug for one in found.shown} == {"acme"}
+    assert {row.slug for row in found.pending} == {"acme", None}
     # the admin is ours, the other member nobody linked
-    assert [row.ours for row in found.now.pending].count(True) == 2
-    assert found.now.statuses == {"SYNC_EMAIL": 1, "PROFILE_CREATION": 1}
-    assert found.proofs.unproved == ("acme",)
+    assert [row.ours for row in found.pending].count(True) == 2
+    assert found.statuses == {"SYNC_EMAIL": 1, "PROFILE_CREATION": 1}
+    assert proofs.unproved == ("acme",)

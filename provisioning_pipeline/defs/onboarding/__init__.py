@@ -1,1 +1,1 @@
-"""No wizard for anybody: a repair by hand, real logins every day, and what both leave to look at."""
+"""No member sees a wizard: a repair by hand, real logins every day, and what both leave to look at."""

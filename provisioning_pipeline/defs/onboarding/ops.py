@@ -1,24 +1,37 @@
-"""The ops of a repair by hand and of a verification."""
+"""A repair of onboarding by hand, and a verification: their ops and jobs."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from provisioning_pipeline.defs.onboarding.recording import proofs_recorded
-from provisioning_pipeline.defs.provisioning.ops import DETECTED, Asked, DetectedOutputs, detected, trigger_of
+from provisioning_pipeline.defs.onboarding.checks import proved_result
+from provisioning_pipeline.defs.provisioning.ops import (
+    DETECTED,
+    STEP_OPS,
+    TRIGGER_TAG,
+    Asked,
+    DetectedOutputs,
+    detected,
+    report_reconciliation,
+    trigger_of,
+)
+from provisioning_pipeline.defs.recording import evaluation, table
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.model.tenant import Plan
-from provisioning_pipeline.report import markdown
-from provisioning_pipeline.tasks.verify import Verified, verify
+from provisioning_pipeline.steps.logins.step import LOGINS
+from provisioning_pipeline.steps.onboarding.step import ONBOARDING
+from provisioning_pipeline.tasks.verify import Verified
+from provisioning_pipeline.tasks.verify import verify as verify_logins
 from provisioning_pipeline.views.onboarding_tables import OnboardingPart, login_proofs, onboarding_part
 
 _MOST_LISTED = 100
 
 
 class RepairOnboardingConfig(dg.Config):
-    """Whose onboarding is repaired, and whether anything may be changed."""
+    """The tenants whose onboarding is repaired, and whether the run may change anything."""
 
     tenants: list[str] = Field(
         default=[],
@@ -32,7 +45,7 @@ class RepairOnboardingConfig(dg.Config):
 
 @dg.op(
     description="Observe the same as a reconciliation, and take of each tenant's plan what is about onboarding alone: "
-    "no workspace is made, no member added or removed. Tenants without a workspace are told and left alone.",
+    "no workspace is made, no member added or removed. Tenants without a workspace are reported and left alone.",
     out=DETECTED,
     tags={"kind": "python"},
 )
@@ -49,17 +62,17 @@ def detect_onboarding(
         return parts[-1].plan
 
     yield from detected(context, systems, Asked(tuple(config.tenants), dry_run=config.dry_run), part)
-    for sentence in (sentence for found in parts for sentence in _told(found)):
+    for sentence in (sentence for found in parts for sentence in _untouched(found)):
         context.log.info(visible(sentence))
 
 
-def _told(found: OnboardingPart) -> Iterator[str]:
+def _untouched(found: OnboardingPart) -> Iterator[str]:
     """What a person should know of tenants for which nothing is done."""
     if found.nothing_pending and not (found.plan.work or found.not_looked_at):
         yield "Nothing is pending there; the job verify proves logins."
     if found.not_looked_at:
         yield (
-            f"Nobody knows what is pending there: {_listed(found.not_looked_at)}; `provisioning status TENANT` says "
+            f"We do not know what is pending there: {_listed(found.not_looked_at)}; `provisioning status TENANT` says "
             "why."
         )
     if found.without_workspace:
@@ -75,7 +88,7 @@ def _listed(slugs: Sequence[str]) -> str:
 
 
 class VerifySampleConfig(dg.Config):
-    """Who is logged in as."""
+    """The tenants and members whose logins are proved."""
 
     tenants: list[str] = Field(
         default=[],
@@ -84,13 +97,13 @@ class VerifySampleConfig(dg.Config):
     sample: int | None = Field(
         default=None,
         ge=0,
-        description="Members of each tenant besides its admin, others each time. Nothing: PROVISIONING_VERIFY_SAMPLE.",
+        description="Members of each tenant besides its admin, others each time. None: PROVISIONING_VERIFY_SAMPLE.",
     )
 
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    description="Sign in as each tenant's admin and some members, see what they see, and keep it. Changes nothing in "
+    description="Sign in as each tenant's admin and some members, see what they see, and record it. Changes nothing in "
     "Twenty; a tenant with a login that fails is no longer ready, so that the next reconciliation sees to it.",
 )
 def verify_sample(
@@ -98,7 +111,7 @@ def verify_sample(
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Real logins; the run fails only when the verification itself does."""
     verified = systems.wait(
-        verify(
+        verify_logins(
             systems.settings(),
             config.tenants,
             sample=config.sample,
@@ -109,35 +122,58 @@ def verify_sample(
     for server in verified.servers:
         if not server.ok:
             context.log.warning(visible(server.message))
-    yield proofs_recorded(systems.read(login_proofs))
+    yield evaluation(proved_result(systems.read(login_proofs)))
     if verified.broken:
         why = [*verified.defects, *dict.fromkeys(missed.message for missed in verified.not_looked_at)]
         raise dg.Failure(
-            f"Nobody's login could be looked at: {' '.join(why[:_MOST_LISTED])}",
+            f"No login could be checked: {' '.join(why[:_MOST_LISTED])}",
             metadata=_metadata(verified),
             allow_retries=False,
         )
     yield dg.Output(None, metadata=_metadata(verified))
 
 
-def _metadata(verified: Verified) -> dict[str, dg.MetadataValue]:
+def _metadata(verified: Verified) -> dict[str, Any]:
     failed = [(failure.slug, failure.email, failure.reason, failure.seen) for failure in verified.failures]
     missed = [(tenant.slug, tenant.reason, tenant.message) for tenant in verified.not_looked_at]
     servers = [(server.server, server.message) for server in verified.servers]
     return {
-        "tenants": dg.MetadataValue.int(verified.tenants),
-        "logins": dg.MetadataValue.int(len(verified.proofs)),
-        "failed": dg.MetadataValue.int(len(failed)),
-        "who": dg.MetadataValue.md(
-            markdown.table(("tenant", "person", "reason", "what they saw"), failed[:_MOST_LISTED])
-            if failed
-            else "Nobody."
-        ),
-        "not_looked_at": dg.MetadataValue.md(
-            markdown.table(("tenant", "reason", "what to do"), missed[:_MOST_LISTED]) if missed else "None."
-        ),
-        "servers": dg.MetadataValue.md(
-            markdown.table(("server", "contract"), servers) if servers else "Not looked at: only some tenants were."
-        ),
-        "seconds": dg.MetadataValue.float(round(verified.seconds, 3)),
+        "tenants": verified.tenants,
+        "logins": len(verified.proofs),
+        "failed": len(failed),
+        "who": table(("tenant", "person", "reason", "what they saw"), failed, most=_MOST_LISTED),
+        "not_looked_at": table(("tenant", "reason", "what to do"), missed, most=_MOST_LISTED),
+        "servers": table(("server", "contract"), servers, none="Not looked at: only some tenants were."),
+        "seconds": round(verified.seconds, 3),
     }
+
+
+_TAGS = {"capability": "onboarding", TRIGGER_TAG: "operator"}
+
+
+# Dagster takes the name of a job for its graph's too, and no graph may be called like an op
+@dg.graph(name="onboarding_of_tenants")
+def onboarding_of_tenants() -> None:
+    """detect → onboard → verify per tenant, then one report."""
+    chunks, facts = detect_onboarding.alias("detect_tenants")()
+    done = chunks.map(STEP_OPS[ONBOARDING.name]).map(STEP_OPS[LOGINS.name])
+    report_reconciliation(facts, done.collect())
+
+
+repair_onboarding_by_hand = onboarding_of_tenants.to_job(
+    name="repair_onboarding",
+    description="Clear every pending onboarding step of the chosen tenants, or of all, and prove it by real logins "
+    "where something was repaired. Makes no workspace and touches no member.",
+    tags=_TAGS,
+)
+
+
+@dg.job(
+    name="verify",
+    description="Sign in as every admin and some members, others each time, and see what they see. Changes nothing in "
+    "Twenty.",
+    tags=_TAGS,
+)
+def verify() -> None:
+    """Real logins."""
+    verify_sample()

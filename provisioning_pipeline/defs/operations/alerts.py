@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,29 +12,32 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from pydantic import SecretStr
 
+from provisioning_pipeline.clients.webhook import NotPosted, post
 from provisioning_pipeline.defs.automation import SENSORS
-from provisioning_pipeline.defs.onboarding.jobs import repair_onboarding_by_hand, verify
-from provisioning_pipeline.defs.operations.jobs import prune_history
-from provisioning_pipeline.defs.provisioning.jobs import reconcile_tenants
+from provisioning_pipeline.defs.onboarding.ops import repair_onboarding_by_hand, verify
+from provisioning_pipeline.defs.operations.pruning import prune_history
+from provisioning_pipeline.defs.provisioning.ops import reconcile_tenants
 from provisioning_pipeline.defs.runs import Place, place_of_run, place_of_sensor
 from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.report.alert import (
     Alert,
     FailedCheck,
     FailedRun,
-    Told,
+    Reported,
     is_reminder_due,
     news_of_checks,
     of_run,
     payload,
 )
 from provisioning_pipeline.report.summary import TenantLine
+from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.settings import PREFIX, Settings, SettingsError, load_settings
 
 _TIMEOUT_SECONDS = 10.0
 _DAY_SECONDS = 86_400
-_FAILURES_LOOKED_AT = 25
+_FAILURES_READ = 25
 _PAGE = 100
 _OFF = f"No alert leaves: set {PREFIX}ALERT_WEBHOOK_URL to an incoming webhook of Slack to turn alerts on."
 
@@ -42,7 +45,7 @@ _OFF = f"No alert leaves: set {PREFIX}ALERT_WEBHOOK_URL to an incoming webhook o
 class AlertNotSent(dg.DagsterError):
     """An alert could not be made or posted; the next tick tries again.
 
-    Dagster's own kind of error: after any other, a run status sensor takes its run for told and never comes back.
+    Dagster's own kind of error: after any other, a run status sensor takes its run for reported and never comes back.
     """
 
 
@@ -51,13 +54,13 @@ class AlertNotSent(dg.DagsterError):
     monitored_jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history],
     minimum_interval_seconds=10,
     default_status=SENSORS,
-    description="Posts one message about a run that failed: why, which tenants are unwell by reason, and what comes "
-    "next. A job that fails again in the same way is told once a day. Without a webhook it skips.",
+    description="Posts one message about a run that failed: why, which tenants are not ready by reason, and what "
+    "comes next. A job that fails again in the same way is reported once a day. Without a webhook it skips.",
 )
 def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
     """Tell people, once per way of failing, job and day.
 
-    An answer, of whatever kind, ends the tick after this run: no run is told twice because a later one's post fails.
+    Any answer ends the tick after this run: no run is reported twice because a later one's post fails.
     """
     settings = _settings()
     if settings.alert_webhook_url is None:
@@ -65,10 +68,10 @@ def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
     run = context.dagster_run
     run_id, job = run.run_id, run.job_name
     causes = _causes(context.instance, run_id)
-    if _was_told_today(context.instance, run, causes):
-        return dg.SkipReason(f"Run {run_id} of {job} failed like one of today's that was told already.")
+    if _was_reported_today(context.instance, run, causes):
+        return dg.SkipReason(f"Run {run_id} of {job} failed like one of today's that was reported already.")
     _post(settings.alert_webhook_url, of_run(FailedRun(job, run_id, causes), _lines(settings), settings.dagster_url))
-    return dg.SkipReason(f"Told that run {run_id} of {job} failed.")
+    return dg.SkipReason(f"Reported that run {run_id} of {job} failed.")
 
 
 @dg.sensor(
@@ -79,25 +82,25 @@ def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
     "fail, and when they pass again. A tick without a new evaluation is one query. Without a webhook it skips.",
 )
 def check_failed_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Tell people what they do not know yet; what they were told is the cursor."""
+    """Tell people what they do not know yet; what was reported is the cursor."""
     settings = _settings()
     if settings.alert_webhook_url is None:
         return dg.SkipReason(_OFF)
-    seen, told = _cursor(context.cursor)
+    seen, reported = _cursor(context.cursor)
     records = _evaluated(context)
     numbers = {name: number for name, (number, _) in records.items()}
     now = time.time()
-    if numbers == seen and not is_reminder_due(told, now):
+    if numbers == seen and not is_reminder_due(reported, now):
         return dg.SkipReason("No check was evaluated since the last look.")
     failed = [found for _, found in records.values() if isinstance(found, FailedCheck)]
     passed = [name for name, (_, found) in records.items() if found is None]
-    alert, told = news_of_checks(
-        told, failed, passed, _lines(settings) if failed else (), now=now, dagster_url=settings.dagster_url
+    alert, reported = news_of_checks(
+        reported, failed, passed, _lines(settings) if failed else (), now=now, dagster_url=settings.dagster_url
     )
     if alert is not None:
         _post(settings.alert_webhook_url, alert)
-    context.update_cursor(json.dumps({"seen": numbers, "told": asdict(told)}))
-    return dg.SkipReason(f"Told: {alert.headline}." if alert else f"{len(failed)} checks fail; people know.")
+    context.update_cursor(json.dumps({"seen": numbers, "told": asdict(reported)}))
+    return dg.SkipReason(f"Reported: {alert.headline}." if alert else f"{len(failed)} checks fail; people know.")
 
 
 def _settings() -> Settings:
@@ -108,8 +111,6 @@ def _settings() -> Settings:
 
 
 def _post(url: SecretStr, alert: Alert) -> None:
-    from provisioning_pipeline.clients.webhook import NotPosted, post
-
     try:
         post(url, payload(alert), timeout_seconds=_TIMEOUT_SECONDS)
     except NotPosted as error:
@@ -120,8 +121,6 @@ def _post(url: SecretStr, alert: Alert) -> None:
 
 def _lines(settings: Settings) -> Sequence[TenantLine] | None:
     """The tenants; None when the ledger cannot be read, which may be why the run failed."""
-    from provisioning_pipeline.ledger.schema import ledger_database
-    from provisioning_pipeline.run.conclude import tenants
 
     async def read() -> Sequence[TenantLine]:
         async with ledger_database(settings, read_only=True) as database:
@@ -137,7 +136,7 @@ def _lines(settings: Settings) -> Sequence[TenantLine] | None:
 
 
 def _causes(instance: dg.DagsterInstance, run_id: str) -> tuple[tuple[str | None, str], ...]:
-    """Which step failed and why, as far as the words are ours: of any other exception only the class is told."""
+    """Which step failed and why, as far as the words are ours: of any other exception we show only the class."""
     kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
     records = instance.get_records_for_run(run_id, of_type=kinds).records
     events = [record.event_log_entry.dagster_event for record in records]
@@ -154,16 +153,16 @@ def _why(event: dg.DagsterEvent) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
     if error is None or error.cls_name is None:
-        return "no exception is known; its process may have been killed. The log of the run in Dagster tells more."
+        return "no exception is known; its process may have been killed. The log of the run in Dagster says more."
     return f"{error.cls_name}. Its words stand in Dagster alone."
 
 
-def _was_told_today(
+def _was_reported_today(
     instance: dg.DagsterInstance, failed: dg.DagsterRun, causes: Sequence[tuple[str | None, str]]
 ) -> bool:
     """Whether an earlier run of the job, of the same code location, failed in the same way on the same day (UTC)."""
     filters = dg.RunsFilter(job_name=failed.job_name, statuses=[dg.DagsterRunStatus.FAILURE])
-    records = instance.get_run_records(filters, limit=_FAILURES_LOOKED_AT, order_by="update_timestamp")
+    records = instance.get_run_records(filters, limit=_FAILURES_READ, order_by="update_timestamp")
     here = place_of_run(failed)
     ends = {
         record.dagster_run.run_id: record.end_time for record in records if place_of_run(record.dagster_run) == here
@@ -181,7 +180,7 @@ def _was_told_today(
 
 
 def _alike(causes: Sequence[tuple[str | None, str]]) -> set[str]:
-    """The ways of failing: which tenants and how many of them is the checks' to tell."""
+    """The ways of failing: which tenants and how many of them is the checks' to say."""
     return {re.sub(r"\[.*\]", "", step or "") + re.sub(r"\d+", "#", why) for step, why in causes}
 
 
@@ -190,24 +189,19 @@ def _alike(causes: Sequence[tuple[str | None, str]]) -> set[str]:
 
 def _evaluated(context: dg.SensorEvaluationContext) -> Mapping[str, tuple[int, FailedCheck | None]]:
     """Check → number of its last evaluation, and what failed or None, of every check that was ever evaluated."""
-    return dict(_each_evaluated(context))
-
-
-def _each_evaluated(context: dg.SensorEvaluationContext) -> Iterator[tuple[str, tuple[int, FailedCheck | None]]]:
     repository = context.repository_def
     assert repository is not None, "Dagster gives a sensor its repository"
     graph = repository.asset_graph
     others = _OtherLocations(context.instance, place_of_sensor(context))
+    found: dict[str, tuple[int, FailedCheck | None]] = {}
     for key in sorted(graph.asset_check_keys):
         record = _last_evaluation(context.instance, key, others)
         evaluation = record.event.asset_check_evaluation if record and record.event else None
-        if record is None or evaluation is None:
-            continue
-        described = graph.get_check_spec(key).description or ""
-        yield (
-            key.name,
-            (record.id, None if evaluation.passed else _failed(key.name, described, evaluation, record.run_id)),
-        )
+        if record and evaluation:
+            described = graph.get_check_spec(key).description or ""
+            failed = None if evaluation.passed else _failed(key.name, described, evaluation, record.run_id)
+            found[key.name] = (record.id, failed)
+    return found
 
 
 class _OtherLocations:
@@ -256,10 +250,10 @@ def _failed(name: str, description: str, evaluation: dg.AssetCheckEvaluation, ru
     )
 
 
-def _cursor(text: str | None) -> tuple[dict[str, int], Told]:
-    """The evaluations that were seen and what was told; nothing when there is no cursor, or one of another version."""
+def _cursor(text: str | None) -> tuple[dict[str, int], Reported]:
+    """The evaluations that were seen and what was reported; nothing without a cursor, or with another version's."""
     try:
         found = json.loads(text or "{}")
-        return dict(found.get("seen", {})), Told(**found.get("told", {}))
+        return dict(found.get("seen", {})), Reported(**found.get("told", {}))
     except (ValueError, TypeError, AttributeError):
-        return {}, Told()
+        return {}, Reported()

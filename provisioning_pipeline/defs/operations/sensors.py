@@ -7,7 +7,12 @@ import dagster as dg
 
 from provisioning_pipeline.defs.automation import SENSORS
 from provisioning_pipeline.defs.runs import place_of_sensor, unfinished_runs
-from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.pending import CodeLocations
+from provisioning_pipeline.ledger.runs import CutRuns
+from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.run.record import end_gone_runs
+from provisioning_pipeline.settings import Settings, load_settings
 
 
 @dg.sensor(
@@ -20,9 +25,7 @@ from provisioning_pipeline.settings import Settings
     "process holds its lock in the ledger and Dagster has heard nothing of it for five minutes.",
 )
 def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """End what nobody works on. A run that lives after all goes on, and its own end counts."""
-    from provisioning_pipeline.settings import load_settings
-
+    """End what no process works on. A run that lives after all goes on, and its own end counts."""
     settings, instance = load_settings(), context.instance
     here = place_of_sensor(context)
     if here is not None:
@@ -39,11 +42,11 @@ def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         else:
             instance.report_run_failed(
                 run,
-                "The process of this run is gone: nobody holds its lock in the ledger, and Dagster has heard nothing "
-                "of it. It was killed, or its machine restarted. The next run goes on where it stopped.",
+                "The process of this run is gone: its lock in the ledger is free, and Dagster has heard nothing of it. "
+                "It was killed, or its machine restarted. The next run goes on where it stopped.",
             )
         ended.append(run.run_id)
-    # between two processes of one run nobody holds its lock
+    # between two processes of one run its lock is free
     at_work = [run.run_id for run in unfinished.at_work]
     cut = asyncio.run(_end_in_ledger(settings, but=at_work))
     ended += [run_id for run_id in cut if run_id not in ended]
@@ -52,11 +55,6 @@ def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 async def _end_in_ledger(settings: Settings, *, but: Collection[str]) -> list[str]:
     """Record that runs without a process were cut, Dagster's and those of the command line; which these were."""
-    from provisioning_pipeline.ledger import schema
-    from provisioning_pipeline.ledger.runs import CutRuns
-    from provisioning_pipeline.ledger.schema import ledger_database
-    from provisioning_pipeline.run.record import end_gone_runs
-
     async with ledger_database(settings, read_only=False) as database:
         # after an upgrade the next run migrates it
         if await schema.revision(database) != schema.HEAD:
@@ -66,10 +64,6 @@ async def _end_in_ledger(settings: Settings, *, but: Collection[str]) -> list[st
 
 async def _remember(settings: Settings, location: str, repository: str) -> None:
     """Tell the ledger which code location works on it: schedules and `provisioning serve` cannot see that."""
-    from provisioning_pipeline.ledger import schema
-    from provisioning_pipeline.ledger.pending import CodeLocations
-    from provisioning_pipeline.ledger.schema import ledger_database
-
     async with ledger_database(settings, read_only=False) as database:
         locations = CodeLocations(database)
         known = await locations.known()

@@ -1,4 +1,4 @@
-"""The ops of a reconciliation: detect_tenants → provision_workspaces → backfill_members → … → report."""
+"""A reconciliation, its job and ops: detect_tenants → provision_workspaces → backfill_members → … → report."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,12 +9,18 @@ import dagster as dg
 from pydantic import Field
 
 from provisioning_pipeline.clients.files import NotWritten
-from provisioning_pipeline.defs.members.recording import recorded
-from provisioning_pipeline.defs.onboarding.recording import onboarding_recorded
-from provisioning_pipeline.defs.provisioning.progress import Failed, log_progress, log_settled, who_got_through
-from provisioning_pipeline.defs.provisioning.recording import history_recorded
+from provisioning_pipeline.defs.members import members_recorded
+from provisioning_pipeline.defs.onboarding.checks import onboarding_recorded
+from provisioning_pipeline.defs.provisioning.recording import (
+    Failed,
+    history_recorded,
+    log_progress,
+    log_settled,
+    who_got_through,
+)
 from provisioning_pipeline.defs.reconciliation import metadata
-from provisioning_pipeline.defs.reconciliation.recording import Files, fleet_recorded, plan_recorded, run_recorded
+from provisioning_pipeline.defs.reconciliation.checks import Files, fleet_recorded, plan_recorded, run_recorded
+from provisioning_pipeline.defs.recording import Recorded
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.condition import StoredCondition
 from provisioning_pipeline.model.fault import Fault
@@ -37,7 +43,7 @@ TRIGGER_TAG = "trigger"
 APPROVE_TAG = "provisioning/approve"
 """A run with this tag makes the removals and demotions of the plan that its value names."""
 _SENSORS = frozenset({"sensor", "clerk", "tenant-manager"})
-"""Triggers whose tenants nobody typed: one may have vanished meanwhile."""
+"""Triggers whose tenants no person typed: one may have vanished meanwhile."""
 _MOST_LISTED = 100
 
 
@@ -74,12 +80,12 @@ class DetectTenantsConfig(dg.Config):
     )
     dry_run: bool = Field(
         default=False,
-        description="Show the plan and change nothing; every connection then refuses to write. The plan is kept as a "
-        "file under a name, for `plan_id`.",
+        description="Show the plan and change nothing; every connection then refuses to write. The plan is saved as a "
+        "file under an id, for `plan_id`.",
     )
     approve: str | None = Field(
         default=None,
-        description="Name of a plan whose removals and demotions go beyond the budget of a run, as a report tells it; "
+        description="Name of a plan whose removals and demotions go beyond the budget of a run, as a report says it; "
         "the run then makes exactly those. The run tag provisioning/approve does the same.",
     )
     plan_id: str | None = Field(
@@ -105,11 +111,7 @@ StepOutputs = Iterator[dg.Output[Chunk] | dg.AssetCheckEvaluation]
     out=DETECTED,
     tags={"kind": "python"},
 )
-def detect_tenants(
-    context: dg.OpExecutionContext,
-    config: DetectTenantsConfig,
-    systems: Systems,
-) -> DetectedOutputs:
+def detect_tenants(context: dg.OpExecutionContext, config: DetectTenantsConfig, systems: Systems) -> DetectedOutputs:
     """Yield the chunks to work on, then the facts for the report."""
     asked = Asked(
         tuple(config.tenants),
@@ -136,7 +138,7 @@ def detected(
     asked: Asked,
     part: Callable[[Plan], Plan] | None = None,
 ) -> DetectedOutputs:
-    """Plan for these tenants, or for all, and fan out. `part` says what of the plan is to be done; None: all of it."""
+    """Plan for these tenants, or for all, and fan out. `part`: what of the plan is to be done; None: all of it."""
     begun = time.time()
     settings = systems.settings()
     files = Files(settings.tables, context.run_id, settings.files_readable_by)
@@ -144,19 +146,19 @@ def detected(
     tenants = saved.asked if saved else asked.tenants
     if asked.dry_run:
 
-        async def look(connections: Connections) -> tuple[Plan, Forecast]:
+        async def show(connections: Connections) -> tuple[Plan, Forecast]:
             plan, forecast = await plan_and_foretell(connections, tenants, part=part)
             if saved:
                 must_be_as_saved(saved, saved_plan(plan, settings))
             return plan, forecast
 
-        planned, foretold = systems.read(look)
+        planned, forecast = systems.read(show)
         context.log.info(f"Dry run: {len(planned.work)} of {len(planned.tenants)} tenants would be worked on.")
         # what a run of another job does of a plan cannot be applied by name
-        name = _kept(planned, settings, files) if part is None else None
-        yield plan_recorded(files, planned, foretold, name)
+        name = _saved_as(planned, settings, files) if part is None else None
+        yield plan_recorded(files, planned, forecast, name)
         facts = RunFacts(dry_run=True, begun=begun, totals=Totals(), not_written=tuple(files.not_written))
-        yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, foretold))
+        yield dg.Output(facts, "facts", metadata=metadata.of_plan(planned, forecast))
         return
 
     async def begin(run: Run) -> tuple[Started, Totals]:
@@ -192,8 +194,8 @@ def _saved(asked: Asked, settings: Settings) -> SavedPlan | None:
         raise dg.Failure(str(fault), allow_retries=False) from None
 
 
-def _kept(plan: Plan, settings: Settings, files: Files) -> str | None:
-    """The name under which the plan can be applied; None: it could not be kept."""
+def _saved_as(plan: Plan, settings: Settings, files: Files) -> str | None:
+    """The id under which the plan can be applied; None: it could not be saved."""
     saved = saved_plan(plan, settings)
     try:
         keep(saved, settings)
@@ -262,7 +264,7 @@ def report_reconciliation(
     facts: RunFacts,
     done: list[Chunk],
     systems: Systems,
-) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+) -> Recorded:
     """The end of a run; nothing is written after a dry one."""
     settings = systems.settings()
     files = Files(settings.tables, context.run_id, settings.files_readable_by, list(facts.not_written))
@@ -301,8 +303,8 @@ def report_reconciliation(
     if isinstance(fleet, Fault):
         raise dg.Failure(str(fleet), allow_retries=False)
     if whole and fleet:
-        yield from recorded(whole, fleet.people)
-        yield from onboarding_recorded(fleet.onboarding)
+        yield from members_recorded(whole, fleet.members)
+        yield from onboarding_recorded(fleet.onboarding, fleet.proofs)
         yield from fleet_recorded(files, fleet.health, fleet.events)
     # those that went first on their server are in no chunk
     worked_on = facts.totals.worked_on + sum(len(chunk.plans) for chunk in done)
@@ -325,19 +327,35 @@ def _started(context: dg.OpExecutionContext) -> float:
 
 
 def _fail_beyond_threshold(totals: Totals, worked_on: int, threshold: float) -> None:
-    why = list(totals.refusals)
+    refusals, why = " ".join(totals.refusals), ""
     if totals.defects:
-        raise dg.Failure(f"Unforeseen errors: {', '.join(totals.defects)}.", allow_retries=False)
-    if totals.no_server_usable:
-        raise dg.Failure(" ".join(why), allow_retries=False)
-    if worked_on and totals.failed / worked_on > threshold:
-        raise dg.Failure(
-            f"{totals.failed} of {worked_on} tenants failed, more than the threshold of {threshold:.0%}. "
-            + (" ".join(why) or "The report says why for each. Launch the job again: it does only what is left."),
-            allow_retries=False,
+        why = f"Unforeseen errors: {', '.join(totals.defects)}."
+    elif totals.no_server_usable:
+        why = refusals
+    elif worked_on and totals.failed / worked_on > threshold:
+        why = f"{totals.failed} of {worked_on} tenants failed, more than the threshold of {threshold:.0%}. " + (
+            refusals or "The report says why for each. Launch the job again: it does only what is left."
         )
+    else:
+        return
+    raise dg.Failure(why, allow_retries=False)
 
 
 def trigger_of(context: dg.OpExecutionContext) -> str:
-    """Who launched the run; without a word it was a person."""
+    """What launched the run; without a tag it was a person."""
     return context.run.tags.get(TRIGGER_TAG, "operator")
+
+
+@dg.job(
+    name="reconcile_tenants",
+    description="Detect tenant databases, give each a ready Twenty workspace, prove it by a real login, and report. "
+    "Level-triggered: running it again does only what is still to be done.",
+    # a sensor, a schedule and the tenant manager set their own; without one it was a person
+    tags={"capability": "provisioning", TRIGGER_TAG: "operator"},
+)
+def reconcile_tenants() -> None:
+    """detect → provision → members → onboard → verify per tenant, then one report."""
+    chunks, facts = detect_tenants()
+    for take in STEP_OPS.values():
+        chunks = chunks.map(take)
+    report_reconciliation(facts, chunks.collect())

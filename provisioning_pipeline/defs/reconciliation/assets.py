@@ -1,42 +1,36 @@
 """The assets that every reconciliation records. They can be materialized by hand too: that reads and draws, no more."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from provisioning_pipeline.defs.members.assets import clerk_memberships, twenty_members
-from provisioning_pipeline.defs.onboarding.assets import onboarding_flags
+from provisioning_pipeline.defs.members import clerk_memberships, twenty_members
+from provisioning_pipeline.defs.onboarding.checks import onboarding_flags
 from provisioning_pipeline.defs.reconciliation import metadata
+from provisioning_pipeline.defs.recording import about
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.defs.tables import COLUMN_SCHEMA, column_schema
 from provisioning_pipeline.report import tables
+from provisioning_pipeline.run.conclude import last_report, last_summary
+from provisioning_pipeline.views.fleet import recent_events
 
-if TYPE_CHECKING:
-    from provisioning_pipeline.report.summary import Summary
-
-GROUP = "reconciliation"
-OWNERS = ["team:platform"]
-TAGS = {"capability": "reconciliation"}
+_RECONCILIATION = about("reconciliation")
 TABLES = "tables"
-"""Key of the I/O manager that keeps tables as Parquet."""
+"""Key of the I/O manager that stores tables as Parquet."""
 
 
 reconciliation_plan = dg.AssetSpec(
     "reconciliation_plan",
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=TAGS,
+    **_RECONCILIATION,
     kinds={"python", "parquet"},
     metadata={COLUMN_SCHEMA: column_schema(tables.PLAN.columns)},
     deps=[clerk_memberships, twenty_members, onboarding_flags],
     description="What a reconciliation of all tenants would do, line by line like a diff, with a forecast of calls, "
-    "time and limits. By hand: made now, and kept under a name for `provisioning apply PLAN_ID`.",
+    "time and limits. By hand: made now, and saved under an id for `provisioning apply PLAN_ID`.",
 ).with_io_manager_key(TABLES)
 tenant_inventory = dg.AssetSpec(
     "tenant_inventory",
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=TAGS,
+    **_RECONCILIATION,
     kinds={"postgres", "parquet"},
     metadata={COLUMN_SCHEMA: column_schema(tables.INVENTORY.columns)},
     description="Every tenant with its state, reason and next step, server, workspace and admin, as the ledger has it.",
@@ -44,9 +38,7 @@ tenant_inventory = dg.AssetSpec(
 
 
 @dg.asset(
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=TAGS,
+    **_RECONCILIATION,
     kinds={"postgres", "parquet"},
     io_manager_key=TABLES,
     metadata={COLUMN_SCHEMA: column_schema(tables.OUTCOMES.columns)},
@@ -55,16 +47,13 @@ tenant_inventory = dg.AssetSpec(
 )
 def reconciliation_outcomes(systems: Systems) -> dg.MaterializeResult[Any]:
     """The last run's outcomes."""
-    summary = _last_summary(systems)
+    summary = systems.read(lambda c: last_summary(c.ledger, c.removed_rows, c.settings))
     frame = tables.outcomes(summary.outcomes if summary else ())
-    figures = metadata.of_outcomes(summary) if summary else {}
-    return dg.MaterializeResult(value=frame, metadata=figures)
+    return dg.MaterializeResult(value=frame, metadata=metadata.of_outcomes(summary) if summary else {})
 
 
 @dg.asset(
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=TAGS,
+    **_RECONCILIATION,
     kinds={"postgres", "parquet"},
     io_manager_key=TABLES,
     metadata={COLUMN_SCHEMA: column_schema(tables.TIMELINE.columns)},
@@ -73,33 +62,20 @@ def reconciliation_outcomes(systems: Systems) -> dg.MaterializeResult[Any]:
     "workspace, members, onboarding, our actions, Clerk's webhooks.",
 )
 def tenant_timeline(systems: Systems) -> dg.MaterializeResult[Any]:
-    """The newest events of the whole fleet."""
-    from provisioning_pipeline.views.recent_events import newest_events
-
-    frame = tables.timeline(systems.read(newest_events))
-    return dg.MaterializeResult(value=frame)
+    """The recent events of the whole fleet."""
+    return dg.MaterializeResult(value=tables.timeline(systems.read(recent_events)))
 
 
 @dg.asset(
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=TAGS,
+    **_RECONCILIATION,
     kinds={"html", "markdown"},
     deps=[tenant_inventory, reconciliation_outcomes, reconciliation_plan],
-    description="The report of the last reconciliation: who is unwell, why, what to do, and what was done.",
+    description="The report of the last reconciliation: who is not ready, why, what to do, and what was done.",
 )
 def reconciliation_report(systems: Systems) -> dg.MaterializeResult[Any]:
     """The last run's report, drawn anew from the ledger."""
-    from provisioning_pipeline.run.conclude import last_report
-
     drawn = systems.read(last_report)
     if drawn is None:
         return dg.MaterializeResult(metadata={"verdict": "No reconciliation has finished yet."})
     summary, path = drawn
     return dg.MaterializeResult(metadata=metadata.of_report(summary, str(path), systems.settings().api_url))
-
-
-def _last_summary(systems: Systems) -> "Summary | None":
-    from provisioning_pipeline.run.conclude import last_summary
-
-    return systems.read(lambda c: last_summary(c.ledger, c.removed_rows, c.settings))

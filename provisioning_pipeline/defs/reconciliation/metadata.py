@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from provisioning_pipeline.defs.recording import table
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report import markdown
@@ -21,7 +22,7 @@ def of_inventory(lines: tuple[TenantLine, ...]) -> dict[str, Any]:
         "ready_tenants": states.count("ready"),
         "unwell_tenants": states.count("unwell"),
         "aside_tenants": states.count("aside"),
-        "table": dg.MetadataValue.md(markdown.inventory_table(lines)),
+        "table": dg.MetadataValue.md(markdown.inventory_table(lines) or "None."),
     }
 
 
@@ -32,12 +33,11 @@ def of_plan(plan: Plan, forecast: Forecast | None, plan_id: str | None = None) -
         for entry in plan.tenants
         for line in lines_of(entry)
     ]
-    more = f"\n\n…and {len(rows) - _MOST_LISTED} more lines." if len(rows) > _MOST_LISTED else ""
-    table = markdown.table(("tenant", "server", "", "what"), rows[:_MOST_LISTED]) + more
+    head, none = ("tenant", "server", "", "what"), "Nothing is to be done."
     found: dict[str, Any] = {
         "tenants": len(plan.tenants),
         "need_work": len(plan.work),
-        "plan": dg.MetadataValue.md(table if rows else "Nothing is to be done."),
+        "plan": table(head, rows, most=_MOST_LISTED, rest=" lines.", none=none),
     }
     if plan_id:
         found["plan_id"] = plan_id
@@ -47,7 +47,7 @@ def of_plan(plan: Plan, forecast: Forecast | None, plan_id: str | None = None) -
 
 
 def of_forecast(forecast: Forecast) -> dict[str, Any]:
-    """The foretold calls and seconds as numbers, and what will hold the run back."""
+    """The expected calls and seconds as numbers, and what will hold the run back."""
     return {
         "foretold_clerk_calls": forecast.clerk_calls,
         "foretold_twenty_calls": forecast.twenty_calls,
@@ -61,15 +61,12 @@ def of_forecast(forecast: Forecast) -> dict[str, Any]:
 
 def of_outcomes(summary: Summary) -> dict[str, Any]:
     """What was done, and how often."""
-    rows = [(change, str(count), f"{seconds:.1f}") for change, count, seconds in summary.done_by_change]
     return {
         "actions": summary.actions,
         "failures": len(summary.failures),
         "mutating_calls": summary.mutating_calls,
         "emails": summary.emails,
-        "changes": dg.MetadataValue.md(
-            markdown.table(("change", "times", "seconds in all"), rows) if rows else "Nothing had to be done."
-        ),
+        "changes": dg.MetadataValue.md(markdown.changes_table(summary.done_by_change) or "Nothing had to be done."),
     }
 
 

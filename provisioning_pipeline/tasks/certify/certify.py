@@ -1,8 +1,8 @@
-"""A whole certification: clean up what an earlier one left, look at everything, clean up, keep the certificate."""
+"""A whole certification: clean up what an earlier one left, look at everything, clean up, store the certificate."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from psycopg import Error
 
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
@@ -26,13 +27,11 @@ from provisioning_pipeline.run.contracts import look
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify import clean, killed
 from provisioning_pipeline.tasks.certify.behaviours import BEHAVIOURS
-from provisioning_pipeline.tasks.certify.bench import Bench
 from provisioning_pipeline.tasks.certify.clerk import ClerkTrial, look_at_clerk
-from provisioning_pipeline.tasks.certify.life import Life, LifeFailed
+from provisioning_pipeline.tasks.certify.life import Bench, Life, LifeFailed
 from provisioning_pipeline.tasks.certify.mail import MailWitness
-from provisioning_pipeline.tasks.certify.marks import new_run
-from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected
-from provisioning_pipeline.tasks.certify.trial import Blocked, NoPlace, Trial, Unseen
+from provisioning_pipeline.tasks.certify.seeing import Seen, observe
+from provisioning_pipeline.tasks.certify.trial import NoPlace, Trial, new_run
 
 NEVER: Final = (
     "Personal invitations by e-mail (sendInvitations with an address): a certification sends no e-mail.",
@@ -75,6 +74,7 @@ class Wanted:
 
 @dataclass
 class _Report:
+    progress: Progress
     observations: list[Observation] = field(default_factory=list)
     crash_points: list[CrashPoint] = field(default_factory=list)
     not_looked_at: list[str] = field(default_factory=lambda: list(NEVER))
@@ -82,28 +82,32 @@ class _Report:
     contract: Contract | None = None
     stopped: str | None = None
 
+    def add(self, seen: Observation) -> None:
+        self.observations.append(seen)
+        self.progress.seen(seen)
+
 
 async def certify(settings: Settings, wanted: Wanted, progress: Progress | None = None) -> Certificate:
-    """Certify a server and keep the certificate, unless it ended early: what could not look certifies nothing.
+    """Certify a server and store the certificate, unless it ended early: what could not look certifies nothing.
 
     A cancellation ends the looking, never the cleaning.
 
     Raises:
         Fault: when the ledger cannot be reached, or the server or its database cannot be read at all.
     """
-    progress = progress or Progress()
     began_at, begun = datetime.now(UTC), time.monotonic()
-    report = _Report()
+    report = _Report(progress or Progress())
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(connect(settings, dry_run=False))
         trial = await stack.enter_async_context(_trial(settings, wanted.server))
-        await _prepare_ledger(connections)
+        if await schema.revision(connections.ledger.database) != schema.HEAD:
+            await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
         await stack.enter_async_context(certification_lock(connections.ledger.database, wanted.server.name))
         linked = await _linked(connections)
-        progress.stage("looking for what an earlier certification left", None)
+        report.progress.stage("looking for what an earlier certification left", None)
         before = await _begin(trial, linked)
         try:
-            await _look(connections, trial, wanted, report, progress)
+            await _look(connections, trial, wanted, report)
         except asyncio.CancelledError:
             report.stopped = "It was interrupted."
             task = asyncio.current_task()
@@ -114,12 +118,12 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
         except NoPlace as full:
             report.stopped = str(full)
         except Error as error:
-            report.stopped = f"PostgreSQL refused: {str(error).splitlines()[0].rstrip('.')}."
+            report.stopped = f"PostgreSQL refused: {first_line(error)}."
         except BaseException:
             # a defect of ours leaves nothing there either
             await _clean(trial, linked)
             raise
-        progress.stage("removing what was made", None)
+        report.progress.stage("removing what was made", None)
         cleaned = await _clean(trial, linked)
         if report.stopped:
             report.not_looked_at += _missed(wanted, report)
@@ -177,12 +181,6 @@ async def _trial(settings: Settings, server: TwentyServer) -> AsyncIterator[Tria
         )
 
 
-async def _prepare_ledger(connections: Connections) -> None:
-    if await schema.revision(connections.ledger.database) != schema.HEAD:
-        url = connections.settings.registry_url.get_secret_value()
-        await asyncio.to_thread(schema.migrate, url)
-
-
 async def _linked(connections: Connections) -> frozenset[str]:
     """Workspaces of tenants: whatever they are called, they are never taken for ours to throw away."""
     rows = await connections.ledger.database.fetch(
@@ -216,21 +214,20 @@ async def _clean(trial: Trial, linked: frozenset[str]) -> clean.Cleaned:
     except Fault as fault:
         return clean.Cleaned([], [f"perhaps everything that was made ({fault.message.rstrip('.')})"])
     except Error as error:
-        return clean.Cleaned([], [f"perhaps everything that was made (PostgreSQL: {str(error).splitlines()[0]})"])
+        return clean.Cleaned([], [f"perhaps everything that was made (PostgreSQL: {first_line(error)})"])
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-async def _look(connections: Connections, trial: Trial, wanted: Wanted, report: _Report, progress: Progress) -> None:
+async def _look(connections: Connections, trial: Trial, wanted: Wanted, report: _Report) -> None:
     warming = asyncio.create_task(asyncio.to_thread(killed.warm_up)) if wanted.bench else None
     try:
-        progress.stage("behaviours", sum(map(len, BEHAVIOURS.values())))
+        report.progress.stage("behaviours", sum(map(len, BEHAVIOURS.values())))
         for topic, behaviours in BEHAVIOURS.items():
             for behaviour in behaviours:
-                seen = await _observe(topic, behaviour, trial)
-                report.observations.append(seen)
-                progress.seen(seen)
+                seeing = _to_its_end(behaviour.see(trial))
+                report.add(await observe(topic, behaviour.name, behaviour.expected, seeing))
         if trial.main is not None:
             report.contract = (await look(connections, wanted.server.name)).contract
         if trial.other is not None:
@@ -238,36 +235,18 @@ async def _look(connections: Connections, trial: Trial, wanted: Wanted, report: 
             await clean.delete_workspace(trial, trial.other.door.workspace_id)
         if warming is not None:
             await warming
-        await _cut(trial, wanted, report, progress)
-        _witness(wanted.mail, report, progress)
-        await _clerk(wanted.clerk, trial.run, report, progress)
+        await _cut(trial, wanted, report)
+        report.add(_witness(wanted.mail))
+        if wanted.clerk is None:
+            report.not_looked_at.append(_WITHOUT_CLERK)
+            return
+        report.progress.stage("Clerk", None)
+        for seen in await look_at_clerk(wanted.clerk, trial.run, report.not_looked_at.append):
+            report.add(seen)
     finally:
         if warming is not None:
             with suppress(asyncio.CancelledError):
                 await warming
-
-
-async def _observe(topic: str, behaviour: Behaviour, trial: Trial) -> Observation:
-    begun = time.monotonic()
-    try:
-        found = await _to_its_end(behaviour.see(trial))
-        seen = found if isinstance(found, Seen) else Seen(found)
-        text, standing = seen.text, Standing.DIFFERS if seen.differs else Standing.HOLDS
-    except Unexpected as unexpected:
-        text, standing = str(unexpected), Standing.FAILS
-    except Blocked as blocked:
-        text, standing = str(blocked), Standing.BLOCKED
-    except Unseen as unseen:
-        text, standing = str(unseen), Standing.UNSEEN
-    except Fault as fault:
-        text, standing = fault.message, Standing.FAILS
-    except Error as error:
-        text, standing = f"PostgreSQL refused: {str(error).splitlines()[0]}", Standing.FAILS
-    except (KeyError, TypeError, ValueError) as error:
-        # an answer of another shape than the one that this program reads
-        text, standing = f"the answer cannot be read: {type(error).__name__}: {error}", Standing.FAILS
-    seconds = round(time.monotonic() - begun, 2)
-    return Observation(topic, behaviour.name, behaviour.expected, text, standing, seconds)
 
 
 async def _to_its_end(seeing: Awaitable[Seen | str]) -> Seen | str:
@@ -281,24 +260,22 @@ async def _to_its_end(seeing: Awaitable[Seen | str]) -> Seen | str:
         raise
 
 
-async def _cut(trial: Trial, wanted: Wanted, report: _Report, progress: Progress) -> None:
+async def _cut(trial: Trial, wanted: Wanted, report: _Report) -> None:
     if wanted.bench is None:
         report.not_looked_at.append(_without_bench(wanted))
         return
     if trial.main is None:
         report.not_looked_at.append("Crash points: no workspace could be made and activated.")
         return
-    progress.stage("crash points", None)
-    life = Life(trial, wanted.bench, lambda number: progress.stage("crash points", number))
+    report.progress.stage("crash points", None)
+    life = Life(trial, wanted.bench, lambda number: report.progress.stage("crash points", number))
     begun = time.monotonic()
     try:
         async for point in life.crash_points():
             report.crash_points.append(point)
-            progress.cut(point)
+            report.progress.cut(point)
     except LifeFailed as failed:
-        found = Observation(*_LIFE, str(failed), Standing.FAILS, round(time.monotonic() - begun, 2))
-        report.observations.append(found)
-        progress.seen(found)
+        report.add(Observation(*_LIFE, str(failed), Standing.FAILS, round(time.monotonic() - begun, 2)))
     finally:
         report.planned = life.total
 
@@ -325,33 +302,14 @@ def _without_bench(wanted: Wanted) -> str:
     return f"Crash points: {wanted.without_bench}."
 
 
-def _witness(mail: MailWitness | None, report: _Report, progress: Progress) -> None:
+def _witness(mail: MailWitness | None) -> Observation:
     if mail is None:
-        seen, standing = (
-            "neither the log nor the queue of the server can be seen from here (--log FILE)",
-            Standing.UNSEEN,
-        )
-    else:
-        ours, unknown = mail.sent()
-        standing = Standing.FAILS if ours else Standing.UNSEEN if unknown else Standing.HOLDS
-        seen = (
-            f"e-mails were sent to {', '.join(ours)}"
-            if ours
-            else f"{unknown} e-mails were sent meanwhile, and {mail.name} does not say to which address"
-            if unknown
-            else f"none in {mail.name}"
-        )
-    observation = Observation(*_EMAILS, seen, standing)
-    report.observations.append(observation)
-    progress.seen(observation)
-
-
-async def _clerk(clerk: ClerkTrial | None, run: str, report: _Report, progress: Progress) -> None:
-    if clerk is None:
-        report.not_looked_at.append(_WITHOUT_CLERK)
-        return
-    progress.stage("Clerk", None)
-    found: Sequence[Observation] = await look_at_clerk(clerk, run, report.not_looked_at.append)
-    for observation in found:
-        report.observations.append(observation)
-        progress.seen(observation)
+        unseen = "neither the log nor the queue of the server can be seen from here (--log FILE)"
+        return Observation(*_EMAILS, unseen, Standing.UNSEEN)
+    ours, unknown = mail.sent()
+    if ours:
+        return Observation(*_EMAILS, f"e-mails were sent to {', '.join(ours)}", Standing.FAILS)
+    if unknown:
+        seen = f"{unknown} e-mails were sent meanwhile, and {mail.name} does not say to which address"
+        return Observation(*_EMAILS, seen, Standing.UNSEEN)
+    return Observation(*_EMAILS, f"none in {mail.name}", Standing.HOLDS)

@@ -7,13 +7,20 @@ too, and fails on a workspace that was never activated, which is therefore activ
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from pydantic import TypeAdapter
+
 from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
+from provisioning_pipeline.clients.twenty.accounts import Account, derived_password
+from provisioning_pipeline.clients.twenty.operations import Operation, WithId
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, EMAIL, SUBDOMAIN
-from provisioning_pipeline.tasks.certify.operations import DELETE_CURRENT_WORKSPACE
-from provisioning_pipeline.tasks.certify.trial import Trial, Unseen
+from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, EMAIL, SUBDOMAIN, Trial, Unseen
+
+_DELETE_CURRENT_WORKSPACE = Operation(
+    "mutation", "deleteCurrentWorkspace", Effect.WRITE, selection="{ id }", answer=TypeAdapter(WithId)
+)
+"""Soft-deletes the workspace of the token, its memberships, and every account that has no other. Active ones only."""
 
 
 @dataclass
@@ -38,12 +45,7 @@ _OURS = """
 """By name, subdomain and evidence: the first who was in it is our service account."""
 
 
-async def workspaces_of_ours(trial: Trial, linked: Collection[str]) -> list[Row]:
-    """The workspaces that a certification made and that are still there: id, subdomain, status.
-
-    Args:
-        linked: ids of workspaces that belong to tenants; these are never among them.
-    """
+async def _workspaces_of_ours(trial: Trial, linked: Collection[str]) -> list[Row]:
     rows = await trial.ask(_OURS, DISPLAY_NAME, trial.service.email)
     return [row for row in rows if SUBDOMAIN.fullmatch(row["subdomain"]) and row["id"] not in linked]
 
@@ -61,11 +63,7 @@ async def delete_workspace(trial: Trial, workspace_id: str) -> None:
             trial.service, door, operations.ACTIVATE_WORKSPACE, timeout_seconds=trial.activation_seconds
         )
         trial.session.forget(trial.service, door)
-    await _delete(trial, door)
-
-
-async def _delete(trial: Trial, door: Door) -> None:
-    await trial.session.call_as(trial.service, door, DELETE_CURRENT_WORKSPACE)
+    await trial.session.call_as(trial.service, door, _DELETE_CURRENT_WORKSPACE)
     trial.session.forget(trial.service, door)
     trial.client.forget(trial.service, door)
 
@@ -74,9 +72,12 @@ async def remove_everything(trial: Trial, linked: Collection[str]) -> Cleaned:
     """Delete every workspace and account that a certification made, and leave the service account as it was.
 
     Trouble with one of them does not stop the others.
+
+    Args:
+        linked: ids of workspaces that belong to tenants; we never touch these.
     """
     cleaned = Cleaned()
-    found = await workspaces_of_ours(trial, linked)
+    found = await _workspaces_of_ours(trial, linked)
     active = [row for row in found if row["status"] == "ACTIVE"]
     await _take_in_strays(trial, active, cleaned)
     for row in found:
@@ -92,30 +93,25 @@ async def remove_everything(trial: Trial, linked: Collection[str]) -> Cleaned:
     restored = await restore_service_account(trial)
     if restored:
         cleaned.told.append(restored)
-    cleaned.accounts += await _accounts(trial)
+    cleaned.accounts += [email for email, _ in await _accounts(trial)]
     return cleaned
 
 
-async def _accounts(trial: Trial) -> list[str]:
+async def _accounts(trial: Trial) -> list[tuple[str, bool]]:
+    """The accounts that a certification made, by address, and whether each has a workspace."""
     rows = await trial.ask(
         """
-        SELECT email::text AS email FROM core."user"
-        WHERE "deletedAt" IS NULL AND starts_with(email::text, 'certify-') ORDER BY 1
+        SELECT u.email::text AS email, EXISTS (
+            SELECT 1 FROM core."userWorkspace" uw WHERE uw."userId" = u.id AND uw."deletedAt" IS NULL) AS placed
+        FROM core."user" u WHERE u."deletedAt" IS NULL AND starts_with(u.email::text, 'certify-') ORDER BY 1
         """
     )
-    return [row["email"] for row in rows if EMAIL.fullmatch(row["email"])]
+    return [(row["email"], row["placed"]) for row in rows if EMAIL.fullmatch(row["email"])]
 
 
 async def _take_in_strays(trial: Trial, active: list[Row], cleaned: Cleaned) -> None:
     """Have accounts without a workspace join one of ours, since Twenty deletes an account only with its last one."""
-    rows = await trial.ask(
-        """
-        SELECT u.email::text AS email FROM core."user" u
-        WHERE u."deletedAt" IS NULL AND starts_with(u.email::text, 'certify-') AND NOT EXISTS (
-            SELECT 1 FROM core."userWorkspace" uw WHERE uw."userId" = u.id AND uw."deletedAt" IS NULL)
-        """
-    )
-    strays = [row["email"] for row in rows if EMAIL.fullmatch(row["email"])]
+    strays = [email for email, placed in await _accounts(trial) if not placed]
     if not strays or not active:
         return
     try:

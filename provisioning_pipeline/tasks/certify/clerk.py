@@ -4,7 +4,6 @@ Everything that is written is an organization of this certification's own, which
 """
 
 import json
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +18,11 @@ from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
 from provisioning_pipeline.clients.http import http_client
 from provisioning_pipeline.clients.transport import CallCounter
-from provisioning_pipeline.model.contract import CLERK, Observation, Standing
-from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.contract import CLERK, Observation
 from provisioning_pipeline.model.session import CannotTell, Refused
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, subdomain
-from provisioning_pipeline.tasks.certify.seeing import Seen, Unexpected, must
-from provisioning_pipeline.tasks.certify.trial import Unseen
+from provisioning_pipeline.tasks.certify.seeing import Seen, Unexpected, must, observe
+from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, Unseen, subdomain
 
 _DEVELOPMENT = "development"
 _ORGANIZATIONS, _MEMBERSHIPS, _USERS = "/organizations", "/organization_memberships", "/users"
@@ -76,31 +73,12 @@ async def look_at_clerk(clerk: ClerkTrial, run: str, not_looked_at: Callable[[st
         ) as client,
     ):
         looking = _Looking(settings, http, client, run, clerk.session_token, {})
-        found = [await _observe(name, expected, see(looking)) for name, expected, see in _BEHAVIOURS]
+        found = [await observe(CLERK, name, expected, see(looking)) for name, expected, see in _BEHAVIOURS]
         if not looking.is_development:
             not_looked_at("Writes at Clerk: they are tried on a development instance only.")
     not_looked_at("Clerk's answer beyond its rate limit (429): a certification provokes none.")
     not_looked_at("Clerk's webhooks: they are signed and sent by Clerk alone; see docs/installation.md to try one.")
     return found
-
-
-async def _observe(name: str, expected: str, looking: Awaitable[Seen | str]) -> Observation:
-    begun = time.monotonic()
-    try:
-        found = await looking
-        seen = found if isinstance(found, Seen) else Seen(found)
-        text, standing = seen.text, Standing.DIFFERS if seen.differs else Standing.HOLDS
-    except Unexpected as unexpected:
-        text, standing = str(unexpected), Standing.FAILS
-    except Unseen as unseen:
-        text, standing = str(unseen), Standing.UNSEEN
-    except Fault as fault:
-        text, standing = fault.message, Standing.FAILS
-    except httpx.HTTPError as error:
-        text, standing = f"no usable answer: {type(error).__name__}", Standing.FAILS
-    except (KeyError, TypeError, ValueError) as error:
-        text, standing = f"the answer cannot be read: {type(error).__name__}: {error}", Standing.FAILS
-    return Observation(CLERK, name, expected, text, standing, round(time.monotonic() - begun, 2))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
-    """Why a run ended by itself, told by its process."""
+    """Why a run ended by itself, as its process reports."""
 
     text: str
     reasons: frozenset[Reason] = frozenset()
@@ -77,13 +77,9 @@ class _Trouble:
 def warm_up() -> None:
     """Start the process that all others are forked from; it takes seconds, and need not be waited for."""
     _PROCESSES.set_forkserver_preload([_PRELOADED])
-    process = _PROCESSES.Process(target=_nothing)
+    process = _PROCESSES.Process()
     process.start()
     process.join()
-
-
-def _nothing() -> None:
-    return None
 
 
 async def run(settings: Settings, tenant: str, cut: Cut | None = None) -> Ran:
@@ -140,19 +136,13 @@ def _child(settings: Settings, tenant: str, cut: Cut | None, writer: "Connection
     try:
         with watched(watch):
             applied = asyncio.run(apply(settings, [tenant], trigger="certify"))
-    except Fault as fault:
-        writer.send(_Trouble(fault.message, frozenset({fault.reason})))
-        sys.exit(1)
-    except RunFault as fault:
-        writer.send(_Trouble(str(fault)))
-        sys.exit(1)
     except Exception as error:  # noqa: BLE001  # whatever it is, the certificate has to say it
-        writer.send(_Trouble(f"{type(error).__name__}: {error}"))
+        text = str(error) if isinstance(error, Fault | RunFault) else f"{type(error).__name__}: {error}"
+        writer.send(_Trouble(text, frozenset({error.reason} if isinstance(error, Fault) else ())))
         sys.exit(1)
     unwell = [line for line in applied.tenants if line.state == "unwell"]
     if unwell or applied.totals.defects:
-        told = [f"{line.reason}: {line.message}" for line in unwell]
-        text = "; ".join([*told, *applied.totals.defects])
+        text = "; ".join([*(f"{line.reason}: {line.message}" for line in unwell), *applied.totals.defects])
         writer.send(_Trouble(text, frozenset(line.reason for line in unwell)))
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString, Protocol
 
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.transport import Effect
@@ -17,17 +17,51 @@ from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.contract import CrashPoint
-from provisioning_pipeline.tasks.certify.bench import Bench, Person
+from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.certify.clean import delete_workspace
 from provisioning_pipeline.tasks.certify.killed import Call, Cut, Ran, run
-from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, email, subdomain
-from provisioning_pipeline.tasks.certify.trial import Trial, Unseen
+from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, Trial, Unseen, email, subdomain
 
 _ACTIVATION = operations.ACTIVATE_WORKSPACE.name
 _CREATION = operations.SIGN_UP_IN_NEW_WORKSPACE.name
 _REMOVAL = operations.DELETE_USER_FROM_WORKSPACE.name
 _WRITES = frozenset({Effect.WRITE, Effect.CREATE})
 State = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person in the organization of the tenant."""
+
+    email: str
+    first_name: str
+    last_name: str
+    admin: bool
+
+
+class Bench(Protocol):
+    """Where a tenant's life is tried: registry, ledger, tenant database and Clerk to throw away, on this machine.
+
+    The command line hands in one: only it may use the sandbox. Each method returns once its effect is there.
+    """
+
+    def settings(self, *, members_gone: str) -> Settings:
+        """Settings that lead to these systems and to the server on trial alone; everything else as by default."""
+
+    def begin(self, slug: str, name: str, people: tuple[Person, ...]) -> None:
+        """One new tenant with its organization, and an empty ledger: nothing is left of what was before."""
+
+    def save(self) -> None:
+        """Remember registry, ledger and organization as they are now."""
+
+    def restore(self) -> None:
+        """Put back what was remembered."""
+
+    def leave(self, email: str) -> None:
+        """A person leaves the organization."""
+
+    def workspace_at_clerk(self) -> str | None:
+        """The workspace id in the organization's public metadata."""
 
 
 class LifeFailed(Exception):
@@ -226,9 +260,9 @@ class Life:
                 for flag in await self._onboarding(row["id"])
                 if flag["user_id"] is None or flag["user_id"] in names
             ]
-        emails = [person.email for person in self.people]
         accounts = await self.trial.ask(
-            'SELECT email::text AS email FROM core."user" WHERE "deletedAt" IS NULL AND email::text = ANY(%s)', emails
+            'SELECT email::text AS email FROM core."user" WHERE "deletedAt" IS NULL AND email::text = ANY(%s)',
+            [person.email for person in self.people],
         )
         invitations = await self.trial.ask(
             """
@@ -246,31 +280,31 @@ class Life:
             "accounts": sorted(row["email"] for row in accounts),
             "invitations": invitations[0]["n"],
             "workspace at Clerk": ids.get(at_clerk or "", at_clerk),
-            **await self._kept(ids),
+            **await self._recorded(ids),
         }
 
-    async def _kept(self, ids: dict[str, int]) -> State:
+    async def _recorded(self, ids: dict[str, int]) -> State:
         """What registry and ledger say; workspaces by their number."""
         settings = self.bench.settings(members_gone="remove")
         async with ledger_database(settings, read_only=True) as database:
-            link = await _one(
-                database, "SELECT workspace_id::text AS workspace, admin_email, ready FROM provisioning.tenant_link"
+            ((link, admin, ready),) = await _rows(
+                database, "SELECT workspace_id::text, admin_email, ready FROM provisioning.tenant_link"
             )
-            registry = await _one(
-                database, "SELECT twenty_workspace_id::text AS workspace, status FROM public.tenant_registry"
+            ((registered, status),) = await _rows(
+                database, "SELECT twenty_workspace_id::text, status FROM public.tenant_registry"
             )
-            linked = await database.fetch("SELECT email FROM provisioning.member_link ORDER BY 1")
-            intents = await _one(database, "SELECT count(*) AS n FROM provisioning.intent WHERE settled_at IS NULL")
+            linked = await _rows(database, "SELECT email FROM provisioning.member_link ORDER BY 1")
+            ((intents,),) = await _rows(database, "SELECT count(*) FROM provisioning.intent WHERE settled_at IS NULL")
         return {
-            "link": (ids.get(link["workspace"], link["workspace"]), link["admin_email"], link["ready"]),
-            "registry": (ids.get(registry["workspace"], registry["workspace"]), registry["status"]),
-            "linked members": [row["email"] for row in linked],
-            "open intents": intents["n"],
+            "link": (ids.get(link, link), admin, ready),
+            "registry": (ids.get(registered, registered), status),
+            "linked members": [email for (email,) in linked],
+            "open intents": intents,
         }
 
 
-async def _one(database: Database, query: Any) -> Row:
-    return (await database.fetch(query))[0]
+async def _rows(database: Database, query: LiteralString) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in await database.fetch(query)]
 
 
 def cuts_of(calls: Sequence[Call]) -> list[Cut]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from provisioning_pipeline.tasks.certify.marks import EMAIL
+from provisioning_pipeline.tasks.certify.trial import EMAIL
 
 _SENT = re.compile(r"Sent email to: (\S+)")
 _JOB = re.compile(r"Processing job \S+ with name EmailSenderJob")

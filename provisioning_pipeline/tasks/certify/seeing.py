@@ -1,12 +1,18 @@
 """What a behaviour is made of: what is expected, how it is looked at, and what may come of it."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+from psycopg import Error
+
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.twenty.errors import TwentyError, TwentyFault
+from provisioning_pipeline.model.contract import Observation, Standing
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.tasks.certify.trial import Trial
+from provisioning_pipeline.tasks.certify.trial import Blocked, Trial, Unseen
 
 
 class Unexpected(Exception):
@@ -37,6 +43,32 @@ class Behaviour:
     see: Callable[[Trial], Awaitable[Seen | str]]
 
 
+async def observe(topic: str, behaviour: str, expected: str, seeing: Awaitable[Seen | str]) -> Observation:
+    """What is seen of one behaviour."""
+    begun = time.monotonic()
+    standing = Standing.FAILS
+    try:
+        found = await seeing
+        seen = found if isinstance(found, Seen) else Seen(found)
+        text, standing = seen.text, Standing.DIFFERS if seen.differs else Standing.HOLDS
+    except Unexpected as unexpected:
+        text = str(unexpected)
+    except Blocked as blocked:
+        text, standing = str(blocked), Standing.BLOCKED
+    except Unseen as unseen:
+        text, standing = str(unseen), Standing.UNSEEN
+    except Fault as fault:
+        text = fault.message
+    except Error as error:
+        text = f"PostgreSQL refused: {first_line(error)}"
+    except httpx.HTTPError as error:
+        text = f"no usable answer: {type(error).__name__}"
+    except (KeyError, TypeError, ValueError) as error:
+        # an answer of another shape than the one that this program reads
+        text = f"the answer cannot be read: {type(error).__name__}: {error}"
+    return Observation(topic, behaviour, expected, text, standing, round(time.monotonic() - begun, 2))
+
+
 def refusal(
     name: str,
     call: Callable[[Trial], Awaitable[Any]],
@@ -63,6 +95,12 @@ def refusal(
         return Seen(found, differs=not same)
 
     return Behaviour(name, f"refused: {message} ({form})", see)
+
+
+def denied(name: str, call: Callable[[Trial], Awaitable[Any]]) -> Behaviour:
+    """A call that Twenty must refuse for want of the right to it."""
+    form = ("Entity performing the request does not have permission", "FORBIDDEN", "PERMISSION_DENIED")
+    return refusal(name, call, *form, tells=lambda fault: fault.error.code == "FORBIDDEN")
 
 
 async def refused(call: Awaitable[Any]) -> TwentyFault:

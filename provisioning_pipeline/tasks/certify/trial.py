@@ -1,5 +1,7 @@
-"""One server on trial: what is made there, and the calls and queries that every behaviour needs."""
+"""One server on trial: how what is made there is recognised, and the calls and queries that every behaviour needs."""
 
+import re
+import secrets
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,6 +11,7 @@ from psycopg import errors, sql
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Created, Door, Token, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
@@ -21,15 +24,37 @@ from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, email, subdomain
 
 T = TypeVar("T")
+
+DISPLAY_NAME = "Thrown away by provisioning certify"
+"""Name of every workspace that is made; no one else would call theirs so."""
+EMAIL_DOMAIN = "certify.example"
+"""Reserved for documentation (RFC 2606): no mail is ever delivered there."""
+SUBDOMAIN = re.compile(r"certify-[0-9a-f]{8}-[a-z0-9]{1,8}(-[a-z0-9]{1,12})?")
+"""Of a workspace; with a second part where a run took another subdomain because the first was taken."""
+EMAIL = re.compile(r"certify-[0-9a-f]{8}-[a-z0-9]{1,8}@certify\.example")
 JUNK = Token("certify-no-token", datetime.now(UTC) + timedelta(days=1))
 """What is no token at all."""
-
-
+NOBODY = "00000000-0000-4000-8000-000000000000"
+"""The id of no account, member or role."""
 PLACES = 2
 """How many workspaces a certification has on the server at a time."""
+
+
+def new_run() -> str:
+    """A mark of one certification, in every subdomain and address that it makes."""
+    return secrets.token_hex(4)
+
+
+def subdomain(run: str, number: int | str) -> str:
+    """The subdomain, and the slug, of one workspace of this run."""
+    return f"certify-{run}-{number}"
+
+
+def email(run: str, number: int | str) -> str:
+    """The address of one account of this run."""
+    return f"certify-{run}-{number}@{EMAIL_DOMAIN}"
 
 
 class Unseen(Exception):
@@ -57,7 +82,7 @@ class Place:
 
 @dataclass
 class Trial:
-    """A server on trial.
+    """A server on trial. Its methods raise `Blocked` where something that a behaviour needs cannot be had.
 
     Args:
         wire, session, client: the way to it, by single calls, with who is signed in, and by what this program does.
@@ -102,24 +127,12 @@ class Trial:
         return Account(account.email, derived_password(self.key, f"not {account.email}"), account.user_id)
 
     def in_main(self) -> Place:
-        """The workspace in which most is tried.
-
-        Raises:
-            Blocked: when it could not be made.
-        """
-        if self.main is None:
-            raise Blocked("there is no active workspace to try it in")
-        return self.main
+        """The workspace in which most is tried."""
+        return _must_be_there(self.main, "there is no active workspace to try it in")
 
     def in_other(self) -> Place:
-        """The second workspace.
-
-        Raises:
-            Blocked: when it could not be made.
-        """
-        if self.other is None:
-            raise Blocked("there is no second workspace to try it in")
-        return self.other
+        """The second workspace."""
+        return _must_be_there(self.other, "there is no second workspace to try it in")
 
     # --- calls
 
@@ -144,6 +157,20 @@ class Trial:
         """A token of that person in that workspace."""
         return await setting_up(f"{account.email} could not sign in", self.session.member_token(account, place.door))
 
+    async def by_member(self, operation: Operation[T], variables: Mapping[str, Any]) -> T:
+        """Send an operation as a new person, who is a Member of the workspace in which most is tried."""
+        account = await self.joined()
+        return await self.call(operation, variables, await self.token(account, self.in_main()))
+
+    async def by_admin(self, operation: Operation[T], variables: Mapping[str, Any]) -> T:
+        """Send an operation as the service account, which is an Admin of that workspace."""
+        return await self.call(operation, variables, await self.own_token(self.in_main()))
+
+    async def sign_up(self, invite_hash: str | None, other: Mapping[str, str] | None = None) -> Any:
+        """Have a new person sign up by this invite link, with other variables than their own where these are given."""
+        variables = {**self.person().credentials(), "workspaceInviteHash": invite_hash, **(other or {})}
+        return await self.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
+
     async def create(self, number: str) -> Created:
         """Make a workspace, which counts as ours from now on.
 
@@ -164,10 +191,7 @@ class Trial:
             raise
 
     async def must_have_places(self, refusal: str = "it is full") -> None:
-        """A call was refused because the server is full: that is no finding unless we have both places.
-
-        Args:
-            refusal: Twenty's words.
+        """A call was refused, in these words, as the server is full: that is no finding unless we have both places.
 
         Raises:
             NoPlace: when this certification has fewer than two workspaces there.
@@ -193,9 +217,9 @@ class Trial:
         """
         link = await self.client.invite_links.read(door)
         seen = await self.client.current_user(self.service, door)
-        if seen.workspace_member_id is None:
-            raise Blocked("the service account has no member record in the workspace that it made")
-        return Place(door, link.hash, await self.client.roles(door), seen.user_id, seen.workspace_member_id)
+        lacking = "the service account has no member record in the workspace that it made"
+        member_id = _must_be_there(seen.workspace_member_id, lacking)
+        return Place(door, link.hash, await self.client.roles(door), seen.user_id, member_id)
 
     async def join(self, account: Account, place: Place) -> Joined:
         """Have a person join by the invite link; the token that comes of it is not used."""
@@ -203,11 +227,7 @@ class Trial:
         return await self.wire.call(operations.SIGN_UP_IN_WORKSPACE, variables, None)
 
     async def joined(self, place: Place | None = None) -> Account:
-        """A new person who is a member.
-
-        Raises:
-            Blocked: when they could not join.
-        """
+        """A new person who is a member."""
         place, account = place or self.in_main(), self.person()
         await setting_up("no one could join the workspace", self.join(account, place))
         return Account(account.email, account.password, (await self.entry(account, place)).user_id)
@@ -215,26 +235,18 @@ class Trial:
     # --- questions
 
     async def entry(self, account: Account, place: Place) -> RosterEntry:
-        """Their membership as the database has it.
-
-        Raises:
-            Blocked: when there is none.
-        """
+        """Their membership as the database has it."""
         found = (await self.database.records.roster(place.door.workspace_id)).of(account.user_id, account.email)
-        if found is None:
-            raise Blocked(f"{account.email} is no member, although Twenty let them join")
-        return found
+        return _must_be_there(found, f"{account.email} is no member, although Twenty let them join")
 
     async def member_id(self, account: Account, place: Place) -> str:
-        """The id of their member record.
-
-        Raises:
-            Blocked: when there is none.
-        """
+        """The id of their member record."""
         found = (await self.entry(account, place)).workspace_member_id
-        if found is None:
-            raise Blocked(f"{account.email} has no member record, although Twenty let them join")
-        return found
+        return _must_be_there(found, f"{account.email} has no member record, although Twenty let them join")
+
+    async def remove(self, account: Account, place: Place) -> None:
+        """Take them out of the workspace as this program does."""
+        await self.client.remove_member(place.door, await self.member_id(account, place))
 
     async def pending(self, place: Place, user_id: str | None) -> set[str]:
         """Keys of the rows that are pending for that person there, or for the whole workspace for None."""
@@ -264,7 +276,7 @@ class Trial:
         try:
             await self.writes.execute(query, parameters)
         except errors.InsufficientPrivilege as error:
-            raise Unseen(f"our database user may not bring it about: {str(error).splitlines()[0]}") from None
+            raise Unseen(f"our database user may not bring it about: {first_line(error)}") from None
 
     async def set_flag(self, key: str, user_id: str | None, workspace_id: str | None, value: str = "true") -> None:
         """Put an onboarding row in place."""
@@ -277,12 +289,10 @@ class Trial:
             value,
         )
 
-    async def drop_flags(self, user_id: str) -> None:
+    async def drop_flags(self, account: Account) -> None:
         """Remove every onboarding row of that person."""
-        await self.write(
-            'DELETE FROM core."keyValuePair" WHERE "userId" = %s AND key LIKE \'ONBOARDING%%\'',
-            user_id,
-        )
+        statement = 'DELETE FROM core."keyValuePair" WHERE "userId" = %s AND key LIKE \'ONBOARDING%%\''
+        await self.write(statement, account.user_id)
 
     async def member_table(self, place: Place) -> sql.Identifier:
         """The workspace's own table of member records."""
@@ -297,12 +307,14 @@ class Trial:
         await setting_up("no role could be set", self.client.set_role(place.door, member, place.roles[role]))
 
 
-async def setting_up(what: str, work: Awaitable[T]) -> T:
-    """Do what a behaviour needs before it can be looked at.
+def _must_be_there(found: T | None, otherwise: str) -> T:
+    if found is None:
+        raise Blocked(otherwise)
+    return found
 
-    Raises:
-        Blocked: when that fails.
-    """
+
+async def setting_up(what: str, work: Awaitable[T]) -> T:
+    """Do what a behaviour needs before it can be looked at; `Blocked` when that fails."""
     try:
         return await work
     except Fault as fault:

@@ -81,29 +81,13 @@ INSIDE = (
     Behaviour("an address with capitals", "is stored in lower case", _lower_case),
     refusal(
         "an address that is none",
-        lambda trial: trial.call(
-            operations.SIGN_UP_IN_WORKSPACE,
-            {
-                **trial.person().credentials(),
-                "email": "dot..dot@certify.example",
-                "workspaceInviteHash": trial.in_main().invite_hash,
-            },
-            None,
-        ),
+        lambda trial: trial.sign_up(trial.in_main().invite_hash, {"email": "dot..dot@certify.example"}),
         "email must be an email",
         "BAD_USER_INPUT",
     ),
     refusal(
         "a password of seven characters",
-        lambda trial: trial.call(
-            operations.SIGN_UP_IN_WORKSPACE,
-            {
-                **trial.person().credentials(),
-                "password": "seven-7",
-                "workspaceInviteHash": trial.in_main().invite_hash,
-            },
-            None,
-        ),
+        lambda trial: trial.sign_up(trial.in_main().invite_hash, {"password": "seven-7"}),
         "Password too weak",
         "BAD_USER_INPUT",
         "INVALID_INPUT",

@@ -4,15 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Account, Token
-from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_no_member, is_unknown_user, is_wrong_password
+from provisioning_pipeline.clients.twenty.accounts import Account
+from provisioning_pipeline.clients.twenty.errors import is_no_member, is_unknown_user, is_wrong_password
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, in_words, must, refusal, refused
-from provisioning_pipeline.tasks.certify.trial import JUNK, Place, Trial
+from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, denied, in_words, must, refusal, refused
+from provisioning_pipeline.tasks.certify.trial import JUNK, NOBODY, Trial
 
 _MEMBER_ROLE = "Member"
-_NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 async def _join(trial: Trial) -> str:
@@ -27,8 +26,7 @@ async def _join(trial: Trial) -> str:
 
 
 async def _default_role(trial: Trial) -> str:
-    place = trial.in_main()
-    account = await trial.joined()
+    place, account = trial.in_main(), await trial.joined()
     rows = await trial.ask(
         'SELECT r.label FROM core.workspace w JOIN core.role r ON r.id = w."defaultRoleId" WHERE w.id = %s',
         place.door.workspace_id,
@@ -39,8 +37,7 @@ async def _default_role(trial: Trial) -> str:
 
 
 async def _join_twice(trial: Trial) -> str:
-    place = trial.in_main()
-    account = await trial.joined()
+    place, account = trial.in_main(), await trial.joined()
     before = await trial.entry(account, place)
     await trial.join(account, place)
     must(await trial.entry(account, place) == before, "the second time changed the membership")
@@ -101,18 +98,6 @@ async def _link_renewed(trial: Trial) -> Seen:
     return Seen(f"the one of before: {in_words(fault.error)}; by the new one they join")
 
 
-async def _link_renewed_by_member(trial: Trial) -> Any:
-    account = await trial.joined()
-    token = await trial.token(account, trial.in_main())
-    return await trial.call(operations.RENEW_INVITE_LINK, {"inviteHash": trial.in_main().invite_hash}, token)
-
-
-async def _link_by_member(trial: Trial) -> Any:
-    account = await trial.joined()
-    token = await trial.token(account, trial.in_main())
-    return await trial.call(operations.UPDATE_WORKSPACE, {"isPublicInviteLinkEnabled": False}, token)
-
-
 async def _roles(trial: Trial) -> str:
     roles = trial.in_main().roles
     must({ADMIN_ROLE, _MEMBER_ROLE} <= set(roles), f"there are {', '.join(sorted(roles)) or 'none'}")
@@ -120,8 +105,7 @@ async def _roles(trial: Trial) -> str:
 
 
 async def _set_role(trial: Trial) -> str:
-    place = trial.in_main()
-    account = await trial.joined()
+    place, account = trial.in_main(), await trial.joined()
     member = await trial.member_id(account, place)
     for role in (ADMIN_ROLE, ADMIN_ROLE, _MEMBER_ROLE):
         await trial.client.set_role(place.door, member, place.roles[role])
@@ -130,38 +114,28 @@ async def _set_role(trial: Trial) -> str:
     return "Admin, Admin again, Member: each in effect at once"
 
 
-async def _own_role(trial: Trial) -> Any:
-    place = trial.in_main()
-    return await _role(trial, place, await trial.own_token(place), place.own_member_id, place.roles[_MEMBER_ROLE])
-
-
-async def _role(trial: Trial, _: Place, token: Token | None, member: str, role: str) -> Any:
-    return await trial.call(
-        operations.UPDATE_WORKSPACE_MEMBER_ROLE, {"workspaceMemberId": member, "roleId": role}, token
-    )
+def _role(member: str, role: str) -> dict[str, str]:
+    return {"workspaceMemberId": member, "roleId": role}
 
 
 async def _role_by_member(trial: Trial) -> Any:
-    place = trial.in_main()
-    account = await trial.joined()
-    token, member = await trial.token(account, place), await trial.member_id(account, place)
-    return await _role(trial, place, token, member, place.roles[ADMIN_ROLE])
+    place, account = trial.in_main(), await trial.joined()
+    variables = _role(await trial.member_id(account, place), place.roles[ADMIN_ROLE])
+    return await trial.call(operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables, await trial.token(account, place))
 
 
 async def _unknown_role(trial: Trial) -> Any:
-    place = trial.in_main()
-    member = await trial.member_id(await trial.joined(), place)
-    return await _role(trial, place, await trial.own_token(place), member, _NOBODY)
+    member = await trial.member_id(await trial.joined(), trial.in_main())
+    return await trial.by_admin(operations.UPDATE_WORKSPACE_MEMBER_ROLE, _role(member, NOBODY))
 
 
-async def _unknown_member(trial: Trial) -> Any:
-    place = trial.in_main()
-    return await _role(trial, place, await trial.own_token(place), _NOBODY, place.roles[_MEMBER_ROLE])
+async def _lowered(trial: Trial, member: str) -> Any:
+    variables = _role(member, trial.in_main().roles[_MEMBER_ROLE])
+    return await trial.by_admin(operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
 
 
 async def _set_name(trial: Trial) -> str:
-    place = trial.in_main()
-    account = await trial.joined()
+    place, account = trial.in_main(), await trial.joined()
     await trial.client.set_name(place.door, await trial.member_id(account, place), "Certified", "Person")
     seen = await trial.client.current_user(account, place.door)
     must((seen.first_name, seen.last_name) == ("Certified", "Person"), f"they are {seen.first_name} {seen.last_name}")
@@ -169,46 +143,36 @@ async def _set_name(trial: Trial) -> str:
 
 
 async def _name_of_other_by_member(trial: Trial) -> Any:
-    place = trial.in_main()
-    account, other = await trial.joined(), await trial.joined()
+    member = await trial.member_id(await trial.joined(), trial.in_main())
     update = {"name": {"firstName": "Not", "lastName": "Theirs"}}
-    variables = {"workspaceMemberId": await trial.member_id(other, place), "update": update}
-    return await trial.call(operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables, await trial.token(account, place))
+    variables = {"workspaceMemberId": member, "update": update}
+    return await trial.by_member(operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
 
 
 async def _login(trial: Trial) -> str:
-    place = trial.in_main()
-    account = await trial.joined()
+    place, account = trial.in_main(), await trial.joined()
     seen = await trial.client.current_user(account, place.door, by_new_login=True)
     must(seen.workspace_id == place.door.workspace_id, "it leads into another workspace")
     must(seen.user_id == account.user_id and seen.workspace_member_id, "it is another person's")
     return "the right person in the right workspace"
 
 
-async def _login_with_wrong_password(trial: Trial) -> Any:
-    place = trial.in_main()
-    account = trial.with_other_password(await trial.joined())
-    return await _credentials(trial, account, place)
-
-
-async def _credentials(trial: Trial, account: Account, place: Place) -> Any:
-    variables = {**account.credentials(), "origin": place.door.url}
+async def _login_of(trial: Trial, account: Account) -> Any:
+    variables = {**account.credentials(), "origin": trial.in_main().door.url}
     return await trial.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, variables, None)
 
 
+async def _login_with_wrong_password(trial: Trial) -> Any:
+    return await _login_of(trial, trial.with_other_password(await trial.joined()))
+
+
 async def _login_of_no_member(trial: Trial) -> Any:
-    return await _credentials(trial, await trial.joined(trial.in_other()), trial.in_main())
-
-
-async def _login_of_nobody(trial: Trial) -> Any:
-    return await _credentials(trial, trial.person(), trial.in_main())
+    return await _login_of(trial, await trial.joined(trial.in_other()))
 
 
 async def _impersonate(trial: Trial) -> str:
-    place = trial.in_main()
-    account = await trial.joined()
-    assert account.user_id is not None
-    token = await trial.client.impersonation_token(account.user_id, place.door)
+    place, account = trial.in_main(), await trial.joined()
+    token = await trial.client.impersonation_token(account.user_id or "", place.door)
     entered = await trial.session.exchange(Account(account.email, account.password), place.door, token.value)
     trial.session.forget(account, place.door)
     answer = await trial.call(operations.CURRENT_USER, {}, entered)
@@ -216,18 +180,13 @@ async def _impersonate(trial: Trial) -> str:
     return "exactly that person, without their password"
 
 
-async def _impersonation(trial: Trial, token: Token | None, user_id: str | None) -> Any:
-    variables = {"userId": user_id, "workspaceId": trial.in_main().door.workspace_id}
-    return await trial.call(operations.IMPERSONATE, variables, token)
-
-
 async def _impersonate_by_member(trial: Trial) -> Any:
-    account, other = await trial.joined(), await trial.joined()
-    return await _impersonation(trial, await trial.token(account, trial.in_main()), other.user_id)
+    variables = _impersonated(trial, (await trial.joined()).user_id)
+    return await trial.by_member(operations.IMPERSONATE, variables)
 
 
-async def _impersonate_nobody(trial: Trial) -> Any:
-    return await _impersonation(trial, await trial.own_token(trial.in_main()), _NOBODY)
+def _impersonated(trial: Trial, user_id: str | None) -> dict[str, Any]:
+    return {"userId": user_id, "workspaceId": trial.in_main().door.workspace_id}
 
 
 async def _invitation(trial: Trial) -> str:
@@ -245,16 +204,10 @@ async def _invitation(trial: Trial) -> str:
     withdrawn = await trial.client.withdraw_invitations(place.door, account.email)
     must(withdrawn == 1, f"{withdrawn} invitations were found")
     must(not await trial.database.has_invitation(place.door.workspace_id, account.email), "it is still open")
-    fault = await refused(_credentials(trial, account, place))
+    fault = await refused(_login_of(trial, account))
     must(is_no_member(fault.error), in_words(fault.error))
     return "listed, withdrawn, and good for nothing afterwards"
 
-
-def _denied(fault: TwentyFault) -> bool:
-    return fault.error.code == "FORBIDDEN"
-
-
-_NO_PERMISSION = ("Entity performing the request does not have permission", "FORBIDDEN", "PERMISSION_DENIED")
 
 JOINING = (
     Behaviour("joining by the invite link", "makes account, membership and member record, and no invitation", _join),
@@ -268,34 +221,45 @@ JOINING = (
     Behaviour("joining with an account from another workspace", "keeps the account", _join_elsewhere),
     refusal(
         "joining with an invite link that is none",
-        lambda trial: trial.call(
-            operations.SIGN_UP_IN_WORKSPACE,
-            {**trial.person().credentials(), "workspaceInviteHash": "certify-no-hash"},
-            None,
-        ),
+        lambda trial: trial.sign_up("certify-no-hash"),
         "Workspace creation is restricted to admins",
         "FORBIDDEN",
         "FORBIDDEN_EXCEPTION",
     ),
-    Behaviour("the invite link switched off", "refuses everybody, members too, and comes back the same", _link_off),
-    refusal("switching the invite link off as a Member", _link_by_member, *_NO_PERMISSION, tells=_denied),
+    Behaviour("the invite link switched off", "refuses everyone, members too, and comes back the same", _link_off),
+    denied(
+        "switching the invite link off as a Member",
+        lambda trial: trial.by_member(operations.UPDATE_WORKSPACE, {"isPublicInviteLinkEnabled": False}),
+    ),
     Behaviour("an invite link that was renewed", "lets people join; the earlier one lets no one join", _link_renewed),
-    refusal("renewing the invite link as a Member", _link_renewed_by_member, *_NO_PERMISSION, tells=_denied),
+    denied(
+        "renewing the invite link as a Member",
+        lambda trial: trial.by_member(operations.RENEW_INVITE_LINK, {"inviteHash": trial.in_main().invite_hash}),
+    ),
     Behaviour("an open invitation", "is listed, and lets no one in once it is withdrawn", _invitation),
 )
 BEING = (
     Behaviour("roles", f"{ADMIN_ROLE} and {_MEMBER_ROLE} are there", _roles),
     Behaviour("setting a role", "is in effect at once; the same again changes nothing", _set_role),
-    refusal("setting a role as a Member", _role_by_member, *_NO_PERMISSION, tells=_denied),
+    denied("setting a role as a Member", _role_by_member),
     refusal(
         "setting a role that is none", _unknown_role, "Could not find role for given roleId", "INTERNAL_SERVER_ERROR"
     ),
-    refusal("setting the role of no member", _unknown_member, "Workspace member not found", "INTERNAL_SERVER_ERROR"),
     refusal(
-        "lowering oneself, the last Admin", _own_role, "Cannot update self role", "FORBIDDEN", "CANNOT_UPDATE_SELF_ROLE"
+        "setting the role of no member",
+        lambda trial: _lowered(trial, NOBODY),
+        "Workspace member not found",
+        "INTERNAL_SERVER_ERROR",
+    ),
+    refusal(
+        "lowering oneself, the last Admin",
+        lambda trial: _lowered(trial, trial.in_main().own_member_id),
+        "Cannot update self role",
+        "FORBIDDEN",
+        "CANNOT_UPDATE_SELF_ROLE",
     ),
     Behaviour("setting a name", "is what the member sees", _set_name),
-    refusal("setting another's name as a Member", _name_of_other_by_member, *_NO_PERMISSION, tells=_denied),
+    denied("setting another's name as a Member", _name_of_other_by_member),
     Behaviour("a login by password", "leads into that workspace as that person", _login),
     refusal(
         "a login with a wrong password",
@@ -315,17 +279,17 @@ BEING = (
     ),
     refusal(
         "a login without an account",
-        _login_of_nobody,
+        lambda trial: _login_of(trial, trial.person()),
         "User not found",
         "UNAUTHENTICATED",
         "USER_NOT_FOUND",
         tells=lambda fault: is_unknown_user(fault.error),
     ),
     Behaviour("impersonation", "leads in as exactly that person", _impersonate),
-    refusal("impersonation by a Member", _impersonate_by_member, *_NO_PERMISSION, tells=_denied),
+    denied("impersonation by a Member", _impersonate_by_member),
     refusal(
         "impersonation of no account",
-        _impersonate_nobody,
+        lambda trial: trial.by_admin(operations.IMPERSONATE, _impersonated(trial, NOBODY)),
         "User not found in workspace or impersonation not enabled",
         "UNAUTHENTICATED",
         "USER_WORKSPACE_NOT_FOUND",
@@ -333,7 +297,7 @@ BEING = (
     ),
     refusal(
         "impersonation with a token that is none",
-        lambda trial: _impersonation(trial, JUNK, _NOBODY),
+        lambda trial: trial.call(operations.IMPERSONATE, _impersonated(trial, NOBODY), JUNK),
         "Token invalid.",
         "UNAUTHENTICATED",
         "UNAUTHENTICATED",

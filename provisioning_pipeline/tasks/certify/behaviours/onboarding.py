@@ -1,7 +1,6 @@
 """The wizard: which steps are pending, what clears them, and which rows win at which level."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account
@@ -14,7 +13,7 @@ from provisioning_pipeline.model.onboarding import (
     INSTALL_APPS,
     INVITE_TEAM,
 )
-from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, must, refusal
+from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, denied, must, refusal
 from provisioning_pipeline.tasks.certify.trial import Place, Trial, Unseen
 
 _CREATOR = frozenset({CONNECT_ACCOUNT, INSTALL_APPS, CREATE_PROFILE})
@@ -25,6 +24,8 @@ _STATUS: Mapping[str, str] = {
     CREATE_PROFILE: "PROFILE_CREATION",
     INVITE_TEAM: "INVITE_TEAM",
 }
+_Clear = Callable[[Trial, Account, Place], Awaitable[None]]
+_SHOWS = "shows; only SQL removes it; a narrower false hides it"
 _NO_SUCH_CALL = "this server has no call that clears it; its rows are removed by SQL"
 
 
@@ -58,15 +59,12 @@ async def _second_joiner_flags(trial: Trial) -> Seen:
     return Seen(_named(found), differs=found != {CREATE_PROFILE})
 
 
-def _cleared_by(
-    key: str, clear: Callable[[Trial, Account, Place], Awaitable[Any]]
-) -> Callable[[Trial], Awaitable[str]]:
+def _cleared_by(key: str, clear: _Clear) -> Callable[[Trial], Awaitable[str]]:
     async def see(trial: Trial) -> str:
         if key in STEP_CALLS and await trial.client.step_call(key) is None:
             raise Unseen(_NO_SUCH_CALL)
         place, account = trial.in_main(), await trial.joined()
-        assert account.user_id is not None
-        await trial.drop_flags(account.user_id)
+        await trial.drop_flags(account)
         await trial.set_flag(key, account.user_id, place.door.workspace_id)
         shown = await trial.status(account, place)
         must(shown == _STATUS[key], f"with its row set the wizard shows {shown}")
@@ -80,29 +78,23 @@ def _cleared_by(
     return see
 
 
-async def _by_its_call(trial: Trial, account: Account, place: Place, key: str) -> None:
-    call = await trial.client.step_call(key)
-    if call is None:
-        raise Unseen(_NO_SUCH_CALL)
-    await trial.client.clear_step(account, place.door, call)
+def _by_its_call(key: str) -> _Clear:
+    async def clear(trial: Trial, account: Account, place: Place) -> None:
+        call = await trial.client.step_call(key)
+        if call is None:
+            raise Unseen(_NO_SUCH_CALL)
+        await trial.client.clear_step(account, place.door, call)
 
-
-async def _skip_email(trial: Trial, account: Account, place: Place) -> None:
-    await _by_its_call(trial, account, place, CONNECT_ACCOUNT)
-
-
-async def _install_apps(trial: Trial, account: Account, place: Place) -> None:
-    await _by_its_call(trial, account, place, INSTALL_APPS)
+    return clear
 
 
 async def _book_call(trial: Trial) -> str:
     """A step that shows only where billing asks for a plan; its row is in no one's way, and is cleared."""
     place, account = trial.in_main(), await trial.joined()
-    assert account.user_id is not None
     if await trial.client.step_call(BOOK_CALL) is None:
         raise Unseen(_NO_SUCH_CALL)
     await trial.set_flag(BOOK_CALL, account.user_id, place.door.workspace_id)
-    await _by_its_call(trial, account, place, BOOK_CALL)
+    await _by_its_call(BOOK_CALL)(trial, account, place)
     must(BOOK_CALL not in await trial.pending(place, account.user_id), "its row is still there")
     return "its row is gone"
 
@@ -113,25 +105,19 @@ async def _name(trial: Trial, account: Account, place: Place) -> None:
 
 async def _impersonated_skip(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
-    assert account.user_id is not None
-    await trial.drop_flags(account.user_id)
+    await trial.drop_flags(account)
     await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.door.workspace_id)
     foreign = Account(account.email, trial.with_other_password(account).password, account.user_id)
     trial.session.forget(account, place.door)
-    await _skip_email(trial, foreign, place)
+    await _by_its_call(CONNECT_ACCOUNT)(trial, foreign, place)
     trial.session.forget(account, place.door)
     must(not await trial.pending(place, account.user_id), "its row is still there")
     return "cleared as that person, without their password"
 
 
-async def _skip_without_token(trial: Trial) -> Any:
-    return await trial.call(operations.SKIP_SYNC_EMAIL, {}, None)
-
-
 async def _invite_team(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
-    assert account.user_id is not None
-    await trial.drop_flags(account.user_id)
+    await trial.drop_flags(account)
     if INVITE_TEAM not in await trial.pending(place, None):
         await trial.set_flag(INVITE_TEAM, None, place.door.workspace_id)
     shown = await trial.status(account, place)
@@ -140,46 +126,36 @@ async def _invite_team(trial: Trial) -> str:
     must(INVITE_TEAM not in await trial.pending(place, None), "its row is still there")
     shown = await trial.status(account, place)
     must(shown == COMPLETED, f"a member's wizard shows {shown} after it")
-    return "shown to everybody, cleared for everybody by an empty list of invitations"
+    return "shown to everyone, cleared for everyone by an empty list of invitations"
 
 
-async def _invite_by_member(trial: Trial) -> Any:
-    place, account = trial.in_main(), await trial.joined()
-    return await trial.call(operations.SEND_INVITATIONS, {"emails": []}, await trial.token(account, place))
-
-
-async def _at_level(trial: Trial, *, wide: str) -> str:
+def _at_level(wide: str) -> Callable[[Trial], Awaitable[str]]:
     """A row at a wider level shows the wizard, no call of that person's removes it, and SQL does at once."""
-    place, account = trial.in_main(), await trial.joined()
-    assert account.user_id is not None
-    await trial.drop_flags(account.user_id)
-    await _clear_workspace_wide(trial, place)
-    user_id = account.user_id if wide == "user" else None
-    workspace_id = place.door.workspace_id if wide == "workspace" else None
-    await trial.set_flag(CONNECT_ACCOUNT, user_id, workspace_id)
-    try:
-        shown = await trial.status(account, place)
-        must(shown == "SYNC_EMAIL", f"the wizard shows {shown}")
-        await _skip_email(trial, account, place)
-        still = await trial.status(account, place)
-        must(still == "SYNC_EMAIL", f"the person's own call cleared it, which it does not on 2.21: {still}")
-        await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.door.workspace_id, "false")
-        hidden = await trial.status(account, place)
-        must(hidden == COMPLETED, f"a false row at the narrowest level does not hide it: {hidden}")
-    finally:
-        await _drop(trial, user_id, workspace_id)
-    await trial.drop_flags(account.user_id)
-    after = await trial.status(account, place)
-    must(after == COMPLETED, f"the wizard shows {after} after the row was removed by SQL")
-    return "shown; no call clears it; a false row below hides it; gone at once when removed by SQL"
 
+    async def see(trial: Trial) -> str:
+        place, account = trial.in_main(), await trial.joined()
+        await trial.drop_flags(account)
+        await _clear_workspace_wide(trial, place)
+        user_id = account.user_id if wide == "user" else None
+        workspace_id = place.door.workspace_id if wide == "workspace" else None
+        await trial.set_flag(CONNECT_ACCOUNT, user_id, workspace_id)
+        try:
+            shown = await trial.status(account, place)
+            must(shown == "SYNC_EMAIL", f"the wizard shows {shown}")
+            await _by_its_call(CONNECT_ACCOUNT)(trial, account, place)
+            still = await trial.status(account, place)
+            must(still == "SYNC_EMAIL", f"the person's own call cleared it, which it does not on 2.21: {still}")
+            await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.door.workspace_id, "false")
+            hidden = await trial.status(account, place)
+            must(hidden == COMPLETED, f"a false row at the narrowest level does not hide it: {hidden}")
+        finally:
+            await _drop(trial, user_id, workspace_id)
+        await trial.drop_flags(account)
+        after = await trial.status(account, place)
+        must(after == COMPLETED, f"the wizard shows {after} after the row was removed by SQL")
+        return "shown; no call clears it; a false row below hides it; gone at once when removed by SQL"
 
-async def _user_level(trial: Trial) -> str:
-    return await _at_level(trial, wide="user")
-
-
-async def _workspace_level(trial: Trial) -> str:
-    return await _at_level(trial, wide="workspace")
+    return see
 
 
 async def _clear_workspace_wide(trial: Trial, place: Place) -> None:
@@ -208,8 +184,7 @@ async def _completed(trial: Trial) -> str:
     await _clear_workspace_wide(trial, place)
     left = await trial.pending(place, account.user_id)
     if left:
-        assert account.user_id is not None
-        await trial.drop_flags(account.user_id)
+        await trial.drop_flags(account)
     seen = await trial.client.current_user(account, place.door, by_new_login=True)
     must(seen.onboarding_status == COMPLETED, f"a new login reads {seen.onboarding_status}")
     must(seen.workspace_id == place.door.workspace_id, "in another workspace")
@@ -225,12 +200,12 @@ FLAGS = (
     Behaviour(
         "the step SYNC_EMAIL",
         "is shown while its row is set, and cleared by its call",
-        _cleared_by(CONNECT_ACCOUNT, _skip_email),
+        _cleared_by(CONNECT_ACCOUNT, _by_its_call(CONNECT_ACCOUNT)),
     ),
     Behaviour(
         "the step APPS_INSTALLATION",
         "is shown while its row is set, and cleared by its call where the server has it",
-        _cleared_by(INSTALL_APPS, _install_apps),
+        _cleared_by(INSTALL_APPS, _by_its_call(INSTALL_APPS)),
     ),
     Behaviour(
         "the step PROFILE_CREATION",
@@ -242,17 +217,18 @@ FLAGS = (
     Behaviour(
         "a step cleared by impersonation", "is cleared as that person, without their password", _impersonated_skip
     ),
-    refusal("clearing a step without a token", _skip_without_token, "Forbidden resource", "FORBIDDEN"),
     refusal(
-        "inviting no one as a Member",
-        _invite_by_member,
-        "Entity performing the request does not have permission",
+        "clearing a step without a token",
+        lambda trial: trial.call(operations.SKIP_SYNC_EMAIL, {}, None),
+        "Forbidden resource",
         "FORBIDDEN",
-        "PERMISSION_DENIED",
     ),
+    denied("inviting no one as a Member", lambda trial: trial.by_member(operations.SEND_INVITATIONS, {"emails": []})),
     Behaviour(
-        "a row of one person at every workspace", "shows; only SQL removes it; a narrower false hides it", _user_level
+        "a row of one person at every workspace",
+        "shows; only SQL removes it; a narrower false hides it",
+        _at_level("user"),
     ),
-    Behaviour("a row of a whole workspace", "shows; only SQL removes it; a narrower false hides it", _workspace_level),
+    Behaviour("a row of a whole workspace", _SHOWS, _at_level("workspace")),
     Behaviour("the end of the wizard", "a new login reads COMPLETED", _completed),
 )

@@ -1,18 +1,41 @@
 """What holds of every call: probes that run nothing, tokens that are refused, sessions that are not kept."""
 
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
 from pydantic import TypeAdapter
 
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking
 from provisioning_pipeline.clients.twenty.errors import is_dead_token
-from provisioning_pipeline.clients.twenty.operations import Operation, WithId
+from provisioning_pipeline.clients.twenty.operations import TEXT, Operation, WithId
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.tasks.certify.operations import skipped
 from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected, in_words, must, refusal, refused
 from provisioning_pipeline.tasks.certify.trial import JUNK, Trial
 
 _NO_SUCH = Operation("mutation", "certifyNoSuchOperation", Effect.READ, selection="{ id }", answer=TypeAdapter(WithId))
+
+
+@dataclass(frozen=True)
+class _Skipped(Operation[str]):
+    """An operation sent as its own contract probe: validated and not run."""
+
+    kind: Literal["query", "mutation"] = "mutation"
+    name: str = "__typename"
+    effect: Effect = Effect.READ
+    text: str = ""
+    answer: TypeAdapter[str] = field(kw_only=True, compare=False, repr=False, default=TEXT)
+
+    @property
+    def document(self) -> str:
+        """The probe."""
+        return self.text
+
+
+def _skipped(operation: Operation[Any]) -> Operation[str]:
+    """The contract probe of an operation as an operation of its own, which answers `__typename`."""
+    return _Skipped(kind=operation.kind, text=operation.probe())
 
 
 async def _settings(trial: Trial) -> Seen:
@@ -32,7 +55,7 @@ async def _contract(trial: Trial) -> Seen:
 
 
 async def _names_what_is_missing(trial: Trial) -> str:
-    fault = await refused(trial.call(skipped(_NO_SUCH), {}, None))
+    fault = await refused(trial.call(_skipped(_NO_SUCH), {}, None))
     found = lacking([fault.error.message])
     must(found == ("Mutation.certifyNoSuchOperation",), in_words(fault.error))
     return in_words(fault.error)
@@ -40,7 +63,7 @@ async def _names_what_is_missing(trial: Trial) -> str:
 
 async def _probe_runs_nothing(trial: Trial) -> str:
     account = trial.person()
-    await trial.call(skipped(operations.SIGN_UP), account.credentials(), None)
+    await trial.call(_skipped(operations.SIGN_UP), account.credentials(), None)
     must(not await trial.database.user_ids(account.email), "the probe of signUp made an account")
     return "a probe of signUp is answered, and there is no account"
 
@@ -49,7 +72,7 @@ async def _keeps_no_cookie(trial: Trial) -> str:
     # a token-issuing call sets a cookie from 2.38 on; a call without a token that sent it back would be refused
     token, _ = await trial.wire.call_for_token(operations.SIGN_IN, trial.service.credentials())
     try:
-        await trial.call(skipped(operations.SIGN_IN), trial.service.credentials(), None)
+        await trial.call(_skipped(operations.SIGN_IN), trial.service.credentials(), None)
     except Fault as fault:
         raise Unexpected(fault.message) from None
     await trial.wire.end(token)
@@ -65,8 +88,8 @@ async def _junk_token(trial: Trial) -> Seen:
 
 async def _onboarding_is_told(trial: Trial) -> str:
     found = await trial.session.onboarding(trial.in_main().door)
-    must(found and found.statuses, "the server does not say which steps its wizard has")
-    assert found is not None
+    if not found or not found.statuses:
+        raise Unexpected("the server does not say which steps its wizard has")
     return f"statuses {', '.join(sorted(found.statuses))}"
 
 

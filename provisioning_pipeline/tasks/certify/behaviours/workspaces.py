@@ -9,9 +9,8 @@ from provisioning_pipeline.clients.twenty.accounts import Door
 from provisioning_pipeline.clients.twenty.errors import TwentyFault
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.tasks.certify.marks import DISPLAY_NAME, subdomain
 from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected, in_words, must, refusal, refused
-from provisioning_pipeline.tasks.certify.trial import JUNK, Blocked, Trial
+from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, JUNK, Blocked, Trial, subdomain
 
 _NOWHERE = "http://certify-nowhere.localhost/"
 
@@ -32,8 +31,8 @@ async def _create(trial: Trial) -> str:
     trial.begun_at = await trial.database.now()
     trial.created = await trial.create("a")
     state = await trial.database.workspace_state(trial.created.door.workspace_id)
-    must(state is not None, "the database does not have it")
-    assert state is not None
+    if state is None:
+        raise Unexpected("the database does not have it")
     must(state.activation_status == "PENDING_CREATION", f"its status is {state.activation_status}")
     return f"{state.activation_status}, at {trial.created.door.url}"
 
@@ -90,8 +89,7 @@ async def _pending_refuses_joins(trial: Trial) -> Seen:
     if trial.token_before_activation is None:
         raise Blocked("no one could enter it")
     link = await trial.call(operations.CURRENT_WORKSPACE, {}, trial.token_before_activation)
-    variables = {**trial.person().credentials(), "workspaceInviteHash": link.invite_hash}
-    fault = await refused(trial.call(operations.SIGN_UP_IN_WORKSPACE, variables, None))
+    fault = await refused(trial.sign_up(link.invite_hash))
     members = await trial.database.members([door.workspace_id])
     must(len(members) == 1, "a person became a member all the same")
     same = fault.error.message.startswith("Workspace is not ready to welcome new members")

@@ -1,1 +1,0 @@
-"""Members kept true: the sensor that follows what changes at Clerk."""

@@ -10,7 +10,7 @@ from provisioning_pipeline.cli.exits import BAD_INPUT, fail, one_sentence, setti
 from provisioning_pipeline.cli.terminal import Terminal, agreed, plain, say, say_json
 
 if TYPE_CHECKING:
-    from provisioning_pipeline.ledger.accounts import Vouched
+    from provisioning_pipeline.ledger.members import Vouched
     from provisioning_pipeline.views.shut_out import ShutOut
 
 

@@ -18,7 +18,7 @@ from provisioning_pipeline.decide.detection import LossBudget, weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
 from provisioning_pipeline.gateway.looks import MemberLooks
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
-from provisioning_pipeline.ledger.registration import known_rows
+from provisioning_pipeline.ledger.organizations import known_rows
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway, registered_for, tenant_of
 from provisioning_pipeline.model.people import Departure

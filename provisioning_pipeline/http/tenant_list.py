@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.http.tenant_requests import TenantState, address_of
+from provisioning_pipeline.ledger.fleet import page, shared_names
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Proofs
 from provisioning_pipeline.ledger.tenant_requests import TenantRequests
@@ -35,14 +36,13 @@ async def tenant_page(
     Raises:
         ValueError: when the cursor is none.
     """
-    ledger = Ledger(database)
-    found = await ledger.page(_after(cursor), limit + 1, state, clerk_org_id, reach)
+    found = await page(database, _after(cursor), limit + 1, state, clerk_org_id, reach)
     organizations = {row["database_name"]: row.pop("clerk_org_id") for row in found}
     names = [row["database_name"] for row in found[:limit]]
-    lines = {line.database_name: line for line in tenant_lines(found[:limit], await ledger.conditions(names))}
+    lines = {line.database_name: line for line in tenant_lines(found[:limit], await Ledger(database).conditions(names))}
     statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in await Proofs(database).of(names)}
     waiting = await TenantRequests(database).waiting(names)
-    shared = await ledger.shared_names([line.slug for line in lines.values()])
+    shared = await shared_names(database, [line.slug for line in lines.values()])
     return TenantPage(
         tuple(
             TenantState(

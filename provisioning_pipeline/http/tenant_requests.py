@@ -12,10 +12,12 @@ from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Pl
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.detection import weigh_loss
 from provisioning_pipeline.http.registered_databases import databases_of
+from provisioning_pipeline.ledger.fleet import shared_names
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Proofs
+from provisioning_pipeline.ledger.organizations import known_rows
 from provisioning_pipeline.ledger.pending import CodeLocations
-from provisioning_pipeline.ledger.registration import known_rows, must_show_all, register
+from provisioning_pipeline.ledger.registration import must_show_all, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
@@ -337,7 +339,7 @@ async def _state(database: Database, settings: Settings, name: str, reach: Reach
         organization,
         await _onboarding_status(database, line),
         waiting=line.database_name in waiting,
-        address=address_of(line, await Ledger(database).shared_names([line.slug])),
+        address=address_of(line, await shared_names(database, [line.slug])),
     )
 
 

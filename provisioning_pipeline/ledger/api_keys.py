@@ -8,7 +8,7 @@ from typing import Final
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
 from provisioning_pipeline.model.api_key import (
     EVERY_SCOPE,
     EVERY_TENANT,
@@ -29,11 +29,8 @@ _KEYS: Final = """
 """
 
 
-class ApiKeys:
+class ApiKeys(LedgerTables):
     """The keys, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def create(
         self,

@@ -1,18 +1,17 @@
 """Runs, their outcomes and their plans, as they are stored and read."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
-from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.forecast import RunRecord, Timed, record_from
 from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunKind, RunPoint, Source
@@ -37,11 +36,8 @@ class Run:
     cut_why: str | None = None
 
 
-class History:
+class History(LedgerTables):
     """Runs, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def begin_run(self, run_id: str, trigger: str, kind: RunKind = RunKind.RECONCILIATION) -> None:
         """Remember that a run began. Beginning twice is beginning once, and one that goes on was not cut."""
@@ -93,20 +89,14 @@ class History:
         """Remember what a run found before it did anything; a second time, of the same run, takes the first's place."""
         async with self.database.transaction() as connection:
             await connection.execute("DELETE FROM provisioning.drift WHERE run_id = %s", [run_id])
-            await connection.execute(
-                """
-                INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail)
-                SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-                """,
-                [
-                    run_id,
-                    [found.database_name for found in drift],
-                    [found.cause for found in drift],
-                    [found.source for found in drift],
-                    [found.who for found in drift],
-                    [found.detail for found in drift],
-                ],
-            )
+            if drift:
+                await connection.execute(
+                    """
+                    INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail)
+                    SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+                    """,
+                    [run_id, *columns([astuple(found) for found in drift])],
+                )
             await connection.execute(
                 "UPDATE provisioning.run SET record = %s WHERE run_id = %s", [Jsonb(record.as_json()), run_id]
             )
@@ -166,7 +156,7 @@ class History:
 
     async def last_drift(self, database_names: Sequence[str]) -> list[Drift]:
         """For each of these tenants what the last run that found anything of it to differ found, by database name."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             """
             SELECT d.database_name, d.cause, d.source, d.who, d.detail FROM provisioning.drift d
             JOIN (
@@ -177,18 +167,18 @@ class History:
             """,
             [list(database_names)],
         )
-        return [_drift(row) for row in rows]
+        return [_drift(*row) for row in rows]
 
     async def drift_of(self, run_id: str) -> list[Drift]:
         """What one run found, by database name."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             """
             SELECT database_name, cause, source, who, detail FROM provisioning.drift
             WHERE run_id = %s ORDER BY database_name, id
             """,
             [run_id],
         )
-        return [_drift(row) for row in rows]
+        return [_drift(*row) for row in rows]
 
     async def record_of(self, run_id: str) -> RunRecord:
         """What is kept of a run; one that never planned has nothing but defaults."""
@@ -243,6 +233,46 @@ class History:
         )
         return {row["database_name"]: int(row["people"]) for row in rows}
 
+    async def store_outcomes(self, outcomes: Sequence[tuple[str, Outcome]]) -> None:
+        """Store these, each with the run that it is of; the later state of an outcome takes the earlier one's place."""
+        if not outcomes:
+            return
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.outcome AS o (run_id, database_name, change, status, detail, seconds, key)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::uuid[])
+            ON CONFLICT (key) DO UPDATE
+                SET status = excluded.status, detail = excluded.detail, seconds = excluded.seconds, at = now()
+            """,
+            columns(
+                [
+                    (run, done.database_name, done.change, done.status, done.detail, done.seconds, done.key)
+                    for run, done in outcomes
+                ]
+            ),
+        )
+
+    async def outcomes_of(self, run_id: str) -> list[Row]:
+        """The outcomes of one run: database_name, change, status, detail, seconds, at."""
+        return await self.database.fetch(
+            """
+            SELECT database_name, change, status, detail, seconds, at FROM provisioning.outcome
+            WHERE run_id = %s ORDER BY database_name, id
+            """,
+            [run_id],
+        )
+
+    async def count_done(self, run_id: str, changes: Collection[str]) -> int:
+        """How many of these changes a run made."""
+        rows = await self.database.fetch(
+            """
+            SELECT count(*) AS found FROM provisioning.outcome
+            WHERE run_id = %s AND status = 'done' AND change = ANY(%s)
+            """,
+            [run_id, [str(change) for change in changes]],
+        )
+        return int(rows[0]["found"])
+
     async def finish_run(self, run: Run) -> None:
         """Remember how a run ended, also one that was re-executed from the middle and never began here."""
         await self.database.execute(
@@ -277,41 +307,33 @@ class History:
 
     async def last_whole_run(self) -> Run | None:
         """The last finished run that looked at all tenants; None when there was none, or no ledger yet."""
-        if not await has_ledger(self.database):
-            return None
-        rows = await self.database.fetch(
-            _RUNS + "WHERE finished_at IS NOT NULL AND record->>'whole' = 'true' ORDER BY begun_at DESC LIMIT 1"
+        rows = await self.fetch_if_made(
+            RUNS + "WHERE finished_at IS NOT NULL AND record->>'whole' = 'true' ORDER BY begun_at DESC LIMIT 1"
         )
-        return _run(rows[0]) if rows else None
+        return run_from(rows[0]) if rows else None
 
     async def last_runs(self, most: int) -> list[Run]:
         """The last finished runs, newest first; none when there is no ledger yet."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
-            _RUNS + "WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT %s", [most]
-        )
-        return [_run(row) for row in rows]
+        rows = await self.fetch_if_made(RUNS + "WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT %s", [most])
+        return [run_from(row) for row in rows]
 
     async def run(self, run_id: str) -> Run | None:
         """One run, finished or not."""
-        rows = await self.database.fetch(_RUNS + "WHERE run_id = %s", [run_id])
-        return _run(rows[0]) if rows else None
+        rows = await self.database.fetch(RUNS + "WHERE run_id = %s", [run_id])
+        return run_from(rows[0]) if rows else None
 
 
-_RUNS: LiteralString = """
+RUNS: LiteralString = """
     SELECT run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record, ended_at, cut_why
-    FROM provisioning.run
+    FROM provisioning.run r
 """
 
 
-def _drift(row: Row) -> Drift:
-    return Drift(
-        row["database_name"], DriftCause(row["cause"]), Source(row["source"]), Actor(row["who"]), row["detail"]
-    )
+def _drift(name: str, cause: str, source: str, who: str, detail: str) -> Drift:
+    return Drift(name, DriftCause(cause), Source(source), Actor(who), detail)
 
 
-def _run(row: Row) -> Run:
+def run_from(row: Row) -> Run:
     return Run(**(dict(row) | {"record": record_from(row["record"])}))
 
 
@@ -340,8 +362,8 @@ def point(run: Run) -> RunPoint:
 class Journal:
     """The outcomes of the runs of one process, on their way into the ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, history: History) -> None:
+        self._history = history
         self._noted: dict[UUID, tuple[str, Outcome]] = {}
         self._next: asyncio.Task[None] | None = None
         """Writes what is noted now, once `_current` has ended."""
@@ -389,7 +411,7 @@ class Journal:
         self._current, self._next = self._next, None
         batch, self._noted = self._noted, {}
         try:
-            await self._ledger.store_outcomes(list(batch.values()))
+            await self._history.store_outcomes(list(batch.values()))
         except BaseException:
             self._noted = batch | self._noted
             raise

@@ -6,22 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.tenant import HandMade
 from provisioning_pipeline.model.tenant_database import LastLook
 
 
-class Looks:
+class Looks(LedgerTables):
     """Looks in the ledger's database.
 
     Args:
         database: the ledger's.
     """
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def last(self) -> dict[str, LastLook]:
         """Database name → the last look into it; empty where there is no ledger yet.
@@ -29,9 +26,7 @@ class Looks:
         Raises:
             Fault: when the ledger cannot be reached, or is that of an earlier version.
         """
-        if not await has_ledger(self.database):
-            return {}
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             "SELECT database_name, evidence, looked_at, settled FROM provisioning.tenant_database_look"
         )
         return {name: LastLook(evidence, looked_at, settled) for name, evidence, looked_at, settled in rows}
@@ -75,18 +70,13 @@ class Looks:
         )
 
 
-class HandMadeWorkspaces:
+class HandMadeWorkspaces(LedgerTables):
     """What hand-made workspaces the last looks found, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def known_at_clerk(self, database_names: Sequence[str] | None = None) -> list[tuple[str, str]]:
         """(database name, e-mail) of people that Clerk was once seen to know, of these databases or of all."""
-        if not await has_ledger(self.database):
-            return []
         names = None if database_names is None else list(database_names)
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT database_name, email FROM provisioning.known_at_clerk
             WHERE %s::text[] IS NULL OR database_name = ANY(%s)
@@ -221,11 +211,8 @@ class Removals:
     last_at: datetime
 
 
-class RemovedRows:
+class RemovedRows(LedgerTables):
     """Rows that runs removed or changed by SQL, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def keep(
         self, run_id: str, database_name: str, server: str | None, table_name: str, rows: Sequence[Row]
@@ -269,9 +256,7 @@ class RemovedRows:
 
     async def of_run(self, run_id: str) -> list[RemovedRow]:
         """What a run removed and was not put back yet, in the order in which it was removed."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT id, run_id, database_name, server, table_name, row_id::text AS row_id, row,
                    status = 'removed' AS certain, removed_at
@@ -283,22 +268,18 @@ class RemovedRows:
 
     async def count(self, run_id: str, table_name: str) -> int:
         """How many rows of this table a run removed that were not put back yet."""
-        if not await has_ledger(self.database):
-            return 0
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT count(*) AS found FROM provisioning.removed_row
             WHERE run_id = %s AND table_name = %s AND status <> 'restored'
             """,
             [run_id, table_name],
         )
-        return int(rows[0]["found"])
+        return sum(row["found"] for row in rows)
 
     async def runs(self) -> list[Removals]:
         """The runs that removed something, those whose rows were all put back included; newest first."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT run_id, count(*) AS removed, count(*) FILTER (WHERE status = 'restored') AS restored,
                    max(removed_at) AS last_at
@@ -309,16 +290,12 @@ class RemovedRows:
 
     async def is_run(self, run_id: str) -> bool:
         """Whether there was such a run, whatever it did."""
-        if not await has_ledger(self.database):
-            return False
-        rows = await self.database.fetch("SELECT 1 FROM provisioning.run WHERE run_id = %s", [run_id])
+        rows = await self.fetch_if_made("SELECT 1 FROM provisioning.run WHERE run_id = %s", [run_id])
         return bool(rows)
 
     async def run_ids(self, beginning: str) -> list[str]:
         """The ids of all runs, whatever they did, that begin so; sorted."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT run_id FROM provisioning.run WHERE starts_with(run_id, %(beginning)s)
             UNION SELECT run_id FROM provisioning.removed_row WHERE starts_with(run_id, %(beginning)s)
@@ -330,9 +307,7 @@ class RemovedRows:
 
     async def removed_again_by(self, run_id: str) -> str | None:
         """The newest run that, after this one, removed the same rows and whose removal was not put back yet."""
-        if not await has_ledger(self.database):
-            return None
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT later.run_id FROM provisioning.removed_row AS later
             JOIN provisioning.removed_row AS mine ON mine.row_id = later.row_id AND mine.table_name = later.table_name

@@ -1,16 +1,16 @@
 """The ledger's rows about people: which Clerk user is which Twenty account, and member of which tenant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 
 import pandas as pd
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.change import Change
-from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame, with_shared_values
+from provisioning_pipeline.model.people import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +33,31 @@ class MemberIntent:
     email: str
 
 
-class Members:
+class Members(LedgerTables):
     """User links, member links, member intents and members taken over, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def member_links(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
         """Member links, all or those of some tenants; columns of `MEMBER_LINKS`."""
-        if not await has_ledger(self.database):
-            return frame(MEMBER_LINKS, [])
-        names = None if database_names is None else list(database_names)
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT database_name, clerk_user_id, twenty_user_id::text, email, first_name, last_name,
                    (extract(epoch FROM created_at) * 1000)::bigint
-            FROM provisioning.member_link WHERE %s::text[] IS NULL OR database_name = ANY(%s)
+            FROM provisioning.member_link WHERE %(names)s::text[] IS NULL OR database_name = ANY(%(names)s)
             """,
-            [names, names],
+            {"names": None if database_names is None else list(database_names)},
         )
         return frame(MEMBER_LINKS, with_shared_values(rows))
 
     async def intents(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
         """People that we began to let in and have not linked, in all or some tenants; columns of `MEMBER_INTENTS`."""
-        if not await has_ledger(self.database):
-            return frame(MEMBER_INTENTS, [])
-        names = None if database_names is None else list(database_names)
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT database_name, clerk_user_id, twenty_user_id::text, email,
                    (extract(epoch FROM begun_at) * 1000)::bigint
-            FROM provisioning.member_intent WHERE %s::text[] IS NULL OR database_name = ANY(%s)
+            FROM provisioning.member_intent WHERE %(names)s::text[] IS NULL OR database_name = ANY(%(names)s)
             ORDER BY begun_at, database_name, clerk_user_id
             """,
-            [names, names],
+            {"names": None if database_names is None else list(database_names)},
         )
         return frame(MEMBER_INTENTS, rows)
 
@@ -83,41 +74,35 @@ class Members:
                 twenty_user_id = excluded.twenty_user_id, email = excluded.email, begun_at = now(),
                 run_id = excluded.run_id
             """,
-            [
-                database_name,
-                run_id,
-                [intent.clerk_user_id for intent in intents],
-                [intent.twenty_user_id for intent in intents],
-                [intent.email for intent in intents],
-            ],
+            [database_name, run_id, *columns([astuple(intent) for intent in intents])],
         )
 
     async def give_up(self, people: Sequence[tuple[str, str]]) -> None:
         """These (database name, Clerk user) did not get in after all."""
         if not people:
             return
-        names, users = [list(column) for column in zip(*people, strict=True)]
         await self.database.execute(
             """
             DELETE FROM provisioning.member_intent i USING unnest(%s::text[], %s::text[]) AS gone(name, person)
             WHERE i.database_name = gone.name AND i.clerk_user_id = gone.person
             """,
-            [names, users],
+            columns(people),
         )
 
     async def user_links(
         self, clerk_user_ids: Sequence[str] | None = None, twenty_user_ids: Sequence[str] = ()
     ) -> pd.DataFrame:
         """User links, all or those of these people on either side; columns of `USER_LINKS`."""
-        if not await has_ledger(self.database):
-            return frame(USER_LINKS, [])
-        clerk = None if clerk_user_ids is None else list(clerk_user_ids)
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT server, clerk_user_id, twenty_user_id::text FROM provisioning.user_link
-            WHERE %s::text[] IS NULL OR clerk_user_id = ANY(%s) OR twenty_user_id = ANY(%s::uuid[])
+            WHERE %(clerk)s::text[] IS NULL OR clerk_user_id = ANY(%(clerk)s)
+               OR twenty_user_id = ANY(%(twenty)s::uuid[])
             """,
-            [clerk, clerk, list(twenty_user_ids)],
+            {
+                "clerk": None if clerk_user_ids is None else list(clerk_user_ids),
+                "twenty": list(twenty_user_ids),
+            },
         )
         return frame(USER_LINKS, rows)
 
@@ -144,31 +129,27 @@ class Members:
 
         With `also_left` those who are members no more are among them.
         """
-        if not await has_ledger(self.database):
-            return []
-        names = None if database_names is None else list(database_names)
-        return await self.database.fetch(
+        return await self.fetch_if_made(
             """
             SELECT database_name, twenty_user_id::text AS twenty_user_id, email, left_at IS NOT NULL AS left
             FROM provisioning.taken_over_member
-            WHERE (%s::text[] IS NULL OR database_name = ANY(%s)) AND (%s OR left_at IS NULL)
+            WHERE (%(names)s::text[] IS NULL OR database_name = ANY(%(names)s)) AND (%(left)s OR left_at IS NULL)
             ORDER BY database_name, twenty_user_id
             """,
-            [names, names, also_left],
+            {"names": None if database_names is None else list(database_names), "left": also_left},
         )
 
     async def mark_left(self, people: Sequence[tuple[str, str]]) -> None:
         """These (database name, Twenty user id) came from hand-made workspaces and are members no more."""
         if not people:
             return
-        names, users = [list(column) for column in zip(*people, strict=True)]
         await self.database.execute(
             """
             UPDATE provisioning.taken_over_member t SET left_at = now()
             FROM unnest(%s::text[], %s::uuid[]) AS gone(name, person)
             WHERE t.database_name = gone.name AND t.twenty_user_id = gone.person AND t.left_at IS NULL
             """,
-            [names, users],
+            columns(people),
         )
 
     async def store_taken_over(self, database_name: str, twenty_user_id: str, email: str, run_id: str) -> None:
@@ -191,7 +172,7 @@ class Members:
         """
         if not links:
             return
-        clerk, twenty = [link.clerk_user_id for link in links], [link.twenty_user_id for link in links]
+        clerk, twenty, emails, *names = columns([astuple(link) for link in links])
         async with self.database.transaction() as connection:
             await connection.execute(
                 """
@@ -227,15 +208,7 @@ class Members:
                     twenty_user_id = excluded.twenty_user_id, email = excluded.email,
                     first_name = excluded.first_name, last_name = excluded.last_name
                 """,
-                [
-                    database_name,
-                    run_id,
-                    clerk,
-                    twenty,
-                    [link.email for link in links],
-                    [link.first_name for link in links],
-                    [link.last_name for link in links],
-                ],
+                [database_name, run_id, clerk, twenty, emails, *names],
             )
             await connection.execute(
                 """
@@ -243,7 +216,7 @@ class Members:
                 USING unnest(%s::text[], %s::uuid[], %s::text[]) AS found(c, t, e)
                 WHERE i.database_name = %s AND (i.clerk_user_id = c OR i.twenty_user_id = t OR i.email = e)
                 """,
-                [clerk, twenty, [link.email for link in links], database_name],
+                [clerk, twenty, emails, database_name],
             )
 
     async def drop(self, database_name: str, clerk_user_ids: Sequence[str]) -> None:
@@ -266,25 +239,23 @@ class Members:
 
     async def added(self, by: Change, wanted: Sequence[tuple[str, str, str]]) -> set[tuple[str, str]]:
         """(database name, e-mail) of those of these (…, …, role) that a run in the ledger added `by` this change."""
-        if not wanted or not await has_ledger(self.database):
+        if not wanted:
             return set()
-        names, emails, roles = [list(column) for column in zip(*wanted, strict=True)]
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT DISTINCT w.name, w.email FROM unnest(%s::text[], %s::text[], %s::text[]) AS w(name, email, role)
             JOIN provisioning.outcome o ON o.database_name = w.name AND o.change = %s AND o.status = 'done'
                 AND o.detail = w.email || ' as ' || w.role
             """,
-            [names, emails, roles, by],
+            [*columns(wanted), by],
         )
         return {(name, email) for name, email in rows}
 
     async def invited(self, by: Change, ended_by: Change, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these (database name, e-mail) that a run of ours invited, and none uninvited since."""
-        if not wanted or not await has_ledger(self.database):
+        if not wanted:
             return set()
-        names, emails = [list(column) for column in zip(*wanted, strict=True)]
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT w.name, w.email FROM unnest(%s::text[], %s::text[]) AS w(name, email)
             CROSS JOIN LATERAL (
@@ -295,7 +266,7 @@ class Members:
                 ORDER BY o.id DESC LIMIT 1
             ) AS last WHERE last.change = %s
             """,
-            [names, emails, by, ended_by, by],
+            [*columns(wanted), by, ended_by, by],
         )
         return {(name, email) for name, email in rows}
 
@@ -303,43 +274,12 @@ class Members:
         """Whether a run that we still remember took this person's role `by` this in the tenant's workspace."""
         rows = await self.database.fetch(
             """
-            SELECT EXISTS (
-                SELECT FROM provisioning.outcome WHERE database_name = %s AND change = %s AND status = 'done'
-                    AND starts_with(detail, %s)
-            ) AS found
+            SELECT 1 FROM provisioning.outcome
+            WHERE database_name = %s AND change = %s AND status = 'done' AND starts_with(detail, %s) LIMIT 1
             """,
             [database_name, by, f"{email}: "],
         )
-        return bool(rows[0]["found"])
-
-    async def counts(self) -> Row:
-        """How many user links and member links there are, and in how many tenants: users, members, tenants."""
-        if not await has_ledger(self.database):
-            return {"users": 0, "members": 0, "tenants": 0}
-        (row,) = await self.database.fetch(
-            """
-            SELECT (SELECT count(*) FROM provisioning.user_link) AS users, count(*) AS members,
-                   count(DISTINCT database_name) AS tenants
-            FROM provisioning.member_link
-            """
-        )
-        return row
-
-    async def unsynced(self) -> list[Row]:
-        """Tenants some of whose members need a person: slug, reason, message. Not those that are excluded."""
-        if not await has_ledger(self.database):
-            return []
-        return await self.database.fetch(
-            """
-            SELECT l.slug, c.reason, c.message
-            FROM provisioning.condition c JOIN provisioning.tenant_link l USING (database_name)
-            WHERE c.type = 'MembersSynced' AND c.status <> 'True' AND NOT EXISTS (
-                SELECT 1 FROM provisioning.condition r WHERE r.database_name = c.database_name
-                AND r.type = 'Ready' AND r.reason = ANY(%s))
-            ORDER BY l.slug
-            """,
-            [sorted(SET_ASIDE)],
-        )
+        return bool(rows)
 
     async def account_of(self, server: str, clerk_user_id: str) -> str | None:
         """The Twenty account that a Clerk user is linked to on this server."""
@@ -380,6 +320,118 @@ class Members:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """An account that an operator says belongs to the person with that address."""
+
+    server: str
+    twenty_user_id: str
+    email: str
+    vouched_by: str
+    why: str
+    vouched_at: datetime
+
+
+class Accounts(LedgerTables):
+    """Origins and vouches, in the registry's database."""
+
+    async def origins(self, server: str, user_ids: Sequence[str]) -> dict[str, Origin]:
+        """Twenty user id → what we know of who made the account, for those of these accounts that we know."""
+        if not user_ids:
+            return {}
+        rows = await self.tuples_if_made(
+            """
+            SELECT twenty_user_id::text, email, ours, clerk_user_id FROM provisioning.account_origin
+            WHERE server = %s AND twenty_user_id = ANY(%s::uuid[])
+            """,
+            [server, list(user_ids)],
+        )
+        return {user: Origin(email, ours, clerk) for user, email, ours, clerk in rows}
+
+    async def made_by_others(self) -> list[tuple[str, str]]:
+        """(server, Twenty user id) of every account that is known to have a password that is not ours."""
+        rows = await self.tuples_if_made(
+            "SELECT server, twenty_user_id::text FROM provisioning.account_origin WHERE NOT ours"
+        )
+        return [(server, user) for server, user in rows]
+
+    async def members_of_others_accounts(self, tenant: str | None = None) -> list[Row]:
+        """Members of one tenant (slug or database name), or of all, whose account is not, or was not always, ours.
+
+        slug, database_name, server, clerk_user_id, twenty_user_id, first_name, last_name; of the account's origin
+        origin_email, ours, made_for.
+        """
+        return await self.fetch_if_made(
+            """
+            SELECT l.slug, l.database_name, l.server, m.clerk_user_id, m.twenty_user_id::text AS twenty_user_id,
+                   m.first_name, m.last_name, o.email AS origin_email, o.ours, o.clerk_user_id AS made_for
+            FROM provisioning.tenant_link l
+            JOIN provisioning.member_link m USING (database_name)
+            JOIN provisioning.account_origin o ON o.server = l.server AND o.twenty_user_id = m.twenty_user_id
+            WHERE (%s::text IS NULL OR %s IN (l.slug, l.database_name))
+              AND (NOT o.ours OR o.clerk_user_id IS DISTINCT FROM m.clerk_user_id)
+            ORDER BY l.slug, l.database_name, m.clerk_user_id
+            """,
+            [tenant, tenant],
+        )
+
+    async def store(self, server: str, found: Sequence[tuple[str, Origin]], run_id: str) -> None:
+        """Remember who made these accounts. One that we made stays ours: its owner may have changed the password."""
+        if not found:
+            return
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.account_origin AS known
+                (server, twenty_user_id, email, clerk_user_id, ours, run_id)
+            SELECT %s, u, e, c, o, %s FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::text[]) AS f(u, e, o, c)
+            ON CONFLICT (server, twenty_user_id) DO UPDATE SET
+                email = excluded.email, ours = excluded.ours, run_id = excluded.run_id, seen_at = now(),
+                clerk_user_id = COALESCE(excluded.clerk_user_id, known.clerk_user_id)
+            WHERE (excluded.ours OR NOT known.ours) AND (excluded.email, excluded.ours) <> (known.email, known.ours)
+            """,
+            [server, run_id, *columns([(user, *astuple(origin)) for user, origin in sorted(dict(found).items())])],
+        )
+
+    # --- what an operator says ----------------------------------------------------------------------------------
+
+    async def vouched(self, server: str | None = None, user_ids: Sequence[str] | None = None) -> list[Vouched]:
+        """The accounts for which an operator vouched: all, or those of these on one server; oldest first."""
+        ids = None if user_ids is None else list(user_ids)
+        rows = await self.fetch_if_made(
+            """
+            SELECT server, twenty_user_id::text AS twenty_user_id, email, vouched_by, why, vouched_at
+            FROM provisioning.vouched_account
+            WHERE (%s::text IS NULL OR server = %s) AND (%s::uuid[] IS NULL OR twenty_user_id = ANY(%s::uuid[]))
+            ORDER BY vouched_at, server, twenty_user_id
+            """,
+            [server, server, ids, ids],
+        )
+        return [Vouched(**row) for row in rows]
+
+    async def vouch(self, server: str, twenty_user_id: str, email: str, *, by: str, why: str) -> None:
+        """Take an operator's word for it that this account is the person's with that address; the last word counts."""
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.vouched_account (server, twenty_user_id, email, vouched_by, why)
+            VALUES (%s, %s, %s, %s, %s)
+            ON CONFLICT (server, twenty_user_id) DO UPDATE SET
+                email = excluded.email, vouched_by = excluded.vouched_by, why = excluded.why, vouched_at = now()
+            """,
+            [server, twenty_user_id, email, by, why],
+        )
+
+    async def take_back(self, email: str, server: str | None = None) -> list[Vouched]:
+        """Forget what was vouched for this address, on one server or on all; what was forgotten."""
+        rows = await self.database.fetch(
+            """
+            DELETE FROM provisioning.vouched_account WHERE email = %s AND (%s::text IS NULL OR server = %s)
+            RETURNING server, twenty_user_id::text AS twenty_user_id, email, vouched_by, why, vouched_at
+            """,
+            [email, server, server],
+        )
+        return [Vouched(**row) for row in rows]
+
+
 COMPLETED = "COMPLETED"
 """The onboarding status of a person who sees no wizard."""
 
@@ -407,11 +459,8 @@ class Proof:
         return self.status == COMPLETED
 
 
-class Proofs:
+class Proofs(LedgerTables):
     """Proofs of logins, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def store(self, proofs: Sequence[Proof], run_id: str) -> list[Proof]:
         """Remember these in place of earlier ones of the same members; the same proofs with their time, in order.
@@ -432,39 +481,28 @@ class Proofs:
                 run_id = excluded.run_id
             RETURNING database_name, twenty_user_id::text, email, status, proved_at
             """,
-            [
-                run_id,
-                [proof.database_name for proof in proofs],
-                [proof.twenty_user_id for proof in proofs],
-                [proof.email for proof in proofs],
-                [proof.status for proof in proofs],
-                [proof.proved_at for proof in proofs],
-            ],
+            [run_id, *columns([astuple(proof) for proof in proofs])],
         )
         stored = {(proof.database_name, proof.twenty_user_id): proof for proof in (Proof(*row) for row in rows)}
         return [stored[(proof.database_name, proof.twenty_user_id)] for proof in proofs]
 
     async def of(self, database_names: Sequence[str] | None = None) -> list[Proof]:
         """The proofs of these tenants, or of all, by tenant and user id."""
-        if not await has_ledger(self.database):
-            return []
-        names = None if database_names is None else list(database_names)
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT database_name, twenty_user_id::text, email, status, proved_at FROM provisioning.login_proof
-            WHERE %s::text[] IS NULL OR database_name = ANY(%s) ORDER BY database_name, twenty_user_id
+            WHERE %(names)s::text[] IS NULL OR database_name = ANY(%(names)s) ORDER BY database_name, twenty_user_id
             """,
-            [names, names],
+            {"names": None if database_names is None else list(database_names)},
         )
         return [Proof(*row) for row in rows]
 
     async def forget_strangers(self, database_names: Sequence[str] | None = None) -> int:
         """Forget the proofs of people who are neither admin nor members of ours any more; how many those were."""
-        names = None if database_names is None else list(database_names)
         return await self.database.execute(
             """
             DELETE FROM provisioning.login_proof p
-            WHERE (%s::text[] IS NULL OR p.database_name = ANY(%s))
+            WHERE (%(names)s::text[] IS NULL OR p.database_name = ANY(%(names)s))
             AND NOT EXISTS (SELECT 1 FROM provisioning.tenant_link l
                 WHERE l.database_name = p.database_name AND l.admin_user_id = p.twenty_user_id)
             AND NOT EXISTS (SELECT 1 FROM provisioning.member_link m
@@ -473,5 +511,5 @@ class Proofs:
                 WHERE t.database_name = p.database_name AND t.twenty_user_id = p.twenty_user_id
                 AND t.left_at IS NULL)
             """,
-            [names, names],
+            {"names": None if database_names is None else list(database_names)},
         )

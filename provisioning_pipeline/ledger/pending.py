@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.turn import Turn
@@ -320,11 +320,8 @@ class OpenTurns:
         )
 
 
-class Turns:
+class Turns(LedgerTables):
     """Turns in the ledger."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[OpenTurns]:
@@ -364,11 +361,8 @@ class Turns:
         )
 
 
-class CodeLocations:
+class CodeLocations(LedgerTables):
     """Which code location of Dagster works on this ledger, as its own sensors say it."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def known(self) -> tuple[str, str] | None:
         """Names of the location and of its repository; None when no sensor has said it yet."""

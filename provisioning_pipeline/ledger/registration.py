@@ -1,7 +1,7 @@
-"""Tenants that the tenant manager registers, over HTTP or by a row."""
+"""Rows that we add to the registry: of tenants that a service registers over HTTP, and of adopted databases."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import ASKED_ADMIN_COLUMN, REFUSALS, Column, cast_sql
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.api_key import KeyRefusal
+from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.model.tenant import Tenant, registry_status
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 
 _UNSEEN: Final = """
@@ -182,34 +183,22 @@ async def _insert(
     asked: Registration,
     status: str,
 ) -> None:
-    offered: dict[str, sql.Composable] = {
-        "id": sql.SQL("pg_catalog.gen_random_uuid()"),
-        "slug": sql.Literal(asked.slug),
-        "name": sql.Literal(asked.name or asked.slug),
-        "database_name": sql.Literal(asked.database_name),
-        "status": sql.Literal(status),
-        "clerk_org_id": sql.Literal(asked.clerk_org_id),
-        ASKED_ADMIN_COLUMN: sql.Literal(asked.admin_email),
-        "database_url": sql.Literal(f"postgresql:///{asked.database_name}"),
-        "created_at": sql.SQL("pg_catalog.now()"),
-        "updated_at": sql.SQL("pg_catalog.now()"),
-    }
-    unknown = sorted(name for name, column in columns.items() if column.required and name not in offered)
-    if unknown:
+    row = _new_row(
+        columns,
+        asked.slug,
+        asked.name or asked.slug,
+        asked.database_name,
+        status,
+        **{"clerk_org_id": asked.clerk_org_id, ASKED_ADMIN_COLUMN: asked.admin_email},
+    )
+    if row.unknown:
         raise Conflict(
-            f"The registry {registry.table} requires {', '.join(unknown)}, which we do not know. Register tenant "
+            f"The registry {registry.table} requires {', '.join(row.unknown)}, which we do not know. Register tenant "
             f"{asked.slug} there yourself, then ask again."
         )
     _must_know_organizations(registry, columns, asked)
-    always = {"slug", "name", "database_name", "status"} | ({"clerk_org_id"} if asked.clerk_org_id else set())
-    always |= {ASKED_ADMIN_COLUMN} if asked.admin_email else set()
-    used = [name for name in offered if name in columns and (name in always or columns[name].required)]
     await connection.execute(
-        sql.SQL("INSERT INTO {table} ({names}) VALUES ({values})").format(
-            table=registry.identifier,
-            names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
-            values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
-        )
+        sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(registry.identifier, row.names, row.values)
     )
     there = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s AND slug::text = %s").format(registry.identifier)
     if await (await connection.execute(there, [asked.database_name, asked.slug])).fetchone() is None:
@@ -275,57 +264,92 @@ def _must_know_organizations(registry: Registry, columns: dict[str, Column], ask
         )
 
 
-@dataclass(frozen=True, slots=True)
-class KnownRows:
-    """The rows that the registry had when a run last looked, and what is left of them.
+@anew_if_lost
+async def adopt(registry: Registry, tenant: Tenant, status: str, else_statuses: Sequence[str] = ()) -> bool:
+    """Add a row for a database that never had one, and remember that it has one now; whether it was added.
+
+    Required columns beyond those known here are a refusal, not a guess. A row that the tenant manager adds at the same
+    moment stands.
 
     Args:
-        known: how many tenants had one.
-        lost: the database names of those that have none now.
-        rows: whether the registry has any row at all; None: there is no such table.
-    """
-
-    known: int
-    lost: tuple[str, ...]
-    rows: bool | None
-
-
-async def known_rows(registry: Registry) -> KnownRows:
-    """Compare the rows that the ledger remembers with those that are there, in one query.
+        status: what the row says; one of `else_statuses` where the table does not know it.
 
     Raises:
-        Fault: when the table is no tenant registry, or hides rows from our user.
+        Fault: when the table does not take the row, or the tenant was known with one.
     """
-    if not await has_ledger(registry.database):
-        return KnownRows(0, (), rows=True)
-    names = await registry.names()
-    (row,) = await registry.database.fetch(
-        sql.SQL(
-            """
-            WITH there AS MATERIALIZED ({names})
-            SELECT pg_catalog.count(*) AS known, EXISTS (SELECT 1 FROM there) AS rows,
-                   COALESCE(pg_catalog.json_agg(l.database_name ORDER BY l.database_name)
-                       FILTER (WHERE there.name IS NULL), '[]') AS lost
-            FROM provisioning.tenant_link l LEFT JOIN there ON there.name = l.database_name
-            -- a tenant with a workspace had a row, whichever run wrote its link
-            WHERE (l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL) AND l.registry_row_gone_at IS NULL
-            """
-        ).format(names=names or sql.SQL("SELECT NULL::text AS name WHERE false")),
-        own_path=(await registry.described()).runs_code,
-    )
-    return KnownRows(row["known"], tuple(row["lost"]), None if names is None else row["rows"])
+    columns = await registry.readable_columns()
+    remembers = await has_ledger(registry.database)
+    status = await registry.spelling([status, *else_statuses])
+
+    def refused(why: str) -> Fault:
+        return Fault(
+            FaultKind.TENANT,
+            Reason.ADOPTION_REFUSED,
+            f"Database {tenant.database_name} has no row in {registry.table}, and none could be added: {why}. "
+            "Let the tenant manager register it.",
+        )
+
+    row = _new_row(columns, tenant.slug, tenant.name, tenant.database_name, status)
+    if row.unknown:
+        raise refused(f"it requires {', '.join(row.unknown)}")
+    insert = sql.SQL(
+        "INSERT INTO {table} ({names}) SELECT {values} "
+        "WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE database_name::text = {name}) ON CONFLICT DO NOTHING"
+    ).format(table=registry.identifier, names=row.names, values=row.values, name=sql.Literal(tenant.database_name))
+    there = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s").format(registry.identifier)
+    name = [tenant.database_name]
+    try:
+        async with registry.database.transaction(own_path=True) as connection:
+            if remembers and await (await connection.execute(_KNOWN_WITH_ROW, name)).fetchone() is not None:
+                raise refused("its row was taken away meanwhile")
+            inserted = (await connection.execute(insert)).rowcount
+            if await (await connection.execute(there, name)).fetchone() is None:
+                taken = f"slug {tenant.slug} may be another tenant's, or a trigger or a rule dropped the row"
+                raise refused(f"the table took no such row ({taken})")
+            if remembers:
+                await connection.execute(_REMEMBER_ROW, name)
+            return inserted > 0
+    except REFUSALS as error:
+        raise refused(str(error).splitlines()[0]) from None
 
 
-async def store_registered(database: Database, *, seen: Sequence[str], gone: Sequence[str]) -> None:
-    """Remember that these tenants have a registry row, and of those that theirs was taken away."""
-    if not seen and not gone:
-        return
-    await database.execute(
-        """
-        UPDATE provisioning.tenant_link SET
-            registered_at = COALESCE(registered_at, now()),
-            registry_row_gone_at = CASE WHEN database_name = ANY(%(gone)s) THEN now() END
-        WHERE database_name = ANY(%(seen)s) OR database_name = ANY(%(gone)s)
-        """,
-        {"seen": list(seen), "gone": list(gone)},
+_KNOWN_WITH_ROW = """
+    SELECT 1 FROM provisioning.tenant_link
+    WHERE database_name = %s AND (registered_at IS NOT NULL OR workspace_id IS NOT NULL)
+"""
+_REMEMBER_ROW = """
+    UPDATE provisioning.tenant_link SET registered_at = COALESCE(registered_at, now()) WHERE database_name = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _NewRow:
+    """A row to insert: its columns and values, and the columns that the table requires and we do not know."""
+
+    names: sql.Composed
+    values: sql.Composed
+    unknown: Sequence[str]
+
+
+def _new_row(
+    columns: Mapping[str, Column], slug: str, name: str, database_name: str, status: str, **given: str | None
+) -> _NewRow:
+    """What the table requires; and slug, name, database, status, and what is `given`, where it has the column.
+
+    A required `database_url` gets a URL without user and password.
+    """
+    named = {"slug": slug, "name": name, "database_name": database_name, "status": status}
+    always = named.keys() | {key for key, value in given.items() if value}
+    offered = {**named, **given, "database_url": f"postgresql:///{database_name}"}
+    made: dict[str, sql.Composable] = {
+        "id": sql.SQL("pg_catalog.gen_random_uuid()"),
+        "created_at": sql.SQL("pg_catalog.now()"),
+        "updated_at": sql.SQL("pg_catalog.now()"),
+        **{key: sql.Literal(value) for key, value in offered.items()},
+    }
+    used = [key for key in made if key in columns and (key in always or columns[key].required)]
+    return _NewRow(
+        sql.SQL(", ").join(sql.Identifier(key) for key in used),
+        sql.SQL(", ").join(cast_sql(made[key], columns[key]) for key in used),
+        sorted(key for key, column in columns.items() if column.required and key not in made),
     )

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
-from psycopg import AsyncConnection, errors, sql
-from psycopg.rows import TupleRow, dict_row
+from psycopg import errors, sql
+from psycopg.rows import dict_row
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.registry_table import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
@@ -33,11 +33,10 @@ from provisioning_pipeline.ledger.registry_table import (
     rows_query,
     spelled,
 )
-from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
-from provisioning_pipeline.model.tenant import Tenant, folded_name, is_pending_status
+from provisioning_pipeline.model.tenant import folded_name, is_pending_status
 
 OUR_COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
     (WORKSPACE_COLUMNS, "uuid"),
@@ -304,72 +303,6 @@ class Registry:
             self._statuses = await allowed_statuses(self.database, self.identifier, "status")
         return spelled(wanted, self._statuses, like)
 
-    @anew_if_lost
-    async def adopt(self, tenant: Tenant, status: str, else_statuses: Sequence[str] = ()) -> bool:
-        """Add a row for a database that never had one, and remember that it has one now; whether it was added.
-
-        Required columns beyond those known here are a refusal, not a guess. `database_url`, when required, gets
-        a URL without user and password. A row that the tenant manager adds at the same moment stands.
-
-        Args:
-            status: what the row says; one of `else_statuses` where the table does not know it.
-
-        Raises:
-            Fault: when the table does not take the row, or the tenant was known with one.
-        """
-        columns = await self.readable_columns()
-        remembers = await has_ledger(self.database)
-        status = await self.spelling([status, *else_statuses])
-        offered: dict[str, sql.Composable] = {
-            "id": sql.SQL("pg_catalog.gen_random_uuid()"),
-            "slug": sql.Literal(tenant.slug),
-            "name": sql.Literal(tenant.name),
-            "database_name": sql.Literal(tenant.database_name),
-            "status": sql.Literal(status),
-            "database_url": sql.Literal(f"postgresql:///{tenant.database_name}"),
-            "created_at": sql.SQL("pg_catalog.now()"),
-            "updated_at": sql.SQL("pg_catalog.now()"),
-        }
-        always = {"slug", "name", "database_name", "status"}
-        unknown = [name for name, column in columns.items() if column.required and name not in offered]
-        if unknown:
-            raise self._adoption_refused(tenant, f"it requires {', '.join(sorted(unknown))}")
-        used = [name for name in offered if name in columns and (name in always or columns[name].required)]
-        insert = sql.SQL(
-            "INSERT INTO {table} ({names}) SELECT {values} "
-            "WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE database_name::text = {name}) ON CONFLICT DO NOTHING"
-        ).format(
-            table=self.identifier,
-            names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
-            values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
-            name=offered["database_name"],
-        )
-        try:
-            async with self.database.transaction(own_path=True) as connection:
-                if remembers and await _was_registered(connection, tenant.database_name):
-                    raise self._adoption_refused(tenant, "its row was taken away meanwhile")
-                inserted = (await connection.execute(insert)).rowcount
-                if not await self._has_row(connection, tenant.database_name):
-                    taken = f"slug {tenant.slug} may be another tenant's, or a trigger or a rule dropped the row"
-                    raise self._adoption_refused(tenant, f"the table took no such row ({taken})")
-                if remembers:
-                    await connection.execute(_REMEMBER_ROW, [tenant.database_name])
-                return inserted > 0
-        except REFUSALS as error:
-            raise self._adoption_refused(tenant, str(error).splitlines()[0]) from None
-
-    async def _has_row(self, connection: AsyncConnection[TupleRow], database_name: str) -> bool:
-        query = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s").format(self.identifier)
-        return await (await connection.execute(query, [database_name])).fetchone() is not None
-
-    def _adoption_refused(self, tenant: Tenant, why: str) -> Fault:
-        return Fault(
-            FaultKind.TENANT,
-            Reason.ADOPTION_REFUSED,
-            f"Database {tenant.database_name} has no row in {self.table}, and none could be added: {why}. "
-            "Let the tenant manager register it.",
-        )
-
     async def store_asked_admins(self, asked: Mapping[str, str]) -> None:
         """Write the admin that the tenant manager named over HTTP beside the rows: database name → e-mail.
 
@@ -498,19 +431,6 @@ class Registry:
 
 def _may_touch(columns: Mapping[str, Column]) -> bool:
     return "updated_at" in columns and columns["updated_at"].writable
-
-
-_KNOWN_WITH_ROW = """
-    SELECT 1 FROM provisioning.tenant_link
-    WHERE database_name = %s AND (registered_at IS NOT NULL OR workspace_id IS NOT NULL)
-"""
-_REMEMBER_ROW = """
-    UPDATE provisioning.tenant_link SET registered_at = COALESCE(registered_at, now()) WHERE database_name = %s
-"""
-
-
-async def _was_registered(connection: AsyncConnection[TupleRow], database_name: str) -> bool:
-    return await (await connection.execute(_KNOWN_WITH_ROW, [database_name])).fetchone() is not None
 
 
 def _cast(value: str, column: Column) -> sql.Composable:

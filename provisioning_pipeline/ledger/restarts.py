@@ -3,7 +3,8 @@
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from provisioning_pipeline.clients.postgres import Database, anew_if_lost
+from provisioning_pipeline.clients.postgres import anew_if_lost
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.change import RESTART_TENANT
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import OutcomeStatus
@@ -12,11 +13,8 @@ _FORGOTTEN = ("member_link", "member_intent", "login_proof")
 """Tables of what was so in the old workspace."""
 
 
-class Restarts:
+class Restarts(LedgerTables):
     """Restarts of tenants, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     @anew_if_lost
     async def restart(self, database_name: str, workspace_id: str, run_id: str, detail: str) -> bool:

@@ -8,14 +8,14 @@ from typing import LiteralString
 from psycopg import Error, sql
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost, answers
-from provisioning_pipeline.ledger.history import Run
+from provisioning_pipeline.clients.postgres import Database, anew_if_lost, answers
+from provisioning_pipeline.ledger.history import RUNS, Run, run_from
 from provisioning_pipeline.ledger.locks import ADVISORY, MAY_WRITE, SIGN_OF_LIFE_SECONDS, TENANTS, begin_to_hold
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.forecast import RunRecord, record_from
+from provisioning_pipeline.model.forecast import RunRecord
 
 _RUNS = 730_161
 """First key of the locks of runs."""
@@ -86,11 +86,8 @@ async def _held(database: Database, kind: int, names: Collection[str]) -> frozen
 GONE = "Its process is gone: it was killed, or its machine restarted."
 
 
-class CutRuns:
+class CutRuns(LedgerTables):
     """Runs without an end of their own, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def gone(self, *, but: Collection[str] = ()) -> list[str]:
         """The runs that have no end and no process, those of `but` left out; oldest first."""
@@ -141,10 +138,11 @@ class CutRuns:
     async def last(self, most: int, *, only: LiteralString = "") -> list[Run]:
         """The last reconciliations that were cut, newest first; also those of which nobody has recorded it yet."""
         rows = await self.database.fetch(
-            f"SELECT {_COLUMNS} {_RECONCILIATIONS} AND ended_as = 'cut' {only} ORDER BY begun_at DESC LIMIT %s",
+            f"{RUNS} WHERE {_RECONCILIATIONS} AND finished_at IS NULL AND ended_as = 'cut' {only} "
+            "ORDER BY begun_at DESC LIMIT %s",
             [most],
         )
-        recorded = [_run(row) for row in rows]
+        recorded = [run_from(row) for row in rows]
         gone = await self.gone()
         if not gone:
             return recorded
@@ -153,11 +151,11 @@ class CutRuns:
             SELECT r.run_id, r.trigger, r.begun_at, r.finished_at, f.ready, f.unwell, f.actions, f.seconds, r.report,
                    f.record, f.last_at AS ended_at, %(why)s AS cut_why
             FROM ({_FIGURES}) f JOIN provisioning.run r USING (run_id)
-            WHERE (r.kind = 'reconciliation' OR r.record IS NOT NULL) {only}
+            WHERE {_RECONCILIATIONS} {only}
             """,  # noqa: S608  # texts of ours alone
             _parameters(gone) | {"why": GONE},
         )
-        return sorted([*recorded, *map(_run, rows)], key=lambda run: run.begun_at, reverse=True)[:most]
+        return sorted([*recorded, *map(run_from, rows)], key=lambda run: run.begun_at, reverse=True)[:most]
 
 
 _MOST = 5
@@ -168,18 +166,8 @@ def _parameters(run_ids: Sequence[str]) -> dict[str, object]:
     return {"ids": list(run_ids), "reads": reads, "aside": sorted(SET_ASIDE)}
 
 
-def _run(row: Row) -> Run:
-    return Run(**(dict(row) | {"record": record_from(row["record"])}))
-
-
-_COLUMNS: LiteralString = (
-    "run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record, ended_at, cut_why"
-)
-
 # rows of earlier versions say no kind; what has no record then was a verification, a restart or a sign-in
-_RECONCILIATIONS: LiteralString = (
-    "FROM provisioning.run WHERE finished_at IS NULL AND (kind = 'reconciliation' OR record IS NOT NULL)"
-)
+_RECONCILIATIONS: LiteralString = "(r.kind = 'reconciliation' OR r.record IS NOT NULL)"
 
 _AFTER_LAST_FINISHED: LiteralString = (
     "AND begun_at > COALESCE((SELECT max(l.begun_at) FROM provisioning.run l WHERE l.finished_at IS NOT NULL), "

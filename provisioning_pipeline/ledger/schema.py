@@ -1,6 +1,6 @@
 """Makes and updates the ledger's schema with Alembic."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
+from psycopg.rows import TupleRow
 
-from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, without_secrets
+from provisioning_pipeline.clients.postgres import (
+    PATIENCE_SECONDS,
+    Database,
+    Parameters,
+    Query,
+    Row,
+    without_secrets,
+)
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.settings import GatewaySettings
@@ -152,6 +160,26 @@ async def has_ledger(database: Database) -> bool:
             f"restored in part. Restore the schema {SCHEMA} whole, then run `provisioning migrate`.",
         )
     return found is not None
+
+
+class LedgerTables:
+    """Some tables of the ledger, in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def fetch_if_made(self, query: Query, parameters: Parameters = None) -> list[Row]:
+        """The rows of a query; none before there is a ledger. Raises as `has_ledger`."""
+        return await self.database.fetch(query, parameters) if await has_ledger(self.database) else []
+
+    async def tuples_if_made(self, query: Query, parameters: Parameters = None) -> list[TupleRow]:
+        """The same, as tuples."""
+        return await self.database.fetch_tuples(query, parameters) if await has_ledger(self.database) else []
+
+
+def columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
+    """Rows, of which there is one at least, as the columns that `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def migrate(url: str) -> None:

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
 from provisioning_pipeline.model.contract import Certificate, Contract, certificate_from, contract_from
 
 
@@ -33,11 +32,8 @@ class SeenContract:
     tried: tuple[str, ...]
 
 
-class Contracts:
+class Contracts(LedgerTables):
     """The contracts of all servers, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def see(self, server: str, contract: Contract) -> None:
         """Remember that this server has this contract now."""
@@ -51,9 +47,7 @@ class Contracts:
 
     async def of(self, server: str) -> list[SeenContract]:
         """The contracts of a server, the one that was seen last first; empty when there is no ledger yet."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT fingerprint, contract, first_seen, checked_at, proved_at, canary
             FROM provisioning.server_contract WHERE server = %s ORDER BY checked_at DESC, fingerprint
@@ -75,9 +69,7 @@ class Contracts:
 
     async def a_workspace_on(self, server: str, preferred: Collection[str]) -> tuple[str, str] | None:
         """Id and URL of a tenant's workspace on that server, of one of the `preferred` databases where it can be."""
-        if not await has_ledger(self.database):
-            return None
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT workspace_id::text, workspace_url FROM provisioning.tenant_link
             WHERE server = %s AND workspace_id IS NOT NULL AND workspace_url IS NOT NULL
@@ -108,11 +100,8 @@ class Contracts:
         )
 
 
-class Certificates:
+class Certificates(LedgerTables):
     """The certificates of all servers, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def store(self, certificate: Certificate) -> None:
         """Keep a certificate, one that does not hold too.

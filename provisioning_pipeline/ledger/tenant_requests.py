@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
 from provisioning_pipeline.ledger.locks import request_lock
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
@@ -25,11 +26,8 @@ class Request:
     run_id: str | None
 
 
-class TenantRequests:
+class TenantRequests(LedgerTables):
     """Requests, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     def alone(self, caller: Caller) -> AbstractAsyncContextManager[None]:
         """No other request of this caller under the same key is under way; without a key there may be.

@@ -8,18 +8,15 @@ from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.runs import runs_at_work
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
 
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _DETAILS = 3
 """How many details of a folded row are told."""
 
 
-class Timelines:
+class Timelines(LedgerTables):
     """Reads about single tenants, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def organization_and_members(self, database_name: str) -> tuple[str | None, int]:
         """The tenant's Clerk organization, where one is known, and how many people are linked as its members."""

@@ -13,11 +13,10 @@ from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import KnownServer
-from provisioning_pipeline.ledger.accounts import Accounts
 from provisioning_pipeline.ledger.history import History, Journal
 from provisioning_pipeline.ledger.inspections import HandMadeWorkspaces, Looks, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.members import Members
+from provisioning_pipeline.ledger.members import Accounts, Members
 from provisioning_pipeline.ledger.pending import Marks, Turns
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.schema import ledger_database
@@ -177,7 +176,8 @@ async def connect(
             repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
             servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
         ledger = Ledger(registry_database, questions())
-        journal = Journal(ledger)
+        history = History(registry_database)
+        journal = Journal(history)
         # before the connections end, whatever ends them; what the ledger does not take then cannot be kept
         stack.push_async_callback(_settle, journal)
         yield Connections(
@@ -186,7 +186,7 @@ async def connect(
             cluster=cluster,
             ledger=ledger,
             journal=journal,
-            history=History(registry_database),
+            history=history,
             registry=Registry(registry_database, settings.registry_table),
             members=Members(registry_database),
             accounts=Accounts(registry_database),

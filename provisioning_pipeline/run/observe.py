@@ -13,8 +13,7 @@ from provisioning_pipeline.clients.tenant_database import evidence, held_up
 from provisioning_pipeline.clients.tenant_role import role_rights
 from provisioning_pipeline.decide.detection import Detected, RegistryLoss, detect, namesakes_of, weigh_loss
 from provisioning_pipeline.decide.organizations import claimants_of
-from provisioning_pipeline.ledger.organizations import claims
-from provisioning_pipeline.ledger.registration import known_rows
+from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.model.frames import ClerkSnapshot
 from provisioning_pipeline.model.tenant_database import LastLook, Look

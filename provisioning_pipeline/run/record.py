@@ -16,8 +16,8 @@ from provisioning_pipeline.decide.drift import concerned, find_drift
 from provisioning_pipeline.decide.forecast import forecast, paces
 from provisioning_pipeline.decide.organizations import without_organization
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.organizations import store_organizations
-from provisioning_pipeline.ledger.registration import known_rows, store_registered
+from provisioning_pipeline.ledger.organizations import known_rows, store_organizations, store_registered
+from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS
@@ -213,7 +213,7 @@ async def _adopt(run: Run, entry: TenantPlan, loss: RegistryLoss) -> ChainResult
             if loss.doubt:
                 raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
             status, *others = run.connections.settings.new_statuses
-            if not await run.connections.registry.adopt(entry.tenant, status, others):
+            if not await adopt(run.connections.registry, entry.tenant, status, others):
                 message = "The tenant manager has just registered it itself; the next run goes by its row."
                 raise Fault(FaultKind.BUSY, Reason.WAITING, message)
     except Fault as fault:

@@ -18,11 +18,10 @@ from provisioning_pipeline.clients.transport import noting_writes
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
-from provisioning_pipeline.ledger.accounts import Accounts
 from provisioning_pipeline.ledger.history import Journal
 from provisioning_pipeline.ledger.inspections import RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger, Link
-from provisioning_pipeline.ledger.members import Members
+from provisioning_pipeline.ledger.members import Accounts, Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.accounts import Vouched
+from provisioning_pipeline.ledger.members import Vouched
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.settings import Settings

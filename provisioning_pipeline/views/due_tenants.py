@@ -1,6 +1,7 @@
 """Which tenants want a look now: what a sensor asks, as cheaply as it can be asked."""
 
 from provisioning_pipeline.clients.concurrency import both
+from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.observe.tenant_databases import database_names
 from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.settings import Settings
@@ -15,6 +16,6 @@ async def due_tenants(settings: Settings) -> tuple[int, dict[str, int]]:
     async with connect(settings, dry_run=True) as connections:
         names, (known, due) = await both(
             database_names(connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded),
-            connections.ledger.known_and_due(),
+            known_and_due(connections.ledger.database),
         )
     return len(names), {name: due.get(name, 0) for name in names if name in due or name not in known}

@@ -105,7 +105,7 @@ async def harm_now(connections: Connections) -> HarmDone | None:
         return None
     waiting = run.record.waiting
     return HarmDone(
-        done=await connections.ledger.count_done(
+        done=await connections.history.count_done(
             run.run_id, [change for change in Change.all_declared() if change.harmful]
         ),
         allowed=connections.settings.harm_most,

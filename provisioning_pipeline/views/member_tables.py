@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.ledger import fleet
 from provisioning_pipeline.ledger.history import History
-from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -47,9 +47,9 @@ async def people_after(connections: Connections, run_id: str, twenty: TwentySnap
     """What this run left, by what was read of Twenty since."""
     return PeopleAfter(
         await members_in(twenty, connections),
-        await connections.members.counts(),
+        await fleet.link_counts(connections.ledger.database),
         tuple(await unsynced(connections)),
-        tuple(await invitations_of(connections.ledger, run_id)),
+        tuple(await invitations_of(connections.history, run_id)),
     )
 
 
@@ -78,20 +78,20 @@ async def members_in(twenty: TwentySnapshot, connections: Connections) -> Twenty
 
 async def unsynced(connections: Connections) -> list[Unsynced]:
     """Tenants some of whose members need a person, by slug."""
-    rows = await connections.members.unsynced()
+    rows = await fleet.unsynced(connections.ledger.database)
     return [Unsynced(row["slug"], Reason(row["reason"]), row["message"]) for row in rows]
 
 
-async def invitations_of_last_run(ledger: Ledger) -> list[str]:
+async def invitations_of_last_run(history: History) -> list[str]:
     """Whom the last finished run invited by e-mail."""
-    runs = await History(ledger.database).last_runs(1)
-    return await invitations_of(ledger, runs[0].run_id) if runs else []
+    runs = await history.last_runs(1)
+    return await invitations_of(history, runs[0].run_id) if runs else []
 
 
-async def invitations_of(ledger: Ledger, run_id: str) -> list[str]:
+async def invitations_of(history: History, run_id: str) -> list[str]:
     """Whom a run invited by e-mail, which is the only e-mail that it can cause."""
     return [
         str(row["detail"])
-        for row in await ledger.outcomes_of(run_id)
+        for row in await history.outcomes_of(run_id)
         if row["change"] == INVITE_MEMBER and row["status"] == OutcomeStatus.DONE
     ]

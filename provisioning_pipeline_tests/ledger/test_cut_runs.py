@@ -60,11 +60,11 @@ def outcome(change: Change, status: OutcomeStatus, detail: str = "acme on eu") -
 
 
 async def store(database: Database, run_id: str, *outcomes: Outcome) -> None:
-    await Ledger(database).store_outcomes([(run_id, each) for each in outcomes])
+    await History(database).store_outcomes([(run_id, each) for each in outcomes])
 
 
 async def outcomes(database: Database, run_id: str) -> list[tuple[str, str]]:
-    return [(row["change"], row["status"]) for row in await Ledger(database).outcomes_of(run_id)]
+    return [(row["change"], row["status"]) for row in await History(database).outcomes_of(run_id)]
 
 
 def test_a_run_without_a_process_is_cut_whether_or_not_that_is_recorded_yet(url: str) -> None:
@@ -206,16 +206,16 @@ def test_an_intent_that_made_nothing_says_so_of_the_run_that_was_killed(url: str
 def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: str) -> None:
     async def work(database: Database) -> tuple[int, list[tuple[str, str]]]:
         statements = 0
-        ledger = Ledger(database)
-        store_outcomes = ledger.store_outcomes
+        history = History(database)
+        store_outcomes = history.store_outcomes
 
         async def counted(given: Any) -> None:
             nonlocal statements
             statements += 1
             await store_outcomes(given)
 
-        ledger.store_outcomes = counted
-        journal = Journal(ledger)
+        history.store_outcomes = counted
+        journal = Journal(history)
         changes = [outcome(SET_NAME, OutcomeStatus.BEGUN) for _ in range(50)]
         await asyncio.gather(*(journal.store("r1", change) for change in changes))
         for change in changes:
@@ -232,7 +232,7 @@ def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: st
 
 def test_who_is_cancelled_while_waiting_loses_nothing(url: str) -> None:
     async def work(database: Database) -> list[tuple[str, str]]:
-        journal = Journal(Ledger(database))
+        journal = Journal(History(database))
         waiting = asyncio.create_task(journal.store("r1", outcome(SET_NAME, OutcomeStatus.DONE)))
         await asyncio.sleep(0)
         waiting.cancel()
@@ -246,19 +246,19 @@ def test_who_is_cancelled_while_waiting_loses_nothing(url: str) -> None:
 
 def test_what_the_ledger_did_not_take_is_tried_again(url: str) -> None:
     async def work(database: Database) -> list[tuple[str, str]]:
-        ledger = Ledger(database)
-        store_outcomes = ledger.store_outcomes
+        history = History(database)
+        store_outcomes = history.store_outcomes
 
         async def away(_: Any) -> None:
             raise Fault(FaultKind.TRANSIENT, Reason.REGISTRY_UNREACHABLE, "away")
 
-        ledger.store_outcomes = away
-        journal = Journal(ledger)
+        history.store_outcomes = away
+        journal = Journal(history)
         with pytest.raises(Fault, match="away"):
             await journal.store("r1", outcome(SET_NAME, OutcomeStatus.DONE))
         with pytest.raises(Fault, match="away"):
             await journal.settle()
-        ledger.store_outcomes = store_outcomes
+        history.store_outcomes = store_outcomes
         await journal.settle()
         return await outcomes(database, "r1")
 

@@ -210,7 +210,7 @@ def test_times_of_changes_are_those_of_runs_that_knew_the_server_under_this_addr
                     (OutcomeStatus.FAILED, 9.0),
                 )
             ]
-            await ledger.store_outcomes([(run_id, outcome) for outcome in outcomes])
+            await history.store_outcomes([(run_id, outcome) for outcome in outcomes])
         assert await history.timed_changes({"us": "http://eu.test"}) == []
         return await history.timed_changes({"eu": "http://eu.test"})
 

@@ -11,8 +11,10 @@ from psycopg.sql import SQL, Identifier
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault
@@ -201,7 +203,7 @@ def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_d
     async def work(ledger: Ledger) -> tuple[list[dict[str, int]], list[float]]:
         await with_tenants(ledger)
         both = {ACME.database_name, BETA.database_name}
-        known, first = await ledger.known_and_due()
+        known, first = await known_and_due(ledger.database)
         assert known == both
         due = [first]
         waits = []
@@ -220,7 +222,7 @@ def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_d
             if type_ is not ConditionType.READY
         ]
         await store(ledger, BETA.database_name, *well)
-        known, last = await ledger.known_and_due()
+        known, last = await known_and_due(ledger.database)
         assert known == both
         return [*due, last], waits
 
@@ -272,8 +274,8 @@ def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted
         await ledger.database.execute(STRICT_REGISTRY)
         registry = Registry(ledger.database, "tenant_registry")
         await registry.ensure_our_columns()
-        await registry.adopt(ACME, "provisioning")
-        await registry.adopt(ACME, "provisioning")
+        await adopt(registry, ACME, "provisioning")
+        await adopt(registry, ACME, "provisioning")
         first, again = [
             await registry.store(
                 ACME.database_name, workspace, admin, ready_status="active", pending_statuses=("provisioning",)
@@ -296,7 +298,7 @@ def test_a_status_that_we_do_not_know_is_never_overwritten(url: str) -> None:
     async def work(ledger: Ledger) -> str:
         registry = Registry(ledger.database, "tenant_registry")
         await registry.ensure_table()
-        await registry.adopt(ACME, "trial")
+        await adopt(registry, ACME, "trial")
         await registry.store(
             ACME.database_name, str(uuid.uuid4()), None, ready_status="active", pending_statuses=("provisioning",)
         )
@@ -309,7 +311,7 @@ def test_a_status_that_we_do_not_know_is_never_overwritten(url: str) -> None:
 def test_a_registry_that_requires_more_than_we_know_refuses_adoption_in_words(url: str) -> None:
     async def work(ledger: Ledger) -> None:
         await ledger.database.execute(STRICT_REGISTRY.replace("plan text", "plan text NOT NULL, region text NOT NULL"))
-        await Registry(ledger.database, "tenant_registry").adopt(ACME, "provisioning")
+        await adopt(Registry(ledger.database, "tenant_registry"), ACME, "provisioning")
 
     with pytest.raises(Fault, match="requires plan, region") as caught:
         run(url, work)
@@ -333,8 +335,8 @@ def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> Non
             "CREATE TABLE public.global_users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text UNIQUE, "
             "clerk_user_id text, tenant_id uuid, role text, is_active boolean)"
         )
-        await registry.adopt(ACME, "active")
-        await registry.adopt(BETA, "active")
+        await adopt(registry, ACME, "active")
+        await adopt(registry, BETA, "active")
         await ledger.database.execute(
             "INSERT INTO public.global_users (email, tenant_id, role, is_active) "
             "SELECT e, t.id, r, a FROM public.tenant_registry t, "
@@ -364,7 +366,7 @@ def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: s
 
     async def prepare(ledger: Ledger) -> None:
         await Registry(ledger.database, "tenant_registry").ensure_table()
-        await Registry(ledger.database, "tenant_registry").adopt(ACME, "active")
+        await adopt(Registry(ledger.database, "tenant_registry"), ACME, "active")
         await ledger.database.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
         await ledger.database.execute(SQL("GRANT SELECT ON public.tenant_registry TO {}").format(Identifier(role)))
 

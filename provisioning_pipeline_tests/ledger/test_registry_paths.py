@@ -10,9 +10,9 @@ from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.organizations import claims, store_organizations
+from provisioning_pipeline.ledger.organizations import claims, known_rows, store_organizations
 from provisioning_pipeline.ledger.pending import Turns
-from provisioning_pipeline.ledger.registration import Databases, known_rows, register
+from provisioning_pipeline.ledger.registration import Databases, adopt, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import open_schemas
 from provisioning_pipeline.ledger.runs import tenants_at_work
@@ -115,7 +115,7 @@ async def everything(database: Database, table: str = "tenant_registry") -> list
     for _ in range(2):
         assert await store_organizations(registry, {ACME.database_name: "org_1"}, stands=bool) == frozenset()
     assert [(claim.linked, claim.named) for claim in await claims(registry)] == [(True, "org_1")]
-    await registry.adopt(BETA, "provisioning")
+    await adopt(registry, BETA, "provisioning")
     workspace = str(uuid.uuid4())
     assert await registry.store(
         BETA.database_name, workspace, workspace, ready_status="active", pending_statuses=["provisioning"]

@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import spelled
 from provisioning_pipeline.model.condition import Reason
@@ -186,7 +187,7 @@ def test_statuses_are_written_as_the_table_spells_them(place: Place, how: str) -
 
     async def work(registry: Registry) -> list[bool]:
         # it knows no `provisioning`
-        assert await registry.adopt(ACME, "provisioning", PENDING[1::-1])
+        assert await adopt(registry, ACME, "provisioning", PENDING[1::-1])
         return [
             await registry.store(ACME.database_name, WORKSPACE, None, ready_status="active", pending_statuses=PENDING)
             for _ in range(2)
@@ -232,7 +233,7 @@ DROPS = """
 def test_a_row_that_a_trigger_drops_or_changes_is_no_adoption(place: Place, body: str) -> None:
     place.sql(USUAL + DROPS.format(body=body, when="INSERT"))
     with pytest.raises(Fault, match="took no such row") as caught:
-        place.ask(lambda registry: registry.adopt(ACME, "provisioning"), as_owner=True)
+        place.ask(lambda registry: adopt(registry, ACME, "provisioning"), as_owner=True)
     assert caught.value.reason is Reason.ADOPTION_REFUSED
     assert place.sql("SELECT * FROM tenant_registry") == []
 
@@ -253,9 +254,9 @@ def test_a_row_that_was_taken_away_meanwhile_is_told(place: Place) -> None:
 
 def test_a_row_that_somebody_else_adds_at_the_same_moment_stands(place: Place) -> None:
     place.sql(USUAL + SEEN + "'suspended')")
-    assert place.ask(lambda registry: registry.adopt(ACME, "provisioning"), as_owner=True) is False
+    assert place.ask(lambda registry: adopt(registry, ACME, "provisioning"), as_owner=True) is False
     with pytest.raises(Fault, match="another tenant's"):
-        place.ask(lambda registry: registry.adopt(Tenant("elsewhere", "acme", "Acme"), "provisioning"), as_owner=True)
+        place.ask(lambda registry: adopt(registry, Tenant("elsewhere", "acme", "Acme"), "provisioning"), as_owner=True)
     assert place.sql("SELECT database_name, status FROM tenant_registry") == [("twenty_tenant_acme", "suspended")]
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.api_keys import ApiKeys
+from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.schema import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
@@ -79,7 +80,7 @@ def test_every_way_into_the_ledger_refuses_it_and_changes_nothing(
     url, words = url_of(what), SPOILED[what][1]
     ways: list[Callable[[], Any]] = [
         lambda: read(url, lambda ledger: ledger.links()),
-        lambda: read(url, lambda ledger: ledger.known_and_due()),
+        lambda: read(url, lambda ledger: known_and_due(ledger.database)),
         lambda: read(url, lambda ledger: schema.revision(ledger.database)),
         lambda: schema.migrate(url),
     ]

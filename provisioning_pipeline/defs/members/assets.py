@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.ledger.fleet import link_counts
 from provisioning_pipeline.model.tenant import ClerkRead
 from provisioning_pipeline.views.member_tables import TwentyMembers
 
@@ -51,7 +52,7 @@ twenty_members = dg.AssetSpec(
 )
 def clerk_user_links(systems: Systems) -> dg.MaterializeResult[Any]:
     """How many people and members are linked."""
-    counts = systems.read(lambda connections: connections.members.counts())
+    counts = systems.read(lambda connections: link_counts(connections.ledger.database))
     return dg.MaterializeResult(metadata=links_metadata(counts))
 
 

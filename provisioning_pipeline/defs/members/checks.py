@@ -27,7 +27,7 @@ def no_email_was_sent(systems: Systems) -> dg.AssetCheckResult:
     """Passes when the last run invited nobody."""
     from provisioning_pipeline.views.member_tables import invitations_of_last_run
 
-    return email_result(systems.read(lambda connections: invitations_of_last_run(connections.ledger)))
+    return email_result(systems.read(lambda connections: invitations_of_last_run(connections.history)))
 
 
 every_tenant_has_an_admin = dg.AssetCheckSpec(

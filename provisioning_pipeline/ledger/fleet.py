@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.ledger import TENANT_ROW
-from provisioning_pipeline.ledger.schema import exists, has_ledger
+from provisioning_pipeline.ledger.schema import has_ledger, revision
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import SET_ASIDE
 
@@ -138,7 +138,7 @@ async def known_and_due(database: Database) -> tuple[set[str], dict[str, int]]:
     and ten thousand rows cost more than the query.
     """
     # after an upgrade the ledger is migrated by the run that this launches
-    if not await exists(database):
+    if await revision(database) is None:
         return set(), {}
     (row,) = await database.fetch(
         """

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
-from provisioning_pipeline.ledger.schema import LedgerTables
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.tenant import HandMade
 from provisioning_pipeline.model.tenant_database import LastLook
@@ -49,12 +49,7 @@ class Looks(LedgerTables):
             SET evidence = EXCLUDED.evidence, looked_at = EXCLUDED.looked_at, settled = EXCLUDED.settled
             WHERE known.looked_at <= EXCLUDED.looked_at
             """,
-            [
-                list(looks),
-                [look.evidence for look in looks.values()],
-                [look.looked_at for look in looks.values()],
-                [look.settled for look in looks.values()],
-            ],
+            columns([(name, look.evidence, look.looked_at, look.settled) for name, look in looks.items()]),
         )
 
     async def forget(self, names: Collection[str]) -> None:
@@ -75,13 +70,12 @@ class HandMadeWorkspaces(LedgerTables):
 
     async def known_at_clerk(self, database_names: Sequence[str] | None = None) -> list[tuple[str, str]]:
         """(database name, e-mail) of people that Clerk was once seen to know, of these databases or of all."""
-        names = None if database_names is None else list(database_names)
         rows = await self.tuples_if_made(
             """
             SELECT database_name, email FROM provisioning.known_at_clerk
-            WHERE %s::text[] IS NULL OR database_name = ANY(%s)
+            WHERE %(names)s::text[] IS NULL OR database_name = ANY(%(names)s)
             """,
-            [names, names],
+            {"names": None if database_names is None else list(database_names)},
         )
         return [(name, email) for name, email in rows]
 
@@ -89,13 +83,12 @@ class HandMadeWorkspaces(LedgerTables):
         """Remember that Clerk knows these (database name, e-mail)."""
         if not people:
             return
-        names, emails = [list(column) for column in zip(*people, strict=True)]
         await self.database.execute(
             """
             INSERT INTO provisioning.known_at_clerk (database_name, email)
             SELECT DISTINCT * FROM unnest(%s::text[], %s::text[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING
             """,
-            [names, emails],
+            columns(people),
         )
 
     @anew_if_lost
@@ -122,22 +115,17 @@ class HandMadeWorkspaces(LedgerTables):
         if not found:
             return
         by_id = {
-            (name, workspace_id): workspace
+            (name, workspace_id): {
+                "database_name": name,
+                "workspace_id": workspace_id,
+                "display_name": workspace.display_name,
+                "failed_checks": workspace.failed_checks,
+            }
             for name, workspaces in found.items()
             for workspace in workspaces
             if (workspace_id := _uuid(workspace.workspace_id))
         }
-        rows = json.dumps(
-            [
-                {
-                    "database_name": name,
-                    "workspace_id": workspace_id,
-                    "display_name": workspace.display_name,
-                    "failed_checks": workspace.failed_checks,
-                }
-                for (name, workspace_id), workspace in by_id.items()
-            ]
-        )
+        rows = json.dumps(list(by_id.values()))
         async with self.database.transaction() as connection:
             await connection.execute(
                 """

@@ -417,14 +417,7 @@ def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> 
 
 
 def _as_columns(run_id: str, conditions: Sequence[tuple[str, Condition]]) -> list[object]:
-    return [
-        run_id,
-        [name for name, _ in conditions],
-        [condition.type for _, condition in conditions],
-        [condition.status for _, condition in conditions],
-        [condition.reason for _, condition in conditions],
-        [condition.message for _, condition in conditions],
-    ]
+    return [run_id, *columns([(name, each.type, each.status, each.reason, each.message) for name, each in conditions])]
 
 
 def _another_tenants(workspace_id: str) -> Fault:

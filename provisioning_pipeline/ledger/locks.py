@@ -90,7 +90,6 @@ def _sentence(row: Row, database_name: str) -> str:
     )
 
 
-_LOG = logging.getLogger(__name__)
 TENANTS = 730_155
 _SERVERS = 730_156
 _REQUESTS = 730_157

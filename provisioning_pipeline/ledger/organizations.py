@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from psycopg import AsyncConnection, sql
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import TupleRow, class_row
 
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
@@ -29,7 +29,8 @@ async def claims(registry: Registry, organizations: Sequence[str] | None = None)
     if not await has_ledger(registry.database):
         return []
     columns = await registry.readable_columns()
-    rows = await registry.read(_query(registry, columns), _wanted(organizations))
+    wanted = None if organizations is None else list(organizations)
+    rows = await registry.read(_query(registry, columns), {"wanted": wanted})
     return [Claim(**row) for row in rows]
 
 
@@ -54,22 +55,6 @@ async def alone_with_organizations(
         if is_view:
             await connection.execute("SET LOCAL row_security = off")
         yield connection
-
-
-async def claims_in(
-    connection: AsyncConnection[TupleRow],
-    registry: Registry,
-    columns: Mapping[str, Column],
-    organizations: Sequence[str] | None,
-) -> list[Claim]:
-    """The same, inside a transaction. `columns` are those of the registry's table, none where there is no table."""
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(_query(registry, columns), _wanted(organizations))
-    return [Claim(**row) for row in await cursor.fetchall()]
-
-
-def _wanted(organizations: Sequence[str] | None) -> dict[str, list[str] | None]:
-    return {"wanted": None if organizations is None else list(organizations)}
 
 
 def _query(registry: Registry, columns: Mapping[str, Column]) -> sql.Composed:
@@ -118,13 +103,27 @@ async def store_organizations(
         Fault: when the registry cannot be read whole.
     """
     columns = await registry.readable_columns()
+    if not found:
+        return frozenset()
     await _note_named(registry, columns, found)
-    changed = await _changed(registry, found)
+    changed: dict[str, str] = dict(
+        await registry.database.fetch_tuples(
+            """
+            SELECT found.name, found.organization
+            FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
+            JOIN provisioning.tenant_link l ON l.database_name = found.name
+            WHERE l.clerk_org_id IS DISTINCT FROM found.organization
+            """,
+            [list(found), list(found.values())],
+        )
+    )
     if not changed:
         return frozenset()
     own_path = (await registry.described()).runs_code
     async with alone_with_organizations(registry, own_path=own_path, wait_seconds=_LOCK_SECONDS) as connection:
-        known = await claims_in(connection, registry, columns, sorted(set(changed.values())))
+        cursor = connection.cursor(row_factory=class_row(Claim))
+        await cursor.execute(_query(registry, columns), {"wanted": sorted(set(changed.values()))})
+        known = await cursor.fetchall()
         named = {(claim.organization_id, claim.database_name) for claim in known if claim.named}
         refused = frozenset(
             name
@@ -165,7 +164,7 @@ async def store_organizations(
 
 async def _note_named(registry: Registry, columns: Mapping[str, Column], found: Mapping[str, str]) -> None:
     """Remember of these tenants that the registry names what they are linked to: to take that out means something."""
-    if not found or not {*MUST_HAVE, "clerk_org_id"} <= columns.keys():
+    if not {*MUST_HAVE, "clerk_org_id"} <= columns.keys():
         return
     await registry.database.execute(
         sql.SQL(
@@ -178,22 +177,6 @@ async def _note_named(registry: Registry, columns: Mapping[str, Column], found: 
         [list(found)],
         own_path=(await registry.described()).runs_code,
     )
-
-
-async def _changed(registry: Registry, found: Mapping[str, str]) -> dict[str, str]:
-    """Those of these that the ledger does not say already."""
-    if not found:
-        return {}
-    rows = await registry.database.fetch_tuples(
-        """
-        SELECT found.name, found.organization
-        FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
-        JOIN provisioning.tenant_link l ON l.database_name = found.name
-        WHERE l.clerk_org_id IS DISTINCT FROM found.organization
-        """,
-        [list(found), list(found.values())],
-    )
-    return dict(rows)
 
 
 @dataclass(frozen=True, slots=True)

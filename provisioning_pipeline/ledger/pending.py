@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.turn import Turn
@@ -54,7 +54,7 @@ class Mark:
     trigger: str
 
 
-class Marks:
+class Marks(LedgerTables):
     """Marks in the ledger, and Clerk's events that set them.
 
     A mark is the time of the ledger's own database. So is what `clear` compares it with: no two clocks are compared.
@@ -65,7 +65,7 @@ class Marks:
     """
 
     def __init__(self, database: Database, registry: Registry | None = None) -> None:
-        self.database = database
+        super().__init__(database)
         self.registry = registry
 
     @anew_if_lost
@@ -83,12 +83,19 @@ class Marks:
         Raises:
             Fault: when the ledger cannot be reached, or is missing or too old to be told.
         """
-        registered = await self._registered(event)
+        registered: Sequence[str] = []
+        if event.organization_id is not None and self.registry is not None:
+            registered = await self.registry.databases_of(event.organization_id)
         try:
             async with self.database.transaction() as connection:
-                if not await _is_new(connection, event):
-                    return None
-                return await _mark(connection, event, registered)
+                cursor = await connection.execute(
+                    """
+                    INSERT INTO provisioning.clerk_event (event_id, type, organization_id, user_id, happened_at)
+                    VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+                    """,
+                    [event.event_id, event.type, event.organization_id, event.user_id, event.happened_at],
+                )
+                return await _mark(connection, event, registered) if cursor.rowcount else None
         except (errors.UndefinedTable, errors.UndefinedColumn):
             raise Fault(
                 FaultKind.SERVER,
@@ -97,20 +104,10 @@ class Marks:
                 "Run `provisioning migrate`.",
             ) from None
 
-    async def _registered(self, event: ClerkEvent) -> Sequence[str]:
-        if event.organization_id is None or self.registry is None:
-            return []
-        return await self.registry.databases_of(event.organization_id)
-
     async def marked(self) -> dict[str, Mark]:
         """Database name → mark, for every tenant that has one; empty where there is no ledger that knows marks."""
-        known = await self.database.fetch(
-            """
-            SELECT 1 FROM pg_attribute
-            WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = 'marked_by' AND NOT attisdropped
-            """
-        )
-        if not known:
+        known = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = %s"
+        if not await self.database.fetch(known, ["marked_by"]):
             return {}
         rows = await self.database.fetch(
             "SELECT database_name, marked_at, marked_by FROM provisioning.tenant_link WHERE marked_at IS NOT NULL"
@@ -119,9 +116,8 @@ class Marks:
 
     async def now(self) -> datetime:
         """The time of the ledger's database: what to give to `clear`, taken before anything was read."""
-        rows = await self.database.fetch("SELECT now() AS now")
-        found: datetime = rows[0]["now"]
-        return found
+        now: datetime = (await self.database.fetch_tuples("SELECT now()"))[0][0]
+        return now
 
     async def mark(self, database_name: str, trigger: str) -> None:
         """Ask for a look at a tenant. A mark that is there already keeps its trigger, and is as young as this one."""
@@ -175,10 +171,9 @@ class Marks:
 
     async def happened_at(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
         """(organization, user) → when Clerk's last event about that membership or user happened, where one came."""
-        if not pairs or not await has_ledger(self.database):
+        if not pairs:
             return {}
-        organizations, users = [list(column) for column in zip(*pairs, strict=True)]
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT p.organization, p.person, max(COALESCE(e.happened_at, e.received_at)) AS at
             FROM unnest(%s::text[], %s::text[]) AS p(organization, person)
@@ -186,7 +181,7 @@ class Marks:
                 AND (e.organization_id = p.organization OR e.organization_id IS NULL)
             GROUP BY 1, 2
             """,
-            [organizations, users],
+            columns(pairs),
         )
         return {(row["organization"], row["person"]): row["at"] for row in rows}
 
@@ -194,17 +189,6 @@ class Marks:
         """Delete the events that arrived before this time, and return how many. Clerk repeats one for about 27 hours:
         an event that is forgotten sooner would be taken for a new one."""
         return await self.database.execute("DELETE FROM provisioning.clerk_event WHERE received_at < %s", [before])
-
-
-async def _is_new(connection: AsyncConnection[TupleRow], event: ClerkEvent) -> bool:
-    cursor = await connection.execute(
-        """
-        INSERT INTO provisioning.clerk_event (event_id, type, organization_id, user_id, happened_at)
-        VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
-        """,
-        [event.event_id, event.type, event.organization_id, event.user_id, event.happened_at],
-    )
-    return cursor.rowcount > 0
 
 
 async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, registered: Sequence[str]) -> tuple[str, ...]:
@@ -309,14 +293,7 @@ class OpenTurns:
                 AS n(database_name, cause, attempts, work, asked_by)
             WHERE t.database_name = n.database_name
             """,
-            [
-                self.now,
-                list(turns),
-                [turn.cause for turn in turns.values()],
-                [turn.attempts for turn in turns.values()],
-                [turn.work for turn in turns.values()],
-                [turn.asked_by for turn in turns.values()],
-            ],
+            [self.now, *columns([(name, t.cause, t.attempts, t.work, t.asked_by) for name, t in turns.items()])],
         )
 
 
@@ -366,11 +343,11 @@ class CodeLocations(LedgerTables):
 
     async def known(self) -> tuple[str, str] | None:
         """Names of the location and of its repository; None when no sensor has said it yet."""
-        found = await self.database.fetch("SELECT to_regclass('provisioning.code_location') IS NOT NULL AS found")
-        if not found[0]["found"]:
+        ((there,),) = await self.database.fetch_tuples("SELECT to_regclass('provisioning.code_location') IS NOT NULL")
+        if not there:
             return None
-        rows = await self.database.fetch("SELECT location, repository FROM provisioning.code_location")
-        return (rows[0]["location"], rows[0]["repository"]) if rows else None
+        rows = await self.database.fetch_tuples("SELECT location, repository FROM provisioning.code_location")
+        return (rows[0][0], rows[0][1]) if rows else None
 
     async def store(self, location: str, repository: str) -> None:
         """Remember it in place of an earlier one."""

@@ -6,20 +6,28 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Error, errors, sql
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row
 
-from provisioning_pipeline.clients.postgres import Database, anew_if_lost
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.organizations import alone_with_organizations
-from provisioning_pipeline.ledger.registration_conflicts import known_of, must_not_conflict
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_table import ASKED_ADMIN_COLUMN, REFUSALS, Column, cast_sql
+from provisioning_pipeline.ledger.registry_table import (
+    ASKED_ADMIN_COLUMN,
+    REFUSALS,
+    WORKSPACE_COLUMNS,
+    Column,
+    cast_sql,
+    text_sql,
+)
 from provisioning_pipeline.ledger.schema import has_ledger
-from provisioning_pipeline.model.api_key import KeyRefusal
+from provisioning_pipeline.model.api_key import KeyRefusal, Reach
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Tenant, registry_status
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 
+_LOG = logging.getLogger(__name__)
+_LOCK_SECONDS = 3.0
 _UNSEEN: Final = """
     SELECT l.database_name FROM provisioning.tenant_link l
     WHERE l.registered_by_key = %s AND NOT EXISTS (
@@ -48,7 +56,7 @@ NOT_LIMITED: Final = Databases(None)
 async def unseen(database: Database, asked: Registration, caller: Caller) -> Sequence[str]:
     """Database names of the tenants that this key registered, and of which no run has seen the database.
 
-    None where the tenant that is asked for is known already: it is not one more.
+    Empty where the tenant that is asked for is known already: it is not one more.
     """
     known = "SELECT 1 FROM provisioning.tenant_link WHERE database_name = %s"
     if await database.fetch_tuples(known, [asked.database_name]):
@@ -56,18 +64,14 @@ async def unseen(database: Database, asked: Registration, caller: Caller) -> Seq
     return [row[0] for row in await database.fetch_tuples(_UNSEEN, [caller.api_key_id])]
 
 
-async def must_have_room(
+async def _must_have_room(
     connection: AsyncConnection[TupleRow],
     registry: Registry,
     asked: Registration,
     caller: Caller,
     databases: Databases,
 ) -> None:
-    """Refuse one more tenant without a database where the key has too many. A tenant without a row is none.
-
-    Raises:
-        Conflict: with how many there may be.
-    """
+    """Refuse one more tenant without a database where the key has too many. A tenant without a row does not count."""
     if databases.most is None or asked.database_name in databases.present:
         return
     cursor = await connection.execute(
@@ -84,21 +88,6 @@ async def must_have_room(
             "Create their databases, or take their rows out of the registry, then ask again.",
             KeyRefusal.TOO_MANY_WITHOUT_DATABASE,
         )
-
-
-async def remember(connection: AsyncConnection[TupleRow], asked: Registration, caller: Caller) -> None:
-    """Write down whose key added the tenant's row."""
-    await connection.execute(
-        """
-        INSERT INTO provisioning.tenant_link (database_name, slug, registered_by_key) VALUES (%s, %s, %s)
-        ON CONFLICT (database_name) DO UPDATE SET registered_by_key = excluded.registered_by_key
-        """,
-        [asked.database_name, asked.slug, caller.api_key_id],
-    )
-
-
-_LOG = logging.getLogger(__name__)
-_LOCK_SECONDS = 3.0
 
 
 @anew_if_lost
@@ -132,14 +121,20 @@ async def register(
     status = await registry.spelling([status, *else_statuses])
     # triggers of the tenant manager's may rely on our role's own search path
     async with alone_with_organizations(registry, own_path=True, wait_seconds=_LOCK_SECONDS) as connection:
-        known = await known_of(connection, registry, columns, asked)
-        must_not_conflict(known, asked, caller, aside)
-        own, link = known.row(asked), known.link(asked)
+        known = await _known_of(connection, registry, columns, asked)
+        _must_not_conflict(known, asked, caller, aside)
+        own, link = known.row, known.link
         try:
             if own is None:
-                await must_have_room(connection, registry, asked, caller, databases)
+                await _must_have_room(connection, registry, asked, caller, databases)
                 await _insert(connection, registry, columns, asked, status)
-                await remember(connection, asked, caller)
+                await connection.execute(
+                    """
+                    INSERT INTO provisioning.tenant_link (database_name, slug, registered_by_key) VALUES (%s, %s, %s)
+                    ON CONFLICT (database_name) DO UPDATE SET registered_by_key = excluded.registered_by_key
+                    """,
+                    [asked.database_name, asked.slug, caller.api_key_id],
+                )
                 return True, False
             changed = await _update(connection, registry, columns, asked)
             linked = link["clerk_org_id"] if link else None
@@ -223,7 +218,8 @@ async def _update(
         return False
     touched = sql.SQL(", updated_at = pg_catalog.now()") if "updated_at" in columns else sql.SQL("")
     differs = {
-        name: sql.SQL("{} IS DISTINCT FROM {}").format(_comparable(sql.Identifier(name)), _comparable(value))
+        # as texts, for which no operator but PostgreSQL's own is ever chosen
+        name: sql.SQL("({})::text IS DISTINCT FROM ({})::text").format(sql.Identifier(name), value)
         for name, value in changes.items()
     }
     own = sql.SQL("database_name::text = {}").format(sql.Literal(asked.database_name))
@@ -251,17 +247,129 @@ async def _update(
     return cursor.rowcount > 0
 
 
-def _comparable(value: sql.Composable) -> sql.Composable:
-    """A value in a comparison: as text, for which no operator but PostgreSQL's own is ever chosen."""
-    return sql.SQL("({})::text").format(value)
-
-
 def _must_know_organizations(registry: Registry, columns: dict[str, Column], asked: Registration) -> None:
     if asked.clerk_org_id is not None and "clerk_org_id" not in columns:
         raise Conflict(
             f"The registry {registry.table} has no column clerk_org_id, so it cannot say whose organization "
             f"{asked.clerk_org_id} is. Add the column, or leave the organization out."
         )
+
+
+_IN_THE_REGISTRY = "It decides who gets into a workspace. Change it in the registry itself, then ask again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What registry and ledger have under the slug, the database or the organization that is asked for.
+
+    Args:
+        rows: of the registry: database_name, slug, clerk_org_id, status and workspace_id as texts.
+        links: of the ledger: database_name, slug, clerk_org_id, workspace_id as texts, and moved, whether the tenant's
+            organization was given to another one.
+        row, link: the tenant's own among them.
+    """
+
+    rows: Sequence[Row]
+    links: Sequence[Row]
+    row: Row | None
+    link: Row | None
+
+
+async def _known_of(
+    connection: AsyncConnection[TupleRow], registry: Registry, columns: Mapping[str, Column], asked: Registration
+) -> _Known:
+    """Read it, under the lock for giving organizations to tenants. Excluded tenants, and those without a row, count."""
+    workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), "")
+    organization, status, workspace_id = (
+        text_sql(sql.Identifier(name), columns[name]) if name in columns else sql.SQL("NULL::text")
+        for name in ("clerk_org_id", "status", workspace)
+    )
+    cursor = connection.cursor(row_factory=dict_row)
+    named = [asked.slug, asked.database_name, asked.clerk_org_id]
+    await cursor.execute(
+        sql.SQL(
+            "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id, "
+            "{status} AS status, {workspace} AS workspace_id FROM {table} "
+            "WHERE slug::text = %s OR database_name::text = %s OR {organization} = %s"
+        ).format(organization=organization, status=status, workspace=workspace_id, table=registry.identifier),
+        named,
+    )
+    rows = await cursor.fetchall()
+    await cursor.execute(
+        """
+        SELECT database_name, slug, clerk_org_id, workspace_id::text AS workspace_id,
+               organization_moved_at IS NOT NULL AS moved
+        FROM provisioning.tenant_link WHERE slug = %s OR database_name = %s OR clerk_org_id = %s
+        """,
+        named,
+    )
+    links = await cursor.fetchall()
+    own = [next((it for it in found if it["database_name"] == asked.database_name), None) for found in (rows, links)]
+    return _Known(rows, links, *own)
+
+
+def _must_not_conflict(known: _Known, asked: Registration, caller: Caller, aside: Collection[str]) -> None:
+    """Refuse what is another tenant's, and another organization for a tenant that has, or had, one.
+
+    The registry's owner may give an organization to another tenant; no key may. The refusal names no tenant that the
+    caller's key is not for.
+    """
+    _must_be_its_name(known, asked, caller.reach)
+    if asked.clerk_org_id is not None:
+        _must_be_free(known, asked, asked.clerk_org_id, caller.reach, aside)
+        _must_be_its_own(known, asked, asked.clerk_org_id, aside)
+
+
+def _must_be_its_name(known: _Known, asked: Registration, reach: Reach) -> None:
+    for row in known.rows:
+        if row["database_name"] == asked.database_name and row["slug"] != asked.slug:
+            owner = f"tenant {row['slug']}" if reach.covers(row["slug"]) else "another tenant"
+            raise Conflict(f"Database {asked.database_name} is registered as {owner}.", KeyRefusal.DATABASE_TAKEN)
+        if row["slug"] == asked.slug and row["database_name"] != asked.database_name:
+            raise Conflict(
+                f"Tenant {asked.slug} is registered with database {row['database_name']}.", KeyRefusal.SLUG_TAKEN
+            )
+    if known.row is None and known.link is not None and not reach.covers(known.link["slug"]):
+        # its row was taken away: under a slug of its own, a key would get hold of another key's tenant
+        raise Conflict(
+            f"Database {asked.database_name} was another tenant's, which this key is not for.",
+            KeyRefusal.DATABASE_TAKEN,
+        )
+
+
+def _must_be_free(known: _Known, asked: Registration, organization: str, reach: Reach, aside: Collection[str]) -> None:
+    for source, found in (("registry", known.rows), ("ledger", known.links)):
+        for other in found:
+            if other["clerk_org_id"] != organization or other["database_name"] == asked.database_name:
+                continue
+            owner = f"tenant {other['slug']}'s" if reach.covers(other["slug"]) else "another tenant's"
+            why = " That tenant is excluded, and keeps it." if _is_aside(other, aside) else ""
+            raise Conflict(
+                f"Clerk organization {organization} is {owner} in the {source}.{why} {_IN_THE_REGISTRY}",
+                KeyRefusal.ORGANIZATION_TAKEN,
+            )
+
+
+def _must_be_its_own(known: _Known, asked: Registration, organization: str, aside: Collection[str]) -> None:
+    row, link = known.row, known.link
+    has = (row or {}).get("clerk_org_id") or (link or {}).get("clerk_org_id")
+    if has == organization:
+        return
+    if has:
+        why = "has another Clerk organization already"
+    elif link is not None and link["moved"]:
+        why = "had a Clerk organization, which was given to another tenant"
+    elif link is not None and link["workspace_id"] and (row is None or _is_aside(row, aside)):
+        why = "has a workspace, and is suspended or gone"
+    elif row is not None and row["workspace_id"] and not (link and link["workspace_id"]):
+        why = "has a workspace in the registry, of which no run has learnt yet whose it is"
+    else:
+        return
+    raise Conflict(f"Tenant {asked.slug} {why}. {_IN_THE_REGISTRY}", KeyRefusal.ORGANIZATION_FIXED)
+
+
+def _is_aside(tenant: Row, aside: Collection[str]) -> bool:
+    return registry_status(tenant.get("status")) in aside
 
 
 @anew_if_lost

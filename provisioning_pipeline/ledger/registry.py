@@ -1,8 +1,7 @@
 """The tenant manager's own table. It belongs to the tenant manager: we read what is there, add rows only for adopted
 databases, and write only our own columns and the status of a tenant that became ready."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -36,6 +35,7 @@ from provisioning_pipeline.ledger.registry_table import (
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
+from provisioning_pipeline.model.session import RegisteredTenant
 from provisioning_pipeline.model.tenant import folded_name, is_pending_status
 
 OUR_COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
@@ -156,54 +156,40 @@ class Registry:
 
     async def databases_of(self, organization_id: str) -> list[str]:
         """The database names of the rows that carry this Clerk organization; none where the table cannot say."""
-        if not {"database_name", "clerk_org_id"} <= (await self.readable_columns()).keys():
+        if "database_name" not in await self.readable_columns():
             return []
-        rows = await self.read(
-            sql.SQL(
-                "SELECT database_name::text AS database_name FROM {} "
-                "WHERE clerk_org_id::text = %s AND database_name IS NOT NULL"
-            ).format(self.identifier),
-            [organization_id],
-        )
-        return [row["database_name"] for row in rows]
+        return [row["database_name"] for row in await self._texts(["database_name"], clerk_org_id=organization_id)]
 
     async def named(self, name: str) -> list[Row]:
         """database_name, slug and clerk_org_id of the rows with this slug or database name."""
-        columns = await self.readable_columns()
-        if not set(MUST_HAVE) <= columns.keys():
+        if not set(MUST_HAVE) <= (await self.readable_columns()).keys():
             return []
-        return await self.read(
-            sql.SQL(
-                "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id "
-                "FROM {table} WHERE (slug::text = %s OR database_name::text = %s) AND database_name IS NOT NULL"
-            ).format(
-                organization=sql.SQL("clerk_org_id::text" if "clerk_org_id" in columns else "NULL::text"),
-                table=self.identifier,
-            ),
-            [name, name],
-        )
+        return await self._texts([*MUST_HAVE, "clerk_org_id"], slug=name, database_name=name)
 
-    async def standing(self, organization_id: str, database_name: str | None) -> list[Row]:
-        """database_name, clerk_org_id and status of the rows of this organization and of this database.
-
-        None where the table has no such column.
+    async def standing(self, organization_id: str, database_name: str | None) -> tuple[RegisteredTenant, ...]:
+        """The rows of this organization, and of this database.
 
         Raises:
             Fault: when there is no such table, it is no tenant registry or hides rows: nothing says who is suspended.
         """
-        columns = await self.readable_columns()
-        self._must_be_registry(columns)
-        parts = {
-            name: sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
-            for name in ("clerk_org_id", "status")
+        self._must_be_registry(await self.readable_columns())
+        names = ["database_name", "clerk_org_id", "status"]
+        rows = await self._texts(names, clerk_org_id=organization_id, database_name=database_name)
+        return tuple(RegisteredTenant(**row) for row in rows)
+
+    async def _texts(self, names: Sequence[str], **either: str | None) -> list[Row]:
+        """These columns as texts, None where the table lacks one, of rows with a database and one of these values."""
+        columns = await self.columns()
+        texts = {
+            name: sql.SQL("{}::text").format(sql.Identifier(name) if name in columns else sql.NULL)
+            for name in (*names, *either)
         }
-        return await self.read(
-            sql.SQL(
-                "SELECT database_name::text AS database_name, {clerk} AS clerk_org_id, {status} AS status FROM {table} "
-                "WHERE ({clerk} = %s OR database_name::text = %s) AND database_name IS NOT NULL"
-            ).format(clerk=parts["clerk_org_id"], status=parts["status"], table=self.identifier),
-            [organization_id, database_name],
+        query = sql.SQL("SELECT {} FROM {} WHERE ({}) AND database_name IS NOT NULL").format(
+            sql.SQL(", ").join(sql.SQL("{} AS {}").format(texts[name], sql.Identifier(name)) for name in names),
+            self.identifier,
+            sql.SQL(" OR ").join(sql.SQL("{} = %s").format(texts[name]) for name in either),
         )
+        return await self.read(query, list(either.values()))
 
     @staticmethod
     def stores_workspaces(columns: dict[str, Column]) -> bool:
@@ -388,8 +374,8 @@ class Registry:
         self, database_name: str, changed: Mapping[str, str], assignments: Mapping[str, sql.Composable], status: object
     ) -> None:
         """Change a row, and see that it took the change: a trigger or a rule may drop it without a word."""
-        columns = await self.columns()
-        touched = sql.SQL(", updated_at = pg_catalog.now()") if _may_touch(columns) else sql.SQL("")
+        updated_at = (await self.columns()).get("updated_at")
+        touched = sql.SQL(", updated_at = pg_catalog.now()" if updated_at and updated_at.writable else "")
         taken = [
             sql.SQL("{}::text IS DISTINCT FROM {}").format(sql.Identifier(name), sql.Literal(status))
             if name == "status"
@@ -406,20 +392,8 @@ class Registry:
             sql.SQL(" AND ").join(taken),
         )
         what = ", ".join(f"{name} {value!r}" for name, value in changed.items())
-        with self._refused(what):
-            rows = await self.database.fetch(statement, own_path=True)
-        if not rows or not rows[0]["taken"]:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.REGISTRY_REFUSED,
-                f"{self.table} was given {what} for database {database_name} and keeps what it had: a trigger, a rule "
-                "or a policy of it drops the change. Let our user's changes of these columns through.",
-            )
-
-    @contextmanager
-    def _refused(self, what: str) -> Iterator[None]:
         try:
-            yield
+            rows = await self.database.fetch(statement, own_path=True)
         except REFUSALS as error:
             raise Fault(
                 FaultKind.TENANT,
@@ -427,10 +401,13 @@ class Registry:
                 f"{self.table} does not take {what}: {str(error).splitlines()[0]}. Set "
                 "PROVISIONING_REGISTRY_READY_STATUS to a status that it knows.",
             ) from None
-
-
-def _may_touch(columns: Mapping[str, Column]) -> bool:
-    return "updated_at" in columns and columns["updated_at"].writable
+        if not rows or not rows[0]["taken"]:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.REGISTRY_REFUSED,
+                f"{self.table} was given {what} for database {database_name} and keeps what it had: a trigger, a rule "
+                "or a policy of it drops the change. Let our user's changes of these columns through.",
+            )
 
 
 def _cast(value: str, column: Column) -> sql.Composable:

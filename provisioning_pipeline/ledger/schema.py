@@ -125,15 +125,6 @@ def _must_be_known(found: Sequence[str], where: str) -> None:
     )
 
 
-async def exists(database: Database) -> bool:
-    """Whether there is a ledger, of this version or of an earlier one.
-
-    Raises:
-        OtherLedger: as `revision`.
-    """
-    return await revision(database) is not None
-
-
 async def has_ledger(database: Database) -> bool:
     """Whether the ledger's tables are there.
 

@@ -16,7 +16,7 @@ from provisioning_pipeline.ledger.registration import Databases, adopt, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import open_schemas
 from provisioning_pipeline.ledger.runs import tenants_at_work
-from provisioning_pipeline.ledger.serving import registered_for, tenant_of
+from provisioning_pipeline.ledger.serving import tenant_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
@@ -127,7 +127,7 @@ async def everything(database: Database, table: str = "tenant_registry") -> list
     await tenants_at_work(database, ["b"])
     async with Turns(database).open() as turns:
         await turns.of(["b"])
-    assert [row.status for row in await registered_for(registry, "org_1", "b")] == ["provisioning"]
+    assert [row.status for row in await registry.standing("org_1", "b")] == ["provisioning"]
     assert list((await registry.rows(["acme"]))["admin_email"]) == [None]
     rows = (await registry.rows()).set_index("slug")
     assert rows.loc["beta", "workspace_id"] == workspace
@@ -173,7 +173,7 @@ def test_a_search_path_that_puts_others_before_postgresql_is_not_ours(place: Pla
         assert len(await registry.named("acme")) == 1
         await known_rows(registry)
         await tenant_of(database, "org_1", "user_1")
-        assert await schema.exists(database)
+        assert await schema.revision(database)
         async with Turns(database).open() as turns:
             await turns.see(["b"])
 

@@ -14,29 +14,17 @@ from provisioning_pipeline.model.tenant_database import LastLook
 
 
 class Looks(LedgerTables):
-    """Looks in the ledger's database.
-
-    Args:
-        database: the ledger's.
-    """
+    """The last inspection of each tenant database."""
 
     async def last(self) -> dict[str, LastLook]:
-        """Database name → the last look into it; empty where there is no ledger yet.
-
-        Raises:
-            Fault: when the ledger cannot be reached, or is that of an earlier version.
-        """
+        """Database name → its last inspection; empty where there is no ledger yet."""
         rows = await self.tuples_if_made(
             "SELECT database_name, evidence, looked_at, settled FROM provisioning.tenant_database_look"
         )
         return {name: LastLook(evidence, looked_at, settled) for name, evidence, looked_at, settled in rows}
 
     async def store(self, looks: Mapping[str, LastLook]) -> None:
-        """Keep these looks, by database name, all or none. One that is older than what is there changes nothing.
-
-        Raises:
-            Fault: when the ledger cannot be reached.
-        """
+        """Store these inspections, by database name, all or none. One older than the stored one changes nothing."""
         if not looks:
             return
         await self.database.execute(
@@ -53,11 +41,7 @@ class Looks(LedgerTables):
         )
 
     async def forget(self, names: Collection[str]) -> None:
-        """Forget the looks into databases that are no more; where one is there after all, it is looked into again.
-
-        Raises:
-            Fault: when the ledger cannot be reached.
-        """
+        """Forget the inspections of databases that are no more; one that is there after all is inspected again."""
         if not names:
             return
         await self.database.execute(
@@ -66,10 +50,10 @@ class Looks(LedgerTables):
 
 
 class HandMadeWorkspaces(LedgerTables):
-    """What hand-made workspaces the last looks found, in the registry's database."""
+    """The workspaces inserted by SQL that the last inspections found."""
 
     async def known_at_clerk(self, database_names: Sequence[str] | None = None) -> list[tuple[str, str]]:
-        """(database name, e-mail) of people that Clerk was once seen to know, of these databases or of all."""
+        """(database name, e-mail) of the people that Clerk once knew, of these databases or of all."""
         rows = await self.tuples_if_made(
             """
             SELECT database_name, email FROM provisioning.known_at_clerk
@@ -93,7 +77,7 @@ class HandMadeWorkspaces(LedgerTables):
 
     @anew_if_lost
     async def forget(self, database_names: Collection[str]) -> None:
-        """Forget what was found in databases that are no more, and what was told of them."""
+        """Forget what was found in databases that are no more, and what was reported of them."""
         if not database_names:
             return
         names = sorted(database_names)
@@ -108,9 +92,9 @@ class HandMadeWorkspaces(LedgerTables):
 
     @anew_if_lost
     async def store(self, found: Mapping[str, Sequence[HandMade]]) -> None:
-        """Remember these for each database that was looked into; those that are no longer there are forgotten.
+        """Store these for each database that was inspected; those that are no longer there are forgotten.
 
-        Only those whose id is a UUID: a hand-made id may be anything.
+        Only those whose id is a UUID: an id inserted by SQL may be anything.
         """
         if not found:
             return
@@ -200,19 +184,19 @@ class Removals:
 
 
 class RemovedRows(LedgerTables):
-    """Rows that runs removed or changed by SQL, in the registry's database."""
+    """Rows that runs removed or changed by SQL."""
 
     async def keep(
         self, run_id: str, database_name: str, server: str | None, table_name: str, rows: Sequence[Row]
     ) -> list[int]:
-        """Write rows down before their deletion is committed. The ids are for `settle` or `forget`, in order.
+        """Record rows before their deletion is committed. The ids are for `settle` or `forget`, in order.
 
         Args:
-            rows: whole rows by column name, `id` among them. What JSON does not have is kept as text.
+            rows: whole rows by column name, `id` among them. What JSON does not have is stored as text.
         """
         if not rows:
             return []
-        kept = await self.database.fetch(
+        stored = await self.database.fetch(
             """
             INSERT INTO provisioning.removed_row (run_id, database_name, server, table_name, row_id, row, status)
             SELECT %s, %s, %s, %s, (whole->>'id')::uuid, whole, 'removing'
@@ -221,23 +205,23 @@ class RemovedRows(LedgerTables):
             """,
             [run_id, database_name, server, table_name, [json.dumps(row, default=str) for row in rows]],
         )
-        return [row["id"] for row in kept]
+        return [row["id"] for row in stored]
 
     async def settle(self, ids: Sequence[int]) -> None:
-        """Their deletion was committed."""
+        """Record that their deletion was committed."""
         await self.database.execute(
             "UPDATE provisioning.removed_row SET status = 'removed' WHERE id = ANY(%s) AND status = 'removing'",
             [list(ids)],
         )
 
     async def forget(self, ids: Sequence[int]) -> None:
-        """Their deletion did not take place."""
+        """Record that their deletion did not take place."""
         await self.database.execute(
             "DELETE FROM provisioning.removed_row WHERE id = ANY(%s) AND status = 'removing'", [list(ids)]
         )
 
     async def restored(self, ids: Sequence[int]) -> None:
-        """They are back."""
+        """Record that they are back."""
         await self.database.execute(
             "UPDATE provisioning.removed_row SET status = 'restored' WHERE id = ANY(%s)", [list(ids)]
         )
@@ -278,8 +262,7 @@ class RemovedRows(LedgerTables):
 
     async def is_run(self, run_id: str) -> bool:
         """Whether there was such a run, whatever it did."""
-        rows = await self.fetch_if_made("SELECT 1 FROM provisioning.run WHERE run_id = %s", [run_id])
-        return bool(rows)
+        return bool(await self.fetch_if_made("SELECT 1 FROM provisioning.run WHERE run_id = %s", [run_id]))
 
     async def run_ids(self, beginning: str) -> list[str]:
         """The ids of all runs, whatever they did, that begin so; sorted."""

@@ -5,7 +5,7 @@ task and a broken connection let go at once, without a lease to wait for and wit
 keeps its session to itself through a pooler too, and leaves nothing behind on it.
 
 Any role that may connect to this database can take the same advisory locks. It keeps one tenant, one request or one
-server from its turn with each, delays nothing else, and is named to the operator (`lock_holders`). What all wait
+server from its turn with each, delays nothing else, and is named to the operator. What all wait
 for has a lock of a table of ours instead, which no such role can take (`alone`).
 
 A connection may break while the work goes on. So before each write of that work the lock is asked whether it still
@@ -40,13 +40,6 @@ MAY_WRITE: Final[LiteralString] = """
 _MOST_TOLD: Final = 3
 
 
-async def holder_in_words(database: Database, kind: int, name: str) -> str:
-    """Who holds the advisory lock of these two keys, and what ends it, in sentences; empty: no session seems to."""
-    # the second key is shown without its sign
-    is_it = sql.SQL(ADVISORY + " AND l.objid::bigint = (hashtext(%s)::bigint + 4294967296) %% 4294967296")
-    return await _in_words(database, is_it, [kind, name])
-
-
 @asynccontextmanager
 async def logging_holders_of(database: Database, table: LiteralString) -> AsyncIterator[None]:
     """Log who holds a lock of this table of the ledger, where what is done inside waits in vain for one."""
@@ -61,6 +54,7 @@ async def logging_holders_of(database: Database, table: LiteralString) -> AsyncI
 
 
 async def _in_words(database: Database, is_it: sql.SQL, parameters: Sequence[object]) -> str:
+    """Who holds this lock, and what ends it, in sentences; empty: no session seems to."""
     query = sql.SQL(
         """
         SELECT DISTINCT a.pid, quote_ident(a.usename) AS role, a.application_name AS program,
@@ -112,48 +106,35 @@ vanishes without a word, in a power cut say, lets go within a minute: the server
 
 
 def tenant_lock(database: Database, database_name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
-    """Hold the tenant's lock, waiting for another holder.
+    """Hold the tenant's lock, waiting for another holder. BUSY is the `Fault` of this and of all locks below:
 
-    Raises:
-        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
+    when the lock is still held after `wait_seconds`, and before a write once it was lost.
     """
     busy = f"Another run has been working on this tenant for over {wait_seconds:g} s; the next run looks again."
     return _held(_Lock(database, TENANTS, database_name, busy), wait_seconds)
 
 
 def server_lock(database: Database, server: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
-    """Hold a server's lock while one of its last places is claimed.
-
-    Raises:
-        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
-    """
+    """Hold a server's lock while one of its last places is claimed."""
     busy = f"Another run has been claiming a place on {server} for over {wait_seconds:g} s; the next run looks again."
     return _held(_Lock(database, _SERVERS, server, busy), wait_seconds)
 
 
 def request_lock(database: Database, name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
-    """Hold a request's lock while it is looked for, carried out and kept.
-
-    Raises:
-        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
-    """
+    """Hold a request's lock while it is looked for, carried out and stored."""
     busy = f"The same request has been at work for over {wait_seconds:g} s; send it again."
     return _held(_Lock(database, _REQUESTS, name, busy), wait_seconds)
 
 
 def certification_lock(database: Database, server: str) -> AbstractAsyncContextManager[None]:
-    """Hold the lock of a server's certification, which removes what another one has made.
-
-    Raises:
-        Fault: BUSY at once when another one is under way, or before a write once it was lost.
-    """
+    """Hold the lock of a server's certification, which removes what another one has made. Waits for none."""
     busy = f"A certification of {server} is under way already. Start again when it has ended."
     return _held(_Lock(database, _CERTIFICATIONS, server, busy), 0.0)
 
 
 async def alone(connection: Connection, table: LiteralString, *, wait_seconds: float) -> None:
     """Wait until no other caller of this for the same table of the ledger is inside a transaction, until the end
-    of this one. Reading and writing the table are free for everybody; only who may write to it can take this lock.
+    of this one. Everyone may still read and write the table; only roles that may write to it can take this lock.
 
     Raises:
         LockNotAvailable: when it took longer. What else this transaction waits for has the same limit.
@@ -204,11 +185,7 @@ class _Lock:
         self._asking = asyncio.Lock()
 
     async def take(self, wait_seconds: float) -> None:
-        """Wait for the lock.
-
-        Raises:
-            Fault: BUSY when another session holds it all the time; transient when the database cannot be reached.
-        """
+        """Wait for the lock."""
         until = time.monotonic() + wait_seconds
         while True:
             connection = await self._database.connect_alone()
@@ -232,8 +209,7 @@ class _Lock:
             raise Fault(FaultKind.BUSY, Reason.TENANT_BUSY, await self._told())
 
     async def _try(self, connection: Connection, wait_seconds: float) -> bool:
-        """Take the lock in a transaction that stays open; waits in the server's own queue, where who came first is
-        first."""
+        """Take the lock in a transaction that stays open. The server's own queue is first come, first served."""
         await begin_to_hold(connection)
         if wait_seconds:
             milliseconds = sql.Literal(max(1, int(wait_seconds * 1000)))
@@ -248,7 +224,9 @@ class _Lock:
 
     async def _told(self) -> str:
         """That another session holds the lock, and which; a request's sender is told only that."""
-        holder = await holder_in_words(self._database, self._kind, self._name)
+        # the second key is shown without its sign
+        is_it = sql.SQL(ADVISORY + " AND l.objid::bigint = (hashtext(%s)::bigint + 4294967296) %% 4294967296")
+        holder = await _in_words(self._database, is_it, [self._kind, self._name])
         if self._kind != _REQUESTS:
             return f"{self._busy} {holder}".rstrip()
         if holder:
@@ -256,7 +234,6 @@ class _Lock:
         return self._busy
 
     async def release(self) -> None:
-        """Let go, if it is still held."""
         if self._connection is None:
             return
         with suppress(Error):
@@ -264,11 +241,7 @@ class _Lock:
         await self._connection.close()
 
     async def must_hold(self) -> None:
-        """Make sure before a write that no other session may be writing.
-
-        Raises:
-            Fault: BUSY, from the first time on that the lock was found lost and could not be had back.
-        """
+        """Make sure before a write that no other session may be writing; once lost for good, BUSY every time."""
         async with self._asking:
             if self._lost is None:
                 self._lost = await self._why_lost()

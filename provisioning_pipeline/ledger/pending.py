@@ -1,4 +1,4 @@
-"""Tenants that are to be looked at: why, since when, and whose turn it is."""
+"""Tenants that wait for a review: why, since when, and whose turn it is."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,8 +21,8 @@ CLERK = "clerk"
 """The trigger of a run that Clerk's events ask for."""
 USER_UPDATED = "user.updated"
 MOST_UPDATES_PER_HOUR = 10
-"""So many changes of themselves in an hour of the clock have a member's tenants looked at. Runs on a schedule see the
-rest; without a limit anybody who edits their own profile again and again has runs made for as long as they please."""
+"""So many changes of one member's profile in an hour of the clock ask for a review of the member's tenants. Scheduled
+runs see the rest: without a limit, one member could have run after run launched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,18 @@ class ClerkEvent:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """When a tenant was marked, and the trigger of the run that the mark asks for."""
+    """When a review was requested, and the trigger of the run that is to make it."""
 
     at: datetime
     trigger: str
 
 
 class Marks(LedgerTables):
-    """Marks in the ledger, and Clerk's events that set them.
+    """Pending reviews in the ledger, and Clerk's events that ask for them.
 
-    A mark is the time of the ledger's own database. So is what `clear` compares it with: no two clocks are compared.
+    Each has the time of the ledger's own database, and so has what `clear` compares it with: one clock.
 
     Args:
-        database: the ledger's.
         registry: where tenants name their organization; only `receive` asks it.
     """
 
@@ -70,18 +69,18 @@ class Marks(LedgerTables):
 
     @anew_if_lost
     async def receive(self, event: ClerkEvent) -> tuple[str, ...] | None:
-        """Keep an event and mark the tenants that it concerns, both or neither.
+        """Store an event and ask for a review of the tenants that it concerns, both or neither.
 
         An event about an organization concerns the tenants that the ledger or the registry gives it to; one about a
         user alone concerns the tenants of which that user is a linked member, or a member by Clerk's last event about
-        both. A registry row that the ledger does not know yet gets no mark: it is due for its first look in any case.
-        An event that concerns no tenant is kept too, and so is the change of a user who has changed too often
+        both. For a registry row that the ledger does not know yet nothing is asked: it is due in any case. An event
+        that concerns no tenant is stored too, and so is the change of a user who has changed too often
         (`MOST_UPDATES_PER_HOUR`).
 
-        Returns the database names of the tenants that were marked, sorted; None when this event had arrived before.
+        Returns the database names of these tenants, sorted; None when this event had arrived before.
 
         Raises:
-            Fault: when the ledger cannot be reached, or is missing or too old to be told.
+            Fault: when the ledger cannot be reached, is missing or too old.
         """
         registered: Sequence[str] = []
         if event.organization_id is not None and self.registry is not None:
@@ -105,7 +104,7 @@ class Marks(LedgerTables):
             ) from None
 
     async def marked(self) -> dict[str, Mark]:
-        """Database name → mark, for every tenant that has one; empty where there is no ledger that knows marks."""
+        """Database name → its pending review; empty where the ledger is missing or too old to have them."""
         known = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = %s"
         if not await self.database.fetch(known, ["marked_by"]):
             return {}
@@ -120,7 +119,7 @@ class Marks(LedgerTables):
         return now
 
     async def mark(self, database_name: str, trigger: str) -> None:
-        """Ask for a look at a tenant. A mark that is there already keeps its trigger, and is as young as this one."""
+        """Ask for a review of a tenant. A pending one keeps its trigger and gets the time of this one."""
         await self.database.execute(
             """
             UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()),
@@ -131,12 +130,11 @@ class Marks(LedgerTables):
         )
 
     async def clear(self, names: Sequence[str], before: datetime) -> None:
-        """Take the marks off tenants that were looked at; a mark set after `before` stays.
+        """End the pending reviews of these databases; one requested after `before` stays.
 
         Args:
-            names: database names.
-            before: `now()` as it was before Clerk was read. A mark is younger than the change that it stands for, so
-                whatever an older mark stands for was there to be read.
+            before: `now()` as it was before Clerk was read. A request is younger than the change that it stands for, so
+                the change behind an older request was there to be read.
         """
         if not names:
             return
@@ -155,9 +153,9 @@ class Marks(LedgerTables):
         )
 
     async def catch_up(self, looked_at: datetime) -> None:
-        """Mark tenants that got their row after `looked_at` and of whose organization an event arrived since.
+        """Ask for a review of tenants that got their row after `looked_at`, and their organization an event since.
 
-        Until it has a row a tenant cannot be marked, and the run that gives it one may have read Clerk before.
+        Without a row, no review of a tenant can be pending, and the run that gives it one may have read Clerk before.
         """
         await self.database.execute(
             """
@@ -186,8 +184,10 @@ class Marks(LedgerTables):
         return {(row["organization"], row["person"]): row["at"] for row in rows}
 
     async def forget_events(self, before: datetime) -> int:
-        """Delete the events that arrived before this time, and return how many. Clerk repeats one for about 27 hours:
-        an event that is forgotten sooner would be taken for a new one."""
+        """Delete the events that arrived before this time, and return how many.
+
+        Clerk repeats an event for about 27 hours: if we forgot it sooner, we would take it for a new one.
+        """
         return await self.database.execute("DELETE FROM provisioning.clerk_event WHERE received_at < %s", [before])
 
 
@@ -243,13 +243,13 @@ async def _has_changed_too_often(connection: AsyncConnection[TupleRow], event: C
 
 
 _TURNS: Final = "code_location"
-"""The table whose lock those take who take turns: it has one row that hardly ever changes."""
+"""The table whose lock the sensors take to give turns: it has one row that hardly ever changes."""
 _WAIT_SECONDS = 30.0
 _KEPT_DAYS = 7
 
 
 class OpenTurns:
-    """The turns while no other process takes any; all changes are kept at the end, or none."""
+    """The turns while no other process takes any; all changes are stored at the end, or none."""
 
     def __init__(self, connection: AsyncConnection[TupleRow], now: datetime) -> None:
         self._connection = connection
@@ -305,7 +305,7 @@ class Turns(LedgerTables):
         """Take turns, one sensor after another: two that tick at the same time never take the same tenant.
 
         Raises:
-            Fault: BUSY when another one takes them for more than half a minute.
+            Fault: BUSY when another sensor takes them for more than half a minute.
         """
         async with logging_holders_of(self.database, _TURNS), self.database.transaction() as connection:
             await alone(connection, _TURNS, wait_seconds=_WAIT_SECONDS)
@@ -322,9 +322,9 @@ class Turns(LedgerTables):
         return frozenset(named).union(row["database_name"] for row in rows)
 
     async def end(self, names: Sequence[str]) -> None:
-        """A run has had these tenants as far as their end: whatever is due next is due anew.
+        """A run has finished with these tenants: whatever is due next is due anew.
 
-        A tenant keeps its turn while the mark stands that it had when it was launched: Clerk was not read for it.
+        A tenant keeps its turn while the review is pending that was when it was launched: Clerk was not read for it.
         """
         if not names:
             return

@@ -150,22 +150,22 @@ async def describe(database: Database, identifier: sql.Identifier) -> Table:
 
 async def namesakes(database: Database, name: str) -> list[str]:
     """Every table and view of this name, whatever its schema, each with its schema."""
-    rows = await database.fetch(
+    rows = await database.fetch_tuples(
         """
-        SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'f', 'm') AND n.nspname <> 'provisioning'
           AND n.nspname !~ '^pg_(temp|toast)' ORDER BY 1
         """,
         [name],
     )
-    return [row["name"] for row in rows]
+    return [row[0] for row in rows]
 
 
 async def lookalikes(database: Database) -> list[str]:
     """Every table and view with the columns that make a tenant registry, whatever its name, each with its schema."""
-    rows = await database.fetch(
+    rows = await database.fetch_tuples(
         """
-        SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'f') AND NOT c.relispartition
           AND n.nspname NOT IN ('provisioning', 'information_schema') AND n.nspname !~ '^pg_' AND 2 = (
             SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname IN ('database_name', 'slug')
@@ -173,7 +173,7 @@ async def lookalikes(database: Database) -> list[str]:
         ORDER BY 1
         """
     )
-    return [row["name"] for row in rows]
+    return [row[0] for row in rows]
 
 
 async def open_schemas(database: Database) -> list[str]:

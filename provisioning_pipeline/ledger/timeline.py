@@ -12,7 +12,7 @@ from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
 
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _DETAILS = 3
-"""How many details of a folded row are told."""
+"""How many details of a folded row are shown."""
 
 
 class Timelines(LedgerTables):

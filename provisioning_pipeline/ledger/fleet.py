@@ -19,7 +19,7 @@ class Fleet:
     Args:
         conditions: (type, status, reason) → tenants.
         tenants: state → tenants.
-        marked: tenants that wait for a run to look at them.
+        marked: tenants whose review is pending.
         runs: (trigger, `finished`, `cut` or `open`) → runs that the ledger remembers.
         last_whole_run: when the last run over all tenants ended, in seconds since 1970; None: there was none.
         clerk_calls_last_run: of the last finished run; None as above.
@@ -56,7 +56,7 @@ async def fleet(database: Database) -> Fleet:
         SELECT trigger, count(*) AS found,
                CASE WHEN finished_at IS NOT NULL THEN 'finished' WHEN ended_as = 'cut' THEN 'cut' ELSE 'open' END state
         FROM provisioning.run
-        -- a sign-in or a verification has a row to say who was behind something, and looks at no fleet
+        -- a sign-in or a verification has a row to say who was behind something, and is about no fleet
         WHERE finished_at IS NOT NULL OR record IS NOT NULL
         GROUP BY 1, 3 ORDER BY 1, 3
         """
@@ -132,10 +132,10 @@ async def unsynced(database: Database) -> list[Row]:
 
 
 async def known_and_due(database: Database) -> tuple[set[str], dict[str, int]]:
-    """The databases that have a row, and of those the ones that want a look now with the tries they have had.
+    """The databases that have a row, and of those the ones that are due now with the tries they have had.
 
-    They want one when missing at the last look, or unwell for long enough. JSON, since a sensor asks this often
-    and ten thousand rows cost more than the query.
+    A tenant is due when its database was missing the last time, or when it has waited for long enough. JSON, since a
+    sensor asks this often and ten thousand rows cost more than the query.
     """
     # after an upgrade the ledger is migrated by the run that this launches
     if await revision(database) is None:

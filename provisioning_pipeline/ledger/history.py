@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
@@ -37,10 +37,10 @@ class Run:
 
 
 class History(LedgerTables):
-    """Runs, in the registry's database."""
+    """Runs, with what they found and did."""
 
     async def begin_run(self, run_id: str, trigger: str, kind: RunKind = RunKind.RECONCILIATION) -> None:
-        """Remember that a run began. Beginning twice is beginning once, and one that goes on was not cut."""
+        """Store that a run began. Beginning twice is beginning once, and one that goes on was not cut."""
         await self.database.execute(
             """
             INSERT INTO provisioning.run AS r (run_id, trigger, kind) VALUES (%s, %s, %s)
@@ -66,23 +66,19 @@ class History(LedgerTables):
         await self.database.execute("DELETE FROM provisioning.run WHERE run_id = %s AND finished_at IS NULL", [run_id])
 
     async def before(self, database_names: Sequence[str]) -> dict[str, Before]:
-        """What is known of these tenants; those that no run ever looked at are not among them."""
-        rows = await self.database.fetch(
+        """What is known of these tenants; without those that no run ever observed."""
+        rows = await self.database.fetch_tuples(
             """
-            SELECT l.database_name, l.ready,
-                   COALESCE(array_agg(c.type) FILTER (WHERE c.status = 'True'), '{}') AS held
+            SELECT l.database_name, l.ready, COALESCE(array_agg(c.type) FILTER (WHERE c.status = 'True'), '{}')
             FROM provisioning.tenant_link l
-            -- one that was asked for and never looked at has no condition yet, and is new
+            -- a tenant that was asked for and never observed has no condition yet, and is new
             JOIN provisioning.condition c ON c.database_name = l.database_name
             WHERE l.database_name = ANY(%s)
             GROUP BY l.database_name
             """,
             [list(database_names)],
         )
-        return {
-            row["database_name"]: Before(row["ready"], frozenset(ConditionType.named(type_) for type_ in row["held"]))
-            for row in rows
-        }
+        return {name: Before(ready, frozenset(map(ConditionType.named, held))) for name, ready, held in rows}
 
     @anew_if_lost
     async def store_plan(self, run_id: str, drift: Sequence[Drift], record: RunRecord) -> None:
@@ -125,26 +121,19 @@ class History(LedgerTables):
 
     @anew_if_lost
     async def add_drift(self, found: Drift, run_id: str) -> None:
-        """Remember one difference that was seen outside of a run, and mark its tenant; once an hour.
+        """Store one difference that was seen outside of a run, and ask for a review of its tenant; once an hour.
 
-        `run_id` stands for where it was seen.
+        `run_id` says where it was seen.
         """
         async with self.database.transaction() as connection:
             cursor = await connection.execute(
                 """
                 INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail)
-                SELECT %(run)s, %(name)s, %(cause)s, %(source)s, %(who)s, %(detail)s WHERE NOT EXISTS (
-                    SELECT 1 FROM provisioning.drift WHERE database_name = %(name)s AND run_id = %(run)s
+                SELECT %(run)s, %(database_name)s, %(cause)s, %(source)s, %(who)s, %(detail)s WHERE NOT EXISTS (
+                    SELECT 1 FROM provisioning.drift WHERE database_name = %(database_name)s AND run_id = %(run)s
                     AND at > now() - interval '1 hour')
                 """,
-                {
-                    "run": run_id,
-                    "name": found.database_name,
-                    "cause": found.cause,
-                    "source": found.source,
-                    "who": found.who,
-                    "detail": found.detail,
-                },
+                {"run": run_id, **asdict(found)},
             )
             if cursor.rowcount:
                 await connection.execute(
@@ -181,7 +170,7 @@ class History(LedgerTables):
         return [_drift(*row) for row in rows]
 
     async def record_of(self, run_id: str) -> RunRecord:
-        """What is kept of a run; one that never planned has nothing but defaults."""
+        """The record of a run; of one that never planned, nothing but defaults."""
         rows = await self.database.fetch("SELECT record FROM provisioning.run WHERE run_id = %s", [run_id])
         return record_from(rows[0]["record"] if rows else None)
 
@@ -211,16 +200,16 @@ class History(LedgerTables):
 
     async def inhabited_servers(self) -> list[str]:
         """The servers on which a tenant of ours has its workspace."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             "SELECT DISTINCT server FROM provisioning.tenant_link WHERE workspace_id IS NOT NULL AND server IS NOT NULL"
         )
-        return [row["server"] for row in rows]
+        return [server for (server,) in rows]
 
     async def members_besides_admin(self, database_names: Sequence[str]) -> dict[str, int]:
-        """Database name → people of ours in its workspace besides the admin; those without any are left out."""
-        rows = await self.database.fetch(
+        """Database name → members of ours in its workspace besides the admin; tenants without any are left out."""
+        rows = await self.database.fetch_tuples(
             """
-            SELECT l.database_name, count(DISTINCT m.twenty_user_id) AS people
+            SELECT l.database_name, count(DISTINCT m.twenty_user_id)
             FROM provisioning.tenant_link l
             JOIN (
                 SELECT database_name, twenty_user_id FROM provisioning.member_link
@@ -231,7 +220,7 @@ class History(LedgerTables):
             """,
             [list(database_names)],
         )
-        return {row["database_name"]: int(row["people"]) for row in rows}
+        return dict(rows)
 
     async def store_outcomes(self, outcomes: Sequence[tuple[str, Outcome]]) -> None:
         """Store these, each with the run that it is of; the later state of an outcome takes the earlier one's place."""
@@ -370,7 +359,7 @@ class Journal:
         self._current: asyncio.Task[None] | None = None
 
     def note(self, run_id: str, *outcomes: Outcome) -> None:
-        """Have these written as soon as the ledger takes them. Nothing is awaited, so no cancellation comes between."""
+        """Have these written as soon as the ledger takes them. We await nothing, so no cancellation comes between."""
         for outcome in outcomes:
             self._noted[outcome.key] = (run_id, outcome)
         if outcomes:
@@ -402,7 +391,7 @@ class Journal:
         if self._next is None:
             # in a context of its own: a guard of who noted first is no guard of what others did
             self._next = asyncio.get_running_loop().create_task(self._write(), context=Context())
-            # who waits is told; where nobody does, it stays noted
+            # a caller that waits gets the error; without one, the outcomes stay noted
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _write(self) -> None:

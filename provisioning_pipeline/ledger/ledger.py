@@ -1,4 +1,4 @@
-"""Reads and writes of the ledger. Every method is one short transaction; none decides anything."""
+"""Tenants in the ledger: links, intents, conditions. Every method is one short transaction; none decides anything."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,8 +59,6 @@ class Ledger(LedgerTables):
         super().__init__(database)
         self._asked = asked
 
-    # --- links --------------------------------------------------------------------------------------------------
-
     async def links(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Links, all or by slug or database name; columns of `LINKS`, empty when there is no ledger yet."""
         rows = await self.fetch_if_made(
@@ -85,7 +83,7 @@ class Ledger(LedgerTables):
         return frame(LINKS, rows)
 
     async def ensure_links(self, tenants: Iterable[Tenant], *, run_id: str | None = None) -> None:
-        """Make sure that every tenant has a row; a new one remembers which run saw it first."""
+        """Make sure that every tenant has a row; a new one says which run saw it first."""
         rows = [(tenant.database_name, tenant.slug) for tenant in tenants]
         if not rows:
             return
@@ -120,7 +118,7 @@ class Ledger(LedgerTables):
         return dict(rows)
 
     async def store_admin(self, database_name: str, user_id: str, email: str) -> None:
-        """Remember who the admin is."""
+        """Store who the admin is."""
         await self.database.execute(
             """
             UPDATE provisioning.tenant_link SET admin_user_id = %s, admin_email = %s, updated_at = now()
@@ -128,8 +126,6 @@ class Ledger(LedgerTables):
             """,
             [user_id, email, database_name, user_id, email],
         )
-
-    # --- intents ------------------------------------------------------------------------------------------------
 
     async def open_intent(self, database_name: str) -> Intent | None:
         """The creation that was begun for this tenant and never settled."""
@@ -146,7 +142,7 @@ class Ledger(LedgerTables):
     async def begin_intent(
         self, database_name: str, server: str, subdomain: str, run_id: str, *, begun_at: datetime
     ) -> Intent | None:
-        """Say what is about to be created. None when another tenant already claims that subdomain there.
+        """Store what is about to be created. None when another tenant already claims that subdomain there.
 
         `begun_at` is the time of the server's own database, which the workspace's row will carry too. The subdomain is
         claimed in the same transaction, so two tenants never aim at the same one.
@@ -192,7 +188,7 @@ class Ledger(LedgerTables):
     ) -> None:
         """Link a workspace that is known to be the tenant's.
 
-        With it comes what is known of its people where the tenant had another name, `renamed_from`, before.
+        Where the tenant had another name before, `renamed_from`, what is known of its people comes along.
 
         Raises:
             Fault: when it is already another tenant's.
@@ -214,10 +210,10 @@ class Ledger(LedgerTables):
 
     @anew_if_lost
     async def follow_addresses(self, moved: Mapping[str, tuple[str, str]]) -> list[str]:
-        """Remember where these tenants' workspaces are reached now: database name → (subdomain, URL); who was written.
+        """Store where these tenants' workspaces are reached now: database name → (subdomain, URL); which were stored.
 
-        Names may have gone round among them. Whose new subdomain another row still claims stays as it is; a later run
-        finds that claim settled.
+        They may have swapped subdomains. A tenant whose new subdomain another row still claims stays as it is; a later
+        run finds that claim settled.
         """
         if not moved:
             return []
@@ -247,7 +243,7 @@ class Ledger(LedgerTables):
 
     @anew_if_lost
     async def drop_intent(self, intent: Intent, database_name: str, why: str, *, run_id: str) -> None:
-        """Settle an intent that made nothing, and let go of its subdomain. `run_id` is the run that found it out."""
+        """Settle an intent that made nothing, and free its subdomain. `run_id` is the run that found it out."""
         async with self.database.transaction() as connection:
             await connection.execute(_SETTLE, [why, intent.id])
             await connection.execute(_CREATION_MADE_NOTHING, {"name": database_name, "run": run_id})
@@ -270,11 +266,11 @@ class Ledger(LedgerTables):
         run_id: str,
         left_behind: bool = False,
     ) -> None:
-        """Settle an intent: this is the workspace that it made. So what runs before recorded of it is settled, too.
+        """Settle an intent: this is the workspace that it made. What earlier runs recorded of it is settled, too.
 
         Args:
             run_id: the run that found it out.
-            left_behind: an earlier call made it, whose answer nobody read.
+            left_behind: an earlier call made it, whose answer no run read.
 
         Raises:
             Fault: when the workspace is already another tenant's.
@@ -294,8 +290,6 @@ class Ledger(LedgerTables):
         except errors.UniqueViolation:
             raise _another_tenants(workspace_id) from None
 
-    # --- conditions ---------------------------------------------------------------------------------------------
-
     @anew_if_lost
     async def store_conditions(
         self,
@@ -309,9 +303,8 @@ class Ledger(LedgerTables):
     ) -> dict[str, Condition]:
         """Merge these conditions into the tenants' rows and derive Ready; `since` moves only when a status does.
 
-        With `tried`, a tenant that is not ready has had its try: it is looked at again after a wait that doubles
-        from `first_wait` to `most_wait` seconds; of those in `again`, after these seconds. Returns each tenant's Ready
-        condition.
+        With `tried`, a tenant that is not ready has had its try: the next one comes after a wait that doubles from
+        `first_wait` to `most_wait` seconds; for those in `again`, after these seconds. Returns each tenant's Ready.
         """
         names = list(found)
         ready: dict[str, Condition] = {}
@@ -374,9 +367,9 @@ class Ledger(LedgerTables):
         return [StoredCondition(name, _condition(*told), since, run_id) for name, *told, since, run_id in rows]
 
     async def tenant_rows(self, only: str | None = None) -> list[Row]:
-        """Every tenant for people, or those of this slug or database name: link, reason, message and since of Ready.
+        """Tenants, all or by slug or database name: link; reason, message and since of Ready; when it is tried again;
 
-        And when it is tried again, and what is to be looked at in its own database, where TenantDatabase is not true.
+        and what to look at in its own database, where TenantDatabase is not true.
         """
         return await self.fetch_if_made(
             f"""
@@ -408,8 +401,7 @@ def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
 
 
 def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> bool:
-    """Whether it belongs into a tenant's timeline: another status or reason; for a new tenant only what does not hold,
-    and Ready."""
+    """Whether it belongs in the timeline: a new status or reason; for a new tenant what does not hold, and Ready."""
     before = known.get(condition.type)
     if before is None:
         return condition.status is not Status.TRUE or condition.type is ConditionType.READY
@@ -451,7 +443,7 @@ _LINK = """
 
 _SETTLE = "UPDATE provisioning.intent SET settled_at = now(), settled_as = %s WHERE id = %s"
 
-# of a call whose answer nobody read, a later run knows by the workspace that stands or does not
+# of a call whose answer no run read, a later run knows by the workspace that stands or does not
 _CUT_CREATIONS: LiteralString = """
     FROM provisioning.outcome
     WHERE database_name = %(name)s AND change = 'create workspace' AND status IN ('begun', 'cut') AND run_id <> %(run)s

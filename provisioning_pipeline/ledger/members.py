@@ -1,4 +1,4 @@
-"""The ledger's rows about people: which Clerk user is which Twenty account, and member of which tenant."""
+"""The ledger's rows about people: who is member of which tenant, who made their accounts, and what logins proved."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -26,7 +26,7 @@ class MemberLink:
 
 @dataclass(frozen=True, slots=True)
 class MemberIntent:
-    """A Clerk member who is about to get into a workspace. `twenty_user_id` is None: the account with this e-mail."""
+    """A Clerk member whom we are about to let in. `twenty_user_id` None means the account with this e-mail."""
 
     clerk_user_id: str
     twenty_user_id: str | None
@@ -34,7 +34,7 @@ class MemberIntent:
 
 
 class Members(LedgerTables):
-    """User links, member links, member intents and members taken over, in the registry's database."""
+    """User links, member links, member intents and members taken over."""
 
     async def member_links(self, database_names: Sequence[str] | None = None) -> pd.DataFrame:
         """Member links, all or those of some tenants; columns of `MEMBER_LINKS`."""
@@ -62,7 +62,7 @@ class Members(LedgerTables):
         return frame(MEMBER_INTENTS, rows)
 
     async def begin(self, database_name: str, intents: Sequence[MemberIntent], run_id: str) -> None:
-        """Write down who is about to be let in, before anything lets them in. Linking them settles it."""
+        """Store who is about to be let in, before anything lets them in. Linking them settles it."""
         if not intents:
             return
         await self.database.execute(
@@ -78,7 +78,7 @@ class Members(LedgerTables):
         )
 
     async def give_up(self, people: Sequence[tuple[str, str]]) -> None:
-        """These (database name, Clerk user) did not get in after all."""
+        """Record that these (database name, Clerk user) did not get in after all."""
         if not people:
             return
         await self.database.execute(
@@ -99,17 +99,14 @@ class Members(LedgerTables):
             WHERE %(clerk)s::text[] IS NULL OR clerk_user_id = ANY(%(clerk)s)
                OR twenty_user_id = ANY(%(twenty)s::uuid[])
             """,
-            {
-                "clerk": None if clerk_user_ids is None else list(clerk_user_ids),
-                "twenty": list(twenty_user_ids),
-            },
+            {"clerk": None if clerk_user_ids is None else list(clerk_user_ids), "twenty": list(twenty_user_ids)},
         )
         return frame(USER_LINKS, rows)
 
     async def of_tenant(self, database_name: str) -> list[Row]:
         """The members of one tenant, each once: clerk_user_id, twenty_user_id, email.
 
-        Those taken over from a hand-made workspace are among them, without a clerk_user_id unless they are linked.
+        Members taken over from a workspace inserted by SQL have a clerk_user_id only if they are linked.
         """
         return await self.database.fetch(
             """
@@ -125,9 +122,9 @@ class Members(LedgerTables):
         )
 
     async def taken_over(self, database_names: Sequence[str] | None = None, *, also_left: bool = False) -> list[Row]:
-        """Who came from a hand-made workspace, in these tenants or in all: database_name, twenty_user_id, email, left.
+        """Who came from a workspace inserted by SQL: database_name, twenty_user_id, email, left; also former members
 
-        With `also_left` those who are members no more are among them.
+        with `also_left`.
         """
         return await self.fetch_if_made(
             """
@@ -140,7 +137,7 @@ class Members(LedgerTables):
         )
 
     async def mark_left(self, people: Sequence[tuple[str, str]]) -> None:
-        """These (database name, Twenty user id) came from hand-made workspaces and are members no more."""
+        """Record that these (database name, Twenty user id), who were taken over, are no longer members."""
         if not people:
             return
         await self.database.execute(
@@ -153,7 +150,7 @@ class Members(LedgerTables):
         )
 
     async def store_taken_over(self, database_name: str, twenty_user_id: str, email: str, run_id: str) -> None:
-        """Remember a person who came from the tenant's hand-made workspace; twice is once, with the last e-mail."""
+        """Store a person who came from the tenant's workspace inserted by SQL; twice is once, with the last e-mail."""
         await self.database.execute(
             """
             INSERT INTO provisioning.taken_over_member AS known (database_name, twenty_user_id, email, run_id)
@@ -166,7 +163,7 @@ class Members(LedgerTables):
 
     @anew_if_lost
     async def store(self, server: str, database_name: str, links: Sequence[MemberLink], run_id: str) -> None:
-        """Remember who these members are, in one transaction. An account that was another member's is theirs now.
+        """Store who these members are, in one transaction. An account that was another member's is theirs now.
 
         Deciding has made sure that no other active person claims one of these accounts.
         """
@@ -271,7 +268,7 @@ class Members(LedgerTables):
         return {(name, email) for name, email in rows}
 
     async def was_demoted(self, by: Change, database_name: str, email: str) -> bool:
-        """Whether a run that we still remember took this person's role `by` this in the tenant's workspace."""
+        """Whether a run in the ledger took this person's role `by` this change in the tenant's workspace."""
         rows = await self.database.fetch(
             """
             SELECT 1 FROM provisioning.outcome
@@ -283,38 +280,35 @@ class Members(LedgerTables):
 
     async def account_of(self, server: str, clerk_user_id: str) -> str | None:
         """The Twenty account that a Clerk user is linked to on this server."""
-        rows = await self.database.fetch(
-            """
-            SELECT twenty_user_id::text AS account FROM provisioning.user_link
-            WHERE server = %s AND clerk_user_id = %s
-            """,
+        rows = await self.database.fetch_tuples(
+            "SELECT twenty_user_id::text FROM provisioning.user_link WHERE server = %s AND clerk_user_id = %s",
             [server, clerk_user_id],
         )
-        return rows[0]["account"] if rows else None
+        return rows[0][0] if rows else None
 
     async def set_invite_link_opened(self, database_name: str, *, opened: bool) -> None:
-        """Write down that the public invite link is open because of us, before it is; or that it no longer is."""
+        """Record that the public invite link is open because of us, before it is; or that it no longer is."""
         await self.database.execute(
             "UPDATE provisioning.tenant_link SET invite_link_opened = %s WHERE database_name = %s",
             [opened, database_name],
         )
 
     async def lend_default_role(self, database_name: str, own: str) -> str:
-        """Write down the workspace's own default role before another takes its place; the one that is to come back.
+        """Record the workspace's own default role before another takes its place; the one that is to come back.
 
-        After a crash that is the one written down then, not the one that was lent.
+        After a crash that is the one recorded then, not the one that was lent.
         """
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             """
             UPDATE provisioning.tenant_link SET default_role_before = COALESCE(default_role_before, %s)
-            WHERE database_name = %s RETURNING default_role_before::text AS own
+            WHERE database_name = %s RETURNING default_role_before::text
             """,
             [own, database_name],
         )
-        return str(rows[0]["own"])
+        return str(rows[0][0])
 
     async def default_role_is_back(self, database_name: str) -> None:
-        """The workspace has its own default role again."""
+        """Record that the workspace has its own default role again."""
         await self.database.execute(
             "UPDATE provisioning.tenant_link SET default_role_before = NULL WHERE database_name = %s", [database_name]
         )
@@ -333,7 +327,7 @@ class Vouched:
 
 
 class Accounts(LedgerTables):
-    """Origins and vouches, in the registry's database."""
+    """Who made accounts at Twenty, and which of them an operator vouched for."""
 
     async def origins(self, server: str, user_ids: Sequence[str]) -> dict[str, Origin]:
         """Twenty user id → what we know of who made the account, for those of these accounts that we know."""
@@ -356,11 +350,7 @@ class Accounts(LedgerTables):
         return [(server, user) for server, user in rows]
 
     async def members_of_others_accounts(self, tenant: str | None = None) -> list[Row]:
-        """Members of one tenant (slug or database name), or of all, whose account is not, or was not always, ours.
-
-        slug, database_name, server, clerk_user_id, twenty_user_id, first_name, last_name; of the account's origin
-        origin_email, ours, made_for.
-        """
+        """Members of one tenant (slug or database name), or of all, whose account is not, or was not always, ours."""
         return await self.fetch_if_made(
             """
             SELECT l.slug, l.database_name, l.server, m.clerk_user_id, m.twenty_user_id::text AS twenty_user_id,
@@ -376,7 +366,7 @@ class Accounts(LedgerTables):
         )
 
     async def store(self, server: str, found: Sequence[tuple[str, Origin]], run_id: str) -> None:
-        """Remember who made these accounts. One that we made stays ours: its owner may have changed the password."""
+        """Store who made these accounts. One that we made stays ours: its owner may have changed the password."""
         if not found:
             return
         await self.database.execute(
@@ -392,24 +382,21 @@ class Accounts(LedgerTables):
             [server, run_id, *columns([(user, *astuple(origin)) for user, origin in sorted(dict(found).items())])],
         )
 
-    # --- what an operator says ----------------------------------------------------------------------------------
-
     async def vouched(self, server: str | None = None, user_ids: Sequence[str] | None = None) -> list[Vouched]:
         """The accounts for which an operator vouched: all, or those of these on one server; oldest first."""
-        ids = None if user_ids is None else list(user_ids)
-        rows = await self.fetch_if_made(
+        rows = await self.tuples_if_made(
             """
-            SELECT server, twenty_user_id::text AS twenty_user_id, email, vouched_by, why, vouched_at
-            FROM provisioning.vouched_account
-            WHERE (%s::text IS NULL OR server = %s) AND (%s::uuid[] IS NULL OR twenty_user_id = ANY(%s::uuid[]))
+            SELECT server, twenty_user_id::text, email, vouched_by, why, vouched_at FROM provisioning.vouched_account
+            WHERE (%(server)s::text IS NULL OR server = %(server)s)
+              AND (%(ids)s::uuid[] IS NULL OR twenty_user_id = ANY(%(ids)s::uuid[]))
             ORDER BY vouched_at, server, twenty_user_id
             """,
-            [server, server, ids, ids],
+            {"server": server, "ids": None if user_ids is None else list(user_ids)},
         )
-        return [Vouched(**row) for row in rows]
+        return [Vouched(*row) for row in rows]
 
     async def vouch(self, server: str, twenty_user_id: str, email: str, *, by: str, why: str) -> None:
-        """Take an operator's word for it that this account is the person's with that address; the last word counts."""
+        """Store that an operator says this account is the person's with that address; the last word counts."""
         await self.database.execute(
             """
             INSERT INTO provisioning.vouched_account (server, twenty_user_id, email, vouched_by, why)
@@ -422,14 +409,14 @@ class Accounts(LedgerTables):
 
     async def take_back(self, email: str, server: str | None = None) -> list[Vouched]:
         """Forget what was vouched for this address, on one server or on all; what was forgotten."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             """
             DELETE FROM provisioning.vouched_account WHERE email = %s AND (%s::text IS NULL OR server = %s)
-            RETURNING server, twenty_user_id::text AS twenty_user_id, email, vouched_by, why, vouched_at
+            RETURNING server, twenty_user_id::text, email, vouched_by, why, vouched_at
             """,
             [email, server, server],
         )
-        return [Vouched(**row) for row in rows]
+        return [Vouched(*row) for row in rows]
 
 
 COMPLETED = "COMPLETED"
@@ -441,8 +428,6 @@ class Proof:
     """What one member's last real login saw.
 
     Args:
-        database_name: the tenant.
-        twenty_user_id, email: who logged in.
         status: the onboarding status that was read in the right workspace, else the `Reason` why it was not.
         proved_at: when, by the clock of the ledger's database; None as long as it is not stored.
     """
@@ -455,15 +440,15 @@ class Proof:
 
     @property
     def completed(self) -> bool:
-        """Whether that person comes in and sees no wizard."""
+        """That person comes in and sees no wizard."""
         return self.status == COMPLETED
 
 
 class Proofs(LedgerTables):
-    """Proofs of logins, in the registry's database."""
+    """Proofs of logins."""
 
     async def store(self, proofs: Sequence[Proof], run_id: str) -> list[Proof]:
-        """Remember these in place of earlier ones of the same members; the same proofs with their time, in order.
+        """Store these in place of earlier ones of the same members; the same proofs with their time, in order.
 
         A proof without a time is of now. Each member once.
         """
@@ -498,7 +483,7 @@ class Proofs(LedgerTables):
         return [Proof(*row) for row in rows]
 
     async def forget_strangers(self, database_names: Sequence[str] | None = None) -> int:
-        """Forget the proofs of people who are neither admin nor members of ours any more; how many those were."""
+        """Forget the proofs of people who are no longer admin or members; how many those were."""
         return await self.database.execute(
             """
             DELETE FROM provisioning.login_proof p

@@ -16,7 +16,7 @@ from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.people import Claim
 
 _ONE_AT_A_TIME: Final = "alembic_version"
-"""The table whose lock those take who give an organization: it has one row that only migrations change."""
+"""The table whose lock we take to give an organization: it has one row that only migrations change."""
 _LOCK_SECONDS = 20.0
 
 
@@ -38,10 +38,9 @@ async def claims(registry: Registry, organizations: Sequence[str] | None = None)
 async def alone_with_organizations(
     registry: Registry, *, own_path: bool, wait_seconds: float
 ) -> AsyncIterator[AsyncConnection[TupleRow]]:
-    """A transaction in which no other key or run gives an organization to a tenant.
+    """A transaction in which no other key or run gives an organization to a tenant; `own_path` as for `Database`.
 
-    A policy of a table below a view, which would hide a rival's row, is an error in it. `own_path` as in
-    `Database.transaction`.
+    A policy of a table below a view, which would hide a rival's row, is an error in it.
 
     Raises:
         Fault: BUSY when others are inside for too long.
@@ -91,10 +90,10 @@ def _query(registry: Registry, columns: Mapping[str, Column]) -> sql.Composed:
 async def store_organizations(
     registry: Registry, found: Mapping[str, str], *, stands: Callable[[Claim], bool]
 ) -> frozenset[str]:
-    """Remember the organization of these tenants: database name → organization. Those that could not have theirs.
+    """Store the organization of these tenants: database name → organization. Those that could not have theirs.
 
-    A run has read for minutes, and a key may have registered a tenant meanwhile: what other tenants have is looked at
-    once more, in the transaction that gives it. Only from a tenant whose claim does not stand any more is it taken.
+    A run has read for minutes, and a key may have registered a tenant meanwhile: the transaction that gives an
+    organization reads once more what other tenants have. It takes one only from a tenant whose claim no longer stands.
 
     Args:
         stands: whether another tenant still has an organization by this claim.
@@ -163,7 +162,7 @@ async def store_organizations(
 
 
 async def _note_named(registry: Registry, columns: Mapping[str, Column], found: Mapping[str, str]) -> None:
-    """Remember of these tenants that the registry names what they are linked to: to take that out means something."""
+    """Store of these tenants that the registry names what they are linked to: taking that out means something."""
     if not {*MUST_HAVE, "clerk_org_id"} <= columns.keys():
         return
     await registry.database.execute(
@@ -181,7 +180,7 @@ async def _note_named(registry: Registry, columns: Mapping[str, Column], found: 
 
 @dataclass(frozen=True, slots=True)
 class KnownRows:
-    """The rows that the registry had when a run last looked, and what is left of them.
+    """The rows that the registry had in the last run, and what is left of them.
 
     Args:
         known: how many tenants had one.
@@ -221,7 +220,7 @@ async def known_rows(registry: Registry) -> KnownRows:
 
 
 async def store_registered(database: Database, *, seen: Sequence[str], gone: Sequence[str]) -> None:
-    """Remember that these tenants have a registry row, and of those that theirs was taken away."""
+    """Store that the tenants in `seen` have a registry row, and that those in `gone` lost theirs."""
     if not seen and not gone:
         return
     await database.execute(

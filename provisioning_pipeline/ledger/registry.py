@@ -48,12 +48,7 @@ _LOCK_WAIT = "3s"
 
 
 class Registry:
-    """The registry table in its database.
-
-    Args:
-        database: where it is.
-        table: its name, with or without a schema.
-    """
+    """The registry table. `table` is its name, with or without a schema."""
 
     def __init__(self, database: Database, table: str) -> None:
         self.database = database
@@ -216,7 +211,7 @@ class Registry:
         """Create the table where there is none, in the shape that the tenant manager uses.
 
         Raises:
-            Fault: when it may not be made, or there is a registry already, as `must_be_makeable` says.
+            Fault: when our user may not make it, or as `must_be_makeable` says.
         """
         if await self.columns():
             return
@@ -265,7 +260,7 @@ class Registry:
             return
         try:
             async with self.database.transaction(own_path=True) as connection:
-                # everybody else's questions would queue behind ours: a restore of the tenant manager's goes first
+                # all other statements would queue behind ours: a restore by the tenant manager goes first
                 await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_WAIT)))
                 await connection.execute(
                     sql.SQL("ALTER TABLE {} {}").format(
@@ -290,9 +285,9 @@ class Registry:
         return spelled(wanted, self._statuses, like)
 
     async def store_asked_admins(self, asked: Mapping[str, str]) -> None:
-        """Write the admin that the tenant manager named over HTTP beside the rows: database name → e-mail.
+        """Write the admins that the tenant manager named over HTTP to the rows, so that they outlive the ledger.
 
-        So that it outlives the ledger. A table without that column is left alone.
+        `asked`: database name → e-mail. A table without that column is left alone.
         """
         column = (await self.columns()).get(ASKED_ADMIN_COLUMN)
         if not asked or column is None or not column.writable:

@@ -149,7 +149,7 @@ async def describe(database: Database, identifier: sql.Identifier) -> Table:
 
 
 async def namesakes(database: Database, name: str) -> list[str]:
-    """Every table and view of this name, whatever its schema, each with its schema."""
+    """Every table and view of this name, each with its schema."""
     rows = await database.fetch_tuples(
         """
         SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -162,7 +162,7 @@ async def namesakes(database: Database, name: str) -> list[str]:
 
 
 async def lookalikes(database: Database) -> list[str]:
-    """Every table and view with the columns that make a tenant registry, whatever its name, each with its schema."""
+    """Every table and view with the columns that make a tenant registry, each with its schema."""
     rows = await database.fetch_tuples(
         """
         SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -230,7 +230,7 @@ _RESOLVE = """
     SELECT pg_catalog.to_regclass(%s)::oid AS oid,
            pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)
 """
-"""By our role's own search path, as the setting is meant; what follows in that transaction has the fixed one."""
+"""By our role's own search path, as the setting is meant; the rest of that transaction has the fixed one."""
 _DESCRIBE = """
     SELECT n.nspname AS schema, c.relname AS relation, c.oid::regclass::text AS name, c.relkind::text AS kind,
            current_user AS role, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
@@ -275,7 +275,7 @@ _RIVALS = " OR r.clerk_org_id::text = ANY(ARRAY(SELECT o.clerk_org_id::text FROM
 _EXACT = frozenset({"uuid", "text", "integer", "bigint"})
 """Types whose comparison is PostgreSQL's own, so that nothing planted fits better."""
 LONGEST = 4000
-"""Characters of a value that are read: whatever is longer is cut, and is no name, address or id of anything."""
+"""Characters of a value that we read: longer ones are cut, and are no name, address or id of anything."""
 MOST_ROWS = 200_000
 """A registry with more rows is none."""
 

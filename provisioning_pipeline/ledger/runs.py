@@ -39,8 +39,8 @@ async def holding_run_lock(database: Database, run_id: str) -> AsyncIterator[Non
 async def hold_run_lock(database: Database, run_id: str, tried: asyncio.Event | None = None) -> None:
     """Hold the lock of a run until cancelled, and take it again whenever its connection is lost.
 
-    It is shared: each process of the run holds it. While the ledger is away no process holds it, and the run goes on.
-    `tried` is set once it is held, or could not be taken at once.
+    Each process of the run holds it. While the ledger is away no process holds it, and the run goes on. `tried` is set
+    once it is held, or could not be taken at once.
     """
     tried = tried or asyncio.Event()
     while True:
@@ -87,7 +87,7 @@ GONE = "Its process is gone: it was killed, or its machine restarted."
 
 
 class CutRuns(LedgerTables):
-    """Runs without an end of their own, in the registry's database."""
+    """Runs without an end of their own."""
 
     async def gone(self, *, but: Collection[str] = ()) -> list[str]:
         """The runs that have no end and no process, those of `but` left out; oldest first."""
@@ -106,7 +106,7 @@ class CutRuns(LedgerTables):
     async def end(
         self, run_ids: Sequence[str], why: str, *, by_themselves: bool = False, record: RunRecord | None = None
     ) -> list[str]:
-        """Write down that these runs were cut, with what they did; which of them had no end yet.
+        """Store that these runs were cut, with what they did; which of them had no end yet.
 
         Args:
             by_themselves: they end now and say so themselves; else they ended when they last recorded anything.
@@ -131,12 +131,10 @@ class CutRuns(LedgerTables):
 
     async def since_last_finished(self) -> list[Run]:
         """The reconciliations that were cut since the last one that finished, newest first; recorded as cut or not."""
-        if not await has_ledger(self.database):
-            return []
-        return await self.last(_MOST, only=_AFTER_LAST_FINISHED)
+        return await self.last(_MOST, only=_AFTER_LAST_FINISHED) if await has_ledger(self.database) else []
 
     async def last(self, most: int, *, only: LiteralString = "") -> list[Run]:
-        """The last reconciliations that were cut, newest first; also those of which nobody has recorded it yet."""
+        """The last reconciliations that were cut, newest first; recorded as cut or not."""
         rows = await self.database.fetch(
             f"{RUNS} WHERE {_RECONCILIATIONS} AND finished_at IS NULL AND ended_as = 'cut' {only} "
             "ORDER BY begun_at DESC LIMIT %s",
@@ -174,7 +172,7 @@ _AFTER_LAST_FINISHED: LiteralString = (
     "'-infinity')"
 )
 
-# what the fleet is like now is what it was like when they ended, as far as anybody knows
+# as far as we know, the fleet is now what it was when they ended
 _FIGURES: LiteralString = """
     SELECT r.run_id, fleet.ready, fleet.every - fleet.ready - fleet.aside AS unwell, done.actions,
            greatest(done.last_at, r.begun_at) AS last_at,

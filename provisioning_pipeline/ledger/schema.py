@@ -53,8 +53,8 @@ class OtherLedger(RunFault):
 def beside_later_versions() -> Iterator[None]:
     """Go on with a ledger that a later version has updated meanwhile, as a server does that was started before.
 
-    Migrations only add: what this version reads and writes stays where it is. A run that begins does not go on so,
-    because what it decides would be of another version than what the ledger says.
+    Migrations only add: what this version reads and writes stays where it is. A run does not go on so, because it would
+    decide by another version than the ledger's.
     """
     token = _later_is_fine.set(True)
     try:

@@ -33,10 +33,10 @@ class SeenContract:
 
 
 class Contracts(LedgerTables):
-    """The contracts of all servers, in the registry's database."""
+    """The contracts of all servers."""
 
     async def see(self, server: str, contract: Contract) -> None:
-        """Remember that this server has this contract now."""
+        """Store that this server has this contract now."""
         await self.database.execute(
             """
             INSERT INTO provisioning.server_contract AS known (server, fingerprint, contract) VALUES (%s, %s, %s)
@@ -80,7 +80,7 @@ class Contracts(LedgerTables):
         return (rows[0][0], rows[0][1]) if rows else None
 
     async def prove(self, server: str, fingerprint: str, canary: str) -> None:
-        """Remember that under this contract the login of the tenant with this database was proved."""
+        """Store that under this contract the login of the tenant with this database was proved."""
         await self.database.execute(
             """
             UPDATE provisioning.server_contract SET proved_at = now(), canary = %s
@@ -90,7 +90,7 @@ class Contracts(LedgerTables):
         )
 
     async def keep_tried(self, server: str, fingerprint: str, tried: Collection[str]) -> None:
-        """Remember whose login was not proved under this contract, so that others are tried before them."""
+        """Store whose login was not proved under this contract, so that others are tried before them."""
         await self.database.execute(
             """
             UPDATE provisioning.server_contract SET canary = %s
@@ -101,13 +101,13 @@ class Contracts(LedgerTables):
 
 
 class Certificates(LedgerTables):
-    """The certificates of all servers, in the registry's database."""
+    """The certificates of all servers."""
 
     async def store(self, certificate: Certificate) -> None:
-        """Keep a certificate, one that does not hold too.
+        """Store a certificate, also one that does not hold.
 
-        Nothing is kept without a contract, which there would be nothing to compare with, nor of a certification that
-        ended early: the certificate before it stays the last.
+        Without a contract there would be nothing to compare with. Of a certification that ended early nothing is stored
+        either: the certificate before it stays the last.
         """
         if certificate.contract is None or certificate.stopped:
             return

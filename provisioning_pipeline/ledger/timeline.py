@@ -16,7 +16,7 @@ _DETAILS = 3
 
 
 class Timelines(LedgerTables):
-    """Reads about single tenants, in the registry's database."""
+    """Reads about single tenants."""
 
     async def organization_and_members(self, database_name: str) -> tuple[str | None, int]:
         """The tenant's Clerk organization, where one is known, and how many people are linked as its members."""
@@ -99,7 +99,7 @@ _OUTCOMES: LiteralString = """
     ORDER BY o.at DESC, max(o.id) DESC LIMIT %(most)s
 """
 
-# of a killed run nobody may have recorded yet that it was cut, so one without an end is looked at, too
+# that a killed run was cut may not be recorded yet, so runs without an end count, too
 _RUNS: LiteralString = """
     SELECT COALESCE(r.ended_at, r.begun_at) AS at, r.run_id, r.trigger, r.begun_at, r.ended_as, r.cut_why
     FROM provisioning.run r

@@ -2,14 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History, Journal, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
@@ -19,33 +17,15 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.forecast import RunRecord
 from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
-from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import SET_NAME
 from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, CREATE_WORKSPACE
+from provisioning_pipeline_tests.ledger.conftest import asked
 
 T = TypeVar("T")
 ACME = "twenty_tenant_acme_1"
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 RECORD = RunRecord(looked_at=1, whole=True, drift=1, phases=(("observe and decide", 0.5),))
-
-
-@pytest.fixture
-def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
-    name = f"cut_{uuid.uuid4().hex[:8]}"
-    made = sandbox_postgres.create_database(name)
-    schema.migrate(made)
-    yield made
-    sandbox_postgres.drop_database(name)
-
-
-def run(url: str, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-    async def go() -> T:
-        registry = Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False)
-        async with registry as database:
-            return await work(database)
-
-    return asyncio.run(go())
 
 
 async def planned(database: Database, run_id: str) -> None:
@@ -99,7 +79,7 @@ def test_a_run_without_a_process_is_cut_whether_or_not_that_is_recorded_yet(url:
         ]
         assert await history.last_runs(5) == []
 
-    run(url, work)
+    asked(url, work)
 
 
 def test_a_run_that_lives_after_all_counts_by_its_own_end(url: str) -> None:
@@ -115,7 +95,7 @@ def test_a_run_that_lives_after_all_counts_by_its_own_end(url: str) -> None:
         assert await cut.last(5) == []
         return [point(each).cut_why for each in await history.last_runs(5)]
 
-    assert run(url, work) == [None]
+    assert asked(url, work) == [None]
 
 
 def test_a_run_that_goes_on_in_another_process_is_cut_no_more(url: str) -> None:
@@ -125,7 +105,7 @@ def test_a_run_that_goes_on_in_another_process_is_cut_no_more(url: str) -> None:
         await History(database).begin_run("r1", "operator")
         return await CutRuns(database).gone()
 
-    assert run(url, work) == ["r1"]
+    assert asked(url, work) == ["r1"]
 
 
 def test_only_reconciliations_are_told_of_as_cut(url: str) -> None:
@@ -137,7 +117,7 @@ def test_only_reconciliations_are_told_of_as_cut(url: str) -> None:
         ended = await cut.end(await cut.gone(), GONE)
         return sorted(ended), [each.run_id for each in await cut.last(5)]
 
-    ended, told = run(url, work)
+    ended, told = asked(url, work)
     assert ended == sorted([*RunKind, "of an earlier version"])
     assert told == [RunKind.RECONCILIATION]
 
@@ -149,7 +129,7 @@ def test_what_ends_by_itself_is_done_with_its_time(url: str) -> None:
         await history.end_run("v1")
         return await database.fetch_tuples("SELECT ended_as, seconds >= 0, finished_at FROM provisioning.run")
 
-    assert run(url, work) == [("done", True, None)]
+    assert asked(url, work) == [("done", True, None)]
 
 
 async def creation(database: Database, run_id: str) -> Any:
@@ -167,7 +147,7 @@ def test_a_run_killed_once_its_workspace_was_linked_has_made_it(url: str) -> Non
         await CutRuns(database).end(["killed"], GONE)
         return await outcomes(database, "killed")
 
-    assert run(url, work) == [("create workspace", "done")]
+    assert asked(url, work) == [("create workspace", "done")]
 
 
 @pytest.mark.parametrize("left_behind", [True, False])
@@ -188,7 +168,7 @@ def test_a_later_run_settles_the_creation_of_one_that_was_killed(url: str, left_
         assert actions == [(1 if left_behind else 0,)]
         return await outcomes(database, "killed")
 
-    assert run(url, work) == [("create workspace", "done" if left_behind else "failed")]
+    assert asked(url, work) == [("create workspace", "done" if left_behind else "failed")]
 
 
 def test_an_intent_that_made_nothing_says_so_of_the_run_that_was_killed(url: str) -> None:
@@ -197,7 +177,7 @@ def test_an_intent_that_made_nothing_says_so_of_the_run_that_was_killed(url: str
         await Ledger(database).drop_intent(intent, ACME, "made nothing: SubdomainTaken", run_id="next")
         return await outcomes(database, "killed")
 
-    assert run(url, work) == [("create workspace", "failed")]
+    assert asked(url, work) == [("create workspace", "failed")]
 
 
 # --- outcomes as they happen --------------------------------------------------------------------------------------
@@ -225,7 +205,7 @@ def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: st
         await journal.settle()
         return statements, await outcomes(database, "r1")
 
-    statements, found = run(url, work)
+    statements, found = asked(url, work)
     assert statements == 2
     assert found == [("set name", "done")] * 50
 
@@ -241,7 +221,7 @@ def test_who_is_cancelled_while_waiting_loses_nothing(url: str) -> None:
         await journal.settle()
         return await outcomes(database, "r1")
 
-    assert run(url, work) == [("set name", "done")]
+    assert asked(url, work) == [("set name", "done")]
 
 
 def test_what_the_ledger_did_not_take_is_tried_again(url: str) -> None:
@@ -262,4 +242,4 @@ def test_what_the_ledger_did_not_take_is_tried_again(url: str) -> None:
         await journal.settle()
         return await outcomes(database, "r1")
 
-    assert run(url, work) == [("set name", "done")]
+    assert asked(url, work) == [("set name", "done")]

@@ -1,6 +1,5 @@
 """The ledger's promises, on a real PostgreSQL."""
 
-import asyncio
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
@@ -9,7 +8,6 @@ from typing import Any, TypeVar
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.ledger import Ledger
@@ -20,6 +18,7 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, is_fals
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import asked
 
 T = TypeVar("T")
 NOW = datetime.now(UTC)
@@ -34,14 +33,7 @@ def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
 
 
 def run(url: str, work: Callable[[Ledger], Coroutine[Any, Any, T]], *, read_only: bool = False) -> T:
-    async def go() -> T:
-        database = Database(
-            url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only, most_connections=8
-        )
-        async with database:
-            return await work(Ledger(database))
-
-    return asyncio.run(go())
+    return asked(url, lambda database: work(Ledger(database)), read_only=read_only, most_connections=8)
 
 
 async def with_tenants(ledger: Ledger) -> None:

@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pending import MOST_UPDATES_PER_HOUR, ClerkEvent, Mark, Marks
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.ledger.conftest import asked
 
 T = TypeVar("T")
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -27,18 +26,7 @@ def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
 
 
 def ask(fleet: Fleet, work: Callable[[Marks], Coroutine[Any, Any, T]], table: str = "tenant_registry") -> T:
-    async def go() -> T:
-        database = Database(
-            fleet.url,
-            system="The registry",
-            unreachable=Reason.REGISTRY_UNREACHABLE,
-            read_only=False,
-            most_connections=16,
-        )
-        async with database:
-            return await work(Marks(database, Registry(database, table)))
-
-    return asyncio.run(go())
+    return asked(fleet.url, lambda database: work(Marks(database, Registry(database, table))), most_connections=16)
 
 
 def about(organization: str | None = None, user: str | None = None, event_id: str = "msg_a") -> ClerkEvent:

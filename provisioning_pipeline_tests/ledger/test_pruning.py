@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pruning import prune_ledger
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import opened
 
 MIGRATED = "pruning_migrated"
 STATEMENTS = {
@@ -67,12 +66,7 @@ class Kept:
 
     def prune(self, *, dry_run: bool = False, batch: int = 100, days: tuple[int, int, int] = (90, 365, 90)) -> Any:
         async def go() -> dict[str, int]:
-            async with Database(
-                self.postgres.url(self.name),
-                system="The tenant registry",
-                unreachable=Reason.REGISTRY_UNREACHABLE,
-                read_only=dry_run,
-            ) as database:
+            async with opened(self.postgres.url(self.name), read_only=dry_run) as database:
                 return await prune_ledger(
                     database,
                     outcomes_days=days[0],
@@ -205,9 +199,7 @@ def test_where_there_is_no_ledger_nothing_is_pruned(sandbox_postgres: SandboxPos
     sandbox_postgres.create_database(name)
 
     async def go() -> dict[str, int]:
-        async with Database(
-            sandbox_postgres.url(name), system="It", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
+        async with opened(sandbox_postgres.url(name)) as database:
             return await prune_ledger(
                 database, outcomes_days=1, timelines_days=1, removed_rows_days=1, reports_days=1, dry_run=False
             )

@@ -10,15 +10,13 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registration import Databases, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.api_key import Reach
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import TABLES
+from provisioning_pipeline_tests.ledger.conftest import opened
 
 CALLER = Caller("0123456789ab", None, "")
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
@@ -45,9 +43,7 @@ class Table:
         table: str = "tenant_registry",
     ) -> bool:
         async def work() -> bool:
-            async with Database(
-                url or self.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-            ) as database:
+            async with opened(url or self.url) as database:
                 changed, _ = await register(
                     Registry(database, table), asked, CALLER, status=status, aside={"suspended", "deleted"}
                 )
@@ -76,15 +72,6 @@ class Table:
     def row(self) -> dict[str, Any]:
         (found,) = self.rows()
         return found
-
-
-@pytest.fixture(scope="module")
-def migrated(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
-    """A database with a ledger and nothing else, to be copied."""
-    name = f"registration_{uuid.uuid4().hex[:8]}"
-    schema.migrate(sandbox_postgres.create_database(name))
-    yield name
-    sandbox_postgres.drop_database(name)
 
 
 @pytest.fixture
@@ -307,9 +294,7 @@ def test_whether_the_tenant_is_set_aside_is_told(usual: Table, status: str, is_a
     usual.sql("UPDATE tenant_registry SET status = %s", status)
 
     async def work() -> tuple[bool, bool]:
-        async with Database(
-            usual.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
+        async with opened(usual.url) as database:
             registry = Registry(database, "tenant_registry")
             return await register(registry, ACME, CALLER, status="provisioning", aside={"suspended", "deleted"})
 
@@ -389,9 +374,7 @@ class TestConflicts:
 
 def test_two_at_the_same_time_are_registered_once(usual: Table) -> None:
     async def both() -> list[tuple[bool, bool] | BaseException]:
-        async with Database(
-            usual.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
+        async with opened(usual.url) as database:
             one, other = (Registration(slug, None, f"twenty_tenant_{slug}", "org_1", None) for slug in ("one", "other"))
             asked = [one, one, other, other, one]
             return await asyncio.gather(
@@ -461,9 +444,7 @@ class TestWithoutDatabase:
     @staticmethod
     def register(table: Table, slug: str, *, present: tuple[str, ...] = (), key_id: str = "0123456789ab") -> bool:
         async def work() -> bool:
-            async with Database(
-                table.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-            ) as database:
+            async with opened(table.url) as database:
                 changed, _ = await register(
                     Registry(database, "tenant_registry"),
                     Registration(slug, None, f"twenty_tenant_{slug}", None, None),
@@ -509,9 +490,7 @@ class TestReach:
     @staticmethod
     def refused(table: Table, asked: Registration) -> str:
         async def work() -> None:
-            async with Database(
-                table.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-            ) as database:
+            async with opened(table.url) as database:
                 caller = Caller("0123456789ab", None, "", Reach(tenant_prefix="eu-"))
                 await register(Registry(database, "tenant_registry"), asked, caller, status="active", aside=set())
 

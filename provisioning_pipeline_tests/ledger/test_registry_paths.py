@@ -17,10 +17,10 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import open_schemas
 from provisioning_pipeline.ledger.runs import tenants_at_work
 from provisioning_pipeline.ledger.serving import tenant_of
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import opened
 from provisioning_pipeline_tests.planting import planted
 
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
@@ -64,9 +64,7 @@ class Place:
 
     def ask(self, work: Callable[[Database], Awaitable[Any]]) -> Any:
         async def asked() -> Any:
-            async with Database(
-                self.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-            ) as database:
+            async with opened(self.url) as database:
                 return await work(database)
 
         return asyncio.run(asked())

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.registry import Registry
@@ -17,6 +16,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import opened
 
 ACME = Tenant("twenty_tenant_acme", "acme", "Acme")
 PENDING = ("pending", "creating", "provisioning")
@@ -38,12 +38,7 @@ class Place:
 
     def ask(self, work: Callable[[Registry], Awaitable[Any]], *, as_owner: bool = False) -> Any:
         async def asked() -> Any:
-            async with Database(
-                self.url if as_owner else self.reader,
-                system="The registry",
-                unreachable=Reason.REGISTRY_UNREACHABLE,
-                read_only=False,
-            ) as database:
+            async with opened(self.url if as_owner else self.reader) as database:
                 return await work(Registry(database, "tenant_registry"))
 
         return asyncio.run(asked())

@@ -1,40 +1,21 @@
 """The ledger's rows about what was removed by SQL, in a real database."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import pytest
-
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, Removals, RemovedRows
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import asked
 
 T = TypeVar("T")
-MIGRATED = "removed_rows_migrated"
 TENANT = "twenty_tenant_one"
 
 
-@pytest.fixture
-def url(sandbox_postgres: SandboxPostgres) -> str:
-    if MIGRATED not in sandbox_postgres.databases():
-        schema.migrate(sandbox_postgres.create_database(MIGRATED))
-    return sandbox_postgres.create_database(f"removed_{uuid.uuid4().hex[:8]}", template=MIGRATED)
-
-
 def run(url: str, work: Callable[[RemovedRows], Awaitable[T]]) -> T:
-    async def go() -> T:
-        async with Database(
-            url, system="The tenant registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
-            return await work(RemovedRows(database))
-
-    return asyncio.run(go())
+    return asked(url, lambda database: work(RemovedRows(database)))
 
 
 def row(number: int, **more: Any) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def opened(url: str, *, read_only: bool = False, most_connections: int = 4) -> D
     )
 
 
-def asked(
+def ask_ledger(
     url: str, work: Callable[[Database], Awaitable[T]], *, read_only: bool = False, most_connections: int = 4
 ) -> T:
     """What this answers on the database."""

@@ -10,7 +10,7 @@ from provisioning_pipeline.ledger.servers import Contracts, SeenContract
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 ONE, TWO = "twenty_tenant_one", "twenty_tenant_two"
@@ -19,7 +19,7 @@ NEW = replace(OLD, onboarding=Onboarding(frozenset({"COMPLETED", "IMPORT_DATA"})
 
 
 def run(url: str, work: Callable[[Contracts], Awaitable[T]]) -> T:
-    return asked(url, lambda database: work(Contracts(database)))
+    return ask_ledger(url, lambda database: work(Contracts(database)))
 
 
 def test_what_is_seen_again_is_one_row_and_the_last_seen_comes_first(url: str) -> None:

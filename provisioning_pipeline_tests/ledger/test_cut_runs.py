@@ -20,7 +20,7 @@ from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import SET_NAME
 from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, CREATE_WORKSPACE
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 ACME = "twenty_tenant_acme_1"
@@ -79,7 +79,7 @@ def test_a_run_without_a_process_is_cut_whether_or_not_that_is_recorded_yet(url:
         ]
         assert await history.last_runs(5) == []
 
-    asked(url, work)
+    ask_ledger(url, work)
 
 
 def test_a_run_that_lives_after_all_counts_by_its_own_end(url: str) -> None:
@@ -95,7 +95,7 @@ def test_a_run_that_lives_after_all_counts_by_its_own_end(url: str) -> None:
         assert await cut.last(5) == []
         return [point(each).cut_why for each in await history.last_runs(5)]
 
-    assert asked(url, work) == [None]
+    assert ask_ledger(url, work) == [None]
 
 
 def test_a_run_that_goes_on_in_another_process_is_cut_no_more(url: str) -> None:
@@ -105,7 +105,7 @@ def test_a_run_that_goes_on_in_another_process_is_cut_no_more(url: str) -> None:
         await History(database).begin_run("r1", "operator")
         return await CutRuns(database).gone()
 
-    assert asked(url, work) == ["r1"]
+    assert ask_ledger(url, work) == ["r1"]
 
 
 def test_only_reconciliations_are_told_of_as_cut(url: str) -> None:
@@ -117,7 +117,7 @@ def test_only_reconciliations_are_told_of_as_cut(url: str) -> None:
         ended = await cut.end(await cut.gone(), GONE)
         return sorted(ended), [each.run_id for each in await cut.last(5)]
 
-    ended, told = asked(url, work)
+    ended, told = ask_ledger(url, work)
     assert ended == sorted([*RunKind, "of an earlier version"])
     assert told == [RunKind.RECONCILIATION]
 
@@ -129,7 +129,7 @@ def test_what_ends_by_itself_is_done_with_its_time(url: str) -> None:
         await history.end_run("v1")
         return await database.fetch_tuples("SELECT ended_as, seconds >= 0, finished_at FROM provisioning.run")
 
-    assert asked(url, work) == [("done", True, None)]
+    assert ask_ledger(url, work) == [("done", True, None)]
 
 
 async def creation(database: Database, run_id: str) -> Any:
@@ -147,7 +147,7 @@ def test_a_run_killed_once_its_workspace_was_linked_has_made_it(url: str) -> Non
         await CutRuns(database).end(["killed"], GONE)
         return await outcomes(database, "killed")
 
-    assert asked(url, work) == [("create workspace", "done")]
+    assert ask_ledger(url, work) == [("create workspace", "done")]
 
 
 @pytest.mark.parametrize("left_behind", [True, False])
@@ -168,7 +168,7 @@ def test_a_later_run_settles_the_creation_of_one_that_was_killed(url: str, left_
         assert actions == [(1 if left_behind else 0,)]
         return await outcomes(database, "killed")
 
-    assert asked(url, work) == [("create workspace", "done" if left_behind else "failed")]
+    assert ask_ledger(url, work) == [("create workspace", "done" if left_behind else "failed")]
 
 
 def test_an_intent_that_made_nothing_says_so_of_the_run_that_was_killed(url: str) -> None:
@@ -177,7 +177,7 @@ def test_an_intent_that_made_nothing_says_so_of_the_run_that_was_killed(url: str
         await Ledger(database).drop_intent(intent, ACME, "made nothing: SubdomainTaken", run_id="next")
         return await outcomes(database, "killed")
 
-    assert asked(url, work) == [("create workspace", "failed")]
+    assert ask_ledger(url, work) == [("create workspace", "failed")]
 
 
 # --- outcomes as they happen --------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: st
         await journal.settle()
         return statements, await outcomes(database, "r1")
 
-    statements, found = asked(url, work)
+    statements, found = ask_ledger(url, work)
     assert statements == 2
     assert found == [("set name", "done")] * 50
 
@@ -221,7 +221,7 @@ def test_who_is_cancelled_while_waiting_loses_nothing(url: str) -> None:
         await journal.settle()
         return await outcomes(database, "r1")
 
-    assert asked(url, work) == [("set name", "done")]
+    assert ask_ledger(url, work) == [("set name", "done")]
 
 
 def test_what_the_ledger_did_not_take_is_tried_again(url: str) -> None:
@@ -242,4 +242,4 @@ def test_what_the_ledger_did_not_take_is_tried_again(url: str) -> None:
         await journal.settle()
         return await outcomes(database, "r1")
 
-    assert asked(url, work) == [("set name", "done")]
+    assert ask_ledger(url, work) == [("set name", "done")]

@@ -21,7 +21,7 @@ from provisioning_pipeline.model.forecast import (
 from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source, Versions, Waiting
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
 from provisioning_pipeline.steps.members.changes import SET_NAME
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 NAME = "twenty_tenant_acme_1"
@@ -51,7 +51,7 @@ RECORD = RunRecord(
 
 
 def run(url: str, work: Callable[[History], Coroutine[Any, Any, T]]) -> T:
-    return asked(url, lambda database: work(History(database)))
+    return ask_ledger(url, lambda database: work(History(database)))
 
 
 def finished(run_id: str, **other: Any) -> Run:

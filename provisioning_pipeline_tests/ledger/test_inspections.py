@@ -9,7 +9,7 @@ from provisioning_pipeline.ledger.inspections import HandMadeWorkspaces, Looks
 from provisioning_pipeline.model.tenant import HandMade
 from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 AT = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -18,7 +18,7 @@ FIRST, SECOND = LastLook("1 2 3 repair", AT, settled=True), LastLook("4 5 6 repa
 
 
 def ask(url: str, work: Callable[[Looks], Coroutine[Any, Any, T]]) -> T:
-    return asked(url, lambda database: work(Looks(database)))
+    return ask_ledger(url, lambda database: work(Looks(database)))
 
 
 def last(url: str) -> dict[str, LastLook]:
@@ -79,4 +79,4 @@ def test_ids_that_are_none_and_one_id_twice_stop_nobody(url: str) -> None:
             "SELECT database_name, workspace_id::text FROM provisioning.hand_made_workspace ORDER BY 1"
         )
 
-    assert asked(url, work) == [("honest", ID), ("hostile", ID)]
+    assert ask_ledger(url, work) == [("honest", ID), ("hostile", ID)]

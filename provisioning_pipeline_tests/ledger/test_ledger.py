@@ -18,7 +18,7 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, is_fals
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 NOW = datetime.now(UTC)
@@ -33,7 +33,7 @@ def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
 
 
 def run(url: str, work: Callable[[Ledger], Coroutine[Any, Any, T]], *, read_only: bool = False) -> T:
-    return asked(url, lambda database: work(Ledger(database)), read_only=read_only, most_connections=8)
+    return ask_ledger(url, lambda database: work(Ledger(database)), read_only=read_only, most_connections=8)
 
 
 async def with_tenants(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
 
 
 def ask(fleet: Fleet, work: Callable[[Marks], Coroutine[Any, Any, T]], table: str = "tenant_registry") -> T:
-    return asked(fleet.url, lambda database: work(Marks(database, Registry(database, table))), most_connections=16)
+    return ask_ledger(fleet.url, lambda database: work(Marks(database, Registry(database, table))), most_connections=16)
 
 
 def about(organization: str | None = None, user: str | None = None, event_id: str = "msg_a") -> ClerkEvent:

@@ -16,7 +16,7 @@ from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 ONE, TWO = "twenty_tenant_one", "twenty_tenant_two"
@@ -29,7 +29,7 @@ def with_tenants(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
         await Ledger(database).ensure_links([Tenant(ONE, "one", "One"), Tenant(TWO, "two", "Two")])
         return await work(database)
 
-    return asked(url, go)
+    return ask_ledger(url, go)
 
 
 def run(url: str, work: Callable[[Members], Awaitable[T]]) -> T:
@@ -212,7 +212,7 @@ def test_without_a_ledger_there_is_no_proof(sandbox_postgres: SandboxPostgres) -
         return await Proofs(database).of(), await Members(database).taken_over()
 
     url = sandbox_postgres.create_database(f"proofs_{uuid.uuid4().hex[:8]}")
-    assert asked(url, work) == ([], [])
+    assert ask_ledger(url, work) == ([], [])
 
 
 def test_whoever_is_no_member_any_more_is_forgotten_and_no_other(url: str) -> None:

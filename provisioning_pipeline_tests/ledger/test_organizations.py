@@ -13,7 +13,7 @@ from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.services import Tenants, tenants_in
-from provisioning_pipeline_tests.ledger.conftest import opened
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger, opened
 
 T = TypeVar("T")
 ASIDE = frozenset({"suspended", "deleted"})
@@ -34,11 +34,7 @@ def tenants(shared: Tenants) -> Tenants:
 
 
 def asked(tenants: Tenants, work: Callable[[Registry], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with opened(tenants.url) as database:
-            return await work(Registry(database, "tenant_registry"))
-
-    return asyncio.run(run())
+    return ask_ledger(tenants.url, lambda database: work(Registry(database, "tenant_registry")))
 
 
 def stands(claim: Claim) -> bool:

@@ -10,13 +10,14 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.registration import Databases, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.api_key import Reach
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import TABLES
-from provisioning_pipeline_tests.ledger.conftest import opened
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 CALLER = Caller("0123456789ab", None, "")
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
@@ -34,22 +35,21 @@ class Table:
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.postgres.execute(self.name, statement, values or None)
 
-    def register(
+    def register(self, asked: Registration, **given: Any) -> bool:
+        """Whether anything was changed."""
+        return self.registered(asked, **given)[0]
+
+    def registered(
         self,
         asked: Registration,
         *,
-        status: str = "provisioning",
         url: str | None = None,
         table: str = "tenant_registry",
-    ) -> bool:
-        async def work() -> bool:
-            async with opened(url or self.url) as database:
-                changed, _ = await register(
-                    Registry(database, table), asked, CALLER, status=status, aside={"suspended", "deleted"}
-                )
-                return changed
-
-        return asyncio.run(work())
+        caller: Caller = CALLER,
+        **given: Any,
+    ) -> tuple[bool, bool]:
+        given = {"status": "provisioning", "aside": {"suspended", "deleted"}, **given}
+        return ask_ledger(url or self.url, lambda database: register(Registry(database, table), asked, caller, **given))
 
     def link(self, database_name: str, organization: str | None, *, slug: str = "acme") -> None:
         """As runs leave it in the ledger."""
@@ -293,12 +293,7 @@ def test_whether_the_tenant_is_set_aside_is_told(usual: Table, status: str, is_a
     usual.register(ACME)
     usual.sql("UPDATE tenant_registry SET status = %s", status)
 
-    async def work() -> tuple[bool, bool]:
-        async with opened(usual.url) as database:
-            registry = Registry(database, "tenant_registry")
-            return await register(registry, ACME, CALLER, status="provisioning", aside={"suspended", "deleted"})
-
-    assert asyncio.run(work()) == (False, is_aside)
+    assert usual.registered(ACME) == (False, is_aside)
 
 
 def test_an_organization_is_given_once(usual: Table) -> None:
@@ -373,19 +368,16 @@ class TestConflicts:
 
 
 def test_two_at_the_same_time_are_registered_once(usual: Table) -> None:
-    async def both() -> list[tuple[bool, bool] | BaseException]:
-        async with opened(usual.url) as database:
-            one, other = (Registration(slug, None, f"twenty_tenant_{slug}", "org_1", None) for slug in ("one", "other"))
-            asked = [one, one, other, other, one]
-            return await asyncio.gather(
-                *(
-                    register(Registry(database, "tenant_registry"), each, CALLER, status="provisioning", aside=set())
-                    for each in asked
-                ),
-                return_exceptions=True,
-            )
+    one, other = (Registration(slug, None, f"twenty_tenant_{slug}", "org_1", None) for slug in ("one", "other"))
 
-    found = asyncio.run(both())
+    async def all_of_them(database: Database) -> list[tuple[bool, bool] | BaseException]:
+        again = [
+            register(Registry(database, "tenant_registry"), each, CALLER, status="provisioning", aside=set())
+            for each in (one, one, other, other, one)
+        ]
+        return await asyncio.gather(*again, return_exceptions=True)
+
+    found = ask_ledger(usual.url, all_of_them)
 
     assert found.count((True, False)) == 1
     assert len(usual.rows()) == 1
@@ -443,19 +435,8 @@ class TestWithoutDatabase:
 
     @staticmethod
     def register(table: Table, slug: str, *, present: tuple[str, ...] = (), key_id: str = "0123456789ab") -> bool:
-        async def work() -> bool:
-            async with opened(table.url) as database:
-                changed, _ = await register(
-                    Registry(database, "tenant_registry"),
-                    Registration(slug, None, f"twenty_tenant_{slug}", None, None),
-                    Caller(key_id, None, ""),
-                    status="provisioning",
-                    aside=set(),
-                    databases=Databases(2, present),
-                )
-                return changed
-
-        return asyncio.run(work())
+        asked = Registration(slug, None, f"twenty_tenant_{slug}", None, None)
+        return table.register(asked, caller=Caller(key_id, None, ""), databases=Databases(2, present))
 
     def test_one_more_is_refused_until_a_database_is_there_or_a_row_is_gone(self, usual: Table) -> None:
         assert [self.register(usual, slug) for slug in ("a", "b")] == [True, True]
@@ -489,14 +470,7 @@ class TestReach:
 
     @staticmethod
     def refused(table: Table, asked: Registration) -> str:
-        async def work() -> None:
-            async with opened(table.url) as database:
-                caller = Caller("0123456789ab", None, "", Reach(tenant_prefix="eu-"))
-                await register(Registry(database, "tenant_registry"), asked, caller, status="active", aside=set())
-
-        with pytest.raises(Conflict) as caught:
-            asyncio.run(work())
-        return str(caught.value)
+        return table.refused(asked, caller=Caller("0123456789ab", None, "", Reach(tenant_prefix="eu-")))
 
     @pytest.mark.parametrize(
         "asked",

@@ -1,6 +1,5 @@
 """What others plant in the registry's database never runs for us, and what its owner has there goes on running."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -20,7 +19,7 @@ from provisioning_pipeline.ledger.serving import tenant_of
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.ledger.conftest import opened
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 from provisioning_pipeline_tests.planting import planted
 
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
@@ -63,11 +62,7 @@ class Place:
             return cursor.fetchall() if cursor.description else []
 
     def ask(self, work: Callable[[Database], Awaitable[Any]]) -> Any:
-        async def asked() -> Any:
-            async with opened(self.url) as database:
-                return await work(database)
-
-        return asyncio.run(asked())
+        return ask_ledger(self.url, work)
 
     def ran(self, where: str = "public") -> list[str]:
         return [row[0] for row in self.sql(f"SELECT DISTINCT what || ' as ' || who FROM {where}.ran ORDER BY 1")]

@@ -1,6 +1,5 @@
 """Registries that hide something or spell something their own way: found out, or written to in their own words."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -16,7 +15,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.ledger.conftest import opened
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 ACME = Tenant("twenty_tenant_acme", "acme", "Acme")
 PENDING = ("pending", "creating", "provisioning")
@@ -37,11 +36,8 @@ class Place:
         return self.postgres.execute(self.name, statement.replace("READER", self.role))
 
     def ask(self, work: Callable[[Registry], Awaitable[Any]], *, as_owner: bool = False) -> Any:
-        async def asked() -> Any:
-            async with opened(self.url if as_owner else self.reader) as database:
-                return await work(Registry(database, "tenant_registry"))
-
-        return asyncio.run(asked())
+        url = self.url if as_owner else self.reader
+        return ask_ledger(url, lambda database: work(Registry(database, "tenant_registry")))
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, Removals, RemovedRows
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 TENANT = "twenty_tenant_one"
 
 
 def run(url: str, work: Callable[[RemovedRows], Awaitable[T]]) -> T:
-    return asked(url, lambda database: work(RemovedRows(database)))
+    return ask_ledger(url, lambda database: work(RemovedRows(database)))
 
 
 def row(number: int, **more: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from provisioning_pipeline.model.api_key import EVERY_SCOPE, EVERY_TENANT
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import PREFIX, Settings
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 from provisioning_pipeline_tests.settings.complete import COMPLETE
 
 LATER = "0999"
@@ -57,7 +57,7 @@ def later(sandbox_postgres: SandboxPostgres, migrated: str) -> str:
 
 
 def read(url: str, work: Callable[[Ledger], Any]) -> Any:
-    return asked(url, lambda database: work(Ledger(database)), read_only=True)
+    return ask_ledger(url, lambda database: work(Ledger(database)), read_only=True)
 
 
 @pytest.mark.parametrize("what", SPOILED)

@@ -10,7 +10,7 @@ from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
-from provisioning_pipeline_tests.ledger.conftest import asked
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 NOON = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -27,7 +27,7 @@ def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
 
 
 def ask(fleet: Fleet, work: Callable[[Timelines], Coroutine[Any, Any, T]]) -> T:
-    return asked(fleet.url, lambda database: work(Timelines(database)), read_only=True)
+    return ask_ledger(fleet.url, lambda database: work(Timelines(database)), read_only=True)
 
 
 def rows(fleet: Fleet, table: str, *, until: datetime | None = None, most: int = 100, name: str = "acme") -> list[Row]:

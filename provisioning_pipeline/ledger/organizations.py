@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow, class_row
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_table import MUST_HAVE, VIEW, Column, text_sql
+from provisioning_pipeline.ledger.registry_table import MUST_HAVE, VIEW, Column, text_of
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.people import Claim
 
@@ -59,15 +59,9 @@ async def alone_with_organizations(
 def _query(registry: Registry, columns: Mapping[str, Column]) -> sql.Composed:
     rows: sql.Composable = sql.SQL("SELECT NULL::text AS name, NULL::text AS named, NULL::text AS status WHERE false")
     if set(MUST_HAVE) <= columns.keys():
-        named, status = (
-            sql.SQL("NULLIF({}, ''::text)").format(text_sql(sql.Identifier(name), columns[name]))
-            if name in columns
-            else sql.SQL("NULL::text")
-            for name in ("clerk_org_id", "status")
-        )
-        rows = sql.SQL("SELECT database_name::text AS name, {} AS named, {} AS status FROM {}").format(
-            named, status, registry.identifier
-        )
+        rows = sql.SQL(
+            "SELECT database_name::text AS name, NULLIF({}, ''::text) AS named, NULLIF({}, ''::text) AS status FROM {}"
+        ).format(text_of(columns, "clerk_org_id"), text_of(columns, "status"), registry.identifier)
     return sql.SQL(
         """
         WITH registered AS MATERIALIZED ({rows})
@@ -172,7 +166,7 @@ async def _note_named(registry: Registry, columns: Mapping[str, Column], found: 
             WHERE NOT l.organization_named AND l.database_name = ANY(%s)
               AND r.database_name::text = l.database_name AND {} = l.clerk_org_id
             """
-        ).format(registry.identifier, text_sql(sql.Identifier("r", "clerk_org_id"), columns["clerk_org_id"])),
+        ).format(registry.identifier, text_of(columns, "r", "clerk_org_id")),
         [list(found)],
         own_path=(await registry.described()).runs_code,
     )

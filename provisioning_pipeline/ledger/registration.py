@@ -17,7 +17,7 @@ from provisioning_pipeline.ledger.registry_table import (
     WORKSPACE_COLUMNS,
     Column,
     cast_sql,
-    text_sql,
+    text_of,
 )
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.api_key import KeyRefusal, Reach
@@ -280,10 +280,6 @@ async def _known_of(
 ) -> _Known:
     """Read it, under the lock for giving organizations to tenants. Excluded tenants, and those without a row, count."""
     workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), "")
-    organization, status, workspace_id = (
-        text_sql(sql.Identifier(name), columns[name]) if name in columns else sql.SQL("NULL::text")
-        for name in ("clerk_org_id", "status", workspace)
-    )
     cursor = connection.cursor(row_factory=dict_row)
     named = [asked.slug, asked.database_name, asked.clerk_org_id]
     await cursor.execute(
@@ -291,7 +287,12 @@ async def _known_of(
             "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id, "
             "{status} AS status, {workspace} AS workspace_id FROM {table} "
             "WHERE slug::text = %s OR database_name::text = %s OR {organization} = %s"
-        ).format(organization=organization, status=status, workspace=workspace_id, table=registry.identifier),
+        ).format(
+            organization=text_of(columns, "clerk_org_id"),
+            status=text_of(columns, "status"),
+            workspace=text_of(columns, workspace),
+            table=registry.identifier,
+        ),
         named,
     )
     rows = await cursor.fetchall()

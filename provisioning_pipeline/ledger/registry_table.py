@@ -283,10 +283,6 @@ MOST_ROWS = 200_000
 def rows_query(registry: Table, people: Table, *, some: bool) -> sql.Composed:
     """The rows of the registry with the admin that it names; with `some`, those that `names` and `written` name."""
     columns = registry.columns
-
-    def text(name: str) -> sql.Composable:
-        return text_sql(sql.Identifier("r", name), columns[name]) if name in columns else sql.SQL("NULL::text")
-
     workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), "")
     persons, named, owner = _people(columns, people, some=some)
     return sql.SQL(
@@ -302,13 +298,13 @@ def rows_query(registry: Table, people: Table, *, some: bool) -> sql.Composed:
         """
     ).format(
         most=sql.Literal(MOST_ROWS + 1),
-        database=text("database_name"),
-        slug=text("slug"),
-        name=text("name"),
-        status=text("status"),
-        clerk=text("clerk_org_id"),
-        workspace=text(workspace),
-        asked=text(ASKED_ADMIN_COLUMN),
+        database=text_of(columns, "r", "database_name"),
+        slug=text_of(columns, "r", "slug"),
+        name=text_of(columns, "r", "name"),
+        status=text_of(columns, "r", "status"),
+        clerk=text_of(columns, "r", "clerk_org_id"),
+        workspace=text_of(columns, "r", workspace),
+        asked=text_of(columns, "r", ASKED_ADMIN_COLUMN),
         # a right to read these columns is enough
         used=sql.SQL(", ").join(sql.Identifier("r", name) for name in USED if name in columns),
         table=registry.identifier,
@@ -382,14 +378,17 @@ def _equals(person: str, person_type: str, chosen: str, chosen_type: str, *, som
     return among.format(sql.Identifier(person), cast, sql.Identifier(chosen), cast)
 
 
-def text_sql(name: sql.Identifier, column: Column) -> sql.Composable:
-    """A column as text; of JSON the text that it is, and nothing of an object."""
+def text_of(columns: Mapping[str, Column], *name: str) -> sql.Composable:
+    """A column as text, NULL where the table lacks it; of JSON the text that it is, and nothing of an object."""
+    column = columns.get(name[-1])
+    if column is None:
+        return sql.SQL("NULL::text")
     if column.type in JSON_TYPES:
         return sql.SQL(
             "CASE pg_catalog.jsonb_typeof({0}::jsonb) WHEN 'string' THEN "
             "pg_catalog.left({0}::jsonb OPERATOR(pg_catalog.#>>) '{{}}'::text[], {1}) END"
-        ).format(name, sql.Literal(LONGEST))
-    return sql.SQL("pg_catalog.left({}::text, {})").format(name, sql.Literal(LONGEST))
+        ).format(sql.Identifier(*name), sql.Literal(LONGEST))
+    return _short(*name)
 
 
 def _short(*name: str) -> sql.Composable:

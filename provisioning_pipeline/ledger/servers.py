@@ -7,7 +7,7 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.contract import Certificate, Contract, certificate_from, contract_from
 
 
@@ -127,14 +127,9 @@ class Certificates(LedgerTables):
         )
 
     async def last_of(self, server: str) -> Certificate | None:
-        """The newest certificate of a server; None when there is none, or no ledger with room for one yet."""
-        if not await has_ledger(self.database):
-            return None
-        found = await self.database.fetch("SELECT to_regclass('provisioning.certificate') IS NOT NULL AS there")
-        if not found[0]["there"]:
-            return None
-        rows = await self.database.fetch(
+        """The newest certificate of a server; None when there is none, or no ledger yet."""
+        rows = await self.tuples_if_made(
             "SELECT report FROM provisioning.certificate WHERE server = %s ORDER BY certified_at DESC, id DESC LIMIT 1",
             [server],
         )
-        return certificate_from(rows[0]["report"]) if rows else None
+        return certificate_from(rows[0][0]) if rows else None

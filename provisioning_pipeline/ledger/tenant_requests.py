@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.clients.postgres import anew_if_lost
 from provisioning_pipeline.ledger.locks import request_lock
 from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.api_key import KeyRefusal
@@ -55,7 +55,14 @@ class TenantRequests(LedgerTables):
             """,
             [caller.api_key_id, caller.idempotency_key],
         )
-        return _same(rows[0], caller) if rows else None
+        if not rows:
+            return None
+        if rows[0]["fingerprint"] != caller.fingerprint:
+            raise Conflict(
+                "This Idempotency-Key was used for another request. Use a new key for a new request.",
+                KeyRefusal.REQUEST_DIFFERS,
+            )
+        return Request(rows[0]["id"], rows[0]["database_name"], rows[0]["run_id"])
 
     @anew_if_lost
     async def add(
@@ -157,12 +164,3 @@ class TenantRequests(LedgerTables):
             "SELECT 1 FROM provisioning.run WHERE run_id = %s AND COALESCE(finished_at, ended_at) IS NOT NULL", [run_id]
         )
         return bool(rows)
-
-
-def _same(row: Row, caller: Caller) -> Request:
-    if row["fingerprint"] != caller.fingerprint:
-        raise Conflict(
-            "This Idempotency-Key was used for another request. Use a new key for a new request.",
-            KeyRefusal.REQUEST_DIFFERS,
-        )
-    return Request(row["id"], row["database_name"], row["run_id"])

@@ -12,9 +12,7 @@ from psycopg.rows import TupleRow
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.schema import LedgerTables, columns
-from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.ledger.schema import LedgerTables, columns, registry_refused
 from provisioning_pipeline.model.turn import Turn
 
 CLERK = "clerk"
@@ -96,11 +94,9 @@ class Marks(LedgerTables):
                 )
                 return await _mark(connection, event, registered) if cursor.rowcount else None
         except (errors.UndefinedTable, errors.UndefinedColumn):
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"The ledger in {self.database.where} is missing or older than this program. "
-                "Run `provisioning migrate`.",
+                "Run `provisioning migrate`."
             ) from None
 
     async def marked(self) -> dict[str, Mark]:

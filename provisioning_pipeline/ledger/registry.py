@@ -32,6 +32,7 @@ from provisioning_pipeline.ledger.registry_table import (
     rows_query,
     spelled,
 )
+from provisioning_pipeline.ledger.schema import registry_refused
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
@@ -97,11 +98,9 @@ class Registry:
         named = None if only is None else {"names": list(only), "written": sorted({folded_name(name) for name in only})}
         found = await self.read(query, named, own_path=people.runs_code)
         if len(found) > MOST_ROWS:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"{self.table} in {self.database.where} has more than {MOST_ROWS:,} rows, so it is no registry of "
-                "tenants. Set PROVISIONING_REGISTRY_TABLE to the tenant manager's table.",
+                "tenants. Set PROVISIONING_REGISTRY_TABLE to the tenant manager's table."
             )
         for row in found:
             # not by the database, whose locale may know no capitals but A to Z, or make another letter of I
@@ -219,11 +218,9 @@ class Registry:
         try:
             await create_table(self.database, self.table)
         except errors.InsufficientPrivilege as error:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"{self.database.where} has no table {self.table}, and none could be made: "
-                f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema.",
+                f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema."
             ) from None
         self._described = None
 
@@ -235,12 +232,10 @@ class Registry:
         """
         elsewhere = await namesakes(self.database, self.table.rpartition(".")[2]) or await lookalikes(self.database)
         if elsewhere:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"{self.database.where} shows our user no table {self.table}, but has {', '.join(elsewhere)}. Set "
                 f"PROVISIONING_REGISTRY_TABLE={elsewhere[0]}, and grant our user USAGE on that schema; or make the "
-                "table yourself, if it is to be a second one.",
+                "table yourself, if it is to be a second one."
             )
 
     def lacking(self, table: Table) -> list[tuple[str, str]]:
@@ -349,13 +344,7 @@ class Registry:
 
     async def _row(self, database_name: str, names: Sequence[str]) -> Row:
         """These columns of a tenant's row, as texts."""
-        rows = await self.read(
-            sql.SQL("SELECT {} FROM {} WHERE database_name::text = {}").format(
-                sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(name)) for name in names),
-                self.identifier,
-                sql.Literal(database_name),
-            )
-        )
+        rows = await self._texts(names, database_name=database_name)
         if not rows:
             raise Fault(
                 FaultKind.TENANT,

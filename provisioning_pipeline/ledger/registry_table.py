@@ -8,8 +8,8 @@ from psycopg import errors, sql
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.ledger.schema import registry_refused
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import registry_status
 
 VIEW, MATERIALIZED_VIEW = "v", "m"
@@ -91,31 +91,25 @@ class Table:
         if self.hides_rows:
             raise hidden(self.name, self.role, where)
         if self.kind == MATERIALIZED_VIEW:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"{self.name} in {where} is a materialized view: it says who was a tenant, and who was suspended, when "
-                "it was last refreshed. Set PROVISIONING_REGISTRY_TABLE to the table itself, or to a plain view of it.",
+                "it was last refreshed. Set PROVISIONING_REGISTRY_TABLE to the table itself, or to a plain view of it."
             )
         unreadable = sorted(name for name in used if name in self.columns and not self.columns[name].readable)
         if unreadable:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"User {self.role} may not read {', '.join(unreadable)} of {self.name} in {where}, so who is a tenant "
                 f"and who is suspended is not known. Have its owner run: GRANT SELECT ({', '.join(unreadable)}) ON "
-                f'{self.name} TO "{self.role}".',
+                f'{self.name} TO "{self.role}".'
             )
 
 
 def hidden(table: str, role: str, where: str) -> Fault:
     """Row-level security keeps rows from our user: an answer would be a part, and look like the whole."""
-    return Fault(
-        FaultKind.SERVER,
-        Reason.REGISTRY_REFUSED,
+    return registry_refused(
         f"Row-level security hides rows of {table} in {where} from user {role}, so who is a tenant and who is "
         f'suspended is not known for certain. Have an administrator run: ALTER ROLE "{role}" BYPASSRLS; or have the '
-        f'table\'s owner run: CREATE POLICY provisioning ON {table} TO "{role}" USING (true) WITH CHECK (true).',
+        f'table\'s owner run: CREATE POLICY provisioning ON {table} TO "{role}" USING (true) WITH CHECK (true).'
     )
 
 

@@ -63,6 +63,11 @@ def beside_later_versions() -> Iterator[None]:
         _later_is_fine.reset(token)
 
 
+def registry_refused(message: str) -> Fault:
+    """What is in the way in the registry's database, which a person has to put right."""
+    return Fault(FaultKind.SERVER, Reason.REGISTRY_REFUSED, message)
+
+
 async def revision(database: Database) -> str | None:
     """The revision of the ledger in this database, or None when there is no ledger yet.
 
@@ -88,13 +93,11 @@ async def _state(database: Database) -> tuple[str | None, bool]:
         )
     except InsufficientPrivilege as error:
         (role,) = await database.fetch("SELECT quote_ident(current_user) AS name")
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
+        raise registry_refused(
             f"Our user may not read the ledger in {database.where}, because schema {SCHEMA} belongs to another role. "
             f"Have its owner run: GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role['name']}; "
             f"GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO {role['name']}; "
-            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role['name']}.",
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role['name']}."
         ) from error
     found = [str(row["version_num"]) for row in rows]
     if not found and not await database.fetch(OTHER_TABLES):
@@ -137,18 +140,14 @@ async def has_ledger(database: Database) -> bool:
     except UndefinedTable:
         return False
     if found is not None and found < HEAD:
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
+        raise registry_refused(
             f"The ledger in {database.where} was made by an earlier version of this program. Run `provisioning "
-            "migrate`: it keeps everything that is there.",
+            "migrate`: it keeps everything that is there."
         )
     if found is not None and not whole:
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
+        raise registry_refused(
             f"The ledger in {database.where} says that it is at revision {found}, but lacks tables of it: it was "
-            f"restored in part. Restore the schema {SCHEMA} whole, then run `provisioning migrate`.",
+            f"restored in part. Restore the schema {SCHEMA} whole, then run `provisioning migrate`."
         )
     return found is not None
 
@@ -199,11 +198,9 @@ def migrate(url: str) -> None:
                 f"within {_FIRST_WAIT_SECONDS:g} s. Where no other process of this program is at it, an administrator "
                 f"ends the session that holds it: {_END_HOLDERS}.",
             ) from None
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
+        raise registry_refused(
             f"Schema {SCHEMA} cannot be made or updated in {without_secrets(url)}: {str(cause).splitlines()[0]}. "
-            f"Have its owner run CREATE SCHEMA {SCHEMA} AUTHORIZATION <our user>, or grant it CREATE on the database.",
+            f"Have its owner run CREATE SCHEMA {SCHEMA} AUTHORIZATION <our user>, or grant it CREATE on the database."
         ) from None
 
 

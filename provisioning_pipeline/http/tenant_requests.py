@@ -243,7 +243,7 @@ class Requests:
         name = request.database_name
         # one after another: the second of two requests at the same time finds the first one's run at work
         async with self._launching.setdefault(name, asyncio.Lock()):
-            under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
+            under_way = await self.ledger.ask(lambda database: TenantRequests(database).last_run(name, open_only=True))
             if under_way and await dagster.is_under_way(under_way):
                 # what it has read already may have changed since; the mark has the sensor look again in that case
                 run_id, is_new = under_way, False

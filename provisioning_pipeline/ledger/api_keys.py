@@ -30,7 +30,7 @@ _KEYS: Final = """
 
 
 class ApiKeys(LedgerTables):
-    """The keys, in the registry's database."""
+    """The keys of all services."""
 
     async def create(
         self,

@@ -98,16 +98,15 @@ class Ledger(LedgerTables):
 
     async def link(self, database_name: str) -> Link:
         """One tenant's row; it must exist."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             """
-            SELECT database_name, server, subdomain, workspace_id::text AS workspace_id, workspace_url,
-                   admin_user_id::text AS admin_user_id, admin_email, invite_link_opened,
-                   default_role_before::text AS default_role_before
+            SELECT database_name, server, subdomain, workspace_id::text, workspace_url, admin_user_id::text,
+                   admin_email, invite_link_opened, default_role_before::text
             FROM provisioning.tenant_link WHERE database_name = %s
             """,
             [database_name],
         )
-        return Link(**rows[0])
+        return Link(*rows[0])
 
     async def known_since(self, database_names: Sequence[str]) -> dict[str, datetime]:
         """Database name → since when the ledger has known the tenant."""
@@ -170,10 +169,8 @@ class Ledger(LedgerTables):
 
     async def open_subdomains(self, server: str) -> list[str]:
         """The subdomains of all creations under way on a server."""
-        rows = await self.database.fetch(
-            "SELECT subdomain FROM provisioning.intent WHERE server = %s AND settled_at IS NULL", [server]
-        )
-        return [row["subdomain"] for row in rows]
+        open_ones = "SELECT subdomain FROM provisioning.intent WHERE server = %s AND settled_at IS NULL"
+        return [subdomain for (subdomain,) in await self.database.fetch_tuples(open_ones, [server])]
 
     @anew_if_lost
     async def adopt_workspace(

@@ -107,28 +107,17 @@ class TenantRequests(LedgerTables):
             "UPDATE provisioning.tenant_request SET run_id = %s WHERE id = %s", [run_id, request.id]
         )
 
-    async def last_run(self, database_name: str) -> str | None:
-        """The last run that was launched for this tenant by request, ended or not; None: there was none."""
-        rows = await self.database.fetch(
+    async def last_run(self, database_name: str, *, open_only: bool = False) -> str | None:
+        """The last run that was launched for this tenant by request, or None; `open_only`: only if it has not ended."""
+        rows = await self.database.fetch_tuples(
             """
-            SELECT run_id FROM provisioning.tenant_request
-            WHERE database_name = %s AND run_id IS NOT NULL ORDER BY id DESC LIMIT 1
-            """,
-            [database_name],
-        )
-        return rows[0]["run_id"] if rows else None
-
-    async def under_way(self, database_name: str) -> str | None:
-        """The last run that was launched for this tenant by request, if it has not ended; None: there is none."""
-        rows = await self.database.fetch(
-            """
-            SELECT q.run_id, COALESCE(r.finished_at, r.ended_at) IS NOT NULL AS ended FROM provisioning.tenant_request q
+            SELECT q.run_id, COALESCE(r.finished_at, r.ended_at) IS NOT NULL FROM provisioning.tenant_request q
             LEFT JOIN provisioning.run r ON r.run_id = q.run_id
             WHERE q.database_name = %s AND q.run_id IS NOT NULL ORDER BY q.id DESC LIMIT 1
             """,
             [database_name],
         )
-        return rows[0]["run_id"] if rows and not rows[0]["ended"] else None
+        return rows[0][0] if rows and not (open_only and rows[0][1]) else None
 
     async def waiting(self, names: Sequence[str]) -> frozenset[str]:
         """Those of these tenants (slugs or database names) that wait for a run, or for its end: database names.

@@ -54,10 +54,8 @@ class Timelines(LedgerTables):
 
     async def reported(self, run_ids: Sequence[str]) -> list[str]:
         """Which of these runs have a report."""
-        rows = await self.database.fetch(
-            "SELECT run_id FROM provisioning.run WHERE run_id = ANY(%s) AND report IS NOT NULL", [list(run_ids)]
-        )
-        return [row["run_id"] for row in rows]
+        with_report = "SELECT run_id FROM provisioning.run WHERE run_id = ANY(%s) AND report IS NOT NULL"
+        return [run_id for (run_id,) in await self.database.fetch_tuples(with_report, [list(run_ids)])]
 
 
 _QUERIES: Mapping[str, LiteralString] = {

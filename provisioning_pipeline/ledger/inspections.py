@@ -13,7 +13,7 @@ from provisioning_pipeline.model.tenant import HandMade
 from provisioning_pipeline.model.tenant_database import LastLook
 
 
-class Looks(LedgerTables):
+class Inspections(LedgerTables):
     """The last inspection of each tenant database."""
 
     async def last(self) -> dict[str, LastLook]:
@@ -49,7 +49,7 @@ class Looks(LedgerTables):
         )
 
 
-class HandMadeWorkspaces(LedgerTables):
+class InsertedWorkspaces(LedgerTables):
     """The workspaces inserted by SQL that the last inspections found."""
 
     async def known_at_clerk(self, database_names: Sequence[str] | None = None) -> list[tuple[str, str]]:

@@ -45,14 +45,14 @@ class ClerkEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class PendingReview:
     """When a review was requested, and the trigger of the run that is to make it."""
 
     at: datetime
     trigger: str
 
 
-class Marks(LedgerTables):
+class PendingReviews(LedgerTables):
     """Pending reviews in the ledger, and Clerk's events that ask for them.
 
     Each has the time of the ledger's own database, and so has what `clear` compares it with: one clock.
@@ -92,14 +92,14 @@ class Marks(LedgerTables):
                     """,
                     [event.event_id, event.type, event.organization_id, event.user_id, event.happened_at],
                 )
-                return await _mark(connection, event, registered) if cursor.rowcount else None
+                return await _request_reviews(connection, event, registered) if cursor.rowcount else None
         except (errors.UndefinedTable, errors.UndefinedColumn):
             raise registry_refused(
                 f"The ledger in {self.database.where} is missing or older than this program. "
                 "Run `provisioning migrate`."
             ) from None
 
-    async def marked(self) -> dict[str, Mark]:
+    async def pending(self) -> dict[str, PendingReview]:
         """Database name → its pending review; empty where the ledger is missing or too old to have them."""
         known = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = %s"
         if not await self.database.fetch(known, ["marked_by"]):
@@ -107,14 +107,14 @@ class Marks(LedgerTables):
         rows = await self.database.fetch(
             "SELECT database_name, marked_at, marked_by FROM provisioning.tenant_link WHERE marked_at IS NOT NULL"
         )
-        return {row["database_name"]: Mark(row["marked_at"], row["marked_by"] or CLERK) for row in rows}
+        return {row["database_name"]: PendingReview(row["marked_at"], row["marked_by"] or CLERK) for row in rows}
 
     async def now(self) -> datetime:
         """The time of the ledger's database: what to give to `clear`, taken before anything was read."""
         now: datetime = (await self.database.fetch_tuples("SELECT now()"))[0][0]
         return now
 
-    async def mark(self, database_name: str, trigger: str) -> None:
+    async def request(self, database_name: str, trigger: str) -> None:
         """Ask for a review of a tenant. A pending one keeps its trigger and gets the time of this one."""
         await self.database.execute(
             """
@@ -187,7 +187,9 @@ class Marks(LedgerTables):
         return await self.database.execute("DELETE FROM provisioning.clerk_event WHERE received_at < %s", [before])
 
 
-async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, registered: Sequence[str]) -> tuple[str, ...]:
+async def _request_reviews(
+    connection: AsyncConnection[TupleRow], event: ClerkEvent, registered: Sequence[str]
+) -> tuple[str, ...]:
     user_alone = event.user_id if event.organization_id is None else None
     cursor = await connection.execute(
         """

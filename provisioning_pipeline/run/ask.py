@@ -81,7 +81,7 @@ async def _accounts(connections: Connections, wanted: frozenset[AccountKey]) -> 
 async def _departures(connections: Connections, missing: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Departure]:
     """The second witness, with the time of Clerk's own event where it says none."""
     found = await departures(connections.clerk, missing)
-    told = await connections.marks.happened_at([key for key, gone in found.items() if gone.changed_at is None])
+    told = await connections.reviews.happened_at([key for key, gone in found.items() if gone.changed_at is None])
     return found | {key: replace(found[key], changed_at=int(at.timestamp() * 1000)) for key, at in told.items()}
 
 

@@ -81,14 +81,14 @@ async def observe(
             status_writable=status is not None and status.writable,
         ),
         made_by_others=frozenset(await connections.accounts.made_by_others()),
-        once_at_clerk=await connections.hand_made.known_at_clerk(list(seen.looks)),
+        once_at_clerk=await connections.inserted.known_at_clerk(list(seen.looks)),
     )
 
 
 async def _everything(connections: Connections, approved: str | None) -> Seen:
     """At once: pages and whole tables, however many tenants there are."""
     settings, members = connections.settings, connections.members
-    looked_at = await connections.marks.now()
+    looked_at = await connections.reviews.now()
     frames = all_of(
         [
             connections.registry.rows(),
@@ -101,7 +101,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     )
     claimed_and_taken_over = both(claims(connections.registry), members.taken_over(also_left=True))
     of_cluster = both(evidence(connections.cluster), role_rights(connections.cluster))
-    written_and_last = both(of_cluster, connections.looks.last())
+    written_and_last = both(of_cluster, connections.inspections.last())
     theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
     (ours, ((claimed, taken_over), ((written, tenant_role), last))), (twenty, clerk) = await both(
         both(frames, both(claimed_and_taken_over, written_and_last)),
@@ -146,7 +146,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
 async def _some(connections: Connections, names: list[str], *, by_hand: bool, approved: str | None) -> Seen:
     """Only what concerns these tenants."""
     settings, members = connections.settings, connections.members
-    looked_at = await connections.marks.now()
+    looked_at = await connections.reviews.now()
     # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
     wanted = [*names, *(slug for name in names for slug in namesakes_of(name))]
     registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.inspections import HandMadeWorkspaces, Looks
+from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections
 from provisioning_pipeline.model.tenant import HandMade
 from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -17,8 +17,8 @@ ID = "11111111-1111-4111-8111-11111111111a"
 FIRST, SECOND = LastLook("1 2 3 repair", AT, settled=True), LastLook("4 5 6 repair", AT, settled=False)
 
 
-def ask(url: str, work: Callable[[Looks], Coroutine[Any, Any, T]]) -> T:
-    return ask_ledger(url, lambda database: work(Looks(database)))
+def ask(url: str, work: Callable[[Inspections], Coroutine[Any, Any, T]]) -> T:
+    return ask_ledger(url, lambda database: work(Inspections(database)))
 
 
 def last(url: str) -> dict[str, LastLook]:
@@ -72,7 +72,7 @@ def test_ids_that_are_none_and_one_id_twice_stop_nobody(url: str) -> None:
     odd = [HandMade(name, "Acme", ("no metadata",)) for name in ("1", "x' --", ID, ID.upper(), "{" + ID + "}")]
 
     async def work(database: Database) -> list[tuple[Any, ...]]:
-        known = HandMadeWorkspaces(database)
+        known = InsertedWorkspaces(database)
         await known.store({"hostile": odd, "honest": [HandMade(ID, "Honest", ())]})
         await known.store({"hostile": odd})
         return await database.fetch_tuples(

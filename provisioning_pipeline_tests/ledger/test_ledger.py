@@ -26,8 +26,9 @@ ACME, BETA = Tenant("twenty_tenant_acme_1", "acme", "Acme"), Tenant("twenty_tena
 
 
 @pytest.fixture
-def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
-    name = f"ledger_{uuid.uuid4().hex[:8]}"
+def bare(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    """A database without a ledger."""
+    name = f"bare_{uuid.uuid4().hex[:8]}"
     yield sandbox_postgres.create_database(name)
     sandbox_postgres.drop_database(name)
 
@@ -55,28 +56,28 @@ def test_the_code_works_with_alembics_own_head() -> None:
     assert script.get_bases() == ["0001"]
 
 
-def test_migrating_twice_and_down_and_up_again_leaves_the_same_tables(url: str) -> None:
+def test_migrating_twice_and_down_and_up_again_leaves_the_same_tables(bare: str) -> None:
     from alembic import command
 
     def tables() -> set[str]:
         rows = run(
-            url,
+            bare,
             lambda ledger: ledger.database.fetch(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = 'provisioning'"
             ),
         )
         return {row["table_name"] for row in rows}
 
-    schema.migrate(url)
-    schema.migrate(url)
+    schema.migrate(bare)
+    schema.migrate(bare)
     made = tables()
-    command.downgrade(schema.alembic_config(url), "base")
+    command.downgrade(schema.alembic_config(bare), "base")
     assert tables() == {"alembic_version"}
-    schema.migrate(url)
+    schema.migrate(bare)
     assert tables() == made >= {"tenant_link", "condition", "intent", "outcome", "run", "user_link"}
 
 
-def test_reading_a_database_without_a_ledger_finds_nothing_and_makes_nothing(url: str) -> None:
+def test_reading_a_database_without_a_ledger_finds_nothing_and_makes_nothing(bare: str) -> None:
     async def read(ledger: Ledger) -> tuple[int, list[Any], list[Any], str | None]:
         return (
             len(await ledger.links()),
@@ -85,12 +86,10 @@ def test_reading_a_database_without_a_ledger_finds_nothing_and_makes_nothing(url
             await schema.revision(ledger.database),
         )
 
-    assert run(url, read, read_only=True) == (0, [], [], None)
+    assert run(bare, read, read_only=True) == (0, [], [], None)
 
 
 def test_two_tenants_never_claim_the_same_subdomain_of_a_server(url: str) -> None:
-    schema.migrate(url)
-
     async def claim(ledger: Ledger) -> list[bool]:
         await with_tenants(ledger)
         claims = [
@@ -104,8 +103,6 @@ def test_two_tenants_never_claim_the_same_subdomain_of_a_server(url: str) -> Non
 
 
 def test_a_dropped_intent_lets_go_of_server_and_subdomain(url: str) -> None:
-    schema.migrate(url)
-
     async def work(ledger: Ledger) -> Any:
         await with_tenants(ledger)
         intent = await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1", begun_at=NOW)
@@ -118,7 +115,6 @@ def test_a_dropped_intent_lets_go_of_server_and_subdomain(url: str) -> None:
 
 
 def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
-    schema.migrate(url)
     workspace = str(uuid.uuid4())
 
     async def work(ledger: Ledger) -> None:
@@ -133,7 +129,6 @@ def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
 
 
 def test_a_renamed_tenant_takes_over_what_is_known_of_its_workspace(url: str) -> None:
-    schema.migrate(url)
     workspace, person = str(uuid.uuid4()), str(uuid.uuid4())
 
     async def work(ledger: Ledger) -> Any:
@@ -154,7 +149,6 @@ def test_a_renamed_tenant_takes_over_what_is_known_of_its_workspace(url: str) ->
 
 
 def test_a_workspace_is_taken_over_only_from_the_tenant_that_has_it(url: str) -> None:
-    schema.migrate(url)
     workspace = str(uuid.uuid4())
 
     async def work(ledger: Ledger) -> None:
@@ -168,7 +162,6 @@ def test_a_workspace_is_taken_over_only_from_the_tenant_that_has_it(url: str) ->
 
 
 def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: str) -> None:
-    schema.migrate(url)
     parts = [type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY]
 
     async def work(ledger: Ledger) -> tuple[list[bool], bool, str]:
@@ -190,8 +183,6 @@ def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: s
 
 
 def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_due(url: str) -> None:
-    schema.migrate(url)
-
     async def work(ledger: Ledger) -> tuple[list[dict[str, int]], list[float]]:
         await with_tenants(ledger)
         both = {ACME.database_name, BETA.database_name}
@@ -259,7 +250,7 @@ STRICT_REGISTRY = """
 """
 
 
-def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted_into_and_stored_in(url: str) -> None:
+def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted_into_and_stored_in(bare: str) -> None:
     workspace, admin = str(uuid.uuid4()), str(uuid.uuid4())
 
     async def work(ledger: Ledger) -> Any:
@@ -278,7 +269,7 @@ def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted
         urls = await ledger.database.fetch("SELECT database_url FROM public.tenant_registry")
         return first, again, rows.iloc[0].to_dict(), urls[0]["database_url"]
 
-    first, again, row, database_url = run(url, work)
+    first, again, row, database_url = run(bare, work)
     assert (first, again) == (True, False)
     assert row["workspace_id"] == workspace
     assert row["status"] == "active"
@@ -286,7 +277,7 @@ def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted
     assert "@" not in database_url
 
 
-def test_a_status_that_we_do_not_know_is_never_overwritten(url: str) -> None:
+def test_a_status_that_we_do_not_know_is_never_overwritten(bare: str) -> None:
     async def work(ledger: Ledger) -> str:
         registry = Registry(ledger.database, "tenant_registry")
         await registry.ensure_table()
@@ -297,29 +288,29 @@ def test_a_status_that_we_do_not_know_is_never_overwritten(url: str) -> None:
         rows = await ledger.database.fetch("SELECT status FROM public.tenant_registry")
         return str(rows[0]["status"])
 
-    assert run(url, work) == "trial"
+    assert run(bare, work) == "trial"
 
 
-def test_a_registry_that_requires_more_than_we_know_refuses_adoption_in_words(url: str) -> None:
+def test_a_registry_that_requires_more_than_we_know_refuses_adoption_in_words(bare: str) -> None:
     async def work(ledger: Ledger) -> None:
         await ledger.database.execute(STRICT_REGISTRY.replace("plan text", "plan text NOT NULL, region text NOT NULL"))
         await adopt(Registry(ledger.database, "tenant_registry"), ACME, "provisioning")
 
     with pytest.raises(Fault, match="requires plan, region") as caught:
-        run(url, work)
+        run(bare, work)
     assert caught.value.reason is Reason.ADOPTION_REFUSED
 
 
-def test_a_table_that_is_no_registry_is_named(url: str) -> None:
+def test_a_table_that_is_no_registry_is_named(bare: str) -> None:
     async def work(ledger: Ledger) -> None:
         await ledger.database.execute("CREATE TABLE public.tenant_registry (id int)")
         await Registry(ledger.database, "tenant_registry").rows()
 
     with pytest.raises(Fault, match="lacks database_name, slug"):
-        run(url, work)
+        run(bare, work)
 
 
-def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> None:
+def test_the_registrys_admin_is_the_one_it_names_else_its_owner(bare: str) -> None:
     async def work(ledger: Ledger) -> list[Any]:
         registry = Registry(ledger.database, "tenant_registry")
         await registry.ensure_table()
@@ -347,14 +338,14 @@ def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> Non
         rows = await registry.rows()
         return sorted(rows["admin_email"])
 
-    assert run(url, work) == ["named@beta.test", "owner@acme.test"]
+    assert run(bare, work) == ["named@beta.test", "owner@acme.test"]
 
 
-def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: str) -> None:
+def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(bare: str) -> None:
     from provisioning_pipeline.clients.postgres import with_database
 
     role = f"reader_{uuid.uuid4().hex[:8]}"
-    reader = url.replace("postgresql://postgres:", f"postgresql://{role}:")
+    reader = bare.replace("postgresql://postgres:", f"postgresql://{role}:")
 
     async def prepare(ledger: Ledger) -> None:
         await Registry(ledger.database, "tenant_registry").ensure_table()
@@ -370,6 +361,6 @@ def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: s
         )
         return stored, registry.stores_workspaces(await registry.columns())
 
-    run(url, prepare)
-    assert run(with_database(reader, url.rsplit("/", 1)[1]), work) == (False, False)
-    run(url, lambda ledger: ledger.database.execute(SQL("DROP OWNED BY {}").format(Identifier(role))))
+    run(bare, prepare)
+    assert run(with_database(reader, bare.rsplit("/", 1)[1]), work) == (False, False)
+    run(bare, lambda ledger: ledger.database.execute(SQL("DROP OWNED BY {}").format(Identifier(role))))

@@ -3,11 +3,10 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
@@ -50,6 +49,18 @@ class Table:
     ) -> tuple[bool, bool]:
         given = {"status": "provisioning", "aside": {"suspended", "deleted"}, **given}
         return ask_ledger(url or self.url, lambda database: register(Registry(database, table), asked, caller, **given))
+
+    @contextmanager
+    def reader(self, rights: str) -> Iterator[str]:
+        """The URL of a role that has these rights to the registry and all to the ledger."""
+        role = f"reader_{uuid.uuid4().hex[:8]}"
+        self.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'; GRANT {rights} ON tenant_registry TO {role}")
+        self.sql(KEEPS_LEDGER.format(role))
+        try:
+            yield make_conninfo(self.url, user=role, password="reader")
+        finally:
+            self.sql(f"DROP OWNED BY {role}")
+            self.postgres.execute("postgres", f"DROP ROLE {role}")
 
     def link(self, database_name: str, organization: str | None, *, slug: str = "acme") -> None:
         """As runs leave it in the ledger."""
@@ -241,41 +252,23 @@ def test_a_view_that_takes_rows(usual: Table) -> None:
     ("rights", "known"), [("SELECT", False), ("SELECT", True), ("SELECT, UPDATE", False), ("SELECT, INSERT", True)]
 )
 def test_no_right_to_write(usual: Table, rights: str, known: bool) -> None:
-    role = f"reader_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(usual.postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'reader'").format(sql.Identifier(role)))
-    try:
-        if known:
-            usual.register(NAMELESS)
-        usual.sql(f"GRANT {rights} ON tenant_registry TO {role}; {KEEPS_LEDGER.format(role)}")
-        url = make_conninfo(usual.url, user=role, password="reader")
-
+    if known:
+        usual.register(NAMELESS)
+    with usual.reader(rights) as url:
         told = usual.refused(ACME, url=url)
 
         assert "permission denied" in told
         assert "Register it there yourself" in told
         if known:
             assert usual.register(NAMELESS, url=url) is False
-    finally:
-        usual.sql(f"DROP OWNED BY {role}")
-        usual.postgres.execute("postgres", f"DROP ROLE {role}")
 
 
 def test_rows_that_are_hidden_from_us(usual: Table) -> None:
     """Row-level security: what we may not see still cannot be registered twice."""
-    role = f"reader_{uuid.uuid4().hex[:8]}"
     usual.register(NAMELESS)
-    usual.sql(
-        f"CREATE ROLE {role} LOGIN PASSWORD 'reader'; GRANT ALL ON tenant_registry TO {role};"
-        f"{KEEPS_LEDGER.format(role)};"
-        "ALTER TABLE tenant_registry ENABLE ROW LEVEL SECURITY"
-    )
-    try:
-        told = usual.refused(ACME, url=make_conninfo(usual.url, user=role, password="reader"))
-        assert "does not take tenant acme" in told
-    finally:
-        usual.sql(f"DROP OWNED BY {role}")
-        usual.postgres.execute("postgres", f"DROP ROLE {role}")
+    usual.sql("ALTER TABLE tenant_registry ENABLE ROW LEVEL SECURITY")
+    with usual.reader("ALL") as url:
+        assert "does not take tenant acme" in usual.refused(ACME, url=url)
 
 
 def test_a_status_that_stands_stays(usual: Table) -> None:

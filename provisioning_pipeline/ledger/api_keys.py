@@ -8,7 +8,7 @@ from typing import Final
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.ledger.schema import LedgerTables, columns, has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.api_key import (
     EVERY_SCOPE,
     EVERY_TENANT,
@@ -115,14 +115,8 @@ async def add_refusals(database: Database, found: Sequence[Refusals]) -> None:
 
 
 async def refusals(database: Database, *, most: int, key_id: str | None = None) -> list[Refusals]:
-    """The last of them, newest first; all, or those of one key.
-
-    Raises:
-        Fault: when the ledger cannot be reached, or is older than this program.
-    """
-    if not await has_ledger(database):
-        return []
-    rows = await database.fetch_tuples(
+    """The last of them, newest first; all, or those of one key."""
+    rows = await LedgerTables(database).tuples_if_made(
         """
         SELECT hour, reason, status, api_key_id, address, route, tenant, times, first_at, last_at, detail, request_id
         FROM provisioning.refusal WHERE %s::text IS NULL OR api_key_id = %s ORDER BY last_at DESC, id DESC LIMIT %s

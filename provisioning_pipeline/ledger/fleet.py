@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.ledger import TENANT_ROW
-from provisioning_pipeline.ledger.schema import has_ledger, revision
+from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger, revision
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import SET_ASIDE
 
@@ -116,9 +116,7 @@ async def link_counts(database: Database) -> Row:
 
 async def unsynced(database: Database) -> list[Row]:
     """Tenants some of whose members need a person: slug, reason, message. Not those that are excluded."""
-    if not await has_ledger(database):
-        return []
-    return await database.fetch(
+    return await LedgerTables(database).fetch_if_made(
         """
         SELECT l.slug, c.reason, c.message
         FROM provisioning.condition c JOIN provisioning.tenant_link l USING (database_name)
@@ -165,9 +163,7 @@ async def page(
 
     Those in reach; all, or those in one state (`ready`, `unwell`, `aside`), or of one Clerk organization.
     """
-    if not await has_ledger(database):
-        return []
-    return await database.fetch(
+    return await LedgerTables(database).fetch_if_made(
         f"""
         SELECT l.clerk_org_id, {TENANT_ROW}
         WHERE l.database_name > %(after)s COLLATE "C"

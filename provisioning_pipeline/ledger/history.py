@@ -375,11 +375,7 @@ class Journal:
         await self.settle()
 
     async def settle(self) -> None:
-        """Return once everything that was noted so far is in the ledger.
-
-        Raises:
-            Fault, Error: as `store`.
-        """
+        """Return once everything that was noted so far is in the ledger; raises as `store`."""
         if self._noted:
             # also what the ledger did not take before
             self._begin_to_write()

@@ -240,14 +240,12 @@ class RemovedRows(LedgerTables):
 
     async def count(self, run_id: str, table_name: str) -> int:
         """How many rows of this table a run removed that were not put back yet."""
-        rows = await self.fetch_if_made(
-            """
-            SELECT count(*) AS found FROM provisioning.removed_row
-            WHERE run_id = %s AND table_name = %s AND status <> 'restored'
-            """,
+        rows = await self.tuples_if_made(
+            "SELECT count(*) FROM provisioning.removed_row "
+            "WHERE run_id = %s AND table_name = %s AND status <> 'restored'",
             [run_id, table_name],
         )
-        return sum(row["found"] for row in rows)
+        return rows[0][0] if rows else 0
 
     async def runs(self) -> list[Removals]:
         """The runs that removed something, those whose rows were all put back included; newest first."""

@@ -364,9 +364,9 @@ class Ledger(LedgerTables):
         return [StoredCondition(name, _condition(*told), since, run_id) for name, *told, since, run_id in rows]
 
     async def tenant_rows(self, only: str | None = None) -> list[Row]:
-        """Tenants, all or by slug or database name: link; reason, message and since of Ready; when it is tried again;
+        """Tenants, all or by slug or database name: link; Ready's reason, message and since; and `look_again_at`.
 
-        and what to look at in its own database, where TenantDatabase is not true.
+        Where TenantDatabase does not hold, also its reason and message.
         """
         return await self.fetch_if_made(
             f"""

@@ -37,7 +37,6 @@ MAY_WRITE: Final[LiteralString] = """
     COALESCE(has_table_privilege(a.usesysid, to_regclass('provisioning.lock_signature')::oid, 'UPDATE'), true)
 """
 """Whether the session `a`, of pg_stat_activity, is that of a role that may write to the ledger."""
-_MOST_TOLD: Final = 3
 
 
 @asynccontextmanager
@@ -60,9 +59,9 @@ async def _in_words(database: Database, is_it: sql.SQL, parameters: Sequence[obj
         SELECT DISTINCT a.pid, quote_ident(a.usename) AS role, a.application_name AS program,
                host(a.client_addr) AS address, a.xact_start AS since, {may_write} AS ours
         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-        WHERE a.pid <> pg_backend_pid() AND {is_it} ORDER BY a.pid LIMIT {most}
+        WHERE a.pid <> pg_backend_pid() AND {is_it} ORDER BY a.pid LIMIT 3
         """
-    ).format(may_write=sql.SQL(MAY_WRITE), is_it=is_it, most=sql.Literal(_MOST_TOLD))
+    ).format(may_write=sql.SQL(MAY_WRITE), is_it=is_it)
     rows: list[Row] = []
     # the lock is the trouble that is told; that its holder cannot be named is none
     with suppress(Fault, Error):
@@ -106,9 +105,10 @@ vanishes without a word, in a power cut say, lets go within a minute: the server
 
 
 def tenant_lock(database: Database, database_name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
-    """Hold the tenant's lock, waiting for another holder. BUSY is the `Fault` of this and of all locks below:
+    """Hold the tenant's lock, waiting for another holder.
 
-    when the lock is still held after `wait_seconds`, and before a write once it was lost.
+    Raises:
+        Fault: BUSY, as for all locks: when it is still held after `wait_seconds`, or before a write once it was lost.
     """
     busy = f"Another run has been working on this tenant for over {wait_seconds:g} s; the next run looks again."
     return _held(_Lock(database, TENANTS, database_name, busy), wait_seconds)

@@ -122,10 +122,7 @@ class Members(LedgerTables):
         )
 
     async def taken_over(self, database_names: Sequence[str] | None = None, *, also_left: bool = False) -> list[Row]:
-        """Who came from a workspace inserted by SQL: database_name, twenty_user_id, email, left; also former members
-
-        with `also_left`.
-        """
+        """Members taken over from workspaces inserted by SQL: database_name, twenty_user_id, email, left."""
         return await self.fetch_if_made(
             """
             SELECT database_name, twenty_user_id::text AS twenty_user_id, email, left_at IS NOT NULL AS left

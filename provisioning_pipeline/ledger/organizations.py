@@ -24,7 +24,7 @@ async def claims(registry: Registry, organizations: Sequence[str] | None = None)
     """Every claim to these organizations, or to all, by links and by registry rows; none where there is no ledger.
 
     Raises:
-        Fault: when the table is no tenant registry, or hides rows from our user.
+        Fault: when the registry hides rows from our user.
     """
     if not await has_ledger(registry.database):
         return []

@@ -7,8 +7,6 @@ from psycopg import sql
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.schema import has_ledger
 
-_BATCH = 5000
-
 _NEWEST_RUN: LiteralString = (
     "(SELECT run_id FROM provisioning.run WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT 1)"
 )
@@ -42,7 +40,7 @@ async def prune_ledger(
     removed_rows_days: int,
     reports_days: int,
     dry_run: bool,
-    batch: int = _BATCH,
+    batch: int = 5000,
 ) -> dict[str, int]:
     """Delete what is older than so many days by the ledger's own clock, or only count it; table → rows.
 

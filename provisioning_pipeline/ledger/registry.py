@@ -2,13 +2,12 @@
 databases, and write only our own columns and the status of a tenant that became ready."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 from psycopg import errors, sql
 from psycopg.rows import dict_row
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Database, Parameters, Row
 from provisioning_pipeline.ledger.registry_table import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
@@ -109,11 +108,7 @@ class Registry:
         return frame(REGISTRY, found)
 
     async def names(self) -> sql.Composed | None:
-        """A query for the database names of all rows; None: there is no such table.
-
-        Raises:
-            Fault: as `rows` does.
-        """
+        """A query for the database names of all rows; None: there is no such table. Raises as `rows`."""
         columns = await self.readable_columns()
         if not columns:
             return None
@@ -122,13 +117,7 @@ class Registry:
             self.identifier
         )
 
-    async def read(
-        self,
-        query: sql.Composed,
-        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
-        *,
-        own_path: bool = False,
-    ) -> list[Row]:
+    async def read(self, query: sql.Composed, parameters: Parameters = None, *, own_path: bool = False) -> list[Row]:
         """Rows of a query over the table; `own_path` as in `Database.transaction`.
 
         Raises:
@@ -320,31 +309,15 @@ class Registry:
             Fault: when the row is gone, or does not take what is written.
         """
         columns = {name: column for name, column in (await self.columns()).items() if column.writable}
-        wanted = {next((name for name in WORKSPACE_COLUMNS if name in columns), ""): workspace_id}
-        if admin_user_id:
-            wanted[next((name for name in ADMIN_COLUMNS if name in columns), "")] = admin_user_id
-        wanted.pop("", None)
+        wanted = {
+            next(name for name in names if name in columns): value
+            for names, value in ((WORKSPACE_COLUMNS, workspace_id), (ADMIN_COLUMNS, admin_user_id))
+            if value and columns.keys() & set(names)
+        }
         sets_status = ready_status is not None and "status" in columns
         if not wanted and not sets_status:
             return False
-        row = await self._row(database_name, [*wanted, *(["status"] if sets_status else [])])
-        changed = {name: value for name, value in wanted.items() if (row[name] or "").lower() != value.lower()}
-        assignments = {name: _cast(value, columns[name]) for name, value in changed.items()}
-        if sets_status and is_pending_status(row["status"], pending_statuses):
-            assert ready_status is not None
-            changed["status"] = await self.spelling([ready_status], row["status"])
-            # the tenant manager may have suspended it since it was read
-            assignments["status"] = sql.SQL(
-                "CASE WHEN status::text IS NOT DISTINCT FROM {} THEN {} ELSE status END"
-            ).format(sql.Literal(row["status"]), _cast(changed["status"], columns["status"]))
-        if not changed:
-            return False
-        await self._update(database_name, changed, assignments, row.get("status"))
-        return True
-
-    async def _row(self, database_name: str, names: Sequence[str]) -> Row:
-        """These columns of a tenant's row, as texts."""
-        rows = await self._texts(names, database_name=database_name)
+        rows = await self._texts([*wanted, *(["status"] if sets_status else [])], database_name=database_name)
         if not rows:
             raise Fault(
                 FaultKind.TENANT,
@@ -352,7 +325,20 @@ class Registry:
                 f"{self.table} has no row for database {database_name} any more, so its workspace could not be written "
                 "there. The next run looks whether the row was taken away.",
             )
-        return rows[0]
+        row = rows[0]
+        changed = {name: value for name, value in wanted.items() if (row[name] or "").lower() != value.lower()}
+        assignments = {name: cast_sql(sql.Literal(value), columns[name]) for name, value in changed.items()}
+        if sets_status and is_pending_status(row["status"], pending_statuses):
+            assert ready_status is not None
+            changed["status"] = await self.spelling([ready_status], row["status"])
+            # the tenant manager may have suspended it since it was read
+            assignments["status"] = sql.SQL(
+                "CASE WHEN status::text IS NOT DISTINCT FROM {} THEN {} ELSE status END"
+            ).format(sql.Literal(row["status"]), cast_sql(sql.Literal(changed["status"]), columns["status"]))
+        if not changed:
+            return False
+        await self._update(database_name, changed, assignments, row.get("status"))
+        return True
 
     async def _update(
         self, database_name: str, changed: Mapping[str, str], assignments: Mapping[str, sql.Composable], status: object
@@ -392,7 +378,3 @@ class Registry:
                 f"{self.table} was given {what} for database {database_name} and keeps what it had: a trigger, a rule "
                 "or a policy of it drops the change. Let our user's changes of these columns through.",
             )
-
-
-def _cast(value: str, column: Column) -> sql.Composable:
-    return cast_sql(sql.Literal(value), column)

@@ -130,8 +130,8 @@ class CutRuns(LedgerTables):
             return [row[0] for row in await cursor.fetchall()]
 
     async def since_last_finished(self) -> list[Run]:
-        """The reconciliations that were cut since the last one that finished, newest first; recorded as cut or not."""
-        return await self.last(_MOST, only=_AFTER_LAST_FINISHED) if await has_ledger(self.database) else []
+        """Up to five reconciliations cut since the last one that finished, newest first; recorded as cut or not."""
+        return await self.last(5, only=_AFTER_LAST_FINISHED) if await has_ledger(self.database) else []
 
     async def last(self, most: int, *, only: LiteralString = "") -> list[Run]:
         """The last reconciliations that were cut, newest first; recorded as cut or not."""
@@ -154,9 +154,6 @@ class CutRuns(LedgerTables):
             _parameters(gone) | {"why": GONE},
         )
         return sorted([*recorded, *map(run_from, rows)], key=lambda run: run.begun_at, reverse=True)[:most]
-
-
-_MOST = 5
 
 
 def _parameters(run_ids: Sequence[str]) -> dict[str, object]:

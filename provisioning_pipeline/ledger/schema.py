@@ -10,14 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
 from psycopg.rows import TupleRow
 
-from provisioning_pipeline.clients.postgres import (
-    PATIENCE_SECONDS,
-    Database,
-    Parameters,
-    Query,
-    Row,
-    without_secrets,
-)
+from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, Parameters, Query, Row, without_secrets
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.settings import GatewaySettings
@@ -28,8 +21,6 @@ if TYPE_CHECKING:
 SCHEMA = "provisioning"
 HEAD = "0009"
 """The revision that this code works with; a test compares it with Alembic's own head."""
-
-
 OTHER_TABLES: Final = """
 SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning') AND relkind = 'r'
 AND relname <> 'alembic_version' LIMIT 1
@@ -81,11 +72,7 @@ async def revision(database: Database) -> str | None:
 
 
 async def _state(database: Database) -> tuple[str | None, bool]:
-    """The revision, and whether the newest table is there.
-
-    Raises:
-        Fault: when our user may not read them.
-    """
+    """The revision, and whether the newest table is there."""
     try:
         rows = await database.fetch(
             "SELECT version_num, to_regclass('provisioning.refusal') IS NOT NULL AS whole "

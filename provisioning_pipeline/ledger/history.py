@@ -295,7 +295,7 @@ class History(LedgerTables):
         await self.database.execute("UPDATE provisioning.run SET report = %s WHERE run_id = %s", [path, run_id])
 
     async def last_whole_run(self) -> Run | None:
-        """The last finished run that looked at all tenants; None when there was none, or no ledger yet."""
+        """The last finished run over all tenants; None when there was none, or no ledger yet."""
         rows = await self.fetch_if_made(
             RUNS + "WHERE finished_at IS NOT NULL AND record->>'whole' = 'true' ORDER BY begun_at DESC LIMIT 1"
         )

@@ -23,9 +23,9 @@ class Inspections(LedgerTables):
         )
         return {name: LastLook(evidence, looked_at, settled) for name, evidence, looked_at, settled in rows}
 
-    async def store(self, looks: Mapping[str, LastLook]) -> None:
+    async def store(self, found: Mapping[str, LastLook]) -> None:
         """Store these inspections, by database name, all or none. One older than the stored one changes nothing."""
-        if not looks:
+        if not found:
             return
         await self.database.execute(
             """
@@ -37,7 +37,7 @@ class Inspections(LedgerTables):
             SET evidence = EXCLUDED.evidence, looked_at = EXCLUDED.looked_at, settled = EXCLUDED.settled
             WHERE known.looked_at <= EXCLUDED.looked_at
             """,
-            columns([(name, look.evidence, look.looked_at, look.settled) for name, look in looks.items()]),
+            columns([(name, last.evidence, last.looked_at, last.settled) for name, last in found.items()]),
         )
 
     async def forget(self, names: Collection[str]) -> None:
@@ -186,7 +186,7 @@ class Removals:
 class RemovedRows(LedgerTables):
     """Rows that runs removed or changed by SQL."""
 
-    async def keep(
+    async def store(
         self, run_id: str, database_name: str, server: str | None, table_name: str, rows: Sequence[Row]
     ) -> list[int]:
         """Record rows before their deletion is committed. The ids are for `settle` or `forget`, in order.

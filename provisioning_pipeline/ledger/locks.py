@@ -63,7 +63,7 @@ async def _in_words(database: Database, is_it: sql.SQL, parameters: Sequence[obj
         """
     ).format(may_write=sql.SQL(MAY_WRITE), is_it=is_it)
     rows: list[Row] = []
-    # the lock is the trouble that is told; that its holder cannot be named is none
+    # we report the lock; a holder that we cannot name is no trouble of its own
     with suppress(Fault, Error):
         rows = await database.fetch(query, parameters)
     return " ".join(_sentence(row, database.name) for row in rows)
@@ -73,12 +73,12 @@ def _sentence(row: Row, database_name: str) -> str:
     facts = [row["program"], row["address"] and f"from {row['address']}"]
     facts.append(row["since"] and f"in a transaction since {row['since']:%Y-%m-%d %H:%M:%S %Z}")
     shown = ", ".join(fact for fact in facts if fact)
-    told = f"Session {row['pid']} of role {row['role']}{f' ({shown})' if shown else ''} holds the lock"
+    who = f"Session {row['pid']} of role {row['role']}{f' ({shown})' if shown else ''} holds the lock"
     end = f"SELECT pg_terminate_backend({row['pid']})"
     if row["ours"]:
-        return f"{told}; where that is no run that still works, an administrator ends it: {end}."
+        return f"{who}; where that is no run that still works, an administrator ends it: {end}."
     return (
-        f"{told}, and that role is none of this program's. An administrator ends it ({end}) and keeps it out: REVOKE "
+        f"{who}, and that role is none of this program's. An administrator ends it ({end}) and keeps it out: REVOKE "
         f'CONNECT ON DATABASE "{database_name}" FROM {row["role"]}, and FROM PUBLIC.'
     )
 
@@ -223,7 +223,7 @@ class _Lock:
         return bool(row and row[0])
 
     async def _told(self) -> str:
-        """That another session holds the lock, and which; a request's sender is told only that."""
+        """That another session holds the lock, and which; a request's sender learns only the former."""
         # the second key is shown without its sign
         is_it = sql.SQL(ADVISORY + " AND l.objid::bigint = (hashtext(%s)::bigint + 4294967296) %% 4294967296")
         holder = await _in_words(self._database, is_it, [self._kind, self._name])

@@ -26,7 +26,7 @@ class MemberLink:
 
 @dataclass(frozen=True, slots=True)
 class MemberIntent:
-    """A Clerk member whom we are about to let in. `twenty_user_id` None means the account with this e-mail."""
+    """A Clerk member before we let them in. `twenty_user_id` None means the account with this e-mail."""
 
     clerk_user_id: str
     twenty_user_id: str | None

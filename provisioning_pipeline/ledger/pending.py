@@ -216,7 +216,7 @@ async def _request_reviews(
     if event.type == USER_UPDATED and not event.gone and await _has_changed_too_often(connection, event):
         return ()
     if names:
-        # the older of two events may be the last to end; a mark never moves back
+        # the older of two events may be the last to end; the time of a request never moves back
         await connection.execute(
             """
             UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now())
@@ -228,7 +228,7 @@ async def _request_reviews(
 
 
 async def _has_changed_too_often(connection: AsyncConnection[TupleRow], event: ClerkEvent) -> bool:
-    # after the tenants are locked: whatever marked them before is there to be counted
+    # after the tenants are locked: every earlier request is there to be counted
     cursor = await connection.execute(
         """
         SELECT count(*) FROM provisioning.clerk_event
@@ -322,7 +322,7 @@ class Turns(LedgerTables):
     async def end(self, names: Sequence[str]) -> None:
         """A run has finished with these tenants: whatever is due next is due anew.
 
-        A tenant keeps its turn while the review is pending that was when it was launched: Clerk was not read for it.
+        A tenant keeps its turn while a review from before its launch is pending: Clerk was not read for it.
         """
         if not names:
             return

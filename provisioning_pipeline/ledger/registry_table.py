@@ -325,11 +325,11 @@ def _people(
 
     One pass over the people and two plain joins, so that a large registry is read quickly, whole or in part.
     """
-    nobody = sql.SQL("SELECT NULL::text AS id, NULL::text AS tenant_id, NULL::text AS email, NULL::text AS name")
+    no_one = sql.SQL("SELECT NULL::text AS id, NULL::text AS tenant_id, NULL::text AS email, NULL::text AS name")
     join = "LEFT JOIN ({}) {} ON {}"
-    no_named = sql.SQL(join).format(nobody, sql.Identifier("named"), sql.SQL("true"))
+    no_named = sql.SQL(join).format(no_one, sql.Identifier("named"), sql.SQL("true"))
     if not {"id", "email", "tenant_id", "role"} <= set(people.columns) or "id" not in columns:
-        return nobody, no_named, sql.SQL(join).format(nobody, sql.Identifier("owner"), sql.SQL("true"))
+        return no_one, no_named, sql.SQL(join).format(no_one, sql.Identifier("owner"), sql.SQL("true"))
     names = [_short("u", part) for part in ("first_name", "last_name") if part in people.columns]
     types = {name: column.type for name, column in people.columns.items()}
     chosen = [_equals("tenant_id", types["tenant_id"], "id", columns["id"].type, some=some)]

@@ -89,7 +89,7 @@ class Contracts(LedgerTables):
             [canary, server, fingerprint],
         )
 
-    async def keep_tried(self, server: str, fingerprint: str, tried: Collection[str]) -> None:
+    async def store_tried(self, server: str, fingerprint: str, tried: Collection[str]) -> None:
         """Store whose login was not proved under this contract, so that others are tried before them."""
         await self.database.execute(
             """

@@ -22,7 +22,7 @@ async def kept(
     ids: list[int] = []
 
     async def keep(rows: list[Row]) -> None:
-        ids.extend(await removed.keep(run_id, database_name, server, table, rows))
+        ids.extend(await removed.store(run_id, database_name, server, table, rows))
 
     try:
         yield keep

@@ -38,11 +38,11 @@ def test_what_is_seen_again_is_one_row_and_the_last_seen_comes_first(url: str) -
 def test_a_proof_names_its_tenant_and_the_first_one_stays(url: str) -> None:
     async def work(contracts: Contracts) -> tuple[list[SeenContract], list[SeenContract]]:
         await contracts.see("eu", NEW)
-        await contracts.keep_tried("eu", NEW.fingerprint, {TWO, ONE})
+        await contracts.store_tried("eu", NEW.fingerprint, {TWO, ONE})
         before = await contracts.of("eu")
         await contracts.prove("eu", NEW.fingerprint, TWO)
         await contracts.prove("eu", NEW.fingerprint, ONE)
-        await contracts.keep_tried("eu", NEW.fingerprint, {ONE})
+        await contracts.store_tried("eu", NEW.fingerprint, {ONE})
         return before, await contracts.of("eu")
 
     (before,), (after,) = run(url, work)

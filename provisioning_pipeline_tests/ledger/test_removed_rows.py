@@ -23,14 +23,14 @@ def row(number: int, **more: Any) -> dict[str, Any]:
 
 
 async def keep(removed: RemovedRows, run_id: str, *numbers: int) -> list[int]:
-    return await removed.keep(run_id, TENANT, None, ONBOARDING_TABLE, [row(number) for number in numbers])
+    return await removed.store(run_id, TENANT, None, ONBOARDING_TABLE, [row(number) for number in numbers])
 
 
 def test_a_whole_row_is_kept_as_it_was(url: str) -> None:
     odd = row(1, userId=None, value={"a": [1, "ü", None]}, text='it\'s \\ "quoted"')
 
     async def work(removed: RemovedRows) -> Any:
-        await removed.settle(await removed.keep("r1", TENANT, "eu", ONBOARDING_TABLE, [odd]))
+        await removed.settle(await removed.store("r1", TENANT, "eu", ONBOARDING_TABLE, [odd]))
         return await removed.of_run("r1")
 
     (kept,) = run(url, work)
@@ -42,7 +42,7 @@ def test_times_are_kept_in_a_form_that_postgres_reads(url: str) -> None:
     made = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     async def work(removed: RemovedRows) -> Any:
-        await removed.keep("r1", TENANT, None, ONBOARDING_TABLE, [row(1, createdAt=made)])
+        await removed.store("r1", TENANT, None, ONBOARDING_TABLE, [row(1, createdAt=made)])
         return await removed.database.fetch(
             "SELECT (row->>'createdAt')::timestamptz AS made FROM provisioning.removed_row"
         )
@@ -108,7 +108,7 @@ def test_runs_come_newest_first_with_their_counts(url: str) -> None:
 
 def test_nothing_kept_writes_nothing(url: str) -> None:
     async def work(removed: RemovedRows) -> Any:
-        return await removed.keep("r1", TENANT, None, ONBOARDING_TABLE, []), await removed.runs()
+        return await removed.store("r1", TENANT, None, ONBOARDING_TABLE, []), await removed.runs()
 
     assert run(url, work) == ([], [])
 

@@ -18,7 +18,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Connection, Database
 from provisioning_pipeline.clients.tenant_catalogue import copied
 from provisioning_pipeline.clients.tenant_database import evidence
-from provisioning_pipeline.ledger.inspections import Looks
+from provisioning_pipeline.ledger.inspections import Inspections
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import LastLook, Look
 from provisioning_pipeline.observe.tenant_databases import database_names, look_at
@@ -70,7 +70,7 @@ async def _observe(fleet: Fleet, at_once: int, only: Sequence[str] | None) -> tu
             fleet.ledger_url, system="The ledger", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
         ) as ledger,
     ):
-        looks = Looks(ledger)
+        looks = Inspections(ledger)
         names = await database_names(cluster, PATTERN, [LEDGER], only)
         written, last = await evidence(cluster, only), await looks.last()
         now = datetime.now(UTC)

@@ -11,7 +11,7 @@ from provisioning_pipeline.cli.exits import BAD_INPUT, agreed, configured, fail
 from provisioning_pipeline.cli.terminal import say, say_json, show_rows
 
 if TYPE_CHECKING:
-    from provisioning_pipeline.ledger.accounts import Vouched
+    from provisioning_pipeline.ledger.members import Vouched
     from provisioning_pipeline.tasks.vouch import ShutOut
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 
 from provisioning_pipeline.defs.recording import MOST_LISTED, Recorded, about, check, check_result, evaluation, table
 from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.ledger.fleet import link_counts
 from provisioning_pipeline.model.tenant import ClerkRead
 from provisioning_pipeline.views.member_tables import (
     MembersAfter,
@@ -50,7 +51,7 @@ twenty_members = dg.AssetSpec(
 )
 def clerk_user_links(systems: Systems) -> dg.MaterializeResult[Any]:
     """How many users and members are linked."""
-    counts = systems.read(lambda connections: connections.members.counts())
+    counts = systems.read(lambda connections: link_counts(connections.ledger.database))
     return dg.MaterializeResult(metadata=_links_metadata(counts))
 
 

@@ -18,9 +18,9 @@ from provisioning_pipeline.decide.detection import weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
 from provisioning_pipeline.gateway.looks import MemberChecks
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
-from provisioning_pipeline.ledger.registration import known_rows
+from provisioning_pipeline.ledger.organizations import known_rows
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway, registered_for, tenant_of
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway, tenant_of
 from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.session import (
@@ -240,7 +240,7 @@ class Resolver:
             # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
             registry = Registry(database, self._settings.registry_table)
             name = linked.database_name if linked else None
-            registered = await registered_for(registry, session.organization_id, name)
+            registered = await registry.standing(session.organization_id, name)
             lost = name is not None and name not in {row.database_name for row in registered}
             return linked, registered, lost and await self._in_doubt(registry)
 

@@ -26,7 +26,7 @@ from provisioning_pipeline.http.tenant_requests import Requests
 from provisioning_pipeline.http.tenants import tenant_router
 from provisioning_pipeline.http.webhooks import webhook_router
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.pending import Marks
+from provisioning_pipeline.ledger.pending import PendingReviews
 from provisioning_pipeline.ledger.schema import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.fault import Fault
@@ -97,7 +97,7 @@ async def _make_ledger(settings: Settings, ledger: LedgerAccess) -> None:
     while True:
         try:
             await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
-            await ledger.ask(lambda database: Marks(database).now())
+            await ledger.ask(lambda database: PendingReviews(database).now())
         except (Fault, LedgerAway) as error:
             _LOG.warning("The ledger cannot be made or updated yet: %s", error)
             await asyncio.sleep(_TRY_LEDGER_EVERY_SECONDS)

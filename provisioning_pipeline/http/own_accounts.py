@@ -90,4 +90,4 @@ class OwnAccounts:
             if found is not None:
                 await connections.accounts.store(context.server, [(account, found)], self._trigger)
             if review:
-                await connections.marks.mark(context.database_name, self._trigger)
+                await connections.reviews.request(context.database_name, self._trigger)

@@ -13,10 +13,12 @@ from weakref import WeakValueDictionary
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.detection import weigh_loss
+from provisioning_pipeline.ledger.fleet import page, shared_names
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Proofs
+from provisioning_pipeline.ledger.organizations import known_rows
 from provisioning_pipeline.ledger.pending import CodeLocations
-from provisioning_pipeline.ledger.registration import Databases, known_rows, must_show_all, register, unseen
+from provisioning_pipeline.ledger.registration import Databases, must_show_all, register, unseen
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
@@ -231,7 +233,9 @@ class Requests:
         turn = self._launching.setdefault(name, asyncio.Lock())
         try:
             async with asyncio.timeout(_LAUNCH_SECONDS), turn:
-                under_way = await self.ledger.ask(lambda database: TenantRequests(database).under_way(name))
+                under_way = await self.ledger.ask(
+                    lambda database: TenantRequests(database).last_run(name, open_only=True)
+                )
                 if under_way and await dagster.is_under_way(under_way):
                     # what it has read may have changed since; the pending review has the sensor launch another then
                     run_id, is_new = under_way, False
@@ -340,7 +344,7 @@ async def _state(database: Database, settings: Settings, name: str, reach: Reach
         organization,
         next((proof.status for proof in proofs if proof.twenty_user_id == line.admin_user_id), None),
         waiting=line.database_name in waiting,
-        address=address_of(line, await Ledger(database).shared_names([line.slug])),
+        address=address_of(line, await shared_names(database, [line.slug])),
     )
 
 
@@ -373,14 +377,13 @@ async def tenant_page(
     Raises:
         ValueError: when the cursor is none.
     """
-    ledger = Ledger(database)
-    found = await ledger.page(_after(cursor), limit + 1, state, clerk_org_id, reach)
+    found = await page(database, _after(cursor), limit + 1, state, clerk_org_id, reach)
     organizations = {row["database_name"]: row.pop("clerk_org_id") for row in found}
     names = [row["database_name"] for row in found[:limit]]
-    lines = {line.database_name: line for line in tenant_lines(found[:limit], await ledger.conditions(names))}
+    lines = {line.database_name: line for line in tenant_lines(found[:limit], await Ledger(database).conditions(names))}
     statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in await Proofs(database).of(names)}
     waiting = await TenantRequests(database).waiting(names)
-    shared = await ledger.shared_names([line.slug for line in lines.values()])
+    shared = await shared_names(database, [line.slug for line in lines.values()])
     return TenantPage(
         tuple(
             TenantState(

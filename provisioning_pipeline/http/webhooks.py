@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.http.problems import Problem, responses
-from provisioning_pipeline.ledger.pending import ClerkEvent, Marks
+from provisioning_pipeline.ledger.pending import ClerkEvent, PendingReviews
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.settings import Settings
@@ -113,7 +113,7 @@ def _event(verifier: Webhook, request: Request, raw: bytes) -> ClerkEvent | None
 async def _receive(event: ClerkEvent, settings: Settings, ledger: LedgerAccess) -> None:
     async def store(database: Database) -> tuple[str, ...] | None:
         # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
-        return await Marks(database, Registry(database, settings.registry_table)).receive(event)
+        return await PendingReviews(database, Registry(database, settings.registry_table)).receive(event)
 
     try:
         reviewed = await ledger.ask(store)

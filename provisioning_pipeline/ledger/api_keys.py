@@ -8,7 +8,7 @@ from typing import Final
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.api_key import (
     EVERY_SCOPE,
     EVERY_TENANT,
@@ -29,11 +29,8 @@ _KEYS: Final = """
 """
 
 
-class ApiKeys:
-    """The keys, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
+class ApiKeys(LedgerTables):
+    """The keys of all services."""
 
     async def create(
         self,
@@ -70,7 +67,7 @@ class ApiKeys:
         return [_key(row) for row in await self.database.fetch(_KEYS, {"id": None})]
 
     async def revoke(self, key_id: str) -> ApiKey | None:
-        """Let a key be refused from now on; None when there is none with this id. Revoking twice is revoking once."""
+        """Refuse a key from now on; None when there is none with this id. Revoking twice is revoking once."""
         await self.database.execute(
             "UPDATE provisioning.api_key SET revoked_at = COALESCE(revoked_at, now()) WHERE id = %s", [key_id]
         )
@@ -94,25 +91,15 @@ class ApiKeys:
 
 
 def _key(row: Row) -> ApiKey:
-    known = {scope.value for scope in Scope}
-    return ApiKey(
-        row["id"],
-        row["name"],
-        bytes(row["hash"]),
-        row["created_at"],
-        row["expires_at"],
-        row["last_used_at"],
-        row["revoked_at"],
-        # a scope of a later version gives nothing here
-        EVERY_SCOPE if row["scopes"] is None else frozenset(Scope(word) for word in row["scopes"] if word in known),
-        Reach(row["tenant"], row["tenant_prefix"]),
-    )
+    # a scope of a later version gives nothing here
+    scopes = EVERY_SCOPE if row["scopes"] is None else frozenset(scope for scope in Scope if scope in row["scopes"])
+    facts = {name: row[name] for name in ("id", "name", "created_at", "expires_at", "last_used_at", "revoked_at")}
+    return ApiKey(**facts, hash=bytes(row["hash"]), scopes=scopes, reach=Reach(row["tenant"], row["tenant_prefix"]))
 
 
 async def add_refusals(database: Database, found: Sequence[Refusals]) -> None:
     """Add these to what is there: the same kind within an hour is one row."""
     rows = [(*astuple(one.kind), one.detail, one.request_id, one.first_at, one.last_at, one.times) for one in found]
-    columns = [list(column) for column in zip(*rows, strict=True)]
     await database.execute(
         """
         INSERT INTO provisioning.refusal AS known
@@ -123,41 +110,17 @@ async def add_refusals(database: Database, found: Sequence[Refusals]) -> None:
             detail = excluded.detail, request_id = excluded.request_id, last_at = excluded.last_at,
             times = known.times + excluded.times
         """,
-        columns,
+        columns(rows),
     )
 
 
 async def refusals(database: Database, *, most: int, key_id: str | None = None) -> list[Refusals]:
-    """The last of them, newest first; all, or those of one key.
-
-    Raises:
-        Fault: when the ledger cannot be reached, or is older than this program.
-    """
-    if not await has_ledger(database):
-        return []
-    rows = await database.fetch(
+    """The last of them, newest first; all, or those of one key."""
+    rows = await LedgerTables(database).tuples_if_made(
         """
-        SELECT hour, reason, status, api_key_id, address, route, tenant, detail, request_id, first_at, last_at, times
+        SELECT hour, reason, status, api_key_id, address, route, tenant, times, first_at, last_at, detail, request_id
         FROM provisioning.refusal WHERE %s::text IS NULL OR api_key_id = %s ORDER BY last_at DESC, id DESC LIMIT %s
         """,
         [key_id, key_id, most],
     )
-    return [
-        Refusals(
-            RefusalKind(
-                row["hour"],
-                row["reason"],
-                row["status"],
-                row["api_key_id"],
-                row["address"],
-                row["route"],
-                row["tenant"],
-            ),
-            row["times"],
-            row["first_at"],
-            row["last_at"],
-            row["detail"],
-            row["request_id"],
-        )
-        for row in rows
-    ]
+    return [Refusals(RefusalKind(*row[:7]), *row[7:]) for row in rows]

@@ -1,9 +1,12 @@
-"""The fleet in figures, for a monitor."""
+"""The whole fleet: in figures for a monitor, a page at a time, who is due and who needs a person."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.ledger.ledger import TENANT_ROW
+from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger, revision
+from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import SET_ASIDE
 
 READY_BUCKETS: tuple[float, ...] = (5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21600, 86400)
@@ -16,7 +19,7 @@ class Fleet:
     Args:
         conditions: (type, status, reason) → tenants.
         tenants: state → tenants.
-        marked: tenants that wait for a run to look at them.
+        marked: tenants whose review is pending.
         runs: (trigger, `finished`, `cut` or `open`) → runs that the ledger remembers.
         last_whole_run: when the last run over all tenants ended, in seconds since 1970; None: there was none.
         clerk_calls_last_run: of the last finished run; None as above.
@@ -53,7 +56,7 @@ async def fleet(database: Database) -> Fleet:
         SELECT trigger, count(*) AS found,
                CASE WHEN finished_at IS NOT NULL THEN 'finished' WHEN ended_as = 'cut' THEN 'cut' ELSE 'open' END state
         FROM provisioning.run
-        -- a sign-in or a verification has a row to say who was behind something, and looks at no fleet
+        -- a sign-in or a verification has a row to say who was behind something, and is about no fleet
         WHERE finished_at IS NOT NULL OR record IS NOT NULL
         GROUP BY 1, 3 ORDER BY 1, 3
         """
@@ -95,3 +98,104 @@ async def fleet(database: Database) -> Fleet:
         ready_counts=(*ready["counts"], ready["every"]),
         ready_seconds_sum=float(ready["sum"]),
     )
+
+
+async def link_counts(database: Database) -> Row:
+    """How many user links and member links there are, and in how many tenants: users, members, tenants."""
+    if not await has_ledger(database):
+        return {"users": 0, "members": 0, "tenants": 0}
+    (row,) = await database.fetch(
+        """
+        SELECT (SELECT count(*) FROM provisioning.user_link) AS users, count(*) AS members,
+               count(DISTINCT database_name) AS tenants
+        FROM provisioning.member_link
+        """
+    )
+    return row
+
+
+async def unsynced(database: Database) -> list[Row]:
+    """Tenants some of whose members need a person: slug, reason, message. Not those that are excluded."""
+    return await LedgerTables(database).fetch_if_made(
+        """
+        SELECT l.slug, c.reason, c.message
+        FROM provisioning.condition c JOIN provisioning.tenant_link l USING (database_name)
+        WHERE c.type = 'MembersSynced' AND c.status <> 'True' AND NOT EXISTS (
+            SELECT 1 FROM provisioning.condition r WHERE r.database_name = c.database_name
+            AND r.type = 'Ready' AND r.reason = ANY(%s))
+        ORDER BY l.slug
+        """,
+        [sorted(SET_ASIDE)],
+    )
+
+
+async def known_and_due(database: Database) -> tuple[set[str], dict[str, int]]:
+    """The databases that have a row, and of those the ones that are due now with the tries they have had.
+
+    A tenant is due when its database was missing the last time, or when it has waited for long enough. JSON, since a
+    sensor asks this often and ten thousand rows cost more than the query.
+    """
+    # after an upgrade the ledger is migrated by the run that this launches
+    if await revision(database) is None:
+        return set(), {}
+    (row,) = await database.fetch(
+        """
+        SELECT COALESCE(json_agg(l.database_name), '[]') AS known,
+               COALESCE(json_object_agg(l.database_name, l.attempts) FILTER (
+                   WHERE NOT l.ready AND (l.look_again_at <= now() OR EXISTS (
+                       SELECT 1 FROM provisioning.condition c WHERE c.database_name = l.database_name
+                       AND c.type = 'Detected' AND c.status = 'False'))), '{}') AS due
+        FROM provisioning.tenant_link l
+        """
+    )
+    return set(row["known"]), row["due"]
+
+
+async def page(
+    database: Database,
+    after: str,
+    most: int,
+    state: str | None,
+    clerk_org_id: str | None,
+    reach: Reach = EVERY_TENANT,
+) -> list[Row]:
+    """What `Ledger.tenant_rows` has, and clerk_org_id, of up to `most` tenants after a database name, by that name.
+
+    Those in reach; all, or those in one state (`ready`, `unwell`, `aside`), or of one Clerk organization.
+    """
+    return await LedgerTables(database).fetch_if_made(
+        f"""
+        SELECT l.clerk_org_id, {TENANT_ROW}
+        WHERE l.database_name > %(after)s COLLATE "C"
+          AND (%(organization)s::text IS NULL OR l.clerk_org_id = %(organization)s)
+          AND (%(tenant)s::text IS NULL OR l.slug = %(tenant)s)
+          AND (%(prefix)s::text IS NULL OR starts_with(l.slug, %(prefix)s))
+          AND (%(state)s::text IS NULL OR %(state)s = CASE
+              WHEN c.status = 'True' THEN 'ready' WHEN c.reason = ANY(%(aside)s) THEN 'aside' ELSE 'unwell' END)
+        ORDER BY l.database_name COLLATE "C" LIMIT %(most)s
+        """,
+        {
+            "after": after,
+            "most": most,
+            "organization": clerk_org_id,
+            "state": state,
+            "aside": sorted(SET_ASIDE),
+            "tenant": reach.tenant,
+            "prefix": reach.tenant_prefix,
+        },
+    )
+
+
+async def shared_names(database: Database, names: Sequence[str]) -> frozenset[str]:
+    """Which of these slugs stand for several tenants, by their slugs or by their database names."""
+    rows = await database.fetch(
+        """
+        SELECT name FROM (
+            SELECT slug AS name, database_name FROM provisioning.tenant_link WHERE slug = ANY(%(names)s)
+            UNION
+            SELECT database_name, database_name FROM provisioning.tenant_link WHERE database_name = ANY(%(names)s)
+        ) named GROUP BY name HAVING count(*) > 1
+        """,
+        {"names": list(names)},
+    )
+    return frozenset(row["name"] for row in rows)

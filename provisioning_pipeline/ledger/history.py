@@ -1,18 +1,17 @@
 """Runs, their outcomes and their plans, as they are stored and read."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
-from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.forecast import RunRecord, Timed, record_from
 from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunKind, RunPoint, Source
@@ -37,14 +36,11 @@ class Run:
     cut_why: str | None = None
 
 
-class History:
-    """Runs, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
+class History(LedgerTables):
+    """Runs, with what they found and did."""
 
     async def begin_run(self, run_id: str, trigger: str, kind: RunKind = RunKind.RECONCILIATION) -> None:
-        """Remember that a run began. Beginning twice is beginning once, and one that goes on was not cut."""
+        """Store that a run began. Beginning twice is beginning once, and one that goes on was not cut."""
         await self.database.execute(
             """
             INSERT INTO provisioning.run AS r (run_id, trigger, kind) VALUES (%s, %s, %s)
@@ -70,43 +66,33 @@ class History:
         await self.database.execute("DELETE FROM provisioning.run WHERE run_id = %s AND finished_at IS NULL", [run_id])
 
     async def before(self, database_names: Sequence[str]) -> dict[str, Before]:
-        """What is known of these tenants; those that no run ever looked at are not among them."""
-        rows = await self.database.fetch(
+        """What is known of these tenants; without those that no run ever observed."""
+        rows = await self.database.fetch_tuples(
             """
-            SELECT l.database_name, l.ready,
-                   COALESCE(array_agg(c.type) FILTER (WHERE c.status = 'True'), '{}') AS held
+            SELECT l.database_name, l.ready, COALESCE(array_agg(c.type) FILTER (WHERE c.status = 'True'), '{}')
             FROM provisioning.tenant_link l
-            -- one that was asked for and never looked at has no condition yet, and is new
+            -- a tenant that was asked for and never observed has no condition yet, and is new
             JOIN provisioning.condition c ON c.database_name = l.database_name
             WHERE l.database_name = ANY(%s)
             GROUP BY l.database_name
             """,
             [list(database_names)],
         )
-        return {
-            row["database_name"]: Before(row["ready"], frozenset(ConditionType.named(type_) for type_ in row["held"]))
-            for row in rows
-        }
+        return {name: Before(ready, frozenset(map(ConditionType.named, held))) for name, ready, held in rows}
 
     @anew_if_lost
     async def store_plan(self, run_id: str, drift: Sequence[Drift], record: RunRecord) -> None:
         """Remember what a run found before it did anything; a second time, of the same run, takes the first's place."""
         async with self.database.transaction() as connection:
             await connection.execute("DELETE FROM provisioning.drift WHERE run_id = %s", [run_id])
-            await connection.execute(
-                """
-                INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail)
-                SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-                """,
-                [
-                    run_id,
-                    [found.database_name for found in drift],
-                    [found.cause for found in drift],
-                    [found.source for found in drift],
-                    [found.who for found in drift],
-                    [found.detail for found in drift],
-                ],
-            )
+            if drift:
+                await connection.execute(
+                    """
+                    INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail)
+                    SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+                    """,
+                    [run_id, *columns([astuple(found) for found in drift])],
+                )
             await connection.execute(
                 "UPDATE provisioning.run SET record = %s WHERE run_id = %s", [Jsonb(record.as_json()), run_id]
             )
@@ -135,26 +121,19 @@ class History:
 
     @anew_if_lost
     async def add_drift(self, found: Drift, run_id: str) -> None:
-        """Remember one difference that was seen outside of a run, and mark its tenant; once an hour.
+        """Store one difference that was seen outside of a run, and ask for a review of its tenant; once an hour.
 
-        `run_id` stands for where it was seen.
+        `run_id` says where it was seen.
         """
         async with self.database.transaction() as connection:
             cursor = await connection.execute(
                 """
                 INSERT INTO provisioning.drift (run_id, database_name, cause, source, who, detail)
-                SELECT %(run)s, %(name)s, %(cause)s, %(source)s, %(who)s, %(detail)s WHERE NOT EXISTS (
-                    SELECT 1 FROM provisioning.drift WHERE database_name = %(name)s AND run_id = %(run)s
+                SELECT %(run)s, %(database_name)s, %(cause)s, %(source)s, %(who)s, %(detail)s WHERE NOT EXISTS (
+                    SELECT 1 FROM provisioning.drift WHERE database_name = %(database_name)s AND run_id = %(run)s
                     AND at > now() - interval '1 hour')
                 """,
-                {
-                    "run": run_id,
-                    "name": found.database_name,
-                    "cause": found.cause,
-                    "source": found.source,
-                    "who": found.who,
-                    "detail": found.detail,
-                },
+                {"run": run_id, **asdict(found)},
             )
             if cursor.rowcount:
                 await connection.execute(
@@ -166,7 +145,7 @@ class History:
 
     async def last_drift(self, database_names: Sequence[str]) -> list[Drift]:
         """For each of these tenants what the last run that found anything of it to differ found, by database name."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             """
             SELECT d.database_name, d.cause, d.source, d.who, d.detail FROM provisioning.drift d
             JOIN (
@@ -177,21 +156,21 @@ class History:
             """,
             [list(database_names)],
         )
-        return [_drift(row) for row in rows]
+        return [_drift(*row) for row in rows]
 
     async def drift_of(self, run_id: str) -> list[Drift]:
         """What one run found, by database name."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             """
             SELECT database_name, cause, source, who, detail FROM provisioning.drift
             WHERE run_id = %s ORDER BY database_name, id
             """,
             [run_id],
         )
-        return [_drift(row) for row in rows]
+        return [_drift(*row) for row in rows]
 
     async def record_of(self, run_id: str) -> RunRecord:
-        """What is kept of a run; one that never planned has nothing but defaults."""
+        """The record of a run; of one that never planned, nothing but defaults."""
         rows = await self.database.fetch("SELECT record FROM provisioning.run WHERE run_id = %s", [run_id])
         return record_from(rows[0]["record"] if rows else None)
 
@@ -221,16 +200,16 @@ class History:
 
     async def inhabited_servers(self) -> list[str]:
         """The servers on which a tenant of ours has its workspace."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             "SELECT DISTINCT server FROM provisioning.tenant_link WHERE workspace_id IS NOT NULL AND server IS NOT NULL"
         )
-        return [row["server"] for row in rows]
+        return [server for (server,) in rows]
 
     async def members_besides_admin(self, database_names: Sequence[str]) -> dict[str, int]:
-        """Database name → people of ours in its workspace besides the admin; those without any are left out."""
-        rows = await self.database.fetch(
+        """Database name → members of ours in its workspace besides the admin; tenants without any are left out."""
+        rows = await self.database.fetch_tuples(
             """
-            SELECT l.database_name, count(DISTINCT m.twenty_user_id) AS people
+            SELECT l.database_name, count(DISTINCT m.twenty_user_id)
             FROM provisioning.tenant_link l
             JOIN (
                 SELECT database_name, twenty_user_id FROM provisioning.member_link
@@ -241,7 +220,47 @@ class History:
             """,
             [list(database_names)],
         )
-        return {row["database_name"]: int(row["people"]) for row in rows}
+        return dict(rows)
+
+    async def store_outcomes(self, outcomes: Sequence[tuple[str, Outcome]]) -> None:
+        """Store these, each with the run that it is of; the later state of an outcome takes the earlier one's place."""
+        if not outcomes:
+            return
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.outcome AS o (run_id, database_name, change, status, detail, seconds, key)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::uuid[])
+            ON CONFLICT (key) DO UPDATE
+                SET status = excluded.status, detail = excluded.detail, seconds = excluded.seconds, at = now()
+            """,
+            columns(
+                [
+                    (run, done.database_name, done.change, done.status, done.detail, done.seconds, done.key)
+                    for run, done in outcomes
+                ]
+            ),
+        )
+
+    async def outcomes_of(self, run_id: str) -> list[Row]:
+        """The outcomes of one run: database_name, change, status, detail, seconds, at."""
+        return await self.database.fetch(
+            """
+            SELECT database_name, change, status, detail, seconds, at FROM provisioning.outcome
+            WHERE run_id = %s ORDER BY database_name, id
+            """,
+            [run_id],
+        )
+
+    async def count_done(self, run_id: str, changes: Collection[str]) -> int:
+        """How many of these changes a run made."""
+        rows = await self.database.fetch(
+            """
+            SELECT count(*) AS found FROM provisioning.outcome
+            WHERE run_id = %s AND status = 'done' AND change = ANY(%s)
+            """,
+            [run_id, [str(change) for change in changes]],
+        )
+        return int(rows[0]["found"])
 
     async def finish_run(self, run: Run) -> None:
         """Remember how a run ended, also one that was re-executed from the middle and never began here."""
@@ -276,42 +295,34 @@ class History:
         await self.database.execute("UPDATE provisioning.run SET report = %s WHERE run_id = %s", [path, run_id])
 
     async def last_whole_run(self) -> Run | None:
-        """The last finished run that looked at all tenants; None when there was none, or no ledger yet."""
-        if not await has_ledger(self.database):
-            return None
-        rows = await self.database.fetch(
-            _RUNS + "WHERE finished_at IS NOT NULL AND record->>'whole' = 'true' ORDER BY begun_at DESC LIMIT 1"
+        """The last finished run over all tenants; None when there was none, or no ledger yet."""
+        rows = await self.fetch_if_made(
+            RUNS + "WHERE finished_at IS NOT NULL AND record->>'whole' = 'true' ORDER BY begun_at DESC LIMIT 1"
         )
-        return _run(rows[0]) if rows else None
+        return run_from(rows[0]) if rows else None
 
     async def last_runs(self, most: int) -> list[Run]:
         """The last finished runs, newest first; none when there is no ledger yet."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
-            _RUNS + "WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT %s", [most]
-        )
-        return [_run(row) for row in rows]
+        rows = await self.fetch_if_made(RUNS + "WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT %s", [most])
+        return [run_from(row) for row in rows]
 
     async def run(self, run_id: str) -> Run | None:
         """One run, finished or not."""
-        rows = await self.database.fetch(_RUNS + "WHERE run_id = %s", [run_id])
-        return _run(rows[0]) if rows else None
+        rows = await self.database.fetch(RUNS + "WHERE run_id = %s", [run_id])
+        return run_from(rows[0]) if rows else None
 
 
-_RUNS: LiteralString = """
+RUNS: LiteralString = """
     SELECT run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record, ended_at, cut_why
-    FROM provisioning.run
+    FROM provisioning.run r
 """
 
 
-def _drift(row: Row) -> Drift:
-    return Drift(
-        row["database_name"], DriftCause(row["cause"]), Source(row["source"]), Actor(row["who"]), row["detail"]
-    )
+def _drift(name: str, cause: str, source: str, who: str, detail: str) -> Drift:
+    return Drift(name, DriftCause(cause), Source(source), Actor(who), detail)
 
 
-def _run(row: Row) -> Run:
+def run_from(row: Row) -> Run:
     return Run(**(dict(row) | {"record": record_from(row["record"])}))
 
 
@@ -340,15 +351,15 @@ def point(run: Run) -> RunPoint:
 class Journal:
     """The outcomes of the runs of one process, on their way into the ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, history: History) -> None:
+        self._history = history
         self._noted: dict[UUID, tuple[str, Outcome]] = {}
         self._next: asyncio.Task[None] | None = None
         """Writes what is noted now, once `_current` has ended."""
         self._current: asyncio.Task[None] | None = None
 
     def note(self, run_id: str, *outcomes: Outcome) -> None:
-        """Have these written as soon as the ledger takes them. Nothing is awaited, so no cancellation comes between."""
+        """Have these written as soon as the ledger takes them. We await nothing, so no cancellation comes between."""
         for outcome in outcomes:
             self._noted[outcome.key] = (run_id, outcome)
         if outcomes:
@@ -364,11 +375,7 @@ class Journal:
         await self.settle()
 
     async def settle(self) -> None:
-        """Return once everything that was noted so far is in the ledger.
-
-        Raises:
-            Fault, Error: as `store`.
-        """
+        """Return once everything that was noted so far is in the ledger; raises as `store`."""
         if self._noted:
             # also what the ledger did not take before
             self._begin_to_write()
@@ -380,7 +387,7 @@ class Journal:
         if self._next is None:
             # in a context of its own: a guard of who noted first is no guard of what others did
             self._next = asyncio.get_running_loop().create_task(self._write(), context=Context())
-            # who waits is told; where nobody does, it stays noted
+            # a caller that waits gets the error; without one, the outcomes stay noted
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _write(self) -> None:
@@ -389,7 +396,7 @@ class Journal:
         self._current, self._next = self._next, None
         batch, self._noted = self._noted, {}
         try:
-            await self._ledger.store_outcomes(list(batch.values()))
+            await self._history.store_outcomes(list(batch.values()))
         except BaseException:
             self._noted = batch | self._noted
             raise

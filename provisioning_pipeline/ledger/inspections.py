@@ -6,43 +6,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.tenant import HandMade
 from provisioning_pipeline.model.tenant_database import LastLook
 
 
-class Looks:
-    """Looks in the ledger's database.
-
-    Args:
-        database: the ledger's.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
+class Inspections(LedgerTables):
+    """The last inspection of each tenant database."""
 
     async def last(self) -> dict[str, LastLook]:
-        """Database name → the last look into it; empty where there is no ledger yet.
-
-        Raises:
-            Fault: when the ledger cannot be reached, or is that of an earlier version.
-        """
-        if not await has_ledger(self.database):
-            return {}
-        rows = await self.database.fetch_tuples(
+        """Database name → its last inspection; empty where there is no ledger yet."""
+        rows = await self.tuples_if_made(
             "SELECT database_name, evidence, looked_at, settled FROM provisioning.tenant_database_look"
         )
         return {name: LastLook(evidence, looked_at, settled) for name, evidence, looked_at, settled in rows}
 
-    async def store(self, looks: Mapping[str, LastLook]) -> None:
-        """Keep these looks, by database name, all or none. One that is older than what is there changes nothing.
-
-        Raises:
-            Fault: when the ledger cannot be reached.
-        """
-        if not looks:
+    async def store(self, found: Mapping[str, LastLook]) -> None:
+        """Store these inspections, by database name, all or none. One older than the stored one changes nothing."""
+        if not found:
             return
         await self.database.execute(
             """
@@ -54,20 +37,11 @@ class Looks:
             SET evidence = EXCLUDED.evidence, looked_at = EXCLUDED.looked_at, settled = EXCLUDED.settled
             WHERE known.looked_at <= EXCLUDED.looked_at
             """,
-            [
-                list(looks),
-                [look.evidence for look in looks.values()],
-                [look.looked_at for look in looks.values()],
-                [look.settled for look in looks.values()],
-            ],
+            columns([(name, last.evidence, last.looked_at, last.settled) for name, last in found.items()]),
         )
 
     async def forget(self, names: Collection[str]) -> None:
-        """Forget the looks into databases that are no more; where one is there after all, it is looked into again.
-
-        Raises:
-            Fault: when the ledger cannot be reached.
-        """
+        """Forget the inspections of databases that are no more; one that is there after all is inspected again."""
         if not names:
             return
         await self.database.execute(
@@ -75,23 +49,17 @@ class Looks:
         )
 
 
-class HandMadeWorkspaces:
-    """What hand-made workspaces the last looks found, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
+class InsertedWorkspaces(LedgerTables):
+    """The workspaces inserted by SQL that the last inspections found."""
 
     async def known_at_clerk(self, database_names: Sequence[str] | None = None) -> list[tuple[str, str]]:
-        """(database name, e-mail) of people that Clerk was once seen to know, of these databases or of all."""
-        if not await has_ledger(self.database):
-            return []
-        names = None if database_names is None else list(database_names)
-        rows = await self.database.fetch_tuples(
+        """(database name, e-mail) of the people that Clerk once knew, of these databases or of all."""
+        rows = await self.tuples_if_made(
             """
             SELECT database_name, email FROM provisioning.known_at_clerk
-            WHERE %s::text[] IS NULL OR database_name = ANY(%s)
+            WHERE %(names)s::text[] IS NULL OR database_name = ANY(%(names)s)
             """,
-            [names, names],
+            {"names": None if database_names is None else list(database_names)},
         )
         return [(name, email) for name, email in rows]
 
@@ -99,18 +67,17 @@ class HandMadeWorkspaces:
         """Remember that Clerk knows these (database name, e-mail)."""
         if not people:
             return
-        names, emails = [list(column) for column in zip(*people, strict=True)]
         await self.database.execute(
             """
             INSERT INTO provisioning.known_at_clerk (database_name, email)
             SELECT DISTINCT * FROM unnest(%s::text[], %s::text[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING
             """,
-            [names, emails],
+            columns(people),
         )
 
     @anew_if_lost
     async def forget(self, database_names: Collection[str]) -> None:
-        """Forget what was found in databases that are no more, and what was told of them."""
+        """Forget what was found in databases that are no more, and what was reported of them."""
         if not database_names:
             return
         names = sorted(database_names)
@@ -125,29 +92,24 @@ class HandMadeWorkspaces:
 
     @anew_if_lost
     async def store(self, found: Mapping[str, Sequence[HandMade]]) -> None:
-        """Remember these for each database that was looked into; those that are no longer there are forgotten.
+        """Store these for each database that was inspected; those that are no longer there are forgotten.
 
-        Only those whose id is a UUID: a hand-made id may be anything.
+        Only those whose id is a UUID: an id inserted by SQL may be anything.
         """
         if not found:
             return
         by_id = {
-            (name, workspace_id): workspace
+            (name, workspace_id): {
+                "database_name": name,
+                "workspace_id": workspace_id,
+                "display_name": workspace.display_name,
+                "failed_checks": workspace.failed_checks,
+            }
             for name, workspaces in found.items()
             for workspace in workspaces
             if (workspace_id := _uuid(workspace.workspace_id))
         }
-        rows = json.dumps(
-            [
-                {
-                    "database_name": name,
-                    "workspace_id": workspace_id,
-                    "display_name": workspace.display_name,
-                    "failed_checks": workspace.failed_checks,
-                }
-                for (name, workspace_id), workspace in by_id.items()
-            ]
-        )
+        rows = json.dumps(list(by_id.values()))
         async with self.database.transaction() as connection:
             await connection.execute(
                 """
@@ -221,23 +183,20 @@ class Removals:
     last_at: datetime
 
 
-class RemovedRows:
-    """Rows that runs removed or changed by SQL, in the registry's database."""
+class RemovedRows(LedgerTables):
+    """Rows that runs removed or changed by SQL."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-
-    async def keep(
+    async def store(
         self, run_id: str, database_name: str, server: str | None, table_name: str, rows: Sequence[Row]
     ) -> list[int]:
-        """Write rows down before their deletion is committed. The ids are for `settle` or `forget`, in order.
+        """Record rows before their deletion is committed. The ids are for `settle` or `forget`, in order.
 
         Args:
-            rows: whole rows by column name, `id` among them. What JSON does not have is kept as text.
+            rows: whole rows by column name, `id` among them. What JSON does not have is stored as text.
         """
         if not rows:
             return []
-        kept = await self.database.fetch(
+        stored = await self.database.fetch(
             """
             INSERT INTO provisioning.removed_row (run_id, database_name, server, table_name, row_id, row, status)
             SELECT %s, %s, %s, %s, (whole->>'id')::uuid, whole, 'removing'
@@ -246,32 +205,30 @@ class RemovedRows:
             """,
             [run_id, database_name, server, table_name, [json.dumps(row, default=str) for row in rows]],
         )
-        return [row["id"] for row in kept]
+        return [row["id"] for row in stored]
 
     async def settle(self, ids: Sequence[int]) -> None:
-        """Their deletion was committed."""
+        """Record that their deletion was committed."""
         await self.database.execute(
             "UPDATE provisioning.removed_row SET status = 'removed' WHERE id = ANY(%s) AND status = 'removing'",
             [list(ids)],
         )
 
     async def forget(self, ids: Sequence[int]) -> None:
-        """Their deletion did not take place."""
+        """Record that their deletion did not take place."""
         await self.database.execute(
             "DELETE FROM provisioning.removed_row WHERE id = ANY(%s) AND status = 'removing'", [list(ids)]
         )
 
     async def restored(self, ids: Sequence[int]) -> None:
-        """They are back."""
+        """Record that they are back."""
         await self.database.execute(
             "UPDATE provisioning.removed_row SET status = 'restored' WHERE id = ANY(%s)", [list(ids)]
         )
 
     async def of_run(self, run_id: str) -> list[RemovedRow]:
         """What a run removed and was not put back yet, in the order in which it was removed."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT id, run_id, database_name, server, table_name, row_id::text AS row_id, row,
                    status = 'removed' AS certain, removed_at
@@ -283,22 +240,16 @@ class RemovedRows:
 
     async def count(self, run_id: str, table_name: str) -> int:
         """How many rows of this table a run removed that were not put back yet."""
-        if not await has_ledger(self.database):
-            return 0
-        rows = await self.database.fetch(
-            """
-            SELECT count(*) AS found FROM provisioning.removed_row
-            WHERE run_id = %s AND table_name = %s AND status <> 'restored'
-            """,
+        rows = await self.tuples_if_made(
+            "SELECT count(*) FROM provisioning.removed_row "
+            "WHERE run_id = %s AND table_name = %s AND status <> 'restored'",
             [run_id, table_name],
         )
-        return int(rows[0]["found"])
+        return rows[0][0] if rows else 0
 
     async def runs(self) -> list[Removals]:
         """The runs that removed something, those whose rows were all put back included; newest first."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT run_id, count(*) AS removed, count(*) FILTER (WHERE status = 'restored') AS restored,
                    max(removed_at) AS last_at
@@ -309,16 +260,11 @@ class RemovedRows:
 
     async def is_run(self, run_id: str) -> bool:
         """Whether there was such a run, whatever it did."""
-        if not await has_ledger(self.database):
-            return False
-        rows = await self.database.fetch("SELECT 1 FROM provisioning.run WHERE run_id = %s", [run_id])
-        return bool(rows)
+        return bool(await self.fetch_if_made("SELECT 1 FROM provisioning.run WHERE run_id = %s", [run_id]))
 
     async def run_ids(self, beginning: str) -> list[str]:
         """The ids of all runs, whatever they did, that begin so; sorted."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT run_id FROM provisioning.run WHERE starts_with(run_id, %(beginning)s)
             UNION SELECT run_id FROM provisioning.removed_row WHERE starts_with(run_id, %(beginning)s)
@@ -330,9 +276,7 @@ class RemovedRows:
 
     async def removed_again_by(self, run_id: str) -> str | None:
         """The newest run that, after this one, removed the same rows and whose removal was not put back yet."""
-        if not await has_ledger(self.database):
-            return None
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT later.run_id FROM provisioning.removed_row AS later
             JOIN provisioning.removed_row AS mine ON mine.row_id = later.row_id AND mine.table_name = later.table_name

@@ -1,6 +1,6 @@
-"""Reads and writes of the ledger. Every method is one short transaction; none decides anything."""
+"""Tenants in the ledger: links, intents, conditions. Every method is one short transaction; none decides anything."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -11,11 +11,9 @@ from psycopg import errors
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.restarts import take_over
-from provisioning_pipeline.ledger.schema import exists, has_ledger
-from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
+from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import (
     ALWAYS_ASKED,
-    SET_ASIDE,
     Condition,
     ConditionType,
     Reason,
@@ -25,7 +23,7 @@ from provisioning_pipeline.model.condition import (
 )
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import LINKS, frame
-from provisioning_pipeline.model.tenant import Outcome, Tenant
+from provisioning_pipeline.model.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +52,16 @@ class Link:
     default_role_before: str | None = None
 
 
-class Ledger:
+class Ledger(LedgerTables):
     """The ledger in the registry's database; `asked` are the conditions that make a tenant ready."""
 
     def __init__(self, database: Database, asked: Sequence[ConditionType] = ALWAYS_ASKED) -> None:
-        self.database = database
+        super().__init__(database)
         self._asked = asked
-
-    # --- links --------------------------------------------------------------------------------------------------
 
     async def links(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Links, all or by slug or database name; columns of `LINKS`, empty when there is no ledger yet."""
-        names = None if only is None else list(only)
-        if not await has_ledger(self.database):
-            return frame(LINKS, [])
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT l.database_name, l.slug, l.server, l.subdomain, l.workspace_id::text AS workspace_id,
                    l.admin_user_id::text AS admin_user_id, l.admin_email,
@@ -83,53 +76,48 @@ class Ledger:
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
             LEFT JOIN provisioning.intent i ON i.database_name = l.database_name AND i.settled_at IS NULL
-            WHERE %s::text[] IS NULL OR l.database_name = ANY(%s) OR l.slug = ANY(%s)
+            WHERE %(names)s::text[] IS NULL OR l.database_name = ANY(%(names)s) OR l.slug = ANY(%(names)s)
             """,
-            [names, names, names],
+            {"names": None if only is None else list(only)},
         )
         return frame(LINKS, rows)
 
-    @anew_if_lost
     async def ensure_links(self, tenants: Iterable[Tenant], *, run_id: str | None = None) -> None:
-        """Make sure that every tenant has a row; a new one remembers which run saw it first."""
+        """Make sure that every tenant has a row; a new one says which run saw it first."""
         rows = [(tenant.database_name, tenant.slug) for tenant in tenants]
         if not rows:
             return
-        async with self.database.transaction() as connection:
-            await connection.execute(
-                """
-                INSERT INTO provisioning.tenant_link AS l (database_name, slug, found_by)
-                SELECT *, %s FROM unnest(%s::text[], %s::text[])
-                ON CONFLICT (database_name) DO UPDATE SET slug = excluded.slug WHERE l.slug <> excluded.slug
-                """,
-                [run_id, *(list(column) for column in zip(*rows, strict=True))],
-            )
+        await self.database.execute(
+            """
+            INSERT INTO provisioning.tenant_link AS l (database_name, slug, found_by)
+            SELECT *, %s FROM unnest(%s::text[], %s::text[])
+            ON CONFLICT (database_name) DO UPDATE SET slug = excluded.slug WHERE l.slug <> excluded.slug
+            """,
+            [run_id, *columns(rows)],
+        )
 
     async def link(self, database_name: str) -> Link:
         """One tenant's row; it must exist."""
-        rows = await self.database.fetch(
+        rows = await self.database.fetch_tuples(
             """
-            SELECT database_name, server, subdomain, workspace_id::text AS workspace_id, workspace_url,
-                   admin_user_id::text AS admin_user_id, admin_email, invite_link_opened,
-                   default_role_before::text AS default_role_before
+            SELECT database_name, server, subdomain, workspace_id::text, workspace_url, admin_user_id::text,
+                   admin_email, invite_link_opened, default_role_before::text
             FROM provisioning.tenant_link WHERE database_name = %s
             """,
             [database_name],
         )
-        return Link(**rows[0])
+        return Link(*rows[0])
 
     async def known_since(self, database_names: Sequence[str]) -> dict[str, datetime]:
         """Database name → since when the ledger has known the tenant."""
-        if not await has_ledger(self.database):
-            return {}
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             "SELECT database_name, created_at FROM provisioning.tenant_link WHERE database_name = ANY(%s)",
             [list(database_names)],
         )
         return dict(rows)
 
     async def store_admin(self, database_name: str, user_id: str, email: str) -> None:
-        """Remember who the admin is."""
+        """Store who the admin is."""
         await self.database.execute(
             """
             UPDATE provisioning.tenant_link SET admin_user_id = %s, admin_email = %s, updated_at = now()
@@ -137,8 +125,6 @@ class Ledger:
             """,
             [user_id, email, database_name, user_id, email],
         )
-
-    # --- intents ------------------------------------------------------------------------------------------------
 
     async def open_intent(self, database_name: str) -> Intent | None:
         """The creation that was begun for this tenant and never settled."""
@@ -155,7 +141,7 @@ class Ledger:
     async def begin_intent(
         self, database_name: str, server: str, subdomain: str, run_id: str, *, begun_at: datetime
     ) -> Intent | None:
-        """Say what is about to be created. None when another tenant already claims that subdomain there.
+        """Store what is about to be created. None when another tenant already claims that subdomain there.
 
         `begun_at` is the time of the server's own database, which the workspace's row will carry too. The subdomain is
         claimed in the same transaction, so two tenants never aim at the same one.
@@ -183,10 +169,8 @@ class Ledger:
 
     async def open_subdomains(self, server: str) -> list[str]:
         """The subdomains of all creations under way on a server."""
-        rows = await self.database.fetch(
-            "SELECT subdomain FROM provisioning.intent WHERE server = %s AND settled_at IS NULL", [server]
-        )
-        return [row["subdomain"] for row in rows]
+        open_ones = "SELECT subdomain FROM provisioning.intent WHERE server = %s AND settled_at IS NULL"
+        return [subdomain for (subdomain,) in await self.database.fetch_tuples(open_ones, [server])]
 
     @anew_if_lost
     async def adopt_workspace(
@@ -201,7 +185,7 @@ class Ledger:
     ) -> None:
         """Link a workspace that is known to be the tenant's.
 
-        With it comes what is known of its people where the tenant had another name, `renamed_from`, before.
+        Where the tenant had another name before, `renamed_from`, what is known of its people comes along.
 
         Raises:
             Fault: when it is already another tenant's.
@@ -223,10 +207,10 @@ class Ledger:
 
     @anew_if_lost
     async def follow_addresses(self, moved: Mapping[str, tuple[str, str]]) -> list[str]:
-        """Remember where these tenants' workspaces are reached now: database name → (subdomain, URL); who was written.
+        """Store where these tenants' workspaces are reached now: database name → (subdomain, URL); which were stored.
 
-        Names may have gone round among them. Whose new subdomain another row still claims stays as it is; a later run
-        finds that claim settled.
+        They may have swapped subdomains. A tenant whose new subdomain another row still claims stays as it is; a later
+        run finds that claim settled.
         """
         if not moved:
             return []
@@ -256,7 +240,7 @@ class Ledger:
 
     @anew_if_lost
     async def drop_intent(self, intent: Intent, database_name: str, why: str, *, run_id: str) -> None:
-        """Settle an intent that made nothing, and let go of its subdomain. `run_id` is the run that found it out."""
+        """Settle an intent that made nothing, and free its subdomain. `run_id` is the run that found it out."""
         async with self.database.transaction() as connection:
             await connection.execute(_SETTLE, [why, intent.id])
             await connection.execute(_CREATION_MADE_NOTHING, {"name": database_name, "run": run_id})
@@ -279,11 +263,11 @@ class Ledger:
         run_id: str,
         left_behind: bool = False,
     ) -> None:
-        """Settle an intent: this is the workspace that it made. So what runs before recorded of it is settled, too.
+        """Settle an intent: this is the workspace that it made. What earlier runs recorded of it is settled, too.
 
         Args:
             run_id: the run that found it out.
-            left_behind: an earlier call made it, whose answer nobody read.
+            left_behind: an earlier call made it, whose answer no run read.
 
         Raises:
             Fault: when the workspace is already another tenant's.
@@ -303,8 +287,6 @@ class Ledger:
         except errors.UniqueViolation:
             raise _another_tenants(workspace_id) from None
 
-    # --- conditions ---------------------------------------------------------------------------------------------
-
     @anew_if_lost
     async def store_conditions(
         self,
@@ -318,9 +300,8 @@ class Ledger:
     ) -> dict[str, Condition]:
         """Merge these conditions into the tenants' rows and derive Ready; `since` moves only when a status does.
 
-        With `tried`, a tenant that is not ready has had its try: it is looked at again after a wait that doubles
-        from `first_wait` to `most_wait` seconds; of those in `again`, after these seconds. Returns each tenant's Ready
-        condition.
+        With `tried`, a tenant that is not ready has had its try: the next one comes after a wait that doubles from
+        `first_wait` to `most_wait` seconds; for those in `again`, after these seconds. Returns each tenant's Ready.
         """
         names = list(found)
         ready: dict[str, Condition] = {}
@@ -373,150 +354,27 @@ class Ledger:
 
     async def conditions(self, database_names: Sequence[str] | None = None) -> list[StoredCondition]:
         """The stored conditions of these tenants, or of all."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.tuples_if_made(
             """
             SELECT database_name, type, status, reason, message, since, run_id FROM provisioning.condition
             WHERE %s::text[] IS NULL OR database_name = ANY(%s) ORDER BY database_name
             """,
             [database_names, database_names],
         )
-        return [
-            StoredCondition(
-                database_name=row["database_name"],
-                condition=_condition(row["type"], row["status"], row["reason"], row["message"]),
-                since=row["since"],
-                run_id=row["run_id"],
-            )
-            for row in rows
-        ]
-
-    async def known_and_due(self) -> tuple[set[str], dict[str, int]]:
-        """The databases that have a row, and of those the ones that want a look now with the tries they have had.
-
-        They want one when missing at the last look, or unwell for long enough. JSON, since a sensor asks this often
-        and ten thousand rows cost more than the query.
-        """
-        # after an upgrade the ledger is migrated by the run that this launches
-        if not await exists(self.database):
-            return set(), {}
-        (row,) = await self.database.fetch(
-            """
-            SELECT COALESCE(json_agg(l.database_name), '[]') AS known,
-                   COALESCE(json_object_agg(l.database_name, l.attempts) FILTER (
-                       WHERE NOT l.ready AND (l.look_again_at <= now() OR EXISTS (
-                           SELECT 1 FROM provisioning.condition c WHERE c.database_name = l.database_name
-                           AND c.type = 'Detected' AND c.status = 'False'))), '{}') AS due
-            FROM provisioning.tenant_link l
-            """
-        )
-        return set(row["known"]), row["due"]
-
-    # --- outcomes -----------------------------------------------------------------------------------------------
-
-    async def store_outcomes(self, outcomes: Sequence[tuple[str, Outcome]]) -> None:
-        """Store these, each with the run that it is of; the later state of an outcome takes the earlier one's place."""
-        if not outcomes:
-            return
-        await self.database.execute(
-            """
-            INSERT INTO provisioning.outcome AS o (run_id, database_name, change, status, detail, seconds, key)
-            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::uuid[])
-            ON CONFLICT (key) DO UPDATE
-                SET status = excluded.status, detail = excluded.detail, seconds = excluded.seconds, at = now()
-            """,
-            [
-                [run_id for run_id, _ in outcomes],
-                [outcome.database_name for _, outcome in outcomes],
-                [outcome.change for _, outcome in outcomes],
-                [outcome.status for _, outcome in outcomes],
-                [outcome.detail for _, outcome in outcomes],
-                [outcome.seconds for _, outcome in outcomes],
-                [outcome.key for _, outcome in outcomes],
-            ],
-        )
-
-    async def outcomes_of(self, run_id: str) -> list[Row]:
-        """The outcomes of one run: database_name, change, status, detail, seconds, at."""
-        return await self.database.fetch(
-            """
-            SELECT database_name, change, status, detail, seconds, at FROM provisioning.outcome
-            WHERE run_id = %s ORDER BY database_name, id
-            """,
-            [run_id],
-        )
-
-    async def count_done(self, run_id: str, changes: Collection[str]) -> int:
-        """How many of these changes a run made."""
-        rows = await self.database.fetch(
-            """
-            SELECT count(*) AS found FROM provisioning.outcome
-            WHERE run_id = %s AND status = 'done' AND change = ANY(%s)
-            """,
-            [run_id, [str(change) for change in changes]],
-        )
-        return int(rows[0]["found"])
+        return [StoredCondition(name, _condition(*told), since, run_id) for name, *told, since, run_id in rows]
 
     async def tenant_rows(self, only: str | None = None) -> list[Row]:
-        """Every tenant for people, or those of this slug or database name: link, reason, message and since of Ready.
+        """Tenants, all or by slug or database name: link; Ready's reason, message and since; and `look_again_at`.
 
-        And when it is tried again, and what is to be looked at in its own database, where TenantDatabase is not true.
+        Where TenantDatabase does not hold, also its reason and message.
         """
-        if not await has_ledger(self.database):
-            return []
-        return await self.database.fetch(
+        return await self.fetch_if_made(
             f"""
-            SELECT {_TENANT_ROW}
+            SELECT {TENANT_ROW}
             WHERE %(only)s::text IS NULL OR l.slug = %(only)s OR l.database_name = %(only)s
             ORDER BY l.slug, l.database_name
             """,
             {"only": only},
-        )
-
-    async def shared_names(self, names: Sequence[str]) -> frozenset[str]:
-        """Which of these slugs stand for several tenants, by their slugs or by their database names."""
-        rows = await self.database.fetch(
-            """
-            SELECT name FROM (
-                SELECT slug AS name, database_name FROM provisioning.tenant_link WHERE slug = ANY(%(names)s)
-                UNION
-                SELECT database_name, database_name FROM provisioning.tenant_link WHERE database_name = ANY(%(names)s)
-            ) named GROUP BY name HAVING count(*) > 1
-            """,
-            {"names": list(names)},
-        )
-        return frozenset(row["name"] for row in rows)
-
-    async def page(
-        self, after: str, most: int, state: str | None, clerk_org_id: str | None, reach: Reach = EVERY_TENANT
-    ) -> list[Row]:
-        """The same, and clerk_org_id, of up to `most` tenants after this database name, by database name.
-
-        All of them that are in reach, or those in one state (`ready`, `unwell`, `aside`), or of one Clerk organization.
-        """
-        if not await has_ledger(self.database):
-            return []
-        return await self.database.fetch(
-            f"""
-            SELECT l.clerk_org_id, {_TENANT_ROW}
-            WHERE l.database_name > %(after)s COLLATE "C"
-              AND (%(organization)s::text IS NULL OR l.clerk_org_id = %(organization)s)
-              AND (%(tenant)s::text IS NULL OR l.slug = %(tenant)s)
-              AND (%(prefix)s::text IS NULL OR starts_with(l.slug, %(prefix)s))
-              AND (%(state)s::text IS NULL OR %(state)s = CASE
-                  WHEN c.status = 'True' THEN 'ready' WHEN c.reason = ANY(%(aside)s) THEN 'aside' ELSE 'unwell' END)
-            ORDER BY l.database_name COLLATE "C" LIMIT %(most)s
-            """,
-            {
-                "after": after,
-                "most": most,
-                "organization": clerk_org_id,
-                "state": state,
-                "aside": sorted(SET_ASIDE),
-                "tenant": reach.tenant,
-                "prefix": reach.tenant_prefix,
-            },
         )
 
 
@@ -540,8 +398,7 @@ def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
 
 
 def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> bool:
-    """Whether it belongs into a tenant's timeline: another status or reason; for a new tenant only what does not hold,
-    and Ready."""
+    """Whether it belongs in the timeline: a new status or reason; for a new tenant what does not hold, and Ready."""
     before = known.get(condition.type)
     if before is None:
         return condition.status is not Status.TRUE or condition.type is ConditionType.READY
@@ -549,14 +406,7 @@ def _is_news(known: Mapping[ConditionType, Condition], condition: Condition) -> 
 
 
 def _as_columns(run_id: str, conditions: Sequence[tuple[str, Condition]]) -> list[object]:
-    return [
-        run_id,
-        [name for name, _ in conditions],
-        [condition.type for _, condition in conditions],
-        [condition.status for _, condition in conditions],
-        [condition.reason for _, condition in conditions],
-        [condition.message for _, condition in conditions],
-    ]
+    return [run_id, *columns([(name, each.type, each.status, each.reason, each.message) for name, each in conditions])]
 
 
 def _another_tenants(workspace_id: str) -> Fault:
@@ -567,7 +417,7 @@ def _another_tenants(workspace_id: str) -> Fault:
     )
 
 
-_TENANT_ROW: LiteralString = """
+TENANT_ROW: LiteralString = """
     l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
            l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since,
            d.reason AS database_reason, d.message AS database_message, m.message AS reported_message,
@@ -590,7 +440,7 @@ _LINK = """
 
 _SETTLE = "UPDATE provisioning.intent SET settled_at = now(), settled_as = %s WHERE id = %s"
 
-# of a call whose answer nobody read, a later run knows by the workspace that stands or does not
+# of a call whose answer no run read, a later run knows by the workspace that stands or does not
 _CUT_CREATIONS: LiteralString = """
     FROM provisioning.outcome
     WHERE database_name = %(name)s AND change = 'create workspace' AND status IN ('begun', 'cut') AND run_id <> %(run)s

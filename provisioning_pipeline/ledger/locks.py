@@ -5,7 +5,7 @@ task and a broken connection let go at once, without a lease to wait for and wit
 keeps its session to itself through a pooler too, and leaves nothing behind on it.
 
 Any role that may connect to this database can take the same advisory locks. It keeps one tenant, one request or one
-server from its turn with each, delays nothing else, and is named to the operator (`lock_holders`). What all wait
+server from its turn with each, delays nothing else, and is named to the operator. What all wait
 for has a lock of a table of ours instead, which no such role can take (`alone`).
 
 A connection may break while the work goes on. So before each write of that work the lock is asked whether it still
@@ -37,14 +37,6 @@ MAY_WRITE: Final[LiteralString] = """
     COALESCE(has_table_privilege(a.usesysid, to_regclass('provisioning.lock_signature')::oid, 'UPDATE'), true)
 """
 """Whether the session `a`, of pg_stat_activity, is that of a role that may write to the ledger."""
-_MOST_TOLD: Final = 3
-
-
-async def holder_in_words(database: Database, kind: int, name: str) -> str:
-    """Who holds the advisory lock of these two keys, and what ends it, in sentences; empty: no session seems to."""
-    # the second key is shown without its sign
-    is_it = sql.SQL(ADVISORY + " AND l.objid::bigint = (hashtext(%s)::bigint + 4294967296) %% 4294967296")
-    return await _in_words(database, is_it, [kind, name])
 
 
 @asynccontextmanager
@@ -61,16 +53,17 @@ async def logging_holders_of(database: Database, table: LiteralString) -> AsyncI
 
 
 async def _in_words(database: Database, is_it: sql.SQL, parameters: Sequence[object]) -> str:
+    """Who holds this lock, and what ends it, in sentences; empty: no session seems to."""
     query = sql.SQL(
         """
         SELECT DISTINCT a.pid, quote_ident(a.usename) AS role, a.application_name AS program,
                host(a.client_addr) AS address, a.xact_start AS since, {may_write} AS ours
         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-        WHERE a.pid <> pg_backend_pid() AND {is_it} ORDER BY a.pid LIMIT {most}
+        WHERE a.pid <> pg_backend_pid() AND {is_it} ORDER BY a.pid LIMIT 3
         """
-    ).format(may_write=sql.SQL(MAY_WRITE), is_it=is_it, most=sql.Literal(_MOST_TOLD))
+    ).format(may_write=sql.SQL(MAY_WRITE), is_it=is_it)
     rows: list[Row] = []
-    # the lock is the trouble that is told; that its holder cannot be named is none
+    # we report the lock; a holder that we cannot name is no trouble of its own
     with suppress(Fault, Error):
         rows = await database.fetch(query, parameters)
     return " ".join(_sentence(row, database.name) for row in rows)
@@ -80,17 +73,16 @@ def _sentence(row: Row, database_name: str) -> str:
     facts = [row["program"], row["address"] and f"from {row['address']}"]
     facts.append(row["since"] and f"in a transaction since {row['since']:%Y-%m-%d %H:%M:%S %Z}")
     shown = ", ".join(fact for fact in facts if fact)
-    told = f"Session {row['pid']} of role {row['role']}{f' ({shown})' if shown else ''} holds the lock"
+    who = f"Session {row['pid']} of role {row['role']}{f' ({shown})' if shown else ''} holds the lock"
     end = f"SELECT pg_terminate_backend({row['pid']})"
     if row["ours"]:
-        return f"{told}; where that is no run that still works, an administrator ends it: {end}."
+        return f"{who}; where that is no run that still works, an administrator ends it: {end}."
     return (
-        f"{told}, and that role is none of this program's. An administrator ends it ({end}) and keeps it out: REVOKE "
+        f"{who}, and that role is none of this program's. An administrator ends it ({end}) and keeps it out: REVOKE "
         f'CONNECT ON DATABASE "{database_name}" FROM {row["role"]}, and FROM PUBLIC.'
     )
 
 
-_LOG = logging.getLogger(__name__)
 TENANTS = 730_155
 _SERVERS = 730_156
 _REQUESTS = 730_157
@@ -116,45 +108,33 @@ def tenant_lock(database: Database, database_name: str, *, wait_seconds: float) 
     """Hold the tenant's lock, waiting for another holder.
 
     Raises:
-        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
+        Fault: BUSY, as for all locks: when it is still held after `wait_seconds`, or before a write once it was lost.
     """
     busy = f"Another run has been working on this tenant for over {wait_seconds:g} s; the next run looks again."
     return _held(_Lock(database, TENANTS, database_name, busy), wait_seconds)
 
 
 def server_lock(database: Database, server: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
-    """Hold a server's lock while one of its last places is claimed.
-
-    Raises:
-        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
-    """
+    """Hold a server's lock while one of its last places is claimed."""
     busy = f"Another run has been claiming a place on {server} for over {wait_seconds:g} s; the next run looks again."
     return _held(_Lock(database, _SERVERS, server, busy), wait_seconds)
 
 
 def request_lock(database: Database, name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
-    """Hold a request's lock while it is looked for, carried out and kept.
-
-    Raises:
-        Fault: BUSY when it is still held after `wait_seconds`, or before a write once it was lost.
-    """
+    """Hold a request's lock while it is looked for, carried out and stored."""
     busy = f"The same request has been at work for over {wait_seconds:g} s; send it again."
     return _held(_Lock(database, _REQUESTS, name, busy), wait_seconds)
 
 
 def certification_lock(database: Database, server: str) -> AbstractAsyncContextManager[None]:
-    """Hold the lock of a server's certification, which removes what another one has made.
-
-    Raises:
-        Fault: BUSY at once when another one is under way, or before a write once it was lost.
-    """
+    """Hold the lock of a server's certification, which removes what another one has made. Waits for none."""
     busy = f"A certification of {server} is under way already. Start again when it has ended."
     return _held(_Lock(database, _CERTIFICATIONS, server, busy), 0.0)
 
 
 async def alone(connection: Connection, table: LiteralString, *, wait_seconds: float) -> None:
     """Wait until no other caller of this for the same table of the ledger is inside a transaction, until the end
-    of this one. Reading and writing the table are free for everybody; only who may write to it can take this lock.
+    of this one. Everyone may still read and write the table; only roles that may write to it can take this lock.
 
     Raises:
         LockNotAvailable: when it took longer. What else this transaction waits for has the same limit.
@@ -205,11 +185,7 @@ class _Lock:
         self._asking = asyncio.Lock()
 
     async def take(self, wait_seconds: float) -> None:
-        """Wait for the lock.
-
-        Raises:
-            Fault: BUSY when another session holds it all the time; transient when the database cannot be reached.
-        """
+        """Wait for the lock."""
         until = time.monotonic() + wait_seconds
         while True:
             connection = await self._database.connect_alone()
@@ -233,8 +209,7 @@ class _Lock:
             raise Fault(FaultKind.BUSY, Reason.TENANT_BUSY, await self._told())
 
     async def _try(self, connection: Connection, wait_seconds: float) -> bool:
-        """Take the lock in a transaction that stays open; waits in the server's own queue, where who came first is
-        first."""
+        """Take the lock in a transaction that stays open. The server's own queue is first come, first served."""
         await begin_to_hold(connection)
         if wait_seconds:
             milliseconds = sql.Literal(max(1, int(wait_seconds * 1000)))
@@ -248,8 +223,10 @@ class _Lock:
         return bool(row and row[0])
 
     async def _told(self) -> str:
-        """That another session holds the lock, and which; a request's sender is told only that."""
-        holder = await holder_in_words(self._database, self._kind, self._name)
+        """That another session holds the lock, and which; a request's sender learns only the former."""
+        # the second key is shown without its sign
+        is_it = sql.SQL(ADVISORY + " AND l.objid::bigint = (hashtext(%s)::bigint + 4294967296) %% 4294967296")
+        holder = await _in_words(self._database, is_it, [self._kind, self._name])
         if self._kind != _REQUESTS:
             return f"{self._busy} {holder}".rstrip()
         if holder:
@@ -257,7 +234,6 @@ class _Lock:
         return self._busy
 
     async def release(self) -> None:
-        """Let go, if it is still held."""
         if self._connection is None:
             return
         with suppress(Error):
@@ -265,11 +241,7 @@ class _Lock:
         await self._connection.close()
 
     async def must_hold(self) -> None:
-        """Make sure before a write that no other session may be writing.
-
-        Raises:
-            Fault: BUSY, from the first time on that the lock was found lost and could not be had back.
-        """
+        """Make sure before a write that no other session may be writing; once lost for good, BUSY every time."""
         async with self._asking:
             if self._lost is None:
                 self._lost = await self._why_lost()

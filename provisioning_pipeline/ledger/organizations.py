@@ -1,21 +1,22 @@
-"""Which tenants have which Clerk organizations, by ledger and registry; and how an organization gets to a tenant."""
+"""What ledger and registry say of the same tenants: who has a row, and who has which Clerk organization."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from psycopg import AsyncConnection, sql
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import TupleRow, class_row
 
-from provisioning_pipeline.clients.postgres import anew_if_lost
+from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_table import MUST_HAVE, VIEW, Column, text_sql
+from provisioning_pipeline.ledger.registry_table import MUST_HAVE, VIEW, Column, text_of
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.people import Claim
 
 _ONE_AT_A_TIME: Final = "alembic_version"
-"""The table whose lock those take who give an organization: it has one row that only migrations change."""
+"""The table whose lock we take to give an organization: it has one row that only migrations change."""
 _LOCK_SECONDS = 20.0
 
 
@@ -23,12 +24,13 @@ async def claims(registry: Registry, organizations: Sequence[str] | None = None)
     """Every claim to these organizations, or to all, by links and by registry rows; none where there is no ledger.
 
     Raises:
-        Fault: when the table is no tenant registry, or hides rows from our user.
+        Fault: when the registry hides rows from our user.
     """
     if not await has_ledger(registry.database):
         return []
     columns = await registry.readable_columns()
-    rows = await registry.read(_query(registry, columns), _wanted(organizations))
+    wanted = None if organizations is None else list(organizations)
+    rows = await registry.read(_query(registry, columns), {"wanted": wanted})
     return [Claim(**row) for row in rows]
 
 
@@ -36,10 +38,9 @@ async def claims(registry: Registry, organizations: Sequence[str] | None = None)
 async def alone_with_organizations(
     registry: Registry, *, own_path: bool, wait_seconds: float
 ) -> AsyncIterator[AsyncConnection[TupleRow]]:
-    """A transaction in which no other key or run gives an organization to a tenant.
+    """A transaction in which no other key or run gives an organization to a tenant; `own_path` as for `Database`.
 
-    A policy of a table below a view, which would hide a rival's row, is an error in it. `own_path` as in
-    `Database.transaction`.
+    A policy of a table below a view, which would hide a rival's row, is an error in it.
 
     Raises:
         Fault: BUSY when others are inside for too long.
@@ -55,34 +56,12 @@ async def alone_with_organizations(
         yield connection
 
 
-async def claims_in(
-    connection: AsyncConnection[TupleRow],
-    registry: Registry,
-    columns: Mapping[str, Column],
-    organizations: Sequence[str] | None,
-) -> list[Claim]:
-    """The same, inside a transaction. `columns` are those of the registry's table, none where there is no table."""
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(_query(registry, columns), _wanted(organizations))
-    return [Claim(**row) for row in await cursor.fetchall()]
-
-
-def _wanted(organizations: Sequence[str] | None) -> dict[str, list[str] | None]:
-    return {"wanted": None if organizations is None else list(organizations)}
-
-
 def _query(registry: Registry, columns: Mapping[str, Column]) -> sql.Composed:
     rows: sql.Composable = sql.SQL("SELECT NULL::text AS name, NULL::text AS named, NULL::text AS status WHERE false")
     if set(MUST_HAVE) <= columns.keys():
-        named, status = (
-            sql.SQL("NULLIF({}, ''::text)").format(text_sql(sql.Identifier(name), columns[name]))
-            if name in columns
-            else sql.SQL("NULL::text")
-            for name in ("clerk_org_id", "status")
-        )
-        rows = sql.SQL("SELECT database_name::text AS name, {} AS named, {} AS status FROM {}").format(
-            named, status, registry.identifier
-        )
+        rows = sql.SQL(
+            "SELECT database_name::text AS name, NULLIF({}, ''::text) AS named, NULLIF({}, ''::text) AS status FROM {}"
+        ).format(text_of(columns, "clerk_org_id"), text_of(columns, "status"), registry.identifier)
     return sql.SQL(
         """
         WITH registered AS MATERIALIZED ({rows})
@@ -105,10 +84,10 @@ def _query(registry: Registry, columns: Mapping[str, Column]) -> sql.Composed:
 async def store_organizations(
     registry: Registry, found: Mapping[str, str], *, stands: Callable[[Claim], bool]
 ) -> frozenset[str]:
-    """Remember the organization of these tenants: database name → organization. Those that could not have theirs.
+    """Store the organization of these tenants: database name → organization. Those that could not have theirs.
 
-    A run has read for minutes, and a key may have registered a tenant meanwhile: what other tenants have is looked at
-    once more, in the transaction that gives it. Only from a tenant whose claim does not stand any more is it taken.
+    A run has read for minutes, and a key may have registered a tenant meanwhile: the transaction that gives an
+    organization reads once more what other tenants have. It takes one only from a tenant whose claim no longer stands.
 
     Args:
         stands: whether another tenant still has an organization by this claim.
@@ -117,13 +96,27 @@ async def store_organizations(
         Fault: when the registry cannot be read whole.
     """
     columns = await registry.readable_columns()
+    if not found:
+        return frozenset()
     await _note_named(registry, columns, found)
-    changed = await _changed(registry, found)
+    changed: dict[str, str] = dict(
+        await registry.database.fetch_tuples(
+            """
+            SELECT found.name, found.organization
+            FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
+            JOIN provisioning.tenant_link l ON l.database_name = found.name
+            WHERE l.clerk_org_id IS DISTINCT FROM found.organization
+            """,
+            [list(found), list(found.values())],
+        )
+    )
     if not changed:
         return frozenset()
     own_path = (await registry.described()).runs_code
     async with alone_with_organizations(registry, own_path=own_path, wait_seconds=_LOCK_SECONDS) as connection:
-        known = await claims_in(connection, registry, columns, sorted(set(changed.values())))
+        cursor = connection.cursor(row_factory=class_row(Claim))
+        await cursor.execute(_query(registry, columns), {"wanted": sorted(set(changed.values()))})
+        known = await cursor.fetchall()
         named = {(claim.organization_id, claim.database_name) for claim in known if claim.named}
         refused = frozenset(
             name
@@ -163,8 +156,8 @@ async def store_organizations(
 
 
 async def _note_named(registry: Registry, columns: Mapping[str, Column], found: Mapping[str, str]) -> None:
-    """Remember of these tenants that the registry names what they are linked to: to take that out means something."""
-    if not found or not {*MUST_HAVE, "clerk_org_id"} <= columns.keys():
+    """Store of these tenants that the registry names what they are linked to: taking that out means something."""
+    if not {*MUST_HAVE, "clerk_org_id"} <= columns.keys():
         return
     await registry.database.execute(
         sql.SQL(
@@ -173,23 +166,63 @@ async def _note_named(registry: Registry, columns: Mapping[str, Column], found: 
             WHERE NOT l.organization_named AND l.database_name = ANY(%s)
               AND r.database_name::text = l.database_name AND {} = l.clerk_org_id
             """
-        ).format(registry.identifier, text_sql(sql.Identifier("r", "clerk_org_id"), columns["clerk_org_id"])),
+        ).format(registry.identifier, text_of(columns, "r", "clerk_org_id")),
         [list(found)],
         own_path=(await registry.described()).runs_code,
     )
 
 
-async def _changed(registry: Registry, found: Mapping[str, str]) -> dict[str, str]:
-    """Those of these that the ledger does not say already."""
-    if not found:
-        return {}
-    rows = await registry.database.fetch_tuples(
-        """
-        SELECT found.name, found.organization
-        FROM unnest(%s::text[], %s::text[]) AS found(name, organization)
-        JOIN provisioning.tenant_link l ON l.database_name = found.name
-        WHERE l.clerk_org_id IS DISTINCT FROM found.organization
-        """,
-        [list(found), list(found.values())],
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """The rows that the registry had in the last run, and what is left of them.
+
+    Args:
+        known: how many tenants had one.
+        lost: the database names of those that have none now.
+        rows: whether the registry has any row at all; None: there is no such table.
+    """
+
+    known: int
+    lost: tuple[str, ...]
+    rows: bool | None
+
+
+async def known_rows(registry: Registry) -> KnownRows:
+    """Compare the rows that the ledger remembers with those that are there, in one query.
+
+    Raises:
+        Fault: when the table is no tenant registry, or hides rows from our user.
+    """
+    if not await has_ledger(registry.database):
+        return KnownRows(0, (), rows=True)
+    names = await registry.names()
+    (row,) = await registry.database.fetch(
+        sql.SQL(
+            """
+            WITH there AS MATERIALIZED ({names})
+            SELECT pg_catalog.count(*) AS known, EXISTS (SELECT 1 FROM there) AS rows,
+                   COALESCE(pg_catalog.json_agg(l.database_name ORDER BY l.database_name)
+                       FILTER (WHERE there.name IS NULL), '[]') AS lost
+            FROM provisioning.tenant_link l LEFT JOIN there ON there.name = l.database_name
+            -- a tenant with a workspace had a row, whichever run wrote its link
+            WHERE (l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL) AND l.registry_row_gone_at IS NULL
+            """
+        ).format(names=names or sql.SQL("SELECT NULL::text AS name WHERE false")),
+        own_path=(await registry.described()).runs_code,
     )
-    return dict(rows)
+    return KnownRows(row["known"], tuple(row["lost"]), None if names is None else row["rows"])
+
+
+async def store_registered(database: Database, *, seen: Sequence[str], gone: Sequence[str]) -> None:
+    """Store that the tenants in `seen` have a registry row, and that those in `gone` lost theirs."""
+    if not seen and not gone:
+        return
+    await database.execute(
+        """
+        UPDATE provisioning.tenant_link SET
+            registered_at = COALESCE(registered_at, now()),
+            registry_row_gone_at = CASE WHEN database_name = ANY(%(gone)s) THEN now() END
+        WHERE database_name = ANY(%(seen)s) OR database_name = ANY(%(gone)s)
+        """,
+        {"seen": list(seen), "gone": list(gone)},
+    )

@@ -1,4 +1,4 @@
-"""Tenants that are to be looked at: why, since when, and whose turn it is."""
+"""Tenants that wait for a review: why, since when, and whose turn it is."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,17 +12,15 @@ from psycopg.rows import TupleRow
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.schema import has_ledger
-from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.ledger.schema import LedgerTables, columns, registry_refused
 from provisioning_pipeline.model.history import Turn
 
 CLERK = "clerk"
 """The trigger of a run that Clerk's events ask for."""
 USER_UPDATED = "user.updated"
 MOST_UPDATES_PER_HOUR = 10
-"""So many changes of themselves in an hour of the clock have a member's tenants looked at. Runs on a schedule see the
-rest; without a limit anybody who edits their own profile again and again has runs made for as long as they please."""
+"""So many changes of one member's profile in an hour of the clock ask for a review of the member's tenants. Scheduled
+runs see the rest: without a limit, one member could have run after run launched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,84 +45,77 @@ class ClerkEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """When a tenant was marked, and the trigger of the run that the mark asks for."""
+class PendingReview:
+    """When a review was requested, and the trigger of the run that is to make it."""
 
     at: datetime
     trigger: str
 
 
-class Marks:
-    """Marks in the ledger, and Clerk's events that set them.
+class PendingReviews(LedgerTables):
+    """Pending reviews in the ledger, and Clerk's events that ask for them.
 
-    A mark is the time of the ledger's own database. So is what `clear` compares it with: no two clocks are compared.
+    Each has the time of the ledger's own database, and so has what `clear` compares it with: one clock.
 
     Args:
-        database: the ledger's.
         registry: where tenants name their organization; only `receive` asks it.
     """
 
     def __init__(self, database: Database, registry: Registry | None = None) -> None:
-        self.database = database
+        super().__init__(database)
         self.registry = registry
 
     @anew_if_lost
     async def receive(self, event: ClerkEvent) -> tuple[str, ...] | None:
-        """Keep an event and mark the tenants that it concerns, both or neither.
+        """Store an event and ask for a review of the tenants that it concerns, both or neither.
 
         An event about an organization concerns the tenants that the ledger or the registry gives it to; one about a
         user alone concerns the tenants of which that user is a linked member, or a member by Clerk's last event about
-        both. A registry row that the ledger does not know yet gets no mark: it is due for its first look in any case.
-        An event that concerns no tenant is kept too, and so is the change of a user who has changed too often
+        both. For a registry row that the ledger does not know yet nothing is asked: it is due in any case. An event
+        that concerns no tenant is stored too, and so is the change of a user who has changed too often
         (`MOST_UPDATES_PER_HOUR`).
 
-        Returns the database names of the tenants that were marked, sorted; None when this event had arrived before.
+        Returns the database names of these tenants, sorted; None when this event had arrived before.
 
         Raises:
-            Fault: when the ledger cannot be reached, or is missing or too old to be told.
+            Fault: when the ledger cannot be reached, is missing or too old.
         """
-        registered = await self._registered(event)
+        registered: Sequence[str] = []
+        if event.organization_id is not None and self.registry is not None:
+            registered = await self.registry.databases_of(event.organization_id)
         try:
             async with self.database.transaction() as connection:
-                if not await _is_new(connection, event):
-                    return None
-                return await _mark(connection, event, registered)
+                cursor = await connection.execute(
+                    """
+                    INSERT INTO provisioning.clerk_event (event_id, type, organization_id, user_id, happened_at)
+                    VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+                    """,
+                    [event.event_id, event.type, event.organization_id, event.user_id, event.happened_at],
+                )
+                return await _request_reviews(connection, event, registered) if cursor.rowcount else None
         except (errors.UndefinedTable, errors.UndefinedColumn):
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"The ledger in {self.database.where} is missing or older than this program. "
-                "Run `provisioning migrate`.",
+                "Run `provisioning migrate`."
             ) from None
 
-    async def _registered(self, event: ClerkEvent) -> Sequence[str]:
-        if event.organization_id is None or self.registry is None:
-            return []
-        return await self.registry.databases_of(event.organization_id)
-
-    async def marked(self) -> dict[str, Mark]:
-        """Database name → mark, for every tenant that has one; empty where there is no ledger that knows marks."""
-        known = await self.database.fetch(
-            """
-            SELECT 1 FROM pg_attribute
-            WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = 'marked_by' AND NOT attisdropped
-            """
-        )
-        if not known:
+    async def pending(self) -> dict[str, PendingReview]:
+        """Database name → its pending review; empty where the ledger is missing or too old to have them."""
+        known = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('provisioning.tenant_link') AND attname = %s"
+        if not await self.database.fetch(known, ["marked_by"]):
             return {}
         rows = await self.database.fetch(
             "SELECT database_name, marked_at, marked_by FROM provisioning.tenant_link WHERE marked_at IS NOT NULL"
         )
-        return {row["database_name"]: Mark(row["marked_at"], row["marked_by"] or CLERK) for row in rows}
+        return {row["database_name"]: PendingReview(row["marked_at"], row["marked_by"] or CLERK) for row in rows}
 
     async def now(self) -> datetime:
         """The time of the ledger's database: what to give to `clear`, taken before anything was read."""
-        rows = await self.database.fetch("SELECT now() AS now")
-        found: datetime = rows[0]["now"]
-        return found
+        now: datetime = (await self.database.fetch_tuples("SELECT now()"))[0][0]
+        return now
 
-    async def mark(self, database_name: str, trigger: str) -> None:
-        """Ask for a look at a tenant. A mark that is there already keeps its trigger, and is as young as this one."""
+    async def request(self, database_name: str, trigger: str) -> None:
+        """Ask for a review of a tenant. A pending one keeps its trigger and gets the time of this one."""
         await self.database.execute(
             """
             UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()),
@@ -135,12 +126,11 @@ class Marks:
         )
 
     async def clear(self, names: Sequence[str], before: datetime) -> None:
-        """Take the marks off tenants that were looked at; a mark set after `before` stays.
+        """End the pending reviews of these databases; one requested after `before` stays.
 
         Args:
-            names: database names.
-            before: `now()` as it was before Clerk was read. A mark is younger than the change that it stands for, so
-                whatever an older mark stands for was there to be read.
+            before: `now()` as it was before Clerk was read. A request is younger than the change that it stands for, so
+                the change behind an older request was there to be read.
         """
         if not names:
             return
@@ -159,9 +149,9 @@ class Marks:
         )
 
     async def catch_up(self, looked_at: datetime) -> None:
-        """Mark tenants that got their row after `looked_at` and of whose organization an event arrived since.
+        """Ask for a review of tenants that got their row after `looked_at`, and their organization an event since.
 
-        Until it has a row a tenant cannot be marked, and the run that gives it one may have read Clerk before.
+        Without a row, no review of a tenant can be pending, and the run that gives it one may have read Clerk before.
         """
         await self.database.execute(
             """
@@ -175,10 +165,9 @@ class Marks:
 
     async def happened_at(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
         """(organization, user) → when Clerk's last event about that membership or user happened, where one came."""
-        if not pairs or not await has_ledger(self.database):
+        if not pairs:
             return {}
-        organizations, users = [list(column) for column in zip(*pairs, strict=True)]
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT p.organization, p.person, max(COALESCE(e.happened_at, e.received_at)) AS at
             FROM unnest(%s::text[], %s::text[]) AS p(organization, person)
@@ -186,28 +175,21 @@ class Marks:
                 AND (e.organization_id = p.organization OR e.organization_id IS NULL)
             GROUP BY 1, 2
             """,
-            [organizations, users],
+            columns(pairs),
         )
         return {(row["organization"], row["person"]): row["at"] for row in rows}
 
     async def forget_events(self, before: datetime) -> int:
-        """Delete the events that arrived before this time, and return how many. Clerk repeats one for about 27 hours:
-        an event that is forgotten sooner would be taken for a new one."""
+        """Delete the events that arrived before this time, and return how many.
+
+        Clerk repeats an event for about 27 hours: if we forgot it sooner, we would take it for a new one.
+        """
         return await self.database.execute("DELETE FROM provisioning.clerk_event WHERE received_at < %s", [before])
 
 
-async def _is_new(connection: AsyncConnection[TupleRow], event: ClerkEvent) -> bool:
-    cursor = await connection.execute(
-        """
-        INSERT INTO provisioning.clerk_event (event_id, type, organization_id, user_id, happened_at)
-        VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
-        """,
-        [event.event_id, event.type, event.organization_id, event.user_id, event.happened_at],
-    )
-    return cursor.rowcount > 0
-
-
-async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, registered: Sequence[str]) -> tuple[str, ...]:
+async def _request_reviews(
+    connection: AsyncConnection[TupleRow], event: ClerkEvent, registered: Sequence[str]
+) -> tuple[str, ...]:
     user_alone = event.user_id if event.organization_id is None else None
     cursor = await connection.execute(
         """
@@ -234,7 +216,7 @@ async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, regist
     if event.type == USER_UPDATED and not event.gone and await _has_changed_too_often(connection, event):
         return ()
     if names:
-        # the older of two events may be the last to end; a mark never moves back
+        # the older of two events may be the last to end; the time of a request never moves back
         await connection.execute(
             """
             UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now())
@@ -246,7 +228,7 @@ async def _mark(connection: AsyncConnection[TupleRow], event: ClerkEvent, regist
 
 
 async def _has_changed_too_often(connection: AsyncConnection[TupleRow], event: ClerkEvent) -> bool:
-    # after the tenants are locked: whatever marked them before is there to be counted
+    # after the tenants are locked: every earlier request is there to be counted
     cursor = await connection.execute(
         """
         SELECT count(*) FROM provisioning.clerk_event
@@ -259,13 +241,13 @@ async def _has_changed_too_often(connection: AsyncConnection[TupleRow], event: C
 
 
 _TURNS: Final = "code_location"
-"""The table whose lock those take who take turns: it has one row that hardly ever changes."""
+"""The table whose lock the sensors take to give turns: it has one row that hardly ever changes."""
 _WAIT_SECONDS = 30.0
 _KEPT_DAYS = 7
 
 
 class OpenTurns:
-    """The turns while no other process takes any; all changes are kept at the end, or none."""
+    """The turns while no other process takes any; all changes are stored at the end, or none."""
 
     def __init__(self, connection: AsyncConnection[TupleRow], now: datetime) -> None:
         self._connection = connection
@@ -309,29 +291,19 @@ class OpenTurns:
                 AS n(database_name, cause, attempts, work, asked_by)
             WHERE t.database_name = n.database_name
             """,
-            [
-                self.now,
-                list(turns),
-                [turn.cause for turn in turns.values()],
-                [turn.attempts for turn in turns.values()],
-                [turn.work for turn in turns.values()],
-                [turn.asked_by for turn in turns.values()],
-            ],
+            [self.now, *columns([(name, t.cause, t.attempts, t.work, t.asked_by) for name, t in turns.items()])],
         )
 
 
-class Turns:
+class Turns(LedgerTables):
     """Turns in the ledger."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[OpenTurns]:
         """Take turns, one sensor after another: two that tick at the same time never take the same tenant.
 
         Raises:
-            Fault: BUSY when another one takes them for more than half a minute.
+            Fault: BUSY when another sensor takes them for more than half a minute.
         """
         async with logging_holders_of(self.database, _TURNS), self.database.transaction() as connection:
             await alone(connection, _TURNS, wait_seconds=_WAIT_SECONDS)
@@ -348,9 +320,9 @@ class Turns:
         return frozenset(named).union(row["database_name"] for row in rows)
 
     async def end(self, names: Sequence[str]) -> None:
-        """A run has had these tenants as far as their end: whatever is due next is due anew.
+        """A run has finished with these tenants: whatever is due next is due anew.
 
-        A tenant keeps its turn while the mark stands that it had when it was launched: Clerk was not read for it.
+        A tenant keeps its turn while a review from before its launch is pending: Clerk was not read for it.
         """
         if not names:
             return
@@ -364,19 +336,16 @@ class Turns:
         )
 
 
-class CodeLocations:
+class CodeLocations(LedgerTables):
     """Which code location of Dagster works on this ledger, as its own sensors say it."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def known(self) -> tuple[str, str] | None:
         """Names of the location and of its repository; None when no sensor has said it yet."""
-        found = await self.database.fetch("SELECT to_regclass('provisioning.code_location') IS NOT NULL AS found")
-        if not found[0]["found"]:
+        ((there,),) = await self.database.fetch_tuples("SELECT to_regclass('provisioning.code_location') IS NOT NULL")
+        if not there:
             return None
-        rows = await self.database.fetch("SELECT location, repository FROM provisioning.code_location")
-        return (rows[0]["location"], rows[0]["repository"]) if rows else None
+        rows = await self.database.fetch_tuples("SELECT location, repository FROM provisioning.code_location")
+        return (rows[0][0], rows[0][1]) if rows else None
 
     async def store(self, location: str, repository: str) -> None:
         """Remember it in place of an earlier one."""

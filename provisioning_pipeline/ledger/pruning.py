@@ -1,6 +1,5 @@
 """Deletes rows of the ledger that are old enough, a few at a time so that no lock is held long."""
 
-from datetime import datetime
 from typing import LiteralString
 
 from psycopg import sql
@@ -8,31 +7,29 @@ from psycopg import sql
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.schema import has_ledger
 
-_BATCH = 5000
-
 _NEWEST_RUN: LiteralString = (
     "(SELECT run_id FROM provisioning.run WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT 1)"
 )
 _UNDOABLE: LiteralString = "(SELECT run_id FROM provisioning.removed_row)"
-_OLD: LiteralString = "%(before)s::timestamptz"
-
-_OUTCOMES: dict[str, tuple[LiteralString, LiteralString]] = {
-    "outcome": ("id", f"at < {_OLD} AND run_id IS DISTINCT FROM {_NEWEST_RUN}"),
-    "drift": ("id", f"at < {_OLD} AND run_id IS DISTINCT FROM {_NEWEST_RUN}"),
-    "intent": ("id", f"settled_at < {_OLD}"),
-    "tenant_request": ("id", f"asked_at < {_OLD}"),
-    "refusal": ("id", f"last_at < {_OLD}"),
-}
-_RUNS: dict[str, tuple[LiteralString, LiteralString]] = {
+_BEFORE: LiteralString = "now() - make_interval(days => %(days)s)"
+_TABLES: tuple[tuple[str, LiteralString, LiteralString], ...] = (
+    ("removed_row", "id", f"removed_at < {_BEFORE}"),
+    ("outcome", "id", f"at < {_BEFORE} AND run_id IS DISTINCT FROM {_NEWEST_RUN}"),
+    ("drift", "id", f"at < {_BEFORE} AND run_id IS DISTINCT FROM {_NEWEST_RUN}"),
+    ("intent", "id", f"settled_at < {_BEFORE}"),
+    ("tenant_request", "id", f"asked_at < {_BEFORE}"),
+    ("refusal", "id", f"last_at < {_BEFORE}"),
+    ("condition_change", "id", f"at < {_BEFORE}"),
     # after all that names it, so that a timeline can say who was behind it; and as long as rows that it removed can be
     # put back. One that never finished goes as well: it broke off
-    "run": (
-        "run_id",
-        f"begun_at < {_OLD} AND run_id IS DISTINCT FROM {_NEWEST_RUN} AND run_id NOT IN {_UNDOABLE}",
-    ),
-}
-_TIMELINES: dict[str, tuple[LiteralString, LiteralString]] = {"condition_change": ("id", f"at < {_OLD}")}
-_REMOVED_ROWS: dict[str, tuple[LiteralString, LiteralString]] = {"removed_row": ("id", f"removed_at < {_OLD}")}
+    ("run", "run_id", f"begun_at < {_BEFORE} AND run_id IS DISTINCT FROM {_NEWEST_RUN} AND run_id NOT IN {_UNDOABLE}"),
+)
+"""Table, its key, and which of its rows go."""
+# their files go at the same age, and nothing shall link to them
+_FORGET_REPORTS: LiteralString = f"""
+    UPDATE provisioning.run SET report = NULL
+    WHERE report IS NOT NULL AND begun_at < {_BEFORE} AND run_id IS DISTINCT FROM {_NEWEST_RUN}
+"""  # noqa: S608  # texts of ours alone
 
 
 async def prune_ledger(
@@ -43,7 +40,7 @@ async def prune_ledger(
     removed_rows_days: int,
     reports_days: int,
     dry_run: bool,
-    batch: int = _BATCH,
+    batch: int = 5000,
 ) -> dict[str, int]:
     """Delete what is older than so many days by the ledger's own clock, or only count it; table → rows.
 
@@ -58,53 +55,26 @@ async def prune_ledger(
     """
     if not await has_ledger(database):
         return {}
-    found: dict[str, int] = {}
-    for tables, days in (
-        (_REMOVED_ROWS, removed_rows_days),
-        (_OUTCOMES, outcomes_days),
-        (_TIMELINES, timelines_days),
-        (_RUNS, max(outcomes_days, timelines_days)),
-    ):
-        rows = await database.fetch("SELECT now() - make_interval(days => %s) AS before", [days])
-        for table, (key, condition) in tables.items():
-            found[table] = await _rows(database, table, key, condition, rows[0]["before"], batch, dry_run=dry_run)
-    if not dry_run:
-        await database.execute(_FORGET_REPORTS, [reports_days])
-    return found
-
-
-# their files go at the same age, and nothing shall link to them
-_FORGET_REPORTS: LiteralString = """
-    UPDATE provisioning.run SET report = NULL
-    WHERE report IS NOT NULL AND begun_at < now() - make_interval(days => %s) AND run_id IS DISTINCT FROM (
-        SELECT run_id FROM provisioning.run WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT 1)
-"""
-
-
-async def _rows(
-    database: Database,
-    table: str,
-    key: LiteralString,
-    condition: LiteralString,
-    before: datetime,
-    batch: int,
-    *,
-    dry_run: bool,
-) -> int:
-    names = {
-        "table": sql.Identifier("provisioning", table),
-        "key": sql.Identifier(key),
-        "old": sql.SQL(condition),
-        "batch": sql.Literal(batch),
+    days = {
+        "removed_row": removed_rows_days,
+        "condition_change": timelines_days,
+        "run": max(outcomes_days, timelines_days),
     }
-    if dry_run:
-        count = sql.SQL("SELECT count(*) AS found FROM {table} AS kept WHERE {old}").format(**names)
-        return int((await database.fetch(count, {"before": before}))[0]["found"])
-    delete = sql.SQL(
-        "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} AS kept WHERE {old} LIMIT {batch})"
-    ).format(**names)
-    deleted = last = await database.execute(delete, {"before": before})
-    while last == batch:
-        last = await database.execute(delete, {"before": before})
-        deleted += last
-    return deleted
+    found: dict[str, int] = {}
+    for table, key, condition in _TABLES:
+        given = {"days": days.get(table, outcomes_days)}
+        old = sql.SQL("FROM {} WHERE {}").format(sql.Identifier("provisioning", table), sql.SQL(condition))
+        if dry_run:
+            (row,) = await database.fetch(sql.SQL("SELECT count(*) AS found {}").format(old), given)
+            found[table] = row["found"]
+            continue
+        delete = sql.SQL("DELETE FROM {table} WHERE {key} IN (SELECT {key} {old} LIMIT {batch})").format(
+            table=sql.Identifier("provisioning", table), key=sql.Identifier(key), old=old, batch=sql.Literal(batch)
+        )
+        found[table] = last = await database.execute(delete, given)
+        while last == batch:
+            last = await database.execute(delete, given)
+            found[table] += last
+    if not dry_run:
+        await database.execute(_FORGET_REPORTS, {"days": reports_days})
+    return found

@@ -1,24 +1,33 @@
-"""Tenants that the tenant manager registers, over HTTP or by a row."""
+"""Rows that we add to the registry: of tenants that a service registers over HTTP, and of adopted databases."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Error, errors, sql
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row
 
-from provisioning_pipeline.clients.postgres import Database, anew_if_lost
+from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.organizations import alone_with_organizations
-from provisioning_pipeline.ledger.registration_conflicts import known_of, must_not_conflict
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.registry_table import ASKED_ADMIN_COLUMN, REFUSALS, Column, cast_sql
+from provisioning_pipeline.ledger.registry_table import (
+    ASKED_ADMIN_COLUMN,
+    REFUSALS,
+    WORKSPACE_COLUMNS,
+    Column,
+    cast_sql,
+    text_of,
+)
 from provisioning_pipeline.ledger.schema import has_ledger
-from provisioning_pipeline.model.api_key import KeyRefusal
+from provisioning_pipeline.model.api_key import KeyRefusal, Reach
+from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.model.tenant import Tenant, registry_status
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 
+_LOG = logging.getLogger(__name__)
+_LOCK_SECONDS = 3.0
 _UNSEEN: Final = """
     SELECT l.database_name FROM provisioning.tenant_link l
     WHERE l.registered_by_key = %s AND NOT EXISTS (
@@ -47,7 +56,7 @@ NOT_LIMITED: Final = Databases(None)
 async def unseen(database: Database, asked: Registration, caller: Caller) -> Sequence[str]:
     """Database names of the tenants that this key registered, and of which no run has seen the database.
 
-    None where the tenant that is asked for is known already: it is not one more.
+    Empty where the tenant that is asked for is known already: it is not one more.
     """
     known = "SELECT 1 FROM provisioning.tenant_link WHERE database_name = %s"
     if await database.fetch_tuples(known, [asked.database_name]):
@@ -55,18 +64,14 @@ async def unseen(database: Database, asked: Registration, caller: Caller) -> Seq
     return [row[0] for row in await database.fetch_tuples(_UNSEEN, [caller.api_key_id])]
 
 
-async def must_have_room(
+async def _must_have_room(
     connection: AsyncConnection[TupleRow],
     registry: Registry,
     asked: Registration,
     caller: Caller,
     databases: Databases,
 ) -> None:
-    """Refuse one more tenant without a database where the key has too many. A tenant without a row is none.
-
-    Raises:
-        Conflict: with how many there may be.
-    """
+    """Refuse one more tenant without a database where the key has too many. A tenant without a row does not count."""
     if databases.most is None or asked.database_name in databases.present:
         return
     cursor = await connection.execute(
@@ -83,21 +88,6 @@ async def must_have_room(
             "Create their databases, or take their rows out of the registry, then ask again.",
             KeyRefusal.TOO_MANY_WITHOUT_DATABASE,
         )
-
-
-async def remember(connection: AsyncConnection[TupleRow], asked: Registration, caller: Caller) -> None:
-    """Write down whose key added the tenant's row."""
-    await connection.execute(
-        """
-        INSERT INTO provisioning.tenant_link (database_name, slug, registered_by_key) VALUES (%s, %s, %s)
-        ON CONFLICT (database_name) DO UPDATE SET registered_by_key = excluded.registered_by_key
-        """,
-        [asked.database_name, asked.slug, caller.api_key_id],
-    )
-
-
-_LOG = logging.getLogger(__name__)
-_LOCK_SECONDS = 3.0
 
 
 @anew_if_lost
@@ -131,14 +121,20 @@ async def register(
     status = await registry.spelling([status, *else_statuses])
     # triggers of the tenant manager's may rely on our role's own search path
     async with alone_with_organizations(registry, own_path=True, wait_seconds=_LOCK_SECONDS) as connection:
-        known = await known_of(connection, registry, columns, asked)
-        must_not_conflict(known, asked, caller, aside)
-        own, link = known.row(asked), known.link(asked)
+        known = await _known_of(connection, registry, columns, asked)
+        _must_not_conflict(known, asked, caller, aside)
+        own, link = known.row, known.link
         try:
             if own is None:
-                await must_have_room(connection, registry, asked, caller, databases)
+                await _must_have_room(connection, registry, asked, caller, databases)
                 await _insert(connection, registry, columns, asked, status)
-                await remember(connection, asked, caller)
+                await connection.execute(
+                    """
+                    INSERT INTO provisioning.tenant_link (database_name, slug, registered_by_key) VALUES (%s, %s, %s)
+                    ON CONFLICT (database_name) DO UPDATE SET registered_by_key = excluded.registered_by_key
+                    """,
+                    [asked.database_name, asked.slug, caller.api_key_id],
+                )
                 return True, False
             changed = await _update(connection, registry, columns, asked)
             linked = link["clerk_org_id"] if link else None
@@ -182,34 +178,22 @@ async def _insert(
     asked: Registration,
     status: str,
 ) -> None:
-    offered: dict[str, sql.Composable] = {
-        "id": sql.SQL("pg_catalog.gen_random_uuid()"),
-        "slug": sql.Literal(asked.slug),
-        "name": sql.Literal(asked.name or asked.slug),
-        "database_name": sql.Literal(asked.database_name),
-        "status": sql.Literal(status),
-        "clerk_org_id": sql.Literal(asked.clerk_org_id),
-        ASKED_ADMIN_COLUMN: sql.Literal(asked.admin_email),
-        "database_url": sql.Literal(f"postgresql:///{asked.database_name}"),
-        "created_at": sql.SQL("pg_catalog.now()"),
-        "updated_at": sql.SQL("pg_catalog.now()"),
-    }
-    unknown = sorted(name for name, column in columns.items() if column.required and name not in offered)
-    if unknown:
+    row = _new_row(
+        columns,
+        asked.slug,
+        asked.name or asked.slug,
+        asked.database_name,
+        status,
+        **{"clerk_org_id": asked.clerk_org_id, ASKED_ADMIN_COLUMN: asked.admin_email},
+    )
+    if row.unknown:
         raise Conflict(
-            f"The registry {registry.table} requires {', '.join(unknown)}, which we do not know. Register tenant "
+            f"The registry {registry.table} requires {', '.join(row.unknown)}, which we do not know. Register tenant "
             f"{asked.slug} there yourself, then ask again."
         )
     _must_know_organizations(registry, columns, asked)
-    always = {"slug", "name", "database_name", "status"} | ({"clerk_org_id"} if asked.clerk_org_id else set())
-    always |= {ASKED_ADMIN_COLUMN} if asked.admin_email else set()
-    used = [name for name in offered if name in columns and (name in always or columns[name].required)]
     await connection.execute(
-        sql.SQL("INSERT INTO {table} ({names}) VALUES ({values})").format(
-            table=registry.identifier,
-            names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
-            values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
-        )
+        sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(registry.identifier, row.names, row.values)
     )
     there = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s AND slug::text = %s").format(registry.identifier)
     if await (await connection.execute(there, [asked.database_name, asked.slug])).fetchone() is None:
@@ -234,7 +218,8 @@ async def _update(
         return False
     touched = sql.SQL(", updated_at = pg_catalog.now()") if "updated_at" in columns else sql.SQL("")
     differs = {
-        name: sql.SQL("{} IS DISTINCT FROM {}").format(_comparable(sql.Identifier(name)), _comparable(value))
+        # as texts, for which no operator but PostgreSQL's own is ever chosen
+        name: sql.SQL("({})::text IS DISTINCT FROM ({})::text").format(sql.Identifier(name), value)
         for name, value in changes.items()
     }
     own = sql.SQL("database_name::text = {}").format(sql.Literal(asked.database_name))
@@ -262,11 +247,6 @@ async def _update(
     return cursor.rowcount > 0
 
 
-def _comparable(value: sql.Composable) -> sql.Composable:
-    """A value in a comparison: as text, for which no operator but PostgreSQL's own is ever chosen."""
-    return sql.SQL("({})::text").format(value)
-
-
 def _must_know_organizations(registry: Registry, columns: dict[str, Column], asked: Registration) -> None:
     if asked.clerk_org_id is not None and "clerk_org_id" not in columns:
         raise Conflict(
@@ -275,57 +255,210 @@ def _must_know_organizations(registry: Registry, columns: dict[str, Column], ask
         )
 
 
+_IN_THE_REGISTRY = "It decides who gets into a workspace. Change it in the registry itself, then ask again."
+
+
 @dataclass(frozen=True, slots=True)
-class KnownRows:
-    """The rows that the registry had when a run last looked, and what is left of them.
+class _Known:
+    """What registry and ledger have under the slug, the database or the organization that is asked for.
 
     Args:
-        known: how many tenants had one.
-        lost: the database names of those that have none now.
-        rows: whether the registry has any row at all; None: there is no such table.
+        rows: of the registry: database_name, slug, clerk_org_id, status and workspace_id as texts.
+        links: of the ledger: database_name, slug, clerk_org_id, workspace_id as texts, and moved, whether the tenant's
+            organization was given to another one.
+        row, link: the tenant's own among them.
     """
 
-    known: int
-    lost: tuple[str, ...]
-    rows: bool | None
+    rows: Sequence[Row]
+    links: Sequence[Row]
+    row: Row | None
+    link: Row | None
 
 
-async def known_rows(registry: Registry) -> KnownRows:
-    """Compare the rows that the ledger remembers with those that are there, in one query.
+async def _known_of(
+    connection: AsyncConnection[TupleRow], registry: Registry, columns: Mapping[str, Column], asked: Registration
+) -> _Known:
+    """Read it, under the lock for giving organizations to tenants. Excluded tenants, and those without a row, count."""
+    workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), "")
+    cursor = connection.cursor(row_factory=dict_row)
+    named = [asked.slug, asked.database_name, asked.clerk_org_id]
+    await cursor.execute(
+        sql.SQL(
+            "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id, "
+            "{status} AS status, {workspace} AS workspace_id FROM {table} "
+            "WHERE slug::text = %s OR database_name::text = %s OR {organization} = %s"
+        ).format(
+            organization=text_of(columns, "clerk_org_id"),
+            status=text_of(columns, "status"),
+            workspace=text_of(columns, workspace),
+            table=registry.identifier,
+        ),
+        named,
+    )
+    rows = await cursor.fetchall()
+    await cursor.execute(
+        """
+        SELECT database_name, slug, clerk_org_id, workspace_id::text AS workspace_id,
+               organization_moved_at IS NOT NULL AS moved
+        FROM provisioning.tenant_link WHERE slug = %s OR database_name = %s OR clerk_org_id = %s
+        """,
+        named,
+    )
+    links = await cursor.fetchall()
+    own = [next((it for it in found if it["database_name"] == asked.database_name), None) for found in (rows, links)]
+    return _Known(rows, links, *own)
+
+
+def _must_not_conflict(known: _Known, asked: Registration, caller: Caller, aside: Collection[str]) -> None:
+    """Refuse what is another tenant's, and another organization for a tenant that has, or had, one.
+
+    The registry's owner may give an organization to another tenant; no key may. The refusal names no tenant that the
+    caller's key is not for.
+    """
+    _must_be_its_name(known, asked, caller.reach)
+    if asked.clerk_org_id is not None:
+        _must_be_free(known, asked, asked.clerk_org_id, caller.reach, aside)
+        _must_be_its_own(known, asked, asked.clerk_org_id, aside)
+
+
+def _must_be_its_name(known: _Known, asked: Registration, reach: Reach) -> None:
+    for row in known.rows:
+        if row["database_name"] == asked.database_name and row["slug"] != asked.slug:
+            owner = f"tenant {row['slug']}" if reach.covers(row["slug"]) else "another tenant"
+            raise Conflict(f"Database {asked.database_name} is registered as {owner}.", KeyRefusal.DATABASE_TAKEN)
+        if row["slug"] == asked.slug and row["database_name"] != asked.database_name:
+            raise Conflict(
+                f"Tenant {asked.slug} is registered with database {row['database_name']}.", KeyRefusal.SLUG_TAKEN
+            )
+    if known.row is None and known.link is not None and not reach.covers(known.link["slug"]):
+        # its row was taken away: under a slug of its own, a key would get hold of another key's tenant
+        raise Conflict(
+            f"Database {asked.database_name} was another tenant's, which this key is not for.",
+            KeyRefusal.DATABASE_TAKEN,
+        )
+
+
+def _must_be_free(known: _Known, asked: Registration, organization: str, reach: Reach, aside: Collection[str]) -> None:
+    for source, found in (("registry", known.rows), ("ledger", known.links)):
+        for other in found:
+            if other["clerk_org_id"] != organization or other["database_name"] == asked.database_name:
+                continue
+            owner = f"tenant {other['slug']}'s" if reach.covers(other["slug"]) else "another tenant's"
+            why = " That tenant is excluded, and keeps it." if _is_aside(other, aside) else ""
+            raise Conflict(
+                f"Clerk organization {organization} is {owner} in the {source}.{why} {_IN_THE_REGISTRY}",
+                KeyRefusal.ORGANIZATION_TAKEN,
+            )
+
+
+def _must_be_its_own(known: _Known, asked: Registration, organization: str, aside: Collection[str]) -> None:
+    row, link = known.row, known.link
+    has = (row or {}).get("clerk_org_id") or (link or {}).get("clerk_org_id")
+    if has == organization:
+        return
+    if has:
+        why = "has another Clerk organization already"
+    elif link is not None and link["moved"]:
+        why = "had a Clerk organization, which was given to another tenant"
+    elif link is not None and link["workspace_id"] and (row is None or _is_aside(row, aside)):
+        why = "has a workspace, and is suspended or gone"
+    elif row is not None and row["workspace_id"] and not (link and link["workspace_id"]):
+        why = "has a workspace in the registry, of which no run has learnt yet whose it is"
+    else:
+        return
+    raise Conflict(f"Tenant {asked.slug} {why}. {_IN_THE_REGISTRY}", KeyRefusal.ORGANIZATION_FIXED)
+
+
+def _is_aside(tenant: Row, aside: Collection[str]) -> bool:
+    return registry_status(tenant.get("status")) in aside
+
+
+@anew_if_lost
+async def adopt(registry: Registry, tenant: Tenant, status: str, else_statuses: Sequence[str] = ()) -> bool:
+    """Add a row for a database that never had one, and remember that it has one now; whether it was added.
+
+    Required columns beyond those known here are a refusal, not a guess. A row that the tenant manager adds at the same
+    moment stands.
+
+    Args:
+        status: what the row says; one of `else_statuses` where the table does not know it.
 
     Raises:
-        Fault: when the table is no tenant registry, or hides rows from our user.
+        Fault: when the table does not take the row, or the tenant was known with one.
     """
-    if not await has_ledger(registry.database):
-        return KnownRows(0, (), rows=True)
-    names = await registry.names()
-    (row,) = await registry.database.fetch(
-        sql.SQL(
-            """
-            WITH there AS MATERIALIZED ({names})
-            SELECT pg_catalog.count(*) AS known, EXISTS (SELECT 1 FROM there) AS rows,
-                   COALESCE(pg_catalog.json_agg(l.database_name ORDER BY l.database_name)
-                       FILTER (WHERE there.name IS NULL), '[]') AS lost
-            FROM provisioning.tenant_link l LEFT JOIN there ON there.name = l.database_name
-            -- a tenant with a workspace had a row, whichever run wrote its link
-            WHERE (l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL) AND l.registry_row_gone_at IS NULL
-            """
-        ).format(names=names or sql.SQL("SELECT NULL::text AS name WHERE false")),
-        own_path=(await registry.described()).runs_code,
-    )
-    return KnownRows(row["known"], tuple(row["lost"]), None if names is None else row["rows"])
+    columns = await registry.readable_columns()
+    remembers = await has_ledger(registry.database)
+    status = await registry.spelling([status, *else_statuses])
+
+    def refused(why: str) -> Fault:
+        return Fault(
+            FaultKind.TENANT,
+            Reason.ADOPTION_REFUSED,
+            f"Database {tenant.database_name} has no row in {registry.table}, and none could be added: {why}. "
+            "Let the tenant manager register it.",
+        )
+
+    row = _new_row(columns, tenant.slug, tenant.name, tenant.database_name, status)
+    if row.unknown:
+        raise refused(f"it requires {', '.join(row.unknown)}")
+    insert = sql.SQL(
+        "INSERT INTO {table} ({names}) SELECT {values} "
+        "WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE database_name::text = {name}) ON CONFLICT DO NOTHING"
+    ).format(table=registry.identifier, names=row.names, values=row.values, name=sql.Literal(tenant.database_name))
+    there = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s").format(registry.identifier)
+    name = [tenant.database_name]
+    try:
+        async with registry.database.transaction(own_path=True) as connection:
+            if remembers and await (await connection.execute(_KNOWN_WITH_ROW, name)).fetchone() is not None:
+                raise refused("its row was taken away meanwhile")
+            inserted = (await connection.execute(insert)).rowcount
+            if await (await connection.execute(there, name)).fetchone() is None:
+                taken = f"slug {tenant.slug} may be another tenant's, or a trigger or a rule dropped the row"
+                raise refused(f"the table took no such row ({taken})")
+            if remembers:
+                await connection.execute(_REMEMBER_ROW, name)
+            return inserted > 0
+    except REFUSALS as error:
+        raise refused(str(error).splitlines()[0]) from None
 
 
-async def store_registered(database: Database, *, seen: Sequence[str], gone: Sequence[str]) -> None:
-    """Remember that these tenants have a registry row, and of those that theirs was taken away."""
-    if not seen and not gone:
-        return
-    await database.execute(
-        """
-        UPDATE provisioning.tenant_link SET
-            registered_at = COALESCE(registered_at, now()),
-            registry_row_gone_at = CASE WHEN database_name = ANY(%(gone)s) THEN now() END
-        WHERE database_name = ANY(%(seen)s) OR database_name = ANY(%(gone)s)
-        """,
-        {"seen": list(seen), "gone": list(gone)},
+_KNOWN_WITH_ROW = """
+    SELECT 1 FROM provisioning.tenant_link
+    WHERE database_name = %s AND (registered_at IS NOT NULL OR workspace_id IS NOT NULL)
+"""
+_REMEMBER_ROW = """
+    UPDATE provisioning.tenant_link SET registered_at = COALESCE(registered_at, now()) WHERE database_name = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _NewRow:
+    """A row to insert: its columns and values, and the columns that the table requires and we do not know."""
+
+    names: sql.Composed
+    values: sql.Composed
+    unknown: Sequence[str]
+
+
+def _new_row(
+    columns: Mapping[str, Column], slug: str, name: str, database_name: str, status: str, **given: str | None
+) -> _NewRow:
+    """What the table requires; and slug, name, database, status, and what is `given`, where it has the column.
+
+    A required `database_url` gets a URL without user and password.
+    """
+    named = {"slug": slug, "name": name, "database_name": database_name, "status": status}
+    always = named.keys() | {key for key, value in given.items() if value}
+    offered = {**named, **given, "database_url": f"postgresql:///{database_name}"}
+    made: dict[str, sql.Composable] = {
+        "id": sql.SQL("pg_catalog.gen_random_uuid()"),
+        "created_at": sql.SQL("pg_catalog.now()"),
+        "updated_at": sql.SQL("pg_catalog.now()"),
+        **{key: sql.Literal(value) for key, value in offered.items()},
+    }
+    used = [key for key in made if key in columns and (key in always or columns[key].required)]
+    return _NewRow(
+        sql.SQL(", ").join(sql.Identifier(key) for key in used),
+        sql.SQL(", ").join(cast_sql(made[key], columns[key]) for key in used),
+        sorted(key for key, column in columns.items() if column.required and key not in made),
     )

@@ -1,15 +1,13 @@
 """The tenant manager's own table. It belongs to the tenant manager: we read what is there, add rows only for adopted
 databases, and write only our own columns and the status of a tenant that became ready."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from psycopg import AsyncConnection, errors, sql
-from psycopg.rows import TupleRow, dict_row
+from psycopg import errors, sql
+from psycopg.rows import dict_row
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.clients.postgres import Database, Parameters, Row
 from provisioning_pipeline.ledger.registry_table import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
@@ -33,11 +31,12 @@ from provisioning_pipeline.ledger.registry_table import (
     rows_query,
     spelled,
 )
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import registry_refused
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
-from provisioning_pipeline.model.tenant import Tenant, folded_name, is_pending_status
+from provisioning_pipeline.model.session import RegisteredTenant
+from provisioning_pipeline.model.tenant import folded_name, is_pending_status
 
 OUR_COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
     (WORKSPACE_COLUMNS, "uuid"),
@@ -49,12 +48,7 @@ _LOCK_WAIT = "3s"
 
 
 class Registry:
-    """The registry table in its database.
-
-    Args:
-        database: where it is.
-        table: its name, with or without a schema.
-    """
+    """The registry table. `table` is its name, with or without a schema."""
 
     def __init__(self, database: Database, table: str) -> None:
         self.database = database
@@ -103,11 +97,9 @@ class Registry:
         named = None if only is None else {"names": list(only), "written": sorted({folded_name(name) for name in only})}
         found = await self.read(query, named, own_path=people.runs_code)
         if len(found) > MOST_ROWS:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"{self.table} in {self.database.where} has more than {MOST_ROWS:,} rows, so it is no registry of "
-                "tenants. Set PROVISIONING_REGISTRY_TABLE to the tenant manager's table.",
+                "tenants. Set PROVISIONING_REGISTRY_TABLE to the tenant manager's table."
             )
         for row in found:
             # not by the database, whose locale may know no capitals but A to Z, or make another letter of I
@@ -116,11 +108,7 @@ class Registry:
         return frame(REGISTRY, found)
 
     async def names(self) -> sql.Composed | None:
-        """A query for the database names of all rows; None: there is no such table.
-
-        Raises:
-            Fault: as `rows` does.
-        """
+        """A query for the database names of all rows; None: there is no such table. Raises as `rows`."""
         columns = await self.readable_columns()
         if not columns:
             return None
@@ -129,13 +117,7 @@ class Registry:
             self.identifier
         )
 
-    async def read(
-        self,
-        query: sql.Composed,
-        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
-        *,
-        own_path: bool = False,
-    ) -> list[Row]:
+    async def read(self, query: sql.Composed, parameters: Parameters = None, *, own_path: bool = False) -> list[Row]:
         """Rows of a query over the table; `own_path` as in `Database.transaction`.
 
         Raises:
@@ -157,54 +139,40 @@ class Registry:
 
     async def databases_of(self, organization_id: str) -> list[str]:
         """The database names of the rows that carry this Clerk organization; none where the table cannot say."""
-        if not {"database_name", "clerk_org_id"} <= (await self.readable_columns()).keys():
+        if "database_name" not in await self.readable_columns():
             return []
-        rows = await self.read(
-            sql.SQL(
-                "SELECT database_name::text AS database_name FROM {} "
-                "WHERE clerk_org_id::text = %s AND database_name IS NOT NULL"
-            ).format(self.identifier),
-            [organization_id],
-        )
-        return [row["database_name"] for row in rows]
+        return [row["database_name"] for row in await self._texts(["database_name"], clerk_org_id=organization_id)]
 
     async def named(self, name: str) -> list[Row]:
         """database_name, slug and clerk_org_id of the rows with this slug or database name."""
-        columns = await self.readable_columns()
-        if not set(MUST_HAVE) <= columns.keys():
+        if not set(MUST_HAVE) <= (await self.readable_columns()).keys():
             return []
-        return await self.read(
-            sql.SQL(
-                "SELECT database_name::text AS database_name, slug::text AS slug, {organization} AS clerk_org_id "
-                "FROM {table} WHERE (slug::text = %s OR database_name::text = %s) AND database_name IS NOT NULL"
-            ).format(
-                organization=sql.SQL("clerk_org_id::text" if "clerk_org_id" in columns else "NULL::text"),
-                table=self.identifier,
-            ),
-            [name, name],
-        )
+        return await self._texts([*MUST_HAVE, "clerk_org_id"], slug=name, database_name=name)
 
-    async def standing(self, organization_id: str, database_name: str | None) -> list[Row]:
-        """database_name, clerk_org_id and status of the rows of this organization and of this database.
-
-        None where the table has no such column.
+    async def standing(self, organization_id: str, database_name: str | None) -> tuple[RegisteredTenant, ...]:
+        """The rows of this organization, and of this database.
 
         Raises:
             Fault: when there is no such table, it is no tenant registry or hides rows: nothing says who is suspended.
         """
-        columns = await self.readable_columns()
-        self._must_be_registry(columns)
-        parts = {
-            name: sql.SQL("{}::text").format(sql.Identifier(name)) if name in columns else sql.SQL("NULL::text")
-            for name in ("clerk_org_id", "status")
+        self._must_be_registry(await self.readable_columns())
+        names = ["database_name", "clerk_org_id", "status"]
+        rows = await self._texts(names, clerk_org_id=organization_id, database_name=database_name)
+        return tuple(RegisteredTenant(**row) for row in rows)
+
+    async def _texts(self, names: Sequence[str], **either: str | None) -> list[Row]:
+        """These columns as texts, None where the table lacks one, of rows with a database and one of these values."""
+        columns = await self.columns()
+        texts = {
+            name: sql.SQL("{}::text").format(sql.Identifier(name) if name in columns else sql.NULL)
+            for name in (*names, *either)
         }
-        return await self.read(
-            sql.SQL(
-                "SELECT database_name::text AS database_name, {clerk} AS clerk_org_id, {status} AS status FROM {table} "
-                "WHERE ({clerk} = %s OR database_name::text = %s) AND database_name IS NOT NULL"
-            ).format(clerk=parts["clerk_org_id"], status=parts["status"], table=self.identifier),
-            [organization_id, database_name],
+        query = sql.SQL("SELECT {} FROM {} WHERE ({}) AND database_name IS NOT NULL").format(
+            sql.SQL(", ").join(sql.SQL("{} AS {}").format(texts[name], sql.Identifier(name)) for name in names),
+            self.identifier,
+            sql.SQL(" OR ").join(sql.SQL("{} = %s").format(texts[name]) for name in either),
         )
+        return await self.read(query, list(either.values()))
 
     @staticmethod
     def stores_workspaces(columns: dict[str, Column]) -> bool:
@@ -231,7 +199,7 @@ class Registry:
         """Create the table where there is none, in the shape that the tenant manager uses.
 
         Raises:
-            Fault: when it may not be made, or there is a registry already, as `must_be_makeable` says.
+            Fault: when our user may not make it, or as `must_be_makeable` says.
         """
         if await self.columns():
             return
@@ -239,11 +207,9 @@ class Registry:
         try:
             await create_table(self.database, self.table)
         except errors.InsufficientPrivilege as error:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"{self.database.where} has no table {self.table}, and none could be made: "
-                f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema.",
+                f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema."
             ) from None
         self._described = None
 
@@ -255,12 +221,10 @@ class Registry:
         """
         elsewhere = await namesakes(self.database, self.table.rpartition(".")[2]) or await lookalikes(self.database)
         if elsewhere:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"{self.database.where} shows our user no table {self.table}, but has {', '.join(elsewhere)}. Set "
                 f"PROVISIONING_REGISTRY_TABLE={elsewhere[0]}, and grant our user USAGE on that schema; or make the "
-                "table yourself, if it is to be a second one.",
+                "table yourself, if it is to be a second one."
             )
 
     def lacking(self, table: Table) -> list[tuple[str, str]]:
@@ -280,7 +244,7 @@ class Registry:
             return
         try:
             async with self.database.transaction(own_path=True) as connection:
-                # everybody else's questions would queue behind ours: a restore of the tenant manager's goes first
+                # all other statements would queue behind ours: a restore by the tenant manager goes first
                 await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_WAIT)))
                 await connection.execute(
                     sql.SQL("ALTER TABLE {} {}").format(
@@ -304,76 +268,10 @@ class Registry:
             self._statuses = await allowed_statuses(self.database, self.identifier, "status")
         return spelled(wanted, self._statuses, like)
 
-    @anew_if_lost
-    async def adopt(self, tenant: Tenant, status: str, else_statuses: Sequence[str] = ()) -> bool:
-        """Add a row for a database that never had one, and remember that it has one now; whether it was added.
-
-        Required columns beyond those known here are a refusal, not a guess. `database_url`, when required, gets
-        a URL without user and password. A row that the tenant manager adds at the same moment stands.
-
-        Args:
-            status: what the row says; one of `else_statuses` where the table does not know it.
-
-        Raises:
-            Fault: when the table does not take the row, or the tenant was known with one.
-        """
-        columns = await self.readable_columns()
-        remembers = await has_ledger(self.database)
-        status = await self.spelling([status, *else_statuses])
-        offered: dict[str, sql.Composable] = {
-            "id": sql.SQL("pg_catalog.gen_random_uuid()"),
-            "slug": sql.Literal(tenant.slug),
-            "name": sql.Literal(tenant.name),
-            "database_name": sql.Literal(tenant.database_name),
-            "status": sql.Literal(status),
-            "database_url": sql.Literal(f"postgresql:///{tenant.database_name}"),
-            "created_at": sql.SQL("pg_catalog.now()"),
-            "updated_at": sql.SQL("pg_catalog.now()"),
-        }
-        always = {"slug", "name", "database_name", "status"}
-        unknown = [name for name, column in columns.items() if column.required and name not in offered]
-        if unknown:
-            raise self._adoption_refused(tenant, f"it requires {', '.join(sorted(unknown))}")
-        used = [name for name in offered if name in columns and (name in always or columns[name].required)]
-        insert = sql.SQL(
-            "INSERT INTO {table} ({names}) SELECT {values} "
-            "WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE database_name::text = {name}) ON CONFLICT DO NOTHING"
-        ).format(
-            table=self.identifier,
-            names=sql.SQL(", ").join(sql.Identifier(name) for name in used),
-            values=sql.SQL(", ").join(cast_sql(offered[name], columns[name]) for name in used),
-            name=offered["database_name"],
-        )
-        try:
-            async with self.database.transaction(own_path=True) as connection:
-                if remembers and await _was_registered(connection, tenant.database_name):
-                    raise self._adoption_refused(tenant, "its row was taken away meanwhile")
-                inserted = (await connection.execute(insert)).rowcount
-                if not await self._has_row(connection, tenant.database_name):
-                    taken = f"slug {tenant.slug} may be another tenant's, or a trigger or a rule dropped the row"
-                    raise self._adoption_refused(tenant, f"the table took no such row ({taken})")
-                if remembers:
-                    await connection.execute(_REMEMBER_ROW, [tenant.database_name])
-                return inserted > 0
-        except REFUSALS as error:
-            raise self._adoption_refused(tenant, str(error).splitlines()[0]) from None
-
-    async def _has_row(self, connection: AsyncConnection[TupleRow], database_name: str) -> bool:
-        query = sql.SQL("SELECT 1 FROM {} WHERE database_name::text = %s").format(self.identifier)
-        return await (await connection.execute(query, [database_name])).fetchone() is not None
-
-    def _adoption_refused(self, tenant: Tenant, why: str) -> Fault:
-        return Fault(
-            FaultKind.TENANT,
-            Reason.ADOPTION_REFUSED,
-            f"Database {tenant.database_name} has no row in {self.table}, and none could be added: {why}. "
-            "Let the tenant manager register it.",
-        )
-
     async def store_asked_admins(self, asked: Mapping[str, str]) -> None:
-        """Write the admin that the tenant manager named over HTTP beside the rows: database name → e-mail.
+        """Write the admins that the tenant manager named over HTTP to the rows, so that they outlive the ledger.
 
-        So that it outlives the ledger. A table without that column is left alone.
+        `asked`: database name → e-mail. A table without that column is left alone.
         """
         column = (await self.columns()).get(ASKED_ADMIN_COLUMN)
         if not asked or column is None or not column.writable:
@@ -411,37 +309,15 @@ class Registry:
             Fault: when the row is gone, or does not take what is written.
         """
         columns = {name: column for name, column in (await self.columns()).items() if column.writable}
-        wanted = {next((name for name in WORKSPACE_COLUMNS if name in columns), ""): workspace_id}
-        if admin_user_id:
-            wanted[next((name for name in ADMIN_COLUMNS if name in columns), "")] = admin_user_id
-        wanted.pop("", None)
+        wanted = {
+            next(name for name in names if name in columns): value
+            for names, value in ((WORKSPACE_COLUMNS, workspace_id), (ADMIN_COLUMNS, admin_user_id))
+            if value and columns.keys() & set(names)
+        }
         sets_status = ready_status is not None and "status" in columns
         if not wanted and not sets_status:
             return False
-        row = await self._row(database_name, [*wanted, *(["status"] if sets_status else [])])
-        changed = {name: value for name, value in wanted.items() if (row[name] or "").lower() != value.lower()}
-        assignments = {name: _cast(value, columns[name]) for name, value in changed.items()}
-        if sets_status and is_pending_status(row["status"], pending_statuses):
-            assert ready_status is not None
-            changed["status"] = await self.spelling([ready_status], row["status"])
-            # the tenant manager may have suspended it since it was read
-            assignments["status"] = sql.SQL(
-                "CASE WHEN status::text IS NOT DISTINCT FROM {} THEN {} ELSE status END"
-            ).format(sql.Literal(row["status"]), _cast(changed["status"], columns["status"]))
-        if not changed:
-            return False
-        await self._update(database_name, changed, assignments, row.get("status"))
-        return True
-
-    async def _row(self, database_name: str, names: Sequence[str]) -> Row:
-        """These columns of a tenant's row, as texts."""
-        rows = await self.read(
-            sql.SQL("SELECT {} FROM {} WHERE database_name::text = {}").format(
-                sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(name)) for name in names),
-                self.identifier,
-                sql.Literal(database_name),
-            )
-        )
+        rows = await self._texts([*wanted, *(["status"] if sets_status else [])], database_name=database_name)
         if not rows:
             raise Fault(
                 FaultKind.TENANT,
@@ -449,14 +325,27 @@ class Registry:
                 f"{self.table} has no row for database {database_name} any more, so its workspace could not be written "
                 "there. The next run looks whether the row was taken away.",
             )
-        return rows[0]
+        row = rows[0]
+        changed = {name: value for name, value in wanted.items() if (row[name] or "").lower() != value.lower()}
+        assignments = {name: cast_sql(sql.Literal(value), columns[name]) for name, value in changed.items()}
+        if sets_status and is_pending_status(row["status"], pending_statuses):
+            assert ready_status is not None
+            changed["status"] = await self.spelling([ready_status], row["status"])
+            # the tenant manager may have suspended it since it was read
+            assignments["status"] = sql.SQL(
+                "CASE WHEN status::text IS NOT DISTINCT FROM {} THEN {} ELSE status END"
+            ).format(sql.Literal(row["status"]), cast_sql(sql.Literal(changed["status"]), columns["status"]))
+        if not changed:
+            return False
+        await self._update(database_name, changed, assignments, row.get("status"))
+        return True
 
     async def _update(
         self, database_name: str, changed: Mapping[str, str], assignments: Mapping[str, sql.Composable], status: object
     ) -> None:
         """Change a row, and see that it took the change: a trigger or a rule may drop it without a word."""
-        columns = await self.columns()
-        touched = sql.SQL(", updated_at = pg_catalog.now()") if _may_touch(columns) else sql.SQL("")
+        updated_at = (await self.columns()).get("updated_at")
+        touched = sql.SQL(", updated_at = pg_catalog.now()" if updated_at and updated_at.writable else "")
         taken = [
             sql.SQL("{}::text IS DISTINCT FROM {}").format(sql.Identifier(name), sql.Literal(status))
             if name == "status"
@@ -473,20 +362,8 @@ class Registry:
             sql.SQL(" AND ").join(taken),
         )
         what = ", ".join(f"{name} {value!r}" for name, value in changed.items())
-        with self._refused(what):
-            rows = await self.database.fetch(statement, own_path=True)
-        if not rows or not rows[0]["taken"]:
-            raise Fault(
-                FaultKind.TENANT,
-                Reason.REGISTRY_REFUSED,
-                f"{self.table} was given {what} for database {database_name} and keeps what it had: a trigger, a rule "
-                "or a policy of it drops the change. Let our user's changes of these columns through.",
-            )
-
-    @contextmanager
-    def _refused(self, what: str) -> Iterator[None]:
         try:
-            yield
+            rows = await self.database.fetch(statement, own_path=True)
         except REFUSALS as error:
             raise Fault(
                 FaultKind.TENANT,
@@ -494,24 +371,10 @@ class Registry:
                 f"{self.table} does not take {what}: {str(error).splitlines()[0]}. Set "
                 "PROVISIONING_REGISTRY_READY_STATUS to a status that it knows.",
             ) from None
-
-
-def _may_touch(columns: Mapping[str, Column]) -> bool:
-    return "updated_at" in columns and columns["updated_at"].writable
-
-
-_KNOWN_WITH_ROW = """
-    SELECT 1 FROM provisioning.tenant_link
-    WHERE database_name = %s AND (registered_at IS NOT NULL OR workspace_id IS NOT NULL)
-"""
-_REMEMBER_ROW = """
-    UPDATE provisioning.tenant_link SET registered_at = COALESCE(registered_at, now()) WHERE database_name = %s
-"""
-
-
-async def _was_registered(connection: AsyncConnection[TupleRow], database_name: str) -> bool:
-    return await (await connection.execute(_KNOWN_WITH_ROW, [database_name])).fetchone() is not None
-
-
-def _cast(value: str, column: Column) -> sql.Composable:
-    return cast_sql(sql.Literal(value), column)
+        if not rows or not rows[0]["taken"]:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.REGISTRY_REFUSED,
+                f"{self.table} was given {what} for database {database_name} and keeps what it had: a trigger, a rule "
+                "or a policy of it drops the change. Let our user's changes of these columns through.",
+            )

@@ -8,8 +8,8 @@ from psycopg import errors, sql
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.ledger.schema import registry_refused
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import registry_status
 
 VIEW, MATERIALIZED_VIEW = "v", "m"
@@ -91,31 +91,25 @@ class Table:
         if self.hides_rows:
             raise hidden(self.name, self.role, where)
         if self.kind == MATERIALIZED_VIEW:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"{self.name} in {where} is a materialized view: it says who was a tenant, and who was suspended, when "
-                "it was last refreshed. Set PROVISIONING_REGISTRY_TABLE to the table itself, or to a plain view of it.",
+                "it was last refreshed. Set PROVISIONING_REGISTRY_TABLE to the table itself, or to a plain view of it."
             )
         unreadable = sorted(name for name in used if name in self.columns and not self.columns[name].readable)
         if unreadable:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.REGISTRY_REFUSED,
+            raise registry_refused(
                 f"User {self.role} may not read {', '.join(unreadable)} of {self.name} in {where}, so who is a tenant "
                 f"and who is suspended is not known. Have its owner run: GRANT SELECT ({', '.join(unreadable)}) ON "
-                f'{self.name} TO "{self.role}".',
+                f'{self.name} TO "{self.role}".'
             )
 
 
 def hidden(table: str, role: str, where: str) -> Fault:
     """Row-level security keeps rows from our user: an answer would be a part, and look like the whole."""
-    return Fault(
-        FaultKind.SERVER,
-        Reason.REGISTRY_REFUSED,
+    return registry_refused(
         f"Row-level security hides rows of {table} in {where} from user {role}, so who is a tenant and who is "
         f'suspended is not known for certain. Have an administrator run: ALTER ROLE "{role}" BYPASSRLS; or have the '
-        f'table\'s owner run: CREATE POLICY provisioning ON {table} TO "{role}" USING (true) WITH CHECK (true).',
+        f'table\'s owner run: CREATE POLICY provisioning ON {table} TO "{role}" USING (true) WITH CHECK (true).'
     )
 
 
@@ -149,23 +143,23 @@ async def describe(database: Database, identifier: sql.Identifier) -> Table:
 
 
 async def namesakes(database: Database, name: str) -> list[str]:
-    """Every table and view of this name, whatever its schema, each with its schema."""
-    rows = await database.fetch(
+    """Every table and view of this name, each with its schema."""
+    rows = await database.fetch_tuples(
         """
-        SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'f', 'm') AND n.nspname <> 'provisioning'
           AND n.nspname !~ '^pg_(temp|toast)' ORDER BY 1
         """,
         [name],
     )
-    return [row["name"] for row in rows]
+    return [row[0] for row in rows]
 
 
 async def lookalikes(database: Database) -> list[str]:
-    """Every table and view with the columns that make a tenant registry, whatever its name, each with its schema."""
-    rows = await database.fetch(
+    """Every table and view with the columns that make a tenant registry, each with its schema."""
+    rows = await database.fetch_tuples(
         """
-        SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'f') AND NOT c.relispartition
           AND n.nspname NOT IN ('provisioning', 'information_schema') AND n.nspname !~ '^pg_' AND 2 = (
             SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname IN ('database_name', 'slug')
@@ -173,7 +167,7 @@ async def lookalikes(database: Database) -> list[str]:
         ORDER BY 1
         """
     )
-    return [row["name"] for row in rows]
+    return [row[0] for row in rows]
 
 
 async def open_schemas(database: Database) -> list[str]:
@@ -230,7 +224,7 @@ _RESOLVE = """
     SELECT pg_catalog.to_regclass(%s)::oid AS oid,
            pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)
 """
-"""By our role's own search path, as the setting is meant; what follows in that transaction has the fixed one."""
+"""By our role's own search path, as the setting is meant; the rest of that transaction has the fixed one."""
 _DESCRIBE = """
     SELECT n.nspname AS schema, c.relname AS relation, c.oid::regclass::text AS name, c.relkind::text AS kind,
            current_user AS role, pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
@@ -275,7 +269,7 @@ _RIVALS = " OR r.clerk_org_id::text = ANY(ARRAY(SELECT o.clerk_org_id::text FROM
 _EXACT = frozenset({"uuid", "text", "integer", "bigint"})
 """Types whose comparison is PostgreSQL's own, so that nothing planted fits better."""
 LONGEST = 4000
-"""Characters of a value that are read: whatever is longer is cut, and is no name, address or id of anything."""
+"""Characters of a value that we read: longer ones are cut, and are no name, address or id of anything."""
 MOST_ROWS = 200_000
 """A registry with more rows is none."""
 
@@ -283,10 +277,6 @@ MOST_ROWS = 200_000
 def rows_query(registry: Table, people: Table, *, some: bool) -> sql.Composed:
     """The rows of the registry with the admin that it names; with `some`, those that `names` and `written` name."""
     columns = registry.columns
-
-    def text(name: str) -> sql.Composable:
-        return text_sql(sql.Identifier("r", name), columns[name]) if name in columns else sql.SQL("NULL::text")
-
     workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), "")
     persons, named, owner = _people(columns, people, some=some)
     return sql.SQL(
@@ -302,13 +292,13 @@ def rows_query(registry: Table, people: Table, *, some: bool) -> sql.Composed:
         """
     ).format(
         most=sql.Literal(MOST_ROWS + 1),
-        database=text("database_name"),
-        slug=text("slug"),
-        name=text("name"),
-        status=text("status"),
-        clerk=text("clerk_org_id"),
-        workspace=text(workspace),
-        asked=text(ASKED_ADMIN_COLUMN),
+        database=text_of(columns, "r", "database_name"),
+        slug=text_of(columns, "r", "slug"),
+        name=text_of(columns, "r", "name"),
+        status=text_of(columns, "r", "status"),
+        clerk=text_of(columns, "r", "clerk_org_id"),
+        workspace=text_of(columns, "r", workspace),
+        asked=text_of(columns, "r", ASKED_ADMIN_COLUMN),
         # a right to read these columns is enough
         used=sql.SQL(", ").join(sql.Identifier("r", name) for name in USED if name in columns),
         table=registry.identifier,
@@ -335,11 +325,11 @@ def _people(
 
     One pass over the people and two plain joins, so that a large registry is read quickly, whole or in part.
     """
-    nobody = sql.SQL("SELECT NULL::text AS id, NULL::text AS tenant_id, NULL::text AS email, NULL::text AS name")
+    no_one = sql.SQL("SELECT NULL::text AS id, NULL::text AS tenant_id, NULL::text AS email, NULL::text AS name")
     join = "LEFT JOIN ({}) {} ON {}"
-    no_named = sql.SQL(join).format(nobody, sql.Identifier("named"), sql.SQL("true"))
+    no_named = sql.SQL(join).format(no_one, sql.Identifier("named"), sql.SQL("true"))
     if not {"id", "email", "tenant_id", "role"} <= set(people.columns) or "id" not in columns:
-        return nobody, no_named, sql.SQL(join).format(nobody, sql.Identifier("owner"), sql.SQL("true"))
+        return no_one, no_named, sql.SQL(join).format(no_one, sql.Identifier("owner"), sql.SQL("true"))
     names = [_short("u", part) for part in ("first_name", "last_name") if part in people.columns]
     types = {name: column.type for name, column in people.columns.items()}
     chosen = [_equals("tenant_id", types["tenant_id"], "id", columns["id"].type, some=some)]
@@ -382,14 +372,17 @@ def _equals(person: str, person_type: str, chosen: str, chosen_type: str, *, som
     return among.format(sql.Identifier(person), cast, sql.Identifier(chosen), cast)
 
 
-def text_sql(name: sql.Identifier, column: Column) -> sql.Composable:
-    """A column as text; of JSON the text that it is, and nothing of an object."""
+def text_of(columns: Mapping[str, Column], *name: str) -> sql.Composable:
+    """A column as text, NULL where the table lacks it; of JSON the text that it is, and nothing of an object."""
+    column = columns.get(name[-1])
+    if column is None:
+        return sql.SQL("NULL::text")
     if column.type in JSON_TYPES:
         return sql.SQL(
             "CASE pg_catalog.jsonb_typeof({0}::jsonb) WHEN 'string' THEN "
             "pg_catalog.left({0}::jsonb OPERATOR(pg_catalog.#>>) '{{}}'::text[], {1}) END"
-        ).format(name, sql.Literal(LONGEST))
-    return sql.SQL("pg_catalog.left({}::text, {})").format(name, sql.Literal(LONGEST))
+        ).format(sql.Identifier(*name), sql.Literal(LONGEST))
+    return _short(*name)
 
 
 def _short(*name: str) -> sql.Composable:

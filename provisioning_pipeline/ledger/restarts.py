@@ -1,5 +1,7 @@
 """Letting go of a workspace that is gone, so that its tenant gets a new one."""
 
+from typing import LiteralString
+
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
@@ -8,82 +10,77 @@ from provisioning_pipeline.model.change import RESTART_TENANT
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import OutcomeStatus
 
-_FORGOTTEN = ("member_link", "member_intent", "login_proof")
-"""Tables of what was so in the old workspace."""
-
-
-class Restarts:
-    """Restarts of tenants, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-
-    @anew_if_lost
-    async def restart(self, database_name: str, workspace_id: str, run_id: str, detail: str) -> bool:
-        """Drop everything that was known of this workspace, in one transaction; False when it is not the tenant's.
-
-        Who left the old workspace stays away from the new one; everyone else who came over from a hand-made workspace
-        comes again. What was done to the tenant, its organization and the admin that was asked for stay.
-        """
-        async with self.database.transaction() as connection:
-            cursor = await connection.execute(
-                """
-                UPDATE provisioning.tenant_link
-                SET server = NULL, subdomain = NULL, workspace_id = NULL, workspace_url = NULL, admin_user_id = NULL,
-                    admin_email = NULL, invite_link_opened = false, default_role_before = NULL, ready = false,
-                    attempts = 0, look_again_at = now(), restarts = restarts + 1, updated_at = now()
-                WHERE database_name = %s AND workspace_id = %s
-                """,
-                [database_name, workspace_id],
-            )
-            if not cursor.rowcount:
-                return False
-            for table in _FORGOTTEN:
-                await connection.execute(
-                    f"DELETE FROM provisioning.{table} WHERE database_name = %s",  # noqa: S608  # a name of ours
-                    [database_name],
-                )
-            await connection.execute(
-                "DELETE FROM provisioning.taken_over_member WHERE database_name = %s AND left_at IS NULL",
-                [database_name],
-            )
-            await _settle(connection, database_name, run_id)
-            await connection.execute(
-                """
-                INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
-                VALUES (%s, %s, %s, %s, %s, 0)
-                """,
-                [run_id, database_name, RESTART_TENANT, OutcomeStatus.DONE, detail],
-            )
-        return True
-
-
-async def _settle(connection: AsyncConnection[TupleRow], database_name: str, run_id: str) -> None:
-    """What held in the old workspace is not known of the new one."""
-    waits = [ConditionType.WORKSPACE_READY, ConditionType.MEMBERS_SYNCED, ConditionType.ONBOARDING_COMPLETE,
-             ConditionType.LOGIN_PROVED, ConditionType.READY]  # fmt: skip
-    await connection.execute(
-        """
-        UPDATE provisioning.condition SET since = CASE WHEN status = %(status)s THEN since ELSE now() END,
-            status = CASE WHEN type = %(ready)s THEN %(false)s ELSE %(status)s END, reason = %(reason)s,
-            message = %(message)s, run_id = %(run)s
-        WHERE database_name = %(name)s AND type = ANY(%(types)s)
-        """,
-        {
-            "status": Status.UNKNOWN,
-            "false": Status.FALSE,
-            "ready": ConditionType.READY,
-            "reason": Reason.WAITING,
-            "message": "An operator let the tenant start anew: the next run makes it a new workspace.",
-            "run": run_id,
-            "name": database_name,
-            "types": waits,
-        },
-    )
-
-
 _OF_PEOPLE = ("member_link", "member_intent", "login_proof")
 """Tables of what is known of a workspace's people."""
+_WITHOUT_WORKSPACE: LiteralString = """
+    UPDATE provisioning.tenant_link
+    SET server = NULL, subdomain = NULL, workspace_id = NULL, workspace_url = NULL, admin_user_id = NULL,
+        admin_email = NULL, invite_link_opened = false, default_role_before = NULL, ready = false, updated_at = now()
+"""
+
+
+@anew_if_lost
+async def drop_workspace(database: Database, database_name: str, workspace_id: str, run_id: str, detail: str) -> bool:
+    """Drop everything that is known of this workspace, in one transaction; False when it is not the tenant's.
+
+    Members who left the old workspace stay away from the new one; everyone else who came over from a workspace inserted
+    by SQL comes again. What was done to the tenant, its organization and the admin that was asked for stay.
+    """
+    async with database.transaction() as connection:
+        cursor = await connection.execute(
+            f"""
+            {_WITHOUT_WORKSPACE}, attempts = 0, look_again_at = now(), restarts = restarts + 1
+            WHERE database_name = %s AND workspace_id = %s
+            """,
+            [database_name, workspace_id],
+        )
+        if not cursor.rowcount:
+            return False
+        for table in _OF_PEOPLE:
+            await connection.execute(
+                f"DELETE FROM provisioning.{table} WHERE database_name = %s",  # noqa: S608  # a name of ours
+                [database_name],
+            )
+        await connection.execute(
+            "DELETE FROM provisioning.taken_over_member WHERE database_name = %s AND left_at IS NULL",
+            [database_name],
+        )
+        # what held in the old workspace is not known of the new one
+        await connection.execute(
+            """
+            UPDATE provisioning.condition SET since = CASE WHEN status = %(status)s THEN since ELSE now() END,
+                status = CASE WHEN type = %(ready)s THEN %(false)s ELSE %(status)s END, reason = %(reason)s,
+                message = %(message)s, run_id = %(run)s
+            WHERE database_name = %(name)s AND type = ANY(%(types)s)
+            """,
+            {
+                "status": Status.UNKNOWN,
+                "false": Status.FALSE,
+                "ready": ConditionType.READY,
+                "reason": Reason.WAITING,
+                "message": "An operator let the tenant start anew: the next run makes it a new workspace.",
+                "run": run_id,
+                "name": database_name,
+                "types": _OF_THE_WORKSPACE,
+            },
+        )
+        await connection.execute(
+            """
+            INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
+            VALUES (%s, %s, %s, %s, %s, 0)
+            """,
+            [run_id, database_name, RESTART_TENANT, OutcomeStatus.DONE, detail],
+        )
+    return True
+
+
+_OF_THE_WORKSPACE = [
+    ConditionType.WORKSPACE_READY,
+    ConditionType.MEMBERS_SYNCED,
+    ConditionType.ONBOARDING_COMPLETE,
+    ConditionType.LOGIN_PROVED,
+    ConditionType.READY,
+]
 
 
 async def take_over(
@@ -102,16 +99,7 @@ async def take_over(
     )
     if not cursor.rowcount:
         return
-    await connection.execute(
-        """
-        UPDATE provisioning.tenant_link
-        SET server = NULL, subdomain = NULL, workspace_id = NULL, workspace_url = NULL, admin_user_id = NULL,
-            admin_email = NULL, invite_link_opened = false, default_role_before = NULL, ready = false,
-            updated_at = now()
-        WHERE database_name = %s
-        """,
-        [renamed_from],
-    )
+    await connection.execute(f"{_WITHOUT_WORKSPACE} WHERE database_name = %s", [renamed_from])
     for table in _OF_PEOPLE:
         await connection.execute(
             f"UPDATE provisioning.{table} SET database_name = %s WHERE database_name = %s",  # noqa: S608  # our names

@@ -8,14 +8,14 @@ from typing import LiteralString
 from psycopg import Error, sql
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost, answers
-from provisioning_pipeline.ledger.history import Run
+from provisioning_pipeline.clients.postgres import Database, anew_if_lost, answers
+from provisioning_pipeline.ledger.history import RUNS, Run, run_from
 from provisioning_pipeline.ledger.locks import ADVISORY, MAY_WRITE, SIGN_OF_LIFE_SECONDS, TENANTS, begin_to_hold
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.forecast import RunRecord, record_from
+from provisioning_pipeline.model.forecast import RunRecord
 
 _RUNS = 730_161
 """First key of the locks of runs."""
@@ -39,8 +39,8 @@ async def holding_run_lock(database: Database, run_id: str) -> AsyncIterator[Non
 async def hold_run_lock(database: Database, run_id: str, tried: asyncio.Event | None = None) -> None:
     """Hold the lock of a run until cancelled, and take it again whenever its connection is lost.
 
-    It is shared: each process of the run holds it. While the ledger is away no process holds it, and the run goes on.
-    `tried` is set once it is held, or could not be taken at once.
+    Each process of the run holds it. While the ledger is away no process holds it, and the run goes on. `tried` is set
+    once it is held, or could not be taken at once.
     """
     tried = tried or asyncio.Event()
     while True:
@@ -86,11 +86,8 @@ async def _held(database: Database, kind: int, names: Collection[str]) -> frozen
 GONE = "Its process is gone: it was killed, or its machine restarted."
 
 
-class CutRuns:
-    """Runs without an end of their own, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
+class CutRuns(LedgerTables):
+    """Runs without an end of their own."""
 
     async def gone(self, *, but: Collection[str] = ()) -> list[str]:
         """The runs that have no end and no process, those of `but` left out; oldest first."""
@@ -109,7 +106,7 @@ class CutRuns:
     async def end(
         self, run_ids: Sequence[str], why: str, *, by_themselves: bool = False, record: RunRecord | None = None
     ) -> list[str]:
-        """Write down that these runs were cut, with what they did; which of them had no end yet.
+        """Store that these runs were cut, with what they did; which of them had no end yet.
 
         Args:
             by_themselves: they end now and say so themselves; else they ended when they last recorded anything.
@@ -133,18 +130,17 @@ class CutRuns:
             return [row[0] for row in await cursor.fetchall()]
 
     async def since_last_finished(self) -> list[Run]:
-        """The reconciliations that were cut since the last one that finished, newest first; recorded as cut or not."""
-        if not await has_ledger(self.database):
-            return []
-        return await self.last(_MOST, only=_AFTER_LAST_FINISHED)
+        """Up to five reconciliations cut since the last one that finished, newest first; recorded as cut or not."""
+        return await self.last(5, only=_AFTER_LAST_FINISHED) if await has_ledger(self.database) else []
 
     async def last(self, most: int, *, only: LiteralString = "") -> list[Run]:
-        """The last reconciliations that were cut, newest first; also those of which nobody has recorded it yet."""
+        """The last reconciliations that were cut, newest first; recorded as cut or not."""
         rows = await self.database.fetch(
-            f"SELECT {_COLUMNS} {_RECONCILIATIONS} AND ended_as = 'cut' {only} ORDER BY begun_at DESC LIMIT %s",
+            f"{RUNS} WHERE {_RECONCILIATIONS} AND finished_at IS NULL AND ended_as = 'cut' {only} "
+            "ORDER BY begun_at DESC LIMIT %s",
             [most],
         )
-        recorded = [_run(row) for row in rows]
+        recorded = [run_from(row) for row in rows]
         gone = await self.gone()
         if not gone:
             return recorded
@@ -153,14 +149,11 @@ class CutRuns:
             SELECT r.run_id, r.trigger, r.begun_at, r.finished_at, f.ready, f.unwell, f.actions, f.seconds, r.report,
                    f.record, f.last_at AS ended_at, %(why)s AS cut_why
             FROM ({_FIGURES}) f JOIN provisioning.run r USING (run_id)
-            WHERE (r.kind = 'reconciliation' OR r.record IS NOT NULL) {only}
+            WHERE {_RECONCILIATIONS} {only}
             """,  # noqa: S608  # texts of ours alone
             _parameters(gone) | {"why": GONE},
         )
-        return sorted([*recorded, *map(_run, rows)], key=lambda run: run.begun_at, reverse=True)[:most]
-
-
-_MOST = 5
+        return sorted([*recorded, *map(run_from, rows)], key=lambda run: run.begun_at, reverse=True)[:most]
 
 
 def _parameters(run_ids: Sequence[str]) -> dict[str, object]:
@@ -168,25 +161,15 @@ def _parameters(run_ids: Sequence[str]) -> dict[str, object]:
     return {"ids": list(run_ids), "reads": reads, "aside": sorted(SET_ASIDE)}
 
 
-def _run(row: Row) -> Run:
-    return Run(**(dict(row) | {"record": record_from(row["record"])}))
-
-
-_COLUMNS: LiteralString = (
-    "run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report, record, ended_at, cut_why"
-)
-
 # rows of earlier versions say no kind; what has no record then was a verification, a restart or a sign-in
-_RECONCILIATIONS: LiteralString = (
-    "FROM provisioning.run WHERE finished_at IS NULL AND (kind = 'reconciliation' OR record IS NOT NULL)"
-)
+_RECONCILIATIONS: LiteralString = "(r.kind = 'reconciliation' OR r.record IS NOT NULL)"
 
 _AFTER_LAST_FINISHED: LiteralString = (
     "AND begun_at > COALESCE((SELECT max(l.begun_at) FROM provisioning.run l WHERE l.finished_at IS NOT NULL), "
     "'-infinity')"
 )
 
-# what the fleet is like now is what it was like when they ended, as far as anybody knows
+# as far as we know, the fleet is now what it was when they ended
 _FIGURES: LiteralString = """
     SELECT r.run_id, fleet.ready, fleet.every - fleet.ready - fleet.aside AS unwell, done.actions,
            greatest(done.last_at, r.begun_at) AS last_at,

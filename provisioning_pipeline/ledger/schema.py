@@ -1,6 +1,6 @@
 """Makes and updates the ledger's schema with Alembic."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
+from psycopg.rows import TupleRow
 
-from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, without_secrets
+from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, Parameters, Query, Row, without_secrets
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.settings import GatewaySettings
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 SCHEMA = "provisioning"
 HEAD = "0009"
 """The revision that this code works with; a test compares it with Alembic's own head."""
-
-
 OTHER_TABLES: Final = """
 SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning') AND relkind = 'r'
 AND relname <> 'alembic_version' LIMIT 1
@@ -45,14 +44,19 @@ class OtherLedger(RunFault):
 def beside_later_versions() -> Iterator[None]:
     """Go on with a ledger that a later version has updated meanwhile, as a server does that was started before.
 
-    Migrations only add: what this version reads and writes stays where it is. A run that begins does not go on so,
-    because what it decides would be of another version than what the ledger says.
+    Migrations only add: what this version reads and writes stays where it is. A run does not go on so, because it would
+    decide by another version than the ledger's.
     """
     token = _later_is_fine.set(True)
     try:
         yield
     finally:
         _later_is_fine.reset(token)
+
+
+def registry_refused(message: str) -> Fault:
+    """What is in the way in the registry's database, which a person has to put right."""
+    return Fault(FaultKind.SERVER, Reason.REGISTRY_REFUSED, message)
 
 
 async def revision(database: Database) -> str | None:
@@ -68,11 +72,7 @@ async def revision(database: Database) -> str | None:
 
 
 async def _state(database: Database) -> tuple[str | None, bool]:
-    """The revision, and whether the newest table is there.
-
-    Raises:
-        Fault: when our user may not read them.
-    """
+    """The revision, and whether the newest table is there."""
     try:
         rows = await database.fetch(
             "SELECT version_num, to_regclass('provisioning.refusal') IS NOT NULL AS whole "
@@ -80,13 +80,11 @@ async def _state(database: Database) -> tuple[str | None, bool]:
         )
     except InsufficientPrivilege as error:
         (role,) = await database.fetch("SELECT quote_ident(current_user) AS name")
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
+        raise registry_refused(
             f"Our user may not read the ledger in {database.where}, because schema {SCHEMA} belongs to another role. "
             f"Have its owner run: GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role['name']}; "
             f"GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO {role['name']}; "
-            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role['name']}.",
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {role['name']}."
         ) from error
     found = [str(row["version_num"]) for row in rows]
     if not found and not await database.fetch(OTHER_TABLES):
@@ -117,15 +115,6 @@ def _must_be_known(found: Sequence[str], where: str) -> None:
     )
 
 
-async def exists(database: Database) -> bool:
-    """Whether there is a ledger, of this version or of an earlier one.
-
-    Raises:
-        OtherLedger: as `revision`.
-    """
-    return await revision(database) is not None
-
-
 async def has_ledger(database: Database) -> bool:
     """Whether the ledger's tables are there.
 
@@ -138,20 +127,36 @@ async def has_ledger(database: Database) -> bool:
     except UndefinedTable:
         return False
     if found is not None and found < HEAD:
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
+        raise registry_refused(
             f"The ledger in {database.where} was made by an earlier version of this program. Run `provisioning "
-            "migrate`: it keeps everything that is there.",
+            "migrate`: it keeps everything that is there."
         )
     if found is not None and not whole:
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
+        raise registry_refused(
             f"The ledger in {database.where} says that it is at revision {found}, but lacks tables of it: it was "
-            f"restored in part. Restore the schema {SCHEMA} whole, then run `provisioning migrate`.",
+            f"restored in part. Restore the schema {SCHEMA} whole, then run `provisioning migrate`."
         )
     return found is not None
+
+
+class LedgerTables:
+    """Some tables of the ledger, in the registry's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def fetch_if_made(self, query: Query, parameters: Parameters = None) -> list[Row]:
+        """The rows of a query; none before there is a ledger. Raises as `has_ledger`."""
+        return await self.database.fetch(query, parameters) if await has_ledger(self.database) else []
+
+    async def tuples_if_made(self, query: Query, parameters: Parameters = None) -> list[TupleRow]:
+        """The same, as tuples."""
+        return await self.database.fetch_tuples(query, parameters) if await has_ledger(self.database) else []
+
+
+def columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
+    """Rows, of which there is one at least, as the columns that `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def migrate(url: str) -> None:
@@ -180,11 +185,9 @@ def migrate(url: str) -> None:
                 f"within {_FIRST_WAIT_SECONDS:g} s. Where no other process of this program is at it, an administrator "
                 f"ends the session that holds it: {_END_HOLDERS}.",
             ) from None
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.REGISTRY_REFUSED,
+        raise registry_refused(
             f"Schema {SCHEMA} cannot be made or updated in {without_secrets(url)}: {str(cause).splitlines()[0]}. "
-            f"Have its owner run CREATE SCHEMA {SCHEMA} AUTHORIZATION <our user>, or grant it CREATE on the database.",
+            f"Have its owner run CREATE SCHEMA {SCHEMA} AUTHORIZATION <our user>, or grant it CREATE on the database."
         ) from None
 
 

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.contract import Certificate, Contract, certificate_from, contract_from
 
 
@@ -33,14 +32,11 @@ class SeenContract:
     tried: tuple[str, ...]
 
 
-class Contracts:
-    """The contracts of all servers, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
+class Contracts(LedgerTables):
+    """The contracts of all servers."""
 
     async def see(self, server: str, contract: Contract) -> None:
-        """Remember that this server has this contract now."""
+        """Store that this server has this contract now."""
         await self.database.execute(
             """
             INSERT INTO provisioning.server_contract AS known (server, fingerprint, contract) VALUES (%s, %s, %s)
@@ -51,9 +47,7 @@ class Contracts:
 
     async def of(self, server: str) -> list[SeenContract]:
         """The contracts of a server, the one that was seen last first; empty when there is no ledger yet."""
-        if not await has_ledger(self.database):
-            return []
-        rows = await self.database.fetch(
+        rows = await self.fetch_if_made(
             """
             SELECT fingerprint, contract, first_seen, checked_at, proved_at, canary
             FROM provisioning.server_contract WHERE server = %s ORDER BY checked_at DESC, fingerprint
@@ -75,9 +69,7 @@ class Contracts:
 
     async def a_workspace_on(self, server: str, preferred: Collection[str]) -> tuple[str, str] | None:
         """Id and URL of a tenant's workspace on that server, of one of the `preferred` databases where it can be."""
-        if not await has_ledger(self.database):
-            return None
-        rows = await self.database.fetch_tuples(
+        rows = await self.tuples_if_made(
             """
             SELECT workspace_id::text, workspace_url FROM provisioning.tenant_link
             WHERE server = %s AND workspace_id IS NOT NULL AND workspace_url IS NOT NULL
@@ -88,7 +80,7 @@ class Contracts:
         return (rows[0][0], rows[0][1]) if rows else None
 
     async def prove(self, server: str, fingerprint: str, canary: str) -> None:
-        """Remember that under this contract the login of the tenant with this database was proved."""
+        """Store that under this contract the login of the tenant with this database was proved."""
         await self.database.execute(
             """
             UPDATE provisioning.server_contract SET proved_at = now(), canary = %s
@@ -97,8 +89,8 @@ class Contracts:
             [canary, server, fingerprint],
         )
 
-    async def keep_tried(self, server: str, fingerprint: str, tried: Collection[str]) -> None:
-        """Remember whose login was not proved under this contract, so that others are tried before them."""
+    async def store_tried(self, server: str, fingerprint: str, tried: Collection[str]) -> None:
+        """Store whose login was not proved under this contract, so that others are tried before them."""
         await self.database.execute(
             """
             UPDATE provisioning.server_contract SET canary = %s
@@ -108,17 +100,14 @@ class Contracts:
         )
 
 
-class Certificates:
-    """The certificates of all servers, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
+class Certificates(LedgerTables):
+    """The certificates of all servers."""
 
     async def store(self, certificate: Certificate) -> None:
-        """Keep a certificate, one that does not hold too.
+        """Store a certificate, also one that does not hold.
 
-        Nothing is kept without a contract, which there would be nothing to compare with, nor of a certification that
-        ended early: the certificate before it stays the last.
+        Without a contract there would be nothing to compare with. Of a certification that ended early nothing is stored
+        either: the certificate before it stays the last.
         """
         if certificate.contract is None or certificate.stopped:
             return
@@ -138,14 +127,9 @@ class Certificates:
         )
 
     async def last_of(self, server: str) -> Certificate | None:
-        """The newest certificate of a server; None when there is none, or no ledger with room for one yet."""
-        if not await has_ledger(self.database):
-            return None
-        found = await self.database.fetch("SELECT to_regclass('provisioning.certificate') IS NOT NULL AS there")
-        if not found[0]["there"]:
-            return None
-        rows = await self.database.fetch(
+        """The newest certificate of a server; None when there is none, or no ledger yet."""
+        rows = await self.tuples_if_made(
             "SELECT report FROM provisioning.certificate WHERE server = %s ORDER BY certified_at DESC, id DESC LIMIT 1",
             [server],
         )
-        return certificate_from(rows[0]["report"]) if rows else None
+        return certificate_from(rows[0][0]) if rows else None

@@ -11,11 +11,10 @@ from typing import Any, Self, TypeVar
 from psycopg import Error
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.schema import OtherLedger, beside_later_versions, ledger_database
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.session import LinkedTenant, RegisteredTenant
+from provisioning_pipeline.model.session import LinkedTenant
 from provisioning_pipeline.settings import GatewaySettings
 
 T = TypeVar("T")
@@ -169,15 +168,4 @@ async def tenant_of(database: Database, organization_id: str, user_id: str) -> L
         """,
         [sorted(SET_ASIDE), user_id, organization_id],
     )
-    if not rows:
-        return None
-    (row,) = rows
-    return LinkedTenant(**row)
-
-
-async def registered_for(
-    registry: Registry, organization_id: str, database_name: str | None
-) -> tuple[RegisteredTenant, ...]:
-    """The registry's rows of this organization, and of this database."""
-    rows = await registry.standing(organization_id, database_name)
-    return tuple(RegisteredTenant(**row) for row in rows)
+    return LinkedTenant(**rows[0]) if rows else None

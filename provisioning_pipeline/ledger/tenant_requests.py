@@ -1,19 +1,20 @@
-"""Requests for reconciliations, as the ledger keeps them: each one once, each with a mark until a run has looked."""
+"""Requests for reconciliations in the ledger: each one once, each with a pending review until a run has made it."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.clients.postgres import anew_if_lost
 from provisioning_pipeline.ledger.locks import request_lock
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
 TENANT_MANAGER = "tenant-manager"
 """The trigger of a run that a service asked for over HTTP."""
 _LOCK_SECONDS = 1.5
-"""Shorter than a registration waits for others: who asks the same meanwhile is told so while it is true. With what a
-registration waits for then, it is less than a server gives a request at the ledger."""
+"""Shorter than a registration waits for others, so that a caller who asks the same meanwhile learns that in time.
+Together, both waits are shorter than a server gives a request at the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,8 @@ class Request:
     run_id: str | None
 
 
-class TenantRequests:
-    """Requests, in the registry's database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
+class TenantRequests(LedgerTables):
+    """Requests of services."""
 
     def alone(self, caller: Caller) -> AbstractAsyncContextManager[None]:
         """No other request of this caller under the same key is under way; without a key there may be.
@@ -57,15 +55,22 @@ class TenantRequests:
             """,
             [caller.api_key_id, caller.idempotency_key],
         )
-        return _same(rows[0], caller) if rows else None
+        if not rows:
+            return None
+        if rows[0]["fingerprint"] != caller.fingerprint:
+            raise Conflict(
+                "This Idempotency-Key was used for another request. Use a new key for a new request.",
+                KeyRefusal.REQUEST_DIFFERS,
+            )
+        return Request(rows[0]["id"], rows[0]["database_name"], rows[0]["run_id"])
 
     @anew_if_lost
     async def add(
         self, database_name: str, slug: str, caller: Caller, *, admin_email: str | None, mark: bool
     ) -> Request:
-        """Keep a request, which has to be the first under its key: see `alone` and `earlier`.
+        """Store a request, which has to be the first under its key: see `alone` and `earlier`.
 
-        With `mark` the tenant is marked, so that a sensor launches a run if nothing else does. All or nothing.
+        With `mark`, also a pending review, so that a sensor launches a run if nothing else does. All or nothing.
         """
         async with self.database.transaction() as connection:
             await connection.execute(
@@ -97,40 +102,27 @@ class TenantRequests:
         return Request(row[0], database_name, None)
 
     async def launched(self, request: Request, run_id: str) -> None:
-        """Remember the run that was launched for a request."""
+        """Store the run that was launched for a request."""
         await self.database.execute(
             "UPDATE provisioning.tenant_request SET run_id = %s WHERE id = %s", [run_id, request.id]
         )
 
-    async def last_run(self, database_name: str) -> str | None:
-        """The last run that was launched for this tenant by request, ended or not; None: there was none."""
-        rows = await self.database.fetch(
+    async def last_run(self, database_name: str, *, open_only: bool = False) -> str | None:
+        """The last run that was launched for this tenant by request, or None; `open_only`: only if it has not ended."""
+        rows = await self.database.fetch_tuples(
             """
-            SELECT run_id FROM provisioning.tenant_request
-            WHERE database_name = %s AND run_id IS NOT NULL ORDER BY id DESC LIMIT 1
-            """,
-            [database_name],
-        )
-        return rows[0]["run_id"] if rows else None
-
-    async def under_way(self, database_name: str) -> str | None:
-        """The last run that was launched for this tenant by request, if it has not ended; None: there is none."""
-        rows = await self.database.fetch(
-            """
-            SELECT q.run_id, COALESCE(r.finished_at, r.ended_at) IS NOT NULL AS ended FROM provisioning.tenant_request q
+            SELECT q.run_id, COALESCE(r.finished_at, r.ended_at) IS NOT NULL FROM provisioning.tenant_request q
             LEFT JOIN provisioning.run r ON r.run_id = q.run_id
             WHERE q.database_name = %s AND q.run_id IS NOT NULL ORDER BY q.id DESC LIMIT 1
             """,
             [database_name],
         )
-        return rows[0]["run_id"] if rows and not rows[0]["ended"] else None
+        return rows[0][0] if rows and not (open_only and rows[0][1]) else None
 
     async def waiting(self, names: Sequence[str]) -> frozenset[str]:
-        """Those of these tenants that were asked for, and that a run is still to look at, or is at: database names.
+        """Those of these tenants (slugs or database names) that wait for a run, or for its end: database names.
 
-        Given are slugs or database names.
-
-        One that has become ready since it was asked for no longer waits, though its run writes its report yet.
+        A tenant that has become ready since it was asked for no longer waits, though its run still writes its report.
         """
         rows = await self.database.fetch(
             """
@@ -145,7 +137,7 @@ class TenantRequests:
             WHERE (l.database_name = ANY(%(names)s) OR l.slug = ANY(%(names)s)) AND (
                 (l.marked_at IS NOT NULL AND l.marked_by = %(trigger)s)
                 OR (CASE WHEN last.run_id IS NOT NULL THEN COALESCE(r.finished_at, r.ended_at) IS NULL ELSE EXISTS (
-                        -- the sensor's: it has looked, and may be at work yet
+                        -- the sensor's: it has read the request, and may still be at work
                         SELECT 1 FROM provisioning.run s
                         WHERE s.trigger = %(trigger)s AND COALESCE(s.finished_at, s.ended_at) IS NULL
                         AND s.begun_at >= last.asked_at AND s.begun_at > now() - interval '10 minutes') END
@@ -156,17 +148,8 @@ class TenantRequests:
         return frozenset(row["database_name"] for row in rows)
 
     async def has_ended(self, run_id: str | None) -> bool:
-        """Whether this run has ended, as it told the ledger itself."""
+        """Whether this run has ended, as it recorded itself."""
         rows = await self.database.fetch(
             "SELECT 1 FROM provisioning.run WHERE run_id = %s AND COALESCE(finished_at, ended_at) IS NOT NULL", [run_id]
         )
         return bool(rows)
-
-
-def _same(row: Row, caller: Caller) -> Request:
-    if row["fingerprint"] != caller.fingerprint:
-        raise Conflict(
-            "This Idempotency-Key was used for another request. Use a new key for a new request.",
-            KeyRefusal.REQUEST_DIFFERS,
-        )
-    return Request(row["id"], row["database_name"], row["run_id"])

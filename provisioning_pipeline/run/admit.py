@@ -82,7 +82,7 @@ async def _one_after_another(run: Run, wanted: Sequence[TenantPlan], judged: Jud
     failed = {*judged.tried, *slugs}
     # once everybody was tried, it begins with the first again
     fresh = any(plan.tenant.database_name not in failed for plan in candidates)
-    await run.connections.contracts.keep_tried(judged.server, judged.contract.fingerprint, failed if fresh else set())
+    await run.connections.contracts.store_tried(judged.server, judged.contract.fingerprint, failed if fresh else set())
     tried.told = _unproved(judged, tried.results, slugs)
     if len(wanted) > len(tried.results):
         tried.stop = Fault(FaultKind.SERVER, Reason.CONTRACT_UNPROVED, tried.told)

@@ -146,7 +146,7 @@ async def _summary(
         begun_at=run.begun_at,
         seconds=run.seconds,
         tenants=lines,
-        outcomes=outcome_lines(await ledger.outcomes_of(run.run_id), slugs),
+        outcomes=outcome_lines(await history.outcomes_of(run.run_id), slugs),
         rows_removed=await removed_rows.count(run.run_id, ONBOARDING_TABLE),
         phases=record.phases,
         drift=tuple(

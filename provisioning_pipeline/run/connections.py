@@ -14,12 +14,11 @@ from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import KnownServer
-from provisioning_pipeline.ledger.accounts import Accounts
 from provisioning_pipeline.ledger.history import History, Journal
-from provisioning_pipeline.ledger.inspections import HandMadeWorkspaces, Looks, RemovedRows
+from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.members import Members
-from provisioning_pipeline.ledger.pending import Marks, Turns
+from provisioning_pipeline.ledger.members import Accounts, Members
+from provisioning_pipeline.ledger.pending import PendingReviews, Turns
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.ledger.servers import Contracts
@@ -45,10 +44,10 @@ class Connections:
     registry: Registry
     members: Members
     accounts: Accounts
-    marks: Marks
+    reviews: PendingReviews
     turns: Turns
-    looks: Looks
-    hand_made: HandMadeWorkspaces
+    inspections: Inspections
+    inserted: InsertedWorkspaces
     removed_rows: RemovedRows
     contracts: Contracts
     clerk: ClerkClient
@@ -197,7 +196,8 @@ async def connect(
             repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
             servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
         ledger = Ledger(registry_database, questions())
-        journal = Journal(ledger)
+        history = History(registry_database)
+        journal = Journal(history)
         # before the connections end, whatever ends them; what the ledger does not take then cannot be kept
         stack.push_async_callback(_settle, journal)
         yield Connections(
@@ -206,14 +206,14 @@ async def connect(
             cluster=cluster,
             ledger=ledger,
             journal=journal,
-            history=History(registry_database),
+            history=history,
             registry=Registry(registry_database, settings.registry_table),
             members=Members(registry_database),
             accounts=Accounts(registry_database),
-            marks=Marks(registry_database),
+            reviews=PendingReviews(registry_database),
             turns=Turns(registry_database),
-            looks=Looks(registry_database),
-            hand_made=HandMadeWorkspaces(registry_database),
+            inspections=Inspections(registry_database),
+            inserted=InsertedWorkspaces(registry_database),
             removed_rows=RemovedRows(registry_database),
             contracts=Contracts(registry_database),
             clerk=clerk,

@@ -14,8 +14,7 @@ from provisioning_pipeline.clients.tenant_role import role_rights
 from provisioning_pipeline.decide.detection import Detected, RegistryLoss, detect, namesakes_of, weigh_loss
 from provisioning_pipeline.decide.organizations import claimants_of
 from provisioning_pipeline.decide.ownership import AccountKey
-from provisioning_pipeline.ledger.organizations import claims
-from provisioning_pipeline.ledger.registration import known_rows
+from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
@@ -98,14 +97,14 @@ async def observe(
             status_writable=status is not None and status.writable,
         ),
         made_by_others=frozenset(await connections.accounts.made_by_others()),
-        once_at_clerk=await connections.hand_made.known_at_clerk(list(seen.looks)),
+        once_at_clerk=await connections.inserted.known_at_clerk(list(seen.looks)),
     )
 
 
 async def _everything(connections: Connections, approved: str | None) -> Seen:
     """At once: pages and whole tables, however many tenants there are."""
     settings, members = connections.settings, connections.members
-    looked_at = await connections.marks.now()
+    looked_at = await connections.reviews.now()
     frames = all_of(
         [
             connections.registry.rows(),
@@ -118,7 +117,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     )
     claimed_and_taken_over = both(claims(connections.registry), members.taken_over(also_left=True))
     of_cluster = both(evidence(connections.cluster), role_rights(connections.cluster))
-    written_and_last = both(of_cluster, connections.looks.last())
+    written_and_last = both(of_cluster, connections.inspections.last())
     theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
     (ours, ((claimed, taken_over), ((written, tenant_role), last))), (twenty, clerk) = await both(
         both(frames, both(claimed_and_taken_over, written_and_last)),
@@ -163,7 +162,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
 async def _some(connections: Connections, names: list[str], *, by_hand: bool, approved: str | None) -> Seen:
     """Only what concerns these tenants."""
     settings, members = connections.settings, connections.members
-    looked_at = await connections.marks.now()
+    looked_at = await connections.reviews.now()
     # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
     wanted = [*names, *(slug for name in names for slug in namesakes_of(name))]
     registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
@@ -351,7 +350,7 @@ async def _accounts(connections: Connections, wanted: frozenset[AccountKey]) -> 
 async def _departures(connections: Connections, missing: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Departure]:
     """The second witness, with the time of Clerk's own event where it says none."""
     found = await departures(connections.clerk, missing)
-    told = await connections.marks.happened_at([key for key, gone in found.items() if gone.changed_at is None])
+    told = await connections.reviews.happened_at([key for key, gone in found.items() if gone.changed_at is None])
     return found | {key: replace(found[key], changed_at=int(at.timestamp() * 1000)) for key, at in told.items()}
 
 

@@ -15,8 +15,8 @@ from provisioning_pipeline.decide.detection import RegistryLoss
 from provisioning_pipeline.decide.drift import concerned, find_drift
 from provisioning_pipeline.decide.organizations import without_organization
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.organizations import store_organizations
-from provisioning_pipeline.ledger.registration import known_rows, store_registered
+from provisioning_pipeline.ledger.organizations import known_rows, store_organizations, store_registered
+from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS
@@ -212,7 +212,7 @@ async def _adopt(run: Run, entry: TenantPlan, loss: RegistryLoss) -> ChainResult
             if loss.doubt:
                 raise Fault(FaultKind.BUSY, Reason.REGISTRY_IN_DOUBT, loss.doubt)
             status, *others = run.connections.settings.new_statuses
-            if not await run.connections.registry.adopt(entry.tenant, status, others):
+            if not await adopt(run.connections.registry, entry.tenant, status, others):
                 message = "The tenant manager has just registered it itself; the next run goes by its row."
                 raise Fault(FaultKind.BUSY, Reason.WAITING, message)
     except Fault as fault:
@@ -253,11 +253,11 @@ async def _with_organizations(run: Run, plan: Plan) -> list[TenantPlan]:
 async def _keep_what_was_read(run: Run, plan: Plan) -> None:
     """The marks of tenants that were looked at come off."""
     if plan.looked_at is not None:
-        await run.connections.marks.forget_events(plan.looked_at - _KEPT_EVENTS)
-        await run.connections.marks.catch_up(plan.looked_at)
+        await run.connections.reviews.forget_events(plan.looked_at - _KEPT_EVENTS)
+        await run.connections.reviews.catch_up(plan.looked_at)
         # who was asked for and is no more has been looked at too
         read = {*plan.asked, *(entry.tenant.database_name for entry in plan.tenants)}
-        await run.connections.marks.clear(sorted(read - plan.unread), plan.looked_at)
+        await run.connections.reviews.clear(sorted(read - plan.unread), plan.looked_at)
         # after the marks: one that stands keeps its turn. Those with steps keep theirs until they had them
         await run.connections.turns.end(
             sorted(read - {entry.tenant.database_name for entry in plan.tenants if steps_for(entry)})
@@ -275,13 +275,13 @@ async def _keep_looks(run: Run, plan: Plan) -> None:
     }
     await run.connections.members.mark_left(plan.left)
     await run.connections.members.give_up(plan.given_up)
-    await run.connections.hand_made.store_known_at_clerk(
+    await run.connections.inserted.store_known_at_clerk(
         [(name, email) for name, seen in found.items() for email in seen.known_at_clerk]
     )
-    await run.connections.hand_made.forget(plan.dropped)
-    await run.connections.hand_made.store({name: seen.hand_made for name, seen in found.items()})
+    await run.connections.inserted.forget(plan.dropped)
+    await run.connections.inserted.store({name: seen.hand_made for name, seen in found.items()})
     # last: a look counts only once everything that it found is written down
-    await run.connections.looks.forget(plan.dropped | newly_ours)
-    await run.connections.looks.store(
+    await run.connections.inspections.forget(plan.dropped | newly_ours)
+    await run.connections.inspections.store(
         {name: LastLook(seen.evidence, seen.looked_at, seen.settled) for name, seen in found.items()}
     )

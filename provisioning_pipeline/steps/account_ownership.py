@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from provisioning_pipeline.clients.twenty.accounts import Account, derived_password
 from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_unknown_user
 from provisioning_pipeline.decide.ownership import ownership_of, unproven_message
-from provisioning_pipeline.ledger.accounts import Accounts
+from provisioning_pipeline.ledger.members import Accounts
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import Evidence, Origin, Ownership

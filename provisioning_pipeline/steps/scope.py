@@ -17,11 +17,10 @@ from provisioning_pipeline.clients.transport import noting_writes
 from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase, WorkspaceState
-from provisioning_pipeline.ledger.accounts import Accounts
 from provisioning_pipeline.ledger.history import Journal
 from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger, Link
-from provisioning_pipeline.ledger.members import Members
+from provisioning_pipeline.ledger.members import Accounts, Members
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
@@ -310,7 +309,7 @@ async def written_down(
     ids: list[int] = []
 
     async def write_down(rows: list[Row]) -> None:
-        ids.extend(await removed.keep(run_id, database_name, server, table, rows))
+        ids.extend(await removed.store(run_id, database_name, server, table, rows))
 
     try:
         yield write_down

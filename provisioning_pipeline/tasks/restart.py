@@ -8,7 +8,7 @@ from psycopg import Error
 from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import tenant_lock
-from provisioning_pipeline.ledger.restarts import Restarts
+from provisioning_pipeline.ledger.restarts import drop_workspace
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.report.summary import tenant_lines
@@ -72,8 +72,8 @@ async def restart(settings: Settings, found: Gone) -> str:
                 again = await _gone(connections, found.database_name)
                 detail = f"workspace {again.workspace_id} ({again.subdomain}) on {again.server} is gone"
                 await connections.history.begin_run(run_id, TRIGGER, RunKind.RESTART)
-                done = again.workspace_id == found.workspace_id and await Restarts(ledger).restart(
-                    found.database_name, found.workspace_id, run_id, detail
+                done = again.workspace_id == found.workspace_id and await drop_workspace(
+                    ledger, found.database_name, found.workspace_id, run_id, detail
                 )
         except Fault as fault:
             raise RunFault(fault.message) from None

@@ -9,7 +9,7 @@ from psycopg import Error
 
 from provisioning_pipeline.decide.ownership import ownership_of
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.accounts import Vouched
+from provisioning_pipeline.ledger.members import Vouched
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.people import Evidence, Origin, Ownership
 from provisioning_pipeline.run.connections import Connections, connect

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from provisioning_pipeline.clients.concurrency import both
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.timeline import events
+from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.history import point
-from provisioning_pipeline.ledger.pending import Mark, Marks
+from provisioning_pipeline.ledger.pending import PendingReview, PendingReviews
 from provisioning_pipeline.ledger.runs import CutRuns
 from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.ledger.timeline import newest_rows
@@ -76,16 +77,16 @@ async def due_tenants(settings: Settings) -> tuple[int, dict[str, int]]:
     async with connect(settings, dry_run=True) as connections:
         names, (known, due) = await both(
             database_names(connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded),
-            connections.ledger.known_and_due(),
+            known_and_due(connections.ledger.database),
         )
     return len(names), {name: due.get(name, 0) for name in names if name in due or name not in known}
 
 
-async def pending_reviews(settings: Settings) -> dict[str, Mark]:
+async def pending_reviews(settings: Settings) -> dict[str, PendingReview]:
     """Database name → request, for every tenant with a pending review.
 
     Raises:
         Fault: when the ledger cannot be read; a failed read is never an empty answer.
     """
     async with ledger_database(settings, read_only=True) as database:
-        return await Marks(database).marked()
+        return await PendingReviews(database).pending()

@@ -105,7 +105,7 @@ async def harm_now(connections: Connections) -> HarmDone | None:
         return None
     waiting, harmful = run.record.waiting, [change for change in Change.all_declared() if change.harmful]
     return HarmDone(
-        done=await connections.ledger.count_done(run.run_id, harmful),
+        done=await connections.history.count_done(run.run_id, harmful),
         allowed=connections.settings.harm_most,
         approved=run.record.approved,
         waiting=waiting.people if waiting else 0,

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Row
-from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger import fleet
+from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -46,9 +47,9 @@ async def members_after(connections: Connections, run_id: str, twenty: TwentySna
     """What this run left, by what was read of Twenty since."""
     return MembersAfter(
         await members_in(twenty, connections),
-        await connections.members.counts(),
+        await fleet.link_counts(connections.ledger.database),
         tuple(await unsynced(connections)),
-        tuple(await invitations_of(connections.ledger, run_id)),
+        tuple(await invitations_of(connections.history, run_id)),
     )
 
 
@@ -77,20 +78,20 @@ async def members_in(twenty: TwentySnapshot, connections: Connections) -> Twenty
 
 async def unsynced(connections: Connections) -> list[Unsynced]:
     """Tenants some of whose members need a person, by slug."""
-    rows = await connections.members.unsynced()
+    rows = await fleet.unsynced(connections.ledger.database)
     return [Unsynced(row["slug"], Reason(row["reason"]), row["message"]) for row in rows]
 
 
 async def invitations_of_last_run(connections: Connections) -> list[str]:
     """The addresses that the last finished run invited."""
     runs = await connections.history.last_runs(1)
-    return await invitations_of(connections.ledger, runs[0].run_id) if runs else []
+    return await invitations_of(connections.history, runs[0].run_id) if runs else []
 
 
-async def invitations_of(ledger: Ledger, run_id: str) -> list[str]:
+async def invitations_of(history: History, run_id: str) -> list[str]:
     """The addresses to which a run sent invitations, the only e-mails that it can cause."""
     return [
         str(row["detail"])
-        for row in await ledger.outcomes_of(run_id)
+        for row in await history.outcomes_of(run_id)
         if row["change"] == INVITE_MEMBER and row["status"] == OutcomeStatus.DONE
     ]

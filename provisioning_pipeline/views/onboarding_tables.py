@@ -244,7 +244,7 @@ async def onboarding_in(twenty: TwentySnapshot, connections: Connections) -> Onb
 
 async def login_proofs(connections: Connections) -> LoginProofs:
     """What the ledger knows of real logins."""
-    now = await connections.marks.now()
+    now = await connections.reviews.now()
     tenants, (people, proofs) = await both(
         _tenants(connections), both(_people(connections), Proofs(connections.ledger.database).of())
     )

@@ -1,44 +1,25 @@
 """The ledger's rows about contracts, in a real database."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-import pytest
-
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.servers import Contracts, SeenContract
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
-MIGRATED = "contracts_migrated"
 ONE, TWO = "twenty_tenant_one", "twenty_tenant_two"
 OLD = Contract(frozenset({"query CurrentUser"}), {"user.id": "uuid"}, frozenset({"ACTIVE"}))
 NEW = replace(OLD, onboarding=Onboarding(frozenset({"COMPLETED", "IMPORT_DATA"}), frozenset()))
 
 
-@pytest.fixture
-def url(sandbox_postgres: SandboxPostgres) -> str:
-    if MIGRATED not in sandbox_postgres.databases():
-        schema.migrate(sandbox_postgres.create_database(MIGRATED))
-    return sandbox_postgres.create_database(f"contracts_{uuid.uuid4().hex[:8]}", template=MIGRATED)
-
-
 def run(url: str, work: Callable[[Contracts], Awaitable[T]]) -> T:
-    async def go() -> T:
-        async with Database(
-            url, system="The tenant registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
-            return await work(Contracts(database))
-
-    return asyncio.run(go())
+    return ask_ledger(url, lambda database: work(Contracts(database)))
 
 
 def test_what_is_seen_again_is_one_row_and_the_last_seen_comes_first(url: str) -> None:
@@ -57,11 +38,11 @@ def test_what_is_seen_again_is_one_row_and_the_last_seen_comes_first(url: str) -
 def test_a_proof_names_its_tenant_and_the_first_one_stays(url: str) -> None:
     async def work(contracts: Contracts) -> tuple[list[SeenContract], list[SeenContract]]:
         await contracts.see("eu", NEW)
-        await contracts.keep_tried("eu", NEW.fingerprint, {TWO, ONE})
+        await contracts.store_tried("eu", NEW.fingerprint, {TWO, ONE})
         before = await contracts.of("eu")
         await contracts.prove("eu", NEW.fingerprint, TWO)
         await contracts.prove("eu", NEW.fingerprint, ONE)
-        await contracts.keep_tried("eu", NEW.fingerprint, {ONE})
+        await contracts.store_tried("eu", NEW.fingerprint, {ONE})
         return before, await contracts.of("eu")
 
     (before,), (after,) = run(url, work)

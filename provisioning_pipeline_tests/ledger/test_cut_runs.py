@@ -2,14 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History, Journal, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
@@ -19,33 +17,15 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.forecast import RunRecord
 from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
-from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import SET_NAME
 from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, CREATE_WORKSPACE
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 ACME = "twenty_tenant_acme_1"
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 RECORD = RunRecord(looked_at=1, whole=True, drift=1, phases=(("observe and decide", 0.5),))
-
-
-@pytest.fixture
-def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
-    name = f"cut_{uuid.uuid4().hex[:8]}"
-    made = sandbox_postgres.create_database(name)
-    schema.migrate(made)
-    yield made
-    sandbox_postgres.drop_database(name)
-
-
-def run(url: str, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-    async def go() -> T:
-        registry = Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False)
-        async with registry as database:
-            return await work(database)
-
-    return asyncio.run(go())
 
 
 async def planned(database: Database, run_id: str) -> None:
@@ -60,11 +40,11 @@ def outcome(change: Change, status: OutcomeStatus, detail: str = "acme on eu") -
 
 
 async def store(database: Database, run_id: str, *outcomes: Outcome) -> None:
-    await Ledger(database).store_outcomes([(run_id, each) for each in outcomes])
+    await History(database).store_outcomes([(run_id, each) for each in outcomes])
 
 
 async def outcomes(database: Database, run_id: str) -> list[tuple[str, str]]:
-    return [(row["change"], row["status"]) for row in await Ledger(database).outcomes_of(run_id)]
+    return [(row["change"], row["status"]) for row in await History(database).outcomes_of(run_id)]
 
 
 def test_a_run_without_a_process_is_cut_whether_or_not_that_is_recorded_yet(url: str) -> None:
@@ -99,7 +79,7 @@ def test_a_run_without_a_process_is_cut_whether_or_not_that_is_recorded_yet(url:
         ]
         assert await history.last_runs(5) == []
 
-    run(url, work)
+    ask_ledger(url, work)
 
 
 def test_a_run_that_lives_after_all_counts_by_its_own_end(url: str) -> None:
@@ -115,7 +95,7 @@ def test_a_run_that_lives_after_all_counts_by_its_own_end(url: str) -> None:
         assert await cut.last(5) == []
         return [point(each).cut_why for each in await history.last_runs(5)]
 
-    assert run(url, work) == [None]
+    assert ask_ledger(url, work) == [None]
 
 
 def test_a_run_that_goes_on_in_another_process_is_cut_no_more(url: str) -> None:
@@ -125,7 +105,7 @@ def test_a_run_that_goes_on_in_another_process_is_cut_no_more(url: str) -> None:
         await History(database).begin_run("r1", "operator")
         return await CutRuns(database).gone()
 
-    assert run(url, work) == ["r1"]
+    assert ask_ledger(url, work) == ["r1"]
 
 
 def test_only_reconciliations_are_told_of_as_cut(url: str) -> None:
@@ -137,7 +117,7 @@ def test_only_reconciliations_are_told_of_as_cut(url: str) -> None:
         ended = await cut.end(await cut.gone(), GONE)
         return sorted(ended), [each.run_id for each in await cut.last(5)]
 
-    ended, told = run(url, work)
+    ended, told = ask_ledger(url, work)
     assert ended == sorted([*RunKind, "of an earlier version"])
     assert told == [RunKind.RECONCILIATION]
 
@@ -149,7 +129,7 @@ def test_what_ends_by_itself_is_done_with_its_time(url: str) -> None:
         await history.end_run("v1")
         return await database.fetch_tuples("SELECT ended_as, seconds >= 0, finished_at FROM provisioning.run")
 
-    assert run(url, work) == [("done", True, None)]
+    assert ask_ledger(url, work) == [("done", True, None)]
 
 
 async def creation(database: Database, run_id: str) -> Any:
@@ -167,7 +147,7 @@ def test_a_run_killed_once_its_workspace_was_linked_has_made_it(url: str) -> Non
         await CutRuns(database).end(["killed"], GONE)
         return await outcomes(database, "killed")
 
-    assert run(url, work) == [("create workspace", "done")]
+    assert ask_ledger(url, work) == [("create workspace", "done")]
 
 
 @pytest.mark.parametrize("left_behind", [True, False])
@@ -188,7 +168,7 @@ def test_a_later_run_settles_the_creation_of_one_that_was_killed(url: str, left_
         assert actions == [(1 if left_behind else 0,)]
         return await outcomes(database, "killed")
 
-    assert run(url, work) == [("create workspace", "done" if left_behind else "failed")]
+    assert ask_ledger(url, work) == [("create workspace", "done" if left_behind else "failed")]
 
 
 def test_an_intent_that_made_nothing_says_so_of_the_run_that_was_killed(url: str) -> None:
@@ -197,7 +177,7 @@ def test_an_intent_that_made_nothing_says_so_of_the_run_that_was_killed(url: str
         await Ledger(database).drop_intent(intent, ACME, "made nothing: SubdomainTaken", run_id="next")
         return await outcomes(database, "killed")
 
-    assert run(url, work) == [("create workspace", "failed")]
+    assert ask_ledger(url, work) == [("create workspace", "failed")]
 
 
 # --- outcomes as they happen --------------------------------------------------------------------------------------
@@ -206,16 +186,16 @@ def test_an_intent_that_made_nothing_says_so_of_the_run_that_was_killed(url: str
 def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: str) -> None:
     async def work(database: Database) -> tuple[int, list[tuple[str, str]]]:
         statements = 0
-        ledger = Ledger(database)
-        store_outcomes = ledger.store_outcomes
+        history = History(database)
+        store_outcomes = history.store_outcomes
 
         async def counted(given: Any) -> None:
             nonlocal statements
             statements += 1
             await store_outcomes(given)
 
-        ledger.store_outcomes = counted
-        journal = Journal(ledger)
+        history.store_outcomes = counted
+        journal = Journal(history)
         changes = [outcome(SET_NAME, OutcomeStatus.BEGUN) for _ in range(50)]
         await asyncio.gather(*(journal.store("r1", change) for change in changes))
         for change in changes:
@@ -225,14 +205,14 @@ def test_what_comes_together_is_one_statement_and_the_later_state_counts(url: st
         await journal.settle()
         return statements, await outcomes(database, "r1")
 
-    statements, found = run(url, work)
+    statements, found = ask_ledger(url, work)
     assert statements == 2
     assert found == [("set name", "done")] * 50
 
 
 def test_who_is_cancelled_while_waiting_loses_nothing(url: str) -> None:
     async def work(database: Database) -> list[tuple[str, str]]:
-        journal = Journal(Ledger(database))
+        journal = Journal(History(database))
         waiting = asyncio.create_task(journal.store("r1", outcome(SET_NAME, OutcomeStatus.DONE)))
         await asyncio.sleep(0)
         waiting.cancel()
@@ -241,25 +221,25 @@ def test_who_is_cancelled_while_waiting_loses_nothing(url: str) -> None:
         await journal.settle()
         return await outcomes(database, "r1")
 
-    assert run(url, work) == [("set name", "done")]
+    assert ask_ledger(url, work) == [("set name", "done")]
 
 
 def test_what_the_ledger_did_not_take_is_tried_again(url: str) -> None:
     async def work(database: Database) -> list[tuple[str, str]]:
-        ledger = Ledger(database)
-        store_outcomes = ledger.store_outcomes
+        history = History(database)
+        store_outcomes = history.store_outcomes
 
         async def away(_: Any) -> None:
             raise Fault(FaultKind.TRANSIENT, Reason.REGISTRY_UNREACHABLE, "away")
 
-        ledger.store_outcomes = away
-        journal = Journal(ledger)
+        history.store_outcomes = away
+        journal = Journal(history)
         with pytest.raises(Fault, match="away"):
             await journal.store("r1", outcome(SET_NAME, OutcomeStatus.DONE))
         with pytest.raises(Fault, match="away"):
             await journal.settle()
-        ledger.store_outcomes = store_outcomes
+        history.store_outcomes = store_outcomes
         await journal.settle()
         return await outcomes(database, "r1")
 
-    assert run(url, work) == [("set name", "done")]
+    assert ask_ledger(url, work) == [("set name", "done")]

@@ -1,16 +1,10 @@
 """What the ledger keeps of runs and of changes, on a real PostgreSQL."""
 
-import asyncio
-import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import pytest
-
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History, Run, point
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
@@ -26,8 +20,8 @@ from provisioning_pipeline.model.forecast import (
 )
 from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source, Versions, Waiting
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant
-from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.steps.members.changes import SET_NAME
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 NAME = "twenty_tenant_acme_1"
@@ -56,22 +50,8 @@ RECORD = RunRecord(
 )
 
 
-@pytest.fixture
-def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
-    name = f"history_{uuid.uuid4().hex[:8]}"
-    made = sandbox_postgres.create_database(name)
-    schema.migrate(made)
-    yield made
-    sandbox_postgres.drop_database(name)
-
-
 def run(url: str, work: Callable[[History], Coroutine[Any, Any, T]]) -> T:
-    async def go() -> T:
-        registry = Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False)
-        async with registry as database:
-            return await work(History(database))
-
-    return asyncio.run(go())
+    return ask_ledger(url, lambda database: work(History(database)))
 
 
 def finished(run_id: str, **other: Any) -> Run:
@@ -210,7 +190,7 @@ def test_times_of_changes_are_those_of_runs_that_knew_the_server_under_this_addr
                     (OutcomeStatus.FAILED, 9.0),
                 )
             ]
-            await ledger.store_outcomes([(run_id, outcome) for outcome in outcomes])
+            await history.store_outcomes([(run_id, outcome) for outcome in outcomes])
         assert await history.timed_changes({"us": "http://eu.test"}) == []
         return await history.timed_changes({"eu": "http://eu.test"})
 

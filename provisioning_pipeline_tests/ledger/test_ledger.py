@@ -1,6 +1,5 @@
 """The ledger's promises, on a real PostgreSQL."""
 
-import asyncio
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
@@ -9,15 +8,17 @@ from typing import Any, TypeVar
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 NOW = datetime.now(UTC)
@@ -25,21 +26,15 @@ ACME, BETA = Tenant("twenty_tenant_acme_1", "acme", "Acme"), Tenant("twenty_tena
 
 
 @pytest.fixture
-def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
-    name = f"ledger_{uuid.uuid4().hex[:8]}"
+def bare(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
+    """A database without a ledger."""
+    name = f"bare_{uuid.uuid4().hex[:8]}"
     yield sandbox_postgres.create_database(name)
     sandbox_postgres.drop_database(name)
 
 
 def run(url: str, work: Callable[[Ledger], Coroutine[Any, Any, T]], *, read_only: bool = False) -> T:
-    async def go() -> T:
-        database = Database(
-            url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=read_only, most_connections=8
-        )
-        async with database:
-            return await work(Ledger(database))
-
-    return asyncio.run(go())
+    return ask_ledger(url, lambda database: work(Ledger(database)), read_only=read_only, most_connections=8)
 
 
 async def with_tenants(ledger: Ledger) -> None:
@@ -61,28 +56,28 @@ def test_the_code_works_with_alembics_own_head() -> None:
     assert script.get_bases() == ["0001"]
 
 
-def test_migrating_twice_and_down_and_up_again_leaves_the_same_tables(url: str) -> None:
+def test_migrating_twice_and_down_and_up_again_leaves_the_same_tables(bare: str) -> None:
     from alembic import command
 
     def tables() -> set[str]:
         rows = run(
-            url,
+            bare,
             lambda ledger: ledger.database.fetch(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = 'provisioning'"
             ),
         )
         return {row["table_name"] for row in rows}
 
-    schema.migrate(url)
-    schema.migrate(url)
+    schema.migrate(bare)
+    schema.migrate(bare)
     made = tables()
-    command.downgrade(schema.alembic_config(url), "base")
+    command.downgrade(schema.alembic_config(bare), "base")
     assert tables() == {"alembic_version"}
-    schema.migrate(url)
+    schema.migrate(bare)
     assert tables() == made >= {"tenant_link", "condition", "intent", "outcome", "run", "user_link"}
 
 
-def test_reading_a_database_without_a_ledger_finds_nothing_and_makes_nothing(url: str) -> None:
+def test_reading_a_database_without_a_ledger_finds_nothing_and_makes_nothing(bare: str) -> None:
     async def read(ledger: Ledger) -> tuple[int, list[Any], list[Any], str | None]:
         return (
             len(await ledger.links()),
@@ -91,12 +86,10 @@ def test_reading_a_database_without_a_ledger_finds_nothing_and_makes_nothing(url
             await schema.revision(ledger.database),
         )
 
-    assert run(url, read, read_only=True) == (0, [], [], None)
+    assert run(bare, read, read_only=True) == (0, [], [], None)
 
 
 def test_two_tenants_never_claim_the_same_subdomain_of_a_server(url: str) -> None:
-    schema.migrate(url)
-
     async def claim(ledger: Ledger) -> list[bool]:
         await with_tenants(ledger)
         claims = [
@@ -110,8 +103,6 @@ def test_two_tenants_never_claim_the_same_subdomain_of_a_server(url: str) -> Non
 
 
 def test_a_dropped_intent_lets_go_of_server_and_subdomain(url: str) -> None:
-    schema.migrate(url)
-
     async def work(ledger: Ledger) -> Any:
         await with_tenants(ledger)
         intent = await ledger.begin_intent(ACME.database_name, "eu", "acme", "r1", begun_at=NOW)
@@ -124,7 +115,6 @@ def test_a_dropped_intent_lets_go_of_server_and_subdomain(url: str) -> None:
 
 
 def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
-    schema.migrate(url)
     workspace = str(uuid.uuid4())
 
     async def work(ledger: Ledger) -> None:
@@ -139,7 +129,6 @@ def test_one_workspace_is_never_linked_to_two_tenants(url: str) -> None:
 
 
 def test_a_renamed_tenant_takes_over_what_is_known_of_its_workspace(url: str) -> None:
-    schema.migrate(url)
     workspace, person = str(uuid.uuid4()), str(uuid.uuid4())
 
     async def work(ledger: Ledger) -> Any:
@@ -160,7 +149,6 @@ def test_a_renamed_tenant_takes_over_what_is_known_of_its_workspace(url: str) ->
 
 
 def test_a_workspace_is_taken_over_only_from_the_tenant_that_has_it(url: str) -> None:
-    schema.migrate(url)
     workspace = str(uuid.uuid4())
 
     async def work(ledger: Ledger) -> None:
@@ -174,7 +162,6 @@ def test_a_workspace_is_taken_over_only_from_the_tenant_that_has_it(url: str) ->
 
 
 def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: str) -> None:
-    schema.migrate(url)
     parts = [type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY]
 
     async def work(ledger: Ledger) -> tuple[list[bool], bool, str]:
@@ -196,12 +183,10 @@ def test_ready_needs_every_condition_and_since_moves_only_with_the_status(url: s
 
 
 def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_due(url: str) -> None:
-    schema.migrate(url)
-
     async def work(ledger: Ledger) -> tuple[list[dict[str, int]], list[float]]:
         await with_tenants(ledger)
         both = {ACME.database_name, BETA.database_name}
-        known, first = await ledger.known_and_due()
+        known, first = await known_and_due(ledger.database)
         assert known == both
         due = [first]
         waits = []
@@ -220,7 +205,7 @@ def test_an_unwell_tenant_waits_longer_after_each_try_and_a_ready_one_is_never_d
             if type_ is not ConditionType.READY
         ]
         await store(ledger, BETA.database_name, *well)
-        known, last = await ledger.known_and_due()
+        known, last = await known_and_due(ledger.database)
         assert known == both
         return [*due, last], waits
 
@@ -265,15 +250,15 @@ STRICT_REGISTRY = """
 """
 
 
-def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted_into_and_stored_in(url: str) -> None:
+def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted_into_and_stored_in(bare: str) -> None:
     workspace, admin = str(uuid.uuid4()), str(uuid.uuid4())
 
     async def work(ledger: Ledger) -> Any:
         await ledger.database.execute(STRICT_REGISTRY)
         registry = Registry(ledger.database, "tenant_registry")
         await registry.ensure_our_columns()
-        await registry.adopt(ACME, "provisioning")
-        await registry.adopt(ACME, "provisioning")
+        await adopt(registry, ACME, "provisioning")
+        await adopt(registry, ACME, "provisioning")
         first, again = [
             await registry.store(
                 ACME.database_name, workspace, admin, ready_status="active", pending_statuses=("provisioning",)
@@ -284,7 +269,7 @@ def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted
         urls = await ledger.database.fetch("SELECT database_url FROM public.tenant_registry")
         return first, again, rows.iloc[0].to_dict(), urls[0]["database_url"]
 
-    first, again, row, database_url = run(url, work)
+    first, again, row, database_url = run(bare, work)
     assert (first, again) == (True, False)
     assert row["workspace_id"] == workspace
     assert row["status"] == "active"
@@ -292,40 +277,40 @@ def test_a_registry_without_clerk_org_id_and_with_strict_columns_is_read_adopted
     assert "@" not in database_url
 
 
-def test_a_status_that_we_do_not_know_is_never_overwritten(url: str) -> None:
+def test_a_status_that_we_do_not_know_is_never_overwritten(bare: str) -> None:
     async def work(ledger: Ledger) -> str:
         registry = Registry(ledger.database, "tenant_registry")
         await registry.ensure_table()
-        await registry.adopt(ACME, "trial")
+        await adopt(registry, ACME, "trial")
         await registry.store(
             ACME.database_name, str(uuid.uuid4()), None, ready_status="active", pending_statuses=("provisioning",)
         )
         rows = await ledger.database.fetch("SELECT status FROM public.tenant_registry")
         return str(rows[0]["status"])
 
-    assert run(url, work) == "trial"
+    assert run(bare, work) == "trial"
 
 
-def test_a_registry_that_requires_more_than_we_know_refuses_adoption_in_words(url: str) -> None:
+def test_a_registry_that_requires_more_than_we_know_refuses_adoption_in_words(bare: str) -> None:
     async def work(ledger: Ledger) -> None:
         await ledger.database.execute(STRICT_REGISTRY.replace("plan text", "plan text NOT NULL, region text NOT NULL"))
-        await Registry(ledger.database, "tenant_registry").adopt(ACME, "provisioning")
+        await adopt(Registry(ledger.database, "tenant_registry"), ACME, "provisioning")
 
     with pytest.raises(Fault, match="requires plan, region") as caught:
-        run(url, work)
+        run(bare, work)
     assert caught.value.reason is Reason.ADOPTION_REFUSED
 
 
-def test_a_table_that_is_no_registry_is_named(url: str) -> None:
+def test_a_table_that_is_no_registry_is_named(bare: str) -> None:
     async def work(ledger: Ledger) -> None:
         await ledger.database.execute("CREATE TABLE public.tenant_registry (id int)")
         await Registry(ledger.database, "tenant_registry").rows()
 
     with pytest.raises(Fault, match="lacks database_name, slug"):
-        run(url, work)
+        run(bare, work)
 
 
-def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> None:
+def test_the_registrys_admin_is_the_one_it_names_else_its_owner(bare: str) -> None:
     async def work(ledger: Ledger) -> list[Any]:
         registry = Registry(ledger.database, "tenant_registry")
         await registry.ensure_table()
@@ -333,8 +318,8 @@ def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> Non
             "CREATE TABLE public.global_users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text UNIQUE, "
             "clerk_user_id text, tenant_id uuid, role text, is_active boolean)"
         )
-        await registry.adopt(ACME, "active")
-        await registry.adopt(BETA, "active")
+        await adopt(registry, ACME, "active")
+        await adopt(registry, BETA, "active")
         await ledger.database.execute(
             "INSERT INTO public.global_users (email, tenant_id, role, is_active) "
             "SELECT e, t.id, r, a FROM public.tenant_registry t, "
@@ -353,18 +338,18 @@ def test_the_registrys_admin_is_the_one_it_names_else_its_owner(url: str) -> Non
         rows = await registry.rows()
         return sorted(rows["admin_email"])
 
-    assert run(url, work) == ["named@beta.test", "owner@acme.test"]
+    assert run(bare, work) == ["named@beta.test", "owner@acme.test"]
 
 
-def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: str) -> None:
+def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(bare: str) -> None:
     from provisioning_pipeline.clients.postgres import with_database
 
     role = f"reader_{uuid.uuid4().hex[:8]}"
-    reader = url.replace("postgresql://postgres:", f"postgresql://{role}:")
+    reader = bare.replace("postgresql://postgres:", f"postgresql://{role}:")
 
     async def prepare(ledger: Ledger) -> None:
         await Registry(ledger.database, "tenant_registry").ensure_table()
-        await Registry(ledger.database, "tenant_registry").adopt(ACME, "active")
+        await adopt(Registry(ledger.database, "tenant_registry"), ACME, "active")
         await ledger.database.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(role)))
         await ledger.database.execute(SQL("GRANT SELECT ON public.tenant_registry TO {}").format(Identifier(role)))
 
@@ -376,6 +361,6 @@ def test_a_registry_that_we_may_only_read_is_left_alone_and_costs_no_work(url: s
         )
         return stored, registry.stores_workspaces(await registry.columns())
 
-    run(url, prepare)
-    assert run(with_database(reader, url.rsplit("/", 1)[1]), work) == (False, False)
-    run(url, lambda ledger: ledger.database.execute(SQL("DROP OWNED BY {}").format(Identifier(role))))
+    run(bare, prepare)
+    assert run(with_database(reader, bare.rsplit("/", 1)[1]), work) == (False, False)
+    run(bare, lambda ledger: ledger.database.execute(SQL("DROP OWNED BY {}").format(Identifier(role))))

@@ -20,6 +20,7 @@ from provisioning_pipeline.ledger.locks import certification_lock, request_lock,
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import opened
 from provisioning_pipeline_tests.pooler import pooled
 
 pytestmark = pytest.mark.anyio
@@ -36,10 +37,6 @@ def url(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
     sandbox_postgres.execute(NAME, "CREATE TABLE public.log (hold int)")
     yield found
     sandbox_postgres.drop_database(NAME)
-
-
-def opened(url: str) -> Database:
-    return Database(url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False)
 
 
 def holders(postgres: SandboxPostgres) -> list[int]:

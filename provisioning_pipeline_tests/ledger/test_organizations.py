@@ -6,15 +6,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.organizations import claims, store_organizations
 from provisioning_pipeline.ledger.registration import register
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.services import Tenants, tenants_in
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger, opened
 
 T = TypeVar("T")
 ASIDE = frozenset({"suspended", "deleted"})
@@ -35,13 +34,7 @@ def tenants(shared: Tenants) -> Tenants:
 
 
 def asked(tenants: Tenants, work: Callable[[Registry], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with Database(
-            tenants.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
-            return await work(Registry(database, "tenant_registry"))
-
-    return asyncio.run(run())
+    return ask_ledger(tenants.url, lambda database: work(Registry(database, "tenant_registry")))
 
 
 def stands(claim: Claim) -> bool:
@@ -170,13 +163,7 @@ def test_keys_and_runs_that_race_for_one_organization_give_it_to_one(tenants: Te
         tenants.add(f"run{number}")
 
     async def race() -> list[Any]:
-        async with Database(
-            tenants.url,
-            system="The registry",
-            unreachable=Reason.REGISTRY_UNREACHABLE,
-            read_only=False,
-            most_connections=10,
-        ) as database:
+        async with opened(tenants.url, most_connections=10) as database:
             keys = [
                 register(
                     Registry(database, "tenant_registry"),

@@ -1,19 +1,15 @@
 """What of the ledger is pruned, and what stays, on a real PostgreSQL."""
 
-import asyncio
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pruning import prune_ledger
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
-MIGRATED = "pruning_migrated"
 STATEMENTS = {
     "run": "INSERT INTO provisioning.run (run_id, trigger, begun_at, finished_at) VALUES ({name}, 't', {at}, {at})",
     "unfinished": "INSERT INTO provisioning.run (run_id, trigger, begun_at) VALUES ({name}, 't', {at})",
@@ -53,7 +49,6 @@ class Kept:
 
     def __init__(self, postgres: SandboxPostgres, name: str) -> None:
         self.postgres, self.name = postgres, name
-        self.sql("INSERT INTO provisioning.tenant_link (database_name, slug) VALUES ('d', 'd')")
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         return self.postgres.execute(self.name, statement)
@@ -66,33 +61,28 @@ class Kept:
         return [row[0] for row in self.sql(f"SELECT {column} FROM provisioning.{table} ORDER BY 1")]
 
     def prune(self, *, dry_run: bool = False, batch: int = 100, days: tuple[int, int, int] = (90, 365, 90)) -> Any:
-        async def go() -> dict[str, int]:
-            async with Database(
-                self.postgres.url(self.name),
-                system="The tenant registry",
-                unreachable=Reason.REGISTRY_UNREACHABLE,
-                read_only=dry_run,
-            ) as database:
-                return await prune_ledger(
-                    database,
-                    outcomes_days=days[0],
-                    timelines_days=days[1],
-                    removed_rows_days=days[2],
-                    reports_days=30,
-                    dry_run=dry_run,
-                    batch=batch,
-                )
-
-        return asyncio.run(go())
+        return ask_ledger(
+            self.postgres.url(self.name),
+            lambda database: prune_ledger(
+                database,
+                outcomes_days=days[0],
+                timelines_days=days[1],
+                removed_rows_days=days[2],
+                reports_days=30,
+                dry_run=dry_run,
+                batch=batch,
+            ),
+            read_only=dry_run,
+        )
 
 
 @pytest.fixture
-def kept(sandbox_postgres: SandboxPostgres) -> Iterator[Kept]:
-    if MIGRATED not in sandbox_postgres.databases():
-        schema.migrate(sandbox_postgres.create_database(MIGRATED))
+def kept(sandbox_postgres: SandboxPostgres, migrated: str) -> Iterator[Kept]:
     name = f"pruning_{uuid.uuid4().hex[:8]}"
-    sandbox_postgres.create_database(name, template=MIGRATED)
-    yield Kept(sandbox_postgres, name)
+    sandbox_postgres.create_database(name, template=migrated)
+    made = Kept(sandbox_postgres, name)
+    made.sql("INSERT INTO provisioning.tenant_link (database_name, slug) VALUES ('d', 'd')")
+    yield made
     sandbox_postgres.drop_database(name)
 
 
@@ -204,13 +194,5 @@ def test_where_there_is_no_ledger_nothing_is_pruned(sandbox_postgres: SandboxPos
     name = f"pruning_none_{uuid.uuid4().hex[:8]}"
     sandbox_postgres.create_database(name)
 
-    async def go() -> dict[str, int]:
-        async with Database(
-            sandbox_postgres.url(name), system="It", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
-            return await prune_ledger(
-                database, outcomes_days=1, timelines_days=1, removed_rows_days=1, reports_days=1, dry_run=False
-            )
-
-    assert asyncio.run(go()) == {}
+    assert Kept(sandbox_postgres, name).prune() == {}
     sandbox_postgres.drop_database(name)

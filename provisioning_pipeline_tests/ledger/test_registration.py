@@ -3,22 +3,20 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registration import Databases, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.api_key import Reach
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.registry import TABLES
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 CALLER = Caller("0123456789ab", None, "")
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
@@ -36,24 +34,33 @@ class Table:
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.postgres.execute(self.name, statement, values or None)
 
-    def register(
+    def register(self, asked: Registration, **given: Any) -> bool:
+        """Whether anything was changed."""
+        return self.registered(asked, **given)[0]
+
+    def registered(
         self,
         asked: Registration,
         *,
-        status: str = "provisioning",
         url: str | None = None,
         table: str = "tenant_registry",
-    ) -> bool:
-        async def work() -> bool:
-            async with Database(
-                url or self.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-            ) as database:
-                changed, _ = await register(
-                    Registry(database, table), asked, CALLER, status=status, aside={"suspended", "deleted"}
-                )
-                return changed
+        caller: Caller = CALLER,
+        **given: Any,
+    ) -> tuple[bool, bool]:
+        given = {"status": "provisioning", "aside": {"suspended", "deleted"}, **given}
+        return ask_ledger(url or self.url, lambda database: register(Registry(database, table), asked, caller, **given))
 
-        return asyncio.run(work())
+    @contextmanager
+    def reader(self, rights: str) -> Iterator[str]:
+        """The URL of a role that has these rights to the registry and all to the ledger."""
+        role = f"reader_{uuid.uuid4().hex[:8]}"
+        self.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'; GRANT {rights} ON tenant_registry TO {role}")
+        self.sql(KEEPS_LEDGER.format(role))
+        try:
+            yield make_conninfo(self.url, user=role, password="reader")
+        finally:
+            self.sql(f"DROP OWNED BY {role}")
+            self.postgres.execute("postgres", f"DROP ROLE {role}")
 
     def link(self, database_name: str, organization: str | None, *, slug: str = "acme") -> None:
         """As runs leave it in the ledger."""
@@ -76,15 +83,6 @@ class Table:
     def row(self) -> dict[str, Any]:
         (found,) = self.rows()
         return found
-
-
-@pytest.fixture(scope="module")
-def migrated(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
-    """A database with a ledger and nothing else, to be copied."""
-    name = f"registration_{uuid.uuid4().hex[:8]}"
-    schema.migrate(sandbox_postgres.create_database(name))
-    yield name
-    sandbox_postgres.drop_database(name)
 
 
 @pytest.fixture
@@ -254,41 +252,23 @@ def test_a_view_that_takes_rows(usual: Table) -> None:
     ("rights", "known"), [("SELECT", False), ("SELECT", True), ("SELECT, UPDATE", False), ("SELECT, INSERT", True)]
 )
 def test_no_right_to_write(usual: Table, rights: str, known: bool) -> None:
-    role = f"reader_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(usual.postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'reader'").format(sql.Identifier(role)))
-    try:
-        if known:
-            usual.register(NAMELESS)
-        usual.sql(f"GRANT {rights} ON tenant_registry TO {role}; {KEEPS_LEDGER.format(role)}")
-        url = make_conninfo(usual.url, user=role, password="reader")
-
+    if known:
+        usual.register(NAMELESS)
+    with usual.reader(rights) as url:
         told = usual.refused(ACME, url=url)
 
         assert "permission denied" in told
         assert "Register it there yourself" in told
         if known:
             assert usual.register(NAMELESS, url=url) is False
-    finally:
-        usual.sql(f"DROP OWNED BY {role}")
-        usual.postgres.execute("postgres", f"DROP ROLE {role}")
 
 
 def test_rows_that_are_hidden_from_us(usual: Table) -> None:
     """Row-level security: what we may not see still cannot be registered twice."""
-    role = f"reader_{uuid.uuid4().hex[:8]}"
     usual.register(NAMELESS)
-    usual.sql(
-        f"CREATE ROLE {role} LOGIN PASSWORD 'reader'; GRANT ALL ON tenant_registry TO {role};"
-        f"{KEEPS_LEDGER.format(role)};"
-        "ALTER TABLE tenant_registry ENABLE ROW LEVEL SECURITY"
-    )
-    try:
-        told = usual.refused(ACME, url=make_conninfo(usual.url, user=role, password="reader"))
-        assert "does not take tenant acme" in told
-    finally:
-        usual.sql(f"DROP OWNED BY {role}")
-        usual.postgres.execute("postgres", f"DROP ROLE {role}")
+    usual.sql("ALTER TABLE tenant_registry ENABLE ROW LEVEL SECURITY")
+    with usual.reader("ALL") as url:
+        assert "does not take tenant acme" in usual.refused(ACME, url=url)
 
 
 def test_a_status_that_stands_stays(usual: Table) -> None:
@@ -306,14 +286,7 @@ def test_whether_the_tenant_is_set_aside_is_told(usual: Table, status: str, is_a
     usual.register(ACME)
     usual.sql("UPDATE tenant_registry SET status = %s", status)
 
-    async def work() -> tuple[bool, bool]:
-        async with Database(
-            usual.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
-            registry = Registry(database, "tenant_registry")
-            return await register(registry, ACME, CALLER, status="provisioning", aside={"suspended", "deleted"})
-
-    assert asyncio.run(work()) == (False, is_aside)
+    assert usual.registered(ACME) == (False, is_aside)
 
 
 def test_an_organization_is_given_once(usual: Table) -> None:
@@ -388,21 +361,16 @@ class TestConflicts:
 
 
 def test_two_at_the_same_time_are_registered_once(usual: Table) -> None:
-    async def both() -> list[tuple[bool, bool] | BaseException]:
-        async with Database(
-            usual.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
-            one, other = (Registration(slug, None, f"twenty_tenant_{slug}", "org_1", None) for slug in ("one", "other"))
-            asked = [one, one, other, other, one]
-            return await asyncio.gather(
-                *(
-                    register(Registry(database, "tenant_registry"), each, CALLER, status="provisioning", aside=set())
-                    for each in asked
-                ),
-                return_exceptions=True,
-            )
+    one, other = (Registration(slug, None, f"twenty_tenant_{slug}", "org_1", None) for slug in ("one", "other"))
 
-    found = asyncio.run(both())
+    async def all_of_them(database: Database) -> list[tuple[bool, bool] | BaseException]:
+        again = [
+            register(Registry(database, "tenant_registry"), each, CALLER, status="provisioning", aside=set())
+            for each in (one, one, other, other, one)
+        ]
+        return await asyncio.gather(*again, return_exceptions=True)
+
+    found = ask_ledger(usual.url, all_of_them)
 
     assert found.count((True, False)) == 1
     assert len(usual.rows()) == 1
@@ -460,21 +428,8 @@ class TestWithoutDatabase:
 
     @staticmethod
     def register(table: Table, slug: str, *, present: tuple[str, ...] = (), key_id: str = "0123456789ab") -> bool:
-        async def work() -> bool:
-            async with Database(
-                table.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-            ) as database:
-                changed, _ = await register(
-                    Registry(database, "tenant_registry"),
-                    Registration(slug, None, f"twenty_tenant_{slug}", None, None),
-                    Caller(key_id, None, ""),
-                    status="provisioning",
-                    aside=set(),
-                    databases=Databases(2, present),
-                )
-                return changed
-
-        return asyncio.run(work())
+        asked = Registration(slug, None, f"twenty_tenant_{slug}", None, None)
+        return table.register(asked, caller=Caller(key_id, None, ""), databases=Databases(2, present))
 
     def test_one_more_is_refused_until_a_database_is_there_or_a_row_is_gone(self, usual: Table) -> None:
         assert [self.register(usual, slug) for slug in ("a", "b")] == [True, True]
@@ -508,16 +463,7 @@ class TestReach:
 
     @staticmethod
     def refused(table: Table, asked: Registration) -> str:
-        async def work() -> None:
-            async with Database(
-                table.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-            ) as database:
-                caller = Caller("0123456789ab", None, "", Reach(tenant_prefix="eu-"))
-                await register(Registry(database, "tenant_registry"), asked, caller, status="active", aside=set())
-
-        with pytest.raises(Conflict) as caught:
-            asyncio.run(work())
-        return str(caught.value)
+        return table.refused(asked, caller=Caller("0123456789ab", None, "", Reach(tenant_prefix="eu-")))
 
     @pytest.mark.parametrize(
         "asked",

@@ -1,6 +1,5 @@
 """What others plant in the registry's database never runs for us, and what its owner has there goes on running."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -10,17 +9,17 @@ from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.organizations import claims, store_organizations
+from provisioning_pipeline.ledger.organizations import claims, known_rows, store_organizations
 from provisioning_pipeline.ledger.pending import Turns
-from provisioning_pipeline.ledger.registration import Databases, known_rows, register
+from provisioning_pipeline.ledger.registration import Databases, adopt, register
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import open_schemas
 from provisioning_pipeline.ledger.runs import tenants_at_work
-from provisioning_pipeline.ledger.serving import registered_for, tenant_of
-from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.ledger.serving import tenant_of
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 from provisioning_pipeline_tests.planting import planted
 
 ACME = Registration("acme", "Acme & Sons", "twenty_tenant_acme", "org_1", "ada@acme.test")
@@ -63,13 +62,7 @@ class Place:
             return cursor.fetchall() if cursor.description else []
 
     def ask(self, work: Callable[[Database], Awaitable[Any]]) -> Any:
-        async def asked() -> Any:
-            async with Database(
-                self.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-            ) as database:
-                return await work(database)
-
-        return asyncio.run(asked())
+        return ask_ledger(self.url, work)
 
     def ran(self, where: str = "public") -> list[str]:
         return [row[0] for row in self.sql(f"SELECT DISTINCT what || ' as ' || who FROM {where}.ran ORDER BY 1")]
@@ -115,7 +108,7 @@ async def everything(database: Database, table: str = "tenant_registry") -> list
     for _ in range(2):
         assert await store_organizations(registry, {ACME.database_name: "org_1"}, stands=bool) == frozenset()
     assert [(claim.linked, claim.named) for claim in await claims(registry)] == [(True, "org_1")]
-    await registry.adopt(BETA, "provisioning")
+    await adopt(registry, BETA, "provisioning")
     workspace = str(uuid.uuid4())
     assert await registry.store(
         BETA.database_name, workspace, workspace, ready_status="active", pending_statuses=["provisioning"]
@@ -127,7 +120,7 @@ async def everything(database: Database, table: str = "tenant_registry") -> list
     await tenants_at_work(database, ["b"])
     async with Turns(database).open() as turns:
         await turns.of(["b"])
-    assert [row.status for row in await registered_for(registry, "org_1", "b")] == ["provisioning"]
+    assert [row.status for row in await registry.standing("org_1", "b")] == ["provisioning"]
     assert list((await registry.rows(["acme"]))["admin_email"]) == [None]
     rows = (await registry.rows()).set_index("slug")
     assert rows.loc["beta", "workspace_id"] == workspace
@@ -173,7 +166,7 @@ def test_a_search_path_that_puts_others_before_postgresql_is_not_ours(place: Pla
         assert len(await registry.named("acme")) == 1
         await known_rows(registry)
         await tenant_of(database, "org_1", "user_1")
-        assert await schema.exists(database)
+        assert await schema.revision(database)
         async with Turns(database).open() as turns:
             await turns.see(["b"])
 

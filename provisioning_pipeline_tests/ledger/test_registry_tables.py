@@ -1,6 +1,5 @@
 """Registries that hide something or spell something their own way: found out, or written to in their own words."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -8,14 +7,15 @@ from typing import Any
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import spelled
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 ACME = Tenant("twenty_tenant_acme", "acme", "Acme")
 PENDING = ("pending", "creating", "provisioning")
@@ -36,16 +36,8 @@ class Place:
         return self.postgres.execute(self.name, statement.replace("READER", self.role))
 
     def ask(self, work: Callable[[Registry], Awaitable[Any]], *, as_owner: bool = False) -> Any:
-        async def asked() -> Any:
-            async with Database(
-                self.url if as_owner else self.reader,
-                system="The registry",
-                unreachable=Reason.REGISTRY_UNREACHABLE,
-                read_only=False,
-            ) as database:
-                return await work(Registry(database, "tenant_registry"))
-
-        return asyncio.run(asked())
+        url = self.url if as_owner else self.reader
+        return ask_ledger(url, lambda database: work(Registry(database, "tenant_registry")))
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +178,7 @@ def test_statuses_are_written_as_the_table_spells_them(place: Place, how: str) -
 
     async def work(registry: Registry) -> list[bool]:
         # it knows no `provisioning`
-        assert await registry.adopt(ACME, "provisioning", PENDING[1::-1])
+        assert await adopt(registry, ACME, "provisioning", PENDING[1::-1])
         return [
             await registry.store(ACME.database_name, WORKSPACE, None, ready_status="active", pending_statuses=PENDING)
             for _ in range(2)
@@ -232,7 +224,7 @@ DROPS = """
 def test_a_row_that_a_trigger_drops_or_changes_is_no_adoption(place: Place, body: str) -> None:
     place.sql(USUAL + DROPS.format(body=body, when="INSERT"))
     with pytest.raises(Fault, match="took no such row") as caught:
-        place.ask(lambda registry: registry.adopt(ACME, "provisioning"), as_owner=True)
+        place.ask(lambda registry: adopt(registry, ACME, "provisioning"), as_owner=True)
     assert caught.value.reason is Reason.ADOPTION_REFUSED
     assert place.sql("SELECT * FROM tenant_registry") == []
 
@@ -253,9 +245,9 @@ def test_a_row_that_was_taken_away_meanwhile_is_told(place: Place) -> None:
 
 def test_a_row_that_somebody_else_adds_at_the_same_moment_stands(place: Place) -> None:
     place.sql(USUAL + SEEN + "'suspended')")
-    assert place.ask(lambda registry: registry.adopt(ACME, "provisioning"), as_owner=True) is False
+    assert place.ask(lambda registry: adopt(registry, ACME, "provisioning"), as_owner=True) is False
     with pytest.raises(Fault, match="another tenant's"):
-        place.ask(lambda registry: registry.adopt(Tenant("elsewhere", "acme", "Acme"), "provisioning"), as_owner=True)
+        place.ask(lambda registry: adopt(registry, Tenant("elsewhere", "acme", "Acme"), "provisioning"), as_owner=True)
     assert place.sql("SELECT database_name, status FROM tenant_registry") == [("twenty_tenant_acme", "suspended")]
 
 

@@ -1,40 +1,21 @@
 """The ledger's rows about what was removed by SQL, in a real database."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import pytest
-
-from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, Removals, RemovedRows
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
-MIGRATED = "removed_rows_migrated"
 TENANT = "twenty_tenant_one"
 
 
-@pytest.fixture
-def url(sandbox_postgres: SandboxPostgres) -> str:
-    if MIGRATED not in sandbox_postgres.databases():
-        schema.migrate(sandbox_postgres.create_database(MIGRATED))
-    return sandbox_postgres.create_database(f"removed_{uuid.uuid4().hex[:8]}", template=MIGRATED)
-
-
 def run(url: str, work: Callable[[RemovedRows], Awaitable[T]]) -> T:
-    async def go() -> T:
-        async with Database(
-            url, system="The tenant registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
-            return await work(RemovedRows(database))
-
-    return asyncio.run(go())
+    return ask_ledger(url, lambda database: work(RemovedRows(database)))
 
 
 def row(number: int, **more: Any) -> dict[str, Any]:
@@ -42,14 +23,14 @@ def row(number: int, **more: Any) -> dict[str, Any]:
 
 
 async def keep(removed: RemovedRows, run_id: str, *numbers: int) -> list[int]:
-    return await removed.keep(run_id, TENANT, None, ONBOARDING_TABLE, [row(number) for number in numbers])
+    return await removed.store(run_id, TENANT, None, ONBOARDING_TABLE, [row(number) for number in numbers])
 
 
 def test_a_whole_row_is_kept_as_it_was(url: str) -> None:
     odd = row(1, userId=None, value={"a": [1, "ü", None]}, text='it\'s \\ "quoted"')
 
     async def work(removed: RemovedRows) -> Any:
-        await removed.settle(await removed.keep("r1", TENANT, "eu", ONBOARDING_TABLE, [odd]))
+        await removed.settle(await removed.store("r1", TENANT, "eu", ONBOARDING_TABLE, [odd]))
         return await removed.of_run("r1")
 
     (kept,) = run(url, work)
@@ -61,7 +42,7 @@ def test_times_are_kept_in_a_form_that_postgres_reads(url: str) -> None:
     made = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     async def work(removed: RemovedRows) -> Any:
-        await removed.keep("r1", TENANT, None, ONBOARDING_TABLE, [row(1, createdAt=made)])
+        await removed.store("r1", TENANT, None, ONBOARDING_TABLE, [row(1, createdAt=made)])
         return await removed.database.fetch(
             "SELECT (row->>'createdAt')::timestamptz AS made FROM provisioning.removed_row"
         )
@@ -127,7 +108,7 @@ def test_runs_come_newest_first_with_their_counts(url: str) -> None:
 
 def test_nothing_kept_writes_nothing(url: str) -> None:
     async def work(removed: RemovedRows) -> Any:
-        return await removed.keep("r1", TENANT, None, ONBOARDING_TABLE, []), await removed.runs()
+        return await removed.store("r1", TENANT, None, ONBOARDING_TABLE, []), await removed.runs()
 
     assert run(url, work) == ([], [])
 

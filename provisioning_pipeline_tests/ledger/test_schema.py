@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.api_keys import ApiKeys
+from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.schema import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.api_key import EVERY_SCOPE, EVERY_TENANT
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import PREFIX, Settings
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 from provisioning_pipeline_tests.settings.complete import COMPLETE
 
 LATER = "0999"
@@ -30,13 +30,6 @@ SPOILED = {
 }
 """What happened to a ledger → how, and the words for it."""
 NUMBERS = count(1)
-
-
-@pytest.fixture(scope="module")
-def migrated(sandbox_postgres: SandboxPostgres) -> str:
-    name = "schema_migrated"
-    schema.migrate(sandbox_postgres.create_database(name))
-    return name
 
 
 @pytest.fixture
@@ -64,12 +57,7 @@ def later(sandbox_postgres: SandboxPostgres, migrated: str) -> str:
 
 
 def read(url: str, work: Callable[[Ledger], Any]) -> Any:
-    async def go() -> Any:
-        database = Database(url, system="registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=True)
-        async with database:
-            return await work(Ledger(database))
-
-    return asyncio.run(go())
+    return ask_ledger(url, lambda database: work(Ledger(database)), read_only=True)
 
 
 @pytest.mark.parametrize("what", SPOILED)
@@ -79,7 +67,7 @@ def test_every_way_into_the_ledger_refuses_it_and_changes_nothing(
     url, words = url_of(what), SPOILED[what][1]
     ways: list[Callable[[], Any]] = [
         lambda: read(url, lambda ledger: ledger.links()),
-        lambda: read(url, lambda ledger: ledger.known_and_due()),
+        lambda: read(url, lambda ledger: known_and_due(ledger.database)),
         lambda: read(url, lambda ledger: schema.revision(ledger.database)),
         lambda: schema.migrate(url),
     ]

@@ -1,17 +1,16 @@
 """What the ledger gives of one tenant over time, on a real PostgreSQL."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
 
-from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.ledger.timeline import Timelines
-from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 NOON = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -28,12 +27,7 @@ def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
 
 
 def ask(fleet: Fleet, work: Callable[[Timelines], Coroutine[Any, Any, T]]) -> T:
-    async def go() -> T:
-        registry = Database(fleet.url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=True)
-        async with registry as database:
-            return await work(Timelines(database))
-
-    return asyncio.run(go())
+    return ask_ledger(fleet.url, lambda database: work(Timelines(database)), read_only=True)
 
 
 def rows(fleet: Fleet, table: str, *, until: datetime | None = None, most: int = 100, name: str = "acme") -> list[Row]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.tenant_catalogue import MEMBERS, READ
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.inspections import HandMadeWorkspaces
+from provisioning_pipeline.ledger.inspections import InsertedWorkspaces
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Look
 from provisioning_pipeline.observe.tenant_databases import look_at
@@ -142,8 +142,8 @@ def observed(postgres: SandboxPostgres, honest: list[Look], written: Sequence[st
             postgres.url(LEDGER), system="The ledger", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
         ) as ledger:
             assert planned.database is not None
-            await HandMadeWorkspaces(ledger).store({database: planned.database.hand_made})
-            await HandMadeWorkspaces(ledger).store_known_at_clerk(
+            await InsertedWorkspaces(ledger).store({database: planned.database.hand_made})
+            await InsertedWorkspaces(ledger).store_known_at_clerk(
                 [(database, member.email) for place in third.workspaces for member in place.members]
             )
 

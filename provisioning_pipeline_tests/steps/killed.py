@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Transport
+from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Members
 from provisioning_pipeline.run import record
@@ -23,7 +24,8 @@ from provisioning_pipeline_tests.world import settings_of
 When = Literal["before", "after"]
 
 _TRANSACTIONS: dict[Any, tuple[str, ...]] = {
-    Ledger: ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent", "store_outcomes"),
+    Ledger: ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"),
+    History: ("store_outcomes",),
     Members: ("store",),
     record: ("store_organizations",),
 }

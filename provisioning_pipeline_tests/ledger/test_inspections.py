@@ -1,47 +1,24 @@
 """The last looks into tenant databases: kept as they are, the younger one, and forgotten."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-import pytest
-
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.inspections import Looks
-from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections
+from provisioning_pipeline.model.tenant import HandMade
 from provisioning_pipeline.model.tenant_database import LastLook
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 
 T = TypeVar("T")
 AT = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+ID = "11111111-1111-4111-8111-11111111111a"
 FIRST, SECOND = LastLook("1 2 3 repair", AT, settled=True), LastLook("4 5 6 repair", AT, settled=False)
 
 
-@pytest.fixture(scope="module")
-def migrated(sandbox_postgres: SandboxPostgres) -> Iterator[str]:
-    name = "looks_migrated"
-    schema.migrate(sandbox_postgres.create_database(name))
-    yield name
-    sandbox_postgres.drop_database(name)
-
-
-@pytest.fixture
-def url(sandbox_postgres: SandboxPostgres, migrated: str) -> Iterator[str]:
-    name = "looks_ledger"
-    yield sandbox_postgres.create_database(name, template=migrated)
-    sandbox_postgres.drop_database(name)
-
-
-def ask(url: str, work: Callable[[Looks], Coroutine[Any, Any, T]]) -> T:
-    async def go() -> T:
-        async with Database(
-            url, system="The registry", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
-        ) as database:
-            return await work(Looks(database))
-
-    return asyncio.run(go())
+def ask(url: str, work: Callable[[Inspections], Coroutine[Any, Any, T]]) -> T:
+    return ask_ledger(url, lambda database: work(Inspections(database)))
 
 
 def last(url: str) -> dict[str, LastLook]:
@@ -89,3 +66,17 @@ def test_without_a_ledger_nothing_was_looked_into(sandbox_postgres: SandboxPostg
         assert last(url) == {}
     finally:
         sandbox_postgres.drop_database("looks_no_ledger")
+
+
+def test_ids_that_are_none_and_one_id_twice_stop_nobody(url: str) -> None:
+    odd = [HandMade(name, "Acme", ("no metadata",)) for name in ("1", "x' --", ID, ID.upper(), "{" + ID + "}")]
+
+    async def work(database: Database) -> list[tuple[Any, ...]]:
+        known = InsertedWorkspaces(database)
+        await known.store({"hostile": odd, "honest": [HandMade(ID, "Honest", ())]})
+        await known.store({"hostile": odd})
+        return await database.fetch_tuples(
+            "SELECT database_name, workspace_id::text FROM provisioning.hand_made_workspace ORDER BY 1"
+        )
+
+    assert ask_ledger(url, work) == [("honest", ID), ("hostile", ID)]

@@ -253,14 +253,14 @@ def _known_slug(row: dict[str, Any]) -> str | None:
 
 
 def _withdrawn(rows: Iterable[dict[str, Any]], policy: DetectionPolicy) -> dict[str, str]:
-    return {
-        slug: str(row["database_name"])
+    gone = (
+        row
         for row in rows
-        for slug in (slug_of(row["slug_link"] or ""), row["slug_link"])
         if row["registered"]
         and row["slug_link"]
         and (not row["in_registry"] or registry_status(row["status"]) in policy.excluded_statuses)
-    }
+    )
+    return {slug: str(row["database_name"]) for row in gone for slug in (slug_of(row["slug_link"]), row["slug_link"])}
 
 
 def _detected(row: dict[str, Any], fleet: _Fleet) -> Detected:

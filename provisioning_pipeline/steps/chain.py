@@ -28,7 +28,7 @@ def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
         if step.where is Where.SERVER and plan.server is None:
             continue
         if (
-            not set(step.changes).isdisjoint(plan.changes)
+            any(change in step.changes for change in plan.changes)
             or step.also_wanted(plan)
             or (step.follows and any(before.where is Where.SERVER for before in wanted))
         ):

@@ -120,7 +120,10 @@ SCENES = {
 def made_ready(world: World, slugs: list[str]) -> None:
     for slug in slugs:
         world.sandbox.add_tenant(slug, members=2)
-    assert world.apply(*slugs).summary.unwell == []
+    applied = world.apply(*slugs)
+    assert {slug: world.conditions(slug)["Ready"] for slug in slugs} == dict.fromkeys(slugs, ("True", "AllTrue")), (
+        applied
+    )
 
 
 def killed_in(world: World, scene: Scene, slug: str, boundary: int | str, when: When) -> tuple[bool, str]:

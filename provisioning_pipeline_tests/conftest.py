@@ -19,7 +19,7 @@ gc.disable()
 
 # neither the machine's load nor chance decides about a verdict; `--hypothesis-profile wide` looks further
 settings.register_profile(
-    "suite", deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "suite", deadline=None, max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("wide", deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")

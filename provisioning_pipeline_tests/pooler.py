@@ -61,10 +61,13 @@ class Pooler:
                 if self.statement_mode and b"BEGIN" in asked:
                     client.sendall(_refusal("transaction blocks not allowed in statement pooling mode"))
                     return
-                held = held or self._sessions.get(timeout=20)
-                if _answer(held, asked, client) == b"I":
-                    self._sessions.put(held)
-                    held = None
+                session = held = held or self._sessions.get(timeout=20)
+                for message, ended in _answer(session, asked):
+                    if ended:
+                        # before the client hears of it: it may ask at once over another connection
+                        held = None
+                        self._sessions.put(session)
+                    client.sendall(message)
         except (OSError, EOFError, queue.Empty):
             pass
         finally:
@@ -112,8 +115,8 @@ def _request(client: socket.socket) -> bytes:
             return found
 
 
-def _answer(session: "psycopg.Connection[tuple[object, ...]]", asked: bytes, client: socket.socket) -> bytes:
-    """Pass a request on and its answer back; the state of the session's transaction after it."""
+def _answer(session: "psycopg.Connection[tuple[object, ...]]", asked: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Pass a request on: each message of its answer, and whether it is the last one of a transaction."""
     with socket.socket(fileno=socket.dup(session.fileno())) as server:
         server.setblocking(True)
         server.sendall(asked)
@@ -121,9 +124,10 @@ def _answer(session: "psycopg.Connection[tuple[object, ...]]", asked: bytes, cli
             select.select([server], [], [])
             head = _exactly(server, 5)
             body = _exactly(server, struct.unpack("!i", head[1:])[0] - 4)
-            client.sendall(head + body)
-            if head[:1] == b"Z":
-                return body
+            ready = head[:1] == b"Z"
+            yield head + body, ready and body == b"I"
+            if ready:
+                return
 
 
 def _exactly(source: socket.socket, count: int) -> bytes:

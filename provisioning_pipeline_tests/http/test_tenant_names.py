@@ -117,7 +117,7 @@ def test_an_odd_slug_may_be_said_together_with_its_database(service: Service) ->
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
 @given(
     st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=70),
     st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12),

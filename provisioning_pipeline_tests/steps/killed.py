@@ -35,7 +35,9 @@ _UNCOUNTED = "ledger store_outcomes"
 """Outcomes that come together are one write: how many writes there are is not the same in each run."""
 
 _FORK_SERVER = multiprocessing.get_context("forkserver")
-_FORK_SERVER.set_forkserver_preload([__name__, "provisioning_pipeline.tasks.certify.preloaded"])
+_FORK_SERVER.set_forkserver_preload(
+    [__name__, "provisioning_pipeline.tasks.certify.preloaded", f"{__package__}.frozen"]
+)
 
 
 @dataclass(frozen=True)

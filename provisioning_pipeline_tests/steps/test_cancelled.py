@@ -104,6 +104,7 @@ def assert_next_run_finishes(world: World, slugs: list[str]) -> None:
     assert world.apply().summary.actions == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_stop_records_what_it_did(world: World) -> None:
     cut = {}
     for boundary, when in MATTER_MOST:

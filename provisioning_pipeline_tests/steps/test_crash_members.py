@@ -14,6 +14,8 @@ from provisioning_pipeline_tests.world import World
 
 MOST_BOUNDARIES = 80
 AT_ONCE = 2
+TOGETHER = 12
+"""Tenants that one run makes ready: it takes little longer than for one of them."""
 NEW = "new.colleague"
 
 
@@ -115,9 +117,17 @@ SCENES = {
 }
 
 
+def made_ready(world: World, slugs: list[str]) -> None:
+    for slug in slugs:
+        world.sandbox.add_tenant(slug, members=2)
+    applied = world.apply(*slugs)
+    assert {slug: world.conditions(slug)["Ready"] for slug in slugs} == dict.fromkeys(slugs, ("True", "AllTrue")), (
+        applied
+    )
+
+
 def killed_in(world: World, scene: Scene, slug: str, boundary: int | str, when: When) -> tuple[bool, str]:
-    world.sandbox.add_tenant(slug, members=2)
-    world.apply(slug)
+    """What happens to a ready tenant, and a run that is killed while it sees to that."""
     scene.happens(world, slug)
     overrides = {f"PROVISIONING_{name.upper()}": value for name, value in scene.settings.items()}
     ended = run_killed_at(world.sandbox.environment() | overrides, slug, boundary, when)
@@ -142,6 +152,7 @@ def assert_next_run_heals(world: World, scene: Scene, killed: dict[str, str]) ->
 def test_killed_after_the_member_steps_that_matter_most_heals(world: World, name: str) -> None:
     scene = SCENES[name]
     killed = {}
+    made_ready(world, [f"{name}-{number}" for number in range(len(scene.matter_most))])
     for number, boundary in enumerate(scene.matter_most):
         died, killed[f"{name}-{number}"] = killed_in(world, scene, f"{name}-{number}", boundary, "after")
         assert died, boundary
@@ -165,6 +176,8 @@ def test_killed_at_every_boundary_of_a_member_step_heals(world: World, name: str
     number, all_reached = 0, False
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while not all_reached and number < MOST_BOUNDARIES:
+            if number % TOGETHER == 0:
+                made_ready(world, [f"{name}-{number + more}" for more in range(TOGETHER)])
             for slug, died, boundary in pool.map(kill, range(number, number + AT_ONCE)):
                 killed[slug] = boundary
                 all_reached = all_reached or not died

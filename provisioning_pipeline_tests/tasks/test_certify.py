@@ -35,17 +35,20 @@ def world() -> Iterator[World]:
 
 @pytest.mark.parametrize("version", PLAYED)
 def test_everything_holds_in_every_version_and_an_empty_server_is_as_usable_as_before(version: Version) -> None:
+    """Crash points are tried on the oldest and the newest: to them, one in between differs by an onboarding row."""
+    crash_points = version in (PLAYED[0], PLAYED[-1])
     # two places are all that a certification needs
     options = TwentyOptions(version=version, activation_seconds=0.0, workspace_limit=2)
     with world_of(options, tenants=1) as sandbox:
         world = World(sandbox)
 
-        certificate = certified(world, crash_points=True, clerk=True)
+        certificate = certified(world, crash_points=crash_points, clerk=True)
 
         assert broken(certificate) == {}
         assert [point for point in certificate.crash_points if not point.converges] == []
-        assert len(certificate.crash_points) >= 25
-        assert f"{certificate.planned} of {certificate.planned} crash points converge." in certificate.verdict
+        if crash_points:
+            assert len(certificate.crash_points) >= 25
+            assert f"{certificate.planned} of {certificate.planned} crash points converge." in certificate.verdict
         assert certificate.looked_at >= 40
         assert certificate.holds, certificate.verdict
         assert left(world) == []

@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from psycopg import Error
 
-from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token, derived_password
+from provisioning_pipeline.clients.twenty.accounts import Account, Token, WorkspaceAddress, derived_password
 from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http.own_accounts import OwnAccounts
@@ -150,24 +150,24 @@ class SignIns:
             state = await server.database.workspace_state(context.workspace_id)
             if state is None or state.deleted:
                 raise Refused(Refusal.WORKSPACE_NOT_READY, "The workspace was deleted in Twenty.")
-            door = Door(context.workspace_id, context.workspace_url)
-            if state.subdomain != (urlsplit(door.url).hostname or "").partition(".")[0]:
-                door = await server.client.door(context.workspace_id)
+            address = WorkspaceAddress(context.workspace_id, context.workspace_url)
+            if state.subdomain != (urlsplit(address.url).hostname or "").partition(".")[0]:
+                address = await server.client.address(context.workspace_id)
             await self._own_accounts.must_be_theirs(connections, server, context, account, clerk_user)
-            login = await self._token(server, door, account)
-        url = f"{door.url.rstrip('/')}/verify?{urlencode({'loginToken': login.value})}"
+            login = await self._token(server, address, account)
+        url = f"{address.url.rstrip('/')}/verify?{urlencode({'loginToken': login.value})}"
         return TwentySignIn(login.value, url, login.expires_at)
 
-    async def _token(self, server: Server, door: Door, user_id: str) -> Token:
+    async def _token(self, server: Server, address: WorkspaceAddress, user_id: str) -> Token:
         """A login of exactly this account: its e-mail may be another one by now, and its old one another person's."""
         emails = [email for user, email in await server.database.users([], [user_id]) if user == user_id]
         if not emails:
             raise Refused(Refusal.MEMBER_NOT_LINKED, "The member's account was deleted in Twenty.")
         (email,) = emails
         if (await server.database.user_ids(email))[:1] != [user_id]:
-            return await server.client.impersonation_token(user_id, door)
+            return await server.client.impersonation_token(user_id, address)
         password = derived_password(self._settings.member_password_key, email)
-        return await server.client.login_token(Account(email, password, user_id), door)
+        return await server.client.login_token(Account(email, password, user_id), address)
 
 
 async def settle_member(settings: Settings, database_name: str, clerk_user_id: str) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.concurrency import all_of, both
-from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
 from provisioning_pipeline.clients.twenty.contract import KNOWN, unsupported
 from provisioning_pipeline.decide.contract import Certified, Decision, Verdict, certified, judge
 from provisioning_pipeline.ledger.servers import Certificates, SeenContract
@@ -217,7 +217,7 @@ async def _onboarding(
     doubt = None
     if known:
         try:
-            return await server.client.onboarding(await _door(server, *known)), None
+            return await server.client.onboarding(await _address(server, *known)), None
         except Fault as fault:
             doubt = _doubt(fault)
             if fault.kind is not FaultKind.TENANT:
@@ -229,17 +229,17 @@ async def _onboarding(
     if known and known[0] == workspace_id:
         return None, doubt
     try:
-        return await server.client.onboarding(await server.client.door(workspace_id)), None
+        return await server.client.onboarding(await server.client.address(workspace_id)), None
     except Fault as fault:
         return None, _doubt(fault)
 
 
-async def _door(server: Server, workspace_id: str, url: str) -> Door:
+async def _address(server: Server, workspace_id: str, url: str) -> WorkspaceAddress:
     """The workspace's address as it is now: what the ledger knows may be another's since."""
     state = await server.database.workspace_state(workspace_id)
     if state and (urlsplit(url).hostname or "").startswith(f"{state.subdomain}."):
-        return Door(workspace_id, url)
-    return await server.client.door(workspace_id)
+        return WorkspaceAddress(workspace_id, url)
+    return await server.client.address(workspace_id)
 
 
 def _doubt(fault: Fault) -> str:

@@ -156,12 +156,12 @@ def shut_out_in_words(members: int, tenants: int, *, refused: bool) -> str:
     """How many there are, what befalls them, and what to do."""
     who = "1 member has an account" if members == 1 else f"{members} members have accounts"
     where = "1 tenant" if tenants == 1 else f"{tenants} tenants"
-    door = (
+    refusal = (
         " and are refused at POST /v1/session/twenty" if members > 1 else " and is refused at POST /v1/session/twenty"
     )
     return (
-        f"{who} at Twenty, in {where}, made elsewhere: they get no other role{door if refused else ''} until somebody "
-        "vouches for them. `provisioning vouch --tenant SLUG` lists those of a tenant; with --all it vouches for them."
+        f"{who} at Twenty, in {where}, made elsewhere: they get no other role{refusal if refused else ''} until an "
+        "operator vouches for them. `provisioning vouch --tenant SLUG` lists those of a tenant; with --all it vouches for them."
     )
 
 

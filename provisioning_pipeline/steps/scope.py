@@ -14,7 +14,7 @@ from psycopg import Error
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.transport import noting_writes
-from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
+from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase, WorkspaceState
 from provisioning_pipeline.ledger.history import Journal
@@ -199,7 +199,7 @@ class Scope:
     settings: Settings
     lock_wait_seconds: float
     at_clerk: AtClerk | None = None
-    door: Door | None = None
+    address: WorkspaceAddress | None = None
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)
 
     @property
@@ -259,22 +259,22 @@ class Scope:
         return self.record.change(change, detail)
 
 
-async def open_door(scope: Scope, link: Link) -> Door:
+async def workspace_address(scope: Scope, link: Link) -> WorkspaceAddress:
     """Where one signs in to the tenant's workspace, from the ledger, or from Twenty when that has no URL."""
-    if scope.door:
+    if scope.address:
         # opened by an earlier step under the same lock
-        return scope.door
+        return scope.address
     if link.workspace_id is None:
         raise Fault(FaultKind.TENANT, Reason.WAITING, "The workspace is not made yet; run provision_workspaces first.")
     state = await living_state(scope, link.workspace_id)
     if link.workspace_url and link.subdomain == state.subdomain:
-        return Door(link.workspace_id, link.workspace_url)
+        return WorkspaceAddress(link.workspace_id, link.workspace_url)
     # renamed in Twenty since, so that the address of old leads nowhere
-    door = await scope.client.door(link.workspace_id)
-    if await scope.ledger.follow_addresses({scope.database_name: (state.subdomain, door.url)}):
-        async with scope.change(FOLLOW_ADDRESS, f"it is reached at {door.url} now"):
+    address = await scope.client.address(link.workspace_id)
+    if await scope.ledger.follow_addresses({scope.database_name: (state.subdomain, address.url)}):
+        async with scope.change(FOLLOW_ADDRESS, f"it is reached at {address.url} now"):
             pass
-    return door
+    return address
 
 
 async def living_state(scope: Scope, workspace_id: str) -> WorkspaceState:

@@ -1,4 +1,4 @@
-"""What the tests of the client share: a door, both clients behind one face, and waits that are noted."""
+"""What the tests of the client share: an HTTP API, both clients behind one face, and waits that are noted."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from provisioning_pipeline.client import (
     blocking,
 )
 from provisioning_pipeline.sandbox.serving import LoopbackServer
-from provisioning_pipeline_tests.client.door import API_KEY, Door
+from provisioning_pipeline_tests.client.api import API_KEY, Api
 
 
 class OnALoop:
@@ -84,36 +84,36 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 
 
 @pytest.fixture(scope="module")
-def serving() -> Iterator[tuple[Door, LoopbackServer]]:
+def serving() -> Iterator[tuple[Api, LoopbackServer]]:
     """One server for all tests of a file: starting and stopping takes longer than a test."""
-    door = Door()
-    server = LoopbackServer(door)
+    api = Api()
+    server = LoopbackServer(api)
     server.start()
-    door.url = server.url
-    yield door, server
+    api.url = server.url
+    yield api, server
     server.stop()
 
 
 @pytest.fixture
-def server(serving: tuple[Door, LoopbackServer]) -> LoopbackServer:
+def server(serving: tuple[Api, LoopbackServer]) -> LoopbackServer:
     return serving[1]
 
 
 @pytest.fixture
-def door(serving: tuple[Door, LoopbackServer]) -> Door:
-    """The door, with nothing left from another test."""
+def api(serving: tuple[Api, LoopbackServer]) -> Api:
+    """The HTTP API, with nothing left from another test."""
     kept, server = serving
-    vars(kept).update(vars(Door(server.url)))
+    vars(kept).update(vars(Api(server.url)))
     return kept
 
 
 @pytest.fixture(params=[ProvisioningClient, OnALoop], ids=["blocking", "asynchronous"])
-def connect(request: pytest.FixtureRequest, door: Door) -> Iterator[Connect]:
-    """Makes clients of one kind, of the door where no other URL is given."""
+def connect(request: pytest.FixtureRequest, api: Api) -> Iterator[Connect]:
+    """Makes clients of one kind, of the HTTP API where no other URL is given."""
     made: list[Client] = []
 
     def client(base_url: str | None = None, api_key: str = API_KEY, **options: Any) -> Client:
-        made.append(request.param(door.url if base_url is None else base_url, api_key, **options))
+        made.append(request.param(api.url if base_url is None else base_url, api_key, **options))
         return made[-1]
 
     yield client

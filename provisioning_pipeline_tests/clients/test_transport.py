@@ -1,4 +1,4 @@
-"""The one door to the outside: dry runs, retries, and what is known after a failure."""
+"""The one way to the outside: dry runs, retries, and what is known after a failure."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -91,12 +91,12 @@ async def test_a_twenty_without_its_redis_is_given_up_for_all_its_tenants(
 ) -> None:
     server = special(TwentyOptions(activation_seconds=0))
     async with ready(server) as opened:
-        door = await workspace(opened)
-        await opened.current_user(opened.service_account, door)
+        address = await workspace(opened)
+        await opened.current_user(opened.service_account, address)
         monkeypatch.setattr(wire, "PATIENCE_SECONDS", 0.5)
         server.faults.hanging = True
         with pytest.raises(Fault, match="takes calls and answers none"):
-            await opened.current_user(opened.service_account, door)
+            await opened.current_user(opened.service_account, address)
         before = server.calls.total()
         with pytest.raises(Fault, match="takes calls and answers none"):
             await opened.create_workspace("Zenith", "zenith")

@@ -209,11 +209,11 @@ async def test_a_redirect_is_told_without_what_may_be_secret_in_it(waits: list[f
 
 async def test_one_odd_answer_is_healed_by_asking_again(server: StandInTwenty, waits: list[float]) -> None:
     async with ready(server) as opened:
-        door = await workspace(opened)
+        address = await workspace(opened)
         for answer in ODD_ANSWERS:
             waits.clear()
             server.faults.scripted = [ScriptedFault("currentWorkspace", "odd", answer=answer)]
-            assert (await opened.invite_links.read(door)).enabled
+            assert (await opened.invite_links.read(address)).enabled
             assert (len(waits), server.faults.scripted[0].times) == (1, 0), answer
 
 
@@ -249,28 +249,28 @@ async def test_whatever_is_answered_oddly_once_is_done_all_the_same(
         created = await opened.create_workspace("Acme", f"odd-{kind.replace(' ', '-')}")
         faults = [ScriptedFault(name, kind, answer="data null") for name in EVERYTHING]
         server.faults.scripted = faults
-        door = created.door
+        address = created.address
         await opened.enter(created)
-        assert await opened.activate_workspace(door) == "ACTIVE"
-        await opened.invite_links.turn_off(door)
-        await opened.invite_links.turn_on(door)
-        await joined(opened, ada, door)
-        await joined(opened, bob, door)
-        seen = await opened.current_user(ada, door)
+        assert await opened.activate_workspace(address) == "ACTIVE"
+        await opened.invite_links.turn_off(address)
+        await opened.invite_links.turn_on(address)
+        await joined(opened, ada, address)
+        await joined(opened, bob, address)
+        seen = await opened.current_user(ada, address)
         assert seen.workspace_member_id is not None
-        await opened.set_role(door, seen.workspace_member_id, await opened.role_id(door, "Admin"))
-        await opened.set_name(door, seen.workspace_member_id, "Ada", "L")
-        await cleared(opened, ada, door, "ONBOARDING_INSTALL_APPS_PENDING")
-        await opened.impersonation_token(seen.user_id, door)
-        await opened.invite_nobody(door)
-        await opened.invite(door, "eve@x.test", None)
-        assert await opened.withdraw_invitations(door, "eve@x.test") == 1
-        assert await opened.api_keys(door) == []
-        await opened.door(door.workspace_id)
-        leaver = await opened.current_user(bob, door)
+        await opened.set_role(address, seen.workspace_member_id, await opened.role_id(address, "Admin"))
+        await opened.set_name(address, seen.workspace_member_id, "Ada", "L")
+        await cleared(opened, ada, address, "ONBOARDING_INSTALL_APPS_PENDING")
+        await opened.impersonation_token(seen.user_id, address)
+        await opened.invite_nobody(address)
+        await opened.invite(address, "eve@x.test", None)
+        assert await opened.withdraw_invitations(address, "eve@x.test") == 1
+        assert await opened.api_keys(address) == []
+        await opened.address(address.workspace_id)
+        leaver = await opened.current_user(bob, address)
         assert leaver.workspace_member_id is not None
-        await opened.remove_member(door, leaver.workspace_member_id)
-        after = await opened.current_user(ada, door, by_new_login=True)
+        await opened.remove_member(address, leaver.workspace_member_id)
+        after = await opened.current_user(ada, address, by_new_login=True)
     assert [fault.operation for fault in faults if fault.times] == []
     assert role_of(server, ada.email) == [("Admin",)]
     assert role_of(server, bob.email) == []
@@ -287,10 +287,10 @@ async def test_an_exchange_with_an_odd_answer_is_done_with_another_login_token(
     server: StandInTwenty, waits: list[float], kind: Injected
 ) -> None:
     async with ready(server) as opened:
-        door = await workspace(opened)
+        address = await workspace(opened)
         server.faults.scripted = [ScriptedFault("getAuthTokensFromLoginToken", kind, answer="field null")]
-        seen = await opened.current_user(opened.service_account, door, by_new_login=True)
-    assert seen.workspace_id == door.workspace_id
+        seen = await opened.current_user(opened.service_account, address, by_new_login=True)
+    assert seen.workspace_id == address.workspace_id
 
 
 @pytest.mark.parametrize("kind", ["odd", "odd after"])

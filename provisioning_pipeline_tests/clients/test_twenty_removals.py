@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from provisioning_pipeline.clients.twenty.accounts import Door, Token
+from provisioning_pipeline.clients.twenty.accounts import Token, WorkspaceAddress
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.sandbox.faults import ScriptedFault
@@ -21,25 +21,25 @@ pytestmark = pytest.mark.anyio
 async def test_a_member_is_removed_and_proved_to_be_out(server: StandInTwenty) -> None:
     """Once somebody who belongs elsewhere, too, and once somebody whose account goes with the membership."""
     async with ready(server) as opened:
-        door, elsewhere = await workspace(opened), await workspace(opened)
+        address, elsewhere = await workspace(opened), await workspace(opened)
         stays, goes = person(), person()
         await joined(opened, stays, elsewhere)
         for account in (stays, goes):
-            await joined(opened, account, door)
-            token = await opened.member_token(account, door)
-            seen = await opened.current_user(account, door)
-            assert await opened.lets_in(account, door, token) == "an access token from before still lets them in"
-            assert await opened.lets_in(account, door, None) == "a new login still lets them in"
+            await joined(opened, account, address)
+            token = await opened.member_token(account, address)
+            seen = await opened.current_user(account, address)
+            assert await opened.lets_in(account, address, token) == "an access token from before still lets them in"
+            assert await opened.lets_in(account, address, None) == "a new login still lets them in"
             for _ in range(2):
-                await opened.remove_member(door, str(seen.workspace_member_id))
+                await opened.remove_member(address, str(seen.workspace_member_id))
             before = server.calls.copy()
-            assert await opened.lets_in(account, door, token) is None
+            assert await opened.lets_in(account, address, token) is None
             assert server.calls - before == {
                 "currentUser": 1,
                 "findWorkspaceInvitations": 1,
                 "getLoginTokenFromCredentials": 1,
             }
-            assert await opened.lets_in(person(account.email, user_id=seen.user_id), door, token) is None
+            assert await opened.lets_in(person(account.email, user_id=seen.user_id), address, token) is None
         assert (await opened.current_user(stays, elsewhere)).workspace_id == elsewhere.workspace_id
     living = 'SELECT email FROM core."user" WHERE email = ANY(%s) AND "deletedAt" IS NULL'
     assert sql(server, living, [stays.email, goes.email]) == [(stays.email,)]
@@ -47,53 +47,57 @@ async def test_a_member_is_removed_and_proved_to_be_out(server: StandInTwenty) -
 
 async def test_who_has_a_password_of_their_own_is_proved_out_by_impersonation(server: StandInTwenty) -> None:
     async with ready(server) as opened:
-        door, elsewhere, theirs = await workspace(opened), await workspace(opened), person(password="her own password")
-        for each in (elsewhere, door):
+        address, elsewhere, theirs = (
+            await workspace(opened),
+            await workspace(opened),
+            person(password="her own password"),
+        )
+        for each in (elsewhere, address):
             await joined(opened, theirs, each)
-        seen = await opened.current_user(theirs, door)
+        seen = await opened.current_user(theirs, address)
         ours = person(theirs.email, user_id=seen.user_id)
-        opened.forget(theirs, door)
-        token = await opened.member_token(ours, door)
+        opened.forget(theirs, address)
+        token = await opened.member_token(ours, address)
         before = server.calls["impersonate"]
-        assert await opened.lets_in(ours, door, None) == "a new login still lets them in"
+        assert await opened.lets_in(ours, address, None) == "a new login still lets them in"
         assert server.calls["impersonate"] == before + 1
-        told = await opened.lets_in(person(theirs.email), door, None)
+        told = await opened.lets_in(person(theirs.email), address, None)
         assert told == "a new login was refused for another reason, which proves nothing (Wrong password)"
-        await opened.remove_member(door, str(seen.workspace_member_id))
-        assert await opened.lets_in(ours, door, token) is None
+        await opened.remove_member(address, str(seen.workspace_member_id))
+        assert await opened.lets_in(ours, address, token) is None
 
 
 async def test_an_invitation_would_undo_a_removal_and_the_proof_does_not_set_it_off(server: StandInTwenty) -> None:
     async with ready(server) as opened:
-        door, elsewhere, ada = await workspace(opened), await workspace(opened), person()
-        for each in (elsewhere, door):
+        address, elsewhere, ada = await workspace(opened), await workspace(opened), person()
+        for each in (elsewhere, address):
             await joined(opened, ada, each)
-        token = await opened.member_token(ada, door)
-        await opened.remove_member(door, str((await opened.current_user(ada, door)).workspace_member_id))
-        admin = await opened.role_id(door, "Admin")
-        await opened.invite(door, ada.email, admin)
-        told = await opened.lets_in(ada, door, token)
+        token = await opened.member_token(ada, address)
+        await opened.remove_member(address, str((await opened.current_user(ada, address)).workspace_member_id))
+        admin = await opened.role_id(address, "Admin")
+        await opened.invite(address, ada.email, admin)
+        told = await opened.lets_in(ada, address, token)
         assert told == (f"a personal invitation lets {ada.email} join again by signing in (Twenty, Settings > Members)")
         assert len(role_of(server, ada.email)) == 1
-        assert await opened.withdraw_invitations(door, ada.email.upper()) == 1
-        assert await opened.withdraw_invitations(door, ada.email) == 0
-        assert await opened.lets_in(ada, door, token) is None
+        assert await opened.withdraw_invitations(address, ada.email.upper()) == 1
+        assert await opened.withdraw_invitations(address, ada.email) == 0
+        assert await opened.lets_in(ada, address, token) is None
         # a login that does not look first: any password makes her what she was invited as
-        await opened.invite(door, ada.email, admin)
+        await opened.invite(address, ada.email, admin)
         with pytest.raises(Fault, match="password that is not ours"):
-            await opened.member_token(person(ada.email, "not hers at all"), door)
+            await opened.member_token(person(ada.email, "not hers at all"), address)
     assert sorted(role_of(server, ada.email)) == [("Admin",), ("Member",)]
 
 
 async def test_the_trouble_of_a_server_proves_nothing(server: StandInTwenty, waits: list[float]) -> None:
     async with ready(server) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
-        token = await opened.member_token(ada, door)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
+        token = await opened.member_token(ada, address)
         for operation in ("currentUser", "findWorkspaceInvitations", "getLoginTokenFromCredentials"):
             server.faults.scripted += [ScriptedFault(operation, "error") for _ in range(4)]
             with pytest.raises(Fault) as raised:
-                await opened.lets_in(ada, door, token if operation == "currentUser" else None)
+                await opened.lets_in(ada, address, token if operation == "currentUser" else None)
             assert raised.value.kind is FaultKind.TRANSIENT
     assert len(waits) == 9
 
@@ -126,15 +130,18 @@ async def test_a_limit_or_a_strange_refusal_is_no_proof(way: str, any_server: An
         )
 
     async with client(any_server.answers(answer)) as opened:
-        door, token = Door(str(uuid4()), "http://acme.test/"), Token("old", datetime.now(UTC) + timedelta(hours=1))
-        opened.known.tokens[(SERVICE, door.workspace_id)] = token
+        address, token = (
+            WorkspaceAddress(str(uuid4()), "http://acme.test/"),
+            Token("old", datetime.now(UTC) + timedelta(hours=1)),
+        )
+        opened.known.tokens[(SERVICE, address.workspace_id)] = token
         given = token if way == "currentUser" else None
         refusal = "LIMIT_REACHED"
         with pytest.raises(Fault) as raised:
-            await opened.lets_in(person(), door, given)
+            await opened.lets_in(person(), address, given)
         assert raised.value.kind is FaultKind.TRANSIENT
         refusal = "ODD"
-        told = await opened.lets_in(person(), door, given)
+        told = await opened.lets_in(person(), address, given)
     assert told is not None
     assert "for another reason, which proves nothing (Email is not verified)" in told
 
@@ -142,12 +149,12 @@ async def test_a_limit_or_a_strange_refusal_is_no_proof(way: str, any_server: An
 async def test_the_service_account_is_never_removed(server: StandInTwenty) -> None:
     """With its last member record, Twenty would delete the workspace."""
     async with ready(server) as opened:
-        door = await workspace(opened)
-        own = str((await opened.current_user(opened.service_account, door)).workspace_member_id)
+        address = await workspace(opened)
+        own = str((await opened.current_user(opened.service_account, address)).workspace_member_id)
         with pytest.raises(Fault, match="is the one to be removed") as raised:
-            await opened.remove_member(door, own)
+            await opened.remove_member(address, own)
         assert raised.value.reason is Reason.LAST_ADMIN_KEPT
-        assert (await opened.current_user(opened.service_account, door)).workspace_id == door.workspace_id
+        assert (await opened.current_user(opened.service_account, address)).workspace_id == address.workspace_id
 
 
 async def test_nobody_is_removed_where_the_service_account_has_no_record(server: StandInTwenty) -> None:
@@ -155,4 +162,4 @@ async def test_nobody_is_removed_where_the_service_account_has_no_record(server:
         created = await opened.create_workspace("Acme", f"acme-{uuid4().hex[:8]}")
         await opened.enter(created)
         with pytest.raises(Fault, match="has no member record there"):
-            await opened.remove_member(created.door, str(uuid4()))
+            await opened.remove_member(created.address, str(uuid4()))

@@ -96,11 +96,11 @@ async def test_a_token_shows_nothing_of_itself(server: StandInTwenty) -> None:
 
 async def test_a_token_that_many_want_at_once_is_fetched_once(server: StandInTwenty) -> None:
     async with ready(server) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
-        opened.forget(ada, door)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
+        opened.forget(ada, address)
         before = server.calls["getLoginTokenFromCredentials"]
-        tokens = await all_of(opened.member_token(ada, door) for _ in range(6))
+        tokens = await all_of(opened.member_token(ada, address) for _ in range(6))
     assert len({token.value for token in tokens}) == 1
     assert server.calls["getLoginTokenFromCredentials"] == before + 1
 
@@ -109,10 +109,10 @@ async def test_tokens_that_are_about_to_expire_are_renewed_before_they_do(specia
     """A token that ends within the minute is not used for another call."""
     server = special(TwentyOptions(access_token_seconds=30, activation_seconds=0))
     async with ready(server) as opened:
-        door = await workspace(opened)
+        address = await workspace(opened)
         logins = server.calls["getLoginTokenFromCredentials"]
-        await opened.invite_links.read(door)
-        await opened.invite_links.read(door)
+        await opened.invite_links.read(address)
+        await opened.invite_links.read(address)
         assert server.calls["getLoginTokenFromCredentials"] == logins + 2
         sign_ins = server.calls["signIn"]
         await opened.service_token()
@@ -122,10 +122,10 @@ async def test_tokens_that_are_about_to_expire_are_renewed_before_they_do(specia
 
 async def test_tokens_that_last_are_used_again(server: StandInTwenty) -> None:
     async with ready(server) as opened:
-        door = await workspace(opened)
-        await opened.invite_links.read(door)
+        address = await workspace(opened)
+        await opened.invite_links.read(address)
         before = server.calls["getLoginTokenFromCredentials"] + server.calls["signIn"]
-        await opened.invite_links.read(door)
+        await opened.invite_links.read(address)
         await opened.service_token()
         assert server.calls["getLoginTokenFromCredentials"] + server.calls["signIn"] == before
 
@@ -133,11 +133,11 @@ async def test_tokens_that_last_are_used_again(server: StandInTwenty) -> None:
 async def test_a_token_that_the_server_no_longer_takes_is_renewed(special: Any) -> None:
     server = special()
     async with ready(server) as opened:
-        door = await workspace(opened)
-        before = await opened.invite_links.read(door)
+        address = await workspace(opened)
+        before = await opened.invite_links.read(address)
         forget_tokens(server)
-        assert await opened.invite_links.read(door) == before
-        await opened.invite_nobody(door)
+        assert await opened.invite_links.read(address) == before
+        await opened.invite_nobody(address)
 
 
 async def test_an_agnostic_token_that_the_server_no_longer_takes_is_renewed(special: Any) -> None:
@@ -145,8 +145,8 @@ async def test_an_agnostic_token_that_the_server_no_longer_takes_is_renewed(spec
     async with ready(server) as opened:
         await opened.service_token()
         forget_tokens(server)
-        door = (await opened.create_workspace("Acme", "acme-renewed")).door
-    assert sql(server, "SELECT id::text FROM core.workspace") == [(door.workspace_id,)]
+        address = (await opened.create_workspace("Acme", "acme-renewed")).address
+    assert sql(server, "SELECT id::text FROM core.workspace") == [(address.workspace_id,)]
 
 
 def forget_tokens(server: StandInTwenty) -> None:
@@ -176,7 +176,7 @@ async def test_nobody_is_signed_in_to_the_workspace_that_took_over_an_address(se
             with pytest.raises(Fault, match=f"leads to workspace {new.workspace_id} by now") as raised:
                 await attempt()
             assert (raised.value.kind, raised.value.reason) == (FaultKind.TENANT, Reason.WRONG_WORKSPACE)
-        seen = await later.current_user(later.service_account, await later.door(old.workspace_id))
+        seen = await later.current_user(later.service_account, await later.address(old.workspace_id))
     assert seen.workspace_id == old.workspace_id
 
 
@@ -185,31 +185,31 @@ async def test_nobody_is_signed_in_to_the_workspace_that_took_over_an_address(se
 
 async def test_a_member_with_a_foreign_password_is_acted_for_by_impersonation(server: StandInTwenty) -> None:
     async with ready(server) as opened:
-        door = await workspace(opened)
+        address = await workspace(opened)
         ada = person(password="her own password")
-        await joined(opened, ada, door)
-        user_id = (await opened.current_user(ada, door)).user_id
+        await joined(opened, ada, address)
+        user_id = (await opened.current_user(ada, address)).user_id
     async with client(server) as later:
         with pytest.raises(Fault, match="password that is not ours"):
-            await later.current_user(person(ada.email), door)
-        seen = await later.current_user(person(ada.email, user_id=user_id), door)
-        assert (seen.user_id, seen.workspace_id) == (user_id, door.workspace_id)
+            await later.current_user(person(ada.email), address)
+        seen = await later.current_user(person(ada.email, user_id=user_id), address)
+        assert (seen.user_id, seen.workspace_id) == (user_id, address.workspace_id)
         assert seen.onboarding_status == "APPS_INSTALLATION"
-        await cleared(later, person(ada.email, user_id=user_id), door, INSTALL_APPS)
-        again = await later.current_user(person(ada.email, user_id=user_id), door, by_new_login=True)
+        await cleared(later, person(ada.email, user_id=user_id), address, INSTALL_APPS)
+        again = await later.current_user(person(ada.email, user_id=user_id), address, by_new_login=True)
     assert again.onboarding_status == "PROFILE_CREATION"
 
 
 async def test_an_account_with_capitals_is_acted_for_by_its_id(server: StandInTwenty) -> None:
     async with ready(server) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
-        seen = await opened.current_user(ada, door)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
+        seen = await opened.current_user(ada, address)
         sql(server, 'UPDATE core."user" SET email = %s WHERE id::text = %s', ada.email.upper(), seen.user_id)
-        opened.forget(ada, door)
+        opened.forget(ada, address)
         known = person(ada.email, user_id=seen.user_id)
-        assert (await opened.current_user(known, door)).user_id == seen.user_id
-        assert await opened.lets_in(known, door, None) == "a new login still lets them in"
+        assert (await opened.current_user(known, address)).user_id == seen.user_id
+        assert await opened.lets_in(known, address, None) == "a new login still lets them in"
 
 
 # --- how many calls at once ---------------------------------------------------------------------------------------
@@ -254,10 +254,10 @@ async def test_an_activation_holds_up_no_other_call(special: Any) -> None:
         one, two = [await opened.create_workspace("Acme", subdomain) for subdomain in ("slow-one", "other-one")]
         for created in (one, two):
             await opened.enter(created)
-        activation = asyncio.ensure_future(opened.activate_workspace(one.door))
+        activation = asyncio.ensure_future(opened.activate_workspace(one.address))
         while not server.calls["activateWorkspace"]:
-            await opened.invite_links.read(two.door)
-        await opened.invite_links.read(two.door)
+            await opened.invite_links.read(two.address)
+        await opened.invite_links.read(two.address)
         assert not activation.done()
         assert await activation == "ACTIVE"
 

@@ -50,33 +50,33 @@ async def test_one_client_makes_a_workspace_and_members_however_many_cookies_it_
     newer: StandInTwenty,
 ) -> None:
     async with ready(newer) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
         await opened.check_password(ada)
-        seen = await opened.current_user(ada, door, by_new_login=True)
-    assert (seen.workspace_id, seen.onboarding_status) == (door.workspace_id, "SYNC_EMAIL")
+        seen = await opened.current_user(ada, address, by_new_login=True)
+    assert (seen.workspace_id, seen.onboarding_status) == (address.workspace_id, "SYNC_EMAIL")
 
 
 async def test_no_login_of_ours_stays_among_anybodys_devices(newer: StandInTwenty) -> None:
     async with ready(newer) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
         await opened.check_password(ada)
-        await opened.current_user(ada, door, by_new_login=True)
-        await opened.sign_out(ada, door)
+        await opened.current_user(ada, address, by_new_login=True)
+        await opened.sign_out(ada, address)
         ada_id = sql(newer, 'SELECT id FROM core."user" WHERE email = %s', ada.email)[0]
         assert ada_id not in living_sessions(newer)
-        assert await opened.door(door.workspace_id) == door
+        assert await opened.address(address.workspace_id) == address
     assert sql(newer, 'SELECT count(*) FROM core."userSession"')[0][0] >= 6
     assert living_sessions(newer) == []
 
 
 async def test_a_step_that_we_skip_leaves_nothing_to_go_back_to(newer: StandInTwenty) -> None:
     async with ready(newer) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
         assert CONNECT_ACCOUNT in pending(newer, ada.email)
-        await cleared(opened, ada, door, CONNECT_ACCOUNT)
+        await cleared(opened, ada, address, CONNECT_ACCOUNT)
         assert (await opened.step_call(INSTALL_APPS) is None) == (newer.options.version == "2.47")
         user, place = sql(
             newer,
@@ -92,7 +92,7 @@ async def test_a_step_that_we_skip_leaves_nothing_to_go_back_to(newer: StandInTw
             user,
             place,
         )
-        await cleared(opened, ada, door, BOOK_CALL)
+        await cleared(opened, ada, address, BOOK_CALL)
     assert {key for key in pending(newer, ada.email) if "PROFILE" not in key} == set()
 
 
@@ -116,11 +116,11 @@ async def test_an_exchange_whose_answer_is_lost_is_made_with_another_login_token
     newer: StandInTwenty, kind: Any, waits: list[float]
 ) -> None:
     async with ready(newer) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
         newer.faults.scripted = [ScriptedFault(EXCHANGE, kind, times=2)]
-        seen = await opened.current_user(ada, door, by_new_login=True)
-    assert seen.workspace_id == door.workspace_id
+        seen = await opened.current_user(ada, address, by_new_login=True)
+    assert seen.workspace_id == address.workspace_id
     assert all(fault.times == 0 for fault in newer.faults.scripted)
 
 
@@ -128,10 +128,10 @@ async def test_whoever_joined_is_in_though_the_answer_of_the_exchange_is_lost(
     newer: StandInTwenty, waits: list[float]
 ) -> None:
     async with ready(newer) as opened:
-        door, ada = await workspace(opened), person()
+        address, ada = await workspace(opened), person()
         newer.faults.scripted = [ScriptedFault(EXCHANGE, "drop")]
-        await joined(opened, ada, door)
-        assert (await opened.current_user(ada, door)).workspace_id == door.workspace_id
+        await joined(opened, ada, address)
+        assert (await opened.current_user(ada, address)).workspace_id == address.workspace_id
 
 
 async def test_a_cookie_that_somebody_adds_on_the_way_is_told_as_that(any_server: AnyServer) -> None:
@@ -161,13 +161,13 @@ async def test_a_workspace_that_keeps_us_out_is_told_with_the_setting_to_change(
     server: StandInTwenty, setting: str, reason: Reason
 ) -> None:
     async with ready(server) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
-        ada_id = (await opened.current_user(ada, door)).user_id
-    set_up(server, door.workspace_id, setting)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
+        ada_id = (await opened.current_user(ada, address)).user_id
+    set_up(server, address.workspace_id, setting)
     async with client(server) as later:
         with pytest.raises(Fault, match=r"^The service account [\s\S]*\(Settings > Security\)") as raised:
-            await later.current_user(person(ada.email, user_id=ada_id), door)
+            await later.current_user(person(ada.email, user_id=ada_id), address)
     assert (raised.value.kind, raised.value.reason) == (FaultKind.TENANT, reason)
 
 
@@ -176,10 +176,10 @@ async def test_where_the_service_account_is_inside_members_are_looked_at_by_impe
     server: StandInTwenty, setting: str
 ) -> None:
     async with ready(server) as opened:
-        door, ada = await workspace(opened), person()
-        await joined(opened, ada, door)
-        ada_id = (await opened.current_user(ada, door)).user_id
-        await opened.current_user(opened.service_account, door)
-        set_up(server, door.workspace_id, setting)
-        seen = await opened.current_user(person(ada.email, user_id=ada_id), door, by_new_login=True)
-    assert (seen.user_id, seen.workspace_id) == (ada_id, door.workspace_id)
+        address, ada = await workspace(opened), person()
+        await joined(opened, ada, address)
+        ada_id = (await opened.current_user(ada, address)).user_id
+        await opened.current_user(opened.service_account, address)
+        set_up(server, address.workspace_id, setting)
+        seen = await opened.current_user(person(ada.email, user_id=ada_id), address, by_new_login=True)
+    assert (seen.user_id, seen.workspace_id) == (ada_id, address.workspace_id)

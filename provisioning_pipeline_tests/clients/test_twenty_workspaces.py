@@ -55,30 +55,30 @@ async def test_the_member_exists_after_the_activation_and_not_before(server: Sta
     async with ready(server) as opened:
         created = await opened.create_workspace("Acme", "before-after")
         await opened.enter(created)
-        door = created.door
-        early = await opened.current_user(opened.service_account, door)
+        address = created.address
+        early = await opened.current_user(opened.service_account, address)
         assert (early.workspace_member_id, early.onboarding_status) == (None, "WORKSPACE_ACTIVATION")
-        assert await opened.activate_workspace(door) == "ACTIVE"
-        assert await opened.activate_workspace(door) == "ACTIVE"
-        seen = await opened.current_user(opened.service_account, door)
+        assert await opened.activate_workspace(address) == "ACTIVE"
+        assert await opened.activate_workspace(address) == "ACTIVE"
+        seen = await opened.current_user(opened.service_account, address)
     assert seen.workspace_member_id
-    assert seen.workspace_id == door.workspace_id
+    assert seen.workspace_id == address.workspace_id
 
 
 async def test_the_steps_of_the_service_account_are_cleared_one_after_another(server: StandInTwenty) -> None:
     async with ready(server) as opened:
-        door, me = await workspace(opened), opened.service_account
-        seen = await opened.current_user(me, door)
+        address, me = await workspace(opened), opened.service_account
+        seen = await opened.current_user(me, address)
         mails = len(server.mails)
         statuses = [seen.onboarding_status]
-        await cleared(opened, me, door, CONNECT_ACCOUNT)
-        statuses.append((await opened.current_user(me, door)).onboarding_status)
-        await cleared(opened, me, door, INSTALL_APPS)
-        statuses.append((await opened.current_user(me, door)).onboarding_status)
-        await opened.set_name(door, str(seen.workspace_member_id), "Workspace", "Provisioning")
-        statuses.append((await opened.current_user(me, door)).onboarding_status)
-        await opened.invite_nobody(door)
-        proved = await opened.current_user(me, door, by_new_login=True)
+        await cleared(opened, me, address, CONNECT_ACCOUNT)
+        statuses.append((await opened.current_user(me, address)).onboarding_status)
+        await cleared(opened, me, address, INSTALL_APPS)
+        statuses.append((await opened.current_user(me, address)).onboarding_status)
+        await opened.set_name(address, str(seen.workspace_member_id), "Workspace", "Provisioning")
+        statuses.append((await opened.current_user(me, address)).onboarding_status)
+        await opened.invite_nobody(address)
+        proved = await opened.current_user(me, address, by_new_login=True)
     assert statuses == ["SYNC_EMAIL", "APPS_INSTALLATION", "PROFILE_CREATION", "INVITE_TEAM"]
     assert (proved.onboarding_status, proved.first_name, proved.last_name) == (
         "COMPLETED",
@@ -90,9 +90,9 @@ async def test_the_steps_of_the_service_account_are_cleared_one_after_another(se
 
 async def test_a_door_is_found_again_by_another_client_and_no_other_workspaces_door(server: StandInTwenty) -> None:
     async with ready(server) as opened:
-        door = await workspace(opened)
+        address = await workspace(opened)
     async with client(server) as later:
-        assert await later.door(door.workspace_id) == door
+        assert await later.address(address.workspace_id) == address
         with pytest.raises(Fault, match="no member of workspace") as raised:
-            await later.door(str(uuid4()))
+            await later.address(str(uuid4()))
     assert raised.value.reason is Reason.WORKSPACE_INCOMPLETE

@@ -9,7 +9,7 @@ import psycopg
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.transport import CallCounter
-from provisioning_pipeline.clients.twenty.accounts import Account, Door, derived_password
+from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.sandbox.twenty import StandInTwenty
 from provisioning_pipeline.settings import TwentyServer
@@ -56,25 +56,25 @@ async def ready(server: StandInTwenty) -> AsyncIterator[TwentyClient]:
         yield opened
 
 
-async def cleared(opened: TwentyClient, account: Account, door: Door, key: str) -> None:
+async def cleared(opened: TwentyClient, account: Account, address: WorkspaceAddress, key: str) -> None:
     """Clear one onboarding step of a member by the call that this server has for it."""
     call = await opened.step_call(key)
     assert call is not None, key
-    await opened.clear_step(account, door, call)
+    await opened.clear_step(account, address, call)
 
 
-async def workspace(opened: TwentyClient) -> Door:
+async def workspace(opened: TwentyClient) -> WorkspaceAddress:
     """An active workspace of the service account."""
     created = await opened.create_workspace("Acme", f"acme-{uuid4().hex[:8]}")
     await opened.enter(created)
-    door = created.door
-    assert await opened.activate_workspace(door) == "ACTIVE"
-    return door
+    address = created.address
+    assert await opened.activate_workspace(address) == "ACTIVE"
+    return address
 
 
-async def joined(opened: TwentyClient, account: Account, door: Door) -> None:
+async def joined(opened: TwentyClient, account: Account, address: WorkspaceAddress) -> None:
     """The account comes in by the workspace's invite link."""
-    await opened.join(account, door, (await opened.invite_links.read(door)).hash)
+    await opened.join(account, address, (await opened.invite_links.read(address)).hash)
 
 
 def sql(server: StandInTwenty, statement: str, *values: object) -> list[tuple[Any, ...]]:

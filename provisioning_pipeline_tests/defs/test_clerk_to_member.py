@@ -32,7 +32,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def door(sandbox: Sandbox) -> Iterator[str]:
+def api(sandbox: Sandbox) -> Iterator[str]:
     """The running application's URL for webhooks."""
     server = LoopbackServer(create_app(World(sandbox).settings))
     server.start()
@@ -48,7 +48,7 @@ def slug() -> str:
 
 
 @pytest.fixture
-def world(sandbox: Sandbox, door: str, slug: str, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(sandbox: Sandbox, api: str, slug: str, monkeypatch: pytest.MonkeyPatch) -> World:
     """A ready tenant of two people, and a stand-in Clerk whose webhooks reach the running application."""
     world = world_of(sandbox, monkeypatch)
     sandbox.clerk.webhooks.forget_endpoint()
@@ -57,7 +57,7 @@ def world(sandbox: Sandbox, door: str, slug: str, monkeypatch: pytest.MonkeyPatc
     world.apply()
     secret = world.settings.clerk_webhook_secret
     assert secret is not None
-    sandbox.clerk.set_webhook(door, secret.get_secret_value())
+    sandbox.clerk.set_webhook(api, secret.get_secret_value())
     return world
 
 

@@ -11,8 +11,8 @@ from provisioning_pipeline_tests.gateway.nginx import Application, Gateway, Veri
 
 
 @dataclass(frozen=True)
-class Door:
-    """Who verifies: where, a session that is good there and its tenant. Another door needs this fixture alone."""
+class Api:
+    """Who verifies: where, a session that is good there and its tenant. Another HTTP API needs this fixture alone."""
 
     url: str
     good_token: str
@@ -39,8 +39,8 @@ def verifier_server(shared_verifier: Verifier) -> Iterator[LoopbackServer]:
 
 
 @pytest.fixture(scope="module")
-def door(verifier_server: LoopbackServer, shared_verifier: Verifier) -> Door:
-    return Door(verifier_server.url, shared_verifier.good, shared_verifier.tenant)
+def api(verifier_server: LoopbackServer, shared_verifier: Verifier) -> Api:
+    return Api(verifier_server.url, shared_verifier.good, shared_verifier.tenant)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,9 @@ def application_server(shared_application: Application) -> Iterator[LoopbackServ
 
 
 @pytest.fixture(scope="module")
-def gateway(nginx_is_here: None, door: Door, application_server: LoopbackServer) -> Iterator[Gateway]:
+def gateway(nginx_is_here: None, api: Api, application_server: LoopbackServer) -> Iterator[Gateway]:
     """nginx with the sample of docs/gateway; one for a module, each test with its own requests."""
-    with running_nginx(door.url, application_server.url) as running:
+    with running_nginx(api.url, application_server.url) as running:
         yield running
 
 

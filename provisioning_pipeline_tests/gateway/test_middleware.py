@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from provisioning_pipeline.gateway import ClerkWorkspaceMiddleware, WorkspaceContext, resolver, workspace_of
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import SettingsError
-from provisioning_pipeline_tests.http.door import Door
+from provisioning_pipeline_tests.http.api import Api
 from provisioning_pipeline_tests.http.sessions import Lobby, Tenant, session_settings, town_in
 
 HERE = ("GET", "/here")
@@ -32,7 +32,7 @@ HERE = ("GET", "/here")
 def town(sandbox_postgres: SandboxPostgres) -> Iterator[Lobby]:
     """Tenants and people; each test puts an application of its own before them."""
     with town_in(sandbox_postgres) as (fleet, clerk, other_clerk):
-        nobody: Door = None  # type: ignore[assignment]  # `Lobby.at` gives one
+        nobody: Api = None  # type: ignore[assignment]  # `Lobby.at` gives one
         yield Lobby(fleet, clerk, other_clerk, nobody)
 
 
@@ -140,7 +140,7 @@ def test_bodies_and_streams_pass_unchanged(town: Lobby, acme: Tenant, ann: str) 
     body = bytes(range(256)) * 4096
 
     with town.at(app) as lobby:
-        answer = lobby.door.http.post("/echo", content=body, headers=bearer(lobby.token(acme, ann)))
+        answer = lobby.api.http.post("/echo", content=body, headers=bearer(lobby.token(acme, ann)))
 
     assert answer.content == body
 

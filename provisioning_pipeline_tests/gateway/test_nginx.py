@@ -10,7 +10,7 @@ import pytest
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from provisioning_pipeline.sandbox.serving import LoopbackServer
-from provisioning_pipeline_tests.gateway.conftest import Door
+from provisioning_pipeline_tests.gateway.conftest import Api
 from provisioning_pipeline_tests.gateway.nginx import Application, Gateway, Verifier, problem, running_nginx
 
 IDENTITY = ("X-Tenant", "X-Twenty-Workspace-Id", "X-Twenty-User-Id", "X-Twenty-Role")
@@ -24,25 +24,25 @@ def identity(application: Application) -> dict[str, list[str]]:
 
 
 class TestWhateverTheDoor:
-    """What holds for any verifier: the fixture `door` says where it is and which session is good there."""
+    """What holds for any verifier: the fixture `api` says where it is and which session is good there."""
 
     def test_a_good_session_gets_in_with_its_identity(
-        self, gateway: Gateway, door: Door, application: Application
+        self, gateway: Gateway, api: Api, application: Application
     ) -> None:
-        answer = gateway(door.good_token, path="/people/a%2Fb//c?sort=na%20me")
+        answer = gateway(api.good_token, path="/people/a%2Fb//c?sort=na%20me")
 
         assert answer.status_code == 200
         (request,) = application.requests
         assert (request.path, request.query) == ("/people/a%2Fb//c", "sort=na%20me")
         found = identity(application)
-        assert found["X-Tenant"] == [door.tenant]
+        assert found["X-Tenant"] == [api.tenant]
         assert all(len(values) == 1 and values[0] for values in found.values())
 
-    def test_the_cookie_is_a_session_too(self, gateway: Gateway, door: Door, application: Application) -> None:
-        answer = gateway(headers=[("Cookie", f"theme=dark; __session={door.good_token}")])
+    def test_the_cookie_is_a_session_too(self, gateway: Gateway, api: Api, application: Application) -> None:
+        answer = gateway(headers=[("Cookie", f"theme=dark; __session={api.good_token}")])
 
         assert answer.status_code == 200
-        assert identity(application)["X-Tenant"] == [door.tenant]
+        assert identity(application)["X-Tenant"] == [api.tenant]
 
     @pytest.mark.parametrize("session", [None, "no-session", "a.b.c"])
     def test_nobody_gets_in_without_a_session(
@@ -57,7 +57,7 @@ class TestWhateverTheDoor:
     @pytest.mark.parametrize("name", IDENTITY)
     @pytest.mark.parametrize("spelled", ["as it is", "lower", "underscores", "one underscore", "dots", "twice"])
     def test_a_forged_identity_never_arrives(
-        self, gateway: Gateway, door: Door, application: Application, name: str, spelled: str
+        self, gateway: Gateway, api: Api, application: Application, name: str, spelled: str
     ) -> None:
         names = {
             "as it is": [name],
@@ -68,7 +68,7 @@ class TestWhateverTheDoor:
             "twice": [name, name.upper()],
         }[spelled]
 
-        answer = gateway(door.good_token, headers=[(one, FORGED) for one in names])
+        answer = gateway(api.good_token, headers=[(one, FORGED) for one in names])
 
         assert answer.status_code == 200
         (request,) = application.requests
@@ -76,46 +76,46 @@ class TestWhateverTheDoor:
         assert len(request.values(name)) == 1
 
     def test_an_identity_header_cannot_be_taken_away(
-        self, gateway: Gateway, door: Door, application: Application
+        self, gateway: Gateway, api: Api, application: Application
     ) -> None:
-        gateway(door.good_token, headers=[("Connection", f"close, {', '.join(IDENTITY)}")])
+        gateway(api.good_token, headers=[("Connection", f"close, {', '.join(IDENTITY)}")])
 
-        assert identity(application)["X-Tenant"] == [door.tenant]
+        assert identity(application)["X-Tenant"] == [api.tenant]
 
-    def test_a_tenants_own_host_name(self, gateway: Gateway, door: Door, application: Application) -> None:
-        answer = gateway(door.good_token, host=f"{door.tenant}.app.example.com")
+    def test_a_tenants_own_host_name(self, gateway: Gateway, api: Api, application: Application) -> None:
+        answer = gateway(api.good_token, host=f"{api.tenant}.app.example.com")
 
         assert answer.status_code == 200
-        assert identity(application)["X-Tenant"] == [door.tenant]
+        assert identity(application)["X-Tenant"] == [api.tenant]
 
-    def test_another_tenants_host_name(self, gateway: Gateway, door: Door, application: Application) -> None:
-        answer = gateway(door.good_token, host="another.app.example.com")
+    def test_another_tenants_host_name(self, gateway: Gateway, api: Api, application: Application) -> None:
+        answer = gateway(api.good_token, host="another.app.example.com")
 
         assert answer.status_code == 403
         assert application.requests == []
 
-    def test_bodies_reach_the_application(self, gateway: Gateway, door: Door, application: Application) -> None:
+    def test_bodies_reach_the_application(self, gateway: Gateway, api: Api, application: Application) -> None:
         for body in (b"small", bytes(range(256)) * 2000):
-            answer = gateway(door.good_token, method="POST", path="/notes", content=body)
+            answer = gateway(api.good_token, method="POST", path="/notes", content=body)
 
             assert answer.status_code == 200
             assert application.requests.pop().body == body
 
     def test_a_body_without_a_length_reaches_the_application(
-        self, gateway: Gateway, door: Door, application: Application
+        self, gateway: Gateway, api: Api, application: Application
     ) -> None:
         def pieces() -> Iterator[bytes]:
             yield b"one "
             yield b"two"
 
-        assert gateway(door.good_token, method="PUT", content=pieces()).status_code == 200
+        assert gateway(api.good_token, method="PUT", content=pieces()).status_code == 200
         assert application.requests[0].body == b"one two"
 
     @pytest.mark.parametrize("path", ["/_verify", "/_verify?tenant=acme", "/.//_verify", "/a/../%5Fverify"])
     def test_the_verifier_cannot_be_called_from_outside(
-        self, gateway: Gateway, door: Door, application: Application, path: str
+        self, gateway: Gateway, api: Api, application: Application, path: str
     ) -> None:
-        assert gateway(door.good_token, path=path).status_code == 404
+        assert gateway(api.good_token, path=path).status_code == 404
         assert application.requests == []
 
 
@@ -411,12 +411,12 @@ def test_without_a_verifier_nobody_gets_in_until_it_is_back(
         server.stop()
 
 
-def test_without_the_application_it_is_no_matter_of_the_session(nginx_is_here: None, door: Door) -> None:
+def test_without_the_application_it_is_no_matter_of_the_session(nginx_is_here: None, api: Api) -> None:
     gone = LoopbackServer(Application().app())
     gone.start()
     gone.stop()
-    with running_nginx(door.url, gone.url) as gateway:
-        assert gateway(door.good_token).status_code == 502
+    with running_nginx(api.url, gone.url) as gateway:
+        assert gateway(api.good_token).status_code == 502
         assert gateway("no-session").status_code == 401
 
 

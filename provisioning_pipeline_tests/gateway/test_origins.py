@@ -61,7 +61,7 @@ def heard(lobby: Lobby, headers: list[tuple[str, str]], *, origin: str | None = 
     """What the application says over a websocket with these headers, or the status with which none is opened."""
 
     async def open_it() -> str | int:
-        url = f"{lobby.door.url.replace('http', 'ws')}/talk"
+        url = f"{lobby.api.url.replace('http', 'ws')}/talk"
         try:
             async with websockets.connect(url, additional_headers=headers, origin=origin, proxy=None) as websocket:
                 return str(await websocket.recv())
@@ -75,9 +75,9 @@ def test_a_cookie_opens_it_for_our_own_pages_alone(lobby: Lobby, acme: Tenant, a
     cookie = [("Cookie", f"__session={lobby.token(acme, ann)}")]
 
     assert heard(lobby, cookie, origin=PARTY) == acme.slug
-    assert heard(lobby, cookie, origin=lobby.door.url) == acme.slug
+    assert heard(lobby, cookie, origin=lobby.api.url) == acme.slug
     # TLS ends before the application
-    assert heard(lobby, cookie, origin=lobby.door.url.replace("http", "https")) == acme.slug
+    assert heard(lobby, cookie, origin=lobby.api.url.replace("http", "https")) == acme.slug
     for origin in (*EVIL, None):
         assert heard(lobby, cookie, origin=origin) == 403, origin
 

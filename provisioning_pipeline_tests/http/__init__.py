@@ -1,4 +1,4 @@
-"""The HTTP door, as everybody comes to it who may."""
+"""The HTTP API, as everybody comes to it who may."""
 
 import pytest
 

@@ -1,12 +1,12 @@
-"""The HTTP door before ledgers of its own, as Clerk, a tenant manager and members at Clerk come to it."""
+"""The HTTP API before ledgers of its own, as Clerk, a tenant manager and members at Clerk come to it."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline_tests.http.api import Api, api_to
 from provisioning_pipeline_tests.http.dagster_stand_in import running_dagster
-from provisioning_pipeline_tests.http.door import Door, door_to
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.http.logs import lines_logged
 from provisioning_pipeline_tests.http.services import Service, caller, key_of, serving, tenants_in
@@ -35,8 +35,8 @@ def shared_fleet(sandbox_postgres: SandboxPostgres, first_fleet: str) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def shared_door(shared_fleet: Fleet) -> Iterator[Door]:
-    with door_to(shared_fleet.settings()) as made:
+def shared_door(shared_fleet: Fleet) -> Iterator[Api]:
+    with api_to(shared_fleet.settings()) as made:
         yield made
 
 
@@ -47,8 +47,8 @@ def own_fleet(sandbox_postgres: SandboxPostgres, first_fleet: str) -> Iterator[F
 
 
 @pytest.fixture
-def own_door(own_fleet: Fleet) -> Iterator[Door]:
-    with door_to(own_fleet.settings()) as made:
+def own_api(own_fleet: Fleet) -> Iterator[Api]:
+    with api_to(own_fleet.settings()) as made:
         yield made
 
 
@@ -65,9 +65,9 @@ def fleet(request: pytest.FixtureRequest) -> Fleet:
 
 
 @pytest.fixture
-def door(request: pytest.FixtureRequest) -> Door:
+def api(request: pytest.FixtureRequest) -> Api:
     """The application in front of the test's fleet."""
-    found: Door = request.getfixturevalue(_which(request, "door"))
+    found: Api = request.getfixturevalue(_which(request, "api"))
     return found
 
 
@@ -80,7 +80,7 @@ def _which(request: pytest.FixtureRequest, name: str) -> str:
 
 @pytest.fixture(scope="session")
 def served(sandbox_postgres: SandboxPostgres) -> Iterator[Service]:
-    """One door for every module that asks as a tenant manager: `service` empties what is behind it."""
+    """One HTTP API for every module that asks as a tenant manager: `service` empties what is behind it."""
     with tenants_in(sandbox_postgres) as tenants, running_dagster() as (dagster, server):
         settings = tenants.settings(dagster_graphql_url=f"{server.url}/graphql", key_requests_per_minute=100_000)
         with serving(settings) as url, caller(url, key_of(settings)) as http:
@@ -103,7 +103,7 @@ def service(served: Service) -> Service:
 
 @pytest.fixture(scope="session")
 def shared_lobby(sandbox_postgres: SandboxPostgres) -> Iterator[Lobby]:
-    """One door for every module that asks with sessions: tests add tenants and people of their own."""
+    """One HTTP API for every module that asks with sessions: tests add tenants and people of their own."""
     with lobby_in(sandbox_postgres) as made:
         yield made
 
@@ -117,7 +117,7 @@ def logged() -> Iterator[list[str]]:
 
 @pytest.fixture
 def lobby(shared_lobby: Lobby, logged: list[str]) -> Iterator[Lobby]:
-    """The door and who is before it; no token that a test sends is in any line logged meanwhile."""
+    """The HTTP API and who is before it; no token that a test sends is in any line logged meanwhile."""
     begun = len(logged)
     yield shared_lobby
     told = "\n".join(logged[begun:])

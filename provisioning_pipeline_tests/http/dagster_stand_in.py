@@ -1,4 +1,4 @@
-"""A stand-in for the GraphQL endpoint of Dagster's web server: the three operations that the door sends to it."""
+"""A stand-in for the GraphQL endpoint of Dagster's web server: the three operations that the HTTP API sends to it."""
 
 import threading
 import uuid

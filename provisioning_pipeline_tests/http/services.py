@@ -1,4 +1,4 @@
-"""The services' side of the door: callers with API keys, tenants as rows, and a sandbox in which runs are real."""
+"""The services' side of the HTTP API: callers with API keys, tenants as rows, and a sandbox in which runs are real."""
 
 import asyncio
 import uuid
@@ -36,7 +36,7 @@ def key_of(settings: Settings, name: str = "tenant-manager", *, days: int | None
 
 
 def caller(url: str, key: str | None = None, **headers: str) -> httpx.Client:
-    """Somebody who asks the door at this address; with a key, in its name."""
+    """Somebody who asks the HTTP API at this address; with a key, in its name."""
     given = {"Authorization": f"Bearer {key}"} if key else {}
     return httpx.Client(base_url=url, headers=given | headers, timeout=30, verify=False)
 
@@ -186,7 +186,7 @@ class Service:
 
 
 @contextmanager
-def own_door(service: Service, stopping: Callable[[], bool] = lambda: False, **overrides: Any) -> Iterator[Service]:
+def own_api(service: Service, stopping: Callable[[], bool] = lambda: False, **overrides: Any) -> Iterator[Service]:
     """Another server before the same tenants, which has not met Dagster yet."""
     settings = service.settings.model_copy(update=overrides)
     with serving(settings, stopping) as url, caller(url, key_of(settings)) as http:

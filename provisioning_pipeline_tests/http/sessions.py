@@ -1,4 +1,4 @@
-"""A door for Clerk sessions: tenants as rows alone, a stand-in Clerk and the application over HTTP; no Twenty."""
+"""An HTTP API for Clerk sessions: tenants as rows alone, a stand-in Clerk and the application over HTTP; no Twenty."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.serving import LoopbackServer
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline_tests.http.door import Door, door_to
+from provisioning_pipeline_tests.http.api import Api, api_to
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 VERIFY = ("GET", "/v1/auth/verify")
@@ -38,7 +38,7 @@ every_route = pytest.mark.parametrize(
 )
 
 NO_TWENTY = "Twenty or its database cannot be used at present"
-"""What a sign-in says that was let through: there is no Twenty behind this door."""
+"""What a sign-in says that was let through: there is no Twenty behind this HTTP API."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,26 @@ class Tenant:
 
 
 class Lobby:
-    """Tenants and people, and what the door says to them."""
+    """Tenants and people, and what the HTTP API says to them."""
 
-    def __init__(self, fleet: Fleet, clerk: StandInClerk, other_clerk: StandInClerk, door: Door) -> None:
+    def __init__(self, fleet: Fleet, clerk: StandInClerk, other_clerk: StandInClerk, api: Api) -> None:
         self.fleet = fleet
         self.clerk = clerk
         self.other_clerk = other_clerk
-        self.door = door
+        self.api = api
         self.sent: deque[str] = deque(maxlen=200)
         """The tokens that were sent last."""
 
     @contextmanager
     def at(self, app: Any) -> Iterator["Lobby"]:
-        """The same tenants and people before the door of another application."""
+        """The same tenants and people before the HTTP API of another application."""
         server = LoopbackServer(app)
         server.start()
-        door = Door(server)
+        api = Api(server)
         try:
-            yield Lobby(self.fleet, self.clerk, self.other_clerk, door)
+            yield Lobby(self.fleet, self.clerk, self.other_clerk, api)
         finally:
-            door.http.close()
+            api.http.close()
             server.stop()
 
     # --- arranging
@@ -158,7 +158,7 @@ class Lobby:
         if any(isinstance(value, bytes) and value.endswith(b" ") for _, value in headers):
             return self._ask_carelessly(route, sent)
         raw = [(name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in sent]
-        answer = self.door.http.request(method, path, headers=raw, params=query)
+        answer = self.api.http.request(method, path, headers=raw, params=query)
         tokens = [found for found in [token, *(cookies or {}).values()] if found]
         self.sent += tokens
         told = answer.text + str(answer.headers)
@@ -167,7 +167,7 @@ class Lobby:
 
     def _ask_carelessly(self, route: Route, headers: Headers) -> httpx.Response:
         """With a client that sends whatever it is told to."""
-        connection = http.client.HTTPConnection(self.door.http.base_url.netloc.decode(), timeout=20)
+        connection = http.client.HTTPConnection(self.api.http.base_url.netloc.decode(), timeout=20)
         connection.putrequest(*route)
         for name, value in headers:
             connection.putheader(name, value)
@@ -177,7 +177,7 @@ class Lobby:
             answer.status,
             headers=answer.getheaders(),
             content=answer.read(),
-            request=httpx.Request(route[0], self.door.url + route[1]),
+            request=httpx.Request(route[0], self.api.url + route[1]),
         )
         connection.close()
         return found
@@ -193,9 +193,9 @@ def lobby_in(postgres: SandboxPostgres, **overrides: Any) -> Iterator[Lobby]:
     """A lobby of its own. Nothing is remembered between requests, and no limit is met, unless `overrides` say so."""
     with (
         town_in(postgres) as (fleet, clerk, other_clerk),
-        door_to(session_settings(fleet, clerk, other_clerk, **overrides)) as door,
+        api_to(session_settings(fleet, clerk, other_clerk, **overrides)) as api,
     ):
-        yield Lobby(fleet, clerk, other_clerk, door)
+        yield Lobby(fleet, clerk, other_clerk, api)
 
 
 @contextmanager
@@ -207,7 +207,7 @@ def town_in(postgres: SandboxPostgres) -> Iterator[tuple[Fleet, StandInClerk, St
 
 
 def session_settings(fleet: Fleet, clerk: StandInClerk, *other_clerks: StandInClerk, **overrides: Any) -> Settings:
-    """Settings of a door that accepts the sessions of these; the first one's Backend API is asked."""
+    """Settings of an HTTP API that accepts the sessions of these; the first one's Backend API is asked."""
     values: dict[str, Any] = {
         "clerk_base_url": clerk.base_url,
         "clerk_secret_key": clerk.secret_key,

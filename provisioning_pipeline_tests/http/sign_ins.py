@@ -1,4 +1,4 @@
-"""People at Clerk who sign in to Twenty by the door, and what they see there."""
+"""People at Clerk who sign in to Twenty by the HTTP API, and what they see there."""
 
 import json
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Newcomer:
 
 
 class SignIns:
-    """One ready tenant, people of its organization, and the door."""
+    """One ready tenant, people of its organization, and the HTTP API."""
 
     def __init__(self, world: World, url: str) -> None:
         self.world, self.url = world, url

@@ -16,7 +16,7 @@ from provisioning_pipeline.http.access import reader
 from provisioning_pipeline.http.problems import Problem
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline_tests.http.door import Door, door_to
+from provisioning_pipeline_tests.http.api import Api, api_to
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 NAMES = ("localhost", "LocalHost", "127.0.0.1", "127.255.255.254", "[::1]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]")
@@ -146,27 +146,27 @@ def fleet(sandbox_postgres: SandboxPostgres) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="module")
-def door(fleet: Fleet) -> Iterator[Door]:
-    with door_to(fleet.settings()) as made:
+def api(fleet: Fleet) -> Iterator[Api]:
+    with api_to(fleet.settings()) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def locked(fleet: Fleet) -> Iterator[Door]:
-    with door_to(fleet.settings(report_password="open sesame twice")) as made:
+def locked(fleet: Fleet) -> Iterator[Api]:
+    with api_to(fleet.settings(report_password="open sesame twice")) as made:
         yield made
 
 
-def status(door: Door, head: str) -> int:
+def status(api: Api, head: str) -> int:
     """The status of the answer to this head, sent as it is."""
-    address = httpx.URL(door.url)
+    address = httpx.URL(api.url)
     with socket.create_connection((address.host, address.port or 0), timeout=20) as plain:
         plain.sendall(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n")
         return int(plain.makefile("rb").readline().split()[1])
 
 
-def test_bent_requests_show_nothing(door: Door) -> None:
-    assert status(door, "GET /tenants/acme HTTP/1.1\nHost: localhost") == 200
+def test_bent_requests_show_nothing(api: Api) -> None:
+    assert status(api, "GET /tenants/acme HTTP/1.1\nHost: localhost") == 200
     for head in (
         "GET /tenants/acme HTTP/1.1\nHost: localhost\nHost: evil.com",
         "GET /tenants/acme HTTP/1.1\nHost: evil.com\nHost: localhost",
@@ -179,13 +179,13 @@ def test_bent_requests_show_nothing(door: Door) -> None:
         "GET /tenants/acme HTTP/1.1\n Host: localhost",
         "GET /tenants/acme HTTP/1.0",
     ):
-        assert status(door, head) in (400, 403, 404), head
+        assert status(api, head) in (400, 403, 404), head
 
 
 BASIC = "Authorization: Basic eDpvcGVuIHNlc2FtZSB0d2ljZQ=="
 
 
-def test_two_passwords_are_none(locked: Door) -> None:
+def test_two_passwords_are_none(locked: Api) -> None:
     for path in ("/tenants/acme", "/v1/tenants/acme/timeline", "/metrics"):
         line = f"GET {path} HTTP/1.1\nHost: localhost"
         assert status(locked, f"{line}\n{BASIC}") == 200

@@ -14,7 +14,7 @@ from provisioning_pipeline_tests.http.services import (
     caller,
     database_of,
     key_of,
-    own_door,
+    own_api,
     problem,
     ready,
 )
@@ -163,32 +163,32 @@ class TestReach:
 
 
 def test_one_key_registers_so_many_tenants_without_database(fleet: Service) -> None:
-    with own_door(fleet, key_tenants_without_database=2) as door:
+    with own_api(fleet, key_tenants_without_database=2) as api:
         for slug in ("a", "b"):
-            accepted(door.put(slug, database_name=f"twenty_tenant_{slug}"))
-        answer = door.put("c", database_name="twenty_tenant_c")
+            accepted(api.put(slug, database_name=f"twenty_tenant_{slug}"))
+        answer = api.put("c", database_name="twenty_tenant_c")
         assert "have no database yet" in problem(answer, 409)
         assert answer.json()["code"] == "too_many_without_database"
-        assert door.tenants.row("twenty_tenant_c") == {}
+        assert api.tenants.row("twenty_tenant_c") == {}
         # asking again for those is no registration
-        accepted(door.put("a", name="A"))
+        accepted(api.put("a", name="A"))
 
         fleet.tenants.postgres.create_database("twenty_tenant_b")
         try:
-            accepted(door.put("c", database_name="twenty_tenant_c"))
-            problem(door.put("d", database_name="twenty_tenant_d"), 409)
+            accepted(api.put("c", database_name="twenty_tenant_c"))
+            problem(api.put("d", database_name="twenty_tenant_d"), 409)
         finally:
             fleet.tenants.postgres.drop_database("twenty_tenant_b")
 
 
 def test_while_the_cluster_is_away_it_is_told_that_nobody_knows(fleet: Service) -> None:
     nowhere = SecretStr("postgresql://nobody@127.0.0.1:9/postgres")
-    with own_door(fleet, key_tenants_without_database=1, tenant_cluster_url=nowhere) as door:
-        accepted(door.put("a", database_name="twenty_tenant_a"))
+    with own_api(fleet, key_tenants_without_database=1, tenant_cluster_url=nowhere) as api:
+        accepted(api.put("a", database_name="twenty_tenant_a"))
 
-        told = problem(door.put("b", database_name="twenty_tenant_b"), 503)
+        told = problem(api.put("b", database_name="twenty_tenant_b"), 503)
 
         assert "cannot check at present whether they exist" in told
         assert "127.0.0.1" not in told
         # nobody has to be asked about one that is registered
-        accepted(door.put("a", name="A"))
+        accepted(api.put("a", name="A"))

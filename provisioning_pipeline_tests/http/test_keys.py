@@ -1,4 +1,4 @@
-"""Which API keys open the door to services, and how often."""
+"""Which API keys open the HTTP API to services, and how often."""
 
 import asyncio
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ def refusal(answer: httpx.Response) -> dict[str, object]:
     return found
 
 
-def test_a_key_opens_the_door_as_soon_as_it_is_made(shared_url: str, settings: Settings) -> None:
+def test_a_key_opens_the_api_as_soon_as_it_is_made(shared_url: str, settings: Settings) -> None:
     key = key_of(settings)
 
     for scheme in ("Bearer", "bearer", "BEARER"):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from provisioning_pipeline_tests.http.services import Service, accepted, own_door, problem, ready
+from provisioning_pipeline_tests.http.services import Service, accepted, own_api, problem, ready
 
 
 class TestWaiting:
@@ -39,7 +39,7 @@ class TestWaiting:
     def test_it_ends_when_the_server_is_about_to(self, service: Service) -> None:
         stopping = threading.Event()
         service.dagster.work = lambda _: stopping.set()
-        with own_door(service, stopping.is_set) as own:
+        with own_api(service, stopping.is_set) as own:
             accepted(own.put("acme", database_name="twenty_tenant_acme", wait=self.LONG))
 
     def test_it_ends_at_its_time(self, service: Service) -> None:

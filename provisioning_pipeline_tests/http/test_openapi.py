@@ -1,4 +1,4 @@
-"""What the door says of itself is valid, complete, and true."""
+"""What the HTTP API says of itself is valid, complete, and true."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ OPEN = {"/healthz", "/readyz", "/webhooks/clerk"}
 
 
 @dataclass(frozen=True)
-class Door:
+class Api:
     """The application before a few tenants, and who calls it."""
 
     url: str
@@ -55,7 +55,7 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(sandbox_postgres: SandboxPostgres) -> Iterator[Door]:
+def api(sandbox_postgres: SandboxPostgres) -> Iterator[Api]:
     with tenants_in(sandbox_postgres) as tenants, StandInClerk() as clerk:
         user = clerk.add_user("ada@acme.test", first_name="Ada", last_name="Lovelace")
         organization = clerk.add_organization("Acme", created_by=user.id)
@@ -70,7 +70,7 @@ def door(sandbox_postgres: SandboxPostgres) -> Iterator[Door]:
         with closed_for_now() as twenty_url:
             found = settings_of(tenants, clerk, twenty_url)
             with serving(found) as url:
-                yield Door(url, key_of(found), clerk, user.id, organization.id)
+                yield Api(url, key_of(found), clerk, user.id, organization.id)
 
 
 @contextmanager
@@ -101,8 +101,8 @@ def settings_of(tenants: Tenants, clerk: StandInClerk, twenty_url: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def document(door: Door) -> Document:
-    with caller(door.url) as http:
+def document(api: Api) -> Document:
+    with caller(api.url) as http:
         answer = http.get("/openapi.json")
     assert answer.headers["content-type"] == "application/json"
     found: Document = answer.json()
@@ -222,19 +222,19 @@ def test_requests_and_answers_have_examples(document: Document) -> None:
     assert [name for name in ("PutTenant", "Tenant", "Problem") if not schemas[name].get("examples")] == []
 
 
-def test_a_tenants_example_is_what_the_door_answers(document: Document, door: Door) -> None:
+def test_a_tenants_example_is_what_the_api_answers(document: Document, api: Api) -> None:
     (example,) = document["components"]["schemas"]["Tenant"]["examples"]
-    with caller(door.url, door.key) as http:
+    with caller(api.url, api.key) as http:
         answered = http.get("/v1/tenants/acme").json()
 
     assert answered.keys() == example.keys()
     assert answered["conditions"][0].keys() == example["conditions"][0].keys()
 
 
-def test_it_holds_nothing_of_this_server(document: Document, door: Door) -> None:
+def test_it_holds_nothing_of_this_server(document: Document, api: Api) -> None:
     text = json.dumps(document)
 
-    for secret in (door.key, door.clerk.secret_key, "127.0.0.1", "postgresql://", "sixteen characters"):
+    for secret in (api.key, api.clerk.secret_key, "127.0.0.1", "postgresql://", "sixteen characters"):
         assert secret not in text
 
 
@@ -242,8 +242,8 @@ def test_it_holds_nothing_of_this_server(document: Document, door: Door) -> None
 
 
 @pytest.fixture(scope="module")
-def schema(door: Door) -> Any:
-    return schemathesis.openapi.from_url(f"{door.url}/openapi.json")
+def schema(api: Api) -> Any:
+    return schemathesis.openapi.from_url(f"{api.url}/openapi.json")
 
 
 def operation_of(schema: Any, name: str) -> Any:
@@ -277,7 +277,7 @@ def test_no_operation_is_left_out(operations: dict[str, Document]) -> None:
 CALLERS = ("a service", "a member", "nobody")
 
 
-def is_true_of(door: Door, schema: Any, name: str, callers: Sequence[str], *, examples: int, negative: bool) -> None:
+def is_true_of(api: Api, schema: Any, name: str, callers: Sequence[str], *, examples: int, negative: bool) -> None:
     """No answer to requests made up for this operation is another one than the document says, whoever asks.
 
     All callers send the same requests: to make one up takes several times as long as to have it answered.
@@ -299,7 +299,7 @@ def is_true_of(door: Door, schema: Any, name: str, callers: Sequence[str], *, ex
             case.query = {**case.query, "wait": 0}
         for who in callers:
             note(f"asked by {who}")
-            answer = case.call(base_url=door.url, headers=door.headers(who), timeout=30)
+            answer = case.call(base_url=api.url, headers=api.headers(who), timeout=30)
             assert answer.status_code < 500 or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
             assert answer.headers.get("x-request-id")
             if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -310,31 +310,31 @@ def is_true_of(door: Door, schema: Any, name: str, callers: Sequence[str], *, ex
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_answers_are_as_the_document_says(door: Door, schema: Any, name: str) -> None:
-    is_true_of(door, schema, name, CALLERS, examples=3, negative=False)
+def test_answers_are_as_the_document_says(api: Api, schema: Any, name: str) -> None:
+    is_true_of(api, schema, name, CALLERS, examples=3, negative=False)
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if "{" in name or name in ("GET /v1/tenants",)])
-def test_so_are_answers_to_what_is_wrong(door: Door, schema: Any, name: str) -> None:
-    is_true_of(door, schema, name, ["a service"], examples=6, negative=True)
+def test_so_are_answers_to_what_is_wrong(api: Api, schema: Any, name: str) -> None:
+    is_true_of(api, schema, name, ["a service"], examples=6, negative=True)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_many_answers_are_as_the_document_says(door: Door, schema: Any, name: str) -> None:
-    is_true_of(door, schema, name, CALLERS, examples=50, negative=False)
+def test_many_answers_are_as_the_document_says(api: Api, schema: Any, name: str) -> None:
+    is_true_of(api, schema, name, CALLERS, examples=50, negative=False)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if "{" in name or "tenants" in name or "session" in name])
-def test_so_are_many_answers_to_what_is_wrong(door: Door, schema: Any, name: str) -> None:
-    is_true_of(door, schema, name, ["a service", "a member"], examples=50, negative=True)
+def test_so_are_many_answers_to_what_is_wrong(api: Api, schema: Any, name: str) -> None:
+    is_true_of(api, schema, name, ["a service", "a member"], examples=50, negative=True)
 
 
-def test_an_unknown_path_and_a_method_that_is_none_are_problems_too(door: Door) -> None:
-    with caller(door.url, door.key) as http:
+def test_an_unknown_path_and_a_method_that_is_none_are_problems_too(api: Api) -> None:
+    with caller(api.url, api.key) as http:
         answers: dict[int, list[httpx.Response]] = {
             404: [http.get("/v1/nothing"), http.get("/"), http.get("/docs"), http.get("/v1/tenants/acme/more")],
             405: [http.delete("/v1/tenants/acme"), http.get("/v1/session/twenty"), http.post("/metrics")],

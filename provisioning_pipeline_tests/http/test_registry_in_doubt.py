@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.http.door import door_to
+from provisioning_pipeline_tests.http.api import api_to
 from provisioning_pipeline_tests.http.services import Service
 from provisioning_pipeline_tests.http.sessions import (
     VERIFY,
@@ -36,7 +36,7 @@ def test_a_registry_that_is_empty_for_a_moment_ends_nobodys_session_and_lets_no_
     fine, told, untold, gone = (lobby.tenant(slug) for slug in ("fine", "told", "untold", "gone"))
     people = {tenant.slug: lobby.member(tenant) for tenant in (fine, told, untold, gone)}
     lobby.condition(told, "Ready", "False", "TenantSuspended")
-    # suspended since the last run: the door alone has seen it
+    # suspended since the last run: the HTTP API alone has seen it
     lobby.fleet.sql("UPDATE tenant_registry SET status = ' Suspended ' WHERE slug = %s", untold.slug)
     lobby.fleet.sql("DELETE FROM tenant_registry WHERE slug = %s", gone.slug)
     before = {tenant.slug: seen(lobby, tenant, people[tenant.slug]) for tenant in (fine, told, untold, gone)}
@@ -65,8 +65,8 @@ def test_a_registry_whose_rows_are_hidden_suspends_nobody(lobby: Lobby, sandbox_
     url = re.sub("//.*@", f"//{role}:reader@", lobby.fleet.url)
     settings = session_settings(lobby.fleet, lobby.clerk, registry_url=url)
     try:
-        with door_to(settings) as door:
-            hidden = Lobby(lobby.fleet, lobby.clerk, lobby.other_clerk, door)
+        with api_to(settings) as api:
+            hidden = Lobby(lobby.fleet, lobby.clerk, lobby.other_clerk, api)
             must_refuse(hidden.ask(VERIFY, lobby.token(acme, ann)), 503, None)
             lobby.fleet.sql(f"CREATE POLICY all_of_it ON tenant_registry TO {role} USING (true)")
             must_pass(hidden.ask(VERIFY, lobby.token(acme, ann)), lobby, acme, ann)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from provisioning_pipeline.http.access import reader
 from provisioning_pipeline.http.problems import Problem
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.http.door import Door, door_to
+from provisioning_pipeline_tests.http.api import Api, api_to
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.http.test_webhooks import problem
 
@@ -69,25 +69,25 @@ def finish(fleet: Fleet, run_id: str, report: Path | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def door(told: Fleet, folder: Path) -> Iterator[Door]:
-    with door_to(told.settings(report_path=folder)) as made:
+def api(told: Fleet, folder: Path) -> Iterator[Api]:
+    with api_to(told.settings(report_path=folder)) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def locked(told: Fleet, folder: Path) -> Iterator[Door]:
+def locked(told: Fleet, folder: Path) -> Iterator[Api]:
     """The same behind a password."""
-    with door_to(told.settings(report_path=folder, report_password=PASSWORD)) as made:
+    with api_to(told.settings(report_path=folder, report_password=PASSWORD)) as made:
         yield made
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------
 
 
-def test_the_last_report_is_drawn_with_the_tenants_as_they_are_now(told: Fleet, door: Door) -> None:
+def test_the_last_report_is_drawn_with_the_tenants_as_they_are_now(told: Fleet, api: Api) -> None:
     told.link("new", None)
     try:
-        answer = door.http.get("/reports/latest")
+        answer = api.http.get("/reports/latest")
     finally:
         told.sql("DELETE FROM provisioning.tenant_link WHERE slug = 'new'")
 
@@ -97,25 +97,25 @@ def test_the_last_report_is_drawn_with_the_tenants_as_they_are_now(told: Fleet, 
     assert "as it was" not in answer.text
 
 
-def test_a_runs_own_report_is_shown_as_it_was_written(door: Door) -> None:
-    answer = door.http.get("/reports/run-1")
+def test_a_runs_own_report_is_shown_as_it_was_written(api: Api) -> None:
+    answer = api.http.get("/reports/run-1")
     assert (answer.status_code, answer.text) == (200, "<h1>as it was</h1>")
 
 
 @pytest.mark.parametrize("name", ["acme", "/acme"])
-def test_a_tenants_page_shows_what_happened_as_text(door: Door, name: str) -> None:
-    answer = door.http.get(f"/tenants/{name.strip('/')}")
+def test_a_tenants_page_shows_what_happened_as_text(api: Api, name: str) -> None:
+    answer = api.http.get(f"/tenants/{name.strip('/')}")
     assert answer.status_code == 200
     assert "add member failed: 4 &lt;script&gt;" in answer.text
     assert "<script" not in answer.text
     assert 'href="../reports/run-1"' in answer.text
 
 
-def test_a_timeline_is_read_page_by_page(door: Door) -> None:
+def test_a_timeline_is_read_page_by_page(api: Api) -> None:
     walked: list[str] = []
     before: dict[str, Any] = {}
     while True:
-        answer = door.http.get("/v1/tenants/acme/timeline", params={"limit": 2} | before)
+        answer = api.http.get("/v1/tenants/acme/timeline", params={"limit": 2} | before)
         document = answer.json()
         assert answer.status_code == 200
         walked += [event["what"] for event in document["events"]]
@@ -130,17 +130,17 @@ def test_a_timeline_is_read_page_by_page(door: Door) -> None:
     assert walked[5].startswith("Seen for the first time")
 
 
-def test_a_timeline_may_begin_at_any_time(door: Door) -> None:
+def test_a_timeline_may_begin_at_any_time(api: Api) -> None:
     def events(before: str) -> int:
-        answer = door.http.get("/v1/tenants/acme/timeline", params={"before": before})
+        answer = api.http.get("/v1/tenants/acme/timeline", params={"before": before})
         return len(answer.json()["events"])
 
     assert (events("2026-08-01T12:00:00Z"), events("2026-08-01T12:00:00.000001Z"), events("2026-08-02")) == (0, 6, 6)
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_pages_load_nothing_and_are_kept_nowhere(door: Door, path: str) -> None:
-    headers = door.http.get(path).headers
+def test_pages_load_nothing_and_are_kept_nowhere(api: Api, path: str) -> None:
+    headers = api.http.get(path).headers
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -159,53 +159,53 @@ def test_pages_load_nothing_and_are_kept_nowhere(door: Door, path: str) -> None:
     ["outside", "around", "other-name", "link", "removed", "none", "unknown", "secret", "..", "%2e%2e%2fsecret",
      "..%5csecret", "%00", "a" * 200, "run-1.html", "run-1%0a"],
 )  # fmt: skip
-def test_nothing_but_a_runs_own_report_can_be_read(door: Door, run_id: str) -> None:
-    answer = door.http.get(f"/reports/{run_id}")
+def test_nothing_but_a_runs_own_report_can_be_read(api: Api, run_id: str) -> None:
+    answer = api.http.get(f"/reports/{run_id}")
     problem(answer, 404)
     assert "secret" not in answer.text
 
 
 @pytest.mark.parametrize("name", ["nobody", "a%00b", "%0a", "a%2fb", "'%20OR%201=1", "x" * 200, "%ff", "%e2%80%ae"])
-def test_an_unknown_tenant_is_not_found_and_not_repeated(door: Door, name: str) -> None:
+def test_an_unknown_tenant_is_not_found_and_not_repeated(api: Api, name: str) -> None:
     for path in (f"/tenants/{name}", f"/v1/tenants/{name}/timeline"):
-        problem(door.http.get(path), 404)
-    assert "provisioning status" in problem(door.http.get("/tenants/nobody"), 404)
+        problem(api.http.get(path), 404)
+    assert "provisioning status" in problem(api.http.get("/tenants/nobody"), 404)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=many", "limit=-1", "limit=", "before=yesterday",
                                    "before=2026-08-01~x", "before=2026-08-01T00:00:00%2B24:30"])  # fmt: skip
-def test_a_question_that_makes_no_sense_is_refused_without_being_repeated(door: Door, query: str) -> None:
-    detail = problem(door.http.get(f"/v1/tenants/acme/timeline?{query}"), 400)
+def test_a_question_that_makes_no_sense_is_refused_without_being_repeated(api: Api, query: str) -> None:
+    detail = problem(api.http.get(f"/v1/tenants/acme/timeline?{query}"), 400)
     assert detail.startswith(f"`{query.partition('=')[0]}`")
 
 
-def test_before_the_first_run_there_is_no_report_and_it_says_how_to_get_one(own_fleet: Fleet, own_door: Door) -> None:
-    assert "provisioning apply" in problem(own_door.http.get("/reports/latest"), 404)
+def test_before_the_first_run_there_is_no_report_and_it_says_how_to_get_one(own_fleet: Fleet, own_api: Api) -> None:
+    assert "provisioning apply" in problem(own_api.http.get("/reports/latest"), 404)
 
 
-def test_a_slug_of_several_tenants_names_their_databases(own_fleet: Fleet, own_door: Door) -> None:
+def test_a_slug_of_several_tenants_names_their_databases(own_fleet: Fleet, own_api: Api) -> None:
     own_fleet.sql("INSERT INTO provisioning.tenant_link (database_name, slug) VALUES ('one', 's'), ('two', 's')")
-    assert "one, two" in problem(own_door.http.get("/tenants/s"), 409)
-    assert own_door.http.get("/tenants/one").status_code == 200
+    assert "one, two" in problem(own_api.http.get("/tenants/s"), 409)
+    assert own_api.http.get("/tenants/one").status_code == 200
 
 
-def test_while_the_ledger_is_away_one_is_told_to_come_back(own_fleet: Fleet, own_door: Door) -> None:
+def test_while_the_ledger_is_away_one_is_told_to_come_back(own_fleet: Fleet, own_api: Api) -> None:
     own_fleet.shut()
     for path in PAGES:
-        answer = own_door.http.get(path)
+        answer = own_api.http.get(path)
         problem(answer, 503)
         assert int(answer.headers["retry-after"]) > 0
-    assert own_door.http.get("/healthz").status_code == 200
+    assert own_api.http.get("/healthz").status_code == 200
 
     own_fleet.open()
-    assert own_door.http.get("/tenants/acme").status_code == 200
+    assert own_api.http.get("/tenants/acme").status_code == 200
 
 
 # --- who may read -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_with_the_password_everything_is_shown_whatever_the_user_name(locked: Door, path: str) -> None:
+def test_with_the_password_everything_is_shown_whatever_the_user_name(locked: Api, path: str) -> None:
     for name in ("", "anybody"):
         assert locked.http.get(path, auth=(name, PASSWORD)).status_code == 200
 
@@ -213,7 +213,7 @@ def test_with_the_password_everything_is_shown_whatever_the_user_name(locked: Do
 @pytest.mark.parametrize(
     "header", [None, "", "Basic", "Basic !", "Basic YQ==", "Basic YTpi", "Basic /w==", "Digest YTpi"]
 )
-def test_without_the_password_nobody_learns_even_what_is_there(locked: Door, header: str | None) -> None:
+def test_without_the_password_nobody_learns_even_what_is_there(locked: Api, header: str | None) -> None:
     for path in (*PAGES, "/reports/unknown", "/tenants/nobody", "/tenants/acme?limit=x"):
         answer = locked.http.get(path, headers={} if header is None else {"authorization": header})
         assert "PROVISIONING_REPORT_PASSWORD" in problem(answer, 401)
@@ -221,12 +221,12 @@ def test_without_the_password_nobody_learns_even_what_is_there(locked: Door, hea
         assert "acme" not in answer.text
 
 
-def test_a_part_of_the_password_is_not_the_password(locked: Door) -> None:
+def test_a_part_of_the_password_is_not_the_password(locked: Api) -> None:
     for wrong in ("", PASSWORD[:-1], PASSWORD + " ", PASSWORD.upper()):
         problem(locked.http.get("/tenants/acme", auth=("", wrong)), 401)
 
 
-def test_health_and_webhooks_ask_for_no_password(locked: Door) -> None:
+def test_health_and_webhooks_ask_for_no_password(locked: Api) -> None:
     assert locked.http.get("/healthz").json() == {"status": "ok"}
     assert "signature" in problem(locked.post(b"{}", {}), 400)
 
@@ -247,22 +247,22 @@ def test_health_and_webhooks_ask_for_no_password(locked: Door) -> None:
     ids=str,
 )
 def test_without_a_password_nothing_is_shown_through_a_proxy_or_under_another_name(
-    door: Door, headers: dict[str, str]
+    api: Api, headers: dict[str, str]
 ) -> None:
     for path in PAGES:
-        answer = door.http.get(path, headers=headers)
+        answer = api.http.get(path, headers=headers)
         assert "PROVISIONING_REPORT_PASSWORD" in problem(answer, 403)
-    assert door.http.get("/healthz", headers=headers).status_code == 200
+    assert api.http.get("/healthz", headers=headers).status_code == 200
 
 
-def test_without_a_password_this_machine_reads_by_any_name_of_its_own(door: Door) -> None:
-    port = httpx.URL(door.url).port
+def test_without_a_password_this_machine_reads_by_any_name_of_its_own(api: Api) -> None:
+    port = httpx.URL(api.url).port
     for host in ("localhost", f"LOCALHOST:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
-        assert door.http.get("/tenants/acme", headers={"host": host}).status_code == 200
+        assert api.http.get("/tenants/acme", headers={"host": host}).status_code == 200
 
 
-def test_a_request_without_a_host_is_not_taken_for_one_of_this_machine(door: Door) -> None:
-    address = httpx.URL(door.url)
+def test_a_request_without_a_host_is_not_taken_for_one_of_this_machine(api: Api) -> None:
+    address = httpx.URL(api.url)
     with socket.create_connection((address.host, address.port or 0), timeout=20) as plain:
         plain.sendall(b"GET /tenants/acme HTTP/1.0\r\n\r\n")
         answer = b"".join(iter(lambda: plain.recv(65536), b""))

@@ -46,7 +46,7 @@ class Log:
         return line
 
 
-class Door:
+class Api:
     def __init__(self, url: str, key: str) -> None:
         self.url, self.key = url, key
 
@@ -56,14 +56,14 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(sandbox_postgres: SandboxPostgres) -> Iterator[Door]:
+def api(sandbox_postgres: SandboxPostgres) -> Iterator[Api]:
     with tenants_in(sandbox_postgres) as tenants:
         tenants.add("acme", ready=True)
         settings = tenants.settings(
             clerk_issuers=("https://clerk.acme.test",), clerk_jwks_url="http://127.0.0.1:9/jwks"
         )
         with serving(settings) as url:
-            yield Door(url, key_of(settings))
+            yield Api(url, key_of(settings))
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
 
 
 @pytest.mark.parametrize("given", ["a", "8c0f6a5be1d24f4f", "A-b_c.9", "x" * 64])
-def test_a_callers_own_id_is_kept(door: Door, log: Log, given: str) -> None:
-    answer = door.get("/v1/tenants/nobody", **{"X-Request-Id": given})
+def test_a_callers_own_id_is_kept(api: Api, log: Log, given: str) -> None:
+    answer = api.get("/v1/tenants/nobody", **{"X-Request-Id": given})
 
     assert answer.headers.get_list("x-request-id") == [given]
     assert answer.json()["request_id"] == given
@@ -87,8 +87,8 @@ def test_a_callers_own_id_is_kept(door: Door, log: Log, given: str) -> None:
 @pytest.mark.parametrize(
     "given", ["", "x" * 65, "x" * 100, "a b", "a\tb", 'a"b', "a,b", "{}", "<script>", "%0a", "caf\xe9", "a;b", "a/b"]
 )
-def test_any_other_id_is_replaced(door: Door, log: Log, given: str) -> None:
-    with caller(door.url, door.key) as http:
+def test_any_other_id_is_replaced(api: Api, log: Log, given: str) -> None:
+    with caller(api.url, api.key) as http:
         answer = http.get("/v1/tenants/nobody", headers={"X-Request-Id": given.encode("latin-1")})
 
     (found,) = answer.headers.get_list("x-request-id")
@@ -99,26 +99,26 @@ def test_any_other_id_is_replaced(door: Door, log: Log, given: str) -> None:
     assert log.answered(found)["status"] == 404
 
 
-def test_of_several_ids_one_is_taken(door: Door) -> None:
-    with caller(door.url, door.key) as http:
+def test_of_several_ids_one_is_taken(api: Api) -> None:
+    with caller(api.url, api.key) as http:
         answer = http.get("/v1/tenants", headers=[("X-Request-Id", "one"), ("X-Request-Id", "two")])
 
     assert answer.headers.get_list("x-request-id") == ["one"]
 
 
-def test_every_answer_has_an_id_of_its_own(door: Door) -> None:
+def test_every_answer_has_an_id_of_its_own(api: Api) -> None:
     paths = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/session", "/nothing", "/v1/tenants", "/healthz"]
-    ids = [door.get(path).headers["x-request-id"] for path in paths]
+    ids = [api.get(path).headers["x-request-id"] for path in paths]
 
     assert len(set(ids)) == len(paths)
 
 
-def test_an_unforeseen_error_has_one_too(door: Door, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unforeseen_error_has_one_too(api: Api, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise KeyError(SECRET)
 
     monkeypatch.setattr(routes, "tenant_page", broken)
-    answer = door.get("/v1/tenants", **{"X-Request-Id": "broken-1"})
+    answer = api.get("/v1/tenants", **{"X-Request-Id": "broken-1"})
 
     assert answer.status_code == 500
     assert answer.headers["content-type"] == PROBLEM
@@ -129,8 +129,8 @@ def test_an_unforeseen_error_has_one_too(door: Door, log: Log, monkeypatch: pyte
     assert any("KeyError" in json.dumps(line) for line in log.of("broken-1"))
 
 
-def test_a_line_says_what_was_answered_to_whom(door: Door, log: Log) -> None:
-    answer = door.get("/v1/tenants/acme")
+def test_a_line_says_what_was_answered_to_whom(api: Api, log: Log) -> None:
+    answer = api.get("/v1/tenants/acme")
 
     line = log.answered(answer.headers["x-request-id"])
     assert {name: line[name] for name in ("level", "message", "method", "route", "status", "tenant", "caller")} == {
@@ -140,54 +140,54 @@ def test_a_line_says_what_was_answered_to_whom(door: Door, log: Log) -> None:
         "route": "/v1/tenants/{slug}",
         "status": 200,
         "tenant": "acme",
-        "caller": f"key {door.key.split('_')[1]}",
+        "caller": f"key {api.key.split('_')[1]}",
     }
     assert 0 < line["seconds"] < 30
     assert line["time"]
 
 
-def test_a_refused_session_is_logged_with_its_word(door: Door, log: Log) -> None:
-    answer = door.get("/v1/session", key="")
+def test_a_refused_session_is_logged_with_its_word(api: Api, log: Log) -> None:
+    answer = api.get("/v1/session", key="")
 
     line = log.answered(answer.headers["x-request-id"])
     assert (line["status"], line["refused"]) == (401, "no_session")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/metrics"])
-def test_what_machines_ask_all_the_time_is_not_logged(door: Door, log: Log, path: str) -> None:
-    quiet = door.get(path)
-    log.answered(door.get("/nothing").headers["x-request-id"])
+def test_what_machines_ask_all_the_time_is_not_logged(api: Api, log: Log, path: str) -> None:
+    quiet = api.get(path)
+    log.answered(api.get("/nothing").headers["x-request-id"])
 
     assert (quiet.status_code, log.of(quiet.headers["x-request-id"])) == (200, [])
 
 
-def test_a_refused_verification_is_logged(door: Door, log: Log) -> None:
-    answer = door.get("/v1/auth/verify", key="")
+def test_a_refused_verification_is_logged(api: Api, log: Log) -> None:
+    answer = api.get("/v1/auth/verify", key="")
 
     assert log.answered(answer.headers["x-request-id"])["status"] == 401
 
 
-def test_no_line_holds_what_a_caller_sent(door: Door, log: Log) -> None:
+def test_no_line_holds_what_a_caller_sent(api: Api, log: Log) -> None:
     asked = {"params": {"clerk_org_id": SECRET, "x": SECRET, "tenant": SECRET}, "headers": {"X-Own": SECRET}}
-    with caller(door.url, door.key, Cookie=f"__session={SECRET}; theme={SECRET}", Referer=SECRET) as http:
+    with caller(api.url, api.key, Cookie=f"__session={SECRET}; theme={SECRET}", Referer=SECRET) as http:
         http.get("/v1/tenants", **asked)
         http.get(f"/{SECRET}", **asked)
         http.put("/v1/tenants/acme", json={"name": 5, SECRET: SECRET}, **asked)
         http.put("/v1/tenants/acme", content=SECRET, **asked)
         http.post("/v1/tenants/acme/reconcile", headers={"Idempotency-Key": SECRET})
-    with caller(door.url, f"eyJ.{SECRET}.x") as http:
+    with caller(api.url, f"eyJ.{SECRET}.x") as http:
         for path in ("/v1/session", "/v1/auth/verify", "/v1/tenants", "/metrics"):
             http.get(path, **asked)
         log.answered(http.post("/v1/session/twenty", **asked).headers["x-request-id"])
 
     assert len(log.lines) >= 8
     assert SECRET not in log.text
-    assert door.key not in log.text
-    assert door.key.split("_", 2)[2] not in log.text
+    assert api.key not in log.text
+    assert api.key.split("_", 2)[2] not in log.text
 
 
-def test_a_slug_with_control_characters_breaks_no_line(door: Door, log: Log) -> None:
-    answer = door.get("/v1/tenants/acme%0A%7B%22status%22:200%7D%1b[31m")
+def test_a_slug_with_control_characters_breaks_no_line(api: Api, log: Log) -> None:
+    answer = api.get("/v1/tenants/acme%0A%7B%22status%22:200%7D%1b[31m")
 
     line = log.answered(answer.headers["x-request-id"])
     assert line["status"] in (404, 422)

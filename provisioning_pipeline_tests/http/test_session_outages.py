@@ -11,7 +11,7 @@ import pytest
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.cluster import running_cluster
-from provisioning_pipeline_tests.http.door import door_to
+from provisioning_pipeline_tests.http.api import api_to
 from provisioning_pipeline_tests.http.sessions import (
     NO_TWENTY,
     SESSION,
@@ -70,7 +70,7 @@ class Crowd:
         self._threads = [threading.Thread(target=self._ask_on, args=one) for one in everybody for _ in range(2)]
 
     def _ask_on(self, tenant: Tenant, user: str) -> None:
-        with httpx.Client(base_url=self._lobby.door.url, timeout=30, verify=False) as http:
+        with httpx.Client(base_url=self._lobby.api.url, timeout=30, verify=False) as http:
             while not self._stop.is_set():
                 for method, path in (VERIFY, SESSION, SIGN_IN):
                     # a new one each time, so that none is known already
@@ -198,8 +198,8 @@ def test_a_door_that_opens_before_its_ledger(own_postgres: SandboxPostgres) -> N
     with town_in(own_postgres) as (fleet, clerk, other_clerk):
         own_postgres.stop()
         try:
-            with door_to(session_settings(fleet, clerk, other_clerk)) as door:
-                lobby = Lobby(fleet, clerk, other_clerk, door)
+            with api_to(session_settings(fleet, clerk, other_clerk)) as api:
+                lobby = Lobby(fleet, clerk, other_clerk, api)
                 user, organization = clerk.add_user("ann@acme.test").id, clerk.add_organization("Acme").id
                 clerk.add_membership(organization, user)
                 for route in (VERIFY, SESSION, SIGN_IN):

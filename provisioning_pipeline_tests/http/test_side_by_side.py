@@ -2,7 +2,7 @@
 
 import pytest
 
-from provisioning_pipeline_tests.http.door import Door
+from provisioning_pipeline_tests.http.api import Api
 from provisioning_pipeline_tests.http.fleet import Fleet, membership_event
 from provisioning_pipeline_tests.http.sessions import VERIFY, Lobby, Tenant, must_pass
 
@@ -15,14 +15,14 @@ CREATE TABLE provisioning.of_later (id bigint)
 
 
 @pytest.mark.own_ledger
-def test_webhooks_reports_and_readiness_go_on(fleet: Fleet, door: Door) -> None:
-    before = door.http.get("/readyz").json()
+def test_webhooks_reports_and_readiness_go_on(fleet: Fleet, api: Api) -> None:
+    before = api.http.get("/readyz").json()
     fleet.sql(UPGRADED)
-    assert door.http.get("/readyz").json() == before
+    assert api.http.get("/readyz").json() == before
     assert before["checks"]["ledger"] == "ok"
-    assert door.deliver(membership_event("created", "org_1", "user_1")) == 204
+    assert api.deliver(membership_event("created", "org_1", "user_1")) == 204
     assert fleet.marked() == ["acme"]
-    assert door.http.get("/reports/latest").status_code == 404
+    assert api.http.get("/reports/latest").status_code == 404
 
 
 def test_sessions_pass_as_before(lobby: Lobby, acme: Tenant) -> None:

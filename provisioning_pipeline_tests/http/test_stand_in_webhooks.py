@@ -1,4 +1,4 @@
-"""The stand-in Clerk sends for every change what Clerk would send, and the door takes it."""
+"""The stand-in Clerk sends for every change what Clerk would send, and the HTTP API takes it."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.serving import LoopbackServer
-from provisioning_pipeline_tests.http.door import Door, door_to
+from provisioning_pipeline_tests.http.api import Api, api_to
 from provisioning_pipeline_tests.http.fleet import SECRET, Fleet
 from provisioning_pipeline_tests.world import settings_of
 
@@ -202,11 +202,11 @@ def test_after_a_stop_what_waits_was_sent_and_a_cleared_instance_sends_nothing(l
     assert listener.types() == ["user.created", "user.created"]
 
 
-def test_the_door_takes_what_the_stand_in_sends(clerk: StandInClerk, fleet: Fleet, door: Door) -> None:
+def test_the_api_takes_what_the_stand_in_sends(clerk: StandInClerk, fleet: Fleet, api: Api) -> None:
     ann = clerk.add_user("ann@acme.test")
     organization = clerk.add_organization("Delta")
     fleet.link("delta", organization.id, users=[ann.id])
-    clerk.set_webhook(f"{door.url}/webhooks/clerk", SECRET)
+    clerk.set_webhook(f"{api.url}/webhooks/clerk", SECRET)
 
     clerk.add_membership(organization.id, ann.id)
     clerk.wait_for_webhooks()
@@ -225,11 +225,11 @@ def test_the_settings_of_a_sandbox_hold_a_secret_for_its_webhooks() -> None:
     with Sandbox(SandboxOptions(tenants=0)) as sandbox:
         environment = sandbox.environment()
         assert sandbox.environment() == environment
-        with door_to(settings_of(environment)) as door:
+        with api_to(settings_of(environment)) as api:
             secret = environment["PROVISIONING_CLERK_WEBHOOK_SECRET"]
             assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 24
             schema.migrate(sandbox.registry_url)
-            sandbox.clerk.set_webhook(f"{door.url}/webhooks/clerk", secret)
+            sandbox.clerk.set_webhook(f"{api.url}/webhooks/clerk", secret)
             sandbox.clerk.add_user("ann@acme.test")
             sandbox.clerk.wait_for_webhooks()
             assert (sandbox.clerk.webhooks.delivered, sandbox.clerk.webhooks.failed) == (1, 0)

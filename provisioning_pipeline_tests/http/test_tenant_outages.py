@@ -14,7 +14,7 @@ from provisioning_pipeline_tests.http.services import (
     accepted,
     caller,
     key_of,
-    own_door,
+    own_api,
     problem,
     serving,
     tenants_in,
@@ -22,7 +22,7 @@ from provisioning_pipeline_tests.http.services import (
 
 
 class TestWithoutDagster:
-    """The tenant is marked, and the sensor does what the door could not."""
+    """The tenant is marked, and the sensor does what the HTTP API could not."""
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ class TestWithoutDagster:
         ids=["gateway", "list", "null", "errors", "error", "empty", "python", "nulls", "half", "odd", "bytes"],
     )
     def test_what_it_answers_may_be_anything(self, service: Service, answer: Callable[[], Response]) -> None:
-        with own_door(service) as own:
+        with own_api(service) as own:
             own.dagster.answer = answer
 
             self.is_marked_and_accepted(own)
@@ -60,7 +60,7 @@ class TestWithoutDagster:
         ids=["config", "python", "unauthorized", "no run", "null run"],
     )
     def test_it_may_refuse_the_launch(self, service: Service, answer: dict[str, Any]) -> None:
-        with own_door(service) as own:
+        with own_api(service) as own:
             accepted(own.put("other", database_name="twenty_tenant_other"))
             own.dagster.runs.clear()
             own.tenants.sql("UPDATE provisioning.tenant_link SET marked_at = NULL")
@@ -70,21 +70,21 @@ class TestWithoutDagster:
 
     @pytest.mark.parametrize("locations", [[], ["one", "two"]])
     def test_the_job_may_be_nowhere_or_twice(self, service: Service, locations: list[str]) -> None:
-        with own_door(service) as own:
+        with own_api(service) as own:
             own.dagster.locations = locations
 
             self.is_marked_and_accepted(own)
 
     def test_it_may_be_away(self, service: Service) -> None:
-        with own_door(service, dagster_graphql_url="http://127.0.0.1:9/graphql") as own:
+        with own_api(service, dagster_graphql_url="http://127.0.0.1:9/graphql") as own:
             self.is_marked_and_accepted(own)
 
     def test_nobody_may_have_named_it(self, service: Service) -> None:
-        with own_door(service, dagster_graphql_url=None) as own:
+        with own_api(service, dagster_graphql_url=None) as own:
             self.is_marked_and_accepted(own)
 
     def test_a_code_location_may_be_renamed_meanwhile(self, service: Service) -> None:
-        with own_door(service) as own:
+        with own_api(service) as own:
             accepted(own.put("other", database_name="twenty_tenant_other"))
             own.dagster.locations = ["renamed"]
             accepted(own.put("acme", database_name="twenty_tenant_acme"))
@@ -97,7 +97,7 @@ class TestWithoutDagster:
     def test_the_sensor_launches_it_before_others(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         clerks = service.tenants.add("clerks")
         service.tenants.sql("UPDATE provisioning.tenant_link SET marked_at = now(), marked_by = 'clerk'")
-        with own_door(service, dagster_graphql_url="http://127.0.0.1:9/graphql") as own:
+        with own_api(service, dagster_graphql_url="http://127.0.0.1:9/graphql") as own:
             self.is_marked_and_accepted(own, others=[clerks])
         for name, value in service.tenants.environment().items():
             monkeypatch.setenv(name, value)

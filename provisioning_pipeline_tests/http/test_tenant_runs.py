@@ -1,4 +1,4 @@
-"""Runs that the door launches for a tenant: one at a time, anew when it has ended, and whenever it is asked for."""
+"""Runs that the HTTP API launches for a tenant: one at a time, anew when it has ended, and whenever it is asked for."""
 
 import pytest
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from provisioning_pipeline.ledger import serving as access
-from provisioning_pipeline_tests.http.door import Door, door_to
+from provisioning_pipeline_tests.http.api import Api, api_to
 from provisioning_pipeline_tests.http.fleet import (
     SECRET,
     Fleet,
@@ -51,19 +51,19 @@ def problem(answer: httpx.Response, status: int) -> str:
     ids=lambda value: value["type"] if isinstance(value, dict) else ",".join(value),
 )
 def test_an_event_marks_exactly_the_tenants_that_it_concerns(
-    fleet: Fleet, door: Door, event: dict[str, Any], marked: list[str]
+    fleet: Fleet, api: Api, event: dict[str, Any], marked: list[str]
 ) -> None:
-    answer = door.post(*signed(event))
+    answer = api.post(*signed(event))
 
     assert (answer.status_code, answer.content) == (204, b"")
     assert fleet.marked() == marked
     assert fleet.events() == [event["type"]]
 
 
-def test_what_an_event_says_is_stored_without_what_it_carries(fleet: Fleet, door: Door) -> None:
+def test_what_an_event_says_is_stored_without_what_it_carries(fleet: Fleet, api: Api) -> None:
     event = membership_event("created", "org_1", "user_1")
     event["data"]["private_metadata"] = {"secret": CANARY}
-    door.deliver(event, "msg_first")
+    api.deliver(event, "msg_first")
 
     ((row,),) = fleet.sql("SELECT to_jsonb(e) - 'received_at' FROM provisioning.clerk_event e")
     assert row == {
@@ -75,8 +75,8 @@ def test_what_an_event_says_is_stored_without_what_it_carries(fleet: Fleet, door
     }
 
 
-def test_other_types_are_acknowledged_and_not_stored(fleet: Fleet, door: Door) -> None:
-    assert door.deliver(envelope("session.created", {"id": "sess_1", "user_id": "user_1"})) == 204
+def test_other_types_are_acknowledged_and_not_stored(fleet: Fleet, api: Api) -> None:
+    assert api.deliver(envelope("session.created", {"id": "sess_1", "user_id": "user_1"})) == 204
     assert (fleet.marked(), fleet.events()) == ([], [])
 
 
@@ -124,67 +124,67 @@ FORGED: dict[str, Callable[[], Delivery]] = {
 
 
 @pytest.mark.parametrize("how", FORGED)
-def test_a_forged_event_is_refused_and_leaves_nothing(fleet: Fleet, door: Door, how: str) -> None:
-    detail = problem(door.post(*FORGED[how]()), 400)
+def test_a_forged_event_is_refused_and_leaves_nothing(fleet: Fleet, api: Api, how: str) -> None:
+    detail = problem(api.post(*FORGED[how]()), 400)
 
     assert "signature" in detail
     assert (fleet.marked(), fleet.events()) == ([], [])
 
 
 @pytest.mark.parametrize("seconds", [-310, 310])
-def test_a_delivery_far_from_now_is_refused_however_well_signed(fleet: Fleet, door: Door, seconds: int) -> None:
-    problem(door.post(*signed(EVENT, seconds=seconds)), 400)
+def test_a_delivery_far_from_now_is_refused_however_well_signed(fleet: Fleet, api: Api, seconds: int) -> None:
+    problem(api.post(*signed(EVENT, seconds=seconds)), 400)
     assert (fleet.marked(), fleet.events()) == ([], [])
 
 
 @pytest.mark.parametrize("seconds", [-240, 240])
-def test_a_delivery_a_few_minutes_from_now_is_taken(fleet: Fleet, door: Door, seconds: int) -> None:
-    assert door.post(*signed(EVENT, seconds=seconds)).status_code == 204
+def test_a_delivery_a_few_minutes_from_now_is_taken(fleet: Fleet, api: Api, seconds: int) -> None:
+    assert api.post(*signed(EVENT, seconds=seconds)).status_code == 204
     assert fleet.marked() == ["acme"]
 
 
-def test_one_fitting_signature_among_several_is_enough(fleet: Fleet, door: Door) -> None:
+def test_one_fitting_signature_among_several_is_enough(fleet: Fleet, api: Api) -> None:
     """While a secret is changed, Svix signs with the old one and the new one."""
     raw, headers = signed(EVENT)
     headers["svix-signature"] = f"v1,{'A' * 43}= {headers['svix-signature']}"
 
-    assert door.post(raw, headers).status_code == 204
+    assert api.post(raw, headers).status_code == 204
     assert fleet.marked() == ["acme"]
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"type=user", b"[]", b'"user.created"', b"{}", b'{"type": 7}', b"[" * 100_000, b"{'type': 'x'}"]
 )
-def test_a_signed_body_that_is_no_event_is_refused(fleet: Fleet, door: Door, raw: bytes) -> None:
-    problem(door.post(*signed(raw)), 400)
+def test_a_signed_body_that_is_no_event_is_refused(fleet: Fleet, api: Api, raw: bytes) -> None:
+    problem(api.post(*signed(raw)), 400)
     assert fleet.events() == []
 
 
-def test_a_huge_body_is_refused_with_and_without_its_length(fleet: Fleet, door: Door) -> None:
+def test_a_huge_body_is_refused_with_and_without_its_length(fleet: Fleet, api: Api) -> None:
     raw, headers = signed(EVENT | {"padding": "x" * 1_000_000})
 
-    assert "1000000 bytes" in problem(door.post(raw, headers), 413)
+    assert "1000000 bytes" in problem(api.post(raw, headers), 413)
     in_pieces = (raw[start : start + 50_000] for start in range(0, len(raw), 50_000))
     assert "1000000 bytes" in problem(
-        door.http.post("/webhooks/clerk", content=in_pieces, headers=headers | {"transfer-encoding": "chunked"}), 413
+        api.http.post("/webhooks/clerk", content=in_pieces, headers=headers | {"transfer-encoding": "chunked"}), 413
     )
     assert (fleet.marked(), fleet.events()) == ([], [])
-    assert door.post(*signed(EVENT | {"padding": "x" * 900_000})).status_code == 204
+    assert api.post(*signed(EVENT | {"padding": "x" * 900_000})).status_code == 204
 
 
 @pytest.mark.own_ledger
 def test_no_refusal_and_no_log_repeats_anything_of_the_request(
-    fleet: Fleet, door: Door, caplog: pytest.LogCaptureFixture
+    fleet: Fleet, api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     raw, headers = signed(EVENT | {"secret": CANARY}, f"msg_{CANARY}")
     answers = [
-        door.post(raw, headers | {"svix-signature": f"v1,{CANARY}"}),
-        door.post(*signed(CANARY.encode(), f"msg_{CANARY}")),
-        door.http.get(f"/{CANARY}", headers={"x-key": CANARY}),
+        api.post(raw, headers | {"svix-signature": f"v1,{CANARY}"}),
+        api.post(*signed(CANARY.encode(), f"msg_{CANARY}")),
+        api.http.get(f"/{CANARY}", headers={"x-key": CANARY}),
     ]
     fleet.shut()
-    answers.append(door.post(raw, headers))
+    answers.append(api.post(raw, headers))
 
     assert [answer.status_code for answer in answers] == [400, 400, 404, 503]
     assert all(CANARY not in answer.text + str(answer.headers) for answer in answers)
@@ -197,16 +197,16 @@ def test_no_refusal_and_no_log_repeats_anything_of_the_request(
 # --- replayed, out of order, at once ----------------------------------------------------------------------------
 
 
-def test_an_event_that_arrives_again_is_acknowledged_and_marks_nothing_again(fleet: Fleet, door: Door) -> None:
-    assert door.deliver(EVENT, "msg_same") == 204
+def test_an_event_that_arrives_again_is_acknowledged_and_marks_nothing_again(fleet: Fleet, api: Api) -> None:
+    assert api.deliver(EVENT, "msg_same") == 204
     fleet.unmark()
 
-    assert door.deliver(EVENT, "msg_same") == 204
+    assert api.deliver(EVENT, "msg_same") == 204
     assert fleet.marked() == []
     assert fleet.events() == ["organization.updated"]
 
 
-def test_the_order_of_arrival_does_not_matter(fleet: Fleet, door: Door) -> None:
+def test_the_order_of_arrival_does_not_matter(fleet: Fleet, api: Api) -> None:
     events = [
         membership_event("created", "org_1", "user_4"),
         membership_event("deleted", "org_1", "user_4"),
@@ -215,17 +215,17 @@ def test_the_order_of_arrival_does_not_matter(fleet: Fleet, door: Door) -> None:
     ends = set()
     for order in itertools.permutations(events):
         for event in order:
-            assert door.deliver(event) == 204
+            assert api.deliver(event) == 204
         ends.add(tuple(fleet.marked()))
         fleet.unmark()
     assert ends == {("acme", "gamma")}
 
 
-def test_deliveries_at_once_are_each_taken_once(fleet: Fleet, door: Door) -> None:
+def test_deliveries_at_once_are_each_taken_once(fleet: Fleet, api: Api) -> None:
     deliveries = [(user_event("updated", "user_1"), f"msg_{number % 10}") for number in range(60)]
 
     with ThreadPoolExecutor(max_workers=20) as pool:
-        statuses = list(pool.map(lambda delivery: door.deliver(*delivery), deliveries))
+        statuses = list(pool.map(lambda delivery: api.deliver(*delivery), deliveries))
 
     assert set(statuses) == {204}
     assert fleet.marked() == ["acme", "beta"]
@@ -236,17 +236,17 @@ def test_deliveries_at_once_are_each_taken_once(fleet: Fleet, door: Door) -> Non
 
 
 @pytest.mark.own_ledger
-def test_an_event_is_refused_while_the_ledger_is_away_and_taken_as_soon_as_it_is_back(fleet: Fleet, door: Door) -> None:
-    assert door.deliver(organization_event("updated", "org_3"), "msg_before") == 204
+def test_an_event_is_refused_while_the_ledger_is_away_and_taken_as_soon_as_it_is_back(fleet: Fleet, api: Api) -> None:
+    assert api.deliver(organization_event("updated", "org_3"), "msg_before") == 204
     fleet.shut()
     for _ in range(3):
-        answer = door.post(*signed(EVENT, "msg_again"))
+        answer = api.post(*signed(EVENT, "msg_again"))
         assert "send it again" in problem(answer, 503)
         assert int(answer.headers["retry-after"]) > 0
 
     fleet.open()
 
-    assert door.deliver(EVENT, "msg_again") == 204
+    assert api.deliver(EVENT, "msg_again") == 204
     assert fleet.marked() == ["acme", "gamma"]
 
 
@@ -254,33 +254,33 @@ def test_an_event_is_refused_while_the_ledger_is_away_and_taken_as_soon_as_it_is
 @pytest.mark.own_ledger
 def test_it_starts_while_the_ledger_is_away(fleet: Fleet) -> None:
     fleet.shut()
-    with door_to(fleet.settings()) as door:
-        assert door.http.get("/healthz").status_code == 200
-        problem(door.post(*signed(EVENT, "msg_again")), 503)
+    with api_to(fleet.settings()) as api:
+        assert api.http.get("/healthz").status_code == 200
+        problem(api.post(*signed(EVENT, "msg_again")), 503)
         fleet.open()
-        assert door.deliver(EVENT, "msg_again") == 204
+        assert api.deliver(EVENT, "msg_again") == 204
     assert fleet.marked() == ["acme"]
 
 
 @pytest.mark.slow
 @pytest.mark.own_ledger
 def test_a_ledger_that_does_not_answer_in_time_is_one_that_is_away(
-    fleet: Fleet, door: Door, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "_MOST_SECONDS", 0.2)
     with fleet.postgres.connect(fleet.name) as other, other.transaction():
         other.execute("SELECT 1 FROM provisioning.tenant_link FOR UPDATE")
-        problem(door.post(*signed(EVENT, "msg_again")), 503)
+        problem(api.post(*signed(EVENT, "msg_again")), 503)
     monkeypatch.undo()
 
-    assert door.deliver(EVENT, "msg_again") == 204
+    assert api.deliver(EVENT, "msg_again") == 204
     assert fleet.marked() == ["acme"]
 
 
 @pytest.mark.own_ledger
-def test_a_ledger_that_is_missing_takes_no_event(fleet: Fleet, door: Door, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_ledger_that_is_missing_takes_no_event(fleet: Fleet, api: Api, caplog: pytest.LogCaptureFixture) -> None:
     fleet.sql("DROP SCHEMA provisioning CASCADE")
-    assert "Retry-After" in door.post(*signed(EVENT)).headers
+    assert "Retry-After" in api.post(*signed(EVENT)).headers
     assert "provisioning migrate" in caplog.text
 
 
@@ -288,25 +288,25 @@ def test_a_ledger_that_is_missing_takes_no_event(fleet: Fleet, door: Door, caplo
 def test_without_a_usable_secret_nothing_is_accepted_and_the_variable_is_named(
     fleet: Fleet, secret: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with door_to(fleet.settings(clerk_webhook_secret=secret)) as door:
-        assert "PROVISIONING_CLERK_WEBHOOK_SECRET" in problem(door.post(*signed(EVENT)), 503)
-        assert door.http.get("/healthz").status_code == 200
+    with api_to(fleet.settings(clerk_webhook_secret=secret)) as api:
+        assert "PROVISIONING_CLERK_WEBHOOK_SECRET" in problem(api.post(*signed(EVENT)), 503)
+        assert api.http.get("/healthz").status_code == 200
     assert "PROVISIONING_CLERK_WEBHOOK_SECRET" in caplog.text
     assert fleet.marked() == []
 
 
-# --- the rest of the door ---------------------------------------------------------------------------------------
+# --- the rest of the HTTP API ---------------------------------------------------------------------------------------
 
 
-def test_it_says_that_it_is_up(door: Door) -> None:
-    answer = door.http.get("/healthz")
+def test_it_says_that_it_is_up(api: Api) -> None:
+    answer = api.http.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_there_is_nothing_else(door: Door) -> None:
+def test_there_is_nothing_else(api: Api) -> None:
     for path in ("/", "/docs", "/redoc", "/webhooks", "/webhooks/clerk/", "/v1/tenants/", "/tenants/acme/"):
         # no redirect: it would go wherever `Host` says
-        problem(door.http.get(path), 404)
-    answer = door.http.get("/webhooks/clerk")
+        problem(api.http.get(path), 404)
+    answer = api.http.get("/webhooks/clerk")
     problem(answer, 405)
     assert answer.headers["allow"] == "POST"

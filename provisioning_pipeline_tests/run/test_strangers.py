@@ -120,7 +120,7 @@ def arrives(world: World, slug: str, email: str, role: str = "org:admin") -> str
 
 
 @contextmanager
-def door(world: World, **settings: Any) -> Iterator[str]:
+def address(world: World, **settings: Any) -> Iterator[str]:
     with serving(world.settings.model_copy(update=settings)) as url:
         yield url
 
@@ -174,7 +174,7 @@ def test_an_insider_under_the_address_of_a_future_admin(world: World, settings: 
     assert role_of(world, slug, boss) == "Member"
     assert world.sandbox.twenty[0].mails == []
     assert told(world, slug).startswith(f"AccountUnproven: {boss} has an account")
-    with door(world) as url:
+    with address(world) as url:
         sentence = refused(sign_in(world, url, slug, user), 403, "account_unproven")
     assert {"password", "operator"} <= set(sentence.replace(".", "").split())
 
@@ -186,7 +186,7 @@ def test_the_door_itself_finds_out_and_tells_the_operator(world: World) -> None:
     assert joins(world, boss, invite_hash(world, slug))
     user = arrives(world, slug, boss)
 
-    with door(world) as url:
+    with address(world) as url:
         refused(sign_in(world, url, slug, user), 403, "account_unproven")
         marked = world.link(slug)
         world.apply(slug)
@@ -211,7 +211,7 @@ def test_an_operator_may_accept_it(world: World, settings: dict[str, Any], raise
     world.apply(slug, **settings)
 
     assert role_of(world, slug, boss) == ("Admin" if raised else "Member")
-    with door(world, **settings) as url:
+    with address(world, **settings) as url:
         signed_in(sign_in(world, url, slug, user))
 
 
@@ -228,7 +228,7 @@ def test_only_who_believes_twenty_about_mailboxes_raises_by_them(world: World) -
     world.apply(slug, members_unproven="trust-mailbox")
 
     assert role_of(world, slug, boss) == "Admin"
-    with door(world, members_unproven="trust-mailbox") as url:
+    with address(world, members_unproven="trust-mailbox") as url:
         signed_in(sign_in(world, url, slug, user))
 
 
@@ -247,7 +247,7 @@ def test_an_outsider_under_the_address_of_a_future_admin(
         has_the_mailbox_verified(world, boss)
     user = arrives(world, slug, boss)
 
-    with door(world, **settings) as url:
+    with address(world, **settings) as url:
         refused(sign_in(world, url, slug, user), 403, "account_unproven")
     for _ in range(2):
         world.apply(slug, **settings)
@@ -256,7 +256,7 @@ def test_an_outsider_under_the_address_of_a_future_admin(
     assert not comes_in(world, slug, boss)
     assert world.sandbox.twenty[0].mails == []
     assert told(world, slug).startswith(f"AccountUnproven: {boss} has an account")
-    with door(world, **settings) as url:
+    with address(world, **settings) as url:
         refused(sign_in(world, url, slug, user), 403, "account_unproven")
 
 

@@ -21,8 +21,8 @@ NAMELESS = MemberPlan("user_2", "bob@x.test", "", "", "Member", None, (ADD_MEMBE
 
 def work() -> Work:
     scope: Any = SimpleNamespace(plan=SimpleNamespace(tenant=SimpleNamespace(slug="acme")))
-    door: Any = None
-    return Work(scope, door, Roster((), ()), [])
+    address: Any = None
+    return Work(scope, address, Roster((), ()), [])
 
 
 async def refused(call: str, text: str) -> None:

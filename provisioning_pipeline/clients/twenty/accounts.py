@@ -57,7 +57,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class WorkspaceAddress:
     """Where one signs in to a workspace. `url` is Twenty's own subdomainUrl; its host is what Twenty checks."""
 
     workspace_id: str
@@ -68,7 +68,7 @@ class Door:
 class Created:
     """A workspace that was just made, with the login token that leads into it."""
 
-    door: Door
+    address: WorkspaceAddress
     login_token: str
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, Door, SeenUser, Token
+from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, SeenUser, Token, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyFault,
     is_dead_token,
@@ -80,52 +80,52 @@ class TwentyClient(TwentySession):
         """
         variables = {"displayName": display_name, "subdomain": subdomain}
         answer = await self.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables)
-        return Created(_door(answer.workspace), answer.login_token.token)
+        return Created(_address(answer.workspace), answer.login_token.token)
 
     async def enter(self, created: Created) -> None:
         """Use the login token of a workspace that was just made; without it, the next call signs in by password."""
-        await self.enter_by_gift(self.service_account, created.door, created.login_token)
+        await self.enter_by_gift(self.service_account, created.address, created.login_token)
 
-    async def door(self, workspace_id: str) -> Door:
+    async def address(self, workspace_id: str) -> WorkspaceAddress:
         """Where one signs in to a workspace of the service account, as Twenty says it now.
 
         Raises:
             Fault: when the service account is no member of it.
         """
-        if workspace_id not in self.known.doors:
+        if workspace_id not in self.known.addresses:
             _, answer = await self.sign_in_service_account(operations.SIGN_IN_AND_LIST_WORKSPACES)
             for entry in answer.available_workspaces.available_workspaces_for_sign_in:
-                self.known.doors[entry.id] = _door(entry)
-        if workspace_id not in self.known.doors:
+                self.known.addresses[entry.id] = _address(entry)
+        if workspace_id not in self.known.addresses:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.WORKSPACE_INCOMPLETE,
                 f"{self.system}: the service account is no member of workspace {workspace_id}, so it cannot work "
                 "there. Add it as an Admin of that workspace.",
             )
-        return self.known.doors[workspace_id]
+        return self.known.addresses[workspace_id]
 
-    async def activate_workspace(self, door: Door) -> str:
+    async def activate_workspace(self, address: WorkspaceAddress) -> str:
         """Activate it and drop the token from before: that one knows no workspace member.
 
         Returns the activation status that Twenty answers, ACTIVE when all is well.
         """
         answer = await self.call_as(
             self.service_account,
-            door,
+            address,
             operations.ACTIVATE_WORKSPACE,
             timeout_seconds=self._activation_timeout,
         )
-        await self.sign_out(self.service_account, door)
+        await self.sign_out(self.service_account, address)
         return answer.activation_status
 
-    async def set_default_role(self, door: Door, role_id: str) -> None:
+    async def set_default_role(self, address: WorkspaceAddress, role_id: str) -> None:
         """Give everyone who joins the workspace from now on this role, as the service account; members keep theirs."""
-        await self.call_in(door, operations.SET_DEFAULT_ROLE, {"defaultRoleId": role_id})
+        await self.call_in(address, operations.SET_DEFAULT_ROLE, {"defaultRoleId": role_id})
 
     # --- members of a workspace, as the service account ------------------------------------------------------------
 
-    async def join(self, account: Account, door: Door, invite_hash: str) -> None:
+    async def join(self, account: Account, address: WorkspaceAddress, invite_hash: str) -> None:
         """Make the account a member, creating it when it is new: two calls, after which its token is stored.
 
         No e-mail is sent; joining twice is joining once. A person who has a member record but no membership gets
@@ -146,51 +146,51 @@ class TwentyClient(TwentySession):
             if not is_duplicate(fault.error):
                 raise
             raise record_in_the_way(self.system, account.email, fault) from None
-        if answer.workspace.id != door.workspace_id:
+        if answer.workspace.id != address.workspace_id:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.WRONG_WORKSPACE,
-                f"{self.system}: the invite link of workspace {door.workspace_id} led {account.email} into workspace "
-                f"{answer.workspace.id}: an admin there has given it the same link. Remove them from that workspace; "
+                f"{self.system}: the invite link of workspace {address.workspace_id} led {account.email} into "
+                f"workspace {answer.workspace.id}: an admin there has given it the same link. Remove them from that workspace; "
                 "the next run gives this one another link, and adds them.",
             )
-        await self.enter_by_gift(account, _door(answer.workspace), answer.login_token.token)
+        await self.enter_by_gift(account, _address(answer.workspace), answer.login_token.token)
 
-    async def roles(self, door: Door) -> dict[str, str]:
+    async def roles(self, address: WorkspaceAddress) -> dict[str, str]:
         """The ids of the workspace's roles by label, read once by this client."""
-        async with self._reading_roles[door.workspace_id]:
-            if door.workspace_id not in self.known.roles:
-                answer = await self.call_in(door, operations.GET_ROLES)
-                self.known.roles[door.workspace_id] = {role.label: role.id for role in answer}
-        return self.known.roles[door.workspace_id]
+        async with self._reading_roles[address.workspace_id]:
+            if address.workspace_id not in self.known.roles:
+                answer = await self.call_in(address, operations.GET_ROLES)
+                self.known.roles[address.workspace_id] = {role.label: role.id for role in answer}
+        return self.known.roles[address.workspace_id]
 
-    async def role_id(self, door: Door, label: str) -> str:
+    async def role_id(self, address: WorkspaceAddress, label: str) -> str:
         """The id of the role with this label in this workspace.
 
         Raises:
             Fault: ROLE_UNKNOWN, naming the roles that there are.
         """
-        roles = await self.roles(door)
+        roles = await self.roles(address)
         if label not in roles:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.ROLE_UNKNOWN,
-                f"{self.system}: workspace {door.workspace_id} has no role {label}; it has "
+                f"{self.system}: workspace {address.workspace_id} has no role {label}; it has "
                 f"{', '.join(sorted(roles)) or 'none'}. Make that role there (Settings > Roles), or correct "
                 "PROVISIONING_MEMBER_ROLES or PROVISIONING_MEMBER_DEFAULT_ROLE; the next run gives it.",
             )
         return roles[label]
 
-    async def set_role(self, door: Door, workspace_member_id: str, role_id: str) -> None:
+    async def set_role(self, address: WorkspaceAddress, workspace_member_id: str, role_id: str) -> None:
         """Give a member a role in place of the one they have, if any; giving the same again changes nothing.
 
         Raises:
             TwentyFault: LAST_ADMIN_KEPT when that would leave the workspace without an Admin.
         """
         variables = {"workspaceMemberId": workspace_member_id, "roleId": role_id}
-        await self.call_in(door, operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
+        await self.call_in(address, operations.UPDATE_WORKSPACE_MEMBER_ROLE, variables)
 
-    async def remove_member(self, door: Door, workspace_member_id: str) -> None:
+    async def remove_member(self, address: WorkspaceAddress, workspace_member_id: str) -> None:
         """Take a member out of the workspace; removing twice is removing once.
 
         Twenty deletes the account, too, when this was its only workspace. An open invitation survives and would let
@@ -200,32 +200,32 @@ class TwentyClient(TwentySession):
             Fault: LAST_ADMIN_KEPT for the last Admin and for the service account itself;
                 HALF_MEMBER when the person has no membership, or no role, without which Twenty removes no one.
         """
-        await self._not_ourselves(door, workspace_member_id)
+        await self._not_ourselves(address, workspace_member_id)
         variables = {"workspaceMemberIdToDelete": workspace_member_id}
         try:
-            await self.call_in(door, operations.DELETE_USER_FROM_WORKSPACE, variables)
+            await self.call_in(address, operations.DELETE_USER_FROM_WORKSPACE, variables)
         except TwentyFault as fault:
             if fault.error.message.startswith("Workspace member to delete not found"):
                 return
             if not is_half_member(fault.error):
                 raise
-            raise without_membership(self.system, workspace_member_id, door.workspace_id, fault) from None
+            raise without_membership(self.system, workspace_member_id, address.workspace_id, fault) from None
 
-    async def _not_ourselves(self, door: Door, workspace_member_id: str) -> None:
+    async def _not_ourselves(self, address: WorkspaceAddress, workspace_member_id: str) -> None:
         """Twenty deletes a whole workspace with its last member record, so ours must be there and stay."""
-        if door.workspace_id not in self.known.own_members:
-            seen = await self.current_user(self.service_account, door)
-            self.known.own_members[door.workspace_id] = seen.workspace_member_id
-        own = self.known.own_members[door.workspace_id]
+        if address.workspace_id not in self.known.own_members:
+            seen = await self.current_user(self.service_account, address)
+            self.known.own_members[address.workspace_id] = seen.workspace_member_id
+        own = self.known.own_members[address.workspace_id]
         if own is None or own == workspace_member_id:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.LAST_ADMIN_KEPT,
-                f"{self.system}: no one is removed from workspace {door.workspace_id}, because the service account "
+                f"{self.system}: no one is removed from workspace {address.workspace_id}, because the service account "
                 f"{'has no member record there' if own is None else 'is the one to be removed'}.",
             )
 
-    async def invite(self, door: Door, email: str, role_id: str | None) -> None:
+    async def invite(self, address: WorkspaceAddress, email: str, role_id: str | None) -> None:
         """Send a personal invitation: an e-mail leaves Twenty. It is good for 30 days.
 
         It carries the role, or the workspace's default role for None.
@@ -239,7 +239,7 @@ class TwentyClient(TwentySession):
         """
         # in another case Twenty would invite a person who is a member already
         variables = {"emails": [email.strip().lower()], "roleId": role_id}
-        answer = await self.call_in(door, operations.SEND_INVITATIONS, variables)
+        answer = await self.call_in(address, operations.SEND_INVITATIONS, variables)
         refused = [plain_text(text) for text in answer.errors if "already" not in text]
         if refused:
             raise Fault(
@@ -248,36 +248,36 @@ class TwentyClient(TwentySession):
                 f"{self.system} refused to invite {email}: {'; '.join(refused)}",
             )
 
-    async def withdraw_invitations(self, door: Door, email: str) -> int:
+    async def withdraw_invitations(self, address: WorkspaceAddress, email: str) -> int:
         """Delete the personal invitations of this address to the workspace, and say how many there were.
 
         A person with an account and an open invitation joins by signing in.
         """
-        found = await self._invitations(door, email)
+        found = await self._invitations(address, email)
         for invitation_id in found:
-            await self.call_in(door, operations.DELETE_WORKSPACE_INVITATION, {"appTokenId": invitation_id})
+            await self.call_in(address, operations.DELETE_WORKSPACE_INVITATION, {"appTokenId": invitation_id})
         return len(found)
 
-    async def _invitations(self, door: Door, email: str) -> list[str]:
-        answer = await self.call_in(door, operations.FIND_WORKSPACE_INVITATIONS)
+    async def _invitations(self, address: WorkspaceAddress, email: str) -> list[str]:
+        answer = await self.call_in(address, operations.FIND_WORKSPACE_INVITATIONS)
         return [entry.id for entry in answer if entry.email.lower() == email.strip().lower()]
 
     # --- API keys, as the service account -----------------------------------------------------------------------------
 
-    async def api_keys(self, door: Door) -> list[ApiKey]:
+    async def api_keys(self, address: WorkspaceAddress) -> list[ApiKey]:
         """The workspace's API keys that still work, oldest first."""
-        answer = await self.call_in(door, operations.API_KEYS)
+        answer = await self.call_in(address, operations.API_KEYS)
         keys = [ApiKey(key.id, key.name, key.created_at, key.expires_at) for key in answer]
         now = datetime.now(UTC)
         return sorted((key for key in keys if key.expires_at > now), key=lambda key: (key.created_at, key.id))
 
-    async def revoke_api_key(self, door: Door, key_id: str) -> None:
+    async def revoke_api_key(self, address: WorkspaceAddress, key_id: str) -> None:
         """Let an API key be refused from now on; revoking twice is revoking once."""
-        await self.call_in(door, operations.REVOKE_API_KEY, {"id": key_id})
+        await self.call_in(address, operations.REVOKE_API_KEY, {"id": key_id})
 
     # --- proving that a person is out ------------------------------------------------------------------------------
 
-    async def lets_in(self, account: Account, door: Door, token: Token | None) -> str | None:
+    async def lets_in(self, account: Account, address: WorkspaceAddress, token: Token | None) -> str | None:
         """Try to come in as that person who was removed: with a token from before, and by a new login.
 
         The new login is by password; where that is not ours or the account unknown by its e-mail, by impersonation,
@@ -286,7 +286,7 @@ class TwentyClient(TwentySession):
 
         Args:
             account: the person, by the e-mail and the user id that they had as a member.
-            door: the workspace that they must not come into.
+            address: the workspace that they must not come into.
             token: one from before the removal (`member_token`), or None when there was none.
 
         Returns:
@@ -296,16 +296,16 @@ class TwentyClient(TwentySession):
         Raises:
             Fault: transient, busy or of the server; it proves nothing either way.
         """
-        self.forget(account, door)
+        self.forget(account, address)
         open_way = None
         if token is not None:
             open_way = await _refusal("an access token from before", self._look(token))
-        if open_way is None and await self._invitations(door, account.email):
+        if open_way is None and await self._invitations(address, account.email):
             open_way = (
                 f"a personal invitation lets {account.email} join again by signing in (Twenty, Settings > Members)"
             )
         if open_way is None:
-            open_way = await _refusal("a new login", self._new_login(account, door))
+            open_way = await _refusal("a new login", self._new_login(account, address))
         return open_way
 
     async def _look(self, token: Token) -> None:
@@ -316,9 +316,9 @@ class TwentyClient(TwentySession):
             if not is_dead_token(fault.error):
                 raise
 
-    async def _new_login(self, account: Account, door: Door) -> None:
-        await self.log_in(account, door)
-        await self.sign_out(account, door)
+    async def _new_login(self, account: Account, address: WorkspaceAddress) -> None:
+        await self.log_in(account, address)
+        await self.sign_out(account, address)
 
     # --- as a member --------------------------------------------------------------------------------------------
 
@@ -326,11 +326,13 @@ class TwentyClient(TwentySession):
         """Whether the last login of that person was by the password that we derive; None when there was none."""
         return self.known.by_our_password.get(account.email)
 
-    async def current_user(self, account: Account, door: Door, *, by_new_login: bool = False) -> SeenUser:
+    async def current_user(
+        self, account: Account, address: WorkspaceAddress, *, by_new_login: bool = False
+    ) -> SeenUser:
         """Sign in as that person and read what Twenty shows them. `by_new_login` uses no token from before."""
         if by_new_login:
-            await self.sign_out(account, door)
-        answer = await self.call_as(account, door, operations.CURRENT_USER)
+            await self.sign_out(account, address)
+        answer = await self.call_as(account, address, operations.CURRENT_USER)
         member = answer.workspace_member
         name = member.name if member else None
         return SeenUser(
@@ -346,23 +348,25 @@ class TwentyClient(TwentySession):
         """What this server has to clear the onboarding step of this key for the person who calls; None: nothing."""
         return await self.first_taken(operations.STEP_CALLS.get(key, ()))
 
-    async def clear_step(self, account: Account, door: Door, call: Operation[Success]) -> None:
+    async def clear_step(self, account: Account, address: WorkspaceAddress, call: Operation[Success]) -> None:
         """Clear a step of that person by a call that `step_call` named; nothing is installed or booked."""
-        await self.call_as(account, door, call)
+        await self.call_as(account, address, call)
 
-    async def set_name(self, door: Door, workspace_member_id: str, first_name: str, last_name: str) -> None:
+    async def set_name(
+        self, address: WorkspaceAddress, workspace_member_id: str, first_name: str, last_name: str
+    ) -> None:
         """Set a member's name, as the service account; a non-empty one clears their step PROFILE_CREATION."""
         update = {"name": {"firstName": first_name, "lastName": last_name}}
         variables = {"workspaceMemberId": workspace_member_id, "update": update}
-        await self.call_in(door, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
+        await self.call_in(address, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
 
-    async def invite_nobody(self, door: Door) -> None:
+    async def invite_nobody(self, address: WorkspaceAddress) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""
-        await self.call_in(door, operations.SEND_INVITATIONS, {"emails": []})
+        await self.call_in(address, operations.SEND_INVITATIONS, {"emails": []})
 
 
-def _door(workspace: SeenWorkspace) -> Door:
-    return Door(workspace.id, workspace.workspace_urls.subdomain_url)
+def _address(workspace: SeenWorkspace) -> WorkspaceAddress:
+    return WorkspaceAddress(workspace.id, workspace.workspace_urls.subdomain_url)
 
 
 async def _refusal(way: str, attempt: Coroutine[Any, Any, None]) -> str | None:

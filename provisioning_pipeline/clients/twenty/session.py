@@ -10,7 +10,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.http import OddAnswerFault, plain_text
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
+from provisioning_pipeline.clients.twenty.accounts import Account, Token, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.contract import (
     OLDER_PROBE,
     READ_ONBOARDING,
@@ -50,7 +50,7 @@ class KnownServer:
         contract_met: everything that we use is there.
         version: as the server reported it.
         surface: what it takes of our operations.
-        doors, roles, own_members: by workspace: its address, its roles' ids by label, our own member record's id.
+        addresses, roles, own_members: by workspace: its address, its roles' ids by label, our own member record's id.
     """
 
     tokens: dict[tuple[str, str], Token] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class KnownServer:
     contract_met: bool = False
     version: str | None = None
     surface: Surface | None = None
-    doors: dict[str, Door] = field(default_factory=dict)
+    addresses: dict[str, WorkspaceAddress] = field(default_factory=dict)
     roles: dict[str, dict[str, str]] = field(default_factory=dict)
     own_members: dict[str, str | None] = field(default_factory=dict)
 
@@ -179,13 +179,13 @@ class TwentySession:
             return False
         return not answer.value
 
-    async def onboarding(self, door: Door) -> Onboarding | None:
+    async def onboarding(self, address: WorkspaceAddress) -> Onboarding | None:
         """What the server says about its wizard, to the service account in that workspace; None: nothing.
 
         Raises:
             Fault: as at every login.
         """
-        token = await self.member_token(self.service_account, door)
+        token = await self.member_token(self.service_account, address)
         return (await self._wire.post(READ_ONBOARDING, {}, CONTRACT_CHECK, Effect.READ, token, onboarding_of)).value
 
     # --- the service account, in no workspace -----------------------------------------------------------------
@@ -274,7 +274,7 @@ class TwentySession:
     async def call_as(
         self,
         account: Account,
-        door: Door,
+        address: WorkspaceAddress,
         operation: Operation[T],
         variables: Mapping[str, Any] | None = None,
         *,
@@ -286,40 +286,42 @@ class TwentySession:
         """
         if operation.effect is not Effect.READ:
             await self.check_contract()
-        token = await self.member_token(account, door)
+        token = await self.member_token(account, address)
         try:
             return await self._wire.call(operation, variables or {}, token, timeout_seconds)
         except TwentyFault as fault:
             if not is_expired_token(fault.error):
                 raise
-            self.forget(account, door)
-            token = await self.member_token(account, door)
+            self.forget(account, address)
+            token = await self.member_token(account, address)
             return await self._wire.call(operation, variables or {}, token, timeout_seconds)
 
-    async def call_in(self, door: Door, operation: Operation[T], variables: Mapping[str, Any] | None = None) -> T:
+    async def call_in(
+        self, address: WorkspaceAddress, operation: Operation[T], variables: Mapping[str, Any] | None = None
+    ) -> T:
         """Send an operation as the service account in that workspace."""
-        return await self.call_as(self.service_account, door, operation, variables)
+        return await self.call_as(self.service_account, address, operation, variables)
 
-    async def member_token(self, account: Account, door: Door) -> Token:
+    async def member_token(self, account: Account, address: WorkspaceAddress) -> Token:
         """A token of that person in that workspace, stored until it is about to expire or is forgotten."""
-        key = (account.email, door.workspace_id)
+        key = (account.email, address.workspace_id)
         async with self._entering[key]:
             known = self.known.tokens.get(key)
             if known and known.is_fresh():
                 return known
-            return await self.log_in(account, door)
+            return await self.log_in(account, address)
 
-    def forget(self, account: Account, door: Door) -> None:
+    def forget(self, account: Account, address: WorkspaceAddress) -> None:
         """Store no token of that person in that workspace, so that the next call signs in anew."""
-        self.known.tokens.pop((account.email, door.workspace_id), None)
+        self.known.tokens.pop((account.email, address.workspace_id), None)
 
-    async def sign_out(self, account: Account, door: Door) -> None:
+    async def sign_out(self, account: Account, address: WorkspaceAddress) -> None:
         """The same, and end the login, so that it does not show among the person's devices."""
-        token = self.known.tokens.pop((account.email, door.workspace_id), None)
+        token = self.known.tokens.pop((account.email, address.workspace_id), None)
         if token:
             await self._wire.end(token)
 
-    async def log_in(self, account: Account, door: Door) -> Token:
+    async def log_in(self, account: Account, address: WorkspaceAddress) -> Token:
         """A new login to that workspace, whatever token is stored; by impersonation where no password of ours leads in.
 
         Raises:
@@ -329,22 +331,22 @@ class TwentySession:
                 setting of the workspace or of the person keeps programs out.
         """
         for _ in range(_LOGINS_TRIED - 1):
-            login_token = await self.login_token(account, door)
+            login_token = await self.login_token(account, address)
             try:
-                return await self.exchange(account, door, login_token.value)
+                return await self.exchange(account, address, login_token.value)
             except Fault as fault:
                 if isinstance(fault, TwentyFault) and is_second_factor(fault.error):
                     if account.email == self.service_account.email:
                         raise service_account_refused(self.system, account.email, fault) from None
                     if account.user_id:
                         # an impersonation asks for no second factor
-                        impersonation = await self.impersonation_token(account.user_id, door)
-                        return await self.exchange(account, door, impersonation.value)
+                        impersonation = await self.impersonation_token(account.user_id, address)
+                        return await self.exchange(account, address, impersonation.value)
                 if not _is_used_up(fault):
                     raise
-        return await self.exchange(account, door, (await self.login_token(account, door)).value)
+        return await self.exchange(account, address, (await self.login_token(account, address)).value)
 
-    async def exchange(self, account: Account, door: Door, login_token: str) -> Token:
+    async def exchange(self, account: Account, address: WorkspaceAddress, login_token: str) -> Token:
         """Exchange a login token, which may be good for once, for the token that is stored from now on.
 
         Raises:
@@ -352,23 +354,23 @@ class TwentySession:
             Fault: transient with `effect_unknown` when the answer was lost: another login token is needed then;
                 WRONG_WORKSPACE when the address is another workspace's by now.
         """
-        variables = {"loginToken": login_token, "origin": door.url}
+        variables = {"loginToken": login_token, "origin": address.url}
         try:
             token, _ = await self._wire.call_for_token(operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, variables)
         except TwentyFault as fault:
             if not is_without_record(fault.error):
                 raise
-            raise without_record(self.system, account.email, door.workspace_id, fault) from None
+            raise without_record(self.system, account.email, address.workspace_id, fault) from None
         # Twenty goes by the address alone, which may be another workspace's by now
         led_to = token.workspace_id
         if led_to is None:
             led_to = (await self._wire.call(operations.CURRENT_WORKSPACE, {}, token)).id
-        if led_to != door.workspace_id:
+        if led_to != address.workspace_id:
             await self._wire.end(token)
-            raise leads_elsewhere(self.system, door.url, door.workspace_id, led_to)
-        return await self._store((account.email, door.workspace_id), token)
+            raise leads_elsewhere(self.system, address.url, address.workspace_id, led_to)
+        return await self._store((account.email, address.workspace_id), token)
 
-    async def enter_by_gift(self, account: Account, door: Door, login_token: str) -> None:
+    async def enter_by_gift(self, account: Account, address: WorkspaceAddress, login_token: str) -> None:
         """Use the login token that came with another answer; where it leads nowhere, the next call signs in anew.
 
         Raises:
@@ -376,13 +378,13 @@ class TwentySession:
             Fault: of kind SERVER, or when the server is away.
         """
         try:
-            await self.exchange(account, door, login_token)
+            await self.exchange(account, address, login_token)
         except Fault as fault:
             second_factor = isinstance(fault, TwentyFault) and is_second_factor(fault.error)
             if not (second_factor or _is_used_up(fault)):
                 raise
 
-    async def login_token(self, account: Account, door: Door) -> Token:
+    async def login_token(self, account: Account, address: WorkspaceAddress) -> Token:
         """What `exchange` takes, or a browser at the workspace's /verify: by password, or by impersonation where no
         password of ours lets the person in.
 
@@ -392,7 +394,7 @@ class TwentySession:
         try:
             answer = await self._wire.call(
                 operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS,
-                {**account.credentials(), "origin": door.url},
+                {**account.credentials(), "origin": address.url},
                 None,
             )
         except TwentyFault as fault:
@@ -406,21 +408,21 @@ class TwentySession:
                 raise
             if not is_password_login_off(fault.error):
                 self.known.by_our_password[account.email] = False
-            return await self.impersonation_token(account.user_id, door)
+            return await self.impersonation_token(account.user_id, address)
         self.known.by_our_password[account.email] = True
         token = issued(answer.login_token)
-        if token.workspace_id not in (None, door.workspace_id):
-            raise leads_elsewhere(self.system, door.url, door.workspace_id, str(token.workspace_id))
+        if token.workspace_id not in (None, address.workspace_id):
+            raise leads_elsewhere(self.system, address.url, address.workspace_id, str(token.workspace_id))
         return token
 
-    async def impersonation_token(self, user_id: str, door: Door) -> Token:
+    async def impersonation_token(self, user_id: str, address: WorkspaceAddress) -> Token:
         """The same for exactly this account, by the service account's impersonation.
 
         Raises:
             Fault: as `log_in`.
         """
-        variables = {"userId": user_id, "workspaceId": door.workspace_id}
-        answer = await self.call_in(door, operations.IMPERSONATE, variables)
+        variables = {"userId": user_id, "workspaceId": address.workspace_id}
+        answer = await self.call_in(address, operations.IMPERSONATE, variables)
         return issued(answer.login_token)
 
 

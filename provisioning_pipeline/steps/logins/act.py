@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
 from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.ledger.members import COMPLETED, Proof, Proofs
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
@@ -18,7 +18,7 @@ from provisioning_pipeline.model.tenant import AdminUnknown
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import ENTERING
 from provisioning_pipeline.steps.onboarding.changes import STORE_LINK
-from provisioning_pipeline.steps.scope import Scope, open_door
+from provisioning_pipeline.steps.scope import Scope, workspace_address
 
 _KEPT_OUT = frozenset({Reason.PASSWORD_LOGIN_OFF, Reason.SECOND_FACTOR_REQUIRED, Reason.WRONG_WORKSPACE})
 """A setting of the workspace keeps our sign-in out, or its address is another's by now: the fault says it."""
@@ -120,7 +120,7 @@ async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Pro
         Fault: when there is no workspace to log in to, or its database or the ledger cannot be reached.
     """
     try:
-        door = await open_door(scope, link)
+        address = await workspace_address(scope, link)
     except Fault as fault:
         if fault.reason is not Reason.WORKSPACE_GONE:
             raise
@@ -132,7 +132,7 @@ async def prove_logins(scope: Scope, link: Link, logins: Sequence[Login]) -> Pro
     seen: dict[Login, _Failed | None] = {}
     stopped = None
     try:
-        await all_of(_look(scope, door, login, seen) for login in logins)
+        await all_of(_look(scope, address, login, seen) for login in logins)
     except Fault as fault:
         scope.server.note(fault)
         stopped = fault
@@ -205,21 +205,21 @@ def _origins(scope: Scope, found: Sequence[tuple[Login, "_Failed | None"]]) -> I
             yield login.twenty_user_id, Origin(login.email, ours)
 
 
-async def _look(scope: Scope, door: Door, login: Login, seen: dict[Login, "_Failed | None"]) -> None:
+async def _look(scope: Scope, address: WorkspaceAddress, login: Login, seen: dict[Login, "_Failed | None"]) -> None:
     """Keep in `seen` how this login failed, or that it did not; only what befalls the server goes on as a fault."""
     try:
         async with scope.change(PROVE_LOGIN, login.email):
-            await _log_in(scope, door, login)
+            await _log_in(scope, address, login)
     except _Failed as failed:
         seen[login] = failed
     else:
         seen[login] = None
 
 
-async def _log_in(scope: Scope, door: Door, login: Login) -> None:
+async def _log_in(scope: Scope, address: WorkspaceAddress, login: Login) -> None:
     account, slug, email = scope.account(login.email, login.twenty_user_id), scope.plan.tenant.slug, login.email
     try:
-        user = await scope.client.current_user(account, door, by_new_login=login.anew)
+        user = await scope.client.current_user(account, address, by_new_login=login.anew)
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
@@ -233,7 +233,7 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             else f"If they were removed from the workspace in Twenty, `provisioning apply {slug}` adds them again, or "
             "makes whom Clerk names by now admin.",
         ) from None
-    await scope.client.sign_out(account, door)
+    await scope.client.sign_out(account, address)
     status = user.onboarding_status
     if user.user_id != login.twenty_user_id:
         raise _Failed(
@@ -241,16 +241,16 @@ async def _log_in(scope: Scope, door: Door, login: Login) -> None:
             f"The login of {email} is another account's than the member's: the e-mail changed hands in Twenty.",
             "Compare the e-mails of both accounts there.",
         )
-    if user.workspace_id != door.workspace_id:
+    if user.workspace_id != address.workspace_id:
         raise _Failed(
             Reason.WRONG_WORKSPACE,
-            f"The login of {email} lands in workspace {user.workspace_id}, not in {door.workspace_id}.",
+            f"The login of {email} lands in workspace {user.workspace_id}, not in {address.workspace_id}.",
             "Compare the workspace's address in Twenty with the one that `provisioning status` tells.",
         )
     if status == PLAN_REQUIRED:
         raise _Failed(
             Reason.WORKSPACE_UNPAID,
-            f"{email} gets no further than the bill: workspace {door.workspace_id} has no subscription.",
+            f"{email} gets no further than the bill: workspace {address.workspace_id} has no subscription.",
             "Have the customer pay there: unpaid, Twenty deletes it 7 days after its creation.",
             status=status,
         )

@@ -7,7 +7,7 @@ another version) is removed by SQL, exactly those rows, and kept so that it can 
 from collections.abc import Awaitable, Mapping, Sequence
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.accounts import Account, Door
+from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress
 from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -22,7 +22,7 @@ from provisioning_pipeline.model.onboarding import (
 )
 from provisioning_pipeline.model.tenant import Admin, MemberPlan
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS, STORE_LINK
-from provisioning_pipeline.steps.scope import Scope, open_door, written_down
+from provisioning_pipeline.steps.scope import Scope, workspace_address, written_down
 
 _MOST_NAMED = 5
 
@@ -35,15 +35,15 @@ async def repair_onboarding(scope: Scope) -> None:
     """
     scope.server.must_be_usable()
     link = await scope.link()
-    door = await open_door(scope, link)
-    people = await _people(scope, link, door)
-    flags = await scope.server.database.flags(door.workspace_id)
+    address = await workspace_address(scope, link)
+    people = await _people(scope, link, address)
+    flags = await scope.server.database.flags(address.workspace_id)
     if flags:
         await all_of(
-            _clear_for(scope, door, account, pending_for(user_id, door.workspace_id, flags))
+            _clear_for(scope, address, account, pending_for(user_id, address.workspace_id, flags))
             for user_id, account in people.items()
         )
-        await _remove_the_rest(scope, door, people)
+        await _remove_the_rest(scope, address, people)
     scope.set(
         is_true(
             ConditionType.ONBOARDING_COMPLETE,
@@ -52,14 +52,14 @@ async def repair_onboarding(scope: Scope) -> None:
         )
     )
     changed = await scope.registry.store(
-        scope.database_name, door.workspace_id, link.admin_user_id, ready_status=None, pending_statuses=()
+        scope.database_name, address.workspace_id, link.admin_user_id, ready_status=None, pending_statuses=()
     )
     if changed:
-        async with scope.change(STORE_LINK, f"workspace {door.workspace_id} in {scope.registry.table}"):
+        async with scope.change(STORE_LINK, f"workspace {address.workspace_id} in {scope.registry.table}"):
             pass
 
 
-async def _people(scope: Scope, link: Link, door: Door) -> dict[str, Account]:
+async def _people(scope: Scope, link: Link, address: WorkspaceAddress) -> dict[str, Account]:
     """Twenty user id → account, of everyone that we put into the workspace or linked; by policy of all its members."""
     service = scope.client.service_account
     people = dict.fromkeys(await scope.server.service_user_ids(), service)
@@ -68,24 +68,24 @@ async def _people(scope: Scope, link: Link, door: Door) -> dict[str, Account]:
     for row in await scope.members.of_tenant(scope.database_name):
         people.setdefault(row["twenty_user_id"], scope.account(row["email"], row["twenty_user_id"]))
     if scope.settings.onboarding_people == "everyone":
-        for entry in (await scope.server.database.records.roster(door.workspace_id)).members:
+        for entry in (await scope.server.database.records.roster(address.workspace_id)).members:
             people.setdefault(entry.user_id, scope.account(entry.email, entry.user_id))
     return people
 
 
-async def _clear_for(scope: Scope, door: Door, account: Account, pending: Mapping[str, Level]) -> None:
+async def _clear_for(scope: Scope, address: WorkspaceAddress, account: Account, pending: Mapping[str, Level]) -> None:
     """Make the calls for one person. What they cannot do for this one is left to SQL; a server's fault is raised."""
     for key, level in pending.items():
         try:
-            await _clear(scope, door, account, key, level)
+            await _clear(scope, address, account, key, level)
         except Fault as fault:
             if fault.kind is not FaultKind.TENANT:
                 raise
 
 
-async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Account]) -> None:
+async def _remove_the_rest(scope: Scope, address: WorkspaceAddress, people: Mapping[str, Account]) -> None:
     """Remove by SQL what Twenty's calls have left, and make sure that then nothing is."""
-    left = rows_in_the_way(people, door.workspace_id, await scope.server.database.flags(door.workspace_id))
+    left = rows_in_the_way(people, address.workspace_id, await scope.server.database.flags(address.workspace_id))
     if not left:
         return
     async with (
@@ -93,7 +93,7 @@ async def _remove_the_rest(scope: Scope, door: Door, people: Mapping[str, Accoun
         written_down(scope.removed_rows, scope.run_id, scope.database_name, scope.client.name) as write_down,
     ):
         await scope.server.database.remove_rows(left, write_down)
-    still = rows_in_the_way(people, door.workspace_id, await scope.server.database.flags(door.workspace_id))
+    still = rows_in_the_way(people, address.workspace_id, await scope.server.database.flags(address.workspace_id))
     if still:
         raise Fault(
             FaultKind.BUSY,
@@ -107,36 +107,36 @@ def _in_words(rows: Sequence[Flag]) -> str:
     return first_few([f"{row.key} ({row.level} level)" for row in rows], _MOST_NAMED)
 
 
-async def _clear(scope: Scope, door: Door, account: Account, key: str, level: Level) -> None:
+async def _clear(scope: Scope, address: WorkspaceAddress, account: Account, key: str, level: Level) -> None:
     """Make the call that clears this step; where Twenty has none, nothing is done and nothing is recorded."""
     own = level is Level.USER_AND_WORKSPACE
     call: Awaitable[None]
     if key == INVITE_TEAM and level is Level.WORKSPACE:
         if account.email != scope.client.service_account.email:
             return
-        call = scope.client.invite_nobody(door)
+        call = scope.client.invite_nobody(address)
     elif key == CREATE_PROFILE and own:
-        call = _name(scope, door, account)
+        call = _name(scope, address, account)
     elif own and (operation := await scope.client.step_call(key)):
-        call = scope.client.clear_step(account, door, operation)
+        call = scope.client.clear_step(account, address, operation)
     else:
         return
     async with scope.change(CLEAR_ONBOARDING, f"{key} of {account.email}"):
         await call
 
 
-async def _name(scope: Scope, door: Door, account: Account) -> None:
+async def _name(scope: Scope, address: WorkspaceAddress, account: Account) -> None:
     """Set a name: the one they have, else the one planned, else the e-mail's; an empty one clears nothing."""
-    seen = await scope.client.current_user(account, door)
+    seen = await scope.client.current_user(account, address)
     if seen.workspace_member_id is None:
         raise Fault(
             FaultKind.TENANT,
             Reason.WORKSPACE_INCOMPLETE,
-            f"{account.email} has no member record in workspace {door.workspace_id}, so no name can be set.",
+            f"{account.email} has no member record in workspace {address.workspace_id}, so no name can be set.",
         )
     name = seen.first_name, seen.last_name
     await scope.client.set_name(
-        door, seen.workspace_member_id, *(name if any(name) else _planned_name(scope, account.email))
+        address, seen.workspace_member_id, *(name if any(name) else _planned_name(scope, account.email))
     )
 
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 from provisioning_pipeline.clients.transport import pause
-from provisioning_pipeline.clients.twenty.accounts import Created, Door
+from provisioning_pipeline.clients.twenty.accounts import Created, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.members import Roster
 from provisioning_pipeline.ledger.ledger import Intent
 from provisioning_pipeline.ledger.locks import server_lock
@@ -22,7 +22,7 @@ from provisioning_pipeline.steps.members.act.backfill import put_right
 from provisioning_pipeline.steps.members.act.joining import Newcomer, enter, opened, restorable, restore
 from provisioning_pipeline.steps.members.act.work import about_person, must_still_be_admin
 from provisioning_pipeline.steps.members.changes import SET_ROLE
-from provisioning_pipeline.steps.scope import Scope, living_state, open_door
+from provisioning_pipeline.steps.scope import Scope, living_state, workspace_address
 from provisioning_pipeline.steps.workspaces.changes import (
     ACTIVATE_WORKSPACE,
     ADD_ADMIN,
@@ -56,15 +56,15 @@ async def provision_workspace(scope: Scope) -> None:
     """
     scope.server.must_be_usable()
     link = await scope.link()
-    door = await open_door(scope, link) if link.workspace_id else await _make_workspace(scope)
-    status = await _activate(scope, door)
-    scope.door = door
+    address = await workspace_address(scope, link) if link.workspace_id else await _make_workspace(scope)
+    status = await _activate(scope, address)
+    scope.address = address
     if REJOIN_WORKSPACE in scope.plan.changes:
-        await _rejoin(scope, door)
-    scope.set(unpaid(door.workspace_id) if status == "CREATED" else ACTIVE)
+        await _rejoin(scope, address)
+    scope.set(unpaid(address.workspace_id) if status == "CREATED" else ACTIVE)
     if isinstance(scope.plan.admin, Admin):
         try:
-            await _add_admin(scope, door, scope.plan.admin)
+            await _add_admin(scope, address, scope.plan.admin)
         except Fault as fault:
             if fault.kind is not FaultKind.TENANT:
                 raise
@@ -77,22 +77,22 @@ async def provision_workspace(scope: Scope) -> None:
 # --- making it --------------------------------------------------------------------------------------------------
 
 
-async def _make_workspace(scope: Scope) -> Door:
+async def _make_workspace(scope: Scope) -> WorkspaceAddress:
     if scope.plan.workspace_id:
         return await _adopt_registered(scope, scope.plan.workspace_id)
     await scope.client.get_ready_to_create()
     intent = await scope.ledger.open_intent(scope.database_name)
     if intent:
-        door = await _adopt_left_behind(scope, intent) or await _create(scope, intent)
-        if door:
-            return door
+        address = await _adopt_left_behind(scope, intent) or await _create(scope, intent)
+        if address:
+            return address
     for subdomain in scope.plan.subdomains:
         intent = await _begin_intent(scope, subdomain)
         if intent is None:
             continue
-        door = await _create(scope, intent)
-        if door:
-            return door
+        address = await _create(scope, intent)
+        if address:
+            return address
     raise Fault(
         FaultKind.TENANT,
         Reason.SUBDOMAIN_TAKEN,
@@ -121,7 +121,7 @@ async def _begin_intent(scope: Scope, subdomain: str) -> Intent | None:
         return await scope.ledger.begin_intent(scope.database_name, server, subdomain, scope.run_id, begun_at=begun_at)
 
 
-async def _create(scope: Scope, intent: Intent) -> Door | None:
+async def _create(scope: Scope, intent: Intent) -> WorkspaceAddress | None:
     """Create the workspace of an intent. None when its subdomain is taken, with the intent settled."""
     lost = 0
     while True:
@@ -142,7 +142,7 @@ async def _create(scope: Scope, intent: Intent) -> Door | None:
                 return None
             raise
         await scope.client.enter(created)
-        return created.door
+        return created.address
 
 
 async def _create_once(scope: Scope, intent: Intent) -> Created:
@@ -150,12 +150,12 @@ async def _create_once(scope: Scope, intent: Intent) -> Created:
     async with scope.change(CREATE_WORKSPACE, f"{intent.subdomain} on {intent.server}"):
         created = await scope.client.create_workspace(scope.plan.tenant.name, intent.subdomain)
         await scope.ledger.store_workspace(
-            intent, scope.database_name, created.door.workspace_id, created.door.url, run_id=scope.run_id
+            intent, scope.database_name, created.address.workspace_id, created.address.url, run_id=scope.run_id
         )
         return created
 
 
-async def _adopt_left_behind(scope: Scope, intent: Intent) -> Door | None:
+async def _adopt_left_behind(scope: Scope, intent: Intent) -> WorkspaceAddress | None:
     workspace_id = await scope.server.database.workspace_left_behind(
         intent.subdomain, scope.client.service_account.email, intent.begun_at
     )
@@ -165,58 +165,58 @@ async def _adopt_left_behind(scope: Scope, intent: Intent) -> Door | None:
     if intent.run_id != scope.run_id:
         told += f" of run {intent.run_id}, which was cut"
     async with scope.change(ADOPT_WORKSPACE, told):
-        door = await scope.client.door(workspace_id)
+        address = await scope.client.address(workspace_id)
         await scope.ledger.store_workspace(
-            intent, scope.database_name, workspace_id, door.url, run_id=scope.run_id, left_behind=True
+            intent, scope.database_name, workspace_id, address.url, run_id=scope.run_id, left_behind=True
         )
-    return door
+    return address
 
 
-async def _adopt_registered(scope: Scope, workspace_id: str) -> Door:
+async def _adopt_registered(scope: Scope, workspace_id: str) -> WorkspaceAddress:
     """Link the workspace that the registry names; the service account must be a member of it."""
     subdomain = scope.plan.subdomains[0]
     before = scope.plan.renamed_from
     told = f"{subdomain} on {scope.client.name}, named by the registry"
     async with scope.change(ADOPT_WORKSPACE, f"{told}; its database was called {before}" if before else told):
-        door = await scope.client.door(workspace_id)
+        address = await scope.client.address(workspace_id)
         await scope.ledger.adopt_workspace(
-            scope.database_name, scope.client.name, subdomain, workspace_id, door.url, renamed_from=before
+            scope.database_name, scope.client.name, subdomain, workspace_id, address.url, renamed_from=before
         )
-    return door
+    return address
 
 
 # --- activating it ----------------------------------------------------------------------------------------------
 
 
-async def _activate(scope: Scope, door: Door) -> str:
+async def _activate(scope: Scope, address: WorkspaceAddress) -> str:
     """Make sure that the workspace is made; its status then, CREATED where a subscription is still missing."""
-    status = (await living_state(scope, door.workspace_id)).activation_status
+    status = (await living_state(scope, address.workspace_id)).activation_status
     if status in _MADE:
         return status
     if status not in UNFINISHED:
         raise Fault(
             FaultKind.TENANT,
             Reason.WORKSPACE_SUSPENDED,
-            f"Twenty says {status} of workspace {door.workspace_id}. Reactivate it in Twenty's admin panel.",
+            f"Twenty says {status} of workspace {address.workspace_id}. Reactivate it in Twenty's admin panel.",
         )
-    async with scope.change(ACTIVATE_WORKSPACE, door.workspace_id):
+    async with scope.change(ACTIVATE_WORKSPACE, address.workspace_id):
         try:
-            answered = await scope.client.activate_workspace(door)
+            answered = await scope.client.activate_workspace(address)
         except Fault as fault:
             if fault.kind is not FaultKind.BUSY:
                 raise
-            answered = await _await_activation(scope, door)
+            answered = await _await_activation(scope, address)
         if answered not in _MADE:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.ACTIVATION_FAILED,
-                f"Twenty left workspace {door.workspace_id} in {answered} after activating it. Look into Twenty's "
+                f"Twenty left workspace {address.workspace_id} in {answered} after activating it. Look into Twenty's "
                 "server log; the next run tries again.",
             )
     return answered
 
 
-async def _await_activation(scope: Scope, door: Door) -> str:
+async def _await_activation(scope: Scope, address: WorkspaceAddress) -> str:
     """Another call is activating it, perhaps our own lost one: wait as long as that usually takes.
 
     A server that is killed at it leaves it so; then we have to make the call again, once its time has come.
@@ -224,16 +224,16 @@ async def _await_activation(scope: Scope, door: Door) -> str:
     patience = min(ACTIVATING_SECONDS, scope.settings.activation_timeout_seconds)
     deadline = time.monotonic() + patience
     while True:
-        state = await living_state(scope, door.workspace_id)
+        state = await living_state(scope, address.workspace_id)
         if state.activation_status != "ONGOING_CREATION" or not state.free_in:
             # a failed activation goes back to PENDING_CREATION, and both may be begun anew
-            return await scope.client.activate_workspace(door)
+            return await scope.client.activate_workspace(address)
         if time.monotonic() > deadline:
             raise Fault(
                 FaultKind.BUSY,
                 Reason.ACTIVATION_BUSY,
-                f"Twenty has been activating workspace {door.workspace_id} for over {patience:g} s, or was stopped at "
-                f"it. It takes the call again in {state.free_in:.0f} s; the first run after that makes it.",
+                f"Twenty has been activating workspace {address.workspace_id} for over {patience:g} s, or was stopped "
+                f"at it. It takes the call again in {state.free_in:.0f} s; the first run after that makes it.",
                 again_seconds=state.free_in,
             )
         await pause(_POLL_SECONDS)
@@ -242,18 +242,18 @@ async def _await_activation(scope: Scope, door: Door) -> str:
 # --- our own account ------------------------------------------------------------------------------------------------
 
 
-async def _rejoin(scope: Scope, door: Door) -> None:
+async def _rejoin(scope: Scope, address: WorkspaceAddress) -> None:
     """Come back by the invitation of a workspace's admin: an account that has one joins by signing in."""
     account = scope.client.service_account.email
-    async with scope.change(REJOIN_WORKSPACE, f"{account} in {door.workspace_id}"):
-        await scope.client.current_user(scope.client.service_account, door, by_new_login=True)
+    async with scope.change(REJOIN_WORKSPACE, f"{account} in {address.workspace_id}"):
+        await scope.client.current_user(scope.client.service_account, address, by_new_login=True)
         users = await scope.server.database.user_ids(account)
-        rows = await scope.server.database.service_access(users, account, [door.workspace_id])
+        rows = await scope.server.database.service_access(users, account, [address.workspace_id])
         trouble = None
         if not any(row["member"] for row in rows):
-            trouble = removed(door.workspace_id, account)
+            trouble = removed(address.workspace_id, account)
         elif not rows[0]["manages"]:
-            trouble = demoted(door.workspace_id, account, rows[0]["role"])
+            trouble = demoted(address.workspace_id, account, rows[0]["role"])
         if trouble:
             raise Fault(FaultKind.TENANT, trouble.reason, trouble.message)
 
@@ -273,10 +273,10 @@ async def _linked(scope: Scope, admin: Admin) -> Admin:
     return replace(admin, email=known[0][1]) if known else admin
 
 
-async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
+async def _add_admin(scope: Scope, address: WorkspaceAddress, admin: Admin) -> None:
     await must_still_be_admin(scope, admin)
     admin = await _linked(scope, admin)
-    roster = await put_right(scope, await scope.link(), door)
+    roster = await put_right(scope, await scope.link(), address)
     entry = roster.of(None, admin.email)
     if entry is not None:
         await _must_be_theirs(scope, entry.user_id, admin)
@@ -286,10 +286,10 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
         await scope.members.begin(scope.database_name, [intent], scope.run_id)
     joined = False
     if entry is None or entry.workspace_member_id is None:
-        joined = await _enter(scope, door, roster, admin)
-        entry = (await scope.server.database.records.roster(door.workspace_id)).of(None, admin.email)
+        joined = await _enter(scope, address, roster, admin)
+        entry = (await scope.server.database.records.roster(address.workspace_id)).of(None, admin.email)
     account = scope.account(admin.email, entry.user_id if entry else None)
-    seen = await scope.client.current_user(account, door)
+    seen = await scope.client.current_user(account, address)
     if joined:
         made = Origin(admin.email, ours=True, clerk_user_id=admin.clerk_user_id)
         await scope.accounts.store(scope.client.name, [(seen.user_id, made)], scope.run_id)
@@ -297,14 +297,14 @@ async def _add_admin(scope: Scope, door: Door, admin: Admin) -> None:
         raise Fault(
             FaultKind.TENANT,
             Reason.WORKSPACE_INCOMPLETE,
-            f"{admin.email} belongs to workspace {door.workspace_id} but has no member record there. The next run "
+            f"{admin.email} belongs to workspace {address.workspace_id} but has no member record there. The next run "
             "mends that.",
         )
     if entry is None or entry.role != ADMIN_ROLE:
         async with scope.change(SET_ROLE, f"{admin.email}: {ADMIN_ROLE}"):
-            role = await scope.client.role_id(door, ADMIN_ROLE)
-            await scope.client.set_role(door, seen.workspace_member_id, role)
-            state = await scope.server.database.member_state(door.workspace_id, admin.email)
+            role = await scope.client.role_id(address, ADMIN_ROLE)
+            await scope.client.set_role(address, seen.workspace_member_id, role)
+            state = await scope.server.database.member_state(address.workspace_id, admin.email)
             if state is None or state.role != ADMIN_ROLE:
                 raise Fault(
                     FaultKind.TENANT,
@@ -321,12 +321,12 @@ async def _must_be_theirs(scope: Scope, user_id: str, admin: Admin, *, is_ours: 
         raise refused(scope, evidence, "So they are not made the admin of this workspace.")
 
 
-async def _enter(scope: Scope, door: Door, roster: Roster, admin: Admin) -> bool:
+async def _enter(scope: Scope, address: WorkspaceAddress, roster: Roster, admin: Admin) -> bool:
     """Bring the admin in, or wholly in; whether they joined. They may have any default role until they are Admin."""
     entry = roster.of(None, admin.email)
     record = restorable(roster, entry)
     if record is not None:
-        await restore(scope, door, admin.email, record)
+        await restore(scope, address, admin.email, record)
         return False
     newcomer = Newcomer(
         admin.email,
@@ -337,8 +337,8 @@ async def _enter(scope: Scope, door: Door, roster: Roster, admin: Admin) -> bool
         admin.email,
     )
     try:
-        async with opened(scope, door) as invite_hash:
-            return await enter(scope, door, roster, newcomer, invite_hash)
+        async with opened(scope, address) as invite_hash:
+            return await enter(scope, address, roster, newcomer, invite_hash)
     except Fault as fault:
         if fault.reason is Reason.FOREIGN_PASSWORD:
             for user_id in await scope.server.database.user_ids(admin.email):

@@ -232,7 +232,7 @@ async def _look(connections: Connections, trial: Trial, wanted: Wanted, report: 
             report.contract = (await look(connections, wanted.server.name)).contract
         if trial.other is not None:
             # the place is needed for the tenants whose lives are cut
-            await clean.delete_workspace(trial, trial.other.door.workspace_id)
+            await clean.delete_workspace(trial, trial.other.address.workspace_id)
         if warming is not None:
             await warming
         await _cut(trial, wanted, report)

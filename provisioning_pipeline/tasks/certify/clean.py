@@ -56,16 +56,16 @@ async def delete_workspace(trial: Trial, workspace_id: str) -> None:
     Raises:
         Fault: when Twenty does not do it.
     """
-    door = await trial.client.door(workspace_id)
+    address = await trial.client.address(workspace_id)
     state = await trial.database.workspace_state(workspace_id)
     if state is not None and state.activation_status != "ACTIVE":
         await trial.session.call_as(
-            trial.service, door, operations.ACTIVATE_WORKSPACE, timeout_seconds=trial.activation_seconds
+            trial.service, address, operations.ACTIVATE_WORKSPACE, timeout_seconds=trial.activation_seconds
         )
-        trial.session.forget(trial.service, door)
-    await trial.session.call_as(trial.service, door, _DELETE_CURRENT_WORKSPACE)
-    trial.session.forget(trial.service, door)
-    trial.client.forget(trial.service, door)
+        trial.session.forget(trial.service, address)
+    await trial.session.call_as(trial.service, address, _DELETE_CURRENT_WORKSPACE)
+    trial.session.forget(trial.service, address)
+    trial.client.forget(trial.service, address)
 
 
 async def remove_everything(trial: Trial, linked: Collection[str]) -> Cleaned:
@@ -115,7 +115,7 @@ async def _take_in_strays(trial: Trial, active: list[Row], cleaned: Cleaned) -> 
     if not strays or not active:
         return
     try:
-        place = await trial.place(await trial.client.door(active[0]["id"]))
+        place = await trial.place(await trial.client.address(active[0]["id"]))
         for email in strays:
             await trial.join(Account(email, derived_password(trial.key, email)), place)
     except Fault as fault:

@@ -14,7 +14,7 @@ from typing import Any, LiteralString, Protocol
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
 from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.contract import CrashPoint
 from provisioning_pipeline.settings import Settings
@@ -139,7 +139,7 @@ class Life:
             await asyncio.to_thread(self.bench.leave, self.people[1].email)
             yield await self._tried(slug, cut, left, begun)
 
-    async def _leaving(self, slug: str, workspace: Door) -> tuple[list[Cut], State]:
+    async def _leaving(self, slug: str, workspace: WorkspaceAddress) -> tuple[list[Cut], State]:
         """Where a run can be cut in which a member leaves, and to what such a run comes when it is not."""
         await self._set_back(workspace)
         await self._uncut(slug)
@@ -207,11 +207,11 @@ class Life:
             slug,
         )
 
-    async def _workspace(self, slug: str) -> Door:
+    async def _workspace(self, slug: str) -> WorkspaceAddress:
         rows = await self._workspaces(slug)
         if len(rows) != 1:
             raise LifeFailed(f"there are {len(rows)} workspaces of {slug}")
-        return await self.trial.client.door(rows[0]["id"])
+        return await self.trial.client.address(rows[0]["id"])
 
     async def _onboarding(self, workspace_id: str) -> list[Row]:
         return await self.trial.ask(
@@ -220,7 +220,7 @@ class Life:
             workspace_id,
         )
 
-    async def _set_back(self, workspace: Door) -> None:
+    async def _set_back(self, workspace: WorkspaceAddress) -> None:
         """The workspace as it was when it had just been activated, registry and ledger with it."""
         roster = await self.trial.database.records.roster(workspace.workspace_id)
         for entry in roster.members:

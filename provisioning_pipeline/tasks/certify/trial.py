@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Account, Created, Door, Token, derived_password
+from provisioning_pipeline.clients.twenty.accounts import Account, Created, Token, WorkspaceAddress, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.errors import TwentyFault
@@ -73,7 +73,7 @@ class NoPlace(Exception):
 class Place:
     """An active workspace of ours, with what one needs to work in it."""
 
-    door: Door
+    address: WorkspaceAddress
     invite_hash: str
     roles: Mapping[str, str]
     own_user_id: str
@@ -119,8 +119,8 @@ class Trial:
     def person(self) -> Account:
         """A person who has no account yet; the password is derived, as for every account that this program makes."""
         self._people += 1
-        address = email(self.run, f"b{self._people}")
-        return Account(address, derived_password(self.key, address))
+        mailbox = email(self.run, f"b{self._people}")
+        return Account(mailbox, derived_password(self.key, mailbox))
 
     def with_other_password(self, account: Account) -> Account:
         """The same address with a password that is not the account's."""
@@ -155,7 +155,7 @@ class Trial:
 
     async def token(self, account: Account, place: Place) -> Token:
         """A token of that person in that workspace."""
-        return await setting_up(f"{account.email} could not sign in", self.session.member_token(account, place.door))
+        return await setting_up(f"{account.email} could not sign in", self.session.member_token(account, place.address))
 
     async def by_member(self, operation: Operation[T], variables: Mapping[str, Any]) -> T:
         """Send an operation as a new person, who is a Member of the workspace in which most is tried."""
@@ -179,8 +179,8 @@ class Trial:
         """
         variables = {"displayName": DISPLAY_NAME, "subdomain": subdomain(self.run, number)}
         answer = await self._placed(self.session.call_in_no_workspace(operations.SIGN_UP_IN_NEW_WORKSPACE, variables))
-        door = Door(answer.workspace.id, answer.workspace.workspace_urls.subdomain_url)
-        return Created(door, answer.login_token.token)
+        address = WorkspaceAddress(answer.workspace.id, answer.workspace.workspace_urls.subdomain_url)
+        return Created(address, answer.login_token.token)
 
     async def _placed(self, call: Awaitable[T]) -> T:
         try:
@@ -209,17 +209,17 @@ class Trial:
                 f"same version and settings; then start `provisioning certify` again."
             )
 
-    async def place(self, door: Door) -> Place:
+    async def place(self, address: WorkspaceAddress) -> Place:
         """What there is to work with in an active workspace.
 
         Raises:
             Fault: when it cannot be read, or our account has no record in it.
         """
-        link = await self.client.invite_links.read(door)
-        seen = await self.client.current_user(self.service, door)
+        link = await self.client.invite_links.read(address)
+        seen = await self.client.current_user(self.service, address)
         lacking = "the service account has no member record in the workspace that it made"
         member_id = _must_be_there(seen.workspace_member_id, lacking)
-        return Place(door, link.hash, await self.client.roles(door), seen.user_id, member_id)
+        return Place(address, link.hash, await self.client.roles(address), seen.user_id, member_id)
 
     async def join(self, account: Account, place: Place) -> Joined:
         """Have a person join by the invite link; the token that comes of it is not used."""
@@ -236,7 +236,7 @@ class Trial:
 
     async def entry(self, account: Account, place: Place) -> RosterEntry:
         """Their membership as the database has it."""
-        found = (await self.database.records.roster(place.door.workspace_id)).of(account.user_id, account.email)
+        found = (await self.database.records.roster(place.address.workspace_id)).of(account.user_id, account.email)
         return _must_be_there(found, f"{account.email} is no member, although Twenty let them join")
 
     async def member_id(self, account: Account, place: Place) -> str:
@@ -246,20 +246,20 @@ class Trial:
 
     async def remove(self, account: Account, place: Place) -> None:
         """Take them out of the workspace as this program does."""
-        await self.client.remove_member(place.door, await self.member_id(account, place))
+        await self.client.remove_member(place.address, await self.member_id(account, place))
 
     async def pending(self, place: Place, user_id: str | None) -> set[str]:
         """Keys of the rows that are pending for that person there, or for the whole workspace for None."""
-        flags = await self.database.flags(place.door.workspace_id)
+        flags = await self.database.flags(place.address.workspace_id)
         return {
             flag.key
             for flag in flags
-            if flag.user_id == user_id and flag.workspace_id == place.door.workspace_id and flag.value is True
+            if flag.user_id == user_id and flag.workspace_id == place.address.workspace_id and flag.value is True
         }
 
     async def status(self, account: Account, place: Place) -> str | None:
         """What their wizard shows."""
-        return (await self.client.current_user(account, place.door)).onboarding_status
+        return (await self.client.current_user(account, place.address)).onboarding_status
 
     async def ask(self, query: LiteralString, *parameters: object) -> list[Row]:
         """Rows of the server's database."""
@@ -297,14 +297,14 @@ class Trial:
     async def member_table(self, place: Place) -> sql.Identifier:
         """The workspace's own table of member records."""
         rows = await self.ask(
-            'SELECT "databaseSchema" AS name FROM core.workspace WHERE id = %s', place.door.workspace_id
+            'SELECT "databaseSchema" AS name FROM core.workspace WHERE id = %s', place.address.workspace_id
         )
-        return sql.Identifier(rows[0]["name"] or schema_name(place.door.workspace_id), "workspaceMember")
+        return sql.Identifier(rows[0]["name"] or schema_name(place.address.workspace_id), "workspaceMember")
 
     async def grant(self, account: Account, place: Place, role: str = ADMIN_ROLE) -> None:
         """Give a member that role."""
         member = await self.member_id(account, place)
-        await setting_up("no role could be set", self.client.set_role(place.door, member, place.roles[role]))
+        await setting_up("no role could be set", self.client.set_role(place.address, member, place.roles[role]))
 
 
 def _must_be_there(found: T | None, otherwise: str) -> T:

@@ -5,7 +5,7 @@ from pydantic import TypeAdapter
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty.operations import Answer, Id, Operation
 from provisioning_pipeline.model.condition import Reason, is_true
-from provisioning_pipeline.steps.scope import Scope, open_door
+from provisioning_pipeline.steps.scope import Scope, workspace_address
 from provisioning_pipeline_tests.steps.install_apps.changes import APPS, APPS_INSTALLED, INSTALL_APPS
 
 
@@ -39,11 +39,11 @@ async def install_apps(scope: Scope) -> None:
         Fault: when Twenty refuses an app; those before it stay installed.
     """
     scope.server.must_be_usable()
-    door = await open_door(scope, await scope.link())
-    installed = {app.universal_identifier for app in await scope.client.call_in(door, _FIND)}
+    address = await workspace_address(scope, await scope.link())
+    installed = {app.universal_identifier for app in await scope.client.call_in(address, _FIND)}
     missing = [app for app in APPS if app not in installed]
     if missing:
         async with scope.change(INSTALL_APPS, ", ".join(missing)):
             for app in missing:
-                await scope.client.call_in(door, _INSTALL, {"app": app})
+                await scope.client.call_in(address, _INSTALL, {"app": app})
     scope.set(is_true(APPS_INSTALLED, Reason.NOTHING_PENDING, f"All {len(APPS)} apps are installed."))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
 from provisioning_pipeline.clients.twenty.members import Roster, RosterEntry
 from provisioning_pipeline.ledger.ledger import Link
 from provisioning_pipeline.ledger.members import MemberIntent, MemberLink
@@ -37,38 +37,38 @@ from provisioning_pipeline.steps.members.changes import (
     WITHDRAW_INVITATION,
 )
 from provisioning_pipeline.steps.members.plan.tenant_members import synced
-from provisioning_pipeline.steps.scope import Scope, open_door
+from provisioning_pipeline.steps.scope import Scope, workspace_address
 
 
-async def put_right(scope: Scope, link: Link, door: Door) -> Roster:
+async def put_right(scope: Scope, link: Link, address: WorkspaceAddress) -> Roster:
     """Mend our own account's record, give a lent default role back, turn an invite link off; who belongs there then.
 
     Raises:
         Fault: when that cannot be done; nothing else can be done in the workspace then.
     """
-    roster = await _with_our_account(scope, door)
+    roster = await _with_our_account(scope, address)
     if link.default_role_before:
-        await give_back(scope, door, link.default_role_before)
+        await give_back(scope, address, link.default_role_before)
     if link.invite_link_opened:
-        await close(scope, door)
+        await close(scope, address)
     return roster
 
 
-async def _with_our_account(scope: Scope, door: Door) -> Roster:
+async def _with_our_account(scope: Scope, address: WorkspaceAddress) -> Roster:
     """Without a record our account comes in nowhere, and no one else could give it its role back after a join."""
     records = scope.server.database.records
-    roster = await records.roster(door.workspace_id)
+    roster = await records.roster(address.workspace_id)
     entries = [roster.of(user_id, "") for user_id in await scope.server.service_user_ids()]
     half = [entry for entry in entries if entry is not None and entry.workspace_member_id is None]
     for entry in half:
         record = restorable(roster, entry)
         if record is not None:
-            await restore(scope, door, entry.email, record)
+            await restore(scope, address, entry.email, record)
             continue
         first, _, last = scope.settings.service_member_name.partition(" ")
         async with scope.change(MEND_MEMBER, f"{entry.email}: its missing member record made by SQL"):
-            await records.insert(door.workspace_id, entry, first, last)
-    return await records.roster(door.workspace_id) if half else roster
+            await records.insert(address.workspace_id, entry, first, last)
+    return await records.roster(address.workspace_id) if half else roster
 
 
 async def settle(work: Work, member: MemberPlan) -> None:
@@ -101,7 +101,7 @@ async def _settle_entry(work: Work, member: MemberPlan, entry: RosterEntry, reco
         and (entry.first_name, entry.last_name) != (member.first_name, member.last_name)
     ):
         async with scope.change(SET_NAME, f"{member.email}: {member.first_name} {member.last_name}".strip()):
-            await scope.client.set_name(work.door, record_id, member.first_name, member.last_name)
+            await scope.client.set_name(work.address, record_id, member.first_name, member.last_name)
     if LINK_MEMBER in member.changes:
         async with scope.change(LINK_MEMBER, f"{member.email} to {entry.user_id}"):
             pass
@@ -130,9 +130,9 @@ async def _set_role(work: Work, member: MemberPlan, entry: RosterEntry, record_i
     scope = work.scope
     change = DEMOTE_MEMBER if DEMOTE_MEMBER in member.changes else SET_ROLE
     why = f", since {member.why}" if lowering and member.why else ""
-    role = await scope.client.role_id(work.door, member.role)
+    role = await scope.client.role_id(work.address, member.role)
     async with scope.change(change, f"{member.email}: {entry.role or 'no role'} → {member.role}{why}"):
-        await scope.client.set_role(work.door, record_id, role)
+        await scope.client.set_role(work.address, record_id, role)
 
 
 async def _is_unproved(work: Work, member: MemberPlan, entry: RosterEntry) -> bool:
@@ -158,7 +158,7 @@ async def _withdraw(work: Work, withdrawal: Withdrawal) -> None:
     scope, email = work.scope, withdrawal.email
     try:
         async with scope.change(WITHDRAW_INVITATION, f"{email}: {withdrawal.why}"):
-            await scope.client.withdraw_invitations(work.door, email)
+            await scope.client.withdraw_invitations(work.address, email)
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
@@ -176,8 +176,8 @@ async def backfill_members(scope: Scope) -> None:
     """
     scope.server.must_be_usable()
     link = await scope.link()
-    door = scope.door = await open_door(scope, link)
-    work = Work(scope, door, await put_right(scope, link, door), list(scope.plan.findings))
+    address = scope.address = await workspace_address(scope, link)
+    work = Work(scope, address, await put_right(scope, link, address), list(scope.plan.findings))
     staying = [member for member in scope.plan.members if not LEAVING & set(member.changes)]
     staying = await who_may_enter(work, staying)
     await withdraw_all(work)
@@ -208,7 +208,7 @@ async def _forget_left(work: Work) -> None:
     """
     scope = work.scope
     if scope.settings.renew_invite_link == "removals" and any(member.why for member in work.left):
-        await renew(scope, work.door, "who left could read it")
+        await renew(scope, work.address, "who left could read it")
     users = [member.clerk_user_id for member in work.left if member.clerk_user_id is not None]
     if users:
         await scope.members.drop(scope.database_name, users)
@@ -235,7 +235,7 @@ async def _check_roles(work: Work, members: Sequence[MemberPlan]) -> None:
     """Report every member whose role, by what the database says now, is not the planned one: nothing is ready then."""
     if not members:
         return
-    work.roster = await work.scope.server.database.records.roster(work.door.workspace_id)
+    work.roster = await work.scope.server.database.records.roster(work.address.workspace_id)
     told = {finding.person for finding in work.findings}
     for member in members:
         entry = work.entry(member)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.concurrency import all_of
-from provisioning_pipeline.clients.twenty.accounts import Account, Door
+from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_unknown_user
 from provisioning_pipeline.clients.twenty.members import MemberRecord, Roster, RosterEntry
 from provisioning_pipeline.model.change import Change
@@ -29,7 +29,7 @@ from provisioning_pipeline.steps.scope import Scope
 
 
 @asynccontextmanager
-async def joining_as(scope: Scope, door: Door, role: str) -> AsyncIterator[None]:
+async def joining_as(scope: Scope, address: WorkspaceAddress, role: str) -> AsyncIterator[None]:
     """Members who join meanwhile get this role at once, or less where it is Admin: a promotion comes after the join.
 
     Twenty gives a new member the workspace's default role, whatever its customer made of it. Another is lent only
@@ -38,34 +38,34 @@ async def joining_as(scope: Scope, door: Door, role: str) -> AsyncIterator[None]
     Raises:
         Fault: ROLE_UNKNOWN when the workspace has no such role; no member joins then.
     """
-    default = await scope.server.database.default_role(door.workspace_id)
+    default = await scope.server.database.default_role(address.workspace_id)
     if default is None or default.label == role:
         yield
         return
-    wanted = await scope.client.role_id(door, role)
+    wanted = await scope.client.role_id(address, role)
     if role == ADMIN_ROLE:
         yield
         return
     own = await scope.members.lend_default_role(scope.database_name, default.id)
-    await scope.client.set_default_role(door, wanted)
+    await scope.client.set_default_role(address, wanted)
     try:
         yield
     finally:
-        await give_back(scope, door, own, lent=wanted)
+        await give_back(scope, address, own, lent=wanted)
 
 
-async def give_back(scope: Scope, door: Door, own: str, *, lent: str | None = None) -> None:
+async def give_back(scope: Scope, address: WorkspaceAddress, own: str, *, lent: str | None = None) -> None:
     """Make the workspace's own default role its default again, and forget that another was lent.
 
     We leave alone a default that was set since, where it is known which one was `lent`, and never set a role that is no
     longer there.
     """
-    now = await scope.server.database.default_role(door.workspace_id)
+    now = await scope.server.database.default_role(address.workspace_id)
     theirs = lent is not None and (now is None or now.id != lent)
-    labels = {role_id: label for label, role_id in (await scope.client.roles(door)).items()}
+    labels = {role_id: label for label, role_id in (await scope.client.roles(address)).items()}
     if (now is None or now.id != own) and not theirs and own in labels:
-        async with scope.change(RESTORE_DEFAULT_ROLE, f"{labels[own]}, of workspace {door.workspace_id}"):
-            await scope.client.set_default_role(door, own)
+        async with scope.change(RESTORE_DEFAULT_ROLE, f"{labels[own]}, of workspace {address.workspace_id}"):
+            await scope.client.set_default_role(address, own)
     await scope.members.default_role_is_back(scope.database_name)
 
 
@@ -100,13 +100,13 @@ def restorable(roster: Roster, entry: RosterEntry | None) -> MemberRecord | None
     return roster.deleted_of({entry.user_id})
 
 
-async def restore(scope: Scope, door: Door, email: str, record: MemberRecord) -> None:
+async def restore(scope: Scope, address: WorkspaceAddress, email: str, record: MemberRecord) -> None:
     """Take the mark of deletion off a person's own record, so that they come in again with the role that they have."""
     async with scope.change(MEND_MEMBER, f"{email}: record {record.id} was marked as deleted, the mark is off"):
-        await scope.server.database.records.restore(door.workspace_id, record)
+        await scope.server.database.records.restore(address.workspace_id, record)
 
 
-async def enter(scope: Scope, door: Door, roster: Roster, newcomer: Newcomer, invite_hash: str) -> bool:
+async def enter(scope: Scope, address: WorkspaceAddress, roster: Roster, newcomer: Newcomer, invite_hash: str) -> bool:
     """Make a whole member of a person who lacks the membership, the record or both. Nothing that must fail is tried.
 
     Returns:
@@ -129,48 +129,50 @@ async def enter(scope: Scope, door: Door, roster: Roster, newcomer: Newcomer, in
         except Fault as fault:
             if fault.reason is not Reason.FOREIGN_PASSWORD or entry is None:
                 raise
-            await _insert(scope, door, entry, newcomer)
+            await _insert(scope, address, entry, newcomer)
             return False
-    await _must_not_be_tried_again(scope, door, email, own)
+    await _must_not_be_tried_again(scope, address, email, own)
     deleted = roster.deleted_of(own)
     if deleted is not None:
-        await restore(scope, door, email, deleted)
+        await restore(scope, address, email, deleted)
     if entry is not None:
         async with scope.change(MEND_MEMBER, f"{email}, who had no member record"):
-            await records.retire_membership(door.workspace_id, entry.user_id)
+            await records.retire_membership(address.workspace_id, entry.user_id)
     async with scope.server.joining(email), scope.change(newcomer.change, newcomer.detail):
         try:
-            await _join_once(scope, account, door, invite_hash, known=bool(accounts))
+            await _join_once(scope, account, address, invite_hash, known=bool(accounts))
         except Fault as fault:
             if fault.kind is FaultKind.TENANT and fault.reason not in _NOTHING_MADE:
-                await _take_back(scope, door, email)
+                await _take_back(scope, address, email)
             raise
     return True
 
 
-async def _join_once(scope: Scope, account: Account, door: Door, invite_hash: str, *, known: bool) -> None:
+async def _join_once(
+    scope: Scope, account: Account, address: WorkspaceAddress, invite_hash: str, *, known: bool
+) -> None:
     """Join; when another process made the same new account meanwhile, join with that."""
     try:
-        await scope.client.join(account, door, invite_hash)
+        await scope.client.join(account, address, invite_hash)
     except Fault as fault:
         if known or fault.reason is not Reason.HALF_MEMBER or not await scope.server.database.user_ids(account.email):
             raise
-        await scope.client.join(account, door, invite_hash)
+        await scope.client.join(account, address, invite_hash)
 
 
-async def _take_back(scope: Scope, door: Door, email: str) -> None:
+async def _take_back(scope: Scope, address: WorkspaceAddress, email: str) -> None:
     """Retire the membership without a record that a refused join has left behind."""
     # where that is not allowed, the refusal itself is what is told
     with suppress(Fault):
         for user_id in await scope.server.database.user_ids(email):
-            await scope.server.database.records.retire_membership(door.workspace_id, user_id)
+            await scope.server.database.records.retire_membership(address.workspace_id, user_id)
 
 
-async def _insert(scope: Scope, door: Door, entry: RosterEntry, newcomer: Newcomer) -> None:
+async def _insert(scope: Scope, address: WorkspaceAddress, entry: RosterEntry, newcomer: Newcomer) -> None:
     """Make the record of a person who cannot join by our password, and keeps their membership and role."""
     detail = f"{newcomer.email}: the missing member record made by SQL, since their password is their own"
     async with scope.change(MEND_MEMBER, detail):
-        await scope.server.database.records.insert(door.workspace_id, entry, newcomer.first_name, newcomer.last_name)
+        await scope.server.database.records.insert(address.workspace_id, entry, newcomer.first_name, newcomer.last_name)
 
 
 def _must_not_be_blocked(roster: Roster, newcomer: Newcomer, own: set[str]) -> None:
@@ -188,10 +190,10 @@ def _must_not_be_blocked(roster: Roster, newcomer: Newcomer, own: set[str]) -> N
     )
 
 
-async def _must_not_be_tried_again(scope: Scope, door: Door, email: str, own: set[str]) -> None:
+async def _must_not_be_tried_again(scope: Scope, address: WorkspaceAddress, email: str, own: set[str]) -> None:
     """A join that failed again and again would leave one more row each time."""
     for user_id in own:
-        retired = await scope.server.database.records.retired_lately(door.workspace_id, user_id)
+        retired = await scope.server.database.records.retired_lately(address.workspace_id, user_id)
         if retired >= _MOST_RETIRED:
             raise Fault(
                 FaultKind.TENANT,
@@ -216,44 +218,44 @@ async def _check_password(scope: Scope, account: Account) -> None:
 
 
 @asynccontextmanager
-async def opened(scope: Scope, door: Door) -> AsyncIterator[str]:
+async def opened(scope: Scope, address: WorkspaceAddress) -> AsyncIterator[str]:
     """What lets people join meanwhile. A link that is off is on for that moment alone, and another one in it and after.
 
     An old link of a workspace that has it off lets no one in, neither then nor later. We write down first that it is on
     because of us, so that a crash leaves it on for no longer than until the next run.
     """
     links = scope.client.invite_links
-    link = await links.read(door)
+    link = await links.read(address)
     if link.enabled:
-        shared = await scope.server.database.shares_invite_link(door.workspace_id)
-        yield (await renew(scope, door, "another workspace has the same one") if shared else None) or link.hash
+        shared = await scope.server.database.shares_invite_link(address.workspace_id)
+        yield (await renew(scope, address, "another workspace has the same one") if shared else None) or link.hash
         return
     await scope.members.set_invite_link_opened(scope.database_name, opened=True)
-    invite_hash = await links.renew(door) if await links.can_be_renewed() else link.hash
-    await links.turn_on(door)
+    invite_hash = await links.renew(address) if await links.can_be_renewed() else link.hash
+    await links.turn_on(address)
     try:
         yield invite_hash
     finally:
-        await close(scope, door)
+        await close(scope, address)
 
 
-async def close(scope: Scope, door: Door) -> None:
+async def close(scope: Scope, address: WorkspaceAddress) -> None:
     """Turn the invite link off again, renew it, and forget that it was on because of us."""
-    async with scope.change(CLOSE_INVITE_LINK, door.workspace_id):
-        await scope.client.invite_links.turn_off(door)
-    await renew(scope, door, "every member could read it while it was on")
+    async with scope.change(CLOSE_INVITE_LINK, address.workspace_id):
+        await scope.client.invite_links.turn_off(address)
+    await renew(scope, address, "every member could read it while it was on")
     await scope.members.set_invite_link_opened(scope.database_name, opened=False)
 
 
-async def renew(scope: Scope, door: Door, why: str) -> str | None:
+async def renew(scope: Scope, address: WorkspaceAddress, why: str) -> str | None:
     """Give the workspace another invite link: its hash; None where the server has no call for that.
 
     It cannot be undone: a link that the customer has given to anyone is dead from then on.
     """
     if not await scope.client.invite_links.can_be_renewed():
         return None
-    async with scope.change(RENEW_INVITE_LINK, f"of workspace {door.workspace_id}, since {why}"):
-        return await scope.client.invite_links.renew(door)
+    async with scope.change(RENEW_INVITE_LINK, f"of workspace {address.workspace_id}, since {why}"):
+        return await scope.client.invite_links.renew(address)
 
 
 async def join_all(work: Work, members: Sequence[MemberPlan]) -> None:
@@ -265,21 +267,21 @@ async def join_all(work: Work, members: Sequence[MemberPlan]) -> None:
     marked = [member for member in joining if restorable(work.roster, work.entry(member))]
     if marked:
         await all_of(guarded(work, member, _restore(work, member)) for member in marked)
-        work.roster = await records.roster(work.door.workspace_id)
+        work.roster = await records.roster(work.address.workspace_id)
     outside = [member for member in joining if member not in marked]
     if outside:
-        async with opened(scope, work.door) as invite_hash:
+        async with opened(scope, work.address) as invite_hash:
             for role in sorted({member.role for member in outside}):
                 group = [member for member in outside if member.role == role]
                 await _join_as(work, group, role, invite_hash)
-        work.roster = await records.roster(work.door.workspace_id)
+        work.roster = await records.roster(work.address.workspace_id)
 
 
 async def _join_as(work: Work, members: Sequence[MemberPlan], role: str, invite_hash: str) -> None:
     """Bring in those who are to have this role, without another one for a moment that gives more."""
     begun = False
     try:
-        async with joining_as(work.scope, work.door, role):
+        async with joining_as(work.scope, work.address, role):
             begun = True
             await all_of(guarded(work, member, _join(work, member, invite_hash)) for member in members)
     except Fault as fault:
@@ -300,7 +302,7 @@ def _is_to_join(work: Work, member: MemberPlan) -> bool:
 async def _restore(work: Work, member: MemberPlan) -> None:
     record = restorable(work.roster, work.entry(member))
     if record is not None:
-        await restore(work.scope, work.door, member.email, record)
+        await restore(work.scope, work.address, member.email, record)
 
 
 async def _join(work: Work, member: MemberPlan, invite_hash: str) -> None:
@@ -313,7 +315,7 @@ async def _join(work: Work, member: MemberPlan, invite_hash: str) -> None:
         f"{member.email} as {member.role}",
     )
     try:
-        if await enter(work.scope, work.door, work.roster, newcomer, invite_hash):
+        if await enter(work.scope, work.address, work.roster, newcomer, invite_hash):
             work.joined.add(member.email)
     except Fault as fault:
         if fault.reason is not Reason.FOREIGN_PASSWORD:
@@ -340,7 +342,7 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
             "cannot be added without an e-mail. Invite them once in Twenty (Settings > Members), or set "
             "PROVISIONING_MEMBERS_FOREIGN_PASSWORD=invite; the next run links them.",
         )
-    if not await scope.server.database.has_invitation(work.door.workspace_id, member.email):
+    if not await scope.server.database.has_invitation(work.address.workspace_id, member.email):
         label = scope.settings.member_default_role
         if label == ADMIN_ROLE:
             raise Fault(
@@ -350,9 +352,9 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
                 f"nobody is invited as {ADMIN_ROLE}, which PROVISIONING_MEMBER_DEFAULT_ROLE says. Set another there, "
                 "or invite them once in Twenty (Settings > Members); the next run links them.",
             )
-        role = await scope.client.role_id(work.door, label)
+        role = await scope.client.role_id(work.address, label)
         async with scope.change(INVITE_MEMBER, f"{member.email} as {label}"):
-            await scope.client.invite(work.door, member.email, role)
+            await scope.client.invite(work.address, member.email, role)
     raise Fault(
         FaultKind.TENANT,
         Reason.INVITED,

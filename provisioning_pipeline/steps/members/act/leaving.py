@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from provisioning_pipeline.clients.twenty.accounts import Account, Door, Token
+from provisioning_pipeline.clients.twenty.accounts import Account, Token, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.members import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -25,13 +25,13 @@ async def _see_to_api_keys(work: Work, member: MemberPlan, entry: RosterEntry) -
 
     It comes before the removal, so that a run that is killed in between does it again.
     """
-    scope, door = work.scope, work.door
+    scope, address = work.scope, work.address
     if entry.role in (None, member.role) and not await scope.members.was_demoted(
         DEMOTE_MEMBER, scope.database_name, entry.email
     ):
         return "no API key can be theirs by their role"
-    since = await scope.server.database.member_since(door.workspace_id, entry.user_id)
-    keys = [key for key in await scope.client.api_keys(door) if since is None or key.created_at >= since]
+    since = await scope.server.database.member_since(address.workspace_id, entry.user_id)
+    keys = [key for key in await scope.client.api_keys(address) if since is None or key.created_at >= since]
     if not keys:
         return "no living API key was made since they became a member"
     count = "1 API key" if len(keys) == 1 else f"{len(keys)} API keys"
@@ -41,7 +41,7 @@ async def _see_to_api_keys(work: Work, member: MemberPlan, entry: RosterEntry) -
         return f"{made} still {'work' if len(keys) > 1 else 'works'}: {named}"
     for key in keys:
         async with scope.change(REVOKE_API_KEY, f"{key.name}, made {key.created_at:%Y-%m-%d %H:%M} UTC"):
-            await scope.client.revoke_api_key(door, key.id)
+            await scope.client.revoke_api_key(address, key.id)
     return f"{made} revoked: {named}"
 
 
@@ -62,24 +62,24 @@ async def leave(work: Work, member: MemberPlan) -> None:
             await must_still_be_gone(scope, member)
         async with scope.change(DROP_LINK, member.why or member.email):
             if member.why:
-                await _prove(scope, scope.account(member.email, member.twenty_user_id), work.door, None)
+                await _prove(scope, scope.account(member.email, member.twenty_user_id), work.address, None)
     work.left.append(member)
 
 
 async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
     """Remove them and prove it: their token from before and a new login are both refused."""
-    scope, door = work.scope, work.door
+    scope, address = work.scope, work.address
     account = scope.account(entry.email, entry.user_id)
     if entry.workspace_member_id is None:
         await must_still_be_gone(scope, member)
         # Twenty does not remove a member without a record; we end the membership as Twenty ends it itself
         async with scope.change(REMOVE_MEMBER, member.why) as learnt:
-            await scope.client.withdraw_invitations(door, entry.email)
-            await scope.server.database.records.retire_membership(door.workspace_id, entry.user_id)
-            await _prove(scope, account, door, None)
+            await scope.client.withdraw_invitations(address, entry.email)
+            await scope.server.database.records.retire_membership(address.workspace_id, entry.user_id)
+            await _prove(scope, account, address, None)
             learnt.append("they had no member record: their membership was ended by SQL, and a new login is refused")
         return
-    token = await _token_before(scope, account, door)
+    token = await _token_before(scope, account, address)
     await must_still_be_gone(scope, member)
     try:
         keys = await _see_to_api_keys(work, member, entry)
@@ -90,13 +90,15 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         keys = f"its API keys were not seen to: {fault.message}"
     async with scope.change(REMOVE_MEMBER, member.why) as learnt:
         # an open invitation would let them in again at their next login
-        await scope.client.withdraw_invitations(door, entry.email)
+        await scope.client.withdraw_invitations(address, entry.email)
         if entry.role is None:
             # Twenty does not remove a member without a role
-            await scope.client.set_role(door, entry.workspace_member_id, await scope.client.role_id(door, member.role))
+            await scope.client.set_role(
+                address, entry.workspace_member_id, await scope.client.role_id(address, member.role)
+            )
         begun = time.perf_counter()
-        await scope.client.remove_member(door, entry.workspace_member_id)
-        await _prove(scope, account, door, token)
+        await scope.client.remove_member(address, entry.workspace_member_id)
+        await _prove(scope, account, address, token)
         proof = (
             "proved for sessions and logins: old token and new login refused "
             f"{time.perf_counter() - begun:.1f} s after the removal"
@@ -106,21 +108,21 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         learnt += [proof, keys]
 
 
-async def _prove(scope: Scope, account: Account, door: Door, token: Token | None) -> None:
-    still = await scope.client.lets_in(account, door, token)
-    scope.client.forget(account, door)
+async def _prove(scope: Scope, account: Account, address: WorkspaceAddress, token: Token | None) -> None:
+    still = await scope.client.lets_in(account, address, token)
+    scope.client.forget(account, address)
     if still is not None:
         raise Fault(
             FaultKind.TENANT,
             Reason.REMOVAL_NOT_PROVED,
-            f"{account.email} is no member of workspace {door.workspace_id} any more, but {still}. Look at it now.",
+            f"{account.email} is no member of workspace {address.workspace_id} any more, but {still}. Look at it now.",
         )
 
 
-async def _token_before(scope: Scope, account: Account, door: Door) -> Token | None:
+async def _token_before(scope: Scope, account: Account, address: WorkspaceAddress) -> Token | None:
     """A token of theirs from before the removal; None when they cannot sign in anyway."""
     try:
-        return await scope.client.member_token(account, door)
+        return await scope.client.member_token(account, address)
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
@@ -142,6 +144,6 @@ def must_leave_an_admin(work: Work, member: MemberPlan) -> None:
         raise Fault(
             FaultKind.TENANT,
             Reason.LAST_ADMIN_KEPT,
-            f"{member.email} keeps the role Admin, since no other admin is left in {work.door.workspace_id}. "
+            f"{member.email} keeps the role Admin, since no other admin is left in {work.address.workspace_id}. "
             "Make somebody else admin at Clerk; the next run goes on.",
         )

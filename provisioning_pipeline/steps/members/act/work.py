@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
 from provisioning_pipeline.clients.twenty.members import Roster, RosterEntry
 from provisioning_pipeline.ledger.members import MemberLink
 from provisioning_pipeline.model.condition import Reason
@@ -22,7 +22,7 @@ class Work:
     """One tenant's members being worked on. `findings` grow with what is met on the way."""
 
     scope: Scope
-    door: Door
+    address: WorkspaceAddress
     roster: Roster
     findings: list[Finding]
     links: list[MemberLink] = field(default_factory=list)
@@ -228,7 +228,7 @@ async def store_at_clerk(work: Work, members: Sequence[MemberPlan]) -> None:
     scope = work.scope
     organization = scope.plan.store_organization
     if organization:
-        workspace_id = work.door.workspace_id
+        workspace_id = work.address.workspace_id
         store = partial(scope.clerk.store_workspace_id, organization, workspace_id)
         await _written(work, organization, f"workspace {workspace_id} of organization {organization}", store)
     for member in members:

@@ -27,10 +27,10 @@ async def _removal(trial: Trial) -> str:
     await trial.join(account, place)
     token = await trial.token(account, place)
     await trial.remove(account, place)
-    still = await trial.client.lets_in(account, place.door, token)
+    still = await trial.client.lets_in(account, place.address, token)
     must(still is None, f"{still}")
-    other = await trial.client.current_user(account, trial.in_other().door, by_new_login=True)
-    must(other.workspace_id == trial.in_other().door.workspace_id, "they cannot come into their other workspace")
+    other = await trial.client.current_user(account, trial.in_other().address, by_new_login=True)
+    must(other.workspace_id == trial.in_other().address.workspace_id, "they cannot come into their other workspace")
     return "the token from before and a new login are refused; the other workspace stays open"
 
 
@@ -38,7 +38,7 @@ async def _last_workspace(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     token = await trial.token(account, place)
     await trial.remove(account, place)
-    still = await trial.client.lets_in(account, place.door, token)
+    still = await trial.client.lets_in(account, place.address, token)
     must(still is None, f"{still}")
     must(not await trial.database.user_ids(account.email), "the account is still there")
     return "the account went with its last workspace; nothing lets them in"
@@ -59,7 +59,7 @@ async def _removed_is_not_impersonated(trial: Trial) -> Seen:
     place, account = trial.in_main(), await trial.joined(trial.in_other())
     await trial.join(account, place)
     await trial.remove(account, place)
-    variables = {"userId": account.user_id, "workspaceId": place.door.workspace_id}
+    variables = {"userId": account.user_id, "workspaceId": place.address.workspace_id}
     fault = await refused(trial.by_admin(operations.IMPERSONATE, variables))
     must(is_no_member(fault.error), in_words(fault.error))
     return Seen(in_words(fault.error))
@@ -69,7 +69,7 @@ async def _twice(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     member = await trial.member_id(account, place)
     for _ in range(2):
-        await trial.client.remove_member(place.door, member)
+        await trial.client.remove_member(place.address, member)
     return "the second is recognised as done already"
 
 
@@ -81,18 +81,18 @@ async def _by_member(trial: Trial) -> Any:
 async def _without_record(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     await _delete_record(trial, place, account, 'DELETE FROM {} WHERE "userId" = %s')
-    trial.session.forget(account, place.door)
-    variables = {**account.credentials(), "origin": place.door.url}
+    trial.session.forget(account, place.address)
+    variables = {**account.credentials(), "origin": place.address.url}
     login = await trial.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, variables, None)
-    exchange = {"loginToken": login.login_token.token, "origin": place.door.url}
+    exchange = {"loginToken": login.login_token.token, "origin": place.address.url}
     fault = await refused(trial.call(operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, exchange, None))
     must(is_without_record(fault.error), in_words(fault.error))
     entry = await trial.entry(account, place)
     must(entry.workspace_member_id is None, "the roster shows a member record")
     assert account.user_id is not None
-    await trial.database.records.retire_membership(place.door.workspace_id, account.user_id)
+    await trial.database.records.retire_membership(place.address.workspace_id, account.user_id)
     await trial.join(account, place)
-    seen = await trial.client.current_user(account, place.door, by_new_login=True)
+    seen = await trial.client.current_user(account, place.address, by_new_login=True)
     must(seen.user_id == account.user_id and seen.workspace_member_id, "they are not whole after it")
     return f"login {in_words(fault.error)}; whole again once the membership is retired and they join"
 
@@ -106,7 +106,7 @@ async def _retire(trial: Trial, place: Place, account: Account) -> None:
         'UPDATE core."userWorkspace" SET "deletedAt" = now() '
         'WHERE "userId" = %s AND "workspaceId" = %s AND "deletedAt" IS NULL',
         account.user_id,
-        place.door.workspace_id,
+        place.address.workspace_id,
     )
 
 
@@ -131,7 +131,7 @@ async def _deleted_record_blocks(trial: Trial) -> Seen:
     except TwentyFault as fault:
         must(is_duplicate(fault.error), in_words(fault.error))
         text = in_words(fault.error)
-    workspace_id = place.door.workspace_id
+    workspace_id = place.address.workspace_id
     record = (await trial.database.records.roster(workspace_id)).deleted_of({account.user_id or ""})
     if record is None:
         raise Unexpected("the deleted record is not found again")
@@ -139,8 +139,8 @@ async def _deleted_record_blocks(trial: Trial) -> Seen:
     # each refused try leaves a membership without a role
     await _retire(trial, place, account)
     await trial.join(account, place)
-    trial.session.forget(account, place.door)
-    seen = await trial.client.current_user(account, place.door, by_new_login=True)
+    trial.session.forget(account, place.address)
+    seen = await trial.client.current_user(account, place.address, by_new_login=True)
     must(seen.workspace_member_id == record.id, "they do not come in with their own record")
     return Seen(f"{text}; once the mark is taken off they join with their own record")
 
@@ -152,20 +152,20 @@ async def _no_role(trial: Trial) -> str:
         'DELETE FROM core."roleTarget" WHERE "userWorkspaceId" IN (SELECT id FROM core."userWorkspace" '
         'WHERE "userId" = %s AND "workspaceId" = %s)',
         account.user_id,
-        place.door.workspace_id,
+        place.address.workspace_id,
     )
     must((await trial.entry(account, place)).role is None, "the roster shows a role")
     if not await _is_half_member(trial, place, member):
         return "a removal works without a role"
     await trial.grant(account, place, "Member")
-    await trial.client.remove_member(place.door, member)
+    await trial.client.remove_member(place.address, member)
     return "a removal is refused as half a member, and works once they have a role"
 
 
 async def _is_half_member(trial: Trial, place: Place, member: str) -> bool:
     """Whether this program refuses to remove them as half a member; if not, they are removed."""
     try:
-        await trial.client.remove_member(place.door, member)
+        await trial.client.remove_member(place.address, member)
     except Fault as fault:
         must(fault.reason is Reason.HALF_MEMBER, fault.message)
         return True

@@ -19,7 +19,7 @@ async def _join(trial: Trial) -> str:
     entry = await trial.entry(account, trial.in_main())
     must(entry.workspace_member_id, "there is a membership and no member record")
     must(
-        not await trial.database.has_invitation(trial.in_main().door.workspace_id, account.email),
+        not await trial.database.has_invitation(trial.in_main().address.workspace_id, account.email),
         "it left an invitation",
     )
     return f"an account, a membership and a member record, role {entry.role}"
@@ -29,7 +29,7 @@ async def _default_role(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     rows = await trial.ask(
         'SELECT r.label FROM core.workspace w JOIN core.role r ON r.id = w."defaultRoleId" WHERE w.id = %s',
-        place.door.workspace_id,
+        place.address.workspace_id,
     )
     role = (await trial.entry(account, place)).role
     must(rows and role == rows[0]["label"], f"the role is {role}, the default {rows[0]['label'] if rows else 'none'}")
@@ -50,7 +50,7 @@ async def _join_with_other_password(trial: Trial) -> Seen:
     place, account = trial.in_main(), trial.with_other_password(await trial.joined(trial.in_other()))
     fault = await refused(trial.join(account, place))
     must(is_wrong_password(fault.error) and fault.reason is Reason.FOREIGN_PASSWORD, in_words(fault.error))
-    found = (await trial.database.records.roster(place.door.workspace_id)).of(None, account.email)
+    found = (await trial.database.records.roster(place.address.workspace_id)).of(None, account.email)
     must(found is None, "they became a member all the same")
     return Seen(in_words(fault.error), differs=not fault.error.message.startswith("Wrong password"))
 
@@ -68,7 +68,7 @@ async def _join_elsewhere(trial: Trial) -> str:
 async def _link_off(trial: Trial) -> Seen:
     place = trial.in_main()
     member = await trial.joined()
-    await trial.client.invite_links.turn_off(place.door)
+    await trial.client.invite_links.turn_off(place.address)
     try:
         stranger = trial.person()
         fault = await refused(trial.join(stranger, place))
@@ -77,8 +77,8 @@ async def _link_off(trial: Trial) -> Seen:
         must(again.reason is Reason.INVITE_LINK_DISABLED, f"a member is {in_words(again.error)}")
         must(not await trial.database.user_ids(stranger.email), "an account was made all the same")
     finally:
-        await trial.client.invite_links.turn_on(place.door)
-    link = await trial.client.invite_links.read(place.door)
+        await trial.client.invite_links.turn_on(place.address)
+    link = await trial.client.invite_links.read(place.address)
     must(link.enabled and link.hash == place.invite_hash, "the link is another one after it was off and on")
     await trial.join(trial.person(), place)
     return Seen(f"{in_words(fault.error)}; on again, the same link works")
@@ -87,8 +87,8 @@ async def _link_off(trial: Trial) -> Seen:
 async def _link_renewed(trial: Trial) -> Seen:
     place = trial.in_other()
     before = replace(place)
-    place.invite_hash = await trial.client.invite_links.renew(place.door)
-    link = await trial.client.invite_links.read(place.door)
+    place.invite_hash = await trial.client.invite_links.renew(place.address)
+    link = await trial.client.invite_links.read(place.address)
     must(link.hash == place.invite_hash and link.enabled, "the workspace says another link, or that it is off")
     stranger = trial.person()
     fault = await refused(trial.join(stranger, before))
@@ -108,7 +108,7 @@ async def _set_role(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     member = await trial.member_id(account, place)
     for role in (ADMIN_ROLE, ADMIN_ROLE, _MEMBER_ROLE):
-        await trial.client.set_role(place.door, member, place.roles[role])
+        await trial.client.set_role(place.address, member, place.roles[role])
         found = (await trial.entry(account, place)).role
         must(found == role, f"after setting {role} it is {found}")
     return "Admin, Admin again, Member: each in effect at once"
@@ -136,8 +136,8 @@ async def _lowered(trial: Trial, member: str) -> Any:
 
 async def _set_name(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
-    await trial.client.set_name(place.door, await trial.member_id(account, place), "Certified", "Person")
-    seen = await trial.client.current_user(account, place.door)
+    await trial.client.set_name(place.address, await trial.member_id(account, place), "Certified", "Person")
+    seen = await trial.client.current_user(account, place.address)
     must((seen.first_name, seen.last_name) == ("Certified", "Person"), f"they are {seen.first_name} {seen.last_name}")
     return "the member sees the name"
 
@@ -151,14 +151,14 @@ async def _name_of_other_by_member(trial: Trial) -> Any:
 
 async def _login(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
-    seen = await trial.client.current_user(account, place.door, by_new_login=True)
-    must(seen.workspace_id == place.door.workspace_id, "it leads into another workspace")
+    seen = await trial.client.current_user(account, place.address, by_new_login=True)
+    must(seen.workspace_id == place.address.workspace_id, "it leads into another workspace")
     must(seen.user_id == account.user_id and seen.workspace_member_id, "it is another person's")
     return "the right person in the right workspace"
 
 
 async def _login_of(trial: Trial, account: Account) -> Any:
-    variables = {**account.credentials(), "origin": trial.in_main().door.url}
+    variables = {**account.credentials(), "origin": trial.in_main().address.url}
     return await trial.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, variables, None)
 
 
@@ -172,9 +172,9 @@ async def _login_of_no_member(trial: Trial) -> Any:
 
 async def _impersonate(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
-    token = await trial.client.impersonation_token(account.user_id or "", place.door)
-    entered = await trial.session.exchange(Account(account.email, account.password), place.door, token.value)
-    trial.session.forget(account, place.door)
+    token = await trial.client.impersonation_token(account.user_id or "", place.address)
+    entered = await trial.session.exchange(Account(account.email, account.password), place.address, token.value)
+    trial.session.forget(account, place.address)
     answer = await trial.call(operations.CURRENT_USER, {}, entered)
     must(answer.id == account.user_id, "it leads in as another person")
     return "exactly that person, without their password"
@@ -186,7 +186,7 @@ async def _impersonate_by_member(trial: Trial) -> Any:
 
 
 def _impersonated(trial: Trial, user_id: str | None) -> dict[str, Any]:
-    return {"userId": user_id, "workspaceId": trial.in_main().door.workspace_id}
+    return {"userId": user_id, "workspaceId": trial.in_main().address.workspace_id}
 
 
 async def _invitation(trial: Trial) -> str:
@@ -197,13 +197,13 @@ async def _invitation(trial: Trial) -> str:
         INSERT INTO core."appToken" ("workspaceId", type, value, context, "expiresAt")
         VALUES (%s, 'INVITATION_TOKEN', %s, jsonb_build_object('email', %s::text), now() + interval '1 day')
         """,
-        place.door.workspace_id,
+        place.address.workspace_id,
         f"certify-{trial.run}",
         account.email,
     )
-    withdrawn = await trial.client.withdraw_invitations(place.door, account.email)
+    withdrawn = await trial.client.withdraw_invitations(place.address, account.email)
     must(withdrawn == 1, f"{withdrawn} invitations were found")
-    must(not await trial.database.has_invitation(place.door.workspace_id, account.email), "it is still open")
+    must(not await trial.database.has_invitation(place.address.workspace_id, account.email), "it is still open")
     fault = await refused(_login_of(trial, account))
     must(is_no_member(fault.error), in_words(fault.error))
     return "listed, withdrawn, and good for nothing afterwards"

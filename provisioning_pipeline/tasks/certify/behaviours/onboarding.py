@@ -65,7 +65,7 @@ def _cleared_by(key: str, clear: _Clear) -> Callable[[Trial], Awaitable[str]]:
             raise Unseen(_NO_SUCH_CALL)
         place, account = trial.in_main(), await trial.joined()
         await trial.drop_flags(account)
-        await trial.set_flag(key, account.user_id, place.door.workspace_id)
+        await trial.set_flag(key, account.user_id, place.address.workspace_id)
         shown = await trial.status(account, place)
         must(shown == _STATUS[key], f"with its row set the wizard shows {shown}")
         await clear(trial, account, place)
@@ -83,7 +83,7 @@ def _by_its_call(key: str) -> _Clear:
         call = await trial.client.step_call(key)
         if call is None:
             raise Unseen(_NO_SUCH_CALL)
-        await trial.client.clear_step(account, place.door, call)
+        await trial.client.clear_step(account, place.address, call)
 
     return clear
 
@@ -93,24 +93,24 @@ async def _book_call(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     if await trial.client.step_call(BOOK_CALL) is None:
         raise Unseen(_NO_SUCH_CALL)
-    await trial.set_flag(BOOK_CALL, account.user_id, place.door.workspace_id)
+    await trial.set_flag(BOOK_CALL, account.user_id, place.address.workspace_id)
     await _by_its_call(BOOK_CALL)(trial, account, place)
     must(BOOK_CALL not in await trial.pending(place, account.user_id), "its row is still there")
     return "its row is gone"
 
 
 async def _name(trial: Trial, account: Account, place: Place) -> None:
-    await trial.client.set_name(place.door, await trial.member_id(account, place), "Certified", "Person")
+    await trial.client.set_name(place.address, await trial.member_id(account, place), "Certified", "Person")
 
 
 async def _impersonated_skip(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     await trial.drop_flags(account)
-    await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.door.workspace_id)
+    await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.address.workspace_id)
     foreign = Account(account.email, trial.with_other_password(account).password, account.user_id)
-    trial.session.forget(account, place.door)
+    trial.session.forget(account, place.address)
     await _by_its_call(CONNECT_ACCOUNT)(trial, foreign, place)
-    trial.session.forget(account, place.door)
+    trial.session.forget(account, place.address)
     must(not await trial.pending(place, account.user_id), "its row is still there")
     return "cleared as that person, without their password"
 
@@ -119,10 +119,10 @@ async def _invite_team(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
     await trial.drop_flags(account)
     if INVITE_TEAM not in await trial.pending(place, None):
-        await trial.set_flag(INVITE_TEAM, None, place.door.workspace_id)
+        await trial.set_flag(INVITE_TEAM, None, place.address.workspace_id)
     shown = await trial.status(account, place)
     must(shown == "INVITE_TEAM", f"a member's wizard shows {shown}")
-    await trial.client.invite_nobody(place.door)
+    await trial.client.invite_nobody(place.address)
     must(INVITE_TEAM not in await trial.pending(place, None), "its row is still there")
     shown = await trial.status(account, place)
     must(shown == COMPLETED, f"a member's wizard shows {shown} after it")
@@ -137,7 +137,7 @@ def _at_level(wide: str) -> Callable[[Trial], Awaitable[str]]:
         await trial.drop_flags(account)
         await _clear_workspace_wide(trial, place)
         user_id = account.user_id if wide == "user" else None
-        workspace_id = place.door.workspace_id if wide == "workspace" else None
+        workspace_id = place.address.workspace_id if wide == "workspace" else None
         await trial.set_flag(CONNECT_ACCOUNT, user_id, workspace_id)
         try:
             shown = await trial.status(account, place)
@@ -145,7 +145,7 @@ def _at_level(wide: str) -> Callable[[Trial], Awaitable[str]]:
             await _by_its_call(CONNECT_ACCOUNT)(trial, account, place)
             still = await trial.status(account, place)
             must(still == "SYNC_EMAIL", f"the person's own call cleared it, which it does not on 2.21: {still}")
-            await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.door.workspace_id, "false")
+            await trial.set_flag(CONNECT_ACCOUNT, account.user_id, place.address.workspace_id, "false")
             hidden = await trial.status(account, place)
             must(hidden == COMPLETED, f"a false row at the narrowest level does not hide it: {hidden}")
         finally:
@@ -160,7 +160,7 @@ def _at_level(wide: str) -> Callable[[Trial], Awaitable[str]]:
 
 async def _clear_workspace_wide(trial: Trial, place: Place) -> None:
     if INVITE_TEAM in await trial.pending(place, None):
-        await trial.client.invite_nobody(place.door)
+        await trial.client.invite_nobody(place.address)
 
 
 async def _drop(trial: Trial, user_id: str | None, workspace_id: str | None) -> None:
@@ -179,15 +179,15 @@ async def _completed(trial: Trial) -> str:
     for key in sorted(pending):
         call = await trial.client.step_call(key)
         if call is not None:
-            await trial.client.clear_step(account, place.door, call)
+            await trial.client.clear_step(account, place.address, call)
     await _name(trial, account, place)
     await _clear_workspace_wide(trial, place)
     left = await trial.pending(place, account.user_id)
     if left:
         await trial.drop_flags(account)
-    seen = await trial.client.current_user(account, place.door, by_new_login=True)
+    seen = await trial.client.current_user(account, place.address, by_new_login=True)
     must(seen.onboarding_status == COMPLETED, f"a new login reads {seen.onboarding_status}")
-    must(seen.workspace_id == place.door.workspace_id, "in another workspace")
+    must(seen.workspace_id == place.address.workspace_id, "in another workspace")
     return "a new login reads COMPLETED" + (f" once SQL removed {_named(left)}" if left else " by calls alone")
 
 

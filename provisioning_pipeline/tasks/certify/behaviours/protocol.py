@@ -87,7 +87,7 @@ async def _junk_token(trial: Trial) -> Seen:
 
 
 async def _onboarding_is_told(trial: Trial) -> str:
-    found = await trial.session.onboarding(trial.in_main().door)
+    found = await trial.session.onboarding(trial.in_main().address)
     if not found or not found.statuses:
         raise Unexpected("the server does not say which steps its wizard has")
     return f"statuses {', '.join(sorted(found.statuses))}"

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.accounts import Door
+from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
 from provisioning_pipeline.clients.twenty.errors import TwentyFault
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -15,10 +15,10 @@ from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, JUNK, Blocke
 _NOWHERE = "http://certify-nowhere.localhost/"
 
 
-def _made(trial: Trial) -> Door:
+def _made(trial: Trial) -> WorkspaceAddress:
     if trial.created is None:
         raise Blocked("no workspace could be made")
-    return trial.created.door
+    return trial.created.address
 
 
 async def _new(trial: Trial, name: str, domain: str) -> Any:
@@ -30,16 +30,16 @@ async def _new(trial: Trial, name: str, domain: str) -> Any:
 async def _create(trial: Trial) -> str:
     trial.begun_at = await trial.database.now()
     trial.created = await trial.create("a")
-    state = await trial.database.workspace_state(trial.created.door.workspace_id)
+    state = await trial.database.workspace_state(trial.created.address.workspace_id)
     if state is None:
         raise Unexpected("the database does not have it")
     must(state.activation_status == "PENDING_CREATION", f"its status is {state.activation_status}")
-    return f"{state.activation_status}, at {trial.created.door.url}"
+    return f"{state.activation_status}, at {trial.created.address.url}"
 
 
 async def _creator_is_first(trial: Trial) -> str:
-    door = _made(trial)
-    members = await trial.database.members([door.workspace_id])
+    address = _made(trial)
+    members = await trial.database.members([address.workspace_id])
     ours = await trial.database.user_ids(trial.service.email)
     must(
         [user for _, user, _ in members] == ours,
@@ -49,34 +49,34 @@ async def _creator_is_first(trial: Trial) -> str:
 
 
 async def _adopted(trial: Trial) -> str:
-    door, begun_at = _made(trial), trial.begun_at
+    address, begun_at = _made(trial), trial.begun_at
     assert begun_at is not None
     domain = subdomain(trial.run, "a")
     fault = await refused(_new(trial, DISPLAY_NAME, domain))
     must(fault.reason is Reason.SUBDOMAIN_TAKEN, f"a second call is {in_words(fault.error)}")
     found = await trial.database.workspace_left_behind(domain, trial.service.email, begun_at)
-    must(found == door.workspace_id, "it is not found again by subdomain, creator and time")
+    must(found == address.workspace_id, "it is not found again by subdomain, creator and time")
     return "a second call is refused, and the workspace found by subdomain, creator and time"
 
 
 async def _listed(trial: Trial) -> str:
-    door = _made(trial)
-    found = await trial.client.door(door.workspace_id)
-    must(found.url == door.url, f"the sign-in says {found.url}, the creation said {door.url}")
+    address = _made(trial)
+    found = await trial.client.address(address.workspace_id)
+    must(found.url == address.url, f"the sign-in says {found.url}, the creation said {address.url}")
     return "listed with the same address"
 
 
 async def _login_token(trial: Trial) -> str:
-    door = _made(trial)
+    address = _made(trial)
     assert trial.created is not None
-    trial.token_before_activation = await trial.session.exchange(trial.service, door, trial.created.login_token)
+    trial.token_before_activation = await trial.session.exchange(trial.service, address, trial.created.login_token)
     return "leads into the workspace"
 
 
 async def _login_token_again(trial: Trial) -> Seen:
     if trial.created is None or trial.token_before_activation is None:
         raise Blocked("no login token was taken")
-    variables = {"loginToken": trial.created.login_token, "origin": trial.created.door.url}
+    variables = {"loginToken": trial.created.login_token, "origin": trial.created.address.url}
     try:
         await trial.call(operations.GET_AUTH_TOKENS_FROM_LOGIN_TOKEN, variables, None)
     except TwentyFault as fault:
@@ -85,34 +85,34 @@ async def _login_token_again(trial: Trial) -> Seen:
 
 
 async def _pending_refuses_joins(trial: Trial) -> Seen:
-    door = _made(trial)
+    address = _made(trial)
     if trial.token_before_activation is None:
         raise Blocked("no one could enter it")
     link = await trial.call(operations.CURRENT_WORKSPACE, {}, trial.token_before_activation)
     fault = await refused(trial.sign_up(link.invite_hash))
-    members = await trial.database.members([door.workspace_id])
+    members = await trial.database.members([address.workspace_id])
     must(len(members) == 1, "a person became a member all the same")
     same = fault.error.message.startswith("Workspace is not ready to welcome new members")
     return Seen(in_words(fault.error), differs=not same)
 
 
 async def _activate(trial: Trial) -> Seen:
-    door = _made(trial)
+    address = _made(trial)
     begun = time.monotonic()
-    status = await trial.client.activate_workspace(door)
+    status = await trial.client.activate_workspace(address)
     took = time.monotonic() - begun
-    trial.session.forget(trial.service, door)
+    trial.session.forget(trial.service, address)
     must(status == "ACTIVE", f"it answers {status}")
-    trial.main = await trial.place(door)
+    trial.main = await trial.place(address)
     return Seen(f"ACTIVE after {took:.1f} s")
 
 
 async def _activate_again(trial: Trial) -> str:
     place = trial.in_main()
-    status = await trial.client.activate_workspace(place.door)
-    trial.session.forget(trial.service, place.door)
+    status = await trial.client.activate_workspace(place.address)
+    trial.session.forget(trial.service, place.address)
     must(status == "ACTIVE", f"it answers {status}")
-    link = await trial.client.invite_links.read(place.door)
+    link = await trial.client.invite_links.read(place.address)
     must(link.hash == place.invite_hash, "the invite link is another one since")
     return "ACTIVE, and nothing was made anew"
 
@@ -120,7 +120,7 @@ async def _activate_again(trial: Trial) -> str:
 async def _activate_at_once(trial: Trial) -> str:
     """Two activations of a second workspace that is left with both: what a crash and the next run do."""
     created = await trial.create("b")
-    token = await trial.session.exchange(trial.service, created.door, created.login_token)
+    token = await trial.session.exchange(trial.service, created.address, created.login_token)
 
     async def one() -> str:
         try:
@@ -131,10 +131,10 @@ async def _activate_at_once(trial: Trial) -> str:
         return answer.activation_status
 
     answers = sorted(await asyncio.gather(one(), one()))
-    trial.session.forget(trial.service, created.door)
+    trial.session.forget(trial.service, created.address)
     must("ACTIVE" in answers, f"the answers are {' and '.join(answers)}")
-    trial.other = await trial.place(created.door)
-    members = await trial.database.members([created.door.workspace_id])
+    trial.other = await trial.place(created.address)
+    members = await trial.database.members([created.address.workspace_id])
     must(len(members) == 1, f"it has {len(members)} members after that")
     return f"{' and '.join(answers)}, one workspace with one member"
 
@@ -158,7 +158,7 @@ async def _no_workspace_at(trial: Trial) -> Seen:
 async def _own_account_stays(trial: Trial) -> str:
     place = trial.in_main()
     try:
-        await trial.client.remove_member(place.door, place.own_member_id)
+        await trial.client.remove_member(place.address, place.own_member_id)
     except Fault as fault:
         must(fault.reason is Reason.LAST_ADMIN_KEPT, fault.message)
         return "this program itself refuses to remove it"

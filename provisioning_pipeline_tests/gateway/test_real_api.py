@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioning_pipeline_tests.gateway.conftest import Door
+from provisioning_pipeline_tests.gateway.conftest import Api
 from provisioning_pipeline_tests.gateway.nginx import Application, Gateway
 from provisioning_pipeline_tests.gateway.test_nginx import TestWhateverTheDoor, identity
 from provisioning_pipeline_tests.http.services import serving, small_world
@@ -26,18 +26,18 @@ def tenant(world: World) -> str:
 
 
 @pytest.fixture(scope="module")
-def door(world: World, tenant: str) -> Iterator[Door]:
+def api(world: World, tenant: str) -> Iterator[Api]:
     """`provisioning serve` itself, and a session of the tenant's admin."""
     user = world.clerk_user(world.link(tenant)["admin_email"])
     token = world.sandbox.clerk.session_token(user, world.organization(tenant), seconds=3600)
     with serving(world.settings) as url:
-        yield Door(url, token, tenant)
+        yield Api(url, token, tenant)
 
 
 def test_the_identity_is_the_ledgers(
-    gateway: Gateway, door: Door, application: Application, world: World, tenant: str
+    gateway: Gateway, api: Api, application: Application, world: World, tenant: str
 ) -> None:
-    assert gateway(door.good_token).status_code == 200
+    assert gateway(api.good_token).status_code == 200
 
     link = world.link(tenant)
     assert identity(application) == {

@@ -12,7 +12,7 @@ import psycopg
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from benchmarks.door.bare import Known
+from benchmarks.api.bare import Known
 from benchmarks.rows import add_rows
 from benchmarks.stand_in import only_settings
 from provisioning_pipeline.run.run import apply
@@ -44,7 +44,7 @@ class Fleet:
     """Ready tenants that are being served.
 
     Args:
-        environment: every PROVISIONING_* setting that the door needs for them.
+        environment: every PROVISIONING_* setting that the HTTP API needs for them.
         members: of all tenants, as the ledger has them.
     """
 

@@ -41,7 +41,7 @@ def create_app(known: Known) -> Starlette:
 
 
 def _serve(app: Starlette) -> None:
-    # with the protocol named, asyncio turns Nagle's algorithm off, as for the door
+    # with the protocol named, asyncio turns Nagle's algorithm off, as for the HTTP API
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)

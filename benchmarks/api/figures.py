@@ -9,14 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.door.load import WARM_SECONDS, Load, Measured, Tokens
-from benchmarks.door.servers import Side
+from benchmarks.api.load import WARM_SECONDS, Load, Measured, Tokens
+from benchmarks.api.servers import Side
 from benchmarks.goals import Goal
 
 LEAST_RATIO = 0.7
 MOST_SPREAD = 3.0
 REMEMBERED_SECONDS, SURPLUS_CALLS = 30, 10
-"""The door remembers for so long what Clerk says of a member; it reads the keys, too, and anew for a strange one."""
+"""So long the HTTP API remembers what Clerk says of a member; it reads the keys, too, and anew for a strange one."""
 MOST_CONNECTIONS = 16
 """A pool of eight, and what a server does at its start."""
 
@@ -45,30 +45,36 @@ class Rounds:
         return median(measured.processor / measured.requests for measured in self.of[side])
 
     def ratios(self) -> list[float]:
-        """The door's requests a second by the bare server's of the same round."""
-        pairs = zip(self.of[Side.DOOR], self.of[Side.BARE], strict=True)
-        return [door.per_second / bare.per_second for door, bare in pairs]
+        """The HTTP API's requests a second by the bare server's of the same round."""
+        pairs = zip(self.of[Side.API], self.of[Side.BARE], strict=True)
+        return [api.per_second / bare.per_second for api, bare in pairs]
 
     def spread(self, side: Side) -> float:
         """The 99th percentile by the median, of each round; the median of these."""
         return median(measured.p99 / measured.median for measured in self.of[side])
 
     def goals(self, members: int, load: Load) -> list[Goal]:
-        """How quick the door is, and that it asks Clerk and PostgreSQL no more often than its members say."""
+        """How quick the HTTP API is, and that it asks Clerk and PostgreSQL no more often than its members say."""
         looks = members * (1 + (load.seconds + WARM_SECONDS) // REMEMBERED_SECONDS)
-        door = self.of[Side.DOOR]
+        api = self.of[Side.API]
         return [
-            Goal(f"{self.kind}: the door's requests a second by the bare", median(self.ratios()), at_least=LEAST_RATIO),
-            Goal(f"{self.kind}: the door's 99th percentile by its median", self.spread(Side.DOOR), at_most=MOST_SPREAD),
+            Goal(
+                f"{self.kind}: the HTTP API's requests a second by the bare",
+                median(self.ratios()),
+                at_least=LEAST_RATIO,
+            ),
+            Goal(
+                f"{self.kind}: the HTTP API's 99th percentile by its median", self.spread(Side.API), at_most=MOST_SPREAD
+            ),
             Goal(
                 f"{self.kind}: calls to Clerk of a measurement",
-                max(measured.clerk_calls for measured in door),
+                max(measured.clerk_calls for measured in api),
                 at_most=looks + SURPLUS_CALLS,
                 counts=True,
             ),
             Goal(
                 f"{self.kind}: connections to the ledger of a measurement",
-                max(measured.connections for measured in door),
+                max(measured.connections for measured in api),
                 at_most=MOST_CONNECTIONS,
                 counts=True,
             ),

@@ -1,4 +1,4 @@
-"""A small HTTP door that behaves as the contract says, and misbehaves as a test says."""
+"""A small HTTP API that behaves as the contract says, and misbehaves as a test says."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ Misbehaviour = Callable[[Request], Awaitable[Response]]
 
 @dataclass
 class Kept:
-    """A tenant of the door. It becomes ready once it was looked at `looks` times; never, where that is None."""
+    """A tenant of the HTTP API. It becomes ready once it was looked at `looks` times; never, where that is None."""
 
     slug: str
     database_name: str
@@ -36,11 +36,11 @@ class Kept:
 
 
 @dataclass
-class Door:
+class Api:
     """The application and all that it remembers.
 
-    `before` are answers given instead of the door's own, `after` those given once it has done what was asked: its own
-    is lost then. `looks` is for tenants that are registered from now on.
+    `before` are answers given instead of the HTTP API's own, `after` those given once it has done what was asked: its
+    own is lost then. `looks` is for tenants that are registered from now on.
     """
 
     url: str = ""

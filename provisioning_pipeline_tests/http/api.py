@@ -12,7 +12,7 @@ from provisioning_pipeline.settings import Settings
 from provisioning_pipeline_tests.http.fleet import signed
 
 
-class Door:
+class Api:
     """A caller of the running application."""
 
     def __init__(self, server: LoopbackServer) -> None:
@@ -29,13 +29,13 @@ class Door:
 
 
 @contextmanager
-def door_to(settings: Settings) -> Iterator[Door]:
+def api_to(settings: Settings) -> Iterator[Api]:
     """A running application with these settings."""
     server = LoopbackServer(create_app(settings))
     server.start()
     try:
-        door = Door(server)
-        yield door
-        door.http.close()
+        api = Api(server)
+        yield api
+        api.http.close()
     finally:
         server.stop()

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.door.fleet import Fleet
+from benchmarks.api.fleet import Fleet
 from benchmarks.stand_in import ROOT
 from provisioning_pipeline.settings import PREFIX
 
@@ -25,7 +25,7 @@ class Side(StrEnum):
     """Who answers."""
 
     BARE = "bare"
-    DOOR = "door"
+    API = "HTTP API"
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ def serving(side: Side, fleet: Fleet) -> Iterator[Server]:
 
 
 def _module(side: Side, fleet: Fleet, folder: Path) -> Sequence[str]:
-    if side is Side.DOOR:
+    if side is Side.API:
         return "provisioning_pipeline.cli", "serve", "--port", "0"
     known = folder / "known.json"
     known.write_text(json.dumps(fleet.known()), encoding="utf-8")
-    return "benchmarks.door.bare", str(known)
+    return "benchmarks.api.bare", str(known)
 
 
 def _environment(fleet: Fleet) -> dict[str, str]:

@@ -104,4 +104,4 @@ def _command(load: Load, url: str, tokens: str, how: str) -> list[str]:
     if load.generator is Generator.WRK:
         options = ["-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT)]
         return ["wrk", *options, url, "--", tokens, how]
-    return [sys.executable, "-m", "benchmarks.door.generator", url, connections, seconds, tokens, how]
+    return [sys.executable, "-m", "benchmarks.api.generator", url, connections, seconds, tokens, how]

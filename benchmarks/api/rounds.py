@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import httpx
 
-from benchmarks.door.fleet import Fleet
-from benchmarks.door.load import WARM_SECONDS, Load, Measured, Tokens, send
-from benchmarks.door.servers import Side, serving
+from benchmarks.api.fleet import Fleet
+from benchmarks.api.load import WARM_SECONDS, Load, Measured, Tokens, send
+from benchmarks.api.servers import Side, serving
 
 PATH = "/v1/auth/verify"
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.door`."""
+"""`python -m benchmarks.api`."""
 
 import json
 import logging
@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.door import figures
-from benchmarks.door.figures import Rounds
-from benchmarks.door.fleet import Fleet, fleet
-from benchmarks.door.load import Generator, Load, Tokens, installed
-from benchmarks.door.rounds import measure
-from benchmarks.door.servers import Side
+from benchmarks.api import figures
+from benchmarks.api.figures import Rounds
+from benchmarks.api.fleet import Fleet, fleet
+from benchmarks.api.load import Generator, Load, Tokens, installed
+from benchmarks.api.rounds import measure
+from benchmarks.api.servers import Side
 from benchmarks.ending import leave_on_signals
 from benchmarks.goals import OnlyCounts, exit_code, judged, show_goals
 
@@ -29,14 +29,14 @@ def main(
     members: Annotated[int, typer.Option(min=1, help="Members of each.")] = 10,
     connections: Annotated[int, typer.Option(min=1, max=400, help="Connections, a request at a time on each.")] = 16,
     seconds: Annotated[int, typer.Option(min=1, max=60, help="Seconds of each measurement.")] = 5,
-    repeat: Annotated[int, typer.Option(min=1, help="Rounds of: bare server, door.")] = 5,
+    repeat: Annotated[int, typer.Option(min=1, help="Rounds of: bare server, HTTP API.")] = 5,
     generator: Annotated[
         Generator | None, typer.Option(help="Who sends the requests; by default wrk where it is installed.")
     ] = None,
     only_counts: OnlyCounts = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Measure how much the door takes from a gateway. Exit code 1 when a goal is missed.
+    """Measure how much the HTTP API takes from a gateway. Exit code 1 when a goal is missed.
 
     For a quick impression: --seconds 3 --repeat 3.
     """

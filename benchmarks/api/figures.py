@@ -55,7 +55,7 @@ class Rounds:
 
     def goals(self, members: int, load: Load) -> list[Goal]:
         """How quick the HTTP API is, and that it asks Clerk and PostgreSQL no more often than its members say."""
-        looks = members * (1 + (load.seconds + WARM_SECONDS) // REMEMBERED_SECONDS)
+        inspections = members * (1 + (load.seconds + WARM_SECONDS) // REMEMBERED_SECONDS)
         api = self.of[Side.API]
         return [
             Goal(
@@ -69,7 +69,7 @@ class Rounds:
             Goal(
                 f"{self.kind}: calls to Clerk of a measurement",
                 max(measured.clerk_calls for measured in api),
-                at_most=looks + SURPLUS_CALLS,
+                at_most=inspections + SURPLUS_CALLS,
                 counts=True,
             ),
             Goal(

@@ -20,7 +20,7 @@ from provisioning_pipeline.clients.tenant_catalogue import copied
 from provisioning_pipeline.clients.tenant_database import evidence
 from provisioning_pipeline.ledger.inspections import Inspections
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant_database import LastLook, Look
+from provisioning_pipeline.model.tenant_database import Inspection, LastInspection
 from provisioning_pipeline.observe.tenant_databases import database_names, look_at
 from provisioning_pipeline.steps.databases.plan.tenant_databases import due, evidence_under
 
@@ -70,16 +70,16 @@ async def _observe(fleet: Fleet, at_once: int, only: Sequence[str] | None) -> tu
             fleet.ledger_url, system="The ledger", unreachable=Reason.REGISTRY_UNREACHABLE, read_only=False
         ) as ledger,
     ):
-        looks = Inspections(ledger)
+        inspections = Inspections(ledger)
         names = await database_names(cluster, PATTERN, [LEDGER], only)
-        written, last = await evidence(cluster, only), await looks.last()
+        written, last = await evidence(cluster, only), await inspections.last()
         now = datetime.now(UTC)
         wanted = due(names, written, last, POLICY, now, FULL_LOOK_SECONDS)
         found = await look_at(lambda _: fleet.url, written, wanted, now, at_once)
         _must_be_whole(found)
-        await looks.store(
+        await inspections.store(
             {
-                look.database_name: LastLook(evidence_under(POLICY, look.evidence), look.looked_at, settled=True)
+                look.database_name: LastInspection(evidence_under(POLICY, look.evidence), look.looked_at, settled=True)
                 for look in found
             }
         )
@@ -137,7 +137,7 @@ async def _bare(fleet: Fleet, at_once: int, messages: Sequence[bytes]) -> None:
     await all_of(one_after_another() for _ in range(at_once))
 
 
-def _must_be_whole(found: Sequence[Look]) -> None:
+def _must_be_whole(found: Sequence[Inspection]) -> None:
     """Nothing was missed, or the time would mean nothing."""
     for look in found:
         if look.reason or len(look.workspaces) != 1 or not look.workspaces[0].members or not look.flags:

@@ -11,7 +11,7 @@ from provisioning_pipeline.cli.exits import run_to_an_end
 from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json, some_of
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
-from provisioning_pipeline.run.run import Applied, foretold
+from provisioning_pipeline.run.run import Applied, plan_and_forecast
 from provisioning_pipeline.run.run import apply as reconcile
 from provisioning_pipeline.run.saved_plans import PLAN_ID, keep, load, saved_plan
 from provisioning_pipeline.settings import Settings
@@ -22,7 +22,7 @@ _MOST_NAMED = 5
 
 def plan_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool) -> None:
     """Plan, store the plan, and show it; with `as_json` only one object on standard output."""
-    plan, forecast = asyncio.run(foretold(settings, tenants))
+    plan, forecast = asyncio.run(plan_and_forecast(settings, tenants))
     saved = saved_plan(plan, settings)
     refusal = None
     try:

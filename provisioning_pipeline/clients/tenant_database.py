@@ -35,7 +35,7 @@ from provisioning_pipeline.clients.twenty.members import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.core_rows import WorkspaceRow, found_workspaces
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant_database import Look
+from provisioning_pipeline.model.tenant_database import Inspection
 
 _AT_ONCE: Final = 65_536
 _GOODBYE_SECONDS: Final = 1.0
@@ -209,7 +209,7 @@ async def look(
     most_rows: int = MOST_ROWS,
     statement_seconds: float = STATEMENT_SECONDS,
     seconds: float = LOOK_SECONDS,
-) -> Look:
+) -> Inspection:
     """Look into one tenant database over a connection of its own: three messages, five where there are workspaces.
 
     Trouble with that database is part of the look and never raised; no message holds a secret. Nothing of its owner's
@@ -224,7 +224,7 @@ async def look(
         statement_seconds: how long one statement may take.
         seconds: how long all of it may take; a few more where the database may be gone.
     """
-    found = Look(name, evidence, looked_at)
+    found = Inspection(name, evidence, looked_at)
     database = Database(
         with_database(url, name),
         system="The tenant's database",
@@ -250,13 +250,13 @@ async def look(
 
 async def _attempt(
     database: Database,
-    found: Look,
+    found: Inspection,
     most_rows: int,
     statement_seconds: float,
     until: float,
     *,
     is_last: bool = False,
-) -> Look:
+) -> Inspection:
     """One try.
 
     Raises:
@@ -292,7 +292,7 @@ async def _attempt(
             return _unread(found, first_line(error)[:_LONGEST_ERROR], error)
 
 
-async def _read(reader: TenantReader, found: Look, core: Mapping[str, Table]) -> Look:
+async def _read(reader: TenantReader, found: Inspection, core: Mapping[str, Table]) -> Inspection:
     rows, flags = await reader.core(core)
     schemas = {workspace.id: _schemas_of(workspace) for workspace in rows.workspaces}
     if wanted := sorted({schema for names in schemas.values() for schema in names}):
@@ -343,7 +343,7 @@ async def _is_gone(url: str, name: str) -> bool:
 # --- what is reported ---------------------------------------------------------------------------------------------
 
 
-def kept_out(found: Look, waiting: int) -> Look:
+def kept_out(found: Inspection, waiting: int) -> Inspection:
     """The look into a database that is not opened, because so many sessions hang there as they begin."""
     return _unread(
         found,
@@ -352,7 +352,9 @@ def kept_out(found: Look, waiting: int) -> Look:
     )
 
 
-def _unread(found: Look, why: str, error: Error | None = None, hint: str = "The next run looks again.") -> Look:
+def _unread(
+    found: Inspection, why: str, error: Error | None = None, hint: str = "The next run looks again."
+) -> Inspection:
     if isinstance(error, errors.InsufficientPrivilege):
         hint = "Grant our user USAGE on schema core and on the workspaces' schemas, and SELECT on their tables."
     elif isinstance(error, errors.LockNotAvailable):
@@ -362,7 +364,7 @@ def _unread(found: Look, why: str, error: Error | None = None, hint: str = "The 
     )
 
 
-def _too_large(found: Look, what: str) -> Look:
+def _too_large(found: Inspection, what: str) -> Inspection:
     return replace(
         found,
         reason=Reason.TENANT_DATABASE_TOO_LARGE,
@@ -371,7 +373,7 @@ def _too_large(found: Look, what: str) -> Look:
     )
 
 
-def _unsafe(found: Look, unsafe: Sequence[str]) -> Look:
+def _unsafe(found: Inspection, unsafe: Sequence[str]) -> Inspection:
     more = f"; and {len(unsafe) - _MOST_NAMED} more" if len(unsafe) > _MOST_NAMED else ""
     return replace(
         found,

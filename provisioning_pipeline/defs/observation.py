@@ -15,7 +15,7 @@ from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.report import tables
 from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.run.run import plan_and_foretell
+from provisioning_pipeline.run.run import plan_and_forecast_over
 from provisioning_pipeline.run.saved_plans import keep, saved_plan
 from provisioning_pipeline.views.fleet import every_server
 from provisioning_pipeline.views.health import clean_up_in
@@ -35,7 +35,7 @@ Shown = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 def clerk_and_plan(context: dg.AssetExecutionContext, systems: Systems) -> Shown:
     """How much of Clerk there is, whether the reading is proved whole, and what a run would do."""
     wanted = context.selected_asset_keys
-    planned = systems.read(plan_and_foretell) if reconciliation.reconciliation_plan.key in wanted else None
+    planned = systems.read(plan_and_forecast_over) if reconciliation.reconciliation_plan.key in wanted else None
     # a plan of all tenants has read Clerk
     read = planned[0].clerk if planned else systems.read(clerk_now)
     assert read is not None

@@ -16,7 +16,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
 from provisioning_pipeline.decide.detection import weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
-from provisioning_pipeline.gateway.looks import MemberChecks
+from provisioning_pipeline.gateway.member_checks import MemberChecks
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
 from provisioning_pipeline.ledger.organizations import known_rows
 from provisioning_pipeline.ledger.registry import Registry

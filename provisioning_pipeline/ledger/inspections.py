@@ -9,21 +9,21 @@ from uuid import UUID
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import ConditionType
-from provisioning_pipeline.model.tenant import HandMade
-from provisioning_pipeline.model.tenant_database import LastLook
+from provisioning_pipeline.model.tenant import InsertedWorkspace
+from provisioning_pipeline.model.tenant_database import LastInspection
 
 
 class Inspections(LedgerTables):
     """The last inspection of each tenant database."""
 
-    async def last(self) -> dict[str, LastLook]:
+    async def last(self) -> dict[str, LastInspection]:
         """Database name → its last inspection; empty where there is no ledger yet."""
         rows = await self.tuples_if_made(
             "SELECT database_name, evidence, looked_at, settled FROM provisioning.tenant_database_look"
         )
-        return {name: LastLook(evidence, looked_at, settled) for name, evidence, looked_at, settled in rows}
+        return {name: LastInspection(evidence, looked_at, settled) for name, evidence, looked_at, settled in rows}
 
-    async def store(self, found: Mapping[str, LastLook]) -> None:
+    async def store(self, found: Mapping[str, LastInspection]) -> None:
         """Store these inspections, by database name, all or none. One older than the stored one changes nothing."""
         if not found:
             return
@@ -91,7 +91,7 @@ class InsertedWorkspaces(LedgerTables):
             )
 
     @anew_if_lost
-    async def store(self, found: Mapping[str, Sequence[HandMade]]) -> None:
+    async def store(self, found: Mapping[str, Sequence[InsertedWorkspace]]) -> None:
         """Store these for each database that was inspected; those that are no longer there are forgotten.
 
         Only those whose id is a UUID: an id inserted by SQL may be anything.

@@ -123,7 +123,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class HandMade:
+class InsertedWorkspace:
     """A workspace in a tenant database that was inserted by SQL, and what it lacks, in words."""
 
     workspace_id: str
@@ -150,7 +150,7 @@ class DatabasePlan:
     settled: bool
     rows: tuple[Flag, ...]
     activate: tuple[str, ...]
-    hand_made: tuple[HandMade, ...]
+    hand_made: tuple[InsertedWorkspace, ...]
     known_at_clerk: tuple[str, ...]
     after: Condition
     told: str = ""

@@ -52,7 +52,7 @@ class FoundWorkspace:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Inspection:
     """One look into one tenant database.
 
     Args:
@@ -77,7 +77,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class LastLook:
+class LastInspection:
     """What is kept of the last look into a tenant database.
 
     Args:

@@ -11,7 +11,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.tenant_database import MOST_ROWS, kept_out, look
 from provisioning_pipeline.model.frames import DATABASES, frame
-from provisioning_pipeline.model.tenant_database import Look
+from provisioning_pipeline.model.tenant_database import Inspection
 
 _MOST_HELD_UP: Final = 3
 """Sessions that hang in one database as they begin: one is the owner's own, and the others may be ours."""
@@ -25,7 +25,7 @@ async def look_at(
     at_once: int,
     most_rows: int = MOST_ROWS,
     held_up: Mapping[str, int] = MappingProxyType({}),
-) -> list[Look]:
+) -> list[Inspection]:
     """Look into each of these databases, in the order of the names. Trouble with one database is only in its own.
 
     Args:
@@ -37,12 +37,12 @@ async def look_at(
         held_up: how many sessions hang in a database as they begin, where any do.
     """
     waiting = iter(dict.fromkeys(names))
-    found: dict[str, Look] = {}
+    found: dict[str, Inspection] = {}
 
     async def one_after_another() -> None:
         for name in waiting:
             if (hanging := held_up.get(name, 0)) >= _MOST_HELD_UP:
-                found[name] = kept_out(Look(name, evidence.get(name, ""), looked_at), hanging)
+                found[name] = kept_out(Inspection(name, evidence.get(name, ""), looked_at), hanging)
                 continue
             found[name] = await look(url_of(name), name, evidence.get(name, ""), looked_at, most_rows=most_rows)
 

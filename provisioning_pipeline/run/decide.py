@@ -161,7 +161,8 @@ def shut_out_in_words(members: int, tenants: int, *, refused: bool) -> str:
     )
     return (
         f"{who} at Twenty, in {where}, made elsewhere: they get no other role{refusal if refused else ''} until an "
-        "operator vouches for them. `provisioning vouch --tenant SLUG` lists those of a tenant; with --all it vouches for them."
+        "operator vouches for them. `provisioning vouch --tenant SLUG` lists those of a tenant; with --all it vouches "
+        "for them."
     )
 
 
@@ -282,7 +283,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     entries = [with_members(entry, known, links[entry.tenant.database_name].get("admin_user_id")) for entry in drafts]
     planned, overs = with_databases(
         entries,
-        seen.looks,
+        seen.inspections,
         of_databases,
         database_policy(settings, seen.table.owner, approved),
         set(twenty.servers["database_name"]),
@@ -421,9 +422,9 @@ def _people_of_databases(
         if email
     ]
     service = [server.service_email.strip().lower() for server in settings.servers]
-    never = [*seen.once_at_clerk, *((name, email) for name in seen.looks for email in service)]
+    never = [*seen.once_at_clerk, *((name, email) for name in seen.inspections for email in service)]
     taken_over = [(str(row["database_name"]), str(row["email"])) for row in seen.taken_over]
-    found = people_of_databases(seen.looks, entries, people, named, taken_over, never)
+    found = people_of_databases(seen.inspections, entries, people, named, taken_over, never)
     return {name: replace(entry, unread=name in unread) for name, entry in found.items()}
 
 
@@ -431,7 +432,7 @@ def _strangers(seen: Seen, people: Mapping[str, PeopleOfDatabase]) -> frozenset[
     """The people of hand-made workspaces whom Clerk may know all the same, outside of what was read of it."""
     return frozenset(
         member.email
-        for name, look in seen.looks.items()
+        for name, look in seen.inspections.items()
         if look.workspaces
         for member in members_to_take_over(look.workspaces, people[name].at_clerk or (), people[name].inside)[
             :MOST_CONSIDERED

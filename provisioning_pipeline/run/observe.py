@@ -21,7 +21,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import ClerkSnapshot
 from provisioning_pipeline.model.people import Departure, Evidence
 from provisioning_pipeline.model.tenant import Plan
-from provisioning_pipeline.model.tenant_database import LastLook, Look
+from provisioning_pipeline.model.tenant_database import Inspection, LastInspection
 from provisioning_pipeline.observe import tenant_databases
 from provisioning_pipeline.observe.clerk import departures, some_organizations, whole_instance
 from provisioning_pipeline.observe.tenant_databases import look_at
@@ -97,7 +97,7 @@ async def observe(
             status_writable=status is not None and status.writable,
         ),
         made_by_others=frozenset(await connections.accounts.made_by_others()),
-        once_at_clerk=await connections.inserted.known_at_clerk(list(seen.looks)),
+        once_at_clerk=await connections.inserted.known_at_clerk(list(seen.inspections)),
     )
 
 
@@ -136,7 +136,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         budget=loss_budget(settings, approved),
     )
     detected = detect(databases, registry, links, detection_policy(settings), loss)
-    twenty, looks = await both(
+    twenty, inspections = await both(
         with_half_members(twenty, connections.twenty_databases, links),
         _looks(connections, detected, written, last, looked_at),
     )
@@ -150,7 +150,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         user_links,
         intents,
         taken_over,
-        looks,
+        inspections,
         looked_at,
         dropped,
         loss,
@@ -186,10 +186,10 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
     detected = _chosen(detect(found, registry, links, detection_policy(settings), loss), names, by_hand=by_hand)
     chosen = [entry.tenant.database_name for entry in detected]
     written, taken_over = await both(evidence(connections.cluster, chosen), members.taken_over(chosen, also_left=True))
-    clerk, looks = await both(
+    clerk, inspections = await both(
         _organizations(connections, detected), _looks(connections, detected, written, {}, looked_at)
     )
-    old = [member.email for look in looks.values() for place in look.workspaces for member in place.members]
+    old = [member.email for look in inspections.values() for place in look.workspaces for member in place.members]
     emails = sorted({*clerk.users["email"].dropna(), *intents["email"], *old})
     ours = [member_links["twenty_user_id"], intents["twenty_user_id"].dropna(), links["admin_user_id"].dropna()]
     accounts = sorted(set(pd.concat(ours)))
@@ -211,7 +211,7 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
         pd.concat([user_links, rivals], ignore_index=True).drop_duplicates(),
         intents,
         taken_over,
-        looks,
+        inspections,
         looked_at,
         loss=loss,
         claims=claimed,
@@ -227,16 +227,16 @@ async def _looks(
     connections: Connections,
     detected: Sequence[Detected],
     written: Mapping[str, str],
-    last: Mapping[str, LastLook],
+    last: Mapping[str, LastInspection],
     now: datetime,
-) -> dict[str, Look]:
+) -> dict[str, Inspection]:
     """Look into those databases that somebody wrote to since the last look, and those that wait for a workspace."""
     settings = connections.settings
     eligible = [entry.tenant.database_name for entry in detected if entry.eligible]
     policy = database_policy(settings, (await connections.registry.described()).owner)
     wanted = due(eligible, written, last, policy.text, now, settings.full_look_seconds)
     names = sorted({*wanted, *databases_without_workspace(detected)} & written.keys())
-    looks = await look_at(
+    inspections = await look_at(
         settings.tenant_cluster_url_for,
         written,
         names,
@@ -245,7 +245,7 @@ async def _looks(
         settings.tenant_database_rows,
         await held_up(connections.cluster) if names else {},
     )
-    return {look.database_name: look for look in looks}
+    return {look.database_name: look for look in inspections}
 
 
 async def _organizations(connections: Connections, detected: Sequence[Detected]) -> ClerkSnapshot:

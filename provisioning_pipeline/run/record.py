@@ -24,7 +24,7 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, is_fals
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.forecast import Circumstances, Forecast, RunRecord
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Plan, TenantPlan
-from provisioning_pipeline.model.tenant_database import LastLook
+from provisioning_pipeline.model.tenant_database import LastInspection
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.contracts import measured
 from provisioning_pipeline.run.observe import registry_loss
@@ -130,7 +130,7 @@ async def record_plan(run: Run, plan: Plan) -> Forecast:
     history, names = run.connections.history, concerned(plan)
     with ends_the_run("The tenant registry refused"):
         drift = find_drift(plan, await history.before(names)) if names else ()
-        forecast = await foretell(run.connections, plan, reading_seconds=run.phases.get(OBSERVING, 0.0))
+        forecast = await forecast_for(run.connections, plan, reading_seconds=run.phases.get(OBSERVING, 0.0))
         record = RunRecord(
             looked_at=len(plan.tenants),
             whole=not plan.asked,
@@ -143,7 +143,7 @@ async def record_plan(run: Run, plan: Plan) -> Forecast:
     return forecast
 
 
-async def foretell(connections: Connections, plan: Plan, *, reading_seconds: float = 0.0) -> Forecast:
+async def forecast_for(connections: Connections, plan: Plan, *, reading_seconds: float = 0.0) -> Forecast:
     """The forecast for this plan, right after it was made: the calls so far are those of observing."""
     settings = connections.settings
     allowed = max(1, int(settings.clerk_requests_per_10_seconds * settings.clerk_share))
@@ -283,5 +283,5 @@ async def _keep_looks(run: Run, plan: Plan) -> None:
     # last: a look counts only once everything that it found is written down
     await run.connections.inspections.forget(plan.dropped | newly_ours)
     await run.connections.inspections.store(
-        {name: LastLook(seen.evidence, seen.looked_at, seen.settled) for name, seen in found.items()}
+        {name: LastInspection(seen.evidence, seen.looked_at, seen.settled) for name, seen in found.items()}
     )

@@ -18,7 +18,7 @@ from provisioning_pipeline.run.conclude import conclude
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.decide import decide
 from provisioning_pipeline.run.observe import answering, observe
-from provisioning_pipeline.run.record import foretell, open_ledger, record_plan, run_under_way
+from provisioning_pipeline.run.record import forecast_for, open_ledger, record_plan, run_under_way
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.run.state import OBSERVING, Run, Totals, ends_the_run
 from provisioning_pipeline.run.work import Progress, work
@@ -163,24 +163,24 @@ async def dry_run(settings: Settings, tenants: Collection[str] = ()) -> Plan:
         return await plan(connections, tenants)
 
 
-async def foretold(settings: Settings, tenants: Collection[str] = ()) -> tuple[Plan, Forecast]:
+async def plan_and_forecast(settings: Settings, tenants: Collection[str] = ()) -> tuple[Plan, Forecast]:
     """The plan and what a run over it will need, over connections that cannot write.
 
     Raises:
         RunFault: when something that every plan needs cannot be read.
     """
     async with connect(settings, dry_run=True) as connections:
-        return await plan_and_foretell(connections, tenants)
+        return await plan_and_forecast_over(connections, tenants)
 
 
-async def plan_and_foretell(
+async def plan_and_forecast_over(
     connections: Connections, tenants: Collection[str] = (), *, part: Callable[[Plan], Plan] | None = None
 ) -> tuple[Plan, Forecast]:
     """The plan, or what `part` leaves of it, and what a run over it will need."""
     begun = time.monotonic()
     whole = await plan(connections, tenants)
     whole = part(whole) if part else whole
-    return whole, await foretell(connections, whole, reading_seconds=time.monotonic() - begun)
+    return whole, await forecast_for(connections, whole, reading_seconds=time.monotonic() - begun)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.people import Claim, Departure, Evidence, Membership, User
 from provisioning_pipeline.model.tenant import AdminUnknown, TenantPlan, is_pending_status
-from provisioning_pipeline.model.tenant_database import Look, RoleRights
+from provisioning_pipeline.model.tenant_database import Inspection, RoleRights
 from provisioning_pipeline.settings import GatewaySettings, Settings
 from provisioning_pipeline.steps.databases.plan.take_over import TakeOverPolicy
 from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, old_names
@@ -69,7 +69,7 @@ class Seen:
     user_links: pd.DataFrame
     intents: pd.DataFrame
     taken_over: Sequence[Mapping[str, Any]]
-    looks: Mapping[str, Look]
+    inspections: Mapping[str, Inspection]
     looked_at: datetime
     dropped: frozenset[str] = frozenset()
     loss: RegistryLoss = field(default_factory=RegistryLoss)
@@ -314,7 +314,7 @@ def observed_of(
         servers=seen.twenty.servers,
         workspaces=seen.twenty.workspaces,
         flags=seen.twenty.flags,
-        looks=seen.looks,
+        inspections=seen.inspections,
         service_users=seen.twenty.service_users,
         service_emails={server.name: server.service_email.strip().lower() for server in settings.servers},
         service_access=seen.twenty.service_access,
@@ -329,7 +329,7 @@ def observed_of(
         is_pending=_pending_statuses(settings, seen.table),
         admin_roles=", ".join(admin_roles),
         old_names=old_names(
-            seen.looks, {found.tenant.database_name for found in seen.detected if found.registry is not None}
+            seen.inspections, {found.tenant.database_name for found in seen.detected if found.registry is not None}
         ),
         unproved=accounts.unproved,
     )

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from provisioning_pipeline.clients.tenant_database import look
-from provisioning_pipeline.model.tenant_database import Look
+from provisioning_pipeline.model.tenant_database import Inspection
 from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.twenty import core_sql
@@ -57,7 +57,7 @@ class Hostile:
             connection.read_only = True
             connection.execute(query.encode())
 
-    async def look(self, **options: object) -> Look:
+    async def look(self, **options: object) -> Inspection:
         return await look(self.url(READER, "postgres"), self.name, "evidence", AT, **options)
 
     @contextmanager

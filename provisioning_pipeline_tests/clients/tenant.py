@@ -15,7 +15,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.tenant_database import look
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.onboarding import Flag
-from provisioning_pipeline.model.tenant_database import Look
+from provisioning_pipeline.model.tenant_database import Inspection
 from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.hand_made import HandMadeWorkspace
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -65,7 +65,7 @@ class Tenant:
         )
         return Flag(key, user_id, workspace_id, value, row_id=row[0])
 
-    async def look(self, **options: Any) -> Look:
+    async def look(self, **options: Any) -> Inspection:
         return await look(self.postgres.url(), self.name, "evidence", AT, **options)
 
     async def evidence(self) -> str:

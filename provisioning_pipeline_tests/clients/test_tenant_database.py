@@ -10,7 +10,7 @@ from provisioning_pipeline.clients.postgres import Connection
 from provisioning_pipeline.clients.tenant_database import look
 from provisioning_pipeline.clients.twenty.members import schema_name
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Inspection
 from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
 from provisioning_pipeline_tests.clients.tenant import ANN, AT, BOB, Tenant
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_hand_made_workspace_is_found_with_its_people_and_what_it_lacks(tenant: Tenant) -> None:
     acme = tenant.insert(ANN, BOB, database_schema="workspace_acme", role_workspace_id=str(uuid4()))
     ann, bob = acme.users
-    assert await tenant.look() == Look(
+    assert await tenant.look() == Inspection(
         tenant.name,
         "evidence",
         AT,

@@ -11,7 +11,7 @@ from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Condition, ConditionType
 from provisioning_pipeline.model.tenant import TenantPlan
-from provisioning_pipeline.model.tenant_database import FoundWorkspace, Look
+from provisioning_pipeline.model.tenant_database import FoundWorkspace, Inspection
 from provisioning_pipeline.steps.databases.plan.tenant_databases import old_names
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner
 
@@ -63,9 +63,9 @@ def flag(key: str, user_id: str | None, workspace_id: str | None = WORKSPACE, va
 LOOKED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def look(database_name: str, **other: Any) -> Look:
+def look(database_name: str, **other: Any) -> Inspection:
     """A database that was looked into and holds Twenty's schema."""
-    return Look(database_name, evidence="seen", looked_at=LOOKED_AT, **other)
+    return Inspection(database_name, evidence="seen", looked_at=LOOKED_AT, **other)
 
 
 def found_workspace(workspace_id: str, display_name: str = "", **other: Any) -> FoundWorkspace:
@@ -108,7 +108,7 @@ def observed(
     servers: Sequence[dict[str, Any]] = (server(),),
     workspaces: Sequence[dict[str, Any]] = (workspace(),),
     flags: Sequence[dict[str, Any]] = (),
-    looks: Sequence[Look] = (),
+    inspections: Sequence[Inspection] = (),
     **other: Any,
 ) -> Observed:
     """What was observed; by default one server with one whole workspace."""
@@ -130,7 +130,7 @@ def observed(
         servers=frames.frame(frames.SERVERS, servers),
         workspaces=frames.frame(frames.WORKSPACES, workspaces),
         flags=frames.frame(frames.FLAGS, flags),
-        looks={found.database_name: found for found in looks},
+        inspections={found.database_name: found for found in inspections},
         **(given | other),
     )
 
@@ -138,8 +138,8 @@ def observed(
 def plans(found: Sequence[Detected], **what: Any) -> list[TenantPlan]:
     """The plan of each tenant; whose organization is whose is as the registry says, unless `what` says otherwise."""
     registered = {each.tenant.database_name: Match(each.tenant.clerk_org_id or None) for each in found if each.eligible}
-    looks = {look.database_name: look for look in what.get("looks", ())}
-    names = old_names(looks, {each.tenant.database_name for each in found if each.registry is not None})
+    inspections = {look.database_name: look for look in what.get("inspections", ())}
+    names = old_names(inspections, {each.tenant.database_name for each in found if each.registry is not None})
     planner = Planner(found, observed(**({"organizations": registered, "old_names": names} | what)))
     return [planner.tenant(each) for each in found]
 

@@ -7,15 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.model.tenant_database import LastLook
+from provisioning_pipeline.model.tenant_database import LastInspection
 from provisioning_pipeline.steps.databases.plan.tenant_databases import due, evidence_under
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DAY = 86_400.0
-SETTLED = LastLook(evidence_under("repair", "1 2 3"), NOW - timedelta(hours=1), settled=True)
+SETTLED = LastInspection(evidence_under("repair", "1 2 3"), NOW - timedelta(hours=1), settled=True)
 
 
-def is_due(last: LastLook | None, evidence: str | None = "1 2 3", policy: str = "repair", now: datetime = NOW) -> bool:
+def is_due(
+    last: LastInspection | None, evidence: str | None = "1 2 3", policy: str = "repair", now: datetime = NOW
+) -> bool:
     found = due(
         ["acme"],
         {"acme": evidence} if evidence else {},
@@ -44,7 +46,9 @@ def test_a_settled_look_is_good_while_nothing_changes() -> None:
     ],
     ids=["never", "unsettled", "written to", "no evidence", "another policy", "a day old", "from the future"],
 )
-def test_any_doubt_is_worth_a_look(last: LastLook | None, evidence: str | None, policy: str, now: datetime) -> None:
+def test_any_doubt_is_worth_a_look(
+    last: LastInspection | None, evidence: str | None, policy: str, now: datetime
+) -> None:
     assert is_due(last, evidence, policy, now)
 
 
@@ -53,7 +57,7 @@ EVIDENCE = st.sampled_from(["1", "2"])
 POLICY = st.sampled_from(["repair", "report"])
 AGES = st.floats(-10, 10, allow_nan=False)
 LOOKS = st.builds(
-    lambda evidence, policy, age, settled: LastLook(
+    lambda evidence, policy, age, settled: LastInspection(
         evidence_under(policy, evidence), NOW - timedelta(seconds=age), settled
     ),
     *(EVIDENCE, POLICY, AGES, st.booleans()),
@@ -63,30 +67,41 @@ LOOKS = st.builds(
 @given(
     names=NAMES,
     evidence=st.dictionaries(st.sampled_from("abcdef"), EVIDENCE),
-    looks=st.dictionaries(st.sampled_from("abcdef"), LOOKS),
+    inspections=st.dictionaries(st.sampled_from("abcdef"), LOOKS),
     policy=POLICY,
     full_look_seconds=st.integers(0, 10),
 )
 def test_due_is_who_has_no_good_look_and_looking_settles_it(
-    names: list[str], evidence: dict[str, str], looks: dict[str, LastLook], policy: str, full_look_seconds: int
+    names: list[str],
+    evidence: dict[str, str],
+    inspections: dict[str, LastInspection],
+    policy: str,
+    full_look_seconds: int,
 ) -> None:
-    found = due(names, evidence, looks, policy, NOW, full_look_seconds)
+    found = due(names, evidence, inspections, policy, NOW, full_look_seconds)
     assert found == [name for name in names if name in found]
     for name in set(names) - set(found):
-        assert looks[name].settled
-        assert looks[name].evidence == evidence_under(policy, evidence[name])
-        assert timedelta(0) <= NOW - looks[name].looked_at < timedelta(seconds=full_look_seconds)
+        assert inspections[name].settled
+        assert inspections[name].evidence == evidence_under(policy, evidence[name])
+        assert timedelta(0) <= NOW - inspections[name].looked_at < timedelta(seconds=full_look_seconds)
 
     # each is decided on its own, and nobody else's looks count
     assert found == [
         name
         for name in names
         if due(
-            [name], evidence, {key: look for key, look in looks.items() if key == name}, policy, NOW, full_look_seconds
+            [name],
+            evidence,
+            {key: look for key, look in inspections.items() if key == name},
+            policy,
+            NOW,
+            full_look_seconds,
         )
     ]
 
     # once looked into and settled, only who gives no evidence is due again
-    now = {name: LastLook(evidence_under(policy, evidence[name]), NOW, True) for name in found if name in evidence}
-    again = due(names, evidence, looks | now, policy, NOW, full_look_seconds)
+    now = {
+        name: LastInspection(evidence_under(policy, evidence[name]), NOW, True) for name in found if name in evidence
+    }
+    again = due(names, evidence, inspections | now, policy, NOW, full_look_seconds)
     assert again == [name for name in found if name not in evidence or full_look_seconds == 0]

@@ -80,7 +80,7 @@ def test_a_new_tenant_whose_admin_nobody_knows_gets_its_workspace_all_the_same()
 
 
 def test_a_database_without_a_row_is_adopted_first_under_the_name_that_it_gives_itself() -> None:
-    entry = planned(None, looks=[look(DB, workspaces=(found_workspace("w", "Acme International"),))])
+    entry = planned(None, inspections=[look(DB, workspaces=(found_workspace("w", "Acme International"),))])
     assert entry.adopt
     assert entry.changes[0] == ADOPT_DATABASE
     assert entry.tenant.name == "Acme International"
@@ -88,13 +88,13 @@ def test_a_database_without_a_row_is_adopted_first_under_the_name_that_it_gives_
 
 def test_the_registrys_name_goes_before_the_databases_own_unless_that_is_of_a_hand_made_workspace() -> None:
     whole, hand_made = found_workspace("w", "Other"), found_workspace("h", "Acme GmbH", has_metadata=False)
-    assert planned(row(DB), looks=[look(DB, workspaces=(whole,))]).tenant.name == "Acme"
-    assert planned(row(DB), looks=[look(DB, workspaces=(whole, hand_made))]).tenant.name == "Acme GmbH"
+    assert planned(row(DB), inspections=[look(DB, workspaces=(whole,))]).tenant.name == "Acme"
+    assert planned(row(DB), inspections=[look(DB, workspaces=(whole, hand_made))]).tenant.name == "Acme GmbH"
 
 
 def test_two_names_in_one_database_are_neither_the_tenants_for_certain() -> None:
     names = found_workspace("v", "One", has_metadata=False), found_workspace("w", "Two", has_metadata=False)
-    assert planned(row(DB), looks=[look(DB, workspaces=names)]).tenant.name == "Acme"
+    assert planned(row(DB), inspections=[look(DB, workspaces=names)]).tenant.name == "Acme"
 
 
 def test_a_tenant_without_a_place_is_still_adopted_and_waits() -> None:
@@ -114,14 +114,14 @@ def test_two_new_tenants_do_not_get_the_last_place_both() -> None:
 
 
 def test_a_database_that_vanished_is_left_alone() -> None:
-    entry = planned(None, looks=[look(DB, vanished=True, reason=Reason.DATABASE_VANISHED)])
+    entry = planned(None, inspections=[look(DB, vanished=True, reason=Reason.DATABASE_VANISHED)])
     assert (entry.changes, entry.adopt) == ((), False)
     assert condition(entry, ConditionType.DETECTED).reason is Reason.DATABASE_VANISHED
 
 
 @pytest.mark.parametrize("reason", [Reason.DATABASE_UNREACHABLE, Reason.NO_SCHEMA_YET, Reason.OLDER_SCHEMA])
 def test_a_database_that_could_not_be_looked_into_stops_nothing(reason: Reason) -> None:
-    entry = planned(row(DB), looks=[look(DB, reason=reason)])
+    entry = planned(row(DB), inspections=[look(DB, reason=reason)])
     assert condition(entry, ConditionType.DETECTED).reason is Reason.DATABASE_PRESENT
     assert entry.changes[:2] == WHOLE
 

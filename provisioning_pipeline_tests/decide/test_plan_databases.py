@@ -10,7 +10,7 @@ from provisioning_pipeline.model.condition import Condition, ConditionType, Reas
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import TenantPlan
-from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Look
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Inspection
 from provisioning_pipeline.steps.databases.plan.take_over import (
     TakeOverPolicy,
     failed_checks,
@@ -52,7 +52,7 @@ def entry(**other: object) -> TenantPlan:
 
 
 def with_database(
-    entry: TenantPlan, look: Look, people: PeopleOfDatabase, policy: DatabasePolicy, *, served: bool = False
+    entry: TenantPlan, look: Inspection, people: PeopleOfDatabase, policy: DatabasePolicy, *, served: bool = False
 ) -> TenantPlan:
     """The plan of one tenant that is alone in its run."""
     planned, _ = with_databases([entry], {DB: look}, {DB: people}, policy, [DB] if served else [])
@@ -275,7 +275,7 @@ def test_a_workspace_left_pending_is_mended_only_by_policy_and_only_when_it_is_w
         (look(DB, vanished=True, reason=Reason.DATABASE_VANISHED, message="why"), Status.UNKNOWN, True),
     ],
 )
-def test_what_could_not_be_read_says_why(looked: Look, status: Status, *, settled: bool) -> None:
+def test_what_could_not_be_read_says_why(looked: Inspection, status: Status, *, settled: bool) -> None:
     planned = with_database(entry(), looked, people(), REPAIR)
     assert (told(planned).status, told(planned).reason, told(planned).message) == (status, looked.reason, "why")
     assert planned.database is not None

@@ -33,7 +33,7 @@ from provisioning_pipeline.model.tenant import (
     ClerkRead,
     DatabasePlan,
     Finding,
-    HandMade,
+    InsertedWorkspace,
     MemberPlan,
     Tenant,
     TenantPlan,
@@ -114,7 +114,7 @@ MEMBERS = st.builds(
 DATABASES = st.builds(
     DatabasePlan, evidence=TEXT, looked_at=st.datetimes(timezones=st.just(UTC)), settled=st.booleans(),
     rows=st.lists(FLAGS, max_size=2).map(tuple), activate=st.just(()), known_at_clerk=st.tuples(TEXT),
-    hand_made=st.tuples(st.builds(HandMade, TEXT, TEXT, st.tuples(TEXT))), after=CONDITIONS,
+    hand_made=st.tuples(st.builds(InsertedWorkspace, TEXT, TEXT, st.tuples(TEXT))), after=CONDITIONS,
 )  # fmt: skip
 PLANS = st.builds(
     TenantPlan, tenant=st.builds(Tenant, TEXT, TEXT, TEXT, MAYBE), changes=CHANGES, adopt=st.booleans(), server=MAYBE,

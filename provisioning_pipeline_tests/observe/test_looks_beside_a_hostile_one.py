@@ -15,7 +15,7 @@ from provisioning_pipeline.clients.tenant_catalogue import MEMBERS, READ
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.inspections import InsertedWorkspaces
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant_database import Look
+from provisioning_pipeline.model.tenant_database import Inspection
 from provisioning_pipeline.observe.tenant_databases import look_at
 from provisioning_pipeline.sandbox.hand_made import INVITE_TEAM, insert_onboarding, insert_workspace
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -103,7 +103,7 @@ def _literal(value: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def honest(sandbox_postgres: SandboxPostgres) -> Iterator[list[Look]]:
+def honest(sandbox_postgres: SandboxPostgres) -> Iterator[list[Inspection]]:
     """Looks into the two others while there is no third, and the places of the third's and the ledger."""
     sandbox_postgres.create_databases([FIRST, SECOND])
     for name, people in ((FIRST, [ANN]), (SECOND, [BOB])):
@@ -122,7 +122,7 @@ def honest(sandbox_postgres: SandboxPostgres) -> Iterator[list[Look]]:
         sandbox_postgres.drop_database(name)
 
 
-def observed(postgres: SandboxPostgres, honest: list[Look], written: Sequence[str], database: str) -> None:
+def observed(postgres: SandboxPostgres, honest: list[Inspection], written: Sequence[str], database: str) -> None:
     """The third tenant has written this: see what becomes of all three, and of the third's plan."""
     with postgres.connect(database) as connection:
         connection.execute("SET client_encoding = 'SQL_ASCII'")
@@ -155,7 +155,7 @@ def observed(postgres: SandboxPostgres, honest: list[Look], written: Sequence[st
 @settings(max_examples=50)
 @given(seed=st.integers(0, 2**32))
 def test_nothing_that_one_tenant_writes_reaches_the_others(
-    sandbox_postgres: SandboxPostgres, honest: list[Look], database: str, seed: int
+    sandbox_postgres: SandboxPostgres, honest: list[Inspection], database: str, seed: int
 ) -> None:
     written = Writer(random.Random(seed), any_bytes=database == THIRD).statements()
     observed(sandbox_postgres, honest, written, database)

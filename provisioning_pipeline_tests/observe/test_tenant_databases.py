@@ -9,7 +9,7 @@ import pytest
 from provisioning_pipeline.clients import tenant_database
 from provisioning_pipeline.clients.postgres import Connection
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.tenant_database import Look
+from provisioning_pipeline.model.tenant_database import Inspection
 from provisioning_pipeline.observe import tenant_databases
 from provisioning_pipeline.observe.tenant_databases import look_at
 from provisioning_pipeline.sandbox.hand_made import create_partial_core, insert_workspace
@@ -95,7 +95,7 @@ async def test_the_same_name_twice_is_one_look(postgres: SandboxPostgres, monkey
     looked = list[str]()
     look = tenant_databases.look
 
-    async def noted(url: str, name: str, *rest: Any, **options: Any) -> Look:
+    async def noted(url: str, name: str, *rest: Any, **options: Any) -> Inspection:
         looked.append(name)
         return await look(url, name, *rest, **options)
 

@@ -148,7 +148,7 @@ def seen_of(fleet: Mapping[str, Any], crowd: Mapping[str, Person], *, whole: boo
         if about.linked[name]
     ]
     old = FoundMember("old", STRANGER, "Old", "Hand", "Member", has_record=True)
-    looks = [
+    inspections = [
         look(name, workspaces=(found_workspace("by-hand", "Old", has_metadata=False, members=(old,)),))
         for name in TENANTS
         if fleet[name]["hand_made"]
@@ -204,7 +204,7 @@ def seen_of(fleet: Mapping[str, Any], crowd: Mapping[str, Person], *, whole: boo
         ),
         intents=frames.frame(frames.MEMBER_INTENTS, ()),
         taken_over=(),
-        looks={found.database_name: found for found in looks},
+        inspections={found.database_name: found for found in inspections},
         looked_at=LOOKED_AT,
         table=RegistryTable("manager", stores_workspaces=True, status_writable=True),
         made_by_others=frozenset({("eu", ACCOUNTS[user]) for user, about in crowd.items() if about.origin is False}),

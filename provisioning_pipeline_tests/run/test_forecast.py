@@ -10,7 +10,7 @@ import pytest
 
 from provisioning_pipeline.model.forecast import Forecast, Limit
 from provisioning_pipeline.model.onboarding import CONNECT_ACCOUNT, CREATE_PROFILE, INSTALL_APPS
-from provisioning_pipeline.run.run import Applied, foretold
+from provisioning_pipeline.run.run import Applied, plan_and_forecast
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.world import World, settings_of
@@ -30,7 +30,7 @@ def world_of(path: Path, *, twenty: tuple[TwentyOptions, ...] = (_QUICK,), **opt
 def as_foretold(world: World, *tenants: str, **settings: Any) -> tuple[Forecast, Applied]:
     """Foretell in one process, as it were, and run in another; the calls must agree."""
     overrides = {"report_path": world.settings.report_path, **settings}
-    _, found = asyncio.run(foretold(settings_of(world.sandbox.environment(), **overrides), tenants))
+    _, found = asyncio.run(plan_and_forecast(settings_of(world.sandbox.environment(), **overrides), tenants))
     applied = world.apply(*tenants, **overrides)
     made = applied.totals
     for name, told, count in (

@@ -13,7 +13,7 @@ from provisioning_pipeline import steps
 from provisioning_pipeline.model.condition import ALWAYS_ASKED, Reason, Status, derive_ready, is_true
 from provisioning_pipeline.report.plan_lines import lines_of
 from provisioning_pipeline.run.connections import connect
-from provisioning_pipeline.run.run import Applied, foretold
+from provisioning_pipeline.run.run import Applied, plan_and_forecast
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions, schemas
 from provisioning_pipeline.sandbox.twenty.callers import require_settings_permission, require_workspace
@@ -81,7 +81,7 @@ def told(world: World) -> dict[str, list[str]]:
 
 def as_foretold(world: World) -> Applied:
     overrides: dict[str, Any] = {"report_path": world.settings.report_path}
-    _, forecast = asyncio.run(foretold(settings_of(world.sandbox.environment(), **overrides), ()))
+    _, forecast = asyncio.run(plan_and_forecast(settings_of(world.sandbox.environment(), **overrides), ()))
     applied = world.apply()
     assert abs(forecast.twenty_calls - applied.totals.twenty_calls) <= 3
     return applied

@@ -287,8 +287,8 @@ def test_a_member_of_long_standing_keeps_the_name_they_chose(world: World) -> No
 def test_a_login_refused_right_after_the_creation_leaves_the_workspace_to_the_next_run(world: World) -> None:
     slug = add(world, "refused-entry")
     # the look at the server's contract meets the first four, where a workspace is there already
-    looks = bool(world.workspaces())
-    fault = ScriptedFault("getAuthTokensFromLoginToken", "error", times=8 if looks else 4)
+    inspections = bool(world.workspaces())
+    fault = ScriptedFault("getAuthTokensFromLoginToken", "error", times=8 if inspections else 4)
     world.sandbox.twenty[0].faults.scripted.append(fault)
 
     assert world.apply(slug).count("unwell") == 1

@@ -151,7 +151,7 @@ class TwentyClient(TwentySession):
                 FaultKind.TENANT,
                 Reason.WRONG_WORKSPACE,
                 f"{self.system}: the invite link of workspace {address.workspace_id} led {account.email} into "
-                f"workspace {answer.workspace.id}: an admin there has given it the same link. Remove them from that workspace; "
+                f"workspace {answer.workspace.id}: an admin there has given it the same link. Remove them from there; "
                 "the next run gives this one another link, and adds them.",
             )
         await self.enter_by_gift(account, _address(answer.workspace), answer.login_token.token)

@@ -29,7 +29,7 @@ from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, TenantPlan
 from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.run.run import Started, plan_and_foretell, start
+from provisioning_pipeline.run.run import Started, plan_and_forecast_over, start
 from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
 from provisioning_pipeline.run.state import Run, Totals
 from provisioning_pipeline.run.work import work
@@ -147,7 +147,7 @@ def detected(
     if asked.dry_run:
 
         async def show(connections: Connections) -> tuple[Plan, Forecast]:
-            plan, forecast = await plan_and_foretell(connections, tenants, part=part)
+            plan, forecast = await plan_and_forecast_over(connections, tenants, part=part)
             if saved:
                 must_be_as_saved(saved, saved_plan(plan, settings))
             return plan, forecast

@@ -21,8 +21,8 @@ from provisioning_pipeline.model.condition import (
 from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import DatabasePlan, HandMade, MemberPlan, TenantPlan
-from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, LastLook, Look
+from provisioning_pipeline.model.tenant import DatabasePlan, InsertedWorkspace, MemberPlan, TenantPlan
+from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Inspection, LastInspection
 from provisioning_pipeline.steps.databases.changes import MEND_WORKSPACE
 from provisioning_pipeline.steps.databases.plan.take_over import (
     Candidates,
@@ -49,7 +49,7 @@ def evidence_under(policy: str, evidence: str) -> str:
 def due(
     names: Sequence[str],
     evidence: Mapping[str, str],
-    looks: Mapping[str, LastLook],
+    inspections: Mapping[str, LastInspection],
     policy: str,
     now: datetime,
     full_look_seconds: float,
@@ -68,7 +68,7 @@ def due(
     """
 
     def is_good(name: str) -> bool:
-        last = looks.get(name)
+        last = inspections.get(name)
         return (
             last is not None
             and last.settled
@@ -120,14 +120,14 @@ class DatabasePolicy:
         )
 
 
-def old_names(looks: Mapping[str, Look], registered: Collection[str]) -> dict[str, str]:
+def old_names(inspections: Mapping[str, Inspection], registered: Collection[str]) -> dict[str, str]:
     """Database name → what the database itself says that its tenant is called.
 
     A hand-made workspace keeps its name; where the registry has no row, whatever workspace is there tells it.
     """
     found = {
         name: old_display_name([place for place in look.workspaces if name not in registered or failed_checks(place)])
-        for name, look in looks.items()
+        for name, look in inspections.items()
     }
     return {name: called for name, called in found.items() if called}
 
@@ -160,7 +160,7 @@ class PeopleOfDatabase:
 
 
 def people_of_databases(
-    looks: Mapping[str, Look],
+    inspections: Mapping[str, Inspection],
     entries: Sequence[TenantPlan],
     people: People,
     admins: Sequence[tuple[str, str]],
@@ -175,7 +175,7 @@ def people_of_databases(
         never: the same of those who are not to be taken over whatever Clerk says.
     """
     columns = ["database_name", "email"]
-    looked = [entry for entry in entries if entry.tenant.database_name in looks]
+    looked = [entry for entry in entries if entry.tenant.database_name in inspections]
     places = pd.DataFrame(
         [(e.tenant.database_name, e.tenant.clerk_org_id, e.server, e.workspace_id) for e in looked],
         columns=["database_name", "organization_id", "server", "workspace_id"],
@@ -187,8 +187,8 @@ def people_of_databases(
     inside = inside.merge(people.twenty_users, on=["server", "user_id"])[columns]
     vouched = [at_clerk, people.member_links[columns], pd.DataFrame(admins, columns=columns, dtype=object)]
     before = pd.DataFrame(taken_over, columns=columns, dtype=object)
-    known_by, ours = _by_database(vouched, looks), _by_database([*vouched, before], looks)
-    insiders = _by_database([inside, before, pd.DataFrame(never, columns=columns, dtype=object)], looks)
+    known_by, ours = _by_database(vouched, inspections), _by_database([*vouched, before], inspections)
+    insiders = _by_database([inside, before, pd.DataFrame(never, columns=columns, dtype=object)], inspections)
     at_clerk_at_all = frozenset(known["email"])
     none: frozenset[str] = frozenset()
     return {
@@ -199,19 +199,19 @@ def people_of_databases(
             known_by=known_by.get(name, none),
             taken_over=int((before["database_name"] == name).sum()),
         )
-        for name in looks
+        for name in inspections
     }
 
 
-def _by_database(frames: Sequence[pd.DataFrame], looks: Mapping[str, Look]) -> dict[str, frozenset[str]]:
+def _by_database(frames: Sequence[pd.DataFrame], inspections: Mapping[str, Inspection]) -> dict[str, frozenset[str]]:
     rows = pd.concat(frames, ignore_index=True)
-    rows = rows[rows["database_name"].isin(list(looks))]
+    rows = rows[rows["database_name"].isin(list(inspections))]
     return {str(name): frozenset(emails) for name, emails in rows.groupby("database_name")["email"]}
 
 
 def with_databases(
     entries: Sequence[TenantPlan],
-    looks: Mapping[str, Look],
+    inspections: Mapping[str, Inspection],
     people: Mapping[str, PeopleOfDatabase],
     policy: DatabasePolicy,
     served: Collection[str] = (),
@@ -220,26 +220,26 @@ def with_databases(
 
     `served` are Twenty servers' own databases.
     """
-    looked = [entry for entry in entries if entry.tenant.database_name in looks]
+    looked = [entry for entry in entries if entry.tenant.database_name in inspections]
     offered = {
-        name: Candidates(found, looks[name].owners, known_domains(people[name].known_by), people[name].taken_over)
+        name: Candidates(found, inspections[name].owners, known_domains(people[name].known_by), people[name].taken_over)
         for entry in looked
         if (name := entry.tenant.database_name) not in served
         and _may_come_over(entry, people[name])
-        and (found := _candidates(entry, looks[name], people[name]))
+        and (found := _candidates(entry, inspections[name], people[name]))
     }
     overs = take_over(offered, policy.take_over) if offered else TakeOvers()
     planned = {}
     for entry in looked:
         name = entry.tenant.database_name
         over = overs.by_database.get(name, TakeOver())
-        planned[name] = _with_database(entry, looks[name], people[name], policy, over, served=name in served)
+        planned[name] = _with_database(entry, inspections[name], people[name], policy, over, served=name in served)
     return tuple(planned.get(entry.tenant.database_name, entry) for entry in entries), overs
 
 
 def _with_database(
     entry: TenantPlan,
-    look: Look,
+    look: Inspection,
     people: PeopleOfDatabase,
     policy: DatabasePolicy,
     over: TakeOver,
@@ -257,7 +257,7 @@ def _with_database(
         found for found in workspaces if found.activation_status == "PENDING_CREATION" and not failed_checks(found)
     ]
     hand_made = tuple(
-        HandMade(found.workspace_id, found.display_name, tuple(map(str, failed_checks(found))))
+        InsertedWorkspace(found.workspace_id, found.display_name, tuple(map(str, failed_checks(found))))
         for found in workspaces
         if failed_checks(found)
     )
@@ -330,13 +330,13 @@ def _rows(
     return tuple(found.values())
 
 
-def _workspaces(entry: TenantPlan, look: Look, *, served: bool) -> list[FoundWorkspace]:
+def _workspaces(entry: TenantPlan, look: Inspection, *, served: bool) -> list[FoundWorkspace]:
     workspaces = [found for found in look.workspaces if not served or found.activation_status not in _ACTIVATING]
     # its own workspace is Twenty's to repair, also where Twenty works on this very database
     return [found for found in workspaces if found.workspace_id != entry.workspace_id]
 
 
-def _candidates(entry: TenantPlan, look: Look, people: PeopleOfDatabase) -> tuple[FoundMember, ...]:
+def _candidates(entry: TenantPlan, look: Inspection, people: PeopleOfDatabase) -> tuple[FoundMember, ...]:
     workspaces = _workspaces(entry, look, served=False)
     if not workspaces:
         return ()
@@ -382,7 +382,10 @@ def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
 
 
 def _at_rest(
-    look: Look, hand_made: Sequence[HandMade], left_pending: Sequence[FoundWorkspace], rows: Sequence[Flag]
+    look: Inspection,
+    hand_made: Sequence[InsertedWorkspace],
+    left_pending: Sequence[FoundWorkspace],
+    rows: Sequence[Flag],
 ) -> Condition:
     if look.reason in _UNREAD or look.vanished:
         return is_unknown(_TYPE, look.reason or Reason.DATABASE_VANISHED, look.message)
@@ -420,7 +423,7 @@ def _short(workspace_id: str) -> str:
     return workspace_id if _UUID.fullmatch(workspace_id) else repr(workspace_id[:_LONGEST_ID])
 
 
-def _hand_made_in_words(hand_made: Sequence[HandMade]) -> str:
+def _hand_made_in_words(hand_made: Sequence[InsertedWorkspace]) -> str:
     named = [
         # the id is a text of its owner's, who may write a sentence there
         f"workspace {found.display_name!r} ({_short(found.workspace_id)}) has {', '.join(found.failed_checks)}"

@@ -24,7 +24,7 @@ from provisioning_pipeline.model.names import display_name, subdomains
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import Evidence, Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan
-from provisioning_pipeline.model.tenant_database import Look
+from provisioning_pipeline.model.tenant_database import Inspection
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, STORE_LINK
 from provisioning_pipeline.steps.workspaces.changes import (
@@ -66,7 +66,7 @@ class Observed:
     servers: pd.DataFrame
     workspaces: pd.DataFrame
     flags: pd.DataFrame
-    looks: Mapping[str, Look]
+    inspections: Mapping[str, Inspection]
     service_users: Mapping[str, tuple[str, ...]]
     service_emails: Mapping[str, str]
     service_access: pd.DataFrame
@@ -154,7 +154,7 @@ class Planner:
 
     def _new(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
         name = found.tenant.database_name
-        look = self._observed.looks.get(name)
+        look = self._observed.inspections.get(name)
         if look and look.vanished:
             gone = is_false(
                 _DETECTED,

@@ -12,12 +12,10 @@ from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.run.run import Applied, apply, dry_run
-from provisioning_pipeline.run.state import Run
-from provisioning_pipeline.run.work import work
+from provisioning_pipeline.run.work import ChainResult, Run, work
 from provisioning_pipeline.sandbox.sandbox import Sandbox
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline.settings import PREFIX, Settings
-from provisioning_pipeline.steps.chain import ChainResult
 from provisioning_pipeline.tasks.restart import gone, restart
 
 

@@ -14,8 +14,9 @@ from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.run import Applied, plan_and_forecast
 from provisioning_pipeline.run.run import apply as reconcile
 from provisioning_pipeline.run.saved_plans import PLAN_ID, keep, load, saved_plan
+from provisioning_pipeline.run.work import ChainResult
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.chain import ChainResult, steps_for
+from provisioning_pipeline.steps import steps_for
 
 _MOST_NAMED = 5
 

@@ -1,6 +1,7 @@
 """Connections over HTTP: proxies, certificates, odd answers, and words for what goes wrong."""
 
 import json
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import orjson
 
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.settings import proxy_for
+from provisioning_pipeline.settings import PROXIES, proxy_for
 
 _CONNECT_SECONDS = 5.0
 _LONGEST_LOCATION = 200
@@ -52,7 +53,7 @@ def http_client(
     Raises:
         ValueError: when the variable that names the proxy cannot be used; `load_settings` finds that before.
     """
-    proxy = proxy_for(url)
+    proxy = proxy_for(url) if any(name.lower() in PROXIES for name in os.environ) else None
     address = proxy.url.get_secret_value() if proxy else ""
     tls = certificates() if address.startswith("https:") else None
     return httpx.AsyncClient(

@@ -1,14 +1,10 @@
 """Which tenants there are: the databases of the cluster joined with the registry and our own links."""
 
-import hashlib
-import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
-from anyascii import anyascii
 
 from provisioning_pipeline.model.condition import (
     Condition,
@@ -21,8 +17,10 @@ from provisioning_pipeline.model.condition import (
 )
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
 from provisioning_pipeline.model.history import Budget
-from provisioning_pipeline.model.names import LONGEST_SLUG, name_for_approval
+from provisioning_pipeline.model.names import name_for_approval, name_of, namesakes_of, slug_of, slugs_of
+from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
+from provisioning_pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,64 +86,6 @@ def loss_name(lost: Iterable[str]) -> str:
     return name_for_approval(["registry rows", *sorted(lost)])
 
 
-_NAMED: Final = re.compile(r"twenty_tenant_(?P<slug>.+?)(?:_(?P<hash>[0-9a-f]{8}))?", re.DOTALL)
-_HASH_LENGTH: Final = 12
-
-
-def slug_of(database_name: str) -> str:
-    """The slug that a database of this name gets where no other tenant has it.
-
-    It is one whatever the name holds: other letters are put into Latin ones, everything else becomes a hyphen.
-    """
-    return _plain(_readable(database_name)) or _plain(database_name) or "tenant"
-
-
-def slugs_of(database_names: Iterable[str], taken: Collection[str]) -> Mapping[str, str]:
-    """Database name → its slug, which none of the others gets and which is not `taken`."""
-    wished = {name: slug_of(name) for name in database_names}
-    counts = Counter(wished.values())
-    found = {name: slug for name, slug in wished.items() if counts[slug] == 1 and slug not in taken}
-    had = {*taken, *found.values()}
-    for name in sorted(wished.keys() - found.keys()):
-        found[name] = next(slug for slug in _own(name, wished[name]) if slug not in had)
-        had.add(found[name])
-    return found
-
-
-def namesakes_of(database_name: str) -> tuple[str, ...]:
-    """Slugs under which a tenant of such a database may be known: that of now, and the one of earlier versions."""
-    as_written = _readable(database_name).strip("_-").lower() or database_name
-    return tuple(dict.fromkeys((slug_of(database_name), as_written)))
-
-
-def name_of(slug: str) -> str:
-    """A display name for a tenant without a name."""
-    return re.sub(r"[-_]+", " ", slug).strip().title() or slug
-
-
-def _readable(database_name: str) -> str:
-    match = _NAMED.fullmatch(database_name)
-    return match["slug"] if match else database_name
-
-
-def _own(database_name: str, slug: str) -> Iterable[str]:
-    """Slugs of this database alone: with the hash in its name where that is all that the slug lacks of it, then with
-    ever more of a hash of its name."""
-    match = _NAMED.fullmatch(database_name)
-    if match and match["hash"] and match["slug"] == slug:
-        yield _with_tail(slug, match["hash"])
-    digest = hashlib.sha256(database_name.encode("utf-8", "surrogatepass")).hexdigest()
-    yield from (_with_tail(slug, digest[:length]) for length in range(_HASH_LENGTH, LONGEST_SLUG))
-
-
-def _with_tail(slug: str, tail: str) -> str:
-    return f"{slug[: LONGEST_SLUG - 1 - len(tail)].strip('-')}-{tail}"
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", anyascii(text).lower()).strip("-")[:LONGEST_SLUG].rstrip("-")
-
-
 _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The registry has a row for it.")
 _OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email")
 
@@ -163,6 +103,10 @@ class DetectionPolicy:
 
     adopt_databases: bool
     excluded_statuses: Collection[str]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "DetectionPolicy":
+        return cls(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,3 +345,38 @@ def _without_row(row: dict[str, Any], fleet: _Fleet) -> Condition:
 
 def _no(reason: Reason, message: str) -> Condition:
     return is_false(ConditionType.REGISTERED, reason, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """A tenant that may have an organization.
+
+    Args:
+        registered: what the registry says, or None.
+        linked: what our own link says, or None.
+        given_up: the registry said once what our link says, and says nothing any more.
+    """
+
+    database_name: str
+    slug: str
+    registered: str | None
+    linked: str | None
+    workspace_id: str | None
+    given_up: bool = False
+
+
+def claimants_of(detected: Iterable[Detected], claims: Iterable[Claim] = ()) -> list[Claimant]:
+    """The tenants that may be worked on, each with what is known of its organization."""
+    given_up = {claim.database_name for claim in claims if claim.given_up}
+    return [
+        Claimant(
+            found.tenant.database_name,
+            found.tenant.slug,
+            found.tenant.clerk_org_id,
+            (found.link or {}).get("clerk_org_id"),
+            (found.link or {}).get("workspace_id"),
+            found.tenant.database_name in given_up,
+        )
+        for found in detected
+        if found.eligible
+    ]

@@ -6,46 +6,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from provisioning_pipeline.decide.detection import Detected
+from provisioning_pipeline.decide.detection import Claimant
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, with_newer
 from provisioning_pipeline.model.frames import records
 from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant import TenantPlan
-
-
-@dataclass(frozen=True, slots=True)
-class Claimant:
-    """A tenant that may have an organization.
-
-    Args:
-        registered: what the registry says, or None.
-        linked: what our own link says, or None.
-        given_up: the registry said once what our link says, and says nothing any more.
-    """
-
-    database_name: str
-    slug: str
-    registered: str | None
-    linked: str | None
-    workspace_id: str | None
-    given_up: bool = False
-
-
-def claimants_of(detected: Iterable[Detected], claims: Iterable[Claim] = ()) -> list[Claimant]:
-    """The tenants that may be worked on, each with what is known of its organization."""
-    given_up = {claim.database_name for claim in claims if claim.given_up}
-    return [
-        Claimant(
-            found.tenant.database_name,
-            found.tenant.slug,
-            found.tenant.clerk_org_id,
-            (found.link or {}).get("clerk_org_id"),
-            (found.link or {}).get("workspace_id"),
-            found.tenant.database_name in given_up,
-        )
-        for found in detected
-        if found.eligible
-    ]
 
 
 @dataclass(frozen=True, slots=True)

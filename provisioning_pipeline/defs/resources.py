@@ -20,7 +20,7 @@ from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.names import unsteered
 from provisioning_pipeline.run.connections import Connections, KnownServers, connect
 from provisioning_pipeline.run.record import end_as_cut, why_of
-from provisioning_pipeline.run.state import Run
+from provisioning_pipeline.run.work import Run
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 from provisioning_pipeline.steps.scope import AtClerk
 

@@ -10,10 +10,10 @@ from urllib.parse import urlencode, urlsplit
 from psycopg import Error
 
 from provisioning_pipeline.clients.twenty.accounts import Account, Token, WorkspaceAddress, derived_password
-from provisioning_pipeline.decide.contract import Decision
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http.own_accounts import OwnAccounts
 from provisioning_pipeline.model.condition import ConditionType, Reason
+from provisioning_pipeline.model.contract import Decision
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import BROKEN_RECORDS
 from provisioning_pipeline.model.history import RunKind
@@ -24,9 +24,9 @@ from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import look_and_remember
 from provisioning_pipeline.run.record import run_under_way
 from provisioning_pipeline.run.run import plan as make_plan
-from provisioning_pipeline.run.work import scope_of
+from provisioning_pipeline.run.work import ChainResult, run_steps, scope_of
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.chain import ChainResult, run_steps, server_steps
+from provisioning_pipeline.steps import server_steps
 from provisioning_pipeline.steps.logins.act import Login, prove_logins
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.logins.step import LOGINS

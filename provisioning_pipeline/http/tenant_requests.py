@@ -26,11 +26,11 @@ from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.observe.tenant_databases import database_names
 from provisioning_pipeline.report.summary import TenantLine, tenant_lines
 from provisioning_pipeline.run.conclude import tenants
-from provisioning_pipeline.run.seen import loss_budget
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
 
@@ -287,7 +287,7 @@ async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: R
     if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
         return
     found = await known_rows(registry)
-    budget = loss_budget(settings)
+    budget = Budget(settings.registry_lost_share, settings.registry_lost_most)
     loss = weigh_loss(registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=budget)
     if loss.doubt:
         raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}", KeyRefusal.REGISTRY_IN_DOUBT)

@@ -5,15 +5,16 @@ from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
+from pydantic import TypeAdapter
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
 from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import ConditionType
-from provisioning_pipeline.model.forecast import RunRecord, Timed, record_from
+from provisioning_pipeline.model.forecast import RunRecord, Timed
 from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunKind, RunPoint, Source
 from provisioning_pipeline.model.tenant import Outcome
 
@@ -94,7 +95,7 @@ class History(LedgerTables):
                     [run_id, *columns([astuple(found) for found in drift])],
                 )
             await connection.execute(
-                "UPDATE provisioning.run SET record = %s WHERE run_id = %s", [Jsonb(record.as_json()), run_id]
+                "UPDATE provisioning.run SET record = %s WHERE run_id = %s", [Jsonb(record_as_json(record)), run_id]
             )
 
     @anew_if_lost
@@ -285,7 +286,7 @@ class History(LedgerTables):
                 run.actions,
                 run.seconds,
                 run.report,
-                Jsonb(run.record.as_json()),
+                Jsonb(record_as_json(run.record)),
                 RunKind.RECONCILIATION,
             ],
         )
@@ -320,6 +321,20 @@ RUNS: LiteralString = """
 
 def _drift(name: str, cause: str, source: str, who: str, detail: str) -> Drift:
     return Drift(name, DriftCause(cause), Source(source), Actor(who), detail)
+
+
+_RECORD: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
+
+
+def record_as_json(record: RunRecord) -> dict[str, Any]:
+    """For the column `record`."""
+    document: dict[str, Any] = _RECORD.dump_python(record, mode="json")
+    return document
+
+
+def record_from(document: Mapping[str, Any] | None) -> RunRecord:
+    """The record as `record_as_json` gave it, also by an earlier version of this program."""
+    return _RECORD.validate_python(document or {})
 
 
 def run_from(row: Row) -> Run:

@@ -1,6 +1,6 @@
 """Tenants in the ledger: links, intents, conditions. Every method is one short transaction; none decides anything."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -53,9 +53,9 @@ class Link:
 
 
 class Ledger(LedgerTables):
-    """The ledger in the registry's database; `asked` are the conditions that make a tenant ready."""
+    """The ledger in the registry's database; `asked` names the conditions that make a tenant ready."""
 
-    def __init__(self, database: Database, asked: Sequence[ConditionType] = ALWAYS_ASKED) -> None:
+    def __init__(self, database: Database, asked: Callable[[], Sequence[ConditionType]] = lambda: ALWAYS_ASKED) -> None:
         super().__init__(database)
         self._asked = asked
 
@@ -330,7 +330,7 @@ class Ledger(LedgerTables):
             changed: list[tuple[str, Condition]] = []
             for name in names:
                 merged = known[name] | {condition.type: condition for condition in found[name]}
-                ready[name] = merged[ConditionType.READY] = derive_ready(merged, self._asked)
+                ready[name] = merged[ConditionType.READY] = derive_ready(merged, self._asked())
                 changed += [
                     (name, condition) for condition in merged.values() if known[name].get(condition.type) != condition
                 ]

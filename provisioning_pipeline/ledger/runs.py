@@ -9,7 +9,7 @@ from psycopg import Error, sql
 from psycopg.types.json import Jsonb
 
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost, answers
-from provisioning_pipeline.ledger.history import RUNS, Run, run_from
+from provisioning_pipeline.ledger.history import RUNS, Run, record_as_json, run_from
 from provisioning_pipeline.ledger.locks import ADVISORY, MAY_WRITE, SIGN_OF_LIFE_SECONDS, TENANTS, begin_to_hold
 from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
 from provisioning_pipeline.model.change import Change
@@ -124,7 +124,7 @@ class CutRuns(LedgerTables):
                 | {
                     "why": why,
                     "now": by_themselves,
-                    "record": None if record is None else Jsonb(record.as_json()),
+                    "record": None if record is None else Jsonb(record_as_json(record)),
                 },
             )
             return [row[0] for row in await cursor.fetchall()]

@@ -115,7 +115,7 @@ ConditionType.READY = ConditionType("Ready")
 ALWAYS_ASKED: Final = tuple(
     type_ for type_ in ConditionType.all_declared() if type_ is not ConditionType.READY and not type_.told_only
 )
-"""What Ready is made of, whatever steps there are. A step adds its own condition: `steps.chain.questions`."""
+"""What Ready is made of, whatever steps there are. A step adds its own condition: `steps.questions`."""
 
 
 class Status(StrEnum):

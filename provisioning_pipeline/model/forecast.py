@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from provisioning_pipeline.model.history import Versions, Waiting
 
@@ -148,16 +145,3 @@ class RunRecord:
     defects: tuple[str, ...] = ()
     versions: Versions | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """For the ledger."""
-        document: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
-        return document
-
-
-_ADAPTER: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
-
-
-def record_from(document: Mapping[str, Any] | None) -> RunRecord:
-    """The record as `as_json` gave it, also by an earlier version of this program."""
-    return _ADAPTER.validate_python(document or {})

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any, TypeVar
 
-from provisioning_pipeline.decide.contract import Certified
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE, Reason, StoredCondition
+from provisioning_pipeline.model.contract import Certified
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
 from provisioning_pipeline.model.reasons import next_step

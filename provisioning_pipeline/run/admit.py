@@ -6,17 +6,16 @@ from dataclasses import dataclass, field, replace
 
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.client import TwentyClient
-from provisioning_pipeline.decide.contract import MOST_CANARIES, Decision, in_turn
 from provisioning_pipeline.decide.placement import told
 from provisioning_pipeline.model.change import RETIRE_MEMBERSHIPS, Where
-from provisioning_pipeline.model.condition import ConditionType, Reason, Status
+from provisioning_pipeline.model.condition import ConditionType, Reason, Status, is_unknown
+from provisioning_pipeline.model.contract import MOST_CANARIES, Decision, in_turn
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Admin, OutcomeStatus, Plan, TenantPlan
 from provisioning_pipeline.run.contracts import Judged, look_and_remember
 from provisioning_pipeline.run.record import write_down
-from provisioning_pipeline.run.state import MAKING_READY, Run, ends_the_run
-from provisioning_pipeline.run.work import work
-from provisioning_pipeline.steps.chain import ChainResult, server_steps, stopped
+from provisioning_pipeline.run.work import MAKING_READY, ChainResult, Run, ends_the_run, settled, work
+from provisioning_pipeline.steps import server_steps
 from provisioning_pipeline.steps.logins.step import LOGINS
 from provisioning_pipeline.steps.scope import Record, Server
 
@@ -257,7 +256,7 @@ async def _with_canaries_first(run: Run, plan: Plan, judged: Sequence[Judged]) -
         if entry.tenant.database_name in done:
             entries.append(replace(entry, changes=(), members=(), database=None))
         elif stop and server_steps(entry):
-            results.append(result := stopped(entry, stop))
+            results.append(result := _stopped(entry, stop))
             entries.append(_without_server(entry, result))
         else:
             entries.append(entry)
@@ -266,6 +265,17 @@ async def _with_canaries_first(run: Run, plan: Plan, judged: Sequence[Judged]) -
     await run.connections.turns.end(list(waiting))
     told = tuple(of_server.told for of_server in tried)
     return Admitted(replace(plan, tenants=tuple(entries)), tuple(results), told)
+
+
+def _stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
+    """What a tenant's steps come to on a server where no run may work: its first step meets the stop."""
+    type_ = server_steps(plan)[0].condition
+    if stop.reason is Reason.CONTRACT_UNPROVED:
+        # it holds for whatever is in that workspace, so it is told before all else
+        condition = is_unknown(ConditionType.WORKSPACE_READY, stop.reason, stop.message)
+    else:
+        condition = settled(type_, stop)
+    return ChainResult(plan.tenant.database_name, (condition,), (), failed=True)
 
 
 def _without_server(entry: TenantPlan, result: ChainResult) -> TenantPlan:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 
 from psycopg import Error
+from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.concurrency import to_the_end
@@ -15,20 +16,21 @@ from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import KnownServer
 from provisioning_pipeline.ledger.history import History, Journal
-from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections, RemovedRows
+from provisioning_pipeline.ledger.inspections import Contracts, InsertedWorkspaces, Inspections, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Accounts, Members
 from provisioning_pipeline.ledger.pending import PendingReviews, Turns
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.schema import ledger_database
-from provisioning_pipeline.ledger.servers import Contracts
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings, TwentyServer
-from provisioning_pipeline.steps.chain import questions
+from provisioning_pipeline.steps import questions
 from provisioning_pipeline.steps.scope import Server
 
 _SHARED, _FOR_READS = 2, 4
+_LONGEST_NAME = 63
+"""Bytes of a name in PostgreSQL."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,20 @@ def server_database(server: TwentyServer, *, read_only: bool, most_connections: 
     )
 
 
+def cluster_url_for(settings: Settings, database_name: str) -> str:
+    """The cluster's URL under the user that opens this tenant database. It holds the password, where that does."""
+    url = settings.tenant_cluster_url.get_secret_value()
+    if settings.tenant_database_user is None:
+        return url
+    user = settings.tenant_database_user.replace("{database}", database_name)
+    # as PostgreSQL cuts the name when the role is made
+    return make_conninfo(url, user=user.encode()[:_LONGEST_NAME].decode(errors="ignore"))
+
+
 def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Database:
     """A tenant's own database on the tenant cluster. Opened on first use."""
     return Database(
-        with_database(settings.tenant_cluster_url_for(name), name),
+        with_database(cluster_url_for(settings, name), name),
         system=f"The tenant database {name}",
         unreachable=Reason.DATABASE_UNREACHABLE,
         read_only=read_only,
@@ -146,15 +158,6 @@ async def connect(
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(_rare_garbage_collection())
-        # one for each tenant that is worked on, and two for everything else
-        registry_database = await stack.enter_async_context(
-            ledger_database(
-                settings,
-                read_only=dry_run,
-                most_connections=settings.tenant_concurrency + _SHARED,
-                most_of_all=connections_needed(settings).registry,
-            )
-        )
         cluster = await stack.enter_async_context(
             Database(
                 settings.tenant_cluster_url.get_secret_value(),
@@ -195,7 +198,16 @@ async def connect(
             )
             repairs = await stack.enter_async_context(server_database(server, read_only=dry_run, most_connections=1))
             servers[server.name] = Server(client, TwentyDatabase(database, repairs), server.capacity)
-        ledger = Ledger(registry_database, questions())
+        # one for each tenant that is worked on, and two for everything else
+        registry_database = await stack.enter_async_context(
+            ledger_database(
+                settings,
+                read_only=dry_run,
+                most_connections=settings.tenant_concurrency + _SHARED,
+                most_of_all=connections_needed(settings).registry,
+            )
+        )
+        ledger = Ledger(registry_database, questions)
         history = History(registry_database)
         journal = Journal(history)
         # before the connections end, whatever ends them; what the ledger does not take then cannot be kept

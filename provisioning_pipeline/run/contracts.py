@@ -13,14 +13,13 @@ from pydantic import SecretStr
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
 from provisioning_pipeline.clients.twenty.contract import KNOWN, unsupported
-from provisioning_pipeline.decide.contract import Certified, Decision, Verdict, certified, judge
-from provisioning_pipeline.ledger.servers import Certificates, SeenContract
-from provisioning_pipeline.model.contract import Contract, Onboarding
+from provisioning_pipeline.ledger.inspections import Certificates, SeenContract
+from provisioning_pipeline.model.contract import Certified, Contract, Decision, Onboarding, Verdict, certified, judge
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.forecast import RunRecord
 from provisioning_pipeline.model.history import Versions
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.run.state import PHASES, Totals
+from provisioning_pipeline.run.work import PHASES, Totals
 from provisioning_pipeline.settings import PREFIX, Settings
 from provisioning_pipeline.steps.scope import Server
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match
-from provisioning_pipeline.decide.placement import retirements_of, told, unactivated
+from provisioning_pipeline.decide.placement import Placement, retirements_of, told, unactivated
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import RunFault
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
@@ -32,17 +32,15 @@ from provisioning_pipeline.run.seen import (
     KnownSoFar,
     Questions,
     Seen,
-    database_policy,
-    may_be_due,
-    member_policy,
     named_admins,
     observed_of,
     organizations_of,
-    with_due,
 )
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps import may_be_due, with_due
 from provisioning_pipeline.steps.databases.plan.take_over import MOST_CONSIDERED, TakeOvers, members_to_take_over
 from provisioning_pipeline.steps.databases.plan.tenant_databases import (
+    DatabasePolicy,
     PeopleOfDatabase,
     people_of_databases,
     with_databases,
@@ -50,6 +48,7 @@ from provisioning_pipeline.steps.databases.plan.tenant_databases import (
 from provisioning_pipeline.steps.members.plan.decisions import (
     Join,
     MemberDecision,
+    MemberPolicy,
     accounts_that_matter,
     decide_members,
     is_our_own_doing,
@@ -195,6 +194,10 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     by_name = {found.tenant.database_name: found for found in seen.detected}
     links = {name: found.link or {} for name, found in by_name.items()}
     matches = organizations_of(settings, seen)
+    placement = Placement(
+        twenty.servers,
+        (str(link["server"]) for link in links.values() if link.get("open_intent") and not link["workspace_id"]),
+    )
     unread = unread_organizations(clerk, matches)
     admin_roles = [role for role, label in settings.member_roles.items() if label == ADMIN_ROLE]
     accounts = KnownSoFar.unasked(seen, settings)
@@ -205,7 +208,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     holders, users = admin_candidates(clerk, matches, unread, admin_roles, lacking)
     accounts += yield accounts.question(accounts.of_people(users.values(), named_admins(seen, lacking)))
     observed = observed_of(seen, settings, matches, holders, users, admin_roles, accounts)
-    planner = Planner(seen.detected, observed)
+    planner = Planner(seen.detected, observed, placement)
     drafts = [planner.tenant(found) for found in seen.detected]
 
     # who seems to be gone, and whom nobody knows: the second witness
@@ -229,7 +232,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         of_databases = {name: _with_known(found, answers.emails) for name, found in of_databases.items()}
 
     # whose accounts are theirs, of those who are to get something; and how those came in who are to lose something
-    policy = member_policy(settings)
+    policy = MemberPolicy.of(settings)
     desired = with_target(desired_members(people), policy)
     admins = lowered(desired)
     invited = desired[has_address(desired, set(people.invitations["email"]))]
@@ -285,7 +288,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         entries,
         seen.inspections,
         of_databases,
-        database_policy(settings, seen.table.owner, approved),
+        DatabasePolicy.of(settings, seen.table.owner, approved),
         set(twenty.servers["database_name"]),
     )
     if approved and not (weighed.approved or seen.loss.approved or overs.approved):

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
 from uuid import UUID
 
 import pandas as pd
@@ -11,14 +13,22 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.tenant_database import evidence, held_up
 from provisioning_pipeline.clients.tenant_role import role_rights
-from provisioning_pipeline.decide.detection import Detected, RegistryLoss, detect, namesakes_of, weigh_loss
-from provisioning_pipeline.decide.organizations import claimants_of
+from provisioning_pipeline.decide.detection import (
+    Detected,
+    DetectionPolicy,
+    RegistryLoss,
+    claimants_of,
+    detect,
+    weigh_loss,
+)
 from provisioning_pipeline.decide.ownership import AccountKey
 from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.frames import ClerkSnapshot
+from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.names import namesakes_of
 from provisioning_pipeline.model.people import Departure, Evidence
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.tenant_database import Inspection, LastInspection
@@ -26,7 +36,7 @@ from provisioning_pipeline.observe import tenant_databases
 from provisioning_pipeline.observe.clerk import departures, some_organizations, whole_instance
 from provisioning_pipeline.observe.tenant_databases import look_at
 from provisioning_pipeline.observe.twenty import twenty_servers, with_half_members, with_users
-from provisioning_pipeline.run.connections import Connections
+from provisioning_pipeline.run.connections import Connections, cluster_url_for
 from provisioning_pipeline.run.decide import Deciding
 from provisioning_pipeline.run.seen import (
     Answers,
@@ -34,11 +44,8 @@ from provisioning_pipeline.run.seen import (
     Questions,
     RegistryTable,
     Seen,
-    database_policy,
-    detection_policy,
-    loss_budget,
 )
-from provisioning_pipeline.steps.databases.plan.tenant_databases import due
+from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, due
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER, INVITE_MEMBER, WITHDRAW_INVITATION
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 
@@ -55,15 +62,17 @@ async def registry_loss(connections: Connections, approved: str | None = None) -
     """
     settings = connections.settings
     found = await known_rows(connections.registry)
+    if not found.lost:
+        return RegistryLoss()
     # a database that is gone as well says the same, of its own
-    there = set((await _databases(connections, found.lost))["database_name"]) if found.lost else set()
+    there = set((await _databases(connections, found.lost))["database_name"])
     return weigh_loss(
         connections.registry.table,
         known=found.known,
         lost=found.lost,
         rows=found.rows,
         dropped=set(found.lost) - there,
-        budget=loss_budget(settings, approved),
+        budget=Budget(settings.registry_lost_share, settings.registry_lost_most, approved),
     )
 
 
@@ -97,7 +106,6 @@ async def observe(
             status_writable=status is not None and status.writable,
         ),
         made_by_others=frozenset(await connections.accounts.made_by_others()),
-        once_at_clerk=await connections.inserted.known_at_clerk(list(seen.inspections)),
     )
 
 
@@ -133,12 +141,12 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         lost=lost,
         rows=not registry.empty if await connections.registry.columns() else None,
         dropped=lost - set(databases["database_name"]),
-        budget=loss_budget(settings, approved),
+        budget=Budget(settings.registry_lost_share, settings.registry_lost_most, approved),
     )
-    detected = detect(databases, registry, links, detection_policy(settings), loss)
+    detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss)
     twenty, inspections = await both(
         with_half_members(twenty, connections.twenty_databases, links),
-        _looks(connections, detected, written, last, looked_at),
+        _looks(connections, detected, looked_at, written, last),
     )
     dropped = frozenset(last.keys() - written.keys())
     return Seen(
@@ -156,6 +164,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         loss,
         claimed,
         tenant_role,
+        once_at_clerk=await connections.inserted.known_at_clerk(list(inspections)),
     )
 
 
@@ -167,27 +176,28 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
     wanted = [*names, *(slug for name in names for slug in namesakes_of(name))]
     registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
     databases = [*names, *registry["database_name"], *links["database_name"]]
-    found, (twenty, (member_links, intents)) = await both(
-        _databases(connections, databases),
-        both(
-            twenty_servers(
-                settings.servers,
-                connections.twenty_databases,
-                settings.tenant_database_pattern,
-                _uuids([*links["workspace_id"], *registry["workspace_id"]]),
-            ),
-            both(members.member_links(databases), members.intents(databases)),
-        ),
+    (member_links, intents), once_at_clerk = await both(
+        both(members.member_links(databases), members.intents(databases)),
+        connections.inserted.known_at_clerk(databases),
     )
     loss = await registry_loss(connections, approved)
+    found, twenty = await both(
+        _databases(connections, databases),
+        twenty_servers(
+            settings.servers,
+            connections.twenty_databases,
+            settings.tenant_database_pattern,
+            _uuids([*links["workspace_id"], *registry["workspace_id"]]),
+        ),
+    )
     # rows that are back since these were read
     back = _known(links) - set(registry["database_name"]) - loss.lost
     loss = replace(loss, kept=loss.kept | back)
-    detected = _chosen(detect(found, registry, links, detection_policy(settings), loss), names, by_hand=by_hand)
+    detected = _chosen(detect(found, registry, links, DetectionPolicy.of(settings), loss), names, by_hand=by_hand)
     chosen = [entry.tenant.database_name for entry in detected]
-    written, taken_over = await both(evidence(connections.cluster, chosen), members.taken_over(chosen, also_left=True))
-    clerk, inspections = await both(
-        _organizations(connections, detected), _looks(connections, detected, written, {}, looked_at)
+    clerk, (taken_over, inspections) = await both(
+        _organizations(connections, detected),
+        both(members.taken_over(chosen, also_left=True), _looks(connections, detected, looked_at, only=chosen)),
     )
     old = [member.email for look in inspections.values() for place in look.workspaces for member in place.members]
     emails = sorted({*clerk.users["email"].dropna(), *intents["email"], *old})
@@ -215,6 +225,7 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
         looked_at,
         loss=loss,
         claims=claimed,
+        once_at_clerk=once_at_clerk,
     )
 
 
@@ -226,18 +237,31 @@ def _known(links: pd.DataFrame) -> set[str]:
 async def _looks(
     connections: Connections,
     detected: Sequence[Detected],
-    written: Mapping[str, str],
-    last: Mapping[str, LastInspection],
     now: datetime,
+    written: Mapping[str, str] | None = None,
+    last: Mapping[str, LastInspection] = MappingProxyType({}),
+    *,
+    only: Sequence[str] | None = None,
 ) -> dict[str, Inspection]:
-    """Look into those databases that somebody wrote to since the last look, and those that wait for a workspace."""
+    """Inspect those databases that were written to since their last inspection, and those that wait for a workspace.
+
+    Args:
+        written: evidence of every database; None: it is read here, of `only` these.
+        last: the last inspections; without any, every eligible tenant's database is inspected.
+    """
     settings = connections.settings
-    eligible = [entry.tenant.database_name for entry in detected if entry.eligible]
-    policy = database_policy(settings, (await connections.registry.described()).owner)
-    wanted = due(eligible, written, last, policy.text, now, settings.full_look_seconds)
-    names = sorted({*wanted, *databases_without_workspace(detected)} & written.keys())
+    written = await evidence(connections.cluster, only) if written is None else written
+    wanted = {entry.tenant.database_name for entry in detected if entry.eligible}
+    if last:
+        policy = DatabasePolicy.of(settings, (await connections.registry.described()).owner)
+        seconds = settings.full_look_seconds
+        wanted = {
+            *due(sorted(wanted), written, last, policy.text, now, seconds),
+            *databases_without_workspace(detected),
+        }
+    names = sorted(wanted & written.keys())
     inspections = await look_at(
-        settings.tenant_cluster_url_for,
+        partial(cluster_url_for, settings),
         written,
         names,
         now,

@@ -12,7 +12,6 @@ from psycopg import Error
 
 from provisioning_pipeline.clients.concurrency import BURST, to_the_end
 from provisioning_pipeline.decide.detection import RegistryLoss
-from provisioning_pipeline.decide.drift import concerned, find_drift
 from provisioning_pipeline.decide.organizations import without_organization
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.organizations import known_rows, store_organizations, store_registered
@@ -29,8 +28,9 @@ from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.contracts import measured
 from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.run.seen import standing_claims
-from provisioning_pipeline.run.state import OBSERVING, Run, Totals, ends_the_run
-from provisioning_pipeline.steps.chain import ChainResult, steps_for
+from provisioning_pipeline.run.work import OBSERVING, ChainResult, Run, Totals, ends_the_run
+from provisioning_pipeline.steps import steps_for
+from provisioning_pipeline.steps.drift import concerned, find_drift
 from provisioning_pipeline.steps.forecast import forecast, paces
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER, LINK_MEMBER
 from provisioning_pipeline.steps.scope import Record, defect_of

@@ -20,10 +20,8 @@ from provisioning_pipeline.run.decide import decide
 from provisioning_pipeline.run.observe import answering, observe
 from provisioning_pipeline.run.record import forecast_for, open_ledger, record_plan, run_under_way
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
-from provisioning_pipeline.run.state import OBSERVING, Run, Totals, ends_the_run
-from provisioning_pipeline.run.work import Progress, work
+from provisioning_pipeline.run.work import OBSERVING, ChainResult, Progress, Run, Totals, ends_the_run, work
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.chain import ChainResult
 
 
 async def apply(

@@ -7,22 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from provisioning_pipeline import steps
-from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, RegistryLoss
-from provisioning_pipeline.decide.organizations import Match, claimants_of, match_organizations
+from provisioning_pipeline.decide.detection import Detected, RegistryLoss, claimants_of
+from provisioning_pipeline.decide.organizations import Match, match_organizations
 from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
-from provisioning_pipeline.model.condition import ConditionType, Status
+from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
-from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.people import Claim, Departure, Evidence, Membership, User
-from provisioning_pipeline.model.tenant import AdminUnknown, TenantPlan, is_pending_status
+from provisioning_pipeline.model.tenant import AdminUnknown, is_pending_status
 from provisioning_pipeline.model.tenant_database import Inspection, RoleRights
-from provisioning_pipeline.settings import GatewaySettings, Settings
-from provisioning_pipeline.steps.databases.plan.take_over import TakeOverPolicy
-from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, old_names
-from provisioning_pipeline.steps.members.plan.decisions import MemberPolicy
-from provisioning_pipeline.steps.members.plan.tenant_members import workspace_usable
-from provisioning_pipeline.steps.step import Held
+from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.steps.databases.plan.tenant_databases import old_names
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, asked_admin
 
 
@@ -141,80 +135,10 @@ class Answers:
     held: Mapping[str, frozenset[ConditionType]] = field(default_factory=dict)
 
 
-def detection_policy(settings: Settings) -> DetectionPolicy:
-    """Which databases are tenants."""
-    return DetectionPolicy(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
-
-
-def loss_budget(settings: GatewaySettings, approved: str | None = None) -> Budget:
-    """How many lost registry rows are believed."""
-    return Budget(settings.registry_lost_share, settings.registry_lost_most, approved)
-
-
 def standing_claims(settings: Settings, kept: Collection[str] = ()) -> Callable[[Claim], bool]:
     """Which claims to organizations stand; `kept` are database names whose registry rows were lost for a moment."""
     aside = frozenset(settings.registry_excluded_statuses)
     return lambda claim: claim.stands(aside, kept)
-
-
-def member_policy(settings: Settings) -> MemberPolicy:
-    """Who gets which role, and what becomes of those who left."""
-    return MemberPolicy(
-        roles=settings.member_roles,
-        default_role=settings.member_default_role,
-        gone=settings.members_gone,
-        trusts_accounts=settings.members_unproven == "trust",
-        store_external_id=settings.clerk_store_external_id and len(settings.servers) == 1,
-    )
-
-
-def database_policy(settings: Settings, registry_owner: str, approved: str | None = None) -> DatabasePolicy:
-    """What may be done by SQL in tenant databases, and who comes over from hand-made workspaces.
-
-    The settings say which roles are the tenant manager's, else it is `registry_owner`, the role that owns the
-    registry's table (empty where there is none).
-    """
-    managers = settings.tenant_manager_roles or ((registry_owner,) if registry_owner else ())
-    return DatabasePolicy(
-        rows=settings.tenant_databases,
-        everyone=settings.onboarding_people == "everyone",
-        mend=settings.mend_hand_made,
-        take_over=TakeOverPolicy(
-            wanted=settings.take_over_members,
-            domains=frozenset(domain.lower() for domain in settings.take_over_domains),
-            managers=frozenset(managers),
-            per_tenant=settings.take_over_per_tenant,
-            most=settings.take_over_most,
-            approved=approved,
-        ),
-        default_role=settings.member_default_role,
-        most_rows=settings.tenant_database_rows,
-    )
-
-
-def may_be_due(entries: Iterable[TenantPlan]) -> tuple[str, ...]:
-    """Database names of the tenants for which a step may find something due; none where no step plans for itself."""
-    if all(step.plan is None for step in steps.STEPS):
-        return ()
-    return tuple(entry.tenant.database_name for entry in entries if _can_be_worked_in(entry))
-
-
-def with_due(entry: TenantPlan, held: Mapping[str, Held]) -> TenantPlan:
-    """A tenant's plan with what is due by the conditions that held before, if a run can work in its workspace."""
-    if _can_be_worked_in(entry):
-        for step in steps.STEPS:
-            if step.plan is not None:
-                entry = step.plan(entry, held.get(entry.tenant.database_name, frozenset()))
-    return entry
-
-
-def _can_be_worked_in(entry: TenantPlan) -> bool:
-    wanted = all(
-        known.status is Status.TRUE
-        for known in entry.conditions
-        if known.type in (ConditionType.DETECTED, ConditionType.REGISTERED)
-    )
-    return wanted and entry.server is not None and workspace_usable(entry)
 
 
 # --- what of it planning looks at ------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Settings: their kinds, those that a gateway needs, and all of the program's."""
 
-from provisioning_pipeline.settings.environment import Proxy, proxy_for
+from provisioning_pipeline.settings.environment import PROXIES, Proxy, proxy_for
 from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings, SettingsError
 from provisioning_pipeline.settings.gateway import GatewaySettings
 from provisioning_pipeline.settings.program import (
@@ -13,6 +13,7 @@ from provisioning_pipeline.settings.types import Readers
 
 __all__ = [
     "PREFIX",
+    "PROXIES",
     "SINGLE_SERVER",
     "GatewaySettings",
     "MissingTwentySettings",

@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from psycopg.conninfo import make_conninfo
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
@@ -371,15 +370,6 @@ class Settings(GatewaySettings):
     def _some_twenty(cls, servers: tuple[TwentyServer, ...], info: ValidationInfo) -> tuple[TwentyServer, ...]:
         # on the field, not on the model: its faults are then reported together with those of the other fields
         return checked_servers(servers, info.data)
-
-    def tenant_cluster_url_for(self, database_name: str) -> str:
-        """The cluster's URL under the user that opens this tenant database. It holds the password, where that does."""
-        url = self.tenant_cluster_url.get_secret_value()
-        if self.tenant_database_user is None:
-            return url
-        user = self.tenant_database_user.replace("{database}", database_name)
-        # as PostgreSQL cuts the name when the role is made
-        return make_conninfo(url, user=user.encode()[:_LONGEST_NAME].decode(errors="ignore"))
 
     @property
     def graphql_url(self) -> str | None:

@@ -14,7 +14,7 @@ from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.tenant_role import mending, role_rights, who_and_where
-from provisioning_pipeline.decide.detection import detect
+from provisioning_pipeline.decide.detection import DetectionPolicy, detect
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
 from provisioning_pipeline.ledger.registry_table import WORKSPACE_COLUMNS, namesakes, open_schemas
@@ -33,7 +33,6 @@ from provisioning_pipeline.run.connections import (
 from provisioning_pipeline.run.contracts import certificate_of, in_words
 from provisioning_pipeline.run.contracts import look as look_at_contract
 from provisioning_pipeline.run.observe import registry_loss
-from provisioning_pipeline.run.seen import detection_policy
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.vouch import shut_out_summary
 
@@ -168,7 +167,7 @@ async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: 
         # the cluster's own line says so
         return []
     links = await connections.ledger.links()
-    adopted = sum(entry.adopt for entry in detect(found, rows, links, detection_policy(settings)))
+    adopted = sum(entry.adopt for entry in detect(found, rows, links, DetectionPolicy.of(settings)))
     if not adopted:
         return []
     table = await connections.registry.described()

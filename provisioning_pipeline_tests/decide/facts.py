@@ -8,6 +8,7 @@ import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect
 from provisioning_pipeline.decide.organizations import Match
+from provisioning_pipeline.decide.placement import Placement
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Condition, ConditionType
 from provisioning_pipeline.model.tenant import TenantPlan
@@ -140,7 +141,10 @@ def plans(found: Sequence[Detected], **what: Any) -> list[TenantPlan]:
     registered = {each.tenant.database_name: Match(each.tenant.clerk_org_id or None) for each in found if each.eligible}
     inspections = {look.database_name: look for look in what.get("inspections", ())}
     names = old_names(inspections, {each.tenant.database_name for each in found if each.registry is not None})
-    planner = Planner(found, observed(**({"organizations": registered, "old_names": names} | what)))
+    seen = observed(**({"organizations": registered, "old_names": names} | what))
+    links = [each.link for each in found if each.link]
+    under_way = (str(link["server"]) for link in links if link["open_intent"] and not link["workspace_id"])
+    planner = Planner(found, seen, Placement(seen.servers, under_way))
     return [planner.tenant(each) for each in found]
 
 

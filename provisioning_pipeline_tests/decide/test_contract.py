@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.contract import Decision, differences, in_turn, judge
 from provisioning_pipeline.model.change import Change
-from provisioning_pipeline.model.contract import Contract, Onboarding, contract_from
+from provisioning_pipeline.model.contract import (
+    Contract,
+    Decision,
+    Onboarding,
+    contract_from,
+    differences,
+    in_turn,
+    judge,
+)
 from provisioning_pipeline.model.tenant import Admin, Tenant, TenantPlan
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.workspaces.changes import ACTIVATE_WORKSPACE, CREATE_WORKSPACE

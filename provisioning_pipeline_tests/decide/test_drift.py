@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.drift import concerned, find_drift
 from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.history import Actor, Before, DriftCause, Source
 from provisioning_pipeline.model.tenant import Address, AdminUnknown, MemberPlan, Plan, Tenant, TenantPlan
+from provisioning_pipeline.steps.drift import concerned, find_drift
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.decide.drift import find_drift
 from provisioning_pipeline.decide.ownership import KnownAccounts
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.history import Before
 from provisioning_pipeline.model.people import Origin
 from provisioning_pipeline.model.tenant import Plan, Withdrawal
+from provisioning_pipeline.steps.drift import find_drift
 from provisioning_pipeline.steps.forecast import forecast
 from provisioning_pipeline.steps.members.changes import WITHDRAW_INVITATION
 from provisioning_pipeline.steps.members.plan.decisions import with_target

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.detection import name_of, namesakes_of, slug_of, slugs_of
-from provisioning_pipeline.model.names import is_slug
+from provisioning_pipeline.model.names import is_slug, name_of, namesakes_of, slug_of, slugs_of
 from provisioning_pipeline_tests.decide.facts import find, link, row
 
 # halves of surrogate pairs, too

@@ -39,7 +39,7 @@ from provisioning_pipeline.model.tenant import (
     TenantPlan,
     Withdrawal,
 )
-from provisioning_pipeline.run.state import Totals
+from provisioning_pipeline.run.work import Totals
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

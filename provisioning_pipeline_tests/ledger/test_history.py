@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from provisioning_pipeline.ledger.history import History, Run, point
+from provisioning_pipeline.ledger.history import History, Run, point, record_from
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_true
 from provisioning_pipeline.model.forecast import (
@@ -16,7 +16,6 @@ from provisioning_pipeline.model.forecast import (
     Limit,
     RunRecord,
     Timed,
-    record_from,
 )
 from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source, Versions, Waiting
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Tenant

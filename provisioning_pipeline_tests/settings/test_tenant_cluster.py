@@ -4,6 +4,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
+from provisioning_pipeline.run.connections import cluster_url_for
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline_tests.settings.complete import COMPLETE
 
@@ -26,7 +27,7 @@ def settings(user: str | None) -> Settings:
     ],
 )
 def test_each_database_has_its_user_and_the_clusters_password(user: str | None, name: str, expected: str) -> None:
-    found = conninfo_to_dict(settings(user).tenant_cluster_url_for(name))
+    found = conninfo_to_dict(cluster_url_for(settings(user), name))
     assert (found["user"], found["password"], found["host"], found["dbname"]) == (expected, "c4nary", "db", "postgres")
 
 

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS, Change, Where
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Address, AdminUnknown, Tenant, TenantPlan
-from provisioning_pipeline.steps import DATABASES, LOGINS, MEMBERS, ONBOARDING, STEPS, WORKSPACES
-from provisioning_pipeline.steps.chain import op_of, ops_for, server_steps, steps_for
+from provisioning_pipeline.steps import (
+    DATABASES,
+    LOGINS,
+    MEMBERS,
+    ONBOARDING,
+    STEPS,
+    WORKSPACES,
+    op_of,
+    ops_for,
+    server_steps,
+    steps_for,
+)
 from provisioning_pipeline.steps.logins.changes import PROVE_LOGIN
 from provisioning_pipeline.steps.members.changes import SET_NAME
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REMOVE_ROWS, STORE_LINK

@@ -19,8 +19,7 @@ from provisioning_pipeline.sandbox.twenty import TwentyOptions, schemas
 from provisioning_pipeline.sandbox.twenty.callers import require_settings_permission, require_workspace
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
-from provisioning_pipeline.steps import DATABASES, LOGINS, MEMBERS, ONBOARDING, WORKSPACES
-from provisioning_pipeline.steps.chain import questions
+from provisioning_pipeline.steps import DATABASES, LOGINS, MEMBERS, ONBOARDING, WORKSPACES, questions
 from provisioning_pipeline.views.tenant_timeline import timeline
 from provisioning_pipeline_tests.steps.install_apps.changes import APPS
 from provisioning_pipeline_tests.steps.install_apps.step import APPS_STEP

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.model.condition import ConditionType
+from provisioning_pipeline.run.work import ChainResult
 from provisioning_pipeline.sandbox.faults import ScriptedFault
-from provisioning_pipeline.steps.chain import ChainResult
 from provisioning_pipeline_tests.world import World
 
 REMOVE: dict[str, Any] = {"members_gone": "remove", "members_gone_api_keys": "revoke"}

@@ -12,8 +12,7 @@ from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.run.observe import UnknownTenants
 from provisioning_pipeline.run.run import plan as make_plan
 from provisioning_pipeline.run.run import start
-from provisioning_pipeline.run.state import Run
-from provisioning_pipeline.run.work import work
+from provisioning_pipeline.run.work import Run, work
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.world import World

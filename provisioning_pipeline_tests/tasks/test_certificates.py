@@ -11,11 +11,17 @@ import pytest
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty.contract import KNOWN
-from provisioning_pipeline.decide.contract import certified
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.servers import Certificates
+from provisioning_pipeline.ledger.inspections import Certificates
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.contract import Certificate, CrashPoint, Observation, Standing, certificate_from
+from provisioning_pipeline.model.contract import (
+    Certificate,
+    CrashPoint,
+    Observation,
+    Standing,
+    certificate_from,
+    certified,
+)
 from provisioning_pipeline.report import certificate_page
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.tasks.certify.behaviours import BEHAVIOURS

@@ -31,11 +31,9 @@ from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.run import Started, plan_and_forecast_over, start
 from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
-from provisioning_pipeline.run.state import Run, Totals
-from provisioning_pipeline.run.work import work
+from provisioning_pipeline.run.work import ChainResult, Run, Totals, work
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps import STEPS
-from provisioning_pipeline.steps.chain import ChainResult, ops_for, steps_for
+from provisioning_pipeline.steps import STEPS, ops_for, steps_for
 from provisioning_pipeline.steps.step import Step
 from provisioning_pipeline.views.fleet import FleetAfter, fleet_after
 

@@ -14,7 +14,7 @@ from provisioning_pipeline.model.tenant import OutcomeStatus, Plan, Tenant
 from provisioning_pipeline.report.summary import OutcomeLine, Summary, TenantLine, grouped
 from provisioning_pipeline.run.conclude import last_summary
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.steps.chain import ChainResult
+from provisioning_pipeline.run.work import ChainResult
 
 _MOST_SHOWN = 10
 

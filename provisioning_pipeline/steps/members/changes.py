@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from provisioning_pipeline.decide.drift import listed
 from provisioning_pipeline.model.change import Cause, Change
 from provisioning_pipeline.model.history import Actor, Before, DriftCause, Source
 from provisioning_pipeline.model.tenant import TenantPlan
+from provisioning_pipeline.steps.drift import listed
 
 _AT_CLERK = Cause(DriftCause.CLERK, Source.MEMBERS, Actor.CLERK)
 _IN_TWENTY = Cause(DriftCause.TWENTY, Source.MEMBERS, Actor.TWENTY)

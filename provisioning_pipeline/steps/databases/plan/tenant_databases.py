@@ -23,6 +23,7 @@ from provisioning_pipeline.model.onboarding import Flag, rows_in_the_way
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import DatabasePlan, InsertedWorkspace, MemberPlan, TenantPlan
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace, Inspection, LastInspection
+from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.databases.changes import MEND_WORKSPACE
 from provisioning_pipeline.steps.databases.plan.take_over import (
     Candidates,
@@ -109,6 +110,30 @@ class DatabasePolicy:
     take_over: TakeOverPolicy
     default_role: str
     most_rows: int = 10_000
+
+    @classmethod
+    def of(cls, settings: Settings, registry_owner: str, approved: str | None = None) -> "DatabasePolicy":
+        """The settings say which roles are the tenant manager's, else it is the role that owns the registry's table.
+
+        Args:
+            registry_owner: that role; empty where there is no such table.
+        """
+        managers = settings.tenant_manager_roles or ((registry_owner,) if registry_owner else ())
+        return cls(
+            rows=settings.tenant_databases,
+            everyone=settings.onboarding_people == "everyone",
+            mend=settings.mend_hand_made,
+            take_over=TakeOverPolicy(
+                wanted=settings.take_over_members,
+                domains=frozenset(domain.lower() for domain in settings.take_over_domains),
+                managers=frozenset(managers),
+                per_tenant=settings.take_over_per_tenant,
+                most=settings.take_over_most,
+                approved=approved,
+            ),
+            default_role=settings.member_default_role,
+            most_rows=settings.tenant_database_rows,
+        )
 
     @property
     def text(self) -> str:

@@ -17,6 +17,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import BROKEN_RECORDS, records
 from provisioning_pipeline.model.people import ADMIN_ROLE, Evidence, Ownership
 from provisioning_pipeline.model.tenant import Finding, MemberPlan
+from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     DEMOTE_MEMBER,
@@ -54,6 +55,16 @@ class MemberPolicy:
     gone: Literal["report", "demote", "remove"] = "report"
     store_external_id: bool = False
     trusts_accounts: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> "MemberPolicy":
+        return cls(
+            roles=settings.member_roles,
+            default_role=settings.member_default_role,
+            gone=settings.members_gone,
+            trusts_accounts=settings.members_unproven == "trust",
+            store_external_id=settings.clerk_store_external_id and len(settings.servers) == 1,
+        )
 
 
 @dataclass(frozen=True, slots=True)

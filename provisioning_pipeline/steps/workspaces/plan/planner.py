@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from provisioning_pipeline.decide.detection import Detected, name_of
+from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match
 from provisioning_pipeline.decide.placement import NoPlace, Placement
 from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS, Change
@@ -20,7 +20,7 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
 )
 from provisioning_pipeline.model.frames import records
-from provisioning_pipeline.model.names import display_name, subdomains
+from provisioning_pipeline.model.names import display_name, name_of, subdomains
 from provisioning_pipeline.model.onboarding import Flag, pending_for
 from provisioning_pipeline.model.people import Evidence, Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown, TenantPlan
@@ -104,7 +104,7 @@ class _Registered:
 class Planner:
     """Plans tenants one by one, in the given order: each new one takes a place on a server."""
 
-    def __init__(self, detected: Sequence[Detected], observed: Observed) -> None:
+    def __init__(self, detected: Sequence[Detected], observed: Observed, placement: Placement) -> None:
         self._observed = observed
         self._servers = {str(row["server"]): row for row in records(observed.servers)}
         self._workspaces = {(row["server"], row["workspace_id"]): row for row in records(observed.workspaces)}
@@ -118,14 +118,7 @@ class Planner:
         self._flags, self._user_flags = _by_workspace_and_by_user(observed.flags)
         self._people = _people_with_flags(detected, observed)
         self._with_members = frozenset(observed.member_links["database_name"])
-        self._placement = Placement(
-            observed.servers,
-            (
-                str(found.link["server"])
-                for found in detected
-                if found.link and found.link["open_intent"] and not found.link["workspace_id"]
-            ),
-        )
+        self._placement = placement
 
     def tenant(self, found: Detected) -> TenantPlan:
         """What is to be done for one tenant, its members apart."""

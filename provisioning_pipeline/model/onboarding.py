@@ -19,7 +19,6 @@ INSTALL_APPS = "ONBOARDING_INSTALL_APPS_PENDING"
 CREATE_PROFILE = "ONBOARDING_CREATE_PROFILE_PENDING"
 INVITE_TEAM = "ONBOARDING_INVITE_TEAM_PENDING"
 BOOK_CALL = "ONBOARDING_BOOK_CALL_PENDING"
-BOOK_ONBOARDING = "ONBOARDING_BOOK_ONBOARDING_PENDING"
 
 USER_VARIABLE: Final = "USER_VARIABLE"
 """The type of the rows that Twenty reads as onboarding steps."""
@@ -35,9 +34,9 @@ _STEPS: Final = {
     "APPS_INSTALLATION": INSTALL_APPS,
     "PROFILE_CREATION": CREATE_PROFILE,
     "INVITE_TEAM": INVITE_TEAM,
-    "BOOK_CALL": BOOK_CALL,
-    "BOOK_ONBOARDING": BOOK_ONBOARDING,
 }
+"""Status → key, in the order in which Twenty looks for something to show. Measured on 2.21.0."""
+_ACTIVATING: Final = frozenset({"PENDING_CREATION", "ONGOING_CREATION"})
 
 
 class Level(StrEnum):
@@ -78,64 +77,12 @@ _PRECEDENCE: Final[Mapping[Level | None, int]] = {level: place for place, level 
 
 
 @dataclass(frozen=True, slots=True)
-class StepOrder:
-    """The order in which a version of Twenty looks for something to show; the first match is the status.
-
-    Args:
-        statuses: first to last, COMPLETED at the end.
-        activating: the workspace's activation statuses that show WORKSPACE_ACTIVATION.
-        with_plan: of those that rows tell, the ones that are shown only where billing requires a plan.
-    """
-
-    name: str
-    statuses: tuple[str, ...]
-    activating: frozenset[str]
-    with_plan: frozenset[str] = frozenset()
-
-
-ORDER_2: Final = StepOrder(
-    name="2.x",
-    statuses=(
-        WORKSPACE_ACTIVATION,
-        "SYNC_EMAIL",
-        "APPS_INSTALLATION",
-        "PROFILE_CREATION",
-        "INVITE_TEAM",
-        "BOOK_CALL",
-        PLAN_REQUIRED,
-        COMPLETED,
-    ),
-    activating=frozenset({"PENDING_CREATION", "ONGOING_CREATION"}),
-    with_plan=frozenset({"BOOK_CALL"}),
-)
-"""Measured on 2.21.0, but for PLAN_REQUIRED, which is only read in its source; BOOK_CALL is read in that of 2.38."""
-
-ORDER_1: Final = StepOrder(
-    name="1.x",
-    statuses=(
-        PLAN_REQUIRED,
-        WORKSPACE_ACTIVATION,
-        "PROFILE_CREATION",
-        "SYNC_EMAIL",
-        "INVITE_TEAM",
-        "BOOK_ONBOARDING",
-        COMPLETED,
-    ),
-    activating=frozenset({"PENDING_CREATION"}),
-)
-"""Read in the source of 1.x (September 2025, commit 0285fce), `OnboardingService.getOnboardingStatus` in
-`packages/twenty-server/src/engine/core-modules/onboarding/onboarding.service.ts`. The first releases of 1.x had no
-BOOK_ONBOARDING; later ones show it only where CALENDAR_BOOKING_PAGE_ID is set.
-"""
-
-
-@dataclass(frozen=True, slots=True)
 class Seen:
     """What a member would be shown.
 
     Args:
-        status: Twenty's status, or UNKNOWN_STEP when nothing is pending but steps that the order does not know.
-        unknown: the pending keys that the order does not know, whatever the status.
+        status: Twenty's status, or UNKNOWN_STEP when nothing is pending but steps that are not known here.
+        unknown: the pending keys that are not known here, whatever the status.
     """
 
     status: str
@@ -157,26 +104,21 @@ def pending_for(user_id: str, workspace_id: str, flags: Iterable[Flag]) -> dict[
     return {key: flag.level for key, flag in sorted(deciding.items()) if flag.value is True and flag.level is not None}
 
 
-def seen_by(
-    user_id: str, workspace_id: str, activation_status: str | None, flags: Iterable[Flag], order: StepOrder
-) -> Seen:
-    """What Twenty would show this member on opening the workspace.
+def seen_by(user_id: str, workspace_id: str, activation_status: str | None, flags: Iterable[Flag]) -> Seen:
+    """What Twenty would show this member on opening the workspace."""
+    return seen_with(pending_for(user_id, workspace_id, flags), activation_status)
 
-    Never PLAN_REQUIRED or BOOK_CALL: whether they show is told by billing, not by rows.
+
+def seen_with(pending: Collection[str], activation_status: str | None) -> Seen:
+    """What Twenty would show a person while the steps with these keys are pending.
+
+    Never BOOK_CALL or PLAN_REQUIRED, which come last: billing shows them, and no row does (source of 2.38).
     """
-    return seen_with(pending_for(user_id, workspace_id, flags), activation_status, order)
-
-
-def seen_with(pending: Collection[str], activation_status: str | None, order: StepOrder) -> Seen:
-    """What Twenty would show a person while the steps with these keys are pending."""
-    known = {_STEPS[status] for status in order.statuses if status in _STEPS}
-    unknown = tuple(sorted(set(pending) - known))
-    for status in order.statuses:
-        if status == WORKSPACE_ACTIVATION and activation_status in order.activating:
-            return Seen(status, unknown)
-        if status not in order.with_plan and _STEPS.get(status) in pending:
-            return Seen(status, unknown)
-    return Seen(UNKNOWN_STEP if unknown else COMPLETED, unknown)
+    unknown = tuple(sorted(set(pending) - {*_STEPS.values(), BOOK_CALL}))
+    if activation_status in _ACTIVATING:
+        return Seen(WORKSPACE_ACTIVATION, unknown)
+    shown = next((status for status, key in _STEPS.items() if key in pending), None)
+    return Seen(shown or (UNKNOWN_STEP if unknown else COMPLETED), unknown)
 
 
 def rows_in_the_way(user_ids: Collection[str], workspace_id: str, flags: Iterable[Flag]) -> tuple[Flag, ...]:

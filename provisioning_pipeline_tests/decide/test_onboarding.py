@@ -13,12 +13,9 @@ from provisioning_pipeline.model.onboarding import (
     CREATE_PROFILE,
     INSTALL_APPS,
     INVITE_TEAM,
-    ORDER_1,
-    ORDER_2,
     UNKNOWN_STEP,
     Flag,
     Level,
-    StepOrder,
     pending_for,
     seen_by,
 )
@@ -65,24 +62,20 @@ FLAGS = rows(
     workspace_id=st.sampled_from([None, *WORKSPACES]),
     value=st.sampled_from([True, True, False, None, "true", 1, [True], {"value": True}]),
 )
-ORDERS = st.dictionaries(st.sampled_from(SERVERS), st.sampled_from([ORDER_1, ORDER_2]))
 
 
-def told(
-    workspaces: Rows, members: Rows, flags: Rows, orders: dict[str, StepOrder] | None = None
-) -> list[dict[str, Any]]:
+def told(workspaces: Rows, members: Rows, flags: Rows) -> list[dict[str, Any]]:
     answer = member_statuses(
         frames.frame(frames.WORKSPACES, workspaces),
         frames.frame(frames.TWENTY_MEMBERS, members),
         frames.frame(frames.FLAGS, flags),
-        orders,
     )
     assert list(answer.columns) == list(frames.MEMBER_STATUSES)
     assert {str(dtype) for dtype in answer.dtypes} == {"object"}
     return frames.records(answer)
 
 
-def one_by_one(workspaces: Rows, members: Rows, flags: Rows, orders: dict[str, StepOrder]) -> list[dict[str, Any]]:
+def one_by_one(workspaces: Rows, members: Rows, flags: Rows) -> list[dict[str, Any]]:
     found = []
     for member in members:
         for place in workspaces:
@@ -94,7 +87,7 @@ def one_by_one(workspaces: Rows, members: Rows, flags: Rows, orders: dict[str, S
                 for row in flags
                 if row["server"] == server
             ]
-            seen = seen_by(user, here, place["activation_status"], own, orders.get(server, ORDER_2))
+            seen = seen_by(user, here, place["activation_status"], own)
             found.append(
                 {
                     "server": server,
@@ -109,11 +102,9 @@ def one_by_one(workspaces: Rows, members: Rows, flags: Rows, orders: dict[str, S
 
 
 @pytest.mark.slow
-@given(PLACES, MEMBERS, FLAGS, ORDERS)
-def test_every_member_sees_what_they_would_see_alone(
-    workspaces: Rows, members: Rows, flags: Rows, orders: dict[str, StepOrder]
-) -> None:
-    assert told(workspaces, members, flags, orders) == one_by_one(workspaces, members, flags, orders)
+@given(PLACES, MEMBERS, FLAGS)
+def test_every_member_sees_what_they_would_see_alone(workspaces: Rows, members: Rows, flags: Rows) -> None:
+    assert told(workspaces, members, flags) == one_by_one(workspaces, members, flags)
 
 
 def member(user_id: str, **other: Any) -> dict[str, Any]:
@@ -135,13 +126,6 @@ def test_a_row_of_the_workspace_is_met_by_everybody_and_a_row_of_mine_by_me() ->
 def test_an_unknown_step_is_named() -> None:
     (found,) = told([workspace()], [member("ada")], [flag(LATER, None)])
     assert (found["status"], found["keys"], found["unknown"]) == (UNKNOWN_STEP, (LATER,), (LATER,))
-
-
-def test_each_server_has_the_order_of_its_version() -> None:
-    places = [workspace(), workspace(server="us")]
-    members = [member("ada"), member("bob", server="us")]
-    flags = [{**flag(key, None), "server": server} for key in (CONNECT_ACCOUNT, CREATE_PROFILE) for server in SERVERS]
-    assert statuses(told(places, members, flags, {"us": ORDER_1})) == {"ada": "SYNC_EMAIL", "bob": "PROFILE_CREATION"}
 
 
 @pytest.mark.parametrize("place", [(None, "w1"), ("ada", None), ("ada", "w1")], ids=list(Level))

@@ -11,14 +11,10 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.model.onboarding import (
     COMPLETED,
-    ORDER_1,
-    ORDER_2,
-    PLAN_REQUIRED,
     UNKNOWN_STEP,
     Flag,
     Level,
     Seen,
-    StepOrder,
     pending_for,
     rows_in_the_way,
     seen_by,
@@ -93,35 +89,24 @@ def as_twenty_reads_it(flags: Sequence[Flag], user_id: str = ME) -> dict[str, Le
     }
 
 
-TABLES: dict[str, tuple[tuple[str, str], ...]] = {
-    "2.x": (
-        (CONNECT_ACCOUNT, "SYNC_EMAIL"),
-        (INSTALL_APPS, "APPS_INSTALLATION"),
-        (CREATE_PROFILE, "PROFILE_CREATION"),
-        (INVITE_TEAM, "INVITE_TEAM"),
-    ),
-    "1.x": (
-        (CREATE_PROFILE, "PROFILE_CREATION"),
-        (CONNECT_ACCOUNT, "SYNC_EMAIL"),
-        (INVITE_TEAM, "INVITE_TEAM"),
-        (BOOK_ONBOARDING, "BOOK_ONBOARDING"),
-    ),
-}
-"""The facts' tables once more: what is shown for which key, the first match winning."""
-NOT_YET = {"2.x": ("PENDING_CREATION", "ONGOING_CREATION"), "1.x": ("PENDING_CREATION",)}
-ORDERS = st.sampled_from([ORDER_1, ORDER_2])
+TABLE = (
+    (CONNECT_ACCOUNT, "SYNC_EMAIL"),
+    (INSTALL_APPS, "APPS_INSTALLATION"),
+    (CREATE_PROFILE, "PROFILE_CREATION"),
+    (INVITE_TEAM, "INVITE_TEAM"),
+)
+"""The facts' table once more: what is shown for which key, the first match winning."""
 ACTIVATION = st.sampled_from(
     ["ACTIVE", "ACTIVE", "SUSPENDED", "INACTIVE", None, "PENDING_CREATION", "ONGOING_CREATION"]
 )
 
 
-def as_twenty_shows_it(flags: Sequence[Flag], activation_status: str | None, order: StepOrder) -> Seen:
+def as_twenty_shows_it(flags: Sequence[Flag], activation_status: str | None) -> Seen:
     pending = as_twenty_reads_it(flags)
-    table = TABLES[order.name]
-    unknown = tuple(sorted(pending.keys() - {key for key, _ in table}))
-    if activation_status in NOT_YET[order.name]:
+    unknown = tuple(sorted(pending.keys() - {key for key, _ in TABLE}))
+    if activation_status in ("PENDING_CREATION", "ONGOING_CREATION"):
         return Seen("WORKSPACE_ACTIVATION", unknown)
-    for key, status in table:
+    for key, status in TABLE:
         if key in pending:
             return Seen(status, unknown)
     return Seen("UNKNOWN_STEP" if unknown else "COMPLETED", unknown)
@@ -174,39 +159,17 @@ def test_a_row_of_another_type_is_no_step() -> None:
     assert pending_for(ME, HERE, [Flag(INVITE_TEAM, None, HERE, True)]) == {INVITE_TEAM: Level.WORKSPACE}
 
 
-@given(rows(), ACTIVATION, ORDERS)
-def test_what_is_seen_is_what_the_table_says(flags: list[Flag], activation: str | None, order: StepOrder) -> None:
-    assert seen_by(ME, HERE, activation, flags, order) == as_twenty_shows_it(flags, activation, order)
-
-
-@given(rows(), ACTIVATION, ORDERS)
-def test_what_is_seen_is_a_status_of_that_version(flags: list[Flag], activation: str | None, order: StepOrder) -> None:
-    status = seen_by(ME, HERE, activation, flags, order).status
-    assert status in {*order.statuses, UNKNOWN_STEP} - {PLAN_REQUIRED}
-
-
-def test_where_the_steps_without_rows_stand() -> None:
-    assert ORDER_2.statuses[0] == "WORKSPACE_ACTIVATION"
-    assert ORDER_2.statuses[-2:] == (PLAN_REQUIRED, COMPLETED)
-    assert ORDER_1.statuses[:2] == (PLAN_REQUIRED, "WORKSPACE_ACTIVATION")
-    assert ORDER_1.statuses[-1] == COMPLETED
-
-
-def test_the_two_versions_show_the_same_rows_in_another_order() -> None:
-    flags = [Flag(key, ME, HERE, True) for key in (CONNECT_ACCOUNT, CREATE_PROFILE)]
-    assert seen_by(ME, HERE, "ACTIVE", flags, ORDER_2) == Seen("SYNC_EMAIL", ())
-    assert seen_by(ME, HERE, "ACTIVE", flags, ORDER_1) == Seen("PROFILE_CREATION", ())
-    assert seen_by(ME, HERE, "ONGOING_CREATION", flags, ORDER_2).status == "WORKSPACE_ACTIVATION"
-    assert seen_by(ME, HERE, "ONGOING_CREATION", flags, ORDER_1).status == "PROFILE_CREATION"
+@given(rows(), ACTIVATION)
+def test_what_is_seen_is_what_the_table_says(flags: list[Flag], activation: str | None) -> None:
+    assert seen_by(ME, HERE, activation, flags) == as_twenty_shows_it(flags, activation)
 
 
 def test_an_unknown_step_is_named_and_never_taken_for_done() -> None:
     unknown = Flag(LATER, ME, HERE, True)
-    assert seen_by(ME, HERE, "ACTIVE", [unknown], ORDER_2) == Seen(UNKNOWN_STEP, (LATER,))
+    assert seen_by(ME, HERE, "ACTIVE", [unknown]) == Seen(UNKNOWN_STEP, (LATER,))
     known = Flag(INVITE_TEAM, None, HERE, True)
-    assert seen_by(ME, HERE, "ACTIVE", [unknown, known], ORDER_2) == Seen("INVITE_TEAM", (LATER,))
-    assert seen_by(ME, HERE, "ACTIVE", [Flag(BOOK_ONBOARDING, None, HERE, True)], ORDER_2).status == UNKNOWN_STEP
-    assert seen_by(ME, HERE, "ACTIVE", [Flag(INSTALL_APPS, ME, HERE, True)], ORDER_1).status == UNKNOWN_STEP
+    assert seen_by(ME, HERE, "ACTIVE", [unknown, known]) == Seen("INVITE_TEAM", (LATER,))
+    assert seen_by(ME, HERE, "ACTIVE", [Flag(BOOK_ONBOARDING, None, HERE, True)]).status == UNKNOWN_STEP
 
 
 USERS = st.sampled_from([(ME,), (OTHER,), (ME, OTHER), ()])
@@ -388,13 +351,13 @@ EXAMPLES = {
 @pytest.mark.parametrize("told", EXAMPLES.values(), ids=EXAMPLES)
 def test_examples(told: Example) -> None:
     assert rows_in_the_way([ME], HERE, told.flags) == told.in_the_way
-    assert seen_by(ME, HERE, "ACTIVE", without(told.flags, told.in_the_way), ORDER_2) == Seen(COMPLETED, ())
+    assert seen_by(ME, HERE, "ACTIVE", without(told.flags, told.in_the_way)) == Seen(COMPLETED, ())
 
 
 @pytest.mark.parametrize("told", EXAMPLES.values(), ids=EXAMPLES)
 def test_a_statement_by_hand_would_not_have_done(told: Example) -> None:
     left = [flag for flag in told.flags if flag.user_id != ME]
-    assert seen_by(ME, HERE, "ACTIVE", left, ORDER_2).status == told.shows
+    assert seen_by(ME, HERE, "ACTIVE", left).status == told.shows
     assert tuple(flag for flag in told.flags if flag not in left and flag not in told.in_the_way) == told.lost
     assert told.shows != COMPLETED or told.lost
 
@@ -408,7 +371,7 @@ def test_a_row_that_one_user_hides_goes_for_the_other_alone() -> None:
     assert rows_in_the_way([OTHER], HERE, flags) == (wide, own)
     assert rows_in_the_way([ME, OTHER], HERE, flags) == (wide, own)
     by_hand = [flag for flag in flags if flag.user_id not in (ME, OTHER)]
-    assert [seen_by(user, HERE, "ACTIVE", by_hand, ORDER_2).status for user in (ME, OTHER)] == ["INVITE_TEAM"] * 2
+    assert [seen_by(user, HERE, "ACTIVE", by_hand).status for user in (ME, OTHER)] == ["INVITE_TEAM"] * 2
 
 
 def test_nobody_has_nothing_in_the_way() -> None:

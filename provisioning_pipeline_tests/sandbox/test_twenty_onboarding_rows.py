@@ -10,20 +10,14 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from provisioning_pipeline.model.onboarding import (
-    BOOK_ONBOARDING,
     COMPLETED,
     CONNECT_ACCOUNT,
     CREATE_PROFILE,
     INSTALL_APPS,
     INVITE_TEAM,
-    ORDER_1,
-    ORDER_2,
-    PLAN_REQUIRED,
     UNKNOWN_STEP,
-    WORKSPACE_ACTIVATION,
     Flag,
     Level,
-    StepOrder,
     rows_in_the_way,
     seen_by,
 )
@@ -37,7 +31,6 @@ KEYS = (
     INSTALL_APPS,
     CREATE_PROFILE,
     INVITE_TEAM,
-    BOOK_ONBOARDING,
     "ONBOARDING_LATER_PENDING",
     "ONBOARDING_REVERSIBLE_STEP_HISTORY",
 )
@@ -57,7 +50,6 @@ class Office:
         users: user ids, the owner's first; the last belongs to somebody who is in neither workspace.
         workspaces: workspace ids, the first being the one that the tokens are for.
         tokens: user id → access token in the first workspace.
-        older: a client of a server of 1.x over the same database.
     """
 
     database: psycopg.Connection[Any]
@@ -65,7 +57,6 @@ class Office:
     users: tuple[str, ...]
     workspaces: tuple[str, str]
     tokens: dict[str, str]
-    older: Client
 
     def write(self, rows: list[tuple[Any, ...]]) -> tuple[Flag, ...]:
         """These rows and no others; as they are in the table then."""
@@ -86,11 +77,10 @@ class Office:
             [status, self.workspaces[0]],
         )
 
-    def shown(self, order: StepOrder = ORDER_2) -> dict[str, str]:
-        """User id → what the server of that version answers."""
-        ask, path = (self.older, "/graphql") if order is ORDER_1 else (self.client, "/metadata")
+    def shown(self) -> dict[str, str]:
+        """User id → what the server answers."""
         return {
-            user_id: ask.get("{ currentUser { onboardingStatus } }", token, path)["onboardingStatus"]
+            user_id: self.client.get("{ currentUser { onboardingStatus } }", token, "/metadata")["onboardingStatus"]
             for user_id, token in self.tokens.items()
         }
 
@@ -101,7 +91,6 @@ def office(sandbox_postgres: SandboxPostgres) -> Iterator[Office]:
     options = TwentyOptions(creation_limited_to_admins=False, activation_seconds=0)
     with (
         StandInTwenty(url, options) as server,
-        StandInTwenty(url, TwentyOptions(version="1.x")) as older,
         psycopg.connect(url, autocommit=True) as database,
     ):
         client = Client(server.base_url)
@@ -115,7 +104,6 @@ def office(sandbox_postgres: SandboxPostgres) -> Iterator[Office]:
             (me["id"], them["id"], outside["id"]),
             (me["currentWorkspace"]["id"], outside["currentWorkspace"]["id"]),
             {me["id"]: owner, them["id"]: member},
-            Client(older.base_url),
         )
 
 
@@ -131,28 +119,23 @@ def some_rows(office: Office, chance: random.Random) -> list[tuple[Any, ...]]:
     ]
 
 
-def expected(
-    office: Office, flags: tuple[Flag, ...], order: StepOrder, activation_status: str = "ACTIVE"
-) -> dict[str, str]:
+def expected(office: Office, flags: tuple[Flag, ...], activation_status: str = "ACTIVE") -> dict[str, str]:
     statuses = {
-        user_id: seen_by(user_id, office.workspaces[0], activation_status, flags, order).status
-        for user_id in office.tokens
+        user_id: seen_by(user_id, office.workspaces[0], activation_status, flags).status for user_id in office.tokens
     }
     # a server shows nothing for a step that it does not know either
     return {user_id: COMPLETED if status == UNKNOWN_STEP else status for user_id, status in statuses.items()}
 
 
-@pytest.mark.parametrize("order", [ORDER_2, ORDER_1], ids=lambda order: order.name)
-def test_what_is_shown_is_what_the_rows_say(office: Office, order: StepOrder) -> None:
+def test_what_is_shown_is_what_the_rows_say(office: Office) -> None:
     chance = random.Random(20)
     met: set[str] = set()
     for case in range(CASES):
         flags = office.write(some_rows(office, chance))
-        shown = office.shown(order)
-        assert shown == expected(office, flags, order), f"case {case}: {flags}"
+        shown = office.shown()
+        assert shown == expected(office, flags), f"case {case}: {flags}"
         met |= set(shown.values())
-    # the last two are shown where the server sells subscriptions
-    assert met == set(order.statuses) - {WORKSPACE_ACTIVATION, PLAN_REQUIRED, "BOOK_CALL"}
+    assert met == {"SYNC_EMAIL", "APPS_INSTALLATION", "PROFILE_CREATION", "INVITE_TEAM", COMPLETED}
 
 
 def test_without_the_rows_in_the_way_everybody_is_through_and_every_other_row_is_there(office: Office) -> None:
@@ -171,12 +154,11 @@ def test_without_the_rows_in_the_way_everybody_is_through_and_every_other_row_is
     assert repaired == set(Level)
 
 
-@pytest.mark.parametrize("order", [ORDER_2, ORDER_1], ids=lambda order: order.name)
 @pytest.mark.parametrize("status", ["PENDING_CREATION", "ONGOING_CREATION", "ACTIVE"])
-def test_an_unfinished_workspace_is_shown_before_any_row(office: Office, status: str, order: StepOrder) -> None:
+def test_an_unfinished_workspace_is_shown_before_any_row(office: Office, status: str) -> None:
     flags = office.write([(INVITE_TEAM, None, office.workspaces[0], True, "USER_VARIABLE")])
     office.activation(status)
     try:
-        assert office.shown(order) == expected(office, flags, order, status)
+        assert office.shown() == expected(office, flags, status)
     finally:
         office.activation("ACTIVE")

@@ -67,8 +67,7 @@ async def create_workspace(runtime: Runtime, user: Row, display_name: str | None
         raise rejected_argument(f"displayName must be shorter than or equal to {LONGEST_NAME} characters")
     await _check_allowed(runtime, user)
     name = (display_name or "").strip()
-    # 1.x asks for the name when the workspace is activated (source only).
-    if not name and runtime.options.version != "1.x":
+    if not name:
         raise bad_input("Workspace name is required")
     if subdomain is not None:
         await subdomains.check(runtime.db, subdomain)
@@ -110,17 +109,17 @@ async def _check_allowed(runtime: Runtime, user: Row) -> None:
 
 
 @mutation.field("activateWorkspace")
-async def activate_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Row:
+async def activate_workspace(_: None, info: GraphQLResolveInfo, **_data: Row) -> Row:
+    # the name in its data is ignored (recorded on 2.21.0)
     call = call_of(info)
     user, workspace = require_user(call), require_workspace(call)
     db = call.db
-    name = _name_at_activation(call.runtime.options, data)
     if not await _take_lock(db, workspace["id"]):
-        return await _made_already(db, call.runtime.options, workspace["id"])
+        return await _made_already(db, workspace["id"])
     try:
         await asyncio.sleep(call.runtime.options.activation_seconds)
         async with db.transaction() as transaction:
-            await _build(transaction, call.runtime.options, workspace, user, name)
+            await _build(transaction, call.runtime.options, workspace, user)
     except BaseException:
         await db.run(_SET_STATUS, "PENDING_CREATION", workspace["id"])
         raise
@@ -130,23 +129,11 @@ async def activate_workspace(_: None, info: GraphQLResolveInfo, data: Row) -> Ro
     return active
 
 
-def _name_at_activation(options: TwentyOptions, data: Row) -> str | None:
-    """Ignored by 2.x (recorded on 2.21.0); 1.x takes the workspace's name here and wants one (source only)."""
-    if options.version != "1.x":
-        return None
-    name = data.get("displayName")
-    if not name:
-        raise bad_input("'displayName' not provided")
-    return str(name)
-
-
-async def _made_already(db: Session, options: TwentyOptions, workspace_id: UUID) -> Row:
-    """What a second activation answers: 2.x the active workspace, 1.x a refusal (source only)."""
+async def _made_already(db: Session, workspace_id: UUID) -> Row:
+    """What a second activation answers: the active workspace."""
     found = await workspace_by_id(db, workspace_id)
     if found is None or found["activationStatus"] not in ("ACTIVE", "CREATED"):
         raise internal("Workspace is already being created")
-    if options.version == "1.x":
-        raise internal("Workspace is not pending creation")
     return found
 
 
@@ -164,7 +151,7 @@ async def _take_lock(db: Session, workspace_id: UUID) -> bool:
     return taken == 1
 
 
-async def _build(db: Session, options: TwentyOptions, workspace: Row, user: Row, name: str | None) -> None:
+async def _build(db: Session, options: TwentyOptions, workspace: Row, user: Row) -> None:
     schema = schema_name(workspace["id"])
     await db.run(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
     await db.run(
@@ -195,12 +182,11 @@ async def _build(db: Session, options: TwentyOptions, workspace: Row, user: Row,
     admin = await _standard_role(db, workspace["id"], "Admin", ADMIN_ROLE, all_settings=True)
     await db.run(
         'UPDATE core."workspace" SET "activationStatus" = %s, "databaseSchema" = %s,'
-        ' "defaultRoleId" = %s, "displayName" = COALESCE(%s, "displayName"), "updatedAt" = now() WHERE id = %s',
+        ' "defaultRoleId" = %s, "updatedAt" = now() WHERE id = %s',
         # Made but not paid for (source only, from 2.23 on).
         "CREATED" if options.billing and options.traits.reversible else "ACTIVE",
         schema,
         member,
-        name,
         workspace["id"],
     )
     ties = await db.all(

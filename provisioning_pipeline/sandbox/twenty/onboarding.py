@@ -6,11 +6,6 @@ Levels, order and what each call clears: recorded on 2.21.0.
 From 2.33 on (source only, a compiled 2.38 server) what a person did may be undone: a step that a person finished is
 pushed to a history, from which `goBackToPreviousOnboardingStep` puts it before them again. `isAutoSkipped` leaves no
 such trace.
-
-Of 1.x source only: Twenty of September 2025 (commit 0285fce), `OnboardingService.getOnboardingStatus` in
-packages/twenty-server/src/engine/core-modules/onboarding/onboarding.service.ts, looks for the profile first, then
-the mailbox, the team and the call. The row of the call is the whole workspace's; `sendInvitations` sets it where
-CALENDAR_BOOKING_PAGE_ID is set, which is taken as given here, and `skipBookOnboardingStep` clears it.
 """
 
 from typing import Any
@@ -30,7 +25,6 @@ from provisioning_pipeline.sandbox.twenty.runtime import Call, call_of
 from provisioning_pipeline.sandbox.twenty.store import Row, Session
 from provisioning_pipeline.sandbox.twenty.versions import (
     BOOK_CALL,
-    BOOK_ONBOARDING,
     CONNECT_ACCOUNT,
     CREATE_PROFILE,
     INSTALL_APPS,
@@ -39,8 +33,6 @@ from provisioning_pipeline.sandbox.twenty.versions import (
 
 query = QueryType()
 mutation = MutationType()
-older_mutation = MutationType()
-"""What 1.x has instead of `triggerInstallAppsOnboardingStep`."""
 newer_mutation = MutationType()
 """What 2.38 has besides."""
 
@@ -77,10 +69,8 @@ async def begin_for_joiner(db: Session, options: TwentyOptions, user_id: UUID, w
 async def end_invite_team(
     db: Session, options: TwentyOptions, sender: UUID, workspace_id: UUID, *, invited: bool
 ) -> None:
-    """Clear the step of the team, which in 1.x puts the call before everyone."""
+    """Clear the step of the team."""
     await clear(db, INVITE_TEAM, None, workspace_id)
-    if options.version == "1.x":
-        await set_pending(db, BOOK_ONBOARDING, None, workspace_id)
     if options.traits.reversible:
         done = [] if invited else [*await _history(db, sender, workspace_id), "INVITE_TEAM"]
         await _write_history(db, done, sender, workspace_id)
@@ -181,7 +171,7 @@ async def status(db: Session, options: TwentyOptions, user_id: UUID, workspace_i
     workspace = await workspace_by_id(db, workspace_id)
     if workspace is None:
         return None
-    if workspace["activationStatus"] in options.traits.activating:
+    if workspace["activationStatus"] in ("PENDING_CREATION", "ONGOING_CREATION"):
         return "WORKSPACE_ACTIVATION"
     # No one pays here: with billing on, newer servers ask for a plan until the workspace is more than CREATED.
     unpaid = options.billing and (not options.traits.reversible or workspace["activationStatus"] == "CREATED")
@@ -244,13 +234,6 @@ async def go_back(_: None, info: GraphQLResolveInfo) -> Row:
         "onboardingStatus": await status(call.db, options, user_id, workspace_id),
         "previousOnboardingStatus": await previous_status(call.db, options, user_id, workspace_id),
     }
-
-
-@older_mutation.field("skipBookOnboardingStep")
-async def skip_book_onboarding(_: None, info: GraphQLResolveInfo) -> Row:
-    call = call_of(info)
-    await clear(call.db, BOOK_ONBOARDING, None, require_workspace(call)["id"])
-    return {"success": True}
 
 
 @query.field("getInviteSuggestions")

@@ -1,10 +1,4 @@
-"""Which fields a server has, and on which of its two GraphQL endpoints.
-
-Of 1.x source only: Twenty of September 2025. In packages/twenty-server/src/engine/core-modules, `AuthResolver`
-(auth/auth.resolver.ts) has `signUpInNewWorkspace` without arguments, `WorkspaceService.activateWorkspace`
-(workspace/services/workspace.service.ts) takes the name, and `OnboardingResolver` (onboarding/onboarding.resolver.ts)
-has `skipBookOnboardingStep` where 2.21 has `triggerInstallAppsOnboardingStep`.
-"""
+"""Which fields a server has, and on which of its two GraphQL endpoints."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,15 +6,9 @@ from functools import cache
 from graphql import (
     GraphQLArgument,
     GraphQLBoolean,
-    GraphQLEnumType,
     GraphQLNonNull,
     GraphQLSchema,
-    ObjectTypeDefinitionNode,
-    ObjectTypeExtensionNode,
-    TypeDefinitionNode,
     build_schema,
-    parse,
-    print_ast,
 )
 
 from provisioning_pipeline.sandbox.twenty import (
@@ -36,7 +24,7 @@ from provisioning_pipeline.sandbox.twenty import (
     users,
     workspaces,
 )
-from provisioning_pipeline.sandbox.twenty.execution import build, schema_text
+from provisioning_pipeline.sandbox.twenty.execution import build
 from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 from provisioning_pipeline.sandbox.twenty.versions import TRAITS, Version
 
@@ -71,18 +59,13 @@ signUp signIn signUpInNewWorkspace signUpInWorkspace getLoginTokenFromCredential
 impersonate generateApiKeyToken
 """
 AUTH_FIELDS = frozenset(_AUTH.split())
-"""Root fields that 1.x serves on `/graphql` alone."""
+"""Root fields that 1.x serves on `/graphql` alone (source only: Twenty of September 2025, commit 0285fce)."""
 
 _SINCE_2_X = """
 checkWorkspaceSubdomainAvailability getWorkspaceCreationDefaults getInviteSuggestions triggerInstallAppsOnboardingStep
 """
 NEWER_FIELDS = frozenset(_SINCE_2_X.split())
 """Root fields that 1.x does not have."""
-
-_OLDER = """
-extend enum OnboardingStatus { BOOK_ONBOARDING }
-extend type Mutation { skipBookOnboardingStep: OnboardingStepSuccess! }
-"""
 
 _NEWER = """
 extend enum OnboardingStatus { BOOK_CALL }
@@ -128,18 +111,13 @@ def _endpoints(version: Version, lacking: frozenset[str], further: str) -> Endpo
     if TRAITS[version].reversible:
         metadata = build("schema.graphql", (*_CORE, *_NEWER_CORE), lacking | _GONE[version], further + _NEWER)
         _may_be_skipped_by_the_server(metadata)
-    elif version != "1.x":
-        metadata = build("schema.graphql", _CORE, lacking, further)
-    if version != "1.x":
-        return Endpoints(metadata, build("records.graphql", _RECORDS, lacking), build_schema(_NO_RECORDS))
-    core, missing = (*_CORE, onboarding.older_mutation), lacking | NEWER_FIELDS
-    older = further + _OLDER
-    both = older + _added(schema_text("schema.graphql"), schema_text("records.graphql"))
-    metadata = build("schema.graphql", core, missing | AUTH_FIELDS, older)
-    graphql = build("schema.graphql", (*core, *_RECORDS), missing, both)
-    for schema in (metadata, graphql):
-        _forget_what_is_newer(schema)
-    return Endpoints(metadata, graphql, graphql)
+    else:
+        core_lacking = lacking | NEWER_FIELDS | AUTH_FIELDS if version == "1.x" else lacking
+        metadata = build("schema.graphql", _CORE, core_lacking, further)
+    if version == "1.x":
+        graphql = build("schema.graphql", _CORE, lacking | NEWER_FIELDS, further)
+        return Endpoints(metadata, graphql, graphql)
+    return Endpoints(metadata, build("records.graphql", _RECORDS, lacking), build_schema(_NO_RECORDS))
 
 
 def _may_be_skipped_by_the_server(schema: GraphQLSchema) -> None:
@@ -154,32 +132,3 @@ def _may_be_skipped_by_the_server(schema: GraphQLSchema) -> None:
 def _further_statuses(options: TwentyOptions) -> str:
     statuses = " ".join(step.status for step in options.further_steps)
     return f"\nextend enum OnboardingStatus {{ {statuses} }}\n" if statuses else ""
-
-
-def _added(core: str, record: str) -> str:
-    """What the second says besides the first; a type that both have is extended by the fields that only it knows."""
-    known = {node.name.value: node for node in parse(core).definitions if isinstance(node, TypeDefinitionNode)}
-    more = [node for node in parse(record).definitions if isinstance(node, TypeDefinitionNode)]
-    return "\n".join(
-        _further_fields(known[node.name.value], node) if node.name.value in known else print_ast(node) for node in more
-    )
-
-
-def _further_fields(known: TypeDefinitionNode, more: TypeDefinitionNode) -> str:
-    if not isinstance(known, ObjectTypeDefinitionNode) or not isinstance(more, ObjectTypeDefinitionNode):
-        return ""
-    names = {field.name.value for field in known.fields}
-    fields = tuple(field for field in more.fields if field.name.value not in names)
-    return print_ast(ObjectTypeExtensionNode(name=more.name, fields=fields)) if fields else ""
-
-
-def _forget_what_is_newer(schema: GraphQLSchema) -> None:
-    """Take out of a 1.x what the text of 2.x has besides root fields."""
-    assert schema.mutation_type is not None
-    for mutation, argument in (("signUpInNewWorkspace", "input"), ("sendInvitations", "roleId")):
-        if mutation in schema.mutation_type.fields:
-            schema.mutation_type.fields[mutation].args.pop(argument)
-    del schema.type_map["SignUpInNewWorkspaceInput"]
-    status = schema.type_map["OnboardingStatus"]
-    assert isinstance(status, GraphQLEnumType)
-    del status.values["APPS_INSTALLATION"]

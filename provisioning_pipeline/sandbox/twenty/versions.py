@@ -1,11 +1,11 @@
 """What tells the versions apart that the stand-in can play.
 
 2.21 is measured on a running 2.21.0. Of 2.38 the behaviour is source only (a compiled 2.38 server) and the schema that
-of the released one; 2.47 is what newer source is known to lack besides. 1.x is source only: Twenty of September 2025
-(commit 0285fce).
+of the released one; 2.47 is what newer source is known to lack besides. 1.x is there to be refused: the schema of 2.21
+without what Twenty of September 2025 (source only, commit 0285fce) lacks or serves elsewhere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Version = Literal["1.x", "2.21", "2.38", "2.47"]
@@ -15,7 +15,6 @@ INSTALL_APPS = "ONBOARDING_INSTALL_APPS_PENDING"
 CREATE_PROFILE = "ONBOARDING_CREATE_PROFILE_PENDING"
 INVITE_TEAM = "ONBOARDING_INVITE_TEAM_PENDING"
 BOOK_CALL = "ONBOARDING_BOOK_CALL_PENDING"
-BOOK_ONBOARDING = "ONBOARDING_BOOK_ONBOARDING_PENDING"
 
 _SYNC_EMAIL = (CONNECT_ACCOUNT, "SYNC_EMAIL")
 _APPS_INSTALLATION = (INSTALL_APPS, "APPS_INSTALLATION")
@@ -33,7 +32,6 @@ class Traits:
         steps: key and status of each onboarding step; the first pending one is the status.
         creator: the keys that are set for the one who makes a workspace.
         new_account: the keys that are set for an account made by joining.
-        activating: the statuses in which a workspace shows no step but its own activation.
         sessions: token-issuing calls set a cookie and leave a row, and `signOut` is there (always on since August
             2026, in 2.38).
         reversible: steps take `isAutoSkipped`, remember what was done, and can be gone back to (2.33).
@@ -45,7 +43,6 @@ class Traits:
     steps: tuple[tuple[str, str], ...]
     creator: tuple[str, ...]
     new_account: tuple[str, ...]
-    activating: tuple[str, ...] = ("PENDING_CREATION", "ONGOING_CREATION")
     sessions: bool = False
     reversible: bool = False
     sign_up_needs_destination: bool = False
@@ -55,14 +52,6 @@ class Traits:
 _NEWER_STEPS = (_SYNC_EMAIL, _APPS_INSTALLATION, _PROFILE_CREATION, _INVITE_TEAM, _BOOK_CALL)
 
 TRAITS: dict[Version, Traits] = {
-    "1.x": Traits(
-        told=None,
-        steps=(_PROFILE_CREATION, _SYNC_EMAIL, _INVITE_TEAM, (BOOK_ONBOARDING, "BOOK_ONBOARDING")),
-        creator=(CONNECT_ACCOUNT, CREATE_PROFILE),
-        new_account=(CREATE_PROFILE,),
-        # a workspace that is being activated shows its steps already
-        activating=("PENDING_CREATION",),
-    ),
     "2.21": Traits(
         told="2.21.0",
         steps=(_SYNC_EMAIL, _APPS_INSTALLATION, _PROFILE_CREATION, _INVITE_TEAM),
@@ -90,3 +79,4 @@ TRAITS: dict[Version, Traits] = {
         invitations_limited=False,
     ),
 }
+TRAITS["1.x"] = replace(TRAITS["2.21"], told=None)

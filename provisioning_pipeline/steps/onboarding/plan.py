@@ -4,13 +4,13 @@ The rows of each level become one small table, and each is joined to the members
 for each combination of pending steps, of which there are few, and never member by member.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
 from provisioning_pipeline.model.frames import MEMBER_STATUSES, records
-from provisioning_pipeline.model.onboarding import ORDER_2, Flag, Level, StepOrder, seen_with
+from provisioning_pipeline.model.onboarding import Flag, Level, seen_with
 
 _WORKSPACE: Final = ["server", "workspace_id"]
 _JOINED_BY: Final = {
@@ -20,24 +20,18 @@ _JOINED_BY: Final = {
 }
 
 
-def member_statuses(
-    workspaces: pd.DataFrame,
-    members: pd.DataFrame,
-    flags: pd.DataFrame,
-    orders: Mapping[str, StepOrder] | None = None,
-) -> pd.DataFrame:
+def member_statuses(workspaces: pd.DataFrame, members: pd.DataFrame, flags: pd.DataFrame) -> pd.DataFrame:
     """One row per member of every workspace that is not deleted; columns of `MEMBER_STATUSES`.
 
     Args:
         workspaces, members, flags: frames with the columns of `WORKSPACES`, `TWENTY_MEMBERS` and `FLAGS`.
-        orders: server → the order of steps of its version. A server that is not named there has `ORDER_2`.
     """
     whole = workspaces[~workspaces["deleted"].eq(True)]
     places = members[[*_WORKSPACE, "user_id"]].merge(whole[[*_WORKSPACE, "activation_status"]], on=_WORKSPACE)
     pending = _pending(places, flags)
     met = pd.concat([places, pending], axis=1)
-    told_by = ["server", "activation_status", *pending.columns]
-    cases = _told(met[told_by].drop_duplicates(), list(pending.columns), orders or {})
+    told_by = ["activation_status", *pending.columns]
+    cases = _told(met[told_by].drop_duplicates(), list(pending.columns))
     told = met.merge(cases, on=told_by, how="left")
     return told[list(MEMBER_STATUSES)].astype(object)
 
@@ -65,12 +59,12 @@ def _said(places: pd.DataFrame, level: Level, rows: Iterable[tuple[Any, ...]], k
     return places[by].merge(table, on=by, how="left")[list(keys)].astype("boolean").set_axis(places.index)
 
 
-def _told(cases: pd.DataFrame, keys: Sequence[str], orders: Mapping[str, StepOrder]) -> pd.DataFrame:
+def _told(cases: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """The cases with what is seen in each."""
     rows = []
     for case in records(cases):
         pending = tuple(key for key in keys if case[key])
-        seen = seen_with(pending, case["activation_status"], orders.get(case["server"], ORDER_2))
+        seen = seen_with(pending, case["activation_status"])
         rows.append((seen.status, pending, seen.unknown))
     told = pd.DataFrame(rows, columns=["status", "keys", "unknown"], index=cases.index, dtype=object)
     return pd.concat([cases, told], axis=1)

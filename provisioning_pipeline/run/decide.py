@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
-from provisioning_pipeline.decide.organizations import Match
+from provisioning_pipeline.decide.organizations import Match, admin_candidates, unread_organizations
 from provisioning_pipeline.decide.placement import Placement, retirements_of, told, unactivated
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import RunFault
@@ -32,17 +32,19 @@ from provisioning_pipeline.run.seen import (
     KnownSoFar,
     Questions,
     Seen,
+    members_of_databases,
     named_admins,
     observed_of,
     organizations_of,
+    people_of,
+    strangers_of,
+    with_known,
 )
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import may_be_due, with_due
-from provisioning_pipeline.steps.databases.plan.take_over import MOST_CONSIDERED, TakeOvers, members_to_take_over
+from provisioning_pipeline.steps.databases.plan.take_over import TakeOvers
 from provisioning_pipeline.steps.databases.plan.tenant_databases import (
     DatabasePolicy,
-    PeopleOfDatabase,
-    people_of_databases,
     with_databases,
 )
 from provisioning_pipeline.steps.members.plan.decisions import (
@@ -59,7 +61,6 @@ from provisioning_pipeline.steps.members.plan.harm import Weighed, lost_admins, 
 from provisioning_pipeline.steps.members.plan.people import (
     INVITATIONS_OF_TENANTS,
     MemberKey,
-    People,
     accounts_of,
     desired_members,
     given_up,
@@ -77,7 +78,6 @@ from provisioning_pipeline.steps.members.plan.tenant_members import (
     withdrawals,
     workplaces,
 )
-from provisioning_pipeline.steps.workspaces.plan.admins import admin_candidates, unread_organizations
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner, admin_of
 
 
@@ -213,13 +213,13 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
 
     # who seems to be gone, and whom nobody knows: the second witness
     places = workplaces([entry for entry in drafts if entry.tenant.database_name not in unread])
-    people = with_intents(_people(seen, places), seen.intents)
+    people = with_intents(people_of(seen, places), seen.intents)
     missing = missing_at_clerk(people)
     invitations = twenty.invitations.merge(
         places[["database_name", "server", "workspace_id"]], on=["server", "workspace_id"]
     )
-    of_databases = _people_of_databases(seen, settings, drafts, people, unread)
-    strangers = _strangers(seen, of_databases) if settings.take_over_members else frozenset()
+    of_databases = members_of_databases(seen, settings, drafts, people, unread)
+    strangers = strangers_of(seen, of_databases) if settings.take_over_members else frozenset()
     answers = yield Questions(
         departures=_in_turn(missing, seen.looked_at),
         invitations=list(zip(invitations["database_name"], invitations["email"], strict=True)),
@@ -229,7 +229,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         people, departures=answers.departures, invitations=_invitations_of_tenants(invitations, answers.invitations)
     )
     if strangers:
-        of_databases = {name: _with_known(found, answers.emails) for name, found in of_databases.items()}
+        of_databases = {name: with_known(found, answers.emails) for name, found in of_databases.items()}
 
     # whose accounts are theirs, of those who are to get something; and how those came in who are to lose something
     policy = MemberPolicy.of(settings)
@@ -330,22 +330,6 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
 # --- members ---------------------------------------------------------------------------------------------------------
 
 
-def _people(seen: Seen, places: pd.DataFrame) -> People:
-    clerk, twenty = seen.clerk, seen.twenty
-    return People(
-        workplaces=places,
-        memberships=clerk.memberships,
-        clerk_users=clerk.users,
-        twenty_users=twenty.users,
-        twenty_members=twenty.members,
-        user_links=seen.user_links,
-        member_links=seen.member_links,
-        service_users=twenty.service_users,
-        complete=clerk.doubt is None and clerk.fault is None,
-        half_members=twenty.half_members,
-    )
-
-
 def _invitations_of_tenants(found: pd.DataFrame, ours: Collection[tuple[str, str]]) -> pd.DataFrame:
     columns = found[["database_name", "server", "workspace_id", "email", "role"]].itertuples(index=False, name=None)
     return frame(INVITATIONS_OF_TENANTS, [(*row, (row[0], row[3]) in ours) for row in columns])
@@ -412,39 +396,6 @@ def _mending(
 
 
 # --- tenant databases, and what is told -------------------------------------------------------------------------------
-
-
-def _people_of_databases(
-    seen: Seen, settings: Settings, entries: Sequence[TenantPlan], people: People, unread: Collection[str]
-) -> dict[str, PeopleOfDatabase]:
-    """Whom the databases that were looked into may speak of."""
-    named = [
-        (found.tenant.database_name, str(email).lower())
-        for found in seen.detected
-        for email in ((found.link or {}).get("admin_email"), (found.registry or {}).get("admin_email"))
-        if email
-    ]
-    service = [server.service_email.strip().lower() for server in settings.servers]
-    never = [*seen.once_at_clerk, *((name, email) for name in seen.inspections for email in service)]
-    taken_over = [(str(row["database_name"]), str(row["email"])) for row in seen.taken_over]
-    found = people_of_databases(seen.inspections, entries, people, named, taken_over, never)
-    return {name: replace(entry, unread=name in unread) for name, entry in found.items()}
-
-
-def _strangers(seen: Seen, people: Mapping[str, PeopleOfDatabase]) -> frozenset[str]:
-    """The people of hand-made workspaces whom Clerk may know all the same, outside of what was read of it."""
-    return frozenset(
-        member.email
-        for name, look in seen.inspections.items()
-        if look.workspaces
-        for member in members_to_take_over(look.workspaces, people[name].at_clerk or (), people[name].inside)[
-            :MOST_CONSIDERED
-        ]
-    )
-
-
-def _with_known(people: PeopleOfDatabase, known: frozenset[str] | None) -> PeopleOfDatabase:
-    return replace(people, at_clerk=None if known is None else (people.at_clerk or frozenset()) | known)
 
 
 def _left(seen: Seen, entries: Sequence[TenantPlan]) -> tuple[tuple[str, str], ...]:

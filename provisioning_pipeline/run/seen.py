@@ -13,10 +13,16 @@ from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.people import Claim, Departure, Evidence, Membership, User
-from provisioning_pipeline.model.tenant import AdminUnknown, is_pending_status
+from provisioning_pipeline.model.tenant import AdminUnknown, TenantPlan, is_pending_status
 from provisioning_pipeline.model.tenant_database import Inspection, RoleRights
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.steps.databases.plan.tenant_databases import old_names
+from provisioning_pipeline.steps.databases.plan.take_over import MOST_CONSIDERED, members_to_take_over
+from provisioning_pipeline.steps.databases.plan.tenant_databases import (
+    PeopleOfDatabase,
+    old_names,
+    people_of_databases,
+)
+from provisioning_pipeline.steps.members.plan.people import People
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, asked_admin
 
 
@@ -257,6 +263,55 @@ def observed_of(
         ),
         unproved=accounts.unproved,
     )
+
+
+def people_of(seen: Seen, places: pd.DataFrame) -> People:
+    clerk, twenty = seen.clerk, seen.twenty
+    return People(
+        workplaces=places,
+        memberships=clerk.memberships,
+        clerk_users=clerk.users,
+        twenty_users=twenty.users,
+        twenty_members=twenty.members,
+        user_links=seen.user_links,
+        member_links=seen.member_links,
+        service_users=twenty.service_users,
+        complete=clerk.doubt is None and clerk.fault is None,
+        half_members=twenty.half_members,
+    )
+
+
+def members_of_databases(
+    seen: Seen, settings: Settings, entries: Sequence[TenantPlan], people: People, unread: Collection[str]
+) -> dict[str, PeopleOfDatabase]:
+    """Whom the databases that were looked into may speak of."""
+    named = [
+        (found.tenant.database_name, str(email).lower())
+        for found in seen.detected
+        for email in ((found.link or {}).get("admin_email"), (found.registry or {}).get("admin_email"))
+        if email
+    ]
+    service = [server.service_email.strip().lower() for server in settings.servers]
+    never = [*seen.once_at_clerk, *((name, email) for name in seen.inspections for email in service)]
+    taken_over = [(str(row["database_name"]), str(row["email"])) for row in seen.taken_over]
+    found = people_of_databases(seen.inspections, entries, people, named, taken_over, never)
+    return {name: replace(entry, unread=name in unread) for name, entry in found.items()}
+
+
+def strangers_of(seen: Seen, people: Mapping[str, PeopleOfDatabase]) -> frozenset[str]:
+    """The people of hand-made workspaces whom Clerk may know all the same, outside of what was read of it."""
+    return frozenset(
+        member.email
+        for name, look in seen.inspections.items()
+        if look.workspaces
+        for member in members_to_take_over(look.workspaces, people[name].at_clerk or (), people[name].inside)[
+            :MOST_CONSIDERED
+        ]
+    )
+
+
+def with_known(people: PeopleOfDatabase, known: frozenset[str] | None) -> PeopleOfDatabase:
+    return replace(people, at_clerk=None if known is None else (people.at_clerk or frozenset()) | known)
 
 
 def _pending_statuses(settings: Settings, table: RegistryTable) -> Callable[[object], bool]:

@@ -5,11 +5,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioning_pipeline.decide.organizations import admin_holders, choose_admin
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
-from provisioning_pipeline.steps.workspaces.plan.admins import admin_holders, choose_admin
 
 ORG, ROLE = "org_1", "org:admin"
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from provisioning_pipeline.decide.organizations import choose_admin
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import Membership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
-from provisioning_pipeline.steps.workspaces.plan.admins import choose_admin
 
 ANN = User("user_ann", "ann@acme.test", "Ann", "A", banned=False)
 BOB = User("user_bob", "bob@acme.test", "Bob", "B", banned=False)

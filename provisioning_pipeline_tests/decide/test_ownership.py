@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioning_pipeline.decide.organizations import choose_admin
 from provisioning_pipeline.decide.ownership import ONCE_PROVED, KnownAccounts, ownership_of, unproven_message
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason, Status
@@ -27,7 +28,6 @@ from provisioning_pipeline.steps.members.changes import (
 from provisioning_pipeline.steps.members.plan.decisions import Join, decide_members, is_our_own_doing
 from provisioning_pipeline.steps.members.plan.people import People
 from provisioning_pipeline.steps.members.plan.tenant_members import synced
-from provisioning_pipeline.steps.workspaces.plan.admins import choose_admin
 from provisioning_pipeline_tests.decide.people import Town, plan_of, policy, reasons
 from provisioning_pipeline_tests.decide.test_member_properties import towns
 

@@ -10,7 +10,7 @@ from provisioning_pipeline.clients.twenty.members import Roster
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import MemberPlan
-from provisioning_pipeline.steps.members.act.work import Work, guarded
+from provisioning_pipeline.steps.members.act.joining import Work, guarded
 from provisioning_pipeline.steps.members.changes import ADD_MEMBER
 
 pytestmark = pytest.mark.anyio

@@ -18,9 +18,8 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
 from provisioning_pipeline.model.tenant import Admin
 from provisioning_pipeline.steps.account_ownership import refused, unproved
-from provisioning_pipeline.steps.members.act.backfill import put_right
-from provisioning_pipeline.steps.members.act.joining import Newcomer, enter, opened, restorable, restore
-from provisioning_pipeline.steps.members.act.work import about_person, must_still_be_admin
+from provisioning_pipeline.steps.members.act.backfill import must_still_be_admin, put_right
+from provisioning_pipeline.steps.members.act.joining import Newcomer, about_person, enter, opened, restorable, restore
 from provisioning_pipeline.steps.members.changes import SET_ROLE
 from provisioning_pipeline.steps.scope import Scope, living_state, workspace_address
 from provisioning_pipeline.steps.workspaces.changes import (

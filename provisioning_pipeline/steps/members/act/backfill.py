@@ -1,6 +1,9 @@
 """The step backfill_members: every Clerk member is the right member of the workspace, and who left is out of it."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
@@ -10,34 +13,41 @@ from provisioning_pipeline.ledger.members import MemberIntent, MemberLink
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
-from provisioning_pipeline.model.tenant import Finding, MemberPlan, Withdrawal
+from provisioning_pipeline.model.tenant import Admin, Finding, MemberPlan, Withdrawal
 from provisioning_pipeline.steps.account_ownership import refused, unproved
-from provisioning_pipeline.steps.members.act.joining import close, give_back, join_all, renew, restorable, restore
-from provisioning_pipeline.steps.members.act.leaving import leave, must_leave_an_admin
-from provisioning_pipeline.steps.members.act.work import (
+from provisioning_pipeline.steps.members.act.joining import (
     Work,
     about_person,
+    close,
     finding_about,
+    give_back,
     guarded,
+    join_all,
+    renew,
+    restorable,
+    restore,
+)
+from provisioning_pipeline.steps.members.act.leaving import (
+    leave,
+    must_leave_an_admin,
     must_still_be_gone,
     must_still_be_lowered,
-    still_invited,
-    store_at_clerk,
-    who_may_enter,
 )
 from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     DEMOTE_MEMBER,
     ENTERING,
+    GIVING,
     LEAVING,
     LINK_MEMBER,
     MEND_MEMBER,
     SET_NAME,
     SET_ROLE,
+    STORE_AT_CLERK,
     WITHDRAW_INVITATION,
 )
 from provisioning_pipeline.steps.members.plan.tenant_members import synced
-from provisioning_pipeline.steps.scope import Scope, workspace_address
+from provisioning_pipeline.steps.scope import AtClerk, Scope, workspace_address
 
 
 async def put_right(scope: Scope, link: Link, address: WorkspaceAddress) -> Roster:
@@ -251,3 +261,130 @@ async def _check_roles(work: Work, members: Sequence[MemberPlan]) -> None:
             "run was at it. The next run sets it.",
         )
         work.findings.append(finding_about(work.scope, member, fault))
+
+
+# --- asking Clerk right before something is given ---------------------------------------------------------------------
+
+_GOOD_SECONDS = 30.0
+"""So long an answer serves the steps that give something; before something is taken away Clerk is asked each time."""
+
+
+async def who_may_enter(work: Work, members: Sequence[MemberPlan]) -> list[MemberPlan]:
+    """Those of these members who are still to get what is planned, with the role that is theirs by now."""
+    known = await _at_clerk(work.scope, [m for m in members if m.clerk_user_id and GIVING & set(m.changes)])
+    if known is None:
+        return list(members)
+    return [kept for member in members if (kept := _as_of_now(work, member, known)) is not None]
+
+
+def _as_of_now(work: Work, member: MemberPlan, known: AtClerk) -> MemberPlan | None:
+    user, changes = member.clerk_user_id, set(member.changes)
+    if user is None or not GIVING & changes:
+        return member
+    role = known.role(user)
+    moved = member.twenty_user_id is None and user in known.emails and known.emails[user] != member.email
+    if role is not None and not moved:
+        if DEMOTE_MEMBER in changes:
+            # looked at once more right before it
+            return member
+        return replace(member, role=work.scope.role_of(role))
+    if work.entry(member) is not None or moved:
+        what = (
+            "is no active member at Clerk any more" if role is None else "has another verified e-mail at Clerk by now"
+        )
+        fault = Fault(
+            FaultKind.TENANT, Reason.WAITING, f"{member.email} {what}, since the run planned. The next run looks."
+        )
+        told = about_person(work.scope, fault, member.email, member.first_name, member.last_name)
+        work.findings.append(Finding(fault.reason, member.email, told))
+    return None
+
+
+async def must_still_be_admin(scope: Scope, admin: Admin) -> None:
+    """Raise when Clerk does not name them as admin any more.
+
+    Raises:
+        Fault: ADMIN_UNKNOWN, of kind TENANT.
+    """
+    user = admin.clerk_user_id
+    if user is None:
+        return
+    planned = [member for member in scope.plan.members if member.clerk_user_id and GIVING & set(member.changes)]
+    this = MemberPlan(user, admin.email, admin.first_name, admin.last_name, ADMIN_ROLE, None, (ADD_MEMBER,))
+    known = await _at_clerk(scope, [this, *planned])
+    if known is None:
+        return
+    role = known.role(user)
+    if role is None or scope.role_of(role) != ADMIN_ROLE:
+        now = f"has the role {role}" if role else "is no active member"
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.ADMIN_UNKNOWN,
+            f"{admin.email} {now} in Clerk organization {scope.plan.tenant.clerk_org_id} by now, so they are not made "
+            "the admin of this workspace. The next run chooses anew.",
+        )
+
+
+async def still_invited(scope: Scope, emails: Sequence[str]) -> frozenset[str]:
+    """Those of these addresses that an active member of the organization has by now, verified; else none is known."""
+    organization = scope.plan.tenant.clerk_org_id
+    if organization is None or not emails:
+        return frozenset()
+    try:
+        walk = await scope.clerk.organization_memberships(organization)
+        users = await scope.clerk.some_users([row[1] for row in walk.rows])
+    except Fault:
+        return frozenset(emails)
+    return frozenset(email for _, email, _, _, banned, _ in users.rows if email in set(emails) and not banned)
+
+
+async def _at_clerk(scope: Scope, members: Sequence[MemberPlan]) -> AtClerk | None:
+    """What Clerk says of these people now, or said to a step a moment ago; None when it gives no whole answer."""
+    organization = scope.plan.tenant.clerk_org_id
+    if organization is None or not members:
+        return None
+    wanted = {member.clerk_user_id for member in members if member.clerk_user_id}
+    known = scope.at_clerk
+    if known is None or not wanted <= known.asked or time.monotonic() - known.asked_at > _GOOD_SECONDS:
+        asked_at = time.monotonic()
+        try:
+            walk = await scope.clerk.organization_memberships(organization)
+            users = await scope.clerk.some_users(sorted(wanted))
+        except Fault:
+            return None
+        if walk.doubt or users.doubt:
+            return None
+        scope.at_clerk = AtClerk(
+            asked=frozenset(wanted),
+            roles={user: role for _, user, role, _ in walk.rows},
+            emails={user: email for user, email, *_ in users.rows},
+            banned=frozenset(user for user, _, _, _, banned, _ in users.rows if banned),
+            asked_at=asked_at,
+        )
+    return scope.at_clerk
+
+
+async def store_at_clerk(work: Work, members: Sequence[MemberPlan]) -> None:
+    """The workspace id at the organization, and user ids at users where policy says so. Each was compared before."""
+    scope = work.scope
+    organization = scope.plan.store_organization
+    if organization:
+        workspace_id = work.address.workspace_id
+        store = partial(scope.clerk.store_workspace_id, organization, workspace_id)
+        await _written(work, organization, f"workspace {workspace_id} of organization {organization}", store)
+    for member in members:
+        entry = work.entry(member)
+        if STORE_AT_CLERK not in member.changes or member.clerk_user_id is None:
+            continue
+        if entry is not None and entry.workspace_member_id is not None:
+            store = partial(scope.clerk.store_external_id, member.clerk_user_id, entry.user_id)
+            await _written(work, member.email, f"external_id {entry.user_id} of {member.email}", store)
+
+
+async def _written(work: Work, person: str, detail: str, store: Callable[[], Awaitable[None]]) -> None:
+    """Trouble with writing at Clerk is reported, and never keeps a member out of their workspace."""
+    try:
+        async with work.scope.change(STORE_AT_CLERK, detail):
+            await store()
+    except Fault as fault:
+        work.findings.append(Finding(fault.reason, person, fault.message))

@@ -1,20 +1,24 @@
-"""Brings people into a workspace without an e-mail: by its invite link and a password that we derive."""
+"""One tenant's members while they are worked on; and how they come in without an e-mail.
 
-from collections.abc import AsyncIterator, Sequence
+They join by the workspace's invite link and a password that we derive.
+"""
+
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.errors import TwentyFault, is_unknown_user
 from provisioning_pipeline.clients.twenty.members import MemberRecord, Roster, RosterEntry
+from provisioning_pipeline.ledger.members import MemberLink
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import MemberPlan
+from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
+from provisioning_pipeline.model.tenant import Finding, MemberPlan
 from provisioning_pipeline.steps.account_ownership import refused, unproved
-from provisioning_pipeline.steps.members.act.work import Work, finding_about, guarded
 from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     CLOSE_INVITE_LINK,
@@ -26,6 +30,64 @@ from provisioning_pipeline.steps.members.changes import (
     RESTORE_DEFAULT_ROLE,
 )
 from provisioning_pipeline.steps.scope import Scope
+
+
+@dataclass
+class Work:
+    """One tenant's members being worked on. `findings` grow with what is met on the way."""
+
+    scope: Scope
+    address: WorkspaceAddress
+    roster: Roster
+    findings: list[Finding]
+    links: list[MemberLink] = field(default_factory=list)
+    joined: set[str] = field(default_factory=set)
+    """E-mails of those who joined just now, and so have the workspace's default role."""
+
+    left: list[MemberPlan] = field(default_factory=list)
+    """Who is out of the workspace, of those who were to leave it."""
+
+    made: list[tuple[str, Origin]] = field(default_factory=list)
+    """Accounts that came in by our password."""
+
+    def entry(self, member: MemberPlan) -> RosterEntry | None:
+        return self.roster.of(member.twenty_user_id, member.email)
+
+
+async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, None]) -> None:
+    """A fault of one person is a finding; a server's is raised."""
+    try:
+        await doing
+    except Fault as fault:
+        if fault.kind is not FaultKind.TENANT:
+            raise
+        work.findings.append(finding_about(work.scope, member, fault))
+
+
+def finding_about(scope: Scope, member: MemberPlan, fault: Fault) -> Finding:
+    """What befell one person: who and where, what happened, and what to do about it.
+
+    A person that only the tenant's own database names never makes it not ready: any address may stand there.
+    """
+    told = about_person(scope, fault, member.email, member.first_name, member.last_name)
+    return Finding(fault.reason, member.email, told, blocks=member.clerk_user_id is not None)
+
+
+def about_person(scope: Scope, fault: Fault, email: str, first_name: str = "", last_name: str = "") -> str:
+    """A refusal that is about one person, with who that is, in whose workspace, and what to do."""
+    name = f"{first_name} {last_name}".strip()
+    who = f"{name} ({email})" if name else email
+    told = f"{who} in the workspace of {scope.plan.tenant.slug}: {fault.message}"
+    if fault.reason is Reason.REFUSED_BY_TWENTY and _NO_ADDRESS in fault.message:
+        return f"{told} Correct the address at Clerk."
+    return told
+
+
+_NO_ADDRESS = "must be an email"
+"""What Twenty says of an address that is none to it (measured on 2.21.0)."""
+
+
+# --- joining ---------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager

@@ -8,10 +8,15 @@ from provisioning_pipeline.clients.twenty.members import RosterEntry
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.names import first_few
-from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.model.people import ADMIN_ROLE, Departure
 from provisioning_pipeline.model.tenant import MemberPlan
-from provisioning_pipeline.steps.members.act.work import Work, must_still_be_gone
-from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, DROP_LINK, REMOVE_MEMBER, REVOKE_API_KEY
+from provisioning_pipeline.steps.members.act.joining import Work
+from provisioning_pipeline.steps.members.changes import (
+    DEMOTE_MEMBER,
+    DROP_LINK,
+    REMOVE_MEMBER,
+    REVOKE_API_KEY,
+)
 from provisioning_pipeline.steps.scope import Scope
 
 _MOST_NAMED = 5
@@ -147,3 +152,52 @@ def must_leave_an_admin(work: Work, member: MemberPlan) -> None:
             f"{member.email} keeps the role Admin, since no other admin is left in {work.address.workspace_id}. "
             "Make somebody else admin at Clerk; the next run goes on.",
         )
+
+
+# --- asking Clerk right before ---------------------------------------------------------------------------------------
+
+
+async def must_still_be_gone(scope: Scope, member: MemberPlan) -> None:
+    """Raise unless Clerk says at this moment that they are no active member.
+
+    Raises:
+        Fault: of kind TENANT, with why they keep what they have.
+    """
+    organization = scope.plan.tenant.clerk_org_id
+    if organization is None or member.clerk_user_id is None:
+        return
+    try:
+        found = await scope.clerk.standing(organization, member.clerk_user_id)
+    except Fault as fault:
+        raise _keeps(member, fault.reason, f"Clerk cannot be asked again about them: {fault.message}") from None
+    if isinstance(found, Departure):
+        return
+    why = (
+        f"they are an active member of {organization} again" if found else "Clerk does not say for certain who they are"
+    )
+    raise _keeps(member, Reason.WAITING, f"{why}.")
+
+
+async def must_still_be_lowered(scope: Scope, member: MemberPlan) -> None:
+    """Raise when their role at Clerk makes them Admin by now, or Clerk does not say which it is.
+
+    Raises:
+        Fault: of kind TENANT, with why they keep what they have.
+    """
+    organization = scope.plan.tenant.clerk_org_id
+    if organization is None or member.clerk_user_id is None:
+        return
+    try:
+        walk = await scope.clerk.organization_memberships(organization)
+    except Fault as fault:
+        raise _keeps(member, fault.reason, f"Clerk cannot be asked again about them: {fault.message}") from None
+    if walk.doubt:
+        raise _keeps(member, Reason.CLERK_READ_INCOMPLETE, walk.doubt)
+    role = next((role for _, user, role, _ in walk.rows if user == member.clerk_user_id), None)
+    if role is not None and scope.role_of(role) == ADMIN_ROLE:
+        raise _keeps(member, Reason.WAITING, f"their role at Clerk is {role} by now.")
+
+
+def _keeps(member: MemberPlan, reason: Reason, why: str) -> Fault:
+    told = f"{member.email} keeps what was to be taken from them: {why} The next run plans anew."
+    return Fault(FaultKind.TENANT, reason, told)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
-from provisioning_pipeline.decide.organizations import Match
+from provisioning_pipeline.decide.organizations import Match, choose_admin
 from provisioning_pipeline.decide.placement import NoPlace, Placement
 from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import (
@@ -34,7 +34,6 @@ from provisioning_pipeline.steps.workspaces.changes import (
     CREATE_WORKSPACE,
     REJOIN_WORKSPACE,
 )
-from provisioning_pipeline.steps.workspaces.plan.admins import choose_admin
 from provisioning_pipeline.steps.workspaces.plan.standing import Standing, moved_to, standing_of
 
 _CLEARED = is_true(

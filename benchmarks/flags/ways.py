@@ -21,7 +21,7 @@ from provisioning_pipeline.clients.tenant_database import evidence
 from provisioning_pipeline.ledger.inspections import Inspections
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Inspection, LastInspection
-from provisioning_pipeline.observe.tenant_databases import database_names, look_at
+from provisioning_pipeline.observe.snapshots import database_names, inspect_databases
 from provisioning_pipeline.steps.databases.plan.tenant_databases import due, evidence_under
 
 POLICY = "rows=report"
@@ -75,7 +75,7 @@ async def _observe(fleet: Fleet, at_once: int, only: Sequence[str] | None) -> tu
         written, last = await evidence(cluster, only), await inspections.last()
         now = datetime.now(UTC)
         wanted = due(names, written, last, POLICY, now, FULL_LOOK_SECONDS)
-        found = await look_at(lambda _: fleet.url, written, wanted, now, at_once)
+        found = await inspect_databases(lambda _: fleet.url, written, wanted, now, at_once)
         _must_be_whole(found)
         await inspections.store(
             {
@@ -98,7 +98,9 @@ def full_looks(fleet: Fleet, at_once: int, repeat: int, progress: Callable[[str]
             if way is Way.BARE:
                 asyncio.run(_bare(fleet, at_once, messages))
             else:
-                _must_be_whole(asyncio.run(look_at(lambda _: fleet.url, {}, fleet.names, datetime.now(UTC), at_once)))
+                _must_be_whole(
+                    asyncio.run(inspect_databases(lambda _: fleet.url, {}, fleet.names, datetime.now(UTC), at_once))
+                )
             seconds = time.perf_counter() - begun
             progress(f"{f'round {number} of {repeat}' if number else 'warming up'}, {way}: {seconds:.2f} s")
             if number:
@@ -118,7 +120,7 @@ async def _messages_of_a_look(fleet: Fleet) -> list[bytes]:
         mock.patch.object(tenant_catalogue, "copied", noting),
         mock.patch.object(tenant_reader, "copied", noting),
     ):
-        _must_be_whole(await look_at(lambda _: fleet.url, {}, fleet.names[:1], datetime.now(UTC), 1))
+        _must_be_whole(await inspect_databases(lambda _: fleet.url, {}, fleet.names[:1], datetime.now(UTC), 1))
     return sent
 
 

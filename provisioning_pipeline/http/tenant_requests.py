@@ -28,7 +28,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
-from provisioning_pipeline.observe.tenant_databases import database_names
+from provisioning_pipeline.observe.snapshots import database_names
 from provisioning_pipeline.report.summary import TenantLine, tenant_lines
 from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.settings import Settings

@@ -32,10 +32,16 @@ from provisioning_pipeline.model.names import namesakes_of
 from provisioning_pipeline.model.people import Departure, Evidence
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.tenant_database import Inspection, LastInspection
-from provisioning_pipeline.observe import tenant_databases
-from provisioning_pipeline.observe.clerk import departures, some_organizations, whole_instance
-from provisioning_pipeline.observe.tenant_databases import look_at
-from provisioning_pipeline.observe.twenty import twenty_servers, with_half_members, with_users
+from provisioning_pipeline.observe.snapshots import (
+    departures,
+    inspect_databases,
+    some_organizations,
+    tenant_databases,
+    twenty_servers,
+    whole_instance,
+    with_half_members,
+    with_users,
+)
 from provisioning_pipeline.run.connections import Connections, cluster_url_for
 from provisioning_pipeline.run.decide import Deciding
 from provisioning_pipeline.run.seen import (
@@ -260,7 +266,7 @@ async def _looks(
             *databases_without_workspace(detected),
         }
     names = sorted(wanted & written.keys())
-    inspections = await look_at(
+    inspections = await inspect_databases(
         partial(cluster_url_for, settings),
         written,
         names,
@@ -282,7 +288,7 @@ async def _organizations(connections: Connections, detected: Sequence[Detected])
 
 async def _databases(connections: Connections, names: Sequence[str] | None) -> pd.DataFrame:
     settings = connections.settings
-    return await tenant_databases.databases(
+    return await tenant_databases(
         connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded, names
     )
 

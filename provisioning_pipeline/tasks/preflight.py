@@ -22,7 +22,7 @@ from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant_database import RoleRights, too_much
-from provisioning_pipeline.observe import tenant_databases
+from provisioning_pipeline.observe.snapshots import tenant_databases
 from provisioning_pipeline.run.connections import (
     Connections,
     connect,
@@ -160,7 +160,7 @@ async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: 
     if not settings.adopt_databases or revision not in (None, schema.HEAD):
         return []
     try:
-        found = await tenant_databases.databases(
+        found = await tenant_databases(
             connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
         )
     except Fault:
@@ -217,7 +217,7 @@ async def _may_keep_a_ledger(database: Database) -> None:
 async def _cluster(connections: Connections) -> Check:
     settings = connections.settings
     version = await _version(connections.cluster)
-    found = await tenant_databases.databases(
+    found = await tenant_databases(
         connections.cluster, settings.tenant_database_pattern, settings.tenant_database_excluded
     )
     closed = sorted(found[found["trouble"].notna()]["database_name"])

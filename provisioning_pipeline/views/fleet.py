@@ -14,8 +14,7 @@ from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.ledger.timeline import newest_rows
 from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.history import Event, RunPoint
-from provisioning_pipeline.observe.tenant_databases import database_names
-from provisioning_pipeline.observe.twenty import twenty_servers
+from provisioning_pipeline.observe.snapshots import database_names, twenty_servers
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.views.health import Health, health_now

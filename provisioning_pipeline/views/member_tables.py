@@ -9,7 +9,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import ClerkRead, OutcomeStatus
-from provisioning_pipeline.observe.clerk import whole_instance
+from provisioning_pipeline.observe.snapshots import whole_instance
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.decide import clerk_read
 from provisioning_pipeline.steps.members.changes import INVITE_MEMBER

@@ -21,7 +21,7 @@ from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, json_o
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.observe.clerk import departures, whole_instance
+from provisioning_pipeline.observe.snapshots import departures, whole_instance
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline.sandbox.odd_answers import ODD_ANSWERS

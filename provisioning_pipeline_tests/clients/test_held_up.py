@@ -10,7 +10,7 @@ import pytest
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.tenant_database import held_up
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.observe.tenant_databases import look_at
+from provisioning_pipeline.observe.snapshots import inspect_databases
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.clients.hostile import AT, OWNER, READER, Hostile, hostile_database, hostile_template
 
@@ -39,7 +39,7 @@ async def test_sessions_that_hang_as_they_begin_are_few_however_often_we_look(ho
                 while not await held_up(cluster):
                     assert time.monotonic() < until, "VACUUM does not wait"
                 for _ in range(2):
-                    (found,) = await look_at(
+                    (found,) = await inspect_databases(
                         lambda _: url, {}, [hostile.name], AT, at_once=1, held_up=await held_up(cluster)
                     )
                     assert found.reason is Reason.DATABASE_UNREACHABLE
@@ -53,10 +53,10 @@ async def test_sessions_that_hang_as_they_begin_are_few_however_often_we_look(ho
 
 async def test_where_sessions_hang_no_further_one_is_opened() -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/postgres?connect_timeout=1"
-    (found,) = await look_at(lambda _: nowhere, {}, ["acme"], AT, at_once=1, held_up={"acme": 3})
+    (found,) = await inspect_databases(lambda _: nowhere, {}, ["acme"], AT, at_once=1, held_up={"acme": 3})
     assert (found.reason, found.message[:13]) == (Reason.DATABASE_UNREACHABLE, "The tenant's ")
     assert "3 sessions wait there for a lock on PostgreSQL's own tables" in found.message
-    (other,) = await look_at(lambda _: nowhere, {}, ["acme"], AT, at_once=1, held_up={"acme": 2})
+    (other,) = await inspect_databases(lambda _: nowhere, {}, ["acme"], AT, at_once=1, held_up={"acme": 2})
     assert "cannot be reached" in other.message
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from provisioning_pipeline.clients import http
-from provisioning_pipeline.observe.clerk import whole_instance
+from provisioning_pipeline.observe.snapshots import whole_instance
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline_tests.clients.clerk import of, organization, people
 

@@ -16,7 +16,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.frames import CLERK_USERS, MEMBERSHIPS, ORGANIZATIONS, ClerkSnapshot
 from provisioning_pipeline.model.people import Departure
-from provisioning_pipeline.observe.clerk import departures, some_organizations, whole_instance
+from provisioning_pipeline.observe.snapshots import departures, some_organizations, whole_instance
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 

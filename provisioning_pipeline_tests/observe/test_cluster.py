@@ -8,7 +8,7 @@ import pytest
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.observe import tenant_databases
+from provisioning_pipeline.observe.snapshots import tenant_databases
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ async def opened(postgres: SandboxPostgres) -> AsyncIterator[Database]:
 
 async def listed(postgres: SandboxPostgres, *arguments: Any) -> list[str]:
     async with opened(postgres) as database:
-        return list((await tenant_databases.databases(database, *arguments))["database_name"])
+        return list((await tenant_databases(database, *arguments))["database_name"])
 
 
 async def test_tenant_databases_are_those_that_match_and_are_not_excluded(postgres: SandboxPostgres) -> None:

@@ -16,7 +16,7 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.inspections import InsertedWorkspaces
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Inspection
-from provisioning_pipeline.observe.tenant_databases import look_at
+from provisioning_pipeline.observe.snapshots import inspect_databases
 from provisioning_pipeline.sandbox.hand_made import INVITE_TEAM, insert_onboarding, insert_workspace
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.sandbox.twenty import core_sql
@@ -117,7 +117,7 @@ def honest(sandbox_postgres: SandboxPostgres) -> Iterator[list[Inspection]]:
             f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'",
         )
     schema.migrate(sandbox_postgres.create_database(LEDGER))
-    yield anyio.run(look_at, lambda _: sandbox_postgres.url(), {}, [FIRST, SECOND], AT, 3)
+    yield anyio.run(inspect_databases, lambda _: sandbox_postgres.url(), {}, [FIRST, SECOND], AT, 3)
     for name in (FIRST, SECOND, THIRD, PLAIN, LEDGER):
         sandbox_postgres.drop_database(name)
 
@@ -129,7 +129,7 @@ def observed(postgres: SandboxPostgres, honest: list[Inspection], written: Seque
         connection.execute("DROP SCHEMA IF EXISTS core CASCADE; CREATE SCHEMA core")
         for statement in written:
             connection.execute(statement.encode())
-    found = anyio.run(look_at, lambda _: postgres.url(), {}, [FIRST, database, SECOND], AT, 3)
+    found = anyio.run(inspect_databases, lambda _: postgres.url(), {}, [FIRST, database, SECOND], AT, 3)
     assert [found[0], found[2]] == honest
     third = found[1]
     assert third.reason in {None, Reason.OLDER_SCHEMA, Reason.TENANT_DATABASE_UNSAFE}

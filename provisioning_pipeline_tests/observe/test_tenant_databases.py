@@ -10,8 +10,7 @@ from provisioning_pipeline.clients import tenant_database
 from provisioning_pipeline.clients.postgres import Connection
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Inspection
-from provisioning_pipeline.observe import tenant_databases
-from provisioning_pipeline.observe.tenant_databases import look_at
+from provisioning_pipeline.observe.snapshots import inspect_databases, tenant_databases
 from provisioning_pipeline.sandbox.hand_made import create_partial_core, insert_workspace
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
 from provisioning_pipeline.sandbox.twenty import core_sql
@@ -36,7 +35,7 @@ def postgres(sandbox_postgres: SandboxPostgres) -> Iterator[SandboxPostgres]:
 
 async def test_every_state_is_a_look_of_its_own_in_the_order_of_the_names(postgres: SandboxPostgres) -> None:
     names = [BARE, WHOLE, GONE, PARTIAL]
-    found = await look_at(lambda _: postgres.url(), {WHOLE: "one", BARE: "two"}, names, AT, at_once=3)
+    found = await inspect_databases(lambda _: postgres.url(), {WHOLE: "one", BARE: "two"}, names, AT, at_once=3)
     assert [(look.database_name, look.evidence, look.reason, look.vanished) for look in found] == [
         (BARE, "two", Reason.NO_SCHEMA_YET, False),
         (WHOLE, "one", None, False),
@@ -61,7 +60,7 @@ async def test_there_are_never_more_connections_than_allowed(
     monkeypatch.setattr(tenant_database, "begin", counted)
     for at_once in (1, 3):
         seen.clear()
-        await look_at(lambda _: postgres.url(), {}, [WHOLE, BARE, PARTIAL, GONE] * 5, AT, at_once=at_once)
+        await inspect_databases(lambda _: postgres.url(), {}, [WHOLE, BARE, PARTIAL, GONE] * 5, AT, at_once=at_once)
         assert 1 <= max(seen) <= at_once
 
 
@@ -78,13 +77,13 @@ async def test_one_that_is_dropped_in_the_middle_leaves_the_others_alone(
         return await begin(connection, *rest, **named)
 
     monkeypatch.setattr(tenant_database, "begin", dropped_first)
-    found = await look_at(lambda _: postgres.url(), {}, [BARE, victim, WHOLE], AT, at_once=2)
+    found = await inspect_databases(lambda _: postgres.url(), {}, [BARE, victim, WHOLE], AT, at_once=2)
     assert [look.vanished for look in found] == [False, True, False]
     assert [look.reason for look in found] == [Reason.NO_SCHEMA_YET, Reason.DATABASE_VANISHED, None]
 
 
 async def test_a_cluster_that_is_away_is_said_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = await look_at(
+    found = await inspect_databases(
         lambda _: f"postgresql://u:c4nary@127.0.0.1:{free_port()}/postgres", {}, [WHOLE, BARE], AT, at_once=8
     )
     assert {look.reason for look in found} == {Reason.DATABASE_UNREACHABLE}
@@ -100,6 +99,6 @@ async def test_the_same_name_twice_is_one_look(postgres: SandboxPostgres, monkey
         return await look(url, name, *rest, **options)
 
     monkeypatch.setattr(tenant_databases, "look", noted)
-    assert len(await look_at(lambda _: postgres.url(), {}, [BARE, BARE], AT, at_once=2)) == 2
+    assert len(await inspect_databases(lambda _: postgres.url(), {}, [BARE, BARE], AT, at_once=2)) == 2
     assert looked == [BARE]
-    assert await look_at(lambda _: postgres.url(), {}, [], AT, at_once=2) == []
+    assert await inspect_databases(lambda _: postgres.url(), {}, [], AT, at_once=2) == []

@@ -11,7 +11,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import FLAGS, SERVERS, WORKSPACES, TwentySnapshot, records
-from provisioning_pipeline.observe.twenty import twenty_servers, with_users
+from provisioning_pipeline.observe.snapshots import twenty_servers, with_users
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
 from provisioning_pipeline.sandbox.twenty import core_sql
 from provisioning_pipeline.settings import TwentyServer

@@ -13,7 +13,7 @@ from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.run import Applied, plan_and_forecast
 from provisioning_pipeline.run.run import apply as reconcile
-from provisioning_pipeline.run.saved_plans import PLAN_ID, keep, load, saved_plan
+from provisioning_pipeline.run.saved_plans import PLAN_ID, load, save, saved_plan
 from provisioning_pipeline.run.work import ChainResult
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import steps_for
@@ -27,7 +27,7 @@ def plan_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool
     saved = saved_plan(plan, settings)
     refusal = None
     try:
-        keep(saved, settings)
+        save(saved, settings)
     except NotWritten as error:
         # to look at a plan takes no place to write to
         refusal = f"The plan has no name to apply it by: {error}"

@@ -16,7 +16,7 @@ from provisioning_pipeline.report import tables
 from provisioning_pipeline.run.conclude import tenants
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.run import plan_and_forecast_over
-from provisioning_pipeline.run.saved_plans import keep, saved_plan
+from provisioning_pipeline.run.saved_plans import save, saved_plan
 from provisioning_pipeline.views.fleet import every_server
 from provisioning_pipeline.views.health import clean_up_in
 from provisioning_pipeline.views.member_tables import clerk_now, members_in
@@ -50,7 +50,7 @@ def clerk_and_plan(context: dg.AssetExecutionContext, systems: Systems) -> Shown
     if planned:
         plan, forecast = planned
         saved = saved_plan(plan, systems.settings())
-        keep(saved, systems.settings())
+        save(saved, systems.settings())
         yield dg.MaterializeResult(
             asset_key=reconciliation.reconciliation_plan.key,
             value=tables.plan(plan),

@@ -21,7 +21,7 @@ from provisioning_pipeline.model.onboarding import pending_for
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session, WorkspaceContext
 from provisioning_pipeline.model.tenant import MemberPlan, Plan, TenantPlan
 from provisioning_pipeline.run.connections import Connections, connect
-from provisioning_pipeline.run.contracts import look_and_remember
+from provisioning_pipeline.run.contracts import judge_and_store
 from provisioning_pipeline.run.record import run_under_way
 from provisioning_pipeline.run.run import plan as make_plan
 from provisioning_pipeline.run.work import ChainResult, run_steps, scope_of
@@ -192,7 +192,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
         if not steps:
             return
         assert entry.server is not None
-        judged = await look_and_remember(connections, entry.server, [database_name])
+        judged = await judge_and_store(connections, entry.server, [database_name])
         judged.must_be_complete()
         if judged.verdict.decision is Decision.CANARY:
             raise CannotTell(f"{judged.unlike} The next reconciliation does that.", retry_seconds=60)

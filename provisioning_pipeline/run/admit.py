@@ -1,4 +1,4 @@
-"""Who may be worked on: the registry may refuse a tenant, and a server may be one that nobody may write to yet."""
+"""Who may be worked on: the registry may refuse a tenant, and a server may be one that no run may write to yet."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +12,7 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, Status,
 from provisioning_pipeline.model.contract import MOST_CANARIES, Decision, in_turn
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Admin, OutcomeStatus, Plan, TenantPlan
-from provisioning_pipeline.run.contracts import Judged, look_and_remember
+from provisioning_pipeline.run.contracts import Judged, judge_and_store
 from provisioning_pipeline.run.record import write_down
 from provisioning_pipeline.run.work import MAKING_READY, ChainResult, Run, ends_the_run, settled, work
 from provisioning_pipeline.steps import server_steps
@@ -26,12 +26,12 @@ class Tried:
 
     Args:
         results: what was done for each of them; the last one's login was proved if any was.
-        told: a sentence for the log.
-        stop: why nobody else is worked on there in this run; None: the others go on.
+        report: a sentence for the log.
+        stop: why no other tenant is worked on there in this run; None: the others go on.
     """
 
     results: list[ChainResult] = field(default_factory=list)
-    told: str = ""
+    report: str = ""
     stop: Fault | None = None
 
 
@@ -54,9 +54,9 @@ async def _prove_the_wizard(run: Run, judged: Judged, tried: Tried) -> None:
     """An empty server said nothing about its wizard; the workspace there now does, and the proof covers it."""
     canary = tried.results[-1].database_name
     try:
-        whole = await look_and_remember(run.connections, judged.server, (canary,))
+        whole = await judge_and_store(run.connections, judged.server, (canary,))
     except Fault as fault:
-        tried.told += f" Its wizard could not be read, so a later run proves that: {fault.message}"
+        tried.report += f" Its wizard could not be read, so a later run proves that: {fault.message}"
         return
     if whole.contract.agrees_with(judged.contract):
         await run.connections.contracts.prove(judged.server, whole.contract.fingerprint, canary)
@@ -73,18 +73,20 @@ async def _one_after_another(run: Run, wanted: Sequence[TenantPlan], judged: Jud
         slugs[plan.tenant.database_name] = plan.tenant.slug
         if _is_proved(result):
             await run.connections.contracts.prove(judged.server, judged.contract.fingerprint, plan.tenant.database_name)
-            tried.told = f"{judged.unlike} {plan.tenant.slug} went first and its login is proved, so the others go on."
+            tried.report = (
+                f"{judged.unlike} {plan.tenant.slug} went first and its login is proved, so the others go on."
+            )
             return tried
         if server.stop:
-            tried.told, tried.stop = server.stop.message, server.stop
+            tried.report, tried.stop = server.stop.message, server.stop
             return tried
     failed = {*judged.tried, *slugs}
-    # once everybody was tried, it begins with the first again
+    # once every tenant was tried, it begins with the first again
     fresh = any(plan.tenant.database_name not in failed for plan in candidates)
     await run.connections.contracts.store_tried(judged.server, judged.contract.fingerprint, failed if fresh else set())
-    tried.told = _unproved(judged, tried.results, slugs)
+    tried.report = _unproved(judged, tried.results, slugs)
     if len(wanted) > len(tried.results):
-        tried.stop = Fault(FaultKind.SERVER, Reason.CONTRACT_UNPROVED, tried.told)
+        tried.stop = Fault(FaultKind.SERVER, Reason.CONTRACT_UNPROVED, tried.report)
     return tried
 
 
@@ -119,7 +121,7 @@ def _unproved(judged: Judged, results: Sequence[ChainResult], slugs: dict[str, s
 def _why(result: ChainResult) -> str:
     troubles = (condition for condition in result.conditions if condition.status is not Status.TRUE)
     trouble = next(troubles, None)
-    return trouble.message if trouble else "nobody is known there who could sign in."
+    return trouble.message if trouble else "no member is known there who could sign in."
 
 
 @dataclass(frozen=True)
@@ -128,14 +130,14 @@ class Admitted:
 
     Args:
         plan: what is left to be done.
-        results: of tenants that went first on their server, and of those on a server that nobody may work on now; a
+        results: of tenants that went first on their server, and of those on a server that no run may work on now; a
             part of the run's totals.
-        told: what an operator should know about those who went first.
+        reports: what an operator should know about those who went first.
     """
 
     plan: Plan
     results: tuple[ChainResult, ...]
-    told: tuple[str, ...]
+    reports: tuple[str, ...]
 
 
 async def admit(run: Run, plan: Plan) -> Admitted:
@@ -155,10 +157,10 @@ async def admit(run: Run, plan: Plan) -> Admitted:
 
 
 async def _retire_memberships(run: Run, plan: Plan) -> Plan:
-    """End our memberships of workspaces that were deleted by SQL, before anybody signs in to their servers.
+    """End our memberships of workspaces that were deleted by SQL, before our account signs in to their servers.
 
     Each is recorded as an outcome, of its tenant where it has one. Without the right to write there the others go on:
-    whether the server can be worked on, our own sign-in tells.
+    our own sign-in shows whether the server can be worked on.
     """
     if not plan.retirements:
         return plan
@@ -173,7 +175,7 @@ async def _retire_memberships(run: Run, plan: Plan) -> Plan:
             async with record.change(RETIRE_MEMBERSHIPS, named) as learnt:
                 learnt.append(f"{await database.retire_memberships(retirement.workspace_id)} memberships")
         troubles += [outcome.detail for outcome in record.outcomes if outcome.status is OutcomeStatus.FAILED]
-    # what was to be done is told by its outcome now
+    # its outcome reports now what was to be done
     announced = set(told(retirement for retirement in plan.retirements if retirement.ours))
     return replace(plan, notes=(*troubles, *(note for note in plan.notes if note not in announced)))
 
@@ -199,12 +201,12 @@ async def _make_server_ready(run: Run, name: str, inside: Sequence[str]) -> Judg
     server = run.connections.servers[name]
     try:
         email = server.client.service_account.email
-        # Twenty deletes our account with its last workspace, like everybody's
+        # Twenty deletes our account with its last workspace, like every account
         known = await server.database.has_any_user() and not await server.database.was_deleted(email)
         # signing in writes nothing, so it need not wait for the verdict; what it refuses comes after that
         judged, refused = await both(
-            look_and_remember(run.connections, name, inside),
-            _signed_in(server.client) if known else _nobody_yet(),
+            judge_and_store(run.connections, name, inside),
+            _signed_in(server.client) if known else _no_sign_in(),
         )
         judged.must_be_complete()
         await server.client.check_contract()
@@ -213,7 +215,7 @@ async def _make_server_ready(run: Run, name: str, inside: Sequence[str]) -> Judg
         if not known:
             await _sign_up(server.client)
     except Fault as fault:
-        # nothing is written to a server of which nobody knows what it is
+        # nothing is written to a server that we do not know
         server.stop = server.stop or fault
         return None
     return None if server.stop else judged
@@ -227,7 +229,7 @@ async def _signed_in(client: TwentyClient) -> Fault | None:
     return None
 
 
-async def _nobody_yet() -> None:
+async def _no_sign_in() -> None:
     return None
 
 
@@ -237,7 +239,7 @@ async def _sign_up(client: TwentyClient) -> None:
     except Fault as fault:
         if fault.kind is not FaultKind.TENANT:
             raise
-        # lost the race against another run, or our own lost answer: signing in will tell
+        # lost the race against another run, or our own lost answer: signing in will show
         await client.service_token()
 
 
@@ -263,15 +265,15 @@ async def _with_canaries_first(run: Run, plan: Plan, judged: Sequence[Judged]) -
     waiting = {result.database_name: result.conditions for result in results if result.database_name not in done}
     await run.store_conditions(waiting, tried=True)
     await run.connections.turns.end(list(waiting))
-    told = tuple(of_server.told for of_server in tried)
-    return Admitted(replace(plan, tenants=tuple(entries)), tuple(results), told)
+    reports = tuple(of_server.report for of_server in tried)
+    return Admitted(replace(plan, tenants=tuple(entries)), tuple(results), reports)
 
 
 def _stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
     """What a tenant's steps come to on a server where no run may work: its first step meets the stop."""
     type_ = server_steps(plan)[0].condition
     if stop.reason is Reason.CONTRACT_UNPROVED:
-        # it holds for whatever is in that workspace, so it is told before all else
+        # it holds for whatever is in that workspace, so it is reported before all else
         condition = is_unknown(ConditionType.WORKSPACE_READY, stop.reason, stop.message)
     else:
         condition = settled(type_, stop)

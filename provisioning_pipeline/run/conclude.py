@@ -34,9 +34,9 @@ class Concluded:
 
 
 async def tenants(ledger: Ledger, *, with_conditions: bool = False, only: str | None = None) -> tuple[TenantLine, ...]:
-    """Every tenant, or those with this slug or database name, the unwell first.
+    """Every tenant, or those with this slug or database name, those that are not ready first.
 
-    All conditions of a large fleet are many: only where somebody reads them.
+    All conditions of a large fleet are many: only where they are shown.
     """
     rows = await ledger.tenant_rows(only)
     if not with_conditions:
@@ -126,7 +126,7 @@ async def _summary(
     slugs = {line.database_name: line.slug for line in lines}
     drift = await history.drift_of(run.run_id)
     url = settings.dagster_url
-    # the ledger keeps no order of keys
+    # the ledger does not store the order of keys
     ordered = replace(
         record,
         calls=dict(sorted(record.calls.items(), key=lambda item: (-item[1], item[0]))),

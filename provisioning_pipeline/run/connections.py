@@ -35,7 +35,7 @@ _LONGEST_NAME = 63
 
 @dataclass(frozen=True)
 class Connections:
-    """Every remote system. In a dry run none of them can be written to, whoever holds it."""
+    """Every remote system. In a dry run none of them can be written to."""
 
     settings: Settings
     dry_run: bool
@@ -210,7 +210,7 @@ async def connect(
         ledger = Ledger(registry_database, questions)
         history = History(registry_database)
         journal = Journal(history)
-        # before the connections end, whatever ends them; what the ledger does not take then cannot be kept
+        # before the connections end, whatever ends them; what the ledger does not take then is lost
         stack.push_async_callback(_settle, journal)
         yield Connections(
             settings=settings,

@@ -35,7 +35,7 @@ class Judged:
         verdict: what that allows.
         older: it is a server of 1.x.
         version: as it says itself; None when it says none, or was not asked.
-        seen: its contracts in the ledger, from before this look; empty where the verdict did not need them.
+        seen: its contracts in the ledger, from before this reading; empty where the verdict did not need them.
     """
 
     server: str
@@ -54,7 +54,7 @@ class Judged:
 
     @property
     def unlike(self) -> str:
-        """The sentence that says why not everybody is worked on at once there."""
+        """The sentence that says why not every tenant is worked on at once there."""
         return f"{self.system} is to be tried with one tenant first: it {'; it '.join(self.verdict.differences)}."
 
     def must_be_complete(self) -> None:
@@ -65,13 +65,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class ServerFinding:
-    """What a look at one server's contract found.
+    """What reading one server's contract found.
 
     Args:
         server: its name in the settings.
         fingerprint: of its contract; None when it could not be read.
         ok: it may be written to now, by all tenants.
-        changed: it is another contract than at the last look before this one.
+        changed: it is another contract than at the reading before this one.
         message: a sentence or two for a person, with what to do where there is something to do.
     """
 
@@ -82,7 +82,7 @@ class ServerFinding:
     message: str
 
 
-async def look(connections: Connections, name: str, preferred: Collection[str] = ()) -> Judged:
+async def judge_server(connections: Connections, name: str, preferred: Collection[str] = ()) -> Judged:
     """Read and judge one server's contract. Nothing is written anywhere.
 
     Args:
@@ -117,8 +117,8 @@ async def look(connections: Connections, name: str, preferred: Collection[str] =
         proved = [before.contract for before in seen if before.proved_at]
         judged = replace(judged, verdict=judge(contract, KNOWN.values(), proved), seen=seen)
     if doubt and judged.verdict.decision is not Decision.REFUSED:
-        told = (*judged.verdict.differences, f"did not let our service account in to be asked for its steps ({doubt})")
-        return replace(judged, verdict=Verdict(Decision.CANARY, told))
+        more = f"did not let our service account in to be asked for its steps ({doubt})"
+        return replace(judged, verdict=Verdict(Decision.CANARY, (*judged.verdict.differences, more)))
     return judged
 
 
@@ -129,19 +129,19 @@ async def certificate_of(connections: Connections, name: str) -> Certified:
         Fault: when the ledger, or the server of a certificate that is to be compared, cannot be read.
     """
     last = await Certificates(connections.ledger.database).last_of(name)
-    now = (await look(connections, name)).contract if last and last.holds else None
+    now = (await judge_server(connections, name)).contract if last and last.holds else None
     return certified(name, last, now)
 
 
-async def look_and_remember(connections: Connections, name: str, preferred: Collection[str] = ()) -> Judged:
-    """The same, and the ledger keeps what was read."""
-    judged = await look(connections, name, preferred)
+async def judge_and_store(connections: Connections, name: str, preferred: Collection[str] = ()) -> Judged:
+    """The same, and the ledger stores what was read."""
+    judged = await judge_server(connections, name, preferred)
     await connections.contracts.see(name, judged.contract)
     return judged
 
 
 async def check_servers(connections: Connections) -> list[ServerFinding]:
-    """Look at every server's contract and remember it; one finding each, in the order of the settings.
+    """Read every server's contract and store it; one finding each, in the order of the settings.
 
     A server that cannot be read is a finding too. Nothing is written to any server.
 
@@ -154,7 +154,7 @@ async def check_servers(connections: Connections) -> list[ServerFinding]:
 async def _checked(connections: Connections, name: str) -> ServerFinding:
     before = await connections.contracts.of(name)
     try:
-        judged = await look(connections, name)
+        judged = await judge_server(connections, name)
     except Fault as fault:
         return ServerFinding(name, None, ok=False, changed=False, message=fault.message)
     await connections.contracts.see(name, judged.contract)
@@ -170,18 +170,18 @@ async def _checked(connections: Connections, name: str) -> ServerFinding:
 
 def in_words(judged: Judged) -> str:
     """What a server's contract allows, for a person; it goes on from the name of the server."""
-    told = f"contract {judged.contract.fingerprint}"
+    named = f"contract {judged.contract.fingerprint}"
     match judged.verdict.decision:
         case Decision.REFUSED:
-            return f"{told} lacks {', '.join(judged.verdict.missing)}"
+            return f"{named} lacks {', '.join(judged.verdict.missing)}"
         case Decision.CANARY:
             return (
-                f"{told} has all that is needed and is not proved. {judged.unlike} At the next run one tenant goes "
+                f"{named} has all that is needed and is not proved. {judged.unlike} At the next run one tenant goes "
                 "first; the others follow once its login is proved"
             )
         case Decision.GO if judged.verdict.differences:
-            return f"{told} has all that is needed, {_proved(judged)}"
-    return f"{told} is known and has all that is needed"
+            return f"{named} has all that is needed, {_proved(judged)}"
+    return f"{named} is known and has all that is needed"
 
 
 def _sentence(judged: Judged) -> str:
@@ -206,7 +206,7 @@ def _proved(judged: Judged) -> str:
 async def _onboarding(
     connections: Connections, name: str, preferred: Collection[str]
 ) -> tuple[Onboarding | None, str | None]:
-    """What the server says about its wizard, None where nobody could ask; and why our account was not let in, if so.
+    """What the server says about its wizard, None where we could not ask; and why our account was not let in, if so.
 
     Raises:
         Fault: of kind SERVER when the server refuses our service account as such; when it is away.

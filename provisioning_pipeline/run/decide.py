@@ -95,7 +95,7 @@ def notes(
 
     Args:
         missed: how many linked people are missing at Clerk.
-        most_missed: how many of them were looked at one by one.
+        most_missed: how many of them were checked one by one.
     """
     if seen.loss.doubt:
         yield seen.loss.doubt
@@ -109,7 +109,7 @@ def notes(
     clerk = seen.clerk
     if seen.tenant_role is not None and (danger := too_much(seen.tenant_role)):
         yield (
-            f"Our user {seen.tenant_role.name} opens tenant databases, whose owners may be anybody, and {danger}. "
+            f"Our user {seen.tenant_role.name} opens tenant databases, whose owners we do not know, and {danger}. "
             "`provisioning preflight` says how to make one with fewer rights."
         )
     if clerk.fault:
@@ -120,10 +120,10 @@ def notes(
             "not read their member records. `provisioning preflight` says what to grant."
         )
     if clerk.doubt and not seen.member_links.empty:
-        yield f"Nobody was removed or demoted for being missing at Clerk: {clerk.doubt}"
+        yield f"No member was removed or demoted for being missing at Clerk: {clerk.doubt}"
     if missed > most_missed:
         yield (
-            f"{missed} linked people are missing at Clerk; {most_missed} of them were looked at one by one, the "
+            f"{missed} linked people are missing at Clerk; {most_missed} of them were checked one by one, the "
             "others wait for the next run."
         )
     if weighed.waiting:
@@ -133,15 +133,15 @@ def notes(
         )
     if overs.waiting:
         yield (
-            f"{overs.people} people of hand-made workspaces, in {', '.join(overs.named)}, are more than a run takes "
-            "over by itself, and wait. `provisioning status TENANT` names them; they come over by `provisioning apply "
-            f"--approve {overs.waiting}`."
+            f"{overs.people} people of workspaces inserted by SQL, in {', '.join(overs.named)}, are more than a run "
+            "takes over by itself, and wait. `provisioning status TENANT` names them; they come over by "
+            f"`provisioning apply --approve {overs.waiting}`."
         )
     yield from shut_out_in_plan(weighed.decisions, refused=not settings.unproven_sign_in)
 
 
 def shut_out_in_plan(decisions: Mapping[str, MemberDecision], *, refused: bool) -> Iterator[str]:
-    """How many people's accounts prove nothing, of everybody whom a plan found; nothing where it found nobody."""
+    """How many people's accounts prove nothing, of all that a plan found; nothing where it found none."""
     people = {
         name: {found.person for found in decision.findings if found.reason is Reason.ACCOUNT_UNPROVEN}
         for name, decision in decisions.items()
@@ -169,7 +169,7 @@ Deciding = Generator[Questions, Answers, Plan]
 """Deciding under way: it yields questions, is sent their answers, and returns the plan."""
 
 MOST_MISSED = 500
-"""People who are missing at Clerk and looked at one by one in a run; the next run looks at the others."""
+"""People who are missing at Clerk and checked one by one in a run; the next run checks the others."""
 
 
 class UnknownPlan(RunFault):
@@ -185,7 +185,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     Args:
         seen: everything that was read.
         settings: the operator's decisions.
-        approved: the name of a plan whose removals and demotions somebody agreed to.
+        approved: the name of a plan whose removals and demotions an operator approved.
 
     Raises:
         UnknownPlan: when nothing waits under the approved name.
@@ -211,7 +211,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     planner = Planner(seen.detected, observed, placement)
     drafts = [planner.tenant(found) for found in seen.detected]
 
-    # who seems to be gone, and whom nobody knows: the second witness
+    # who seems to be gone, and who is a stranger: the second witness
     places = workplaces([entry for entry in drafts if entry.tenant.database_name not in unread])
     people = with_intents(people_of(seen, places), seen.intents)
     missing = missing_at_clerk(people)
@@ -342,7 +342,7 @@ def _demotion(row: Mapping[str, Any]) -> Demotion:
 
 
 def _joins(rows: Sequence[Mapping[str, Any]], answers: Answers, accounts: KnownSoFar) -> dict[MemberKey, Join]:
-    """How those came in who are to be lowered, of whom Twenty and the ledger can say so."""
+    """How those came in who are to be lowered, as far as Twenty and the ledger can say so."""
     found: dict[MemberKey, Join] = {}
     for row in rows:
         name, server, account = row["database_name"], row["server"], row["account"]
@@ -362,7 +362,7 @@ def _joins(rows: Sequence[Mapping[str, Any]], answers: Answers, accounts: KnownS
 
 
 def _in_turn(missing: list[tuple[str, str]], now: datetime) -> list[tuple[str, str]]:
-    """As many as one run looks at, others each time, so that nobody is hidden behind those who stay missing."""
+    """As many as one run checks, others each time, so that no one is hidden behind those who stay missing."""
     start = int(now.timestamp()) % len(missing) if len(missing) > MOST_MISSED else 0
     return [*missing[start:], *missing[:start]][:MOST_MISSED]
 
@@ -375,7 +375,7 @@ def _member_counts(places: pd.DataFrame, members: pd.DataFrame) -> dict[str, int
 def _mending(
     seen: Seen, detected: Mapping[str, Detected], observed: Observed, default_role: str
 ) -> dict[str, tuple[MemberPlan, ...]]:
-    """Database name → half members of ours about whom Clerk says nothing."""
+    """Database name → half members of ours that Clerk does not mention."""
     links = {name: found.link for name, found in detected.items() if found.link and found.link["workspace_id"]}
     places = {(link["server"], link["workspace_id"]): name for name, link in links.items()}
     linked = set(zip(seen.member_links["database_name"], seen.member_links["twenty_user_id"], strict=True))
@@ -395,11 +395,11 @@ def _mending(
     return {name: members for name, members in found.items() if members}
 
 
-# --- tenant databases, and what is told -------------------------------------------------------------------------------
+# --- tenant databases, and what is reported ---------------------------------------------------------------------------
 
 
 def _left(seen: Seen, entries: Sequence[TenantPlan]) -> tuple[tuple[str, str], ...]:
-    """(database name, Twenty user id) of people of hand-made workspaces who are members no more."""
+    """(database name, Twenty user id) of people of workspaces inserted by SQL who are members no more."""
     there = [(row["database_name"], row["twenty_user_id"]) for row in seen.taken_over if not row["left"]]
     if not there:
         return ()

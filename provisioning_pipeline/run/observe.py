@@ -57,7 +57,7 @@ from provisioning_pipeline.steps.workspaces.plan.planner import databases_withou
 
 
 class UnknownTenants(RunFault):
-    """A tenant was asked for by a name that nobody has."""
+    """A tenant was asked for by a name that no tenant has."""
 
 
 async def registry_loss(connections: Connections, approved: str | None = None) -> RegistryLoss:
@@ -88,11 +88,11 @@ async def observe(
     """Everything that a plan for these tenants (slugs or database names), or for all, is made from.
 
     Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them. `approved` is
-    the name of a loss of registry rows that somebody agreed to.
+    the name of a loss of registry rows that an operator approved.
 
     Raises:
         Fault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
-        UnknownTenants: when a name fits nobody.
+        UnknownTenants: when a name fits no tenant.
     """
     seen = await (
         _everything(connections, approved)
@@ -152,7 +152,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss)
     twenty, inspections = await both(
         with_half_members(twenty, connections.twenty_databases, links),
-        _looks(connections, detected, looked_at, written, last),
+        _inspect(connections, detected, looked_at, written, last),
     )
     dropped = frozenset(last.keys() - written.keys())
     return Seen(
@@ -203,9 +203,9 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
     chosen = [entry.tenant.database_name for entry in detected]
     clerk, (taken_over, inspections) = await both(
         _organizations(connections, detected),
-        both(members.taken_over(chosen, also_left=True), _looks(connections, detected, looked_at, only=chosen)),
+        both(members.taken_over(chosen, also_left=True), _inspect(connections, detected, looked_at, only=chosen)),
     )
-    old = [member.email for look in inspections.values() for place in look.workspaces for member in place.members]
+    old = [member.email for found in inspections.values() for place in found.workspaces for member in place.members]
     emails = sorted({*clerk.users["email"].dropna(), *intents["email"], *old})
     ours = [member_links["twenty_user_id"], intents["twenty_user_id"].dropna(), links["admin_user_id"].dropna()]
     accounts = sorted(set(pd.concat(ours)))
@@ -213,10 +213,10 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
     ids = sorted({*accounts, *user_links["twenty_user_id"]})
     twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
     twenty = await with_half_members(twenty, connections.twenty_databases, links)
-    # an organization that one of these tenants may get can be another tenant's, which nobody asked for
+    # an organization that one of these tenants may get can be another tenant's, which was not asked for
     named = {claim for found in claimants_of(detected) if (claim := found.registered or found.linked)}
     claimed = await claims(connections.registry, sorted({*named, *clerk.organizations["organization_id"]}))
-    # whose account it is by e-mail may be linked to somebody who is not among these people
+    # whose account it is by e-mail may be linked to a person who is not among these
     rivals = await members.user_links([], sorted(set(twenty.users["user_id"])))
     return Seen(
         detected,
@@ -240,7 +240,7 @@ def _known(links: pd.DataFrame) -> set[str]:
     return set(links[(links["registered"] == True) & (links["registry_row_gone"] != True)]["database_name"])  # noqa: E712  # None too
 
 
-async def _looks(
+async def _inspect(
     connections: Connections,
     detected: Sequence[Detected],
     now: datetime,
@@ -275,7 +275,7 @@ async def _looks(
         settings.tenant_database_rows,
         await held_up(connections.cluster) if names else {},
     )
-    return {look.database_name: look for look in inspections}
+    return {found.database_name: found for found in inspections}
 
 
 async def _organizations(connections: Connections, detected: Sequence[Detected]) -> ClerkSnapshot:
@@ -354,7 +354,7 @@ async def ask(connections: Connections, questions: Questions) -> Answers:
 
 
 async def _accounts(connections: Connections, wanted: frozenset[AccountKey]) -> dict[AccountKey, Evidence]:
-    """Of one whose server cannot be asked now nothing is known: nobody is raised before their step asks again."""
+    """Of one whose server cannot be asked now nothing is known: no one is raised before their step asks again."""
     by_server: dict[str, list[str]] = {}
     for server, account in sorted(wanted):
         by_server.setdefault(server, []).append(account)
@@ -380,8 +380,8 @@ async def _accounts(connections: Connections, wanted: frozenset[AccountKey]) -> 
 async def _departures(connections: Connections, missing: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Departure]:
     """The second witness, with the time of Clerk's own event where it says none."""
     found = await departures(connections.clerk, missing)
-    told = await connections.reviews.happened_at([key for key, gone in found.items() if gone.changed_at is None])
-    return found | {key: replace(found[key], changed_at=int(at.timestamp() * 1000)) for key, at in told.items()}
+    times = await connections.reviews.happened_at([key for key, gone in found.items() if gone.changed_at is None])
+    return found | {key: replace(found[key], changed_at=int(at.timestamp() * 1000)) for key, at in times.items()}
 
 
 async def _known_at_clerk(connections: Connections, emails: frozenset[str]) -> frozenset[str] | None:
@@ -407,7 +407,7 @@ _Times = dict[tuple[str, str, str], tuple[datetime, datetime, datetime]]
 async def _joins(
     connections: Connections, demotions: Sequence[Demotion]
 ) -> tuple[_Times, set[tuple[str, str]], dict[str, datetime]]:
-    """Of a server that cannot be asked now nobody is known, and every demotion there counts against the budget."""
+    """Of a server that cannot be asked now no one is known, and every demotion there counts against the budget."""
     if not demotions:
         return {}, set(), {}
     added = await connections.members.added(

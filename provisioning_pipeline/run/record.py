@@ -91,11 +91,11 @@ def why_of(error: BaseException) -> str:
         return str(error) or TOLD_TO_STOP
     if isinstance(error, Fault | RunFault):
         return str(error)
-    return f"An error that nobody foresaw: {defect_of(error)}."
+    return f"An unforeseen error: {defect_of(error)}."
 
 
 _KEPT_EVENTS = timedelta(days=30)
-"""Clerk repeats an event for about 27 hours; what is older tells only when somebody changed."""
+"""Clerk repeats an event for about 27 hours; what is older says only when a person changed."""
 
 
 async def open_ledger(run: Run, trigger: str) -> None:
@@ -119,7 +119,7 @@ async def open_ledger(run: Run, trigger: str) -> None:
 
 
 async def record_plan(run: Run, plan: Plan) -> Forecast:
-    """Keep what differs before anything is done about it, for the report and for the tenants' timelines.
+    """Store what differs before anything is done about it, for the report and for the tenants' timelines.
 
     Returns:
         What the run will need.
@@ -199,8 +199,8 @@ async def write_down(run: Run, plan: Plan) -> Plan:
         found = {e.tenant.database_name: e.conditions for e in entries if (not steps_for(e)) is idle}
         again = {e.tenant.database_name: e.look_again_seconds for e in entries if e.look_again_seconds is not None}
         await run.store_conditions(found, tried=idle, again=again)
-    await _keep_what_was_read(run, plan)
-    await _keep_looks(run, plan)
+    await _end_reviews(run, plan)
+    await _store_inspections(run, plan)
     return replace(plan, tenants=tuple(entries))
 
 
@@ -250,24 +250,24 @@ async def _with_organizations(run: Run, plan: Plan) -> list[TenantPlan]:
     return [without_organization(entry) if entry.tenant.database_name in lost else entry for entry in plan.tenants]
 
 
-async def _keep_what_was_read(run: Run, plan: Plan) -> None:
-    """The marks of tenants that were looked at come off."""
+async def _end_reviews(run: Run, plan: Plan) -> None:
+    """The pending reviews of tenants that were read are done."""
     if plan.looked_at is not None:
         await run.connections.reviews.forget_events(plan.looked_at - _KEPT_EVENTS)
         await run.connections.reviews.catch_up(plan.looked_at)
-        # who was asked for and is no more has been looked at too
+        # a tenant that was asked for and is no more was read, too
         read = {*plan.asked, *(entry.tenant.database_name for entry in plan.tenants)}
         await run.connections.reviews.clear(sorted(read - plan.unread), plan.looked_at)
-        # after the marks: one that stands keeps its turn. Those with steps keep theirs until they had them
+        # after the reviews: one that still waits holds its turn. Tenants with steps hold theirs until those are taken
         await run.connections.turns.end(
             sorted(read - {entry.tenant.database_name for entry in plan.tenants if steps_for(entry)})
         )
 
 
-async def _keep_looks(run: Run, plan: Plan) -> None:
-    """What tells that a tenant database needs no other look, and which workspaces there are hand-made."""
+async def _store_inspections(run: Run, plan: Plan) -> None:
+    """What shows that a tenant database needs no other inspection, and which workspaces there were inserted by SQL."""
     found = {entry.tenant.database_name: entry.database for entry in plan.tenants if entry.database}
-    # rows of somebody who becomes ours now were somebody else's in the last look
+    # rows of a person who becomes ours now were another's in the last inspection
     newly_ours = {
         entry.tenant.database_name
         for entry in plan.tenants
@@ -280,7 +280,7 @@ async def _keep_looks(run: Run, plan: Plan) -> None:
     )
     await run.connections.inserted.forget(plan.dropped)
     await run.connections.inserted.store({name: seen.hand_made for name, seen in found.items()})
-    # last: a look counts only once everything that it found is written down
+    # last: an inspection counts only once everything that it found is written down
     await run.connections.inspections.forget(plan.dropped | newly_ours)
     await run.connections.inspections.store(
         {name: LastInspection(seen.evidence, seen.looked_at, seen.settled) for name, seen in found.items()}

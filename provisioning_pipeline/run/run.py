@@ -40,9 +40,9 @@ async def apply(
     Args:
         tenants: slugs or database names; none: all tenants.
         run_id: names the run in the ledger; None: a new one.
-        approved: the name of a plan whose removals and demotions somebody agreed to.
-        planned: is told what will be done, once that is known.
-        progress: is told what each tenant came to.
+        approved: the name of a plan whose removals and demotions an operator approved.
+        planned: called with what will be done, once that is known.
+        progress: called with what each tenant came to.
 
     Cancelled, it ends as cut in the ledger, with what it did.
 
@@ -85,7 +85,7 @@ async def start(
     """All of a run before its steps: open the ledger, plan, compare with the saved plan, record, admit.
 
     Args:
-        by_hand: somebody typed these names, so each must be a tenant's.
+        by_hand: an operator typed these names, so each must be a tenant's.
         saved: nothing is done unless the plan is still this one.
         part: what of the plan is to be done; None: all of it.
 
@@ -98,7 +98,7 @@ async def start(
     whole = part(whole) if part else whole
     forecast = await record_plan(run, whole)
     admitted = await admit(run, whole)
-    return Started(whole, forecast, admitted.plan, admitted.results, admitted.told)
+    return Started(whole, forecast, admitted.plan, admitted.results, admitted.reports)
 
 
 async def plan_for(
@@ -121,7 +121,7 @@ async def plan_for(
         if saved:
             must_be_as_saved(saved, saved_plan(found, run.connections.settings))
     except RunFault:
-        # the row of a run that never ended would stand there for ever
+        # the row of a run that never ended would stay for ever
         with suppress(Fault, Error):
             await run.connections.history.forget_run(run.run_id)
         raise
@@ -134,11 +134,11 @@ async def plan(
     """What a run would do, for these tenants (slugs or database names) or for all. Reads only.
 
     Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them. `approved` is
-    the name of a plan whose removals and demotions somebody agreed to.
+    the name of a plan whose removals and demotions an operator approved.
 
     Raises:
         RunFault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
-        UnknownTenants: when a name fits nobody.
+        UnknownTenants: when a name fits no tenant.
         UnknownPlan: when nothing waits under the approved name.
     """
     names = sorted({name.strip() for name in tenants}) or None
@@ -190,22 +190,22 @@ class Started:
         forecast: what the run will need.
         plan: what is left to be done, by those who may be worked on.
         results: what was settled for some tenants before, a part of the run's totals.
-        told: what an operator should know about those who went first.
+        reports: what an operator should know about those who went first.
     """
 
     whole: Plan
     forecast: Forecast
     plan: Plan
     results: tuple[ChainResult, ...]
-    told: tuple[str, ...]
+    reports: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Applied:
     """A finished run.
 
-    `tenants` are those that the run looked at, the unwell first; the summary and its report cover the whole fleet.
-    Where the report could not be written, `not_written` says why.
+    `tenants` are those that the run was for, the ones that are not ready first; the summary and its report cover the
+    whole fleet. Where the report could not be written, `not_written` says why.
     """
 
     summary: Summary

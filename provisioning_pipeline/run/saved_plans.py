@@ -1,4 +1,4 @@
-"""Plans that are kept under a name, so that exactly what somebody looked at can be applied."""
+"""Plans that are saved under a name, so that exactly what an operator saw can be applied."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from provisioning_pipeline.report.plan_lines import done_lines
 from provisioning_pipeline.settings import PREFIX, Settings
 
 PLAN_ID = re.compile(r"plan-[0-9a-f]{12}")
-_MOST_TOLD = 40
+_MOST_SHOWN = 40
 _POLICY = (
     "members_foreign_password",
     "members_unproven",
@@ -34,7 +34,7 @@ _POLICY = (
 
 
 class UnknownSavedPlan(RunFault):
-    """No plan is kept under this name."""
+    """No plan is saved under this name."""
 
 
 class PlanChanged(RunFault):
@@ -43,11 +43,11 @@ class PlanChanged(RunFault):
 
 @dataclass(frozen=True)
 class SavedPlan:
-    """A plan as it was looked at.
+    """A plan as an operator saw it.
 
     Args:
         id: made from what it would do, so that the same plan has the same name.
-        made_at: when it was first kept.
+        made_at: when it was first saved.
         asked: the names that it was made for; empty: all tenants.
         policy: the settings by which it would be carried out.
         lines: database name → its diff, for people.
@@ -63,7 +63,7 @@ class SavedPlan:
 
 
 def saved_plan(plan: Plan, settings: Settings) -> SavedPlan:
-    """The plan in the form in which it is kept."""
+    """The plan in the form in which it is saved."""
     policy = {f"{PREFIX}{name.upper()}": str(getattr(settings, name)) for name in _POLICY}
     places = {server.name: server.base_url for server in settings.servers}
     facts = {entry.tenant.database_name: _facts(entry, places) for entry in plan.work}
@@ -74,8 +74,8 @@ def saved_plan(plan: Plan, settings: Settings) -> SavedPlan:
     return SavedPlan(name, datetime.now(UTC), asked, policy, lines, facts)
 
 
-def keep(plan: SavedPlan, settings: Settings) -> None:
-    """Write it where tables are kept. A plan with the same name is the same plan, looked at again.
+def save(plan: SavedPlan, settings: Settings) -> None:
+    """Write it where tables are stored. A plan with the same name is the same plan, made again.
 
     Raises:
         NotWritten: when that place cannot be written to.
@@ -99,9 +99,9 @@ def load(plan_id: str, settings: Settings) -> SavedPlan:
         raise UnknownSavedPlan(f"{path} cannot be read: {why}. {PREFIX}TABLES_PATH names that place.") from None
     if content is None:
         raise UnknownSavedPlan(
-            f"No plan called {plan_id} is kept in {settings.tables}/plans. `provisioning plan` makes one and tells its "
-            f"name; plans are kept for {settings.keep_reports_days} days. A tenant that is called so is applied by its "
-            "database name."
+            f"No plan called {plan_id} is saved in {settings.tables}/plans. `provisioning plan` makes one and shows "
+            f"its name; plans are retained for {settings.keep_reports_days} days. A tenant of this name is applied "
+            "by its database name."
         )
     try:
         document = json.loads(content)
@@ -109,13 +109,13 @@ def load(plan_id: str, settings: Settings) -> SavedPlan:
         return SavedPlan(**document | {"made_at": made_at, "asked": asked})
     except (ValueError, TypeError, KeyError):
         raise UnknownSavedPlan(
-            f"{plan_id} was kept by another version of this program, or its file is damaged. Make it anew with "
+            f"{plan_id} was saved by another version of this program, or its file is damaged. Make it anew with "
             "`provisioning plan`."
         ) from None
 
 
 def must_be_as_saved(saved: SavedPlan, now: SavedPlan) -> None:
-    """Refuse to go on when what would be done now is not what was looked at.
+    """Refuse to go on when what would be done now is not what an operator saw.
 
     Raises:
         PlanChanged: with every difference, as a diff from the plan to now.
@@ -123,13 +123,13 @@ def must_be_as_saved(saved: SavedPlan, now: SavedPlan) -> None:
     if saved.id == now.id:
         return
     found = differences(saved, now)
-    more = len(found) - _MOST_TOLD
-    told = [*found[:_MOST_TOLD], *([f"…and {more} more differences"] if more > 0 else [])]
+    more = len(found) - _MOST_SHOWN
+    shown = [*found[:_MOST_SHOWN], *([f"…and {more} more differences"] if more > 0 else [])]
     raise PlanChanged(
         f"{saved.id} of {saved.made_at:%Y-%m-%d %H:%M UTC} no longer fits, so nothing was done. Since then "
         "(- was in the plan, + is new):\n"
-        + "\n".join(f"  {visible(line)}" for line in told)
-        + "\nLook at it with `provisioning plan`, which tells the name of the plan as it is now."
+        + "\n".join(f"  {visible(line)}" for line in shown)
+        + "\nLook at it with `provisioning plan`, which shows the name of the plan as it is now."
     )
 
 
@@ -155,9 +155,9 @@ def _differences_of(name: str, saved: SavedPlan, now: SavedPlan) -> list[str]:
     slug = (after or before or {})["slug"]
     was, is_now = saved.lines.get(name, ()), now.lines.get(name, ())
     gone, new = [line for line in was if line not in is_now], [line for line in is_now if line not in was]
-    told = [f"{sign} {slug}: {'; '.join(lines)}" for sign, lines in (("-", gone), ("+", new)) if lines]
-    if told or before is None or after is None:
-        return told or [f"~ {slug}: {name} is {'new' if before is None else 'no longer in it'}"]
+    changed = [f"{sign} {slug}: {'; '.join(lines)}" for sign, lines in (("-", gone), ("+", new)) if lines]
+    if changed or before is None or after is None:
+        return changed or [f"~ {slug}: {name} is {'new' if before is None else 'no longer in it'}"]
     fields = [key for key, value in before.items() if after.get(key) != value]
     return [f"~ {slug}: the same changes, but other {', '.join(fields)}"]
 

@@ -48,17 +48,17 @@ class Seen:
     Args:
         detected: the tenants to plan for.
         registry, member_links, user_links: frames of our own side.
-        intents: frame; whom runs began to let in and have not linked.
-        taken_over: our rows about people of hand-made workspaces, also of those who left since.
-        looks: database name → look, of the tenant databases that were worth one.
+        intents: frame; people that runs began to let in and have not linked.
+        taken_over: our rows about people of workspaces inserted by SQL, also of those who left since.
+        inspections: database name → inspection, of the tenant databases that were worth one.
         looked_at: when reading began, by the clock of the ledger's database.
-        dropped: databases that were looked into once and are no more; nobody knows when only some tenants are read.
+        dropped: databases that were inspected once and are no more; not known when only some tenants are read.
         loss: what the registry has lost since a run last looked.
         claims: which tenants have the organizations in question, also tenants that are not planned for.
         tenant_role: what may be done by the role that opens tenant databases.
         table: what the registry's table lets us do.
         made_by_others: every account that is known to have a password that is not ours.
-        once_at_clerk: (database name, e-mail) of people of those databases whom Clerk was once seen to know.
+        once_at_clerk: (database name, e-mail) of people of those databases that Clerk once knew.
     """
 
     detected: Sequence[Detected]
@@ -103,7 +103,7 @@ class Questions:
         accounts: what do these accounts at Twenty prove about their addresses?
         departures: (organization, Clerk user): is this person really gone from there?
         invitations: (database name, e-mail): did a run of ours send this invitation?
-        emails: does anybody at Clerk have this address?
+        emails: does a user at Clerk have this address?
         demotions: how did they come in?
         held: what did the ledger hold true of these tenants (database names)?
     """
@@ -118,15 +118,15 @@ class Questions:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was said to `Questions`. Of what could not be asked now there is no answer, which removes nobody.
+    """What was said to `Questions`. Of what could not be asked now there is no answer, which removes no one.
 
     Args:
         accounts: those that are there, with what they prove.
-        departures: those of whom a direct look says that they are gone.
+        departures: those that a member check shows to be gone.
         invitations: those that a run of ours sent.
-        emails: those that somebody at Clerk has; None: Clerk could not be asked.
+        emails: those that a user at Clerk has; None: Clerk could not be asked.
         joins: (server, workspace id, account) → when they joined, and when their role was given and last changed.
-        added: (database name, e-mail) of those whom a run of ours added with the role that they are to have.
+        added: (database name, e-mail) of those that a run of ours added with the role that they are to have.
         watched_since: database name → since when the ledger has known the tenant.
         held: database name → the conditions that were true by the ledger.
     """
@@ -143,11 +143,11 @@ class Answers:
 
 def standing_claims(settings: Settings, kept: Collection[str] = ()) -> Callable[[Claim], bool]:
     """Which claims to organizations stand; `kept` are database names whose registry rows were lost for a moment."""
-    aside = frozenset(settings.registry_excluded_statuses)
-    return lambda claim: claim.stands(aside, kept)
+    excluded = frozenset(settings.registry_excluded_statuses)
+    return lambda claim: claim.stands(excluded, kept)
 
 
-# --- what of it planning looks at ------------------------------------------------------------------------------
+# --- what of it planning uses ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def organizations_of(settings: Settings, seen: Seen) -> dict[str, Match]:
 
 
 def named_admins(seen: Seen, tenants: Collection[str]) -> set[str]:
-    """The addresses of those whom the registry or a request names as admin of these tenants."""
+    """The addresses of those that the registry or a request names as admin of these tenants."""
     named = (
         email
         for found in seen.detected
@@ -284,7 +284,7 @@ def people_of(seen: Seen, places: pd.DataFrame) -> People:
 def members_of_databases(
     seen: Seen, settings: Settings, entries: Sequence[TenantPlan], people: People, unread: Collection[str]
 ) -> dict[str, PeopleOfDatabase]:
-    """Whom the databases that were looked into may speak of."""
+    """The people that the inspected databases may name."""
     named = [
         (found.tenant.database_name, str(email).lower())
         for found in seen.detected
@@ -299,12 +299,12 @@ def members_of_databases(
 
 
 def strangers_of(seen: Seen, people: Mapping[str, PeopleOfDatabase]) -> frozenset[str]:
-    """The people of hand-made workspaces whom Clerk may know all the same, outside of what was read of it."""
+    """The people of workspaces inserted by SQL that Clerk may know all the same, outside of what was read of it."""
     return frozenset(
         member.email
-        for name, look in seen.inspections.items()
-        if look.workspaces
-        for member in members_to_take_over(look.workspaces, people[name].at_clerk or (), people[name].inside)[
+        for name, found in seen.inspections.items()
+        if found.workspaces
+        for member in members_to_take_over(found.workspaces, people[name].at_clerk or (), people[name].inside)[
             :MOST_CONSIDERED
         ]
     )

@@ -22,9 +22,9 @@ class Launch:
     """What to launch.
 
     Args:
-        names: database names; none: it is nobody's turn.
+        names: database names; none: it is no tenant's turn.
         work: names this launch: the same until it has become a run.
-        next_in: seconds until it is the next tenant's turn; None: nobody waits.
+        next_in: seconds until it is the next tenant's turn; None: no tenant waits.
     """
 
     names: tuple[str, ...]
@@ -35,7 +35,7 @@ class Launch:
 async def next_launch(
     settings: Settings, due: Mapping[str, str], busy: Collection[str], runs: Runs, *, asker: str, most: int
 ) -> Launch:
-    """Give the next of the due tenants that nobody works on their turn, at most so many, and remember that.
+    """Give the next of the due tenants that no run works on their turn, at most so many, and remember that.
 
     Args:
         due: database name → why it is due.

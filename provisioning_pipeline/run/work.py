@@ -94,7 +94,7 @@ class Run:
     Args:
         connections: the systems, not in dry-run mode.
         run_id: names the run in the ledger.
-        at_clerk: database name → what a tenant's last step was told by Clerk: the next one begins soon after.
+        at_clerk: database name → what Clerk said to a tenant's last step: the next one begins soon after.
         phases: phase → seconds, since the last totals.
     """
 
@@ -193,7 +193,7 @@ async def work(
     """Run the steps of these tenants, or `only` some of them; what they came to, of those that had any.
 
     Raises:
-        RunFault: when the ledger is lost on the way; nobody works on without it, and the next run goes on.
+        RunFault: when the ledger is lost on the way; no run works on without it, and the next run goes on.
     """
 
     async def one(entry: TenantPlan, taken: Sequence[Step]) -> ChainResult:
@@ -284,8 +284,8 @@ async def run_steps(scope: Scope, taken: Sequence[Step]) -> ChainResult:
         why = f"PostgreSQL refused a statement of {current}: {str(error).splitlines()[0]}."
         return _met_a_defect(scope, current, error, why)
     except Exception as error:  # noqa: BLE001  # a defect of ours must not stop the other tenants; the run fails
-        told = f"{current} met an error that nobody foresaw ({defect_of(error)})"
-        return _met_a_defect(scope, current, error, f"{told}; its text is withheld, it may hold secrets.")
+        what = f"{current} met an unforeseen error ({defect_of(error)})"
+        return _met_a_defect(scope, current, error, f"{what}; its text is withheld, it may hold secrets.")
     finally:
         scope.record.note()
     return _result(scope, failed=False)

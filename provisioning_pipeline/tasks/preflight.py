@@ -30,8 +30,7 @@ from provisioning_pipeline.run.connections import (
     server_database,
     tenant_database,
 )
-from provisioning_pipeline.run.contracts import certificate_of, in_words
-from provisioning_pipeline.run.contracts import look as look_at_contract
+from provisioning_pipeline.run.contracts import certificate_of, in_words, judge_server
 from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.vouch import shut_out_summary
@@ -275,7 +274,7 @@ def _must_not_be_mighty(rights: RoleRights, besides: Fault | None = None) -> Non
         raise Fault(
             FaultKind.SERVER,
             Reason.TENANT_DATABASE_UNSAFE,
-            f"Our user {rights.name} opens tenant databases, whose owners may be anybody, and {danger}. Use a role "
+            f"Our user {rights.name} opens tenant databases, whose owners we do not know, and {danger}. Use a role "
             f"without that (docs/installation.md#database-privileges): {mending(rights)}."
             f"{f' {besides.message}' if besides else ''}",
         )
@@ -366,7 +365,7 @@ async def _certificate(connections: Connections, name: str) -> Check:
 
 async def _contract(connections: Connections, name: str) -> str:
     try:
-        judged = await look_at_contract(connections, name)
+        judged = await judge_server(connections, name)
     except Fault as fault:
         if fault.reason not in _LEDGER_AWAY:
             raise

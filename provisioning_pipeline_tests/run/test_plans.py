@@ -13,8 +13,8 @@ from provisioning_pipeline.run.saved_plans import (
     PlanChanged,
     SavedPlan,
     UnknownSavedPlan,
-    keep,
     load,
+    save,
     saved_plan,
 )
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
@@ -37,7 +37,7 @@ def world(shared: Sandbox, tmp_path: Path) -> World:
 def plan(world: World, *tenants: str, **overrides: Any) -> SavedPlan:
     """Plan, keep, and read it back, as another machine would."""
     made = saved_plan(world.plan(*tenants), changed(world, **overrides))
-    keep(made, world.settings)
+    save(made, world.settings)
     return load(made.id, world.settings)
 
 

@@ -97,7 +97,7 @@ def test_a_clerk_that_lies_removes_nobody_and_the_report_says_why(
     assert {slug: world.members(slug) for slug in before} == before
     assert not applied.summary.taken_away
     if not named:
-        why = "Nobody was removed or demoted for being missing at Clerk"
+        why = "No member was removed or demoted for being missing at Clerk"
         assert any(why in sentence for sentence in applied.summary.refusals)
         assert why in applied.report.read_text("utf-8")
     world.sandbox.reset_counters()

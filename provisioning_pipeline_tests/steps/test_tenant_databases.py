@@ -434,7 +434,7 @@ def test_a_plan_tells_of_a_superuser_once_and_of_the_documented_role_nothing(wor
         note for note in world.plan_with(tenant_cluster_url=world.sandbox.postgres.url()).notes if "user" in note
     ]
     assert len(told_of) == 1
-    assert "Our user postgres opens tenant databases, whose owners may be anybody, and is a superuser" in told_of[0]
+    assert "Our user postgres opens tenant databases, whose owners we do not know, and is a superuser" in told_of[0]
     assert [note for note in world.plan().notes if "opens tenant databases" in note] == []
 
 

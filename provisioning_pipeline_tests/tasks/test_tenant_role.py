@@ -49,7 +49,7 @@ def cluster_check(site: Site, url: str, **overrides: str) -> Check:
 def test_a_superuser_is_refused(site: Site) -> None:
     check = cluster_check(site, site.postgres.url())
     assert not check.ok
-    assert "postgres opens tenant databases, whose owners may be anybody, and is a superuser" in check.found
+    assert "postgres opens tenant databases, whose owners we do not know, and is a superuser" in check.found
     assert "CREATE ROLE provisioning_tenants" in check.found
 
 
@@ -136,5 +136,5 @@ def test_each_tenant_database_is_opened_by_its_own_user(site: Site) -> None:
         site.postgres.drop_database(tenant.where)
         site.postgres.execute("postgres", f'DROP ROLE "{own}"')
     assert not check.ok
-    assert f"Our user {own} opens tenant databases, whose owners may be anybody, and has CREATEROLE" in check.found
+    assert f"Our user {own} opens tenant databases, whose owners we do not know, and has CREATEROLE" in check.found
     assert f"The tenant database {tenant.where} cannot be read: permission denied for schema core." in check.found

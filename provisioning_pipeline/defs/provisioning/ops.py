@@ -30,7 +30,7 @@ from provisioning_pipeline.model.tenant import ClerkRead, Plan, TenantPlan
 from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.run import Started, plan_and_forecast_over, start
-from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, keep, load, must_be_as_saved, saved_plan
+from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, load, must_be_as_saved, save, saved_plan
 from provisioning_pipeline.run.work import ChainResult, Run, Totals, work
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import STEPS, ops_for, steps_for
@@ -169,7 +169,7 @@ def detected(
     planned = started.plan
     to_do = [entry for entry in planned.work if steps_for(entry)]
     yield plan_recorded(files, started.whole, started.forecast)
-    for sentence in started.told:
+    for sentence in started.reports:
         context.log.info(visible(sentence))
     failed = log_settled(context.log, started.whole, started.results)
     if failed:
@@ -196,7 +196,7 @@ def _saved_as(plan: Plan, settings: Settings, files: Files) -> str | None:
     """The id under which the plan can be applied; None: it could not be saved."""
     saved = saved_plan(plan, settings)
     try:
-        keep(saved, settings)
+        save(saved, settings)
     except NotWritten as refusal:
         files.not_written.append(str(refusal))
         return None

@@ -23,7 +23,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Certificate, Contract, CrashPoint, Observation, Standing
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.run.connections import Connections, connect, server_database
-from provisioning_pipeline.run.contracts import look
+from provisioning_pipeline.run.contracts import judge_server
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify import clean, killed
 from provisioning_pipeline.tasks.certify.behaviours import BEHAVIOURS
@@ -229,7 +229,7 @@ async def _look(connections: Connections, trial: Trial, wanted: Wanted, report: 
                 seeing = _to_its_end(behaviour.see(trial))
                 report.add(await observe(topic, behaviour.name, behaviour.expected, seeing))
         if trial.main is not None:
-            report.contract = (await look(connections, wanted.server.name)).contract
+            report.contract = (await judge_server(connections, wanted.server.name)).contract
         if trial.other is not None:
             # the place is needed for the tenants whose lives are cut
             await clean.delete_workspace(trial, trial.other.address.workspace_id)

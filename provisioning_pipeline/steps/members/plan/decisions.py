@@ -47,14 +47,12 @@ class MemberPolicy:
         default_role: label for every other Clerk role.
         gone: what happens to a linked person who is no longer an active member at Clerk.
         store_external_id: keep the Twenty user id at Clerk.
-        trusts_accounts: the account with a member's address counts as that member's.
     """
 
     roles: Mapping[str, str]
     default_role: str
     gone: Literal["report", "demote", "remove"] = "report"
     store_external_id: bool = False
-    trusts_accounts: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "MemberPolicy":
@@ -62,7 +60,6 @@ class MemberPolicy:
             roles=settings.member_roles,
             default_role=settings.member_default_role,
             gone=settings.members_gone,
-            trusts_accounts=settings.members_unproven == "trust",
             store_external_id=settings.clerk_store_external_id and len(settings.servers) == 1,
         )
 

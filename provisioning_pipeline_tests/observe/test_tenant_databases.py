@@ -10,7 +10,8 @@ from provisioning_pipeline.clients import tenant_database
 from provisioning_pipeline.clients.postgres import Connection
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant_database import Inspection
-from provisioning_pipeline.observe.snapshots import inspect_databases, tenant_databases
+from provisioning_pipeline.observe import snapshots
+from provisioning_pipeline.observe.snapshots import inspect_databases
 from provisioning_pipeline.sandbox.hand_made import create_partial_core, insert_workspace
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres, free_port
 from provisioning_pipeline.sandbox.twenty import core_sql
@@ -92,13 +93,13 @@ async def test_a_cluster_that_is_away_is_said_of_each(monkeypatch: pytest.Monkey
 
 async def test_the_same_name_twice_is_one_look(postgres: SandboxPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = list[str]()
-    look = tenant_databases.look
+    look = snapshots.look
 
     async def noted(url: str, name: str, *rest: Any, **options: Any) -> Inspection:
         looked.append(name)
         return await look(url, name, *rest, **options)
 
-    monkeypatch.setattr(tenant_databases, "look", noted)
+    monkeypatch.setattr(snapshots, "look", noted)
     assert len(await inspect_databases(lambda _: postgres.url(), {}, [BARE, BARE], AT, at_once=2)) == 2
     assert looked == [BARE]
     assert await inspect_databases(lambda _: postgres.url(), {}, [], AT, at_once=2) == []

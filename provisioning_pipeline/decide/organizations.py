@@ -38,7 +38,7 @@ def match_organizations(
     A slug only proposes, unless `adopt_by_slug`. Between tenants, one that our ledger linked, and whose registry row
     never named an organization, keeps what it has, whatever other rows say; then comes the registry, then links whose
     rows gave the organization up, then metadata. If two tenants claim an organization in the same way, neither gets it:
-    no workspace is shared. `elsewhere` are standing claims of tenants that are not looked at now.
+    no workspace is shared. `elsewhere` are standing claims of tenants that are not planned for now.
     """
     rows = records(organizations)
     by_workspace = _unique((row["workspace_id"], row["organization_id"]) for row in rows)

@@ -73,7 +73,7 @@ class Circumstances:
 
     Args:
         now: for the age of workspaces.
-        observing_clerk_calls: that making this plan took, direct looks included; the run makes them again.
+        observing_clerk_calls: that making this plan took, member checks included; the run makes them again.
         clerk_calls_per_10_seconds: that a run may make.
         clerk_calls_at_once: how many of them before the limit makes us wait.
         harm_allowed: removals and demotions that a run may make in all.

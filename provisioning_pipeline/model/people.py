@@ -35,7 +35,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """How a person is gone from an organization, as a direct look at that person confirmed it.
+    """How a person is gone from an organization, as a member check confirmed it.
 
     `changed_at` is when, in milliseconds since 1970, if Clerk says so.
     """
@@ -67,7 +67,7 @@ class Origin:
     Args:
         email: of the account when that was seen, lower case; it holds for that address alone.
         ours: our derived password let in.
-        clerk_user_id: the user for whom we made it; None when only a login showed that we did.
+        clerk_user_id: the user that we made it for; None when only a login showed that we did.
     """
 
     email: str

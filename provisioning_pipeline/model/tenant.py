@@ -133,11 +133,11 @@ class InsertedWorkspace:
 
 @dataclass(frozen=True, slots=True)
 class DatabasePlan:
-    """What a look into the tenant's own database found, and what is to be done there by SQL.
+    """What the inspection of the tenant's own database found, and what is to be done there by SQL.
 
     Args:
         evidence, looked_at: of the look; they go into the ledger.
-        settled: nothing is to be done, so that the database needs no look until it is written to.
+        settled: nothing is to be done, so that the database needs no inspection until it is written to.
         rows: onboarding rows to remove.
         activate: workspaces to set to ACTIVE.
         known_at_clerk: e-mails of their members that Clerk knows.
@@ -199,7 +199,7 @@ class TenantPlan:
         findings: what about its members needs a person.
         withdrawals: invitations of ours to its workspace that are to end.
         store_organization: the Clerk organization in whose metadata the workspace id is to be kept, or None.
-        database: what its own database needs; None when it was not looked into.
+        database: what its own database needs; None when it was not inspected.
         pending: the names of pending onboarding steps, one tuple for each person of ours who has any.
         name_note: why its workspace is not called what the registry says, as a clause; empty where it is.
         address: where its workspace is reached since it was renamed in Twenty; None when it was not.
@@ -251,18 +251,18 @@ class ClerkRead:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do: one entry per tenant that it looked at.
+    """What a run would do: one entry per tenant that it read.
 
     Args:
         tenants: in order of their database names.
         looked_at: when reading began, by the clock of the ledger's database.
-        asked: the names that the run was asked to look at; empty: all tenants.
+        asked: the names that the run was asked for; empty: all tenants.
         unread: database names of tenants whose members Clerk would not tell.
         waiting: the removals and demotions that wait for approval, or None.
         approved: removals and demotions beyond the budget are in it, because an operator approved them by name.
         notes: what about the whole run a person should know.
-        dropped: databases that were looked into once and are no more.
-        left: (database name, Twenty user id) of people of hand-made workspaces who are members no more.
+        dropped: databases that were inspected once and are no more.
+        left: (database name, Twenty user id) of people of workspaces inserted by SQL who are members no more.
         given_up: (database name, Clerk user) of intents that brought no one into a workspace.
         unactivated: workspaces that were never activated or never paid for, ours or not.
         room: server → workspaces that it could still take before this plan; None: no limit of ours.

@@ -1,4 +1,4 @@
-"""What a look into a tenant database finds: workspaces, their people, onboarding rows.
+"""What the inspection of a tenant database finds: workspaces, their people, onboarding rows.
 
 A tenant manager copies Twenty's schema `core` into each tenant's own database and may insert a workspace there by SQL.
 """
@@ -53,10 +53,10 @@ class FoundWorkspace:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One look into one tenant database.
+    """One inspection of one tenant database.
 
     Args:
-        evidence: shows later whether it was written to since; taken before the look.
+        evidence: shows later whether it was written to since; taken before the inspection.
         looked_at: by the clock of the ledger's database.
         vanished: dropped between listing and looking.
         reason, message: why it could not be read, or not in full; None and empty when all is well.
@@ -78,10 +78,10 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class LastInspection:
-    """What is kept of the last look into a tenant database.
+    """What is stored of the last inspection of a tenant database.
 
     Args:
-        evidence: from before the look, and the policy under which it was made.
+        evidence: from before the inspection, and the policy under which it was made.
         looked_at: by the clock of the ledger's database.
         settled: it left nothing to be done.
     """

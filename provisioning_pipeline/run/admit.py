@@ -206,7 +206,7 @@ async def _make_server_ready(run: Run, name: str, inside: Sequence[str]) -> Judg
         # signing in writes nothing, so it need not wait for the verdict; what it refuses comes after that
         judged, refused = await both(
             judge_and_store(run.connections, name, inside),
-            _signed_in(server.client) if known else _no_sign_in(),
+            _refusal_of_sign_in(server.client, known=known),
         )
         judged.must_be_complete()
         await server.client.check_contract()
@@ -221,15 +221,12 @@ async def _make_server_ready(run: Run, name: str, inside: Sequence[str]) -> Judg
     return None if server.stop else judged
 
 
-async def _signed_in(client: TwentyClient) -> Fault | None:
+async def _refusal_of_sign_in(client: TwentyClient, *, known: bool) -> Fault | None:
     try:
-        await client.service_token()
+        if known:
+            await client.service_token()
     except Fault as refused:
         return refused
-    return None
-
-
-async def _no_sign_in() -> None:
     return None
 
 

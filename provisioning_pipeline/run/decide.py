@@ -89,13 +89,11 @@ def notes(
     retirements: Sequence[Retirement],
     *,
     missed: int,
-    most_missed: int,
 ) -> Iterator[str]:
     """The notes, in order.
 
     Args:
         missed: how many linked people are missing at Clerk.
-        most_missed: how many of them were checked one by one.
     """
     if seen.loss.doubt:
         yield seen.loss.doubt
@@ -121,9 +119,9 @@ def notes(
         )
     if clerk.doubt and not seen.member_links.empty:
         yield f"No member was removed or demoted for being missing at Clerk: {clerk.doubt}"
-    if missed > most_missed:
+    if missed > MOST_MISSED:
         yield (
-            f"{missed} linked people are missing at Clerk; {most_missed} of them were checked one by one, the "
+            f"{missed} linked people are missing at Clerk; {MOST_MISSED} of them were checked one by one, the "
             "others wait for the next run."
         )
     if weighed.waiting:
@@ -308,7 +306,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         waiting=Waiting(weighed.waiting, weighed.people) if weighed.waiting else None,
         approved=weighed.approved,
         clerk=clerk_read(clerk),
-        notes=tuple(notes(seen, settings, weighed, overs, retirements, missed=len(missing), most_missed=MOST_MISSED)),
+        notes=tuple(notes(seen, settings, weighed, overs, retirements, missed=len(missing))),
         retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),

@@ -13,14 +13,14 @@ from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault, RunFault
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.summary import Summary, TenantLine
-from provisioning_pipeline.run.admit import admit
+from provisioning_pipeline.run.admit import Admitted, admit
 from provisioning_pipeline.run.conclude import conclude
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.decide import decide
 from provisioning_pipeline.run.observe import answering, observe
 from provisioning_pipeline.run.record import forecast_for, open_ledger, record_plan, run_under_way
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
-from provisioning_pipeline.run.work import OBSERVING, ChainResult, Progress, Run, Totals, ends_the_run, work
+from provisioning_pipeline.run.work import OBSERVING, Progress, Run, Totals, ends_the_run, work
 from provisioning_pipeline.settings import Settings
 
 
@@ -98,7 +98,7 @@ async def start(
     whole = part(whole) if part else whole
     forecast = await record_plan(run, whole)
     admitted = await admit(run, whole)
-    return Started(whole, forecast, admitted.plan, admitted.results, admitted.reports)
+    return Started(admitted.plan, admitted.results, admitted.reports, whole, forecast)
 
 
 async def plan_for(
@@ -182,22 +182,16 @@ async def plan_and_forecast_over(
 
 
 @dataclass(frozen=True)
-class Started:
+class Started(Admitted):
     """A run that may begin to work.
 
     Args:
         whole: what was decided.
         forecast: what the run will need.
-        plan: what is left to be done, by those who may be worked on.
-        results: what was settled for some tenants before, a part of the run's totals.
-        reports: what an operator should know about those who went first.
     """
 
     whole: Plan
     forecast: Forecast
-    plan: Plan
-    results: tuple[ChainResult, ...]
-    reports: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""An account that proves nothing raises no one: the last look before a role or an invitation is given.
+"""An account that proves nothing raises no one: the last check before a role or an invitation is given.
 
 Deciding has left out those of which the ledger knows it. We check the others here, by signing in with the password that
 only we can derive, and store what that shows.

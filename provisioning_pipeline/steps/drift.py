@@ -26,7 +26,7 @@ def find_drift(plan: Plan, before: Mapping[str, Before]) -> tuple[Drift, ...]:
 
     Args:
         plan: as decided, nothing of it done yet.
-        before: database name → what was known; a tenant that is not in it was never looked at.
+        before: database name → what was known; a tenant that is not in it was never read.
     """
     return tuple(drift for entry in plan.tenants for drift in _of(entry, before.get(entry.tenant.database_name)))
 

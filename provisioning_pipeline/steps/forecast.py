@@ -232,7 +232,7 @@ def _admin_joins(entry: TenantPlan, as_member: MemberPlan | None) -> bool:
     admin = entry.admin
     if not isinstance(admin, Admin) or ADD_ADMIN not in entry.changes or ADOPT_WORKSPACE in entry.changes:
         return False
-    # an admin by Clerk for whom nothing is to be done as a member is linked
+    # an admin by Clerk who is linked, and has nothing to be done as a member
     linked = LINK_MEMBER not in as_member.changes if as_member else admin.clerk_user_id is not None
     return entry.workspace_id is None or not linked
 
@@ -255,9 +255,9 @@ _IDS_PER_CALL: Final = 100
 
 
 def _clerk_calls(entry: TenantPlan) -> int:
-    """The ids that we store there, of the workspace and of members; and the last look at Clerk in the steps.
+    """The ids that we store there, of the workspace and of members; and the last question to Clerk in the steps.
 
-    We look once for a tenant at those who get something, and at each who loses something: the list of the
+    We ask once for all of a tenant who get something, and for each who loses something: the list of the
     organization's members and those of them as users; for a loss the list narrowed to the person and the user, or the
     list alone where only the role counts.
     """
@@ -328,7 +328,7 @@ _DEFAULT_ROLE: Final = "Member"
 
 
 def _twenty_calls(server: str, work: Sequence[_Work], circumstances: Circumstances) -> int:
-    """The contract; where we have a workspace, the look at the wizard, for which our account signs in; every tenant.
+    """The contract; where we have a workspace, the question about the wizard, which needs our sign-in; every tenant.
 
     We sign in to one of the plan's own workspaces where it has any, so that this sign-in is not needed there again.
     """

@@ -1,4 +1,4 @@
-"""Puts what a look into a tenant database found into the plan of its tenant."""
+"""Puts what the inspection of a tenant database found into the plan of its tenant."""
 
 import re
 from collections import defaultdict
@@ -43,7 +43,7 @@ from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING, REM
 
 
 def evidence_under(policy: str, evidence: str) -> str:
-    """What is to be stored of a look: as long as it is the same, another look would come to the same end."""
+    """What is to be stored of an inspection: while it is the same, another one would come to the same end."""
     return f"{evidence} {policy}"
 
 
@@ -55,17 +55,17 @@ def due(
     now: datetime,
     full_look_seconds: float,
 ) -> list[str]:
-    """Those of these databases that must be looked into, in the order of the names.
+    """Those of these databases that must be inspected, in the order of the names.
 
-    Those are: never looked into; the last look left something to be done, is too old, or was under another policy;
+    Those are: never inspected; the last inspection left something to be done, is too old, or was under another policy;
     written to since, or perhaps written to (there is no evidence).
 
     Args:
         evidence: by name, of now.
-        looks: by name; their evidence is that of `evidence_under`.
-        policy: what of the operator's policy a look depends on.
-        now: by the clock that the looks' `looked_at` is of.
-        full_look_seconds: how long a look is good for at most.
+        inspections: by name; their evidence is that of `evidence_under`.
+        policy: what of the operator's policy an inspection depends on.
+        now: by the clock that the inspections' `looked_at` is of.
+        full_look_seconds: how long an inspection is good for at most.
     """
 
     def is_good(name: str) -> bool:
@@ -75,7 +75,7 @@ def due(
             and last.settled
             and name in evidence
             and last.evidence == evidence_under(policy, evidence[name])
-            # a look from the future is good for nothing: the clock was set back
+            # an inspection from the future is good for nothing: the clock was set back
             and 0 <= (now - last.looked_at).total_seconds() < full_look_seconds
         )
 
@@ -137,7 +137,7 @@ class DatabasePolicy:
 
     @property
     def text(self) -> str:
-        """What of the policy a look depends on; another text makes every database worth another look."""
+        """What of the policy an inspection depends on; another text makes every database worth another one."""
         over = self.take_over
         return (
             f"rows={self.rows} everyone={self.everyone} mend={self.mend} take_over={over.wanted} "
@@ -151,8 +151,10 @@ def old_names(inspections: Mapping[str, Inspection], registered: Collection[str]
     A hand-made workspace keeps its name; where the registry has no row, whatever workspace is there tells it.
     """
     found = {
-        name: old_display_name([place for place in look.workspaces if name not in registered or failed_checks(place)])
-        for name, look in inspections.items()
+        name: old_display_name(
+            [place for place in inspection.workspaces if name not in registered or failed_checks(place)]
+        )
+        for name, inspection in inspections.items()
     }
     return {name: called for name, called in found.items() if called}
 
@@ -192,17 +194,17 @@ def people_of_databases(
     taken_over: Sequence[tuple[str, str]],
     never: Sequence[tuple[str, str]],
 ) -> dict[str, PeopleOfDatabase]:
-    """Database name → people, of every database that was looked into.
+    """Database name → people, of every database that was inspected.
 
     Args:
         admins: (database name, e-mail) of the tenants' admins.
-        taken_over: the same of those who came over from hand-made workspaces before, also of those who left since.
+        taken_over: the same of those who came over before from workspaces inserted by SQL, and may have left since.
         never: the same of those who are not to be taken over whatever Clerk says.
     """
     columns = ["database_name", "email"]
-    looked = [entry for entry in entries if entry.tenant.database_name in inspections]
+    inspected = [entry for entry in entries if entry.tenant.database_name in inspections]
     places = pd.DataFrame(
-        [(e.tenant.database_name, e.tenant.clerk_org_id, e.server, e.workspace_id) for e in looked],
+        [(e.tenant.database_name, e.tenant.clerk_org_id, e.server, e.workspace_id) for e in inspected],
         columns=["database_name", "organization_id", "server", "workspace_id"],
         dtype=object,
     )
@@ -241,21 +243,21 @@ def with_databases(
     policy: DatabasePolicy,
     served: Collection[str] = (),
 ) -> tuple[tuple[TenantPlan, ...], TakeOvers]:
-    """The plans, with the part of those databases that were looked into, and who comes over from all of them.
+    """The plans, with the part of those databases that were inspected, and who comes over from all of them.
 
     `served` are Twenty servers' own databases.
     """
-    looked = [entry for entry in entries if entry.tenant.database_name in inspections]
+    inspected = [entry for entry in entries if entry.tenant.database_name in inspections]
     offered = {
         name: Candidates(found, inspections[name].owners, known_domains(people[name].known_by), people[name].taken_over)
-        for entry in looked
+        for entry in inspected
         if (name := entry.tenant.database_name) not in served
         and _may_come_over(entry, people[name])
         and (found := _candidates(entry, inspections[name], people[name]))
     }
     overs = take_over(offered, policy.take_over) if offered else TakeOvers()
     planned = {}
-    for entry in looked:
+    for entry in inspected:
         name = entry.tenant.database_name
         over = overs.by_database.get(name, TakeOver())
         planned[name] = _with_database(entry, inspections[name], people[name], policy, over, served=name in served)
@@ -264,7 +266,7 @@ def with_databases(
 
 def _with_database(
     entry: TenantPlan,
-    look: Inspection,
+    inspection: Inspection,
     people: PeopleOfDatabase,
     policy: DatabasePolicy,
     over: TakeOver,
@@ -276,8 +278,8 @@ def _with_database(
     Where a Twenty server works on this very database (`served`), all of it is Twenty's: a workspace without metadata
     may be one that Twenty has begun, and its people are Twenty's accounts. We only report what was inserted by SQL.
     """
-    workspaces = _workspaces(entry, look, served=served)
-    rows = () if served else _rows(workspaces, look.flags, people, everyone=policy.everyone)
+    workspaces = _workspaces(entry, inspection, served=served)
+    rows = () if served else _rows(workspaces, inspection.flags, people, everyone=policy.everyone)
     left_pending = [
         found for found in workspaces if found.activation_status == "PENDING_CREATION" and not failed_checks(found)
     ]
@@ -292,22 +294,22 @@ def _with_database(
     members = tuple(_member(found, entry, policy) for found in over.people)
     # also those who may not come over in this run: Clerk does not say, or there is no workspace for them
     may_come = served or _may_come_over(entry, people)
-    waits = over.waits or (policy.take_over.wanted and not may_come and bool(_candidates(entry, look, people)))
-    uncertain = people.unread and any(flag.value is True for flag in look.flags)
+    waits = over.waits or (policy.take_over.wanted and not may_come and bool(_candidates(entry, inspection, people)))
+    uncertain = people.unread and any(flag.value is True for flag in inspection.flags)
     later = len(rows) - len(repaired) if repaired else 0
     after = (
         is_false(_TYPE, Reason.WAITING, f"{later} more onboarding rows are pending in the tenant's database.")
         if later
-        else _at_rest(look, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
+        else _at_rest(inspection, hand_made, left_pending if not policy.mend else [], () if repaired else rows)
     )
     now = _to_do(repaired, mended) if repaired or mended else after
     if over.told:
         after, now = (replace(each, message=f"{each.message} {over.told}") for each in (after, now))
     plan = DatabasePlan(
-        evidence=evidence_under(policy.text, look.evidence),
-        looked_at=look.looked_at,
+        evidence=evidence_under(policy.text, inspection.evidence),
+        looked_at=inspection.looked_at,
         settled=not (repaired or mended or members or waits or uncertain)
-        and look.reason is not Reason.DATABASE_UNREACHABLE,
+        and inspection.reason is not Reason.DATABASE_UNREACHABLE,
         rows=repaired,
         activate=mended,
         hand_made=hand_made,
@@ -355,14 +357,14 @@ def _rows(
     return tuple(found.values())
 
 
-def _workspaces(entry: TenantPlan, look: Inspection, *, served: bool) -> list[FoundWorkspace]:
-    workspaces = [found for found in look.workspaces if not served or found.activation_status not in _ACTIVATING]
+def _workspaces(entry: TenantPlan, inspection: Inspection, *, served: bool) -> list[FoundWorkspace]:
+    workspaces = [found for found in inspection.workspaces if not served or found.activation_status not in _ACTIVATING]
     # its own workspace is Twenty's to repair, also where Twenty works on this very database
     return [found for found in workspaces if found.workspace_id != entry.workspace_id]
 
 
-def _candidates(entry: TenantPlan, look: Inspection, people: PeopleOfDatabase) -> tuple[FoundMember, ...]:
-    workspaces = _workspaces(entry, look, served=False)
+def _candidates(entry: TenantPlan, inspection: Inspection, people: PeopleOfDatabase) -> tuple[FoundMember, ...]:
+    workspaces = _workspaces(entry, inspection, served=False)
     if not workspaces:
         return ()
     planned = {member.email for member in entry.members}
@@ -407,15 +409,15 @@ def _to_do(rows: Sequence[Flag], mended: Sequence[str]) -> Condition:
 
 
 def _at_rest(
-    look: Inspection,
+    inspection: Inspection,
     hand_made: Sequence[InsertedWorkspace],
     left_pending: Sequence[FoundWorkspace],
     rows: Sequence[Flag],
 ) -> Condition:
-    if look.reason in _UNREAD or look.vanished:
-        return is_unknown(_TYPE, look.reason or Reason.DATABASE_VANISHED, look.message)
-    if look.reason is Reason.NO_SCHEMA_YET:
-        return is_true(_TYPE, look.reason, look.message)
+    if inspection.reason in _UNREAD or inspection.vanished:
+        return is_unknown(_TYPE, inspection.reason or Reason.DATABASE_VANISHED, inspection.message)
+    if inspection.reason is Reason.NO_SCHEMA_YET:
+        return is_true(_TYPE, inspection.reason, inspection.message)
     if rows:
         return is_false(
             _TYPE,
@@ -433,8 +435,8 @@ def _at_rest(
             f"Workspace {named} in the tenant's database is whole but was left in PENDING_CREATION. Set "
             "PROVISIONING_MEND_HAND_MADE=true to have it set to ACTIVE.",
         )
-    if look.reason is not None:
-        return is_unknown(_TYPE, look.reason, look.message)
+    if inspection.reason is not None:
+        return is_unknown(_TYPE, inspection.reason, inspection.message)
     return is_true(
         _TYPE, Reason.NOTHING_PENDING, "No onboarding row of our people is pending in the tenant's database."
     )

@@ -197,7 +197,7 @@ async def backfill_members(scope: Scope) -> None:
     try:
         await all_of(settle(work, member) for member in staying)
     finally:
-        # also when one person's call failed for good: who was settled needs no second look
+        # also when one person's call failed for good: those who were settled are not settled again
         await scope.accounts.store(scope.client.name, work.made, scope.run_id)
         await scope.members.store(scope.client.name, scope.database_name, work.links, scope.run_id)
     await _give_up(work, intents)
@@ -285,7 +285,7 @@ def _as_of_now(work: Work, member: MemberPlan, known: AtClerk) -> MemberPlan | N
     moved = member.twenty_user_id is None and user in known.emails and known.emails[user] != member.email
     if role is not None and not moved:
         if DEMOTE_MEMBER in changes:
-            # looked at once more right before it
+            # checked once more right before it
             return member
         return replace(member, role=work.scope.role_of(role))
     if work.entry(member) is not None or moved:

@@ -135,7 +135,7 @@ async def _token_before(scope: Scope, account: Account, address: WorkspaceAddres
 
 
 def must_leave_an_admin(work: Work, member: MemberPlan) -> None:
-    """The last look before something is taken away; deciding has seen to it already."""
+    """The last check before something is taken away; deciding has seen to it already."""
     leaving = {other.twenty_user_id for other in work.scope.plan.members if other.harmful_changes}
     others = [
         entry

@@ -35,7 +35,7 @@ class People:
     Args:
         service_users: server → user ids of our account there; they are never touched.
         complete: Clerk's answer is proved whole; otherwise no one is missed.
-        departures: (organization, Clerk user) → what a direct look at that person confirmed.
+        departures: (organization, Clerk user) → what a member check of that person confirmed.
         half_members: frame; whose member record is not as it should be.
         accounts: what the accounts that matter prove about their addresses.
         invitations: frame with the columns of `INVITATIONS_OF_TENANTS`.

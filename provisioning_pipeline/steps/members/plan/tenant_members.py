@@ -72,7 +72,7 @@ class KnownMembers:
         goes_on_without: whether a tenant's members prove its workspace while no one can be admin.
         renews_invite_link: policy: a workspace gets another invite link when a member leaves it.
         roles_lent: database names whose workspace has another default role because of us.
-        mending: database name → half members of ours about whom Clerk says nothing.
+        mending: database name → half members of ours that Clerk does not mention.
         withdrawals: database name → invitations of ours that are to end.
     """
 
@@ -121,7 +121,7 @@ def with_members(entry: TenantPlan, known: KnownMembers, link_admin: str | None)
         return entry
     decision = known.decisions.get(name, NOTHING)
     organization = _organization_to_store(entry, known)
-    # not those about whom Clerk's word decided anything
+    # not those that were decided by Clerk's word
     decided = {member.twenty_user_id for member in decision.members} | {found.person for found in decision.findings}
     mending = [half for half in known.mending.get(name, ()) if not {half.twenty_user_id, half.email} & decided]
     withdrawals = known.withdrawals.get(name, ()) if entry.workspace_id else ()

@@ -44,15 +44,15 @@ _DETECTED = ConditionType.DETECTED
 
 @dataclass(frozen=True)
 class Observed:
-    """What planning looks at besides the detected tenants; the frames are those of `model.frames`.
+    """What planning uses besides the detected tenants; the frames are those of `model.frames`.
 
     Args:
-        looks: database name → look into the tenant's own database, where it was worth one.
+        inspections: database name → inspection of the tenant's own database, where it was worth one.
         service_users: server → user ids of our account there.
         service_access: frame; in which workspaces our account may do something.
         organizations: database name → its organization at Clerk, or why none can be told.
         holders, users: who may be admin, for the organizations of tenants that lack one.
-        member_links, taken_over: frame and rows; whose flags we look at besides the admin's.
+        member_links, taken_over: frame and rows; whose flags we read besides the admin's.
         everyone: policy: those of all members are.
         twenty_members: frame; who these are.
         registry_stores: the registry has a column for the workspace id.
@@ -146,8 +146,8 @@ class Planner:
 
     def _new(self, entry: TenantPlan, found: Detected, link: Mapping[str, Any]) -> TenantPlan:
         name = found.tenant.database_name
-        look = self._observed.inspections.get(name)
-        if look and look.vanished:
+        inspection = self._observed.inspections.get(name)
+        if inspection and inspection.vanished:
             gone = is_false(
                 _DETECTED,
                 Reason.DATABASE_VANISHED,

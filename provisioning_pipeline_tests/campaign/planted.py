@@ -389,13 +389,13 @@ def planted(quiet: Quiet, name: str) -> Iterator[Quiet]:
 
 def lock_that_locks_nothing() -> None:
     """Every run believes that it is alone."""
-    from provisioning_pipeline.steps import chain
+    from provisioning_pipeline.run import work
 
     @asynccontextmanager
     async def free(*_: object, **__: object) -> AsyncIterator[None]:
         yield
 
-    setattr(chain, "tenant_lock", free)  # noqa: B010  # mypy knows it as a function of another type
+    setattr(work, "tenant_lock", free)  # noqa: B010  # mypy knows it as a function of another type
 
 
 def intent_never_settled() -> None:

@@ -60,6 +60,8 @@ class Apps:
 @pytest.fixture
 def apps(monkeypatch: pytest.MonkeyPatch) -> Apps:
     found = Apps()
+    # a schema that was built for another test has the apps of that one
+    monkeypatch.setattr(schemas, "_endpoints", schemas._endpoints.__wrapped__)
     monkeypatch.setattr(schemas, "_CORE", (*schemas._CORE, found.query, found.mutation))
     monkeypatch.setattr(schemas, "_further_statuses", lambda _options: _APPS)
     return found

@@ -10,9 +10,10 @@ from typing import Any
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.history import History, Run, point
-from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, Certificates, Contracts, RemovedRows
+from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.runs import CutRuns
+from provisioning_pipeline.ledger.servers import Certificates, Contracts
 from provisioning_pipeline.model.contract import Certified, certified
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines

@@ -16,12 +16,13 @@ from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import KnownServer
 from provisioning_pipeline.ledger.history import History, Journal
-from provisioning_pipeline.ledger.inspections import Contracts, InsertedWorkspaces, Inspections, RemovedRows
+from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Accounts, Members
 from provisioning_pipeline.ledger.pending import PendingReviews, Turns
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.ledger.servers import Contracts
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings, TwentyServer

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.twenty.accounts import WorkspaceAddress
 from provisioning_pipeline.clients.twenty.contract import KNOWN, unsupported
-from provisioning_pipeline.ledger.inspections import Certificates, SeenContract
+from provisioning_pipeline.ledger.servers import Certificates, SeenContract
 from provisioning_pipeline.model.contract import Certified, Contract, Decision, Onboarding, Verdict, certified, judge
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.forecast import RunRecord

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from provisioning_pipeline.ledger.inspections import Contracts, SeenContract
 from provisioning_pipeline.ledger.ledger import Ledger
+from provisioning_pipeline.ledger.servers import Contracts, SeenContract
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres

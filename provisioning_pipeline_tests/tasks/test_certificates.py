@@ -12,7 +12,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty.contract import KNOWN
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.inspections import Certificates
+from provisioning_pipeline.ledger.servers import Certificates
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import (
     Certificate,

@@ -17,8 +17,8 @@ from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.inspections import Certificates
 from provisioning_pipeline.ledger.locks import certification_lock
+from provisioning_pipeline.ledger.servers import Certificates
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Certificate, Contract, CrashPoint, Observation, Standing
 from provisioning_pipeline.model.fault import Fault, FaultKind

@@ -20,7 +20,7 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
 )
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
-from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.history import Budget, KnownRows
 from provisioning_pipeline.model.names import LONGEST_SLUG, name_for_approval
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
 
@@ -42,23 +42,12 @@ class RegistryLoss:
     approved: bool = False
 
 
-def weigh_loss(
-    table: str,
-    *,
-    known: int,
-    lost: Collection[str],
-    rows: bool | None,
-    dropped: Collection[str] = (),
-    budget: Budget,
-) -> RegistryLoss:
+def weigh_loss(table: str, found: KnownRows, budget: Budget, *, dropped: Collection[str] = ()) -> RegistryLoss:
     """Whether so many lost rows are believed.
 
-    Args:
-        known: how many tenants had a row when a run last looked.
-        lost: which of them have none now.
-        rows: whether the registry has any row; None: there is no such table.
-        dropped: those of the lost ones whose database is gone as well, which says the same on its own.
+    `dropped` are those of the lost ones whose database is gone as well, which says the same on its own.
     """
+    known, lost, rows = found.known, found.lost, found.rows
     if not lost:
         return RegistryLoss()
     alone = set(lost) - set(dropped)

@@ -265,10 +265,7 @@ class Resolver:
     async def _in_doubt(self, registry: Registry) -> bool:
         """Whether the registry has lost so many rows at once that a missing one says nothing."""
         if registry.table not in self._doubt:
-            found = await known_rows(registry)
-            loss = weigh_loss(
-                registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=self._loss_budget
-            )
+            loss = weigh_loss(registry.table, await known_rows(registry), self._loss_budget)
             if loss.doubt is None:
                 return False
             _LOG.warning("Sessions go by the ledger's last word: %s", loss.doubt)

@@ -286,9 +286,7 @@ async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: R
     await must_show_all(registry, asked)
     if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
         return
-    found = await known_rows(registry)
-    budget = loss_budget(settings)
-    loss = weigh_loss(registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=budget)
+    loss = weigh_loss(registry.table, await known_rows(registry), loss_budget(settings))
     if loss.doubt:
         raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}", KeyRefusal.REGISTRY_IN_DOUBT)
 

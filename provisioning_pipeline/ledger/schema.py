@@ -1,5 +1,6 @@
 """Makes and updates the ledger's schema with Alembic."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, Parameters, Query, Row, without_secrets
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind
 from provisioning_pipeline.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _KNOWN = frozenset(f"{number:04}" for number in range(1, int(HEAD) + 1))
 _later_is_fine: ContextVar[bool] = ContextVar("later_is_fine", default=False)
 
 
-class OtherLedger(RunFault):
+class OtherLedger(BadInput):
     """The ledger is none that this version of the program can work on; the text says which and what to do."""
 
 
@@ -157,6 +158,12 @@ class LedgerTables:
 def columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
     """Rows, of which there is one at least, as the columns that `unnest` takes."""
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def bring_up_to_date(database: Database, settings: GatewaySettings) -> None:
+    """Migrate the ledger in this database if it is at another revision. Raises as `revision` and `migrate`."""
+    if await revision(database) != HEAD:
+        await asyncio.to_thread(migrate, settings.registry_url.get_secret_value())
 
 
 def migrate(url: str) -> None:

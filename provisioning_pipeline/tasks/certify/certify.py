@@ -16,8 +16,8 @@ from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import certification_lock
+from provisioning_pipeline.ledger.schema import bring_up_to_date
 from provisioning_pipeline.ledger.servers import Certificates
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Certificate, Contract, CrashPoint, Observation, Standing
@@ -100,8 +100,7 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(connect(settings, dry_run=False))
         trial = await stack.enter_async_context(_trial(settings, wanted.server))
-        if await schema.revision(connections.ledger.database) != schema.HEAD:
-            await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
+        await bring_up_to_date(connections.ledger.database, settings)
         await stack.enter_async_context(certification_lock(connections.ledger.database, wanted.server.name))
         linked = await _linked(connections)
         report.progress.stage("looking for what an earlier certification left", None)

@@ -247,7 +247,7 @@ _DESCRIBE = """
         FROM pg_policy p WHERE p.polrelid = c.oid AND p.polcmd IN ('r', '*') AND EXISTS (
             SELECT 1 FROM unnest(p.polroles) AS named(role) WHERE named.role = 0 OR pg_has_role(named.role, 'USAGE'))
     ) shown
-    WHERE c.oid = %s::oid
+    WHERE c.oid = %s::oid ORDER BY a.attnum
 """
 
 

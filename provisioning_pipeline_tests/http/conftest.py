@@ -35,7 +35,7 @@ def shared_fleet(sandbox_postgres: SandboxPostgres, first_fleet: str) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def shared_door(shared_fleet: Fleet) -> Iterator[Api]:
+def shared_api(shared_fleet: Fleet) -> Iterator[Api]:
     with api_to(shared_fleet.settings()) as made:
         yield made
 

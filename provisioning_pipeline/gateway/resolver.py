@@ -77,7 +77,8 @@ class Resolver:
         self._own_ledger = ledger is None
         self._ledger = ledger or LedgerAccess(settings)
         self._on_token_mismatch = on_token_mismatch
-        self.verifier = SessionVerifier(_keys(settings), settings.clerk_authorized_parties)
+        keys = keys_of_issuers(settings, stale_seconds=settings.clerk_keys_stale_seconds)
+        self.verifier = SessionVerifier(keys, settings.clerk_authorized_parties)
         self.member_checks: Counter[str] = Counter()
         """Member checks: asked, failed, and left out because of the budget or of an earlier failure."""
         self._policy = AccessPolicy(
@@ -317,12 +318,12 @@ def _key(session: Session) -> Key:
     return session.organization_id, session.user_id, session.role
 
 
-def _keys(settings: GatewaySettings) -> dict[str, PublicKeys]:
+def keys_of_issuers(settings: GatewaySettings, *, stale_seconds: float) -> dict[str, PublicKeys]:
     """The keys of each issuer. The secret key goes to Clerk's Backend API alone."""
     secret = {"authorization": f"Bearer {settings.clerk_secret_key.get_secret_value()}"}
     found: dict[str, PublicKeys] = {}
     for issuer in settings.clerk_issuers:
         url = settings.clerk_jwks_url or f"{issuer}/.well-known/jwks.json"
         headers = secret if url.startswith(f"{settings.clerk_base_url}/") else None
-        found[issuer] = PublicKeys(url, headers=headers, stale_seconds=settings.clerk_keys_stale_seconds)
+        found[issuer] = PublicKeys(url, headers=headers, stale_seconds=stale_seconds)
     return found

@@ -30,6 +30,7 @@ from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registr
 from provisioning_pipeline.observe.tenant_databases import database_names
 from provisioning_pipeline.report.summary import TenantLine, tenant_lines
 from provisioning_pipeline.run.conclude import tenants
+from provisioning_pipeline.run.connections import cluster_database
 from provisioning_pipeline.run.seen import loss_budget
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
@@ -259,16 +260,8 @@ async def _databases_of(ledger: LedgerAccess, settings: Settings, asked: Registr
     names = await ledger.ask(lambda database: unseen(database, asked, caller))
     if len(names) < most:
         return Databases(most)
-    cluster = Database(
-        settings.tenant_cluster_url.get_secret_value(),
-        system="The tenant cluster",
-        unreachable=Reason.DATABASE_UNREACHABLE,
-        read_only=True,
-        most_connections=1,
-        patience_seconds=1.0,
-    )
     try:
-        async with asyncio.timeout(_CLUSTER_SECONDS), cluster:
+        async with asyncio.timeout(_CLUSTER_SECONDS), cluster_database(settings, patience_seconds=1.0) as cluster:
             pattern, excluded = settings.tenant_database_pattern, settings.tenant_database_excluded
             return Databases(most, await database_names(cluster, pattern, excluded, [*names, asked.database_name]))
     except (Fault, TimeoutError) as away:

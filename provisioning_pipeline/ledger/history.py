@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
-from provisioning_pipeline.ledger.schema import LedgerTables, columns
+from provisioning_pipeline.ledger.schema import REQUEST_REVIEWS, LedgerTables, columns
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.forecast import RunRecord, Timed, record_from
 from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunKind, RunPoint, Source
@@ -136,12 +136,7 @@ class History(LedgerTables):
                 {"run": run_id, **asdict(found)},
             )
             if cursor.rowcount:
-                await connection.execute(
-                    """
-                    UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()) WHERE database_name = %s
-                    """,
-                    [found.database_name],
-                )
+                await connection.execute(REQUEST_REVIEWS, [[found.database_name]])
 
     async def last_drift(self, database_names: Sequence[str]) -> list[Drift]:
         """For each of these tenants what the last run that found anything of it to differ found, by database name."""

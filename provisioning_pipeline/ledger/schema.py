@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, LiteralString
 
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
@@ -27,6 +27,10 @@ SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning'
 AND relname <> 'alembic_version' LIMIT 1
 """
 """A row when the schema holds more than the table that says at which revision it is."""
+REQUEST_REVIEWS: Final[LiteralString] = """
+UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()) WHERE database_name = ANY(%s)
+"""
+"""The older of two requests may be the last to end: the time of a request never moves back."""
 _FIRST_WAIT_SECONDS = 60.0
 """For the lock of those who make a ledger where there is none: any role that may connect could hold it."""
 _END_HOLDERS = (

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from psycopg import Error
 
@@ -155,20 +155,25 @@ async def _trial(settings: Settings, server: TwentyServer) -> AsyncIterator[Tria
     async with AsyncExitStack() as stack:
         reads = await stack.enter_async_context(server_database(server, read_only=True, most_connections=2))
         writes = await stack.enter_async_context(server_database(server, read_only=False))
-        how: dict[str, Any] = {
-            "timeout_seconds": settings.request_timeout_seconds,
-            "dry_run": False,
-            "counter": CallCounter(),
-            "concurrency": settings.twenty_concurrency,
-        }
-        wire = TwentyWire(server, logins=True, **how)
-        session = TwentySession(server, wire)
+        counter = CallCounter()
+
+        def wire() -> TwentyWire:
+            return TwentyWire(
+                server,
+                timeout_seconds=settings.request_timeout_seconds,
+                dry_run=False,
+                counter=counter,
+                concurrency=settings.twenty_concurrency,
+            )
+
+        single_calls = wire()
+        session = TwentySession(server, single_calls)
         stack.push_async_callback(session.close)
         client = await stack.enter_async_context(
-            TwentyClient(server, activation_timeout_seconds=settings.activation_timeout_seconds, **how)
+            TwentyClient(server, wire(), activation_timeout_seconds=settings.activation_timeout_seconds)
         )
         yield Trial(
-            wire=wire,
+            wire=single_calls,
             session=session,
             client=client,
             database=TwentyDatabase(reads, writes),

@@ -1,11 +1,11 @@
 """Makes and updates the ledger's schema with Alembic."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, LiteralString
+from typing import TYPE_CHECKING, Final, LiteralString, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
@@ -19,6 +19,7 @@ from provisioning_pipeline.settings import GatewaySettings
 if TYPE_CHECKING:
     from alembic.config import Config
 
+T = TypeVar("T")
 SCHEMA = "provisioning"
 HEAD = "0009"
 """The revision that this code works with; a test compares it with Alembic's own head."""
@@ -231,3 +232,9 @@ def ledger_database(
         patience_seconds=patience_seconds,
         most_of_all=most_of_all,
     )
+
+
+async def in_ledger(settings: GatewaySettings, read: Callable[[Database], Awaitable[T]]) -> T:
+    """What `read` finds in the ledger, over a connection of its own that cannot write."""
+    async with ledger_database(settings, read_only=True) as database:
+        return await read(database)

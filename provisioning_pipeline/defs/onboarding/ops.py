@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from provisioning_pipeline.defs.onboarding.checks import proved_result
+from provisioning_pipeline.defs.onboarding.checks import login_proved, proved_result
 from provisioning_pipeline.defs.provisioning.ops import (
     DETECTED,
     STEP_OPS,
@@ -113,7 +113,7 @@ def verify_sample(
     for server in verified.servers:
         if not server.ok:
             context.log.warning(visible(server.message))
-    yield evaluation(proved_result(systems.read(login_proofs)))
+    yield evaluation(login_proved, proved_result(systems.read(login_proofs)))
     if verified.broken:
         why = [*verified.defects, *dict.fromkeys(missed.message for missed in verified.not_looked_at)]
         raise dg.Failure(

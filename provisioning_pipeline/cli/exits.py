@@ -68,6 +68,7 @@ def one_sentence() -> Iterator[None]:
     """Turn failures of the run into one sentence and an exit code."""
     from psycopg import Error
 
+    from provisioning_pipeline.clients.postgres_refusals import first_line
     from provisioning_pipeline.run.saved_plans import PlanChanged
     from provisioning_pipeline.settings import SettingsError
 
@@ -82,7 +83,7 @@ def one_sentence() -> Iterator[None]:
     except Fault as fault:
         raise fail(fault.message, RUN_FAILED) from None
     except Error as error:
-        raise fail(f"PostgreSQL refused: {str(error).splitlines()[0]}.", RUN_FAILED) from None
+        raise fail(f"PostgreSQL refused: {first_line(error)}.", RUN_FAILED) from None
     except MemoryError:
         raise fail(TOO_LITTLE_MEMORY, RUN_FAILED) from None
     except OSError as error:

@@ -8,6 +8,7 @@ from psycopg import errors, sql
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Parameters, Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger.registry_table import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
@@ -207,7 +208,7 @@ class Registry:
         except errors.InsufficientPrivilege as error:
             raise registry_refused(
                 f"{self.database.where} has no table {self.table}, and none could be made: "
-                f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema."
+                f"{first_line(error)}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema."
             ) from None
         self._described = None
 
@@ -371,7 +372,7 @@ class Registry:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.REGISTRY_REFUSED,
-                f"{self.table} does not take {what}: {str(error).splitlines()[0]}. Set "
+                f"{self.table} does not take {what}: {first_line(error)}. Set "
                 "PROVISIONING_REGISTRY_READY_STATUS to a status that it knows.",
             ) from None
         if not rows or not rows[0]["taken"]:

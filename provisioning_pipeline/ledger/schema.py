@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTab
 from psycopg.rows import TupleRow
 
 from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, Parameters, Query, Row, without_secrets
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind
 from provisioning_pipeline.settings import GatewaySettings
@@ -188,7 +189,7 @@ def migrate(url: str) -> None:
     try:
         command.upgrade(config, "head")
     except (DBAPIError, Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
+        cause = (isinstance(error, DBAPIError) and error.orig) or error
         if isinstance(cause, LockNotAvailable):
             raise Fault(
                 FaultKind.BUSY,
@@ -198,7 +199,7 @@ def migrate(url: str) -> None:
                 f"ends the session that holds it: {_END_HOLDERS}.",
             ) from None
         raise registry_refused(
-            f"Schema {SCHEMA} cannot be made or updated in {without_secrets(url)}: {str(cause).splitlines()[0]}. "
+            f"Schema {SCHEMA} cannot be made or updated in {without_secrets(url)}: {first_line(cause)}. "
             f"Have its owner run CREATE SCHEMA {SCHEMA} AUTHORIZATION <our user>, or grant it CREATE on the database."
         ) from None
 

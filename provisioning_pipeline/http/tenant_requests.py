@@ -5,7 +5,7 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -329,13 +329,29 @@ async def _state(database: Database, settings: Settings, name: str, reach: Reach
         rows = await Registry(database, settings.registry_table).named(line.database_name)
         named = (row["clerk_org_id"] for row in rows if row["database_name"] == line.database_name)
         organization = next((found for found in named if found), None)
-    proofs = await Proofs(database).of([line.database_name])
-    return TenantState(
-        line,
-        organization,
-        next((proof.status for proof in proofs if proof.twenty_user_id == line.admin_user_id), None),
-        waiting=line.database_name in waiting,
-        address=address_of(line, await shared_names(database, [line.slug])),
+    (state,) = await _states(database, [line], {line.database_name: organization}, waiting)
+    return state
+
+
+async def _states(
+    database: Database,
+    lines: Sequence[TenantLine],
+    organizations: Mapping[str, str | None],
+    waiting: Collection[str],
+) -> tuple[TenantState, ...]:
+    """These tenants; `organizations` and `waiting` by database name."""
+    proofs = await Proofs(database).of([line.database_name for line in lines])
+    statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in proofs}
+    shared = await shared_names(database, [line.slug for line in lines])
+    return tuple(
+        TenantState(
+            line,
+            organizations[line.database_name],
+            statuses.get((line.database_name, line.admin_user_id or "")),
+            waiting=line.database_name in waiting,
+            address=address_of(line, shared),
+        )
+        for line in lines
     )
 
 
@@ -372,22 +388,9 @@ async def tenant_page(
     organizations = {row["database_name"]: row.pop("clerk_org_id") for row in found}
     names = [row["database_name"] for row in found[:limit]]
     lines = {line.database_name: line for line in tenant_lines(found[:limit], await Ledger(database).conditions(names))}
-    statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in await Proofs(database).of(names)}
     waiting = await TenantRequests(database).waiting(names)
-    shared = await shared_names(database, [line.slug for line in lines.values()])
-    return TenantPage(
-        tuple(
-            TenantState(
-                lines[name],
-                organizations[name],
-                statuses.get((name, lines[name].admin_user_id or "")),
-                waiting=name in waiting,
-                address=address_of(lines[name], shared),
-            )
-            for name in names
-        ),
-        _cursor(names[-1]) if len(found) > limit else None,
-    )
+    states = await _states(database, [lines[name] for name in names], organizations, waiting)
+    return TenantPage(states, _cursor(names[-1]) if len(found) > limit else None)
 
 
 def _cursor(name: str) -> str:

@@ -300,16 +300,13 @@ class _Verification:
         return next(found, None)
 
     async def _store(self, scope: Scope) -> None:
-        settings = self.connections.settings
         # so that a timeline can say who was behind it
         await self.connections.history.begin_run(self.run_id, self.trigger, RunKind.VERIFICATION)
         await self.connections.ledger.store_conditions(
             {scope.database_name: tuple(scope.conditions.values())},
             run_id=self.run_id,
-            first_wait=settings.retry_seconds,
-            most_wait=settings.retry_most_seconds,
             # nothing was tried against it yet: the tenant is due at once
-            tried=False,
+            waits=None,
         )
 
     def _scope(self, row: Row) -> Scope:

@@ -14,12 +14,12 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.interrupts import run_until_interrupted
 from provisioning_pipeline.defs.tables import settings_now
-from provisioning_pipeline.ledger.runs import holding_run_lock
+from provisioning_pipeline.ledger.runs import CutRuns, holding_run_lock
 from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.model.names import unsteered
 from provisioning_pipeline.run.connections import Connections, KnownServers, connect
-from provisioning_pipeline.run.record import end_as_cut, why_of
+from provisioning_pipeline.run.record import end_as_cut, end_gone_runs, why_of
 from provisioning_pipeline.run.state import Run
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 from provisioning_pipeline.steps.scope import AtClerk
@@ -53,6 +53,8 @@ class Systems(dg.ConfigurableResource[Any]):
             return
         with run_lock(settings, context.run.run_id):
             try:
+                if context.run.parent_run_id:
+                    asyncio.run(_end_runs_before(settings, context.run))
                 yield self
             finally:
                 # before the lock is free: a run without a lock and without an end was killed
@@ -125,6 +127,13 @@ class Systems(dg.ConfigurableResource[Any]):
                 return await work(connections)
 
         return self.wait(go())
+
+
+async def _end_runs_before(settings: Settings, run: dg.DagsterRun) -> None:
+    """Record what a killed run did before its re-execution changes anything: that never plans, as other runs do."""
+    with suppress(Fault, Error):
+        async with ledger_database(settings, read_only=False) as database:
+            await end_gone_runs(CutRuns(database), only={run.root_run_id, run.parent_run_id})
 
 
 @contextmanager

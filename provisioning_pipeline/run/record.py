@@ -75,13 +75,16 @@ async def end_as_cut(connections: Connections, run_id: str, why: str, totals: To
     await CutRuns(connections.ledger.database).end([run_id], why, by_themselves=True, record=record)
 
 
-async def end_gone_runs(cut: CutRuns, *, but: Collection[str] = ()) -> list[str]:
-    """Write down the end of every run without a process, those of `but` left out; which these were.
+async def end_gone_runs(
+    cut: CutRuns, *, but: Collection[str] = (), only: Collection[str | None] | None = None
+) -> list[str]:
+    """Write down the end of every run without a process, or of `only` these, those of `but` left out; which they were.
 
     Raises:
         Fault, Error: when the ledger does not take it.
     """
-    return await cut.end(await cut.gone(but=but), GONE)
+    gone = await cut.gone(but=but)
+    return await cut.end([run_id for run_id in gone if only is None or run_id in only], GONE)
 
 
 def why_of(error: BaseException) -> str:

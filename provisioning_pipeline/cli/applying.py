@@ -8,8 +8,9 @@ import typer
 
 from provisioning_pipeline.cli import tables
 from provisioning_pipeline.cli.exits import run_to_an_end
-from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json, some_of
+from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json
 from provisioning_pipeline.clients.files import NotWritten
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.run import Applied, plan_and_forecast
 from provisioning_pipeline.run.run import apply as reconcile
@@ -89,12 +90,13 @@ def show(applied: Applied) -> None:
     )
     reported = [line.slug for line in applied.tenants if line.reported_message and line.state != "aside"]
     if reported:
+        named = plain(first_few(reported, _MOST_NAMED))
         console.print(
-            f"[yellow]Members of {plain(some_of(reported, _MOST_NAMED))} have accounts that prove nothing about their "
+            f"[yellow]Members of {named} have accounts that prove nothing about their "
             "addresses, and keep the roles that they have: `provisioning status TENANT` says who.[/]"
         )
     if applied.databases:
-        named = plain(some_of([line.slug for line in applied.databases], _MOST_NAMED))
+        named = plain(first_few([line.slug for line in applied.databases], _MOST_NAMED))
         console.print(f"[yellow]Look into the own databases of {named}: `provisioning status TENANT` says why.[/]")
     if summary.undo:
         console.print(plain(summary.undo), soft_wrap=True)

@@ -12,7 +12,7 @@ import typer
 
 from provisioning_pipeline.cli import terminal
 from provisioning_pipeline.cli.terminal import say
-from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, BadInput, Fault, RunFault
 
 if TYPE_CHECKING:
     from provisioning_pipeline.settings import Settings
@@ -68,25 +68,22 @@ def one_sentence() -> Iterator[None]:
     """Turn failures of the run into one sentence and an exit code."""
     from psycopg import Error
 
-    from provisioning_pipeline.ledger.schema import OtherLedger
-    from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault
-    from provisioning_pipeline.run.decide import UnknownPlan
-    from provisioning_pipeline.run.observe import UnknownTenants
-    from provisioning_pipeline.run.saved_plans import PlanChanged, UnknownSavedPlan
+    from provisioning_pipeline.clients.postgres_refusals import first_line
+    from provisioning_pipeline.run.saved_plans import PlanChanged
     from provisioning_pipeline.settings import SettingsError
 
     try:
         yield
     except (SettingsError, PlanChanged) as fault:
         raise fail(str(fault).split("\n"), BAD_INPUT) from None
-    except (OtherLedger, UnknownPlan, UnknownSavedPlan, UnknownTenants) as fault:
+    except BadInput as fault:
         raise fail(str(fault), BAD_INPUT) from None
     except RunFault as fault:
         raise fail(str(fault), RUN_FAILED) from None
     except Fault as fault:
         raise fail(fault.message, RUN_FAILED) from None
     except Error as error:
-        raise fail(f"PostgreSQL refused: {str(error).splitlines()[0]}.", RUN_FAILED) from None
+        raise fail(f"PostgreSQL refused: {first_line(error)}.", RUN_FAILED) from None
     except MemoryError:
         raise fail(TOO_LITTLE_MEMORY, RUN_FAILED) from None
     except OSError as error:

@@ -180,13 +180,12 @@ def _with_keys(work: "Callable[[ApiKeys], Awaitable[T]]") -> T:
 
 def _in_ledger(work: "Callable[[Database], Awaitable[T]]") -> T:
     """Work on the ledger, which is made where there is none."""
-    from provisioning_pipeline.ledger import schema
-    from provisioning_pipeline.ledger.schema import ledger_database
+    from provisioning_pipeline.ledger.schema import bring_up_to_date, ledger_database
 
     async def run(settings: "Settings") -> T:
         async with ledger_database(settings, read_only=False) as database:
+            await bring_up_to_date(database, settings)
             return await work(database)
 
     with configured() as settings:
-        schema.migrate(settings.registry_url.get_secret_value())
         return asyncio.run(run(settings))

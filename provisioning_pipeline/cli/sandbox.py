@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, RUN_FAILED, fail
-from provisioning_pipeline.cli.terminal import Terminal, plain, say, some_of
+from provisioning_pipeline.cli.terminal import Terminal, plain, say
+from provisioning_pipeline.model.names import first_few
 
 if TYPE_CHECKING:
     import httpx
@@ -338,7 +339,7 @@ def _member(memberships: list[dict[str, Any]], tenant: str, email: str | None) -
 
 
 def _listed(names: list[str]) -> str:
-    return some_of([name or "(an empty slug)" for name in names], MOST_SHOWN)
+    return first_few([name or "(an empty slug)" for name in names], MOST_SHOWN)
 
 
 def _settings() -> dict[str, str]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.text import Text
 
-from provisioning_pipeline.cli.terminal import Terminal, plain, some_of, table
+from provisioning_pipeline.cli.terminal import Terminal, plain, table
 from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.forecast import Forecast
-from provisioning_pipeline.model.names import visible
+from provisioning_pipeline.model.names import first_few, visible
 from provisioning_pipeline.model.reasons import meaning, next_step
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.plan_lines import duration, lines_of
@@ -129,7 +129,7 @@ def forecast(console: Terminal, found: Forecast) -> None:
         + (f", {found.harm.waiting} wait for approval." if found.harm.waiting else "."),
     ]
     if found.cut_names:
-        named = some_of([f"{cut.slug} → {cut.subdomain}" for cut in found.cut_names], _MOST_LINES)
+        named = first_few([f"{cut.slug} → {cut.subdomain}" for cut in found.cut_names], _MOST_LINES)
         lines.append(f"Subdomains that differ from slugs: {plain(named)}")
     lines += [
         f"[yellow]Twenty deletes workspace {aging.workspace_id} of {plain(aging.slug)} seven days after "

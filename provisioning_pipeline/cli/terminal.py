@@ -82,11 +82,6 @@ def progress_bar(*, quiet: bool) -> "Progress":
     return Progress(*columns, console=Terminal(stderr=True, quiet=quiet), transient=True)
 
 
-def some_of(names: Sequence[str], most: int) -> str:
-    """The first of many names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def clean_what_python_prints() -> None:
     """Have warnings that no handler logs, and unforeseen errors, printed in the same way."""
     logging.lastResort = _LastResort(logging.WARNING)

@@ -4,11 +4,11 @@ import asyncio
 import json
 from typing import Any
 
-from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, SOME_UNWELL, agreed, fail, run_to_an_end
+from provisioning_pipeline.cli.exits import ALL_READY, SOME_UNWELL, agreed, run_to_an_end
 from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json
 from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, WORKSPACE_TABLE, RemovedRow
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.tasks.undo import Fate, Undoable, Undone, UnknownRun, removed_rows
+from provisioning_pipeline.tasks.undo import Fate, Undoable, Undone, removed_rows
 from provisioning_pipeline.tasks.undo import undo as put_back
 
 _MOST_ROWS = 60
@@ -20,12 +20,10 @@ def undo_and_show(settings: Settings, run_id: str, *, yes: bool, as_json: bool) 
     With `as_json` only one object on standard output.
 
     Raises:
-        typer.Exit: when there was no such run, or there is no terminal to ask at.
+        UnknownRun: when there was no such run, or several.
+        typer.Exit: when there is no terminal to ask at.
     """
-    try:
-        undoable = asyncio.run(removed_rows(settings, run_id))
-    except UnknownRun as fault:
-        raise fail(str(fault), BAD_INPUT) from None
+    undoable = asyncio.run(removed_rows(settings, run_id))
     console = Terminal(stderr=as_json)
     if not undoable.rows:
         sentence = f"Run {undoable.run_id} removed no row by SQL, so there is nothing to put back."

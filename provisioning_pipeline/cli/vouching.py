@@ -65,13 +65,10 @@ def _reason(why: str | None) -> str:
 
 def _tenant(tenant: str, by: str, why: str | None, yes: bool, *, as_json: bool) -> None:
     """List who is shut out, and vouch for all of them where a reason is given."""
-    from provisioning_pipeline.tasks.vouch import NoSuchAccount, shut_out_of, vouch_for_all
+    from provisioning_pipeline.tasks.vouch import shut_out_of, vouch_for_all
 
     with configured() as settings:
-        try:
-            found = asyncio.run(shut_out_of(settings, tenant))
-        except NoSuchAccount as fault:
-            raise fail(str(fault), BAD_INPUT) from None
+        found = asyncio.run(shut_out_of(settings, tenant))
         if not as_json:
             _show(found, tenant)
         if why is not None and found:
@@ -107,14 +104,10 @@ def _show(found: "list[ShutOut]", tenant: str) -> None:
 
 
 def _vouch(email: str, server: str | None, by: str, why: str, *, as_json: bool) -> None:
-    from provisioning_pipeline.tasks.vouch import NoSuchAccount
     from provisioning_pipeline.tasks.vouch import vouch as give
 
     with configured() as settings:
-        try:
-            given = asyncio.run(give(settings, email, server=server, by=by, why=why))
-        except NoSuchAccount as fault:
-            raise fail(str(fault), BAD_INPUT) from None
+        given = asyncio.run(give(settings, email, server=server, by=by, why=why))
     if as_json:
         document = {"server": given.server, "twenty_user_id": given.twenty_user_id, "email": given.email}
         say_json(document | {"created_at": given.created_at.isoformat(), "vouched_by": by, "why": why})

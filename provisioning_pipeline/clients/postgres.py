@@ -111,8 +111,9 @@ async def _connect(url: str, *, owner_is_trusted: bool) -> Connection:
     behind a transaction that is left open). The server does not notice that we gave up, and keeps that session, and its
     place, for as long as the owner likes. So the server itself has to end the wait, before we do.
     """
-    # sent as every client may send it: psycopg reads times in this form alone, and a role may be given another one
-    os.environ["PGDATESTYLE"] = "ISO"
+    # sent as every client may send it: psycopg reads times in this form alone, and we show them as UTC; a role may be
+    # given another form or zone
+    os.environ |= {"PGDATESTYLE": "ISO", "PGTZ": "UTC"}
     given = conninfo_to_dict(url)
     ours = {name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in given}
 

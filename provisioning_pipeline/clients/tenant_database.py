@@ -35,6 +35,7 @@ from provisioning_pipeline.clients.twenty.members import schema_name
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.core_rows import WorkspaceRow, found_workspaces
 from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.tenant_database import Inspection
 
 _AT_ONCE: Final = 65_536
@@ -374,10 +375,10 @@ def _too_large(found: Inspection, what: str) -> Inspection:
 
 
 def _unsafe(found: Inspection, unsafe: Sequence[str]) -> Inspection:
-    more = f"; and {len(unsafe) - _MOST_NAMED} more" if len(unsafe) > _MOST_NAMED else ""
+    named = first_few(unsafe, _MOST_NAMED, by="; ", more="; and ")
     return replace(
         found,
         reason=Reason.TENANT_DATABASE_UNSAFE,
-        message=f"The tenant's database was not read: {'; '.join(unsafe[:_MOST_NAMED])}{more}. By that its owner could "
+        message=f"The tenant's database was not read: {named}. By that its owner could "
         "run code with our rights, or hide rows from us. Have the owner put a plain table in its place.",
     )

@@ -16,11 +16,11 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
 )
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
-from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.history import Budget, KnownRows
 from provisioning_pipeline.model.names import name_for_approval, name_of, namesakes_of, slug_of, slugs_of
 from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
-from provisioning_pipeline.settings import Settings
+from provisioning_pipeline.settings import GatewaySettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +40,17 @@ class RegistryLoss:
     approved: bool = False
 
 
-def weigh_loss(
-    table: str,
-    *,
-    known: int,
-    lost: Collection[str],
-    rows: bool | None,
-    dropped: Collection[str] = (),
-    budget: Budget,
-) -> RegistryLoss:
+def loss_budget(settings: GatewaySettings, approved: str | None = None) -> Budget:
+    """How many rows a registry may lose at once; `approved` is the name of a loss that an operator agreed to."""
+    return Budget(settings.registry_lost_share, settings.registry_lost_most, approved)
+
+
+def weigh_loss(table: str, found: KnownRows, budget: Budget, *, dropped: Collection[str] = ()) -> RegistryLoss:
     """Whether so many lost rows are believed.
 
-    Args:
-        known: how many tenants had a row when a run last looked.
-        lost: which of them have none now.
-        rows: whether the registry has any row; None: there is no such table.
-        dropped: those of the lost ones whose database is gone as well, which says the same on its own.
+    `dropped` are those of the lost ones whose database is gone as well, which says the same on its own.
     """
+    known, lost, rows = found.known, found.lost, found.rows
     if not lost:
         return RegistryLoss()
     alone = set(lost) - set(dropped)

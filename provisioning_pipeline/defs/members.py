@@ -93,8 +93,6 @@ def _links_metadata(counts: dict[str, Any]) -> dict[str, Any]:
 def _linked_result(tenants: Sequence[Unsynced]) -> dg.AssetCheckResult:
     rows = [(found.slug, str(found.reason), found.message) for found in tenants]
     return check_result(
-        "clerk_user_links",
-        "every_member_is_linked",
         passed=not tenants,
         metadata={"tenants": len(tenants), "who": table(("tenant", "reason", "what to do"), rows)},
     )
@@ -102,14 +100,12 @@ def _linked_result(tenants: Sequence[Unsynced]) -> dg.AssetCheckResult:
 
 def _email_result(invited: Sequence[str]) -> dg.AssetCheckResult:
     emails = {"emails": len(invited)}
-    return check_result("twenty_members", "no_email_was_sent", passed=not invited, metadata=emails)
+    return check_result(passed=not invited, metadata=emails)
 
 
 def admin_result(found: TwentyMembers) -> dg.AssetCheckResult:
     """The check `every_tenant_has_an_admin`."""
     return check_result(
-        "twenty_members",
-        "every_tenant_has_an_admin",
         passed=not found.without_admin,
         metadata={
             "tenants": len(found.without_admin),
@@ -122,7 +118,7 @@ def admin_result(found: TwentyMembers) -> dg.AssetCheckResult:
 def whole_result(read: ClerkRead) -> dg.AssetCheckResult:
     """The check `clerk_was_read_whole`."""
     doubt = {"doubt": read.doubt or "None."}
-    return check_result("clerk_memberships", "clerk_was_read_whole", passed=read.doubt is None, metadata=doubt)
+    return check_result(passed=read.doubt is None, metadata=doubt)
 
 
 every_member_is_linked = check(
@@ -147,7 +143,7 @@ def members_recorded(read: ClerkRead, found: MembersAfter) -> Recorded:
     yield dg.AssetMaterialization("clerk_memberships", metadata=memberships_metadata(read))
     yield dg.AssetMaterialization("twenty_members", metadata=twenty_metadata(found.twenty))
     yield dg.AssetMaterialization("clerk_user_links", metadata=_links_metadata(found.links))
-    yield evaluation(whole_result(read))
-    yield evaluation(_email_result(found.invited))
-    yield evaluation(admin_result(found.twenty))
-    yield evaluation(_linked_result(found.unsynced))
+    yield evaluation(clerk_was_read_whole, whole_result(read))
+    yield evaluation(no_email_was_sent, _email_result(found.invited))
+    yield evaluation(every_tenant_has_an_admin, admin_result(found.twenty))
+    yield evaluation(every_member_is_linked, _linked_result(found.unsynced))

@@ -11,6 +11,7 @@ from provisioning_pipeline.defs.onboarding import checks as onboarding
 from provisioning_pipeline.defs.reconciliation import assets as reconciliation
 from provisioning_pipeline.defs.reconciliation import checks as of_reconciliation
 from provisioning_pipeline.defs.reconciliation import metadata
+from provisioning_pipeline.defs.recording import result_of
 from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.report import tables
 from provisioning_pipeline.run.conclude import tenants
@@ -46,7 +47,7 @@ def clerk_and_plan(context: dg.AssetExecutionContext, systems: Systems) -> Shown
         if spec.key in wanted:
             yield dg.MaterializeResult(asset_key=spec.key, metadata=shown(read))
     if members.clerk_was_read_whole.key in context.selected_asset_check_keys:
-        yield members.whole_result(read)
+        yield result_of(members.clerk_was_read_whole, members.whole_result(read))
     if planned:
         plan, forecast = planned
         saved = saved_plan(plan, systems.settings())
@@ -102,4 +103,4 @@ def twenty_servers(context: dg.AssetExecutionContext, systems: Systems) -> Shown
         (of_reconciliation.clean_up_is_not_near, of_reconciliation.clean_up_result(clean_up)),
     ):
         if check.key in context.selected_asset_check_keys:
-            yield result
+            yield result_of(check, result)

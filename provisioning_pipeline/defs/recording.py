@@ -37,17 +37,10 @@ def table(
 
 
 def check_result(
-    asset: str,
-    name: str,
-    *,
-    passed: bool,
-    metadata: dict[str, Any],
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+    *, passed: bool, metadata: dict[str, Any], severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN
 ) -> dg.AssetCheckResult:
-    """The result of the check of this name of an asset."""
-    return dg.AssetCheckResult(
-        asset_key=dg.AssetKey(asset), check_name=name, passed=passed, severity=severity, metadata=metadata
-    )
+    """The result of a check; `evaluation` and `result_of` say of which."""
+    return dg.AssetCheckResult(passed=passed, severity=severity, metadata=metadata)
 
 
 def check(
@@ -66,12 +59,19 @@ def check(
     return evaluated
 
 
-def evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """The result as an event, for an op to yield."""
-    assert result.asset_key is not None
+def result_of(check: dg.AssetCheckSpec, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
+    """The result as this check's, for what evaluates several."""
+    return result._replace(asset_key=check.asset_key, check_name=check.name)
+
+
+def evaluation(
+    check: dg.AssetCheckSpec | dg.AssetChecksDefinition, result: dg.AssetCheckResult
+) -> dg.AssetCheckEvaluation:
+    """The result of this check as an event, for an op to yield."""
+    spec = check if isinstance(check, dg.AssetCheckSpec) else next(iter(check.check_specs))
     return dg.AssetCheckEvaluation(
-        asset_key=result.asset_key,
-        check_name=str(result.check_name),
+        asset_key=spec.asset_key,
+        check_name=spec.name,
         passed=result.passed,
         severity=result.severity,
         metadata=result.metadata,

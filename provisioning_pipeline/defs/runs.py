@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from provisioning_pipeline.ledger.runs import runs_at_work
-from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.ledger.schema import in_ledger
 from provisioning_pipeline.settings import Settings
 
 Place = tuple[str, str]
@@ -105,11 +105,9 @@ def _config_of(run: dg.DagsterRun) -> Mapping[str, Any]:
 
 
 def _with_a_process(settings: Settings, run_ids: Sequence[str]) -> frozenset[str]:
-    async def ask() -> frozenset[str]:
-        async with ledger_database(settings, read_only=True) as database:
-            return await runs_at_work(database, run_ids)
-
-    return asyncio.run(ask()) if run_ids else frozenset()
+    if not run_ids:
+        return frozenset()
+    return asyncio.run(in_ledger(settings, lambda database: runs_at_work(database, run_ids)))
 
 
 def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:

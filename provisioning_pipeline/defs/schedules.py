@@ -9,11 +9,11 @@ from provisioning_pipeline.defs.onboarding.ops import verify
 from provisioning_pipeline.defs.operations.pruning import prune_history
 from provisioning_pipeline.defs.provisioning.ops import TRIGGER_TAG, reconcile_tenants
 from provisioning_pipeline.defs.reconciliation.checks import clean_up_is_not_near, report_is_fresh
-from provisioning_pipeline.defs.runs import Place, changes_nothing, tenants_of, unfinished_runs
+from provisioning_pipeline.defs.runs import changes_nothing, tenants_of, unfinished_runs
 from provisioning_pipeline.ledger.pending import CodeLocations
-from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.ledger.schema import in_ledger
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.settings import Settings, SettingsError, load_settings
+from provisioning_pipeline.settings import SettingsError, load_settings
 
 
 def _schedule(job: str, suffix: str, cron: str, description: str) -> dg.ScheduleDefinition:
@@ -42,18 +42,13 @@ def _schedule(job: str, suffix: str, cron: str, description: str) -> dg.Schedule
 def _unfinished(instance: dg.DagsterInstance, job: str) -> str | None:
     try:
         settings = load_settings()
-        here = asyncio.run(_code_location(settings))
+        here = asyncio.run(in_ledger(settings, lambda database: CodeLocations(database).known()))
         runs = unfinished_runs(instance, here, settings, job=job).at_work if here else ()
     except (SettingsError, Fault):
         # the run says so, and an alert goes out
         return None
     whole = [run.run_id for run in runs if tenants_of(run) is None and not changes_nothing(run)]
     return whole[0] if whole else None
-
-
-async def _code_location(settings: Settings) -> Place | None:
-    async with ledger_database(settings, read_only=True) as database:
-        return await CodeLocations(database).known()
 
 
 check_freshness = dg.define_asset_job(

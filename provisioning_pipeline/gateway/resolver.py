@@ -14,14 +14,13 @@ from provisioning_pipeline.clients.clerk.jwks import PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
-from provisioning_pipeline.decide.detection import weigh_loss
+from provisioning_pipeline.decide.detection import loss_budget, weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
 from provisioning_pipeline.gateway.member_checks import MemberChecks
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
 from provisioning_pipeline.ledger.organizations import known_rows
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway, tenant_of
-from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.model.session import (
     CannotTell,
@@ -77,7 +76,8 @@ class Resolver:
         self._own_ledger = ledger is None
         self._ledger = ledger or LedgerAccess(settings)
         self._on_token_mismatch = on_token_mismatch
-        self.verifier = SessionVerifier(_keys(settings), settings.clerk_authorized_parties)
+        keys = keys_of_issuers(settings, stale_seconds=settings.clerk_keys_stale_seconds)
+        self.verifier = SessionVerifier(keys, settings.clerk_authorized_parties)
         self.member_checks: Counter[str] = Counter()
         """Member checks: asked, failed, and left out because of the budget or of an earlier failure."""
         self._policy = AccessPolicy(
@@ -88,7 +88,7 @@ class Resolver:
         self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
         self._members: MemberChecks | None = None
-        self._loss_budget = Budget(settings.registry_lost_share, settings.registry_lost_most)
+        self._loss_budget = loss_budget(settings)
         self._doubt: TTLCache[str, bool] = TTLCache(1, min(_REFUSED_SECONDS, settings.session_cache_seconds))
         """That the registry is in doubt, for a moment: a whole fleet may ask."""
         self._suspended: LRUCache[str, bool] = LRUCache(_REMEMBERED)
@@ -265,10 +265,7 @@ class Resolver:
     async def _in_doubt(self, registry: Registry) -> bool:
         """Whether the registry has lost so many rows at once that a missing one says nothing."""
         if registry.table not in self._doubt:
-            found = await known_rows(registry)
-            loss = weigh_loss(
-                registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=self._loss_budget
-            )
+            loss = weigh_loss(registry.table, await known_rows(registry), self._loss_budget)
             if loss.doubt is None:
                 return False
             _LOG.warning("Sessions go by the ledger's last word: %s", loss.doubt)
@@ -320,12 +317,12 @@ def _key(session: Session) -> Key:
     return session.organization_id, session.user_id, session.role
 
 
-def _keys(settings: GatewaySettings) -> dict[str, PublicKeys]:
+def keys_of_issuers(settings: GatewaySettings, *, stale_seconds: float) -> dict[str, PublicKeys]:
     """The keys of each issuer. The secret key goes to Clerk's Backend API alone."""
     secret = {"authorization": f"Bearer {settings.clerk_secret_key.get_secret_value()}"}
     found: dict[str, PublicKeys] = {}
     for issuer in settings.clerk_issuers:
         url = settings.clerk_jwks_url or f"{issuer}/.well-known/jwks.json"
         headers = secret if url.startswith(f"{settings.clerk_base_url}/") else None
-        found[issuer] = PublicKeys(url, headers=headers, stale_seconds=settings.clerk_keys_stale_seconds)
+        found[issuer] = PublicKeys(url, headers=headers, stale_seconds=stale_seconds)
     return found

@@ -260,15 +260,8 @@ def _unharmed(member: MemberPlan) -> MemberPlan:
 
 async def _store(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
     # what is true of all members is for a run to say that looked after all of them
-    settings = connections.settings
     conditions = [found for found in result.conditions if whole or found.type is not ConditionType.MEMBERS_SYNCED]
-    await connections.ledger.store_conditions(
-        {result.database_name: conditions},
-        run_id=run_id,
-        first_wait=settings.retry_seconds,
-        most_wait=settings.retry_most_seconds,
-        tried=False,
-    )
+    await connections.ledger.store_conditions({result.database_name: conditions}, run_id=run_id, waits=None)
 
 
 def _failed(result: ChainResult) -> CannotTell | Refused:

@@ -5,14 +5,14 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.decide.detection import weigh_loss
+from provisioning_pipeline.decide.detection import loss_budget, weigh_loss
 from provisioning_pipeline.ledger.fleet import page, shared_names
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Proofs
@@ -26,11 +26,11 @@ from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.history import Budget
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.observe.snapshots import database_names
 from provisioning_pipeline.report.summary import TenantLine, tenant_lines
 from provisioning_pipeline.run.conclude import tenants
+from provisioning_pipeline.run.connections import cluster_database
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
 
@@ -259,16 +259,8 @@ async def _databases_of(ledger: LedgerAccess, settings: Settings, asked: Registr
     names = await ledger.ask(lambda database: unseen(database, asked, caller))
     if len(names) < most:
         return Databases(most)
-    cluster = Database(
-        settings.tenant_cluster_url.get_secret_value(),
-        system="The tenant cluster",
-        unreachable=Reason.DATABASE_UNREACHABLE,
-        read_only=True,
-        most_connections=1,
-        patience_seconds=1.0,
-    )
     try:
-        async with asyncio.timeout(_CLUSTER_SECONDS), cluster:
+        async with asyncio.timeout(_CLUSTER_SECONDS), cluster_database(settings, patience_seconds=1.0) as cluster:
             pattern, excluded = settings.tenant_database_pattern, settings.tenant_database_excluded
             return Databases(most, await database_names(cluster, pattern, excluded, [*names, asked.database_name]))
     except (Fault, TimeoutError) as away:
@@ -286,9 +278,7 @@ async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: R
     await must_show_all(registry, asked)
     if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
         return
-    found = await known_rows(registry)
-    budget = Budget(settings.registry_lost_share, settings.registry_lost_most)
-    loss = weigh_loss(registry.table, known=found.known, lost=found.lost, rows=found.rows, budget=budget)
+    loss = weigh_loss(registry.table, await known_rows(registry), loss_budget(settings))
     if loss.doubt:
         raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}", KeyRefusal.REGISTRY_IN_DOUBT)
 
@@ -338,13 +328,29 @@ async def _state(database: Database, settings: Settings, name: str, reach: Reach
         rows = await Registry(database, settings.registry_table).named(line.database_name)
         named = (row["clerk_org_id"] for row in rows if row["database_name"] == line.database_name)
         organization = next((found for found in named if found), None)
-    proofs = await Proofs(database).of([line.database_name])
-    return TenantState(
-        line,
-        organization,
-        next((proof.status for proof in proofs if proof.twenty_user_id == line.admin_user_id), None),
-        waiting=line.database_name in waiting,
-        address=address_of(line, await shared_names(database, [line.slug])),
+    (state,) = await _states(database, [line], {line.database_name: organization}, waiting)
+    return state
+
+
+async def _states(
+    database: Database,
+    lines: Sequence[TenantLine],
+    organizations: Mapping[str, str | None],
+    waiting: Collection[str],
+) -> tuple[TenantState, ...]:
+    """These tenants; `organizations` and `waiting` by database name."""
+    proofs = await Proofs(database).of([line.database_name for line in lines])
+    statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in proofs}
+    shared = await shared_names(database, [line.slug for line in lines])
+    return tuple(
+        TenantState(
+            line,
+            organizations[line.database_name],
+            statuses.get((line.database_name, line.admin_user_id or "")),
+            waiting=line.database_name in waiting,
+            address=address_of(line, shared),
+        )
+        for line in lines
     )
 
 
@@ -381,22 +387,9 @@ async def tenant_page(
     organizations = {row["database_name"]: row.pop("clerk_org_id") for row in found}
     names = [row["database_name"] for row in found[:limit]]
     lines = {line.database_name: line for line in tenant_lines(found[:limit], await Ledger(database).conditions(names))}
-    statuses = {(proof.database_name, proof.twenty_user_id): proof.status for proof in await Proofs(database).of(names)}
     waiting = await TenantRequests(database).waiting(names)
-    shared = await shared_names(database, [line.slug for line in lines.values()])
-    return TenantPage(
-        tuple(
-            TenantState(
-                lines[name],
-                organizations[name],
-                statuses.get((name, lines[name].admin_user_id or "")),
-                waiting=name in waiting,
-                address=address_of(lines[name], shared),
-            )
-            for name in names
-        ),
-        _cursor(names[-1]) if len(found) > limit else None,
-    )
+    states = await _states(database, [lines[name] for name in names], organizations, waiting)
+    return TenantPage(states, _cursor(names[-1]) if len(found) > limit else None)
 
 
 def _cursor(name: str) -> str:

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
-from provisioning_pipeline.ledger.schema import LedgerTables, columns
+from provisioning_pipeline.ledger.schema import REQUEST_REVIEWS, LedgerTables, columns
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.forecast import RunRecord, Timed
 from provisioning_pipeline.model.history import Actor, Before, Drift, DriftCause, RunKind, RunPoint, Source
@@ -137,12 +137,7 @@ class History(LedgerTables):
                 {"run": run_id, **asdict(found)},
             )
             if cursor.rowcount:
-                await connection.execute(
-                    """
-                    UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()) WHERE database_name = %s
-                    """,
-                    [found.database_name],
-                )
+                await connection.execute(REQUEST_REVIEWS, [[found.database_name]])
 
     async def last_drift(self, database_names: Sequence[str]) -> list[Drift]:
         """For each of these tenants what the last run that found anything of it to differ found, by database name."""

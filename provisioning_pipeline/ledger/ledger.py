@@ -293,15 +293,13 @@ class Ledger(LedgerTables):
         found: Mapping[str, Sequence[Condition]],
         *,
         run_id: str,
-        first_wait: float,
-        most_wait: float,
-        tried: bool = True,
+        waits: tuple[float, float] | None,
         again: Mapping[str, float] = MappingProxyType({}),
     ) -> dict[str, Condition]:
         """Merge these conditions into the tenants' rows and derive Ready; `since` moves only when a status does.
 
-        With `tried`, a tenant that is not ready has had its try: the next one comes after a wait that doubles from
-        `first_wait` to `most_wait` seconds; for those in `again`, after these seconds. Returns each tenant's Ready.
+        With `waits`, a tenant that is not ready has had its try: the next one comes after a wait that doubles from the
+        first to the second of these seconds; for those in `again`, after these. Returns each tenant's Ready.
         """
         names = list(found)
         ready: dict[str, Condition] = {}
@@ -344,9 +342,9 @@ class Ledger(LedgerTables):
                 {
                     "names": names,
                     "ready": [ready[name].status is Status.TRUE for name in names],
-                    "first": first_wait,
-                    "most": most_wait,
-                    "tried": tried,
+                    "first": waits and waits[0],
+                    "most": waits and waits[1],
+                    "tried": waits is not None,
                     "again": [again.get(name) for name in names],
                 },
             )
@@ -480,7 +478,8 @@ _STORE_READY = """
         attempts = CASE WHEN found.ready THEN 0 WHEN %(tried)s THEN l.attempts + 1 ELSE l.attempts END,
         look_again_at = CASE WHEN found.ready THEN now() WHEN NOT %(tried)s THEN l.look_again_at
             WHEN found.again IS NOT NULL THEN now() + make_interval(secs => found.again)
-            ELSE now() + make_interval(secs => least(%(most)s, %(first)s * 2 ^ least(l.attempts, 20))) END
+            ELSE now() + make_interval(secs =>
+                least(%(most)s::float8, %(first)s::float8 * 2 ^ least(l.attempts, 20))) END
     FROM unnest(%(names)s::text[], %(ready)s::bool[], %(again)s::float8[]) AS found(name, ready, again)
     WHERE l.database_name = found.name AND NOT (l.ready AND found.ready)
 """

@@ -139,11 +139,15 @@ async def alone(connection: Connection, table: LiteralString, *, wait_seconds: f
     Raises:
         LockNotAvailable: when it took longer. What else this transaction waits for has the same limit.
     """
-    milliseconds = sql.Literal(max(1, int(wait_seconds * 1000)))
-    await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(milliseconds))
+    await _wait_at_most(connection, wait_seconds)
     await connection.execute(
         sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(sql.Identifier("provisioning", table))
     )
+
+
+async def _wait_at_most(connection: Connection, seconds: float) -> None:
+    milliseconds = sql.Literal(max(1, int(seconds * 1000)))
+    await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(milliseconds))
 
 
 async def begin_to_hold(connection: Connection) -> None:
@@ -212,8 +216,7 @@ class _Lock:
         """Take the lock in a transaction that stays open. The server's own queue is first come, first served."""
         await begin_to_hold(connection)
         if wait_seconds:
-            milliseconds = sql.Literal(max(1, int(wait_seconds * 1000)))
-            await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(milliseconds))
+            await _wait_at_most(connection, wait_seconds)
             await connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [self._kind, self._name])
             return True
         cursor = await connection.execute(

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from psycopg import AsyncConnection, sql
@@ -13,6 +12,7 @@ from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import MUST_HAVE, VIEW, Column, text_of
 from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.history import KnownRows
 from provisioning_pipeline.model.people import Claim
 
 _ONE_AT_A_TIME: Final = "alembic_version"
@@ -170,21 +170,6 @@ async def _note_named(registry: Registry, columns: Mapping[str, Column], found: 
         [list(found)],
         own_path=(await registry.described()).runs_code,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRows:
-    """The rows that the registry had in the last run, and what is left of them.
-
-    Args:
-        known: how many tenants had one.
-        lost: the database names of those that have none now.
-        rows: whether the registry has any row at all; None: there is no such table.
-    """
-
-    known: int
-    lost: tuple[str, ...]
-    rows: bool | None
 
 
 async def known_rows(registry: Registry) -> KnownRows:

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.schema import LedgerTables, columns, registry_refused
+from provisioning_pipeline.ledger.schema import REQUEST_REVIEWS, LedgerTables, columns, registry_refused
 from provisioning_pipeline.model.history import Turn
 
 CLERK = "clerk"
@@ -216,14 +216,7 @@ async def _request_reviews(
     if event.type == USER_UPDATED and not event.gone and await _has_changed_too_often(connection, event):
         return ()
     if names:
-        # the older of two events may be the last to end; the time of a request never moves back
-        await connection.execute(
-            """
-            UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now())
-            WHERE database_name = ANY(%s)
-            """,
-            [names],
-        )
+        await connection.execute(REQUEST_REVIEWS, [names])
     return tuple(names)
 
 

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, Error, errors, sql
 from psycopg.rows import TupleRow, dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger.organizations import alone_with_organizations
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import (
@@ -168,7 +169,7 @@ def _told(error: Error) -> str:
     """Which rule of the table refused; a text about data would repeat values."""
     if isinstance(error, errors.DataError):
         return f"a value does not fit its column ({type(error).__name__})"
-    return str(error).splitlines()[0]
+    return first_line(error)
 
 
 async def _insert(
@@ -419,7 +420,7 @@ async def adopt(registry: Registry, tenant: Tenant, status: str, else_statuses: 
                 await connection.execute(_REMEMBER_ROW, name)
             return inserted > 0
     except REFUSALS as error:
-        raise refused(str(error).splitlines()[0]) from None
+        raise refused(first_line(error)) from None
 
 
 _KNOWN_WITH_ROW = """

@@ -8,6 +8,7 @@ from psycopg import errors, sql
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Parameters, Row
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger.registry_table import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
@@ -30,6 +31,7 @@ from provisioning_pipeline.ledger.registry_table import (
     namesakes,
     rows_query,
     spelled,
+    whole_text_of,
 )
 from provisioning_pipeline.ledger.schema import registry_refused
 from provisioning_pipeline.model.condition import Reason
@@ -163,10 +165,7 @@ class Registry:
     async def _texts(self, names: Sequence[str], **either: str | None) -> list[Row]:
         """These columns as texts, None where the table lacks one, of rows with a database and one of these values."""
         columns = await self.columns()
-        texts = {
-            name: sql.SQL("{}::text").format(sql.Identifier(name) if name in columns else sql.NULL)
-            for name in (*names, *either)
-        }
+        texts = {name: whole_text_of(columns, name) for name in (*names, *either)}
         query = sql.SQL("SELECT {} FROM {} WHERE ({}) AND database_name IS NOT NULL").format(
             sql.SQL(", ").join(sql.SQL("{} AS {}").format(texts[name], sql.Identifier(name)) for name in names),
             self.identifier,
@@ -209,7 +208,7 @@ class Registry:
         except errors.InsufficientPrivilege as error:
             raise registry_refused(
                 f"{self.database.where} has no table {self.table}, and none could be made: "
-                f"{str(error).splitlines()[0]}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema."
+                f"{first_line(error)}. Correct PROVISIONING_REGISTRY_TABLE, or grant CREATE on its schema."
             ) from None
         self._described = None
 
@@ -273,7 +272,8 @@ class Registry:
 
         `asked`: database name → e-mail. A table without that column is left alone.
         """
-        column = (await self.columns()).get(ASKED_ADMIN_COLUMN)
+        columns = await self.columns()
+        column = columns.get(ASKED_ADMIN_COLUMN)
         if not asked or column is None or not column.writable:
             return
         await self.database.execute(
@@ -281,11 +281,12 @@ class Registry:
                 """
                 UPDATE {table} r SET {column} = {email}
                 FROM unnest(%s::text[], %s::text[]) AS asked(name, email)
-                WHERE r.database_name::text = asked.name AND r.{column}::text IS DISTINCT FROM asked.email
+                WHERE r.database_name::text = asked.name AND {known} IS DISTINCT FROM asked.email
                 """
             ).format(
                 table=self.identifier,
                 column=sql.Identifier(ASKED_ADMIN_COLUMN),
+                known=whole_text_of(columns, "r", ASKED_ADMIN_COLUMN),
                 email=cast_sql(sql.Identifier("asked", "email"), column),
             ),
             [list(asked), list(asked.values())],
@@ -332,9 +333,11 @@ class Registry:
             assert ready_status is not None
             changed["status"] = await self.spelling([ready_status], row["status"])
             # the tenant manager may have suspended it since it was read
-            assignments["status"] = sql.SQL(
-                "CASE WHEN status::text IS NOT DISTINCT FROM {} THEN {} ELSE status END"
-            ).format(sql.Literal(row["status"]), cast_sql(sql.Literal(changed["status"]), columns["status"]))
+            assignments["status"] = sql.SQL("CASE WHEN {} IS NOT DISTINCT FROM {} THEN {} ELSE status END").format(
+                whole_text_of(columns, "status"),
+                sql.Literal(row["status"]),
+                cast_sql(sql.Literal(changed["status"]), columns["status"]),
+            )
         if not changed:
             return False
         await self._update(database_name, changed, assignments, row.get("status"))
@@ -344,10 +347,11 @@ class Registry:
         self, database_name: str, changed: Mapping[str, str], assignments: Mapping[str, sql.Composable], status: object
     ) -> None:
         """Change a row, and see that it took the change: a trigger or a rule may drop it without a word."""
-        updated_at = (await self.columns()).get("updated_at")
+        columns = await self.columns()
+        updated_at = columns.get("updated_at")
         touched = sql.SQL(", updated_at = pg_catalog.now()" if updated_at and updated_at.writable else "")
         taken = [
-            sql.SQL("{}::text IS DISTINCT FROM {}").format(sql.Identifier(name), sql.Literal(status))
+            sql.SQL("{} IS DISTINCT FROM {}").format(whole_text_of(columns, name), sql.Literal(status))
             if name == "status"
             else sql.SQL("{}::text IS NOT DISTINCT FROM ({})::text").format(sql.Identifier(name), assignments[name])
             for name in changed
@@ -368,7 +372,7 @@ class Registry:
             raise Fault(
                 FaultKind.TENANT,
                 Reason.REGISTRY_REFUSED,
-                f"{self.table} does not take {what}: {str(error).splitlines()[0]}. Set "
+                f"{self.table} does not take {what}: {first_line(error)}. Set "
                 "PROVISIONING_REGISTRY_READY_STATUS to a status that it knows.",
             ) from None
         if not rows or not rows[0]["taken"]:

@@ -373,20 +373,32 @@ def _equals(person: str, person_type: str, chosen: str, chosen_type: str, *, som
 
 
 def text_of(columns: Mapping[str, Column], *name: str) -> sql.Composable:
-    """A column as text, NULL where the table lacks it; of JSON the text that it is, and nothing of an object."""
+    """`whole_text_of`, cut where it is longer than we read."""
+    return _cut(whole_text_of(columns, *name))
+
+
+def whole_text_of(columns: Mapping[str, Column], *name: str) -> sql.Composable:
+    """A column as text, NULL where the table lacks it; of JSON the text that it is, and nothing of an object.
+
+    A comparison of it can use an index of the column, unless that is JSON.
+    """
     column = columns.get(name[-1])
     if column is None:
         return sql.SQL("NULL::text")
     if column.type in JSON_TYPES:
         return sql.SQL(
             "CASE pg_catalog.jsonb_typeof({0}::jsonb) WHEN 'string' THEN "
-            "pg_catalog.left({0}::jsonb OPERATOR(pg_catalog.#>>) '{{}}'::text[], {1}) END"
-        ).format(sql.Identifier(*name), sql.Literal(LONGEST))
-    return _short(*name)
+            "{0}::jsonb OPERATOR(pg_catalog.#>>) '{{}}'::text[] END"
+        ).format(sql.Identifier(*name))
+    return sql.SQL("{}::text").format(sql.Identifier(*name))
 
 
 def _short(*name: str) -> sql.Composable:
-    return sql.SQL("pg_catalog.left({}::text, {})").format(sql.Identifier(*name), sql.Literal(LONGEST))
+    return _cut(sql.SQL("{}::text").format(sql.Identifier(*name)))
+
+
+def _cut(text: sql.Composable) -> sql.Composable:
+    return sql.SQL("pg_catalog.left({}, {})").format(text, sql.Literal(LONGEST))
 
 
 def cast_sql(value: sql.Composable, column: Column) -> sql.Composable:

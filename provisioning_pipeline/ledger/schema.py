@@ -1,23 +1,26 @@
 """Makes and updates the ledger's schema with Alembic."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, LiteralString, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedTable
 from psycopg.rows import TupleRow
 
 from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, Parameters, Query, Row, without_secrets
+from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind
 from provisioning_pipeline.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
+T = TypeVar("T")
 SCHEMA = "provisioning"
 HEAD = "0009"
 """The revision that this code works with; a test compares it with Alembic's own head."""
@@ -26,6 +29,10 @@ SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning'
 AND relname <> 'alembic_version' LIMIT 1
 """
 """A row when the schema holds more than the table that says at which revision it is."""
+REQUEST_REVIEWS: Final[LiteralString] = """
+UPDATE provisioning.tenant_link SET marked_at = greatest(marked_at, now()) WHERE database_name = ANY(%s)
+"""
+"""The older of two requests may be the last to end: the time of a request never moves back."""
 _FIRST_WAIT_SECONDS = 60.0
 """For the lock of those who make a ledger where there is none: any role that may connect could hold it."""
 _END_HOLDERS = (
@@ -36,7 +43,7 @@ _KNOWN = frozenset(f"{number:04}" for number in range(1, int(HEAD) + 1))
 _later_is_fine: ContextVar[bool] = ContextVar("later_is_fine", default=False)
 
 
-class OtherLedger(RunFault):
+class OtherLedger(BadInput):
     """The ledger is none that this version of the program can work on; the text says which and what to do."""
 
 
@@ -159,6 +166,12 @@ def columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+async def bring_up_to_date(database: Database, settings: GatewaySettings) -> None:
+    """Migrate the ledger in this database if it is at another revision. Raises as `revision` and `migrate`."""
+    if await revision(database) != HEAD:
+        await asyncio.to_thread(migrate, settings.registry_url.get_secret_value())
+
+
 def migrate(url: str) -> None:
     """Bring the ledger to this code's revision. Safe to call at any time, also by two processes at once.
 
@@ -176,7 +189,7 @@ def migrate(url: str) -> None:
     try:
         command.upgrade(config, "head")
     except (DBAPIError, Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
+        cause = (isinstance(error, DBAPIError) and error.orig) or error
         if isinstance(cause, LockNotAvailable):
             raise Fault(
                 FaultKind.BUSY,
@@ -186,7 +199,7 @@ def migrate(url: str) -> None:
                 f"ends the session that holds it: {_END_HOLDERS}.",
             ) from None
         raise registry_refused(
-            f"Schema {SCHEMA} cannot be made or updated in {without_secrets(url)}: {str(cause).splitlines()[0]}. "
+            f"Schema {SCHEMA} cannot be made or updated in {without_secrets(url)}: {first_line(cause)}. "
             f"Have its owner run CREATE SCHEMA {SCHEMA} AUTHORIZATION <our user>, or grant it CREATE on the database."
         ) from None
 
@@ -220,3 +233,9 @@ def ledger_database(
         patience_seconds=patience_seconds,
         most_of_all=most_of_all,
     )
+
+
+async def in_ledger(settings: GatewaySettings, read: Callable[[Database], Awaitable[T]]) -> T:
+    """What `read` finds in the ledger, over a connection of its own that cannot write."""
+    async with ledger_database(settings, read_only=True) as database:
+        return await read(database)

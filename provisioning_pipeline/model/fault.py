@@ -53,6 +53,10 @@ class RunFault(Exception):
     """The run itself cannot go on (registry out of reach, wrong Clerk key). One clear sentence."""
 
 
+class BadInput(RunFault):
+    """The run was asked for, or set up for, what is not there. The sentence says what there is, or what to do."""
+
+
 TOO_LITTLE_MEMORY = (
     "This machine has too little memory for what was to be done; nothing says that another system failed. Give the "
     "process more memory (docs/installation.md says how much a fleet needs), then run again."

@@ -1,6 +1,6 @@
 """What happened to tenants over time: who did it, where it was seen, how runs ended, and whose turn is next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -135,6 +135,21 @@ class Budget:
     def allowed(self, of: int) -> int:
         """By the share alone, of so many; none where the most is none."""
         return max(1, int(self.share * of)) if self.most else 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """The rows that the registry had when a run last looked, and what is left of them.
+
+    Args:
+        known: how many tenants had one.
+        lost: the database names of those that have none now.
+        rows: whether the registry has any row at all; None: there is no such table.
+    """
+
+    known: int
+    lost: Sequence[str]
+    rows: bool | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from provisioning_pipeline.model.condition import Reason
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.onboarding import Flag
 
 
@@ -128,5 +129,4 @@ def too_much(rights: RoleRights) -> str | None:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join([*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])])
+    return first_few(names, _MOST_NAMED, more=", ")

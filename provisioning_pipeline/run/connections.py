@@ -10,11 +10,12 @@ from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.concurrency import to_the_end
-from provisioning_pipeline.clients.postgres import Database, with_database
+from provisioning_pipeline.clients.postgres import PATIENCE_SECONDS, Database, with_database
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import KnownServer
+from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.ledger.history import History, Journal
 from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
@@ -108,6 +109,25 @@ def cluster_url_for(settings: Settings, database_name: str) -> str:
     return make_conninfo(url, user=user.encode()[:_LONGEST_NAME].decode(errors="ignore"))
 
 
+def cluster_database(
+    settings: Settings,
+    *,
+    most_connections: int = 1,
+    patience_seconds: float = PATIENCE_SECONDS,
+    most_of_all: int | None = None,
+) -> Database:
+    """The tenant cluster's catalogue, to be read; with what `Database` says of the rest. Opened on first use."""
+    return Database(
+        settings.tenant_cluster_url.get_secret_value(),
+        system="The tenant cluster",
+        unreachable=Reason.DATABASE_UNREACHABLE,
+        read_only=True,
+        most_connections=most_connections,
+        patience_seconds=patience_seconds,
+        most_of_all=most_of_all,
+    )
+
+
 def tenant_database(settings: Settings, name: str, *, read_only: bool) -> Database:
     """A tenant's own database on the tenant cluster. Opened on first use."""
     return Database(
@@ -160,13 +180,7 @@ async def connect(
     async with AsyncExitStack() as stack:
         stack.enter_context(_rare_garbage_collection())
         cluster = await stack.enter_async_context(
-            Database(
-                settings.tenant_cluster_url.get_secret_value(),
-                system="The tenant cluster",
-                unreachable=Reason.DATABASE_UNREACHABLE,
-                read_only=True,
-                most_of_all=connections_needed(settings).cluster,
-            )
+            cluster_database(settings, most_connections=_FOR_READS, most_of_all=connections_needed(settings).cluster)
         )
         twenty_calls, clerk_calls = CallCounter(), CallCounter()
         clerk = await stack.enter_async_context(
@@ -182,15 +196,19 @@ async def connect(
         )
         servers: dict[str, Server] = {}
         for server in settings.servers:
+            wire = TwentyWire(
+                server,
+                timeout_seconds=settings.request_timeout_seconds,
+                dry_run=dry_run,
+                logins=logins,
+                counter=twenty_calls,
+                concurrency=settings.twenty_concurrency,
+            )
             client = await stack.enter_async_context(
                 TwentyClient(
                     server,
-                    timeout_seconds=settings.request_timeout_seconds,
+                    wire,
                     activation_timeout_seconds=settings.activation_timeout_seconds,
-                    dry_run=dry_run,
-                    logins=logins,
-                    counter=twenty_calls,
-                    concurrency=settings.twenty_concurrency,
                     known=None if known is None else known.setdefault(server.name, KnownServer()),
                 )
             )

@@ -14,7 +14,7 @@ from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match, admin_candidates, unread_organizations
 from provisioning_pipeline.decide.placement import Placement, retirements_of, told, unactivated
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
 from provisioning_pipeline.model.history import Budget, Waiting
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -170,7 +170,7 @@ MOST_MISSED = 500
 """People who are missing at Clerk and checked one by one in a run; the next run checks the others."""
 
 
-class UnknownPlan(RunFault):
+class UnknownPlan(BadInput):
     """Something was approved that does not wait, or no longer in that form."""
 
 

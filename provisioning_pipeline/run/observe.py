@@ -19,15 +19,16 @@ from provisioning_pipeline.decide.detection import (
     RegistryLoss,
     claimants_of,
     detect,
+    loss_budget,
     weigh_loss,
 )
 from provisioning_pipeline.decide.ownership import AccountKey
 from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
-from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind
 from provisioning_pipeline.model.frames import ClerkSnapshot
-from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.history import KnownRows
 from provisioning_pipeline.model.names import namesakes_of
 from provisioning_pipeline.model.people import Departure, Evidence
 from provisioning_pipeline.model.tenant import Plan
@@ -56,7 +57,7 @@ from provisioning_pipeline.steps.members.changes import ADD_MEMBER, INVITE_MEMBE
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 
 
-class UnknownTenants(RunFault):
+class UnknownTenants(BadInput):
     """A tenant was asked for by a name that no tenant has."""
 
 
@@ -66,20 +67,13 @@ async def registry_loss(connections: Connections, approved: str | None = None) -
     Raises:
         Fault: when registry, ledger or cluster cannot be read.
     """
-    settings = connections.settings
     found = await known_rows(connections.registry)
     if not found.lost:
         return RegistryLoss()
     # a database that is gone as well says the same, of its own
     there = set((await _databases(connections, found.lost))["database_name"])
-    return weigh_loss(
-        connections.registry.table,
-        known=found.known,
-        lost=found.lost,
-        rows=found.rows,
-        dropped=set(found.lost) - there,
-        budget=Budget(settings.registry_lost_share, settings.registry_lost_most, approved),
-    )
+    budget = loss_budget(connections.settings, approved)
+    return weigh_loss(connections.registry.table, found, budget, dropped=set(found.lost) - there)
 
 
 async def observe(
@@ -141,14 +135,9 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     known = _known(links)
     lost = known - set(registry["database_name"])
     # by what was read for this plan: a table that is being loaded says something else a moment later
-    loss = weigh_loss(
-        connections.registry.table,
-        known=len(known),
-        lost=lost,
-        rows=not registry.empty if await connections.registry.columns() else None,
-        dropped=lost - set(databases["database_name"]),
-        budget=Budget(settings.registry_lost_share, settings.registry_lost_most, approved),
-    )
+    found = KnownRows(len(known), tuple(lost), not registry.empty if await connections.registry.columns() else None)
+    gone = lost - set(databases["database_name"])
+    loss = weigh_loss(connections.registry.table, found, loss_budget(settings, approved), dropped=gone)
     detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss)
     twenty, inspections = await both(
         with_half_members(twenty, connections.twenty_databases, links),

@@ -13,11 +13,10 @@ from psycopg import Error
 from provisioning_pipeline.clients.concurrency import BURST, to_the_end
 from provisioning_pipeline.decide.detection import RegistryLoss
 from provisioning_pipeline.decide.organizations import without_organization
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.organizations import known_rows, store_organizations, store_registered
 from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.schema import bring_up_to_date, has_ledger
 from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
@@ -110,8 +109,7 @@ async def open_ledger(run: Run, trigger: str) -> None:
     connections = run.connections
     ledger, registry = connections.ledger, connections.registry
     with ends_the_run("The tenant registry refused"):
-        if await schema.revision(ledger.database) != schema.HEAD:
-            await asyncio.to_thread(schema.migrate, connections.settings.registry_url.get_secret_value())
+        await bring_up_to_date(ledger.database, connections.settings)
         # a table that is being restored comes back by itself; one of ours would stand in its way
         if await registry.columns() or (await known_rows(registry)).known == 0:
             await registry.ensure_table()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from provisioning_pipeline.clients.files import write_whole
-from provisioning_pipeline.model.fault import RunFault
+from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.model.tenant import Admin, Plan, TenantPlan
 from provisioning_pipeline.report.plan_lines import done_lines
@@ -33,11 +33,11 @@ _POLICY = (
 """Settings that say how a plan is carried out; what they make of the plan itself stands in it."""
 
 
-class UnknownSavedPlan(RunFault):
+class UnknownSavedPlan(BadInput):
     """No plan is saved under this name."""
 
 
-class PlanChanged(RunFault):
+class PlanChanged(BadInput):
     """The world or the settings are not what they were when the plan was made; no tenant was worked on."""
 
 

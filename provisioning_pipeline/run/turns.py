@@ -1,15 +1,13 @@
 """Taking turns: which due tenants the next run is for, and the turns of those that a run has had."""
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from provisioning_pipeline.decide.turns import Waits, take_turns
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pending import Turns
 from provisioning_pipeline.ledger.runs import tenants_at_work
-from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.ledger.schema import bring_up_to_date, ledger_database
 from provisioning_pipeline.model.history import LastRun
 from provisioning_pipeline.settings import Settings
 
@@ -47,9 +45,8 @@ async def next_launch(
         Fault: when the ledger cannot be read, written to or brought to this program's revision.
     """
     async with ledger_database(settings, read_only=False) as database:
-        if await schema.revision(database) != schema.HEAD:
-            # or a run that cannot even do this would be launched with every tick
-            await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
+        # or a run that cannot even do this would be launched with every tick
+        await bring_up_to_date(database, settings)
         turns_of_all = Turns(database)
         # the command line and another Dagster may be at them, too
         held = await tenants_at_work(database, due) | await turns_of_all.databases_of(busy)

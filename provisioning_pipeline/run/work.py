@@ -141,9 +141,7 @@ class Run:
         await self.connections.ledger.store_conditions(
             {name: tuple(conditions) for name, conditions in found.items()},
             run_id=self.run_id,
-            first_wait=settings.retry_seconds,
-            most_wait=settings.retry_most_seconds,
-            tried=tried,
+            waits=(settings.retry_seconds, settings.retry_most_seconds) if tried else None,
             again=again,
         )
 

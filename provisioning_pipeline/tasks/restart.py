@@ -3,18 +3,16 @@
 import uuid
 from dataclasses import dataclass
 
-from psycopg import Error
-
-from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.restarts import drop_workspace
-from provisioning_pipeline.model.fault import Fault, RunFault
+from provisioning_pipeline.model.fault import BadInput, Fault, RunFault
 from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.report.summary import tenant_lines
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.observe import UnknownTenants
 from provisioning_pipeline.run.record import run_under_way
+from provisioning_pipeline.run.work import ends_the_run
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.scope import Server
 from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
@@ -22,7 +20,7 @@ from provisioning_pipeline.views.tenant_timeline import SeveralTenants, one_of
 TRIGGER = "operator"
 
 
-class NotGone(RunFault):
+class NotGone(BadInput):
     """The tenant has a workspace that stands, or none at all: there is nothing to start anew with."""
 
 
@@ -63,8 +61,8 @@ async def restart(settings: Settings, found: Gone) -> str:
     """
     run_id = str(uuid.uuid4())
     async with connect(settings, dry_run=False) as connections:
-        try:
-            ledger = connections.ledger.database
+        ledger = connections.ledger.database
+        with ends_the_run("The ledger refused"):
             async with (
                 run_under_way(connections, run_id),
                 tenant_lock(ledger, found.database_name, wait_seconds=settings.lock_wait_seconds),
@@ -75,10 +73,6 @@ async def restart(settings: Settings, found: Gone) -> str:
                 done = again.workspace_id == found.workspace_id and await drop_workspace(
                     ledger, found.database_name, found.workspace_id, run_id, detail
                 )
-        except Fault as fault:
-            raise RunFault(fault.message) from None
-        except Error as error:
-            raise RunFault(f"The ledger refused: {first_line(error)}.") from None
     if not done:
         raise NotGone(f"{found.slug} has another workspace by now; nothing was changed.")
     return run_id

@@ -21,7 +21,8 @@ from provisioning_pipeline.ledger.inspections import (
 )
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind, RunFault
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.report.summary import grouped
 from provisioning_pipeline.run.connections import Connections, connect, server_database, tenant_database
 from provisioning_pipeline.settings import Settings
@@ -37,7 +38,7 @@ _GRANTS = {"keyValuePair": 'UPDATE and INSERT on core."keyValuePair"'} | {
 """Table, as PostgreSQL calls it when it denies permission → what putting back needs: UPDATE to lock it."""
 
 
-class UnknownRun(RunFault):
+class UnknownRun(BadInput):
     """There was no run of that name, or several begin so."""
 
 
@@ -121,9 +122,8 @@ async def _whole_id(removed: RemovedRows, given: str, runs: Sequence[Removals]) 
         return given
     found = await removed.run_ids(given) if len(given) >= _SHORTEST_BEGINNING else []
     if len(found) > 1:
-        message = f"{len(found)} runs begin with {given}: {', '.join(found[:_MOST_NAMED])}"
-        more = len(found) - _MOST_NAMED
-        raise UnknownRun(f"{message}{f' and {more} more' if more > 0 else ''}. Give more of the id.")
+        several = f"{len(found)} runs begin with {given}: {first_few(found, _MOST_NAMED)}"
+        raise UnknownRun(f"{several}. Give more of the id.")
     if found:
         return found[0]
     if not runs:

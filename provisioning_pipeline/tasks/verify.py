@@ -17,11 +17,11 @@ from psycopg import Error
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.postgres_refusals import first_line
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.members import Proof, Proofs
+from provisioning_pipeline.ledger.schema import bring_up_to_date
 from provisioning_pipeline.model.condition import SET_ASIDE, Condition, ConditionType, Reason, Status, is_false
-from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
+from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import frame
 from provisioning_pipeline.model.history import RunKind
 from provisioning_pipeline.model.tenant import AdminUnknown, Tenant, TenantPlan
@@ -29,7 +29,7 @@ from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import ServerFinding, check_servers
 from provisioning_pipeline.run.observe import UnknownTenants
 from provisioning_pipeline.run.record import run_under_way
-from provisioning_pipeline.run.work import scope_of
+from provisioning_pipeline.run.work import ends_the_run, scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.logins.act import (
     LOGIN_REASONS,
@@ -138,15 +138,11 @@ async def verify(
     begun = time.monotonic()
     async with connect(settings, dry_run=False) as connections:
         verification = _Verification(connections, run_id or str(uuid.uuid4()), trigger, progress or (lambda *_: None))
-        try:
+        with ends_the_run("PostgreSQL refused"):
             async with run_under_way(connections, verification.run_id):
                 done = await verification.run(
                     sorted({name.strip() for name in tenants}), settings.verify_sample if sample is None else sample
                 )
-        except Fault as fault:
-            raise RunFault(fault.message) from None
-        except Error as error:
-            raise RunFault(f"PostgreSQL refused: {first_line(error)}.") from None
     return Verified(
         verification.run_id,
         trigger,
@@ -178,8 +174,7 @@ class _Verification:
     async def run(self, names: Sequence[str], size: int) -> list[TenantVerified]:
         """Check the logins of these tenants, or of all; by their slugs."""
         ledger = self.connections.ledger
-        if await schema.revision(ledger.database) != schema.HEAD:
-            await asyncio.to_thread(schema.migrate, self.connections.settings.registry_url.get_secret_value())
+        await bring_up_to_date(ledger.database, self.connections.settings)
         rows = _named(await ledger.tenant_rows(), names)
         self.workspaces = sum(row["workspace_id"] is not None for row in rows)
         if not names:
@@ -304,16 +299,13 @@ class _Verification:
         return next(found, None)
 
     async def _store(self, scope: Scope) -> None:
-        settings = self.connections.settings
         # so that a timeline can say who was behind it
         await self.connections.history.begin_run(self.run_id, self.trigger, RunKind.VERIFICATION)
         await self.connections.ledger.store_conditions(
             {scope.database_name: tuple(scope.conditions.values())},
             run_id=self.run_id,
-            first_wait=settings.retry_seconds,
-            most_wait=settings.retry_most_seconds,
             # nothing was tried against it yet: the tenant is due at once
-            tried=False,
+            waits=None,
         )
 
     def _scope(self, row: Row) -> Scope:

@@ -1,6 +1,5 @@
 """An operator's word for an account that proves nothing about its address: who needs one; given, listed, taken back."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,16 +7,16 @@ from datetime import datetime
 from psycopg import Error
 
 from provisioning_pipeline.decide.ownership import ownership_of
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.members import Vouched
-from provisioning_pipeline.model.fault import Fault, RunFault
+from provisioning_pipeline.ledger.schema import bring_up_to_date
+from provisioning_pipeline.model.fault import BadInput, Fault
 from provisioning_pipeline.model.people import Evidence, Origin, Ownership
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.decide import shut_out_in_words
 from provisioning_pipeline.settings import Settings
 
 
-class NoSuchAccount(RunFault):
+class NoSuchAccount(BadInput):
     """There is no account to vouch for: none has that address, or it is not clear which is meant."""
 
 
@@ -63,8 +62,8 @@ async def vouch(settings: Settings, email: str, *, server: str | None, by: str, 
     if server is not None and server not in {known.name for known in settings.servers}:
         names = ", ".join(known.name for known in settings.servers)
         raise NoSuchAccount(f"No Twenty server is called {server!r}; the settings have {names}.")
-    await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
     async with connect(settings, dry_run=False) as connections:
+        await bring_up_to_date(connections.ledger.database, settings)
         found = [
             Given(name, row["user_id"], row["email"], row["created_at"], row["verified"])
             for name, database in connections.twenty_databases.items()
@@ -114,8 +113,8 @@ async def vouched(settings: Settings) -> list[Vouched]:
 
 async def take_back(settings: Settings, email: str, *, server: str | None) -> list[Vouched]:
     """Forget the vouches for this address; what was forgotten. A member who got a role meanwhile keeps it."""
-    await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
     async with connect(settings, dry_run=False) as connections:
+        await bring_up_to_date(connections.ledger.database, settings)
         return await connections.accounts.take_back(email.strip().lower(), server)
 
 

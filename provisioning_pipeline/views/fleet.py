@@ -10,7 +10,7 @@ from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.history import point
 from provisioning_pipeline.ledger.pending import PendingReview, PendingReviews
 from provisioning_pipeline.ledger.runs import CutRuns
-from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.ledger.schema import in_ledger
 from provisioning_pipeline.ledger.timeline import newest_rows
 from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.history import Event, RunPoint
@@ -87,5 +87,4 @@ async def pending_reviews(settings: Settings) -> dict[str, PendingReview]:
     Raises:
         Fault: when the ledger cannot be read; a failed read is never an empty answer.
     """
-    async with ledger_database(settings, read_only=True) as database:
-        return await PendingReviews(database).pending()
+    return await in_ledger(settings, lambda database: PendingReviews(database).pending())

@@ -34,6 +34,16 @@ async def test_times_are_read_whatever_the_date_style(
     assert row["at"] == datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
+async def test_times_are_in_utc_whatever_the_time_zone(
+    sandbox_postgres: SandboxPostgres, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    sandbox_postgres.execute("postgres", f"ALTER DATABASE {NAME} SET timezone = 'Asia/Kolkata'")
+    async with database(url, read_only=True) as opened:
+        (row,) = await opened.fetch("SELECT '2026-02-03 04:05:06Z'::timestamptz AS at")
+    assert f"{row['at']:%Y-%m-%d %H:%M}" == "2026-02-03 04:05"
+
+
 async def test_a_time_beyond_the_calendar_hides_no_other_row(url: str) -> None:
     query = "SELECT at::timestamptz AS at FROM unnest(%s::text[]) AS at"
     times = ["2026-02-03 04:05Z", "infinity", "-infinity", "15000-01-01", "0044-03-15 BC"]

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
+from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.sandbox.twenty import StandInTwenty
 from provisioning_pipeline.settings import TwentyServer
 
@@ -36,14 +37,8 @@ async def client(
         service_email=email,
         service_password=SecretStr(password),
     )
-    async with TwentyClient(
-        settings,
-        timeout_seconds=10,
-        activation_timeout_seconds=10,
-        dry_run=dry_run,
-        counter=CallCounter(),
-        concurrency=concurrency,
-    ) as opened:
+    wire = TwentyWire(settings, timeout_seconds=10, dry_run=dry_run, counter=CallCounter(), concurrency=concurrency)
+    async with TwentyClient(settings, wire, activation_timeout_seconds=10) as opened:
         yield opened
 
 

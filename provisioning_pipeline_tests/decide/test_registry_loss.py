@@ -16,7 +16,7 @@ from provisioning_pipeline.decide.detection import (
 )
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType, Reason, Status
-from provisioning_pipeline.model.history import Budget
+from provisioning_pipeline.model.history import Budget, KnownRows
 from provisioning_pipeline_tests.decide.facts import EXCLUDED, condition, link, row
 
 NAMES = [f"twenty_tenant_t{number}_0a1b2c3d" for number in range(12)]
@@ -25,14 +25,8 @@ BUDGET = Budget(share=0.1, most=50)
 
 def weigh(known: int, lost: int, *, dropped: int = 0, rows: bool | None = True, **budget: Any) -> RegistryLoss:
     names = [f"t{number}" for number in range(lost)]
-    return weigh_loss(
-        "tenant_registry",
-        known=known,
-        lost=names,
-        rows=rows,
-        dropped=names[:dropped],
-        budget=Budget(**({"share": 0.1, "most": 50} | budget)),
-    )
+    allowed = Budget(**({"share": 0.1, "most": 50} | budget))
+    return weigh_loss("tenant_registry", KnownRows(known, names, rows), allowed, dropped=names[:dropped])
 
 
 @pytest.mark.parametrize(
@@ -73,12 +67,7 @@ def detected(
     known = {name for name, gone in links.items() if not gone}
     lost = known - rows.keys()
     loss = weigh_loss(
-        "tenant_registry",
-        known=len(known),
-        lost=lost,
-        rows=bool(rows),
-        dropped=lost - databases,
-        budget=BUDGET,
+        "tenant_registry", KnownRows(len(known), tuple(lost), bool(rows)), BUDGET, dropped=lost - databases
     )
     found = detect(
         frames.frame(frames.DATABASES, [{"database_name": name} for name in sorted(databases)]),

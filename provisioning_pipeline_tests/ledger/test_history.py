@@ -61,7 +61,7 @@ def finished(run_id: str, **other: Any) -> Run:
 async def settle(history: History, *conditions: Condition) -> None:
     ledger = Ledger(history.database)
     await ledger.ensure_links([Tenant(NAME, "acme", "Acme")])
-    await ledger.store_conditions({NAME: conditions}, run_id="r1", first_wait=1, most_wait=1)
+    await ledger.store_conditions({NAME: conditions}, run_id="r1", waits=(1, 1))
 
 
 async def changes(history: History) -> list[tuple[str, str]]:

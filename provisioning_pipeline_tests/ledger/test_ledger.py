@@ -44,7 +44,7 @@ async def with_tenants(ledger: Ledger) -> None:
 def store(
     ledger: Ledger, database_name: str, *conditions: Any, run_id: str = "r1"
 ) -> Coroutine[Any, Any, dict[str, Any]]:
-    return ledger.store_conditions({database_name: conditions}, run_id=run_id, first_wait=60, most_wait=3600)
+    return ledger.store_conditions({database_name: conditions}, run_id=run_id, waits=(60, 3600))
 
 
 def test_the_code_works_with_alembics_own_head() -> None:

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.organizations import claims
 from provisioning_pipeline.ledger.pending import MOST_UPDATES_PER_HOUR, ClerkEvent, PendingReview, PendingReviews
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.fault import Fault
@@ -45,6 +47,23 @@ def test_an_organizations_event_marks_the_tenants_that_ledger_or_registry_give_i
 
     assert ask(fleet, lambda reviews: reviews.receive(about("org_1", "user_1"))) == ("linked", "registered")
     assert fleet.marked() == ["linked", "registered"]
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonb"])
+def test_a_registry_that_names_organizations_in_json_is_read_like_any_other(fleet: Fleet, kind: str) -> None:
+    fleet.link("registered")
+    fleet.register("registered", "org_1")
+    fleet.sql(f"ALTER TABLE tenant_registry ALTER clerk_org_id TYPE {kind} USING to_json(clerk_org_id)::{kind}")
+
+    async def read(database: Database) -> tuple[list[str], str, set[str | None]]:
+        registry = Registry(database, "tenant_registry")
+        (row,) = await registry.named("registered")
+        (standing,) = await registry.standing("org_1", None)
+        by_claims = {claim.organization_id for claim in await claims(registry)}
+        return await registry.databases_of("org_1"), row["clerk_org_id"], by_claims | {standing.clerk_org_id}
+
+    assert ask_ledger(fleet.url, read) == (["registered"], "org_1", {"org_1"})
+    assert ask(fleet, lambda reviews: reviews.receive(about("org_1", "user_1"))) == ("registered",)
 
 
 def test_a_users_event_marks_every_tenant_of_that_member(fleet: Fleet) -> None:

@@ -190,6 +190,17 @@ def test_statuses_are_written_as_the_table_spells_them(place: Place, how: str) -
     assert place.ask(work_again, as_owner=True) is False
 
 
+def test_a_workspace_and_a_status_in_json_are_stored_once(place: Place) -> None:
+    columns = COLUMNS.replace("twenty_workspace_id uuid", "twenty_workspace_id jsonb")
+    place.sql(f"CREATE TABLE tenant_registry ({columns}, status jsonb)")
+    place.sql(SEEN + "'\"provisioning\"')")
+
+    assert place.ask(work_again, as_owner=True) is True
+    stored = place.sql("SELECT status::text, twenty_workspace_id::text FROM tenant_registry")
+    assert stored == [('"active"', f'"{WORKSPACE}"')]
+    assert place.ask(work_again, as_owner=True) is False
+
+
 async def work_again(registry: Registry) -> bool:
     return await registry.store(ACME.database_name, WORKSPACE, None, ready_status="active", pending_statuses=PENDING)
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from provisioning_pipeline.clients.http import plain_text
-from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, SeenUser, Token, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.errors import (
@@ -33,31 +32,18 @@ T = TypeVar("T")
 class TwentyClient(TwentySession):
     """The API of one Twenty server.
 
-    Nothing that changes anything is sent before `check_contract` has found everything that is needed. At most
-    `concurrency` HTTP calls are under way at once; an activation takes seconds and is not counted. With `known`, what
-    another client of the same server learnt holds here too, and who is signed in stays so.
+    Nothing that changes anything is sent before `check_contract` has found everything that is needed. With `known`,
+    what another client of the same server learnt holds here too, and who is signed in stays so.
     """
 
     def __init__(
         self,
         server: TwentyServer,
+        wire: TwentyWire,
         *,
-        timeout_seconds: float,
         activation_timeout_seconds: float,
-        dry_run: bool,
-        counter: CallCounter,
-        logins: bool = False,
-        concurrency: int = 8,
         known: KnownServer | None = None,
     ) -> None:
-        wire = TwentyWire(
-            server,
-            timeout_seconds=timeout_seconds,
-            dry_run=dry_run,
-            counter=counter,
-            logins=logins,
-            concurrency=concurrency,
-        )
         super().__init__(server, wire, known)
         self.name = server.name
         self.invite_links = InviteLinks(self)

@@ -20,6 +20,7 @@ from provisioning_pipeline.clients.twenty.wire import complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract, Onboarding
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.names import first_few
 
 COLUMNS: Final[Mapping[str, str]] = {
     f"{table}.{column}": kind
@@ -207,9 +208,7 @@ _MOST_NAMED: Final = 20
 
 def unsupported(system: str, missing: Iterable[str], *, version: str | None = None, older: bool = False) -> Fault:
     """The refusal to write to a server that lacks something; `older` where it was found to be one of 1.x."""
-    all_of_it = tuple(missing)
-    more = f" and {len(all_of_it) - _MOST_NAMED} more" if len(all_of_it) > _MOST_NAMED else ""
-    names = ", ".join(all_of_it[:_MOST_NAMED]) + more
+    names = first_few(tuple(missing), _MOST_NAMED)
     says = f"It says that it is {version}. " if version else ""
     what = (
         f"{system} is a Twenty 1.x: its sign-ups are on /graphql, and not on /metadata as in 2.x. Nothing was written "

@@ -75,6 +75,9 @@ class TwentyDatabase:
         rows = await self._fetch_tuples(query, parameters)
         return rows[0][0] if rows else None
 
+    async def _holds(self, query: LiteralString, parameters: Sequence[object] = ()) -> bool:
+        return bool(await self._value(query, parameters))
+
     @asynccontextmanager
     async def _in_words(self) -> AsyncIterator[None]:
         try:
@@ -120,18 +123,16 @@ class TwentyDatabase:
 
     async def has_any_user(self) -> bool:
         """Whether anyone ever signed up; the first who does becomes the server's admin."""
-        return bool(await self._value('SELECT EXISTS (SELECT 1 FROM core."user") AS found'))
+        return await self._holds('SELECT EXISTS (SELECT 1 FROM core."user") AS found')
 
     async def is_server_admin(self, email: str) -> bool:
         """Whether the account may create workspaces on a server that limits that to its admins."""
-        return bool(
-            await self._value(
-                """
+        return await self._holds(
+            """
             SELECT COALESCE(bool_or("canAccessFullAdminPanel"), false) AS admin FROM core."user"
             WHERE lower(email) = %s AND "deletedAt" IS NULL
             """,
-                [email.lower()],
-            )
+            [email.lower()],
         )
 
     async def user_ids(self, email: str) -> list[str]:
@@ -278,7 +279,7 @@ class TwentyDatabase:
 
         Twenty deletes an account with its last workspace, ours like any other.
         """
-        return bool(await self._value(accounts.WAS_DELETED, [email.strip().lower()]))
+        return await self._holds(accounts.WAS_DELETED, [email.strip().lower()])
 
     async def onboarding_rows(self, only: list[str] | None = None) -> list[Row]:
         """Onboarding rows, all or those of these workspaces and of their members: row_id, key, both ids, value."""
@@ -373,17 +374,15 @@ class TwentyDatabase:
 
     async def has_invitation(self, workspace_id: str, email: str) -> bool:
         """Whether this address has an invitation to this workspace that is still good."""
-        return bool(
-            await self._value(
-                """
+        return await self._holds(
+            """
             SELECT EXISTS (
                 SELECT 1 FROM core."appToken"
                 WHERE "workspaceId" = %s AND type IN ('INVITATION_TOKEN', 'ONBOARDING_INVITATION_TOKEN')
                   AND lower(context->>'email') = %s AND "deletedAt" IS NULL AND "expiresAt" > now()
             ) AS found
             """,
-                [workspace_id, email.strip().lower()],
-            )
+            [workspace_id, email.strip().lower()],
         )
 
     async def workspace_state(self, workspace_id: str) -> WorkspaceState | None:
@@ -414,16 +413,14 @@ class TwentyDatabase:
 
     async def shares_invite_link(self, workspace_id: str) -> bool:
         """Whether another workspace has the same invite link, which Twenty allows: who joins by it may land there."""
-        return bool(
-            await self._value(
-                """
+        return await self._holds(
+            """
             SELECT EXISTS (
                 SELECT FROM core.workspace w JOIN core.workspace o ON o."inviteHash" = w."inviteHash" AND o.id <> w.id
                 WHERE w.id = %s AND o."deletedAt" IS NULL
             ) AS found
             """,
-                [workspace_id],
-            )
+            [workspace_id],
         )
 
     async def flags(self, workspace_id: str) -> tuple[Flag, ...]:

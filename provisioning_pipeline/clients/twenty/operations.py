@@ -224,13 +224,13 @@ class Operation(Generic[T_co]):
     is refused. What another one does is done otherwise where it is lacking, or reported.
     """
 
-    kind: Literal["query", "mutation"]
     name: str
     effect: Effect
     variables: Mapping[str, str] = field(default_factory=dict)
     arguments: str = ""
     selection: str = ""
     needed: bool = True
+    kind: Literal["query", "mutation"] = field(kw_only=True, default="mutation")
     answer: TypeAdapter[T_co] = field(kw_only=True, compare=False, repr=False)
 
     @property
@@ -279,12 +279,9 @@ _LOGIN = TypeAdapter(LoginToken)
 _JOINED = TypeAdapter(Joined)
 _WITH_ID = TypeAdapter(WithId)
 
-SIGN_UP = Operation(
-    "mutation", "signUp", Effect.WRITE, _CREDENTIALS, selection=_TOKENS, needed=False, answer=_SIGNED_IN
-)
-SIGN_IN = Operation("mutation", "signIn", Effect.LOGIN, _CREDENTIALS, selection=_TOKENS, answer=_SIGNED_IN)
+SIGN_UP = Operation("signUp", Effect.WRITE, _CREDENTIALS, selection=_TOKENS, needed=False, answer=_SIGNED_IN)
+SIGN_IN = Operation("signIn", Effect.LOGIN, _CREDENTIALS, selection=_TOKENS, answer=_SIGNED_IN)
 SIGN_IN_AND_LIST_WORKSPACES = Operation(
-    "mutation",
     "signIn",
     Effect.LOGIN,
     _CREDENTIALS,
@@ -293,7 +290,6 @@ SIGN_IN_AND_LIST_WORKSPACES = Operation(
     answer=TypeAdapter(SignedInWithWorkspaces),
 )
 SIGN_UP_IN_NEW_WORKSPACE = Operation(
-    "mutation",
     "signUpInNewWorkspace",
     Effect.CREATE,
     {"displayName": "String", "subdomain": "String"},
@@ -302,7 +298,6 @@ SIGN_UP_IN_NEW_WORKSPACE = Operation(
     answer=_JOINED,
 )
 SIGN_UP_IN_WORKSPACE = Operation(
-    "mutation",
     "signUpInWorkspace",
     Effect.WRITE,
     {**_CREDENTIALS, "workspaceInviteHash": "String"},
@@ -310,7 +305,6 @@ SIGN_UP_IN_WORKSPACE = Operation(
     answer=_JOINED,
 )
 GET_LOGIN_TOKEN_FROM_CREDENTIALS = Operation(
-    "mutation",
     "getLoginTokenFromCredentials",
     Effect.LOGIN,
     {**_CREDENTIALS, "origin": "String!"},
@@ -318,7 +312,6 @@ GET_LOGIN_TOKEN_FROM_CREDENTIALS = Operation(
     answer=_LOGIN,
 )
 GET_AUTH_TOKENS_FROM_LOGIN_TOKEN = Operation(
-    "mutation",
     "getAuthTokensFromLoginToken",
     Effect.EXCHANGE,
     {"loginToken": "String!", "origin": "String!"},
@@ -326,7 +319,6 @@ GET_AUTH_TOKENS_FROM_LOGIN_TOKEN = Operation(
     answer=_SIGNED_IN,
 )
 ACTIVATE_WORKSPACE = Operation(
-    "mutation",
     "activateWorkspace",
     Effect.WRITE,
     arguments="data: {}",
@@ -334,22 +326,21 @@ ACTIVATE_WORKSPACE = Operation(
     answer=TypeAdapter(Activated),
 )
 CURRENT_USER = Operation(
-    "query",
     "currentUser",
     Effect.READ,
+    kind="query",
     selection="""{ id email onboardingStatus currentWorkspace { id }
          workspaceMember { id name { firstName lastName } } }""",
     answer=TypeAdapter(CurrentUser),
 )
 CURRENT_WORKSPACE = Operation(
-    "query",
     "currentWorkspace",
     Effect.READ,
+    kind="query",
     selection="{ id inviteHash isPublicInviteLinkEnabled }",
     answer=TypeAdapter(CurrentWorkspace),
 )
 UPDATE_WORKSPACE = Operation(
-    "mutation",
     "updateWorkspace",
     Effect.WRITE,
     {"isPublicInviteLinkEnabled": "Boolean!"},
@@ -359,7 +350,6 @@ UPDATE_WORKSPACE = Operation(
     answer=_WITH_ID,
 )
 RENEW_INVITE_LINK = Operation(
-    "mutation",
     "updateWorkspace",
     Effect.WRITE,
     {"inviteHash": "String!"},
@@ -369,7 +359,6 @@ RENEW_INVITE_LINK = Operation(
     answer=_WITH_ID,
 )
 SET_DEFAULT_ROLE = Operation(
-    "mutation",
     "updateWorkspace",
     Effect.WRITE,
     {"defaultRoleId": "UUID!"},
@@ -378,7 +367,6 @@ SET_DEFAULT_ROLE = Operation(
     answer=_WITH_ID,
 )
 IMPERSONATE = Operation(
-    "mutation",
     "impersonate",
     Effect.LOGIN,
     {"userId": "UUID!", "workspaceId": "UUID!"},
@@ -387,10 +375,13 @@ IMPERSONATE = Operation(
     answer=_LOGIN,
 )
 GET_ROLES = Operation(
-    "query", "getRoles", Effect.READ, selection="{ id label canUpdateAllSettings }", answer=TypeAdapter(list[SeenRole])
+    "getRoles",
+    Effect.READ,
+    kind="query",
+    selection="{ id label canUpdateAllSettings }",
+    answer=TypeAdapter(list[SeenRole]),
 )
 UPDATE_WORKSPACE_MEMBER_ROLE = Operation(
-    "mutation",
     "updateWorkspaceMemberRole",
     Effect.WRITE,
     {"workspaceMemberId": "UUID!", "roleId": "UUID!"},
@@ -398,7 +389,6 @@ UPDATE_WORKSPACE_MEMBER_ROLE = Operation(
     answer=_WITH_ID,
 )
 UPDATE_WORKSPACE_MEMBER_SETTINGS = Operation(
-    "mutation",
     "updateWorkspaceMemberSettings",
     Effect.WRITE,
     {"workspaceMemberId": "UUID!", "update": "JSON!"},
@@ -407,7 +397,6 @@ UPDATE_WORKSPACE_MEMBER_SETTINGS = Operation(
     answer=TypeAdapter(Annotated[bool, Field(strict=True)]),
 )
 DELETE_USER_FROM_WORKSPACE = Operation(
-    "mutation",
     "deleteUserFromWorkspace",
     Effect.WRITE,
     {"workspaceMemberIdToDelete": "String!"},
@@ -416,7 +405,6 @@ DELETE_USER_FROM_WORKSPACE = Operation(
     answer=_WITH_ID,
 )
 SKIP_SYNC_EMAIL = Operation(
-    "mutation",
     "skipSyncEmailOnboardingStep",
     Effect.WRITE,
     selection="{ success }",
@@ -443,7 +431,6 @@ STEP_CALLS: Mapping[str, tuple[Operation[Success], ...]] = {
 With `isAutoSkipped` (2.33 and later) the step leaves no trace in the history by which the wizard goes back.
 `goBackToPreviousOnboardingStep` ends like them and sets a step again: it is never called."""
 SEND_INVITATIONS = Operation(
-    "mutation",
     "sendInvitations",
     Effect.WRITE,
     {"emails": "[String!]!", "roleId": "UUID"},
@@ -452,33 +439,30 @@ SEND_INVITATIONS = Operation(
     answer=TypeAdapter(Invited),
 )
 FIND_WORKSPACE_INVITATIONS = Operation(
-    "query",
     "findWorkspaceInvitations",
     Effect.READ,
+    kind="query",
     selection="{ id email }",
     needed=False,
     answer=TypeAdapter(list[SeenInvitation]),
 )
 DELETE_WORKSPACE_INVITATION = Operation(
-    "mutation", "deleteWorkspaceInvitation", Effect.WRITE, {"appTokenId": "String!"}, needed=False, answer=TEXT
+    "deleteWorkspaceInvitation", Effect.WRITE, {"appTokenId": "String!"}, needed=False, answer=TEXT
 )
-SIGN_OUT = Operation(
-    "mutation", "signOut", Effect.LOGIN, {"refreshToken": "String"}, needed=False, answer=TypeAdapter(object)
-)
+SIGN_OUT = Operation("signOut", Effect.LOGIN, {"refreshToken": "String"}, needed=False, answer=TypeAdapter(object))
 """Read in the source of 2.38: ends the refresh token, and the session whose cookie comes along; 2.33 and later.
 
 Nothing of its answer is used, which may be null."""
 
 API_KEYS = Operation(
-    "query",
     "apiKeys",
     Effect.READ,
+    kind="query",
     selection="{ id name createdAt expiresAt }",
     needed=False,
     answer=TypeAdapter(list[SeenApiKey]),
 )
 REVOKE_API_KEY = Operation(
-    "mutation",
     "revokeApiKey",
     Effect.WRITE,
     {"id": "UUID!"},

@@ -132,8 +132,8 @@ class TwentyWire:
         timeout_seconds: float,
         dry_run: bool,
         counter: CallCounter,
-        logins: bool,
-        concurrency: int,
+        logins: bool = False,
+        concurrency: int = 8,
     ) -> None:
         self.system = f'Twenty server "{server.name}"'
         self._transport = Transport(

@@ -99,8 +99,6 @@ def pending_result(found: OnboardingNow) -> dg.AssetCheckResult:
     ours = [one for one in found.shown if one.ours and one.keys]
     databases = [(database.slug, database.message) for database in found.databases if database.has_rows]
     return check_result(
-        "onboarding_flags",
-        "no_pending_onboarding",
         passed=not (ours or databases or found.unread),
         metadata={
             "members": len(ours),
@@ -128,8 +126,6 @@ def proved_result(found: LoginProofs) -> dg.AssetCheckResult:
             "oldest_admin_proof_hours": round((found.now - oldest.proved_at).total_seconds() / 3600, 2),
         }
     return check_result(
-        "onboarding_status",
-        "login_proved",
         passed=not rows,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
@@ -155,8 +151,8 @@ def onboarding_recorded(found: OnboardingNow, proofs: LoginProofs) -> Recorded:
     """The assets about onboarding, then the results of their checks, for an op of a run over all tenants to yield."""
     yield dg.AssetMaterialization("onboarding_flags", metadata=flags_metadata(found))
     yield dg.AssetMaterialization("onboarding_status", metadata=status_metadata(found))
-    yield evaluation(pending_result(found))
-    yield evaluation(proved_result(proofs))
+    yield evaluation(no_pending_onboarding, pending_result(found))
+    yield evaluation(login_proved, proved_result(proofs))
 
 
 def _age(at: datetime, now: datetime) -> str:

@@ -1,12 +1,12 @@
 """A repair of onboarding by hand, and a verification: their ops and jobs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from provisioning_pipeline.defs.onboarding.checks import proved_result
+from provisioning_pipeline.defs.onboarding.checks import login_proved, proved_result
 from provisioning_pipeline.defs.provisioning.ops import (
     DETECTED,
     STEP_OPS,
@@ -19,7 +19,7 @@ from provisioning_pipeline.defs.provisioning.ops import (
 )
 from provisioning_pipeline.defs.recording import evaluation, table
 from provisioning_pipeline.defs.resources import Systems
-from provisioning_pipeline.model.names import visible
+from provisioning_pipeline.model.names import first_few, visible
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.steps.logins.step import LOGINS
 from provisioning_pipeline.steps.onboarding.step import ONBOARDING
@@ -71,20 +71,11 @@ def _untouched(found: OnboardingPart) -> Iterator[str]:
     if found.nothing_pending and not (found.plan.work or found.not_looked_at):
         yield "Nothing is pending there; the job verify proves logins."
     if found.not_looked_at:
-        yield (
-            f"We do not know what is pending there: {_listed(found.not_looked_at)}; `provisioning status TENANT` says "
-            "why."
-        )
+        named = first_few(found.not_looked_at, _MOST_LISTED)
+        yield f"We do not know what is pending there: {named}; `provisioning status TENANT` says why."
     if found.without_workspace:
-        yield (
-            f"Left alone, since they have no workspace: {_listed(found.without_workspace)}; `provisioning status "
-            "TENANT` says why."
-        )
-
-
-def _listed(slugs: Sequence[str]) -> str:
-    more = f" and {len(slugs) - _MOST_LISTED} more" if len(slugs) > _MOST_LISTED else ""
-    return ", ".join(slugs[:_MOST_LISTED]) + more
+        named = first_few(found.without_workspace, _MOST_LISTED)
+        yield f"Left alone, since they have no workspace: {named}; `provisioning status TENANT` says why."
 
 
 class VerifySampleConfig(dg.Config):
@@ -122,7 +113,7 @@ def verify_sample(
     for server in verified.servers:
         if not server.ok:
             context.log.warning(visible(server.message))
-    yield evaluation(proved_result(systems.read(login_proofs)))
+    yield evaluation(login_proved, proved_result(systems.read(login_proofs)))
     if verified.broken:
         why = [*verified.defects, *dict.fromkeys(missed.message for missed in verified.not_looked_at)]
         raise dg.Failure(

@@ -19,7 +19,7 @@ from provisioning_pipeline.defs.operations.pruning import prune_history
 from provisioning_pipeline.defs.provisioning.ops import reconcile_tenants
 from provisioning_pipeline.defs.runs import Place, place_of_run, place_of_sensor
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.ledger.schema import in_ledger
 from provisioning_pipeline.model.fault import Fault, RunFault
 from provisioning_pipeline.report.alert import (
     Alert,
@@ -121,13 +121,8 @@ def _post(url: SecretStr, alert: Alert) -> None:
 
 def _lines(settings: Settings) -> Sequence[TenantLine] | None:
     """The tenants; None when the ledger cannot be read, which may be why the run failed."""
-
-    async def read() -> Sequence[TenantLine]:
-        async with ledger_database(settings, read_only=True) as database:
-            return await tenants(Ledger(database))
-
     try:
-        return asyncio.run(read())
+        return asyncio.run(in_ledger(settings, lambda database: tenants(Ledger(database))))
     except (Fault, RunFault):
         return None
 

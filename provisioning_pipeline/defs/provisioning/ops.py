@@ -25,7 +25,7 @@ from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.model.condition import StoredCondition
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.forecast import Forecast
-from provisioning_pipeline.model.names import visible
+from provisioning_pipeline.model.names import first_few, visible
 from provisioning_pipeline.model.tenant import ClerkRead, Plan, TenantPlan
 from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
@@ -309,9 +309,8 @@ def report_reconciliation(
     failed = (*facts.failed, *(failed for chunk in done for failed in chunk.failed))
     yield who_got_through(failed)
     if failed:
-        named = ", ".join(f"{visible(one.slug)} at {one.step} ({one.reason})" for one in failed[:_MOST_LISTED])
-        more = f" and {len(failed) - _MOST_LISTED} more" if len(failed) > _MOST_LISTED else ""
-        context.log.error(f"{len(failed)} of {worked_on} tenants failed: {named}{more}.")
+        named = first_few([f"{visible(one.slug)} at {one.step} ({one.reason})" for one in failed], _MOST_LISTED)
+        context.log.error(f"{len(failed)} of {worked_on} tenants failed: {named}.")
     _fail_beyond_threshold(totals, worked_on, settings.failure_threshold)
     files.fail_if_any_is_missing()
 

@@ -35,8 +35,6 @@ tenant_workspace = dg.AssetSpec(
 def got_through_result(rows: Sequence[tuple[str, str, str, str]]) -> dg.AssetCheckResult:
     """The check over tenants that failed: slug, at which step, reason, message."""
     return check_result(
-        "tenant_workspace",
-        "every_tenant_got_through",
         passed=not rows,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
@@ -108,7 +106,8 @@ def log_settled(log: dg.DagsterLogManager, plan: Plan, results: Sequence[ChainRe
 
 def who_got_through(failed: Sequence[Failed]) -> dg.AssetCheckEvaluation:
     """The check that every tenant got through, for an op to yield: the tenants that did not, at which step and why."""
-    return evaluation(got_through_result([(f.slug, f.step, f.reason, f.message) for f in failed]))
+    rows = [(found.slug, found.step, found.reason, found.message) for found in failed]
+    return evaluation(every_tenant_got_through, got_through_result(rows))
 
 
 def history_recorded(

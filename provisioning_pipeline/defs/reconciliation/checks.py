@@ -43,10 +43,8 @@ def ready_result(lines: Sequence[TenantLine]) -> dg.AssetCheckResult:
     """The check over these tenants."""
     unwell = [line for line in lines if line.state == "unwell"]
     if not lines:
-        return _never("tenant_inventory", "all_tenants_are_ready")
+        return _never()
     return check_result(
-        "tenant_inventory",
-        "all_tenants_are_ready",
         passed=not unwell,
         metadata={
             "unwell_tenants": len(unwell),
@@ -58,11 +56,9 @@ def ready_result(lines: Sequence[TenantLine]) -> dg.AssetCheckResult:
 def drift_result(left: Sequence[Leftover] | None) -> dg.AssetCheckResult:
     """The check over tenants whose drift is left; None: no run over all tenants has finished."""
     if left is None:
-        return _never("reconciliation_plan", "no_drift_is_left")
+        return _never()
     rows = [(one.slug, one.cause, one.detail, str(one.reason)) for one in left]
     return check_result(
-        "reconciliation_plan",
-        "no_drift_is_left",
         passed=not left,
         metadata={"drift_left": len(left), "who": table(("tenant", "cause", "what differed", "why it is left"), rows)},
     )
@@ -71,11 +67,9 @@ def drift_result(left: Sequence[Leftover] | None) -> dg.AssetCheckResult:
 def harm_result(harm: HarmDone | None) -> dg.AssetCheckResult:
     """The check over what was taken away; None: no run over all tenants has finished."""
     if harm is None:
-        return _never("reconciliation_outcomes", "harm_budget_is_respected")
+        return _never()
     over = harm.done > harm.allowed and not harm.approved
     return check_result(
-        "reconciliation_outcomes",
-        "harm_budget_is_respected",
         passed=not over and not harm.waiting and not harm.registry_doubt,
         severity=dg.AssetCheckSeverity.ERROR if over else dg.AssetCheckSeverity.WARN,
         metadata={
@@ -95,8 +89,6 @@ def clean_up_result(found: CleanUp) -> dg.AssetCheckResult:
     """
     rows = [(one.slug, one.workspace_id, f"{one.created_at:%Y-%m-%d %H:%M}") for one in found.near]
     return check_result(
-        "tenant_inventory",
-        "clean_up_is_not_near",
         passed=not (found.near or found.unread),
         metadata={
             "workspaces": len(found.near),
@@ -113,16 +105,14 @@ def fresh_result(fresh: Freshness) -> dg.AssetCheckResult:
         hours = (fresh.now - fresh.finished_at).total_seconds() / 3600
         last = f"{fresh.finished_at:%Y-%m-%d %H:%M UTC}"
     return check_result(
-        "reconciliation_report",
-        "report_is_fresh",
         passed=fresh.finished_at is not None and hours <= fresh.most_hours,
         metadata={"hours": round(hours, 2), "allowed_hours": fresh.most_hours, "last_whole_run": last},
     )
 
 
-def _never(asset: str, name: str) -> dg.AssetCheckResult:
+def _never() -> dg.AssetCheckResult:
     known = {"nothing_is_known": "No run over all tenants has finished yet: launch reconcile_tenants."}
-    return check_result(asset, name, passed=False, metadata=known)
+    return check_result(passed=False, metadata=known)
 
 
 all_tenants_are_ready = check(
@@ -216,13 +206,13 @@ def run_recorded(files: Files, settings: Settings, summary: Summary, report: Pat
     if report:
         shown = metadata.of_report(summary, str(report), settings.api_url)
         yield dg.AssetMaterialization("reconciliation_report", metadata=shown)
-    yield evaluation(ready_result(summary.tenants))
+    yield evaluation(all_tenants_are_ready, ready_result(summary.tenants))
 
 
 def fleet_recorded(files: Files, health: Health, events: Mapping[str, Sequence[Event]]) -> Recorded:
     """What only a run over all tenants can say: what is left in one part says nothing of the rest."""
     yield files.record(tables.TIMELINE, tables.timeline(events), {})
-    yield evaluation(drift_result(health.left))
-    yield evaluation(harm_result(health.harm))
-    yield evaluation(clean_up_result(health.clean_up))
-    yield evaluation(fresh_result(health.fresh))
+    yield evaluation(no_drift_is_left, drift_result(health.left))
+    yield evaluation(harm_budget_is_respected, harm_result(health.harm))
+    yield evaluation(clean_up_is_not_near, clean_up_result(health.clean_up))
+    yield evaluation(report_is_fresh, fresh_result(health.fresh))

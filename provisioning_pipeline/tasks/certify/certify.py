@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from psycopg import Error
 
@@ -16,8 +16,8 @@ from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
-from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import certification_lock
+from provisioning_pipeline.ledger.schema import bring_up_to_date
 from provisioning_pipeline.ledger.servers import Certificates
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Certificate, Contract, CrashPoint, Observation, Standing
@@ -100,8 +100,7 @@ async def certify(settings: Settings, wanted: Wanted, progress: Progress | None 
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(connect(settings, dry_run=False))
         trial = await stack.enter_async_context(_trial(settings, wanted.server))
-        if await schema.revision(connections.ledger.database) != schema.HEAD:
-            await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
+        await bring_up_to_date(connections.ledger.database, settings)
         await stack.enter_async_context(certification_lock(connections.ledger.database, wanted.server.name))
         linked = await _linked(connections)
         report.progress.stage("looking for what an earlier certification left", None)
@@ -156,20 +155,25 @@ async def _trial(settings: Settings, server: TwentyServer) -> AsyncIterator[Tria
     async with AsyncExitStack() as stack:
         reads = await stack.enter_async_context(server_database(server, read_only=True, most_connections=2))
         writes = await stack.enter_async_context(server_database(server, read_only=False))
-        how: dict[str, Any] = {
-            "timeout_seconds": settings.request_timeout_seconds,
-            "dry_run": False,
-            "counter": CallCounter(),
-            "concurrency": settings.twenty_concurrency,
-        }
-        wire = TwentyWire(server, logins=True, **how)
-        session = TwentySession(server, wire)
+        counter = CallCounter()
+
+        def wire() -> TwentyWire:
+            return TwentyWire(
+                server,
+                timeout_seconds=settings.request_timeout_seconds,
+                dry_run=False,
+                counter=counter,
+                concurrency=settings.twenty_concurrency,
+            )
+
+        single_calls = wire()
+        session = TwentySession(server, single_calls)
         stack.push_async_callback(session.close)
         client = await stack.enter_async_context(
-            TwentyClient(server, activation_timeout_seconds=settings.activation_timeout_seconds, **how)
+            TwentyClient(server, wire(), activation_timeout_seconds=settings.activation_timeout_seconds)
         )
         yield Trial(
-            wire=wire,
+            wire=single_calls,
             session=session,
             client=client,
             database=TwentyDatabase(reads, writes),

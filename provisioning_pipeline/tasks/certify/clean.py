@@ -18,7 +18,7 @@ from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, EMAIL, SUBDOMAIN, Trial, Unseen
 
 _DELETE_CURRENT_WORKSPACE = Operation(
-    "mutation", "deleteCurrentWorkspace", Effect.WRITE, selection="{ id }", answer=TypeAdapter(WithId)
+    "deleteCurrentWorkspace", Effect.WRITE, selection="{ id }", answer=TypeAdapter(WithId)
 )
 """Soft-deletes the workspace of the token, its memberships, and every account that has no other. Active ones only."""
 

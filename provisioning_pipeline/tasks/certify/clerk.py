@@ -13,11 +13,12 @@ import jwt
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.client import API_VERSION, ClerkClient
-from provisioning_pipeline.clients.clerk.jwks import KeysAway, PublicKeys
+from provisioning_pipeline.clients.clerk.jwks import KeysAway
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
 from provisioning_pipeline.clients.http import http_client
 from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.gateway.resolver import keys_of_issuers
 from provisioning_pipeline.model.contract import CLERK, Observation
 from provisioning_pipeline.model.session import CannotTell, Refused
 from provisioning_pipeline.settings import Settings
@@ -173,8 +174,7 @@ async def _keys(looking: _Looking) -> str:
     if not settings.clerk_issuers:
         raise Unseen("no issuer is configured (PROVISIONING_CLERK_ISSUERS), so no session is accepted")
     told = []
-    for issuer in settings.clerk_issuers:
-        keys = _public_keys(settings, issuer)
+    for issuer, keys in keys_of_issuers(settings, stale_seconds=0).items():
         try:
             await keys.warm()
         except KeysAway:
@@ -185,18 +185,11 @@ async def _keys(looking: _Looking) -> str:
     return "; ".join(told)
 
 
-def _public_keys(settings: Settings, issuer: str) -> PublicKeys:
-    url = settings.clerk_jwks_url or f"{issuer}/.well-known/jwks.json"
-    secret = f"Bearer {settings.clerk_secret_key.get_secret_value()}"
-    headers = {"authorization": secret} if url.startswith(f"{settings.clerk_base_url}/") else None
-    return PublicKeys(url, headers=headers, stale_seconds=0)
-
-
 async def _session(looking: _Looking) -> str:
     if looking.token is None:
         raise Unseen("no session token was given (--session-token -)")
     settings, token = looking.settings, looking.token.get_secret_value().strip()
-    keys = {issuer: _public_keys(settings, issuer) for issuer in settings.clerk_issuers}
+    keys = keys_of_issuers(settings, stale_seconds=0)
     try:
         session = await SessionVerifier(keys, settings.clerk_authorized_parties).verify(token)
     except (Refused, CannotTell) as refusal:

@@ -232,6 +232,12 @@ class Trial:
         await setting_up("no one could join the workspace", self.join(account, place))
         return Account(account.email, account.password, (await self.entry(account, place)).user_id)
 
+    async def joined_both(self) -> Account:
+        """A new person who is a member of the second workspace, and then joined the one in which most is tried."""
+        account = await self.joined(self.in_other())
+        await self.join(account, self.in_main())
+        return account
+
     # --- questions
 
     async def entry(self, account: Account, place: Place) -> RosterEntry:

@@ -14,14 +14,13 @@ class _App(Answer):
 
 
 _FIND = Operation(
-    "query",
     "findManyApplications",
     Effect.READ,
+    kind="query",
     selection="{ universalIdentifier }",
     answer=TypeAdapter(list[_App]),
 )
 _INSTALL = Operation(
-    "mutation",
     "installApplication",
     # installing what is installed answers the same app (2.21.0)
     Effect.WRITE,

@@ -23,12 +23,8 @@ from provisioning_pipeline.tasks.certify.trial import NOBODY, Place, Trial
 
 
 async def _removal(trial: Trial) -> str:
-    place, account = trial.in_main(), await trial.joined(trial.in_other())
-    await trial.join(account, place)
-    token = await trial.token(account, place)
-    await trial.remove(account, place)
-    still = await trial.client.lets_in(account, place.address, token)
-    must(still is None, f"{still}")
+    place, account = trial.in_main(), await trial.joined_both()
+    await _remove_and_try(trial, account, place)
     other = await trial.client.current_user(account, trial.in_other().address, by_new_login=True)
     must(other.workspace_id == trial.in_other().address.workspace_id, "they cannot come into their other workspace")
     return "the token from before and a new login are refused; the other workspace stays open"
@@ -36,12 +32,16 @@ async def _removal(trial: Trial) -> str:
 
 async def _last_workspace(trial: Trial) -> str:
     place, account = trial.in_main(), await trial.joined()
+    await _remove_and_try(trial, account, place)
+    must(not await trial.database.user_ids(account.email), "the account is still there")
+    return "the account went with its last workspace; nothing lets them in"
+
+
+async def _remove_and_try(trial: Trial, account: Account, place: Place) -> None:
     token = await trial.token(account, place)
     await trial.remove(account, place)
     still = await trial.client.lets_in(account, place.address, token)
     must(still is None, f"{still}")
-    must(not await trial.database.user_ids(account.email), "the account is still there")
-    return "the account went with its last workspace; nothing lets them in"
 
 
 async def _joins_again(trial: Trial) -> str:
@@ -56,8 +56,7 @@ async def _joins_again(trial: Trial) -> str:
 
 
 async def _removed_is_not_impersonated(trial: Trial) -> Seen:
-    place, account = trial.in_main(), await trial.joined(trial.in_other())
-    await trial.join(account, place)
+    place, account = trial.in_main(), await trial.joined_both()
     await trial.remove(account, place)
     variables = {"userId": account.user_id, "workspaceId": place.address.workspace_id}
     fault = await refused(trial.by_admin(operations.IMPERSONATE, variables))
@@ -121,8 +120,7 @@ async def _without_membership(trial: Trial) -> str:
 
 
 async def _deleted_record_blocks(trial: Trial) -> Seen:
-    place, account = trial.in_main(), await trial.joined(trial.in_other())
-    await trial.join(account, place)
+    place, account = trial.in_main(), await trial.joined_both()
     await _delete_record(trial, place, account, 'UPDATE {} SET "deletedAt" = now() WHERE "userId" = %s')
     await _retire(trial, place, account)
     try:

@@ -56,9 +56,7 @@ async def _join_with_other_password(trial: Trial) -> Seen:
 
 
 async def _join_elsewhere(trial: Trial) -> str:
-    place = trial.in_main()
-    account = await trial.joined(trial.in_other())
-    await trial.join(account, place)
+    place, account = trial.in_main(), await trial.joined_both()
     entry = await trial.entry(Account(account.email, account.password), place)
     must(entry.user_id == account.user_id, "they got a second account")
     must(entry.workspace_member_id, "they have no member record")

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account
-from provisioning_pipeline.clients.twenty.operations import STEP_CALLS
+from provisioning_pipeline.clients.twenty.operations import STEP_CALLS, Operation, Success
 from provisioning_pipeline.model.onboarding import (
     BOOK_CALL,
     COMPLETED,
@@ -26,7 +26,6 @@ _STATUS: Mapping[str, str] = {
 }
 _Clear = Callable[[Trial, Account, Place], Awaitable[None]]
 _SHOWS = "shows; only SQL removes it; a narrower false hides it"
-_NO_SUCH_CALL = "this server has no call that clears it; its rows are removed by SQL"
 
 
 def _named(keys: set[str] | frozenset[str]) -> str:
@@ -52,17 +51,23 @@ async def _joiner_flags(trial: Trial) -> Seen:
 
 
 async def _second_joiner_flags(trial: Trial) -> Seen:
-    place, account = trial.in_main(), await trial.joined(trial.in_other())
-    await trial.join(account, place)
+    place, account = trial.in_main(), await trial.joined_both()
     found = await trial.pending(place, account.user_id)
     must(CREATE_PROFILE in found, f"{_named(found)}: without CREATE_PROFILE")
     return Seen(_named(found), differs=found != {CREATE_PROFILE})
 
 
+async def _call_of(trial: Trial, key: str) -> Operation[Success]:
+    call = await trial.client.step_call(key)
+    if call is None:
+        raise Unseen("this server has no call that clears it; its rows are removed by SQL")
+    return call
+
+
 def _cleared_by(key: str, clear: _Clear) -> Callable[[Trial], Awaitable[str]]:
     async def see(trial: Trial) -> str:
-        if key in STEP_CALLS and await trial.client.step_call(key) is None:
-            raise Unseen(_NO_SUCH_CALL)
+        if key in STEP_CALLS:
+            await _call_of(trial, key)
         place, account = trial.in_main(), await trial.joined()
         await trial.drop_flags(account)
         await trial.set_flag(key, account.user_id, place.address.workspace_id)
@@ -80,10 +85,7 @@ def _cleared_by(key: str, clear: _Clear) -> Callable[[Trial], Awaitable[str]]:
 
 def _by_its_call(key: str) -> _Clear:
     async def clear(trial: Trial, account: Account, place: Place) -> None:
-        call = await trial.client.step_call(key)
-        if call is None:
-            raise Unseen(_NO_SUCH_CALL)
-        await trial.client.clear_step(account, place.address, call)
+        await trial.client.clear_step(account, place.address, await _call_of(trial, key))
 
     return clear
 
@@ -91,8 +93,7 @@ def _by_its_call(key: str) -> _Clear:
 async def _book_call(trial: Trial) -> str:
     """A step that shows only where billing asks for a plan; its row is in no one's way, and is cleared."""
     place, account = trial.in_main(), await trial.joined()
-    if await trial.client.step_call(BOOK_CALL) is None:
-        raise Unseen(_NO_SUCH_CALL)
+    await _call_of(trial, BOOK_CALL)
     await trial.set_flag(BOOK_CALL, account.user_id, place.address.workspace_id)
     await _by_its_call(BOOK_CALL)(trial, account, place)
     must(BOOK_CALL not in await trial.pending(place, account.user_id), "its row is still there")

@@ -1,7 +1,7 @@
 """What holds of every call: probes that run nothing, tokens that are refused, sessions that are not kept."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -14,14 +14,13 @@ from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected, in_words, must, refusal, refused
 from provisioning_pipeline.tasks.certify.trial import JUNK, Trial
 
-_NO_SUCH = Operation("mutation", "certifyNoSuchOperation", Effect.READ, selection="{ id }", answer=TypeAdapter(WithId))
+_NO_SUCH = Operation("certifyNoSuchOperation", Effect.READ, selection="{ id }", answer=TypeAdapter(WithId))
 
 
 @dataclass(frozen=True)
 class _Skipped(Operation[str]):
     """An operation sent as its own contract probe: validated and not run."""
 
-    kind: Literal["query", "mutation"] = "mutation"
     name: str = "__typename"
     effect: Effect = Effect.READ
     text: str = ""

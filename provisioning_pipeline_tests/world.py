@@ -12,7 +12,7 @@ from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.run.run import Applied, apply, dry_run
-from provisioning_pipeline.run.work import ChainResult, Run, work
+from provisioning_pipeline.run.work import Run, TenantResult, work
 from provisioning_pipeline.sandbox.sandbox import Sandbox
 from provisioning_pipeline.sandbox.twenty import StandInTwenty, TwentyOptions
 from provisioning_pipeline.settings import PREFIX, Settings
@@ -75,10 +75,10 @@ class World:
 
         asyncio.run(look_and_restart())
 
-    def run_planned(self, entry: TenantPlan) -> ChainResult:
+    def run_planned(self, entry: TenantPlan) -> TenantResult:
         """The steps of one tenant as they were planned, whatever has happened since."""
 
-        async def run() -> ChainResult:
+        async def run() -> TenantResult:
             async with connect(self.settings, dry_run=False) as connections:
                 (result,) = await work(Run(connections, "planned"), [entry])
                 return result

@@ -15,7 +15,7 @@ from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.run import Applied, plan_and_forecast
 from provisioning_pipeline.run.run import apply as reconcile
 from provisioning_pipeline.run.saved_plans import PLAN_ID, load, save, saved_plan
-from provisioning_pipeline.run.work import ChainResult
+from provisioning_pipeline.run.work import TenantResult
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import steps_for
 
@@ -61,7 +61,7 @@ def apply_and_show(
         def planned(plan: Plan) -> None:
             bar.update(task, total=sum(bool(steps_for(entry)) for entry in plan.work), description="working")
 
-        def progress(entry: TenantPlan, result: ChainResult) -> None:
+        def progress(entry: TenantPlan, result: TenantResult) -> None:
             bar.update(task, advance=1, description=f"{plain(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
 
         applied = run_to_an_end(

@@ -233,7 +233,7 @@ def choose_admin(
     """
     none = AdminUnknown(
         Reason.ADMIN_UNKNOWN,
-        "Nobody is known as admin: the registry row has no clerk_org_id and names no admin user with an e-mail in "
+        "No admin is known: the registry row has no clerk_org_id and names no admin user with an e-mail in "
         "global_users. Set clerk_org_id (or admin_user_id) in the registry; the next run adds the admin.",
     )
     wanted: list[Admin] = []
@@ -273,6 +273,6 @@ def choose_admin(
         evidence = unproved(admin.email, admin.clerk_user_id)
         if evidence is None:
             return admin
-        keeps = "So they are not made the admin of this workspace, and nobody else could be."
+        keeps = "So they are not made the admin of this workspace, and no one else could be."
         refused.append(AdminUnknown(Reason.ACCOUNT_UNPROVEN, unproven_message(server, evidence, keeps)))
     return refused[0] if refused else none

@@ -116,7 +116,7 @@ class PutTenant(BaseModel):
     )
     admin_email: Email | None = Field(
         default=None,
-        description="Who is to be admin: preferred among the organization's admins, or anybody where there is no "
+        description="Who is to be admin: preferred among the organization's admins, or any person where there is no "
         "organization. A workspace that has its admin keeps it.",
     )
 

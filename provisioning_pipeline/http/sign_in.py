@@ -24,7 +24,7 @@ from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.contracts import judge_and_store
 from provisioning_pipeline.run.record import run_under_way
 from provisioning_pipeline.run.run import plan as make_plan
-from provisioning_pipeline.run.work import ChainResult, run_steps, scope_of
+from provisioning_pipeline.run.work import TenantResult, run_steps, scope_of
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import server_steps
 from provisioning_pipeline.steps.logins.act import Login, prove_logins
@@ -202,7 +202,7 @@ async def settle_member(settings: Settings, database_name: str, clerk_user_id: s
             scope.lock_wait_seconds = min(scope.lock_wait_seconds, _LOCK_SECONDS)
             # of the whole tenant's logins only this one is proved: the caller waits
             quick = [step for step in steps if step is not LOGINS]
-            result = await run_steps(scope, quick) if quick else ChainResult(database_name, (), (), failed=False)
+            result = await run_steps(scope, quick) if quick else TenantResult(database_name, (), (), failed=False)
             synced = scope.conditions.get(ConditionType.MEMBERS_SYNCED)
             # a member does not get in with more than their role while it is being set right
             differs = synced is not None and synced.reason is Reason.ROLE_DIFFERS
@@ -258,13 +258,13 @@ def _unharmed(member: MemberPlan) -> MemberPlan:
     return replace(member, changes=tuple(change for change in member.changes if change != DEMOTE_MEMBER))
 
 
-async def _store(connections: Connections, run_id: str, result: ChainResult, *, whole: bool) -> None:
+async def _store(connections: Connections, run_id: str, result: TenantResult, *, whole: bool) -> None:
     # what is true of all members is for a run to say that looked after all of them
     conditions = [found for found in result.conditions if whole or found.type is not ConditionType.MEMBERS_SYNCED]
     await connections.ledger.store_conditions({result.database_name: conditions}, run_id=run_id, waits=None)
 
 
-def _failed(result: ChainResult) -> CannotTell | Refused:
+def _failed(result: TenantResult) -> CannotTell | Refused:
     last = result.conditions[-1] if result.conditions else None
     if last:
         # without the message: it may name a person, and the tenant's timeline has it

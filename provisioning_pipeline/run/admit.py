@@ -14,7 +14,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Admin, OutcomeStatus, Plan, TenantPlan
 from provisioning_pipeline.run.contracts import Judged, judge_and_store
 from provisioning_pipeline.run.record import write_down
-from provisioning_pipeline.run.work import MAKING_READY, ChainResult, Run, ends_the_run, settled, work
+from provisioning_pipeline.run.work import MAKING_READY, Run, TenantResult, ends_the_run, settled, work
 from provisioning_pipeline.steps import server_steps
 from provisioning_pipeline.steps.logins.step import LOGINS
 from provisioning_pipeline.steps.scope import Record, Server
@@ -30,7 +30,7 @@ class Tried:
         stop: why no other tenant is worked on there in this run; None: the others go on.
     """
 
-    results: list[ChainResult] = field(default_factory=list)
+    results: list[TenantResult] = field(default_factory=list)
     report: str = ""
     stop: Fault | None = None
 
@@ -90,7 +90,7 @@ async def _one_after_another(run: Run, wanted: Sequence[TenantPlan], judged: Jud
     return tried
 
 
-def _is_proved(result: ChainResult) -> bool:
+def _is_proved(result: TenantResult) -> bool:
     """Whether the tenant's login was proved."""
     return not result.failed and any(
         condition.type is ConditionType.LOGIN_PROVED and condition.status is Status.TRUE
@@ -102,7 +102,7 @@ def _proves_a_login(plan: TenantPlan) -> bool:
     return isinstance(plan.admin, Admin) and LOGINS in server_steps(plan)
 
 
-def _unproved(judged: Judged, results: Sequence[ChainResult], slugs: dict[str, str]) -> str:
+def _unproved(judged: Judged, results: Sequence[TenantResult], slugs: dict[str, str]) -> str:
     if not results:
         return (
             f"{judged.unlike} One tenant goes first there, and the others once its login is proved; but no tenant that "
@@ -118,7 +118,7 @@ def _unproved(judged: Judged, results: Sequence[ChainResult], slugs: dict[str, s
     )
 
 
-def _why(result: ChainResult) -> str:
+def _why(result: TenantResult) -> str:
     troubles = (condition for condition in result.conditions if condition.status is not Status.TRUE)
     trouble = next(troubles, None)
     return trouble.message if trouble else "no member is known there who could sign in."
@@ -136,7 +136,7 @@ class Admitted:
     """
 
     plan: Plan
-    results: tuple[ChainResult, ...]
+    results: tuple[TenantResult, ...]
     reports: tuple[str, ...]
 
 
@@ -266,7 +266,7 @@ async def _with_canaries_first(run: Run, plan: Plan, judged: Sequence[Judged]) -
     return Admitted(replace(plan, tenants=tuple(entries)), tuple(results), reports)
 
 
-def _stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
+def _stopped(plan: TenantPlan, stop: Fault) -> TenantResult:
     """What a tenant's steps come to on a server where no run may work: its first step meets the stop."""
     type_ = server_steps(plan)[0].condition
     if stop.reason is Reason.CONTRACT_UNPROVED:
@@ -274,10 +274,10 @@ def _stopped(plan: TenantPlan, stop: Fault) -> ChainResult:
         condition = is_unknown(ConditionType.WORKSPACE_READY, stop.reason, stop.message)
     else:
         condition = settled(type_, stop)
-    return ChainResult(plan.tenant.database_name, (condition,), (), failed=True)
+    return TenantResult(plan.tenant.database_name, (condition,), (), failed=True)
 
 
-def _without_server(entry: TenantPlan, result: ChainResult) -> TenantPlan:
+def _without_server(entry: TenantPlan, result: TenantResult) -> TenantPlan:
     """The plan with what is to be done in the tenant's own database alone, and with why."""
     newer = {condition.type: condition for condition in (*entry.conditions, *result.conditions)}
     changes = tuple(change for change in entry.changes if change.where is Where.OWN_DATABASE)

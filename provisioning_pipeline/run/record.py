@@ -27,7 +27,7 @@ from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.contracts import measured
 from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.run.seen import standing_claims
-from provisioning_pipeline.run.work import OBSERVING, ChainResult, Run, Totals, ends_the_run
+from provisioning_pipeline.run.work import OBSERVING, Run, TenantResult, Totals, ends_the_run
 from provisioning_pipeline.steps import steps_for
 from provisioning_pipeline.steps.drift import concerned, find_drift
 from provisioning_pipeline.steps.forecast import forecast, paces
@@ -205,7 +205,7 @@ async def write_down(run: Run, plan: Plan) -> Plan:
     return replace(plan, tenants=tuple(entries))
 
 
-async def _adopt(run: Run, entry: TenantPlan, loss: RegistryLoss) -> ChainResult:
+async def _adopt(run: Run, entry: TenantPlan, loss: RegistryLoss) -> TenantResult:
     name = entry.tenant.database_name
     record = Record(run.connections.journal, run.run_id, name)
     try:
@@ -218,8 +218,8 @@ async def _adopt(run: Run, entry: TenantPlan, loss: RegistryLoss) -> ChainResult
                 raise Fault(FaultKind.BUSY, Reason.WAITING, message)
     except Fault as fault:
         refused = is_false(ConditionType.REGISTERED, fault.reason, fault.message)
-        return ChainResult(name, (refused,), tuple(record.outcomes), failed=True)
-    return ChainResult(name, (), tuple(record.outcomes), failed=False)
+        return TenantResult(name, (refused,), tuple(record.outcomes), failed=True)
+    return TenantResult(name, (), tuple(record.outcomes), failed=False)
 
 
 async def _follow_addresses(run: Run, plan: Plan) -> None:

@@ -30,7 +30,7 @@ PHASES: tuple[str, ...] = (OBSERVING, MAKING_READY, *(step.name for step in STEP
 
 
 @dataclass(frozen=True, slots=True)
-class ChainResult:
+class TenantResult:
     """What the steps of one tenant came to.
 
     Args:
@@ -145,7 +145,7 @@ class Run:
             again=again,
         )
 
-    def totals(self, results: Sequence[ChainResult], plan: Plan | None = None) -> Totals:
+    def totals(self, results: Sequence[TenantResult], plan: Plan | None = None) -> Totals:
         """The figures of these results, with the calls since the last totals and the notes of the plan, if given."""
         twenty, mutating_twenty = self.connections.twenty_calls.take()
         clerk, mutating_clerk = self.connections.clerk_calls.take()
@@ -181,22 +181,22 @@ def ends_the_run(refused: str) -> Iterator[None]:
         raise RunFault(f"{refused}: {first_line(error)}.") from None
 
 
-Progress = Callable[[TenantPlan, ChainResult], None]
+Progress = Callable[[TenantPlan, TenantResult], None]
 """Called with a tenant's plan and what its steps came to, as soon as that is in the ledger."""
 
 
 async def work(
     run: Run, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
-) -> list[ChainResult]:
+) -> list[TenantResult]:
     """Run the steps of these tenants, or `only` some of them; what they came to, of those that had any.
 
     Raises:
         RunFault: when the ledger is lost on the way; no run works on without it, and the next run goes on.
     """
 
-    async def one(entry: TenantPlan, taken: Sequence[Step]) -> ChainResult:
+    async def one(entry: TenantPlan, taken: Sequence[Step]) -> TenantResult:
         steps = [step for step in taken if step.where is Where.SERVER]
-        results: list[ChainResult] = []
+        results: list[TenantResult] = []
         async with run.under_way:
             for step in taken:
                 if step.where is Where.OWN_DATABASE:
@@ -219,7 +219,7 @@ async def work(
         return await all_of(one(entry, taken) for entry, taken in wanted if taken)
 
 
-async def _chain(run: Run, scope: Scope, steps: Sequence[Step]) -> ChainResult:
+async def _chain(run: Run, scope: Scope, steps: Sequence[Step]) -> TenantResult:
     """The steps in order, up to the first that fails. Between two of them another tenant may take the place."""
     scope.at_clerk = run.at_clerk.get(scope.database_name)
     for step in steps:
@@ -233,7 +233,7 @@ async def _chain(run: Run, scope: Scope, steps: Sequence[Step]) -> ChainResult:
     return result
 
 
-async def _store(run: Run, result: ChainResult, *, tried: bool) -> None:
+async def _store(run: Run, result: TenantResult, *, tried: bool) -> None:
     # outcomes first: what holds since stands after what was done
     await run.connections.journal.settle()
     again = {} if result.again_seconds is None else {result.database_name: result.again_seconds}
@@ -264,7 +264,7 @@ def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
 # --- the steps of one tenant --------------------------------------------------------------------------------------
 
 
-async def run_steps(scope: Scope, taken: Sequence[Step]) -> ChainResult:
+async def run_steps(scope: Scope, taken: Sequence[Step]) -> TenantResult:
     """Run these steps for one tenant. Never raises for what befalls one tenant."""
     current = taken[0]
     try:
@@ -289,7 +289,7 @@ async def run_steps(scope: Scope, taken: Sequence[Step]) -> ChainResult:
     return _result(scope, failed=False)
 
 
-def _met_a_defect(scope: Scope, step: Step, error: Exception, why: str) -> ChainResult:
+def _met_a_defect(scope: Scope, step: Step, error: Exception, why: str) -> TenantResult:
     scope.set(is_unknown(step.condition, Reason.UNEXPECTED_ERROR, why))
     return _result(scope, failed=True, defect=defect_of(error))
 
@@ -309,14 +309,14 @@ def settled(type_: ConditionType, fault: Fault) -> Condition:
     return settle(type_, fault.reason, fault.message)
 
 
-def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> ChainResult:
-    return ChainResult(scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect)
+def _result(scope: Scope, *, failed: bool, defect: str | None = None) -> TenantResult:
+    return TenantResult(scope.database_name, tuple(scope.conditions.values()), tuple(scope.outcomes), failed, defect)
 
 
-def together(results: Sequence[ChainResult]) -> ChainResult:
+def together(results: Sequence[TenantResult]) -> TenantResult:
     """What was done for one tenant in several places, as one; at least one result."""
     first = results[0]
-    return ChainResult(
+    return TenantResult(
         first.database_name,
         tuple(condition for result in results for condition in result.conditions),
         tuple(outcome for result in results for outcome in result.outcomes),

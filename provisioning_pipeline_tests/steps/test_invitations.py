@@ -155,7 +155,7 @@ def test_nobody_is_invited_as_admin_whatever_the_default_role_is(world: World) -
 
     assert invitations(world, slug) == []
     assert world.conditions(slug)["MembersSynced"] == ("False", "ForeignPassword")
-    assert "nobody is invited as Admin" in message(world, slug)
+    assert "no member is invited as Admin" in message(world, slug)
 
 
 @pytest.mark.slow
@@ -179,4 +179,4 @@ def test_an_invitation_that_a_customer_sent_is_left_alone_and_told(world: World)
     world.apply(slug, **INVITE)
 
     assert invitations(world, slug) == [(vp, "Member")]
-    assert "Somebody else has invited this address" in message(world, slug)
+    assert "Another member has invited this address" in message(world, slug)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from provisioning_pipeline.model.condition import ConditionType
-from provisioning_pipeline.run.work import ChainResult
+from provisioning_pipeline.run.work import TenantResult
 from provisioning_pipeline.sandbox.faults import ScriptedFault
 from provisioning_pipeline_tests.world import World
 
@@ -46,7 +46,7 @@ def becomes(world: World, slug: str, email: str, role: str) -> None:
     world.sandbox.clerk.set_role(world.organization(slug), world.clerk_user(email), role)
 
 
-def members_synced(result: ChainResult) -> tuple[str, str, str]:
+def members_synced(result: TenantResult) -> tuple[str, str, str]:
     (found,) = [condition for condition in result.conditions if condition.type is ConditionType.MEMBERS_SYNCED]
     return str(found.status), str(found.reason), found.message
 

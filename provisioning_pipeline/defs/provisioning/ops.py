@@ -31,7 +31,7 @@ from provisioning_pipeline.run.conclude import Concluded, conclude
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.run import Started, plan_and_forecast_over, start
 from provisioning_pipeline.run.saved_plans import SavedPlan, UnknownSavedPlan, load, must_be_as_saved, save, saved_plan
-from provisioning_pipeline.run.work import ChainResult, Run, Totals, work
+from provisioning_pipeline.run.work import Run, TenantResult, Totals, work
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import STEPS, ops_for, steps_for
 from provisioning_pipeline.steps.step import Step
@@ -216,7 +216,7 @@ def _step(context: dg.OpExecutionContext, systems: Systems, step: Step, chunk: C
     plans = [plan for plan in going_on if step in ops_for(plan)]
     failed: list[Failed] = []
 
-    def progress(plan: TenantPlan, result: ChainResult) -> None:
+    def progress(plan: TenantPlan, result: TenantResult) -> None:
         failed.extend(log_progress(context.log, step.name, plan.tenant, result))
 
     async def take(run: Run) -> Totals:

@@ -14,7 +14,7 @@ from provisioning_pipeline.model.tenant import OutcomeStatus, Plan, Tenant
 from provisioning_pipeline.report.summary import OutcomeLine, Summary, TenantLine, grouped
 from provisioning_pipeline.run.conclude import last_summary
 from provisioning_pipeline.run.connections import Connections
-from provisioning_pipeline.run.work import ChainResult
+from provisioning_pipeline.run.work import TenantResult
 
 _MOST_SHOWN = 10
 
@@ -80,7 +80,7 @@ class Failed:
     message: str
 
 
-def log_progress(log: dg.DagsterLogManager, step: str, tenant: Tenant, result: ChainResult) -> Iterator[Failed]:
+def log_progress(log: dg.DagsterLogManager, step: str, tenant: Tenant, result: TenantResult) -> Iterator[Failed]:
     """A line for each change of one tenant, and one more for a failure, which is yielded."""
     slug = visible(tenant.slug)
     for outcome in result.outcomes:
@@ -94,7 +94,7 @@ def log_progress(log: dg.DagsterLogManager, step: str, tenant: Tenant, result: C
         yield Failed(tenant.database_name, tenant.slug, step, reason, message)
 
 
-def log_settled(log: dg.DagsterLogManager, plan: Plan, results: Sequence[ChainResult]) -> tuple[Failed, ...]:
+def log_settled(log: dg.DagsterLogManager, plan: Plan, results: Sequence[TenantResult]) -> tuple[Failed, ...]:
     """The same for tenants that were settled before anything fanned out: those that went first on their server."""
     tenants = {entry.tenant.database_name: entry.tenant for entry in plan.tenants}
     return tuple(

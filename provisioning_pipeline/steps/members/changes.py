@@ -118,7 +118,7 @@ CLOSE_INVITE_LINK: Final = Change(
 )
 RENEW_INVITE_LINK: Final = Change(
     "renew invite link",
-    lines=lambda _: ("renew invite link: with the one of before nobody joins any more",),
+    lines=lambda _: ("renew invite link: no one joins by the old one any more",),
     # updateWorkspace
     calls=1,
     by_our_account=True,

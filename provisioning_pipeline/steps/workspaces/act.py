@@ -308,7 +308,7 @@ async def _add_admin(scope: Scope, address: WorkspaceAddress, admin: Admin) -> N
                 raise Fault(
                     FaultKind.TENANT,
                     Reason.ROLE_DIFFERS,
-                    f"{admin.email} was made Admin and is not: somebody changed it meanwhile. The next run sets it.",
+                    f"{admin.email} was made Admin and is not: it was changed meanwhile. The next run sets it.",
                 )
     await scope.ledger.store_admin(scope.database_name, seen.user_id, admin.email)
 

@@ -458,6 +458,6 @@ def _hand_made_in_words(hand_made: Sequence[InsertedWorkspace]) -> str:
     ]
     told = first_few(named, _MOST_NAMED, by="; ", more="; and ")
     return (
-        f"In the tenant's database, {told}: inserted by SQL, nobody can open it. The tenant's proper workspace "
+        f"In the tenant's database, {told}: inserted by SQL, and no one can open it. The tenant's proper workspace "
         "is made in Twenty; the old rows are left as they are."
     )

@@ -257,7 +257,7 @@ async def _check_roles(work: Work, members: Sequence[MemberPlan]) -> None:
         fault = Fault(
             FaultKind.TENANT,
             Reason.ROLE_DIFFERS,
-            f"they are to have the role {member.role} and have {entry.role or 'none'}: somebody changed it while the "
+            f"they are to have the role {member.role} and have {entry.role or 'none'}: it was changed while the "
             "run was at it. The next run sets it.",
         )
         work.findings.append(finding_about(work.scope, member, fault))

@@ -411,7 +411,7 @@ async def _has_own_password(work: Work, member: MemberPlan) -> None:
                 FaultKind.TENANT,
                 Reason.FOREIGN_PASSWORD,
                 f"{member.email} already has an account on {scope.client.system} with a password of their own, and "
-                f"nobody is invited as {ADMIN_ROLE}, which PROVISIONING_MEMBER_DEFAULT_ROLE says. Set another there, "
+                f"no member is invited as {ADMIN_ROLE}, which PROVISIONING_MEMBER_DEFAULT_ROLE says. Set another, "
                 "or invite them once in Twenty (Settings > Members); the next run links them.",
             )
         role = await scope.client.role_id(work.address, label)

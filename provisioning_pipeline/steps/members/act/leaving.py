@@ -40,7 +40,7 @@ async def _see_to_api_keys(work: Work, member: MemberPlan, entry: RosterEntry) -
     if not keys:
         return "no living API key was made since they became a member"
     count = "1 API key" if len(keys) == 1 else f"{len(keys)} API keys"
-    made = f"{count} made since they became a member, by whom Twenty does not record,"
+    made = f"{count} made since they became a member (Twenty does not record by which member)"
     named = first_few([f"{key.name} ({key.created_at:%Y-%m-%d})" for key in keys], _MOST_NAMED)
     if scope.settings.members_gone_api_keys != "revoke":
         return f"{made} still {'work' if len(keys) > 1 else 'works'}: {named}"
@@ -150,7 +150,7 @@ def must_leave_an_admin(work: Work, member: MemberPlan) -> None:
             FaultKind.TENANT,
             Reason.LAST_ADMIN_KEPT,
             f"{member.email} keeps the role Admin, since no other admin is left in {work.address.workspace_id}. "
-            "Make somebody else admin at Clerk; the next run goes on.",
+            "Make another member admin at Clerk; the next run goes on.",
         )
 
 

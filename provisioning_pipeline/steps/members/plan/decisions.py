@@ -245,7 +245,7 @@ def _report_unproven(builder: _Builder, row: Mapping[str, Any], evidence: Eviden
 
 
 _INVITED_BY_OTHERS: Final = (
-    " Somebody else has invited this address to the workspace, though, and whoever has the account joins by signing "
+    " Another member has invited this address to the workspace, though, and its owner joins by signing "
     "in: withdraw that in Twenty (Settings > Members) unless it is theirs."
 )
 
@@ -257,7 +257,7 @@ def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
         return Finding(
             Reason.ACCOUNT_CLAIMED_TWICE,
             person,
-            f"{person} is the e-mail of the service account, which is nobody's. Use an address of its own for it.",
+            f"{person} is the e-mail of the service account, no member's. Use an address of its own for it.",
         )
     if not email and not row["by_link"]:
         return Finding(
@@ -373,8 +373,8 @@ def _keep_an_admin(builders: Mapping[str, _Builder], desired: pd.DataFrame) -> N
         builder.find(
             Reason.LAST_ADMIN_KEPT,
             email,
-            f"{email} keeps the role Admin, since no other active admin would be left ({kept.why}). Make somebody "
-            "else admin at Clerk; the next run goes on.",
+            f"{email} keeps the role Admin, since no other active admin would be left ({kept.why}). Make "
+            "another member admin at Clerk; the next run goes on.",
         )
 
 

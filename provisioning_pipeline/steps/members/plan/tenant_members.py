@@ -308,7 +308,7 @@ def _why(
         return _UNPROVED
     if invitation["role"] == ADMIN_ROLE or invitation["role"] != policy.default_role:
         role = f"the role {invitation['role']}" if invitation["role"] else "a role that is no longer there"
-        return f"it gives {role} to whoever signs in, before anything is proved"
+        return f"it gives {role} to all who sign in, before anything is proved"
     return None
 
 

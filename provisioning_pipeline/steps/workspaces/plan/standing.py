@@ -129,7 +129,7 @@ def demoted(workspace_id: str, account: str, role: str | None) -> Condition:
 def kept_out(reason: Reason, workspace_id: str, account: str) -> Condition:
     """A setting of the workspace lets no program sign in."""
     setting = (
-        "lets nobody log in by password. An admin of the workspace turns Email and password on in Twenty (Settings > "
+        "refuses logins by password. An admin of the workspace turns Email and password on in Twenty (Settings > "
         "Security), or lets admins bypass that it is off"
         if reason is Reason.PASSWORD_LOGIN_OFF
         else "enforces a second factor, which no program has. An admin of the workspace turns that off in Twenty "

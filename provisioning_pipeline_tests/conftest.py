@@ -21,7 +21,7 @@ gc.disable()
 settings.register_profile(
     "suite", deadline=None, max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("wide", deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("wide", deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 # the tests make hundreds of databases to throw away, and a disk takes five times as long for one as memory does

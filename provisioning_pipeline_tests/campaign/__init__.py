@@ -1,4 +1,4 @@
 """A randomized campaign: seeded scripts of faults, kills and changes against a living fleet.
 
-`python -m provisioning_pipeline_tests.campaign --episodes 500` runs it by hand; CI runs thirty episodes of one seed.
+`python -m provisioning_pipeline_tests.campaign --episodes 500` runs it by hand; CI runs fifteen episodes of one seed.
 """

@@ -12,6 +12,7 @@ import pytest
 
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline_tests.interrupts import heeding_interrupts
 from provisioning_pipeline_tests.world import World
 
 TENANTS = 12
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    twenty = (TwentyOptions(activation_seconds=8.0),)
+    twenty = (TwentyOptions(activation_seconds=4.0),)
     with Sandbox(SandboxOptions(tenants=TENANTS, members=1, twenty=twenty)) as sandbox:
         yield World(sandbox)
 
@@ -34,6 +35,7 @@ def provisioning(world: World, folder: Path, *arguments: str) -> subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heeding_interrupts,
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 from provisioning_pipeline.cli.certify_bench import sandbox_bench
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline_tests.interrupts import heeding_interrupts
 from provisioning_pipeline_tests.tasks.certifying import certified, left, service_accounts
 from provisioning_pipeline_tests.world import World
 
@@ -37,6 +38,7 @@ def stopped_once_it_has_made_something(world: World, folder: Path, how: signal.S
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=heeding_interrupts,
     )
     made = False
     while not made:

@@ -27,7 +27,7 @@ from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind
-from provisioning_pipeline.model.frames import ClerkSnapshot
+from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.history import KnownRows
 from provisioning_pipeline.model.names import namesakes_of
 from provisioning_pipeline.model.people import Departure, Evidence
@@ -113,10 +113,16 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     """At once: pages and whole tables, however many tenants there are."""
     settings, members = connections.settings, connections.members
     looked_at = await connections.reviews.now()
+    # before all else: they say whose member records are to be read, which takes as long as Clerk's pages
+    links = await connections.ledger.links()
+
+    async def twenty_with_member_records() -> TwentySnapshot:
+        theirs = await twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
+        return await with_half_members(theirs, connections.twenty_databases, links)
+
     frames = all_of(
         [
             connections.registry.rows(),
-            connections.ledger.links(),
             members.member_links(),
             members.user_links(),
             members.intents(),
@@ -126,12 +132,11 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     claimed_and_taken_over = both(claims(connections.registry), members.taken_over(also_left=True))
     of_cluster = both(evidence(connections.cluster), role_rights(connections.cluster))
     written_and_last = both(of_cluster, connections.inspections.last())
-    theirs = twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
     (ours, ((claimed, taken_over), ((written, tenant_role), last))), (twenty, clerk) = await both(
         both(frames, both(claimed_and_taken_over, written_and_last)),
-        both(theirs, whole_instance(connections.clerk)),
+        both(twenty_with_member_records(), whole_instance(connections.clerk)),
     )
-    registry, links, member_links, user_links, intents, databases = ours
+    registry, member_links, user_links, intents, databases = ours
     known = _known(links)
     lost = known - set(registry["database_name"])
     # by what was read for this plan: a table that is being loaded says something else a moment later
@@ -139,10 +144,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     gone = lost - set(databases["database_name"])
     loss = weigh_loss(connections.registry.table, found, loss_budget(settings, approved), dropped=gone)
     detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss)
-    twenty, inspections = await both(
-        with_half_members(twenty, connections.twenty_databases, links),
-        _inspect(connections, detected, looked_at, written, last),
-    )
+    inspections = await _inspect(connections, detected, looked_at, written, last)
     dropped = frozenset(last.keys() - written.keys())
     return Seen(
         detected,

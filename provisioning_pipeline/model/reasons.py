@@ -230,9 +230,9 @@ _WORKSPACE_READY: Mapping[Reason, Explanation] = {
         _WAIT,
     ),
     Reason.ACTIVATION_BUSY: Explanation(
-        "Twenty has begun to activate the workspace, and we cannot see whether it is still doing so. If the server was "
-        "stopped meanwhile, it takes the call again after 5 minutes; the message says when. No run waits for that, and "
-        "the other tenants go on.",
+        "Twenty has begun to activate the workspace, and we cannot see whether it is still doing so. A run waits for "
+        "an activation that began within the last 20 seconds. If the server was stopped meanwhile, it takes the call "
+        "again after 5 minutes; the message says when. No run waits so long, and the other tenants go on.",
         _WAIT,
         "The tenant is due again at that time, and the first run after it makes the call.",
     ),

@@ -10,8 +10,8 @@ starts. What counts:
   bodies, class bodies, the sandbox and the client for others' programs do not count;
 - functions: distinct code objects in them, comprehensions and lambdas left out, however often each runs;
 - rooms: the packages right below `provisioning_pipeline`; a module there counts as a room of its own;
-- changes of layer: whoever opens the files one after the other, each where it is first needed, leaves one room for
-  another so often.
+- changes of layer: how often a reader who opens the files one after the other, each where it is first needed, goes from
+  one room to another.
 
 The figures vary by a few from run to run, since what waits for what does.
 """

@@ -38,7 +38,7 @@ class Declared(str):
 
     @classmethod
     def _undeclared(cls, name: str) -> Self:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of declaration gives its own
 
     @classmethod
     def all_declared(cls) -> tuple[Self, ...]:

@@ -28,7 +28,7 @@ from provisioning_pipeline_tests.http.services import key_of
 from provisioning_pipeline_tests.world import settings_of
 
 Item = TypeVar("Item")
-NOBODY = "nobody is there for it"
+UNKNOWN_ID = "nobody is there for it"
 """What an action says that finds nobody it could happen to."""
 SLOTS = ("a", "b")
 """Names of the runs that may be at work at once; `s` is the HTTP API."""

@@ -262,7 +262,7 @@ async def test_whatever_is_answered_oddly_once_is_done_all_the_same(
         await opened.set_name(address, seen.workspace_member_id, "Ada", "L")
         await cleared(opened, ada, address, "ONBOARDING_INSTALL_APPS_PENDING")
         await opened.impersonation_token(seen.user_id, address)
-        await opened.invite_nobody(address)
+        await opened.skip_team_invitations(address)
         await opened.invite(address, "eve@x.test", None)
         assert await opened.withdraw_invitations(address, "eve@x.test") == 1
         assert await opened.api_keys(address) == []

@@ -137,7 +137,7 @@ async def test_a_token_that_the_server_no_longer_takes_is_renewed(special: Any) 
         before = await opened.invite_links.read(address)
         forget_tokens(server)
         assert await opened.invite_links.read(address) == before
-        await opened.invite_nobody(address)
+        await opened.skip_team_invitations(address)
 
 
 async def test_an_agnostic_token_that_the_server_no_longer_takes_is_renewed(special: Any) -> None:

@@ -32,7 +32,7 @@ from provisioning_pipeline_tests.decide.facts import condition
 SYNCED, PROVED, READY = ConditionType.MEMBERS_SYNCED, ConditionType.LOGIN_PROVED, ConditionType.WORKSPACE_READY
 ADA = Admin("ada@x.test", "Ada", "L", "ada")
 BEA = Admin("bea@x.test", "Bea", "L", "bea")
-NOBODY = AdminUnknown(Reason.ADMIN_UNKNOWN, "nobody")
+UNKNOWN_ID = AdminUnknown(Reason.ADMIN_UNKNOWN, "nobody")
 ACTIVE = is_true(READY, Reason.WORKSPACE_ACTIVE, "active")
 
 
@@ -62,7 +62,7 @@ def known(*members: MemberPlan, findings: tuple[Finding, ...] = (), replaces: st
         "store_workspace_id": True,
         "seen": frozenset(),
         "links_open": frozenset(),
-        "another_admin": lambda entry, before: NOBODY,
+        "another_admin": lambda entry, before: UNKNOWN_ID,
     }
     return KnownMembers(**(given | other))
 
@@ -260,7 +260,7 @@ ENTRIES = st.builds(
         st.sampled_from([CREATE_WORKSPACE, ADD_ADMIN, CLEAR_ONBOARDING, PROVE_LOGIN]),
         unique=True,
     ),
-    st.sampled_from([ADA, BEA, NOBODY, Admin("ada@x.test", "", "")]),
+    st.sampled_from([ADA, BEA, UNKNOWN_ID, Admin("ada@x.test", "", "")]),
     st.sampled_from(["ws", None]),
     st.sampled_from([(), (is_false(PROVED, Reason.ADMIN_UNKNOWN, "nobody"),), (is_true(SYNCED, Reason.WAITING, ""),)]),
 )
@@ -284,7 +284,7 @@ KNOWN = st.builds(
         max_size=2,
     ),
     st.sampled_from(["", "acc"]),
-    st.sampled_from([ADA, BEA, NOBODY]),
+    st.sampled_from([ADA, BEA, UNKNOWN_ID]),
     st.sampled_from([frozenset(), frozenset({"acme"})]),
     st.sampled_from([{}, {"acme": (Reason.CLERK_UNREACHABLE, "?")}]),
 )

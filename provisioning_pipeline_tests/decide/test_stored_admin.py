@@ -15,7 +15,7 @@ from provisioning_pipeline.steps.members.plan.tenant_members import LostAdmin, w
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.workspaces.changes import ADD_ADMIN
 from provisioning_pipeline_tests.decide.people import Town
-from provisioning_pipeline_tests.decide.test_plan_members import BEA, NOBODY, entry, known
+from provisioning_pipeline_tests.decide.test_plan_members import BEA, UNKNOWN_ID, entry, known
 
 ADA = "acc-ada"
 
@@ -102,14 +102,14 @@ def test_whoever_can_stand_for_the_tenant_is_made_its_admin(loss: LostAdmin) -> 
 
 
 def test_without_anybody_the_departed_one_is_neither_signed_in_nor_advised_to_be_invited() -> None:
-    found = planned(HARMED, NOBODY, PROVE_LOGIN)
-    assert (found.admin, found.changes, found.lost_admin) == (NOBODY, (), ADA)
+    found = planned(HARMED, UNKNOWN_ID, PROVE_LOGIN)
+    assert (found.admin, found.changes, found.lost_admin) == (UNKNOWN_ID, (), ADA)
     (told,) = [condition for condition in found.conditions if condition.type is ConditionType.LOGIN_PROVED]
     assert (told.status, told.reason) == (Status.FALSE, Reason.ADMIN_UNKNOWN)
 
 
 def test_an_admin_whom_nobody_names_stays_while_nobody_else_is_named() -> None:
-    found = planned(UNNAMED, NOBODY)
+    found = planned(UNNAMED, UNKNOWN_ID)
     assert (found.changes, found.lost_admin, found.admin.email) == ((), None, "ada@x.test")
 
 

@@ -346,7 +346,7 @@ class TwentyClient(TwentySession):
         variables = {"workspaceMemberId": workspace_member_id, "update": update}
         await self.call_in(address, operations.UPDATE_WORKSPACE_MEMBER_SETTINGS, variables)
 
-    async def invite_nobody(self, address: WorkspaceAddress) -> None:
+    async def skip_team_invitations(self, address: WorkspaceAddress) -> None:
         """Clear the workspace-wide step INVITE_TEAM, as the service account; an empty list sends no e-mail."""
         await self.call_in(address, operations.SEND_INVITATIONS, {"emails": []})
 

@@ -231,7 +231,7 @@ async def _log_in(scope: Scope, address: WorkspaceAddress, login: Login) -> None
             f"`provisioning apply {slug}` does it now."
             if fault.reason is Reason.HALF_MEMBER
             else f"If they were removed from the workspace in Twenty, `provisioning apply {slug}` adds them again, or "
-            "makes the member admin whom Clerk names by now.",
+            "makes the member that Clerk names by now its admin.",
         ) from None
     await scope.client.sign_out(account, address)
     status = user.onboarding_status

@@ -114,7 +114,7 @@ async def _clear(scope: Scope, address: WorkspaceAddress, account: Account, key:
     if key == INVITE_TEAM and level is Level.WORKSPACE:
         if account.email != scope.client.service_account.email:
             return
-        call = scope.client.invite_nobody(address)
+        call = scope.client.skip_team_invitations(address)
     elif key == CREATE_PROFILE and own:
         call = _name(scope, address, account)
     elif own and (operation := await scope.client.step_call(key)):

@@ -36,7 +36,7 @@ SUBDOMAIN = re.compile(r"certify-[0-9a-f]{8}-[a-z0-9]{1,8}(-[a-z0-9]{1,12})?")
 EMAIL = re.compile(r"certify-[0-9a-f]{8}-[a-z0-9]{1,8}@certify\.example")
 JUNK = Token("certify-no-token", datetime.now(UTC) + timedelta(days=1))
 """What is no token at all."""
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 """The id of no account, member or role."""
 PLACES = 2
 """How many workspaces a certification has on the server at a time."""

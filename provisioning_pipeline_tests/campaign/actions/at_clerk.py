@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from provisioning_pipeline.sandbox.clerk.records import EmailAddress, Membership
 from provisioning_pipeline_tests.campaign.drawing import Action
-from provisioning_pipeline_tests.campaign.fleet import NOBODY, Fleet, Tenant
+from provisioning_pipeline_tests.campaign.fleet import UNKNOWN_ID, Fleet, Tenant
 
 ADMIN, MEMBER = "org:admin", "org:member"
 
@@ -63,7 +63,7 @@ def join(fleet: Fleet, tenant: Tenant, user_id: str, role: str) -> None:
 def member_added(fleet: Fleet, action: Action) -> str:
     tenant = organized(fleet, action)
     if tenant is None:
-        return NOBODY
+        return UNKNOWN_ID
     user, role = newcomer(fleet, tenant), ADMIN if action.choice < 0.25 else MEMBER
     join(fleet, tenant, user, role)
     return f"{email_of(fleet, user)} joins {tenant.slug} as {role}"
@@ -72,7 +72,7 @@ def member_added(fleet: Fleet, action: Action) -> str:
 def member_of_another_added(fleet: Fleet, action: Action) -> str:
     found, state = somebody(fleet, action), fleet.sandbox.clerk.state
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, member = found
     others = [
         other
@@ -81,7 +81,7 @@ def member_of_another_added(fleet: Fleet, action: Action) -> str:
     ]
     other = fleet.pick(others, action.choice)
     if other is None:
-        return NOBODY
+        return UNKNOWN_ID
     join(fleet, other, member.user_id, MEMBER)
     return f"{email_of(fleet, member.user_id)} of {tenant.slug} joins {other.slug} too"
 
@@ -89,7 +89,7 @@ def member_of_another_added(fleet: Fleet, action: Action) -> str:
 def member_removed(fleet: Fleet, action: Action) -> str:
     found = somebody(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, member = found
     touch_user(fleet, member.user_id)
     fleet.sandbox.clerk.remove_membership(member.organization_id, member.user_id)
@@ -102,7 +102,7 @@ def member_flaps(fleet: Fleet, action: Action) -> str:
 
     found = somebody(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, member = found
     touch_user(fleet, member.user_id)
     fleet.sandbox.clerk.remove_membership(member.organization_id, member.user_id)
@@ -114,7 +114,7 @@ def member_flaps(fleet: Fleet, action: Action) -> str:
 def member_back(fleet: Fleet, action: Action) -> str:
     tenant, state = organized(fleet, action), fleet.sandbox.clerk.state
     if tenant is None:
-        return NOBODY
+        return UNKNOWN_ID
     gone = [
         user.id
         for user in state.users_in_order()
@@ -123,7 +123,7 @@ def member_back(fleet: Fleet, action: Action) -> str:
     ]
     user = fleet.pick(gone, action.person)
     if user is None:
-        return NOBODY
+        return UNKNOWN_ID
     touch_user(fleet, user)
     join(fleet, tenant, user, ADMIN if action.choice < 0.3 else MEMBER)
     return f"{email_of(fleet, user)} is back in {tenant.slug}"
@@ -132,7 +132,7 @@ def member_back(fleet: Fleet, action: Action) -> str:
 def role_changed(fleet: Fleet, action: Action) -> str:
     found = somebody(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, member = found
     role = MEMBER if member.role == ADMIN else ADMIN
     fleet.sandbox.clerk.set_role(member.organization_id, member.user_id, role)
@@ -143,7 +143,7 @@ def admin_replaced(fleet: Fleet, action: Action) -> str:
     """An admin is deleted at Clerk, or leaves, and another one is named."""
     found = somebody(fleet, action, role=ADMIN)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, member = found
     email = email_of(fleet, member.user_id)
     touch_user(fleet, member.user_id)
@@ -165,7 +165,7 @@ def admin_replaced(fleet: Fleet, action: Action) -> str:
 def email_changed(fleet: Fleet, action: Action) -> str:
     found = somebody(fleet, action)
     if found is None or found[1].user_id in fleet.changed_emails:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, member = found
     before = email_of(fleet, member.user_id)
     touch_user(fleet, member.user_id)
@@ -178,7 +178,7 @@ def email_changed_back(fleet: Fleet, action: Action) -> str:
     changed = [user for user in fleet.changed_emails if user in fleet.sandbox.clerk.state.users]
     user = fleet.pick(changed, action.person)
     if user is None:
-        return NOBODY
+        return UNKNOWN_ID
     touch_user(fleet, user)
     set_email(fleet, user, fleet.changed_emails.pop(user))
     return f"{email_of(fleet, user)} has their old address again"
@@ -201,7 +201,7 @@ def set_email(fleet: Fleet, user_id: str, address: str) -> None:
 def user_banned(fleet: Fleet, action: Action) -> str:
     found = somebody(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, member = found
     touch_user(fleet, member.user_id)
     fleet.sandbox.clerk.ban_user(member.user_id)
@@ -212,7 +212,7 @@ def user_unbanned(fleet: Fleet, action: Action) -> str:
     banned = [user.id for user in fleet.sandbox.clerk.state.users_in_order() if user.banned]
     user = fleet.pick(banned, action.person)
     if user is None:
-        return NOBODY
+        return UNKNOWN_ID
     touch_user(fleet, user)
     fleet.sandbox.clerk.ban_user(user, banned=False)
     return f"{email_of(fleet, user)} is banned no more"
@@ -221,7 +221,7 @@ def user_unbanned(fleet: Fleet, action: Action) -> str:
 def user_deleted(fleet: Fleet, action: Action) -> str:
     found = somebody(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, member = found
     email = email_of(fleet, member.user_id)
     touch_user(fleet, member.user_id)
@@ -233,7 +233,7 @@ def user_deleted(fleet: Fleet, action: Action) -> str:
 def organization_renamed(fleet: Fleet, action: Action) -> str:
     tenant = organized(fleet, action)
     if tenant is None or tenant.organization is None:
-        return NOBODY
+        return UNKNOWN_ID
     state = fleet.sandbox.clerk.state
     with state.lock:
         organization = state.organization(tenant.organization)
@@ -245,7 +245,7 @@ def organization_renamed(fleet: Fleet, action: Action) -> str:
 def organization_deleted(fleet: Fleet, action: Action) -> str:
     tenant = organized(fleet, action)
     if tenant is None or tenant.organization is None:
-        return NOBODY
+        return UNKNOWN_ID
     fleet.touched.add((tenant.database, "*"))
     fleet.sandbox.clerk.delete_organization(tenant.organization)
     return f"the organization of {tenant.slug} is deleted"

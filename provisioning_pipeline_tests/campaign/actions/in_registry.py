@@ -11,7 +11,7 @@ from psycopg import sql
 
 from provisioning_pipeline_tests.campaign.actions.at_clerk import ADMIN, MEMBER, join, newcomer
 from provisioning_pipeline_tests.campaign.drawing import Action
-from provisioning_pipeline_tests.campaign.fleet import NOBODY, Fleet, Tenant
+from provisioning_pipeline_tests.campaign.fleet import UNKNOWN_ID, Fleet, Tenant
 from provisioning_pipeline_tests.campaign.seeing import EXCLUDED
 
 _INSERT = "INSERT INTO tenant_registry SELECT * FROM jsonb_populate_recordset(NULL::tenant_registry, %s::jsonb)"
@@ -70,7 +70,7 @@ def create_database(fleet: Fleet, name: str) -> None:
 def tenant_added(fleet: Fleet, action: Action) -> str:
     """Row first and database a moment later, or the other way round."""
     if len(fleet.tenants) >= fleet.most_tenants:
-        return NOBODY
+        return UNKNOWN_ID
     tenant = new_tenant(fleet, "new")
     new_organization(fleet, tenant, 1 + int(action.person * 3))
     row_first = action.choice < 0.7
@@ -95,7 +95,7 @@ def tenant_added(fleet: Fleet, action: Action) -> str:
 def suspended(fleet: Fleet, action: Action) -> str:
     found = registered(fleet, action, excluded=False)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     status = ("suspended", "SUSPENDED", "Archived", "cancelled")[int(action.choice * 4)]
     fleet.touched.add((found[0].database, "*"))
     fleet.registry("UPDATE tenant_registry SET status = %s WHERE database_name = %s", status, found[0].database)
@@ -105,7 +105,7 @@ def suspended(fleet: Fleet, action: Action) -> str:
 def active_again(fleet: Fleet, action: Action) -> str:
     found = registered(fleet, action, excluded=True)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     status = ("active", "ACTIVE", "provisioning")[int(action.choice * 3)]
     fleet.touched.add((found[0].database, "*"))
     fleet.registry("UPDATE tenant_registry SET status = %s WHERE database_name = %s", status, found[0].database)
@@ -115,7 +115,7 @@ def active_again(fleet: Fleet, action: Action) -> str:
 def status_set_back(fleet: Fleet, action: Action) -> str:
     found = registered(fleet, action, excluded=False)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     status = ("provisioning", "PENDING", "Creating")[int(action.choice * 3)]
     fleet.registry("UPDATE tenant_registry SET status = %s WHERE database_name = %s", status, found[0].database)
     return f"{found[0].slug} is {status} again"
@@ -124,7 +124,7 @@ def status_set_back(fleet: Fleet, action: Action) -> str:
 def row_deleted(fleet: Fleet, action: Action) -> str:
     found = registered(fleet, action)
     if found is None or not found[0].had_row:
-        return NOBODY
+        return UNKNOWN_ID
     if fleet.row_deleted:
         return "a registry that loses several rows at once is in doubt, and its sessions pass"
     tenant, row = found
@@ -152,7 +152,7 @@ def known_with_a_row(fleet: Fleet) -> set[str]:
 def row_restored(fleet: Fleet, action: Action) -> str:
     tenant = fleet.pick([tenant for tenant in fleet.tenants if tenant.kept_row], action.tenant)
     if tenant is None or tenant.kept_row is None:
-        return NOBODY
+        return UNKNOWN_ID
     row, tenant.kept_row = tenant.kept_row, None
     fleet.touched.add((tenant.database, "*"))
     tenant.organization = row["clerk_org_id"]
@@ -195,7 +195,7 @@ def organization_changed(fleet: Fleet, action: Action) -> str:
     """Another organization, with new people and some of the old ones."""
     found = registered(fleet, action, excluded=False)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, _ = found
     state = fleet.sandbox.clerk.state
     before = state.members_of(tenant.organization) if tenant.organization in state.organizations else []
@@ -212,7 +212,7 @@ def organization_changed(fleet: Fleet, action: Action) -> str:
 
 def database_without_row(fleet: Fleet, _: Action) -> str:
     if len(fleet.tenants) >= fleet.most_tenants:
-        return NOBODY
+        return UNKNOWN_ID
     tenant = new_tenant(fleet, "found")
     tenant.had_row = False
     create_database(fleet, tenant.database)
@@ -221,7 +221,7 @@ def database_without_row(fleet: Fleet, _: Action) -> str:
 
 def row_without_database(fleet: Fleet, _: Action) -> str:
     if len(fleet.tenants) >= fleet.most_tenants:
-        return NOBODY
+        return UNKNOWN_ID
     tenant = new_tenant(fleet, "rowonly")
     tenant.lacks = "database"
     new_organization(fleet, tenant, 1)
@@ -232,7 +232,7 @@ def row_without_database(fleet: Fleet, _: Action) -> str:
 def half_made_database(fleet: Fleet, action: Action) -> str:
     """A DROP that was interrupted, or a database that takes no connections; nobody registered it."""
     if len(fleet.tenants) >= fleet.most_tenants:
-        return NOBODY
+        return UNKNOWN_ID
     tenant = new_tenant(fleet, "half")
     tenant.had_row, tenant.lacks = False, "whole database"
     create_database(fleet, tenant.database)
@@ -248,7 +248,7 @@ def database_dropped(fleet: Fleet, action: Action) -> str:
     there = {name for (name,) in fleet.cluster("SELECT datname FROM pg_database")}
     tenant = fleet.pick([tenant for tenant in fleet.tenants if tenant.database in there], action.tenant)
     if tenant is None:
-        return NOBODY
+        return UNKNOWN_ID
     fleet.touched.add((tenant.database, "*"))
     tenant.lacks = "database"
     fleet.cluster(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(tenant.database)).as_string())

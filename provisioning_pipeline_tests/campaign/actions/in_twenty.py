@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from provisioning_pipeline.sandbox import hand_made
 from provisioning_pipeline.sandbox.preexisting import _REMOVE, _SET_ROLE, FOREIGN_PASSWORD, Workspace
 from provisioning_pipeline_tests.campaign.drawing import Action
-from provisioning_pipeline_tests.campaign.fleet import NOBODY, Fleet, Tenant
+from provisioning_pipeline_tests.campaign.fleet import UNKNOWN_ID, Fleet, Tenant
 
 STEPS = (hand_made.INSTALL_APPS, hand_made.CONNECT_ACCOUNT, hand_made.CREATE_PROFILE, hand_made.INVITE_TEAM)
 _SET_WORKSPACE = "mutation($data: UpdateWorkspaceInput!) { updateWorkspace(data: $data) { id } }"
@@ -60,7 +60,7 @@ def account_removed(fleet: Fleet, action: Action) -> str:
     """A customer's admin removes somebody; an account without another workspace is deleted with that."""
     found = member(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace, user, email, _ = found
     fleet.touched.add((tenant.database, email))
     with signed_in(fleet, workspace) as place:
@@ -72,7 +72,7 @@ def account_removed(fleet: Fleet, action: Action) -> str:
 def role_changed(fleet: Fleet, action: Action) -> str:
     found = member(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace, user, email, _ = found
     label = "Admin" if action.choice < 0.5 else "Member"
     with signed_in(fleet, workspace) as place:
@@ -83,7 +83,7 @@ def role_changed(fleet: Fleet, action: Action) -> str:
 def record_deleted(fleet: Fleet, action: Action) -> str:
     found = member(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace, user, email, _ = found
     fleet.touched.add((tenant.database, email))
     ((schema,),) = fleet.core('SELECT "databaseSchema" FROM core.workspace WHERE id = %s', workspace)
@@ -97,7 +97,7 @@ def record_deleted(fleet: Fleet, action: Action) -> str:
 def default_role_changed(fleet: Fleet, action: Action) -> str:
     found = housed(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace = found
     label = "Admin" if action.choice < 0.5 else "Member"
     with signed_in(fleet, workspace) as place:
@@ -108,7 +108,7 @@ def default_role_changed(fleet: Fleet, action: Action) -> str:
 def suspended(fleet: Fleet, action: Action) -> str:
     found = housed(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     fleet.core("UPDATE core.workspace SET \"activationStatus\" = 'SUSPENDED' WHERE id = %s", found[1])
     return f"the workspace of {found[0].slug} is suspended"
 
@@ -116,7 +116,7 @@ def suspended(fleet: Fleet, action: Action) -> str:
 def active_again(fleet: Fleet, action: Action) -> str:
     found = housed(fleet, action, status="SUSPENDED")
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     fleet.core("UPDATE core.workspace SET \"activationStatus\" = 'ACTIVE' WHERE id = %s", found[1])
     return f"the workspace of {found[0].slug} is active again"
 
@@ -125,7 +125,7 @@ def wizard_set(fleet: Fleet, action: Action) -> str:
     """A step of the wizard is pending again: for somebody here, for somebody everywhere, or for the workspace."""
     found = member(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace, user, email, _ = found
     key = STEPS[int(action.choice * 997) % len(STEPS)]
     place = (workspace, None) if action.choice > 0.66 else (None, user) if action.choice > 0.4 else (workspace, user)
@@ -141,7 +141,7 @@ def wizard_set(fleet: Fleet, action: Action) -> str:
 def stranger_joins(fleet: Fleet, action: Action) -> str:
     found = housed(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace = found
     ((link,),) = fleet.core('SELECT "isPublicInviteLinkEnabled" FROM core.workspace WHERE id = %s', workspace)
     if not link:
@@ -156,7 +156,7 @@ def stranger_joins(fleet: Fleet, action: Action) -> str:
 def invitation_sent(fleet: Fleet, action: Action) -> str:
     found = housed(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace = found
     email = f"guest-{fleet.next_number()}@elsewhere.example"
     fleet.mails_expected += 1
@@ -168,7 +168,7 @@ def invitation_sent(fleet: Fleet, action: Action) -> str:
 def invite_link_closed(fleet: Fleet, action: Action) -> str:
     found = housed(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace = found
     with signed_in(fleet, workspace) as place:
         place.server.call(_SET_WORKSPACE, place.service, data={"isPublicInviteLinkEnabled": False})
@@ -178,7 +178,7 @@ def invite_link_closed(fleet: Fleet, action: Action) -> str:
 def address_changed(fleet: Fleet, action: Action) -> str:
     found = housed(fleet, action)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     tenant, workspace = found
     tenant.home = workspace
     address = f"moved-{fleet.next_number()}-{tenant.slug}"[:30].strip("-")

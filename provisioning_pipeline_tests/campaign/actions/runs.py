@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 
 from provisioning_pipeline_tests.campaign.drawing import Action
-from provisioning_pipeline_tests.campaign.fleet import NOBODY, Fleet
+from provisioning_pipeline_tests.campaign.fleet import UNKNOWN_ID, Fleet
 from provisioning_pipeline_tests.campaign.processes import Cut
 
 MOST_BOUNDARIES = 120
@@ -70,7 +70,7 @@ def verify(fleet: Fleet, _: Action) -> str:
 def put_tenant(fleet: Fleet, action: Action) -> str:
     tenant = tenant_of(fleet, action)
     if not tenant:
-        return NOBODY
+        return UNKNOWN_ID
     return f"PUT {tenant[0]}: {_sent(fleet, 'PUT', f'/v1/tenants/{tenant[0]}', fleet.api_key())}"
 
 
@@ -80,7 +80,7 @@ def sign_in(fleet: Fleet, action: Action) -> str:
     memberships = state.memberships_in_order()
     found = fleet.pick(memberships, action.person)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     token = fleet.session_token(found.user_id, found.organization_id)
     return f"sign-in of {state.user(found.user_id).primary_email}: {_sent(fleet, 'POST', '/v1/session/twenty', token)}"
 
@@ -90,7 +90,7 @@ def kill_serve(fleet: Fleet, action: Action) -> str:
     state = fleet.sandbox.clerk.state
     found = fleet.pick(state.memberships_in_order(), action.person)
     if found is None:
-        return NOBODY
+        return UNKNOWN_ID
     token = fleet.session_token(found.user_id, found.organization_id)
     asking = threading.Thread(target=_sent, args=(fleet, "POST", "/v1/session/twenty", token), daemon=True)
     fleet.served()

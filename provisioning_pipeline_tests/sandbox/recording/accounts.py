@@ -73,9 +73,9 @@ def wrong_tokens(recorder: Recorder, stage: Stage) -> None:
         "a signature cut short": f"{head}.{claims}.{'A' * 43}",
         "older, of nobody": made_up({"alg": "HS256", "typ": "JWT"}, {"sub": "x"}),
         "older, of a user": made_up(
-            {"alg": "HS256", "typ": "JWT"}, {"userId": steps.NOBODY, "type": "WORKSPACE_AGNOSTIC"}
+            {"alg": "HS256", "typ": "JWT"}, {"userId": steps.UNKNOWN_ID, "type": "WORKSPACE_AGNOSTIC"}
         ),
-        "of a key that is not there": made_up({"alg": "ES256", "typ": "JWT", "kid": steps.NOBODY}, {"sub": "x"}),
+        "of a key that is not there": made_up({"alg": "ES256", "typ": "JWT", "kid": steps.UNKNOWN_ID}, {"sub": "x"}),
     }
     for kind, token in kinds.items():
         recorder.keep(kind, steps.ME, token)

@@ -2,7 +2,7 @@
 
 from provisioning_pipeline_tests.sandbox.recording import steps
 from provisioning_pipeline_tests.sandbox.recording.recorder import Recorder, Stage
-from provisioning_pipeline_tests.sandbox.recording.steps import NOBODY, SERVICE
+from provisioning_pipeline_tests.sandbox.recording.steps import SERVICE, UNKNOWN_ID
 
 UNTIL = "2031-01-01T00:00:00.000Z"
 CREATE = "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) { id name revokedAt role { label } } }"
@@ -30,11 +30,11 @@ def making(recorder: Recorder, stage: Stage) -> None:
         ("by a Member", stage.tokens["ann"], held["Admin"]),
         ("agnostic", stage.tokens["service agnostic"], held["Admin"]),
         ("a role that is for people", admin, held["Member"]),
-        ("no such role", admin, NOBODY),
+        ("no such role", admin, UNKNOWN_ID),
         ("right", admin, held["Admin"]),
     ):
         recorder.keep(label, CREATE, token, input={"name": "bot", "expiresAt": UNTIL, "roleId": role})
-    recorder.keep("a token for no such key", GENERATE, admin, key=NOBODY, until=UNTIL)
+    recorder.keep("a token for no such key", GENERATE, admin, key=UNKNOWN_ID, until=UNTIL)
     recorder.keep("list, by a Member", LIST, stage.tokens["ann"])
     recorder.keep("list", LIST, admin)
 
@@ -51,7 +51,7 @@ def using(recorder: Recorder, stage: Stage) -> None:
         ("currentWorkspace", steps.WORKSPACE, {}),
         ("getRoles", steps.ROLES, {}),
         ("name", steps.SET_NAME, {"member": ann, "update": steps.named("Ann", "By key")}),
-        ("name of nobody", steps.SET_NAME, {"member": NOBODY, "update": steps.named("A", "B")}),
+        ("name of nobody", steps.SET_NAME, {"member": UNKNOWN_ID, "update": steps.named("A", "B")}),
         ("role", steps.SET_ROLE, {"member": ann, "role": held["Member"]}),
         ("remove", steps.REMOVE, {"member": ann}),
         ("impersonate", steps.IMPERSONATE, {"user": user, "workspace": first}),
@@ -92,7 +92,7 @@ def records(recorder: Recorder, stage: Stage) -> None:
     own = steps.member_id(recorder, first, SERVICE)
     recorder.keep("name of a member", WRITE_RECORD, admin, "/graphql", member=own, data={"name": {"firstName": "Ser"}})
     recorder.keep("still its step", "{ currentUser { onboardingStatus } }", admin)
-    recorder.keep("of nobody", WRITE_RECORD, admin, "/graphql", member=NOBODY, data={"name": {"firstName": "A"}})
+    recorder.keep("of nobody", WRITE_RECORD, admin, "/graphql", member=UNKNOWN_ID, data={"name": {"firstName": "A"}})
     recorder.keep("with an early token", WRITE_RECORD, stage.tokens["first early"], "/graphql", member=own, data={})
     delete = "mutation($member: UUID!) { deleteWorkspaceMember(id: $member) { id } }"
     recorder.keep("delete a member", delete, admin, "/graphql", member=own)
@@ -118,4 +118,4 @@ def outliving(recorder: Recorder, stage: Stage) -> None:
     recorder.keep("revoke, by a Member", REVOKE, stage.tokens["ann"], input={"id": identifier})
     recorder.keep("revoke", REVOKE, admin, input={"id": identifier})
     recorder.keep("after it was revoked", "{ currentWorkspace { inviteHash } }", key)
-    recorder.keep("revoke nothing", REVOKE, admin, input={"id": NOBODY})
+    recorder.keep("revoke nothing", REVOKE, admin, input={"id": UNKNOWN_ID})

@@ -2,7 +2,7 @@
 
 from provisioning_pipeline_tests.sandbox.recording import steps
 from provisioning_pipeline_tests.sandbox.recording.recorder import Recorder, Stage
-from provisioning_pipeline_tests.sandbox.recording.steps import NOBODY, PASSWORD, SERVICE, SERVICE_PASSWORD
+from provisioning_pipeline_tests.sandbox.recording.steps import PASSWORD, SERVICE, SERVICE_PASSWORD, UNKNOWN_ID
 
 
 def joining(recorder: Recorder, stage: Stage) -> None:
@@ -66,8 +66,8 @@ def changing_roles(recorder: Recorder, stage: Stage) -> None:
         ("the same", admin, ann, held["Member"]),
         ("up", admin, ann, held["Admin"]),
         ("down", admin, ann, held["Member"]),
-        ("no such member", admin, NOBODY, held["Member"]),
-        ("no such role", admin, ann, NOBODY),
+        ("no such member", admin, UNKNOWN_ID, held["Member"]),
+        ("no such role", admin, ann, UNKNOWN_ID),
         ("no id", admin, "x", held["Member"]),
         ("one's own", admin, own, held["Member"]),
     ):
@@ -83,7 +83,7 @@ def naming(recorder: Recorder, stage: Stage) -> None:
         ("no token", None, ann, steps.named("A", "B")),
         ("of another, by a Member", stage.tokens["ann"], ben, steps.named("A", "B")),
         ("empty", admin, ann, steps.named("", "")),
-        ("no such member", admin, NOBODY, steps.named("A", "B")),
+        ("no such member", admin, UNKNOWN_ID, steps.named("A", "B")),
         ("no such field", admin, ann, {"nope": 1}),
         ("nothing", admin, ann, {}),
         ("what no database stores", admin, ann, steps.named("nul\0", "B")),
@@ -105,8 +105,8 @@ def impersonating(recorder: Recorder, stage: Stage) -> None:
         ("no token", None, ann, first),
         ("agnostic", stage.tokens["service agnostic"], ann, first),
         ("by a Member", stage.tokens["ann"], ben, first),
-        ("no such user", admin, NOBODY, first),
-        ("no such workspace", admin, ann, NOBODY),
+        ("no such user", admin, UNKNOWN_ID, first),
+        ("no such workspace", admin, ann, UNKNOWN_ID),
         ("not in that workspace", admin, ann, stage.workspaces["second"]),
         ("in another workspace", admin, ben, stage.workspaces["second"]),
         ("oneself", admin, own, first),
@@ -128,7 +128,7 @@ def removing(recorder: Recorder, stage: Stage) -> None:
     for label, token, member in (
         ("no token", None, ben),
         ("by a Member", stage.tokens["ann"], ben),
-        ("no such member", admin, NOBODY),
+        ("no such member", admin, UNKNOWN_ID),
         ("no id", admin, "x"),
         ("who has another workspace", admin, ben),
         ("again", admin, ben),
@@ -209,7 +209,7 @@ def by_default_an_admin(recorder: Recorder, stage: Stage) -> None:
     """The customer makes Admin the workspace's default role: whoever joins holds it until another is set."""
     admin, second = stage.tokens["second"], stage.workspaces["second"]
     held = steps.roles(recorder, admin)
-    recorder.keep("to a role that is not there", steps.UPDATE, admin, data={"defaultRoleId": NOBODY})
+    recorder.keep("to a role that is not there", steps.UPDATE, admin, data={"defaultRoleId": UNKNOWN_ID})
     recorder.keep("to Admin", steps.UPDATE, admin, data={"defaultRoleId": held["Admin"]})
     steps.join(recorder, stage, "ivy@mail.example", "second")
     steps.role_held(recorder, "role of who joins", "ivy@mail.example", second)

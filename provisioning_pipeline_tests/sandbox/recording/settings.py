@@ -48,7 +48,7 @@ def invitations(recorder: Recorder, stage: Stage) -> None:
         ("no token", None, ["kim@mail.example"], None),
         ("by a Member", ann, ["kim@mail.example"], None),
         ("no address", admin, ["nobody"], None),
-        ("no such role", admin, ["kim@mail.example"], steps.NOBODY),
+        ("no such role", admin, ["kim@mail.example"], steps.UNKNOWN_ID),
         ("one as Admin", admin, ["kim@mail.example"], held["Admin"]),
         ("the same again", admin, ["kim@mail.example"], None),
         ("a member", admin, ["ann@mail.example"], None),

@@ -6,7 +6,7 @@ from provisioning_pipeline_tests.sandbox.recording.recorder import Answer, Recor
 
 SERVICE, SERVICE_PASSWORD = "provisioner@platform.test", "a-long-service-password"
 PASSWORD = "Passw0rd!member"
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 _TOKENS = "{ tokens { accessOrWorkspaceAgnosticToken { token expiresAt } refreshToken { token } } }"
 _LOGIN = "{ loginToken { token expiresAt } workspace { id workspaceUrls { subdomainUrl customUrl } } }"

@@ -63,7 +63,7 @@ def waiting(recorder: Recorder, stage: Stage) -> None:
     recorder.keep("skip the mailbox", steps.SKIP_MAILBOX, early)
     recorder.keep("currentUser then", steps.ME, early)
     create = "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) { id } }"
-    wanted = {"name": "early", "expiresAt": "2031-01-01T00:00:00.000Z", "roleId": steps.NOBODY}
+    wanted = {"name": "early", "expiresAt": "2031-01-01T00:00:00.000Z", "roleId": steps.UNKNOWN_ID}
     recorder.keep("create an API key", create, early, input=wanted)
 
 

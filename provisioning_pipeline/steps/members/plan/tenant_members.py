@@ -271,7 +271,7 @@ def synced(findings: tuple[Finding, ...] | list[Finding]) -> Condition:
     return (is_false if first.blocks else is_true)(ConditionType.MEMBERS_SYNCED, first.reason, told)
 
 
-_NOBODY: Final = "no active member at Clerk has this address, verified"
+_NO_ACTIVE_MEMBER: Final = "no active member at Clerk has this address, verified"
 _UNPROVED: Final = "the account with this address was not made here and proves nothing"
 
 
@@ -295,7 +295,7 @@ def withdrawals(people: People, policy: MemberPolicy, desired: pd.DataFrame) -> 
         name, email = invitation["database_name"], invitation["email"]
         why = _why(invitation, members.get((name, email), ()), people, policy)
         if why:
-            found.setdefault(name, []).append(Withdrawal(email, why, departed=why is _NOBODY))
+            found.setdefault(name, []).append(Withdrawal(email, why, departed=why is _NO_ACTIVE_MEMBER))
     return {name: tuple(dict.fromkeys(ended)) for name, ended in found.items()}
 
 
@@ -303,7 +303,7 @@ def _why(
     invitation: Mapping[str, Any], members: Sequence[Mapping[str, Any]], people: People, policy: MemberPolicy
 ) -> str | None:
     if not members:
-        return _NOBODY
+        return _NO_ACTIVE_MEMBER
     if any(_is_doubtful(row, people) for row in members):
         return _UNPROVED
     if invitation["role"] == ADMIN_ROLE or invitation["role"] != policy.default_role:

@@ -19,7 +19,7 @@ from provisioning_pipeline.tasks.certify.seeing import (
     refusal,
     refused,
 )
-from provisioning_pipeline.tasks.certify.trial import NOBODY, Place, Trial
+from provisioning_pipeline.tasks.certify.trial import UNKNOWN_ID, Place, Trial
 
 
 async def _removal(trial: Trial) -> str:
@@ -185,7 +185,7 @@ REMOVAL = (
     denied("removing a person as a Member", _by_member),
     refusal(
         "removing no member",
-        lambda trial: trial.by_admin(operations.DELETE_USER_FROM_WORKSPACE, {"workspaceMemberIdToDelete": NOBODY}),
+        lambda trial: trial.by_admin(operations.DELETE_USER_FROM_WORKSPACE, {"workspaceMemberIdToDelete": UNKNOWN_ID}),
         "Workspace member to delete not found in workspace",
         "GRAPHQL_VALIDATION_FAILED",
         tells=lambda fault: fault.error.message.startswith("Workspace member to delete not found"),

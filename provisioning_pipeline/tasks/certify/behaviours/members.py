@@ -9,7 +9,7 @@ from provisioning_pipeline.clients.twenty.errors import is_no_member, is_unknown
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, denied, in_words, must, refusal, refused
-from provisioning_pipeline.tasks.certify.trial import JUNK, NOBODY, Trial
+from provisioning_pipeline.tasks.certify.trial import JUNK, UNKNOWN_ID, Trial
 
 _MEMBER_ROLE = "Member"
 
@@ -124,7 +124,7 @@ async def _role_by_member(trial: Trial) -> Any:
 
 async def _unknown_role(trial: Trial) -> Any:
     member = await trial.member_id(await trial.joined(), trial.in_main())
-    return await trial.by_admin(operations.UPDATE_WORKSPACE_MEMBER_ROLE, _role(member, NOBODY))
+    return await trial.by_admin(operations.UPDATE_WORKSPACE_MEMBER_ROLE, _role(member, UNKNOWN_ID))
 
 
 async def _lowered(trial: Trial, member: str) -> Any:
@@ -245,7 +245,7 @@ BEING = (
     ),
     refusal(
         "setting the role of no member",
-        lambda trial: _lowered(trial, NOBODY),
+        lambda trial: _lowered(trial, UNKNOWN_ID),
         "Workspace member not found",
         "INTERNAL_SERVER_ERROR",
     ),
@@ -287,7 +287,7 @@ BEING = (
     denied("impersonation by a Member", _impersonate_by_member),
     refusal(
         "impersonation of no account",
-        lambda trial: trial.by_admin(operations.IMPERSONATE, _impersonated(trial, NOBODY)),
+        lambda trial: trial.by_admin(operations.IMPERSONATE, _impersonated(trial, UNKNOWN_ID)),
         "User not found in workspace or impersonation not enabled",
         "UNAUTHENTICATED",
         "USER_WORKSPACE_NOT_FOUND",
@@ -295,7 +295,7 @@ BEING = (
     ),
     refusal(
         "impersonation with a token that is none",
-        lambda trial: trial.call(operations.IMPERSONATE, _impersonated(trial, NOBODY), JUNK),
+        lambda trial: trial.call(operations.IMPERSONATE, _impersonated(trial, UNKNOWN_ID), JUNK),
         "Token invalid.",
         "UNAUTHENTICATED",
         "UNAUTHENTICATED",

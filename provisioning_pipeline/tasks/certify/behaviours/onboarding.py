@@ -123,7 +123,7 @@ async def _invite_team(trial: Trial) -> str:
         await trial.set_flag(INVITE_TEAM, None, place.address.workspace_id)
     shown = await trial.status(account, place)
     must(shown == "INVITE_TEAM", f"a member's wizard shows {shown}")
-    await trial.client.invite_nobody(place.address)
+    await trial.client.skip_team_invitations(place.address)
     must(INVITE_TEAM not in await trial.pending(place, None), "its row is still there")
     shown = await trial.status(account, place)
     must(shown == COMPLETED, f"a member's wizard shows {shown} after it")
@@ -161,7 +161,7 @@ def _at_level(wide: str) -> Callable[[Trial], Awaitable[str]]:
 
 async def _clear_workspace_wide(trial: Trial, place: Place) -> None:
     if INVITE_TEAM in await trial.pending(place, None):
-        await trial.client.invite_nobody(place.address)
+        await trial.client.skip_team_invitations(place.address)
 
 
 async def _drop(trial: Trial, user_id: str | None, workspace_id: str | None) -> None:

@@ -1,6 +1,8 @@
 """Registry, ledger, tenant database and Clerk to throw away, from the sandbox: where a tenant's life is tried."""
 
+import fcntl
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +20,7 @@ from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify.life import Person
 
 _FOLDER = "provisioning-certify-"
+_HELD = "held"
 _PRISTINE, _SAVED = "pristine", "saved"
 _TENANT = "twenty_tenant_certify"
 
@@ -131,19 +134,35 @@ def sandbox_bench(settings: Settings, server: TwentyServer) -> Iterator[SandboxB
     """
     _remove_what_a_kill_left()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
-    try:
-        with SandboxPostgres(folder / "postgres", keep=False) as postgres, StandInClerk(ClerkOptions()) as clerk:
-            yield SandboxBench(postgres, clerk, folder / "reports", settings, server)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _hold(folder):
+        try:
+            with SandboxPostgres(folder / "postgres", keep=False) as postgres, StandInClerk(ClerkOptions()) as clerk:
+                yield SandboxBench(postgres, clerk, folder / "reports", settings, server)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _hold(folder: Path) -> Iterator[None]:
+    """Hold a bench's folder until the end of the block; the system lets go of it when the process dies.
+
+    Raises:
+        OSError: another process holds it, or it is gone.
+    """
+    with (folder / _HELD).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def _remove_what_a_kill_left() -> None:
     """Stop the servers of benches whose process is gone, and remove their folders."""
     for running in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/postgres/cluster/postmaster.pid"):
         folder = running.parents[2]
-        # one that is alive refuses to be started again
-        with suppress(PostgresUnavailableError, OSError), SandboxPostgres(folder / "postgres", keep=False):
-            shutil.rmtree(folder / "reports", ignore_errors=True)
-        if not running.exists():
+        # one that starts or stops just now has no server to ask: only its hold on the folder tells
+        with suppress(OSError), _hold(folder):
+            with (
+                suppress(PostgresUnavailableError, subprocess.SubprocessError),
+                SandboxPostgres(folder / "postgres", keep=False),
+            ):
+                pass
             shutil.rmtree(folder, ignore_errors=True)

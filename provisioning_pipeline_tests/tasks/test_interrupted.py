@@ -1,5 +1,6 @@
 """A certification that is stopped, or killed, leaves nothing once the next one has begun."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -96,6 +97,26 @@ def test_the_database_server_that_a_killed_certification_left_is_stopped_and_rem
     assert list(tmp_path.glob("provisioning-certify-*")) == []
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_certification_leaves_the_folder_of_another_that_starts_or_stops_its_server(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tmp_path.chmod(0o755)
+    starting = tmp_path / "provisioning-certify-starting"
+    pid = starting / "postgres" / "cluster" / "postmaster.pid"
+    pid.parent.mkdir(parents=True)
+    pid.touch()
+
+    with (starting / "held").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with sandbox_bench(world.settings, world.settings.servers[0]):
+            assert pid.exists()
+    assert pid.exists()
+
+    with sandbox_bench(world.settings, world.settings.servers[0]):
+        assert not starting.exists()
 
 
 def test_what_a_killed_certification_left_is_removed_by_the_next(world: World, tmp_path: Path) -> None:

@@ -55,6 +55,14 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "tenant_database_excluded",
         "adopt_databases",
         "registry_excluded_statuses",
+        "registry_gone_statuses",
+        "registry_row_gone",
+        "registry_row_gone_seconds",
+        "suspended",
+        "suspended_most",
+        "gone",
+        "gone_grace_days",
+        "gone_most",
         "registry_pending_statuses",
         "registry_ready_status",
         "registry_lost_share",
@@ -250,6 +258,11 @@ _REASONS_BEGIN = (
 _REASONS_END = "<!-- end of reasons -->"
 
 _QUESTIONS: Mapping[ConditionType, tuple[str, str]] = {
+    ConditionType.LIFECYCLE: (
+        "where is it in its life?",
+        """The reason is the state, and the message its evidence. It is no part of Ready: it says what a run may do, not
+whether anything is lacking.""",
+    ),
     ConditionType.DETECTED: ("is its database there?", ""),
     ConditionType.TENANT_DATABASE: (
         "what stands in its own database?",

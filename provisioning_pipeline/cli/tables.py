@@ -27,14 +27,14 @@ def tenants(console: Terminal, lines: Sequence[TenantLine]) -> None:
     """One row per tenant, those that are not ready first and all of them. Below, the next step by reason."""
     unwell = sum(line.state == "unwell" for line in lines)
     shown = lines[: max(_MOST_ROWS, unwell)]
-    rows = table("tenant", "state", "what is known")
+    rows = table("tenant", "lifecycle", "state", "what is known")
     for line in shown:
         known = (
             f"workspace {line.workspace_id} on {line.server}, admin {line.admin_email}"
             if line.state == "ready"
             else f"{line.reason}: {line.message}"
         )
-        rows.add_row(f"[bold]{plain(line.slug)}[/]", _GLYPHS[line.state], plain(known))
+        rows.add_row(f"[bold]{plain(line.slug)}[/]", line.lifecycle_in_words, _GLYPHS[line.state], plain(known))
     console.print(rows)
     if len(shown) < len(lines):
         console.print(f"[dim]…and {len(lines) - len(shown)} more; --json lists them all.[/]")
@@ -47,6 +47,7 @@ def tenant(console: Terminal, line: TenantLine) -> None:
     """One tenant with every condition; below, what each reason means that does not hold, and what to do next."""
     console.print(f"[bold]{plain(line.slug)}[/]  {_GLYPHS[line.state]}")
     facts = {
+        "lifecycle": line.lifecycle and f"{line.lifecycle_in_words}: {line.lifecycle_evidence}",
         "database": line.database_name,
         "server": line.server,
         "workspace": line.workspace_id,
@@ -161,6 +162,9 @@ def tenant_json(line: TenantLine) -> dict[str, Any]:
         "admin_email": line.admin_email,
         "ready": line.state == "ready",
         "state": line.state,
+        "lifecycle": line.lifecycle,
+        "lifecycle_evidence": line.lifecycle_evidence,
+        "lifecycle_since": line.lifecycle_since.isoformat() if line.lifecycle_since else None,
         "conditions": [
             asdict(stored.condition) | {"since": stored.since.isoformat(), "run_id": stored.run_id}
             for stored in line.conditions

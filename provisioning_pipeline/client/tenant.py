@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import AwareDatetime
 
 _SUMMARY = "Ready"
-_TOLD_ONLY = "TenantDatabase"
+_TOLD_ONLY = frozenset({"TenantDatabase", "Lifecycle", "AccessLocked", "Offboarded"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,9 @@ class Tenant:
     """A tenant as the server knows it.
 
     `state` is `ready`, `unwell` (something is still to be done) or `aside` (suspended or gone: nothing is wanted of
-    it). `waiting`: a run is still to look at it, or is at it. `user_id` is the admin's Twenty user id, `run_id` the
-    Dagster run that the call started or found at work.
+    it). `lifecycle` is `new`, `active`, `suspended`, `offboarding`, `gone` or `in_doubt`, and `lifecycle_evidence` says
+    why; None comes from a server that does not say it. `waiting`: a run is still to look at it, or is at it. `user_id`
+    is the admin's Twenty user id, `run_id` the Dagster run that the call started or found at work.
     """
 
     slug: str
@@ -43,6 +44,8 @@ class Tenant:
     conditions: tuple[Condition, ...]
     status_url: str
     waiting: bool = False
+    lifecycle: str | None = None
+    lifecycle_evidence: str = ""
     clerk_org_id: str | None = None
     server: str | None = None
     workspace_id: str | None = None
@@ -68,7 +71,7 @@ class Tenant:
         return tuple(
             condition
             for condition in self.conditions
-            if not condition.met and condition.type not in (_SUMMARY, _TOLD_ONLY)
+            if not condition.met and condition.type not in {_SUMMARY, *_TOLD_ONLY}
         )
 
 

@@ -17,6 +17,7 @@ from provisioning_pipeline.model.condition import (
 )
 from provisioning_pipeline.model.frames import CLOSED, INVALID, records
 from provisioning_pipeline.model.history import Budget, KnownRows
+from provisioning_pipeline.model.lifecycle import Life
 from provisioning_pipeline.model.names import name_for_approval, name_of, namesakes_of, slug_of, slugs_of
 from provisioning_pipeline.model.people import Claim
 from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
@@ -86,7 +87,7 @@ _OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_a
 
 _YES_OR_NO = (
     *("login_proved", "open_intent", "invite_link_opened", "default_role_lent", "members_seen"),
-    *("registered", "registry_row_gone"),
+    *("registered", "registry_row_settled"),
 )
 _NOTHING_LOST = RegistryLoss()
 
@@ -100,7 +101,7 @@ class DetectionPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> "DetectionPolicy":
-        return cls(settings.adopt_databases, frozenset(settings.registry_excluded_statuses))
+        return cls(settings.adopt_databases, settings.excluded_statuses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class Detected:
         adopt: it has a database and no registry row, and policy allows to add one.
         eligible: whether it may be worked on at all.
         registry, link: its registry row and our own row, by column name.
+        life: where it is in its life, once that is decided.
     """
 
     tenant: Tenant
@@ -119,6 +121,7 @@ class Detected:
     conditions: tuple[Condition, ...]
     registry: dict[str, Any] | None
     link: dict[str, Any] | None
+    life: Life | None = None
 
     @property
     def is_gone(self) -> bool:
@@ -229,6 +232,7 @@ def _link(row: dict[str, Any]) -> dict[str, Any]:
         **{name: row[f"{name}_link"] for name in ("workspace_id", "admin_email", "clerk_org_id")},
         **{name: bool(row[name]) for name in _YES_OR_NO},
         "asked_admin_email": row["asked_admin_email"] or None,
+        "registry_row_gone_at": row["registry_row_gone_at"] or None,
         "restarts": int(row["restarts"] or 0),
     }
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType, Reason, Status
 from provisioning_pipeline.model.history import Actor, DriftCause, Event, Source
+from provisioning_pipeline.model.lifecycle import LIFECYCLE_OF
 from provisioning_pipeline.model.tenant import OutcomeStatus
 
 Row = Mapping[str, Any]
@@ -43,6 +44,7 @@ _BEHIND: Mapping[str, Actor] = {
             *(Reason.DATABASE_PRESENT, Reason.DATABASE_MISSING, Reason.DATABASE_VANISHED),
             *(Reason.REGISTRY_ROW, Reason.NOT_REGISTERED, Reason.REGISTRY_ROW_GONE, Reason.REGISTRY_AMBIGUOUS),
             *(Reason.TENANT_SUSPENDED, Reason.TENANT_GONE),
+            *(Reason.LIFE_ACTIVE, Reason.LIFE_SUSPENDED, Reason.LIFE_OFFBOARDING, Reason.LIFE_GONE),
         ),
         Actor.TWENTY: (
             *(Reason.WORKSPACE_GONE, Reason.WORKSPACE_SUSPENDED),
@@ -206,6 +208,10 @@ def _change(row: Row) -> Event:
     failed = status == Status.FALSE and reason not in _NO_FAILURE
     if type_ == ConditionType.READY:
         return _event(row, _behind_condition(row), *_ready(status, reason), failed=failed)
+    if type_ == ConditionType.LIFECYCLE:
+        lifecycle = LIFECYCLE_OF[Reason(reason)]
+        what = f"The tenant is {lifecycle.in_words}. {row['message']}"
+        return _event(row, _behind_condition(row), Source.REGISTRY, what)
     what = f"{type_} {status}, {reason}: {row['message']}"
     return _event(row, _behind_condition(row), _SOURCES.get(type_, Source.WORKSPACE), what, failed=failed)
 

@@ -81,7 +81,7 @@ class Resolver:
         self.member_checks: Counter[str] = Counter()
         """Member checks: asked, failed, and left out because of the budget or of an earlier failure."""
         self._policy = AccessPolicy(
-            frozenset(settings.registry_excluded_statuses),
+            settings.excluded_statuses,
             settings.member_roles,
             settings.member_default_role,
         )

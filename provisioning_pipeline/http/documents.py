@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from provisioning_pipeline.http.tenant_requests import TenantState
 from provisioning_pipeline.model.api_key import KeyRefusal
+from provisioning_pipeline.model.lifecycle import IS_ACTIVE, Lifecycle
 from provisioning_pipeline.model.session import Refusal, WorkspaceContext
 
 _WORKSPACE = "20202020-1c25-4d02-bf25-6aeccf7ea419"
@@ -140,6 +141,8 @@ class Tenant(BaseModel):
             "database_name": "twenty_tenant_acme_0a1b2c3d",
             "clerk_org_id": "org_2abcDEF",
             "state": "ready",
+            "lifecycle": "active",
+            "lifecycle_evidence": IS_ACTIVE.message,
             "waiting": False,
             "server": "twenty",
             "workspace_id": _WORKSPACE,
@@ -167,6 +170,11 @@ class Tenant(BaseModel):
     state: Literal["ready", "unwell", "aside"] = Field(
         description="`unwell` until everything holds; `aside`: excluded, because it is suspended or gone."
     )
+    lifecycle: Lifecycle | None = Field(
+        description="Where it is in its life: `in_doubt` when what is known of it does not fit together, so that we "
+        "conclude nothing. Null: no run has looked since the ledger knows of that."
+    )
+    lifecycle_evidence: str = Field(description="What says so, in sentences.")
     waiting: bool = Field(description="A run is still to look at it, or is at it for the last request.")
     server: str | None = Field(description="The Twenty server that it lives on.")
     workspace_id: UUID | None
@@ -304,6 +312,8 @@ def tenant_document(state: TenantState, base_url: str) -> Tenant:
         database_name=line.database_name,
         clerk_org_id=state.clerk_org_id,
         state=line.state,
+        lifecycle=line.lifecycle,
+        lifecycle_evidence=line.lifecycle_evidence,
         waiting=state.waiting,
         server=line.server,
         workspace_id=line.workspace_id,

@@ -130,7 +130,7 @@ class Requests:
                     caller,
                     status=settings.new_statuses[0],
                     else_statuses=settings.new_statuses[1:],
-                    aside=frozenset(settings.registry_excluded_statuses),
+                    aside=settings.excluded_statuses,
                     databases=databases,
                 )
                 state = await _state(database, settings, asked.database_name)

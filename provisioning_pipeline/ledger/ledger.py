@@ -71,7 +71,7 @@ class Ledger(LedgerTables):
                    l.restarts,
                    -- a tenant with a workspace had a registry row, whichever run wrote its link
                    l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL AS registered,
-                   l.registry_row_gone_at IS NOT NULL AS registry_row_gone
+                   l.registry_row_gone_at, l.registry_row_settled_at IS NOT NULL AS registry_row_settled
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
@@ -419,11 +419,13 @@ TENANT_ROW: LiteralString = """
     l.slug, l.database_name, l.server, l.workspace_id::text AS workspace_id, l.workspace_url,
            l.admin_user_id::text AS admin_user_id, l.admin_email, c.reason, c.message, c.since,
            d.reason AS database_reason, d.message AS database_message, m.message AS reported_message,
+           y.reason AS lifecycle, y.message AS lifecycle_evidence, y.since AS lifecycle_since,
            -- a sensor sees databases: a row without one waits for the schedule
            CASE WHEN NOT l.ready AND l.look_again_at > now() AND c.reason <> 'DatabaseMissing'
                THEN l.look_again_at END AS look_again_at
     FROM provisioning.tenant_link l
     LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
+    LEFT JOIN provisioning.condition y ON y.database_name = l.database_name AND y.type = 'Lifecycle'
     LEFT JOIN provisioning.condition d ON d.database_name = l.database_name AND d.type = 'TenantDatabase'
         AND d.status <> 'True'
     LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
@@ -463,7 +465,9 @@ _STORE_CONDITIONS = """
     SELECT n, t, s, r, m, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
         AS found(n, t, s, r, m)
     ON CONFLICT (database_name, type) DO UPDATE SET
-        since = CASE WHEN known.status = excluded.status THEN known.since ELSE now() END,
+        -- of a life the reason is the state
+        since = CASE WHEN known.status = excluded.status AND (known.type <> 'Lifecycle'
+            OR known.reason = excluded.reason) THEN known.since ELSE now() END,
         status = excluded.status, reason = excluded.reason, message = excluded.message, run_id = excluded.run_id
 """
 

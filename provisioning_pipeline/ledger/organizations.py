@@ -198,16 +198,21 @@ async def known_rows(registry: Registry) -> KnownRows:
     return KnownRows(row["known"], tuple(row["lost"]), None if names is None else row["rows"])
 
 
-async def store_registered(database: Database, *, seen: Sequence[str], gone: Sequence[str]) -> None:
-    """Store that the tenants in `seen` have a registry row, and that those in `gone` lost theirs."""
-    if not seen and not gone:
+async def store_registered(
+    database: Database, *, seen: Sequence[str], gone: Sequence[str], settled: Sequence[str] = ()
+) -> None:
+    """Store that the tenants in `seen` have a registry row, that those in `gone` have none now, and that those in
+    `settled` lost theirs for good."""
+    if not (seen or gone or settled):
         return
     await database.execute(
         """
         UPDATE provisioning.tenant_link SET
             registered_at = COALESCE(registered_at, now()),
-            registry_row_gone_at = CASE WHEN database_name = ANY(%(gone)s) THEN now() END
-        WHERE database_name = ANY(%(seen)s) OR database_name = ANY(%(gone)s)
+            registry_row_gone_at =
+                CASE WHEN database_name <> ALL(%(seen)s) THEN COALESCE(registry_row_gone_at, now()) END,
+            registry_row_settled_at = CASE WHEN database_name = ANY(%(settled)s) THEN now() END
+        WHERE database_name = ANY(%(seen)s::text[] || %(gone)s::text[] || %(settled)s::text[])
         """,
-        {"seen": list(seen), "gone": list(gone)},
+        {"seen": list(seen), "gone": list(gone), "settled": list(settled)},
     )

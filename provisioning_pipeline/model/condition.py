@@ -80,6 +80,7 @@ class ConditionType(Declared):
     ONBOARDING_COMPLETE: ClassVar["ConditionType"]
     LOGIN_PROVED: ClassVar["ConditionType"]
     READY: ClassVar["ConditionType"]
+    LIFECYCLE: ClassVar["ConditionType"]
 
     def __new__(
         cls, name: str, *, after: "ConditionType | None" = None, told_only: bool = False, declared: bool = True
@@ -102,6 +103,8 @@ class ConditionType(Declared):
         return tuple(sorted(super().all_declared(), key=lambda type_: type_.rank))
 
 
+# it says what a run may do, not what is lacking
+ConditionType.LIFECYCLE = ConditionType("Lifecycle", told_only=True)
 ConditionType.DETECTED = ConditionType("Detected")
 # a login proves what happens in Twenty, whatever old rows lie elsewhere
 ConditionType.TENANT_DATABASE = ConditionType("TenantDatabase", told_only=True)
@@ -129,6 +132,13 @@ class Status(StrEnum):
 class Reason(StrEnum):
     """Why a condition has its status; `model.reasons` explains each."""
 
+    # Lifecycle
+    LIFE_NEW = "New"
+    LIFE_ACTIVE = "Active"
+    LIFE_SUSPENDED = "Suspended"
+    LIFE_OFFBOARDING = "Offboarding"
+    LIFE_GONE = "Gone"
+    LIFE_IN_DOUBT = "InDoubt"
     # Detected
     DATABASE_PRESENT = "DatabasePresent"
     DATABASE_MISSING = "DatabaseMissing"

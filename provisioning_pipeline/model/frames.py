@@ -51,7 +51,8 @@ LINKS: Final[Columns] = (
     "workspace_url",  # where one signs in to it, as Twenty said it
     "restarts",  # int: how many workspaces it had before and lost
     "registered",  # bool: the tenant had a registry row at least once
-    "registry_row_gone",  # bool: a run took it as settled that this row was taken away
+    "registry_row_gone_at",  # datetime: since when this row is missing; None: it is there, or its loss is not believed
+    "registry_row_settled",  # bool: it is settled that it was taken away
 )
 """Our own rows: which workspace on which server is whose."""
 

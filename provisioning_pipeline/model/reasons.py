@@ -528,7 +528,33 @@ _READY: Mapping[Reason, Explanation] = {
     Reason.ALL_TRUE: Explanation("Workspace, members, onboarding and a real login are all as they should be.", _NONE),
 }
 
+_LIFECYCLE: Mapping[Reason, Explanation] = {
+    Reason.LIFE_NEW: Explanation("The tenant is known and has no workspace yet.", _WAIT),
+    Reason.LIFE_ACTIVE: Explanation("The tenant is a customer and has a workspace.", _NONE),
+    Reason.LIFE_SUSPENDED: Explanation(
+        "The registry's status is an excluded one, and not one of `PROVISIONING_REGISTRY_GONE_STATUSES`. The HTTP API "
+        "and the gateway refuse its sessions. With `PROVISIONING_SUSPENDED=lock` its members are locked out at Twenty "
+        "as well.",
+        "Nothing: the registry has suspended it.",
+        "Once the registry has it as a customer again, the next run gives its members their access back.",
+    ),
+    Reason.LIFE_OFFBOARDING: Explanation(
+        "The customer has left: the registry says so, or its row was taken away and a later reading or an operator "
+        "settled that. The workspace is still there. What happens to it, `PROVISIONING_GONE` says, and only after "
+        "[approval](operations.md#offboarding).",
+        "Look at `provisioning plan`; approve the offboarding there, or have the registry row put back.",
+    ),
+    Reason.LIFE_GONE: Explanation("The customer has left, and has no workspace any more.", _NONE),
+    Reason.LIFE_IN_DOUBT: Explanation(
+        "What is known of the tenant does not fit together: its registry row is missing and it is not settled yet "
+        "what that means, the registry has lost many rows at once, several rows name its database, or a tenant whose "
+        "workspace was deleted has a row again. We make, lock and delete nothing for it.",
+        "Read the evidence; have the registry corrected, or settle it with `provisioning offboard TENANT`.",
+    ),
+}
+
 BY_CONDITION: Mapping[ConditionType, Mapping[Reason, Explanation]] = {
+    ConditionType.LIFECYCLE: _LIFECYCLE,
     ConditionType.DETECTED: _DETECTED,
     ConditionType.TENANT_DATABASE: _TENANT_DATABASE,
     ConditionType.REGISTERED: _REGISTERED,

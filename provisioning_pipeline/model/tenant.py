@@ -269,7 +269,8 @@ class Plan:
         retirements: workspaces that were deleted by SQL although they have members.
         registry_doubt: why a registry that lost rows is not believed, in one sentence; None: it is.
         registered: database names of tenants whose registry row the ledger does not know of yet.
-        row_gone: those of which it is settled now that their row was taken away.
+        row_gone: those whose row is missing for the first time.
+        row_settled: those of which it is settled now that their row was taken away.
         kept_rows: those whose row is missing, which is not believed yet.
         asked_admins: (database name, e-mail) of admins who were named over HTTP and do not stand in the registry yet.
     """
@@ -291,6 +292,7 @@ class Plan:
     registry_doubt: str | None = None
     registered: tuple[str, ...] = ()
     row_gone: tuple[str, ...] = ()
+    row_settled: tuple[str, ...] = ()
     kept_rows: frozenset[str] = frozenset()
     asked_admins: tuple[tuple[str, str], ...] = ()
 

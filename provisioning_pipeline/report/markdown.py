@@ -25,6 +25,11 @@ def render(summary: Summary) -> str:
         _section("What was refused", _refused(summary)),
         _section("What waits for approval", _waiting(summary)),
         _listed(
+            "Where tenants are in their lives",
+            ("tenant", "lifecycle", "by what evidence"),
+            [(line.slug, line.lifecycle_in_words, line.lifecycle_evidence) for line in summary.leaving],
+        ),
+        _listed(
             "Accounts that prove nothing",
             ("tenant", "who, since when, and how to settle it"),
             [(line.slug, line.reported_message) for line in summary.reported],
@@ -101,10 +106,18 @@ def unwell_table(lines: Sequence[TenantLine]) -> str:
 def inventory_table(lines: Sequence[TenantLine]) -> str:
     """The tenants, one row each, those that are not ready first."""
     rows = [
-        (line.slug, line.state, line.server or "", line.workspace_id or "", line.admin_email or "", line.reason)
+        (
+            line.slug,
+            line.lifecycle_in_words,
+            line.state,
+            line.server or "",
+            line.workspace_id or "",
+            line.admin_email or "",
+            line.reason,
+        )
         for line in lines
     ]
-    return table(("tenant", "state", "server", "workspace", "admin", "reason"), rows, most=100)
+    return table(("tenant", "lifecycle", "state", "server", "workspace", "admin", "reason"), rows, most=100)
 
 
 def changes_table(done: Sequence[tuple[str, int, float]]) -> str:

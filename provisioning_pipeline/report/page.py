@@ -297,6 +297,13 @@ def _tables(summary: Summary) -> dict[str, Table | None]:
             _MOST_ROWS,
             _ALL_IN_STATUS,
         ),
+        "leaving": _table(
+            "Tenants that are in doubt, offboarding or suspended",
+            (("Tenant", "name"), ("Lifecycle", "short"), ("By what evidence", "message")),
+            [(line.slug, line.lifecycle_in_words, line.lifecycle_evidence) for line in summary.leaving],
+            _MOST_ROWS,
+            _ALL_IN_STATUS,
+        ),
         "databases": _table(
             "What is to be looked at in tenants' own databases",
             (("Tenant", "name"), ("Reason", ""), ("What happened and what to do", "message")),

@@ -12,6 +12,7 @@ from provisioning_pipeline.model.condition import SET_ASIDE, Reason, StoredCondi
 from provisioning_pipeline.model.contract import Certified
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.history import Drift, RunPoint, Versions, Waiting
+from provisioning_pipeline.model.lifecycle import LIFECYCLE_OF, Lifecycle
 from provisioning_pipeline.model.reasons import next_step
 from provisioning_pipeline.model.tenant import OutcomeStatus
 
@@ -43,6 +44,10 @@ class TenantLine:
     database_message: str = ""
     look_again_at: datetime | None = None
     reported_message: str = ""
+    lifecycle: Lifecycle | None = None
+    """Where it is in its life, and `lifecycle_evidence` why; None: no run has looked since the ledger knows of that."""
+    lifecycle_evidence: str = ""
+    lifecycle_since: datetime | None = None
 
     @property
     def state(self) -> str:
@@ -50,6 +55,11 @@ class TenantLine:
         if self.reason is Reason.ALL_TRUE:
             return "ready"
         return "aside" if self.reason in SET_ASIDE else "unwell"
+
+    @property
+    def lifecycle_in_words(self) -> str:
+        """Where it is in its life; empty when that is not known."""
+        return self.lifecycle.in_words if self.lifecycle else ""
 
     @property
     def has_database_trouble(self) -> bool:
@@ -197,6 +207,16 @@ class Summary:
         return [line for line in self.tenants if line.has_database_trouble]
 
     @property
+    def leaving(self) -> list[TenantLine]:
+        """The tenants that are in doubt, offboarding or suspended, in this order."""
+        return [
+            line
+            for lifecycle in (Lifecycle.IN_DOUBT, Lifecycle.OFFBOARDING, Lifecycle.SUSPENDED)
+            for line in sorted(self.tenants, key=lambda line: line.slug)
+            if line.lifecycle is lifecycle
+        ]
+
+    @property
     def reported(self) -> list[TenantLine]:
         """The tenants with members that a person should know about, although nothing is lacking."""
         return [line for line in self.tenants if line.reported_message and line.state != "aside"]
@@ -299,6 +319,9 @@ def tenant_lines(
             database_message=row.get("database_message") or "",
             look_again_at=row.get("look_again_at"),
             reported_message=row.get("reported_message") or "",
+            lifecycle=LIFECYCLE_OF[Reason(row["lifecycle"])] if row.get("lifecycle") else None,
+            lifecycle_evidence=row.get("lifecycle_evidence") or "",
+            lifecycle_since=row.get("lifecycle_since"),
             conditions=tuple(
                 sorted(by_tenant.get(row["database_name"], ()), key=lambda stored: stored.condition.type.rank)
             ),

@@ -430,17 +430,25 @@ def clerk_read(clerk: ClerkSnapshot) -> ClerkRead:
 
 def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
     """What the ledger does not know yet about registry rows, and the registry about admins who were asked for."""
-    registered, row_gone, asked = [], [], []
+    registered, row_gone, settled, asked = [], [], [], []
     for found in seen.detected:
         name, link, row = found.tenant.database_name, found.link or {}, found.registry
-        if row is not None and (not link.get("registered") or link.get("registry_row_gone")):
+        missing = link.get("registry_row_gone_at") is not None
+        if row is not None and (not link.get("registered") or missing):
             registered.append(name)
-        if row is None and link.get("registered") and not link.get("registry_row_gone") and name not in seen.loss.kept:
+        if row is None and link.get("registered") and not missing and name not in seen.loss.kept:
             row_gone.append(name)
+        if link and found.life is not None and found.life.settles and not link.get("registry_row_settled"):
+            settled.append(name)
         email = link.get("asked_admin_email")
         if row is not None and email and email != row["twenty_admin_email"]:
             asked.append((name, str(email)))
-    return {"registered": tuple(registered), "row_gone": tuple(row_gone), "asked_admins": tuple(asked)}
+    return {
+        "registered": tuple(registered),
+        "row_gone": tuple(row_gone),
+        "row_settled": tuple(settled),
+        "asked_admins": tuple(asked),
+    }
 
 
 def _unknown_plan(approved: str, weighed: Weighed, overs: TakeOvers) -> UnknownPlan:

@@ -22,6 +22,7 @@ from provisioning_pipeline.decide.detection import (
     loss_budget,
     weigh_loss,
 )
+from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
 from provisioning_pipeline.decide.ownership import AccountKey
 from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.ledger.schema import has_ledger
@@ -144,6 +145,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     gone = lost - set(databases["database_name"])
     loss = weigh_loss(connections.registry.table, found, loss_budget(settings, approved), dropped=gone)
     detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss)
+    detected = with_lives(detected, {}, loss, LifecyclePolicy.of(settings), looked_at)
     inspections = await _inspect(connections, detected, looked_at, written, last)
     dropped = frozenset(last.keys() - written.keys())
     return Seen(
@@ -191,6 +193,7 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
     back = _known(links) - set(registry["database_name"]) - loss.lost
     loss = replace(loss, kept=loss.kept | back)
     detected = _chosen(detect(found, registry, links, DetectionPolicy.of(settings), loss), names, by_hand=by_hand)
+    detected = with_lives(detected, {}, loss, LifecyclePolicy.of(settings), looked_at)
     chosen = [entry.tenant.database_name for entry in detected]
     clerk, (taken_over, inspections) = await both(
         _organizations(connections, detected),
@@ -228,7 +231,7 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
 
 def _known(links: pd.DataFrame) -> set[str]:
     """The tenants that had a registry row when a run last looked."""
-    return set(links[(links["registered"] == True) & (links["registry_row_gone"] != True)]["database_name"])  # noqa: E712  # None too
+    return set(links[(links["registered"] == True) & links["registry_row_gone_at"].isna()]["database_name"])  # noqa: E712  # None too
 
 
 async def _inspect(

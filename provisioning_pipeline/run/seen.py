@@ -143,7 +143,7 @@ class Answers:
 
 def standing_claims(settings: Settings, kept: Collection[str] = ()) -> Callable[[Claim], bool]:
     """Which claims to organizations stand; `kept` are database names whose registry rows were lost for a moment."""
-    excluded = frozenset(settings.registry_excluded_statuses)
+    excluded = settings.excluded_statuses
     return lambda claim: claim.stands(excluded, kept)
 
 

@@ -41,8 +41,14 @@ class GatewaySettings(BaseSettings):
     )
     registry_excluded_statuses: kinds.Names = Field(
         default=("suspended", "deleted", "archived", "deprovisioned", "cancelled"),
-        description="Registry statuses whose tenants we exclude, as a JSON list.",
+        description="Registry statuses whose tenants we exclude, as a JSON list: suspended, or gone.",
         examples=['["suspended", "deleted"]'],
+    )
+    registry_gone_statuses: kinds.Names = Field(
+        default=("deleted", "archived", "deprovisioned", "cancelled"),
+        description="Registry statuses of customers who left, as a JSON list. They are excluded, too; every other "
+        "excluded status means suspended.",
+        examples=['["deleted", "cancelled"]'],
     )
     registry_lost_share: kinds.Share = Field(
         default=0.1,
@@ -139,7 +145,12 @@ class GatewaySettings(BaseSettings):
         kinds.encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
         return url
 
-    @field_validator("registry_excluded_statuses", mode="after")
+    @property
+    def excluded_statuses(self) -> frozenset[str]:
+        """Every registry status whose tenants we exclude."""
+        return frozenset({*self.registry_excluded_statuses, *self.registry_gone_statuses})
+
+    @field_validator("registry_excluded_statuses", "registry_gone_statuses", mode="after")
     @classmethod
     def _as_compared(cls, statuses: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(registry_status(status) for status in statuses)

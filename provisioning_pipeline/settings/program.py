@@ -79,6 +79,34 @@ class Settings(GatewaySettings):
             '"service_password": "a-long-random-password", "capacity": 5}]'
         ],
     )
+    registry_row_gone: Literal["person", "reading"] = Field(
+        default="reading",
+        description="What settles that a tenant whose registry row is missing has left: a later `reading`, or only a "
+        "`person` (`provisioning offboard`). Until then the tenant is in doubt.",
+    )
+    registry_row_gone_seconds: kinds.Seconds = Field(
+        default=3600.0, description="How much later that reading has to be."
+    )
+    suspended: Literal["report", "lock"] = Field(
+        default="report",
+        description="What happens at Twenty to the members of a suspended tenant: `report`, or `lock` (sessions and "
+        "logins end until the tenant is back).",
+    )
+    suspended_most: kinds.Count = Field(
+        default=20,
+        description="Most tenants whose members one run locks out by itself; what is beyond waits for approval.",
+    )
+    gone: Literal["report", "archive", "delete"] = Field(
+        default="report",
+        description="What happens to the workspace of a customer who left, always after approval: `report`, `archive` "
+        "(its members are locked out, and it stays) or `delete` (archived first; later exported and deleted).",
+    )
+    gone_grace_days: kinds.Days = Field(
+        default=30, description="How long an archived workspace stays before its deletion can be approved."
+    )
+    gone_most: kinds.Positive = Field(
+        default=5, description="Most tenants that one approval archives or deletes; the others wait for the next."
+    )
     clerk_share: kinds.SomeShare = Field(
         default=0.8, description="Share of these calls that a run may use; the rest is left to your own use of Clerk."
     )

@@ -1,5 +1,6 @@
 """A registry that lost rows: what is believed, what is in doubt, and what becomes of the tenants meanwhile."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from provisioning_pipeline_tests.decide.facts import EXCLUDED, condition, link, 
 
 NAMES = [f"twenty_tenant_t{number}_0a1b2c3d" for number in range(12)]
 BUDGET = Budget(share=0.1, most=50)
+MISSING = datetime(2026, 11, 30, tzinfo=UTC)
 
 
 def weigh(known: int, lost: int, *, dropped: int = 0, rows: bool | None = True, **budget: Any) -> RegistryLoss:
@@ -74,7 +76,10 @@ def detected(
         frames.frame(frames.REGISTRY, [row(name, slug=name, status=status) for name, status in rows.items()]),
         frames.frame(
             frames.LINKS,
-            [link(name, slug=name, registered=True, registry_row_gone=gone) for name, gone in links.items()],
+            [
+                link(name, slug=name, registered=True, registry_row_gone_at=MISSING if gone else None)
+                for name, gone in links.items()
+            ],
         ),
         DetectionPolicy(adopt_databases=adopt, excluded_statuses=EXCLUDED),
         loss,

@@ -15,6 +15,7 @@ from provisioning_pipeline.ledger.locks import server_lock
 from provisioning_pipeline.ledger.members import MemberIntent
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.lifecycle import IS_ACTIVE
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
 from provisioning_pipeline.model.tenant import Admin
 from provisioning_pipeline.steps.account_ownership import refused, unproved
@@ -61,6 +62,7 @@ async def provision_workspace(scope: Scope) -> None:
     if REJOIN_WORKSPACE in scope.plan.changes:
         await _rejoin(scope, address)
     scope.set(unpaid(address.workspace_id) if status == "CREATED" else ACTIVE)
+    scope.set(IS_ACTIVE)
     if isinstance(scope.plan.admin, Admin):
         try:
             await _add_admin(scope, address, scope.plan.admin)

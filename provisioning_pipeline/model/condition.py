@@ -75,6 +75,7 @@ class ConditionType(Declared):
     DETECTED: ClassVar["ConditionType"]
     TENANT_DATABASE: ClassVar["ConditionType"]
     REGISTERED: ClassVar["ConditionType"]
+    OFFBOARDED: ClassVar["ConditionType"]
     WORKSPACE_READY: ClassVar["ConditionType"]
     MEMBERS_SYNCED: ClassVar["ConditionType"]
     ONBOARDING_COMPLETE: ClassVar["ConditionType"]
@@ -106,6 +107,8 @@ ConditionType.DETECTED = ConditionType("Detected")
 # a login proves what happens in Twenty, whatever old rows lie elsewhere
 ConditionType.TENANT_DATABASE = ConditionType("TenantDatabase", told_only=True)
 ConditionType.REGISTERED = ConditionType("Registered")
+# a tenant that is left by its customer is out, which Ready says by itself
+ConditionType.OFFBOARDED = ConditionType("Offboarded", told_only=True)
 ConditionType.WORKSPACE_READY = ConditionType("WorkspaceReady")
 ConditionType.MEMBERS_SYNCED = ConditionType("MembersSynced")
 ConditionType.ONBOARDING_COMPLETE = ConditionType("OnboardingComplete")
@@ -158,6 +161,14 @@ class Reason(StrEnum):
     REGISTRY_AMBIGUOUS = "RegistryAmbiguous"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     REGISTRY_REFUSED = "RegistryRefused"
+    # Offboarded
+    ARCHIVED = "Archived"
+    EXPORTED = "Exported"
+    WORKSPACE_DELETED = "WorkspaceDeleted"
+    OFFBOARDING_WAITS = "OffboardingWaits"
+    EXPORT_INCOMPLETE = "ExportIncomplete"
+    EXPORT_NOT_WRITTEN = "ExportNotWritten"
+    DELETION_NOT_PROVED = "DeletionNotProved"
     # WorkspaceReady
     WORKSPACE_ACTIVE = "WorkspaceActive"
     NO_SERVER_FOR_TENANT = "NoServerForTenant"

@@ -528,10 +528,45 @@ _READY: Mapping[Reason, Explanation] = {
     Reason.ALL_TRUE: Explanation("Workspace, members, onboarding and a real login are all as they should be.", _NONE),
 }
 
+_OFFBOARDED: Mapping[Reason, Explanation] = {
+    Reason.ARCHIVED: Explanation(
+        "The workspace is archived: no member comes in, and every record stays in Twenty. The run proved it.",
+        "Nothing; a tenant that is active again gets its workspace back as it was.",
+    ),
+    Reason.EXPORTED: Explanation(
+        "Every record and file of the workspace was exported; the message says where to. The workspace stands.", _NONE
+    ),
+    Reason.WORKSPACE_DELETED: Explanation(
+        "The workspace was exported and deleted in Twenty: an old token and a new login are refused, and its id stands "
+        "neither at Clerk nor in the registry any more. Twenty itself destroys it some days later.",
+        "Nothing; until Twenty destroys it, an administrator of that server can restore it by SQL.",
+        "[Offboarding](operations.md#offboarding-a-tenant) says how long that is.",
+    ),
+    Reason.OFFBOARDING_WAITS: Explanation(
+        "The tenant is to be offboarded, and something is still to come first; the message names it.",
+        "Do what the message says; the next run goes on.",
+    ),
+    Reason.EXPORT_INCOMPLETE: Explanation(
+        "Not all of the workspace could be exported: Twenty counted other records before or after than we read, or it "
+        "has fields that this program does not know. Nothing was deleted.",
+        "See that nothing writes to the workspace any more; the next run reads again what is missing.",
+    ),
+    Reason.EXPORT_NOT_WRITTEN: Explanation(
+        "The place for exports cannot be written to; the message says why. Nothing was deleted.",
+        "Mend the place that PROVISIONING_EXPORT_PATH names, or name another; the next run goes on.",
+    ),
+    Reason.DELETION_NOT_PROVED: Explanation(
+        "Twenty took the call that deletes the workspace, and something still comes in, or is refused for another "
+        "reason.",
+        "Look at the workspace in Twenty now; the next run asks again.",
+    ),
+}
+
 BY_CONDITION: Mapping[ConditionType, Mapping[Reason, Explanation]] = {
     ConditionType.DETECTED: _DETECTED,
     ConditionType.TENANT_DATABASE: _TENANT_DATABASE,
     ConditionType.REGISTERED: _REGISTERED,
+    ConditionType.OFFBOARDED: _OFFBOARDED,
     ConditionType.WORKSPACE_READY: _WORKSPACE_READY,
     ConditionType.MEMBERS_SYNCED: _MEMBERS_SYNCED,
     ConditionType.ONBOARDING_COMPLETE: _ONBOARDING_COMPLETE,

@@ -1,6 +1,7 @@
 """What the steps of one tenant share: its plan, its server, the ledger, and the record of what was done."""
 
 import asyncio
+import logging
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -28,6 +29,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, TenantPlan
 from provisioning_pipeline.settings import Settings
 
+log = logging.getLogger(__name__)
 _CUT = "cut off after it was sent; the next run sees whether it was made"
 _NOT_SENT = "cut off before anything was sent"
 
@@ -184,6 +186,7 @@ class Scope:
 
     Args:
         twenty: the tenant's Twenty server; None where no server can take it, so that no step on one is taken.
+        tell: gets a sentence about each part of a step that takes long, as soon as it is done.
     """
 
     plan: TenantPlan
@@ -198,6 +201,7 @@ class Scope:
     record: Record
     settings: Settings
     lock_wait_seconds: float
+    tell: Callable[[str], None] = log.info
     at_clerk: AtClerk | None = None
     address: WorkspaceAddress | None = None
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)

@@ -66,6 +66,11 @@ def is_no_member(error: TwentyError) -> bool:
     return error.message.startswith(_NO_MEMBER)
 
 
+def is_gone(error: TwentyError) -> bool:
+    """Refused because there is no such workspace any more, or no such member or account."""
+    return error.message.startswith("Workspace not found") or is_no_member(error)
+
+
 def is_without_record(error: TwentyError) -> bool:
     """The exchange of a login token is refused to a person who has a membership: the member record is missing."""
     return error.message == "User is not a member of the workspace"

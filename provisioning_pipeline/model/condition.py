@@ -76,6 +76,7 @@ class ConditionType(Declared):
     TENANT_DATABASE: ClassVar["ConditionType"]
     REGISTERED: ClassVar["ConditionType"]
     WORKSPACE_READY: ClassVar["ConditionType"]
+    ACCESS_LOCKED: ClassVar["ConditionType"]
     MEMBERS_SYNCED: ClassVar["ConditionType"]
     ONBOARDING_COMPLETE: ClassVar["ConditionType"]
     LOGIN_PROVED: ClassVar["ConditionType"]
@@ -107,6 +108,8 @@ ConditionType.DETECTED = ConditionType("Detected")
 ConditionType.TENANT_DATABASE = ConditionType("TenantDatabase", told_only=True)
 ConditionType.REGISTERED = ConditionType("Registered")
 ConditionType.WORKSPACE_READY = ConditionType("WorkspaceReady")
+# a locked tenant is suspended, which Ready says by itself
+ConditionType.ACCESS_LOCKED = ConditionType("AccessLocked", told_only=True)
 ConditionType.MEMBERS_SYNCED = ConditionType("MembersSynced")
 ConditionType.ONBOARDING_COMPLETE = ConditionType("OnboardingComplete")
 ConditionType.LOGIN_PROVED = ConditionType("LoginProved")
@@ -188,6 +191,10 @@ class Reason(StrEnum):
     TENANT_BUSY = "TenantBusy"
     UNEXPECTED_ERROR = "UnexpectedError"
     WAITING = "Waiting"
+    # AccessLocked
+    ACCESS_LOCKED = "AccessLocked"
+    LOCK_NOT_PROVED = "LockNotProved"
+    ACCESS_OPEN = "AccessOpen"
     # MembersSynced
     MEMBERS_LINKED = "MembersLinked"
     NO_ORGANIZATION = "NoOrganization"

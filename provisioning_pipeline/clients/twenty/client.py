@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.access import WorkspaceAccess
 from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, SeenUser, Token, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyFault,
@@ -19,7 +20,8 @@ from provisioning_pipeline.clients.twenty.errors import (
     without_membership,
 )
 from provisioning_pipeline.clients.twenty.members import InviteLinks
-from provisioning_pipeline.clients.twenty.operations import Operation, SeenWorkspace, Success
+from provisioning_pipeline.clients.twenty.operation import Operation
+from provisioning_pipeline.clients.twenty.operations import SeenWorkspace, Success
 from provisioning_pipeline.clients.twenty.session import KnownServer, TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason
@@ -47,6 +49,7 @@ class TwentyClient(TwentySession):
         super().__init__(server, wire, known)
         self.name = server.name
         self.invite_links = InviteLinks(self)
+        self.access = WorkspaceAccess(self)
         self._activation_timeout = activation_timeout_seconds
         self._reading_roles: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 

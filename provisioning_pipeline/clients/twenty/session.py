@@ -33,7 +33,8 @@ from provisioning_pipeline.clients.twenty.errors import (
     service_account_refused,
     without_record,
 )
-from provisioning_pipeline.clients.twenty.operations import Operation, SignedIn
+from provisioning_pipeline.clients.twenty.operation import Operation
+from provisioning_pipeline.clients.twenty.operations import SignedIn
 from provisioning_pipeline.clients.twenty.wire import CONTRACT_CHECK, RECORDS_PATH, TwentyWire, issued
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault

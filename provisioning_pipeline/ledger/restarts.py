@@ -10,7 +10,7 @@ from provisioning_pipeline.model.change import RESTART_TENANT
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import OutcomeStatus
 
-_OF_PEOPLE = ("member_link", "member_intent", "login_proof")
+_OF_PEOPLE = ("member_link", "member_intent", "login_proof", "access_lock")
 """Tables of what is known of a workspace's people."""
 _WITHOUT_WORKSPACE: LiteralString = """
     UPDATE provisioning.tenant_link

@@ -77,6 +77,7 @@ class ConditionType(Declared):
     REGISTERED: ClassVar["ConditionType"]
     OFFBOARDED: ClassVar["ConditionType"]
     WORKSPACE_READY: ClassVar["ConditionType"]
+    ACCESS_LOCKED: ClassVar["ConditionType"]
     MEMBERS_SYNCED: ClassVar["ConditionType"]
     ONBOARDING_COMPLETE: ClassVar["ConditionType"]
     LOGIN_PROVED: ClassVar["ConditionType"]
@@ -110,6 +111,8 @@ ConditionType.REGISTERED = ConditionType("Registered")
 # a tenant that is left by its customer is out, which Ready says by itself
 ConditionType.OFFBOARDED = ConditionType("Offboarded", told_only=True)
 ConditionType.WORKSPACE_READY = ConditionType("WorkspaceReady")
+# a locked tenant is suspended, which Ready says by itself
+ConditionType.ACCESS_LOCKED = ConditionType("AccessLocked", told_only=True)
 ConditionType.MEMBERS_SYNCED = ConditionType("MembersSynced")
 ConditionType.ONBOARDING_COMPLETE = ConditionType("OnboardingComplete")
 ConditionType.LOGIN_PROVED = ConditionType("LoginProved")
@@ -199,6 +202,10 @@ class Reason(StrEnum):
     TENANT_BUSY = "TenantBusy"
     UNEXPECTED_ERROR = "UnexpectedError"
     WAITING = "Waiting"
+    # AccessLocked
+    ACCESS_LOCKED = "AccessLocked"
+    LOCK_NOT_PROVED = "LockNotProved"
+    ACCESS_OPEN = "AccessOpen"
     # MembersSynced
     MEMBERS_LINKED = "MembersLinked"
     NO_ORGANIZATION = "NoOrganization"

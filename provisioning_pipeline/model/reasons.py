@@ -562,12 +562,31 @@ _OFFBOARDED: Mapping[Reason, Explanation] = {
     ),
 }
 
+_ACCESS_LOCKED: Mapping[Reason, Explanation] = {
+    Reason.ACCESS_LOCKED: Explanation(
+        "A run has ended access at Twenty: the members have a role that reads no records, new logins and the renewal "
+        "of sessions are refused, API keys are revoked, and the invite link is off. The run proved it. We keep what "
+        "the records, roles, keys and settings were.",
+        "Nothing: a run gives all of it back when the tenant is active again.",
+        "Access tokens from before still read what belongs to Twenty's system (messages, calendar events, attachments) "
+        "until the time in the message. [Locking](operations.md#what-a-lock-does) has the details.",
+    ),
+    Reason.LOCK_NOT_PROVED: Explanation(
+        "The lock is not whole: the message says who still comes in, or what Twenty refused.",
+        "Look at the person in Twenty (Settings > Members) now; the next run locks again and proves it.",
+    ),
+    Reason.ACCESS_OPEN: Explanation(
+        "The members have access as their roles give it: nothing is locked, or a run has given all of it back.", _NONE
+    ),
+}
+
 BY_CONDITION: Mapping[ConditionType, Mapping[Reason, Explanation]] = {
     ConditionType.DETECTED: _DETECTED,
     ConditionType.TENANT_DATABASE: _TENANT_DATABASE,
     ConditionType.REGISTERED: _REGISTERED,
     ConditionType.OFFBOARDED: _OFFBOARDED,
     ConditionType.WORKSPACE_READY: _WORKSPACE_READY,
+    ConditionType.ACCESS_LOCKED: _ACCESS_LOCKED,
     ConditionType.MEMBERS_SYNCED: _MEMBERS_SYNCED,
     ConditionType.ONBOARDING_COMPLETE: _ONBOARDING_COMPLETE,
     ConditionType.LOGIN_PROVED: _LOGIN_PROVED,

@@ -18,6 +18,7 @@ from provisioning_pipeline.clients.transport import noting_writes
 from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase, WorkspaceState
+from provisioning_pipeline.ledger.access_locks import AccessLocks
 from provisioning_pipeline.ledger.history import Journal
 from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger, Link
@@ -197,6 +198,7 @@ class Scope:
     members: Members
     accounts: Accounts
     removed_rows: RemovedRows
+    access_locks: AccessLocks
     clerk: ClerkClient
     record: Record
     settings: Settings

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.access import WorkspaceAccess
 from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, SeenUser, Token, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyError,
@@ -50,6 +51,7 @@ class TwentyClient(TwentySession):
         super().__init__(server, wire, known)
         self.name = server.name
         self.invite_links = InviteLinks(self)
+        self.access = WorkspaceAccess(self)
         self._activation_timeout = activation_timeout_seconds
         self._reading_roles: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 

@@ -114,6 +114,21 @@ def is_of_deleted_workspace(error: TwentyError) -> bool:
     return "null (reading 'workspaceDiscoverability')" in error.message
 
 
+def is_not_permitted(error: TwentyError) -> bool:
+    """The caller's role does not give that."""
+    return error.sub_code == "PERMISSION_DENIED"
+
+
+def is_record_unknown(error: TwentyError) -> bool:
+    """No record has this id, a deleted one neither."""
+    return error.sub_code == "RECORD_NOT_FOUND"
+
+
+def is_no_object(error: TwentyError) -> bool:
+    """The workspace has no such object, or it has no such field: a customer may switch an object off."""
+    return error.message.startswith("Cannot query field") or error.sub_code == "INVALID_ARGS_DATA"
+
+
 def is_wrong_password(error: TwentyError) -> bool:
     """The account exists with another password."""
     return error.message.startswith("Wrong password") or "Incorrect login method" in error.message

@@ -13,8 +13,11 @@ ARCHIVE_WORKSPACE: Final = Change(
     "archive workspace",
     sign="-",
     lines=lambda _: ("archive workspace: access ends, every record stays",),
-    seconds=3.0,
+    seconds=3.2,
+    # as a lock of three members
+    calls=32,
     by_our_account=True,
+    ends_access=True,
     drift=_LEFT,
 )
 EXPORT_WORKSPACE: Final = Change(
@@ -34,6 +37,7 @@ DELETE_WORKSPACE: Final = Change(
     # deleteCurrentWorkspace, and the proof: an old token and a new login are refused
     calls=3,
     by_our_account=True,
+    ends_access=True,
     harmful=True,
     drift=_LEFT,
 )

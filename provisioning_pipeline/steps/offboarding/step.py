@@ -7,7 +7,7 @@ from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.steps.offboarding.act import offboard
 from provisioning_pipeline.steps.offboarding.changes import CHANGES
 from provisioning_pipeline.steps.step import Step
-from provisioning_pipeline.steps.suspension.act import lock
+from provisioning_pipeline.steps.suspension.locking import lock
 
 OFFBOARDING: Final = Step(
     name="offboard_tenants",

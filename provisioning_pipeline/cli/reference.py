@@ -263,8 +263,8 @@ another session the rows, `DatabaseVanished` when it was dropped meanwhile.""",
     ConditionType.REGISTERED: ("may we work on it?", ""),
     ConditionType.OFFBOARDED: (
         "has it left?",
-        """Only a tenant that is offboarded, or whose workspace was exported, has this condition. It keeps none from being
-ready. Where Twenty, Clerk or the registry refuses a call, its reason stands here.""",
+        """Only a tenant that is offboarded, or whose workspace was exported, has this condition. It keeps none from
+being ready. Where Twenty, Clerk or the registry refuses a call, its reason stands here.""",
     ),
     ConditionType.WORKSPACE_READY: ("is there an active workspace?", ""),
     ConditionType.ACCESS_LOCKED: (

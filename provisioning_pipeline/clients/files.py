@@ -83,6 +83,20 @@ def written_whole(path: "UPath | Path", *, setting: str, readers: Readers = "own
             unfinished.unlink(missing_ok=True)
 
 
+def read_if_there(path: "UPath", *, setting: str) -> bytes | None:
+    """A file of ours; None when there is none.
+
+    Raises:
+        NotWritten: when that place cannot be reached, so that it could not be written to either.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:  # noqa: BLE001  # each kind of store has errors of its own
+        raise _not_written(path, _in_words(error), setting) from None
+
+
 def _put(unfinished: Path, path: "UPath") -> None:
     """Hand the finished file to the store.
 
@@ -120,8 +134,6 @@ def _written_here(path: Path, content: bytes, readers: Readers) -> str | None:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
-    except FileExistsError as error:
-        return f"{error.filename} is a file, and not a folder"
     except OSError as error:
         return _in_words(error)
     return None
@@ -166,6 +178,8 @@ def _written_there(path: "UPath", content: bytes) -> str | None:
 
 
 def _in_words(error: Exception) -> str:
+    if isinstance(error, FileExistsError) and error.filename:
+        return f"{error.filename} is a file, and not a folder"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, ImportError):

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from pydantic import ValidationError
 
-from provisioning_pipeline.clients.files import NotWritten, write_whole, written_whole
+from provisioning_pipeline.clients.files import NotWritten, read_if_there, write_whole, written_whole
 from provisioning_pipeline.clients.twenty.export import Record, Standing, WorkspaceReader
 from provisioning_pipeline.clients.twenty.objects import FileValue, RecordObject, files_of, row_of
 from provisioning_pipeline.model.condition import Reason
@@ -51,9 +50,7 @@ class Destination:
 
     def read(self, name: str) -> bytes | None:
         """A file of an earlier try; None when there is none."""
-        with suppress(FileNotFoundError):
-            return (self.folder / name).read_bytes()
-        return None
+        return read_if_there(self.folder / name, setting=_SETTING)
 
     def has(self, name: str) -> bool:
         return (self.folder / name).exists()

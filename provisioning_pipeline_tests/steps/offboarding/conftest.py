@@ -14,6 +14,7 @@ from provisioning_pipeline.run.run import dry_run
 from provisioning_pipeline.run.work import Run, TenantResult, work
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline.settings import Settings
 from provisioning_pipeline_tests.world import World, settings_of
 
 
@@ -42,7 +43,11 @@ def offboarded(world: World, tmp_path: Path) -> Offboarded:
 
 def offboard(world: World, slug: str, *changes: Change, **overrides: Any) -> TenantResult:
     """The same with the settings of the world."""
-    settings = settings_of(world.sandbox.environment(), **overrides)
+    return offboard_with(settings_of(world.sandbox.environment(), **overrides), slug, changes)
+
+
+def offboard_with(settings: Settings, slug: str, changes: tuple[Change, ...]) -> TenantResult:
+    """The same with these settings."""
 
     async def run() -> TenantResult:
         (entry,) = (await dry_run(settings, [slug])).tenants

@@ -18,7 +18,7 @@ import httpx
 from provisioning_pipeline.clients.clerk.client import API_VERSION
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import derived_password
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operation import Operation
 from provisioning_pipeline.settings import Settings
 
 _PER_PAGE = 500

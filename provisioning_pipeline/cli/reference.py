@@ -274,7 +274,17 @@ database that no run had cause to read has no such condition.
 another session the rows, `DatabaseVanished` when it was dropped meanwhile.""",
     ),
     ConditionType.REGISTERED: ("may we work on it?", ""),
+    ConditionType.OFFBOARDED: (
+        "has it left?",
+        """Only a tenant that is offboarded, or whose workspace was exported, has this condition. It keeps none from
+being ready. Where Twenty, Clerk or the registry refuses a call, its reason stands here.""",
+    ),
     ConditionType.WORKSPACE_READY: ("is there an active workspace?", ""),
+    ConditionType.ACCESS_LOCKED: (
+        "is access at Twenty ended?",
+        """Only a tenant that was locked at least once has this condition. It is false of an active tenant, and keeps
+none from being ready. Where Twenty refuses a call of the lock, its reason stands here.""",
+    ),
     ConditionType.MEMBERS_SYNCED: (
         "is every Clerk member the right member?",
         """One member who needs a person makes this false (`AccountUnproven` of a member who is in the workspace is only

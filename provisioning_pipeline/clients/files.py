@@ -2,11 +2,12 @@
 
 import os
 import stat
+import tempfile
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from provisioning_pipeline.settings import Readers
 
@@ -36,12 +37,88 @@ def write_whole(path: "UPath | Path", content: bytes, *, setting: str, readers: 
     Raises:
         NotWritten: when that place cannot be written to.
     """
-    if isinstance(path, Path) or path.protocol in _LOCAL:
-        why = _written_here(Path(path if isinstance(path, Path) else path.path), content, readers)
+    here = _here(path)
+    if here is not None:
+        why = _written_here(here, content, readers)
     else:
+        assert not isinstance(path, Path)
         why = _written_there(path, content)
     if why is not None:
-        raise NotWritten(f"{path} cannot be written: {why}. Free or mend that place, or let {setting} name another.")
+        raise _not_written(path, why, setting)
+
+
+@contextmanager
+def written_whole(path: "UPath | Path", *, setting: str, readers: Readers = "owner") -> Iterator[BinaryIO]:
+    """The same of a file that is too large for memory: what is written in the block is there once that has ended well.
+
+    It grows beside its place on this machine, and in the folder for temporary files where it goes elsewhere.
+
+    Raises:
+        NotWritten: when that place cannot be written to.
+    """
+    here = _here(path)
+    try:
+        if here is not None:
+            _make_folder(here.parent, _FOLDER_MODES[readers])
+            unfinished = here.with_name(f".{here.name}.{uuid.uuid4().hex}")
+        else:
+            unfinished = Path(tempfile.gettempdir()) / f"export-{uuid.uuid4().hex}"
+        opened = _opened(unfinished, _FILE_MODES[readers] if here is not None else stat.S_IRUSR | stat.S_IWUSR)
+    except OSError as error:
+        raise _not_written(path, _in_words(error), setting) from None
+    try:
+        with opened:
+            yield opened
+        if here is not None:
+            unfinished.replace(here)
+        else:
+            assert not isinstance(path, Path)
+            _put(unfinished, path)
+    except NotWritten:
+        raise
+    except OSError as error:
+        raise _not_written(path, _in_words(error), setting) from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def read_if_there(path: "UPath", *, setting: str) -> bytes | None:
+    """A file of ours; None when there is none.
+
+    Raises:
+        NotWritten: when that place cannot be reached, so that it could not be written to either.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:  # noqa: BLE001  # each kind of store has errors of its own
+        raise _not_written(path, _in_words(error), setting) from None
+
+
+def _put(unfinished: Path, path: "UPath") -> None:
+    """Hand the finished file to the store.
+
+    Raises:
+        OSError: in words that say nothing of the store's credentials.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.fs.put_file(str(unfinished), path.path)
+    except Exception as error:  # noqa: BLE001  # each kind of store has errors of its own
+        raise OSError(0, _in_words(error)) from None
+
+
+def _here(path: "UPath | Path") -> Path | None:
+    """The path on this machine; None for one that only fsspec reaches."""
+    if isinstance(path, Path):
+        return path
+    return Path(path.path) if path.protocol in _LOCAL else None
+
+
+def _not_written(path: "UPath | Path", why: str, setting: str) -> NotWritten:
+    return NotWritten(f"{path} cannot be written: {why}. Free or mend that place, or let {setting} name another.")
 
 
 def _written_here(path: Path, content: bytes, readers: Readers) -> str | None:
@@ -57,8 +134,6 @@ def _written_here(path: Path, content: bytes, readers: Readers) -> str | None:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
-    except FileExistsError as error:
-        return f"{error.filename} is a file, and not a folder"
     except OSError as error:
         return _in_words(error)
     return None
@@ -81,11 +156,15 @@ def _make_folder(folder: Path, mode: int) -> None:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Into a file that no other user could open before it had its mode."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
-    with os.fdopen(handle, "wb") as opened:
-        os.fchmod(handle, mode)
+    with _opened(path, mode) as opened:
         opened.write(content)
+
+
+def _opened(path: Path, mode: int) -> BinaryIO:
+    """A new file that no other user could open before it had its mode."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
+    os.fchmod(handle, mode)
+    return os.fdopen(handle, "wb")
 
 
 def _written_there(path: "UPath", content: bytes) -> str | None:
@@ -99,6 +178,8 @@ def _written_there(path: "UPath", content: bytes) -> str | None:
 
 
 def _in_words(error: Exception) -> str:
+    if isinstance(error, FileExistsError) and error.filename:
+        return f"{error.filename} is a file, and not a folder"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, ImportError):

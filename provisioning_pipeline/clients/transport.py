@@ -282,6 +282,29 @@ class Transport:
                 away=failure.away,
             ) from None
 
+    async def download(self, path: str, *, name: str, write: Callable[[bytes], object]) -> int:
+        """Read a file of any size, piece by piece; the status of the answer. Only that of a 200 is written.
+
+        Asked once: what was written of an earlier try would stand before it.
+
+        Raises:
+            Fault: transient, when no answer came, or it broke off.
+        """
+        self.counter.add(name, Effect.READ)
+        try:
+            async with self._client.stream("GET", self.base_url + path) as response:
+                if response.status_code == httpx.codes.OK:
+                    async for piece in response.aiter_bytes():
+                        write(piece)
+                return response.status_code
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            why = in_words(error, self.base_url)
+            raise Fault(
+                FaultKind.TRANSIENT,
+                self._unreachable,
+                f"{self.system} at {self.base_url} gave no usable answer to {name}: {why}. The next run tries again.",
+            ) from None
+
     async def _ask_once(
         self,
         method: str,

@@ -14,7 +14,8 @@ from provisioning_pipeline.model.condition import (
     is_unknown,
     with_newer,
 )
-from provisioning_pipeline.model.lifecycle import IS_ACTIVE, Life, Lifecycle, Offboarding
+from provisioning_pipeline.model.lifecycle import IS_ACTIVE, Life, Lifecycle
+from provisioning_pipeline.model.offboarding import Offboarding
 from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.settings import Settings
 

@@ -343,6 +343,26 @@ class Registry:
         await self._update(database_name, changed, assignments, row.get("status"))
         return True
 
+    async def clear_workspace(self, database_name: str, workspace_id: str) -> bool:
+        """Take the workspace and its admin out of the row, if it still names this workspace; True when it did.
+
+        A row that is gone, or that we may not write to, is left alone.
+
+        Raises:
+            Fault: when the row does not take it.
+        """
+        columns = {name: column for name, column in (await self.columns()).items() if column.writable}
+        workspace = next((name for name in WORKSPACE_COLUMNS if name in columns), None)
+        if workspace is None:
+            return False
+        names = [workspace, *(name for name in ADMIN_COLUMNS if name in columns)]
+        rows = await self._texts([workspace], database_name=database_name)
+        if not rows or (rows[0][workspace] or "").lower() != workspace_id.lower():
+            return False
+        cleared = {name: cast_sql(sql.Literal(None), columns[name]) for name in names}
+        await self._update(database_name, dict.fromkeys(names, ""), cleared, None)
+        return True
+
     async def _update(
         self, database_name: str, changed: Mapping[str, str], assignments: Mapping[str, sql.Composable], status: object
     ) -> None:

@@ -10,13 +10,65 @@ from provisioning_pipeline.model.change import RESTART_TENANT
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.model.tenant import OutcomeStatus
 
-_OF_PEOPLE = ("member_link", "member_intent", "login_proof")
+_OF_PEOPLE = ("member_link", "member_intent", "login_proof", "access_lock")
 """Tables of what is known of a workspace's people."""
 _WITHOUT_WORKSPACE: LiteralString = """
     UPDATE provisioning.tenant_link
     SET server = NULL, subdomain = NULL, workspace_id = NULL, workspace_url = NULL, admin_user_id = NULL,
         admin_email = NULL, invite_link_opened = false, default_role_before = NULL, ready = false, updated_at = now()
 """
+
+
+_MADE_ANEW = "An operator let the tenant start anew: the next run makes it a new workspace."
+
+
+async def let_go(
+    connection: AsyncConnection[TupleRow],
+    database_name: str,
+    workspace_id: str,
+    run_id: str,
+    reason: Reason,
+    message: str,
+) -> bool:
+    """Forget this workspace of the tenant and its people; False when it is not, or no longer, the tenant's.
+
+    Args:
+        reason, message: what the conditions about the workspace say from now on.
+    """
+    cursor = await connection.execute(
+        f"{_WITHOUT_WORKSPACE} WHERE database_name = %s AND workspace_id = %s", [database_name, workspace_id]
+    )
+    if not cursor.rowcount:
+        return False
+    for table in _OF_PEOPLE:
+        await connection.execute(
+            f"DELETE FROM provisioning.{table} WHERE database_name = %s",  # noqa: S608  # a name of ours
+            [database_name],
+        )
+    await connection.execute(
+        "DELETE FROM provisioning.taken_over_member WHERE database_name = %s AND left_at IS NULL",
+        [database_name],
+    )
+    # what held in the old workspace is not known of a new one
+    await connection.execute(
+        """
+        UPDATE provisioning.condition SET since = CASE WHEN status = %(status)s THEN since ELSE now() END,
+            status = CASE WHEN type = %(ready)s THEN %(false)s ELSE %(status)s END, reason = %(reason)s,
+            message = %(message)s, run_id = %(run)s
+        WHERE database_name = %(name)s AND type = ANY(%(types)s)
+        """,
+        {
+            "status": Status.UNKNOWN,
+            "false": Status.FALSE,
+            "ready": ConditionType.READY,
+            "reason": reason,
+            "message": message,
+            "run": run_id,
+            "name": database_name,
+            "types": _OF_THE_WORKSPACE,
+        },
+    )
+    return True
 
 
 @anew_if_lost
@@ -28,42 +80,15 @@ async def drop_workspace(database: Database, database_name: str, workspace_id: s
     """
     async with database.transaction() as connection:
         cursor = await connection.execute(
-            f"""
-            {_WITHOUT_WORKSPACE}, attempts = 0, look_again_at = now(), restarts = restarts + 1
+            """
+            UPDATE provisioning.tenant_link SET attempts = 0, look_again_at = now(), restarts = restarts + 1
             WHERE database_name = %s AND workspace_id = %s
             """,
             [database_name, workspace_id],
         )
         if not cursor.rowcount:
             return False
-        for table in _OF_PEOPLE:
-            await connection.execute(
-                f"DELETE FROM provisioning.{table} WHERE database_name = %s",  # noqa: S608  # a name of ours
-                [database_name],
-            )
-        await connection.execute(
-            "DELETE FROM provisioning.taken_over_member WHERE database_name = %s AND left_at IS NULL",
-            [database_name],
-        )
-        # what held in the old workspace is not known of the new one
-        await connection.execute(
-            """
-            UPDATE provisioning.condition SET since = CASE WHEN status = %(status)s THEN since ELSE now() END,
-                status = CASE WHEN type = %(ready)s THEN %(false)s ELSE %(status)s END, reason = %(reason)s,
-                message = %(message)s, run_id = %(run)s
-            WHERE database_name = %(name)s AND type = ANY(%(types)s)
-            """,
-            {
-                "status": Status.UNKNOWN,
-                "false": Status.FALSE,
-                "ready": ConditionType.READY,
-                "reason": Reason.WAITING,
-                "message": "An operator let the tenant start anew: the next run makes it a new workspace.",
-                "run": run_id,
-                "name": database_name,
-                "types": _OF_THE_WORKSPACE,
-            },
-        )
+        await let_go(connection, database_name, workspace_id, run_id, Reason.WAITING, _MADE_ANEW)
         await connection.execute(
             """
             INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)

@@ -56,6 +56,7 @@ class Change(Declared):
         by_our_account: our account signs in to the workspace for it, once for all of them.
         takes_room: the server has one workspace more by it.
         proves_everybody: afterwards the logins of all members of ours are proved, not only the admin's.
+        ends_access: no login is proved after it, because no member comes in.
         harmful: takes something away from a person; a run has a budget for these.
         read_only: is recorded without having changed anything.
         sends_email: Twenty sends one.
@@ -74,6 +75,7 @@ class Change(Declared):
     by_our_account: bool
     takes_room: bool
     proves_everybody: bool
+    ends_access: bool
     harmful: bool
     read_only: bool
     sends_email: bool
@@ -96,6 +98,7 @@ class Change(Declared):
         by_our_account: bool = False,
         takes_room: bool = False,
         proves_everybody: bool = False,
+        ends_access: bool = False,
         harmful: bool = False,
         read_only: bool = False,
         sends_email: bool = False,
@@ -107,6 +110,7 @@ class Change(Declared):
         self.sign, self._lines, self.of_person, self.covers = sign, lines, of_person, covers
         self.seconds, self.calls, self.at_once = seconds, calls, at_once or bool(of_person)
         self.by_our_account, self.takes_room, self.proves_everybody = by_our_account, takes_room, proves_everybody
+        self.ends_access = ends_access
         self.harmful, self.read_only, self.sends_email = harmful, read_only, sends_email
         self.drift, self.where, self.order = drift, where, len(cls._declared)
         if declared:

@@ -75,7 +75,9 @@ class ConditionType(Declared):
     DETECTED: ClassVar["ConditionType"]
     TENANT_DATABASE: ClassVar["ConditionType"]
     REGISTERED: ClassVar["ConditionType"]
+    OFFBOARDED: ClassVar["ConditionType"]
     WORKSPACE_READY: ClassVar["ConditionType"]
+    ACCESS_LOCKED: ClassVar["ConditionType"]
     MEMBERS_SYNCED: ClassVar["ConditionType"]
     ONBOARDING_COMPLETE: ClassVar["ConditionType"]
     LOGIN_PROVED: ClassVar["ConditionType"]
@@ -109,7 +111,11 @@ ConditionType.DETECTED = ConditionType("Detected")
 # a login proves what happens in Twenty, whatever old rows lie elsewhere
 ConditionType.TENANT_DATABASE = ConditionType("TenantDatabase", told_only=True)
 ConditionType.REGISTERED = ConditionType("Registered")
+# a tenant that is left by its customer is out, which Ready says by itself
+ConditionType.OFFBOARDED = ConditionType("Offboarded", told_only=True)
 ConditionType.WORKSPACE_READY = ConditionType("WorkspaceReady")
+# a locked tenant is suspended, which Ready says by itself
+ConditionType.ACCESS_LOCKED = ConditionType("AccessLocked", told_only=True)
 ConditionType.MEMBERS_SYNCED = ConditionType("MembersSynced")
 ConditionType.ONBOARDING_COMPLETE = ConditionType("OnboardingComplete")
 ConditionType.LOGIN_PROVED = ConditionType("LoginProved")
@@ -168,6 +174,14 @@ class Reason(StrEnum):
     REGISTRY_AMBIGUOUS = "RegistryAmbiguous"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     REGISTRY_REFUSED = "RegistryRefused"
+    # Offboarded
+    ARCHIVED = "Archived"
+    EXPORTED = "Exported"
+    WORKSPACE_DELETED = "WorkspaceDeleted"
+    OFFBOARDING_WAITS = "OffboardingWaits"
+    EXPORT_INCOMPLETE = "ExportIncomplete"
+    EXPORT_NOT_WRITTEN = "ExportNotWritten"
+    DELETION_NOT_PROVED = "DeletionNotProved"
     # WorkspaceReady
     WORKSPACE_ACTIVE = "WorkspaceActive"
     NO_SERVER_FOR_TENANT = "NoServerForTenant"
@@ -198,6 +212,10 @@ class Reason(StrEnum):
     TENANT_BUSY = "TenantBusy"
     UNEXPECTED_ERROR = "UnexpectedError"
     WAITING = "Waiting"
+    # AccessLocked
+    ACCESS_LOCKED = "AccessLocked"
+    LOCK_NOT_PROVED = "LockNotProved"
+    ACCESS_OPEN = "AccessOpen"
     # MembersSynced
     MEMBERS_LINKED = "MembersLinked"
     NO_ORGANIZATION = "NoOrganization"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -66,42 +65,3 @@ class Life:
             return IS_ACTIVE
         settle = is_unknown if self.lifecycle is Lifecycle.IN_DOUBT else is_false
         return settle(ConditionType.LIFECYCLE, reason, self.evidence)
-
-
-@dataclass(frozen=True, slots=True)
-class AccessLock:
-    """What the ledger knows of a workspace whose members we locked out.
-
-    Args:
-        locked_at: when that was proved; None: it was begun and has not ended.
-        members: Twenty user ids of those who are locked out.
-    """
-
-    workspace_id: str
-    locked_at: datetime | None
-    members: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Offboarding:
-    """How far the offboarding of a tenant is.
-
-    Args:
-        archived_at: since when its members are locked out.
-        delete_begun_at: its deletion was approved and has begun, so that each run goes on with it.
-        gone_at: its workspace is deleted, and this row is what is left of it: a tombstone.
-        undone_at: an operator took it back.
-        export_path: where what it held was exported to.
-    """
-
-    workspace_id: str | None
-    archived_at: datetime | None = None
-    delete_begun_at: datetime | None = None
-    gone_at: datetime | None = None
-    undone_at: datetime | None = None
-    export_path: str | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """The workspace is deleted, and no operator lets the tenant begin anew."""
-        return self.gone_at is not None and self.undone_at is None

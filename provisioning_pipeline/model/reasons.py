@@ -541,7 +541,7 @@ _LIFECYCLE: Mapping[Reason, Explanation] = {
     Reason.LIFE_OFFBOARDING: Explanation(
         "The customer has left: the registry says so, or its row was taken away and a later reading or an operator "
         "settled that. The workspace is still there. What happens to it, `PROVISIONING_GONE` says, and only after "
-        "[approval](operations.md#offboarding).",
+        "[approval](operations.md#offboarding-a-tenant).",
         "Look at `provisioning plan`; approve the offboarding there, or have the registry row put back.",
     ),
     Reason.LIFE_GONE: Explanation("The customer has left, and has no workspace any more.", _NONE),
@@ -553,12 +553,66 @@ _LIFECYCLE: Mapping[Reason, Explanation] = {
     ),
 }
 
+_OFFBOARDED: Mapping[Reason, Explanation] = {
+    Reason.ARCHIVED: Explanation(
+        "The workspace is archived: no member comes in, and every record stays in Twenty. The run proved it.",
+        "Nothing; a tenant that is active again gets its workspace back as it was.",
+    ),
+    Reason.EXPORTED: Explanation(
+        "Every record and file of the workspace was exported; the message says where to. The workspace stands.", _NONE
+    ),
+    Reason.WORKSPACE_DELETED: Explanation(
+        "The workspace was exported and deleted in Twenty: an old token and a new login are refused, and its id stands "
+        "neither at Clerk nor in the registry any more. Twenty itself destroys it some days later.",
+        "Nothing; until Twenty destroys it, an administrator of that server can restore it by SQL.",
+        "[Offboarding](operations.md#offboarding-a-tenant) says how long that is.",
+    ),
+    Reason.OFFBOARDING_WAITS: Explanation(
+        "The tenant is to be offboarded, and something is still to come first; the message names it.",
+        "Do what the message says; the next run goes on.",
+    ),
+    Reason.EXPORT_INCOMPLETE: Explanation(
+        "Not all of the workspace could be exported: Twenty counted other records before or after than we read, or it "
+        "has fields that this program does not know. Nothing was deleted.",
+        "See that nothing writes to the workspace any more; the next run reads again what is missing.",
+    ),
+    Reason.EXPORT_NOT_WRITTEN: Explanation(
+        "The place for exports cannot be written to; the message says why. Nothing was deleted.",
+        "Mend the place that PROVISIONING_EXPORT_PATH names, or name another; the next run goes on.",
+    ),
+    Reason.DELETION_NOT_PROVED: Explanation(
+        "Twenty took the call that deletes the workspace, and something still comes in, or is refused for another "
+        "reason.",
+        "Look at the workspace in Twenty now; the next run asks again.",
+    ),
+}
+
+_ACCESS_LOCKED: Mapping[Reason, Explanation] = {
+    Reason.ACCESS_LOCKED: Explanation(
+        "A run has ended access at Twenty: the members have a role that reads no records, new logins and the renewal "
+        "of sessions are refused, API keys are revoked, and the invite link is off. The run proved it. We keep what "
+        "the records, roles, keys and settings were.",
+        "Nothing: a run gives all of it back when the tenant is active again.",
+        "Access tokens from before still read what belongs to Twenty's system (messages, calendar events, attachments) "
+        "until the time in the message. [Locking](operations.md#what-a-lock-does) has the details.",
+    ),
+    Reason.LOCK_NOT_PROVED: Explanation(
+        "The lock is not whole: the message says who still comes in, or what Twenty refused.",
+        "Look at the person in Twenty (Settings > Members) now; the next run locks again and proves it.",
+    ),
+    Reason.ACCESS_OPEN: Explanation(
+        "The members have access as their roles give it: nothing is locked, or a run has given all of it back.", _NONE
+    ),
+}
+
 BY_CONDITION: Mapping[ConditionType, Mapping[Reason, Explanation]] = {
     ConditionType.LIFECYCLE: _LIFECYCLE,
     ConditionType.DETECTED: _DETECTED,
     ConditionType.TENANT_DATABASE: _TENANT_DATABASE,
     ConditionType.REGISTERED: _REGISTERED,
+    ConditionType.OFFBOARDED: _OFFBOARDED,
     ConditionType.WORKSPACE_READY: _WORKSPACE_READY,
+    ConditionType.ACCESS_LOCKED: _ACCESS_LOCKED,
     ConditionType.MEMBERS_SYNCED: _MEMBERS_SYNCED,
     ConditionType.ONBOARDING_COMPLETE: _ONBOARDING_COMPLETE,
     ConditionType.LOGIN_PROVED: _LOGIN_PROVED,

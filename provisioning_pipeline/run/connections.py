@@ -16,6 +16,7 @@ from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import KnownServer
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
+from provisioning_pipeline.ledger.access_locks import AccessLocks
 from provisioning_pipeline.ledger.history import History, Journal
 from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
@@ -53,6 +54,7 @@ class Connections:
     inspections: Inspections
     inserted: InsertedWorkspaces
     removed_rows: RemovedRows
+    access_locks: AccessLocks
     contracts: Contracts
     clerk: ClerkClient
     servers: dict[str, Server]
@@ -246,6 +248,7 @@ async def connect(
             inspections=Inspections(registry_database),
             inserted=InsertedWorkspaces(registry_database),
             removed_rows=RemovedRows(registry_database),
+            access_locks=AccessLocks(registry_database),
             contracts=Contracts(registry_database),
             clerk=clerk,
             servers=servers,

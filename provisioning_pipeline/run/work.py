@@ -254,6 +254,7 @@ def scope_of(connections: Connections, entry: TenantPlan, run_id: str) -> Scope:
         members=connections.members,
         accounts=connections.accounts,
         removed_rows=connections.removed_rows,
+        access_locks=connections.access_locks,
         clerk=connections.clerk,
         record=Record(connections.journal, run_id, entry.tenant.database_name),
         settings=settings,

@@ -237,10 +237,22 @@ class Settings(GatewaySettings):
         "beside the reports. Steps on several machines need a place that all of them reach.",
         examples=["s3://company-provisioning/tables"],
     )
+    export_path: kinds.Place | None = Field(
+        default=None,
+        description="Where a tenant's data go before its workspace is deleted: a folder, or an object store such as "
+        "s3://bucket/prefix. Unset: no workspace is exported, so none is deleted.",
+        examples=["s3://company-archive/twenty"],
+    )
+    export_format: Literal["parquet", "csv"] = Field(
+        default="parquet",
+        description="What an export consists of: a Parquet or a CSV file for each object, beside its files.",
+        examples=["csv"],
+    )
     files_readable_by: kinds.Readers = Field(
         default="owner",
-        description="Who on this machine may read reports, tables, plans and the values between Dagster steps, which "
-        "hold e-mail addresses: `owner` (the user that runs the process), `group` (its group, too) or `everyone`.",
+        description="Who on this machine may read reports, tables, plans, exports and the values between Dagster "
+        "steps, which hold e-mail addresses: `owner` (the user that runs the process), `group` (its group, too) or "
+        "`everyone`.",
         examples=["group"],
     )
     dagster_url: kinds.HttpUrl | None = Field(

@@ -10,11 +10,22 @@ from provisioning_pipeline.steps.databases.step import DATABASES
 from provisioning_pipeline.steps.logins.step import LOGINS
 from provisioning_pipeline.steps.members.plan.tenant_members import workspace_usable
 from provisioning_pipeline.steps.members.step import MEMBERS
+from provisioning_pipeline.steps.offboarding.step import OFFBOARDING
 from provisioning_pipeline.steps.onboarding.step import ONBOARDING
 from provisioning_pipeline.steps.step import Held, Step
+from provisioning_pipeline.steps.suspension.step import SUSPENSION
 from provisioning_pipeline.steps.workspaces.step import WORKSPACES
 
-STEPS: Final[tuple[Step, ...]] = (DATABASES, WORKSPACES, MEMBERS, ONBOARDING, LOGINS)
+STEPS: Final[tuple[Step, ...]] = (
+    DATABASES,
+    WORKSPACES,
+    SUSPENSION,
+    MEMBERS,
+    ONBOARDING,
+    LOGINS,
+    # after the logins: none is proved in a workspace that is gone
+    OFFBOARDING,
+)
 """In the order in which they are taken."""
 
 
@@ -27,13 +38,14 @@ def questions() -> tuple[ConditionType, ...]:
 def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
     """The steps that this plan wants; none on its server when no server can take it."""
     wanted: list[Step] = []
+    none_comes_in = any(change.ends_access for change in plan.changes)
     for step in STEPS:
         if step.where is Where.SERVER and plan.server is None:
             continue
         if (
             any(change in step.changes for change in plan.changes)
             or step.also_wanted(plan)
-            or (step.follows and any(before.where is Where.SERVER for before in wanted))
+            or (step.follows and not none_comes_in and any(before.where is Where.SERVER for before in wanted))
         ):
             wanted.append(step)
     return tuple(wanted)

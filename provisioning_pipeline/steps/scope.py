@@ -1,6 +1,7 @@
 """What the steps of one tenant share: its plan, its server, the ledger, and the record of what was done."""
 
 import asyncio
+import logging
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -17,6 +18,7 @@ from provisioning_pipeline.clients.transport import noting_writes
 from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase, WorkspaceState
+from provisioning_pipeline.ledger.access_locks import AccessLocks
 from provisioning_pipeline.ledger.history import Journal
 from provisioning_pipeline.ledger.inspections import ONBOARDING_TABLE, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger, Link
@@ -28,6 +30,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, TenantPlan
 from provisioning_pipeline.settings import Settings
 
+log = logging.getLogger(__name__)
 _CUT = "cut off after it was sent; the next run sees whether it was made"
 _NOT_SENT = "cut off before anything was sent"
 
@@ -184,6 +187,7 @@ class Scope:
 
     Args:
         twenty: the tenant's Twenty server; None where no server can take it, so that no step on one is taken.
+        tell: gets a sentence about each part of a step that takes long, as soon as it is done.
     """
 
     plan: TenantPlan
@@ -194,10 +198,12 @@ class Scope:
     members: Members
     accounts: Accounts
     removed_rows: RemovedRows
+    access_locks: AccessLocks
     clerk: ClerkClient
     record: Record
     settings: Settings
     lock_wait_seconds: float
+    tell: Callable[[str], None] = log.info
     at_clerk: AtClerk | None = None
     address: WorkspaceAddress | None = None
     conditions: dict[ConditionType, Condition] = field(default_factory=dict)

@@ -23,7 +23,7 @@ class Step:
         act: does it for one tenant, under the tenant's lock, in as many runs as it takes.
         changes: a plan with one of them wants the step.
         also_wanted: another reason for which a plan wants it. Pure.
-        follows: it is taken, too, whenever a step before it on the tenant's server is.
+        follows: it is taken, too, whenever a step before it on the tenant's server is, unless that ends access.
         where: what it needs. A step in the tenant's own database needs no server: nothing that befalls Twenty keeps it
             from being taken, and nothing that befalls it keeps others from being taken.
         beside: of a step that needs no server, the one in whose Dagster op it is taken for a tenant that wants none

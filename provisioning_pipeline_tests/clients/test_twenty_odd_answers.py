@@ -16,7 +16,8 @@ from provisioning_pipeline.clients.transport import CallCounter, Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking_by, onboarding_of
 from provisioning_pipeline.clients.twenty.errors import TwentyError
-from provisioning_pipeline.clients.twenty.operations import ALL, Operation, field_of
+from provisioning_pipeline.clients.twenty.operation import Operation, field_of
+from provisioning_pipeline.clients.twenty.operations import ALL
 from provisioning_pipeline.clients.twenty.wire import TwentyWire, complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind

@@ -8,7 +8,7 @@ from graphql import FieldNode, GraphQLSchema, OperationDefinitionNode, build_sch
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.contract import KNOWN, lacking
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operation import Operation
 from provisioning_pipeline.sandbox.twenty.execution import build
 from provisioning_pipeline_tests.clients.twenty_versions import SHARED, facts, schema_at, schema_of
 
@@ -96,9 +96,22 @@ def test_what_makes_a_workspace_is_never_sent_twice() -> None:
     assert creations == ["signUpInNewWorkspace"]
 
 
-def test_every_operation_that_exists_is_asked_for_before_the_first_write() -> None:
+def test_every_operation_that_exists_is_asked_for_before_the_first_write_but_those_on_records() -> None:
     declared = {value.name for value in vars(operations).values() if isinstance(value, Operation)}
-    assert declared == {operation.name for operation in operations.ALL}
+    asked_for = {operation.name for operation in operations.ALL}
+    # /graphql runs a root field that is skipped (run on 2.21.0), so it is never probed
+    assert declared - asked_for == {"updateWorkspaceMember", "companies"}
+    assert not asked_for & {operation.name for operation in operations.ON_RECORDS}
+
+
+def test_what_is_sent_about_records_is_lawful_for_the_stand_in() -> None:
+    lawful = {
+        operation.name
+        for operation in operations.ON_RECORDS
+        if not validate(build("records.graphql", ()), parse(operation.document))
+    }
+    # the other objects by which a role is tried stand for companies where a customer has none
+    assert lawful == {"updateWorkspaceMember", "companies"}
 
 
 @pytest.mark.parametrize(

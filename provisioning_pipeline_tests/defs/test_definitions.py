@@ -21,7 +21,14 @@ from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline_tests.defs.conftest import world_of
 from provisioning_pipeline_tests.world import World
 
-CHAIN = ("provision_workspaces", "backfill_members", "repair_onboarding", "verify_logins")
+CHAIN = (
+    "provision_workspaces",
+    "lock_workspaces",
+    "backfill_members",
+    "repair_onboarding",
+    "verify_logins",
+    "offboard_tenants",
+)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

@@ -16,7 +16,7 @@ from graphql import (
 )
 
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operation import Operation
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
 from provisioning_pipeline.sandbox.twenty.schemas import endpoints
 from provisioning_pipeline.sandbox.twenty.versions import Version

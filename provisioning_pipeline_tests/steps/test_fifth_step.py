@@ -19,7 +19,7 @@ from provisioning_pipeline.sandbox.twenty import TwentyOptions, schemas
 from provisioning_pipeline.sandbox.twenty.callers import require_settings_permission, require_workspace
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
-from provisioning_pipeline.steps import DATABASES, LOGINS, MEMBERS, ONBOARDING, WORKSPACES, questions
+from provisioning_pipeline.steps import DATABASES, LOGINS, MEMBERS, ONBOARDING, SUSPENSION, WORKSPACES, questions
 from provisioning_pipeline.views.tenant_timeline import timeline
 from provisioning_pipeline_tests.steps.install_apps.changes import APPS
 from provisioning_pipeline_tests.steps.install_apps.step import APPS_STEP
@@ -71,7 +71,7 @@ def apps(monkeypatch: pytest.MonkeyPatch) -> Apps:
 def world(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with Sandbox(SandboxOptions(tenants=2, twenty=(TwentyOptions(activation_seconds=0.0),))) as sandbox:
         # the one line
-        monkeypatch.setattr(steps, "STEPS", (DATABASES, WORKSPACES, MEMBERS, ONBOARDING, APPS_STEP, LOGINS))
+        monkeypatch.setattr(steps, "STEPS", (DATABASES, WORKSPACES, SUSPENSION, MEMBERS, ONBOARDING, APPS_STEP, LOGINS))
         yield World(sandbox)
 
 
@@ -132,7 +132,7 @@ def test_a_folder_and_a_line_make_a_step_that_is_planned_foretold_taken_and_told
 def test_only_a_step_that_is_taken_has_a_say_in_what_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     assert questions() == ALWAYS_ASKED
 
-    monkeypatch.setattr(steps, "STEPS", (DATABASES, WORKSPACES, MEMBERS, ONBOARDING, APPS_STEP, LOGINS))
+    monkeypatch.setattr(steps, "STEPS", (DATABASES, WORKSPACES, SUSPENSION, MEMBERS, ONBOARDING, APPS_STEP, LOGINS))
     assert [str(type_) for type_ in questions()][-3:] == ["OnboardingComplete", "AppsInstalled", "LoginProved"]
     whole = {type_: is_true(type_, Reason.ALL_TRUE, "") for type_ in ALWAYS_ASKED}
     assert derive_ready(whole).status is Status.TRUE
@@ -144,7 +144,7 @@ def test_tenants_of_before_get_it_too_and_a_refusal_is_told_and_healed(
     world: World, apps: Apps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr(steps, "STEPS", (DATABASES, WORKSPACES, MEMBERS, ONBOARDING, LOGINS))
+        before.setattr(steps, "STEPS", (DATABASES, WORKSPACES, SUSPENSION, MEMBERS, ONBOARDING, LOGINS))
         world.apply()
     first, second = sorted(told(world))
     assert apps.installed == {}

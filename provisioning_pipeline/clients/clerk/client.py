@@ -231,6 +231,23 @@ class ClerkClient:
         if status == 404:
             raise await self._organization_missing(organization_id)
 
+    async def clear_workspace_id(self, organization_id: str, workspace_id: str) -> bool:
+        """Take this workspace's id out of the organization's public metadata; False when it does not stand there.
+
+        An organization that names another workspace by now, or that Clerk does not know any more, is left alone.
+
+        Raises:
+            Fault: CLERK_READ_INCOMPLETE when Clerk does not say for certain what stands there.
+            DryRunViolation: in a dry run.
+        """
+        walk = await self.some_organizations([organization_id])
+        if walk.doubt:
+            raise Fault(FaultKind.TRANSIENT, Reason.CLERK_READ_INCOMPLETE, walk.doubt)
+        if not any(named == workspace_id for _, _, _, named in walk.rows):
+            return False
+        await self.store_workspace_id(organization_id, None)
+        return True
+
     async def store_external_id(self, user_id: str, external_id: str | None) -> None:
         """Store an id of ours as the user's `external_id`; None takes it away.
 

@@ -2,24 +2,28 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.twenty import operations
+from provisioning_pipeline.clients.twenty.access import WorkspaceAccess
 from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, SeenUser, Token, WorkspaceAddress
 from provisioning_pipeline.clients.twenty.errors import (
+    TwentyError,
     TwentyFault,
     is_dead_token,
     is_duplicate,
+    is_gone,
     is_half_member,
     is_no_member,
     record_in_the_way,
     without_membership,
 )
 from provisioning_pipeline.clients.twenty.members import InviteLinks
-from provisioning_pipeline.clients.twenty.operations import Operation, SeenWorkspace, Success
+from provisioning_pipeline.clients.twenty.operation import Operation
+from provisioning_pipeline.clients.twenty.operations import SeenWorkspace, Success
 from provisioning_pipeline.clients.twenty.session import KnownServer, TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason
@@ -47,6 +51,7 @@ class TwentyClient(TwentySession):
         super().__init__(server, wire, known)
         self.name = server.name
         self.invite_links = InviteLinks(self)
+        self.access = WorkspaceAccess(self)
         self._activation_timeout = activation_timeout_seconds
         self._reading_roles: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -104,6 +109,32 @@ class TwentyClient(TwentySession):
         )
         await self.sign_out(self.service_account, address)
         return answer.activation_status
+
+    async def delete_workspace(self, address: WorkspaceAddress) -> None:
+        """Delete the workspace, as the service account: at once no token, key or login of it works any more.
+
+        Its rows stay until Twenty's own clean-up destroys them. Twenty deletes the accounts that were in no other
+        workspace, too: also ours.
+
+        Raises:
+            TwentyFault: whatever Twenty refuses, also where it was deleted before: ask its database.
+        """
+        await self.call_in(address, operations.DELETE_CURRENT_WORKSPACE)
+
+    async def still_open(self, address: WorkspaceAddress, token: Token | None) -> str | None:
+        """Try to come into a workspace that was deleted, by our token from before and by a new login of ours.
+
+        Returns:
+            None when Twenty refused each way, because there is no such workspace or no such account; else a clause.
+        """
+        self.forget(self.service_account, address)
+        self.known.addresses.pop(address.workspace_id, None)
+        open_way = None if token is None else await _refusal("an access token from before", self._look(token), is_gone)
+        return open_way or await _refusal("a new login", self._login_token_of_ours(address), is_gone)
+
+    async def _login_token_of_ours(self, address: WorkspaceAddress) -> None:
+        credentials = {**self.service_account.credentials(), "origin": address.url}
+        await self.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, credentials)
 
     async def set_default_role(self, address: WorkspaceAddress, role_id: str) -> None:
         """Give everyone who joins the workspace from now on this role, as the service account; members keep theirs."""
@@ -355,12 +386,14 @@ def _address(workspace: SeenWorkspace) -> WorkspaceAddress:
     return WorkspaceAddress(workspace.id, workspace.workspace_urls.subdomain_url)
 
 
-async def _refusal(way: str, attempt: Coroutine[Any, Any, None]) -> str | None:
-    """None when the attempt is refused for want of a member, else what happened instead."""
+async def _refusal(
+    way: str, attempt: Coroutine[Any, Any, None], expected: Callable[[TwentyError], bool] = is_no_member
+) -> str | None:
+    """None when the attempt is refused for want of a member, or as expected; else what happened instead."""
     try:
         await attempt
     except TwentyFault as fault:
-        if is_no_member(fault.error):
+        if expected(fault.error):
             return None
         if fault.kind is not FaultKind.TENANT:
             raise

@@ -15,7 +15,7 @@ from provisioning_pipeline.clients.http import OddAnswer
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.errors import TwentyError
-from provisioning_pipeline.clients.twenty.operations import TEXT, field_of
+from provisioning_pipeline.clients.twenty.operation import TEXT, field_of
 from provisioning_pipeline.clients.twenty.wire import complaints_of
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.contract import Contract, Onboarding

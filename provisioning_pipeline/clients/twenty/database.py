@@ -411,6 +411,10 @@ class TwentyDatabase:
         )
         return Role(**rows[0]) if rows else None
 
+    async def holds_role(self, role_id: str) -> bool:
+        """Whether anyone or anything has this role: a member, whatever became of their record, an API key, an agent."""
+        return await self._holds('SELECT EXISTS (SELECT 1 FROM core."roleTarget" WHERE "roleId" = %s)', [role_id])
+
     async def shares_invite_link(self, workspace_id: str) -> bool:
         """Whether another workspace has the same invite link, which Twenty allows: who joins by it may land there."""
         return await self._holds(

@@ -66,6 +66,11 @@ def is_no_member(error: TwentyError) -> bool:
     return error.message.startswith(_NO_MEMBER)
 
 
+def is_gone(error: TwentyError) -> bool:
+    """Refused because there is no such workspace any more, or no such member or account."""
+    return error.message.startswith("Workspace not found") or is_no_member(error)
+
+
 def is_without_record(error: TwentyError) -> bool:
     """The exchange of a login token is refused to a person who has a membership: the member record is missing."""
     return error.message == "User is not a member of the workspace"
@@ -107,6 +112,21 @@ def is_second_factor(error: TwentyError) -> bool:
 def is_of_deleted_workspace(error: TwentyError) -> bool:
     """A sign-in fails because a workspace of that person is marked as deleted although their membership is not."""
     return "null (reading 'workspaceDiscoverability')" in error.message
+
+
+def is_not_permitted(error: TwentyError) -> bool:
+    """The caller's role does not give that."""
+    return error.sub_code == "PERMISSION_DENIED"
+
+
+def is_record_unknown(error: TwentyError) -> bool:
+    """No record has this id, a deleted one neither."""
+    return error.sub_code == "RECORD_NOT_FOUND"
+
+
+def is_no_object(error: TwentyError) -> bool:
+    """The workspace has no such object, or it has no such field: a customer may switch an object off."""
+    return error.message.startswith("Cannot query field") or error.sub_code == "INVALID_ARGS_DATA"
 
 
 def is_wrong_password(error: TwentyError) -> bool:

@@ -1,77 +1,20 @@
-"""The GraphQL operations that this project sends to Twenty's `/metadata`, nothing else, and what it answers to each.
+"""The GraphQL operations that this project sends to Twenty, nothing else, and what it answers to each.
 
 Names, arguments and answers as recorded on Twenty 2.21.0; those that it has not, from the schemas of later versions.
-Each operation has one root field, because Twenty allows a root field once per document.
-
-Nothing of an answer is used that does not pass through the types here. Which fields may be null is as in Twenty's own
-schema (2.21.0). What is odd in an answer is named by its place, never by its value, which may be a token.
+Each operation has one root field, because Twenty allows a root field once per document. Which fields may be null is as
+in Twenty's own schema (2.21.0).
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
-from urllib.parse import urlsplit
-from uuid import UUID
+from dataclasses import replace
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, TypeAdapter
 
-from provisioning_pipeline.clients.http import OddAnswer
 from provisioning_pipeline.clients.transport import Effect
+from provisioning_pipeline.clients.twenty.objects import ObjectConnection
+from provisioning_pipeline.clients.twenty.operation import TEXT, Answer, Id, Operation, Text, Time, TokenText, Url
 from provisioning_pipeline.model.onboarding import BOOK_CALL, CONNECT_ACCOUNT, INSTALL_APPS
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-_NOT_IN_A_HEADER = re.compile(r"[^\x21-\x7e]")
-
-
-def _text(text: str) -> str:
-    # PostgreSQL and UTF-8 hold all but these
-    if re.search(r"[\x00\ud800-\udfff]", text):
-        raise ValueError("a character that cannot be stored")
-    return text
-
-
-def _sent_back(text: str) -> str:
-    if not text or _NOT_IN_A_HEADER.search(text):
-        raise ValueError("no token")
-    return text
-
-
-def _id(text: str) -> str:
-    UUID(text)
-    return text
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or _NOT_IN_A_HEADER.search(text):
-        raise ValueError("no address")
-    return text
-
-
-def _time(text: object) -> object:
-    if not isinstance(text, str):
-        return text
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-Text = Annotated[str, AfterValidator(_text)]
-Id = Annotated[str, AfterValidator(_text), AfterValidator(_id)]
-Url = Annotated[str, AfterValidator(_url)]
-TokenText = Annotated[str, AfterValidator(_sent_back)]
-Time = Annotated[datetime, BeforeValidator(_time)]
-
-
-class Answer(BaseModel):
-    """An object in an answer, its fields in snake case; what else Twenty sends is left out."""
-
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True
-    )
 
 
 class IssuedToken(Answer):
@@ -166,6 +109,25 @@ class SeenRole(Answer):
     can_update_all_settings: bool
 
 
+class HeldRole(SeenRole):
+    """A role with all that it gives, and the member records of those who have it: living records alone (2.21.0)."""
+
+    can_access_all_tools: bool
+    can_read_all_object_records: bool
+    can_update_all_object_records: bool
+    can_soft_delete_all_object_records: bool
+    can_destroy_all_object_records: bool
+    permission_flags: list[Answer] | None
+    object_permissions: list[Answer] | None
+    workspace_members: list[WithId]
+
+
+class Counted(Answer):
+    """Records of one kind."""
+
+    total_count: int | None
+
+
 class Success(Answer):
     """A step of the wizard that was cleared."""
 
@@ -191,83 +153,6 @@ class SeenApiKey(Answer):
     created_at: Time
     expires_at: Time
 
-
-TEXT: Final[TypeAdapter[str]] = TypeAdapter(Text)
-
-
-def field_of(body: Mapping[str, Any], name: str, shape: TypeAdapter[T]) -> T:
-    """What the root field of an answer without errors holds.
-
-    Raises:
-        OddAnswer: when it is not there, or is not what this field answers.
-    """
-    data = body.get("data")
-    if not isinstance(data, dict) or name not in data:
-        raise OddAnswer(f"its answer has no `data.{name}`")
-    try:
-        return shape.validate_python(data[name])
-    except (ValidationError, RecursionError) as error:
-        first = (
-            error.errors(include_input=False, include_context=False)[0] if isinstance(error, ValidationError) else None
-        )
-        place = ".".join(["data", name, *(str(part) for part in (first["loc"] if first else ()))])
-        raise OddAnswer(f"`{place}` in its answer is missing or is not what Twenty answers there") from None
-
-
-@dataclass(frozen=True)
-class Operation(Generic[T_co]):
-    """One root field with its arguments, what is asked back, and what an answer to that is.
-
-    Without `arguments` each variable is the argument of its own name.
-
-    Without a `needed` one no workspace can be made, activated, joined, signed in to or read, so a server that lacks it
-    is refused. What another one does is done otherwise where it is lacking, or reported.
-    """
-
-    name: str
-    effect: Effect
-    variables: Mapping[str, str] = field(default_factory=dict)
-    arguments: str = ""
-    selection: str = ""
-    needed: bool = True
-    kind: Literal["query", "mutation"] = field(kw_only=True, default="mutation")
-    answer: TypeAdapter[T_co] = field(kw_only=True, compare=False, repr=False)
-
-    @property
-    def document(self) -> str:
-        """The document to send."""
-        return f"{self._head(self.name[0].upper() + self.name[1:])} {{ {self._root('')} }}"
-
-    def probe(self) -> str:
-        """The same document with its root field skipped: a server validates all of it and runs none of it.
-
-        `__typename` stands beside it, because Twenty's executor fails on a mutation that has nothing to run (2.21.0).
-        """
-        return f"{self._head('Probe')} {{ __typename {self._root(' @skip(if: true)')} }}"
-
-    def probe_variables(self) -> dict[str, object]:
-        """Values of the right types for the probe; it runs nothing, so they mean nothing."""
-        return {name: _PROBE_VALUES[type_] for name, type_ in self.variables.items()}
-
-    def _head(self, name: str) -> str:
-        declared = ", ".join(f"${name}: {type_}" for name, type_ in self.variables.items())
-        return f"{self.kind} {name}" + (f"({declared})" if declared else "")
-
-    def _root(self, directive: str) -> str:
-        arguments = self.arguments or ", ".join(f"{name}: ${name}" for name in self.variables)
-        arguments = f"({arguments})" if arguments else ""
-        return re.sub(r"\s+", " ", f"{self.name}{arguments}{directive} {self.selection}").strip()
-
-
-_PROBE_VALUES: Mapping[str, object] = {
-    "String": "",
-    "String!": "",
-    "Boolean!": False,
-    "UUID": None,
-    "UUID!": "00000000-0000-4000-8000-000000000000",
-    "JSON!": {},
-    "[String!]!": [],
-}
 
 _PAIR_OF_TOKENS = "tokens { accessOrWorkspaceAgnosticToken { token expiresAt } refreshToken { token } }"
 _TOKENS = f"{{ {_PAIR_OF_TOKENS} }}"
@@ -472,5 +357,90 @@ REVOKE_API_KEY = Operation(
     answer=TypeAdapter(WithId | None),
 )
 
-ALL: tuple[Operation[Any], ...] = tuple(found for found in list(globals().values()) if isinstance(found, Operation))
-"""Everything that is ever sent; a server must take all that is `needed` before anything is written to it."""
+RESTORE_API_KEY = Operation(
+    "updateApiKey",
+    Effect.WRITE,
+    {"id": "UUID!"},
+    "input: { id: $id, revokedAt: null }",
+    "{ id }",
+    needed=False,
+    answer=TypeAdapter(WithId | None),
+)
+GET_ROLES_IN_FULL = Operation(
+    "getRoles",
+    Effect.READ,
+    kind="query",
+    selection="""{ id label canUpdateAllSettings canAccessAllTools canReadAllObjectRecords canUpdateAllObjectRecords
+         canSoftDeleteAllObjectRecords canDestroyAllObjectRecords permissionFlags { id }
+         objectPermissions { objectMetadataId } workspaceMembers { id } }""",
+    needed=False,
+    answer=TypeAdapter(list[HeldRole]),
+)
+CREATE_EMPTY_ROLE = Operation(
+    "createOneRole",
+    # a second role of the same label is refused (2.21.0)
+    Effect.WRITE,
+    {"label": "String!", "description": "String"},
+    """createRoleInput: { label: $label, description: $description, canUpdateAllSettings: false,
+         canAccessAllTools: false, canReadAllObjectRecords: false, canUpdateAllObjectRecords: false,
+         canSoftDeleteAllObjectRecords: false, canDestroyAllObjectRecords: false, canBeAssignedToUsers: true,
+         canBeAssignedToAgents: false, canBeAssignedToApiKeys: false }""",
+    "{ id }",
+    needed=False,
+    answer=_WITH_ID,
+)
+DELETE_ROLE = Operation("deleteOneRole", Effect.WRITE, {"roleId": "UUID!"}, needed=False, answer=TEXT)
+RENEW_TOKEN = Operation(
+    "renewToken", Effect.EXCHANGE, {"appToken": "String!"}, selection=_TOKENS, needed=False, answer=_SIGNED_IN
+)
+MARK_MEMBER_RECORD = Operation(
+    "updateWorkspaceMember",
+    Effect.WRITE,
+    {"id": "UUID!", "deletedAt": "DateTime"},
+    "id: $id, data: { deletedAt: $deletedAt }",
+    "{ id }",
+    needed=False,
+    records=True,
+    answer=_WITH_ID,
+)
+COUNT_COMPANIES = Operation(
+    "companies",
+    Effect.READ,
+    kind="query",
+    arguments="first: 1",
+    selection="{ totalCount }",
+    needed=False,
+    records=True,
+    answer=TypeAdapter(Counted),
+)
+RECORD_READS = (
+    COUNT_COMPANIES,
+    *(replace(COUNT_COMPANIES, name=name) for name in ("people", "opportunities", "tasks", "notes")),
+)
+"""Reads of records that only a role gives, best first: a customer may have switched any of these objects off."""
+DELETE_CURRENT_WORKSPACE = Operation(
+    "deleteCurrentWorkspace",
+    # sent again it is refused, as everything is in a workspace that was deleted
+    Effect.WRITE,
+    selection="{ id }",
+    needed=False,
+    answer=_WITH_ID,
+)
+OBJECTS = Operation(
+    "objects",
+    Effect.READ,
+    kind="query",
+    # both are required and have defaults, which not every released schema says
+    arguments="paging: {first: 1000}, filter: {}",
+    selection="{ pageInfo { hasNextPage } edges { node { nameSingular namePlural isActive "
+    "fieldsList { name type settings morphRelations { targetObjectMetadata { nameSingular } } } } } }",
+    needed=False,
+    answer=TypeAdapter(ObjectConnection),
+)
+
+_DECLARED = [found for found in globals().values() if isinstance(found, Operation)]
+ALL: tuple[Operation[Any], ...] = tuple(found for found in _DECLARED if not found.records)
+"""Everything that is ever sent to `/metadata`; a server must take all that is `needed` before we write to it."""
+ON_RECORDS: tuple[Operation[Any], ...] = (*(found for found in _DECLARED if found.records), *RECORD_READS[1:])
+"""Everything that is ever sent to `/graphql`, but for the reads of an export, which are made for each object. It is
+never probed: there Twenty runs a root field that is skipped, too (run on 2.21.0)."""

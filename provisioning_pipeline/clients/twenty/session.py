@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -33,7 +33,8 @@ from provisioning_pipeline.clients.twenty.errors import (
     service_account_refused,
     without_record,
 )
-from provisioning_pipeline.clients.twenty.operations import Operation, SignedIn
+from provisioning_pipeline.clients.twenty.operation import Operation
+from provisioning_pipeline.clients.twenty.operations import SignedIn
 from provisioning_pipeline.clients.twenty.wire import CONTRACT_CHECK, RECORDS_PATH, TwentyWire, issued
 from provisioning_pipeline.model.contract import Onboarding
 from provisioning_pipeline.model.fault import Fault
@@ -268,6 +269,14 @@ class TwentySession:
     async def call_with(self, token: Token, operation: Operation[T]) -> T:
         """The same with this very token, whether it is still good or not."""
         return await self._wire.call(operation, {}, token)
+
+    async def download(self, path: str, write: Callable[[bytes], object]) -> int:
+        """Read a file whose address holds its own token; the status of the answer, whose body is written if it is 200.
+
+        Raises:
+            Fault: transient, when no answer came, or it broke off.
+        """
+        return await self._wire.download(path, write)
 
     # --- a person in a workspace --------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ from provisioning_pipeline.clients.transport import CallCounter, Effect, Transpo
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Token
 from provisioning_pipeline.clients.twenty.errors import TwentyError, classify
-from provisioning_pipeline.clients.twenty.operations import IssuedToken, Operation, SignedIn, field_of
+from provisioning_pipeline.clients.twenty.operation import Operation, field_of
+from provisioning_pipeline.clients.twenty.operations import IssuedToken, SignedIn
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
@@ -192,7 +193,14 @@ class TwentyWire:
             return field_of(body, operation.name, operation.answer)
 
         return await self.post(
-            operation.document, variables, operation.name, operation.effect, token, read, timeout_seconds
+            operation.document,
+            variables,
+            operation.name,
+            operation.effect,
+            token,
+            read,
+            timeout_seconds,
+            RECORDS_PATH if operation.records else _PATH,
         )
 
     async def end(self, token: Token) -> None:
@@ -275,6 +283,15 @@ class TwentyWire:
         ):
             raise OddAnswer(f"HTTP {response.status_code} without GraphQL, but with {looks_of(response)}")
         return body
+
+    async def download(self, path: str, write: Callable[[bytes], object]) -> int:
+        """Read a file whose address holds its own token; the status of the answer, whose body is written if it is 200.
+
+        Raises:
+            Fault: transient, when no answer came, or it broke off.
+        """
+        async with self._gate:
+            return await self._transport.download(path, name="GET /file", write=write)
 
     async def must_speak_graphql(self) -> None:
         """Ask what every GraphQL server answers, to tell one odd answer from an address where no Twenty is.

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from provisioning_pipeline.sandbox.faults import ScriptedFault
-from provisioning_pipeline.sandbox.twenty import sessions
+from provisioning_pipeline.sandbox.twenty import record_lists, sessions
 from provisioning_pipeline.sandbox.twenty.callers import identify
 from provisioning_pipeline.sandbox.twenty.errors import TwentyError
 from provisioning_pipeline.sandbox.twenty.execution import Document, answer, entry_of
@@ -72,10 +72,14 @@ def create_app(runtime: Runtime, database_url: str) -> Starlette:
     async def on_graphql(request: Request) -> Response:
         return await _answer(runtime, served.graphql, served.graphql_for_nobody, request)
 
+    async def on_file(request: Request) -> Response:
+        return await record_lists.file_answer(runtime, request.path_params["file"], request.query_params.get("token"))
+
     return Starlette(
         routes=[
             Route("/metadata", on_metadata, methods=["GET", "POST"]),
             Route("/graphql", on_graphql, methods=["GET", "POST"]),
+            Route("/file/files-field/{file}", on_file, methods=["GET"]),
             Route("/metadata", _preflight, methods=["OPTIONS"]),
             Route("/graphql", _preflight, methods=["OPTIONS"]),
             Route("/healthz", health, methods=["GET"]),
@@ -159,7 +163,11 @@ async def _run(
         return Json({"errors": [error.as_entry()]})
     headers = request.headers
     call = Call(runtime, caller, headers.get("user-agent"), request.cookies.get(sessions.COOKIE))
-    result = await answer(for_nobody if caller.workspace is None else schema, document, call)
+    listed = record_lists.asked_for(document) if schema is not for_nobody and caller.workspace is not None else None
+    if listed is not None:
+        result = await record_lists.answer(call, listed, document.variables)
+    else:
+        result = await answer(for_nobody if caller.workspace is None else schema, document, call)
     response = Json(result.body, result.status)
     sessions.set_cookie(response, call)
     return response

@@ -64,11 +64,11 @@ def view(member: Row) -> Row:
     return member | {"name": {"firstName": member["nameFirstName"], "lastName": member["nameLastName"]}}
 
 
-async def member_by_id(call: Call, workspace: Row, member_id: object) -> Row | None:
+async def member_by_id(call: Call, workspace: Row, member_id: object, *, also_deleted: bool = False) -> Row | None:
     """A member by the id of its record, which is neither the user's nor the membership's."""
     table = members_table(await whole_schema(call.db, workspace))
-    query = SQL('SELECT * FROM {} WHERE id::text = %s AND "deletedAt" IS NULL').format(table)
-    return await call.db.one(query, str(member_id))
+    query = SQL('SELECT * FROM {} WHERE id::text = %s AND ("deletedAt" IS NULL OR %s)').format(table)
+    return await call.db.one(query, str(member_id), also_deleted)
 
 
 def columns_of(update: Row) -> Row:
@@ -81,9 +81,8 @@ def columns_of(update: Row) -> Row:
     return columns
 
 
-async def write_member(call: Call, workspace: Row, member: Row, update: Row) -> Row:
-    """Write an update to a member's record."""
-    columns = columns_of(update)
+async def write_member(call: Call, workspace: Row, member: Row, columns: Row) -> Row:
+    """Write columns of a member's record."""
     if not columns:
         return member
     if any("\0" in value for value in columns.values() if isinstance(value, str)):
@@ -116,7 +115,7 @@ async def update_settings(_: None, info: GraphQLResolveInfo, input: Row) -> bool
     member = await member_by_id(call, workspace, member_id)
     if member is None:
         raise not_found_by_id("Workspace member not found")
-    await write_member(call, workspace, member, update)
+    await write_member(call, workspace, member, columns_of(update))
     name: dict[str, Any] = update.get("name") or {}
     # Only a name that says something clears the step, and only through this call (recorded on 2.21.0).
     if name.get("firstName") or name.get("lastName"):

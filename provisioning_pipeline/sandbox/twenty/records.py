@@ -1,4 +1,4 @@
-"""`POST /graphql`: records. Here only those of members, with the refusals recorded on 2.21.0."""
+"""`POST /graphql`: records. Here those of members, and a look at companies, with the refusals recorded on 2.21.0."""
 
 import base64
 import time
@@ -20,7 +20,7 @@ from provisioning_pipeline.sandbox.twenty.errors import (
     bad_input,
     permission_denied,
 )
-from provisioning_pipeline.sandbox.twenty.members import member_by_id, view, write_member
+from provisioning_pipeline.sandbox.twenty.members import columns_of, member_by_id, view, write_member
 from provisioning_pipeline.sandbox.twenty.runtime import Call, call_of
 from provisioning_pipeline.sandbox.twenty.store import Row, members_table
 
@@ -29,6 +29,7 @@ mutation = MutationType()
 
 CALLS_PER_MINUTE = 100
 MAX_PAGE = 60
+FIRST_COMPANIES = 5
 
 
 def _throttle(call: Call) -> None:
@@ -64,8 +65,8 @@ async def workspace_members(_: None, info: GraphQLResolveInfo, first: int = MAX_
     workspace = require_workspace(call)
     _throttle(call)
     schema = await whole_schema(call.db, workspace)
-    role = await role_of_caller(call)
-    if role is None or not role["canReadAllObjectRecords"]:
+    # an object of the system: a role that reads no records reads it all the same (recorded on 2.21.0)
+    if await role_of_caller(call) is None:
         raise permission_denied()
     table = members_table(schema)
     start = UUID(base64.b64decode(after).decode()) if after else UUID(int=0)
@@ -82,6 +83,18 @@ async def workspace_members(_: None, info: GraphQLResolveInfo, first: int = MAX_
     return {"edges": edges, "totalCount": total["n"], "pageInfo": page_info}
 
 
+@query.field("companies")
+async def companies(_: None, info: GraphQLResolveInfo, **_rest: Any) -> Row:
+    """A look at records that only a role gives; there are those with which Twenty begins a workspace."""
+    call = call_of(info)
+    _throttle(call)
+    await whole_schema(call.db, require_workspace(call))
+    role = await role_of_caller(call)
+    if role is None or not role["canReadAllObjectRecords"]:
+        raise permission_denied()
+    return {"totalCount": FIRST_COMPANIES}
+
+
 def _cursor(row: Row) -> str:
     return base64.b64encode(str(row["id"]).encode()).decode()
 
@@ -94,12 +107,17 @@ async def update_workspace_member(_: None, info: GraphQLResolveInfo, id: UUID, d
     _check_actor(call)
     if not await has_settings_permission(call):
         raise permission_denied()
-    member = await member_by_id(call, workspace, id)
+    # records that are marked as deleted, too: so they come back (recorded on 2.21.0)
+    member = await member_by_id(call, workspace, id, also_deleted=True)
     if member is None:
         friendly = "This record does not exist or has been deleted."
         raise TwentyError("Record not found", "NOT_FOUND", "RECORD_NOT_FOUND", friendly)
     # Unlike updateWorkspaceMemberSettings this clears no onboarding step.
-    return view(await write_member(call, workspace, member, data))
+    return view(await write_member(call, workspace, member, columns_of(data) | _mark_in(data)))
+
+
+def _mark_in(data: Row) -> Row:
+    return {name: data[name] for name in ("deletedAt",) if name in data}
 
 
 @mutation.field("createWorkspaceMember")

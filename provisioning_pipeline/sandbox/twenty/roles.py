@@ -5,6 +5,7 @@ from uuid import UUID
 
 from ariadne import MutationType, ObjectType, QueryType
 from graphql import GraphQLResolveInfo
+from psycopg.errors import UniqueViolation
 from psycopg.sql import SQL, Identifier, Placeholder
 
 from provisioning_pipeline.sandbox.twenty.callers import (
@@ -13,7 +14,7 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     require_settings_permission,
     require_workspace,
 )
-from provisioning_pipeline.sandbox.twenty.errors import bad_input, internal, role_not_found
+from provisioning_pipeline.sandbox.twenty.errors import TwentyError, bad_input, internal, role_not_found
 from provisioning_pipeline.sandbox.twenty.members import view
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row, members_table
@@ -51,6 +52,13 @@ async def members_of_role(role: Row, info: GraphQLResolveInfo) -> list[Row]:
     return [view(row) for row in rows]
 
 
+@role_type.field("permissionFlags")
+@role_type.field("objectPermissions")
+async def nothing_besides(_role: Row, _info: GraphQLResolveInfo) -> list[Row]:
+    """No role here gives more than its own fields say."""
+    return []
+
+
 @mutation.field("createOneRole")
 async def create_one_role(_: None, info: GraphQLResolveInfo, createRoleInput: Row) -> Row:
     call = call_of(info)
@@ -58,12 +66,17 @@ async def create_one_role(_: None, info: GraphQLResolveInfo, createRoleInput: Ro
     await require_settings_permission(call)
     values = {name: value for name, value in createRoleInput.items() if value is not None}
     values |= {"workspaceId": workspace["id"]}
-    return await call.db.the(
-        SQL('INSERT INTO core."role" ({}) VALUES ({}) RETURNING *').format(
-            SQL(", ").join(Identifier(name) for name in values), SQL(", ").join(Placeholder() for _ in values)
-        ),
-        *values.values(),
-    )
+    try:
+        return await call.db.the(
+            SQL('INSERT INTO core."role" ({}) VALUES ({}) RETURNING *').format(
+                SQL(", ").join(Identifier(name) for name in values), SQL(", ").join(Placeholder() for _ in values)
+            ),
+            *values.values(),
+        )
+    except UniqueViolation:
+        # a second role of one label (recorded on 2.21.0)
+        message = "Multiple validation errors occurred while creating role"
+        raise TwentyError(message, "METADATA_VALIDATION_FAILED") from None
 
 
 @mutation.field("deleteOneRole")
@@ -75,6 +88,8 @@ async def delete_one_role(_: None, info: GraphQLResolveInfo, roleId: UUID) -> st
     role = await call.db.one('SELECT * FROM core."role" WHERE id = %s AND "workspaceId" = %s', roleId, workspace["id"])
     if role is None:
         raise role_not_found()
+    if role["id"] == workspace["defaultRoleId"]:
+        raise internal("Default role cannot be deleted")
     async with call.db.transaction() as db:
         await db.run(
             'UPDATE core."roleTarget" SET "roleId" = %s WHERE "roleId" = %s', workspace["defaultRoleId"], roleId
@@ -137,6 +152,26 @@ async def generate_api_key_token(_: None, info: GraphQLResolveInfo, apiKeyId: UU
     if key is None:
         raise internal(f"API Key with id {apiKeyId} not found", "API key not found.")
     return {"token": call.tokens.api_key(key["id"], workspace["id"], _moment(expiresAt))}
+
+
+@mutation.field("updateApiKey")
+async def update_api_key(_: None, info: GraphQLResolveInfo, input: Row) -> Row | None:
+    """A revoked key works again once this takes its mark off (recorded on 2.21.0)."""
+    call = call_of(info)
+    workspace = require_workspace(call)
+    await require_settings_permission(call)
+    require_access_token(call)
+    moments = {name: input[name] and _moment(input[name]) for name in ("expiresAt", "revokedAt") if name in input}
+    values = moments | {name: input[name] for name in ("name",) if name in input}
+    setters = SQL("").join(SQL("{} = %s, ").format(Identifier(name)) for name in values)
+    return await call.db.one(
+        SQL('UPDATE core."apiKey" SET {} "updatedAt" = now() WHERE id = %s AND "workspaceId" = %s RETURNING *').format(
+            setters
+        ),
+        *values.values(),
+        input["id"],
+        workspace["id"],
+    )
 
 
 @mutation.field("revokeApiKey")

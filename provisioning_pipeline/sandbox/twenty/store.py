@@ -18,7 +18,8 @@ from provisioning_pipeline.sandbox.twenty.versions import Traits
 Row = dict[str, Any]
 Query = str | bytes | SQL | Composed
 
-# What the real server keeps in its environment and in Redis.
+# What the real server keeps in its environment, in Redis and in its file storage; and records of workspaces, which it
+# has in tables of their own.
 _OWN_TABLES = """
 CREATE SCHEMA IF NOT EXISTS sandbox_twenty;
 CREATE TABLE IF NOT EXISTS sandbox_twenty.secret (
@@ -27,6 +28,17 @@ CREATE TABLE IF NOT EXISTS sandbox_twenty.secret (
 CREATE TABLE IF NOT EXISTS sandbox_twenty.invitation_sent (
   "workspaceId" uuid NOT NULL, email text NOT NULL, "sentAt" timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE IF NOT EXISTS sandbox_twenty.object (
+  "workspaceId" uuid NOT NULL, "nameSingular" text NOT NULL, "namePlural" text NOT NULL,
+  "isActive" boolean NOT NULL DEFAULT true, fields text NOT NULL DEFAULT '',
+  PRIMARY KEY ("workspaceId", "nameSingular")
+);
+CREATE TABLE IF NOT EXISTS sandbox_twenty.record (
+  "workspaceId" uuid NOT NULL, object text NOT NULL, id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  data jsonb NOT NULL DEFAULT '{}', "createdAt" timestamptz NOT NULL DEFAULT now(),
+  "updatedAt" timestamptz NOT NULL DEFAULT now(), "deletedAt" timestamptz
+);
+CREATE TABLE IF NOT EXISTS sandbox_twenty.file (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), content bytea NOT NULL);
 """
 
 

@@ -13,7 +13,8 @@ from provisioning_pipeline.clients.postgres import Row
 from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, derived_password
-from provisioning_pipeline.clients.twenty.operations import Operation, WithId
+from provisioning_pipeline.clients.twenty.operation import Operation
+from provisioning_pipeline.clients.twenty.operations import WithId
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, EMAIL, SUBDOMAIN, Trial, Unseen
 

@@ -18,7 +18,8 @@ from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.errors import TwentyFault
 from provisioning_pipeline.clients.twenty.members import RosterEntry, schema_name
-from provisioning_pipeline.clients.twenty.operations import Joined, Operation
+from provisioning_pipeline.clients.twenty.operation import Operation
+from provisioning_pipeline.clients.twenty.operations import Joined
 from provisioning_pipeline.clients.twenty.session import TwentySession
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason

@@ -1,7 +1,7 @@
 """The protocol: what each operation of ours answers to a probe and to the wrong tokens, and what HTTP says."""
 
 from provisioning_pipeline.clients.twenty import operations
-from provisioning_pipeline.clients.twenty.operations import Operation
+from provisioning_pipeline.clients.twenty.operation import Operation
 from provisioning_pipeline_tests.sandbox.recording.accounts import made_up
 from provisioning_pipeline_tests.sandbox.recording.recorder import Recorder, Stage
 

@@ -3,7 +3,7 @@
 from pydantic import TypeAdapter
 
 from provisioning_pipeline.clients.transport import Effect
-from provisioning_pipeline.clients.twenty.operations import Answer, Id, Operation
+from provisioning_pipeline.clients.twenty.operation import Answer, Id, Operation
 from provisioning_pipeline.model.condition import Reason, is_true
 from provisioning_pipeline.steps.scope import Scope, workspace_address
 from provisioning_pipeline_tests.steps.install_apps.changes import APPS, APPS_INSTALLED, INSTALL_APPS

@@ -67,7 +67,7 @@ async def leave(work: Work, member: MemberPlan) -> None:
             await must_still_be_gone(scope, member)
         async with scope.change(DROP_LINK, member.why or member.email):
             if member.why:
-                await _prove(scope, scope.account(member.email, member.twenty_user_id), work.address, None)
+                await prove_out(scope, scope.account(member.email, member.twenty_user_id), work.address, None)
     work.left.append(member)
 
 
@@ -81,10 +81,10 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         async with scope.change(REMOVE_MEMBER, member.why) as learnt:
             await scope.client.withdraw_invitations(address, entry.email)
             await scope.server.database.records.retire_membership(address.workspace_id, entry.user_id)
-            await _prove(scope, account, address, None)
+            await prove_out(scope, account, address, None)
             learnt.append("they had no member record: their membership was ended by SQL, and a new login is refused")
         return
-    token = await _token_before(scope, account, address)
+    token = await token_before(scope, account, address)
     await must_still_be_gone(scope, member)
     try:
         keys = await _see_to_api_keys(work, member, entry)
@@ -103,7 +103,7 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
             )
         begun = time.perf_counter()
         await scope.client.remove_member(address, entry.workspace_member_id)
-        await _prove(scope, account, address, token)
+        await prove_out(scope, account, address, token)
         proof = (
             "proved for sessions and logins: old token and new login refused "
             f"{time.perf_counter() - begun:.1f} s after the removal"
@@ -113,7 +113,12 @@ async def _remove(work: Work, member: MemberPlan, entry: RosterEntry) -> None:
         learnt += [proof, keys]
 
 
-async def _prove(scope: Scope, account: Account, address: WorkspaceAddress, token: Token | None) -> None:
+async def prove_out(scope: Scope, account: Account, address: WorkspaceAddress, token: Token | None) -> None:
+    """Prove that Twenty refuses this account's token from before, if there is one, and a new login.
+
+    Raises:
+        Fault: REMOVAL_NOT_PROVED.
+    """
     still = await scope.client.lets_in(account, address, token)
     scope.client.forget(account, address)
     if still is not None:
@@ -124,7 +129,7 @@ async def _prove(scope: Scope, account: Account, address: WorkspaceAddress, toke
         )
 
 
-async def _token_before(scope: Scope, account: Account, address: WorkspaceAddress) -> Token | None:
+async def token_before(scope: Scope, account: Account, address: WorkspaceAddress) -> Token | None:
     """A token of theirs from before the removal; None when they cannot sign in anyway."""
     try:
         return await scope.client.member_token(account, address)

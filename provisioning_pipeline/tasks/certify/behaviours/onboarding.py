@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account
-from provisioning_pipeline.clients.twenty.operations import STEP_CALLS, Operation, Success
+from provisioning_pipeline.clients.twenty.operation import Operation
+from provisioning_pipeline.clients.twenty.operations import STEP_CALLS, Success
 from provisioning_pipeline.model.onboarding import (
     BOOK_CALL,
     COMPLETED,

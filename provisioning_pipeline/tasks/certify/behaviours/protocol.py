@@ -9,7 +9,8 @@ from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.contract import check_config, lacking
 from provisioning_pipeline.clients.twenty.errors import is_dead_token
-from provisioning_pipeline.clients.twenty.operations import TEXT, Operation, WithId
+from provisioning_pipeline.clients.twenty.operation import TEXT, Operation
+from provisioning_pipeline.clients.twenty.operations import WithId
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.tasks.certify.seeing import Behaviour, Seen, Unexpected, in_words, must, refusal, refused
 from provisioning_pipeline.tasks.certify.trial import JUNK, Trial

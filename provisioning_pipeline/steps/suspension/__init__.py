@@ -1,0 +1,1 @@
+"""Access at Twenty ends while a tenant is suspended or archived, and comes back as it was."""

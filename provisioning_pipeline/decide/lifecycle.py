@@ -29,11 +29,13 @@ class LifecyclePolicy:
     Args:
         gone_statuses: of the excluded ones, those of customers who left; the others are suspended.
         settled_after: a later reading settles it so long after the first; None: only a person does.
+        settled_by_hand: an operator says of these tenants that those without a row have left.
     """
 
     excluded_statuses: Collection[str]
     gone_statuses: Collection[str]
     settled_after: timedelta | None
+    settled_by_hand: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "LifecyclePolicy":
@@ -112,6 +114,8 @@ def _without_row(
         return Life(Lifecycle.OFFBOARDING, f"{_TWO_WITNESSES}, so the customer has left.", settles=True)
     missing_since: datetime | None = link.get("registry_row_gone_at")
     since = f"Its registry row is missing{_at(missing_since, ' since ')}; the database is there"
+    if policy.settled_by_hand:
+        return _settled(found, since, settles=True)
     if offboarding is not None and offboarding.undone_at is not None:
         return Life(
             Lifecycle.IN_DOUBT,

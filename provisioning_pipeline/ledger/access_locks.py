@@ -14,7 +14,8 @@ _LOCKS: Final = """
     SELECT l.database_name, l.server, l.workspace_id::text AS workspace_id, l.why, l.begun_at, l.locked_at,
            l.tokens_until, CASE WHEN l.release_begun_at IS NOT NULL THEN 'unlocking'
                WHEN l.locked_at IS NOT NULL THEN 'locked' ELSE 'locking' END AS state,
-           COALESCE(array_agg(i.user_id::text) FILTER (WHERE i.user_id IS NOT NULL), '{}') AS user_ids
+           COALESCE(jsonb_object_agg(i.user_id, i.before -> 'label') FILTER (
+               WHERE i.user_id IS NOT NULL AND i.given_back_at IS NULL), '{}') AS roles
     FROM provisioning.access_lock l LEFT JOIN provisioning.access_lock_item i USING (database_name)
     WHERE l.released_at IS NULL AND (%(name)s::text IS NULL OR l.database_name = %(name)s)
     GROUP BY l.database_name
@@ -137,5 +138,5 @@ class AccessLocks(LedgerTables):
 
 def _lock(row: Row) -> AccessLock:
     return AccessLock(
-        **(row | {"state": LockState(row["state"]), "user_ids": frozenset(row["user_ids"])}),
+        **(row | {"state": LockState(row["state"])}),
     )

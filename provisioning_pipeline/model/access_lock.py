@@ -59,7 +59,8 @@ class AccessLock:
 
     Args:
         tokens_until: until when access tokens from before may read objects of the system; None where that is not known.
-        user_ids: the Twenty users whose member records it has marked as deleted, or is about to.
+        roles: Twenty user → label of the role of before, of those whose member records it has marked as deleted, or is
+            about to; None: they had none.
     """
 
     database_name: str
@@ -70,4 +71,4 @@ class AccessLock:
     begun_at: datetime
     locked_at: datetime | None
     tokens_until: datetime | None
-    user_ids: frozenset[str]
+    roles: Mapping[str, str | None]

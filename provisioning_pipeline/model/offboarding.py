@@ -6,6 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 
 
+class Order(StrEnum):
+    """What an operator asked for by hand, of the tenants that they named."""
+
+    ARCHIVE = "archive"
+    DELETE = "delete"
+    UNDO = "undo"
+
+
 class Stage(StrEnum):
     """What is proved of an offboarding, by the name of its column, in this order."""
 
@@ -64,6 +72,11 @@ class Offboarding:
 
     def reached(self, stage: Stage) -> bool:
         return getattr(self, stage) is not None
+
+    @property
+    def is_under_way(self) -> bool:
+        """It was approved and begun, and has neither ended nor been taken back."""
+        return self.gone_at is None and self.undone_at is None
 
     @property
     def is_over(self) -> bool:

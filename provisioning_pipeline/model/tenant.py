@@ -272,6 +272,7 @@ class Plan:
         row_gone: those whose row is missing for the first time.
         row_settled: those of which it is settled now that their row was taken away.
         kept_rows: those whose row is missing, which is not believed yet.
+        came_back: (database name, workspace id) of offboardings that end: the tenant is back, or an operator says so.
         asked_admins: (database name, e-mail) of admins who were named over HTTP and do not stand in the registry yet.
     """
 
@@ -293,6 +294,7 @@ class Plan:
     registered: tuple[str, ...] = ()
     row_gone: tuple[str, ...] = ()
     row_settled: tuple[str, ...] = ()
+    came_back: tuple[tuple[str, str], ...] = ()
     kept_rows: frozenset[str] = frozenset()
     asked_admins: tuple[tuple[str, str], ...] = ()
 

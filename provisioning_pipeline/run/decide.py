@@ -17,6 +17,8 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
 from provisioning_pipeline.model.history import Budget, Waiting
+from provisioning_pipeline.model.lifecycle import Lifecycle
+from provisioning_pipeline.model.offboarding import Order
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import (
     ClerkRead,
@@ -78,6 +80,8 @@ from provisioning_pipeline.steps.members.plan.tenant_members import (
     withdrawals,
     workplaces,
 )
+from provisioning_pipeline.steps.offboarding.due import Offboarded, OffboardingPolicy, came_back, with_offboarding
+from provisioning_pipeline.steps.suspension.due import LockPolicy, Locks, as_unlocked, with_locks
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner, admin_of
 
 
@@ -138,6 +142,22 @@ def notes(
     yield from shut_out_in_plan(weighed.decisions, refused=not settings.unproven_sign_in)
 
 
+def notes_of_endings(locked: Locks, offboarded: Offboarded) -> Iterator[str]:
+    """What waits for approval because whole tenants lose their access by it."""
+    if locked.waiting:
+        yield (
+            f"{locked.tenants} tenants are suspended at once, more than a run locks by itself "
+            f"(PROVISIONING_SUSPENDED_MOST), so none of them is locked. Look whether the registry is right, then run "
+            f"`provisioning apply --approve {locked.waiting}`."
+        )
+    if offboarded.waiting:
+        more = f" Another {offboarded.more} wait for the next approval." if offboarded.more else ""
+        yield (
+            f"Customers have left, and their workspaces wait: {', '.join(offboarded.lines)}. If that is right, run "
+            f"`provisioning apply --approve {offboarded.waiting}`.{more}"
+        )
+
+
 def shut_out_in_plan(decisions: Mapping[str, MemberDecision], *, refused: bool) -> Iterator[str]:
     """How many people's accounts prove nothing, of all that a plan found; nothing where it found none."""
     people = {
@@ -174,7 +194,7 @@ class UnknownPlan(BadInput):
     """Something was approved that does not wait, or no longer in that form."""
 
 
-def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Deciding:
+def decide(seen: Seen, settings: Settings, approved: str | None = None, order: Order | None = None) -> Deciding:
     """Decide what is to be done for every tenant that was seen, in at most five rounds of questions.
 
     Only accounts that are to get something are asked about, and only people who seem to be gone: each round needs what
@@ -183,11 +203,15 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
     Args:
         seen: everything that was read.
         settings: the operator's decisions.
-        approved: the name of a plan whose removals and demotions an operator approved.
+        approved: the name of what an operator approved: removals and demotions, locks, or offboardings.
+        order: what an operator asks for the named tenants.
 
     Raises:
         UnknownPlan: when nothing waits under the approved name.
     """
+    lives = {found.tenant.database_name: found.life.lifecycle for found in seen.detected if found.life}
+    coming_back = [lock for name, lock in seen.locks.items() if lives.get(name) is Lifecycle.ACTIVE]
+    seen = replace(seen, twenty=as_unlocked(seen.twenty, coming_back))
     clerk, twenty = seen.clerk, seen.twenty
     by_name = {found.tenant.database_name: found for found in seen.detected}
     links = {name: found.link or {} for name, found in by_name.items()}
@@ -289,8 +313,19 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         DatabasePolicy.of(settings, seen.table.owner, approved),
         set(twenty.servers["database_name"]),
     )
-    if approved and not (weighed.approved or seen.loss.approved or overs.approved):
-        raise _unknown_plan(approved, weighed, overs)
+    locked = with_locks(planned, lives, seen.locks, seen.offboardings, twenty, LockPolicy.of(settings, approved))
+    offboarded = with_offboarding(
+        locked.entries,
+        lives,
+        seen.offboardings,
+        twenty,
+        OffboardingPolicy.of(settings, approved, order),
+        seen.looked_at,
+    )
+    planned = offboarded.entries
+    approvals = (weighed, seen.loss, overs, locked, offboarded)
+    if approved and not any(each.approved for each in approvals):
+        raise _unknown_plan(approved, weighed, overs, locked, offboarded)
     may_be = may_be_due(planned)
     if may_be:
         held = (yield Questions(held=may_be)).held
@@ -306,7 +341,11 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         waiting=Waiting(weighed.waiting, weighed.people) if weighed.waiting else None,
         approved=weighed.approved,
         clerk=clerk_read(clerk),
-        notes=tuple(notes(seen, settings, weighed, overs, retirements, missed=len(missing))),
+        notes=(
+            *notes(seen, settings, weighed, overs, retirements, missed=len(missing)),
+            *notes_of_endings(locked, offboarded),
+        ),
+        came_back=came_back(planned, lives, seen.offboardings, order),
         retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),
@@ -451,8 +490,12 @@ def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _unknown_plan(approved: str, weighed: Weighed, overs: TakeOvers) -> UnknownPlan:
+def _unknown_plan(
+    approved: str, weighed: Weighed, overs: TakeOvers, locked: Locks, offboarded: Offboarded
+) -> UnknownPlan:
     waiting = [f"{each.waiting} ({each.people} people)" for each in (weighed, overs) if each.waiting]
+    waiting += [f"{locked.waiting} ({locked.tenants} tenants to lock)"] if locked.waiting else []
+    waiting += [f"{offboarded.waiting} ({', '.join(offboarded.lines)})"] if offboarded.waiting else []
     now = (
         f"What waits now is {' and '.join(waiting)}: look at it with `provisioning plan`."
         if waiting

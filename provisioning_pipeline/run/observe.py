@@ -24,13 +24,16 @@ from provisioning_pipeline.decide.detection import (
 )
 from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
 from provisioning_pipeline.decide.ownership import AccountKey
+from provisioning_pipeline.ledger.offboardings import Offboardings
 from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.model.access_lock import AccessLock
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.history import KnownRows
 from provisioning_pipeline.model.names import namesakes_of
+from provisioning_pipeline.model.offboarding import Offboarding
 from provisioning_pipeline.model.people import Departure, Evidence
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.tenant_database import Inspection, LastInspection
@@ -78,12 +81,18 @@ async def registry_loss(connections: Connections, approved: str | None = None) -
 
 
 async def observe(
-    connections: Connections, names: Sequence[str] | None, *, by_hand: bool = True, approved: str | None = None
+    connections: Connections,
+    names: Sequence[str] | None,
+    *,
+    by_hand: bool = True,
+    approved: str | None = None,
+    settles: bool = False,
 ) -> Seen:
     """Everything that a plan for these tenants (slugs or database names), or for all, is made from.
 
     Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them. `approved` is
-    the name of a loss of registry rows that an operator approved.
+    the name of a loss of registry rows that an operator approved; with `settles` an operator says of these tenants that
+    those without a row have left.
 
     Raises:
         Fault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
@@ -92,7 +101,7 @@ async def observe(
     seen = await (
         _everything(connections, approved)
         if names is None
-        else _some(connections, list(names), by_hand=by_hand, approved=approved)
+        else _some(connections, list(names), by_hand=by_hand, approved=approved, settles=settles)
     )
     table = await connections.registry.described()
     if not table.columns and seen.loss.doubt is None:
@@ -121,6 +130,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         theirs = await twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
         return await with_half_members(theirs, connections.twenty_databases, links)
 
+    locks, offboardings = await _endings(connections)
     frames = all_of(
         [
             connections.registry.rows(),
@@ -145,7 +155,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     gone = lost - set(databases["database_name"])
     loss = weigh_loss(connections.registry.table, found, loss_budget(settings, approved), dropped=gone)
     detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss)
-    detected = with_lives(detected, {}, loss, LifecyclePolicy.of(settings), looked_at)
+    detected = with_lives(detected, offboardings, loss, LifecyclePolicy.of(settings), looked_at)
     inspections = await _inspect(connections, detected, looked_at, written, last)
     dropped = frozenset(last.keys() - written.keys())
     return Seen(
@@ -164,10 +174,14 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         claimed,
         tenant_role,
         once_at_clerk=await connections.inserted.known_at_clerk(list(inspections)),
+        locks=locks,
+        offboardings=offboardings,
     )
 
 
-async def _some(connections: Connections, names: list[str], *, by_hand: bool, approved: str | None) -> Seen:
+async def _some(
+    connections: Connections, names: list[str], *, by_hand: bool, approved: str | None, settles: bool
+) -> Seen:
     """Only what concerns these tenants."""
     settings, members = connections.settings, connections.members
     looked_at = await connections.reviews.now()
@@ -193,7 +207,9 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
     back = _known(links) - set(registry["database_name"]) - loss.lost
     loss = replace(loss, kept=loss.kept | back)
     detected = _chosen(detect(found, registry, links, DetectionPolicy.of(settings), loss), names, by_hand=by_hand)
-    detected = with_lives(detected, {}, loss, LifecyclePolicy.of(settings), looked_at)
+    locks, offboardings = await _endings(connections)
+    policy = replace(LifecyclePolicy.of(settings), settled_by_hand=settles)
+    detected = with_lives(detected, offboardings, loss, policy, looked_at)
     chosen = [entry.tenant.database_name for entry in detected]
     clerk, (taken_over, inspections) = await both(
         _organizations(connections, detected),
@@ -226,7 +242,14 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
         loss=loss,
         claims=claimed,
         once_at_clerk=once_at_clerk,
+        locks=locks,
+        offboardings=offboardings,
     )
+
+
+async def _endings(connections: Connections) -> tuple[dict[str, AccessLock], dict[str, Offboarding]]:
+    """Database name → lock, and offboarding: few tenants have one, so that all of them are read."""
+    return await both(connections.access_locks.all(), Offboardings(connections.ledger.database).all())
 
 
 def _known(links: pd.DataFrame) -> set[str]:

@@ -13,6 +13,7 @@ from psycopg import Error
 from provisioning_pipeline.clients.concurrency import BURST, to_the_end
 from provisioning_pipeline.decide.detection import RegistryLoss
 from provisioning_pipeline.decide.organizations import without_organization
+from provisioning_pipeline.ledger.offboardings import Offboardings
 from provisioning_pipeline.ledger.organizations import known_rows, store_organizations, store_registered
 from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
@@ -181,6 +182,8 @@ async def write_down(run: Run, plan: Plan) -> Plan:
     ledger = run.connections.ledger
     await ledger.ensure_links((entry.tenant for entry in plan.tenants), run_id=run.run_id)
     await store_registered(ledger.database, seen=plan.registered, gone=plan.row_gone, settled=plan.row_settled)
+    for name, workspace_id in plan.came_back:
+        await Offboardings(ledger.database).undo(name, workspace_id)
     await _follow_addresses(run, plan)
     adopted = [entry for entry in plan.tenants if entry.adopt]
     # a run reads for minutes, and adopts by what is so now

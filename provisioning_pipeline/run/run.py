@@ -11,6 +11,7 @@ from psycopg import Error
 
 from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault, RunFault
 from provisioning_pipeline.model.forecast import Forecast
+from provisioning_pipeline.model.offboarding import Order
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.summary import Summary, TenantLine
 from provisioning_pipeline.run.admit import Admitted, admit
@@ -31,6 +32,7 @@ async def apply(
     trigger: str = "operator",
     run_id: str | None = None,
     approved: str | None = None,
+    order: Order | None = None,
     saved: SavedPlan | None = None,
     planned: Callable[[Plan], None] | None = None,
     progress: Progress | None = None,
@@ -41,6 +43,7 @@ async def apply(
         tenants: slugs or database names; none: all tenants.
         run_id: names the run in the ledger; None: a new one.
         approved: the name of a plan whose removals and demotions an operator approved.
+        order: what an operator asks for these tenants: to archive or delete their workspaces, or to take that back.
         planned: called with what will be done, once that is known.
         progress: called with what each tenant came to.
 
@@ -54,7 +57,7 @@ async def apply(
     async with connect(settings, dry_run=False) as connections:
         run = Run(connections, run_id or str(uuid.uuid4()))
         async with run_under_way(connections, run.run_id, totals=lambda: run.totals(())):
-            started = await start(run, trigger, tenants, approved=approved, saved=saved)
+            started = await start(run, trigger, tenants, approved=approved, order=order, saved=saved)
             if planned:
                 planned(started.plan)
             results = [*started.results, *await work(run, started.plan.tenants, progress=progress)]
@@ -79,6 +82,7 @@ async def start(
     *,
     by_hand: bool = True,
     approved: str | None = None,
+    order: Order | None = None,
     saved: SavedPlan | None = None,
     part: Callable[[Plan], Plan] | None = None,
 ) -> "Started":
@@ -94,7 +98,7 @@ async def start(
         PlanChanged: when the saved plan no longer fits.
     """
     await open_ledger(run, trigger)
-    whole = await plan_for(run, tenants, by_hand=by_hand, approved=approved, saved=saved)
+    whole = await plan_for(run, tenants, by_hand=by_hand, approved=approved, order=order, saved=saved)
     whole = part(whole) if part else whole
     forecast = await record_plan(run, whole)
     admitted = await admit(run, whole)
@@ -107,6 +111,7 @@ async def plan_for(
     *,
     by_hand: bool = True,
     approved: str | None = None,
+    order: Order | None = None,
     saved: SavedPlan | None = None,
 ) -> Plan:
     """The plan of a run, for these tenants or for all; with `saved`, for its tenants and only if it still fits.
@@ -117,7 +122,8 @@ async def plan_for(
     """
     try:
         with run.timed(OBSERVING):
-            found = await plan(run.connections, saved.asked if saved else tenants, by_hand=by_hand, approved=approved)
+            asked = saved.asked if saved else tenants
+            found = await plan(run.connections, asked, by_hand=by_hand, approved=approved, order=order)
         if saved:
             must_be_as_saved(saved, saved_plan(found, run.connections.settings))
     except RunFault:
@@ -129,12 +135,17 @@ async def plan_for(
 
 
 async def plan(
-    connections: Connections, tenants: Collection[str] = (), *, by_hand: bool = True, approved: str | None = None
+    connections: Connections,
+    tenants: Collection[str] = (),
+    *,
+    by_hand: bool = True,
+    approved: str | None = None,
+    order: Order | None = None,
 ) -> Plan:
     """What a run would do, for these tenants (slugs or database names) or for all. Reads only.
 
     Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them. `approved` is
-    the name of a plan whose removals and demotions an operator approved.
+    the name of a plan whose removals and demotions an operator approved, `order` what they ask for these tenants.
 
     Raises:
         RunFault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
@@ -144,8 +155,9 @@ async def plan(
     names = sorted({name.strip() for name in tenants}) or None
     try:
         with ends_the_run("PostgreSQL refused to be read"):
-            seen = await observe(connections, names, by_hand=by_hand, approved=approved)
-            decided = await answering(connections, decide(seen, connections.settings, approved))
+            settles = order in (Order.ARCHIVE, Order.DELETE)
+            seen = await observe(connections, names, by_hand=by_hand, approved=approved, settles=settles)
+            decided = await answering(connections, decide(seen, connections.settings, approved, order))
     except MemoryError:
         raise RunFault(TOO_LITTLE_MEMORY) from None
     return replace(decided, asked=tuple(tenants))

@@ -10,8 +10,10 @@ import pandas as pd
 from provisioning_pipeline.decide.detection import Detected, RegistryLoss, claimants_of
 from provisioning_pipeline.decide.organizations import Match, match_organizations
 from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
+from provisioning_pipeline.model.access_lock import AccessLock
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
+from provisioning_pipeline.model.offboarding import Offboarding
 from provisioning_pipeline.model.people import Claim, Departure, Evidence, Membership, User
 from provisioning_pipeline.model.tenant import AdminUnknown, TenantPlan, is_pending_status
 from provisioning_pipeline.model.tenant_database import Inspection, RoleRights
@@ -59,6 +61,7 @@ class Seen:
         table: what the registry's table lets us do.
         made_by_others: every account that is known to have a password that is not ours.
         once_at_clerk: (database name, e-mail) of people of those databases that Clerk once knew.
+        locks, offboardings: database name → lock of its workspace, and its newest offboarding; also of other tenants.
     """
 
     detected: Sequence[Detected]
@@ -78,6 +81,8 @@ class Seen:
     table: RegistryTable = RegistryTable()
     made_by_others: frozenset[AccountKey] = frozenset()
     once_at_clerk: Sequence[tuple[str, str]] = ()
+    locks: Mapping[str, AccessLock] = field(default_factory=dict)
+    offboardings: Mapping[str, Offboarding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,6 +270,38 @@ def restart(
 
 
 @app.command()
+def offboard(
+    tenant: Annotated[str, typer.Argument(help="Slug or database name.")],
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Export and delete a workspace that was archived before.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Give the members of an archived workspace their access back.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Archive the workspace of a customer who left: its members are locked out, and every record stays.
+
+    For tenants that are offboarding, or in doubt because their registry row is missing: your word settles that. With
+    --delete, after the grace time, it exports and deletes the workspace, with the same steps as an approved run.
+
+    Exit codes: 0 done or not agreed to; 1 the run itself failed; 2 the tenant is not leaving, no such tenant, or no
+    terminal to ask at; 3 a step did not get through, and the next run goes on.
+    """
+    from provisioning_pipeline.cli.offboarding import offboard_and_show
+    from provisioning_pipeline.model.offboarding import Order
+
+    if delete and undo:
+        message = "--delete and --undo exclude each other"
+        raise typer.BadParameter(message)
+    order = Order.DELETE if delete else Order.UNDO if undo else Order.ARCHIVE
+    with configured() as settings:
+        code = offboard_and_show(settings, tenant, order, yes=yes, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
 def status(
     tenant: Annotated[str | None, typer.Argument(help="Slug or database name; all tenants without.")] = None,
     as_json: AsJson = False,

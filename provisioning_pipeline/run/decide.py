@@ -3,7 +3,7 @@
 What must be known in between is asked as values: deciding hands out `Questions` and goes on with the `Answers`.
 """
 
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match, admin_candidates, unread_organizations
-from provisioning_pipeline.decide.placement import Placement, retirements_of, told, unactivated
+from provisioning_pipeline.decide.placement import Placement, retirements_of, unactivated
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
@@ -24,10 +24,9 @@ from provisioning_pipeline.model.tenant import (
     ClerkRead,
     MemberPlan,
     Plan,
-    Retirement,
     TenantPlan,
 )
-from provisioning_pipeline.model.tenant_database import too_much
+from provisioning_pipeline.run.notes import MOST_MISSED, notes, notes_of_endings
 from provisioning_pipeline.run.seen import (
     Answers,
     Demotion,
@@ -51,7 +50,6 @@ from provisioning_pipeline.steps.databases.plan.tenant_databases import (
 )
 from provisioning_pipeline.steps.members.plan.decisions import (
     Join,
-    MemberDecision,
     MemberPolicy,
     accounts_that_matter,
     decide_members,
@@ -84,110 +82,8 @@ from provisioning_pipeline.steps.offboarding.due import Offboarded, OffboardingP
 from provisioning_pipeline.steps.suspension.due import LockPolicy, Locks, as_unlocked, with_locks
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner, admin_of
 
-
-def notes(
-    seen: Seen,
-    settings: Settings,
-    weighed: Weighed,
-    overs: TakeOvers,
-    retirements: Sequence[Retirement],
-    *,
-    missed: int,
-) -> Iterator[str]:
-    """The notes, in order.
-
-    Args:
-        missed: how many linked people are missing at Clerk.
-    """
-    if seen.loss.doubt:
-        yield seen.loss.doubt
-    for server in settings.servers:
-        if server.name in seen.twenty.lost_accounts:
-            yield (
-                f'The service account {server.service_email} of Twenty server "{server.name}" was deleted with its '
-                "last workspace. A run that makes a workspace there signs it up anew."
-            )
-    yield from told(retirements)
-    clerk = seen.clerk
-    if seen.tenant_role is not None and (danger := too_much(seen.tenant_role)):
-        yield (
-            f"Our user {seen.tenant_role.name} opens tenant databases, whose owners we do not know, and {danger}. "
-            "`provisioning preflight` says how to make one with fewer rights."
-        )
-    if clerk.fault:
-        yield f"Members were not compared: {clerk.fault.message}"
-    for name, count in sorted(seen.twenty.unreadable.items()):
-        yield (
-            f'Whether members of {count} workspaces on Twenty server "{name}" are whole is not known: our user may '
-            "not read their member records. `provisioning preflight` says what to grant."
-        )
-    if clerk.doubt and not seen.member_links.empty:
-        yield f"No member was removed or demoted for being missing at Clerk: {clerk.doubt}"
-    if missed > MOST_MISSED:
-        yield (
-            f"{missed} linked people are missing at Clerk; {MOST_MISSED} of them were checked one by one, the "
-            "others wait for the next run."
-        )
-    if weighed.waiting:
-        yield (
-            f"{weighed.people} removals and demotions are beyond the budget of a run and wait: look at `provisioning "
-            f"plan`, then run `provisioning apply --approve {weighed.waiting}`."
-        )
-    if overs.waiting:
-        yield (
-            f"{overs.people} people of workspaces inserted by SQL, in {', '.join(overs.named)}, are more than a run "
-            "takes over by itself, and wait. `provisioning status TENANT` names them; they come over by "
-            f"`provisioning apply --approve {overs.waiting}`."
-        )
-    yield from shut_out_in_plan(weighed.decisions, refused=not settings.unproven_sign_in)
-
-
-def notes_of_endings(locked: Locks, offboarded: Offboarded) -> Iterator[str]:
-    """What waits for approval because whole tenants lose their access by it."""
-    if locked.waiting:
-        yield (
-            f"{locked.tenants} tenants are suspended at once, more than a run locks by itself "
-            f"(PROVISIONING_SUSPENDED_MOST), so none of them is locked. Look whether the registry is right, then run "
-            f"`provisioning apply --approve {locked.waiting}`."
-        )
-    if offboarded.waiting:
-        more = f" Another {offboarded.more} wait for the next approval." if offboarded.more else ""
-        yield (
-            f"Customers have left, and their workspaces wait: {', '.join(offboarded.lines)}. If that is right, run "
-            f"`provisioning apply --approve {offboarded.waiting}`.{more}"
-        )
-
-
-def shut_out_in_plan(decisions: Mapping[str, MemberDecision], *, refused: bool) -> Iterator[str]:
-    """How many people's accounts prove nothing, of all that a plan found; nothing where it found none."""
-    people = {
-        name: {found.person for found in decision.findings if found.reason is Reason.ACCOUNT_UNPROVEN}
-        for name, decision in decisions.items()
-    }
-    tenants = sum(bool(found) for found in people.values())
-    if tenants:
-        yield shut_out_in_words(sum(map(len, people.values())), tenants, refused=refused)
-
-
-def shut_out_in_words(members: int, tenants: int, *, refused: bool) -> str:
-    """How many there are, what befalls them, and what to do."""
-    who = "1 member has an account" if members == 1 else f"{members} members have accounts"
-    where = "1 tenant" if tenants == 1 else f"{tenants} tenants"
-    refusal = (
-        " and are refused at POST /v1/session/twenty" if members > 1 else " and is refused at POST /v1/session/twenty"
-    )
-    return (
-        f"{who} at Twenty, in {where}, made elsewhere: they get no other role{refusal if refused else ''} until an "
-        "operator vouches for them. `provisioning vouch --tenant SLUG` lists those of a tenant; with --all it vouches "
-        "for them."
-    )
-
-
 Deciding = Generator[Questions, Answers, Plan]
 """Deciding under way: it yields questions, is sent their answers, and returns the plan."""
-
-MOST_MISSED = 500
-"""People who are missing at Clerk and checked one by one in a run; the next run checks the others."""
 
 
 class UnknownPlan(BadInput):
@@ -313,11 +209,16 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None, order: O
         DatabasePolicy.of(settings, seen.table.owner, approved),
         set(twenty.servers["database_name"]),
     )
-    locked = with_locks(planned, lives, seen.locks, seen.offboardings, twenty, LockPolicy.of(settings, approved))
+    back = came_back(planned, lives, seen.offboardings, twenty, order)
+    offboardings = {
+        name: replace(known, undone_at=seen.looked_at) if name in back else known
+        for name, known in seen.offboardings.items()
+    }
+    locked = with_locks(planned, lives, seen.locks, offboardings, twenty, LockPolicy.of(settings, approved))
     offboarded = with_offboarding(
         locked.entries,
         lives,
-        seen.offboardings,
+        offboardings,
         twenty,
         OffboardingPolicy.of(settings, approved, order),
         seen.looked_at,
@@ -345,7 +246,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None, order: O
             *notes(seen, settings, weighed, overs, retirements, missed=len(missing)),
             *notes_of_endings(locked, offboarded),
         ),
-        came_back=came_back(planned, lives, seen.offboardings, order),
+        came_back=tuple(back.items()),
         retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),

@@ -12,7 +12,7 @@ from provisioning_pipeline.ledger.schema import bring_up_to_date
 from provisioning_pipeline.model.fault import BadInput, Fault
 from provisioning_pipeline.model.people import Evidence, Origin, Ownership
 from provisioning_pipeline.run.connections import Connections, connect
-from provisioning_pipeline.run.decide import shut_out_in_words
+from provisioning_pipeline.run.notes import shut_out_in_words
 from provisioning_pipeline.settings import Settings
 
 

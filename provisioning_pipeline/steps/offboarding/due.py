@@ -82,7 +82,7 @@ def with_offboarding(
     already are closed whatever the tenant has become.
     """
     readable = set(twenty.servers[twenty.servers["reason"].isna()]["server"])
-    deleted = {(row.server, row.workspace_id) for row in twenty.workspaces.itertuples(index=False) if row.deleted}
+    deleted = _deleted(twenty)
     due: dict[str, Order] = {}
     asks: dict[str, Order] = {}
     for entry in entries:
@@ -108,7 +108,7 @@ def with_offboarding(
     if approved:
         due |= {name: asks[name] for name in chosen}
     told = {
-        name: f"`provisioning apply --approve {waiting}` does that, with what else `provisioning plan` lists under this name."
+        name: f"`provisioning apply --approve {waiting}` does that, with all that `provisioning plan` lists under it."
         if name in chosen
         else f"An approval is for {policy.most} tenants (PROVISIONING_GONE_MOST), so this one waits for the next."
         for name in asks.keys() - due.keys()
@@ -123,17 +123,26 @@ def came_back(
     entries: Sequence[TenantPlan],
     lives: Mapping[str, Lifecycle],
     offboardings: Mapping[str, Offboarding],
+    twenty: TwentySnapshot,
     order: Order | None = None,
-) -> tuple[tuple[str, str], ...]:
-    """(database name, workspace id) of offboardings that end because the tenant is back, or an operator says so."""
-    return tuple(
-        (entry.tenant.database_name, offboarding.workspace_id)
+) -> dict[str, str]:
+    """Database name → workspace id, of offboardings that end: the tenant is back, or an operator says so."""
+    deleted = _deleted(twenty)
+    return {
+        entry.tenant.database_name: offboarding.workspace_id
         for entry in entries
         if (offboarding := _of_this_workspace(entry, offboardings)) is not None
         and offboarding.is_under_way
         and offboarding.workspace_deleted_at is None
+        and (offboarding.server, offboarding.workspace_id) not in deleted
         and (order is Order.UNDO or lives.get(entry.tenant.database_name) is Lifecycle.ACTIVE)
-    )
+    }
+
+
+def _deleted(twenty: TwentySnapshot) -> set[tuple[str, str]]:
+    """(server, workspace id) of workspaces that are deleted in Twenty."""
+    found = twenty.workspaces[twenty.workspaces["deleted"] == True]  # noqa: E712  # a column of objects
+    return set(zip(found["server"], found["workspace_id"], strict=True))
 
 
 def _of_this_workspace(entry: TenantPlan, offboardings: Mapping[str, Offboarding]) -> Offboarding | None:

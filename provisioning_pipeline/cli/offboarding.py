@@ -13,8 +13,8 @@ from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.offboard import leaving
 
 _WHAT: Final[Mapping[Order, str]] = {
-    Order.ARCHIVE: "Its members are locked out of workspace {workspace}. Every record stays, and `provisioning offboard "
-    "{slug} --undo` gives them their access back.",
+    Order.ARCHIVE: "Its members are locked out of workspace {workspace}. Every record stays, and `provisioning "
+    "offboard {slug} --undo` gives them their access back.",
     Order.DELETE: "Workspace {workspace} is exported, its members are removed, and it is deleted. No call of Twenty's "
     "brings it back.",
     Order.UNDO: "Its members get back what they had in workspace {workspace} before it was archived.",

@@ -302,7 +302,7 @@ def _registration(row: dict[str, Any], *, twice: bool, policy: DetectionPolicy) 
         return _no(Reason.REGISTRY_AMBIGUOUS, "Several registry rows name this database. Keep one of them.")
     status = registry_status(row["status"])
     if status in policy.excluded_statuses:
-        return _no(Reason.TENANT_SUSPENDED, f"The registry says {status}, so nothing is done for this tenant.")
+        return _no(Reason.TENANT_SUSPENDED, f"The registry says {status}, so the tenant is excluded.")
     return _REGISTERED
 
 

@@ -44,7 +44,7 @@ _BEHIND: Mapping[str, Actor] = {
             *(Reason.DATABASE_PRESENT, Reason.DATABASE_MISSING, Reason.DATABASE_VANISHED),
             *(Reason.REGISTRY_ROW, Reason.NOT_REGISTERED, Reason.REGISTRY_ROW_GONE, Reason.REGISTRY_AMBIGUOUS),
             *(Reason.TENANT_SUSPENDED, Reason.TENANT_GONE),
-            *(Reason.LIFE_ACTIVE, Reason.LIFE_SUSPENDED, Reason.LIFE_OFFBOARDING, Reason.LIFE_GONE),
+            *(Reason.LIFE_NEW, Reason.LIFE_ACTIVE, Reason.LIFE_SUSPENDED, Reason.LIFE_OFFBOARDING, Reason.LIFE_GONE),
         ),
         Actor.TWENTY: (
             *(Reason.WORKSPACE_GONE, Reason.WORKSPACE_SUSPENDED),

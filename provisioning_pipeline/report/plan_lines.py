@@ -58,6 +58,8 @@ def _troubles(entry: TenantPlan) -> Iterable[str]:
         for condition in entry.conditions
         if condition.status is not Status.TRUE
         and condition.reason is not Reason.WAITING
+        # where it is in its life the other conditions tell, but for those of which nothing is concluded
+        and (condition.type is not ConditionType.LIFECYCLE or condition.reason is Reason.LIFE_IN_DOUBT)
         # made of the findings, which follow one by one
         and not (condition.type is ConditionType.MEMBERS_SYNCED and entry.findings)
     ]

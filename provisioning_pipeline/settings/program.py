@@ -101,8 +101,11 @@ class Settings(GatewaySettings):
         description="What happens to the workspace of a customer who left, always after approval: `report`, `archive` "
         "(its members are locked out, and it stays) or `delete` (archived first; later exported and deleted).",
     )
-    gone_grace_days: kinds.Days = Field(
-        default=30, description="How long an archived workspace stays before its deletion can be approved."
+    gone_grace_days: float = Field(
+        default=30.0,
+        ge=0,
+        le=3650,
+        description="How many days an archived workspace stays before its deletion can be approved.",
     )
     gone_most: kinds.Positive = Field(
         default=5, description="Most tenants that one approval archives or deletes; the others wait for the next."

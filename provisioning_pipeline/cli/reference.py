@@ -264,8 +264,8 @@ another session the rows, `DatabaseVanished` when it was dropped meanwhile.""",
     ConditionType.WORKSPACE_READY: ("is there an active workspace?", ""),
     ConditionType.ACCESS_LOCKED: (
         "is access at Twenty ended?",
-        """Only a tenant that was locked at least once has this condition. It is false of an active tenant, and keeps none
-from being ready. Where Twenty refuses a call of the lock, its reason stands here.""",
+        """Only a tenant that was locked at least once has this condition. It is false of an active tenant, and keeps
+none from being ready. Where Twenty refuses a call of the lock, its reason stands here.""",
     ),
     ConditionType.MEMBERS_SYNCED: (
         "is every Clerk member the right member?",

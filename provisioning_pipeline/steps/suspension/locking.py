@@ -203,8 +203,8 @@ async def _message(scope: Scope, address: WorkspaceAddress, proof: _Proof) -> st
     told_of = [f"Access to workspace {address.workspace_id} is locked ({told(items)}); {_in_words(proof)}."]
     if known is not None and known.tokens_until is not None:
         told_of.append(
-            "Access tokens from before can still read messages, calendar events, attachments and the list of members "
-            f"until {known.tokens_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+            "Access tokens from before can still read messages, calendar events, attachments, timelines and who is a "
+            f"member until {known.tokens_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
         )
         if await scope.client.first_taken((operations.SIGN_OUT,)):
             told_of.append("For how long the cookie of a browser can, on this version of Twenty, is not known.")

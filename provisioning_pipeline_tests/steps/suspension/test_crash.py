@@ -1,16 +1,16 @@
 """A lock or its end that is cut off anywhere is finished by the next run, and nothing of what was before is lost."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from provisioning_pipeline.model.condition import Reason, Status
 from provisioning_pipeline.model.tenant import TenantPlan
-from provisioning_pipeline.run.work import TenantResult
 from provisioning_pipeline.steps.suspension.changes import LOCK_WORKSPACE, UNLOCK_WORKSPACE
 from provisioning_pipeline_tests.steps.killed import When, at_boundaries
-from provisioning_pipeline_tests.steps.suspension.locked import at_twenty, key_of, lock, planned, told, unlock
+from provisioning_pipeline_tests.steps.suspension.locked import at_twenty, key_of, planned, told
 from provisioning_pipeline_tests.steps.suspension.test_locking import ready
 from provisioning_pipeline_tests.world import World
 
@@ -61,56 +61,68 @@ def cut_off(world: World, entry: TenantPlan, boundary: int | str, when: When) ->
     return reached[0] if reached else None
 
 
-def is_locked(world: World, slug: str, result: TenantResult, members: int) -> None:
-    assert (told(result).status, told(result).reason) == (Status.TRUE, Reason.ACCESS_LOCKED), told(result)
-    now: dict[str, Any] = at_twenty(world, slug)
-    assert sum(marked for _, _, marked in now["members"].values()) == members
-    assert set(now["keys"].values()) == {True}
-    assert now["link"] is False
+@dataclass(frozen=True)
+class Locked:
+    """A ready tenant with a key, how its workspace is before, and the plans that lock and unlock it."""
+
+    world: World
+    slug: str
+    before: dict[str, Any]
+    locking: TenantPlan
+    unlocking: TenantPlan
+
+    def is_locked_by_a_run(self) -> None:
+        result = self.world.run_planned(self.locking)
+        assert (told(result).status, told(result).reason) == (Status.TRUE, Reason.ACCESS_LOCKED), told(result)
+        now = at_twenty(self.world, self.slug)
+        assert sum(marked for _, _, marked in now["members"].values()) == 3
+        assert set(now["keys"].values()) == {True}
+        assert now["link"] is False
+
+    def is_as_before_by_a_run(self, cut_at: str | None) -> None:
+        result = self.world.run_planned(self.unlocking)
+        assert told(result).reason is Reason.ACCESS_OPEN, cut_at
+        assert at_twenty(self.world, self.slug) == self.before, cut_at
+
+
+def with_key(world: World, slug: str) -> Locked:
+    ready(world, slug)
+    key_of(world, slug, "sync")
+    plans = planned(world, slug, LOCK_WORKSPACE), planned(world, slug, UNLOCK_WORKSPACE)
+    return Locked(world, slug, at_twenty(world, slug), *plans)
 
 
 @pytest.mark.parametrize("boundary", ["updateWorkspaceMemberRole", "revokeApiKey"])
 def test_a_lock_that_is_cut_off_knows_the_roles_of_before(world: World, boundary: str) -> None:
-    slug = f"cut-{boundary.lower()}"
-    ready(world, slug)
-    key_of(world, slug, "sync")
-    before = at_twenty(world, slug)
+    tenant = with_key(world, f"cut-{boundary.lower()}")
 
-    assert cut_off(world, planned(world, slug, LOCK_WORKSPACE), boundary, "after") == boundary
+    assert cut_off(world, tenant.locking, boundary, "after") == boundary
 
-    assert at_twenty(world, slug) != before
-    is_locked(world, slug, lock(world, slug), 3)
-    unlock(world, slug)
-    assert at_twenty(world, slug) == before
+    assert at_twenty(world, tenant.slug) != tenant.before
+    tenant.is_locked_by_a_run()
+    tenant.is_as_before_by_a_run(boundary)
 
 
 def test_an_end_that_is_cut_off_is_finished_or_taken_back(world: World) -> None:
-    ready(world, "cut-end")
-    key_of(world, "cut-end", "sync")
-    before = at_twenty(world, "cut-end")
-    for again in (lock, unlock):
-        lock(world, "cut-end")
-        assert cut_off(world, planned(world, "cut-end", UNLOCK_WORKSPACE), "updateWorkspaceMember", "after")
-        again(world, "cut-end")
-        unlock(world, "cut-end")
-        assert at_twenty(world, "cut-end") == before
+    tenant = with_key(world, "cut-end")
+    for taken_back in (True, False):
+        tenant.is_locked_by_a_run()
+        assert cut_off(world, tenant.unlocking, "updateWorkspaceMember", "after")
+        if taken_back:
+            tenant.is_locked_by_a_run()
+        tenant.is_as_before_by_a_run("updateWorkspaceMember")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_lock_that_is_cut_off_at_any_boundary_is_finished_and_gives_all_back(world: World, when: When) -> None:
-    slug = f"cut-lock-{when}"
-    ready(world, slug)
-    key_of(world, slug, "sync")
-    before, reached = at_twenty(world, slug), set()
+def test_a_lock_that_is_cut_off_at_any_boundary_is_finished_or_given_back(world: World, when: When) -> None:
+    tenant, reached = with_key(world, f"cut-lock-{when}"), set()
     for boundary in range(MOST_BOUNDARIES):
-        name = cut_off(world, planned(world, slug, LOCK_WORKSPACE), boundary, when)
+        name = cut_off(world, tenant.locking, boundary, when)
         if boundary % 2:
-            is_locked(world, slug, lock(world, slug), 3)
-        unlocked = unlock(world, slug)
-        assert told(unlocked).reason is Reason.ACCESS_OPEN, name
-        assert at_twenty(world, slug) == before, name
+            tenant.is_locked_by_a_run()
+        tenant.is_as_before_by_a_run(name)
         if name is None:
             break
         reached.add(name)
@@ -123,17 +135,13 @@ def test_a_lock_that_is_cut_off_at_any_boundary_is_finished_and_gives_all_back(w
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_end_that_is_cut_off_at_any_boundary_is_finished_or_taken_back(world: World, when: When) -> None:
-    slug = f"cut-unlock-{when}"
-    ready(world, slug)
-    key_of(world, slug, "sync")
-    before, reached = at_twenty(world, slug), set()
+    tenant, reached = with_key(world, f"cut-unlock-{when}"), set()
     for boundary in range(MOST_BOUNDARIES):
-        lock(world, slug)
-        name = cut_off(world, planned(world, slug, UNLOCK_WORKSPACE), boundary, when)
+        tenant.is_locked_by_a_run()
+        name = cut_off(world, tenant.unlocking, boundary, when)
         if boundary % 2:
-            is_locked(world, slug, lock(world, slug), 3)
-        unlock(world, slug)
-        assert at_twenty(world, slug) == before, name
+            tenant.is_locked_by_a_run()
+        tenant.is_as_before_by_a_run(name)
         if name is None:
             break
         reached.add(name)

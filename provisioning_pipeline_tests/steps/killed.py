@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Effect, Transport
+from provisioning_pipeline.ledger.access_locks import AccessLocks
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Members
@@ -28,6 +29,7 @@ _TRANSACTIONS: dict[Any, tuple[str, ...]] = {
     Ledger: ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"),
     History: ("store_outcomes",),
     Members: ("store",),
+    AccessLocks: ("begin", "release"),
     record: ("store_organizations",),
     offboarding: ("bury",),
 }

@@ -71,7 +71,7 @@ def test_a_deletion_that_is_cut_off_goes_on(world: World, tmp_path: Path, bounda
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_deletion_that_is_cut_off_at_any_boundary_goes_on(world: World, tmp_path: Path, when: When) -> None:
     reached = set()

@@ -64,9 +64,18 @@ def apply_and_show(
         def progress(entry: TenantPlan, result: TenantResult) -> None:
             bar.update(task, advance=1, description=f"{plain(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
 
+        def told(entry: TenantPlan, sentence: str) -> None:
+            bar.update(task, description=f"{plain(entry.tenant.slug)}: {plain(sentence)}")
+
         applied = run_to_an_end(
             reconcile(
-                settings, () if saved else tenants, approved=approved, saved=saved, planned=planned, progress=progress
+                settings,
+                () if saved else tenants,
+                approved=approved,
+                saved=saved,
+                planned=planned,
+                progress=progress,
+                told=told,
             )
         )
     if as_json:

@@ -593,8 +593,8 @@ _ACCESS_LOCKED: Mapping[Reason, Explanation] = {
         "of sessions are refused, API keys are revoked, and the invite link is off. The run proved it. We keep what "
         "the records, roles, keys and settings were.",
         "Nothing: a run gives all of it back when the tenant is active again.",
-        "Access tokens from before still read what belongs to Twenty's system (messages, calendar events, attachments) "
-        "until the time in the message. [Locking](operations.md#what-a-lock-does) has the details.",
+        "Access tokens from before still read what belongs to Twenty's system (messages, calendar events, attachments, "
+        "timelines) until the time in the message. [Locking](operations.md#what-a-lock-does) has the details.",
     ),
     Reason.LOCK_NOT_PROVED: Explanation(
         "The lock is not whole: the message says who still comes in, or what Twenty refused.",

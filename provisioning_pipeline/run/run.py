@@ -21,7 +21,7 @@ from provisioning_pipeline.run.decide import decide
 from provisioning_pipeline.run.observe import answering, observe
 from provisioning_pipeline.run.record import forecast_for, open_ledger, record_plan, run_under_way
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
-from provisioning_pipeline.run.work import OBSERVING, Progress, Run, Totals, ends_the_run, work
+from provisioning_pipeline.run.work import OBSERVING, Progress, Run, Told, Totals, ends_the_run, work
 from provisioning_pipeline.settings import Settings
 
 
@@ -36,6 +36,7 @@ async def apply(
     saved: SavedPlan | None = None,
     planned: Callable[[Plan], None] | None = None,
     progress: Progress | None = None,
+    told: Told | None = None,
 ) -> "Applied":
     """A whole run: observe, ask, decide, act, verify, report; with `saved`, exactly that plan or nothing.
 
@@ -46,6 +47,7 @@ async def apply(
         order: what an operator asks for these tenants: to archive or delete their workspaces, or to take that back.
         planned: called with what will be done, once that is known.
         progress: called with what each tenant came to.
+        told: called on the way, where a step of a tenant takes long.
 
     Cancelled, it ends as cut in the ledger, with what it did.
 
@@ -60,7 +62,7 @@ async def apply(
             started = await start(run, trigger, tenants, approved=approved, order=order, saved=saved)
             if planned:
                 planned(started.plan)
-            results = [*started.results, *await work(run, started.plan.tenants, progress=progress)]
+            results = [*started.results, *await work(run, started.plan.tenants, progress=progress, told=told)]
             totals = run.totals(results, started.plan)
             seconds = time.monotonic() - begun
             concluded = await conclude(connections, run_id=run.run_id, trigger=trigger, seconds=seconds, totals=totals)

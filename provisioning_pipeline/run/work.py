@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -185,8 +186,16 @@ Progress = Callable[[TenantPlan, TenantResult], None]
 """Called with a tenant's plan and what its steps came to, as soon as that is in the ledger."""
 
 
+Told = Callable[[TenantPlan, str], None]
+"""Called with a tenant's plan and a sentence about a part of a step that takes long, as soon as that part is done."""
+
+
 async def work(
-    run: Run, plans: Sequence[TenantPlan], only: Sequence[Step] | None = None, progress: Progress | None = None
+    run: Run,
+    plans: Sequence[TenantPlan],
+    only: Sequence[Step] | None = None,
+    progress: Progress | None = None,
+    told: Told | None = None,
 ) -> list[TenantResult]:
     """Run the steps of these tenants, or `only` some of them; what they came to, of those that had any.
 
@@ -204,7 +213,10 @@ async def work(
                         with run.timed(step.name):
                             results.append(await run_steps(scope_of(run.connections, entry, run.run_id), [step]))
             if steps:
-                results.append(await _chain(run, scope_of(run.connections, entry, run.run_id), steps))
+                scope = scope_of(run.connections, entry, run.run_id)
+                if told:
+                    scope.tell = partial(told, entry)
+                results.append(await _chain(run, scope, steps))
         result = together(results)
         # outside the places, so that the next tenant begins meanwhile
         await _store(run, result, tried=result.failed or not steps or steps[-1] is server_steps(entry)[-1])

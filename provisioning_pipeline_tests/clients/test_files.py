@@ -12,7 +12,7 @@ import pytest
 from upath import UPath
 
 import provisioning_pipeline
-from provisioning_pipeline.clients.files import NotWritten, write_whole
+from provisioning_pipeline.clients.files import NotWritten, write_whole, written_whole
 from provisioning_pipeline.settings import Readers
 
 
@@ -165,3 +165,29 @@ def test_no_other_function_writes_files() -> None:
         if writes.search(path.read_text("utf-8"))
     ]
     assert found == []
+
+
+def grow(path: "UPath | Path", *pieces: bytes | None) -> None:
+    with written_whole(path, setting="PROVISIONING_X") as opened:
+        for piece in pieces:
+            opened.write(piece)
+
+
+@pytest.mark.parametrize("kind", [Path, UPath, lambda path: UPath(f"file://{path}")])
+def test_a_file_that_grows_until_the_disk_is_full_keeps_the_file_before_and_nothing_else(
+    tmp_path: Path, kind: type[Path]
+) -> None:
+    path = tmp_path / "table.parquet"
+    grow(kind(str(path)), b"before")
+    with full_disk(), pytest.raises(NotWritten, match="file too large"):
+        grow(kind(str(path)), b"new content")
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_of_a_block_that_fails_is_not_there(tmp_path: Path) -> None:
+    for path in (tmp_path / "here", UPath(f"memory://{tmp_path.name}/there")):
+        with pytest.raises(TypeError):
+            grow(path, b"half", None)
+        assert not path.exists()
+    assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ from provisioning_pipeline_tests.clients.twenty import (
 pytestmark = pytest.mark.anyio
 PROBE = "nothing"
 """What the stand-in calls a document that runs nothing, as each check of the contract is."""
-TAKES_NULL = frozenset({operations.SIGN_OUT.name, operations.REVOKE_API_KEY.name})
+TAKES_NULL = frozenset({operations.SIGN_OUT.name, operations.REVOKE_API_KEY.name, operations.RESTORE_API_KEY.name})
 Respond = Callable[[httpx.Request], httpx.Response]
 
 

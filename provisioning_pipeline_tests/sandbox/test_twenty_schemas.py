@@ -89,7 +89,7 @@ def test_each_operation_is_valid_where_the_released_version_takes_it(version: Ve
     ours, released = metadata(version), schema_at(RELEASED[version])
     seen = 0
     for name, operation in vars(operations).items():
-        if not isinstance(operation, Operation):
+        if not isinstance(operation, Operation) or operation.records:
             continue
         document = parse(operation.document)
         valid = not validate(released, document) and operation.name not in GONE[version]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Effect, Transport
+from provisioning_pipeline.ledger.access_locks import AccessLocks
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Members
@@ -28,6 +29,7 @@ _TRANSACTIONS: dict[Any, tuple[str, ...]] = {
     Ledger: ("begin_intent", "store_workspace", "adopt_workspace", "store_conditions", "drop_intent"),
     History: ("store_outcomes",),
     Members: ("store",),
+    AccessLocks: ("begin", "release"),
     record: ("store_organizations",),
     offboarding: ("bury",),
 }
@@ -52,13 +54,8 @@ class Ended:
 
 def run_killed_at(environment: dict[str, str], tenant: str, boundary: int | str, when: When) -> Ended:
     """Reconcile one tenant and die at a boundary: by its number, counted from 0, or at the first of that name."""
-    return killed_in(_reconcile, (environment, tenant), boundary, when)
-
-
-def killed_in(target: Callable[..., object], arguments: tuple[Any, ...], boundary: int | str, when: When) -> Ended:
-    """The same of any function of a module, with arguments that can be sent to a process."""
     reader, writer = _FORK_SERVER.Pipe(duplex=False)
-    process = _FORK_SERVER.Process(target=_child, args=(target, arguments, boundary, when, writer))
+    process = _FORK_SERVER.Process(target=_child, args=(environment, tenant, boundary, when, writer))
     process.start()
     writer.close()
     try:
@@ -84,15 +81,9 @@ def _apply_all(environment: dict[str, str]) -> None:
     asyncio.run(apply(settings_of(environment)))
 
 
-def _reconcile(environment: dict[str, str], tenant: str) -> None:
-    asyncio.run(apply(settings_of(environment), [tenant]))
-
-
-def _child(
-    target: Callable[..., object], arguments: tuple[Any, ...], boundary: int | str, when: When, writer: Any
-) -> None:
+def _child(environment: dict[str, str], tenant: str, boundary: int | str, when: When, writer: Any) -> None:
     die_at(boundary, when, writer.send)
-    target(*arguments)
+    asyncio.run(apply(settings_of(environment), [tenant]))
 
 
 def die_at(boundary: int | str, when: When, tell: Callable[[str], object]) -> None:

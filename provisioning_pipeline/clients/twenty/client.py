@@ -25,7 +25,7 @@ from provisioning_pipeline.clients.twenty.members import InviteLinks
 from provisioning_pipeline.clients.twenty.operation import Operation
 from provisioning_pipeline.clients.twenty.operations import SeenWorkspace, Success
 from provisioning_pipeline.clients.twenty.session import KnownServer, TwentySession
-from provisioning_pipeline.clients.twenty.wire import TwentyWire
+from provisioning_pipeline.clients.twenty.wire import TwentyWire, issued
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.settings import TwentyServer
@@ -130,11 +130,19 @@ class TwentyClient(TwentySession):
         self.forget(self.service_account, address)
         self.known.addresses.pop(address.workspace_id, None)
         open_way = None if token is None else await _refusal("an access token from before", self._look(token), is_gone)
-        return open_way or await _refusal("a new login", self._login_token_of_ours(address), is_gone)
+        return open_way or await _refusal("a new login", self._log_in_where(address), is_gone)
 
-    async def _login_token_of_ours(self, address: WorkspaceAddress) -> None:
+    async def _log_in_where(self, address: WorkspaceAddress) -> None:
+        """Ask for a login at this address, which may be another workspace's by now: then it leads into that one."""
         credentials = {**self.service_account.credentials(), "origin": address.url}
-        await self.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, credentials)
+        answer = await self.call(operations.GET_LOGIN_TOKEN_FROM_CREDENTIALS, credentials)
+        if issued(answer.login_token).workspace_id not in (None, address.workspace_id):
+            raise TwentyFault(
+                FaultKind.TENANT,
+                Reason.WORKSPACE_GONE,
+                f"{self.system}: {address.url} is another workspace's by now.",
+                TwentyError("Workspace not found", "", ""),
+            )
 
     async def set_default_role(self, address: WorkspaceAddress, role_id: str) -> None:
         """Give everyone who joins the workspace from now on this role, as the service account; members keep theirs."""

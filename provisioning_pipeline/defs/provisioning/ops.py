@@ -219,8 +219,11 @@ def _step(context: dg.OpExecutionContext, systems: Systems, step: Step, chunk: C
     def progress(plan: TenantPlan, result: TenantResult) -> None:
         failed.extend(log_progress(context.log, step.name, plan.tenant, result))
 
+    def told(plan: TenantPlan, sentence: str) -> None:
+        context.log.info(f"{visible(plan.tenant.slug)}: {step.name}: {visible(sentence)}")
+
     async def take(run: Run) -> Totals:
-        return run.totals(await work(run, plans, only=[step], progress=progress))
+        return run.totals(await work(run, plans, only=[step], progress=progress, told=told))
 
     totals = systems.take_up(context.run_id, take) if plans else Totals()
     if failed:

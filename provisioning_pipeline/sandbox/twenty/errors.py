@@ -1,6 +1,7 @@
 """Twenty's errors: the same messages and codes as recorded on 2.21.0, unless a line says "source only"."""
 
 from typing import Any
+from uuid import uuid4
 
 Friendly = str | dict[str, str] | None
 
@@ -114,6 +115,27 @@ def role_not_found() -> TwentyError:
         "ROLE_NOT_FOUND",
         "The role you are looking for could not be found. It may have been deleted or you may not have access to it.",
     )
+
+
+def role_label_taken(label: str) -> TwentyError:
+    """A workspace has one role of each label (recorded on 2.21.0)."""
+    taken = "A role with this label already exists"
+    error = TwentyError(
+        "Multiple validation errors occurred while creating role", "METADATA_VALIDATION_FAILED", None, f"{taken}."
+    )
+    failure = {
+        "errors": [{"code": "ROLE_LABEL_ALREADY_EXISTS", "message": taken, "userFriendlyMessage": f"{taken}."}],
+        "flatEntityMinimalInformation": {"label": label, "universalIdentifier": str(uuid4())},
+        "metadataName": "role",
+        "status": "fail",
+        "type": "create",
+    }
+    error.extensions |= {
+        "errors": {"role": [failure]},
+        "message": "Validation failed for 1 role",
+        "summary": {"role": 1, "totalErrors": 1},
+    }
+    return error
 
 
 def rejected_argument(message: str, friendly: Friendly = "An error occurred.") -> TwentyError:

@@ -14,7 +14,7 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     require_settings_permission,
     require_workspace,
 )
-from provisioning_pipeline.sandbox.twenty.errors import TwentyError, bad_input, internal, role_not_found
+from provisioning_pipeline.sandbox.twenty.errors import bad_input, internal, role_label_taken, role_not_found
 from provisioning_pipeline.sandbox.twenty.members import view
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
 from provisioning_pipeline.sandbox.twenty.store import Row, members_table
@@ -74,9 +74,7 @@ async def create_one_role(_: None, info: GraphQLResolveInfo, createRoleInput: Ro
             *values.values(),
         )
     except UniqueViolation:
-        # a second role of one label (recorded on 2.21.0)
-        message = "Multiple validation errors occurred while creating role"
-        raise TwentyError(message, "METADATA_VALIDATION_FAILED") from None
+        raise role_label_taken(createRoleInput["label"]) from None
 
 
 @mutation.field("deleteOneRole")
@@ -89,7 +87,8 @@ async def delete_one_role(_: None, info: GraphQLResolveInfo, roleId: UUID) -> st
     if role is None:
         raise role_not_found()
     if role["id"] == workspace["defaultRoleId"]:
-        raise internal("Default role cannot be deleted")
+        friendly = "The default role cannot be deleted as it is required for the workspace to function properly."
+        raise internal("Default role cannot be deleted", friendly)
     async with call.db.transaction() as db:
         await db.run(
             'UPDATE core."roleTarget" SET "roleId" = %s WHERE "roleId" = %s', workspace["defaultRoleId"], roleId

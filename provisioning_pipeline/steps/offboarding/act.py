@@ -51,7 +51,8 @@ async def offboard(scope: Scope, lock: Lock) -> None:
         scope.set(is_true(ConditionType.OFFBOARDED, Reason.WORKSPACE_DELETED, "The tenant has no workspace any more."))
         return
     changes = scope.plan.changes
-    policy = _DELETE if DELETE_WORKSPACE in changes else _ARCHIVE if ARCHIVE_WORKSPACE in changes else _EXPORT
+    deleting = {DELETE_WORKSPACE, CLEAR_ORGANIZATION} & set(changes)
+    policy = _DELETE if deleting else _ARCHIVE if ARCHIVE_WORKSPACE in changes else _EXPORT
     work = Offboardings(scope.ledger.database)
     tenant = scope.plan.tenant
     begun = await work.begin(
@@ -66,7 +67,11 @@ async def offboard(scope: Scope, lock: Lock) -> None:
             scope.run_id,
         )
     )
-    if policy == _DELETE:
+    if DELETE_WORKSPACE in changes:
+        await _delete(scope, work, begun)
+        return
+    if CLEAR_ORGANIZATION in changes:
+        await _must_be_deleted(scope, link.workspace_id)
         await _delete(scope, work, begun)
         return
     if ARCHIVE_WORKSPACE in changes:
@@ -171,6 +176,17 @@ async def _delete(scope: Scope, work: Offboardings, begun: Offboarding) -> None:
         await _prove_deleted(scope, WorkspaceAddress(workspace_id, link.workspace_url), None)
     await work.mark(name, workspace_id, Stage.WORKSPACE_DELETED)
     await _forget(scope, work, workspace_id)
+
+
+async def _must_be_deleted(scope: Scope, workspace_id: str) -> None:
+    """Raise while the workspace stands: a plan that only takes its id out of other places deletes nothing."""
+    state = await scope.server.database.workspace_state(workspace_id)
+    if state is not None and not state.deleted:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.OFFBOARDING_WAITS,
+            f"Workspace {workspace_id} stands, so its id stays at Clerk and in the registry.",
+        )
 
 
 async def _empty(scope: Scope, work: Offboardings, address: WorkspaceAddress) -> None:

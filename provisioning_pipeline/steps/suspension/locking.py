@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from provisioning_pipeline.clients.concurrency import all_of
@@ -56,7 +56,12 @@ async def lock(scope: Scope) -> None:
             learnt += [told(await scope.access_locks.items(scope.database_name)), _in_words(proof)]
     else:
         proof = await _prove(scope, address, {})
-        await scope.access_locks.settle_locked(scope.database_name, None)
+        known = await scope.access_locks.of(scope.database_name)
+        # the run that took it all was cut off before it said so
+        proved_before = known is not None and known.locked_at is not None
+        await scope.access_locks.settle_locked(
+            scope.database_name, None if proved_before else await _last_token(scope, address)
+        )
     scope.set(is_true(ConditionType.ACCESS_LOCKED, Reason.ACCESS_LOCKED, await _message(scope, address, proof)))
 
 
@@ -89,16 +94,15 @@ async def _take_and_prove(scope: Scope, address: WorkspaceAddress, empty: str, i
         )
     for fault in met.values():
         raise fault
-    until = datetime.now(UTC) + await _lifetime(scope, address)
+    until = await _last_token(scope, address)
     proof = await _prove(scope, address, tokens)
     await scope.access_locks.settle_locked(scope.database_name, until)
     return proof
 
 
-async def _lifetime(scope: Scope, address: WorkspaceAddress) -> timedelta:
-    """How long an access token lasts that a person got right before the lock, by one that our account gets now."""
-    token = await scope.client.log_in(scope.client.service_account, address)
-    return token.expires_at - datetime.now(UTC)
+async def _last_token(scope: Scope, address: WorkspaceAddress) -> datetime:
+    """When the last access token runs out that a member got before: not later than one that our account gets now."""
+    return (await scope.client.log_in(scope.client.service_account, address)).expires_at
 
 
 # --- taking ----------------------------------------------------------------------------------------------------------
@@ -203,8 +207,8 @@ async def _message(scope: Scope, address: WorkspaceAddress, proof: _Proof) -> st
     told_of = [f"Access to workspace {address.workspace_id} is locked ({told(items)}); {_in_words(proof)}."]
     if known is not None and known.tokens_until is not None:
         told_of.append(
-            "Access tokens from before can still read messages, calendar events, attachments and the list of members "
-            f"until {known.tokens_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+            "Access tokens from before can still read messages, calendar events, attachments, timelines and who is a "
+            f"member until {known.tokens_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
         )
         if await scope.client.first_taken((operations.SIGN_OUT,)):
             told_of.append("For how long the cookie of a browser can, on this version of Twenty, is not known.")

@@ -3,7 +3,15 @@
 from contextlib import closing
 from typing import Any
 
-from provisioning_pipeline_tests.sandbox.recording import accounts, keys, members, protocol, settings, workspaces
+from provisioning_pipeline_tests.sandbox.recording import (
+    accounts,
+    keys,
+    locking,
+    members,
+    protocol,
+    settings,
+    workspaces,
+)
 from provisioning_pipeline_tests.sandbox.recording.recorder import Recorder, Scenario, Stage
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -38,6 +46,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     keys.reading,
     keys.records,
     keys.outliving,
+    locking.locking,
     settings.own_roles,
     settings.beforehand,
     protocol.probes,

@@ -6,9 +6,11 @@ from provisioning_pipeline_tests.sandbox.recording.accounts import made_up
 from provisioning_pipeline_tests.sandbox.recording.recorder import Recorder, Stage
 
 OPERATIONS: dict[str, Operation] = {
-    name: value for name, value in sorted(vars(operations).items()) if isinstance(value, Operation)
+    name: value
+    for name, value in sorted(vars(operations).items())
+    if isinstance(value, Operation) and not value.records
 }
-"""Each operation that the product can send, by the name of its constant."""
+"""Each operation that the product can send to `/metadata`, by the name of its constant."""
 
 
 def probes(recorder: Recorder, stage: Stage) -> None:

@@ -14,7 +14,6 @@ from provisioning_pipeline.run.run import dry_run
 from provisioning_pipeline.run.work import Run, TenantResult, work
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
 from provisioning_pipeline.sandbox.twenty import TwentyOptions
-from provisioning_pipeline.settings import Settings
 from provisioning_pipeline_tests.world import World, settings_of
 
 
@@ -43,11 +42,7 @@ def offboarded(world: World, tmp_path: Path) -> Offboarded:
 
 def offboard(world: World, slug: str, *changes: Change, **overrides: Any) -> TenantResult:
     """The same with the settings of the world."""
-    return offboard_with(settings_of(world.sandbox.environment(), **overrides), slug, changes)
-
-
-def offboard_with(settings: Settings, slug: str, changes: tuple[Change, ...]) -> TenantResult:
-    """The same with these settings."""
+    settings = settings_of(world.sandbox.environment(), **overrides)
 
     async def run() -> TenantResult:
         (entry,) = (await dry_run(settings, [slug])).tenants

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.settings import PREFIX
 from provisioning_pipeline_tests.world import World
 
 
@@ -91,8 +90,3 @@ def world_login(world: World, tenant: Before, email: str) -> None:
 
     password = derived_password(world.settings.member_password_key, email).get_secret_value()
     real_login(world.sandbox.twenty[0], email, password, tenant.workspace_url)
-
-
-def environment(world: World, place: Path) -> dict[str, str]:
-    """The world's variables, with a place for exports."""
-    return world.sandbox.environment() | {f"{PREFIX}EXPORT_PATH": str(place)}

@@ -8,7 +8,11 @@ import pytest
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.run.work import TenantResult
 from provisioning_pipeline.sandbox.faults import ScriptedFault
-from provisioning_pipeline.steps.offboarding.changes import ARCHIVE_WORKSPACE, DELETE_WORKSPACE
+from provisioning_pipeline.steps.offboarding.changes import (
+    ARCHIVE_WORKSPACE,
+    CLEAR_ORGANIZATION,
+    DELETE_WORKSPACE,
+)
 from provisioning_pipeline.steps.suspension.changes import UNLOCK_WORKSPACE
 from provisioning_pipeline_tests.steps.offboarding.conftest import Offboarded
 from provisioning_pipeline_tests.steps.offboarding.gone import Before, assert_gone, before, stages
@@ -89,6 +93,27 @@ def test_a_workspace_that_an_admin_has_deleted_is_taken_as_deleted(
     assert world.link(tenant.database_name)["workspace_id"] is None
     found = stages(world, tenant)
     assert (found["exported_at"], found["gone_at"] is None) == (None, False)
+
+
+def test_the_id_of_a_workspace_that_stands_is_not_taken_out_of_other_places(
+    world: World, tenant: Before, offboarded: Offboarded
+) -> None:
+    result = offboarded(tenant.slug, CLEAR_ORGANIZATION)
+    assert outcome(result) == (Status.FALSE, Reason.OFFBOARDING_WAITS)
+    assert world.link(tenant.slug)["workspace_id"] == tenant.workspace_id
+    metadata = world.sandbox.clerk.state.organization(tenant.organization).public_metadata
+    assert metadata["twenty_workspace_id"] == tenant.workspace_id
+
+
+def test_a_customer_who_comes_back_and_leaves_again_has_two_tombstones(
+    world: World, tenant: Before, offboarded: Offboarded
+) -> None:
+    offboarded(tenant.slug, DELETE_WORKSPACE)
+    world.apply(tenant.slug)
+    again = before(world, tenant.slug)
+    assert again.workspace_id != tenant.workspace_id
+    assert outcome(offboarded(tenant.slug, DELETE_WORKSPACE)) == (Status.TRUE, Reason.WORKSPACE_DELETED)
+    assert stages(world, tenant)["gone_at"] < stages(world, again)["gone_at"]
 
 
 @pytest.mark.parametrize("operation", ["deleteCurrentWorkspace", "deleteUserFromWorkspace"])

@@ -20,6 +20,7 @@ from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     DEMOTE_MEMBER,
     DROP_LINK,
+    FOLLOW_EMAIL,
     GIVING,
     LINK_MEMBER,
     REMOVE_MEMBER,
@@ -252,6 +253,7 @@ def _made(member: MemberPlan, *, joins: bool) -> frozenset[Change]:
 # --- calls to Clerk ---------------------------------------------------------------------------------------------------
 
 _IDS_PER_CALL: Final = 100
+_ASKED: Final = GIVING | {FOLLOW_EMAIL}
 
 
 def _clerk_calls(entry: TenantPlan) -> int:
@@ -264,7 +266,7 @@ def _clerk_calls(entry: TenantPlan) -> int:
     stored = (entry.store_organization is not None) + sum(STORE_AT_CLERK in member.changes for member in entry.members)
     if entry.tenant.clerk_org_id is None:
         return stored
-    getting = sum(bool(member.clerk_user_id and GIVING & set(member.changes)) for member in entry.members)
+    getting = sum(bool(member.clerk_user_id and _ASKED & set(member.changes)) for member in entry.members)
     as_admin = isinstance(entry.admin, Admin) and entry.admin.clerk_user_id and ADD_ADMIN in entry.changes
     entering = max(getting, bool(as_admin))
     lists = 1 + -(-entering // _IDS_PER_CALL) if entering else 0
@@ -281,8 +283,8 @@ def _looks_at_loss(member: MemberPlan) -> int:
 
 # --- calls to Twenty --------------------------------------------------------------------------------------------------
 
-_CONTRACT: Final = 31
-"""Once per server: 29 operations that are validated, /client-config, and our account signs in or up."""
+_CONTRACT: Final = 33
+"""Once per server: 31 operations that are validated, /client-config, and our account signs in or up."""
 
 _LOOK_AT_STEPS: Final = 1
 """Once per server where we have a workspace: what it says about its wizard, asked inside that workspace."""

@@ -20,7 +20,6 @@ from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     DEMOTE_MEMBER,
     DROP_LINK,
-    FOLLOW_EMAIL,
     GIVING,
     LINK_MEMBER,
     REMOVE_MEMBER,
@@ -253,7 +252,6 @@ def _made(member: MemberPlan, *, joins: bool) -> frozenset[Change]:
 # --- calls to Clerk ---------------------------------------------------------------------------------------------------
 
 _IDS_PER_CALL: Final = 100
-_ASKED: Final = GIVING | {FOLLOW_EMAIL}
 
 
 def _clerk_calls(entry: TenantPlan) -> int:
@@ -266,7 +264,7 @@ def _clerk_calls(entry: TenantPlan) -> int:
     stored = (entry.store_organization is not None) + sum(STORE_AT_CLERK in member.changes for member in entry.members)
     if entry.tenant.clerk_org_id is None:
         return stored
-    getting = sum(bool(member.clerk_user_id and _ASKED & set(member.changes)) for member in entry.members)
+    getting = sum(bool(member.clerk_user_id and GIVING & set(member.changes)) for member in entry.members)
     as_admin = isinstance(entry.admin, Admin) and entry.admin.clerk_user_id and ADD_ADMIN in entry.changes
     entering = max(getting, bool(as_admin))
     lists = 1 + -(-entering // _IDS_PER_CALL) if entering else 0

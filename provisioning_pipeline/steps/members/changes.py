@@ -141,9 +141,9 @@ RESTORE_DEFAULT_ROLE: Final = Change(
 )
 REVOKE_API_KEY: Final = Change("revoke API key")
 
-GIVING: Final = frozenset({ADD_MEMBER, LINK_MEMBER, MEND_MEMBER, SET_ROLE})
+GIVING: Final = frozenset({ADD_MEMBER, LINK_MEMBER, MEND_MEMBER, SET_ROLE, FOLLOW_EMAIL})
 """Who gets one of these gets something, so that Clerk is asked about them once more in the step."""
-ENTERING: Final = GIVING - {SET_ROLE}
+ENTERING: Final = GIVING - {SET_ROLE, FOLLOW_EMAIL}
 """By these a person is a member of the workspace who was none, or was none of ours."""
 LEAVING: Final = frozenset({REMOVE_MEMBER, DROP_LINK})
 

@@ -7,10 +7,11 @@ from datetime import datetime
 import pandas as pd
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.ledger.moved_accounts import MovedAccounts
 from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame, frame_with_shared_values
-from provisioning_pipeline.model.people import Move, Origin
+from provisioning_pipeline.model.people import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +324,7 @@ class Vouched:
     vouched_at: datetime
 
 
-class Accounts(LedgerTables):
+class Accounts(MovedAccounts):
     """Who made accounts at Twenty, and which of them an operator vouched for."""
 
     async def origins(self, server: str, user_ids: Sequence[str]) -> dict[str, Origin]:
@@ -377,38 +378,6 @@ class Accounts(LedgerTables):
             WHERE (excluded.ours OR NOT known.ours) AND (excluded.email, excluded.ours) <> (known.email, known.ours)
             """,
             [server, run_id, *columns([(user, *astuple(origin)) for user, origin in sorted(dict(found).items())])],
-        )
-
-    async def moves(self, server: str, user_ids: Sequence[str] | None = None) -> dict[tuple[str, str], Move]:
-        """(Twenty user id, e-mail) → how we gave an account there that e-mail, or were about to."""
-        rows = await self.tuples_if_made(
-            """
-            SELECT twenty_user_id::text, email, password_email, clerk_user_id FROM provisioning.moved_account
-            WHERE server = %(server)s AND (%(ids)s::uuid[] IS NULL OR twenty_user_id = ANY(%(ids)s::uuid[]))
-            """,
-            {"server": server, "ids": None if user_ids is None else list(user_ids)},
-        )
-        return {(user, email): Move(email, password, clerk) for user, email, password, clerk in rows}
-
-    async def begin_move(self, server: str, twenty_user_id: str, move: Move, run_id: str) -> None:
-        """Store that this account is about to get another e-mail, before Twenty is told; twice is once."""
-        await self.database.execute(
-            """
-            INSERT INTO provisioning.moved_account
-                (server, twenty_user_id, email, password_email, clerk_user_id, run_id)
-            VALUES (%s, %s, %s, %s, %s, %s)
-            ON CONFLICT (server, twenty_user_id, email) DO UPDATE SET
-                password_email = excluded.password_email, clerk_user_id = excluded.clerk_user_id,
-                begun_at = now(), run_id = excluded.run_id
-            """,
-            [server, twenty_user_id, *astuple(move), run_id],
-        )
-
-    async def give_up_move(self, server: str, twenty_user_id: str, email: str) -> None:
-        """Forget a change of e-mail that Twenty refused."""
-        await self.database.execute(
-            "DELETE FROM provisioning.moved_account WHERE server = %s AND twenty_user_id = %s AND email = %s",
-            [server, twenty_user_id, email],
         )
 
     async def vouched(self, server: str | None = None, user_ids: Sequence[str] | None = None) -> list[Vouched]:

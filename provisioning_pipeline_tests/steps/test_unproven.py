@@ -434,5 +434,5 @@ def test_an_ordinary_member_made_no_keys(world: World) -> None:
     applied = world.apply(slug, members_gone="remove", members_gone_api_keys="revoke")
 
     (proof,) = [line.detail for line in applied.summary.outcomes if line.change == "remove member"]
-    assert "no API key can be theirs by their role" in proof
+    assert "API keys: none can be theirs by their role" in proof
     assert not is_revoked(world, key)
